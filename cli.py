@@ -1,0 +1,403 @@
+"""The command line: parses, calls p2p, prints. The contract is in docs/cli.md.
+
+Everything heavy is imported inside the commands, so that `shoal --help` costs little more than typer itself.
+Progress, notes and warnings go to stderr; stdout carries the answer alone.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    import trio
+
+    from p2p.config import Loaded, Settings
+    from p2p.services.requests import AnyRequest
+
+VERSION = "0.1.0"
+DONE, FAILED, USAGE, NOBODY, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Share files with many, fetch them from many at once. Peers may fail or lie; what arrives is right.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Listen = Annotated[
+    list[str] | None,
+    typer.Option("--listen", metavar="HOST:PORT", help="Where to listen; repeatable. Port 0 takes a free one."),
+]
+Join = Annotated[
+    list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="A peer of the DHT (not in this version).")
+]
+Tracker = Annotated[
+    list[str] | None, typer.Option("--tracker", metavar="URL", help="A tracker to use (not in this version).")
+]
+NoLan = Annotated[bool, typer.Option("--no-lan", help="Do not look for peers on the local network.")]
+NoDht = Annotated[bool, typer.Option("--no-dht", help="Do not take part in the DHT.")]
+NetworkName = Annotated[
+    str | None, typer.Option("--network", metavar="NAME", help="The network to be part of; they never mix.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
+
+
+class Global:
+    """The options before the command."""
+
+    home: Path
+    verbose: bool
+
+
+@app.callback()
+def options(
+    home: Annotated[
+        Path | None,
+        typer.Option(envvar="SHOAL_HOME", help="This peer's folder: key, settings, database. A home is a peer."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what happens.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        print(f"shoal {VERSION}")
+        raise typer.Exit
+    from p2p import config, log
+
+    Global.home = (home or config.default_home()).absolute()
+    Global.verbose = verbose
+    log.set_up(verbose=verbose)
+
+
+@app.command()
+def node(
+    upload_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
+    download_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
+) -> None:
+    """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it serves."""
+    from p2p.units import parse_size
+
+    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
+    for key, text in (("upload", upload_limit), ("download", download_limit)):
+        if text is not None:
+            settings.setdefault("transfer", {})[f"{key}_limit_bytes_per_s"] = parse_size(text)
+
+    async def serve() -> int:
+        from p2p import ids, terminal
+        from p2p.node import open_node
+
+        loaded = _load(settings)
+        async with terminal.until_signal() as interrupted:
+            async with open_node(Global.home, loaded.config, foreground=False) as running:
+                for note in running.notes:
+                    terminal.note(note)
+                local = running.local
+                print(f"ready {ids.to_text(local.peer_id)} {local.addresses[0]}", flush=True)
+                terminal.note(f"This peer runs in {local.home}. Stop it with Ctrl-C.", only_live=True)
+                await interrupted.wait()
+        return DONE
+
+    _run(serve)
+
+
+@app.command()
+def share(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders; one share in all.")],
+    name: Annotated[str | None, typer.Option(help="What to call it, if not like the first path.")] = None,
+    unlisted: Annotated[bool, typer.Option("--unlisted", help="Only who has the link can get it.")] = False,
+    pointer: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Publish as the newest NAME (not in this version).")
+    ] = None,
+    as_json: Json = False,
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
+) -> None:
+    """Share files or a folder where they are. Prints the link; without a running peer, serves until Ctrl-C."""
+    from p2p.services.requests import Share
+
+    if pointer is not None:
+        _not_yet("share --as")
+    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
+    request = Share(paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted)
+
+    def show(answer: dict[str, Any]) -> None:
+        _print(json.dumps(answer) if as_json else answer["link"])
+        from p2p import terminal
+
+        terminal.shared(answer)
+
+    _run(lambda: _command(request, settings, show, stay=True))
+
+
+@app.command()
+def get(
+    link: Annotated[str, typer.Argument(help="A magnet link, or the id of a share.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to put it into.")] = Path(),
+    peer: Annotated[
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="Somebody who may have it; repeatable.")
+    ] = None,
+    select: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only paths like this; repeatable.")] = None,
+    sequential: Annotated[bool, typer.Option("--sequential", help="In order, to look at it meanwhile.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are different.")] = False,
+    wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody has it for so long.")] = None,
+    limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
+    as_json: Json = False,
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
+) -> None:
+    """Fetch a share, verified, from all who have it. Goes on from where an earlier try stopped."""
+    from p2p.services.requests import Get
+    from p2p.units import parse_size, parse_time
+    from p2p.wire.link import parse_link, parse_peer
+
+    parse_link(link)
+    for text in peer or ():
+        parse_peer(text)
+    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
+    request = Get(
+        link=link,
+        out=str(out.absolute()),
+        peers=tuple(peer or ()),
+        select=tuple(select or ()),
+        sequential=sequential,
+        overwrite=overwrite,
+        wait_s=None if wait is None else parse_time(wait),
+        limit_bytes_per_s=0 if limit is None else parse_size(limit),
+    )
+
+    def show(answer: dict[str, Any]) -> None:
+        from p2p import terminal
+
+        terminal.fetched(answer)
+        _print(json.dumps(answer) if as_json else "\n".join(answer["paths"]))
+
+    again = "What was fetched is kept; the same command goes on from there."
+    _run(lambda: _command(request, settings, show), interrupted=again, nobody=NOBODY)
+
+
+@app.command()
+def shares(as_json: Json = False) -> None:
+    """List what this peer shares."""
+    from p2p import terminal
+    from p2p.services.requests import Shares
+
+    _run(lambda: _command(Shares(), {}, _either(as_json, terminal.share_table)))
+
+
+@app.command()
+def unshare(
+    share_id: Annotated[str, typer.Argument(metavar="ID", help="The share's id, its beginning, or its link.")],
+    as_json: Json = False,
+) -> None:
+    """Stop sharing; the files stay."""
+    from p2p import terminal
+    from p2p.services.requests import Unshare
+
+    def show(answer: dict[str, Any]) -> None:
+        if as_json:
+            _print(json.dumps(answer))
+        terminal.note(f"{answer['name']} is no longer shared; its files stay where they are.")
+
+    _run(lambda: _command(Unshare(id=share_id), {}, show))
+
+
+@app.command()
+def peers(as_json: Json = False) -> None:
+    """List the peers this one is connected with."""
+    from p2p import terminal
+    from p2p.services.requests import Peers
+
+    _run(lambda: _command(Peers(), None, _either(as_json, terminal.peer_table)))
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say what this peer is and does."""
+    from p2p import terminal
+    from p2p.services.requests import Status
+
+    _run(lambda: _command(Status(), None, _either(as_json, terminal.status_table)))
+
+
+@app.command()
+def config(as_json: Json = False) -> None:
+    """Print the settings in force, each with where it came from."""
+    from p2p.config import to_toml
+    from p2p.errors import ShoalError
+
+    try:
+        loaded = _load({})
+    except ShoalError as error:
+        _fail(error)
+    if as_json:
+        import msgspec
+
+        _print(msgspec.json.encode(loaded.config).decode())
+    else:
+        _print(to_toml(loaded).rstrip())
+
+
+@app.command()
+def demo(
+    size: Annotated[str, typer.Option(metavar="SIZE", help="Of the large file.")] = "192MiB",
+    as_json: Json = False,
+) -> None:
+    """Run a whole network on this machine: one peer shares, four fetch, one of them is killed half-way."""
+    from p2p.demo import run_demo
+    from p2p.units import parse_size
+
+    raise typer.Exit(run_demo(parse_size(size), as_json=as_json))
+
+
+def main() -> None:
+    """The `shoal` command."""
+    from p2p.errors import ShoalError
+
+    try:
+        app()
+    except ShoalError as error:
+        _fail(error)
+    except BrokenPipeError:
+        # Whoever read our output has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+
+
+# From a command to a peer.
+
+
+def _run(command: Callable[[], Any], *, interrupted: str = "", nobody: int = FAILED) -> NoReturn:
+    """Runs an async command to its exit code."""
+    import trio
+
+    from p2p.errors import NotFound, ShoalError
+
+    try:
+        code = trio.run(command)
+    except NotFound as error:
+        _fail(error, nobody)
+    except ShoalError as error:
+        _fail(error)
+    if code == INTERRUPTED:
+        print(f"Interrupted. {interrupted}".rstrip(), file=sys.stderr)
+    sys.exit(code)
+
+
+async def _command(
+    request: "AnyRequest",
+    settings: "Settings | None",
+    show: Callable[[Any], None],
+    *,
+    stay: bool = False,
+) -> int:
+    """Has the running peer of this home perform the request, or else a peer in the foreground (never, for None)."""
+    from p2p import terminal
+    from p2p.errors import ShoalError
+    from p2p.services import control
+
+    loaded = _load(settings or {})
+    async with terminal.until_signal() as interrupted:
+        if await control.is_running(Global.home):
+            if settings:
+                terminal.note("a peer is running in this home: the network options given are ignored, its own hold")
+            return await terminal.until_answered(partial(control.ask, Global.home, request), show, interrupted)
+        if settings is None:
+            raise ShoalError(f"No peer is running in {Global.home}. Start one with `shoal node`.")
+        return await _in_foreground(request, loaded, show, interrupted, stay=stay)
+
+
+async def _in_foreground(
+    request: "AnyRequest", loaded: "Loaded", show: Callable[[Any], None], interrupted: "trio.Event", *, stay: bool
+) -> int:
+    from p2p import terminal
+    from p2p.node import open_node
+    from p2p.services.operations import perform
+
+    async with open_node(Global.home, loaded.config, foreground=True) as running:
+        for note in running.notes:
+            terminal.note(note)
+        here = partial(perform, running.local, request, keep_serving=False)
+        code = await terminal.until_answered(here, show, interrupted)
+        if stay and code == DONE:
+            terminal.note(f"Serving it from {running.local.addresses[0]} until Ctrl-C.")
+            await interrupted.wait()
+        # Other commands may have found this peer meanwhile and use it.
+        await terminal.first_of(running.local.idle, interrupted.wait)
+    return code
+
+
+def _load(settings: "Settings") -> "Loaded":
+    from p2p import config
+
+    return config.load(Global.home, os.environ, settings)
+
+
+def _network_settings(
+    listen: list[str] | None,
+    join: list[str] | None,
+    tracker: list[str] | None,
+    no_lan: bool,
+    no_dht: bool,
+    network: str | None,
+) -> "Settings":
+    from p2p.wire.address import parse_address
+
+    if join:
+        _not_yet("--join")
+    if tracker:
+        _not_yet("--tracker")
+    values: dict[str, Any] = {}
+    if listen:
+        values["listen"] = [str(parse_address(text, any_port=True)) for text in listen]
+    if no_lan:
+        values["lan"] = False
+    if no_dht:
+        values["dht"] = False
+    if network is not None:
+        values["name"] = network
+    return {"network": values} if values else {}
+
+
+def _not_yet(what: str) -> NoReturn:
+    from p2p.errors import ConfigError
+
+    raise ConfigError(f"{what} is not in this version. Name a peer with --peer HOST:PORT instead.")
+
+
+def _either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:
+    return (lambda answer: _print(json.dumps(answer))) if as_json else table
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _fail(error: Exception, code: int | None = None) -> NoReturn:
+    from p2p.errors import ConfigError
+    from p2p.log import printable
+
+    print(f"shoal: {printable(str(error))}", file=sys.stderr)
+    sys.exit(code if code is not None else USAGE if isinstance(error, ConfigError) else FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""Shoal, the peer. One page of its layers, top to bottom; each imports downwards only.
+
+    node        wires one peer and owns its service nursery
+    services    long-running tasks: share, serve, fetch (sources, receive, manifests), exchange, contacts, control
+    net         trio IO: TLS, connections, dialling, listening
+    store       blocking disk: database, library, indexing, targets of fetches
+    core        decisions without IO: manifest, layout, download, availability, slots, standing
+    wire        what is said: messages, frames, handshake, links (its docstring is the protocol)
+    identity, config, log, ids, units, errors
+
+`terminal` and `demo` are for people: what a command shows, and a whole network on one machine.
+"""

@@ -1,0 +1,137 @@
+"""Settings: one frozen struct of frozen sections, from defaults < config.toml < environment < flags.
+
+Unknown keys are refused with their path. Units are in the names. Environment variables are SHOAL_<SECTION>_<KEY>.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from p2p.errors import ConfigError
+
+CONFIG_FILE = "config.toml"
+DEFAULT_PORT = 7474
+
+_Bytes = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+_NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+
+
+class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where this peer listens and how it finds others."""
+
+    name: _NetworkName = "main"
+    listen: tuple[str, ...] = ()
+    """HOST:PORT; empty: every address, port 7474 or else a free one."""
+    lan: bool = True
+    dht: bool = True
+    max_connections: _Positive = 512
+    max_connections_per_prefix: _Positive = 128
+    max_connections_per_peer: _Positive = 8
+
+
+class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How fast and to how many; limits of 0 mean none."""
+
+    upload_limit_bytes_per_s: _Bytes = 0
+    download_limit_bytes_per_s: _Bytes = 0
+    upload_slots: _Positive = 16
+    slot_quantum_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    max_sources: _Positive = 32
+
+
+class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How large a share this peer accepts."""
+
+    entries: _Positive = 2_000_000
+    manifest_bytes: _Positive = 512 * 1024 * 1024
+    share_bytes: _Positive = 2**50
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    network: Network = Network()
+    transfer: Transfer = Transfer()
+    limits: ManifestLimits = ManifestLimits()
+
+
+Settings = dict[str, dict[str, Any]]
+"""Values by section and key."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The settings in force, and for each (section, key) where it came from."""
+
+    config: Config
+    origins: dict[tuple[str, str], str]
+
+
+def load(home: Path, environment: Mapping[str, str], flags: Settings) -> Loaded:
+    """The settings of a home. Raises ConfigError, which names the file or variable and the key."""
+    path = home / CONFIG_FILE
+    try:
+        from_file: Settings = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        from_file = {}
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    merged: Settings = {}
+    origins: dict[tuple[str, str], str] = {}
+    for origin, layer in (
+        (str(path), from_file),
+        ("environment", _from_environment(environment)),
+        ("command line", flags),
+    ):
+        _checked(layer, origin)
+        for section, values in layer.items():
+            for key, value in values.items():
+                merged.setdefault(section, {})[key] = value
+                origins[section, key] = origin
+    return Loaded(_checked(merged, "settings"), origins)
+
+
+def to_toml(loaded: Loaded) -> str:
+    """The settings in force as a config.toml, each with where it came from."""
+    lines: list[str] = []
+    for section, values in msgspec.to_builtins(loaded.config).items():
+        lines.append(f"[{section}]")
+        for key, value in values.items():
+            text = msgspec.json.encode(value).decode()
+            lines.append(f"{key} = {text}  # {loaded.origins.get((section, key), 'default')}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _from_environment(environment: Mapping[str, str]) -> Settings:
+    found: Settings = {}
+    for section in msgspec.structs.fields(Config):
+        for field in msgspec.structs.fields(section.type):
+            name = f"SHOAL_{section.name}_{field.name}".upper()
+            if name in environment:
+                text = environment[name]
+                is_list = isinstance(field.default, tuple)
+                value: Any = [item for item in text.split(",") if item] if is_list else text
+                found.setdefault(section.name, {})[field.name] = value
+    return found
+
+
+def _checked(settings: Settings, origin: str) -> Config:
+    try:
+        return msgspec.convert(settings, Config, strict=origin != "environment" and origin != "settings")
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin}: {error}.") from error
+
+
+def default_home() -> Path:
+    """SHOAL_HOME, or the platform's folder for user data."""
+    import platformdirs  # late: the command line asks only when a command runs
+
+    named = os.environ.get("SHOAL_HOME")
+    return Path(named) if named else Path(platformdirs.user_data_dir("shoal", appauthor=False))

@@ -1,0 +1,46 @@
+"""How many sources hold each chunk, for rarest first.
+
+Bit-sliced counters: plane k is an integer whose bit i is bit k of chunk i's count. A source's map is added or taken
+away for all chunks at once by a ripple of big-integer operations, and the rarest of a set is found plane by plane
+from the top, each step keeping the members with a zero there if any are left (the MSD radix idea).
+"""
+
+
+class Availability:
+    """Counts of sources per chunk. What was added is taken away again, never more."""
+
+    def __init__(self) -> None:
+        self._planes: list[int] = []
+
+    def add(self, chunks: int) -> None:
+        """One more source for each of these chunks."""
+        carry = chunks
+        for k, plane in enumerate(self._planes):
+            if not carry:
+                return
+            self._planes[k] = plane ^ carry
+            carry &= plane
+        if carry:
+            self._planes.append(carry)
+
+    def remove(self, chunks: int) -> None:
+        """One source fewer for each of these chunks."""
+        borrow = chunks
+        for k, plane in enumerate(self._planes):
+            if not borrow:
+                return
+            self._planes[k] = plane ^ borrow
+            borrow &= ~plane
+        assert not borrow, "a source is taken away that was never added"
+
+    def rarest(self, among: int) -> int:
+        """The members of `among` that have the lowest count."""
+        for plane in reversed(self._planes):
+            rarer = among & ~plane
+            if rarer:
+                among = rarer
+        return among
+
+    def count(self, chunk: int) -> int:
+        """How many sources hold one chunk."""
+        return sum(((plane >> chunk) & 1) << k for k, plane in enumerate(self._planes))

@@ -1,0 +1,69 @@
+"""Sets of chunks as Python integers: bit i is chunk i.
+
+Big-integer operations run at memory speed in C, so a set of 131,072 chunks (1 TiB) is joined, cut and searched in
+microseconds, and the code that decides reads like set algebra.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+_RUN = re.compile("1+")
+_FEW = 16
+
+
+def span(first: int, count: int) -> int:
+    """The chunks first .. first + count - 1."""
+    return ((1 << count) - 1) << first
+
+
+def of(ranges: Sequence[tuple[int, int]]) -> int:
+    """The union of (first, count) ranges, which ascend and do not overlap; linear in the highest member."""
+    if len(ranges) < _FEW:
+        result = 0
+        for first, count in ranges:
+            result |= span(first, count)
+        return result
+    size = ranges[-1][0] + ranges[-1][1]
+    digits = bytearray(b"0") * size
+    for first, count in ranges:
+        digits[size - first - count : size - first] = b"1" * count
+    return int(digits, 2)
+
+
+def lowest(bits: int) -> int:
+    """The smallest member of a set that is not empty."""
+    return (bits & -bits).bit_length() - 1
+
+
+def at_or_after(bits: int, position: int) -> int:
+    """The smallest member >= position, else the smallest of all: a draw that wraps around. Not for the empty set."""
+    tail = bits >> position
+    return position + lowest(tail) if tail else lowest(bits)
+
+
+def run_length(bits: int, first: int, most: int) -> int:
+    """How many consecutive members start at `first`, at most `most`."""
+    window = (bits >> first) & ((1 << most) - 1)
+    return lowest(~window)
+
+
+def runs(bits: int) -> Iterator[tuple[int, int]]:
+    """The set as maximal (first, count) ranges, ascending."""
+    for match in _RUN.finditer(f"{bits:b}"[::-1]):
+        yield match.start(), match.end() - match.start()
+
+
+def members(bits: int) -> Iterator[int]:
+    """The members, ascending."""
+    for first, count in runs(bits):
+        yield from range(first, first + count)
+
+
+def to_bytes(bits: int, size: int) -> bytes:
+    """The first `size` bits, least significant first, as bytes."""
+    return bits.to_bytes((size + 7) // 8, "little")
+
+
+def from_bytes(data: bytes | bytearray) -> int:
+    """The inverse of `to_bytes`."""
+    return int.from_bytes(data, "little")

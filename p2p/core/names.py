@@ -1,0 +1,68 @@
+"""Which names of files a manifest may carry.
+
+Always refused, whoever says them: what could leave the output folder, collide, or deceive the eye. Doubtful names,
+which some platform cannot hold, are carried and warned about when shared.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+MAX_PART_BYTES = 255
+MAX_PATH_BYTES = 4096
+MAX_DEPTH = 256
+
+# Separators, control characters, line separators, bidirectional overrides and marks, lone surrogates.
+_REFUSED = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_WINDOWS = re.compile(r'(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?|.*[<>:"|?*].*|.*[. ]')
+
+Path = tuple[str, ...]
+"""The parts of a relative path; never empty."""
+
+
+def refusal(name: str) -> str | None:
+    """Why a single name can be no part of a path, or None."""
+    if name in {"", ".", ".."}:
+        return "is empty or names a folder above"
+    if _REFUSED.search(name):
+        return "has a separator, a control character or one that changes the direction of text"
+    if len(name) > MAX_PART_BYTES // 4 and len(name.encode()) > MAX_PART_BYTES:
+        return f"is longer than {MAX_PART_BYTES} bytes"
+    return None
+
+
+def path_refusal(path: Path) -> str | None:
+    """Why a path is refused, or None."""
+    if not path:
+        return "is empty"
+    if len(path) > MAX_DEPTH or sum(map(len, path)) + len(path) > MAX_PATH_BYTES:
+        return "is too deep or too long"
+    for name in path:
+        reason = refusal(name)
+        if reason is not None:
+            return reason
+    return None
+
+
+def doubt(name: str) -> str | None:
+    """Why some platform cannot hold a name that is otherwise fine, or None."""
+    if _WINDOWS.fullmatch(name):
+        return "cannot be stored on Windows"
+    if not name.isascii() and not unicodedata.is_normalized("NFC", name):
+        return "is not in the normal form (NFC) of Unicode"
+    return None
+
+
+def case_clashes(paths: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """Pairs of different paths that are one file where case or Unicode form is ignored."""
+    seen: dict[str, Path] = {}
+    clashes = []
+    for path in paths:
+        for depth in range(1, len(path) + 1):
+            head = path[:depth]
+            key = unicodedata.normalize("NFC", "/".join(head)).casefold()
+            other = seen.setdefault(key, head)
+            if other != head:
+                clashes.append((other, head))
+                break
+    return clashes

@@ -1,0 +1,146 @@
+"""Who a peer is: an Ed25519 key pair, kept 0600 in the peer's home.
+
+The key is made on first start, atomically, so that two starts at once end with one key. The TLS certificate is
+self-signed on the same key; only its key is ever looked at, never its dates or names.
+"""
+
+import datetime
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.x509.oid import NameOID
+
+from p2p.errors import IdentityError, MalformedMessage
+from p2p.ids import PeerId
+
+KEY_FILE = "key.pem"
+CERTIFICATE_FILE = "certificate.pem"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A peer's own key; `sign` is all that others need of it."""
+
+    key: Ed25519PrivateKey
+    peer_id: PeerId
+
+    @classmethod
+    def of(cls, key: Ed25519PrivateKey) -> "Identity":
+        return cls(key, PeerId(key.public_key().public_bytes_raw()))
+
+    @classmethod
+    def generate(cls) -> "Identity":
+        return cls.of(Ed25519PrivateKey.generate())
+
+    def sign(self, data: bytes) -> bytes:
+        """The 64-byte Ed25519 signature. `data` starts with a purpose of `p2p.wire.signatures`."""
+        return self.key.sign(data)
+
+    def certificate(self) -> bytes:
+        """A fresh self-signed certificate on the key, PEM."""
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shoal")])
+        start = datetime.datetime(2000, 1, 1)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self.key.public_key())
+            .serial_number(1)
+            .not_valid_before(start)
+            .not_valid_after(start.replace(year=2100))
+            .sign(self.key, None)
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+    def key_pem(self) -> bytes:
+        """The private key, PKCS 8 PEM, not encrypted: the file's mode guards it."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+
+def load_or_create(home: Path) -> Identity:
+    """The identity kept in `home`, made there on first start. Blocking disk. Raises IdentityError."""
+    path = home / KEY_FILE
+    try:
+        if not path.exists():
+            _write_new(path, Identity.generate().key_pem())
+        if path.stat().st_mode & 0o077:
+            raise IdentityError(f"Others on this machine may read {path}. Make it private: chmod 600 {path}")
+        pem = path.read_bytes()
+    except OSError as error:
+        raise IdentityError(
+            f"Cannot read this peer's key {path}: {error.strerror}. Give it back to your user or take another --home."
+        ) from error
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise IdentityError(
+            f"{path} is not a key. Restore it from a backup, or move it away and this peer gets a new identity."
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise IdentityError(f"{path} is not an Ed25519 key. Move it away and this peer gets a new identity.")
+    return Identity.of(key)
+
+
+def write_certificate(identity: Identity, home: Path) -> Path:
+    """Writes the certificate beside the key (the TLS library wants a file); returns its path. Raises IdentityError."""
+    path = home / CERTIFICATE_FILE
+    try:
+        if not path.exists() or key_of_certificate_pem(path.read_bytes()) != identity.peer_id:
+            path.unlink(missing_ok=True)
+            _write_new(path, identity.certificate())
+    except OSError as error:
+        raise IdentityError(f"Cannot write {path}: {error.strerror}.") from error
+    return path
+
+
+def verify(peer_id: PeerId, signature: bytes, data: bytes) -> bool:
+    """Whether the peer signed exactly these bytes."""
+    try:
+        Ed25519PublicKey.from_public_bytes(peer_id).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def key_of_certificate(der: bytes) -> PeerId:
+    """The peer id that a TLS certificate names. Raises MalformedMessage for any other kind of certificate."""
+    try:
+        key = x509.load_der_x509_certificate(der).public_key()
+    except (ValueError, TypeError) as error:
+        raise MalformedMessage("the peer's certificate cannot be read") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise MalformedMessage("the peer's certificate is not on an Ed25519 key")
+    return PeerId(key.public_bytes_raw())
+
+
+def key_of_certificate_pem(pem: bytes) -> PeerId | None:
+    """The peer id of a certificate file, or None where the file holds no such certificate."""
+    try:
+        key = x509.load_pem_x509_certificate(pem).public_key()
+    except (ValueError, TypeError):
+        return None
+    return PeerId(key.public_bytes_raw()) if isinstance(key, Ed25519PublicKey) else None
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Creates the file whole or not at all; where another process was first, its file stands."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,55 @@
+"""The names of things: typed ids, how people read them, and the hash that makes them.
+
+Every id is 32 bytes and is shown in lower-case base32 without padding. `H` is the one way to hash structured fields:
+its length prefixes make ("ab", "c") and ("a", "bc") differ, its purpose string keeps the uses apart.
+"""
+
+import base64
+import binascii
+from typing import NewType
+
+from blake3 import blake3
+
+PeerId = NewType("PeerId", bytes)
+"""A peer's Ed25519 public key, 32 bytes."""
+ShareId = NewType("ShareId", bytes)
+"""The BLAKE3-256 of a share's manifest root, 32 bytes."""
+FileId = NewType("FileId", bytes)
+"""H("file", size, chunk hashes): equal files have equal ids, 32 bytes."""
+ChunkHash = NewType("ChunkHash", bytes)
+"""The BLAKE3-256 of a chunk's bytes, 32 bytes."""
+
+ID_BYTES = 32
+SHORT_CHARS = 8
+
+
+def H(purpose: str, *fields: bytes) -> bytes:
+    """BLAKE3-256 over the purpose and the length-prefixed fields; 32 bytes."""
+    hasher = blake3(derive_key_context=f"shoal {purpose} 1")
+    for field in fields:
+        hasher.update(len(field).to_bytes(8, "big"))
+        hasher.update(field)
+    return hasher.digest()
+
+
+def to_text(value: bytes) -> str:
+    """The id as people pass it around: lower-case base32 without padding, 52 characters for 32 bytes."""
+    return base64.b32encode(value).decode("ascii").rstrip("=").lower()
+
+
+def from_text(text: str) -> bytes:
+    """The inverse of `to_text`, upper case accepted. Raises ValueError for anything but the text of 32 bytes."""
+    if len(text) != (ID_BYTES * 8 + 4) // 5 or not text.isascii():
+        raise ValueError("an id has 52 letters and digits")
+    try:
+        value = base64.b32decode(text.upper() + "====")
+    except binascii.Error:
+        raise ValueError("an id has only the letters a-z and the digits 2-7") from None
+    if to_text(value) != text.lower():
+        raise ValueError("the id's last character carries bits that belong to no id")
+    return value
+
+
+def short(value: bytes) -> str:
+    """The first 8 characters of an id: enough for people to tell peers apart, never for programs."""
+    return to_text(value)[:SHORT_CHARS]

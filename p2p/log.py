@@ -1,0 +1,38 @@
+"""Logging: standard `logging`, each line naming the peer and share it speaks of.
+
+INFO is an operator's story, DEBUG a peer's faults, WARNING what a human should look at. Text that came from a peer is
+escaped before it is logged, so a name cannot forge a line or drive a terminal.
+"""
+
+import contextvars
+import logging
+import sys
+
+context: contextvars.ContextVar[str] = contextvars.ContextVar("context", default="")
+"""What the current task works for, for example `peer=abcd2345`; set by the service that owns the task."""
+
+
+class _AddContext(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.context = context.get()
+        return True
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+
+def set_up(*, verbose: bool) -> None:
+    """Logs to stderr: warnings, or with `verbose` everything. Called once, by the command line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_AddContext())
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(context)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control and direction-changing characters escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

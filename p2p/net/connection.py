@@ -1,0 +1,189 @@
+"""A connection: frames over a `ByteStream`, between two peers that have proven who they are.
+
+Receiving is for one task; sending is for any number, a frame at a time. The buffer holds what came with a header;
+the body of a large data frame goes past it, straight into the chunk's buffer.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from p2p.errors import PeerGone, ProtocolViolation
+from p2p.identity import Identity
+from p2p.ids import PeerId, short
+from p2p.net.tls import ByteStream
+from p2p.wire import frames, handshake, messages
+from p2p.wire.address import Address
+from p2p.wire.frames import ControlHeader, DataHeader
+from p2p.wire.messages import AnyMessage, Hello, Unknown
+
+HANDSHAKE_S = 10.0
+WORN_OUT_BYTES = 256 * 1024**3
+"""A connection ends after this much, well before AES-GCM wants a new key; the next one is dialled at once."""
+
+_BUFFER_BYTES = 64 * 1024
+_CORK_BYTES = 16 * 1024
+_TURN_BYTES = 1024 * 1024
+_MESSAGE_COST = 4096
+
+M = TypeVar("M", bound=messages.Message)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Who is at the two ends of a connection, once it is proven."""
+
+    own_id: PeerId
+    peer_id: PeerId
+    hello: Hello
+    remote_host: str
+    dialed: bool
+    """Whether this side dialled."""
+
+    @property
+    def dialer(self) -> PeerId:
+        return self.own_id if self.dialed else self.peer_id
+
+    @property
+    def claimed_address(self) -> Address | None:
+        """Where the peer says it listens, at the host it came from; unproven until dialled."""
+        return Address(self.remote_host, self.hello.port) if self.hello.port else None
+
+    def __str__(self) -> str:
+        return f"{short(self.peer_id)}@{self.remote_host}"
+
+
+class Connection:
+    """Frames in both directions. `ends` is set by the handshake."""
+
+    ends: Ends
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._start = self._end = 0
+        self._corked = bytearray()
+        self._sending = trio.Lock()
+        self._turn = 0
+        self._max_control = frames.MAX_HANDSHAKE_BYTES
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    async def receive(self) -> AnyMessage | Unknown | DataHeader:
+        """The next message, or the header of a data frame, whose bytes `receive_body` must take next.
+
+        Raises PeerGone, MalformedMessage, ProtocolViolation.
+        """
+        if self._turn >= _TURN_BYTES:
+            # A peer faster than we are never leaves the socket empty: others get their turn here.
+            self._turn = 0
+            await trio.lowlevel.checkpoint()
+        while True:
+            header = frames.parse_header(self._buffer, self._start, self._end - self._start, self._max_control)
+            if header is not None:
+                break
+            await self._fill()
+        if isinstance(header, ControlHeader):
+            self._start += frames.HEADER.size
+            body = memoryview(bytearray(header.size))
+            await self.receive_body(body)
+            self._turn += _MESSAGE_COST
+            return messages.decode(body)
+        self._start += frames.DATA_HEADER.size
+        return header
+
+    async def receive_body(self, view: memoryview) -> None:
+        """Fills the view with the frame's bytes."""
+        size = len(view)
+        ready = min(size, self._end - self._start)
+        if ready:
+            view[:ready] = self._buffer[self._start : self._start + ready]
+            self._start += ready
+        if ready < size:
+            await self._stream.receive_exactly_into(view[ready:])
+        self._turn += size
+        self.bytes_in += size
+
+    async def send(self, *said: AnyMessage) -> None:
+        """Sends messages, in order and next to each other. Raises PeerGone."""
+        await self._send(b"".join(map(frames.control_frame, said)))
+
+    async def send_data(self, chunk: int, offset: int, view: memoryview) -> None:
+        """Sends a data frame. Small ones are held back until `flush` or a full TLS record. Raises PeerGone."""
+        header = frames.data_header(chunk, offset, len(view))
+        if len(view) + len(header) <= _CORK_BYTES:
+            self._corked += header
+            self._corked += view
+            if len(self._corked) >= _CORK_BYTES:
+                await self.flush()
+            return
+        # The header is a TLS record of its own, so that the receiver's buffer gets the header alone.
+        await self._send(header, view)
+
+    async def flush(self) -> None:
+        """Sends the small data frames held back. Raises PeerGone."""
+        if self._corked:
+            await self._send()
+
+    def close(self) -> None:
+        """Ends the connection at once."""
+        self._stream.close()
+
+    async def _send(self, *pieces: bytes | memoryview) -> None:
+        try:
+            self._sending.acquire_nowait()
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
+            if self._corked:
+                corked, self._corked = self._corked, bytearray()
+                self.bytes_out += len(corked)
+                await self._stream.send_all(corked)
+            for piece in pieces:
+                self.bytes_out += len(piece)
+                await self._stream.send_all(piece)
+        except BaseException:
+            # Half a frame may be out: nothing can follow it.
+            self.close()
+            raise
+        finally:
+            self._sending.release()
+        if self.bytes_out > WORN_OUT_BYTES:
+            raise PeerGone("the connection has carried enough; a new one follows")
+
+    async def _fill(self) -> None:
+        """More bytes behind those in the buffer."""
+        if self._start:
+            rest = bytes(self._buffer[self._start : self._end])
+            self._buffer[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        self._end += await self._stream.receive_some_into(self._buffer[self._end :])
+
+    # The handshake, inside TLS.
+
+    async def greet_listener(self, identity: Identity, listener: PeerId, remote_host: str, hello: Hello) -> None:
+        """The dialer's part, towards the listener that TLS has proven."""
+        challenge = await self._expect(messages.Challenge)
+        await self.send(handshake.prove(identity, challenge, listener), hello)
+        self._greeted(Ends(identity.peer_id, listener, await self._expect(Hello), remote_host, True))
+
+    async def greet_dialer(self, identity: Identity, remote_host: str, hello: Hello) -> None:
+        """The listener's part."""
+        challenge = messages.Challenge(nonce=secrets.token_bytes(32))
+        await self.send(challenge)
+        proof = await self._expect(messages.Proof)
+        dialer = handshake.check_proof(proof, challenge, identity.peer_id)
+        await self.send(hello)
+        self._greeted(Ends(identity.peer_id, dialer, await self._expect(Hello), remote_host, False))
+
+    def _greeted(self, ends: Ends) -> None:
+        self.ends = ends
+        self._max_control = frames.MAX_CONTROL_BYTES
+
+    async def _expect(self, kind: type[M]) -> M:
+        message = await self.receive()
+        if not isinstance(message, kind):
+            raise ProtocolViolation(f"a {type(message).__name__} in the handshake, where {kind.__name__} belongs")
+        return message

@@ -1,0 +1,80 @@
+"""Dialling: TCP, TLS, and proof on both sides, within ten seconds or not at all."""
+
+import socket
+from dataclasses import dataclass
+
+import trio
+
+from p2p.errors import OwnAddress, PeerGone, ProtocolViolation
+from p2p.identity import Identity
+from p2p.ids import PeerId, short
+from p2p.net.connection import HANDSHAKE_S, Connection
+from p2p.net.tls import Contexts, TlsStream
+from p2p.wire.address import Address
+from p2p.wire.messages import Hello
+
+SOFTWARE = "shoal/0.1"
+MOST_DIALS = 16
+
+
+@dataclass
+class Dialer:
+    """Who dials, and how. `port` is the one this peer listens on, told to those dialled; 0 for none."""
+
+    identity: Identity
+    contexts: Contexts
+    network: str
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        # Home routers die of hundreds of dials at once (kubo issue 9998).
+        self._dialling = trio.CapacityLimiter(MOST_DIALS)
+
+    async def dial(self, address: Address, expected: PeerId | None = None) -> Connection:
+        """A proven connection to the peer at the address. Raises PeerGone, or another PeerError where it misbehaves."""
+        async with self._dialling:
+            with trio.move_on_after(HANDSHAKE_S):
+                return await self._dial(address, expected)
+        raise PeerGone(f"{address} did not answer within {HANDSHAKE_S:.0f} seconds")
+
+    async def _dial(self, address: Address, expected: PeerId | None) -> Connection:
+        try:
+            tcp = await trio.open_tcp_stream(address.host, address.port)
+        except OSError as error:
+            raise PeerGone(f"{address} cannot be reached: {_root_cause(error)}") from error
+        stream = wrap(tcp.socket, self.contexts, server=False)
+        try:
+            listener = await stream.handshake(self.network)
+            if listener is None:
+                raise ProtocolViolation("the listener shows no certificate")
+            if expected is not None and listener != expected:
+                raise ProtocolViolation(f"{address} is peer {short(listener)}, not {short(expected)}")
+            if listener == self.identity.peer_id:
+                raise OwnAddress(f"{address} is this peer itself")
+            connection = Connection(stream)
+            await connection.greet_listener(self.identity, listener, stream.remote_host, self.hello(stream))
+        except BaseException:
+            stream.close()
+            raise
+        return connection
+
+    def hello(self, stream: TlsStream) -> Hello:
+        """What this peer says of itself over the stream."""
+        return Hello(software=SOFTWARE, port=self.port, seen_host=stream.remote_host)
+
+
+def wrap(connected: trio.socket.SocketType, contexts: Contexts, *, server: bool) -> TlsStream:
+    """Takes the socket over from trio's own stream. Raises PeerGone where it is already dead."""
+    raw = socket.socket(fileno=connected.detach())
+    try:
+        return TlsStream(raw, contexts.server if server else contexts.client, server=server)
+    except OSError as error:
+        raw.close()
+        raise PeerGone("the connection broke at once") from error
+
+
+def _root_cause(error: BaseException) -> str:
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        return _root_cause(cause.exceptions[0])
+    return getattr(error, "strerror", None) or str(error)

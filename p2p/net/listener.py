@@ -1,0 +1,169 @@
+"""Listening: accepts connections within caps, shakes hands, and hands proven ones to the node.
+
+Whoever is not proven yet costs little and can be thrown out: past its caps, the oldest unproven connection of the
+same network prefix goes first, then the oldest of all, so that a flood of half-open connections from one place
+starves itself and not others. Proven connections are capped per peer, per prefix and in all.
+"""
+
+import errno
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.errors import ConfigError, PeerError
+from p2p.ids import PeerId
+from p2p.net.connection import HANDSHAKE_S, Connection
+from p2p.net.dialer import Dialer, wrap
+from p2p.wire.address import Address, prefix
+from p2p.wire.messages import BUSY, Failed
+
+logger = logging.getLogger(__name__)
+
+MAX_UNPROVEN = 512
+MAX_UNPROVEN_PER_PREFIX = 64
+BACKLOG = 1024
+_OUT_OF_FILES_PAUSE_S = 0.1
+
+Welcome = Callable[[Connection], Awaitable[None]]
+
+
+@dataclass
+class Admission:
+    """How many proven connections there may be, and how many there are."""
+
+    total: int
+    per_prefix: int
+    per_peer: int
+    _peers: Counter[PeerId] = field(default_factory=Counter)
+    _prefixes: Counter[str] = field(default_factory=Counter)
+
+    def admit(self, peer: PeerId, network_prefix: str) -> bool:
+        """Counts the connection if there is room for it."""
+        if (
+            self._peers.total() >= self.total
+            or self._prefixes[network_prefix] >= self.per_prefix
+            or self._peers[peer] >= self.per_peer
+        ):
+            return False
+        self._peers[peer] += 1
+        self._prefixes[network_prefix] += 1
+        return True
+
+    def leave(self, peer: PeerId, network_prefix: str) -> None:
+        """The connection has ended."""
+        self._peers -= Counter([peer])
+        self._prefixes -= Counter([network_prefix])
+
+
+class Unproven:
+    """The connections that have not shaken hands yet, oldest first, each with the scope that ends it."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[trio.CancelScope, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._scopes)
+
+    def enter(self, scope: trio.CancelScope, network_prefix: str) -> None:
+        """Makes room, then counts one more."""
+        same = [other for other, its in self._scopes.items() if its == network_prefix]
+        if len(same) >= MAX_UNPROVEN_PER_PREFIX:
+            self._end(same[0])
+        elif len(self._scopes) >= MAX_UNPROVEN:
+            self._end(next(iter(self._scopes)))
+        self._scopes[scope] = network_prefix
+
+    def leave(self, scope: trio.CancelScope) -> None:
+        self._scopes.pop(scope, None)
+
+    def _end(self, scope: trio.CancelScope) -> None:
+        self.leave(scope)
+        scope.cancel()
+
+
+async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
+    """Sockets listening on the addresses. Raises ConfigError for one that cannot be had."""
+    opened: list[trio.SocketListener] = []
+    for address in addresses:
+        try:
+            opened += await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+        except OSError as error:
+            for listener in opened:
+                listener.socket.close()
+            raise ConfigError(
+                f"Cannot listen on {address}: {error.strerror or error}. "
+                "Choose another with --listen HOST:PORT (port 0 takes a free one)."
+            ) from error
+    return opened
+
+
+def bound_address(listener: trio.SocketListener) -> Address:
+    """Where the listener ended up."""
+    host, port = listener.socket.getsockname()[:2]
+    return Address(host, port)
+
+
+async def run(
+    listeners: Sequence[trio.SocketListener],
+    dialer: Dialer,
+    admission: Admission,
+    welcome: Welcome,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Accepts until cancelled; `welcome` runs for each proven connection, which is closed when it returns."""
+    unproven = Unproven()
+    async with trio.open_nursery() as nursery:
+
+        async def accept(listener: trio.SocketListener) -> None:
+            while True:
+                try:
+                    accepted, _ = await listener.socket.accept()
+                except OSError as error:
+                    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
+                        logger.warning("cannot accept connections: %s", error.strerror)
+                        await trio.sleep(_OUT_OF_FILES_PAUSE_S)
+                    # Anything else is the fault of that one connection (ECONNABORTED and its kin).
+                    continue
+                nursery.start_soon(_meet, accepted, dialer, admission, unproven, welcome)
+
+        for listener in listeners:
+            nursery.start_soon(accept, listener)
+        task_status.started()
+
+
+async def _meet(
+    accepted: trio.socket.SocketType, dialer: Dialer, admission: Admission, unproven: Unproven, welcome: Welcome
+) -> None:
+    """One accepted connection, from TCP to its end. A peer's fault ends here."""
+    try:
+        stream = wrap(accepted, dialer.contexts, server=True)
+    except PeerError:
+        return
+    host = stream.remote_host
+    connection = Connection(stream)
+    try:
+        with trio.move_on_after(HANDSHAKE_S) as scope:
+            unproven.enter(scope, prefix(host))
+            try:
+                await stream.handshake(dialer.network)
+                await connection.greet_dialer(dialer.identity, host, dialer.hello(stream))
+            finally:
+                unproven.leave(scope)
+        if scope.cancelled_caught:
+            return
+        peer = connection.ends.peer_id
+        if not admission.admit(peer, prefix(host)):
+            await connection.send(Failed(reason=BUSY))
+            return
+        try:
+            await welcome(connection)
+        finally:
+            admission.leave(peer, prefix(host))
+    except PeerError as error:
+        logger.debug("%s: %s", host, error)
+    finally:
+        connection.close()

@@ -1,0 +1,161 @@
+"""TLS 1.3 on a non-blocking `ssl.SSLSocket`, awaited with trio: the fastest shape measured (scripts/bench/transfer.py).
+
+Per 16 KiB record there is one `recv_into` on a slice of the target buffer and nothing else; trio is entered only when
+the socket is empty or full. Everything above sees a `ByteStream`, so that tests can put in-memory pipes there.
+"""
+
+import socket
+import ssl
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from p2p.errors import PeerGone, ProtocolViolation
+from p2p.identity import KEY_FILE, Identity, key_of_certificate, write_certificate
+from p2p.ids import PeerId
+from p2p.wire import handshake
+from p2p.wire.address import canonical
+
+STALLED_S = 60.0
+"""A peer that reads nothing for this long is gone."""
+
+_USER_TIMEOUT_MS = 90_000
+
+
+class ByteStream(Protocol):
+    """A secure two-way stream of bytes. All of it raises PeerGone when the other end is gone."""
+
+    async def receive_some_into(self, view: memoryview) -> int:
+        """At least one byte, at most the view's."""
+
+    async def receive_exactly_into(self, view: memoryview) -> None:
+        """As many bytes as the view has."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """All of the data. A cancellation within leaves the stream useless: close it."""
+
+    def close(self) -> None:
+        """At once, without goodbye; whoever waits on the stream gets PeerGone."""
+
+
+class TlsStream:
+    """A `ByteStream` over TCP."""
+
+    def __init__(self, connected: socket.socket, context: ssl.SSLContext, *, server: bool) -> None:
+        connected.setblocking(False)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        self.remote_host = canonical(connected.getpeername()[0])
+        self._ssl = context.wrap_socket(connected, server_side=server, do_handshake_on_connect=False)
+
+    async def handshake(self, network: str) -> PeerId | None:
+        """Shakes hands; on the dialer's side returns who the listener proved to be."""
+        while True:
+            try:
+                self._ssl.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await self._readable()
+            except ssl.SSLWantWriteError:
+                await self._writable()
+            except OSError as error:
+                raise PeerGone(f"the TLS handshake failed: {_why(error)}") from error
+        if self._ssl.selected_alpn_protocol() != handshake.alpn(network):
+            raise ProtocolViolation(f"the other side is not on network {network!r}")
+        certificate = None if self._ssl.server_side else self._ssl.getpeercert(binary_form=True)
+        return key_of_certificate(certificate) if certificate else None
+
+    async def receive_some_into(self, view: memoryview) -> int:
+        while True:
+            try:
+                count = self._ssl.recv_into(view)
+            except ssl.SSLWantReadError:
+                await self._readable()
+            except ssl.SSLWantWriteError:
+                await self._writable()
+            except OSError as error:
+                raise PeerGone(f"the connection broke: {_why(error)}") from error
+            else:
+                if not count:
+                    raise PeerGone("the peer closed the connection")
+                return count
+
+    async def receive_exactly_into(self, view: memoryview) -> None:
+        at, end = 0, len(view)
+        receive = self._ssl.recv_into
+        while at < end:
+            try:
+                while at < end:
+                    count = receive(view[at:])
+                    if not count:
+                        raise PeerGone("the peer closed the connection")
+                    at += count
+            except ssl.SSLWantReadError:
+                await self._readable()
+            except ssl.SSLWantWriteError:
+                await self._writable()
+            except OSError as error:
+                raise PeerGone(f"the connection broke: {_why(error)}") from error
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data)
+        at, end = 0, len(view)
+        send = self._ssl.send
+        while at < end:
+            try:
+                while at < end:
+                    at += send(view[at:])
+            except ssl.SSLWantWriteError:
+                with trio.move_on_after(STALLED_S) as patience:
+                    await self._writable()
+                if patience.cancelled_caught:
+                    raise PeerGone(f"the peer read nothing for {STALLED_S:.0f} seconds") from None
+            except ssl.SSLWantReadError:
+                await self._readable()
+            except OSError as error:
+                raise PeerGone(f"the connection broke: {_why(error)}") from error
+
+    def close(self) -> None:
+        if self._ssl.fileno() != -1:
+            trio.lowlevel.notify_closing(self._ssl)
+            self._ssl.close()
+
+    async def _readable(self) -> None:
+        try:
+            await trio.lowlevel.wait_readable(self._ssl)
+        except (trio.ClosedResourceError, OSError, ValueError) as error:
+            raise PeerGone("the connection was closed") from error
+
+    async def _writable(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self._ssl)
+        except (trio.ClosedResourceError, OSError, ValueError) as error:
+            raise PeerGone("the connection was closed") from error
+
+
+class Contexts:
+    """The TLS settings of a peer for both directions; TLS 1.3 only, no session tickets (trio issue 819)."""
+
+    def __init__(self, identity: Identity, home: Path, network: str) -> None:
+        self.server = _context(ssl.PROTOCOL_TLS_SERVER, network)
+        self.server.load_cert_chain(write_certificate(identity, home), home / KEY_FILE)
+        self.server.num_tickets = 0
+        self.client = _context(ssl.PROTOCOL_TLS_CLIENT, network)
+        # The listener is known by its key, checked after the handshake; there is no authority and no name.
+        self.client.check_hostname = False
+        self.client.verify_mode = ssl.CERT_NONE
+
+
+def _context(protocol: int, network: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.options |= ssl.OP_NO_TICKET
+    context.set_alpn_protocols([handshake.alpn(network)])
+    return context
+
+
+def _why(error: OSError) -> str:
+    return getattr(error, "reason", None) or error.strerror or type(error).__name__

@@ -1,0 +1,76 @@
+"""Contacts: where peers really listen, known because this peer connected there itself.
+
+A peer that dials in says on which port it listens. It is dialled back at the address it came from, and only an
+address that answered with the same identity is ever told to others (peer exchange): nobody can make this peer send
+others to a third party's address.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+import trio
+
+from p2p.errors import PeerError
+from p2p.ids import PeerId, short
+from p2p.net.dialer import Dialer
+from p2p.wire.address import Address
+
+logger = logging.getLogger(__name__)
+
+MOST_KNOWN = 4096
+MOST_PENDING = 256
+DIALS_AT_ONCE = 4
+PATIENCE_S = 5.0
+
+
+class Contacts:
+    """Proven addresses by peer, bounded, the oldest forgotten first."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._known: OrderedDict[PeerId, Address] = OrderedDict()
+        self._asked: set[PeerId] = set()
+        self._send, self._receive = trio.open_memory_channel[tuple[PeerId, Address, Callable[[], None]]](MOST_PENDING)
+
+    def address_of(self, peer: PeerId) -> Address | None:
+        """Where the peer was reached."""
+        return self._known.get(peer)
+
+    def proven(self, peer: PeerId, address: Address) -> None:
+        """This peer has just connected there."""
+        self._known[peer] = address
+        self._known.move_to_end(peer)
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    def prove(self, peer: PeerId, address: Address, then: Callable[[], None]) -> None:
+        """Has the address dialled soon; `then` is called if the peer is there. Dropped when there is too much to do."""
+        if self._known.get(peer) == address or peer in self._asked:
+            return
+        try:
+            self._send.send_nowait((peer, address, then))
+        except trio.WouldBlock:
+            return
+        self._asked.add(peer)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Dials back until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(DIALS_AT_ONCE):
+                nursery.start_soon(self._work)
+            task_status.started()
+
+    async def _work(self) -> None:
+        while True:
+            peer, address, then = await self._receive.receive()
+            try:
+                with trio.move_on_after(PATIENCE_S):
+                    connection = await self._dialer.dial(address, peer)
+                    connection.close()
+                    self.proven(peer, address)
+                    then()
+            except PeerError as error:
+                logger.debug("peer %s cannot be dialled at %s: %s", short(peer), address, error)
+            finally:
+                self._asked.discard(peer)

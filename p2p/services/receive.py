@@ -1,0 +1,277 @@
+"""Receiving: the part of a fetch that takes part in the swarm. Chunks are assembled, verified, written, and served.
+
+`core.download` decides what is asked of whom, `store.target` writes. A chunk is hashed and written in the trio thread
+while that is quick; when the disk gets slow, writes go to a thread for a while. Files that are whole are brought to
+their names by a task of their own, in batches that grow with the load.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.core import bitmap
+from p2p.core.download import Ask, Cancel, Command, Download, Drop
+from p2p.core.layout import Layout
+from p2p.core.manifest import hash_chunk
+from p2p.errors import BadData, PeerGone, ProtocolViolation, StorageError
+from p2p.ids import PeerId
+from p2p.services.exchange import Exchange
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.services.swarm import Swarm
+from p2p.services.throttle import Throttle
+from p2p.store.library import Stamp
+from p2p.store.target import Target
+from p2p.wire import messages
+from p2p.wire.address import Address, ip, may_tell
+from p2p.wire.frames import DataHeader
+from p2p.wire.link import PeerHint
+
+DURABLE_BYTES = 256 * 1024 * 1024
+DURABLE_S = 5.0
+BUFFER_BYTES = 96 * 1024 * 1024
+"""What the buffers of all sources may take together, when every one is in the middle of a chunk."""
+LEAST_SOURCES = 8
+SLOW_WRITE_S = 0.005
+SLOW_FOR_S = 5.0
+
+
+@dataclass
+class _Incoming:
+    """What is arriving from one source."""
+
+    buffer: memoryview
+    credit: int = 0
+    """Bytes asked for that have not come; nobody may send more."""
+    chunk: int = -1
+    size: int = 0
+    filled: int = 0
+    wanted: bool = False
+    cancelled: set[int] = field(default_factory=set)
+
+
+class Receiver:
+    """A fetch as its swarm sees it: the `Sink`, and the `Holding` until the fetch is done.
+
+    `done` says that every selected file is in place, `failure` that and why the disk ended it.
+    """
+
+    def __init__(
+        self,
+        local: Local,
+        target: Target,
+        progress: Progress,
+        heard_of: Callable[[PeerHint], None],
+        *,
+        sequential: bool,
+        limit_bytes_per_s: int,
+    ) -> None:
+        self.layout: Layout = target.layout
+        self.swarm = Swarm(target.layout.manifest.share_id, self, self)
+        self.done = False
+        self._ended = trio.Event()
+        self.failure: StorageError | None = None
+        self.from_peers: dict[PeerId, int] = {}
+        self._local = local
+        self._target = target
+        self._progress = progress
+        self._heard_of = heard_of
+        self._download: Download[Exchange] = Download(
+            self.layout, target.wanted, target.record.have, local.random, sequential=sequential
+        )
+        self._throttle = Throttle(limit_bytes_per_s)
+        self._incoming: dict[Exchange, _Incoming] = {}
+        self._slow_until = 0.0
+        self._dirty: set[int] = set()
+        self._dirty_bytes = 0
+        self._durable_at = trio.current_time()
+        self._missing = target.missing_chunks()
+        self._whole = [entry for entry, missing in self._missing.items() if not missing and entry not in target.placed]
+        self._work = trio.Event()
+        most = local.config.transfer.max_sources
+        self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // max(1, self.layout.largest_chunk)))
+
+    # Holding.
+
+    @property
+    def held(self) -> int:
+        """What is written and verified."""
+        return self._download.have
+
+    def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
+        return self._target.reading(entry)
+
+    def changed(self, entry: int) -> int:
+        """Somebody meddled with a file of this fetch: it is not served any more."""
+        return bitmap.span(*self.layout.range_of(entry))
+
+    # Sink: what the exchanges tell.
+
+    def joined(self, exchange: Exchange) -> None:
+        now = trio.current_time()
+        banned = self._local.standing.banned_until(exchange.ends.peer_id) > now
+        if len(self._incoming) < self.most_sources and not banned:
+            # The kernel gives the pages as they are written to: a source that sends nothing takes no memory.
+            self._incoming[exchange] = _Incoming(memoryview(bytearray(self.layout.largest_chunk)))
+            self._download.joined(exchange, now)
+
+    def left(self, exchange: Exchange) -> None:
+        if self._incoming.pop(exchange, None) is not None:
+            self._do(self._download.gone(exchange, trio.current_time()))
+
+    def offered(self, exchange: Exchange, chunks: int) -> None:
+        if exchange in self._incoming:
+            self._do(self._download.offers(exchange, chunks, trio.current_time()))
+
+    def lost(self, exchange: Exchange, chunks: int) -> None:
+        if exchange in self._incoming:
+            self._do(self._download.lost(exchange, chunks, trio.current_time()))
+
+    def choked(self, exchange: Exchange, position: int) -> None:
+        if exchange in self._incoming:
+            self._do(self._download.choked(exchange, position > 0, trio.current_time()))
+
+    def heard_of(self, peers: tuple[tuple[bytes, str, int], ...], from_host: str) -> None:
+        for peer, host, port in peers:
+            if ip(host) is not None and may_tell(host, from_host) and peer != self._local.peer_id:
+                self._heard_of(PeerHint(Address(host, port), PeerId(peer)))
+
+    async def data(self, exchange: Exchange, header: DataHeader) -> None:
+        """Takes a data frame's bytes off the connection. Raises PeerError where it is not what was asked for."""
+        incoming = self._incoming.get(exchange)
+        if incoming is None or header.size > incoming.credit:
+            raise ProtocolViolation("more chunks than were asked for")
+        incoming.credit -= header.size
+        if header.offset == 0:
+            self._begin(exchange, incoming, header.chunk)
+        end = header.offset + header.size
+        if header.chunk != incoming.chunk or header.offset != incoming.filled or end > incoming.size:
+            raise ProtocolViolation("a chunk's bytes out of place")
+        await exchange.connection.receive_body(incoming.buffer[header.offset : end])
+        incoming.filled = end
+        self._progress.received += header.size
+        self._local.bytes_downloaded += header.size
+        if incoming.wanted:
+            self._download.progress(exchange, header.size, trio.current_time())
+        if end == incoming.size:
+            await self._came(exchange, incoming)
+        await self._throttle.spend(header.size)
+        await self._local.download.spend(header.size)
+
+    def _begin(self, exchange: Exchange, incoming: _Incoming, chunk: int) -> None:
+        incoming.wanted = self._download.needs(exchange, chunk)
+        if not incoming.wanted and chunk not in incoming.cancelled:
+            raise ProtocolViolation("a chunk that was not asked for")
+        incoming.chunk, incoming.size, incoming.filled = chunk, self.layout.size(chunk), 0
+
+    async def _came(self, exchange: Exchange, incoming: _Incoming) -> None:
+        """A chunk is whole: verified, written, and from then on ours to serve."""
+        chunk, view = incoming.chunk, incoming.buffer[: incoming.size]
+        incoming.chunk = -1
+        incoming.cancelled.discard(chunk)
+        if not self._download.needs(exchange, chunk):
+            return
+        peer = exchange.ends.peer_id
+        if hash_chunk(view) != self.layout.hash(chunk):
+            self._local.standing.strike(peer, trio.current_time())
+            self._progress.trouble = "a source sent wrong bytes; they were thrown away"
+            await exchange.connection.send(messages.Bad(chunk=chunk))
+            raise BadData(f"chunk {chunk} does not match its hash")
+        now = trio.current_time()
+        self._do(self._download.received(exchange, chunk, now))
+        try:
+            if now < self._slow_until:
+                await trio.to_thread.run_sync(self._target.write, chunk, view, limiter=self._local.disk)
+            else:
+                started = time.perf_counter()
+                self._target.write(chunk, view)
+                if time.perf_counter() - started > SLOW_WRITE_S + len(view) / 1e9:
+                    self._slow_until = now + SLOW_FOR_S
+        except StorageError as error:
+            self._fail(error)
+            raise PeerGone("the fetch ended") from error
+        self.from_peers[peer] = self.from_peers.get(peer, 0) + len(view)
+        self._stored(chunk, len(view))
+
+    def _stored(self, chunk: int, size: int) -> None:
+        bit = 1 << chunk
+        self._download.stored(bit)
+        self.swarm.gained(bit)
+        self._progress.done += size
+        entry = self.layout.place(chunk).entry
+        self._dirty.add(entry)
+        self._dirty_bytes += size
+        self._missing[entry] -= 1
+        if not self._missing[entry]:
+            self._whole.append(entry)
+            self._work.set()
+        elif self._dirty_bytes >= DURABLE_BYTES:
+            self._work.set()
+
+    def _do(self, commands: list[Command[Exchange]]) -> None:
+        for command in commands:
+            match command:
+                case Ask(exchange, first, count):
+                    self._incoming[exchange].credit += self.layout.bytes_in(bitmap.span(first, count))
+                    exchange.say(messages.Want(first=first, count=count))
+                case Cancel(exchange, first, count):
+                    self._incoming[exchange].cancelled.update(range(first, first + count))
+                    exchange.say(messages.Cancel(first=first, count=count))
+                case Drop(exchange, reason):
+                    exchange.end(reason)
+
+    # Tasks.
+
+    async def ended(self) -> None:
+        """Waits until it is done or has failed."""
+        await self._ended.wait()
+
+    def tick(self) -> None:
+        """To be called a few times a second."""
+        self._do(self._download.tick(trio.current_time()))
+        self._progress.sources = sum(1 for source in self._download.sources.values() if source.have)
+
+    async def keep_on_disk(self) -> None:
+        """Brings files to their names and bytes to the disk until all is done or the disk says no."""
+        try:
+            await self._copy(self._target.uncopied())
+            while not self._finished():
+                with trio.move_on_after(DURABLE_S):
+                    await self._work.wait()
+                self._work = trio.Event()
+                if self._whole:
+                    whole, self._whole = self._whole, []
+                    self._dirty.difference_update(whole)
+                    await trio.to_thread.run_sync(self._target.place, whole, limiter=self._local.disk)
+                    await self._copy(self._target.uncopied())
+                await self._make_durable()
+                self._progress.files_done = len(self._target.placed)
+        except StorageError as error:
+            self._fail(error)
+        else:
+            self.done = True
+            self._ended.set()
+
+    def _finished(self) -> bool:
+        return self._download.complete and not self._whole and not self._target.uncopied()
+
+    async def _copy(self, originals: list[int]) -> None:
+        if originals:
+            chunks = await trio.to_thread.run_sync(self._target.fill_copies, originals, limiter=self._local.disk)
+            self._download.copied(chunks)
+            self.swarm.gained(chunks)
+
+    async def _make_durable(self) -> None:
+        now = trio.current_time()
+        due = self._dirty_bytes >= DURABLE_BYTES or now - self._durable_at >= DURABLE_S
+        if due and self._dirty_bytes:
+            dirty, self._dirty, self._dirty_bytes = self._dirty, set(), 0
+            await trio.to_thread.run_sync(self._target.make_durable, list(dirty), limiter=self._local.disk)
+            self._durable_at = trio.current_time()
+
+    def _fail(self, error: StorageError) -> None:
+        self.failure = self.failure or error
+        self._ended.set()

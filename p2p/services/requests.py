@@ -1,0 +1,126 @@
+"""What is asked of a running peer over its control socket, and what it answers: versioned JSON lines.
+
+A request is one line; the answer is any number of `Update` and `Note` lines, then one `Answer` or `Failure`. Paths are
+absolute: the peer does not know the folder in which a command runs. Closing the connection cancels the request.
+"""
+
+from typing import Any
+
+import msgspec
+
+from p2p import errors
+
+VERSION = 1
+MAX_LINE_BYTES = 4 * 1024 * 1024
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
+    """Any request."""
+
+    version: int = VERSION
+
+
+class Share(Request, frozen=True, kw_only=True, tag="share"):
+    """Answered by {"link", "id", "name", "bytes", "files", "reused", "seconds"}."""
+
+    paths: tuple[str, ...]
+    name: str | None = None
+    unlisted: bool = False
+
+
+class Get(Request, frozen=True, kw_only=True, tag="get"):
+    """Answered by {"paths", "bytes", "received", "seconds", "sources"}; sources maps peer ids to bytes."""
+
+    link: str
+    out: str
+    peers: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+    sequential: bool = False
+    overwrite: bool = False
+    wait_s: float | None = None
+    limit_bytes_per_s: int = 0
+
+
+class Shares(Request, frozen=True, kw_only=True, tag="shares"):
+    """Answered by a list of shares."""
+
+
+class Unshare(Request, frozen=True, kw_only=True, tag="unshare"):
+    """`id`: a share's id, the beginning of one, or a link. Answered by {"id", "name"}."""
+
+    id: str
+
+
+class Peers(Request, frozen=True, kw_only=True, tag="peers"):
+    """Answered by a list of connections."""
+
+
+class Status(Request, frozen=True, kw_only=True, tag="status"):
+    """Answered by what this peer is and does."""
+
+
+AnyRequest = Share | Get | Shares | Unshare | Peers | Status
+
+
+class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):
+    """How it stands; the fields of `Progress`."""
+
+    progress: dict[str, Any]
+
+
+class Note(msgspec.Struct, frozen=True, tag_field="event", tag="note"):
+    """Something worth saying that is no answer."""
+
+    text: str
+
+
+class Answer(msgspec.Struct, frozen=True, tag_field="event", tag="answer"):
+    """The end, when all went well."""
+
+    value: Any
+
+
+class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
+    """The end, when it did not: the name of a ShoalError and its text."""
+
+    kind: str
+    text: str
+
+    def error(self) -> errors.ShoalError:
+        """The error as it was raised in the peer."""
+        kind = getattr(errors, self.kind, errors.ShoalError)
+        error: errors.ShoalError = kind(self.text)
+        return error
+
+
+Event = Update | Note | Answer | Failure
+
+_request_decoder = msgspec.json.Decoder(AnyRequest)
+_event_decoder = msgspec.json.Decoder(Event)
+
+
+def encode(line: AnyRequest | Event) -> bytes:
+    """One JSON line."""
+    return msgspec.json.encode(line) + b"\n"
+
+
+def decode_request(line: bytes) -> AnyRequest:
+    """Raises ConfigError for what is no request of this version."""
+    try:
+        request: AnyRequest = _request_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.ConfigError(
+            f"The running peer does not understand this request ({error}). Restart it with this version of Shoal."
+        ) from error
+    if request.version != VERSION:
+        raise errors.ConfigError("The running peer is of another version of Shoal. Restart it.")
+    return request
+
+
+def decode_event(line: bytes) -> Event:
+    """Raises ConfigError for what is no event of this version."""
+    try:
+        event: Event = _event_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.ConfigError("The running peer is of another version of Shoal. Restart it.") from error
+    return event

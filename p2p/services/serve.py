@@ -1,0 +1,87 @@
+"""Serving: what a proven connection may ask of this peer, until one of its requests opens an exchange."""
+
+import logging
+from functools import partial
+
+import trio
+
+from p2p.errors import NotFound, PeerGone, ProtocolViolation
+from p2p.ids import ShareId, short
+from p2p.net.connection import Connection
+from p2p.services.exchange import Exchange
+from p2p.services.local import Local
+from p2p.services.swarm import Swarm
+from p2p.store.library import SharedFiles
+from p2p.wire import messages
+from p2p.wire.frames import DataHeader
+from p2p.wire.messages import AnyMessage, Failed, Unknown
+
+logger = logging.getLogger(__name__)
+
+FIRST_WORD_S = 60.0
+LISTED_AT_ONCE = 100
+
+
+async def welcome(local: Local, connection: Connection) -> None:
+    """One connection that another peer dialled, to its end. Raises PeerError."""
+    while True:
+        with trio.move_on_after(FIRST_WORD_S) as patience:
+            message = await connection.receive()
+        if patience.cancelled_caught:
+            raise PeerGone("it had nothing to ask")
+        match message:
+            case messages.Open(share):
+                swarm = await find_swarm(local, ShareId(share))
+                if swarm is None:
+                    await connection.send(Failed(reason=messages.NOT_FOUND, share=share))
+                    continue
+                await Exchange(connection, swarm, local, partial(answer, local)).run()
+                return
+            case DataHeader():
+                raise ProtocolViolation("chunks that nobody asked for")
+            case _:
+                await answer(local, connection, message)
+
+
+async def find_swarm(local: Local, share: ShareId) -> Swarm | None:
+    """The swarm of a share that this peer holds or is fetching; None where it does neither."""
+    swarm = local.swarms.get(share)
+    if swarm is None:
+        try:
+            holding = await trio.to_thread.run_sync(SharedFiles, local.library, share, limiter=local.disk)
+        except NotFound:
+            return None
+        # Another connection may have been first while the thread ran.
+        swarm = local.swarms.setdefault(share, Swarm(share, holding))
+    return swarm
+
+
+async def answer(local: Local, connection: Connection, message: AnyMessage | Unknown) -> None:
+    """Answers a request that belongs to no exchange: manifests and browsing. Raises PeerGone."""
+    library = local.library
+    match message:
+        case messages.GetRoot(share):
+            body = await trio.to_thread.run_sync(library.root, ShareId(share), limiter=local.disk)
+            reply: AnyMessage = Failed(reason=messages.NOT_FOUND, share=share) if body is None else messages.Root(body)
+        case messages.GetPart(share, index):
+            body = await trio.to_thread.run_sync(library.part, ShareId(share), index, limiter=local.disk)
+            reply = Failed(reason=messages.NOT_FOUND, share=share) if body is None else messages.Part(index, body)
+        case messages.Browse(cursor):
+            reply = await trio.to_thread.run_sync(_listed, local, cursor, limiter=local.disk)
+        case _:
+            kind = message.type if isinstance(message, Unknown) else type(message).__name__
+            logger.debug("peer %s says %.40r, which means nothing here", short(connection.ends.peer_id), kind)
+            reply = Failed(reason=messages.UNSUPPORTED)
+    if not (isinstance(message, Failed) and isinstance(reply, Failed)):
+        await connection.send(reply)
+
+
+def _listed(local: Local, cursor: str) -> messages.Listed:
+    rows = [row for row in local.library.shares() if not row.unlisted]
+    start = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < 10 else 0
+    page = rows[start : start + LISTED_AT_ONCE]
+    following = start + len(page)
+    return messages.Listed(
+        shares=tuple(messages.Listing(row.id, row.name, row.size, row.files) for row in page),
+        cursor=str(following) if following < len(rows) else "",
+    )

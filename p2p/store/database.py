@@ -1,0 +1,92 @@
+"""The peer's state in SQLite, write-ahead logged: safe against kill -9 at any instant.
+
+Blocking and usable from any thread, one statement or transaction at a time. The schema is the sum of the numbered
+files in `migrations`; a database of a newer Shoal is refused untouched.
+"""
+
+import contextlib
+import importlib.resources
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from p2p.errors import StorageError
+
+DATABASE_FILE = "shoal.db"
+BUSY_S = 10.0
+
+
+def _migrations() -> list[str]:
+    folder = importlib.resources.files("p2p.store") / "migrations"
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
+    return [(folder / name).read_text("utf-8") for name in names]
+
+
+class Database:
+    """One open database. Raises StorageError for whatever SQLite or the disk objects to."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / DATABASE_FILE
+        self._lock = threading.Lock()
+        with self._explained():
+            self._connection = sqlite3.connect(
+                self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._open()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        """Idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self._lock, self._explained():
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, or None."""
+        with self._lock, self._explained():
+            row: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
+            return row
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the body's statements, or none."""
+        with self._lock, self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _open(self) -> None:
+        migrations = _migrations()
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > len(migrations):
+            raise StorageError(
+                f"{self._path} was made by a newer Shoal (schema {version}, this one knows {len(migrations)}). "
+                "Update Shoal, or choose another --home."
+            )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        for number, script in enumerate(migrations[version:], version + 1):
+            self._connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"The database {self._path} cannot be used: {error}. Check the disk; "
+                "if the file is damaged, move it away (shares must then be shared again)."
+            ) from error

@@ -1,0 +1,217 @@
+"""Indexing: paths become manifest entries, hashed in place by several threads at once.
+
+Big files are cut into spans so that all threads work on one file; small ones are taken whole. A file whose stamp is
+the one in an earlier manifest of the same paths keeps its hashes and is not read. A file that changes while it is
+read is read again, and after three times given up on.
+"""
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from p2p.core import names
+from p2p.core.manifest import Entry, Kind, chunk_bytes, chunk_count, hash_chunk
+from p2p.errors import ConfigError, StorageError
+from p2p.store.library import NOT_HELD, Stamp
+
+SPAN_BYTES = 32 * 1024 * 1024
+MAX_READS = 3
+MAX_WARNINGS = 100
+
+
+@dataclass(slots=True)
+class Found:
+    """A file or empty folder on disk, with its place in the share."""
+
+    path: names.Path
+    where: str
+    stamp: Stamp = NOT_HELD
+    executable: bool = False
+    folder: bool = False
+    hashes: list[bytes] = field(default_factory=list)
+    waiting: int = 0
+    """Spans that are not hashed yet."""
+    changed: bool = False
+
+    def entry(self) -> Entry:
+        if self.folder:
+            return Entry(Kind.FOLDER, self.path)
+        return Entry(Kind.FILE, self.path, self.stamp.size, self.executable, b"".join(self.hashes))
+
+
+Known = dict[names.Path, tuple[Stamp, bytes]]
+"""The stamps and hashes of an earlier manifest of the same paths."""
+
+
+class Indexer:
+    """One indexing. `walk` first, in one thread; then `work` in any number; then `finish`.
+
+    The counters may be read from anywhere at any time.
+    """
+
+    def __init__(self, paths: Sequence[Path], known: Known) -> None:
+        self.paths = paths
+        self.single = len(paths) == 1 and paths[0].is_file()
+        self._known = known
+        self._found: list[Found] = []
+        self._lock = threading.Lock()
+        self._spans: Iterator[tuple[Found, int, int]] = iter(())
+        self.warnings: list[str] = []
+        self.skipped = 0
+        self.files = 0
+        self.bytes_total = 0
+        self.bytes_done = 0
+        self.bytes_reused = 0
+
+    def walk(self, check: Callable[[], None]) -> None:
+        """Finds what there is. `check` is called now and then and may raise to stop. Raises ConfigError."""
+        if len({path.name for path in self.paths}) != len(self.paths):
+            raise ConfigError("Two of these paths have the same name. Share them one by one.")
+        for path in self.paths:
+            if path.is_dir():
+                self._walk_folder(path, () if len(self.paths) == 1 else (path.name,), check)
+            else:
+                self._file((path.name,), str(path), os.lstat(path))
+        self._found.sort(key=lambda found: found.path)
+        self._warn_of_doubtful_names()
+        self._spans = self._cut()
+
+    def work(self, check: Callable[[], None]) -> None:
+        """Hashes spans until none is left."""
+        buffer = memoryview(bytearray(0))
+        while True:
+            check()
+            with self._lock:
+                span = next(self._spans, None)
+            if span is None:
+                return
+            found, first, count = span
+            size = min(chunk_bytes(found.stamp.size), found.stamp.size)
+            if len(buffer) < size:
+                buffer = memoryview(bytearray(size))
+            self._hash(found, first, count, buffer, check)
+
+    def retry(self) -> bool:
+        """Whether files changed while they were read; if so, `work` again takes them anew."""
+        moved = [found for found in self._found if found.changed]
+        for found in moved:
+            self.bytes_total += found.stamp.size
+            found.changed = False
+            try:
+                found.stamp = Stamp.of(os.lstat(found.where))
+            except OSError:
+                self._warn(found.where, "is gone")
+                self._found.remove(found)
+        self._spans = self._cut(moved)
+        return bool(moved)
+
+    def finish(self) -> tuple[list[Entry], list[Stamp]]:
+        """The entries, sorted by path, and their stamps. Raises StorageError while a file keeps changing."""
+        for found in self._found:
+            if found.changed:
+                raise StorageError(f"{found.where} keeps changing. Share it once it is at rest.")
+        return [found.entry() for found in self._found], [found.stamp for found in self._found]
+
+    def _walk_folder(self, top: Path, prefix: names.Path, check: Callable[[], None]) -> None:
+        pending: list[tuple[str, names.Path]] = [(str(top), prefix)]
+        while pending:
+            check()
+            where, parts = pending.pop()
+            try:
+                with os.scandir(where) as listing:
+                    items = list(listing)
+            except OSError as error:
+                self._warn(where, error.strerror or "cannot be read")
+                continue
+            if not items and parts:
+                self._found.append(Found(parts, where, folder=True))
+            for item in items:
+                reason = names.refusal(item.name)
+                if reason:
+                    self._warn(item.path, f"its name {reason}")
+                elif item.is_symlink():
+                    self._warn(item.path, "it is a symbolic link")
+                elif item.is_dir(follow_symlinks=False):
+                    pending.append((item.path, (*parts, item.name)))
+                else:
+                    try:
+                        self._file((*parts, item.name), item.path, item.stat(follow_symlinks=False))
+                    except FileNotFoundError:
+                        self._warn(item.path, "it is gone")
+
+    def _file(self, path: names.Path, where: str, status: os.stat_result) -> None:
+        reason = names.path_refusal(path)
+        if reason:
+            self._warn(where, f"its path {reason}")
+        elif not stat.S_ISREG(status.st_mode):
+            self._warn(where, "it is no regular file")
+        else:
+            executable = bool(status.st_mode & stat.S_IXUSR)
+            self._found.append(Found(path, where, Stamp.of(status), executable))
+            self.files += 1
+            self.bytes_total += status.st_size
+
+    def _cut(self, among: Sequence[Found] | None = None) -> Iterator[tuple[Found, int, int]]:
+        for found in self._found if among is None else among:
+            size = found.stamp.size
+            if found.folder or not size:
+                continue
+            known = self._known.get(found.path)
+            if known is not None and known[0] == found.stamp:
+                found.hashes = [known[1]]
+                self.bytes_done += size
+                self.bytes_reused += size
+                continue
+            chunks = chunk_count(size)
+            each = max(1, SPAN_BYTES // chunk_bytes(size))
+            found.hashes = [b""] * chunks
+            for first in range(0, chunks, each):
+                yield found, first, min(each, chunks - first)
+
+    def _hash(self, found: Found, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
+        try:
+            descriptor = os.open(found.where, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            found.changed = True
+            return
+        except OSError as error:
+            self._warn(found.where, error.strerror or "cannot be read")
+            with self._lock:
+                if found in self._found:
+                    self._found.remove(found)
+            return
+        try:
+            each = chunk_bytes(found.stamp.size)
+            for chunk in range(first, first + count):
+                check()
+                size = min(each, found.stamp.size - chunk * each)
+                view = buffer[:size]
+                if os.preadv(descriptor, [view], chunk * each) != size:
+                    found.changed = True
+                    return
+                found.hashes[chunk] = hash_chunk(view)
+                self.bytes_done += size
+            if Stamp.of(os.fstat(descriptor)) != found.stamp:
+                found.changed = True
+        finally:
+            os.close(descriptor)
+
+    def _warn(self, where: str, why: str) -> None:
+        self.skipped += 1
+        self._note(f"skipped {where}: {why}")
+
+    def _note(self, text: str) -> None:
+        if len(self.warnings) < MAX_WARNINGS:
+            self.warnings.append(text.encode("utf-8", "backslashreplace").decode())
+
+    def _warn_of_doubtful_names(self) -> None:
+        for found in self._found:
+            for name in found.path:
+                reason = names.doubt(name)
+                if reason:
+                    self._note(f"{name} {reason}")
+        for one, other in names.case_clashes(found.path for found in self._found):
+            self._note(f"{'/'.join(one)} and {'/'.join(other)} differ only in case or Unicode form")

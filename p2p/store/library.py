@@ -1,0 +1,241 @@
+"""The library: what this peer shares, in place, and the manifests it knows.
+
+Files are never copied. Each carries the stamp (inode, size, mtime) it had when it was hashed; a file with another
+stamp is not served, and its share is marked stale.
+"""
+
+import json
+import os
+import sqlite3
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from p2p.core import bitmap
+from p2p.core import manifest as manifests
+from p2p.core.layout import Layout
+from p2p.core.manifest import Limits, Manifest
+from p2p.errors import NotFound, StorageError
+from p2p.ids import ShareId
+from p2p.store.database import Database
+
+_U64 = 2**64 - 1
+
+
+class Stamp(NamedTuple):
+    """By what a changed file is noticed."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stamp":
+        return cls(status.st_ino & _U64, status.st_size, status.st_mtime_ns & _U64)
+
+
+NOT_HELD = Stamp(0, 0, 0)
+
+
+class SharedRow(msgspec.Struct, frozen=True):
+    """A share as listings show it; sizes in bytes, times in seconds since 1970."""
+
+    id: bytes
+    name: str
+    size: int
+    files: int
+    paths: tuple[str, ...]
+    unlisted: bool
+    fetched: bool
+    created: float
+    stale: str | None
+
+
+_LISTED = "id, name, size, files, paths, unlisted, fetched, created, stale"
+
+
+class Library:
+    """The shares of one home. Blocking; see `Database` for errors."""
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database = database
+        self.limits = limits
+
+    # Manifests.
+
+    def root(self, share: ShareId) -> bytes | None:
+        """The encoded root, if this peer has it."""
+        row = self._database.row("SELECT root FROM manifest WHERE share = ?", [share])
+        return None if row is None else bytes(row[0])
+
+    def part(self, share: ShareId, number: int) -> bytes | None:
+        """A manifest part, if this peer has it."""
+        row = self._database.row("SELECT body FROM part WHERE share = ? AND number = ?", [share, number])
+        return None if row is None else bytes(row[0])
+
+    def parts_held(self, share: ShareId) -> set[int]:
+        """The numbers of the parts that this peer has."""
+        return {number for (number,) in self._database.rows("SELECT number FROM part WHERE share = ?", [share])}
+
+    def keep_root(self, share: ShareId, body: bytes) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO manifest VALUES (?, ?)", [share, body])
+
+    def keep_parts(self, share: ShareId, parts: dict[int, bytes]) -> None:
+        """Stores checked parts by number."""
+        with self._database.transaction() as connection:
+            rows = [(share, number, body) for number, body in parts.items()]
+            connection.executemany("INSERT OR IGNORE INTO part VALUES (?, ?, ?)", rows)
+
+    def manifest(self, share: ShareId) -> Manifest:
+        """The whole manifest, checked again. Raises NotFound while parts are missing, BadData."""
+        body = self.root(share)
+        if body is None:
+            raise NotFound("the share's manifest is not here")
+        root = manifests.decode_root(share, body, self.limits)
+        parts = [
+            bytes(part)
+            for (part,) in self._database.rows("SELECT body FROM part WHERE share = ? ORDER BY number", [share])
+        ]
+        if len(parts) != root.part_count:
+            raise NotFound("the share's manifest is not here whole")
+        return manifests.decode(share, root, parts)
+
+    # Shares.
+
+    def add(
+        self,
+        share: ShareId,
+        root_body: bytes,
+        parts: Sequence[bytes],
+        paths: Sequence[Path],
+        stamps: Sequence[Stamp],
+        *,
+        unlisted: bool,
+        fetched: bool,
+    ) -> None:
+        """Puts a share into the library, in place of an older one of the same paths."""
+        root = manifests.decode_root(share, root_body, self.limits)
+        places = json.dumps([str(path) for path in paths])
+        packed = pack_stamps(stamps)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM share WHERE id = ? OR (paths = ? AND NOT fetched)", [share, places])
+            connection.execute("INSERT OR IGNORE INTO manifest VALUES (?, ?)", [share, root_body])
+            if parts:
+                connection.executemany(
+                    "INSERT OR IGNORE INTO part VALUES (?, ?, ?)",
+                    [(share, number, body) for number, body in enumerate(parts)],
+                )
+            connection.execute(
+                "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                [share, root.name, root.size, root.files, places, packed, unlisted, fetched, time.time()],
+            )
+            _drop_orphans(connection)
+
+    def shares(self) -> list[SharedRow]:
+        """All shares, the newest first."""
+        return [_row(row) for row in self._database.rows(f"SELECT {_LISTED} FROM share ORDER BY created DESC, id")]
+
+    def share(self, share: ShareId) -> SharedRow | None:
+        row = self._database.row(f"SELECT {_LISTED} FROM share WHERE id = ?", [share])
+        return None if row is None else _row(row)
+
+    def find_by_paths(self, paths: Sequence[Path]) -> ShareId | None:
+        """The share that was made of exactly these paths, if any: what did not change since need not be hashed."""
+        places = json.dumps([str(path) for path in paths])
+        row = self._database.row("SELECT id FROM share WHERE paths = ? AND NOT fetched", [places])
+        return None if row is None else ShareId(bytes(row[0]))
+
+    def stamps(self, share: ShareId) -> list[Stamp]:
+        """The stamps of a share's entries, in manifest order. Raises NotFound."""
+        row = self._database.row("SELECT stamps FROM share WHERE id = ?", [share])
+        if row is None:
+            raise NotFound("this peer does not share that")
+        return unpack_stamps(bytes(row[0]))
+
+    def remove(self, share: ShareId) -> None:
+        """Stops sharing; the files stay. Raises NotFound."""
+        with self._database.transaction() as connection:
+            if not connection.execute("DELETE FROM share WHERE id = ?", [share]).rowcount:
+                raise NotFound("This peer does not share that. `shoal shares` lists what it does.")
+            _drop_orphans(connection)
+
+    def mark_stale(self, share: ShareId, why: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE share SET stale = ? WHERE id = ?", [why, share])
+
+
+def _drop_orphans(connection: sqlite3.Connection) -> None:
+    """Forgets the manifests that neither a share nor a fetch needs."""
+    used = "SELECT id FROM share UNION SELECT share FROM fetch"
+    connection.execute(f"DELETE FROM part WHERE share NOT IN ({used})")
+    connection.execute(f"DELETE FROM manifest WHERE share NOT IN ({used})")
+
+
+class SharedFiles:
+    """A share of the library as it is served: its layout, and its files opened in place."""
+
+    def __init__(self, library: Library, share: ShareId) -> None:
+        row = library.share(share)
+        if row is None:
+            raise NotFound("this peer does not share that")
+        self.layout = Layout(library.manifest(share))
+        self._library = library
+        self._paths = row.paths
+        self._stamps = library.stamps(share)
+        self.held = self.layout.chunks_of(entry for entry in self.layout.files if self._stamps[entry] != NOT_HELD)
+        """The chunks that can be served, as a bitmap."""
+
+    @contextmanager
+    def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
+        """A descriptor of the entry's file, and the stamp it must have. Raises OSError."""
+        path = entry_path(self._paths, self.layout, entry)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield descriptor, self._stamps[entry]
+        finally:
+            os.close(descriptor)
+
+    def changed(self, entry: int) -> int:
+        """The entry's file is no longer what was shared: forget it, tell the library; returns its chunks."""
+        chunks = bitmap.span(*self.layout.range_of(entry))
+        self.held &= ~chunks
+        path = entry_path(self._paths, self.layout, entry)
+        self._library.mark_stale(self.layout.manifest.share_id, f"{path} changed or is gone; share it again")
+        return chunks
+
+
+def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
+    """Where an entry of a share lies on this machine."""
+    parts = layout.manifest.entries[entry].path
+    if layout.manifest.root.single:
+        return Path(paths[0])
+    if len(paths) == 1:
+        return Path(paths[0], *parts)
+    for path in paths:
+        if Path(path).name == parts[0]:
+            return Path(path, *parts[1:])
+    raise StorageError(f"The share has no path for {parts!r}.")
+
+
+def pack_stamps(stamps: Sequence[Stamp]) -> bytes:
+    """24 bytes an entry: three little-endian 64-bit numbers."""
+    return struct.pack(f"<{3 * len(stamps)}Q", *chain.from_iterable(stamps))
+
+
+def unpack_stamps(packed: bytes) -> list[Stamp]:
+    """The inverse of `pack_stamps`."""
+    return [Stamp(*values) for values in struct.iter_unpack("<3Q", packed)]
+
+
+def _row(row: tuple[Any, ...]) -> SharedRow:
+    share, name, size, files, paths, unlisted, fetched, created, stale = row
+    return SharedRow(
+        bytes(share), name, size, files, tuple(json.loads(paths)), bool(unlisted), bool(fetched), created, stale
+    )

@@ -1,0 +1,115 @@
+"""What POSIX offers and Python's portable calls do not: the only module with platform-dependent system calls.
+
+Folders are opened part by part without following symbolic links, so that nothing a manifest or another program puts
+there leads outside the output folder.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from p2p.errors import StorageError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def open_folder(path: Path) -> int:
+    """A descriptor of a folder that the user named; links in the path are the user's own business."""
+    return os.open(path, _FOLDER)
+
+
+def open_beneath(root: int, parts: tuple[str, ...], *, create: bool) -> int:
+    """A descriptor of the folder at `parts` under the folder `root`, made if need be, no link followed."""
+    current = os.dup(root)
+    try:
+        for part in parts:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=current)
+            try:
+                following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+                    raise StorageError(
+                        f"{'/'.join(parts)!r} leads through a link or a file. Move it away or choose another --out."
+                    ) from error
+                raise
+            os.close(current)
+            current = following
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int | None:
+    """Reads what is in memory already; None where the disk would have to be asked (or nobody can tell)."""
+    if not _SUPPORTS_NOWAIT:
+        return None
+    try:
+        return os.preadv(descriptor, [view], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        # A file system that cannot tell is one in memory (tmpfs).
+        return os.preadv(descriptor, [view], offset)
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Brings everything written to the descriptor's file system to the disk."""
+    if hasattr(_libc, "syncfs"):
+        if _libc.syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+    else:
+        os.sync()
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine: what was only in memory before is not believed after."""
+    if sys.platform == "linux":
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return subprocess.run(
+        ["/usr/sbin/sysctl", "-n", "kern.boottime"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def resident_bytes() -> int:
+    """The memory this process holds in RAM, in bytes; 0 where the platform does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+@contextlib.contextmanager
+def lock_home(home: Path) -> Iterator[None]:
+    """Holds the home for one peer. Raises StorageError while another has it; the kernel frees it at any death."""
+    path = home / "lock"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot use {home} as this peer's home: {error.strerror}. Choose another --home."
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(
+                f"Another peer is running in {home}. Stop it, or give this one a home of its own with --home."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

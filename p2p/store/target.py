@@ -1,0 +1,519 @@
+"""A fetch on disk: where each chunk is written, how files come into place, and what is believed after a crash.
+
+Beside each target a `.part` file is filled in place; when a file is whole it is brought to the disk and renamed, so
+a name without `.part` is always a whole file, after a power cut too. Which chunks are written is in a bitmap file in
+the home: one byte is written there after the chunk's own write has returned, which kill -9 cannot undo, and which is
+believed only while the machine has not rebooted. What an fsync has covered is in the database and believed for ever.
+
+Nothing outside the output folder is touched, no link is followed beneath it, and no file that this fetch did not make
+is overwritten unless the user said so.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from p2p.core import bitmap, names
+from p2p.core.layout import Layout
+from p2p.core.manifest import chunk_bytes, hash_chunk
+from p2p.errors import BadData, StorageError, TargetExists
+from p2p.ids import FileId, ShareId, short
+from p2p.store import posix
+from p2p.store.database import Database
+from p2p.store.library import Stamp
+from p2p.units import format_size
+
+FETCH_FOLDER = "fetches"
+SPARE_BYTES = 16 * 1024 * 1024
+"""Room that a fetch leaves on the disk."""
+
+_MOST_FOLDERS = 64
+_FEW_FILES = 16
+_COPY_BYTES = 8 * 1024 * 1024
+
+
+class Records:
+    """The fetches that have begun, in the database. Blocking."""
+
+    def __init__(self, database: Database, home: Path) -> None:
+        self._database = database
+        self._folder = home / FETCH_FOLDER
+
+    def remember(self, share: ShareId, folder: Path) -> None:
+        """A fetch of this share to this folder has begun, if it had not before."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO fetch (share, folder, boot, durable, sources) VALUES (?, ?, '', x'', '[]')",
+                [share, str(folder)],
+            )
+
+    def begin(self, share: ShareId, folder: Path, chunks: int) -> "Record":
+        """The record of a remembered fetch, with what an earlier try of it left."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        boot = posix.boot_id()
+        row = self._database.row(
+            "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, str(folder)]
+        )
+        assert row is not None, "remembered before"
+        number, last_boot, durable_bytes = row
+        durable = bitmap.from_bytes(durable_bytes)
+        have = durable
+        if last_boot == boot:
+            with suppress(FileNotFoundError):
+                have |= bitmap.from_bytes(self._path(number).read_bytes()) & ((1 << chunks) - 1)
+        else:
+            # The file may hold bits whose chunks never reached the disk: begin it anew before trusting this boot.
+            self._path(number).unlink(missing_ok=True)
+        record = Record(self._database, number, self._path(number), chunks, have, durable)
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE fetch SET boot = ? WHERE id = ?", [boot, number])
+        return record
+
+    def sources(self, share: ShareId) -> list[str]:
+        """The peers, as hints of links, that earlier tries of this share fetched from."""
+        return [
+            hint
+            for (sources,) in self._database.rows("SELECT sources FROM fetch WHERE share = ?", [share])
+            for hint in json.loads(sources)
+        ]
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number}.have"
+
+
+class Record:
+    """What one fetch has, as it survives a crash."""
+
+    def __init__(self, database: Database, number: int, path: Path, chunks: int, have: int, durable: int) -> None:
+        self._database = database
+        self._number = number
+        self._path = path
+        self.have = have
+        self.durable = durable
+        self._bytes = bytearray(bitmap.to_bytes(have, chunks))
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.pwrite(self._descriptor, self._bytes, 0)
+        os.ftruncate(self._descriptor, len(self._bytes))
+
+    def add(self, chunk: int) -> None:
+        """The chunk's write has returned."""
+        at = chunk >> 3
+        self._bytes[at] |= 1 << (chunk & 7)
+        os.pwrite(self._descriptor, self._bytes[at : at + 1], at)
+        self.have |= 1 << chunk
+
+    def reset(self, have: int) -> None:
+        """Some of what was believed turned out wrong."""
+        self.have = have
+        self.durable &= have
+        self._bytes = bytearray(bitmap.to_bytes(have, len(self._bytes) * 8))
+        os.pwrite(self._descriptor, self._bytes, 0)
+        self.keep_durable(self.durable)
+
+    def keep_durable(self, durable: int) -> None:
+        """These chunks have reached the disk."""
+        self.durable = durable
+        with self._database.transaction() as connection:
+            packed = bitmap.to_bytes(durable, len(self._bytes) * 8)
+            connection.execute("UPDATE fetch SET durable = ? WHERE id = ?", [packed, self._number])
+
+    def keep_sources(self, sources: Sequence[str]) -> None:
+        """Whom to ask next time."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE fetch SET sources = ? WHERE id = ?", [json.dumps(list(sources)), self._number])
+
+    def forget(self) -> None:
+        """The fetch is done."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM fetch WHERE id = ?", [self._number])
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class Target:
+    """The files of one fetch. Blocking; `write` and `read` are short, the rest is for threads.
+
+    An OSError of the disk becomes a StorageError that says what to do.
+    """
+
+    def __init__(
+        self, layout: Layout, folder: Path, selected: Sequence[int], record: Record, *, overwrite: bool
+    ) -> None:
+        self.layout = layout
+        self.folder = folder
+        self.selected = selected
+        self.record = record
+        self._overwrite = overwrite
+        entries = layout.manifest.entries
+        prefix = () if layout.manifest.root.single else (layout.manifest.root.name,)
+        self._prefix = prefix
+        self.placed: dict[int, Stamp] = {}
+        """The files that are in place, by entry."""
+        self._originals: dict[FileId, int] = {}
+        self._copies: dict[int, list[int]] = {}
+        wanted = 0
+        for entry in selected:
+            if entries[entry].chunks:
+                original = self._originals.setdefault(entries[entry].file_id, entry)
+                if original == entry:
+                    wanted |= bitmap.span(*layout.range_of(entry))
+                else:
+                    self._copies.setdefault(original, []).append(entry)
+        self.wanted = wanted
+        """The chunks to fetch: of equal files, the first one's."""
+        self._suffix = f".{short(layout.manifest.share_id)}.part"
+        if any(entry.path[-1].endswith(self._suffix) for entry in entries):
+            # Its author searched for an id that makes one file another's part: no accident.
+            raise BadData("the share names files so that they would overwrite each other while they are fetched")
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._root = posix.open_folder(folder)
+        self._folders: dict[names.Path, int] = {}
+
+    def close(self) -> None:
+        for descriptor in self._folders.values():
+            os.close(descriptor)
+        self._folders.clear()
+        os.close(self._root)
+
+    def path(self, entry: int) -> Path:
+        """Where the entry's file ends up."""
+        return self.folder.joinpath(*self._prefix, *self.layout.manifest.entries[entry].path)
+
+    @property
+    def top(self) -> Path:
+        """The file or folder that the fetch makes."""
+        name = self.layout.manifest.root.name
+        return self.path(0) if self.layout.manifest.root.single else self.folder / name
+
+    @property
+    def selected_bytes(self) -> int:
+        """The bytes of all selected files."""
+        return sum(self.layout.manifest.entries[entry].size for entry in self.selected)
+
+    def results(self) -> list[Path]:
+        """What to tell the user was written: the file or folder, or of a selection its files."""
+        if len(self.selected) == len(self.layout.manifest.entries):
+            return [self.top]
+        return [self.path(entry) for entry in self.selected]
+
+    def missing_chunks(self) -> dict[int, int]:
+        """For each file to fetch, how many of its chunks are not written yet."""
+        missing = self.wanted & ~self.record.have
+        return {
+            entry: (missing & bitmap.span(*self.layout.range_of(entry))).bit_count()
+            for entry in self._originals.values()
+        }
+
+    # Before the first chunk.
+
+    def survey(self, check: Callable[[], None]) -> None:
+        """Looks at what is there: files already in place, parts of an earlier try, files in the way.
+
+        A file in the way that is equal to the one wanted is taken as fetched. Raises TargetExists for others, unless
+        they may be overwritten.
+        """
+        have = self.record.have
+        in_the_way: list[Path] = []
+        if not have and not os.path.lexists(self.top):
+            return
+        with explained(self.folder):
+            for entry in self.selected:
+                check()
+                chunks = bitmap.span(*self.layout.range_of(entry))
+                if not chunks:
+                    continue
+                status = self._status(entry, part=False)
+                part = self._status(entry, part=True)
+                complete = have & chunks == chunks
+                size = self.layout.manifest.entries[entry].size
+                if status is None:
+                    if part is None or not stat.S_ISREG(part.st_mode):
+                        have &= ~chunks
+                elif (
+                    stat.S_ISREG(status.st_mode)
+                    and status.st_size == size
+                    and ((complete and part is None) or self._equal(entry, check))
+                ):
+                    have |= chunks
+                    self.placed[entry] = Stamp.of(status)
+                elif not self._overwrite or not stat.S_ISREG(status.st_mode):
+                    in_the_way.append(self.path(entry))
+                elif part is None:
+                    have &= ~chunks
+            if have != self.record.have:
+                self.record.reset(have)
+        if in_the_way:
+            more = f" and {len(in_the_way) - 1} more" if len(in_the_way) > 1 else ""
+            raise TargetExists(
+                f"{in_the_way[0]}{more} exists and is a different file. "
+                "Move it away, choose another --out, or replace it with --overwrite."
+            )
+
+    def check_space(self) -> None:
+        """Raises StorageError if the disk has no room for what is missing."""
+        missing = self.layout.bytes_in(self.wanted & ~self.record.have) + sum(
+            self.layout.manifest.entries[copy].size
+            for copies in self._copies.values()
+            for copy in copies
+            if copy not in self.placed
+        )
+        with explained(self.folder):
+            room = os.fstatvfs(self._root)
+        free = room.f_bavail * room.f_frsize
+        if missing and missing + SPARE_BYTES > free:
+            raise StorageError(
+                f"{self.folder} has {format_size(free)} free, but {format_size(missing)} are still to come. "
+                "Make room or choose another --out; what was fetched is kept."
+            )
+
+    def make_empty(self) -> None:
+        """Makes the selected empty files and folders."""
+        with explained(self.folder):
+            if not self.layout.manifest.root.single:
+                with self._opened(self._prefix):
+                    pass
+            for entry in self.selected:
+                item = self.layout.manifest.entries[entry]
+                if item.chunks:
+                    continue
+                path = (*self._prefix, *item.path)
+                if not self.layout.is_file(entry):
+                    with self._opened(path):
+                        continue
+                with self._opened(path[:-1]) as folder:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                    try:
+                        descriptor = os.open(path[-1], flags | os.O_EXCL, 0o666, dir_fd=folder)
+                    except FileExistsError:
+                        descriptor = os.open(path[-1], flags, dir_fd=folder)
+                        if os.fstat(descriptor).st_size:
+                            if not self._overwrite:
+                                os.close(descriptor)
+                                raise TargetExists(
+                                    f"{self.path(entry)} exists and is not empty. "
+                                    "Move it away, choose another --out, or replace it with --overwrite."
+                                ) from None
+                            os.ftruncate(descriptor, 0)
+                    self._make_executable(descriptor, entry)
+                    self.placed[entry] = Stamp.of(os.fstat(descriptor))
+                    os.close(descriptor)
+
+    # Chunks.
+
+    def write(self, chunk: int, view: memoryview) -> None:
+        """Writes a verified chunk and records it."""
+        place = self.layout.place(chunk)
+        with explained(self.folder), self._part(place.entry, os.O_WRONLY | os.O_CREAT) as descriptor:
+            at, rest = place.offset, view
+            while rest:
+                count = os.pwrite(descriptor, rest, at)
+                at, rest = at + count, rest[count:]
+        self.record.add(chunk)
+
+    @contextmanager
+    def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
+        """A descriptor of the entry's file, placed or not, and the stamp it must have, if any."""
+        stamp = self.placed.get(entry)
+        with self._part(entry, os.O_RDONLY) if stamp is None else self._final(entry, os.O_RDONLY) as descriptor:
+            yield descriptor, stamp
+
+    def whole(self, among: Iterable[int]) -> list[int]:
+        """Those of the entries whose chunks are all written and which are not in place yet."""
+        have = self.record.have
+        result = []
+        for entry in among:
+            chunks = bitmap.span(*self.layout.range_of(entry))
+            if entry not in self.placed and chunks and have & chunks == chunks:
+                result.append(entry)
+        return result
+
+    # Bringing it to the disk. For threads.
+
+    def place(self, entries: Sequence[int]) -> int:
+        """Brings whole files to the disk and to their names, and fills the files equal to them.
+
+        Returns the chunks of the files so filled.
+        """
+        copied = 0
+        with explained(self.folder):
+            self._sync(entries)
+            for entry in entries:
+                self._rename(entry)
+                copies = [copy for copy in self._copies.get(entry, ()) if copy not in self.placed]
+                for copy in copies:
+                    self._copy(entry, copy)
+                    copied |= bitmap.span(*self.layout.range_of(copy))
+                if copies:
+                    self._sync(copies)
+                for copy in copies:
+                    self._rename(copy)
+        return copied
+
+    def uncopied(self) -> list[int]:
+        """Files in place to which an equal one is still missing."""
+        return [
+            original
+            for original, copies in self._copies.items()
+            if original in self.placed and any(copy not in self.placed for copy in copies)
+        ]
+
+    def fill_copies(self, originals: Sequence[int]) -> int:
+        """Fills the missing files equal to these; returns their chunks."""
+        copied = 0
+        with explained(self.folder):
+            for original in originals:
+                for copy in self._copies[original]:
+                    if copy not in self.placed:
+                        self._copy(original, copy)
+                        self._sync([copy])
+                        self._rename(copy)
+                        copied |= bitmap.span(*self.layout.range_of(copy))
+        return copied
+
+    def make_durable(self, entries: Sequence[int]) -> None:
+        """Brings the writes so far to the disk, then says so in the database. `entries` were written to."""
+        have = self.record.have
+        with explained(self.folder):
+            self._sync([entry for entry in entries if entry not in self.placed])
+        self.record.keep_durable(have)
+
+    def _sync(self, entries: Sequence[int]) -> None:
+        if len(entries) > _FEW_FILES:
+            posix.sync_file_system(self._root)
+            return
+        for entry in entries:
+            with suppress(FileNotFoundError), self._part(entry, os.O_RDONLY) as descriptor:
+                os.fsync(descriptor)
+
+    def _rename(self, entry: int) -> None:
+        name = self.layout.manifest.entries[entry].path[-1]
+        with self._folder_of(entry) as folder:
+            if not self._overwrite and self._status(entry, part=False) is not None:
+                raise TargetExists(
+                    f"{self.path(entry)} appeared while it was fetched. Move it away and run the same command again."
+                )
+            with self._part(entry, os.O_RDONLY) as descriptor:
+                self._make_executable(descriptor, entry)
+                stamp = Stamp.of(os.fstat(descriptor))
+            os.rename(self._part_name(entry), name, src_dir_fd=folder, dst_dir_fd=folder)
+        self.placed[entry] = stamp
+
+    def _copy(self, original: int, copy: int) -> None:
+        size = self.layout.manifest.entries[original].size
+        with (
+            self._final(original, os.O_RDONLY) as source,
+            self._part(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as sink,
+        ):
+            at = 0
+            while at < size:
+                try:
+                    count = os.copy_file_range(source, sink, min(_COPY_BYTES, size - at), at, at)
+                except OSError as error:
+                    if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+                        raise
+                    count = os.pwrite(sink, os.pread(source, min(_COPY_BYTES, size - at), at), at)
+                if not count:
+                    raise StorageError(f"{self.path(original)} was cut short by another program. Fetch it again.")
+                at += count
+
+    def _make_executable(self, descriptor: int, entry: int) -> None:
+        if self.layout.manifest.entries[entry].executable:
+            mode = os.fstat(descriptor).st_mode
+            os.fchmod(descriptor, stat.S_IMODE(mode) | (mode & 0o444) >> 2)
+
+    # Names to descriptors.
+
+    def _part_name(self, entry: int) -> str:
+        name = self.layout.manifest.entries[entry].path[-1] + self._suffix
+        return name if len(name.encode()) <= names.MAX_PART_BYTES else f".{entry}{self._suffix}"
+
+    @contextmanager
+    def _opened(self, path: names.Path) -> Iterator[int]:
+        """The folder at `path` beneath the output folder, made if need be."""
+        known = self._folders.get(path)
+        if known is not None:
+            yield known
+            return
+        descriptor = posix.open_beneath(self._root, path, create=True)
+        if len(self._folders) < _MOST_FOLDERS:
+            descriptor_kept = self._folders.setdefault(path, descriptor)
+            if descriptor_kept != descriptor:
+                os.close(descriptor)
+            yield descriptor_kept
+            return
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _folder_of(self, entry: int) -> AbstractContextManager[int]:
+        return self._opened((*self._prefix, *self.layout.manifest.entries[entry].path[:-1]))
+
+    @contextmanager
+    def _part(self, entry: int, flags: int) -> Iterator[int]:
+        with self._folder_of(entry) as folder:
+            descriptor = os.open(self._part_name(entry), flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _final(self, entry: int, flags: int) -> Iterator[int]:
+        with self._folder_of(entry) as folder:
+            name = self.layout.manifest.entries[entry].path[-1]
+            descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    def _status(self, entry: int, *, part: bool) -> os.stat_result | None:
+        item = self.layout.manifest.entries[entry]
+        with self._folder_of(entry) as folder:
+            try:
+                name = self._part_name(entry) if part else item.path[-1]
+                return os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+
+    def _equal(self, entry: int, check: Callable[[], None]) -> bool:
+        """Whether the file at the target is the one wanted, byte for byte."""
+        size = self.layout.manifest.entries[entry].size
+        first, count = self.layout.range_of(entry)
+        each = chunk_bytes(size)
+        buffer = memoryview(bytearray(min(each, size)))
+        with self._final(entry, os.O_RDONLY) as descriptor:
+            for index in range(count):
+                check()
+                view = buffer[: min(each, size - index * each)]
+                if os.preadv(descriptor, [view], index * each) != len(view):
+                    return False
+                if hash_chunk(view) != self.layout.hash(first + index):
+                    return False
+        return True
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turns the disk's errors into words."""
+    try:
+        yield
+    except OSError as error:
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                advice = "Make room and run the same command again: what was fetched is kept."
+            case errno.EACCES | errno.EPERM | errno.EROFS:
+                advice = "Choose another --out, or get the right to write there."
+            case errno.ENAMETOOLONG:
+                advice = "Choose an --out with a shorter path."
+            case _:
+                advice = "Check the disk and run the same command again: what was fetched is kept."
+        raise StorageError(f"Cannot write to {error.filename or folder}: {error.strerror}. {advice}") from error

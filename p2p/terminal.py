@@ -1,0 +1,331 @@
+"""What people see: live bars while something runs, tables, notes. All on stderr but the tables, which are answers.
+
+Bars, colours and the running commentary only on a terminal; elsewhere a changed state is one plain line. Names come
+from strangers and are escaped before they are printed.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from p2p.errors import ShoalError
+from p2p.log import printable
+from p2p.services.requests import Event, Note, Update
+from p2p.units import format_size, format_time
+
+INTERRUPTED = 130
+WORTH_SAYING_S = 1.0
+
+Perform = Callable[[Callable[[Event], Awaitable[None]]], Awaitable[Any]]
+
+
+def note(text: str, *, only_live: bool = False) -> None:
+    """One line on stderr; with `only_live` only where a person looks on."""
+    if not only_live or sys.stderr.isatty():
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+@asynccontextmanager
+async def until_signal() -> AsyncIterator[trio.Event]:
+    """An event that Ctrl-C or SIGTERM sets while the body runs. The body's ShoalErrors come out as they are."""
+    interrupted = trio.Event()
+    failure: ShoalError | None = None
+
+    async def watch() -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            watching.set()
+            async for _ in signals:
+                if interrupted.is_set():
+                    raise KeyboardInterrupt  # asked twice: at once then
+                interrupted.set()
+
+    watching = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await watching.wait()
+        try:
+            yield interrupted
+        except ShoalError as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
+    """Returns when the first of these does."""
+    async with trio.open_nursery() as nursery:
+
+        async def end_with(wait: Callable[[], Awaitable[None]]) -> None:
+            await wait()
+            nursery.cancel_scope.cancel()
+
+        for wait in waits:
+            nursery.start_soon(end_with, wait)
+
+
+async def until_answered(perform: Perform, show: Callable[[Any], None], interrupted: trio.Event) -> int:
+    """Performs with a live view and shows the answer; the exit code. Raises the performance's ShoalError."""
+    answer: Any = None
+    failure: ShoalError | None = None
+    answered = False
+    view: View = LiveView() if sys.stderr.isatty() else PlainView()
+
+    async def emit(event: Event) -> None:
+        match event:
+            case Update(progress):
+                view.update(progress)
+            case Note(text):
+                view.note(text)
+            case _:
+                raise AssertionError("answers are returned, failures raised")
+
+    async with trio.open_nursery() as nursery:
+
+        async def stop() -> None:
+            await interrupted.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(stop)
+        try:
+            answer = await perform(emit)
+            answered = True
+        except ShoalError as error:
+            failure = error
+        finally:
+            view.close()
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if not answered:
+        return INTERRUPTED
+    show(answer)
+    return 0
+
+
+class PlainView:
+    """For files and pipes: a line when the state changes to something worth knowing."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._said = True
+        self._since = time.monotonic()
+
+    def update(self, progress: dict[str, Any]) -> None:
+        text = _commentary(progress)
+        if text != self._last:
+            self._last, self._said, self._since = text, not text, time.monotonic()
+        elif not self._said and time.monotonic() - self._since >= WORTH_SAYING_S:
+            note(text)
+            self._said = True
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def close(self) -> None:
+        pass
+
+
+class LiveView:
+    """For a person: one bar with rate, sources and time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}", markup=True),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+            console=self._console,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._bars.add_task("", total=None, detail="")
+        self._started = time.monotonic()
+        self._first_done: int | None = None
+        self._bars.start()
+
+    def update(self, progress: dict[str, Any]) -> None:
+        from rich.markup import escape
+
+        size, done, rate = progress["size"], progress["done"], progress["rate"]
+        pieces = []
+        if progress["state"] in {"fetching", "hashing"}:
+            pieces.append(f"{format_size(done)} of {format_size(size)}")
+            if rate >= 1:
+                pieces.append(f"{format_size(rate)}/s")
+            if progress["sources"]:
+                pieces.append(_count(progress["sources"], "source"))
+            if rate >= 1 and size > done:
+                pieces.append(f"{format_time((size - done) / rate)} left")
+        else:
+            pieces.append(_commentary(progress) or progress["state"])
+        name = printable(progress["name"]) or "share"
+        if len(name) > 32:
+            name = f"{name[:20]}…{name[-11:]}"
+        self._bars.update(
+            self._task, description=escape(name), total=size or None, completed=done, detail=" · ".join(pieces)
+        )
+
+    def note(self, text: str) -> None:
+        self._bars.console.print(printable(text), markup=False)
+
+    def close(self) -> None:
+        self._bars.stop()
+
+
+View = PlainView | LiveView
+
+
+def _commentary(progress: dict[str, Any]) -> str:
+    """Why nothing moves, in a few words; empty while all is well."""
+    state: str = progress["state"]
+    if state in {"looking for sources", "waiting for sources"}:
+        trouble = f" ({printable(progress['trouble'])})" if progress["trouble"] else ""
+        return f"waiting for sources{trouble}" if progress["known"] else "no source is known yet"
+    return state if state in {"checking what is there", "copying from this peer's own share"} else ""
+
+
+# Answers.
+
+
+def shared(answer: dict[str, Any]) -> None:
+    """A share was made."""
+    rate = answer["bytes"] / answer["seconds"] if answer["seconds"] else 0
+    reused = f", {format_size(answer['reused'])} unchanged" if answer["reused"] else ""
+    note(
+        f"Shared {answer['name']}: {_count(answer['files'], 'file')}, {format_size(answer['bytes'])}"
+        f"{reused}, in {answer['seconds']:.2g} s ({format_size(rate)}/s)."
+    )
+
+
+def fetched(answer: dict[str, Any]) -> None:
+    """A fetch is done."""
+    if not answer["received"]:
+        note(f"Nothing had to be fetched: {format_size(answer['bytes'])} were here already, and are right.")
+        return
+    rate = answer["received"] / answer["seconds"] if answer["seconds"] else 0
+    note(
+        f"Fetched {format_size(answer['received'])} in {answer['seconds']:.2g} s ({format_size(rate)}/s) "
+        f"from {_count(len(answer['sources']), 'source')}; every chunk verified."
+    )
+
+
+def share_table(rows: list[dict[str, Any]]) -> None:
+    """`shoal shares`."""
+    if not rows:
+        note("This peer shares nothing. Share something: shoal share PATH")
+        return
+    _table(
+        ["id", "name", "size", "files", "peers", "state", "where"],
+        [
+            [
+                row["id"][:8],
+                row["name"],
+                format_size(row["bytes"]),
+                str(row["files"]),
+                str(row["peers"]),
+                _share_state(row),
+                ", ".join(row["paths"]),
+            ]
+            for row in rows
+        ],
+        right={2, 3, 4},
+    )
+    for row in rows:
+        if row["stale"]:
+            note(f"{row['name']}: {row['stale']}")
+
+
+def peer_table(rows: list[dict[str, Any]]) -> None:
+    """`shoal peers`."""
+    if not rows:
+        note("No connections at the moment.")
+        return
+    _table(
+        ["peer", "address", "share", "sent", "received", "has all", "dialled by"],
+        [
+            [
+                row["peer"][:8],
+                row["address"] if row["dialable"] else f"{row['address']} (cannot be dialled)",
+                row["share"],
+                format_size(row["uploaded"]),
+                format_size(row["downloaded"]),
+                "yes" if row["complete"] else "no",
+                "us" if row["dialed"] else "them",
+            ]
+            for row in rows
+        ],
+        right={3, 4},
+    )
+
+
+def status_table(answer: dict[str, Any]) -> None:
+    """`shoal status`."""
+    lines = [
+        ("peer", answer["peer"]),
+        ("home", answer["home"]),
+        ("network", answer["network"]),
+        ("listens at", ", ".join(answer["addresses"])),
+        ("seen as", ", ".join(answer["seen_as"]) or "nobody connected yet"),
+        ("up for", format_time(answer["uptime_s"])),
+        ("memory", format_size(answer["memory_bytes"])),
+        ("shares", f"{answer['shares']}, {format_size(answer['shared_bytes'])}"),
+        ("connections", str(answer["connections"])),
+        ("sent", format_size(answer["uploaded"])),
+        ("received", format_size(answer["downloaded"])),
+    ]
+    for fetch in answer["fetches"]:
+        percent = 100 * fetch["done"] / fetch["size"] if fetch["size"] else 0
+        lines.append(
+            ("fetching", f"{fetch['name']}: {percent:.0f} %, {format_size(fetch['rate'])}/s, {fetch['state']}")
+        )
+    lines += [("stale", f"{name}: share it again") for name in answer["stale"]]
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        print(f"{label:<{width}}  {printable(value)}")
+    sys.stdout.flush()
+
+
+def _share_state(row: dict[str, Any]) -> str:
+    words = [word for word in ("stale", "unlisted", "fetched") if row[word]]
+    return ", ".join(words) or "ok"
+
+
+def _table(headings: list[str], rows: list[list[str]], right: set[int]) -> None:
+    """A table: with rules on a terminal, else aligned columns."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for at, heading in enumerate(headings):
+            table.add_column(heading, justify="right" if at in right else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*map(Text, row))
+        Console(highlight=False).print(table)
+        return
+    widths = [max(len(row[at]) for row in [headings, *cells]) for at in range(len(headings))]
+    for row in [headings, *cells]:
+        line = "  ".join(
+            f"{cell:>{w}}" if at in right else f"{cell:<{w}}"
+            for at, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        print(line.rstrip())
+    sys.stdout.flush()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

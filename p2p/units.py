@@ -1,0 +1,51 @@
+"""Sizes and times as people write them: `512MiB`, `30s`."""
+
+import re
+
+from p2p.errors import ConfigError
+
+_SIZES = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGTP", 1):
+    _SIZES[f"{_letter}B"] = 1000**_power
+    _SIZES[f"{_letter}IB"] = _SIZES[_letter] = 1024**_power
+_TIMES = {"": 1.0, "MS": 0.001, "S": 1.0, "M": 60.0, "MIN": 60.0, "H": 3600.0, "D": 86400.0}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+
+
+def parse_size(text: str) -> int:
+    """Bytes in a text such as `4096`, `512MiB`, `1.5GB` or `100k` (a bare letter counts in 1024s).
+
+    Raises ConfigError.
+    """
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or match[2].upper() not in _SIZES:
+        raise ConfigError(f"{text!r} is not a size. Write it like 512MiB, 1.5GB or 4096.")
+    return int(float(match[1]) * _SIZES[match[2].upper()])
+
+
+def parse_time(text: str) -> float:
+    """Seconds in a text such as `30s`, `2h` or `1.5`. Raises ConfigError."""
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or match[2].upper() not in _TIMES:
+        raise ConfigError(f"{text!r} is not a time. Write it like 30s, 5m or 2h.")
+    return float(match[1]) * _TIMES[match[2].upper()]
+
+
+def format_size(count: float) -> str:
+    """`1.5 GiB`: three significant digits, binary units."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 999.5 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.3g} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def format_time(seconds: float) -> str:
+    """`45 s`, `2:05`, `1:02:05`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, secs = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"

@@ -1,0 +1,34 @@
+"""What is said before a conversation, sans-IO: who the dialer is, and what each side is.
+
+TLS has already proven the listener: its certificate is on its Ed25519 key. The standard library cannot ask a client
+for an unknown self-signed certificate, so the dialer proves itself inside, by signing the listener's nonce together
+with the listener's id: a listener that passes the nonce of another on gets a proof that only it itself would accept.
+"""
+
+from p2p import identity as identities
+from p2p.errors import ProtocolViolation
+from p2p.identity import Identity
+from p2p.ids import PeerId
+from p2p.wire import signatures
+from p2p.wire.messages import Challenge, Proof
+
+ALPN_PREFIX = "shoal/1/"
+
+
+def alpn(network: str) -> str:
+    """The TLS application protocol of a network: peers of different networks never get past TLS."""
+    return ALPN_PREFIX + network
+
+
+def prove(identity: Identity, challenge: Challenge, listener: PeerId) -> Proof:
+    """The dialer's answer to a challenge by `listener`."""
+    signed = identity.sign(signatures.dialer_proof(challenge.nonce, listener, identity.peer_id))
+    return Proof(peer_id=identity.peer_id, signature=signed)
+
+
+def check_proof(proof: Proof, challenge: Challenge, listener: PeerId) -> PeerId:
+    """The dialer's id, proven. Raises ProtocolViolation."""
+    dialer = PeerId(proof.peer_id)
+    if not identities.verify(dialer, proof.signature, signatures.dialer_proof(challenge.nonce, listener, dialer)):
+        raise ProtocolViolation("the dialer does not hold the key it claims")
+    return dialer

@@ -1,0 +1,235 @@
+"""The messages of a connection: frozen structs with their limits in the types.
+
+Each says who sends it, when, and what answers. Fields are only ever added, with defaults; unknown fields are ignored,
+a message of an unknown type is answered `Failed("unsupported")`.
+"""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from p2p.errors import MalformedMessage
+from p2p.wire.address import Host, Port
+
+MAX_PART_BYTES = 256 * 1024
+MAX_ROOT_BYTES = 768 * 1024
+MAX_RANGES = 4096
+MAX_MAP_BYTES = 512 * 1024
+MAX_PEERS = 64
+
+Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+ShortText = Annotated[str, msgspec.Meta(max_length=255)]
+Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+Range = tuple[Number, Count]
+"""(first chunk, number of chunks)"""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):
+    """Any control message."""
+
+    purpose: ClassVar[str] = ""
+
+
+class Challenge(Message, frozen=True, gc=False, tag="challenge"):
+    """Listener, first of all: sign this. Answered by `Proof`."""
+
+    nonce: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class Proof(Message, frozen=True, gc=False, tag="proof"):
+    """Dialer: who I am, signed over `signatures.dialer_proof`. Then both sides send `Hello`."""
+
+    peer_id: Id
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class Hello(Message, frozen=True, gc=False, tag="hello"):
+    """Both sides, once, after the proof. `seen_host` is the address at which the sender sees the receiver."""
+
+    software: ShortText = ""
+    features: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)] = ()
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """TCP port on which the sender listens; 0 when it does not."""
+    seen_host: ShortText = ""
+
+
+class GetRoot(Message, frozen=True, gc=False, tag="get_root"):
+    """The manifest root of a share, please. Answered by `Root` or `Failed`."""
+
+    share: Id
+
+
+class Root(Message, frozen=True, gc=False, tag="root"):
+    """The root's bytes, which hash to the share id."""
+
+    body: Annotated[bytes, msgspec.Meta(max_length=MAX_ROOT_BYTES)]
+
+
+class GetPart(Message, frozen=True, gc=False, tag="get_part"):
+    """A part of a share's manifest, please. Answered by `Part` or `Failed`."""
+
+    share: Id
+    index: Number
+
+
+class Part(Message, frozen=True, gc=False, tag="part"):
+    """A manifest part, which hashes to its place in the root."""
+
+    index: Number
+    body: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
+
+
+class Open(Message, frozen=True, gc=False, tag="open"):
+    """Begins the exchange of a share on this connection. Answered by `Have` (perhaps empty) or `Failed`.
+
+    The opener follows with its own `Have` where it holds chunks: from here on both sides are equal.
+    """
+
+    share: Id
+    proof: Annotated[bytes, msgspec.Meta(max_length=1024)] = b""
+    """Reserved for shares that ask for one."""
+
+
+class Have(Message, frozen=True, gc=False, tag="have"):
+    """Chunks that the sender now holds, beyond those it said before: ranges, and a bitmap that starts at `first`.
+
+    Bit i of the bitmap (least significant first) is chunk first + i. Several messages add up.
+    """
+
+    ranges: Annotated[tuple[Range, ...], msgspec.Meta(max_length=MAX_RANGES)] = ()
+    first: Number = 0
+    bits: Annotated[bytes, msgspec.Meta(max_length=MAX_MAP_BYTES)] = b""
+
+
+class Gone(Message, frozen=True, gc=False, tag="gone"):
+    """Chunks that the sender no longer holds (a file changed under it); unanswered requests for them are off."""
+
+    ranges: Annotated[tuple[Range, ...], msgspec.Meta(max_length=MAX_RANGES)]
+
+
+class Want(Message, frozen=True, gc=False, tag="want"):
+    """Send me these chunks, in this order. Answered by data frames, after earlier `Want`s."""
+
+    first: Number
+    count: Count
+
+
+class Cancel(Message, frozen=True, gc=False, tag="cancel"):
+    """These are no longer wanted; what is under way may still arrive."""
+
+    first: Number
+    count: Count
+
+
+class Choked(Message, frozen=True, gc=False, tag="choked"):
+    """Your requests are kept but wait for a slot; `position` peers are before you, 0 means that you are served now."""
+
+    position: Number
+
+
+class Peers(Message, frozen=True, gc=False, tag="peers"):
+    """Peer exchange: others of this share, only such as the sender has itself connected to."""
+
+    peers: Annotated[tuple[tuple[Id, Host, Port], ...], msgspec.Meta(max_length=MAX_PEERS)]
+
+
+class Bad(Message, frozen=True, gc=False, tag="bad"):
+    """This chunk did not match its hash. The source rechecks its file; the complainer ends the exchange."""
+
+    chunk: Number
+
+
+class Browse(Message, frozen=True, gc=False, tag="browse"):
+    """What do you list? Answered by `Listed`. The cursor of the last answer goes on from there."""
+
+    cursor: ShortText = ""
+
+
+class Listing(msgspec.Struct, frozen=True, gc=False):
+    """One listed share; size in bytes."""
+
+    share: Id
+    name: ShortText
+    size: Number
+    files: Number
+
+
+class Listed(Message, frozen=True, gc=False, tag="listed"):
+    """Some of the listed shares; an empty cursor ends the list."""
+
+    shares: Annotated[tuple[Listing, ...], msgspec.Meta(max_length=256)]
+    cursor: ShortText = ""
+
+
+class DialMe(Message, frozen=True, gc=False, tag="dial_me"):
+    """To a peer that cannot be dialled: please dial me once more, for the exchange of this share."""
+
+    share: Id
+
+
+class Failed(Message, frozen=True, gc=False, tag="failed"):
+    """The request before it cannot be met: `not found`, `busy`, `duplicate`, `unsupported`, or words."""
+
+    reason: ShortText
+    share: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+
+
+NOT_FOUND = "not found"
+BUSY = "busy"
+DUPLICATE = "duplicate"
+UNSUPPORTED = "unsupported"
+
+AnyMessage = (
+    Challenge
+    | Proof
+    | Hello
+    | GetRoot
+    | Root
+    | GetPart
+    | Part
+    | Open
+    | Have
+    | Gone
+    | Want
+    | Cancel
+    | Choked
+    | Peers
+    | Bad
+    | Browse
+    | Listed
+    | DialMe
+    | Failed
+)
+
+
+class Unknown(msgspec.Struct, frozen=True, gc=False):
+    """A message of a type that this version does not know; never sent."""
+
+    type: ShortText
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AnyMessage)
+_type_decoder = msgspec.msgpack.Decoder(Unknown)
+_KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in AnyMessage.__args__)
+
+
+def encode(message: AnyMessage) -> bytes:
+    """The message as the body of a control frame."""
+    return _encoder.encode(message)
+
+
+def decode(body: bytes | bytearray | memoryview) -> AnyMessage | Unknown:
+    """The message in a control frame's body. Raises MalformedMessage, and nothing else, whatever the bytes."""
+    try:
+        message: AnyMessage = _decoder.decode(body)
+        return message
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            unknown = _type_decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise MalformedMessage(f"not a message: {error}") from None
+        if unknown.type in _KNOWN:
+            raise MalformedMessage(f"a {unknown.type} message out of bounds: {error}") from None
+        return unknown

@@ -1,0 +1,28 @@
+"""Every purpose for which a peer signs, in one place, so that no signature can serve as another.
+
+A signature is over `"shoal/1 <purpose>\\0"` followed by fixed-length fields or the exact bytes sent.
+"""
+
+from enum import StrEnum
+
+from p2p.ids import PeerId
+
+NONCE_BYTES = 32
+SIGNATURE_BYTES = 64
+
+
+class Purpose(StrEnum):
+    """What a signature says."""
+
+    DIALER = "dialer"
+    """I, the dialer of this connection to that listener, hold this peer id's key."""
+
+
+def to_sign(purpose: Purpose, *fields: bytes) -> bytes:
+    """The bytes that are signed. The fields' lengths are fixed by the purpose."""
+    return f"shoal/1 {purpose}\0".encode() + b"".join(fields)
+
+
+def dialer_proof(nonce: bytes, listener: PeerId, dialer: PeerId) -> bytes:
+    """What a dialer signs. The listener's id inside it makes the proof useless to a listener that relays it."""
+    return to_sign(Purpose.DIALER, nonce, listener, dialer)

@@ -1,0 +1,179 @@
+"""The cases about data: how fast it is indexed and how fast it is fetched, beside the programs people use today.
+
+Contenders of a case take turns, each once a round, in an order that rotates: a machine's speed drifts by the minute and
+only neighbours compare. What was fetched is compared with its source outside the timed part.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from scripts.bench import others, shoal
+from scripts.bench.data import check_same, forget_cached, random_file, random_folder, show_size, workspace
+from scripts.bench.measure import Sample
+from scripts.bench.report import Ratio, Report, Row
+
+GB = 1e9
+SMALL_FILE_BYTES = 4 << 10
+# What a small file takes of a file system with its folder entry, and the copies that exist at once.
+SMALL_FILE_ROOM = 8 << 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much of everything; sizes in bytes."""
+
+    rounds: int
+    size: int
+    small_files: int
+    reshare_files: int
+    disk_size: int
+
+
+def hashing(settings: Settings) -> Report:
+    """`shoal share`: a large file, and a folder of many files again and again."""
+    report = Report("hash", f"shoal share of {show_size(settings.size)} in the page cache; rounds: {settings.rounds}")
+    have_shoal = shoal.installed(report.notes)
+    with workspace(settings.size + settings.reshare_files * SMALL_FILE_ROOM) as work, ExitStack() as stack:
+        source = random_file(work / "source.bin", settings.size)
+        contenders: dict[str, Callable[[], Sample]] = {}
+        if have_shoal:
+            contenders["shoal share"] = lambda: _first_share(source, work / "fresh")
+        if others.libtorrent_installed(report.notes):
+            contenders["libtorrent torrent"] = lambda: others.libtorrent_hashing(source, work / "made.torrent")
+        samples = take_turns("hash", contenders, settings.rounds)
+        report.rows += [Row.rate(name, "GB/s", settings.size / GB, taken) for name, taken in samples.items()]
+        report.compare_speed(samples, "shoal share", "libtorrent torrent")
+        if have_shoal:
+            folder = random_folder(work / "many", settings.reshare_files, SMALL_FILE_BYTES)
+            sharing = stack.enter_context(shoal.node(work / "again"))
+            first = shoal.share(sharing, folder)[1]
+            again = take_turns("hash", {"share again": lambda: shoal.share(sharing, folder)[1]}, settings.rounds)
+            files = f"{settings.reshare_files:,} files"
+            report.rows += [
+                Row.time(f"share {files}", [first]),
+                Row.time(f"share {files} again, unchanged", again["share again"]),
+            ]
+    return report
+
+
+def one(settings: Settings) -> Report:
+    """A large file from one source."""
+    report = Report("one", f"{show_size(settings.size)} from 1 source; interleaved rounds: {settings.rounds}")
+    with workspace(2 * settings.size) as work, ExitStack() as stack:
+        source = random_file(work / "source.bin", settings.size)
+        fetches: dict[str, others.Fetch] = {}
+        if shoal.installed(report.notes):
+            serving = stack.enter_context(shoal.node(work / "s0"))
+            fetches["shoal"] = shoal.getting(shoal.share(serving, source)[0], [serving], report.notes)
+        fetches |= others.file_rivals(stack, source, work, 1, report.notes)
+        _race(report, fetches, source, work, settings)
+    return report
+
+
+def four(settings: Settings) -> Report:
+    """The same from four sources at once, and from one in the same rounds."""
+    report = Report("four", f"{show_size(settings.size)} from 4 sources; interleaved rounds: {settings.rounds}")
+    with workspace(2 * settings.size) as work, ExitStack() as stack:
+        source = random_file(work / "source.bin", settings.size)
+        fetches: dict[str, others.Fetch] = {}
+        if shoal.installed(report.notes):
+            serving = [stack.enter_context(shoal.node(work / f"s{number}")) for number in range(4)]
+            links = [shoal.share(each, source)[0] for each in serving]
+            fetches["shoal"] = shoal.getting(links[0], serving, report.notes)
+            fetches["shoal from 1"] = shoal.getting(links[0], serving[:1], report.notes)
+        fetches |= others.file_rivals(stack, source, work, 4, report.notes)
+        _race(report, fetches, source, work, settings)
+    return report
+
+
+def small(settings: Settings) -> Report:
+    """A folder of many small files."""
+    count = settings.small_files
+    report = Report(
+        "small",
+        f"{count:,} files of {show_size(SMALL_FILE_BYTES)} from 1 source; interleaved rounds: {settings.rounds}",
+    )
+    with workspace(2 * count * SMALL_FILE_ROOM) as work, ExitStack() as stack:
+        source = random_folder(work / "source", count, SMALL_FILE_BYTES)
+        fetches: dict[str, others.Fetch] = {}
+        if shoal.installed(report.notes):
+            serving = stack.enter_context(shoal.node(work / "s0"))
+            fetches["shoal"] = shoal.getting(shoal.share(serving, source)[0], [serving], report.notes)
+        fetches |= others.folder_rivals(stack, source, work, report.notes)
+        samples = take_turns("small", _checked(fetches, source, work), settings.rounds)
+        report.rows += [Row.rate(name, "files/s", count, taken) for name, taken in samples.items()]
+        report.compare_speed(samples, "shoal", "rsync")
+    return report
+
+
+def disk(settings: Settings) -> Report:
+    """Larger and larger files on disk: peak memory must not grow with them."""
+    sizes = [settings.disk_size // 10, settings.disk_size // 2, settings.disk_size]
+    report = Report("disk", f"{', '.join(map(show_size, sizes))} on disk, each once between fresh peers")
+    if not shoal.installed(report.notes):
+        return report
+    samples = {}
+    for size in sizes:
+        with workspace(2 * size, on_disk=True) as work, shoal.node(work / "s0") as serving:
+            source = random_file(work / "source.bin", size)
+            link = shoal.share(serving, source)[0]
+            forget_cached(source)
+            fetch = shoal.getting(link, [serving], report.notes)
+            samples[size] = take_turns("disk", _checked({"shoal": fetch}, source, work), 1)["shoal"]
+        report.rows.append(Row.rate(f"shoal {show_size(size)}", "GB/s", size / GB, samples[size]))
+    smallest, largest = samples[sizes[0]][0], samples[sizes[-1]][0]
+    span = f"at {show_size(sizes[-1])} / at {show_size(sizes[0])}"
+    report.ratios += [
+        Ratio(f"client peak memory {span}", [largest.client.peak_bytes / smallest.client.peak_bytes]),
+        Ratio(f"server peak memory {span}", [largest.server.peak_bytes / smallest.server.peak_bytes]),
+    ]
+    return report
+
+
+def take_turns(case: str, contenders: Mapping[str, Callable[[], Sample]], rounds: int) -> dict[str, list[Sample]]:
+    """Each contender once a round, a different one first each time; progress on stderr."""
+    names = list(contenders)
+    samples: dict[str, list[Sample]] = {name: [] for name in names}
+    for number in range(rounds if names else 0):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            sample = contenders[name]()
+            samples[name].append(sample)
+            print(f"{case} {number + 1}/{rounds} {name}: {sample.seconds:.2f} s", file=sys.stderr, flush=True)
+    return samples
+
+
+def _race(report: Report, fetches: Mapping[str, others.Fetch], source: Path, work: Path, settings: Settings) -> None:
+    """Run the rounds of a large file, and fill in the rates and how Shoal compares."""
+    samples = take_turns(report.case, _checked(fetches, source, work), settings.rounds)
+    report.rows += [Row.rate(name, "GB/s", settings.size / GB, taken) for name, taken in samples.items()]
+    for other in samples:
+        if other != "shoal":
+            report.compare_speed(samples, "shoal", other)
+
+
+def _checked(fetches: Mapping[str, others.Fetch], source: Path, work: Path) -> dict[str, Callable[[], Sample]]:
+    """Fetches into an empty folder each, whose result is compared with the source and removed."""
+
+    def checked(fetch: others.Fetch) -> Sample:
+        out = work / "out"
+        out.mkdir()
+        sample = fetch(out)
+        check_same(source, out / source.name)
+        shutil.rmtree(out)
+        return sample
+
+    return {name: partial(checked, fetch) for name, fetch in fetches.items()}
+
+
+def _first_share(source: Path, home: Path) -> Sample:
+    """Share from a peer that has never seen `source`."""
+    with shoal.node(home) as sharing:
+        sample = shoal.share(sharing, source)[1]
+    shutil.rmtree(home)
+    return sample
