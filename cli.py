@@ -48,6 +48,12 @@ NetworkName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"shoal {VERSION}")
+        raise typer.Exit
+
+
 class Global:
     """The options before the command."""
 
@@ -62,11 +68,10 @@ def options(
         typer.Option(envvar="SHOAL_HOME", help="This peer's folder: key, settings, database. A home is a peer."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what happens.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
-    if version:
-        print(f"shoal {VERSION}")
-        raise typer.Exit
     from p2p import config, log
 
     Global.home = (home or config.default_home()).absolute()
@@ -98,14 +103,14 @@ def node(
         from p2p.node import open_node
 
         loaded = _load(settings)
-        async with terminal.until_signal() as interrupted:
-            async with open_node(Global.home, loaded.config, foreground=False) as running:
-                for note in running.notes:
-                    terminal.note(note)
-                local = running.local
-                print(f"ready {ids.to_text(local.peer_id)} {local.addresses[0]}", flush=True)
-                terminal.note(f"This peer runs in {local.home}. Stop it with Ctrl-C.", only_live=True)
-                await interrupted.wait()
+        interrupted = terminal.on_signal()
+        async with open_node(Global.home, loaded.config, foreground=False) as running:
+            for note in running.notes:
+                terminal.note(note)
+            local = running.local
+            print(f"ready {ids.to_text(local.peer_id)} {local.addresses[0]}", flush=True)
+            terminal.note(f"This peer runs in {local.home}. Stop it with Ctrl-C.", only_live=True)
+            await interrupted.wait()
         return DONE
 
     _run(serve)
@@ -113,7 +118,7 @@ def node(
 
 @app.command()
 def share(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders; one share in all.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders; one share in all.")],
     name: Annotated[str | None, typer.Option(help="What to call it, if not like the first path.")] = None,
     unlisted: Annotated[bool, typer.Option("--unlisted", help="Only who has the link can get it.")] = False,
     pointer: Annotated[
@@ -131,7 +136,7 @@ def share(
     from p2p.services.requests import Share
 
     if pointer is not None:
-        _not_yet("share --as")
+        _not_yet("--as", "Leave it out and pass on the link that is printed.")
     settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
     request = Share(paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted)
 
@@ -146,7 +151,7 @@ def share(
 
 @app.command()
 def get(
-    link: Annotated[str, typer.Argument(help="A magnet link, or the id of a share.")],
+    link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, or the id of a share.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to put it into.")] = Path(),
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="Somebody who may have it; repeatable.")
@@ -287,10 +292,14 @@ def main() -> None:
 
 def _run(command: Callable[[], Any], *, interrupted: str = "", nobody: int = FAILED) -> NoReturn:
     """Runs an async command to its exit code."""
+    import signal
+
     import trio
 
     from p2p.errors import NotFound, ShoalError
 
+    # Until the command looks for it, Ctrl-C simply ends the process, without a stack trace.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         code = trio.run(command)
     except NotFound as error:
@@ -315,14 +324,14 @@ async def _command(
     from p2p.services import control
 
     loaded = _load(settings or {})
-    async with terminal.until_signal() as interrupted:
-        if await control.is_running(Global.home):
-            if settings:
-                terminal.note("a peer is running in this home: the network options given are ignored, its own hold")
-            return await terminal.until_answered(partial(control.ask, Global.home, request), show, interrupted)
-        if settings is None:
-            raise ShoalError(f"No peer is running in {Global.home}. Start one with `shoal node`.")
-        return await _in_foreground(request, loaded, show, interrupted, stay=stay)
+    interrupted = terminal.on_signal()
+    if await control.is_running(Global.home):
+        if settings:
+            terminal.note("a peer is running in this home: the network options given are ignored, its own hold")
+        return await terminal.until_answered(partial(control.ask, Global.home, request), show, interrupted)
+    if settings is None:
+        raise ShoalError(f"No peer is running in {Global.home}. Start one with `shoal node`.")
+    return await _in_foreground(request, loaded, show, interrupted, stay=stay)
 
 
 async def _in_foreground(
@@ -362,9 +371,9 @@ def _network_settings(
     from p2p.wire.address import parse_address
 
     if join:
-        _not_yet("--join")
+        _not_yet("--join", _NAME_PEERS)
     if tracker:
-        _not_yet("--tracker")
+        _not_yet("--tracker", _NAME_PEERS)
     values: dict[str, Any] = {}
     if listen:
         values["listen"] = [str(parse_address(text, any_port=True)) for text in listen]
@@ -377,10 +386,13 @@ def _network_settings(
     return {"network": values} if values else {}
 
 
-def _not_yet(what: str) -> NoReturn:
+_NAME_PEERS = "Leave it out: `shoal get` finds peers by the link, or by --peer HOST:PORT."
+
+
+def _not_yet(what: str, instead: str) -> NoReturn:
     from p2p.errors import ConfigError
 
-    raise ConfigError(f"{what} is not in this version. Name a peer with --peer HOST:PORT instead.")
+    raise ConfigError(f"{what} is not in this version. {instead}")
 
 
 def _either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:

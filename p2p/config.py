@@ -4,6 +4,7 @@ Unknown keys are refused with their path. Units are in the names. Environment va
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -126,7 +127,21 @@ def _checked(settings: Settings, origin: str) -> Config:
     try:
         return msgspec.convert(settings, Config, strict=origin != "environment" and origin != "settings")
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {error}.") from error
+        raise ConfigError(_explanation(str(error), origin)) from error
+
+
+def _explanation(error: str, origin: str) -> str:
+    """Where a setting is wrong and why, from msgspec's ``<what> - at `$.<section>.<key>` ``."""
+    what, _, path = error.partition(" - at `$")
+    where = path.strip("`.")
+    if unknown := re.fullmatch("Object contains unknown field `(.*)`", what):
+        name = ".".join(filter(None, (where, unknown[1])))
+        return f"{origin}: there is no setting {name}. `shoal config` lists all there are."
+    if origin == "environment":
+        where = f"SHOAL_{where.replace('.', '_').upper()}"
+    if "matching regex" in what:
+        what = "Expected lower-case letters, digits, dots and dashes, at most 64, beginning with a letter or digit"
+    return f"{origin}: {where}: {what}."
 
 
 def default_home() -> Path:

@@ -69,14 +69,14 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             )
             failure: ShoalError | None = None
             async with trio.open_nursery() as nursery:
-                await nursery.start(local.contacts.run)
                 network = config.network
                 admission = listener.Admission(
                     network.max_connections, network.max_connections_per_prefix, network.max_connections_per_peer
                 )
-                await nursery.start(listener.run, listeners, dialer, admission, partial(serve.welcome, local))
-                await nursery.start(control.run, local)
                 try:
+                    await nursery.start(local.contacts.run)
+                    await nursery.start(listener.run, listeners, dialer, admission, partial(serve.welcome, local))
+                    await nursery.start(control.run, local)
                     yield Node(local, tuple(notes))
                 except ShoalError as error:
                     failure = error
@@ -95,7 +95,10 @@ def _limits(config: Config) -> Limits:
 async def _listen(config: Config, *, foreground: bool) -> tuple[list[trio.SocketListener], list[str]]:
     """The listening sockets, and what to say about them."""
     if config.network.listen:
-        addresses = [parse_address(text, any_port=True) for text in config.network.listen]
+        try:
+            addresses = [parse_address(text, any_port=True) for text in config.network.listen]
+        except ConfigError as error:
+            raise ConfigError(f"network.listen: {error}") from error
         return await listener.open_listeners(addresses), []
     notes = []
     try:

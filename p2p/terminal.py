@@ -4,11 +4,12 @@ Bars, colours and the running commentary only on a terminal; elsewhere a changed
 from strangers and are escaped before they are printed.
 """
 
+import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -20,6 +21,8 @@ from p2p.units import format_size, format_time
 
 INTERRUPTED = 130
 WORTH_SAYING_S = 1.0
+REPEATED_S = 1.0
+"""Signals closer together are one wish: `timeout` and some terminals send them twice."""
 
 Perform = Callable[[Callable[[Event], Awaitable[None]]], Awaitable[Any]]
 
@@ -30,31 +33,27 @@ def note(text: str, *, only_live: bool = False) -> None:
         print(printable(text), file=sys.stderr, flush=True)
 
 
-@asynccontextmanager
-async def until_signal() -> AsyncIterator[trio.Event]:
-    """An event that Ctrl-C or SIGTERM sets while the body runs. The body's ShoalErrors come out as they are."""
+def on_signal() -> trio.Event:
+    """An event that Ctrl-C or SIGTERM sets, for the rest of the process. Asked again later, it ends at once."""
     interrupted = trio.Event()
-    failure: ShoalError | None = None
+    token = trio.lowlevel.current_trio_token()
+    first: float | None = None
 
-    async def watch() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            watching.set()
-            async for _ in signals:
-                if interrupted.is_set():
-                    raise KeyboardInterrupt  # asked twice: at once then
-                interrupted.set()
+    def stop(*_: object) -> None:
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = now
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(interrupted.set)
+        elif now - first > REPEATED_S:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # a live bar hides the cursor
+            os._exit(INTERRUPTED)
 
-    watching = trio.Event()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        await watching.wait()
-        try:
-            yield interrupted
-        except ShoalError as error:
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return interrupted
 
 
 async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:

@@ -35,10 +35,19 @@ def lowest(bits: int) -> int:
     return (bits & -bits).bit_length() - 1
 
 
-def at_or_after(bits: int, position: int) -> int:
-    """The smallest member >= position, else the smallest of all: a draw that wraps around. Not for the empty set."""
-    tail = bits >> position
-    return position + lowest(tail) if tail else lowest(bits)
+def nth(bits: int, rank: int) -> int:
+    """The member with `rank` members below it; found by halving, so linear in the size of the set."""
+    position, width = 0, bits.bit_length()
+    while width > 1:
+        half = width // 2
+        low = bits & ((1 << half) - 1)
+        below = low.bit_count()
+        if rank < below:
+            bits, width = low, half
+        else:
+            bits, width = bits >> half, width - half
+            position, rank = position + half, rank - below
+    return position
 
 
 def run_length(bits: int, first: int, most: int) -> int:

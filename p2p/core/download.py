@@ -15,9 +15,8 @@ source would have taken, 3 times when the thief has nothing else to do (the thre
 Every method that can lead to messages returns them as commands. Times are seconds of one monotonic clock.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from random import Random
 from typing import Generic, TypeVar
 
 from p2p.core import bitmap
@@ -94,17 +93,19 @@ class Source:
 
 
 class Download(Generic[Key]):
-    """The state of one download. `wanted` and `have` are bitmaps of chunks.
+    """The state of one download. `wanted` and `have` are bitmaps of chunks, `below(n)` draws from 0 .. n - 1.
 
     `progress` may be said at any time, the other events of a source only between `joined` and `gone`.
     """
 
-    def __init__(self, layout: Layout, wanted: int, have: int, random: Random, *, sequential: bool = False) -> None:
+    def __init__(
+        self, layout: Layout, wanted: int, have: int, below: Callable[[int], int], *, sequential: bool = False
+    ) -> None:
         self.layout = layout
         self.wanted = wanted
         self.have = have
         self.sources: dict[Key, Source] = {}
-        self._random = random
+        self._below = below
         self._sequential = sequential
         self._free = wanted & ~have
         self._free_bytes = layout.bytes_in(self._free)
@@ -274,7 +275,7 @@ class Download(Generic[Key]):
             first = bitmap.lowest(candidates)
         else:
             pool = self._availability.rarest(candidates)
-            first = bitmap.at_or_after(pool, self._random.randrange(self.layout.chunks))
+            first = bitmap.nth(pool, self._below(pool.bit_count()))
         longest = bitmap.run_length(pool, first, most)
         count, size = 1, self.layout.size(first)
         while count < longest:

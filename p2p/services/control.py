@@ -4,6 +4,7 @@ A Unix socket in the home, for its user alone: the folder is 0700, the socket 06
 checked by the kernel's word. It is never HTTP, so no web page in the user's browser can reach it.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 import trio
 
-from p2p.errors import NotFound, PeerGone, ShoalError
+from p2p.errors import NotFound, PeerGone, ShoalError, StorageError
 from p2p.services import requests
 from p2p.services.local import Local
 from p2p.services.operations import Emit, perform
@@ -40,13 +41,24 @@ def socket_path(home: Path) -> Path:
 
 
 async def run(local: Local, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serves the socket until cancelled. The caller holds the home's lock, so a socket file found there is dead."""
+    """Serves the socket until cancelled. The caller holds the home's lock, so a socket file found there is dead.
+
+    Raises StorageError where there can be no socket.
+    """
     path = socket_path(local.home)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        await listener.bind(str(path))
-        path.chmod(0o600)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.parent.stat().st_uid != os.getuid():
+                raise PermissionError(errno.EPERM, "its folder belongs to somebody else")
+            path.unlink(missing_ok=True)
+            await listener.bind(str(path))
+            path.chmod(0o600)
+        except OSError as error:
+            raise StorageError(
+                f"Cannot make the control socket {path}: {error.strerror or error}. Choose a --home with a shorter "
+                "path on a local disk, or set XDG_RUNTIME_DIR to a folder of your own."
+            ) from error
         listener.listen(MAX_CLIENTS)
         try:
             async with trio.open_nursery() as nursery:
@@ -107,10 +119,9 @@ async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
 
     Raises the ShoalError that the peer raised, and PeerGone where none runs or it stops meanwhile.
     """
-    try:
-        stream = await trio.open_unix_socket(socket_path(home))
-    except OSError as error:
-        raise PeerGone(f"No peer is running in {home}. Start one with `shoal node`.") from error
+    stream = await _connect(home)
+    if stream is None:
+        raise PeerGone(f"No peer is running in {home}. Start one with `shoal node`.")
     async with stream:
         with suppress(trio.BrokenResourceError):
             await stream.send_all(requests.encode(request))
@@ -132,12 +143,23 @@ async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
 
 async def is_running(home: Path) -> bool:
     """Whether a peer answers in this home."""
-    try:
-        stream = await trio.open_unix_socket(socket_path(home))
-    except OSError:
+    stream = await _connect(home)
+    if stream is None:
         return False
     await stream.aclose()
     return True
+
+
+async def _connect(home: Path) -> trio.SocketStream | None:
+    """A connection to the peer of this home, or None where none runs that is this user's."""
+    try:
+        stream = await trio.open_unix_socket(socket_path(home))
+    except OSError:
+        return None
+    if _is_own_user(stream):
+        return stream
+    await stream.aclose()
+    return None
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

@@ -73,8 +73,11 @@ async def _get(local: Local, request: requests.Get, emit: Emit, *, keep_serving:
     if link.trackers:
         await emit(Note("the link names a tracker; trackers are not in this version"))
     hints = [parse_peer(text) for text in request.peers]
-    if not hints and not link.peers:
-        await emit(Note("the link names no peer; finding peers without --peer HOST:PORT is not in this version"))
+    earlier = await trio.to_thread.run_sync(local.records.sources, link.share_id)
+    if not hints and not link.peers and not earlier:
+        await emit(
+            Note("the link names no peer, and this version finds none by itself: name one with --peer HOST:PORT")
+        )
     options = fetch.Options(
         folder=Path(request.out),
         select=request.select,

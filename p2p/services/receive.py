@@ -1,11 +1,10 @@
 """Receiving: the part of a fetch that takes part in the swarm. Chunks are assembled, verified, written, and served.
 
 `core.download` decides what is asked of whom, `store.target` writes. A chunk is hashed and written in the trio thread
-while that is quick; when the disk gets slow, writes go to a thread for a while. Files that are whole are brought to
-their names by a task of their own, in batches that grow with the load.
+while that is quick; when the disk gets slow, writes go to a thread for a while. A task of its own brings bytes
+to the disk and whole files to their names, every 256 MiB or five seconds, and at the end.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.swarm import Swarm
 from p2p.services.throttle import Throttle
+from p2p.store import posix
 from p2p.store.library import Stamp
 from p2p.store.target import Target
 from p2p.wire import messages
@@ -31,6 +31,7 @@ from p2p.wire.frames import DataHeader
 from p2p.wire.link import PeerHint
 
 DURABLE_BYTES = 256 * 1024 * 1024
+DURABLE_FILES = 2000
 DURABLE_S = 5.0
 BUFFER_BYTES = 96 * 1024 * 1024
 """What the buffers of all sources may take together, when every one is in the middle of a chunk."""
@@ -80,14 +81,13 @@ class Receiver:
         self._progress = progress
         self._heard_of = heard_of
         self._download: Download[Exchange] = Download(
-            self.layout, target.wanted, target.record.have, local.random, sequential=sequential
+            self.layout, target.wanted, target.record.have, local.random.randrange, sequential=sequential
         )
         self._throttle = Throttle(limit_bytes_per_s)
         self._incoming: dict[Exchange, _Incoming] = {}
         self._slow_until = 0.0
         self._dirty: set[int] = set()
         self._dirty_bytes = 0
-        self._durable_at = trio.current_time()
         self._missing = target.missing_chunks()
         self._whole = [entry for entry, missing in self._missing.items() if not missing and entry not in target.placed]
         self._work = trio.Event()
@@ -186,9 +186,9 @@ class Receiver:
             if now < self._slow_until:
                 await trio.to_thread.run_sync(self._target.write, chunk, view, limiter=self._local.disk)
             else:
-                started = time.perf_counter()
-                self._target.write(chunk, view)
-                if time.perf_counter() - started > SLOW_WRITE_S + len(view) / 1e9:
+                with posix.DiskWait() as wait:
+                    self._target.write(chunk, view)
+                if wait.seconds > SLOW_WRITE_S:
                     self._slow_until = now + SLOW_FOR_S
         except StorageError as error:
             self._fail(error)
@@ -207,8 +207,7 @@ class Receiver:
         self._missing[entry] -= 1
         if not self._missing[entry]:
             self._whole.append(entry)
-            self._work.set()
-        elif self._dirty_bytes >= DURABLE_BYTES:
+        if self._dirty_bytes >= DURABLE_BYTES or len(self._whole) >= DURABLE_FILES or self._download.complete:
             self._work.set()
 
     def _do(self, commands: list[Command[Exchange]]) -> None:
@@ -242,12 +241,8 @@ class Receiver:
                 with trio.move_on_after(DURABLE_S):
                     await self._work.wait()
                 self._work = trio.Event()
-                if self._whole:
-                    whole, self._whole = self._whole, []
-                    self._dirty.difference_update(whole)
-                    await trio.to_thread.run_sync(self._target.place, whole, limiter=self._local.disk)
-                    await self._copy(self._target.uncopied())
-                await self._make_durable()
+                await self._settle()
+                await self._copy(self._target.uncopied())
                 self._progress.files_done = len(self._target.placed)
         except StorageError as error:
             self._fail(error)
@@ -264,13 +259,11 @@ class Receiver:
             self._download.copied(chunks)
             self.swarm.gained(chunks)
 
-    async def _make_durable(self) -> None:
-        now = trio.current_time()
-        due = self._dirty_bytes >= DURABLE_BYTES or now - self._durable_at >= DURABLE_S
-        if due and self._dirty_bytes:
+    async def _settle(self) -> None:
+        if self._dirty or self._whole:
             dirty, self._dirty, self._dirty_bytes = self._dirty, set(), 0
-            await trio.to_thread.run_sync(self._target.make_durable, list(dirty), limiter=self._local.disk)
-            self._durable_at = trio.current_time()
+            whole, self._whole = self._whole, []
+            await trio.to_thread.run_sync(self._target.settle, [*dirty.union(whole)], whole, limiter=self._local.disk)
 
     def _fail(self, error: StorageError) -> None:
         self.failure = self.failure or error

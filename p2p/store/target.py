@@ -4,6 +4,7 @@ Beside each target a `.part` file is filled in place; when a file is whole it is
 a name without `.part` is always a whole file, after a power cut too. Which chunks are written is in a bitmap file in
 the home: one byte is written there after the chunk's own write has returned, which kill -9 cannot undo, and which is
 believed only while the machine has not rebooted. What an fsync has covered is in the database and believed for ever.
+Files are brought to the disk together, every so often: a sync for each of ten thousand small ones would take minutes.
 
 Nothing outside the output folder is touched, no link is followed beneath it, and no file that this fetch did not make
 is overwritten unless the user said so.
@@ -175,6 +176,8 @@ class Target:
             folder.mkdir(parents=True, exist_ok=True)
             self._root = posix.open_folder(folder)
         self._folders: dict[names.Path, int] = {}
+        self._stamps: dict[int, Stamp] = {}
+        """The files of one chunk that are written and wait for their names."""
 
     def close(self) -> None:
         for descriptor in self._folders.values():
@@ -315,6 +318,10 @@ class Target:
             while rest:
                 count = os.pwrite(descriptor, rest, at)
                 at, rest = at + count, rest[count:]
+            if place.size == self.layout.manifest.entries[place.entry].size:
+                # Small files come by the thousand: all that needs the file open is done now.
+                self._make_executable(descriptor, place.entry)
+                self._stamps[place.entry] = Stamp.of(os.fstat(descriptor))
         self.record.add(chunk)
 
     @contextmanager
@@ -336,25 +343,17 @@ class Target:
 
     # Bringing it to the disk. For threads.
 
-    def place(self, entries: Sequence[int]) -> int:
-        """Brings whole files to the disk and to their names, and fills the files equal to them.
+    def settle(self, written: Sequence[int], whole: Sequence[int]) -> None:
+        """Brings to the disk what was written so far, says so in the database, then names the whole files.
 
-        Returns the chunks of the files so filled.
+        `written` are the entries written to since the last time, the `whole` ones among them.
         """
-        copied = 0
+        have = self.record.have
         with explained(self.folder):
-            self._sync(entries)
-            for entry in entries:
+            self._sync(written)
+            self.record.keep_durable(have)
+            for entry in whole:
                 self._rename(entry)
-                copies = [copy for copy in self._copies.get(entry, ()) if copy not in self.placed]
-                for copy in copies:
-                    self._copy(entry, copy)
-                    copied |= bitmap.span(*self.layout.range_of(copy))
-                if copies:
-                    self._sync(copies)
-                for copy in copies:
-                    self._rename(copy)
-        return copied
 
     def uncopied(self) -> list[int]:
         """Files in place to which an equal one is still missing."""
@@ -367,22 +366,18 @@ class Target:
     def fill_copies(self, originals: Sequence[int]) -> int:
         """Fills the missing files equal to these; returns their chunks."""
         copied = 0
+        filled: list[int] = []
         with explained(self.folder):
             for original in originals:
                 for copy in self._copies[original]:
                     if copy not in self.placed:
                         self._copy(original, copy)
-                        self._sync([copy])
-                        self._rename(copy)
-                        copied |= bitmap.span(*self.layout.range_of(copy))
+                        filled.append(copy)
+            self._sync(filled)
+            for copy in filled:
+                self._rename(copy)
+                copied |= bitmap.span(*self.layout.range_of(copy))
         return copied
-
-    def make_durable(self, entries: Sequence[int]) -> None:
-        """Brings the writes so far to the disk, then says so in the database. `entries` were written to."""
-        have = self.record.have
-        with explained(self.folder):
-            self._sync([entry for entry in entries if entry not in self.placed])
-        self.record.keep_durable(have)
 
     def _sync(self, entries: Sequence[int]) -> None:
         if len(entries) > _FEW_FILES:
@@ -399,9 +394,11 @@ class Target:
                 raise TargetExists(
                     f"{self.path(entry)} appeared while it was fetched. Move it away and run the same command again."
                 )
-            with self._part(entry, os.O_RDONLY) as descriptor:
-                self._make_executable(descriptor, entry)
-                stamp = Stamp.of(os.fstat(descriptor))
+            stamp = self._stamps.pop(entry, None)
+            if stamp is None:
+                with self._part(entry, os.O_RDONLY) as descriptor:
+                    self._make_executable(descriptor, entry)
+                    stamp = Stamp.of(os.fstat(descriptor))
             os.rename(self._part_name(entry), name, src_dir_fd=folder, dst_dir_fd=folder)
         self.placed[entry] = stamp
 
