@@ -24,12 +24,16 @@ class Layout:
         self.manifest = manifest
         self._entries: list[int] = []
         self._firsts: list[int] = []
-        first = 0
+        self._starts: list[int] = []
+        """Where each of them starts in the share's bytes."""
+        first = start = 0
         for index, entry in enumerate(manifest.entries):
             if entry.chunks:
                 self._entries.append(index)
                 self._firsts.append(first)
+                self._starts.append(start)
                 first += entry.chunks
+                start += entry.size
         self.chunks = first
         self.everything = (1 << first) - 1
         self.largest_chunk = max((min(e.size, chunk_bytes(e.size)) for e in manifest.entries), default=0)
@@ -69,18 +73,15 @@ class Layout:
 
     def bytes_in(self, chunks: int) -> int:
         """The bytes of a set of chunks, given as a bitmap."""
-        total = 0
-        for first, count in bitmap.runs(chunks):
-            end = first + count
-            while first < end:
-                at = bisect_right(self._firsts, first) - 1
-                entry = self.manifest.entries[self._entries[at]]
-                each = chunk_bytes(entry.size)
-                start = first - self._firsts[at]
-                stop = min(end - self._firsts[at], entry.chunks)
-                total += min(stop * each, entry.size) - start * each
-                first = self._firsts[at] + stop
-        return total
+        return sum(self._start(first + count) - self._start(first) for first, count in bitmap.runs(chunks))
+
+    def _start(self, chunk: int) -> int:
+        """The bytes of all chunks before this one."""
+        at = bisect_right(self._firsts, chunk) - 1
+        if at < 0:
+            return 0
+        size = self.manifest.entries[self._entries[at]].size
+        return self._starts[at] + min((chunk - self._firsts[at]) * chunk_bytes(size), size)
 
     @property
     def files(self) -> Iterable[int]:

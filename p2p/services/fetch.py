@@ -331,6 +331,6 @@ def _copy_chunk(files: SharedFiles, target: Target, chunk: int) -> bool:
     with suppress(OSError), files.reading(place.entry) as (descriptor, _):
         data = os.pread(descriptor, place.size, place.offset)
         if len(data) == place.size and hash_chunk(data) == target.layout.hash(chunk):
-            target.write(chunk, memoryview(data))
+            target.write(chunk, place, memoryview(data))
             return True
     return False

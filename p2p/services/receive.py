@@ -13,7 +13,7 @@ import trio
 
 from p2p.core import bitmap
 from p2p.core.download import Ask, Cancel, Command, Download, Drop
-from p2p.core.layout import Layout
+from p2p.core.layout import Layout, Place
 from p2p.core.manifest import hash_chunk
 from p2p.errors import BadData, PeerGone, ProtocolViolation, StorageError
 from p2p.ids import PeerId
@@ -38,6 +38,7 @@ BUFFER_BYTES = 96 * 1024 * 1024
 LEAST_SOURCES = 8
 SLOW_WRITE_S = 0.005
 SLOW_FOR_S = 5.0
+_NOWHERE = Place(0, 0, 0)
 
 
 @dataclass
@@ -50,6 +51,7 @@ class _Incoming:
     chunk: int = -1
     size: int = 0
     filled: int = 0
+    place: Place = _NOWHERE
     wanted: bool = False
     cancelled: set[int] = field(default_factory=set)
 
@@ -165,7 +167,8 @@ class Receiver:
         incoming.wanted = self._download.needs(exchange, chunk)
         if not incoming.wanted and chunk not in incoming.cancelled:
             raise ProtocolViolation("a chunk that was not asked for")
-        incoming.chunk, incoming.size, incoming.filled = chunk, self.layout.size(chunk), 0
+        incoming.place = self.layout.place(chunk)
+        incoming.chunk, incoming.size, incoming.filled = chunk, incoming.place.size, 0
 
     async def _came(self, exchange: Exchange, incoming: _Incoming) -> None:
         """A chunk is whole: verified, written, and from then on ours to serve."""
@@ -184,26 +187,26 @@ class Receiver:
         self._do(self._download.received(exchange, chunk, now))
         try:
             if now < self._slow_until:
-                await trio.to_thread.run_sync(self._target.write, chunk, view, limiter=self._local.disk)
+                await trio.to_thread.run_sync(self._target.write, chunk, incoming.place, view, limiter=self._local.disk)
             else:
                 with posix.DiskWait() as wait:
-                    self._target.write(chunk, view)
+                    self._target.write(chunk, incoming.place, view)
                 if wait.seconds > SLOW_WRITE_S:
                     self._slow_until = now + SLOW_FOR_S
         except StorageError as error:
             self._fail(error)
             raise PeerGone("the fetch ended") from error
         self.from_peers[peer] = self.from_peers.get(peer, 0) + len(view)
-        self._stored(chunk, len(view))
+        self._stored(chunk, incoming.place)
 
-    def _stored(self, chunk: int, size: int) -> None:
+    def _stored(self, chunk: int, place: Place) -> None:
         bit = 1 << chunk
         self._download.stored(bit)
         self.swarm.gained(bit)
-        self._progress.done += size
-        entry = self.layout.place(chunk).entry
+        self._progress.done += place.size
+        entry = place.entry
         self._dirty.add(entry)
-        self._dirty_bytes += size
+        self._dirty_bytes += place.size
         self._missing[entry] -= 1
         if not self._missing[entry]:
             self._whole.append(entry)
