@@ -58,8 +58,11 @@ def run_length(bits: int, first: int, most: int) -> int:
 
 def runs(bits: int) -> Iterator[tuple[int, int]]:
     """The set as maximal (first, count) ranges, ascending."""
-    for match in _RUN.finditer(f"{bits:b}"[::-1]):
-        yield match.start(), match.end() - match.start()
+    if not bits:
+        return
+    base = lowest(bits)
+    for match in _RUN.finditer(f"{bits >> base:b}"[::-1]):
+        yield base + match.start(), match.end() - match.start()
 
 
 def members(bits: int) -> Iterator[int]:

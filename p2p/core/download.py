@@ -245,7 +245,8 @@ class Download(Generic[Key]):
         if source.choked and source.asked:
             return []
         target = min(MOST_AHEAD_BYTES, max(LEAST_AHEAD_BYTES, int(source.rate * AHEAD_S)))
-        if source.outstanding > target // 2 and len(source.asked) > 1:
+        busy = source.outstanding > target // 2 or len(source.asked) > MOST_ASKED_CHUNKS // 2
+        if busy and len(source.asked) > 1:
             return []
         commands: list[Command[Key]] = []
         candidates = self._free & source.have

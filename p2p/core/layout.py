@@ -73,7 +73,11 @@ class Layout:
 
     def bytes_in(self, chunks: int) -> int:
         """The bytes of a set of chunks, given as a bitmap."""
-        return sum(self._start(first + count) - self._start(first) for first, count in bitmap.runs(chunks))
+        return sum(self.run_bytes(first, count) for first, count in bitmap.runs(chunks))
+
+    def run_bytes(self, first: int, count: int) -> int:
+        """The bytes of consecutive chunks."""
+        return self._start(first + count) - self._start(first)
 
     def _start(self, chunk: int) -> int:
         """The bytes of all chunks before this one."""

@@ -13,15 +13,17 @@ import struct
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from p2p.errors import NotFound, PeerGone, ShoalError, StorageError
 from p2p.services import requests
-from p2p.services.local import Local
-from p2p.services.operations import Emit, perform
 from p2p.services.requests import Answer, AnyRequest, Event, Failure
+
+if TYPE_CHECKING:
+    from p2p.services.local import Local
+    from p2p.services.operations import Emit
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def socket_path(home: Path) -> Path:
     return runtime / f"shoal-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
 
-async def run(local: Local, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def run(local: "Local", *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Serves the socket until cancelled. The caller holds the home's lock, so a socket file found there is dead.
 
     Raises StorageError where there can be no socket.
@@ -70,12 +72,12 @@ async def run(local: Local, *, task_status: trio.TaskStatus[None] = trio.TASK_ST
             path.unlink(missing_ok=True)
 
 
-async def _serve_counted(local: Local, stream: trio.SocketStream) -> None:
+async def _serve_counted(local: "Local", stream: trio.SocketStream) -> None:
     with local.command():
         await _serve(local, stream)
 
 
-async def _serve(local: Local, stream: trio.SocketStream) -> None:
+async def _serve(local: "Local", stream: trio.SocketStream) -> None:
     """One request, to its end or until the other side hangs up."""
     sending = trio.Lock()
 
@@ -107,14 +109,16 @@ async def _serve(local: Local, stream: trio.SocketStream) -> None:
             logger.debug("a command went away: %s", error)
 
 
-async def _outcome(local: Local, line: bytes, emit: Emit) -> Event:
+async def _outcome(local: "Local", line: bytes, emit: "Emit") -> Event:
+    from p2p.services.operations import perform  # late: a command that only asks starts faster without it
+
     try:
         return Answer(await perform(local, requests.decode_request(line), emit, keep_serving=True))
     except ShoalError as error:
         return Failure(type(error).__name__, str(error))
 
 
-async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
+async def ask(home: Path, request: AnyRequest, emit: "Emit") -> Any:
     """Has the peer running in the home perform a request; returns the answer.
 
     Raises the ShoalError that the peer raised, and PeerGone where none runs or it stops meanwhile.

@@ -38,6 +38,9 @@ BUFFER_BYTES = 96 * 1024 * 1024
 LEAST_SOURCES = 8
 SLOW_WRITE_S = 0.005
 SLOW_FOR_S = 5.0
+SMALL_BYTES = 64 * 1024
+"""Writing less than this takes less time than handing it to a thread."""
+
 _NOWHERE = Place(0, 0, 0)
 
 
@@ -186,7 +189,9 @@ class Receiver:
         now = trio.current_time()
         self._do(self._download.received(exchange, chunk, now))
         try:
-            if now < self._slow_until:
+            if len(view) < SMALL_BYTES:
+                self._target.write(chunk, incoming.place, view)
+            elif now < self._slow_until:
                 await trio.to_thread.run_sync(self._target.write, chunk, incoming.place, view, limiter=self._local.disk)
             else:
                 with posix.DiskWait() as wait:
@@ -217,7 +222,7 @@ class Receiver:
         for command in commands:
             match command:
                 case Ask(exchange, first, count):
-                    self._incoming[exchange].credit += self.layout.bytes_in(bitmap.span(first, count))
+                    self._incoming[exchange].credit += self.layout.run_bytes(first, count)
                     exchange.say(messages.Want(first=first, count=count))
                 case Cancel(exchange, first, count):
                     self._incoming[exchange].cancelled.update(range(first, first + count))

@@ -29,16 +29,16 @@ def open_folder(path: Path) -> int:
     return os.open(path, _FOLDER)
 
 
-def open_beneath(root: int, parts: tuple[str, ...], *, create: bool) -> int:
-    """A descriptor of the folder at `parts` under the folder `root`, made if need be, no link followed."""
+def open_beneath(root: int, parts: tuple[str, ...]) -> int:
+    """A descriptor of the folder at `parts` under the folder `root`, made if need be, no link followed.
+
+    Raises OSError, and StorageError where a link or a file stands in the way.
+    """
     current = os.dup(root)
     try:
         for part in parts:
-            if create:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=current)
             try:
-                following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+                following = _open_or_make(part, current)
             except OSError as error:
                 if error.errno in {errno.ELOOP, errno.ENOTDIR}:
                     raise StorageError(
@@ -51,6 +51,15 @@ def open_beneath(root: int, parts: tuple[str, ...], *, create: bool) -> int:
         os.close(current)
         raise
     return current
+
+
+def _open_or_make(name: str, parent: int) -> int:
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=parent)
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
 
 
 def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int | None:

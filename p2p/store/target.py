@@ -25,6 +25,7 @@ from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import FileId, ShareId, short
 from p2p.store import posix
 from p2p.store.database import Database
+from p2p.store.folders import Folders
 from p2p.store.library import Stamp
 from p2p.units import format_size
 
@@ -32,7 +33,6 @@ FETCH_FOLDER = "fetches"
 SPARE_BYTES = 16 * 1024 * 1024
 """Room that a fetch leaves on the disk."""
 
-_MOST_FOLDERS = 256
 _FEW_FILES = 16
 _COPY_BYTES = 8 * 1024 * 1024
 
@@ -174,16 +174,12 @@ class Target:
             raise BadData("the share names files so that they would overwrite each other while they are fetched")
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._root = posix.open_folder(folder)
-        self._folders: dict[names.Path, int] = {}
+            self._folders = Folders(folder)
         self._stamps: dict[int, Stamp] = {}
         """The files of one chunk that are written and wait for their names."""
 
     def close(self) -> None:
-        for descriptor in self._folders.values():
-            os.close(descriptor)
-        self._folders.clear()
-        os.close(self._root)
+        self._folders.close()
 
     def path(self, entry: int) -> Path:
         """Where the entry's file ends up."""
@@ -268,7 +264,7 @@ class Target:
             if copy not in self.placed
         )
         with explained(self.folder):
-            room = os.fstatvfs(self._root)
+            room = os.fstatvfs(self._folders.root)
         free = room.f_bavail * room.f_frsize
         if missing and missing + SPARE_BYTES > free:
             raise StorageError(
@@ -280,7 +276,7 @@ class Target:
         """Makes the selected empty files and folders."""
         with explained(self.folder):
             if not self.layout.manifest.root.single:
-                with self._opened(self._prefix):
+                with self._folders.taken(self._prefix):
                     pass
             for entry in self.selected:
                 item = self.layout.manifest.entries[entry]
@@ -288,9 +284,9 @@ class Target:
                     continue
                 path = (*self._prefix, *item.path)
                 if not self.layout.is_file(entry):
-                    with self._opened(path):
+                    with self._folders.taken(path):
                         continue
-                with self._opened(path[:-1]) as folder:
+                with self._folders.taken(path[:-1]) as folder:
                     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                     try:
                         descriptor = os.open(path[-1], flags | os.O_EXCL, 0o666, dir_fd=folder)
@@ -313,13 +309,13 @@ class Target:
     def write(self, chunk: int, place: Place, view: memoryview) -> None:
         """Writes a verified chunk, which lies at `place`, and records it."""
         # Small files come by the thousand: no context managers here, and all that needs the file open is done at once.
-        folder = self._folders.get(self._folder_path(place.entry))
+        path = self._folder_path(place.entry)
         try:
-            if folder is not None:
+            folder = self._folders.take(path)
+            try:
                 self._write_in(folder, place, view)
-            else:
-                with self._folder_of(place.entry) as opened:
-                    self._write_in(opened, place, view)
+            finally:
+                self._folders.give(path)
         except OSError as error:
             raise explanation(error, self.folder) from error
         self.record.add(chunk)
@@ -394,7 +390,7 @@ class Target:
 
     def _sync(self, entries: Sequence[int]) -> None:
         if len(entries) > _FEW_FILES:
-            posix.sync_file_system(self._root)
+            posix.sync_file_system(self._folders.root)
             return
         for entry in entries:
             with suppress(FileNotFoundError), self._part(entry, os.O_RDONLY) as descriptor:
@@ -444,30 +440,11 @@ class Target:
         name = self.layout.manifest.entries[entry].path[-1] + self._suffix
         return name if len(name.encode()) <= names.MAX_PART_BYTES else f".{entry}{self._suffix}"
 
-    @contextmanager
-    def _opened(self, path: names.Path) -> Iterator[int]:
-        """The folder at `path` beneath the output folder, made if need be."""
-        known = self._folders.get(path)
-        if known is not None:
-            yield known
-            return
-        descriptor = posix.open_beneath(self._root, path, create=True)
-        if len(self._folders) < _MOST_FOLDERS:
-            descriptor_kept = self._folders.setdefault(path, descriptor)
-            if descriptor_kept != descriptor:
-                os.close(descriptor)
-            yield descriptor_kept
-            return
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
     def _folder_path(self, entry: int) -> names.Path:
         return (*self._prefix, *self.layout.manifest.entries[entry].path[:-1])
 
     def _folder_of(self, entry: int) -> AbstractContextManager[int]:
-        return self._opened(self._folder_path(entry))
+        return self._folders.taken(self._folder_path(entry))
 
     @contextmanager
     def _part(self, entry: int, flags: int) -> Iterator[int]:

@@ -1,0 +1,71 @@
+"""Descriptors of the folders beneath an output folder, few at a time, none reached through a symbolic link."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from p2p.core import names
+from p2p.store import posix
+
+MOST_OPEN = 64
+
+
+class Folders:
+    """The folders beneath `root`, made when they are first taken; the least recently used are closed.
+
+    What is taken stays open until it is given back, in whatever thread. All methods raise OSError, and StorageError
+    where a link or a file stands in the way.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = posix.open_folder(root)
+        self._lock = threading.Lock()
+        self._open: OrderedDict[names.Path, int] = OrderedDict()
+        self._taken: dict[names.Path, int] = {}
+
+    def take(self, path: names.Path) -> int:
+        """The descriptor of a folder; `give` it back."""
+        with self._lock:
+            descriptor = self._open.get(path)
+            if descriptor is None:
+                descriptor = self._open[path] = posix.open_beneath(self.root, path)
+                self._close_some()
+            else:
+                self._open.move_to_end(path)
+            self._taken[path] = self._taken.get(path, 0) + 1
+            return descriptor
+
+    def give(self, path: names.Path) -> None:
+        """One taker less."""
+        with self._lock:
+            left = self._taken[path] - 1
+            if left:
+                self._taken[path] = left
+            else:
+                del self._taken[path]
+
+    @contextmanager
+    def taken(self, path: names.Path) -> Iterator[int]:
+        """`take` and `give`."""
+        descriptor = self.take(path)
+        try:
+            yield descriptor
+        finally:
+            self.give(path)
+
+    def close(self) -> None:
+        """Closes all; nothing may be taken any more."""
+        with self._lock:
+            for descriptor in self._open.values():
+                os.close(descriptor)
+            self._open.clear()
+            os.close(self.root)
+
+    def _close_some(self) -> None:
+        if len(self._open) > MOST_OPEN:
+            idle = [path for path in self._open if path not in self._taken][: len(self._open) - MOST_OPEN]
+            for path in idle:
+                os.close(self._open.pop(path))
