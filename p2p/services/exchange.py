@@ -15,7 +15,7 @@ import trio
 from p2p.core import bitmap
 from p2p.core.bucket import TokenBucket
 from p2p.core.layout import Layout
-from p2p.errors import PeerError, PeerGone, ProtocolViolation, Refused
+from p2p.errors import PeerError, PeerGone, ProtocolViolation, Refused, StorageError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
 from p2p.services.local import Local
@@ -107,6 +107,9 @@ class Exchange:
             await task(*arguments)
         except PeerError as error:
             self.end(error)
+        except StorageError as error:
+            logger.warning("share %s: %s", short(self.swarm.share_id), error)
+            self.end("this side's disk failed")
 
     # Things to say.
 

@@ -96,6 +96,8 @@ class Receiver:
         self._missing = target.missing_chunks()
         self._whole = [entry for entry, missing in self._missing.items() if not missing and entry not in target.placed]
         self._work = trio.Event()
+        if self._download.complete:
+            self._work.set()
         most = local.config.transfer.max_sources
         self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // max(1, self.layout.largest_chunk)))
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import trio
 
-from p2p.errors import NotFound, PeerGone, ProtocolViolation
+from p2p.errors import NotFound, PeerGone, ProtocolViolation, StorageError
 from p2p.ids import ShareId, short
 from p2p.net.connection import Connection
 from p2p.services.exchange import Exchange
@@ -24,6 +24,14 @@ LISTED_AT_ONCE = 100
 
 async def welcome(local: Local, connection: Connection) -> None:
     """One connection that another peer dialled, to its end. Raises PeerError."""
+    try:
+        await _converse(local, connection)
+    except StorageError as error:
+        logger.warning("%s", error)
+        raise PeerGone("this side's disk failed") from error
+
+
+async def _converse(local: Local, connection: Connection) -> None:
     while True:
         with trio.move_on_after(FIRST_WORD_S) as patience:
             message = await connection.receive()
@@ -35,7 +43,10 @@ async def welcome(local: Local, connection: Connection) -> None:
                 if swarm is None:
                     await connection.send(Failed(reason=messages.NOT_FOUND, share=share))
                     continue
-                await Exchange(connection, swarm, local, partial(answer, local)).run()
+                try:
+                    await Exchange(connection, swarm, local, partial(answer, local)).run()
+                finally:
+                    _forget_idle(local, swarm)
                 return
             case DataHeader():
                 raise ProtocolViolation("chunks that nobody asked for")
@@ -54,6 +65,12 @@ async def find_swarm(local: Local, share: ShareId) -> Swarm | None:
         # Another connection may have been first while the thread ran.
         swarm = local.swarms.setdefault(share, Swarm(share, holding))
     return swarm
+
+
+def _forget_idle(local: Local, swarm: Swarm) -> None:
+    """A share that nobody exchanges takes no memory."""
+    if not swarm.members and swarm.sink is None and local.swarms.get(swarm.share_id) is swarm:
+        del local.swarms[swarm.share_id]
 
 
 async def answer(local: Local, connection: Connection, message: AnyMessage | Unknown) -> None:

@@ -1,5 +1,6 @@
 """Descriptors of the folders beneath an output folder, few at a time, none reached through a symbolic link."""
 
+import errno
 import os
 import threading
 from collections import OrderedDict
@@ -23,12 +24,15 @@ class Folders:
     def __init__(self, root: Path) -> None:
         self.root = posix.open_folder(root)
         self._lock = threading.Lock()
+        self._closed = False
         self._open: OrderedDict[names.Path, int] = OrderedDict()
         self._taken: dict[names.Path, int] = {}
 
     def take(self, path: names.Path) -> int:
         """The descriptor of a folder; `give` it back."""
         with self._lock:
+            if self._closed:
+                raise OSError(errno.EBADF, "the output folder is no longer in use")
             descriptor = self._open.get(path)
             if descriptor is None:
                 descriptor = self._open[path] = posix.open_beneath(self.root, path)
@@ -57,11 +61,12 @@ class Folders:
             self.give(path)
 
     def close(self) -> None:
-        """Closes all; nothing may be taken any more."""
+        """Closes all; whoever comes late gets an OSError rather than a folder that is not his."""
         with self._lock:
             for descriptor in self._open.values():
                 os.close(descriptor)
             self._open.clear()
+            self._closed = True
             os.close(self.root)
 
     def _close_some(self) -> None:
