@@ -1,0 +1,237 @@
+"""Real processes of the real command, each peer with a home of its own, for system tests.
+
+Every wait is for something that happens and has a deadline. Every process ends with its `with` block, whatever
+happens in it. Whatever a command prints is kept, and a stack trace on stderr fails the test.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+SHOAL = (str(Path(sys.executable).with_name("shoal")),)
+PATIENCE_S = 30.0
+POLL_S = 0.005
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """What `--json` answered: exactly one JSON value."""
+        return json.loads(self.out)
+
+
+class Running:
+    """A command that runs; its output is collected as it comes."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._changed = threading.Condition()
+        self._out, self._err = bytearray(), bytearray()
+        self._lines_read = 0
+        self._readers = [
+            threading.Thread(target=self._collect, args=(process.stdout, self._out)),
+            threading.Thread(target=self._collect, args=(process.stderr, self._err)),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def out(self) -> str:
+        """Its stdout so far."""
+        with self._changed:
+            return self._out.decode()
+
+    @property
+    def err(self) -> str:
+        """Its stderr so far."""
+        with self._changed:
+            return self._err.decode()
+
+    def line(self) -> str:
+        """The next line of its stdout, awaited."""
+        at = self._lines_read
+        self._await(lambda: self._out.count(b"\n") > at, "another line on stdout")
+        self._lines_read += 1
+        return self.out.splitlines()[at]
+
+    def says(self, text: str) -> None:
+        """Waits until its stderr has the text."""
+        self._await(lambda: text.encode() in self._err, f"{text!r} on stderr")
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> Outcome:
+        """Its end, awaited."""
+        try:
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self._process.args!r} does not end; stderr: {self.err}") from None
+        self._drain()
+        outcome = Outcome(self._process.returncode, self.out, self.err)
+        assert "Traceback" not in outcome.err, outcome.err
+        return outcome
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> Outcome:
+        """Sends the signal and waits for the end."""
+        self.send(number)
+        return self.wait()
+
+    def close(self) -> None:
+        """Kills what still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._drain()
+
+    def _drain(self) -> None:
+        for reader in self._readers:
+            reader.join(PATIENCE_S)
+
+    def _collect(self, stream: BinaryIO, into: bytearray) -> None:
+        with stream:
+            while data := os.read(stream.fileno(), 65536):
+                with self._changed:
+                    into += data
+                    self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _await(self, happened: Callable[[], bool], what: str) -> None:
+        def settled() -> bool:
+            return happened() or not any(reader.is_alive() for reader in self._readers)
+
+        with self._changed:
+            deadline = time.monotonic() + PATIENCE_S
+            while not settled() and time.monotonic() < deadline:
+                self._changed.wait(0.1)
+            if not happened():
+                raise AssertionError(
+                    f"{self._process.args!r}: no {what}; stdout: {self._out.decode()!r}, stderr: {self._err.decode()}"
+                )
+
+
+class Node(Running):
+    """A `shoal node` that is ready."""
+
+    peer: str
+    address: str
+
+    def get_ready(self) -> Self:
+        word, self.peer, self.address = self.line().split(" ")
+        assert word == "ready"
+        return self
+
+
+class Peer:
+    """A home, and the commands that run in it. They listen on loopback, in a network of the tests' own."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        network: str = "test-system",
+        environment: Mapping[str, str] | None = None,
+        command: tuple[str, ...] = SHOAL,
+    ) -> None:
+        self.home = home
+        self._command = command
+        self._folder = home.parent
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SHOAL_")} | {
+            "SHOAL_NETWORK_LISTEN": "127.0.0.1:0",
+            "SHOAL_NETWORK_NAME": network,
+            "COLUMNS": "200",
+            **(environment or {}),
+        }
+
+    def run(self, *arguments: str | Path, code: int = 0, **environment: str) -> Outcome:
+        """Runs a command to its end, which must be this exit code."""
+        with self.start(*arguments, **environment) as running:
+            outcome = running.wait()
+        assert outcome.code == code, f"exit code {outcome.code}, stdout {outcome.out!r}, stderr {outcome.err}"
+        return outcome
+
+    @contextmanager
+    def start(self, *arguments: str | Path, **environment: str) -> Iterator[Running]:
+        """A command that runs while the body does."""
+        running = Running(self._open(arguments, environment))
+        try:
+            yield running
+        finally:
+            running.close()
+
+    @contextmanager
+    def node(self, *options: str, **environment: str) -> Iterator[Node]:
+        """A node in this home, ready, while the body runs."""
+        node = Node(self._open(("node", *options), environment))
+        try:
+            yield node.get_ready()
+        finally:
+            node.close()
+
+    @contextmanager
+    def sharing(self, *paths: Path) -> Iterator[str]:
+        """A link that is served in the foreground while the body runs."""
+        with self.start("share", *paths) as running:
+            yield running.line()
+
+    def _open(self, arguments: tuple[str | Path, ...], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [*self._command, "--home", str(self.home), *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self._folder,
+            env={**self._environment, **environment},
+            bufsize=0,
+        )
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    """Waits for something that nothing tells of. Fails after a while."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(POLL_S)
+
+
+def chunks_held(peer: Peer) -> int:
+    """How many chunks the fetches under way in this home have, as they would be found after a crash."""
+    return sum(byte.bit_count() for path in (peer.home / "fetches").glob("*.have") for byte in path.read_bytes())
+
+
+def make_file(path: Path, size: int, seed: int = 1) -> Path:
+    """A file of random bytes, the same for the same seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(random.Random(seed).randbytes(size))
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Everything beneath a folder: content by path, None for folders."""
+    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}

@@ -1,0 +1,160 @@
+"""What can go wrong when a peer starts: settings, key, database, home, ports. Each ends with one clear line."""
+
+import os
+import socket
+import sqlite3
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Outcome, Peer, until
+
+BARE = {"SHOAL_NETWORK_LISTEN": "", "SHOAL_NETWORK_NAME": "test-system"}
+
+
+def one_line(outcome: Outcome) -> str:
+    """The only thing it says."""
+    assert outcome.out == ""
+    assert outcome.err.startswith("shoal: ")
+    assert outcome.err.count("\n") == 1
+    return outcome.err
+
+
+def test_settings_and_their_origins(origin: Peer) -> None:
+    origin.home.mkdir()
+    (origin.home / "config.toml").write_text("[transfer]\nmax_sources = 7\nupload_slots = 8\n")
+    outcome = origin.run("config", SHOAL_TRANSFER_UPLOAD_SLOTS="9")
+    settings = tomllib.loads(outcome.out)
+    assert settings["transfer"]["max_sources"] == 7
+    assert settings["transfer"]["upload_slots"] == 9
+    assert settings["network"]["listen"] == ["127.0.0.1:0"]
+    origins = {line.split(" = ")[0]: line.rpartition("  # ")[2] for line in outcome.out.splitlines() if "=" in line}
+    assert origins["max_sources"] == str(origin.home / "config.toml")
+    assert origins["upload_slots"] == "environment"
+    assert origins["slot_quantum_s"] == "default"
+    assert origin.run("config", "--json").json()["transfer"]["upload_slots"] == 8
+    assert sorted(path.name for path in origin.home.iterdir()) == ["config.toml"], "looking changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[transfer]\nupload_slot = 3\n", "transfer.upload_slot"),
+        ("[transfers]\n", "transfers"),
+        ("[transfer]\nupload_slots = 'many'\n", "transfer.upload_slots"),
+        ("[transfer]\nupload_slots = 0\n", "transfer.upload_slots"),
+        ("[network]\nname = 'Not Good'\n", "network.name"),
+        ("[network\n", "TOML"),
+    ],
+)
+def test_bad_settings_are_refused_with_file_and_key(text: str, complaint: str, origin: Peer) -> None:
+    origin.home.mkdir()
+    (origin.home / "config.toml").write_text(text)
+    line = one_line(origin.run("config", code=2))
+    assert complaint in line
+    assert str(origin.home / "config.toml") in line
+
+
+def test_a_bad_variable_is_named(origin: Peer) -> None:
+    line = one_line(origin.run("node", code=2, SHOAL_TRANSFER_UPLOAD_SLOTS="many"))
+    assert "SHOAL_TRANSFER_UPLOAD_SLOTS" in line
+
+
+def test_one_home_is_one_peer(origin: Peer) -> None:
+    with origin.node() as node:
+        line = one_line(origin.run("node", code=1))
+        assert str(origin.home) in line
+        assert "--home" in line
+        assert node.is_running()
+        assert origin.run("status", "--json").json()["peer"] == node.peer
+
+
+def test_of_two_started_at_once_one_runs(origin: Peer) -> None:
+    with origin.start("node") as one, origin.start("node") as two:
+        until(lambda: not (one.is_running() and two.is_running()), "the end of one of them")
+        loser, winner = (two, one) if one.is_running() else (one, two)
+        assert "Another peer is running" in one_line(loser.wait())
+        assert winner.line().startswith("ready ")
+        assert winner.end().code == 0
+
+
+def test_a_taken_port_that_was_asked_for_is_an_error(origin: Peer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        line = one_line(origin.run("node", "--listen", address, code=2))
+    assert address in line
+    assert "--listen" in line
+
+
+def test_a_taken_default_port_is_replaced_with_a_note(tmp_path: Path) -> None:
+    peer = Peer(tmp_path / "home", environment=BARE)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("0.0.0.0", 7474))
+            taken.listen()
+        except OSError:
+            pass  # somebody else has it: as good
+        with peer.node() as node:
+            port = node.address.rpartition(":")[2]
+            node.says(f"port 7474 is taken, listening on {port} instead")
+            assert port != "7474"
+            assert node.end().code == 0
+
+
+def test_a_key_that_is_none(origin: Peer) -> None:
+    origin.home.mkdir()
+    key = origin.home / "key.pem"
+    key.write_text("garbage")
+    key.chmod(0o600)
+    line = one_line(origin.run("node", code=1))
+    assert f"{key} is not a key" in line
+    assert key.read_text() == "garbage"
+
+
+def test_a_key_that_others_may_read(origin: Peer) -> None:
+    with origin.node() as node:
+        node.end()
+    (origin.home / "key.pem").chmod(0o644)
+    assert "chmod 600" in one_line(origin.run("node", code=1))
+
+
+def test_a_key_that_cannot_be_read(origin: Peer) -> None:
+    (origin.home / "key.pem").mkdir(parents=True, mode=0o700)
+    assert str(origin.home / "key.pem") in one_line(origin.run("node", code=1))
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_key_without_the_right_to_read_it(origin: Peer) -> None:
+    with origin.node() as node:
+        node.end()
+    (origin.home / "key.pem").chmod(0)
+    assert "Cannot read" in one_line(origin.run("node", code=1))
+
+
+def test_a_database_of_a_newer_version_is_left_alone(origin: Peer) -> None:
+    with origin.node() as node:
+        node.end()
+    database = origin.home / "shoal.db"
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    before = database.read_bytes()
+    line = one_line(origin.run("node", code=1))
+    assert "newer" in line
+    assert "Update Shoal" in line
+    assert database.read_bytes() == before
+
+
+def test_a_database_that_is_none(origin: Peer) -> None:
+    origin.home.mkdir()
+    (origin.home / "shoal.db").write_bytes(b"garbage" * 1000)
+    line = one_line(origin.run("node", code=1))
+    assert str(origin.home / "shoal.db") in line
+    assert "move it away" in line
+
+
+def test_a_home_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    assert str(tmp_path / "home") in one_line(Peer(tmp_path / "home").run("node", code=2))

@@ -1,0 +1,79 @@
+"""The command line itself: help, and how misuse is answered."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.harness import Outcome, Peer
+
+COMMANDS = ("node", "share", "get", "shares", "unshare", "peers", "status", "config", "demo")
+SHARE_ID = "a" * 52
+
+
+def test_help_lists_the_commands(origin: Peer) -> None:
+    outcome = origin.run("--help")
+    words = outcome.out.split()
+    assert set(COMMANDS) <= set(words)
+    assert outcome.err == ""
+    assert not origin.home.exists(), "asking changes nothing"
+
+
+def test_the_version(origin: Peer) -> None:
+    assert origin.run("--version").out.startswith("shoal 0.")
+
+
+NOT_YET = [
+    ("node", "--join", "192.0.2.1:7474"),
+    ("share", ".", "--tracker", "http://192.0.2.1"),
+    ("share", ".", "--as", "news"),
+    ("get", f"shoal:{SHARE_ID}/news"),
+]
+
+MISUSE = [
+    ((), "COMMAND"),
+    (("nonsense",), "nonsense"),
+    (("get",), "LINK"),
+    (("get", "nonsense"), "not a link"),
+    (("get", "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a"), "names no Shoal share"),
+    (("get", f"magnet:?xt=urn:shoal:{SHARE_ID}1"), "not a link"),
+    (("get", f"magnet:?xt=urn:shoal:{SHARE_ID}&x.k=secret"), "encrypted"),
+    (("get", SHARE_ID, "--peer", "somewhere"), "HOST:PORT"),
+    (("get", SHARE_ID, "--wait", "soon"), "30s"),
+    (("get", SHARE_ID, "--limit", "fast"), "512MiB"),
+    (("get", SHARE_ID, "--nonsense"), "--nonsense"),
+    (("share",), "PATH"),
+    (("share", "does-not-exist"), "does not exist"),
+    (("share", "/"), "--name"),
+    (("node", "--listen", "127.0.0.1"), "HOST:PORT"),
+    (("node", "--listen", "127.0.0.1:99999"), "port"),
+    (("node", "--network", "Not Good"), "network.name"),
+    (("node", "--upload-limit", "fast"), "512MiB"),
+    (("demo", "--size", "huge"), "512MiB"),
+]
+
+
+def test_what_is_to_come_is_refused_as_such(tmp_path: Path) -> None:
+    for arguments, outcome in zip(NOT_YET, at_once(tmp_path, NOT_YET), strict=True):
+        assert outcome.code == 2, arguments
+        assert outcome.out == "", arguments
+        assert outcome.err.startswith("shoal: "), arguments
+        assert "not in this version" in outcome.err, arguments
+    assert list(tmp_path.iterdir()) == [], "no home was made"
+
+
+def test_misuse_is_answered_with_what_to_do(tmp_path: Path) -> None:
+    outcomes = at_once(tmp_path, [arguments for arguments, _ in MISUSE])
+    for (arguments, complaint), outcome in zip(MISUSE, outcomes, strict=True):
+        assert outcome.code == 2, arguments
+        assert complaint in (outcome.err or outcome.out), arguments
+        assert len(outcome.err.splitlines()) <= 6, arguments
+
+
+def at_once(folder: Path, commands: Sequence[tuple[str, ...]]) -> list[Outcome]:
+    """The outcomes of commands that run side by side, each in a home of its own."""
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(Peer(folder / f"home {number}").start(*command))
+            for number, command in enumerate(commands)
+        ]
+        return [command.wait() for command in running]
