@@ -1,5 +1,6 @@
 """Dialling: TCP, TLS, and proof on both sides, within ten seconds or not at all."""
 
+import os
 import socket
 from dataclasses import dataclass
 
@@ -77,4 +78,5 @@ def _root_cause(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         return _root_cause(cause.exceptions[0])
-    return getattr(error, "strerror", None) or str(error)
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)

@@ -39,6 +39,7 @@ from p2p.store.library import NOT_HELD, SharedFiles, Stamp
 from p2p.store.target import Target
 from p2p.wire import messages
 from p2p.wire.frames import DataHeader
+from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint, parse_peer
 
 TICK_S = 0.1
@@ -136,7 +137,7 @@ class _Fetch:
             finally:
                 target.close()
         raise NotFound(
-            f"Nobody had it for {self._options.wait_s:g} seconds"
+            f"Nobody had it for {format_time(self._options.wait_s or 0)}"
             + (f" ({self._progress.trouble})" if self._progress.trouble else "")
             + ". Run the same command again later: what was fetched is kept."
         )
@@ -230,6 +231,9 @@ class _Fetch:
                 progress.measured(progress.received - measured, now - measured_at)
                 measured_at, measured = now, progress.received
             progress.state = "fetching" if progress.sources else "waiting for sources"
+            if progress.sources and not receiver.covered():
+                progress.state = "waiting for sources"
+                progress.trouble = "those connected lack some of it"
             if progress.done >= progress.size:
                 progress.state = "putting files into place"
             with trio.move_on_after(TICK_S):

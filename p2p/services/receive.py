@@ -234,6 +234,10 @@ class Receiver:
 
     # Tasks.
 
+    def covered(self) -> bool:
+        """Whether those connected have, together, all that is missing."""
+        return self._download.covers()
+
     async def ended(self) -> None:
         """Waits until it is done or has failed."""
         await self._ended.wait()

@@ -507,6 +507,8 @@ def explanation(error: OSError, folder: Path) -> StorageError:
             advice = "Make room and run the same command again: what was fetched is kept."
         case errno.EACCES | errno.EPERM | errno.EROFS:
             advice = "Choose another --out, or get the right to write there."
+        case errno.ENOTDIR | errno.EEXIST | errno.ENOENT | errno.EISDIR | errno.ELOOP:
+            advice = "Something else is in its place: choose another --out."
         case errno.ENAMETOOLONG:
             advice = "Choose an --out with a shorter path."
         case _:

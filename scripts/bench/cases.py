@@ -139,12 +139,15 @@ def take_turns(case: str, contenders: Mapping[str, Callable[[], Sample]], rounds
     """Each contender once a round, a different one first each time; progress on stderr."""
     names = list(contenders)
     samples: dict[str, list[Sample]] = {name: [] for name in names}
-    for number in range(rounds if names else 0):
+    # The first round does not count: a virtual machine pays dearly for the first touch of its memory.
+    for number in range(rounds + 1 if names else 0):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             sample = contenders[name]()
-            samples[name].append(sample)
-            print(f"{case} {number + 1}/{rounds} {name}: {sample.seconds:.2f} s", file=sys.stderr, flush=True)
+            if number:
+                samples[name].append(sample)
+            label = f"{number}/{rounds}" if number else "warm-up"
+            print(f"{case} {label} {name}: {sample.seconds:.2f} s", file=sys.stderr, flush=True)
     return samples
 
 
