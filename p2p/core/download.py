@@ -206,12 +206,22 @@ class Download(Generic[Key]):
                     commands += self._fill(other_key, other, now)
         return commands + self._fill(key, source, now)
 
-    def stored(self, chunks: int) -> None:
-        """These received chunks are written and count from now on."""
-        self.have |= chunks
+    def stored(self, chunk: int) -> list[Command[Key]]:
+        """The chunk is written and counts from now on, whoever it came from; nobody is asked for it any more."""
+        self.have |= 1 << chunk
+        if self._free >> chunk & 1:
+            self._take(1 << chunk)
+        self._hedged.discard(chunk)
+        commands: list[Command[Key]] = []
+        for key, source in self.sources.items():
+            asked = source.asked.pop(chunk, None)
+            if asked is not None:
+                source.outstanding -= asked.size
+                commands.append(Cancel(key, chunk, 1))
+        return commands
 
     def copied(self, chunks: int) -> None:
-        """These were filled from an equal file on this machine."""
+        """These, which are not asked of anybody, were filled from an equal file on this machine."""
         self.have |= chunks
         self._take(chunks & self._free)
 

@@ -61,6 +61,7 @@ class Exchange:
         self._told_peers: set[PeerId] = set()
         self._wake = trio.Event()
         self._reason: PeerError | None = None
+        self._last: PeerError | None = None
         self._heard_at = trio.current_time()
         self.uploaded = 0
         self.downloaded = 0
@@ -100,6 +101,11 @@ class Exchange:
         """Ends the exchange from outside."""
         self._reason = self._reason or (PeerGone(why) if isinstance(why, str) else why)
         self.connection.close()
+
+    def end_after(self, last: AnyMessage, error: PeerError) -> None:
+        """Ends the exchange once the message is sent."""
+        self._last = error
+        self.say(last)
 
     async def _guarded(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
         """One of the tasks; its peer's fault ends all three."""
@@ -144,6 +150,8 @@ class Exchange:
             if self._outbox:
                 said, self._outbox = self._outbox, []
                 await connection.send(*said)
+            if self._last is not None:
+                raise self._last
             if self._gone:
                 gone, self._gone = self._gone, 0
                 await connection.send(*gone_messages(gone))

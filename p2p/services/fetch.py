@@ -37,9 +37,9 @@ from p2p.services.serve import answer
 from p2p.services.sources import Sources
 from p2p.store.library import NOT_HELD, SharedFiles, Stamp
 from p2p.store.target import Target
+from p2p.units import format_time
 from p2p.wire import messages
 from p2p.wire.frames import DataHeader
-from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint, parse_peer
 
 TICK_S = 0.1
@@ -200,7 +200,8 @@ class _Fetch:
         nursery.start_soon(receiver.keep_on_disk)
         nursery.start_soon(self._keep_sources, target, sources)
         try:
-            await self._until_done(receiver)
+            async with receiver.verifying():
+                await self._until_done(receiver)
             ended = trio.current_time()
             if receiver.failure is not None:
                 raise receiver.failure

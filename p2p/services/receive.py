@@ -1,12 +1,11 @@
 """Receiving: the part of a fetch that takes part in the swarm. Chunks are assembled, verified, written, and served.
 
-`core.download` decides what is asked of whom, `store.target` writes. A chunk is hashed and written in the trio thread
-while that is quick; when the disk gets slow, writes go to a thread for a while. A task of its own brings bytes
+`core.download` decides what is asked of whom, `services.verify` hashes and writes. A task of its own brings bytes
 to the disk and whole files to their names, every 256 MiB or five seconds, and at the end.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 
 import trio
@@ -14,15 +13,14 @@ import trio
 from p2p.core import bitmap
 from p2p.core.download import Ask, Cancel, Command, Download, Drop
 from p2p.core.layout import Layout, Place
-from p2p.core.manifest import hash_chunk
-from p2p.errors import BadData, PeerGone, ProtocolViolation, StorageError
+from p2p.errors import BadData, ProtocolViolation, StorageError
 from p2p.ids import PeerId
 from p2p.services.exchange import Exchange
 from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.swarm import Swarm
 from p2p.services.throttle import Throttle
-from p2p.store import posix
+from p2p.services.verify import Arrived, Buffers, Verifier
 from p2p.store.library import Stamp
 from p2p.store.target import Target
 from p2p.wire import messages
@@ -36,10 +34,10 @@ DURABLE_S = 5.0
 BUFFER_BYTES = 96 * 1024 * 1024
 """What the buffers of all sources may take together, when every one is in the middle of a chunk."""
 LEAST_SOURCES = 8
-SLOW_WRITE_S = 0.005
-SLOW_FOR_S = 5.0
+BUFFERS_AHEAD = 3
+"""Chunks that may wait for the verifier."""
 SMALL_BYTES = 64 * 1024
-"""Writing less than this takes less time than handing it to a thread."""
+"""Verifying and writing less than this takes less time than handing it to a thread."""
 
 _NOWHERE = Place(0, 0, 0)
 
@@ -90,7 +88,6 @@ class Receiver:
         )
         self._throttle = Throttle(limit_bytes_per_s)
         self._incoming: dict[Exchange, _Incoming] = {}
-        self._slow_until = 0.0
         self._dirty: set[int] = set()
         self._dirty_bytes = 0
         self._missing = target.missing_chunks()
@@ -99,7 +96,10 @@ class Receiver:
         if self._download.complete:
             self._work.set()
         most = local.config.transfer.max_sources
-        self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // max(1, self.layout.largest_chunk)))
+        largest = max(1, self.layout.largest_chunk)
+        self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // largest))
+        self._buffers = Buffers(self.most_sources + BUFFERS_AHEAD, largest)
+        self._verifier = Verifier(target, self._verified)
 
     # Holding.
 
@@ -121,12 +121,14 @@ class Receiver:
         now = trio.current_time()
         banned = self._local.standing.banned_until(exchange.ends.peer_id) > now
         if len(self._incoming) < self.most_sources and not banned:
-            # The kernel gives the pages as they are written to: a source that sends nothing takes no memory.
-            self._incoming[exchange] = _Incoming(memoryview(bytearray(self.layout.largest_chunk)))
-            self._download.joined(exchange, now)
+            buffer = self._buffers.take_nowait()
+            if buffer is not None:
+                self._incoming[exchange] = _Incoming(buffer)
+                self._download.joined(exchange, now)
 
     def left(self, exchange: Exchange) -> None:
         if self._incoming.pop(exchange, None) is not None:
+            self._buffers.replace()
             self._do(self._download.gone(exchange, trio.current_time()))
 
     def offered(self, exchange: Exchange, chunks: int) -> None:
@@ -176,39 +178,43 @@ class Receiver:
         incoming.chunk, incoming.size, incoming.filled = chunk, incoming.place.size, 0
 
     async def _came(self, exchange: Exchange, incoming: _Incoming) -> None:
-        """A chunk is whole: verified, written, and from then on ours to serve."""
-        chunk, view = incoming.chunk, incoming.buffer[: incoming.size]
+        """A chunk is whole. Large ones go to the verifier; a small one would wait there longer than it takes here."""
+        chunk = incoming.chunk
         incoming.chunk = -1
         incoming.cancelled.discard(chunk)
         if not self._download.needs(exchange, chunk):
             return
+        arrived = Arrived(exchange, chunk, incoming.place, self.layout.hash(chunk), incoming.buffer)
+        if incoming.size < SMALL_BYTES:
+            arrived.verify_and_write(self._target)
+            self._settled(arrived)
+        else:
+            self._verifier.hand_in(arrived)
+            incoming.buffer = await self._buffers.take()
+
+    def _verified(self, arrived: Arrived[Exchange]) -> None:
+        self._buffers.give(arrived.buffer)
+        self._settled(arrived)
+
+    def _settled(self, arrived: Arrived[Exchange]) -> None:
+        """A chunk is verified, written, and from then on ours to serve; or its source is a liar, or the disk full."""
+        exchange, chunk = arrived.source, arrived.chunk
         peer = exchange.ends.peer_id
-        if hash_chunk(view) != self.layout.hash(chunk):
+        if arrived.failure is not None:
+            self._fail(arrived.failure)
+        elif not arrived.good:
             self._local.standing.strike(peer, trio.current_time())
             self._progress.trouble = "a source sent wrong bytes; they were thrown away"
-            await exchange.connection.send(messages.Bad(chunk=chunk))
-            raise BadData(f"chunk {chunk} does not match its hash")
-        now = trio.current_time()
-        self._do(self._download.received(exchange, chunk, now))
-        try:
-            if len(view) < SMALL_BYTES:
-                self._target.write(chunk, incoming.place, view)
-            elif now < self._slow_until:
-                await trio.to_thread.run_sync(self._target.write, chunk, incoming.place, view, limiter=self._local.disk)
-            else:
-                with posix.DiskWait() as wait:
-                    self._target.write(chunk, incoming.place, view)
-                if wait.seconds > SLOW_WRITE_S:
-                    self._slow_until = now + SLOW_FOR_S
-        except StorageError as error:
-            self._fail(error)
-            raise PeerGone("the fetch ended") from error
-        self.from_peers[peer] = self.from_peers.get(peer, 0) + len(view)
-        self._stored(chunk, incoming.place)
+            exchange.end_after(messages.Bad(chunk=chunk), BadData(f"chunk {chunk} does not match its hash"))
+        elif not self._download.have >> chunk & 1:
+            if exchange in self._incoming and self._download.needs(exchange, chunk):
+                self._do(self._download.received(exchange, chunk, trio.current_time()))
+            self.from_peers[peer] = self.from_peers.get(peer, 0) + arrived.place.size
+            self._stored(chunk, arrived.place)
 
     def _stored(self, chunk: int, place: Place) -> None:
         bit = 1 << chunk
-        self._download.stored(bit)
+        self._do(self._download.stored(chunk))
         self.swarm.gained(bit)
         self._progress.done += place.size
         entry = place.entry
@@ -246,6 +252,10 @@ class Receiver:
         """To be called a few times a second."""
         self._do(self._download.tick(trio.current_time()))
         self._progress.sources = sum(1 for source in self._download.sources.values() if source.have)
+
+    def verifying(self) -> AbstractAsyncContextManager[None]:
+        """To be entered while chunks may come."""
+        return self._verifier.running()
 
     async def keep_on_disk(self) -> None:
         """Brings files to their names and bytes to the disk until all is done or the disk says no."""

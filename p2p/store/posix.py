@@ -9,10 +9,8 @@ import ctypes
 import errno
 import fcntl
 import os
-import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from p2p.errors import StorageError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
-_THIS_THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -75,25 +72,6 @@ def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int 
             raise
         # A file system that cannot tell is one in memory (tmpfs).
         return os.preadv(descriptor, [view], offset)
-
-
-class DiskWait:
-    """Measures for how long the body waited for the disk: `seconds`, 0.0 where it never let go of the processor.
-
-    Time alone would not tell: on a busy machine others take the processor away in the middle of a fast write.
-    """
-
-    seconds = 0.0
-
-    def __enter__(self) -> "DiskWait":
-        self._switches = resource.getrusage(_THIS_THREAD).ru_nvcsw
-        self._started = time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        elapsed = time.perf_counter() - self._started
-        if resource.getrusage(_THIS_THREAD).ru_nvcsw != self._switches:
-            self.seconds = elapsed
 
 
 def sync_file_system(descriptor: int) -> None:

@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -93,6 +94,7 @@ class Record:
         self._database = database
         self._number = number
         self._path = path
+        self._lock = threading.Lock()
         self.have = have
         self.durable = durable
         self._bytes = bytearray(bitmap.to_bytes(have, chunks))
@@ -101,11 +103,12 @@ class Record:
         os.ftruncate(self._descriptor, len(self._bytes))
 
     def add(self, chunk: int) -> None:
-        """The chunk's write has returned."""
+        """The chunk's write has returned. From any thread."""
         at = chunk >> 3
-        self._bytes[at] |= 1 << (chunk & 7)
-        os.pwrite(self._descriptor, self._bytes[at : at + 1], at)
-        self.have |= 1 << chunk
+        with self._lock:
+            self._bytes[at] |= 1 << (chunk & 7)
+            os.pwrite(self._descriptor, self._bytes[at : at + 1], at)
+            self.have |= 1 << chunk
 
     def reset(self, have: int) -> None:
         """Some of what was believed turned out wrong."""
