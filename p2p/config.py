@@ -19,7 +19,7 @@ DEFAULT_PORT = 7474
 
 _Bytes = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
-_NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+_NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}\Z")]
 
 
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import NameOID
@@ -20,6 +20,21 @@ from p2p.ids import PeerId
 
 KEY_FILE = "key.pem"
 CERTIFICATE_FILE = "certificate.pem"
+
+_SMALL_ORDER = frozenset(
+    int(number, 16).to_bytes(32, "big")[::-1]
+    for number in (
+        "0",
+        "1",
+        "05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826",
+        "7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7",
+        "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffec",
+        "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed",
+        "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffee",
+    )
+)
+"""The y coordinates of Ed25519's points of small order, p and p + 1 included (as in libsodium). OpenSSL takes them for
+public keys, and anybody can sign for them."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ def load_or_create(home: Path) -> Identity:
         ) from error
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise IdentityError(
             f"{path} is not a key. Restore it from a backup, or move it away and this peer gets a new identity."
         ) from error
@@ -102,6 +117,8 @@ def write_certificate(identity: Identity, home: Path) -> Path:
 
 def verify(peer_id: PeerId, signature: bytes, data: bytes) -> bool:
     """Whether the peer signed exactly these bytes."""
+    if _is_anybodys(peer_id):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(peer_id).verify(signature, data)
     except (InvalidSignature, ValueError):
@@ -113,9 +130,9 @@ def key_of_certificate(der: bytes) -> PeerId:
     """The peer id that a TLS certificate names. Raises MalformedMessage for any other kind of certificate."""
     try:
         key = x509.load_der_x509_certificate(der).public_key()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise MalformedMessage("the peer's certificate cannot be read") from error
-    if not isinstance(key, Ed25519PublicKey):
+    if not isinstance(key, Ed25519PublicKey) or _is_anybodys(key.public_bytes_raw()):
         raise MalformedMessage("the peer's certificate is not on an Ed25519 key")
     return PeerId(key.public_bytes_raw())
 
@@ -124,9 +141,14 @@ def key_of_certificate_pem(pem: bytes) -> PeerId | None:
     """The peer id of a certificate file, or None where the file holds no such certificate."""
     try:
         key = x509.load_pem_x509_certificate(pem).public_key()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
     return PeerId(key.public_bytes_raw()) if isinstance(key, Ed25519PublicKey) else None
+
+
+def _is_anybodys(key: bytes) -> bool:
+    """Whether it is a key of small order, whatever the sign of its point."""
+    return len(key) == 32 and key[:31] + bytes([key[31] & 0x7F]) in _SMALL_ORDER
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ for _power, _letter in enumerate("KMGTP", 1):
     _SIZES[f"{_letter}B"] = 1000**_power
     _SIZES[f"{_letter}IB"] = _SIZES[_letter] = 1024**_power
 _TIMES = {"": 1.0, "MS": 0.001, "S": 1.0, "M": 60.0, "MIN": 60.0, "H": 3600.0, "D": 86400.0}
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+_NUMBER = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-zA-Z]*)")
 
 
 def parse_size(text: str) -> int:

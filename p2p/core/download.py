@@ -4,9 +4,10 @@ A chunk goes through
 
     free --ask--> asked --received--> taken --stored--> have
     asked --(source gone, choked, Gone)--> free
-    asked --steal--> asked of a second source as well; the first to finish wins and the other is cancelled
+    asked --steal--> asked of another source as well; the first to finish wins and the others are cancelled
 
-and has one owner, a second one only when it was stolen. Rarest first with random ties; a request is a run of
+and has one owner, and one more each time that it is stolen, which is when all who were asked are overdue: with two at
+most, two liars could hold a chunk for as long as they like. Rarest first with random ties; a request is a run of
 consecutive chunks, because disks and small files like neighbours. How much is asked ahead of a source follows its
 measured rate, and never more than its fair part of half of what is left (guided self-scheduling, Polychronopoulos and
 Kuck 1987), so that all sources end together. A straggler's chunk is stolen when it is 10 times older than a fast
@@ -30,6 +31,7 @@ LEAST_ASK_BYTES = 256 * 1024
 MOST_ASKED_CHUNKS = 4096
 STEAL_BUSY, STEAL_IDLE = 10.0, 3.0
 LATENCY_S = 0.1
+GUESS_BYTES_PER_S = 256 * 1024.0
 SILENT_S = 30.0
 SLOW_WINDOW_S = 60.0
 SLOW_BYTES_PER_S = 256.0
@@ -76,6 +78,14 @@ class _Asked:
 
 
 @dataclass(slots=True)
+class _Hedge:
+    """A chunk that was stolen: of how many sources it is asked, and since when of the last."""
+
+    owners: int
+    at: float
+
+
+@dataclass(slots=True)
 class Source:
     """What is known of one source. `rate` in bytes/s, 0 until measured."""
 
@@ -85,6 +95,8 @@ class Source:
     rate: float = 0.0
     choked: bool = False
     received: int = 0
+    chunks: int = 0
+    """Chunks that came whole and right. Before the first one, a rate means nothing."""
     sample_at: float = 0.0
     sample_bytes: int = 0
     progress_at: float = 0.0
@@ -109,7 +121,7 @@ class Download(Generic[Key]):
         self._sequential = sequential
         self._free = wanted & ~have
         self._free_bytes = layout.bytes_in(self._free)
-        self._hedged: set[int] = set()
+        self._hedges: dict[int, _Hedge] = {}
         self._availability = Availability()
 
     # What can be asked of it.
@@ -196,9 +208,9 @@ class Download(Generic[Key]):
         source = self.sources[key]
         asked = source.asked.pop(chunk)
         source.outstanding -= asked.size
+        source.chunks += 1
         commands: list[Command[Key]] = []
-        if chunk in self._hedged:
-            self._hedged.discard(chunk)
+        if self._hedges.pop(chunk, None) is not None:
             for other_key, other in self.sources.items():
                 if chunk in other.asked:
                     other.outstanding -= other.asked.pop(chunk).size
@@ -211,7 +223,7 @@ class Download(Generic[Key]):
         self.have |= 1 << chunk
         if self._free >> chunk & 1:
             self._take(1 << chunk)
-        self._hedged.discard(chunk)
+        self._hedges.pop(chunk, None)
         commands: list[Command[Key]] = []
         for key, source in self.sources.items():
             asked = source.asked.pop(chunk, None)
@@ -311,38 +323,48 @@ class Download(Generic[Key]):
         self._free_bytes -= self.layout.bytes_in(chunks)
 
     def _release(self, source: Source, chunk: int) -> None:
-        """The chunk is no longer asked of the source; free again unless a second one has it."""
+        """The chunk is no longer asked of the source; free again unless another one has it."""
         source.outstanding -= source.asked.pop(chunk).size
-        if chunk in self._hedged:
-            self._hedged.discard(chunk)
-        else:
+        hedge = self._hedges.get(chunk)
+        if hedge is None:
             self._free |= 1 << chunk
             self._free_bytes += self.layout.size(chunk)
+        elif hedge.owners > 2:
+            hedge.owners -= 1
+        else:
+            del self._hedges[chunk]
 
     def _steal(self, key: Key, thief: Source, factor: float, now: float) -> list[Command[Key]]:
-        """Asks the thief for the chunk that is most overdue at another source, if one is overdue by the factor."""
+        """Asks the thief for the chunk that is most overdue at all who were asked, if one is overdue by the factor."""
+        rate = self._fast_rate()
         if thief.choked or len(thief.asked) > 1:
             return []
-        rate = self._fast_rate()
+        if not thief.chunks and rate != GUESS_BYTES_PER_S:
+            factor *= 2  # those who have delivered before go first
         best: tuple[float, int] | None = None
         for other in self.sources.values():
             if other is thief:
                 continue
             for chunk, asked in other.asked.items():
-                if chunk in self._hedged or not thief.have >> chunk & 1 or chunk in thief.asked:
+                if not thief.have >> chunk & 1 or chunk in thief.asked:
                     continue
-                expected = LATENCY_S + (asked.ahead / rate if rate else 1.0)
-                overdue = (now - asked.at) / expected + (factor if other.choked else 0.0)
+                hedge = self._hedges.get(chunk)
+                expected = LATENCY_S + asked.ahead / rate
+                overdue = (now - (asked.at if hedge is None else hedge.at)) / expected
+                if other.choked and hedge is None:
+                    overdue += factor
                 if overdue >= factor and (best is None or overdue > best[0]):
                     best = overdue, chunk
         if best is None:
             return []
-        self._hedged.add(best[1])
-        self._ask(thief, best[1], 1, now)
-        return [Ask(key, best[1], 1)]
+        chunk = best[1]
+        hedge = self._hedges.setdefault(chunk, _Hedge(1, now))
+        hedge.owners, hedge.at = hedge.owners + 1, now
+        self._ask(thief, chunk, 1, now)
+        return [Ask(key, chunk, 1)]
 
     def _fast_rate(self) -> float:
-        """The mean rate of the faster half of the sources, in bytes/s; 0 while none is measured."""
-        rates = sorted((source.rate for source in self.sources.values() if source.rate), reverse=True)
-        half = rates[: (len(rates) + 1) // 2]
-        return sum(half) / len(half) if half else 0.0
+        """The mean rate of the faster half of those sources that have delivered a chunk, in bytes/s; else a guess."""
+        delivered = [source.rate for source in self.sources.values() if source.chunks and source.rate]
+        half = sorted(delivered, reverse=True)[: (len(delivered) + 1) // 2]
+        return sum(half) / len(half) if half else GUESS_BYTES_PER_S

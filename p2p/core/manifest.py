@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A file or empty folder of a share; `size` in bytes, `hashes` its 32-byte chunk hashes one after the other."""
 
     kind: Kind
-    path: names.Path
+    path: Annotated[names.Path, msgspec.Meta(max_length=names.MAX_DEPTH)]
     size: Number = 0
     executable: bool = False
     hashes: bytes = b""
@@ -152,7 +152,7 @@ def decode_root(share_id: ShareId, body: bytes, limits: Limits) -> Root:
         raise BadData("the manifest root is not the one the link names")
     try:
         root = _root_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadData(f"the share's manifest is broken: {error}") from None
     if root.version != VERSION:
         raise BadData(f"the share's manifest has version {root.version}, this Shoal reads {VERSION}: update Shoal")

@@ -35,12 +35,15 @@ def path_refusal(path: Path) -> str | None:
     """Why a path is refused, or None."""
     if not path:
         return "is empty"
-    if len(path) > MAX_DEPTH or sum(map(len, path)) + len(path) > MAX_PATH_BYTES:
-        return "is too deep or too long"
+    if len(path) > MAX_DEPTH:
+        return "is too deep"
     for name in path:
         reason = refusal(name)
         if reason is not None:
             return reason
+    chars = sum(map(len, path)) + len(path)
+    if chars > MAX_PATH_BYTES // 4 and len("/".join(path).encode()) > MAX_PATH_BYTES:
+        return f"is longer than {MAX_PATH_BYTES} bytes"
     return None
 
 

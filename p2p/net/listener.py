@@ -114,7 +114,7 @@ async def run(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Accepts until cancelled; `welcome` runs for each proven connection, which is closed when it returns."""
+    """Accepts until cancelled, then closes the listeners. `welcome` runs for each proven connection, to its end."""
     unproven = Unproven()
     async with trio.open_nursery() as nursery:
 
@@ -130,9 +130,14 @@ async def run(
                     continue
                 nursery.start_soon(_meet, accepted, dialer, admission, unproven, welcome)
 
-        for listener in listeners:
-            nursery.start_soon(accept, listener)
-        task_status.started()
+        try:
+            for listener in listeners:
+                nursery.start_soon(accept, listener)
+            task_status.started()
+            await trio.sleep_forever()
+        finally:
+            for listener in listeners:
+                listener.socket.close()
 
 
 async def _meet(

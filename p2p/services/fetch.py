@@ -7,7 +7,7 @@ selected file right, or with an error that says why not. What it has is kept, an
 import fnmatch
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,6 +136,7 @@ class _Fetch:
                 return await self._receive(target, nursery, sources)
             finally:
                 target.close()
+                target.record.close()
         raise NotFound(
             f"Nobody had it for {format_time(self._options.wait_s or 0)}"
             + (f" ({self._progress.trouble})" if self._progress.trouble else "")
@@ -153,14 +154,14 @@ class _Fetch:
             layout = Layout(manifest)
             selected = select_entries(manifest, options.select)
             record = local.records.begin(self._share, options.folder, layout.chunks)
-            target = Target(layout, options.folder, selected, record, overwrite=options.overwrite)
-            try:
+            with ExitStack() as undo:
+                undo.callback(record.close)
+                target = Target(layout, options.folder, selected, record, overwrite=options.overwrite)
+                undo.callback(target.close)
                 target.survey(check)
                 target.check_space()
                 target.make_empty()
-            except BaseException:
-                target.close()
-                raise
+                undo.pop_all()
             return target
 
         target = await trio.to_thread.run_sync(open_target, limiter=local.disk)

@@ -36,10 +36,10 @@ class Folders:
             descriptor = self._open.get(path)
             if descriptor is None:
                 descriptor = self._open[path] = posix.open_beneath(self.root, path)
-                self._close_some()
             else:
                 self._open.move_to_end(path)
             self._taken[path] = self._taken.get(path, 0) + 1
+            self._close_some()
             return descriptor
 
     def give(self, path: names.Path) -> None:
@@ -50,6 +50,8 @@ class Folders:
                 self._taken[path] = left
             else:
                 del self._taken[path]
+                if self._closed:
+                    os.close(self._open.pop(path))
 
     @contextmanager
     def taken(self, path: names.Path) -> Iterator[int]:
@@ -61,12 +63,16 @@ class Folders:
             self.give(path)
 
     def close(self) -> None:
-        """Closes all; whoever comes late gets an OSError rather than a folder that is not his."""
+        """Closes all but what is taken, which is closed when it is given back. Idempotent.
+
+        Whoever comes late gets an OSError rather than a folder that is not his.
+        """
         with self._lock:
-            for descriptor in self._open.values():
-                os.close(descriptor)
-            self._open.clear()
+            if self._closed:
+                return
             self._closed = True
+            for path in [path for path in self._open if path not in self._taken]:
+                os.close(self._open.pop(path))
             os.close(self.root)
 
     def _close_some(self) -> None:

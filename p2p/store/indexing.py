@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from p2p.core import names
@@ -32,9 +33,9 @@ class Found:
     executable: bool = False
     folder: bool = False
     hashes: list[bytes] = field(default_factory=list)
-    waiting: int = 0
-    """Spans that are not hashed yet."""
     changed: bool = False
+    skipped: bool = False
+    """It cannot be read, or is gone: no part of the share."""
 
     def entry(self) -> Entry:
         if self.folder:
@@ -58,6 +59,7 @@ class Indexer:
         self._known = known
         self._found: list[Found] = []
         self._lock = threading.Lock()
+        self._reads = 1
         self._spans: Iterator[tuple[Found, int, int]] = iter(())
         self.warnings: list[str] = []
         self.skipped = 0
@@ -74,7 +76,7 @@ class Indexer:
             if path.is_dir():
                 self._walk_folder(path, () if len(self.paths) == 1 else (path.name,), check)
             else:
-                self._file((path.name,), str(path), os.lstat(path))
+                self._file((path.name,), str(path), path.lstat)
         self._found.sort(key=lambda found: found.path)
         self._warn_of_doubtful_names()
         self._spans = self._cut()
@@ -95,25 +97,34 @@ class Indexer:
             self._hash(found, first, count, buffer, check)
 
     def retry(self) -> bool:
-        """Whether files changed while they were read; if so, `work` again takes them anew."""
-        moved = [found for found in self._found if found.changed]
+        """Whether files changed while they were read; if so, `work` again takes them anew, until MAX_READS."""
+        moved = [found for found in self._found if found.changed and not found.skipped]
         for found in moved:
-            self.bytes_total += found.stamp.size
-            found.changed = False
             try:
-                found.stamp = Stamp.of(os.lstat(found.where))
-            except OSError:
-                self._warn(found.where, "is gone")
-                self._found.remove(found)
-        self._spans = self._cut(moved)
-        return bool(moved)
+                status = os.lstat(found.where)
+            except OSError as error:
+                self._skip(found, _reason(error))
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                self._skip(found, "it is no regular file")
+            elif self._reads < MAX_READS:
+                self.bytes_total += status.st_size
+                found.stamp = Stamp.of(status)
+                found.executable = bool(status.st_mode & stat.S_IXUSR)
+                found.hashes = []
+                found.changed = False
+        again = [found for found in moved if not found.changed and not found.skipped]
+        self._reads += 1
+        self._spans = self._cut(again)
+        return bool(again)
 
     def finish(self) -> tuple[list[Entry], list[Stamp]]:
         """The entries, sorted by path, and their stamps. Raises StorageError while a file keeps changing."""
-        for found in self._found:
+        kept = [found for found in self._found if not found.skipped]
+        for found in kept:
             if found.changed:
                 raise StorageError(f"{found.where} keeps changing. Share it once it is at rest.")
-        return [found.entry() for found in self._found], [found.stamp for found in self._found]
+        return [found.entry() for found in kept], [found.stamp for found in kept]
 
     def _walk_folder(self, top: Path, prefix: names.Path, check: Callable[[], None]) -> None:
         pending: list[tuple[str, names.Path]] = [(str(top), prefix)]
@@ -124,10 +135,13 @@ class Indexer:
                 with os.scandir(where) as listing:
                     items = list(listing)
             except OSError as error:
-                self._warn(where, error.strerror or "cannot be read")
+                self._warn(where, _reason(error))
                 continue
             if not items and parts:
-                self._found.append(Found(parts, where, folder=True))
+                if reason := names.path_refusal(parts):
+                    self._warn(where, f"its path {reason}")
+                else:
+                    self._found.append(Found(parts, where, folder=True))
             for item in items:
                 reason = names.refusal(item.name)
                 if reason:
@@ -137,12 +151,14 @@ class Indexer:
                 elif item.is_dir(follow_symlinks=False):
                     pending.append((item.path, (*parts, item.name)))
                 else:
-                    try:
-                        self._file((*parts, item.name), item.path, item.stat(follow_symlinks=False))
-                    except FileNotFoundError:
-                        self._warn(item.path, "it is gone")
+                    self._file((*parts, item.name), item.path, partial(item.stat, follow_symlinks=False))
 
-    def _file(self, path: names.Path, where: str, status: os.stat_result) -> None:
+    def _file(self, path: names.Path, where: str, look: Callable[[], os.stat_result]) -> None:
+        try:
+            status = look()
+        except OSError as error:
+            self._warn(where, _reason(error))
+            return
         reason = names.path_refusal(path)
         if reason:
             self._warn(where, f"its path {reason}")
@@ -172,17 +188,18 @@ class Indexer:
                 yield found, first, min(each, chunks - first)
 
     def _hash(self, found: Found, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
+        if found.changed or found.skipped:
+            return
         try:
-            descriptor = os.open(found.where, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._read(found, first, count, buffer, check)
         except FileNotFoundError:
             found.changed = True
-            return
         except OSError as error:
-            self._warn(found.where, error.strerror or "cannot be read")
-            with self._lock:
-                if found in self._found:
-                    self._found.remove(found)
-            return
+            self._skip(found, _reason(error))
+
+    def _read(self, found: Found, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
+        # Not waiting: a pipe in the file's place would never end.
+        descriptor = os.open(found.where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             each = chunk_bytes(found.stamp.size)
             for chunk in range(first, first + count):
@@ -198,6 +215,13 @@ class Indexer:
                 found.changed = True
         finally:
             os.close(descriptor)
+
+    def _skip(self, found: Found, why: str) -> None:
+        with self._lock:
+            first = not found.skipped
+            found.skipped = True
+        if first:
+            self._warn(found.where, why)
 
     def _warn(self, where: str, why: str) -> None:
         self.skipped += 1
@@ -215,3 +239,7 @@ class Indexer:
                     self._note(f"{name} {reason}")
         for one, other in names.case_clashes(found.path for found in self._found):
             self._note(f"{'/'.join(one)} and {'/'.join(other)} differ only in case or Unicode form")
+
+
+def _reason(error: OSError) -> str:
+    return "it is gone" if isinstance(error, FileNotFoundError) else error.strerror or "it cannot be read"

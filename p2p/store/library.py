@@ -167,6 +167,8 @@ class Library:
             _drop_orphans(connection)
 
     def mark_stale(self, share: ShareId, why: str) -> None:
+        # A path that is not UTF-8 would be refused as text.
+        why = why.encode("utf-8", "backslashreplace").decode()
         with self._database.transaction() as connection:
             connection.execute("UPDATE share SET stale = ? WHERE id = ?", [why, share])
 
@@ -196,7 +198,8 @@ class SharedFiles:
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
         """A descriptor of the entry's file, and the stamp it must have. Raises OSError."""
         path = entry_path(self._paths, self.layout, entry)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Not waiting: a pipe in the file's place would hold up the peer until somebody writes to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             yield descriptor, self._stamps[entry]
         finally:

@@ -18,6 +18,7 @@ from p2p.errors import StorageError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
+_RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -84,6 +85,23 @@ def sync_file_system(descriptor: int) -> None:
         os.sync()
 
 
+def rename_new(name: str, new: str, folder: int) -> None:
+    """Renames within a folder. Raises FileExistsError rather than replace what is there, other OSErrors."""
+    if hasattr(_libc, "renameat2"):
+        if not _libc.renameat2(folder, os.fsencode(name), folder, os.fsencode(new), _RENAME_NOREPLACE):
+            return
+        code = ctypes.get_errno()
+        if code not in {errno.EINVAL, errno.ENOSYS}:
+            raise OSError(code, os.strerror(code), new)
+    # A file system that cannot do it in one step (some in user space): as near as it gets.
+    try:
+        os.stat(new, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(name, new, src_dir_fd=folder, dst_dir_fd=folder)
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+
+
 def boot_id() -> str:
     """Changes with every boot of the machine: what was only in memory before is not believed after."""
     if sys.platform == "linux":
@@ -119,6 +137,8 @@ def lock_home(home: Path) -> Iterator[None]:
             raise StorageError(
                 f"Another peer is running in {home}. Stop it, or give this one a home of its own with --home."
             ) from None
+        except OSError as error:
+            raise StorageError(f"Cannot lock {path}: {error.strerror}. Choose another --home.") from error
         yield
     finally:
         os.close(descriptor)

@@ -16,7 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from p2p.core import bitmap, names
@@ -34,6 +34,9 @@ FETCH_FOLDER = "fetches"
 SPARE_BYTES = 16 * 1024 * 1024
 """Room that a fetch leaves on the disk."""
 
+_PART = ".part"
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""No link is followed, and a pipe in the way holds nobody up."""
 _FEW_FILES = 16
 _COPY_BYTES = 8 * 1024 * 1024
 
@@ -50,29 +53,35 @@ class Records:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO fetch (share, folder, boot, durable, sources) VALUES (?, ?, '', x'', '[]')",
-                [share, str(folder)],
+                [share, _as_value(folder)],
             )
 
     def begin(self, share: ShareId, folder: Path, chunks: int) -> "Record":
         """The record of a remembered fetch, with what an earlier try of it left."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        boot = posix.boot_id()
         row = self._database.row(
-            "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, str(folder)]
+            "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, _as_value(folder)]
         )
         assert row is not None, "remembered before"
         number, last_boot, durable_bytes = row
-        durable = bitmap.from_bytes(durable_bytes)
+        everything = (1 << chunks) - 1
+        durable = bitmap.from_bytes(durable_bytes) & everything
         have = durable
-        if last_boot == boot:
-            with suppress(FileNotFoundError):
-                have |= bitmap.from_bytes(self._path(number).read_bytes()) & ((1 << chunks) - 1)
-        else:
-            # The file may hold bits whose chunks never reached the disk: begin it anew before trusting this boot.
-            self._path(number).unlink(missing_ok=True)
+        with _recording(self._path(number)):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            boot = posix.boot_id()
+            if last_boot == boot:
+                with suppress(FileNotFoundError):
+                    have |= bitmap.from_bytes(self._path(number).read_bytes()) & everything
+            else:
+                # The file may hold bits whose chunks never reached the disk: begin it anew before trusting this boot.
+                self._path(number).unlink(missing_ok=True)
         record = Record(self._database, number, self._path(number), chunks, have, durable)
-        with self._database.transaction() as connection:
-            connection.execute("UPDATE fetch SET boot = ? WHERE id = ?", [boot, number])
+        try:
+            with self._database.transaction() as connection:
+                connection.execute("UPDATE fetch SET boot = ? WHERE id = ?", [boot, number])
+        except BaseException:
+            record.close()
+            raise
         return record
 
     def sources(self, share: ShareId) -> list[str]:
@@ -88,7 +97,7 @@ class Records:
 
 
 class Record:
-    """What one fetch has, as it survives a crash."""
+    """What one fetch has, as it survives a crash. Usable from any thread."""
 
     def __init__(self, database: Database, number: int, path: Path, chunks: int, have: int, durable: int) -> None:
         self._database = database
@@ -98,31 +107,46 @@ class Record:
         self.have = have
         self.durable = durable
         self._bytes = bytearray(bitmap.to_bytes(have, chunks))
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.pwrite(self._descriptor, self._bytes, 0)
-        os.ftruncate(self._descriptor, len(self._bytes))
+        with _recording(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(self._descriptor, self._bytes, 0)
+                os.ftruncate(self._descriptor, len(self._bytes))
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+
+    def has(self, chunk: int) -> bool:
+        """Whether the chunk is among those written; quicker than a look into `have`."""
+        return bool(self._bytes[chunk >> 3] & 1 << (chunk & 7))
 
     def add(self, chunk: int) -> None:
         """The chunk's write has returned. From any thread."""
         at = chunk >> 3
+        # Neighbours share a byte: what one thread writes must have the other's bit.
         with self._lock:
             self._bytes[at] |= 1 << (chunk & 7)
-            os.pwrite(self._descriptor, self._bytes[at : at + 1], at)
+            try:
+                os.pwrite(self._descriptor, self._bytes[at : at + 1], at)
+            except OSError as error:
+                self._bytes[at] &= ~(1 << (chunk & 7))
+                raise _unrecorded(error, self._path) from error
             self.have |= 1 << chunk
 
-    def reset(self, have: int) -> None:
-        """Some of what was believed turned out wrong."""
-        self.have = have
-        self.durable &= have
-        self._bytes = bytearray(bitmap.to_bytes(have, len(self._bytes) * 8))
-        os.pwrite(self._descriptor, self._bytes, 0)
+    def correct(self, *, there: int = 0, gone: int = 0) -> None:
+        """A look at the disk said that these chunks are there, and these are not. From any thread."""
+        with self._lock, _recording(self._path):
+            self.have = (self.have | there) & ~gone
+            self._bytes[:] = bitmap.to_bytes(self.have, len(self._bytes) * 8)
+            os.pwrite(self._descriptor, self._bytes, 0)
         self.keep_durable(self.durable)
 
     def keep_durable(self, durable: int) -> None:
-        """These chunks have reached the disk."""
-        self.durable = durable
+        """These chunks have reached the disk, those excepted that were dropped since."""
         with self._database.transaction() as connection:
-            packed = bitmap.to_bytes(durable, len(self._bytes) * 8)
+            with self._lock:
+                self.durable = durable & self.have
+                packed = bitmap.to_bytes(self.durable, len(self._bytes) * 8)
             connection.execute("UPDATE fetch SET durable = ? WHERE id = ?", [packed, self._number])
 
     def keep_sources(self, sources: Sequence[str]) -> None:
@@ -134,16 +158,22 @@ class Record:
         """The fetch is done."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM fetch WHERE id = ?", [self._number])
-        self._path.unlink(missing_ok=True)
+        with _recording(self._path):
+            self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Idempotent; nothing can be added any more."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
 class Target:
     """The files of one fetch. Blocking; `write` and `read` are short, the rest is for threads.
 
-    An OSError of the disk becomes a StorageError that says what to do.
+    The record is the target's from now on, and closed with it. An OSError of the disk becomes a StorageError that
+    says what to do.
     """
 
     def __init__(
@@ -171,18 +201,28 @@ class Target:
                     self._copies.setdefault(original, []).append(entry)
         self.wanted = wanted
         """The chunks to fetch: of equal files, the first one's."""
-        self._suffix = f".{short(layout.manifest.share_id)}.part"
-        if any(entry.path[-1].endswith(self._suffix) for entry in entries):
-            # Its author searched for an id that makes one file another's part: no accident.
-            raise BadData("the share names files so that they would overwrite each other while they are fetched")
-        with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._folders = Folders(folder)
+        self._mark = f".{short(layout.manifest.share_id)}"
+        try:
+            if any(entry.path[-1].endswith(_PART) and self._mark in entry.path[-1] for entry in entries):
+                # Its author searched for an id that makes one file another's part: no accident.
+                raise BadData("the share names files so that they would overwrite each other while they are fetched")
+            with explained(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._folders = Folders(folder)
+        except BaseException:
+            record.close()
+            raise
+        self._naming = threading.Lock()
+        """Held while a file gets its name, so that whoever reads it finds it under the one or the other."""
+        self._begun: set[int] = set()
+        """The files of several chunks whose part exists: were it made again, it would lack what was written."""
         self._stamps: dict[int, Stamp] = {}
         """The files of one chunk that are written and wait for their names."""
 
     def close(self) -> None:
+        """Idempotent; whoever still writes gets a StorageError."""
         self._folders.close()
+        self.record.close()
 
     def path(self, entry: int) -> Path:
         """Where the entry's file ends up."""
@@ -235,6 +275,14 @@ class Target:
                 part = self._status(entry, part=True)
                 complete = have & chunks == chunks
                 size = self.layout.manifest.entries[entry].size
+                if have & chunks and part is not None and stat.S_ISREG(part.st_mode):
+                    last = self.layout.place((have & chunks).bit_length() - 1)
+                    if part.st_size >= last.offset + last.size:
+                        self._begun.add(entry)
+                    else:
+                        # Cut short, or made anew by somebody else.
+                        have &= ~chunks
+                        complete = False
                 if status is None:
                     if part is None or not stat.S_ISREG(part.st_mode):
                         have &= ~chunks
@@ -245,12 +293,15 @@ class Target:
                 ):
                     have |= chunks
                     self.placed[entry] = Stamp.of(status)
+                    if part is not None and stat.S_ISREG(part.st_mode):
+                        with self._folder_of(entry) as folder:
+                            os.unlink(self._part_name(entry), dir_fd=folder)
                 elif not self._overwrite or not stat.S_ISREG(status.st_mode):
                     in_the_way.append(self.path(entry))
                 elif part is None:
                     have &= ~chunks
             if have != self.record.have:
-                self.record.reset(have)
+                self.record.correct(there=have, gone=self.record.have & ~have)
         if in_the_way:
             more = f" and {len(in_the_way) - 1} more" if len(in_the_way) > 1 else ""
             raise TargetExists(
@@ -289,29 +340,30 @@ class Target:
                 if not self.layout.is_file(entry):
                     with self._folders.taken(path):
                         continue
-                with self._folders.taken(path[:-1]) as folder:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                    try:
-                        descriptor = os.open(path[-1], flags | os.O_EXCL, 0o666, dir_fd=folder)
-                    except FileExistsError:
-                        descriptor = os.open(path[-1], flags, dir_fd=folder)
-                        if os.fstat(descriptor).st_size:
-                            if not self._overwrite:
-                                os.close(descriptor)
-                                raise TargetExists(
-                                    f"{self.path(entry)} exists and is not empty. "
-                                    "Move it away, choose another --out, or replace it with --overwrite."
-                                ) from None
-                            os.ftruncate(descriptor, 0)
-                    self._make_executable(descriptor, entry)
-                    self.placed[entry] = Stamp.of(os.fstat(descriptor))
-                    os.close(descriptor)
+                status = self._status(entry, part=False)
+                if status is None or (status.st_size and stat.S_ISREG(status.st_mode) and self._overwrite):
+                    # Never emptied in place: the file may have another name, outside the output folder.
+                    with self._part(entry, os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
+                        pass
+                    self._rename(entry)
+                elif status.st_size or not stat.S_ISREG(status.st_mode):
+                    raise TargetExists(
+                        f"{self.path(entry)} exists and is not empty. "
+                        "Move it away, choose another --out, or replace it with --overwrite."
+                    )
+                else:
+                    with self._final(entry, os.O_RDONLY) as descriptor:
+                        self._make_executable(descriptor, entry)
+                        self.placed[entry] = Stamp.of(os.fstat(descriptor))
 
     # Chunks.
 
     def write(self, chunk: int, place: Place, view: memoryview) -> None:
         """Writes a verified chunk, which lies at `place`, and records it."""
         # Small files come by the thousand: no context managers here, and all that needs the file open is done at once.
+        if self.record.has(chunk):
+            # It came twice: its file may have its name already, and its part must not be made again.
+            return
         path = self._folder_path(place.entry)
         try:
             folder = self._folders.take(path)
@@ -324,23 +376,34 @@ class Target:
         self.record.add(chunk)
 
     def _write_in(self, folder: int, place: Place, view: memoryview) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._part_name(place.entry), flags, 0o666, dir_fd=folder)
+        entry = place.entry
+        flags = os.O_WRONLY | _SAFELY if entry in self._begun else os.O_WRONLY | os.O_CREAT | _SAFELY
+        try:
+            descriptor = os.open(self._part_name(entry), flags, 0o666, dir_fd=folder)
+        except FileNotFoundError:
+            if entry not in self._begun:
+                raise
+            raise self._meddled(entry) from None
         try:
             written = os.pwrite(descriptor, view, place.offset)
             while written < place.size:
                 written += os.pwrite(descriptor, view[written:], place.offset + written)
-            if place.size == self.layout.manifest.entries[place.entry].size:
-                self._make_executable(descriptor, place.entry)
-                self._stamps[place.entry] = Stamp.of(os.fstat(descriptor))
+            if place.size == self.layout.manifest.entries[entry].size:
+                self._make_executable(descriptor, entry)
+                self._stamps[entry] = self._cut(descriptor, entry)
+            else:
+                self._begun.add(entry)
         finally:
             os.close(descriptor)
 
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
         """A descriptor of the entry's file, placed or not, and the stamp it must have, if any."""
-        stamp = self.placed.get(entry)
-        with self._part(entry, os.O_RDONLY) if stamp is None else self._final(entry, os.O_RDONLY) as descriptor:
+        with ExitStack() as stack:
+            with self._naming:
+                stamp = self.placed.get(entry)
+                opened = self._part(entry, os.O_RDONLY) if stamp is None else self._final(entry, os.O_RDONLY)
+                descriptor = stack.enter_context(opened)
             yield descriptor, stamp
 
     def whole(self, among: Iterable[int]) -> list[int]:
@@ -360,7 +423,8 @@ class Target:
 
         `written` are the entries written to since the last time, the `whole` ones among them.
         """
-        have = self.record.have
+        # What others write meanwhile is theirs to say: nothing of it may be among what is synced here.
+        have = self.record.durable | (self.record.have & self.layout.chunks_of(written))
         with explained(self.folder):
             self._sync(written)
             self.record.keep_durable(have)
@@ -393,7 +457,8 @@ class Target:
 
     def _sync(self, entries: Sequence[int]) -> None:
         if len(entries) > _FEW_FILES:
-            posix.sync_file_system(self._folders.root)
+            with self._folders.taken(()) as folder:
+                posix.sync_file_system(folder)
             return
         for entry in entries:
             with suppress(FileNotFoundError), self._part(entry, os.O_RDONLY) as descriptor:
@@ -402,17 +467,23 @@ class Target:
     def _rename(self, entry: int) -> None:
         name = self.layout.manifest.entries[entry].path[-1]
         with self._folder_of(entry) as folder:
-            if not self._overwrite and self._status(entry, part=False) is not None:
-                raise TargetExists(
-                    f"{self.path(entry)} appeared while it was fetched. Move it away and run the same command again."
-                )
             stamp = self._stamps.pop(entry, None)
             if stamp is None:
-                with self._part(entry, os.O_RDONLY) as descriptor:
+                with self._part(entry, os.O_RDWR) as descriptor:
                     self._make_executable(descriptor, entry)
-                    stamp = Stamp.of(os.fstat(descriptor))
-            os.rename(self._part_name(entry), name, src_dir_fd=folder, dst_dir_fd=folder)
-        self.placed[entry] = stamp
+                    stamp = self._cut(descriptor, entry)
+            with self._naming:
+                try:
+                    if self._overwrite:
+                        os.rename(self._part_name(entry), name, src_dir_fd=folder, dst_dir_fd=folder)
+                    else:
+                        posix.rename_new(self._part_name(entry), name, folder)
+                except FileExistsError:
+                    raise TargetExists(
+                        f"{self.path(entry)} appeared while it was fetched. "
+                        "Move it away and run the same command again."
+                    ) from None
+                self.placed[entry] = stamp
 
     def _copy(self, original: int, copy: int) -> None:
         size = self.layout.manifest.entries[original].size
@@ -420,6 +491,8 @@ class Target:
             self._final(original, os.O_RDONLY) as source,
             self._part(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as sink,
         ):
+            if Stamp.of(os.fstat(source)) != self.placed[original] and not self._equal(original, lambda: None):
+                raise StorageError(f"{self.path(original)} was changed by another program. Fetch it again.")
             at = 0
             while at < size:
                 try:
@@ -432,6 +505,25 @@ class Target:
                     raise StorageError(f"{self.path(original)} was cut short by another program. Fetch it again.")
                 at += count
 
+    def _cut(self, descriptor: int, entry: int) -> Stamp:
+        """The stamp of a part that is whole: cut where somebody else made it longer, refused where it is too short."""
+        stamp = Stamp.of(os.fstat(descriptor))
+        size = self.layout.manifest.entries[entry].size
+        if stamp.size < size:
+            raise self._meddled(entry)
+        if stamp.size > size:
+            os.ftruncate(descriptor, size)
+            stamp = Stamp.of(os.fstat(descriptor))
+        return stamp
+
+    def _meddled(self, entry: int) -> StorageError:
+        """What was written of the file is no longer believed; returns the error to raise."""
+        self.record.correct(gone=bitmap.span(*self.layout.range_of(entry)))
+        return StorageError(
+            f"The unfinished {self.path(entry)} was removed or cut short by another program. "
+            "Run the same command again: what was fetched of other files is kept."
+        )
+
     def _make_executable(self, descriptor: int, entry: int) -> None:
         if self.layout.manifest.entries[entry].executable:
             mode = os.fstat(descriptor).st_mode
@@ -440,8 +532,9 @@ class Target:
     # Names to descriptors.
 
     def _part_name(self, entry: int) -> str:
-        name = self.layout.manifest.entries[entry].path[-1] + self._suffix
-        return name if len(name.encode()) <= names.MAX_PART_BYTES else f".{entry}{self._suffix}"
+        name = f"{self.layout.manifest.entries[entry].path[-1]}{self._mark}{_PART}"
+        # The number behind the mark, not before it: a short name could make the same.
+        return name if len(name.encode()) <= names.MAX_PART_BYTES else f"{self._mark}.{entry}{_PART}"
 
     def _folder_path(self, entry: int) -> names.Path:
         return (*self._prefix, *self.layout.manifest.entries[entry].path[:-1])
@@ -452,7 +545,7 @@ class Target:
     @contextmanager
     def _part(self, entry: int, flags: int) -> Iterator[int]:
         with self._folder_of(entry) as folder:
-            descriptor = os.open(self._part_name(entry), flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+            descriptor = os.open(self._part_name(entry), flags | _SAFELY, 0o666, dir_fd=folder)
             try:
                 yield descriptor
             finally:
@@ -462,7 +555,7 @@ class Target:
     def _final(self, entry: int, flags: int) -> Iterator[int]:
         with self._folder_of(entry) as folder:
             name = self.layout.manifest.entries[entry].path[-1]
-            descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            descriptor = os.open(name, flags | _SAFELY, dir_fd=folder)
             try:
                 yield descriptor
             finally:
@@ -494,6 +587,28 @@ class Target:
         return True
 
 
+def _as_value(folder: Path) -> str | bytes:
+    """The path as the database keeps it: text, or its bytes where they are not UTF-8."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(folder)
+    return str(folder)
+
+
+@contextmanager
+def _recording(path: Path) -> Iterator[None]:
+    """Turns the errors of the home's disk into words."""
+    try:
+        yield
+    except OSError as error:
+        raise _unrecorded(error, path) from error
+
+
+def _unrecorded(error: OSError, path: Path) -> StorageError:
+    return StorageError(f"Cannot keep in {path} what was fetched: {error.strerror}. Check the disk of the peer's home.")
+
+
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
     """Turns the disk's errors into words."""
@@ -512,6 +627,8 @@ def explanation(error: OSError, folder: Path) -> StorageError:
             advice = "Choose another --out, or get the right to write there."
         case errno.ENOTDIR | errno.EEXIST | errno.ENOENT | errno.EISDIR | errno.ELOOP:
             advice = "Something else is in its place: choose another --out."
+        case errno.EFBIG:
+            advice = "No file may be that large there: choose another --out."
         case errno.ENAMETOOLONG:
             advice = "Choose an --out with a shorter path."
         case _:

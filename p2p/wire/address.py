@@ -11,6 +11,7 @@ from p2p.errors import ConfigError
 Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
+_ZONED = re.compile(r"[0-9A-Fa-f:.]+%[A-Za-z0-9_.-]{1,32}")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -49,6 +50,8 @@ def is_host(text: str) -> bool:
 
 def ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The text as an IP address (a v4 address mapped into v6 becomes v4 again), or None."""
+    if "%" in text and _ZONED.fullmatch(text) is None:
+        return None  # the standard library takes anything for the name of a zone, a terminal's commands too
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -53,7 +53,7 @@ class Link:
 
 def parse_link(text: str) -> Link:
     """Reads a link, or the bare base32 id of a share. Raises ConfigError; a hint that makes no sense is dropped."""
-    text = text.strip()
+    text = text.strip().encode(errors="replace").decode()  # what no text can hold, such as an argument's stray bytes
     if len(text) > MAX_LINK_CHARS:
         raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
     if text.startswith("shoal:"):

@@ -1,0 +1,82 @@
+"""Connections over in-memory streams, which cut the bytes as the test likes and count them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+from trio.testing import memory_stream_pair
+
+from p2p.errors import PeerGone
+from p2p.identity import Identity, load_or_create
+from p2p.net.connection import Connection, Ends
+from p2p.net.dialer import Dialer
+from p2p.net.tls import Contexts
+from p2p.wire.messages import Hello
+
+NETWORK = "test-io"
+
+
+class Pipe:
+    """One end of an in-memory `ByteStream`. At most `cut()` bytes come at a time; `largest` is the largest demand."""
+
+    def __init__(self, stream: trio.StapledStream, cut: Callable[[], int]) -> None:  # type: ignore[type-arg]
+        self._stream = stream
+        self._cut = cut
+        self.largest = 0
+        self.sent: list[int] = []
+        self.closed = False
+
+    async def receive_some_into(self, view: memoryview) -> int:
+        self.largest = max(self.largest, len(view))
+        try:
+            data = await self._stream.receive_some(min(len(view), max(1, self._cut())))
+        except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
+            raise PeerGone("broken") from error
+        if not data:
+            raise PeerGone("closed")
+        view[: len(data)] = data
+        return len(data)
+
+    async def receive_exactly_into(self, view: memoryview) -> None:
+        at = 0
+        while at < len(view):
+            at += await self.receive_some_into(view[at:])
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent.append(len(data))
+        try:
+            await self._stream.send_all(bytes(data))
+        except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
+            raise PeerGone("broken") from error
+
+    def close(self) -> None:
+        self.closed = True
+        self._stream.send_stream.close()
+        self._stream.receive_stream.close()
+
+
+def pipes(cut: Callable[[], int] = lambda: 1 << 20) -> tuple[Pipe, Pipe]:
+    """Both ends of a pipe."""
+    one, other = memory_stream_pair()
+    return Pipe(one, cut), Pipe(other, cut)
+
+
+def proven(stream: Pipe, own: Identity, peer: Identity, *, dialed: bool) -> Connection:
+    """A connection as it is after the handshake."""
+    connection = Connection(stream)
+    connection._greeted(Ends(own.peer_id, peer.peer_id, Hello(), "127.0.0.1", dialed))
+    return connection
+
+
+def connections(cut: Callable[[], int] = lambda: 1 << 20) -> tuple[Connection, Connection]:
+    """Two ends that have proven themselves."""
+    one, other = pipes(cut)
+    dialer, listener = Identity.generate(), Identity.generate()
+    return proven(one, dialer, listener, dialed=True), proven(other, listener, dialer, dialed=False)
+
+
+def make_dialer(home: Path, network: str = NETWORK) -> Dialer:
+    """A peer that can dial, with an identity of its own in `home`."""
+    home.mkdir(exist_ok=True)
+    identity = load_or_create(home)
+    return Dialer(identity, Contexts(identity, home, network), network)

@@ -1,0 +1,428 @@
+"""Real TLS over loopback: who is accepted and who is not, by dialer and by listener."""
+
+import datetime
+import os
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from p2p.errors import MalformedMessage, OwnAddress, PeerError, PeerGone, ProtocolViolation
+from p2p.net import dialer as dialer_module
+from p2p.net import listener, tls
+from p2p.net.connection import Connection
+from p2p.net.dialer import Dialer, wrap
+from p2p.net.listener import Admission
+from p2p.wire import frames
+from p2p.wire.address import Address
+from p2p.wire.messages import Have, Want
+from tests.io.pipes import NETWORK, make_dialer
+
+Serve = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(at: Dialer) -> AsyncIterator[Address]:
+    """A listener of this identity that says `Want(1, 1)` to whoever has proven itself, and waits for the end."""
+
+    async def welcome(connection: Connection) -> None:
+        await connection.send(Want(first=1, count=1))
+        await connection.receive()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await listener.open_listeners([Address("127.0.0.1", 0)])
+        address = listener.bound_address(listeners[0])
+        at.port = address.port
+        await nursery.start(listener.run, listeners, at, Admission(100, 100, 100), welcome)
+        yield address
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def plain_listener(serve: Serve) -> AsyncIterator[Address]:
+    """A TCP listener that does something else."""
+    async with trio.open_nursery() as nursery:
+        (stream_listener,) = await nursery.start(trio.serve_tcp, serve, 0, host="127.0.0.1")
+        yield listener.bound_address(stream_listener)
+        nursery.cancel_scope.cancel()
+
+
+async def works(connection: Connection) -> None:
+    assert await connection.receive() == Want(first=1, count=1)
+
+
+async def test_the_right_identity_is_accepted(tmp_path: Path) -> None:
+    one, other = make_dialer(tmp_path / "one"), make_dialer(tmp_path / "other")
+    async with listening(other) as address:
+        for expected in (other.identity.peer_id, None):
+            connection = await one.dial(address, expected)
+            await works(connection)
+            assert connection.ends.peer_id == other.identity.peer_id
+            assert connection.ends.dialed
+            assert connection.ends.remote_host == "127.0.0.1"
+            assert connection.ends.hello.seen_host == "127.0.0.1"
+            connection.close()
+
+
+async def test_another_identity_than_expected_is_refused(tmp_path: Path) -> None:
+    one, other = make_dialer(tmp_path / "one"), make_dialer(tmp_path / "other")
+    third = make_dialer(tmp_path / "third").identity.peer_id
+    async with listening(other) as address:
+        with pytest.raises(ProtocolViolation, match="not "):
+            await one.dial(address, third)
+
+
+async def test_another_network_is_refused_by_both(tmp_path: Path) -> None:
+    one, other = make_dialer(tmp_path / "one"), make_dialer(tmp_path / "other", "another")
+    async with listening(other) as address:
+        with pytest.raises(PeerError):
+            await one.dial(address, other.identity.peer_id)
+
+
+async def test_dialling_oneself_is_noticed(tmp_path: Path) -> None:
+    one = make_dialer(tmp_path / "one")
+    async with listening(one) as address:
+        with pytest.raises(OwnAddress):
+            await one.dial(address)
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(PeerGone, match=r"127\.0\.0\.1:\d+ cannot be reached: Connection refused"):
+            await make_dialer(tmp_path / "one").dial(Address("127.0.0.1", taken.getsockname()[1]))
+
+
+async def test_a_name_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", unknown)
+    with pytest.raises(PeerGone, match="cannot be reached"):
+        await make_dialer(tmp_path / "one").dial(Address("nowhere.invalid", 1))
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(1000), bytes(range(256)) * 300, b"\x16\x03\x03\xff\xff" + bytes(9)],
+)
+async def test_garbage_instead_of_tls(tmp_path: Path, junk: bytes) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.send_all(junk)
+        await stream.send_eof()
+
+    async with plain_listener(serve) as address:
+        with pytest.raises(PeerGone):
+            await make_dialer(tmp_path / "one").dial(address)
+
+
+async def test_a_listener_that_hangs_up_or_resets(tmp_path: Path) -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.aclose()
+
+    async def reset(stream: trio.SocketStream) -> None:
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.socket.close()
+
+    for serve in (hang_up, reset):
+        async with plain_listener(serve) as address:
+            with pytest.raises(PeerGone):
+                await make_dialer(tmp_path / "one").dial(address)
+
+
+async def test_a_listener_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialer_module, "HANDSHAKE_S", 0.1)
+
+    async def serve(_: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with plain_listener(serve) as address:
+        with pytest.raises(PeerGone, match="did not answer within"):
+            await make_dialer(tmp_path / "one").dial(address)
+
+
+async def test_a_listener_that_stops_after_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialer_module, "HANDSHAKE_S", 0.3)
+    other = make_dialer(tmp_path / "other")
+
+    async def serve(stream: trio.SocketStream) -> None:
+        secure = wrap(stream.socket, other.contexts, server=True)
+        await secure.handshake(NETWORK)
+        try:
+            await trio.sleep_forever()
+        finally:
+            secure.close()
+
+    async with plain_listener(serve) as address:
+        with pytest.raises(PeerGone, match="did not answer within"):
+            await make_dialer(tmp_path / "one").dial(address)
+
+
+async def test_few_dials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialer_module, "HANDSHAKE_S", 0.2)
+    now = most = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        try:
+            with pytest.raises(trio.BrokenResourceError):  # the hello comes, then the end
+                while await stream.receive_some():
+                    pass
+                raise trio.BrokenResourceError
+        finally:
+            now -= 1
+
+    one = make_dialer(tmp_path / "one")
+    async with plain_listener(serve) as address, trio.open_nursery() as nursery:
+
+        async def dial() -> None:
+            with pytest.raises(PeerGone):
+                await one.dial(address)
+
+        for _ in range(2 * dialer_module.MOST_DIALS):
+            nursery.start_soon(dial)
+    assert 2 <= most <= dialer_module.MOST_DIALS + 1
+
+
+def other_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate on an elliptic curve that is not ours."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stranger")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.datetime(2000, 1, 1))
+        .not_valid_after(datetime.datetime(2100, 1, 1))
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "other.crt", folder / "other.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return paths
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_listener_with_a_strangers_certificate_or_an_older_tls(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*other_certificate(tmp_path))
+    context.set_alpn_protocols([f"shoal/1/{NETWORK}"])
+    context.maximum_version = version
+
+    async def serve(stream: trio.SocketStream) -> None:
+        secure = trio.SSLStream(stream, context, server_side=True)
+        try:
+            await secure.do_handshake()
+            await secure.receive_some()
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            await trio.aclose_forcefully(secure)
+
+    async with plain_listener(serve) as address:
+        expected = MalformedMessage if version == ssl.TLSVersion.TLSv1_3 else PeerGone
+        with pytest.raises(expected):
+            await make_dialer(tmp_path / "one").dial(address)
+
+
+@pytest.mark.parametrize("protocols", [None, ["http/1.1"], ["shoal/1/another"], ["shoal/1/"]])
+async def test_a_tls_client_that_speaks_something_else(tmp_path: Path, protocols: list[str] | None) -> None:
+    """It is hung up on, whatever it says, and peers are served as before."""
+    other = make_dialer(tmp_path / "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if protocols is not None:
+        context.set_alpn_protocols(protocols)
+    async with listening(other) as address:
+        tcp = await trio.open_tcp_stream(address.host, address.port)
+        async with trio.SSLStream(tcp, context, https_compatible=True) as stream:
+            heard = b""
+            try:
+                await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+                while data := await stream.receive_some():
+                    heard += data
+            except (trio.BrokenResourceError, ssl.SSLError):
+                pass
+        # Nothing of ours was said, not even a challenge.
+        assert heard == b""
+        connection = await make_dialer(tmp_path / "one").dial(address)
+        await works(connection)
+        connection.close()
+
+
+@pytest.mark.parametrize("junk", [b"", b"\0" * 100, b"GET / HTTP/1.0\r\n\r\n", bytes(range(256)) * 1000])
+async def test_garbage_towards_the_listener(tmp_path: Path, junk: bytes) -> None:
+    other = make_dialer(tmp_path / "other")
+    async with listening(other) as address:
+        async with await trio.open_tcp_stream(address.host, address.port) as stream:
+            try:
+                await stream.send_all(junk)
+                await stream.send_eof()
+                while await stream.receive_some():
+                    pass
+            except trio.BrokenResourceError:
+                pass
+        connection = await make_dialer(tmp_path / "one").dial(address)
+        await works(connection)
+        connection.close()
+
+
+async def test_garbage_inside_tls_before_the_proof(tmp_path: Path) -> None:
+    one, other = make_dialer(tmp_path / "one"), make_dialer(tmp_path / "other")
+    async with listening(other) as address:
+        tcp = await trio.open_tcp_stream(address.host, address.port)
+        stream = wrap(tcp.socket, one.contexts, server=False)
+        await stream.handshake(NETWORK)
+        await stream.send_all(struct.pack(">IBH", frames.MAX_HANDSHAKE_BYTES + 1, 0, 0) + bytes(100))
+        connection = Connection(stream)
+        with pytest.raises(PeerGone):
+            while True:
+                await connection.receive()
+        stream.close()
+        connection = await one.dial(address)
+        await works(connection)
+        connection.close()
+
+
+# The stream itself.
+
+
+async def secure_pair(folder: Path) -> tuple[tls.TlsStream, tls.TlsStream]:
+    """Two ends of a TLS connection within this process: the dialer's and the listener's."""
+    one, other = make_dialer(folder / "one"), make_dialer(folder / "other")
+    with trio.socket.socket() as waiting:
+        await waiting.bind(("127.0.0.1", 0))
+        waiting.listen(1)
+        dialling = trio.socket.socket()
+        await dialling.connect(waiting.getsockname())
+        accepted, _ = await waiting.accept()
+    ends = wrap(dialling, one.contexts, server=False), wrap(accepted, other.contexts, server=True)
+    async with trio.open_nursery() as nursery:
+        for end in ends:
+            nursery.start_soon(end.handshake, NETWORK)
+    return ends
+
+
+async def test_much_goes_through_in_both_directions_at_once(tmp_path: Path) -> None:
+    ends = await secure_pair(tmp_path)
+    size = 3_000_000
+    sent = [os.urandom(size), os.urandom(size)]
+    heard = [bytearray(size), bytearray(size)]
+    async with trio.open_nursery() as nursery:
+        for end, said, into in zip(ends, sent, heard, strict=True):
+            nursery.start_soon(end.send_all, said)
+            nursery.start_soon(end.receive_exactly_into, memoryview(into))
+    assert heard == [sent[1], sent[0]]
+    for end in ends:
+        end.close()
+
+
+async def test_the_other_ends_closing_is_noticed(tmp_path: Path) -> None:
+    one, other = await secure_pair(tmp_path)
+    await other.send_all(b"abc")
+    other.close()
+    view = memoryview(bytearray(10))
+    assert await one.receive_some_into(view) == 3
+    for receive in (one.receive_some_into, one.receive_exactly_into):
+        with pytest.raises(PeerGone):
+            await receive(view)
+    with pytest.raises(PeerGone):
+        while True:
+            await one.send_all(bytes(100_000))
+    one.close()
+
+
+@pytest.mark.parametrize("how", ["receive_some_into", "receive_exactly_into", "send_all"])
+async def test_whoever_waits_on_a_stream_hears_of_its_close(tmp_path: Path, how: str) -> None:
+    one, other = await secure_pair(tmp_path)
+    noticed = False
+
+    async def wait() -> None:
+        nonlocal noticed
+        with pytest.raises(PeerGone):
+            await getattr(one, how)(memoryview(bytearray(50_000_000)))
+        noticed = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        one.close()
+    assert noticed
+    for use in (one.receive_some_into, one.receive_exactly_into, one.send_all):
+        with pytest.raises(PeerGone):
+            await use(memoryview(bytearray(10)))
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("how", ["receive_some_into", "receive_exactly_into"])
+async def test_a_close_at_the_very_moment_that_bytes_arrive(tmp_path: Path, how: str) -> None:
+    """The reader is already woken by the bytes when another task closes the stream under it."""
+    for _ in range(12):  # in which order trio wakes the two is left to chance
+        one, other = await secure_pair(tmp_path)
+        twin = os.dup(one._ssl.fileno())
+
+        async def read(stream: tls.TlsStream) -> None:
+            with pytest.raises(PeerGone):
+                while True:
+                    await getattr(stream, how)(memoryview(bytearray(100)))
+
+        async def close(stream: tls.TlsStream, descriptor: int) -> None:
+            await trio.lowlevel.wait_readable(descriptor)
+            stream.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, one)
+            nursery.start_soon(close, one, twin)
+            await trio.testing.wait_all_tasks_blocked()
+            await other.send_all(bytes(10))
+        os.close(twin)
+        other.close()
+
+
+async def test_a_peer_that_reads_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "STALLED_S", 0.2)
+    one, other = await secure_pair(tmp_path)
+    with pytest.raises(PeerGone, match="read nothing"):
+        await one.send_all(bytes(50_000_000))
+    one.close()
+    other.close()
+
+
+async def test_a_cancelled_send_over_tls_closes_the_connection(tmp_path: Path) -> None:
+    one, other = await secure_pair(tmp_path)
+    connection = Connection(one)
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            while True:
+                await connection.send(Have(bits=bytes(500_000)))
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        nursery.cancel_scope.cancel()
+    with pytest.raises(PeerGone):
+        await connection.send(Want(first=0, count=1))
+    with pytest.raises(PeerGone):
+        await one.receive_some_into(memoryview(bytearray(1)))
+    other.close()

@@ -1,0 +1,152 @@
+"""Many peers in one process: real nodes on loopback, each in a home of its own, and rogues beside them."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2p.config import Config, Network, Transfer
+from p2p.ids import ShareId
+from p2p.net import listener
+from p2p.net.dialer import Dialer
+from p2p.node import open_node
+from p2p.services import fetch, share
+from p2p.services.fetch import Options, Result
+from p2p.services.local import Local
+from p2p.services.operations import link_of
+from p2p.services.progress import Progress
+from p2p.wire.address import Address
+from p2p.wire.link import Link, PeerHint, parse_link
+
+NETWORK = "test-world"
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Published:
+    """A share that a peer of the world made, and where its files are."""
+
+    link: Link
+    path: Path
+    origin: Local
+
+    @property
+    def hint(self) -> PeerHint:
+        return hint_of(self.origin)
+
+
+class _Running:
+    """A node in a task of its own: when to stop, and whether it has."""
+
+    def __init__(self) -> None:
+        self.stop = trio.Event()
+        self.stopped = trio.Event()
+
+    async def run(self, home: Path, config: Config, *, task_status: trio.TaskStatus[Local]) -> None:
+        try:
+            async with open_node(home, config, foreground=True) as node:
+                task_status.started(node.local)
+                await self.stop.wait()
+        finally:
+            self.stopped.set()
+
+
+class World:
+    """Peers by name, in the order in which they were asked for."""
+
+    def __init__(self, folder: Path, nursery: trio.Nursery) -> None:
+        self.folder = folder
+        self._nursery = nursery
+        self._running: dict[str, _Running] = {}
+
+    async def peer(self, name: str, *, listen: str = "127.0.0.1:0", **transfer: Any) -> Local:
+        """A node; `transfer` are settings of that section."""
+        config = Config(network=Network(name=NETWORK, listen=(listen,)), transfer=Transfer(**transfer))
+        running = self._running[name] = _Running()
+        local: Local = await self._nursery.start(running.run, self.folder / name, config)
+        return local
+
+    async def stop(self, name: str) -> None:
+        """Ends a node."""
+        running = self._running.pop(name)
+        running.stop.set()
+        await running.stopped.wait()
+
+    async def close(self) -> None:
+        for name in reversed(list(self._running)):
+            await self.stop(name)
+
+    async def publish(self, local: Local, files: dict[str, int], name: str = "data", seed: int = 1) -> Published:
+        """A folder with files of these sizes, shared by the peer."""
+        path = self.folder / f"{local.home.name}-{name}"
+        noise = random.Random(seed)
+        for file, size in files.items():
+            target = path / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(noise.randbytes(size))
+        return await self.publish_path(local, path)
+
+    async def publish_path(self, local: Local, path: Path) -> Published:
+        done = await share.share(local, [path], "data", Progress(), unlisted=False)
+        return Published(parse_link(link_of(local, done.share_id, done.name, done.bytes)), path, local)
+
+    async def get(self, local: Local, link: Link | ShareId, hints: Sequence[PeerHint] = (), **options: Any) -> Result:
+        """Fetches to the peer's own output folder, within a minute."""
+        where = options.pop("folder", self.out(local))
+        link = link if isinstance(link, Link) else Link(link)
+        with trio.fail_after(PATIENCE_S):
+            return await fetch.fetch(local, link, hints, Options(folder=where, **options), Progress())
+
+    def out(self, local: Local) -> Path:
+        return self.folder / f"out-{local.home.name}"
+
+
+def hint_of(local: Local) -> PeerHint:
+    return PeerHint(local.addresses[0], local.peer_id)
+
+
+def bare(link: Link) -> Link:
+    """The link without its hints."""
+    return Link(link.share_id)
+
+
+def same_tree(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files with the same bytes, and nothing else."""
+    trees = [
+        {path.relative_to(top): path.read_bytes() if path.is_file() else None for path in sorted(top.rglob("*"))}
+        for top in (one, other)
+    ]
+    return trees[0] == trees[1]
+
+
+class Rogue:
+    """A peer with a real identity, TLS and handshake, that then does what `behave(connection)` does."""
+
+    def __init__(self, local: Local, behave: Any) -> None:
+        from p2p.identity import Identity, load_or_create
+        from p2p.net.tls import Contexts
+
+        self.home = local.home.parent / f"rogue-{random.randrange(1 << 48):x}"
+        self.home.mkdir()
+        identity: Identity = load_or_create(self.home)
+        self.dialer = Dialer(identity, Contexts(identity, self.home, NETWORK), NETWORK)
+        self.behave = behave
+        self.hint: PeerHint
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        listeners = await listener.open_listeners([Address("127.0.0.1", 0)])
+        address = listener.bound_address(listeners[0])
+        self.dialer.port = address.port
+        self.hint = PeerHint(address, self.dialer.identity.peer_id)
+        admission = listener.Admission(100, 100, 100)
+        await listener.run(listeners, self.dialer, admission, self.behave, task_status=task_status)
+
+
+async def start_rogue(nursery: trio.Nursery, local: Local, behave: Any) -> Rogue:
+    rogue = Rogue(local, behave)
+    await nursery.start(partial(rogue.run))
+    return rogue
