@@ -1,7 +1,7 @@
 """Many peers in one process: real nodes on loopback, each in a home of its own, and rogues beside them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,6 +103,13 @@ class World:
 
     def out(self, local: Local) -> Path:
         return self.folder / f"out-{local.home.name}"
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Waits for something that only figures show, within a minute."""
+    with trio.fail_after(PATIENCE_S):
+        while not holds():
+            await trio.sleep(0.005)  # noqa: ASYNC110 - figures have no event
 
 
 def hint_of(local: Local) -> PeerHint:
