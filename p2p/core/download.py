@@ -178,9 +178,10 @@ class Download(Generic[Key]):
     def choked(self, key: Key, waits: bool, now: float) -> list[Command[Key]]:
         """The source makes us wait for a slot, or no longer does. Only its oldest chunk stays asked meanwhile."""
         source = self.sources[key]
+        if waits != source.choked:
+            source.progress_at = source.window_at = now
+            source.window_bytes = 0
         source.choked = waits
-        source.progress_at = source.window_at = now
-        source.window_bytes = 0
         if not waits:
             return self._fill(key, source, now)
         commands: list[Command[Key]] = []

@@ -41,8 +41,9 @@ class Standing(Generic[Key]):
 
     def strike(self, peer: Key, now: float) -> float:
         """One more proven fault (bad data). Returns until when the peer is banned; not at all for the first."""
+        remembered_from = self.banned_until(peer)  # a ban may outlast the memory, and is not shortened by a strike
         count, at = self._strikes.pop(peer, (0, now))
-        if now - at > MEMORY_S:
+        if now - max(at, remembered_from) > MEMORY_S:
             count = 0
         self._strikes[peer] = (count + 1, now)
         if len(self._strikes) > MAX_REMEMBERED:

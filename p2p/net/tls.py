@@ -101,6 +101,9 @@ class TlsStream:
                 await self._writable()
             except OSError as error:
                 raise PeerGone(f"the connection broke: {_why(error)}") from error
+            except ValueError as error:
+                # What `read` says, unlike `recv_into`, when another task has closed the stream a moment before.
+                raise PeerGone("the connection was closed") from error
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)

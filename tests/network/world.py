@@ -108,8 +108,8 @@ class World:
 async def until(holds: Callable[[], bool]) -> None:
     """Waits for something that only figures show, within a minute."""
     with trio.fail_after(PATIENCE_S):
-        while not holds():
-            await trio.sleep(0.005)  # noqa: ASYNC110 - figures have no event
+        while not holds():  # noqa: ASYNC110 - figures have no event
+            await trio.sleep(0.005)
 
 
 def hint_of(local: Local) -> PeerHint:
