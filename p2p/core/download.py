@@ -29,6 +29,8 @@ LEAST_AHEAD_BYTES = 1024 * 1024
 MOST_AHEAD_BYTES = 64 * 1024 * 1024
 LEAST_ASK_BYTES = 256 * 1024
 MOST_ASKED_CHUNKS = 4096
+MOST_ASKS = 64
+"""Runs asked for at one event: each takes time in proportion to the share, and a hostile map has only short ones."""
 STEAL_BUSY, STEAL_IDLE = 10.0, 3.0
 LATENCY_S = 0.1
 GUESS_BYTES_PER_S = 256 * 1024.0
@@ -163,7 +165,8 @@ class Download(Generic[Key]):
         gone = chunks & source.have
         source.have &= ~gone
         self._availability.remove(gone)
-        for chunk in [chunk for chunk in source.asked if gone >> chunk & 1]:
+        off = bitmap.to_bytes(gone, self.layout.chunks)
+        for chunk in [chunk for chunk in source.asked if off[chunk >> 3] >> (chunk & 7) & 1]:
             self._release(source, chunk)
         return self._fill_all(now)
 
@@ -273,7 +276,7 @@ class Download(Generic[Key]):
             return []
         commands: list[Command[Key]] = []
         candidates = self._free & source.have
-        while candidates and len(source.asked) < MOST_ASKED_CHUNKS:
+        while candidates and len(source.asked) < MOST_ASKED_CHUNKS and len(commands) < MOST_ASKS:
             budget = min(target - source.outstanding, self._fair_part(source))
             if len(source.asked) > 1 and budget < LEAST_ASK_BYTES:
                 break
@@ -342,12 +345,13 @@ class Download(Generic[Key]):
             return []
         if not thief.chunks and rate != GUESS_BYTES_PER_S:
             factor *= 2  # those who have delivered before go first
+        held = bitmap.to_bytes(thief.have, self.layout.chunks)
         best: tuple[float, int] | None = None
         for other in self.sources.values():
             if other is thief:
                 continue
             for chunk, asked in other.asked.items():
-                if not thief.have >> chunk & 1 or chunk in thief.asked:
+                if not held[chunk >> 3] >> (chunk & 7) & 1 or chunk in thief.asked:
                     continue
                 hedge = self._hedges.get(chunk)
                 expected = LATENCY_S + asked.ahead / rate

@@ -251,8 +251,10 @@ class _Fetch:
         def add() -> SharedFiles:
             root = local.library.root(self._share)
             assert root is not None
-            # Not listed: whether its publisher wants it listed is not known here.
-            local.library.add(self._share, root, [], [target.top], stamps, unlisted=True, fetched=True)
+            shared = local.library.share(self._share)
+            if shared is None or shared.fetched or shared.stale:
+                # Not listed: whether its publisher wants it listed is not known here.
+                local.library.add(self._share, root, [], [target.top], stamps, unlisted=True, fetched=True)
             return SharedFiles(local.library, self._share)
 
         receiver.swarm.holding = await trio.to_thread.run_sync(add, limiter=local.disk)

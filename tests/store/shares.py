@@ -1,0 +1,178 @@
+"""Shares of known bytes, and the naive ways of making and fetching them that the real ones are compared with."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from p2p.core import manifest as manifests
+from p2p.core import names
+from p2p.core.layout import Layout
+from p2p.core.manifest import Entry, Kind, Limits, Manifest
+from p2p.store.target import Record, Records, Target
+
+CHUNK = manifests.MIN_CHUNK_BYTES
+
+
+def noise(seed: int, size: int) -> bytes:
+    """Bytes that differ everywhere."""
+    return random.Random(seed).randbytes(size)
+
+
+def hashes_of(data: bytes) -> bytes:
+    """The chunk hashes of a file's bytes, one chunk after the other."""
+    each = manifests.chunk_bytes(len(data))
+    return b"".join(blake3(data[at : at + each]).digest() for at in range(0, len(data), each))
+
+
+def file_entry(path: str, data: bytes, *, executable: bool = False) -> Entry:
+    return Entry(Kind.FILE, tuple(path.split("/")), len(data), executable, hashes_of(data))
+
+
+def folder_entry(path: str) -> Entry:
+    return Entry(Kind.FOLDER, tuple(path.split("/")))
+
+
+def oracle(top: Path) -> list[Entry]:
+    """The entries of a folder without surprises, found and hashed in the plainest way."""
+    entries = []
+    for path in top.rglob("*"):
+        parts = path.relative_to(top).parts
+        if path.is_file():
+            entries.append(
+                Entry(
+                    Kind.FILE,
+                    parts,
+                    path.stat().st_size,
+                    bool(path.stat().st_mode & 0o100),
+                    hashes_of(path.read_bytes()),
+                )
+            )
+        elif not list(path.iterdir()):
+            entries.append(Entry(Kind.FOLDER, parts))
+    return sorted(entries, key=lambda entry: entry.path)
+
+
+def manifest_of(entries: Sequence[Entry], name: str = "share", *, single: bool = False) -> Manifest:
+    """The manifest as a stranger would send it: encoded, decoded and checked."""
+    body, parts = manifests.encode(name, entries, single=single)
+    share_id = manifests.share_id_of(body)
+    root = manifests.decode_root(share_id, body, Limits())
+    return manifests.decode(share_id, root, parts)
+
+
+def uncheck() -> None:
+    """For what may be interrupted, and is not."""
+
+
+@dataclass
+class Share:
+    """A share with its bytes. `files` by path; a None is an empty folder."""
+
+    files: Mapping[str, bytes | None]
+    executable: frozenset[str] = frozenset()
+    name: str = "share"
+    single: bool = False
+
+    def __post_init__(self) -> None:
+        self.manifest = manifest_of(
+            [
+                folder_entry(path) if data is None else file_entry(path, data, executable=path in self.executable)
+                for path, data in self.files.items()
+            ],
+            self.name,
+            single=self.single,
+        )
+        self.layout = Layout(self.manifest)
+
+    def path_of(self, entry: int) -> str:
+        return "/".join(self.manifest.entries[entry].path)
+
+    def entry_of(self, path: str) -> int:
+        return next(index for index in range(len(self.manifest.entries)) if self.path_of(index) == path)
+
+    def chunk(self, chunk: int) -> bytes:
+        place = self.layout.place(chunk)
+        data = self.files[self.path_of(place.entry)]
+        assert data is not None
+        return data[place.offset : place.offset + place.size]
+
+    def record(self, records: Records, out: Path) -> Record:
+        records.remember(self.manifest.share_id, out)
+        return records.begin(self.manifest.share_id, out, self.layout.chunks)
+
+    def open(
+        self,
+        records: Records,
+        out: Path,
+        *,
+        overwrite: bool = False,
+        only: Iterable[str] | None = None,
+        survey: bool = True,
+    ) -> Target:
+        """A target as a fetch opens it."""
+        selected = (
+            list(range(len(self.manifest.entries))) if only is None else sorted(self.entry_of(path) for path in only)
+        )
+        target = Target(self.layout, out, selected, self.record(records, out), overwrite=overwrite)
+        if survey:
+            try:
+                target.survey(uncheck)
+                target.check_space()
+                target.make_empty()
+            except BaseException:
+                target.close()
+                raise
+        return target
+
+    def write(self, target: Target, chunk: int) -> None:
+        target.write(chunk, self.layout.place(chunk), memoryview(self.chunk(chunk)))
+
+    def finish(self, target: Target, *, seed: int = 0) -> list[int]:
+        """Writes what is missing, in some order, and brings all into place; returns the chunks written."""
+        missing = [chunk for chunk in range(self.layout.chunks) if (target.wanted & ~target.record.have) >> chunk & 1]
+        random.Random(seed).shuffle(missing)
+        for chunk in missing:
+            self.write(target, chunk)
+        settle(target)
+        return missing
+
+    def fetch(self, records: Records, out: Path, *, overwrite: bool = False, only: Iterable[str] | None = None) -> None:
+        """A whole fetch."""
+        target = self.open(records, out, overwrite=overwrite, only=only)
+        try:
+            self.finish(target)
+            target.record.forget()
+        finally:
+            target.close()
+
+    def in_place(self, out: Path) -> bool:
+        """Whether the output folder holds just this share, byte for byte."""
+        top = out if self.single else out / self.name
+        return contents(top) == dict(self.files)
+
+
+def settle(target: Target) -> None:
+    """All that is whole gets its name."""
+    files = [entry for entry in target.selected if target.layout.manifest.entries[entry].chunks]
+    whole = target.whole(files)
+    target.settle(files, whole)
+    target.fill_copies(target.uncopied())
+
+
+def contents(top: Path) -> dict[str, bytes | None]:
+    """The files beneath a folder, and as None its empty folders."""
+    found: dict[str, bytes | None] = {}
+    for path in top.rglob("*"):
+        name = path.relative_to(top).as_posix()
+        if path.is_symlink() or path.is_file():
+            found[name] = path.read_bytes()
+        elif not list(path.iterdir()):
+            found[name] = None
+    return found
+
+
+def path_of(text: str) -> names.Path:
+    return tuple(text.split("/"))

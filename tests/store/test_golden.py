@@ -1,0 +1,117 @@
+"""Recorded files: what earlier versions wrote, today's code reads.
+
+They were written by `python -m tests.store.test_golden FOLDER`. A new version of the manifest or of the schema adds
+files of its own; those that are there are never written anew.
+"""
+
+import json
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from p2p.core import manifest as manifests
+from p2p.core.manifest import Entry, Kind, Limits
+from p2p.ids import ShareId, to_text
+from p2p.store.database import DATABASE_FILE, Database
+from p2p.store.library import NOT_HELD, Library, Stamp
+from p2p.store.target import FETCH_FOLDER, Records
+from tests.store.shares import CHUNK, file_entry, folder_entry
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MANIFEST = "manifest_1.json"
+SCHEMA = "schema_1.db"
+
+ENTRIES: list[Entry] = [
+    file_entry("Bücher/two chunks", bytes(range(256)) * (CHUNK // 256) + b"and a bit"),
+    file_entry("a.txt", b"hello, world\n"),
+    folder_entry("nothing here"),
+    file_entry("run.sh", b"#!/bin/sh\n", executable=True),
+    file_entry("zero", b""),
+]
+FETCHED = ShareId(bytes(range(32)))
+STAMPS = [Stamp(11, CHUNK + 9, 1_700_000_000_123_456_789), Stamp(12, 13, 5), NOT_HELD, Stamp(2**63, 10, 2**64 - 1)]
+STAMPS.append(Stamp(14, 0, 6))
+DURABLE, CHUNKS, SOURCES = 0b1011, 10, ["peer@[2001:db8::1]:4001"]
+
+
+def record(folder: Path) -> None:
+    """Writes the files as today's code does."""
+    root, parts = manifests.encode("golden", ENTRIES, single=False)
+    share_id = manifests.share_id_of(root)
+    text = {"share_id": share_id.hex(), "root": root.hex(), "parts": [part.hex() for part in parts]}
+    (folder / MANIFEST).write_text(json.dumps(text, indent=1) + "\n")
+    database = Database(folder)
+    library = Library(database, Limits())
+    library.add(share_id, root, parts, [Path("/home/somebody/golden")], STAMPS, unlisted=True, fetched=False)
+    library.mark_stale(share_id, "a.txt changed")
+    with database.transaction() as connection:
+        connection.execute("UPDATE share SET created = 1700000000.5")
+    records = Records(database, folder)
+    records.remember(FETCHED, Path("/home/somebody/Downloads"))
+    with closing(records.begin(FETCHED, Path("/home/somebody/Downloads"), CHUNKS)) as fetch:
+        fetch.correct(there=DURABLE)
+        fetch.keep_durable(DURABLE)
+        fetch.keep_sources(SOURCES)
+    with database.transaction() as connection:
+        connection.execute("UPDATE fetch SET boot = 'long ago'")
+    database.close()
+    shutil.rmtree(folder / FETCH_FOLDER)
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("VACUUM")
+    (folder / DATABASE_FILE).rename(folder / SCHEMA)
+
+
+def recorded() -> tuple[ShareId, bytes, list[bytes]]:
+    text = json.loads((GOLDEN / MANIFEST).read_text())
+    return (
+        ShareId(bytes.fromhex(text["share_id"])),
+        bytes.fromhex(text["root"]),
+        list(map(bytes.fromhex, text["parts"])),
+    )
+
+
+def test_a_recorded_manifest_is_read() -> None:
+    share_id, body, parts = recorded()
+    root = manifests.decode_root(share_id, body, Limits())
+    for index, part in enumerate(parts):
+        manifests.check_part(root, index, part)
+    manifest = manifests.decode(share_id, root, parts)
+    assert manifest.entries == tuple(ENTRIES)
+    assert (root.version, root.name, root.single, root.files, root.folders) == (1, "golden", False, 4, 1)
+    assert (root.size, root.chunks) == (CHUNK + 9 + 13 + 10, 4)
+    assert [entry.kind for entry in manifest.entries].count(Kind.FOLDER) == 1
+
+
+def test_the_same_files_still_have_the_recorded_share_id() -> None:
+    share_id, body, parts = recorded()
+    assert to_text(share_id) == "vj3y6qqq3qasogxty3ptorf2bfsdbrb3qwvqulrwdtm6conylmbq"
+    assert manifests.encode("golden", reversed(ENTRIES), single=False) == (body, parts)
+
+
+def test_a_recorded_database_is_read_and_written(home: Path) -> None:
+    shutil.copy(GOLDEN / SCHEMA, home / DATABASE_FILE)
+    share_id, _, _ = recorded()
+    with closing(Database(home)) as database:
+        library, records = Library(database, Limits()), Records(database, home)
+        (row,) = library.shares()
+        assert (row.id, row.name, row.size, row.files) == (share_id, "golden", CHUNK + 32, 4)
+        assert row.paths == ("/home/somebody/golden",)
+        assert (row.unlisted, row.fetched, row.created) == (True, False, 1700000000.5)
+        assert row.stale == "a.txt changed"
+        assert library.manifest(share_id).entries == tuple(ENTRIES)
+        assert library.stamps(share_id) == STAMPS
+        assert records.sources(FETCHED) == SOURCES
+        with closing(records.begin(FETCHED, Path("/home/somebody/Downloads"), CHUNKS)) as fetch:
+            assert fetch.have == fetch.durable == DURABLE
+            fetch.add(2)
+            fetch.forget()
+        library.remove(share_id)
+        assert library.shares() == []
+        assert records.sources(FETCHED) == []
+
+
+if __name__ == "__main__":
+    record(Path(sys.argv[1]))

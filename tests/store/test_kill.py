@@ -1,0 +1,104 @@
+"""kill -9 at any moment: what is believed afterwards is right, and nothing committed is written again."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from p2p.core import bitmap
+from p2p.ids import short
+from p2p.store.database import Database
+from p2p.store.target import Records
+from tests.store.shares import Share
+from tests.store.writer import share_of
+
+ROUNDS = 20
+ROOT = Path(__file__).parents[2]
+
+
+class Killed:
+    """What a writer said until it was killed."""
+
+    def __init__(self, home: Path, out: Path, seed: int, lines: int) -> None:
+        self.have = 0
+        self.begun: set[int] = set()
+        self.committed: set[int] = set()
+        self.done = False
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.store.writer", str(home), str(out), str(seed)],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            for number, line in enumerate(process.stdout):
+                self._said(line)
+                if number == lines:
+                    process.kill()
+        # What was in the pipe was said before the end.
+        assert process.returncode in {-9, 0}
+        assert self.done or process.returncode == -9
+
+    def _said(self, line: str) -> None:
+        if not line.endswith("\n"):
+            return
+        word, *value = line.split()
+        match word:
+            case "have":
+                self.have = int(value[0])
+            case "write":
+                self.begun.add(int(value[0]))
+            case "wrote":
+                self.committed.add(int(value[0]))
+            case "done":
+                self.done = True
+
+
+def believed(share: Share, home: Path, out: Path) -> set[int]:
+    """The chunks that the record claims, after looking at the files: each must be right on disk."""
+    database = Database(home)
+    target = share.open(Records(database, home), out)
+    have = target.record.have
+    for chunk in bitmap.members(have):
+        place = share.layout.place(chunk)
+        with target.reading(place.entry) as (descriptor, _):
+            assert os.pread(descriptor, place.size, place.offset) == share.chunk(chunk), f"chunk {chunk} is wrong"
+    target.close()
+    database.close()
+    return set(bitmap.members(have))
+
+
+def names_tell_the_truth(share: Share, out: Path) -> None:
+    """A name without .part is a whole file."""
+    mark = f".{short(share.manifest.share_id)}.part"
+    for path in (out / "share").rglob("*"):
+        if path.is_file() and not path.name.endswith(mark):
+            assert path.read_bytes() == share.files[path.relative_to(out / "share").as_posix()]
+
+
+def test_kill_at_any_moment(home: Path, tmp_path: Path) -> None:
+    chance = random.Random(20)
+    seed, finished = 0, 0
+    committed: set[int] = set()
+    for _ in range(ROUNDS):
+        share, out = share_of(seed), tmp_path / f"out{seed}"
+        killed = Killed(home, out, seed, chance.randrange(40))
+        assert killed.begun.isdisjoint(committed), "a committed chunk was written again"
+        if killed.have or killed.begun:
+            assert committed <= set(bitmap.members(killed.have))
+        names_tell_the_truth(share, out)
+        committed |= killed.committed
+        now = believed(share, home, out)
+        assert committed <= now
+        # A copy's own chunks count once it is in place; else nothing comes from nowhere.
+        wanted = {
+            chunk for chunk in now if share.path_of(share.layout.place(chunk).entry) not in {"big/copy", "small/copy"}
+        }
+        assert wanted <= committed | killed.begun
+        committed = now
+        if killed.done:
+            assert share.in_place(out)
+            finished += 1
+            seed, committed = seed + 1000, set()
+    assert finished >= 1
