@@ -109,7 +109,7 @@ class Source:
 class Download(Generic[Key]):
     """The state of one download. `wanted` and `have` are bitmaps of chunks, `below(n)` draws from 0 .. n - 1.
 
-    `progress` may be said at any time, the other events of a source only between `joined` and `gone`.
+    The events of a source come between its `joined` and `gone`.
     """
 
     def __init__(
@@ -341,6 +341,9 @@ class Download(Generic[Key]):
     def _steal(self, key: Key, thief: Source, factor: float, now: float) -> list[Command[Key]]:
         """Asks the thief for the chunk that is most overdue at all who were asked, if one is overdue by the factor."""
         rate = self._fast_rate()
+        if factor == STEAL_IDLE:
+            # Who has nothing to do may as well help; else one that trickles would be the measure of its own lateness.
+            rate = max(rate, GUESS_BYTES_PER_S)
         if thief.choked or len(thief.asked) > 1:
             return []
         if not thief.chunks and rate != GUESS_BYTES_PER_S:

@@ -187,7 +187,7 @@ class _Fetch:
             local,
             target,
             progress,
-            sources.add,
+            sources.heard_of,
             sequential=options.sequential,
             limit_bytes_per_s=options.limit_bytes_per_s,
         )

@@ -146,7 +146,8 @@ class Receiver:
     def heard_of(self, peers: tuple[tuple[bytes, str, int], ...], from_host: str) -> None:
         for peer, host, port in peers:
             if ip(host) is not None and may_tell(host, from_host) and peer != self._local.peer_id:
-                self._heard_of(PeerHint(Address(host, port), PeerId(peer)))
+                # Without the id, which is hearsay too: a made-up one would keep us from whoever is there.
+                self._heard_of(PeerHint(Address(host, port)))
 
     async def data(self, exchange: Exchange, header: DataHeader) -> None:
         """Takes a data frame's bytes off the connection. Raises PeerError where it is not what was asked for."""

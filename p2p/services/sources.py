@@ -22,6 +22,8 @@ from p2p.wire.link import PeerHint
 logger = logging.getLogger(__name__)
 
 MOST_ADDRESSES = 256
+MOST_HEARSAY_TRIES = 3
+"""After so many dials in vain, an address that only another peer told of makes room for others."""
 CONNECTED_CHECK_S = 0.5
 
 Talk = Callable[[Connection], Awaitable[None]]
@@ -48,14 +50,18 @@ class Sources:
         self.useful: dict[PeerId, Address] = {}
         """Those that could be dialled, and where: whom to ask first another time."""
 
-    def add(self, hint: PeerHint) -> None:
+    def heard_of(self, hint: PeerHint) -> None:
+        """An address that another peer told of: tried for a while, for ever once somebody was there."""
+        self.add(hint, hearsay=True)
+
+    def add(self, hint: PeerHint, *, hearsay: bool = False) -> None:
         """One more address to try. Known ones, and those past the bound, are ignored."""
         if hint.address not in self._addresses and len(self._addresses) < MOST_ADDRESSES:
             self._addresses[hint.address] = hint
             self._progress.known = len(self._addresses)
-            self._nursery.start_soon(self._pursue, hint)
+            self._nursery.start_soon(self._pursue, hint, hearsay)
 
-    async def _pursue(self, hint: PeerHint) -> None:
+    async def _pursue(self, hint: PeerHint, hearsay: bool) -> None:
         backoff = Backoff()
         context.set(f"source={hint.address}")
         peer_id = hint.peer_id
@@ -67,6 +73,10 @@ class Sources:
                 async with self._places:
                     peer_id = await self._try(hint, peer_id, backoff)
             except OwnAddress:
+                return
+            if hearsay and peer_id is None and backoff.failures >= MOST_HEARSAY_TRIES - 1:
+                del self._addresses[hint.address]
+                self._progress.known = len(self._addresses)
                 return
             await trio.sleep(backoff.failed(self._local.random.random()))
 

@@ -1,0 +1,65 @@
+"""Shares for tests, made of nothing but sizes; and bytes as a hostile peer would bend them."""
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from p2p.core import manifest as manifests
+from p2p.core.layout import Layout
+from p2p.core.manifest import Entry, Kind, Limits, Manifest
+from p2p.ids import ID_BYTES
+from p2p.wire.messages import MAX_PART_BYTES
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def hashes(size: int) -> bytes:
+    """As many chunk hashes as a file of this size has, all different."""
+    return b"".join(n.to_bytes(ID_BYTES, "big") for n in range(manifests.chunk_count(size)))
+
+
+def file(*path: str, size: int = 0, executable: bool = False) -> Entry:
+    return Entry(Kind.FILE, path, size, executable, hashes(size))
+
+
+def folder(*path: str) -> Entry:
+    return Entry(Kind.FOLDER, path)
+
+
+def manifest_of(entries: Sequence[Entry], *, name: str = "share", single: bool = False) -> Manifest:
+    """The manifest of these entries, encoded, checked and decoded."""
+    body, parts = manifests.encode(name, entries, single=single)
+    share_id = manifests.share_id_of(body)
+    root = manifests.decode_root(share_id, body, Limits())
+    for index, part in enumerate(parts):
+        manifests.check_part(root, index, part)
+    return manifests.decode(share_id, root, parts)
+
+
+def layout_of(sizes: Sequence[int]) -> Layout:
+    """The layout of a share with files of these sizes, in this order."""
+    return Layout(manifest_of([file(f"{number:06}", size=size) for number, size in enumerate(sizes)]))
+
+
+def cut(stream: bytes) -> list[bytes]:
+    """A stream of encoded entries as manifest parts."""
+    return [stream[at : at + MAX_PART_BYTES] for at in range(0, len(stream), MAX_PART_BYTES)]
+
+
+@st.composite
+def mutations(draw: st.DrawFn, original: bytes) -> bytes:
+    """The original with some bytes changed, left out, put in, or cut off."""
+    body = bytearray(original)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(body)))
+        match draw(st.sampled_from(("change", "drop", "insert", "cut"))):
+            case "change":
+                body[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
+            case "drop":
+                del body[at : at + draw(st.integers(1, 8))]
+            case "insert":
+                body[at:at] = draw(st.binary(min_size=1, max_size=8))
+            case "cut":
+                del body[at:]
+    return bytes(body)
