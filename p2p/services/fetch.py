@@ -108,7 +108,7 @@ class _Fetch:
         await self._manifests.start()
         outcome: Result | ShoalError
         async with trio.open_nursery() as nursery:
-            sources = Sources(local, nursery, self._talk, self._is_member, self._progress)
+            sources = Sources(local, nursery, self._talk, self._is_member, self._given_by, self._progress)
             for hint in (*hints, *self._link.peers):
                 sources.add(hint)
             for text in earlier:
@@ -272,6 +272,9 @@ class _Fetch:
 
     def _is_member(self, peer: PeerId) -> bool:
         return self._receiver is not None and peer in self._receiver.swarm.members
+
+    def _given_by(self, peer: PeerId) -> int:
+        return self._receiver.from_peers.get(peer, 0) if self._receiver is not None else 0
 
     async def _talk(self, connection: Connection) -> None:
         """The whole conversation with one source. Raises PeerError."""

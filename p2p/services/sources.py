@@ -30,7 +30,10 @@ Talk = Callable[[Connection], Awaitable[None]]
 
 
 class Sources:
-    """The addresses of one fetch. `talk` is the whole conversation with a source; it raises PeerError at its end."""
+    """The addresses of one fetch. `talk` is the whole conversation with a source; it raises PeerError at its end.
+
+    `given` tells how many bytes a peer has given that turned out right: no others make it worth while to hurry back.
+    """
 
     def __init__(
         self,
@@ -38,12 +41,14 @@ class Sources:
         nursery: trio.Nursery,
         talk: Talk,
         connected: Callable[[PeerId], bool],
+        given: Callable[[PeerId], int],
         progress: Progress,
     ) -> None:
         self._local = local
         self._nursery = nursery
         self._talk = talk
         self._connected = connected
+        self._given = given
         self._progress = progress
         self._addresses: dict[Address, PeerHint] = {}
         self._places = trio.CapacityLimiter(local.config.transfer.max_sources)
@@ -91,7 +96,7 @@ class Sources:
             return peer_id
         peer_id = connection.ends.peer_id
         self._local.contacts.proven(peer_id, hint.address)
-        before = connection.bytes_in
+        before = self._given(peer_id)
         try:
             if self._banned(peer_id):
                 raise Refused("it sent wrong bytes before and is banned for a while")
@@ -101,7 +106,7 @@ class Sources:
         except PeerError as error:
             if isinstance(error, BadData):
                 self.useful.pop(peer_id, None)
-            elif connection.bytes_in - before > 64 * 1024:
+            elif self._given(peer_id) > before:
                 backoff.worked()
             self._note(hint, error)
         finally:

@@ -52,6 +52,8 @@ class Folders:
                 del self._taken[path]
                 if self._closed:
                     os.close(self._open.pop(path))
+                else:
+                    self._close_some()
 
     @contextmanager
     def taken(self, path: names.Path) -> Iterator[int]:

@@ -1,7 +1,8 @@
 """Connections over in-memory streams, which cut the bytes as the test likes and count them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NoReturn
 
 import trio
 from trio.testing import memory_stream_pair
@@ -75,8 +76,14 @@ def connections(cut: Callable[[], int] = lambda: 1 << 20) -> tuple[Connection, C
     return proven(one, dialer, listener, dialed=True), proven(other, listener, dialer, dialed=False)
 
 
+async def endlessly(use: Callable[[], Awaitable[object]]) -> NoReturn:
+    """The same again and again, until it raises."""
+    while True:
+        await use()
+
+
 def make_dialer(home: Path, network: str = NETWORK) -> Dialer:
     """A peer that can dial, with an identity of its own in `home`."""
-    home.mkdir(exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     identity = load_or_create(home)
     return Dialer(identity, Contexts(identity, home, network), network)

@@ -15,7 +15,7 @@ from p2p.net.connection import Connection
 from p2p.wire import frames, handshake, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Challenge, Have, Hello, Proof, Unknown, Want
-from tests.io.pipes import Pipe, connections, pipes, proven
+from tests.io.pipes import Pipe, connections, endlessly, pipes, proven
 
 Said = AnyMessage | tuple[int, int, bytes]
 
@@ -196,8 +196,7 @@ async def test_random_bytes_raise_only_a_peers_errors(seed: int) -> None:
     await stream.send_all(junk)
     stream.close()
     with pytest.raises(PeerError):
-        while True:
-            await hear(connection, 1)
+        await endlessly(lambda: hear(connection, 1))
 
 
 async def test_an_unknown_message_is_not_the_end() -> None:

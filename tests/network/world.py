@@ -94,18 +94,27 @@ class World:
         done = await share.share(local, [path], "data", Progress(), unlisted=False)
         return Published(parse_link(link_of(local, done.share_id, done.name, done.bytes)), path, local)
 
-    async def get(self, local: Local, link: Link | ShareId, hints: Sequence[PeerHint] = (), **options: Any) -> Result:
+    async def get(
+        self,
+        local: Local,
+        link: Link | ShareId,
+        hints: Sequence[PeerHint] = (),
+        *,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Result:
         """Fetches to the peer's own output folder, within a minute."""
         where = options.pop("folder", self.out(local))
+        progress = progress or Progress()
         link = link if isinstance(link, Link) else Link(link)
         with trio.fail_after(PATIENCE_S):
-            return await fetch.fetch(local, link, hints, Options(folder=where, **options), Progress())
+            return await fetch.fetch(local, link, hints, Options(folder=where, **options), progress)
 
     def out(self, local: Local) -> Path:
         return self.folder / f"out-{local.home.name}"
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(holds: Callable[[], object]) -> None:
     """Waits for something that only figures show, within a minute."""
     with trio.fail_after(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - figures have no event

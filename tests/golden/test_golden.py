@@ -1,0 +1,102 @@
+"""The recorded files, read by hand as their formats are documented: today's code finds in them what really is there.
+
+`tests/store/test_golden.py` has what was recorded; here no code of ours is asked what the bytes mean.
+"""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from blake3 import blake3
+
+from p2p.core import manifest as manifests
+from p2p.core.manifest import Limits
+from p2p.errors import BadData
+from p2p.ids import ShareId
+from p2p.store.database import DATABASE_FILE, Database
+from p2p.store.library import Library
+
+GOLDEN = Path(__file__).parent
+TABLES = ("manifest", "part", "share", "fetch")
+
+
+def recorded() -> tuple[bytes, bytes, list[bytes]]:
+    text = json.loads((GOLDEN / "manifest_1.json").read_text())
+    return bytes.fromhex(text["share_id"]), bytes.fromhex(text["root"]), list(map(bytes.fromhex, text["parts"]))
+
+
+def entries_by_hand(parts: list[bytes]) -> list[list[Any]]:
+    stream, entries = b"".join(parts), []
+    while stream:
+        end = 4 + int.from_bytes(stream[:4], "big")
+        entries.append(msgspec.msgpack.decode(stream[4:end]))
+        stream = stream[end:]
+    return entries
+
+
+def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in TABLES}
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("manifest_1.json", "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86"),
+        ("schema_1.db", "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796"),
+    ],
+)
+def test_what_was_recorded_is_never_recorded_anew(name: str, digest: str) -> None:
+    assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_share_id_and_part_hashes_are_the_documented_ones() -> None:
+    share_id, body, parts = recorded()
+    assert blake3(body, derive_key_context="shoal manifest 1").digest() == share_id
+    root = msgspec.msgpack.decode(body)
+    assert root["parts"] == b"".join(blake3(part, derive_key_context="shoal part 1").digest() for part in parts)
+    assert root["length"] == sum(map(len, parts))
+
+
+def test_the_entries_are_those_read_by_hand() -> None:
+    share_id, body, parts = recorded()
+    root = manifests.decode_root(ShareId(share_id), body, Limits())
+    entries = manifests.decode(ShareId(share_id), root, parts).entries
+    by_hand = entries_by_hand(parts)
+    assert [[e.kind.value, list(e.path), e.size, e.executable, e.hashes] for e in entries] == by_hand
+    assert [path for _, path, *_ in by_hand] == sorted(path for _, path, *_ in by_hand)
+
+
+def test_every_changed_byte_is_noticed() -> None:
+    share_id, body, parts = recorded()
+    root = manifests.decode_root(ShareId(share_id), body, Limits())
+    for at in range(len(body)):
+        with pytest.raises(BadData):
+            manifests.decode_root(ShareId(share_id), flipped(body, at), Limits())
+    for number, part in enumerate(parts):
+        for at in range(len(part)):
+            with pytest.raises(BadData):
+                manifests.check_part(root, number, flipped(part, at))
+
+
+def flipped(body: bytes, at: int) -> bytes:
+    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+
+
+def test_opening_the_recorded_database_loses_no_row(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE_FILE
+    shutil.copy(GOLDEN / "schema_1.db", path)
+    before = rows(path)
+    assert [len(before[table]) for table in TABLES] == [1, 1, 1, 1]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    with closing(Database(tmp_path)) as database:
+        (share,) = Library(database, Limits()).shares()
+        assert share.id == recorded()[0]
+    assert rows(path) == before

@@ -1,0 +1,310 @@
+"""An exchange with somebody who breaks its rules: ended where it must be, answered where it can be, never starved."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2p.errors import PeerGone
+from p2p.net.connection import Connection
+from p2p.services import exchange
+from p2p.services.local import Local
+from p2p.wire import frames, messages
+from p2p.wire.frames import DataHeader
+from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
+from tests.io.pipes import endlessly, make_dialer
+from tests.network.world import NETWORK, Published, World, bare, same_tree
+
+FILES = {"large.bin": 5 * 256 * 1024, "small.txt": 100}
+CHUNKS = 6
+
+
+@pytest.fixture
+async def origin(world: World) -> Local:
+    return await world.peer("origin")
+
+
+@pytest.fixture
+async def published(world: World, origin: Local) -> Published:
+    return await world.publish(origin, FILES)
+
+
+@asynccontextmanager
+async def dialled(folder: Path, local: Local) -> AsyncIterator[Connection]:
+    """A proven connection of a peer that says what the test says."""
+    connection = await make_dialer(folder / "asker", NETWORK).dial(local.addresses[0], local.peer_id)
+    try:
+        with trio.fail_after(20):
+            yield connection
+    finally:
+        connection.close()
+
+
+@asynccontextmanager
+async def opened(folder: Path, published: Published) -> AsyncIterator[Connection]:
+    """The same, in an exchange."""
+    async with dialled(folder, published.origin) as connection:
+        await connection.send(Open(share=published.link.share_id))
+        assert await connection.receive() == Have(ranges=((0, CHUNKS),))
+        yield connection
+
+
+async def next_message(connection: Connection) -> AnyMessage | Unknown:
+    """What is said next that is no chunk."""
+    while True:
+        message = await connection.receive()
+        if not isinstance(message, DataHeader):
+            return message
+        await connection.receive_body(memoryview(bytearray(message.size)))
+
+
+async def is_ended(connection: Connection) -> bool:
+    try:
+        while True:
+            await next_message(connection)
+    except PeerGone:
+        return True
+
+
+async def takes(connection: Connection, chunk: int, size: int) -> bool:
+    """Whether the chunk comes when it is wanted."""
+    await connection.send(Want(first=chunk, count=1))
+    got = 0
+    while got < size:
+        header = await connection.receive()
+        if isinstance(header, DataHeader):
+            assert (header.chunk, header.offset) == (chunk, got)
+            await connection.receive_body(memoryview(bytearray(header.size)))
+            got += header.size
+    return True
+
+
+OUT_OF_BOUNDS: list[AnyMessage] = [
+    Want(first=CHUNKS, count=1),
+    Want(first=0, count=CHUNKS + 1),
+    Want(first=2**53 - 1, count=2**53 - 1),
+    Cancel(first=CHUNKS, count=1),
+    Cancel(first=0, count=2**53 - 1),
+    Have(ranges=((CHUNKS, 1),)),
+    Have(ranges=((0, 2**53 - 1),)),
+    Have(ranges=((2**53 - 1, 1),)),
+    Have(ranges=((2, 1), (1, 1))),
+    Have(ranges=((0, 3), (2, 1))),
+    Have(first=CHUNKS, bits=b"\x01"),
+    Have(first=0, bits=b"\x40"),
+    Have(first=2**53 - 1, bits=b"\x01"),
+    Have(bits=b"\xff" * 500_000),
+    Gone(ranges=((0, CHUNKS + 1),)),
+    Gone(ranges=((1, 1), (0, 1))),
+    Bad(chunk=CHUNKS),
+    Bad(chunk=2**53 - 1),
+]
+
+
+@pytest.mark.parametrize("message", OUT_OF_BOUNDS, ids=repr)
+async def test_what_is_beyond_the_share_ends_the_exchange(
+    tmp_path: Path, world: World, published: Published, message: AnyMessage
+) -> None:
+    async with opened(tmp_path, published) as connection:
+        await connection.send(message)
+        assert await is_ended(connection)
+    # Nobody else is the worse for it.
+    fetcher = await world.peer("fetcher")
+    await world.get(fetcher, bare(published.link), [published.hint])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Have(first=CHUNKS, bits=b""),
+        Have(first=CHUNKS - 1, bits=b"\x01\x00\x00"),
+        Have(ranges=((0, 1), (1, 5))),
+        Gone(ranges=()),
+        Gone(ranges=((0, CHUNKS),)),
+        Cancel(first=0, count=CHUNKS),
+        Bad(chunk=0),
+        messages.Choked(position=2**53 - 1),
+        messages.Peers(peers=((bytes(32), "192.0.2.1", 1),)),
+        messages.Peers(peers=((bytes(32), "not an address", 1),)),
+        Failed(reason=messages.UNSUPPORTED),
+    ],
+    ids=repr,
+)
+async def test_what_is_odd_but_allowed_changes_nothing(
+    tmp_path: Path, published: Published, message: AnyMessage
+) -> None:
+    async with opened(tmp_path, published) as connection:
+        await connection.send(message)
+        assert await takes(connection, 0, 256 * 1024)
+
+
+async def test_chunks_that_nobody_asked_for_end_the_exchange(tmp_path: Path, published: Published) -> None:
+    async with opened(tmp_path, published) as connection:
+        await connection.send_data(0, 0, memoryview(bytes(100)))
+        await connection.flush()
+        assert await is_ended(connection)
+
+
+@pytest.mark.parametrize("in_exchange", [False, True])
+async def test_what_is_unknown_is_answered_unsupported(tmp_path: Path, published: Published, in_exchange: bool) -> None:
+    body = b"\x81\xa4type\xa7newfang"
+    odd: list[bytes] = [
+        frames.HEADER.pack(len(body), frames.CONTROL, 0) + body,
+        frames.control_frame(messages.DialMe(share=published.link.share_id)),
+        frames.control_frame(messages.Root(body=b"unasked")),
+        frames.control_frame(messages.Hello()),
+    ]
+    async with opened(tmp_path, published) if in_exchange else dialled(tmp_path, published.origin) as connection:
+        for frame in odd:
+            await connection._stream.send_all(frame)
+            assert await next_message(connection) == Failed(reason=messages.UNSUPPORTED)
+        await connection.send(Failed(reason="nothing to say to that"))
+        if not in_exchange:
+            await connection.send(messages.GetRoot(share=published.link.share_id))
+            assert isinstance(await next_message(connection), messages.Root)
+
+
+async def test_a_second_open_within_an_exchange_is_unsupported(tmp_path: Path, published: Published) -> None:
+    async with opened(tmp_path, published) as connection:
+        await connection.send(Open(share=published.link.share_id))
+        assert await next_message(connection) == Failed(reason=messages.UNSUPPORTED)
+        assert await takes(connection, 1, 256 * 1024)
+
+
+async def test_before_an_exchange_what_is_not_here_is_not_found(tmp_path: Path, published: Published) -> None:
+    share = published.link.share_id
+    async with dialled(tmp_path, published.origin) as connection:
+        for asked in (
+            Open(share=bytes(32)),
+            messages.GetRoot(share=bytes(32)),
+            messages.GetPart(share=bytes(32), index=0),
+            messages.GetPart(share=share, index=1),
+            messages.GetPart(share=share, index=2**53 - 1),
+        ):
+            await connection.send(asked)
+            reply = await next_message(connection)
+            assert isinstance(reply, Failed)
+            assert reply.reason == messages.NOT_FOUND
+        await connection.send(Open(share=share))
+        assert isinstance(await next_message(connection), Have)
+        assert await takes(connection, 5, 100)
+
+
+async def test_manifests_may_be_asked_within_an_exchange(tmp_path: Path, published: Published) -> None:
+    async with opened(tmp_path, published) as connection:
+        await connection.send(messages.GetPart(share=published.link.share_id, index=0), messages.Browse())
+        assert isinstance(await next_message(connection), messages.Part)
+        listed = await next_message(connection)
+        assert isinstance(listed, messages.Listed)
+        assert [(item.share, item.name, item.files) for item in listed.shares] == [(published.link.share_id, "data", 2)]
+
+
+@pytest.mark.parametrize("cursor", ["", "5", "99999999999999999999", "-1", "a", "²", "0x1"])
+async def test_any_cursor_is_answered(tmp_path: Path, published: Published, cursor: str) -> None:
+    async with dialled(tmp_path, published.origin) as connection:
+        await connection.send(messages.Browse(cursor=cursor))
+        listed = await next_message(connection)
+        assert isinstance(listed, messages.Listed)
+        assert listed.cursor == ""
+        assert len(listed.shares) == (0 if cursor == "5" else 1)
+
+
+async def test_a_peer_says_nothing_and_is_hung_up_on(
+    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2p.services.serve.FIRST_WORD_S", 0.1)
+    monkeypatch.setattr(exchange, "IDLE_S", 0.1)
+    async with dialled(tmp_path, published.origin) as connection:
+        assert await is_ended(connection)
+    async with opened(tmp_path, published) as connection:
+        assert await is_ended(connection)
+
+
+async def test_too_many_requests_at_once_end_the_exchange(
+    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "MOST_WANTS", 10)
+    async with opened(tmp_path, published) as connection:
+        # Nothing is read meanwhile, so the serving side is stuck after a few chunks.
+        with pytest.raises(PeerGone):
+            await endlessly(lambda: connection.send(*[Want(first=0, count=CHUNKS)] * 10))
+
+
+async def test_a_cancelled_want_is_not_sent(tmp_path: Path, world: World) -> None:
+    slow = await world.peer("slow", upload_limit_bytes_per_s=1024 * 1024)
+    published = await world.publish(slow, FILES)
+    async with opened(tmp_path, published) as connection:
+        await connection.send(Want(first=0, count=CHUNKS), Cancel(first=1, count=3), Want(first=2, count=1))
+        chunks: list[int] = []
+        while 5 not in chunks or 2 not in chunks:
+            header = await connection.receive()
+            assert isinstance(header, DataHeader)
+            await connection.receive_body(memoryview(bytearray(header.size)))
+            chunks.append(header.chunk)
+    assert chunks == [0, 4, 5, 2]
+
+
+async def test_the_second_connection_of_a_peer_takes_the_place_of_its_first(
+    tmp_path: Path, published: Published
+) -> None:
+    async with opened(tmp_path, published) as first, opened(tmp_path, published) as second:
+        assert await is_ended(first)
+        assert await takes(second, 0, 256 * 1024)
+
+
+FLOODS: dict[str, list[AnyMessage]] = {
+    "want": [Want(first=0, count=1), Cancel(first=0, count=1)],
+    "cancel": [Cancel(first=0, count=CHUNKS)],
+    "part": [messages.GetPart(share=bytes(32), index=0)],
+    "have": [Have(ranges=((0, 2), (3, 3))), Gone(ranges=((0, 2),))],
+    "bad": [Bad(chunk=0)],
+    "choked": [messages.Choked(position=1), messages.Choked(position=0)],
+    "peers": [messages.Peers(peers=tuple((bytes([n]) * 32, "127.0.0.1", 1 + n) for n in range(60)))],
+    "browse": [messages.Browse()],
+    "open": [Open(share=bytes(32))],
+}
+
+
+@pytest.mark.parametrize("in_exchange", [False, True])
+@pytest.mark.parametrize("name", FLOODS)
+async def test_a_flood_neither_kills_nor_starves_a_peer(
+    tmp_path: Path, world: World, published: Published, name: str, in_exchange: bool
+) -> None:
+    """Two connections say the same over and over, one reading what is answered, one not; an honest peer fetches."""
+    fetcher = await world.peer("fetcher")
+    flood = b"".join(map(frames.control_frame, FLOODS[name])) * 200
+    flowing = trio.Event()
+
+    async def attack(folder: Path, *, reads: bool) -> None:
+        entered = opened(folder, published) if in_exchange else dialled(folder, published.origin)
+        try:
+            async with entered as connection, trio.open_nursery() as nursery:
+                if reads:
+                    nursery.start_soon(is_ended, connection)
+                while True:
+                    await connection._stream.send_all(flood)
+                    flowing.set()
+        except* PeerGone:
+            flowing.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: attack(tmp_path / "reader", reads=True))
+        nursery.start_soon(lambda: attack(tmp_path / "mute", reads=False))
+        await flowing.wait()
+        with trio.fail_after(10):
+            await world.get(fetcher, bare(published.link), [published.hint])
+        nursery.cancel_scope.cancel()
+    assert same_tree(published.path, world.out(fetcher) / "data")
+
+
+async def test_giant_and_broken_frames_end_only_their_connection(
+    tmp_path: Path, world: World, published: Published
+) -> None:
+    for junk in (frames.HEADER.pack(2**32 - 1, 0, 0), frames.HEADER.pack(5, 0, 0) + b"\xc1abcd", b"\xff" * 5000):
+        async with opened(tmp_path, published) as connection:
+            await connection._stream.send_all(junk)
+            assert await is_ended(connection)
+    fetcher = await world.peer("fetcher")
+    await world.get(fetcher, bare(published.link), [published.hint])
