@@ -187,10 +187,11 @@ class Download(Generic[Key]):
         source.choked = waits
         if not waits:
             return self._fill(key, source, now)
-        commands: list[Command[Key]] = []
-        for chunk in list(source.asked)[1:]:
+        released = list(source.asked)[1:]
+        for chunk in released:
             self._release(source, chunk)
-            commands.append(Cancel(key, chunk, 1))
+        ranges = bitmap.runs(bitmap.of([(chunk, 1) for chunk in sorted(released)]))
+        commands: list[Command[Key]] = [Cancel(key, first, count) for first, count in ranges]
         return commands + self._fill_all(now)
 
     def progress(self, key: Key, count: int, now: float) -> None:

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 HAVE_EVERY_S = 0.05
 IDLE_S = 300.0
 MOST_WANTS = 8192
+MOST_UNSAID = 8192
 MESSAGES_PER_S = 1000.0
 MESSAGE_BURST = 4000.0
 
@@ -120,8 +121,10 @@ class Exchange:
     # Things to say.
 
     def say(self, message: AnyMessage) -> None:
-        """Sends the message soon."""
+        """Sends the message soon; ends the exchange with a peer that makes us say more than it reads."""
         self._outbox.append(message)
+        if len(self._outbox) > MOST_UNSAID:
+            self.end("it does not read what it is told")
         self._wake.set()
 
     def tell_have(self, chunks: int) -> None:

@@ -25,6 +25,7 @@ from p2p.errors import (
     ProtocolViolation,
     Refused,
     ShoalError,
+    StorageError,
 )
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
@@ -106,9 +107,21 @@ class _Fetch:
         await trio.to_thread.run_sync(local.records.remember, self._share, options.folder)
         earlier = await trio.to_thread.run_sync(local.records.sources, self._share)
         await self._manifests.start()
+        failure: BaseException | None = None
+        try:
+            return await self._run(hints, earlier)
+        except* StorageError as errors:
+            # Perhaps from a task beside the steps (the home's disk), and wrapped by their nursery.
+            failure = errors
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        assert failure is not None
+        raise failure
+
+    async def _run(self, hints: Sequence[PeerHint], earlier: Sequence[str]) -> Result:
         outcome: Result | ShoalError
         async with trio.open_nursery() as nursery:
-            sources = Sources(local, nursery, self._talk, self._is_member, self._given_by, self._progress)
+            sources = Sources(self._local, nursery, self._talk, self._is_member, self._given_by, self._progress)
             for hint in (*hints, *self._link.peers):
                 sources.add(hint)
             for text in earlier:

@@ -4,8 +4,8 @@
 to the disk and whole files to their names, every 256 MiB or five seconds, and at the end.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -130,6 +130,11 @@ class Receiver:
         if self._incoming.pop(exchange, None) is not None:
             self._buffers.replace()
             self._do(self._download.gone(exchange, trio.current_time()))
+            for member in self.swarm.members.values():
+                # One that came when all places were taken may take this one.
+                if member not in self._incoming:
+                    self.joined(member)
+                    self.offered(member, member.theirs)
 
     def offered(self, exchange: Exchange, chunks: int) -> None:
         if exchange in self._incoming:
@@ -254,9 +259,14 @@ class Receiver:
         self._do(self._download.tick(trio.current_time()))
         self._progress.sources = sum(1 for source in self._download.sources.values() if source.have)
 
-    def verifying(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def verifying(self) -> AsyncIterator[None]:
         """To be entered while chunks may come."""
-        return self._verifier.running()
+        try:
+            async with self._verifier.running():
+                yield
+        finally:
+            self._buffers.close()
 
     async def keep_on_disk(self) -> None:
         """Brings files to their names and bytes to the disk until all is done or the disk says no."""

@@ -16,7 +16,7 @@ import trio
 
 from p2p.core.layout import Place
 from p2p.core.manifest import hash_chunk
-from p2p.errors import StorageError
+from p2p.errors import PeerGone, StorageError
 from p2p.ids import ChunkHash
 from p2p.store.target import Target
 
@@ -54,22 +54,31 @@ class Buffers:
         self._size = size
         self._free = [memoryview(bytearray(size)) for _ in range(count)]
         self._given = trio.Event()
+        self._closed = False
 
     def take_nowait(self) -> memoryview | None:
         """A buffer, if one is free."""
         return self._free.pop() if self._free else None
 
     async def take(self) -> memoryview:
-        """A buffer, when one is free."""
-        while not self._free:
+        """A buffer, when one is free. Raises PeerGone once closed."""
+        while not self._free and not self._closed:
             await self._given.wait()
+        if self._closed:
+            raise PeerGone("the fetch has ended")
         return self._free.pop()
+
+    def close(self) -> None:
+        """No more buffers: those who wait for one get PeerGone."""
+        self._closed = True
+        self._given.set()
 
     def give(self, buffer: memoryview) -> None:
         """Nobody uses the buffer any more."""
         self._free.append(buffer)
         self._given.set()
-        self._given = trio.Event()
+        if not self._closed:
+            self._given = trio.Event()
 
     def replace(self) -> None:
         """A buffer is lost to somebody who may still write to it: a new one takes its place."""
