@@ -6,6 +6,7 @@ thread costs a tenth of what a `to_thread` call a chunk costs. A slow disk holds
 are used up, the sources; never the loop.
 """
 
+import mmap
 import queue
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -52,7 +53,7 @@ class Buffers:
 
     def __init__(self, count: int, size: int) -> None:
         self._size = size
-        self._free = [memoryview(bytearray(size)) for _ in range(count)]
+        self._free = [self._new() for _ in range(count)]
         self._given = trio.Event()
         self._closed = False
 
@@ -82,7 +83,11 @@ class Buffers:
 
     def replace(self) -> None:
         """A buffer is lost to somebody who may still write to it: a new one takes its place."""
-        self.give(memoryview(bytearray(self._size)))
+        self.give(self._new())
+
+    def _new(self) -> memoryview:
+        # A bytearray would be zeroed, and so take its memory, at once.
+        return memoryview(mmap.mmap(-1, self._size))
 
 
 class Verifier(Generic[Key]):
