@@ -27,7 +27,7 @@ from p2p.services.throttle import Throttle, UploadSlots
 from p2p.store import posix
 from p2p.store.database import Database
 from p2p.store.library import Library
-from p2p.store.target import Records
+from p2p.store.records import Records
 from p2p.wire.address import Address, ip, parse_address
 
 

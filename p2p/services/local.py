@@ -17,7 +17,7 @@ from p2p.services.contacts import Contacts
 from p2p.services.progress import Progress
 from p2p.services.throttle import Throttle, UploadSlots
 from p2p.store.library import Library
-from p2p.store.target import Records
+from p2p.store.records import Records
 from p2p.wire.address import Address, is_host
 
 if TYPE_CHECKING:

@@ -1,9 +1,7 @@
-"""A fetch on disk: where each chunk is written, how files come into place, and what is believed after a crash.
+"""A fetch on disk: where each chunk is written, and how files come into place.
 
 Beside each target a `.part` file is filled in place; when a file is whole it is brought to the disk and renamed, so
-a name without `.part` is always a whole file, after a power cut too. Which chunks are written is in a bitmap file in
-the home: one byte is written there after the chunk's own write has returned, which kill -9 cannot undo, and which is
-believed only while the machine has not rebooted. What an fsync has covered is in the database and believed for ever.
+a name without `.part` is always a whole file, after a power cut too. What is written `store.records` remembers.
 Files are brought to the disk together, every so often: a sync for each of ten thousand small ones would take minutes.
 
 Nothing outside the output folder is touched, no link is followed beneath it, and no file that this fetch did not make
@@ -11,7 +9,6 @@ is overwritten unless the user said so.
 """
 
 import errno
-import json
 import os
 import stat
 import threading
@@ -23,14 +20,13 @@ from p2p.core import bitmap, names
 from p2p.core.layout import Layout, Place
 from p2p.core.manifest import chunk_bytes, hash_chunk
 from p2p.errors import BadData, StorageError, TargetExists
-from p2p.ids import FileId, ShareId, short
+from p2p.ids import FileId, short
 from p2p.store import posix
-from p2p.store.database import Database
 from p2p.store.folders import Folders
 from p2p.store.library import Stamp
+from p2p.store.records import Record
 from p2p.units import format_size
 
-FETCH_FOLDER = "fetches"
 SPARE_BYTES = 16 * 1024 * 1024
 """Room that a fetch leaves on the disk."""
 
@@ -39,134 +35,6 @@ _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """No link is followed, and a pipe in the way holds nobody up."""
 _FEW_FILES = 16
 _COPY_BYTES = 8 * 1024 * 1024
-
-
-class Records:
-    """The fetches that have begun, in the database. Blocking."""
-
-    def __init__(self, database: Database, home: Path) -> None:
-        self._database = database
-        self._folder = home / FETCH_FOLDER
-
-    def remember(self, share: ShareId, folder: Path) -> None:
-        """A fetch of this share to this folder has begun, if it had not before."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO fetch (share, folder, boot, durable, sources) VALUES (?, ?, '', x'', '[]')",
-                [share, _as_value(folder)],
-            )
-
-    def begin(self, share: ShareId, folder: Path, chunks: int) -> "Record":
-        """The record of a remembered fetch, with what an earlier try of it left."""
-        row = self._database.row(
-            "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, _as_value(folder)]
-        )
-        assert row is not None, "remembered before"
-        number, last_boot, durable_bytes = row
-        everything = (1 << chunks) - 1
-        durable = bitmap.from_bytes(durable_bytes) & everything
-        have = durable
-        with _recording(self._path(number)):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            boot = posix.boot_id()
-            if last_boot == boot:
-                with suppress(FileNotFoundError):
-                    have |= bitmap.from_bytes(self._path(number).read_bytes()) & everything
-            else:
-                # The file may hold bits whose chunks never reached the disk: begin it anew before trusting this boot.
-                self._path(number).unlink(missing_ok=True)
-        record = Record(self._database, number, self._path(number), chunks, have, durable)
-        try:
-            with self._database.transaction() as connection:
-                connection.execute("UPDATE fetch SET boot = ? WHERE id = ?", [boot, number])
-        except BaseException:
-            record.close()
-            raise
-        return record
-
-    def sources(self, share: ShareId) -> list[str]:
-        """The peers, as hints of links, that earlier tries of this share fetched from."""
-        return [
-            hint
-            for (sources,) in self._database.rows("SELECT sources FROM fetch WHERE share = ?", [share])
-            for hint in json.loads(sources)
-        ]
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number}.have"
-
-
-class Record:
-    """What one fetch has, as it survives a crash. Usable from any thread."""
-
-    def __init__(self, database: Database, number: int, path: Path, chunks: int, have: int, durable: int) -> None:
-        self._database = database
-        self._number = number
-        self._path = path
-        self._lock = threading.Lock()
-        self.have = have
-        self.durable = durable
-        self._bytes = bytearray(bitmap.to_bytes(have, chunks))
-        with _recording(path):
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.pwrite(self._descriptor, self._bytes, 0)
-                os.ftruncate(self._descriptor, len(self._bytes))
-            except BaseException:
-                os.close(self._descriptor)
-                raise
-
-    def has(self, chunk: int) -> bool:
-        """Whether the chunk is among those written; quicker than a look into `have`."""
-        return bool(self._bytes[chunk >> 3] & 1 << (chunk & 7))
-
-    def add(self, chunk: int) -> None:
-        """The chunk's write has returned. From any thread."""
-        at = chunk >> 3
-        # Neighbours share a byte: what one thread writes must have the other's bit.
-        with self._lock:
-            self._bytes[at] |= 1 << (chunk & 7)
-            try:
-                os.pwrite(self._descriptor, self._bytes[at : at + 1], at)
-            except OSError as error:
-                self._bytes[at] &= ~(1 << (chunk & 7))
-                raise _unrecorded(error, self._path) from error
-            self.have |= 1 << chunk
-
-    def correct(self, *, there: int = 0, gone: int = 0) -> None:
-        """A look at the disk said that these chunks are there, and these are not. From any thread."""
-        with self._lock, _recording(self._path):
-            self.have = (self.have | there) & ~gone
-            self._bytes[:] = bitmap.to_bytes(self.have, len(self._bytes) * 8)
-            os.pwrite(self._descriptor, self._bytes, 0)
-        self.keep_durable(self.durable)
-
-    def keep_durable(self, durable: int) -> None:
-        """These chunks have reached the disk, those excepted that were dropped since."""
-        with self._database.transaction() as connection:
-            with self._lock:
-                self.durable = durable & self.have
-                packed = bitmap.to_bytes(self.durable, len(self._bytes) * 8)
-            connection.execute("UPDATE fetch SET durable = ? WHERE id = ?", [packed, self._number])
-
-    def keep_sources(self, sources: Sequence[str]) -> None:
-        """Whom to ask next time."""
-        with self._database.transaction() as connection:
-            connection.execute("UPDATE fetch SET sources = ? WHERE id = ?", [json.dumps(list(sources)), self._number])
-
-    def forget(self) -> None:
-        """The fetch is done."""
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM fetch WHERE id = ?", [self._number])
-        with _recording(self._path):
-            self._path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Idempotent; nothing can be added any more."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
 
 
 class Target:
@@ -585,28 +453,6 @@ class Target:
                 if hash_chunk(view) != self.layout.hash(first + index):
                     return False
         return True
-
-
-def _as_value(folder: Path) -> str | bytes:
-    """The path as the database keeps it: text, or its bytes where they are not UTF-8."""
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        return os.fsencode(folder)
-    return str(folder)
-
-
-@contextmanager
-def _recording(path: Path) -> Iterator[None]:
-    """Turns the errors of the home's disk into words."""
-    try:
-        yield
-    except OSError as error:
-        raise _unrecorded(error, path) from error
-
-
-def _unrecorded(error: OSError, path: Path) -> StorageError:
-    return StorageError(f"Cannot keep in {path} what was fetched: {error.strerror}. Check the disk of the peer's home.")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from p2p.errors import ConfigError, NotFound
 from p2p.services.fetch import Options, fetch
 from p2p.services.progress import Progress
 from p2p.services.share import share, unshare
-from p2p.store.target import FETCH_FOLDER
+from p2p.store.records import FETCH_FOLDER
 from tests.network.world import World, bare, hint_of, same_tree, until
 
 MIB = 1024 * 1024

@@ -13,7 +13,7 @@ import pytest
 from p2p.core.manifest import Limits
 from p2p.store.database import Database
 from p2p.store.library import Library
-from p2p.store.target import Records
+from p2p.store.records import Records
 from tests.leaks import none_left
 
 

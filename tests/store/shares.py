@@ -11,7 +11,8 @@ from p2p.core import manifest as manifests
 from p2p.core import names
 from p2p.core.layout import Layout
 from p2p.core.manifest import Entry, Kind, Limits, Manifest
-from p2p.store.target import Record, Records, Target
+from p2p.store.records import Record, Records
+from p2p.store.target import Target
 
 CHUNK = manifests.MIN_CHUNK_BYTES
 

@@ -16,7 +16,7 @@ from p2p.core.manifest import Entry, Kind, Limits
 from p2p.ids import ShareId, to_text
 from p2p.store.database import DATABASE_FILE, Database
 from p2p.store.library import NOT_HELD, Library, Stamp
-from p2p.store.target import FETCH_FOLDER, Records
+from p2p.store.records import FETCH_FOLDER, Records
 from tests.store.shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"

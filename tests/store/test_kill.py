@@ -9,7 +9,7 @@ from pathlib import Path
 from p2p.core import bitmap
 from p2p.ids import short
 from p2p.store.database import Database
-from p2p.store.target import Records
+from p2p.store.records import Records
 from tests.store.shares import Share
 from tests.store.writer import share_of
 

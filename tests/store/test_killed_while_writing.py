@@ -15,7 +15,7 @@ import pytest
 
 from p2p.core import bitmap
 from p2p.store.database import Database
-from p2p.store.target import Records
+from p2p.store.records import Records
 from tests.store.shares import CHUNK, Share, noise
 
 SHARE = Share({"big": noise(1, 6 * CHUNK + 5), "small": b"small"})

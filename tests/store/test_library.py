@@ -20,7 +20,7 @@ from p2p.store.library import (
     pack_stamps,
     unpack_stamps,
 )
-from p2p.store.target import Records
+from p2p.store.records import Records
 from tests.store.shares import CHUNK, Share, noise
 
 FILES: dict[str, bytes | None] = {

@@ -12,7 +12,7 @@ from p2p.core import bitmap
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store.database import Database
-from p2p.store.target import FETCH_FOLDER, Record, Records
+from p2p.store.records import FETCH_FOLDER, Record, Records
 from tests.store.shares import CHUNK, Share, noise
 
 SHARE = ShareId(bytes(range(32)))

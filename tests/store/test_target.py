@@ -18,7 +18,8 @@ from p2p.ids import ShareId, short
 from p2p.store import target as target_module
 from p2p.store.folders import MOST_OPEN, Folders
 from p2p.store.library import Stamp
-from p2p.store.target import Records, Target
+from p2p.store.records import Records
+from p2p.store.target import Target
 from tests.store.shares import CHUNK, Share, contents, noise, settle, uncheck
 
 BIG = noise(5, 3 * CHUNK + 17)
