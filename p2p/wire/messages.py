@@ -4,7 +4,7 @@ Each says who sends it, when, and what answers. Fields are only ever added, with
 a message of an unknown type is answered `Failed("unsupported")`.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import msgspec
 
@@ -27,8 +27,6 @@ Range = tuple[Number, Count]
 
 class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):
     """Any control message."""
-
-    purpose: ClassVar[str] = ""
 
 
 class Challenge(Message, frozen=True, gc=False, tag="challenge"):
