@@ -1,9 +1,9 @@
 """Verifying and writing large chunks, in a thread of their own beside the trio thread.
 
 BLAKE3 and the write let go of the interpreter, so that one thread decrypts the next chunk while the other hashes and
-writes the last: about a fifth faster than in turn, in a prototype on two idle cores. It is one thread and
-a plain queue, since handing each chunk to `to_thread` had made that prototype slower. A slow disk holds up this thread and, once the buffers
-are used up, the sources; never the loop.
+writes the last: about a fifth faster than in turn, in a prototype on two idle cores. It is one thread with a plain
+queue, since handing each chunk to `to_thread` had made an earlier prototype slower. A slow disk holds up this thread
+and, once the buffers are used up, the sources; never the loop.
 """
 
 import mmap
