@@ -16,6 +16,14 @@ class Purpose(StrEnum):
 
     DIALER = "dialer"
     """I, the dialer of this connection to that listener, hold this peer id's key."""
+    ANNOUNCE = "announce"
+    """I announce this to the tracker that it names."""
+    BEACON = "beacon"
+    """I am on this local network, at this port."""
+    DATAGRAM = "datagram"
+    """I sent this datagram of the DHT."""
+    RECORD = "record"
+    """I say this in the DHT, until it expires."""
 
 
 def to_sign(purpose: Purpose, *fields: bytes) -> bytes:

@@ -1,0 +1,342 @@
+"""What a peer and a tracker say to each other: JSON over HTTP, under `/api/v1`, and nothing else is shared by them.
+
+    POST announce                     a signed `Announce`; answered by `Announced`, or `Problem` (409: start over)
+    GET  search?q=&kind=&min_size=&max_size=&limit=&cursor=          `SearchAnswer`
+    GET  shares/<share>               `ShareView`: a listed share with some of its files, and who has it
+    GET  sources/<provider key>       `SourcesAnswer`; the key is H("provider", share id), so that asking for a share
+                                      that is not listed tells nobody its id
+    GET  peers/<peer>?limit=&cursor=  `PeerView`: what a peer lists and offers
+    GET  volunteers?runtime=&cores=&memory=&limit=&cursor=           `VolunteersAnswer`
+    GET  statistics?hours=            `Statistics`
+    GET  events                       server-sent events: `event: statistics`, data a `Statistics` without history
+
+Ids are base32 text (`p2p.ids.to_text`), sizes bytes, times seconds. Errors are `Problem` with a fitting HTTP status.
+An announce is a delta: `previous` is the sequence it builds on, and a tracker that does not know that one (it lost its
+database, or another process uses the same key) answers 409; the peer then announces everything with `reset`. The body
+is signed as sent, for one tracker and one network, and its sequence only ever grows: it cannot be replayed, nor shown
+to another tracker. All that a peer announces expires together, `expires_s` after its last announce.
+"""
+
+import base64
+import binascii
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from p2p.errors import MalformedMessage
+from p2p.identity import Identity, verify
+from p2p.ids import H, PeerId, ShareId, from_text, to_text
+from p2p.wire.signatures import Purpose, to_sign
+
+MAX_SHARES_PER_ANNOUNCE = 1000
+MAX_CONTENTS = 50
+MAX_ANNOUNCE_BYTES = 4 * 1024 * 1024
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_ADDRESSES = 8
+MAX_RESULTS = 200
+MIN_EXPIRY_S, MAX_EXPIRY_S = 60, 24 * 3600
+
+PEER_HEADER = "shoal-peer"
+SIGNATURE_HEADER = "shoal-signature"
+KEY_BYTES = 20
+
+Id = Annotated[str, msgspec.Meta(min_length=52, max_length=52)]
+Key = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
+"""A provider key: 20 bytes in base32."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Path = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+HostPort = Annotated[str, msgspec.Meta(min_length=3, max_length=80)]
+"""`host:port` or `[v6]:port`, an IP address always."""
+Text = Annotated[str, msgspec.Meta(max_length=255)]
+
+
+def provider_key(share: ShareId) -> bytes:
+    """Where the sources of a share are kept, in the DHT and at trackers: 20 bytes from which the id cannot be told."""
+    return H("provider", share)[:KEY_BYTES]
+
+
+def key_text(key: bytes) -> str:
+    """A provider key as text, 32 characters."""
+    return base64.b32encode(key).decode("ascii").lower()
+
+
+def key_from_text(text: str) -> bytes:
+    """The inverse of `key_text`. Raises ValueError."""
+    if len(text) != 32 or not text.isascii():
+        raise ValueError("a provider key has 32 letters and digits")
+    try:
+        return base64.b32decode(text.upper())
+    except binascii.Error:
+        raise ValueError("a provider key has only the letters a-z and the digits 2-7") from None
+
+
+class Kind(StrEnum):
+    """What a share is, told from its file names; a filter of searches."""
+
+    AUDIO = "audio"
+    VIDEO = "video"
+    IMAGE = "image"
+    DOCUMENT = "document"
+    ARCHIVE = "archive"
+    PROGRAM = "program"
+    DATA = "data"
+    """Anything else."""
+
+
+class _Struct(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Unknown fields are ignored; fields are only ever added, with defaults."""
+
+
+class Content(_Struct, frozen=True, gc=False):
+    """One file of a share."""
+
+    path: Path
+    size: Bytes
+
+
+class Listing(_Struct, frozen=True, gc=False):
+    """A listed share, as announced: what can be searched for."""
+
+    share: Id
+    name: Name
+    size: Bytes
+    files: Count
+    contents: Annotated[tuple[Content, ...], msgspec.Meta(max_length=MAX_CONTENTS)] = ()
+    """The first of its files; none for a share that is a single file."""
+    whole: bool = True
+    """Whether the announcer has all of it; else it is fetching it, or has a part."""
+
+
+class Provided(_Struct, frozen=True, gc=False):
+    """A share that the announcer serves (or wants, with `whole` false) but does not list."""
+
+    key: Key
+    whole: bool = True
+
+
+class Capacity(_Struct, frozen=True, gc=False):
+    """The compute that a volunteer offers."""
+
+    runtimes: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=8)]
+    cores: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    memory: Bytes
+    """For each core."""
+    gpu: Text = ""
+    policy: Text = ""
+    """For whom: empty for anybody."""
+    load: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """The part of the cores that is busy."""
+
+
+class Announce(_Struct, frozen=True, gc=False):
+    """What has changed at the announcer since the announce with sequence `previous`."""
+
+    tracker: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+    """The tracker's URL as the announcer knows it."""
+    network: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    sequence: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+    """Higher than in every earlier announce of this peer to this tracker."""
+    version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    previous: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
+    reset: bool = False
+    """Forget all that was announced before; `previous` does not matter then."""
+    expires_s: Annotated[int, msgspec.Meta(ge=MIN_EXPIRY_S, le=MAX_EXPIRY_S)] = 3600
+    bye: bool = False
+    """The announcer stops now: everything of it expires at once."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """TCP port on which the announcer listens, at the address it announces from; 0: it does not."""
+    add: Annotated[tuple[Listing, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
+    """New or changed listed shares."""
+    provide: Annotated[tuple[Provided, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
+    """New or changed unlisted shares."""
+    drop: Annotated[tuple[Key, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
+    """Shares no longer provided, listed or not."""
+    capacity: Capacity | None = None
+    """The compute offered now; none means none."""
+
+
+class Problem(_Struct, frozen=True, gc=False):
+    """Why a request was refused: what happened, then what to do."""
+
+    error: Annotated[str, msgspec.Meta(max_length=1024)]
+    sequence: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
+    """With 409: the last sequence that the tracker knows of the announcer."""
+
+
+class Wanted(_Struct, frozen=True, gc=False):
+    """Somebody who can be dialled and lacks chunks of a share that the announcer, who cannot be dialled, has."""
+
+    key: Key
+    peer: Id
+    address: HostPort
+
+
+class Announced(_Struct, frozen=True, gc=False):
+    """The tracker has taken an announce in."""
+
+    sequence: Count
+    interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)]
+    """Announce again after so long, changes or none."""
+    seen_host: Annotated[str, msgspec.Meta(max_length=64)]
+    """The address from which the announce came."""
+    dialable: bool | None = None
+    """Whether a dial-back reached the announcer there; none: not tried yet."""
+    shares: Count = 0
+    """How many the tracker now has of this peer."""
+    refused: Annotated[tuple[Text, ...], msgspec.Meta(max_length=16)] = ()
+    """What was not taken in, and why (quotas)."""
+    wanted: Annotated[tuple[Wanted, ...], msgspec.Meta(max_length=64)] = ()
+
+
+class Source(_Struct, frozen=True, gc=False):
+    """A peer that announced a share. `address` only where a dial-back proved it and the asker may be told it."""
+
+    peer: Id
+    whole: bool
+    age_s: Count
+    """Since its last announce."""
+    dialable: bool
+    address: HostPort | None = None
+
+
+class SourcesAnswer(_Struct, frozen=True, gc=False):
+    """Who has a share; a random sample where there are many."""
+
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_RESULTS)]
+    total: Count = 0
+
+
+class Found(_Struct, frozen=True, gc=False):
+    """A search result, or a share in a list."""
+
+    share: Id
+    name: Name
+    size: Bytes
+    files: Count
+    kind: Kind
+    sources: Count
+    """Live peers that announced it."""
+    age_s: Count
+    """Since this tracker first heard of it."""
+    signer: Id
+    """Who first announced it under this name; a signature proves who, not truth."""
+    link: Annotated[str, msgspec.Meta(max_length=8192)]
+    matched: Path | None = None
+    """The file within the share that matched, where its name did not."""
+
+
+class SearchAnswer(_Struct, frozen=True, gc=False):
+    """Results, best first: by how well they match and how many have them."""
+
+    results: Annotated[tuple[Found, ...], msgspec.Meta(max_length=MAX_RESULTS)]
+    total: Count = 0
+    """Matches in all; at least that many where `partial`."""
+    partial: bool = False
+    """More matched than were ranked: those with most live sources were."""
+    cursor: Text = ""
+    """Goes on from here; empty at the end."""
+
+
+class ShareView(_Struct, frozen=True, gc=False):
+    """A listed share. `contents` are the first of its files."""
+
+    found: Found
+    contents: Annotated[tuple[Content, ...], msgspec.Meta(max_length=MAX_CONTENTS)] = ()
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_RESULTS)] = ()
+
+
+class PeerView(_Struct, frozen=True, gc=False):
+    """A live peer: what it lists, newest first, and the compute it offers."""
+
+    peer: Id
+    dialable: bool
+    age_s: Count
+    """Since its last announce."""
+    known_s: Count
+    """Since its first."""
+    shares: Annotated[tuple[Found, ...], msgspec.Meta(max_length=MAX_RESULTS)] = ()
+    total: Count = 0
+    bytes: Count = 0
+    capacity: Capacity | None = None
+    cursor: Text = ""
+
+
+class Volunteer(_Struct, frozen=True, gc=False):
+    """A live peer that offers compute."""
+
+    peer: Id
+    capacity: Capacity
+    dialable: bool
+    age_s: Count
+    address: HostPort | None = None
+
+
+class VolunteersAnswer(_Struct, frozen=True, gc=False):
+    """Those with at least what was asked for, the most idle cores first."""
+
+    volunteers: Annotated[tuple[Volunteer, ...], msgspec.Meta(max_length=MAX_RESULTS)]
+    total: Count = 0
+    cursor: Text = ""
+
+
+class Moment(_Struct, frozen=True, gc=False):
+    """The network at one time, as this tracker saw it."""
+
+    time: float
+    """Seconds since 1970."""
+    peers: Count
+    shares: Count
+    bytes: Count
+    cores: Count
+
+
+class Statistics(_Struct, frozen=True, gc=False):
+    """The network now, and over the last hours in even steps."""
+
+    now: Moment
+    volunteers: Count = 0
+    dialable: Count = 0
+    torrents: Count = 0
+    """Torrents in its BitTorrent half, and their peers."""
+    torrent_peers: Count = 0
+    history: Annotated[tuple[Moment, ...], msgspec.Meta(max_length=1000)] = ()
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """Any of these as JSON."""
+    return msgspec.json.encode(value)
+
+
+_announce_decoder = msgspec.json.Decoder(Announce)
+
+
+def sign_announce(announce: Announce, identity: Identity) -> tuple[bytes, dict[str, str]]:
+    """The body of an announce and the headers that sign it."""
+    body = encode(announce)
+    signature = base64.b64encode(identity.sign(to_sign(Purpose.ANNOUNCE, body))).decode("ascii")
+    return body, {
+        PEER_HEADER: to_text(identity.peer_id),
+        SIGNATURE_HEADER: signature,
+        "content-type": "application/json",
+    }
+
+
+def read_announce(body: bytes, peer_text: str, signature_text: str) -> tuple[PeerId, Announce]:
+    """Who announces what. Checks sizes, then the signature, then the contents. Raises MalformedMessage."""
+    if len(body) > MAX_ANNOUNCE_BYTES:
+        raise MalformedMessage(f"an announce has at most {MAX_ANNOUNCE_BYTES} bytes")
+    try:
+        peer = PeerId(from_text(peer_text))
+        signature = base64.b64decode(signature_text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise MalformedMessage(f"the headers {PEER_HEADER} and {SIGNATURE_HEADER} are not right: {error}") from None
+    if not verify(peer, signature, to_sign(Purpose.ANNOUNCE, body)):
+        raise MalformedMessage("the announce is not signed by the peer it names")
+    try:
+        announce = _announce_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"not an announce: {error}") from None
+    return peer, announce
