@@ -18,3 +18,12 @@ class TokenBucket:
         self._level = min(self._burst, self._level + (now - self._at) * self.rate) - amount
         self._at = now
         return max(0.0, -self._level / self.rate)
+
+    def try_take(self, amount: float, now: float) -> bool:
+        """Takes `amount` if it is there, without debt."""
+        self._level = min(self._burst, self._level + (now - self._at) * self.rate)
+        self._at = now
+        if self._level < amount:
+            return False
+        self._level -= amount
+        return True

@@ -12,6 +12,11 @@ Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 _ZONED = re.compile(r"[0-9A-Fa-f:.]+%[A-Za-z0-9_.-]{1,32}")
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -48,7 +53,7 @@ def is_host(text: str) -> bool:
     return ip(text) is not None or (len(text) <= 253 and _HOST_NAME.fullmatch(text) is not None)
 
 
-def ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def ip(text: str) -> _Ip | None:
     """The text as an IP address (a v4 address mapped into v6 becomes v4 again), or None."""
     if "%" in text and _ZONED.fullmatch(text) is None:
         return None  # the standard library takes anything for the name of a zone, a terminal's commands too
@@ -82,11 +87,24 @@ class Scope:
 
 
 def scope(host: str) -> int:
-    """The `Scope` of a host; names count as global."""
+    """The `Scope` of a host; names count as global. An address that leads to an IPv4 address has the scope of that."""
     address = ip(host)
-    if address is None or address.is_global:
+    if address is None:
         return Scope.GLOBAL
-    return Scope.MACHINE if address.is_loopback else Scope.PRIVATE
+    widest = Scope.PRIVATE if address in _LOCAL_NAT64 else Scope.GLOBAL
+    return min(widest, *map(_scope, _embedded(address) or (address,)))
+
+
+def is_dialable_host(host: str) -> bool:
+    """Whether a peer can sit there: a host name or an address of one machine, not of nobody or of many.
+
+    Multicast, broadcast, unspecified and reserved addresses are neither told nor dialled, whoever names them: dialled,
+    0.0.0.0 would be this machine.
+    """
+    address = ip(host)
+    if address is None:
+        return is_host(host)
+    return all(map(_is_of_one_machine, (address, *_embedded(address))))
 
 
 def may_tell(about: str, to: str) -> bool:
@@ -95,3 +113,38 @@ def may_tell(about: str, to: str) -> bool:
     So a stranger on the Internet is told no private address, and nobody elsewhere one of this machine's loopback.
     """
     return scope(about) >= scope(to)
+
+
+def _scope(address: _Ip) -> int:
+    if address.is_loopback:
+        return Scope.MACHINE
+    local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return Scope.GLOBAL if address.is_global and not local else Scope.PRIVATE
+
+
+def _is_of_one_machine(address: _Ip) -> bool:
+    if address.is_loopback or address in _NAT64 or address in _LOCAL_NAT64:
+        return True
+    of_nobody = address in _THIS_NETWORK or address.is_unspecified or address.is_reserved
+    return not (of_nobody or address.is_multicast)
+
+
+def _embedded(address: _Ip) -> tuple[ipaddress.IPv4Address, ...]:
+    """The IPv4 addresses to which packets for this IPv6 address go on the way: 6to4, Teredo, NAT64, IPv4-compatible.
+
+    A mapped one is gone already (`ip`).
+    """
+    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:
+        return ()
+    if address.sixtofour is not None:
+        return (address.sixtofour,)
+    if address.teredo is not None:
+        return address.teredo
+    last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address in _NAT64 or address in _COMPATIBLE:
+        return (last,)
+    if address in _LOCAL_NAT64:
+        # Where the IPv4 address lies, only that network knows (RFC 6052): these are the first and the last place.
+        first = ipaddress.IPv4Address((int(address) >> 64 & 0xFFFF) << 16 | int(address) >> 40 & 0xFFFF)
+        return tuple(found for found in (first, last) if int(found))
+    return ()

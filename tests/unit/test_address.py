@@ -94,6 +94,10 @@ def test_an_address_of_a_zone() -> None:
     assert address.scope("fe80::1%eth0") == Scope.PRIVATE
 
 
+def test_the_zone_does_not_divide_a_prefix() -> None:
+    assert address.prefix("fe80::1%eth0") == address.prefix("fe80::2%eth1") == address.prefix("fe80::3")
+
+
 @given(st.ip_addresses(v=4))
 def test_a_v4_address_mapped_into_v6_is_the_v4_address(host: ipaddress.IPv4Address) -> None:
     mapped = f"::ffff:{host}"
@@ -145,6 +149,28 @@ def test_neighbours_count_to_one_prefix(
         ("8.8.8.8", Scope.GLOBAL),
         ("2606:4700::1", Scope.GLOBAL),
         ("peer.example", Scope.GLOBAL),
+        ("fec0::1", Scope.PRIVATE),
+        # 6to4
+        ("2002:7f00:1::1", Scope.MACHINE),
+        ("2002:c0a8:101::1", Scope.PRIVATE),
+        ("2002:808:808::1", Scope.GLOBAL),
+        # NAT64, well-known and of a network's own
+        ("64:ff9b::127.0.0.1", Scope.MACHINE),
+        ("64:ff9b::10.0.0.1", Scope.PRIVATE),
+        ("64:ff9b::8.8.8.8", Scope.GLOBAL),
+        ("64:ff9b:1::127.0.0.1", Scope.MACHINE),
+        ("64:ff9b:1:7f00:0:100::", Scope.MACHINE),
+        ("64:ff9b:1::8.8.8.8", Scope.PRIVATE),
+        ("64:ff9b:1:808:8:800::", Scope.PRIVATE),
+        # Teredo: its server 65.54.227.120, its client, inverted, 192.0.2.45, 8.8.8.8, 127.0.0.1
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", Scope.PRIVATE),
+        ("2001:0:4136:e378:8000:63bf:f7f7:f7f7", Scope.GLOBAL),
+        ("2001:0:4136:e378:8000:63bf:80ff:fffe", Scope.MACHINE),
+        ("2001:0:7f00:1:8000:63bf:f7f7:f7f7", Scope.MACHINE),
+        # IPv4-compatible
+        ("::127.0.0.1", Scope.MACHINE),
+        ("::192.168.1.1", Scope.PRIVATE),
+        ("::8.8.8.8", Scope.GLOBAL),
     ],
 )
 def test_scope(host: str, scope: int) -> None:
@@ -163,3 +189,70 @@ def test_a_peer_is_told_nothing_narrower_than_its_own_address() -> None:
         (everywhere, private),
         (everywhere, everywhere),
     ]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0",
+        "0.1.2.3",
+        "224.0.0.1",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::ffff:0.0.0.0",
+        "::ffff:224.0.0.1",
+        "::8.8.8.8",  # IPv4-compatible, given up long ago
+        "ff02::1",
+        "ff0e::1",
+        "100::1",
+        "4000::1",
+        "2002:e000:1::1",
+        "2002::1",
+        "2002:ffff:ffff::1",
+        "64:ff9b::224.0.0.1",
+        "64:ff9b::255.255.255.255",
+        "64:ff9b::0.0.0.0",
+        "64:ff9b:1::224.0.0.1",
+        "2001:0:4136:e378:8000:63bf:1fff:fffe",
+        "",
+        "a b",
+        "fe80::1%",
+        "-x",
+    ],
+)
+def test_nobody_sits_there(host: str) -> None:
+    assert not address.is_dialable_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "192.168.0.1",
+        "169.254.1.1",
+        "100.64.0.1",
+        "8.8.8.8",
+        "::1",
+        "::ffff:8.8.8.8",
+        "fe80::1%eth0",
+        "fd00::1",
+        "2606:4700::1",
+        "2002:808:808::1",
+        "64:ff9b::8.8.8.8",
+        "64:ff9b:1::8.8.8.8",
+        "64:ff9b:1:808:8:800::",
+        "2001:0:4136:e378:8000:63bf:f7f7:f7f7",
+        "peer.example",
+    ],
+)
+def test_a_peer_may_sit_there(host: str) -> None:
+    assert address.is_dialable_host(host)
+
+
+@given(st.ip_addresses())
+def test_any_address_has_a_scope(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert address.scope(str(host)) in (Scope.MACHINE, Scope.PRIVATE, Scope.GLOBAL)
+    assert address.is_dialable_host(str(host)) in (True, False)

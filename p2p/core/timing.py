@@ -1,0 +1,63 @@
+"""What the DHT learns about time: how long to wait for answers, and how wrong this machine's clock is."""
+
+from collections import OrderedDict
+from statistics import median
+
+SHORTEST_SOFT_S, LONGEST_SOFT_S = 0.1, 0.25
+SHORTEST_HARD_S, LONGEST_HARD_S = 0.4, 1.0
+FEWEST_OPINIONS = 5
+MOST_OPINIONS = 64
+BELIEVED_FROM_S = 30.0
+
+
+class Patience:
+    """Timeouts from round trips, estimated as in RFC 6298; seconds."""
+
+    def __init__(self) -> None:
+        self._mean: float | None = None
+        self._deviation = 0.0
+
+    def measured(self, seconds: float) -> None:
+        """An answer to a datagram that was sent once took so long."""
+        if self._mean is None:
+            self._mean, self._deviation = seconds, seconds / 2
+        else:
+            self._deviation += (abs(seconds - self._mean) - self._deviation) / 4
+            self._mean += (seconds - self._mean) / 8
+
+    @property
+    def soft(self) -> float:
+        """After so long the query is sent again, and others are asked meanwhile."""
+        if self._mean is None:
+            return LONGEST_SOFT_S
+        return min(LONGEST_SOFT_S, max(SHORTEST_SOFT_S, self._mean + 4 * self._deviation))
+
+    @property
+    def hard(self) -> float:
+        """After so long nobody is there."""
+        return min(LONGEST_HARD_S, max(SHORTEST_HARD_S, 4 * self.soft))
+
+
+class ClockOffset:
+    """How far the clocks of others are ahead: the median of one opinion for each network prefix.
+
+    Liars have to be the majority of prefixes; small differences are nobody's fault and are left alone.
+    """
+
+    def __init__(self) -> None:
+        self._opinions: OrderedDict[str, float] = OrderedDict()
+
+    def heard(self, prefix: str, ahead_s: float) -> None:
+        """Somebody there has a clock that is so far ahead of this machine's."""
+        self._opinions[prefix] = ahead_s
+        self._opinions.move_to_end(prefix)
+        if len(self._opinions) > MOST_OPINIONS:
+            self._opinions.popitem(last=False)
+
+    @property
+    def seconds(self) -> float:
+        """What to add to this machine's clock."""
+        if len(self._opinions) < FEWEST_OPINIONS:
+            return 0.0
+        ahead = median(self._opinions.values())
+        return ahead if abs(ahead) >= BELIEVED_FROM_S else 0.0

@@ -1,0 +1,275 @@
+"""UDP for the DHT: one socket, signed datagrams, queries with their answers, limits before any signature is checked.
+
+Nothing that arrives can raise out of `run`: what is malformed, unasked for or too much is counted and dropped. An
+answer is taken only from the address that was asked, for the number that was asked with, from the node that was
+meant. A query is answered at most three times its size.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.core.bucket import TokenBucket
+from p2p.core.routing import Contact
+from p2p.core.timing import ClockOffset, Patience
+from p2p.errors import ConfigError, MalformedMessage
+from p2p.wire import datagrams
+from p2p.wire.address import ip
+from p2p.wire.datagrams import (
+    AMPLIFICATION,
+    MAX_DATAGRAM_BYTES,
+    NUMBER_BYTES,
+    Answer,
+    Codec,
+    Datagram,
+    FindNode,
+    FindValue,
+    Nodes,
+    Ping,
+    Pong,
+    Query,
+    Store,
+    Stored,
+    Values,
+)
+
+logger = logging.getLogger(__name__)
+
+QUERIES_PER_S, QUERY_BURST = 100.0, 200.0
+"""From one IPv4 address or IPv6 /64."""
+ALL_QUERIES_PER_S, ALL_QUERY_BURST = 1000.0, 2000.0
+"""From all: verifying so many takes about a sixth of a core."""
+MOST_SOURCES = 4096
+MOST_AT_ONCE = 64
+BUFFER_BYTES = 1024 * 1024
+SEEN_FROM = 64
+
+Serve = Callable[[Query, Contact, int], "Answer | None"]
+"""Answers a proven query, in at most so many bytes of datagram."""
+Met = Callable[[Contact, bool], None]
+"""A node has proven itself at its address; True: it answered a query of ours."""
+
+_ANSWER_TO: dict[type[Query], type[Answer]] = {Ping: Pong, FindNode: Nodes, FindValue: Values, Store: Stored}
+
+
+@dataclass(eq=False)
+class _Pending:
+    """A query under way."""
+
+    address: tuple[str, int]
+    expected: bytes | None
+    kind: type[Answer]
+    arrived: trio.Event = field(default_factory=trio.Event)
+    answer: Answer | None = None
+    contact: Contact | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and the node that gave it."""
+
+    answer: Answer
+    contact: Contact
+
+
+class Endpoint:
+    """One UDP socket of the DHT; all addresses it knows are of the socket's family."""
+
+    def __init__(self, codec: Codec, udp: socket.socket) -> None:
+        self.codec = codec
+        self._socket = udp
+        self.v6 = udp.family == socket.AF_INET6
+        self._pending: dict[bytes, _Pending] = {}
+        self._sources: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._all = TokenBucket(ALL_QUERIES_PER_S, ALL_QUERY_BURST, trio.current_time())
+        self.patience = Patience()
+        self.clock = ClockOffset()
+        self.counts: Counter[str] = Counter()
+        self.heard_at = float("-inf")
+        """When anything proven arrived last, by trio's clock."""
+        self.seen_as: OrderedDict[str, str] = OrderedDict()
+        """This node's host as others see it, by the prefix of who said so."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def now(self) -> float:
+        """Seconds since 1970, by this machine's clock and what others think of it."""
+        return time.time() + self.clock.seconds
+
+    async def run(
+        self, serve: Serve, met: Met, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Receives until cancelled, then closes the socket."""
+        try:
+            task_status.started()
+            while True:
+                await trio.lowlevel.wait_readable(self._socket)
+                for _ in range(MOST_AT_ONCE):
+                    try:
+                        data, source = self._socket.recvfrom(MAX_DATAGRAM_BYTES + 1)
+                    except BlockingIOError:
+                        break
+                    except OSError:
+                        continue  # an ICMP error for something that was sent earlier
+                    self._receive(data, source[0].partition("%")[0], source[1], serve, met)
+                await trio.lowlevel.checkpoint()
+        finally:
+            self._socket.close()
+
+    async def ask(
+        self,
+        contact: Contact | tuple[str, int],
+        query: Callable[[bytes, bytes], Query],
+        stalled: Callable[[], None] = lambda: None,
+    ) -> Reply | None:
+        """Sends a query, made of its number and whom it is for, and waits; None where nobody was there.
+
+        After the soft timeout it is sent once more, and `stalled` is called. Of an address alone, a Ping asks who
+        is there.
+        """
+        number = os.urandom(NUMBER_BYTES)
+        expected = contact.id if isinstance(contact, Contact) else None
+        address = contact.address if isinstance(contact, Contact) else contact
+        message = query(number, expected or b"")
+        datagram = self.codec.write(message)
+        pending = self._pending[number] = _Pending(address, expected, _ANSWER_TO[type(message)])
+        self.counts["queries"] += 1
+        started = trio.current_time()
+        try:
+            for wait in (self.patience.soft, self.patience.hard - self.patience.soft):
+                self._send(datagram, address)
+                with trio.move_on_after(wait):
+                    await pending.arrived.wait()
+                    if pending.answer is None or pending.contact is None:
+                        return None
+                    if wait == self.patience.soft or trio.current_time() - started < self.patience.soft:
+                        self.patience.measured(trio.current_time() - started)
+                    return Reply(pending.answer, pending.contact)
+                stalled()
+            self.counts["unanswered"] += 1
+            return None
+        finally:
+            del self._pending[number]
+
+    def _send(self, datagram: bytes, address: tuple[str, int]) -> None:
+        try:
+            self._socket.sendto(datagram, address)
+            self.counts["sent_bytes"] += len(datagram)
+        except OSError as error:
+            logger.debug("cannot send to %s: %s", address[0], error)
+
+    def _receive(self, data: bytes, host: str, port: int, serve: Serve, met: Met) -> None:
+        self.counts["received_bytes"] += len(data)
+        try:
+            datagram = self.codec.read(data)
+        except MalformedMessage:
+            self.counts["malformed"] += 1
+            return
+        message = datagram.message
+        if message.to != self.codec.node_id and not (isinstance(message, Ping) and not message.to):
+            self.counts["misdirected"] += 1
+        elif isinstance(message, Answer):
+            self._take_answer(datagram, message, host, port, met)
+        elif self._admits(host):
+            self._take_query(datagram, message, len(data), host, port, serve, met)
+        else:
+            self.counts["limited"] += 1
+
+    def _take_answer(self, datagram: Datagram, answer: Answer, host: str, port: int, met: Met) -> None:
+        pending = self._pending.get(answer.number)
+        if pending is None or pending.address != (host, port) or pending.arrived.is_set():
+            self.counts["unasked"] += 1
+            return
+        node = self.codec.proven(datagram)
+        if node is None:
+            self.counts["forged"] += 1
+            return
+        if (pending.expected is not None and node != pending.expected) or not isinstance(answer, pending.kind):
+            # Somebody else lives there now, or it makes no sense: no use in waiting.
+            self.counts["impostors"] += 1
+            pending.arrived.set()
+            return
+        contact = Contact(node, host, port)
+        self.heard_at = trio.current_time()
+        self._learn(answer, contact)
+        pending.answer = answer
+        pending.contact = contact
+        pending.arrived.set()
+        met(contact, True)
+
+    def _take_query(
+        self, datagram: Datagram, query: Query, length: int, host: str, port: int, serve: Serve, met: Met
+    ) -> None:
+        node = self.codec.proven(datagram)
+        if node is None:
+            self.counts["forged"] += 1
+            return
+        if node == self.codec.node_id:
+            self.counts["own"] += 1
+            return
+        contact = Contact(node, host, port)
+        self.heard_at = trio.current_time()
+        answer = serve(query, contact, min(MAX_DATAGRAM_BYTES, AMPLIFICATION * length))
+        if answer is not None:
+            self._send(self.codec.write(answer), (host, port))
+        met(contact, False)
+
+    def _learn(self, answer: Answer, contact: Contact) -> None:
+        self.clock.heard(contact.prefix, answer.now - time.time())
+        try:
+            host, _ = datagrams.unpack_address(answer.seen)
+        except MalformedMessage:
+            return
+        self.seen_as[contact.prefix] = host
+        self.seen_as.move_to_end(contact.prefix)
+        if len(self.seen_as) > SEEN_FROM:
+            self.seen_as.popitem(last=False)
+
+    def _admits(self, host: str) -> bool:
+        """Whether a query from there may cost a signature check now."""
+        now = trio.current_time()
+        source = host if not self.v6 else _network64(host)
+        bucket = self._sources.get(source)
+        if bucket is None:
+            bucket = self._sources[source] = TokenBucket(QUERIES_PER_S, QUERY_BURST, now)
+            if len(self._sources) > MOST_SOURCES:
+                self._sources.popitem(last=False)
+        else:
+            self._sources.move_to_end(source)
+        return bucket.try_take(1, now) and self._all.try_take(1, now)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A bound UDP socket for an endpoint. Raises ConfigError."""
+    address = ip(host)
+    if address is None:
+        raise ConfigError(f"Cannot listen on {host}: the DHT needs an IP address.")
+    udp = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        udp.setblocking(False)
+        if address.version == 6:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        udp.bind((host, port))
+    except OSError as error:
+        udp.close()
+        raise ConfigError(f"Cannot listen on UDP {host} port {port}: {error.strerror}.") from error
+    return udp
+
+
+def head_of(query: Query, contact: Contact, now: float) -> tuple[bytes, bytes, int, bytes]:
+    """What every answer to the query begins with."""
+    return query.number, contact.id, int(now), datagrams.pack_address(contact.ip, contact.port)
+
+
+def _network64(host: str) -> str:
+    return datagrams.pack_address(host, 0)[:8].hex()

@@ -1,0 +1,435 @@
+"""A node of the DHT: Kademlia over signed datagrams, one overlay for each address family.
+
+It answers queries, keeps records for others, looks up, publishes and gets, and keeps its table alive. What is decided
+is in `core` (`routing`, `lookup`, `recordstore`, `timing`); what is published and when is up to the services. Reads
+believe nothing: each record is checked as if no storer had, and several holders are asked. Of the package `kademlia`
+the routing structures are used and not its server, which answers anybody with anything.
+"""
+
+import hmac
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import trio
+
+from p2p.core.lookup import Lookup
+from p2p.core.recordstore import RecordStore
+from p2p.core.routing import Contact, K, Table, point
+from p2p.errors import MalformedMessage, Refused
+from p2p.ids import PeerId
+from p2p.net.datagrams import Endpoint, Reply, head_of
+from p2p.wire import datagrams, records
+from p2p.wire.datagrams import (
+    TOKEN_BYTES,
+    Answer,
+    FindNode,
+    FindValue,
+    Nodes,
+    Ping,
+    Pong,
+    Query,
+    Store,
+    Stored,
+    Values,
+)
+from p2p.wire.nodeid import NODE_ID_BYTES
+from p2p.wire.records import Kind, Record
+
+logger = logging.getLogger(__name__)
+
+ENOUGH_HOLDERS = 3
+"""A read ends when so many holders have answered with records."""
+SECRET_EVERY_S = 300.0
+REFRESH_AFTER_S = 900.0
+MAINTAIN_EVERY_S = 60.0
+LONELY_BELOW = 4
+"""With fewer contacts than this, the ways in are tried again soon."""
+FIRST_REJOIN_S, LAST_REJOIN_S = 1.0, 60.0
+SLEPT_S = 60.0
+"""A gap between the machine's two clocks after which it must have slept."""
+MOST_PROBES = 64
+PROBES_AT_ONCE = 8
+MOST_SEEN_RECORDS = 1024
+MOST_WAYS_IN = 256
+FEWEST_CONTACTS = 8
+MOST_RECORDS = 16
+
+Address = tuple[str, int]
+MakeRecord = Callable[[str], "Record | None"]
+"""A record for storers that see this node at the host; None: nothing to say to those."""
+
+
+@dataclass
+class Outcome:
+    """What a lookup came to."""
+
+    near: list[Contact]
+    """The nearest nodes that answered, nearest first."""
+    tokens: dict[bytes, bytes] = field(default_factory=dict)
+    seen: dict[bytes, str] = field(default_factory=dict)
+    """As which host each of them sees this node."""
+    found: dict[tuple[PeerId, Kind], Record] = field(default_factory=dict)
+    holders: int = 0
+    asked: int = 0
+    failures: int = 0
+    hops: int = 0
+
+
+@dataclass(frozen=True)
+class Published:
+    """How many nodes keep a record now, and why others do not."""
+
+    stored: int
+    refused: tuple[str, ...]
+
+
+class Dht:
+    """This peer in one overlay. `ways_in` gives addresses to join by, when there is need."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        ways_in: Callable[[], Iterable[Address]] = tuple,
+        *,
+        local_exempt: bool = True,
+        random: Random | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.node_id = endpoint.codec.node_id
+        self._ways_in = ways_in
+        self._local_exempt = local_exempt
+        self._random = random or Random()
+        self._contact_bytes = NODE_ID_BYTES + (18 if endpoint.v6 else 6)
+        self.table = Table(self.node_id, local_exempt=local_exempt)
+        self.store = RecordStore()
+        self._secrets = [os.urandom(16), os.urandom(16)]
+        self._probing: set[bytes] = set()
+        self._send_probe, self._receive_probe = trio.open_memory_channel[Contact | Address](MOST_PROBES)
+        self._wake = trio.Event()
+        self.joined = trio.Event()
+        """Set once a first lookup has found others."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves, joins and keeps the table alive until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.endpoint.run, self._serve, self._met)
+            for _ in range(PROBES_AT_ONCE):
+                nursery.start_soon(self._probe)
+            nursery.start_soon(self._maintain)
+            nursery.start_soon(self._rotate_secret)
+            task_status.started()
+
+    # What others ask.
+
+    def _serve(self, query: Query, contact: Contact, budget: int) -> Answer | None:
+        now = self.endpoint.now()
+        head = head_of(query, contact, now)
+        match query:
+            case Ping():
+                return Pong(*head)
+            case FindNode(target=target):
+                token = self._token(contact, self._secrets[0])
+                room = budget - datagrams.overhead(Nodes(*head, token, b"")) - 2
+                return Nodes(*head, token, self._contacts(target, contact, room))
+            case FindValue(key=key):
+                return self._values(head, key, contact, budget, now)
+            case Store():
+                try:
+                    self._keep(query, contact, now)
+                except (MalformedMessage, Refused) as error:
+                    return Stored(*head, str(error)[:64])
+                return Stored(*head)
+
+    def _contacts(self, target: bytes, asker: Contact, room: int) -> bytes:
+        """As many of the nearest as there is room for, in bytes."""
+        most = min(K, room // self._contact_bytes)
+        if most < 1:
+            return b""
+        near = self.table.find_neighbors(point(target), most, exclude=asker)
+        return datagrams.pack_contacts((node.id, node.ip, node.port) for node in near)
+
+    def _values(
+        self, head: tuple[bytes, bytes, int, bytes], key: bytes, contact: Contact, budget: int, now: float
+    ) -> Values:
+        kept = self.store.get(key, now)
+        self._random.shuffle(kept)
+        token = self._token(contact, self._secrets[0])
+        room = budget - datagrams.overhead(Values(*head, token, b"", (), 0)) - 6
+        # A few contacts always fit, so that the asker gets nearer whatever is kept here.
+        reserved = FEWEST_CONTACTS * self._contact_bytes
+        chosen: list[bytes] = []
+        for raw in kept:
+            if len(raw) + 3 <= room - reserved and len(chosen) < MOST_RECORDS:
+                chosen.append(raw)
+                room -= len(raw) + 3
+        return Values(*head, token, self._contacts(key, contact, room), tuple(chosen), len(kept))
+
+    def _keep(self, query: Store, contact: Contact, now: float) -> None:
+        if not any(hmac.compare_digest(query.token, self._token(contact, secret)) for secret in self._secrets):
+            raise Refused("token")
+        record = records.read(query.record, query.key, now)
+        if not record.at_home(contact.ip):
+            raise Refused("not your address")
+        self.store.put(record, contact.prefix, now)
+
+    def _token(self, contact: Contact, secret: bytes) -> bytes:
+        place = datagrams.pack_address(contact.ip, contact.port) + contact.id
+        return hmac.digest(secret, place, "sha256")[:TOKEN_BYTES]
+
+    # The table.
+
+    def _met(self, contact: Contact, answered: bool) -> None:
+        known = self.table.get(contact.id)
+        if answered or (known is not None and known.address == contact.address):
+            if (evictable := self.table.add_contact(contact)) is not None:
+                self._want_probe(evictable)
+        elif known is None or known.address != contact.address:
+            self._want_probe(contact)
+
+    def hint(self, address: Address) -> None:
+        """There may be a node at this address (a link, the local network or a tracker named it)."""
+        if len(self.table) < K:
+            self._want_probe(address)
+
+    def _want_probe(self, whom: Contact | Address) -> None:
+        if isinstance(whom, Contact):
+            if whom.id in self._probing:
+                return
+            self._probing.add(whom.id)
+        try:
+            self._send_probe.send_nowait(whom)
+        except trio.WouldBlock:
+            if isinstance(whom, Contact):
+                self._probing.discard(whom.id)
+
+    async def _probe(self) -> None:
+        while True:
+            whom = await self._receive_probe.receive()
+            try:
+                await self._ask(whom, Ping)
+            finally:
+                if isinstance(whom, Contact):
+                    self._probing.discard(whom.id)
+
+    async def _ask(
+        self,
+        whom: Contact | Address,
+        query: Callable[[bytes, bytes], Query],
+        stalled: Callable[[], None] = lambda: None,
+    ) -> Reply | None:
+        """Asks; who does not answer leaves the table, unless nobody at all is heard (then the fault is here)."""
+        asked_at = trio.current_time()
+        reply = await self.endpoint.ask(whom, query, stalled)
+        if reply is None and isinstance(whom, Contact) and self.endpoint.heard_at >= asked_at:
+            self.table.remove_contact(whom)
+        return reply
+
+    # Looking up.
+
+    async def find(self, target: bytes) -> Outcome:
+        """The nodes nearest to a target of 20 bytes."""
+        return await self._look_up(target, None, None)
+
+    async def get(
+        self,
+        key: bytes,
+        kind: Kind,
+        *,
+        enough: int | None = ENOUGH_HOLDERS,
+        heard: Callable[[Record], None] = lambda record: None,
+    ) -> Outcome:
+        """The records of a kind under a key: for each publisher the one with the highest sequence that was seen.
+
+        Ends once `enough` holders have answered (None: all). `heard` is called for each record as it comes.
+        """
+        outcome = await self._look_up(key, kind, enough, heard)
+        now = self.endpoint.now()
+        for raw in self.store.get(key, now):
+            self._take(raw, key, kind, now, outcome, set(), heard)
+        return outcome
+
+    async def publish(self, key: bytes, make: MakeRecord) -> Published:
+        """Stores a record with the nodes nearest to its key."""
+        outcome = await self.find(key)
+        stored: list[Contact] = []
+        refused: list[str] = []
+        made: dict[str, Record | None] = {}
+
+        async def store(contact: Contact, record: Record) -> None:
+            token = outcome.tokens[contact.id]
+            reply = await self._ask(contact, lambda number, to: Store(number, to, token, key, record.raw))
+            if reply is not None and isinstance(reply.answer, Stored):
+                if reply.answer.refused:
+                    refused.append(reply.answer.refused)
+                else:
+                    stored.append(contact)
+
+        async with trio.open_nursery() as nursery:
+            for contact in outcome.near:
+                host = outcome.seen[contact.id]
+                if host not in made:
+                    made[host] = make(host)
+                if (record := made[host]) is not None:
+                    nursery.start_soon(store, contact, record)
+        mine = next((record for record in made.values() if record is not None), None)
+        target = point(key)
+        if mine is not None and (
+            len(outcome.near) < K or self.table.node.distance_to(target) < outcome.near[-1].distance_to(target)
+        ):
+            try:
+                self.store.put(mine, "", self.endpoint.now())
+            except Refused as error:
+                refused.append(str(error))
+        return Published(len(stored), tuple(refused))
+
+    async def _look_up(
+        self,
+        target: bytes,
+        kind: Kind | None,
+        enough: int | None,
+        heard: Callable[[Record], None] = lambda record: None,
+    ) -> Outcome:
+        self.table.touch(point(target))
+        seeds = self.table.find_neighbors(point(target))
+        lookup = Lookup(target, self.node_id, seeds, local_exempt=self._local_exempt)
+        outcome = Outcome([])
+        checked: set[bytes] = set()
+        progress = trio.Event()
+
+        def ask_for(number: bytes, to: bytes) -> Query:
+            if kind is None:
+                return FindNode(number, to, target, _PADDING)
+            return FindValue(number, to, target, _PADDING)
+
+        async def ask(contact: Contact) -> None:
+            def stalled() -> None:
+                lookup.stalled(contact)
+                progress.set()
+
+            reply = await self._ask(contact, ask_for, stalled)
+            named = None if reply is None else self._named(reply)
+            if reply is None or named is None:
+                lookup.failed(contact)
+            else:
+                answer = reply.answer
+                assert isinstance(answer, Nodes | Values)
+                outcome.tokens[contact.id] = answer.token
+                outcome.seen[contact.id] = datagrams.unpack_address(answer.seen)[0]
+                lookup.answered(contact, named)
+                if isinstance(answer, Values) and kind is not None:
+                    now = self.endpoint.now()
+                    good = [self._take(raw, target, kind, now, outcome, checked, heard) for raw in answer.records]
+                    outcome.holders += any(good)
+            progress.set()
+
+        async with trio.open_nursery() as nursery:
+            while True:
+                while (contact := lookup.next()) is not None:
+                    nursery.start_soon(ask, contact)
+                if lookup.done or (enough is not None and outcome.holders >= enough):
+                    break
+                progress = trio.Event()
+                await progress.wait()
+            nursery.cancel_scope.cancel()
+        outcome.near = [contact for contact in lookup.nearest() if contact.id in outcome.tokens]
+        outcome.asked, outcome.failures, outcome.hops = lookup.asked, lookup.failures, lookup.hops
+        return outcome
+
+    def _named(self, reply: Reply) -> list[Contact] | None:
+        """Whom the answer names; None where it makes no sense."""
+        answer = reply.answer
+        if not isinstance(answer, Nodes | Values):
+            return None
+        try:
+            datagrams.unpack_address(answer.seen)
+            named = datagrams.unpack_contacts(answer.contacts, v6=self.endpoint.v6)
+        except MalformedMessage:
+            return None
+        return [Contact(node, host, port) for node, host, port in named[:K] if port]
+
+    def _take(
+        self,
+        raw: bytes,
+        key: bytes,
+        kind: Kind,
+        now: float,
+        outcome: Outcome,
+        checked: set[bytes],
+        heard: Callable[[Record], None],
+    ) -> bool:
+        """Takes a record in if it is right and of the kind; whether it was right."""
+        if raw in checked:
+            return True
+        if len(checked) >= MOST_SEEN_RECORDS:
+            return False
+        try:
+            record = records.read(raw, key, now)
+        except MalformedMessage:
+            return False
+        checked.add(raw)
+        if record.kind is not kind:
+            return False
+        slot = (record.publisher, record.kind)
+        before = outcome.found.get(slot)
+        if before is None or record.sequence > before.sequence:
+            outcome.found[slot] = record
+            heard(record)
+        return True
+
+    # Staying in.
+
+    async def join(self, addresses: Iterable[Address]) -> int:
+        """Asks the addresses who is there, then looks for this node's own neighbours; returns how many it knows."""
+        async with trio.open_nursery() as nursery:
+            for address in list(addresses)[:MOST_WAYS_IN]:
+                nursery.start_soon(self._ask, address, Ping)
+        if len(self.table):
+            await self.find(self.node_id)
+        if len(self.table):
+            self.joined.set()
+        return len(self.table)
+
+    def rejoin(self) -> None:
+        """The network may have changed: look at once."""
+        self._wake.set()
+
+    async def _maintain(self) -> None:
+        pause = FIRST_REJOIN_S
+        clocks = time.time() - time.monotonic()
+        while True:
+            if len(self.table) < LONELY_BELOW:
+                await self.join(self._ways_in())
+                pause = min(LAST_REJOIN_S, pause * 2)
+            else:
+                pause = MAINTAIN_EVERY_S
+            self._wake = trio.Event()
+            with trio.move_on_after(pause * (0.8 + 0.4 * self._random.random())):
+                await self._wake.wait()
+                pause = FIRST_REJOIN_S
+            drift, clocks = time.time() - time.monotonic() - clocks, time.time() - time.monotonic()
+            if drift > SLEPT_S:
+                await self.join(self._ways_in())
+            self.store.expire(self.endpoint.now())
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        """Looks up a random id in each bucket where nothing was looked up for long."""
+        for low, high in self.table.stale_ranges(time.monotonic(), REFRESH_AFTER_S):
+            target = self._random.randint(low, min(high, 2**160 - 1))
+            await self.find(target.to_bytes(NODE_ID_BYTES, "big"))
+
+    async def _rotate_secret(self) -> None:
+        while True:
+            await trio.sleep(SECRET_EVERY_S)
+            self._secrets = [os.urandom(16), self._secrets[0]]
+
+    def contacts(self) -> Sequence[Contact]:
+        """Those known now, to be kept for the next start."""
+        return list(self.table)
+
+
+_PADDING = datagrams.padding_for(datagrams.overhead(FindNode(bytes(12), bytes(20), bytes(20))))

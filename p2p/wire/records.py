@@ -1,0 +1,245 @@
+"""Records: small statements that peers keep for each other in the DHT, signed by their publisher, until they expire.
+
+    signature (64) | msgpack [version 1, kind, key (20), publisher (32), sequence, issued, expires, payload (bytes)]
+
+The signature is over `signatures.Purpose.RECORD` and the rest exactly as sent, and the rest must be what encoding it
+again gives, so a record has one form. Times are whole seconds since 1970. A record is a record of one kind under one
+key by one publisher: of several the one with the highest sequence stands. `provider` and `address` records name
+addresses; who stores one must sit at all of them (`at_home`), so nobody can send the network to a third party. The
+others are bound to their key where the payload allows it (`belongs`).
+
+    kind      key                                  payload     may last
+    provider  H("provider", share id)              Provider    2 h
+    capacity  H("capacity", runtime, shard)        Offer       30 min
+    address   H("address", peer id)                Whereabouts 2 h
+    keyword   H("keyword", word, shard)            Titles      6 h
+    pointer   H("pointer", peer id, name)          Pointer     30 days
+
+Keys are the first 20 bytes of H. A shard is one byte: 0, then 1, 2, 3 when the storers of the one before are full.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Annotated
+
+import msgspec
+
+from p2p.errors import MalformedMessage
+from p2p.identity import Identity, verify
+from p2p.ids import H, PeerId
+from p2p.wire import words
+from p2p.wire.address import Port, ip
+from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, to_sign
+from p2p.wire.tracker import KEY_BYTES, Capacity
+
+MAX_RECORD_BYTES = 512
+MAX_TITLES = 4
+MAX_TITLE_BYTES = 120
+MAX_SHARDS = 4
+MAP_BYTES = 8
+WHOLE = b"\xff" * MAP_BYTES
+SKEW_S = 600
+
+
+class Kind(IntEnum):
+    """What a record says."""
+
+    PROVIDER = 1
+    CAPACITY = 2
+    ADDRESS = 3
+    KEYWORD = 4
+    POINTER = 5
+
+
+LONGEST_S = {
+    Kind.PROVIDER: 2 * 3600,
+    Kind.CAPACITY: 1800,
+    Kind.ADDRESS: 2 * 3600,
+    Kind.KEYWORD: 6 * 3600,
+    Kind.POINTER: 30 * 24 * 3600,
+}
+"""For how long a record of each kind may last."""
+
+_Host = Annotated[str, msgspec.Meta(min_length=2, max_length=64)]
+_Key = Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+_Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+_Time = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+
+
+class Provider(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The publisher has chunks of the share behind the key, or is fetching it."""
+
+    addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
+    """Where it listens; none for a peer that cannot be dialled."""
+    held: Annotated[bytes, msgspec.Meta(min_length=MAP_BYTES, max_length=MAP_BYTES)] = WHOLE
+    """Of 64 equal ranges of the chunks, those that it has whole: bit i of byte n, least first, is range 8 n + i."""
+
+    @property
+    def whole(self) -> bool:
+        return bool(self.held == WHOLE)
+
+
+class Whereabouts(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where the publisher listens; no address: it cannot be dialled."""
+
+    addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
+
+
+class Title(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A share, by a name that has the word; size in bytes."""
+
+    share: _Id
+    size: _Number
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TITLE_BYTES)]
+
+
+class Titles(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Shares with a word in their names, as the publisher says."""
+
+    titles: Annotated[tuple[Title, ...], msgspec.Meta(min_length=1, max_length=MAX_TITLES)]
+
+
+class Pointer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The publisher's newest share under a name."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+    share: _Id
+
+
+class Offer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The compute that the publisher offers, and where it listens."""
+
+    capacity: Capacity
+    addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)] = ()
+
+
+Payload = Provider | Whereabouts | Titles | Pointer | Offer
+
+_PAYLOADS: dict[Kind, type[Payload]] = {
+    Kind.PROVIDER: Provider,
+    Kind.CAPACITY: Offer,
+    Kind.ADDRESS: Whereabouts,
+    Kind.KEYWORD: Titles,
+    Kind.POINTER: Pointer,
+}
+
+
+class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    version: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    kind: Kind
+    key: _Key
+    publisher: _Id
+    sequence: _Number
+    issued: _Time
+    expires: _Time
+    payload: Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD_BYTES)]
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A record whose signature was right; `raw` is the whole of it."""
+
+    kind: Kind
+    key: bytes
+    publisher: PeerId
+    sequence: int
+    issued: int
+    expires: int
+    payload: Payload
+    raw: bytes
+
+    def at_home(self, host: str) -> bool:
+        """Whether all addresses that it names are of this host."""
+        return all(ip(named) is not None and ip(named) == ip(host) for named, _ in addresses_of(self.payload))
+
+
+def address_key(peer: PeerId) -> bytes:
+    """Where a peer's own addresses are kept."""
+    return H("address", peer)[:KEY_BYTES]
+
+
+def pointer_key(peer: PeerId, name: str) -> bytes:
+    """Where a peer's pointer of that name is kept."""
+    return H("pointer", peer, name.encode())[:KEY_BYTES]
+
+
+def keyword_key(word: str, shard: int = 0) -> bytes:
+    """Where the shares with a word in their names are kept."""
+    return H("keyword", word.encode(), bytes([shard]))[:KEY_BYTES]
+
+
+def capacity_key(runtime: str, shard: int = 0) -> bytes:
+    """Where those who offer a runtime are kept."""
+    return H("capacity", runtime.encode(), bytes([shard]))[:KEY_BYTES]
+
+
+def addresses_of(payload: Payload) -> tuple[tuple[str, int], ...]:
+    """The addresses that a payload names."""
+    return payload.addresses if isinstance(payload, Provider | Whereabouts | Offer) else ()
+
+
+_encoder = msgspec.msgpack.Encoder()
+_body_decoder = msgspec.msgpack.Decoder(_Body)
+_payload_decoders = {kind: msgspec.msgpack.Decoder(payload) for kind, payload in _PAYLOADS.items()}
+_KINDS = {payload: kind for kind, payload in _PAYLOADS.items()}
+
+
+def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now: int, lasts_s: int) -> Record:
+    """A record of this peer. Raises ValueError for one that is too large, or lasts too long."""
+    kind = _KINDS[type(payload)]
+    if lasts_s > LONGEST_S[kind]:
+        raise ValueError(f"a {kind.name} record lasts at most {LONGEST_S[kind]} s")
+    body = _encoder.encode(
+        _Body(1, kind, key, identity.peer_id, sequence, now, now + lasts_s, _encoder.encode(payload))
+    )
+    raw = identity.sign(to_sign(Purpose.RECORD, body)) + body
+    if len(raw) > MAX_RECORD_BYTES:
+        raise ValueError(f"a record has at most {MAX_RECORD_BYTES} bytes")
+    return Record(kind, key, identity.peer_id, sequence, now, now + lasts_s, payload, raw)
+
+
+def read(raw: bytes, key: bytes, now: float) -> Record:
+    """Checks a record found under a key: form, times, key, signature. Raises MalformedMessage."""
+    if not SIGNATURE_BYTES < len(raw) <= MAX_RECORD_BYTES:
+        raise MalformedMessage("a record out of bounds")
+    body = raw[SIGNATURE_BYTES:]
+    try:
+        fields = _body_decoder.decode(body)
+        payload: Payload = _payload_decoders[fields.kind].decode(fields.payload)
+        canonical = _encoder.encode(fields) == body and _encoder.encode(payload) == fields.payload
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise MalformedMessage(f"not a record: {error}") from None
+    if not canonical:
+        raise MalformedMessage("a record not in its one form")
+    if fields.key != key:
+        raise MalformedMessage("a record under a key that is not its own")
+    lasts = fields.expires - fields.issued
+    if fields.expires <= now or fields.issued > now + SKEW_S or not 0 < lasts <= LONGEST_S[fields.kind]:
+        raise MalformedMessage("a record that has expired, or lasts too long")
+    publisher = PeerId(fields.publisher)
+    if not _belongs(key, publisher, payload):
+        raise MalformedMessage("a record that does not belong under its key")
+    if any(ip(host) is None for host, _ in addresses_of(payload)):
+        raise MalformedMessage("a record with something else for an address")
+    if not verify(publisher, raw[:SIGNATURE_BYTES], to_sign(Purpose.RECORD, body)):
+        raise MalformedMessage("a record with a wrong signature")
+    return Record(fields.kind, key, publisher, fields.sequence, fields.issued, fields.expires, payload, raw)
+
+
+def _belongs(key: bytes, publisher: PeerId, payload: Payload) -> bool:
+    """Whether the payload has a place under the key, as far as it shows."""
+    match payload:
+        case Provider():
+            return True
+        case Whereabouts():
+            return key == address_key(publisher)
+        case Pointer(name):
+            return key == pointer_key(publisher, name)
+        case Titles(titles):
+            return all(_among(key, keyword_key, words.words(title.title)) for title in titles)
+        case Offer(capacity):
+            return _among(key, capacity_key, capacity.runtimes)
+
+
+def _among(key: bytes, key_of: Callable[[str, int], bytes], names: Sequence[str]) -> bool:
+    return any(key_of(name, shard) == key for shard in range(MAX_SHARDS) for name in names)

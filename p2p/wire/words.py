@@ -1,0 +1,30 @@
+"""The words of a name, as they are looked for: folded, without accents, at least three letters or digits."""
+
+import re
+import unicodedata
+
+MAX_WORD_CHARS = 40
+MIN_WORD_CHARS = 3
+_WORD = re.compile(r"[^\W_]+")
+_COMMON = """and are das der die for les los the und von with zip tar mp3 mp4 mkv avi pdf jpg png txt iso"""
+COMMON = frozenset(word for word in _COMMON.split(" "))
+"""Words in too many names to be worth a record of their own; they are still matched."""
+
+
+def words(text: str) -> list[str]:
+    """The words of the text, in order, each once."""
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(letter for letter in folded if not unicodedata.combining(letter))
+    found = (match.group()[:MAX_WORD_CHARS] for match in _WORD.finditer(plain))
+    return list(dict.fromkeys(word for word in found if len(word) >= MIN_WORD_CHARS))
+
+
+def telling(text: str, most: int) -> list[str]:
+    """The words by which a name is found in the DHT: the longest of those that are not common."""
+    found = [word for word in words(text) if word not in COMMON]
+    return sorted(found, key=len, reverse=True)[:most]
+
+
+def matches(wanted: list[str], text: str) -> bool:
+    """Whether all the wanted words are in the text."""
+    return set(wanted) <= set(words(text))
