@@ -4,7 +4,6 @@ Everything heavy is imported inside the commands, so that `shoal --help` costs l
 Progress, notes and warnings go to stderr; stdout carries the answer alone.
 """
 
-import gc
 import json
 import os
 import sys
@@ -16,13 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    import trio
-
-    from p2p.config import Loaded, Settings
+    from p2p.config import Settings
     from p2p.services.requests import AnyRequest
 
 VERSION = "0.1.0"
-DONE, FAILED, USAGE, NOBODY, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, NOBODY = 0, 1, 3
 
 app = typer.Typer(
     help="Share files with many, fetch them from many at once. Peers may fail or lie; what arrives is right.",
@@ -36,11 +33,9 @@ Listen = Annotated[
     typer.Option("--listen", metavar="HOST:PORT", help="Where to listen; repeatable. Port 0 takes a free one."),
 ]
 Join = Annotated[
-    list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="A peer of the DHT (not in this version).")
+    list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="A peer by which to join the DHT; repeatable.")
 ]
-Tracker = Annotated[
-    list[str] | None, typer.Option("--tracker", metavar="URL", help="A tracker to use (not in this version).")
-]
+Tracker = Annotated[list[str] | None, typer.Option("--tracker", metavar="URL", help="A tracker to use; repeatable.")]
 NoLan = Annotated[bool, typer.Option("--no-lan", help="Do not look for peers on the local network.")]
 NoDht = Annotated[bool, typer.Option("--no-dht", help="Do not take part in the DHT.")]
 NetworkName = Annotated[
@@ -92,6 +87,7 @@ def node(
     network: NetworkName = None,
 ) -> None:
     """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it serves."""
+    from p2p import command
     from p2p.units import parse_size
 
     settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
@@ -100,10 +96,10 @@ def node(
             settings.setdefault("transfer", {})[f"{key}_limit_bytes_per_s"] = parse_size(text)
 
     async def serve() -> int:
-        from p2p import ids, terminal
+        from p2p import config, ids, terminal
         from p2p.node import open_node
 
-        loaded = _load(settings)
+        loaded = config.load(Global.home, os.environ, settings)
         interrupted = terminal.on_signal()
         async with open_node(Global.home, loaded.config, foreground=False) as running:
             for note in running.notes:
@@ -114,7 +110,7 @@ def node(
             await interrupted.wait()
         return DONE
 
-    _run(serve)
+    sys.exit(command.run(serve))
 
 
 @app.command()
@@ -123,7 +119,7 @@ def share(
     name: Annotated[str | None, typer.Option(help="What to call it, if not like the first path.")] = None,
     unlisted: Annotated[bool, typer.Option("--unlisted", help="Only who has the link can get it.")] = False,
     pointer: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Publish as the newest NAME (not in this version).")
+        str | None, typer.Option("--as", metavar="NAME", help="Publish as the newest NAME: a link that stays.")
     ] = None,
     as_json: Json = False,
     listen: Listen = None,
@@ -136,23 +132,21 @@ def share(
     """Share files or a folder where they are. Prints the link; without a running peer, serves until Ctrl-C."""
     from p2p.services.requests import Share
 
-    if pointer is not None:
-        _not_yet("--as", "Leave it out and pass on the link that is printed.")
     settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
-    request = Share(paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted)
+    request = Share(paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted, pointer=pointer)
 
     def show(answer: dict[str, Any]) -> None:
-        _print(json.dumps(answer) if as_json else answer["link"])
+        _print(json.dumps(answer) if as_json else answer.get("pointer", answer["link"]))
         from p2p import terminal
 
         terminal.shared(answer)
 
-    _run(lambda: _command(request, settings, show, stay=True))
+    _perform(request, settings, show, stay=True)
 
 
 @app.command()
 def get(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, or the id of a share.")],
+    link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, the id of a share, or shoal:PEER/NAME.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to put it into.")] = Path(),
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="Somebody who may have it; repeatable.")
@@ -173,9 +167,9 @@ def get(
     """Fetch a share, verified, from all who have it. Goes on from where an earlier try stopped."""
     from p2p.services.requests import Get
     from p2p.units import parse_size, parse_time
-    from p2p.wire.link import parse_link, parse_peer
+    from p2p.wire.link import parse_any_link, parse_peer
 
-    parse_link(link)
+    parse_any_link(link)
     for text in peer or ():
         parse_peer(text)
     settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
@@ -197,16 +191,54 @@ def get(
         _print(json.dumps(answer) if as_json else "\n".join(answer["paths"]))
 
     again = "What was fetched is kept; the same command goes on from there."
-    _run(lambda: _command(request, settings, show), interrupted=again, nobody=NOBODY)
+    _perform(request, settings, show, interrupted=again, nobody=NOBODY)
+
+
+@app.command()
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="All of them are in the name or the files.")],
+    as_json: Json = False,
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
+) -> None:
+    """Find shares by words, over trackers, else over the DHT."""
+    from p2p import tables
+    from p2p.services.requests import Search
+
+    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
+    _perform(Search(query=" ".join(words)), settings, _either(as_json, tables.hits))
+
+
+@app.command()
+def browse(
+    peer: Annotated[str, typer.Argument(metavar="PEER", help="A peer id, HOST:PORT, or both: ID@HOST:PORT.")],
+    as_json: Json = False,
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
+) -> None:
+    """List what one peer shares."""
+    from p2p import tables
+    from p2p.services.requests import Browse
+
+    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
+    _perform(Browse(peer=peer), settings, _either(as_json, tables.listed))
 
 
 @app.command()
 def shares(as_json: Json = False) -> None:
     """List what this peer shares."""
-    from p2p import terminal
+    from p2p import tables
     from p2p.services.requests import Shares
 
-    _run(lambda: _command(Shares(), {}, _either(as_json, terminal.share_table)))
+    _perform(Shares(), {}, _either(as_json, tables.shares))
 
 
 @app.command()
@@ -223,37 +255,33 @@ def unshare(
             _print(json.dumps(answer))
         terminal.note(f"{answer['name']} is no longer shared; its files stay where they are.")
 
-    _run(lambda: _command(Unshare(id=share_id), {}, show))
+    _perform(Unshare(id=share_id), {}, show)
 
 
 @app.command()
 def peers(as_json: Json = False) -> None:
     """List the peers this one is connected with."""
-    from p2p import terminal
+    from p2p import tables
     from p2p.services.requests import Peers
 
-    _run(lambda: _command(Peers(), None, _either(as_json, terminal.peer_table)))
+    _perform(Peers(), None, _either(as_json, tables.peers))
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
     """Say what this peer is and does."""
-    from p2p import terminal
+    from p2p import tables
     from p2p.services.requests import Status
 
-    _run(lambda: _command(Status(), None, _either(as_json, terminal.status_table)))
+    _perform(Status(), None, _either(as_json, tables.status))
 
 
 @app.command()
 def config(as_json: Json = False) -> None:
     """Print the settings in force, each with where it came from."""
-    from p2p.config import to_toml
-    from p2p.errors import ShoalError
+    from p2p.config import load, to_toml
 
-    try:
-        loaded = _load({})
-    except ShoalError as error:
-        _fail(error)
+    loaded = load(Global.home, os.environ, {})
     if as_json:
         import msgspec
 
@@ -263,11 +291,26 @@ def config(as_json: Json = False) -> None:
 
 
 @app.command()
+def tracker(
+    listen: Listen = None,
+    db: Annotated[Path | None, typer.Option(metavar="PATH", help="Its database; tracker.db in the home.")] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Where others reach it.")] = None,
+    network: NetworkName = None,
+) -> None:
+    """Run a tracker, the optional central index with its page, until Ctrl-C. Prints `ready URL` once it answers."""
+    from p2p import command
+    from tracker.command import run
+
+    path = db and db.absolute()
+    sys.exit(command.run(partial(run, Global.home, listen=listen, db=path, url=url, network=network)))
+
+
+@app.command()
 def demo(
     size: Annotated[str, typer.Option(metavar="SIZE", help="Of the large file.")] = "192MiB",
     as_json: Json = False,
 ) -> None:
-    """Run a whole network on this machine: one peer shares, four fetch, one of them is killed half-way."""
+    """Run a whole network on this machine: a tracker, peers that find and fetch, and what is killed meanwhile."""
     from p2p.demo import run_demo
     from p2p.units import parse_size
 
@@ -281,7 +324,9 @@ def main() -> None:
     try:
         app()
     except ShoalError as error:
-        _fail(error)
+        from p2p.log import explain
+
+        sys.exit(explain(error))
     except BrokenPipeError:
         # Whoever read our output has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -291,77 +336,20 @@ def main() -> None:
 # From a command to a peer.
 
 
-def _run(command: Callable[[], Any], *, interrupted: str = "", nobody: int = FAILED) -> NoReturn:
-    """Runs an async command to its exit code."""
-    import signal
-
-    import trio
-
-    from p2p.errors import NotFound, ShoalError
-
-    # Until the command looks for it, Ctrl-C simply ends the process, without a stack trace.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What the imports made is never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    try:
-        code = trio.run(command)
-    except NotFound as error:
-        _fail(error, nobody)
-    except ShoalError as error:
-        _fail(error)
-    if code == INTERRUPTED:
-        print(f"Interrupted. {interrupted}".rstrip(), file=sys.stderr)
-    sys.exit(code)
-
-
-async def _command(
+def _perform(
     request: "AnyRequest",
     settings: "Settings | None",
     show: Callable[[Any], None],
     *,
     stay: bool = False,
-) -> int:
-    """Has the running peer of this home perform the request, or else a peer in the foreground (never, for None)."""
-    from p2p import terminal
-    from p2p.errors import ShoalError
-    from p2p.services import control
+    interrupted: str = "",
+    nobody: int = FAILED,
+) -> NoReturn:
+    """Has the peer of this home perform the request, and ends."""
+    from p2p import command
 
-    loaded = _load(settings or {})
-    interrupted = terminal.on_signal()
-    if await control.is_running(Global.home):
-        if settings:
-            terminal.note("a peer is running in this home: the network options given are ignored, its own hold")
-        return await terminal.until_answered(partial(control.ask, Global.home, request), show, interrupted)
-    if settings is None:
-        raise ShoalError(f"No peer is running in {Global.home}. Start one with `shoal node`.")
-    return await _in_foreground(request, loaded, show, interrupted, stay=stay)
-
-
-async def _in_foreground(
-    request: "AnyRequest", loaded: "Loaded", show: Callable[[Any], None], interrupted: "trio.Event", *, stay: bool
-) -> int:
-    from p2p import terminal
-    from p2p.node import open_node
-    from p2p.services.operations import perform
-
-    async with open_node(Global.home, loaded.config, foreground=True) as running:
-        for note in running.notes:
-            terminal.note(note)
-        here = partial(perform, running.local, request, keep_serving=False)
-        code = await terminal.until_answered(here, show, interrupted)
-        if stay and code == DONE:
-            terminal.note(f"Serving it from {running.local.addresses[0]} until Ctrl-C.")
-            await interrupted.wait()
-        # Other commands may have found this peer meanwhile and use it.
-        await terminal.first_of(running.local.idle, interrupted.wait)
-    return code
-
-
-def _load(settings: "Settings") -> "Loaded":
-    from p2p import config
-
-    return config.load(Global.home, os.environ, settings)
+    perform = partial(command.perform, Global.home, request, settings, show, stay=stay)
+    sys.exit(command.run(perform, interrupted=interrupted, nobody=nobody))
 
 
 def _network_settings(
@@ -374,13 +362,15 @@ def _network_settings(
 ) -> "Settings":
     from p2p.wire.address import parse_address
 
-    if join:
-        _not_yet("--join", _NAME_PEERS)
-    if tracker:
-        _not_yet("--tracker", _NAME_PEERS)
     values: dict[str, Any] = {}
     if listen:
         values["listen"] = [str(parse_address(text, any_port=True)) for text in listen]
+    if join:
+        values["join"] = [str(parse_address(text)) for text in join]
+    if tracker:
+        from p2p.net.web import check_url
+
+        values["trackers"] = [check_url(url) for url in tracker]
     if no_lan:
         values["lan"] = False
     if no_dht:
@@ -390,29 +380,12 @@ def _network_settings(
     return {"network": values} if values else {}
 
 
-_NAME_PEERS = "Leave it out: `shoal get` finds peers by the link, or by --peer HOST:PORT."
-
-
-def _not_yet(what: str, instead: str) -> NoReturn:
-    from p2p.errors import ConfigError
-
-    raise ConfigError(f"{what} is not in this version. {instead}")
-
-
 def _either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:
     return (lambda answer: _print(json.dumps(answer))) if as_json else table
 
 
 def _print(text: str) -> None:
     print(text, flush=True)
-
-
-def _fail(error: Exception, code: int | None = None) -> NoReturn:
-    from p2p.errors import ConfigError
-    from p2p.log import printable
-
-    print(f"shoal: {printable(str(error))}", file=sys.stderr)
-    sys.exit(code if code is not None else USAGE if isinstance(error, ConfigError) else FAILED)
 
 
 if __name__ == "__main__":

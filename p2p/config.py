@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -28,11 +28,24 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: _NetworkName = "main"
     listen: tuple[str, ...] = ()
     """HOST:PORT; empty: every address, port 7474 or else a free one."""
+    join: tuple[str, ...] = ()
+    """HOST:PORT of peers by which to join the DHT."""
+    trackers: tuple[str, ...] = ()
+    """URLs of trackers to announce to and to ask."""
     lan: bool = True
     dht: bool = True
+    dialable: Literal["auto", "no"] = "auto"
+    """Whether others can dial this peer. `no`: it is behind a router or firewall, and tells nobody where it listens."""
     max_connections: _Positive = 512
     max_connections_per_prefix: _Positive = 128
     max_connections_per_peer: _Positive = 8
+
+
+class Dht(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The DHT."""
+
+    work_bits: Annotated[int, msgspec.Meta(ge=0, le=32)] | None = None
+    """The work in a node id: the same on all peers of a network. None: 16 in `main`, 0 elsewhere."""
 
 
 class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +70,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
     network: Network = Network()
+    dht: Dht = Dht()
     transfer: Transfer = Transfer()
     limits: ManifestLimits = ManifestLimits()
 
@@ -104,8 +118,10 @@ def to_toml(loaded: Loaded) -> str:
     for section, values in msgspec.to_builtins(loaded.config).items():
         lines.append(f"[{section}]")
         for key, value in values.items():
+            origin = loaded.origins.get((section, key), "default")
+            # TOML has no null: what is not set is shown as a comment.
             text = msgspec.json.encode(value).decode()
-            lines.append(f"{key} = {text}  # {loaded.origins.get((section, key), 'default')}")
+            lines.append(f"# {key} is not set  # {origin}" if value is None else f"{key} = {text}  # {origin}")
         lines.append("")
     return "\n".join(lines)
 

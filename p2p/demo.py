@@ -1,7 +1,9 @@
 """`shoal demo`: a whole network on this machine, of real processes, with every result checked.
 
-One peer shares a folder, through a line as thin as a home's; four fetch it and feed each other; one of them is killed
-with SIGKILL half-way and started again. Afterwards every file is compared byte by byte.
+A tracker runs, and one peer shares a folder through a line as thin as a home's. Another peer knows a word and finds
+it; four fetch it by a link without any address, and feed each other. Meanwhile one of them is killed with SIGKILL and
+started again, and so is the tracker, for good: a last peer finds the folder by the same word over the DHT and fetches
+it. Afterwards every file is compared byte by byte.
 """
 
 import filecmp
@@ -36,7 +38,10 @@ MOST_COPIES = 2.0
 READY_S = 30.0
 LOOK_EVERY_S = 0.1
 _SHOAL = [sys.executable, "-P", "-m", "cli"]
-_LONELY = ["--listen", "127.0.0.1:0", "--network", "demo", "--no-lan", "--no-dht"]
+_NETWORK = "demo"
+_HERE = ["--listen", "127.0.0.1:0", "--network", _NETWORK, "--no-lan"]
+WORD = "treasure"
+FOUND_WITHIN_S = 20.0
 
 
 @dataclass
@@ -63,7 +68,10 @@ class Peer:
     name: str
     home: Path
     out: Path
+    extra: list[str] = field(default_factory=list)
+    """Options of its node."""
     runs: bool = False
+    address: str = ""
     progress: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] | None = None
     half_way: trio.Event = field(default_factory=trio.Event)
@@ -100,36 +108,25 @@ def run_demo(size: int, *, as_json: bool) -> int:
 
 
 async def _demo(report: Report, folder: Path, size: int) -> None:
-    report.say(_colour("A network of five peers on this machine", 1))
-    data = folder / "library"
+    report.say(_colour("A tracker and six peers on this machine", 1))
+    data = folder / f"{WORD} library"
     files, total = await trio.to_thread.run_sync(_make_data, data, size)
     report.say(f"Data: {files:,} files, {format_size(total)} (Python's own library, and one large file)")
-    origin = Peer("origin", folder / "origin", folder)
-    fetchers = [Peer(f"peer {n + 1}", folder / f"peer{n + 1}", folder / f"out{n + 1}") for n in range(FETCHERS)]
-    async with _running(origin, ["--upload-limit", str(ORIGIN_LIMIT_BYTES_PER_S)]):
-        answer = await _shoal(origin, "share", str(data), "--json")
-        link = answer["link"]
-        report.say(f"The origin shares them after {answer['seconds']:.2g} s: {link[:60]}…")
-        report.say(
-            f"Four peers fetch it. The origin's line carries {format_size(ORIGIN_LIMIT_BYTES_PER_S)}/s, "
-            "so they had better help each other."
-        )
-        async with trio.open_nursery() as nursery:
-            for peer in fetchers:
-                nursery.start_soon(partial(_fetch, peer, link, report, killed=peer is fetchers[VICTIM]))
-            watching = trio.CancelScope()
-            nursery.start_soon(_watch, fetchers, report, watching)
-            for peer in fetchers:
-                await peer.fetched.wait()
-            watching.cancel()
-            uploaded = (await _status(origin))["uploaded"]
-            for peer in fetchers:
-                peer.over.set()
+    async with _tracker(folder) as (tracker, url):
+        origin = Peer("origin", folder / "origin", folder)
+        origin.extra = ["--tracker", url, "--upload-limit", str(ORIGIN_LIMIT_BYTES_PER_S)]
+        async with _running(origin):
+            answer = await _shoal(origin, "share", str(data), "--json")
+            report.say(f"The origin shares them after {answer['seconds']:.2g} s, with the tracker {url} and the DHT.")
+            fetchers = _fetchers(folder, ["--tracker", url, "--join", origin.address])
+            await _search(report, fetchers[0], answer["id"])
+            uploaded = await _fetch_all(report, fetchers, tracker, origin, _bare(answer["id"]))
     report.say("Checks:")
     same = 0
     for peer in fetchers:
-        same += await trio.to_thread.run_sync(_equal, data, peer.out / "library")
-    report.check("equal", f"{FETCHERS} times {files:,} files are equal to the origin's, byte by byte", same == FETCHERS)
+        same += await trio.to_thread.run_sync(_equal, data, peer.out / data.name)
+    text = f"{len(fetchers)} times {files:,} files are equal to the origin's, byte by byte"
+    report.check("equal", text, same == len(fetchers))
     copies = uploaded / total
     text = f"the origin sent {copies:.2f} copies for {FETCHERS} peers; the rest they gave each other"
     report.check("copies", text, copies < MOST_COPIES)
@@ -141,6 +138,64 @@ async def _demo(report: Report, folder: Path, size: int) -> None:
         again < 0.75 * total,
     )
     report.figures.update(files=files, bytes=total, origin_copies=round(copies, 3), received_after_kill=again)
+
+
+def _fetchers(folder: Path, options: list[str]) -> list[Peer]:
+    """Four, and the one that comes late."""
+    names = [f"peer {number + 1}" for number in range(FETCHERS)] + ["the latecomer"]
+    return [Peer(name, folder / f"home{n}", folder / f"out{n}", options) for n, name in enumerate(names)]
+
+
+async def _search(report: Report, peer: Peer, share: str) -> None:
+    async with _running(peer):
+        found = await _find(peer)
+    right = found is not None and found["id"] == share
+    report.check("found", f"{peer.name} knows the word {WORD!r} and finds it, over the tracker", right)
+
+
+async def _fetch_all(report: Report, fetchers: list[Peer], tracker: trio.Process, origin: Peer, link: str) -> int:
+    """All fetch it, the last one without the tracker; the bytes that the origin sent to the first four."""
+    *four, late = fetchers
+    report.say(f"Four peers fetch {link[:44]}…, a link without an address.")
+    report.say(
+        f"The origin's line carries {format_size(ORIGIN_LIMIT_BYTES_PER_S)}/s, so they had better help each other."
+    )
+    async with trio.open_nursery() as nursery:
+        for peer in four:
+            nursery.start_soon(partial(_fetch, peer, link, report, killed=peer is four[VICTIM]))
+        watching = trio.CancelScope()
+        nursery.start_soon(_watch, four, report, watching)
+        await four[VICTIM].half_way.wait()
+        tracker.kill()
+        report.say("  the tracker killed with SIGKILL, and not started again")
+        for peer in four:
+            await peer.fetched.wait()
+        watching.cancel()
+        uploaded: int = (await _status(origin))["uploaded"]
+        async with _running(late):
+            found = await _find(late)
+            right = found is not None and _bare(found["id"]) == link
+            report.check("found_without_tracker", f"{late.name} finds it by the same word, over the DHT", right)
+            late.answer = await _shoal(late, "get", link, "--out", str(late.out), "--json")
+        for peer in four:
+            peer.over.set()
+    return uploaded
+
+
+async def _find(peer: Peer) -> dict[str, Any] | None:
+    """The share, by the word alone, and only if nothing else was found. What is published takes a moment to arrive."""
+    with trio.move_on_after(FOUND_WITHIN_S):
+        while True:
+            with suppress(subprocess.CalledProcessError):
+                found = await _shoal(peer, "search", WORD, "--json")
+                if found:
+                    return found[0] if len(found) == 1 else None
+            await trio.sleep(LOOK_EVERY_S)
+    return None
+
+
+def _bare(share: str) -> str:
+    return f"magnet:?xt=urn:shoal:{share}"
 
 
 async def _fetch(peer: Peer, link: str, report: Report, *, killed: bool) -> None:
@@ -209,22 +264,41 @@ def _bars(peers: list[Peer], report: Report) -> Iterator[Any]:
 
 
 @asynccontextmanager
-async def _running(peer: Peer, extra: list[str] | None = None) -> AsyncIterator[trio.Process]:
+async def _running(peer: Peer) -> AsyncIterator[trio.Process]:
     """The peer's node, from its `ready` to its end; the body may end it earlier."""
-    command = [*_SHOAL, "--home", str(peer.home), "node", *_LONELY, *(extra or [])]
-    with (peer.home.parent / f"{peer.home.name}.log").open("ab") as log:
-        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=log)
+    command = ["--home", str(peer.home), "node", *_HERE, *peer.extra]
+    async with _process(command, peer.home.parent / f"{peer.home.name}.log") as (process, ready):
+        peer.address = ready[1]
+        peer.runs = True
+        try:
+            yield process
+        finally:
+            peer.runs = False
+
+
+@asynccontextmanager
+async def _tracker(folder: Path) -> AsyncIterator[tuple[trio.Process, str]]:
+    """The tracker, and its URL."""
+    home = folder / "tracker"
+    command = ["--home", str(home), "tracker", "--listen", "127.0.0.1:0", "--network", _NETWORK]
+    async with _process(command, folder / "tracker.log") as (process, ready):
+        yield process, ready[0]
+
+
+@asynccontextmanager
+async def _process(command: list[str], log_path: Path) -> AsyncIterator[tuple[trio.Process, list[str]]]:
+    """A process of ours from its `ready` to its end, and the words after that."""
+    with log_path.open("ab") as log:
+        process = await trio.lowlevel.open_process([*_SHOAL, *command], stdout=subprocess.PIPE, stderr=log)
     try:
         assert process.stdout is not None
         line = b""
         with trio.move_on_after(READY_S):
             line = bytes(await process.stdout.receive_some())
         if not line.startswith(b"ready "):
-            raise ShoalError(f"{peer.name} did not start; run `shoal node` to see why.")
-        peer.runs = True
-        yield process
+            raise ShoalError(f"`shoal {command[2]}` did not start; run it by itself to see why.")
+        yield process, line.decode().split()[1:]
     finally:
-        peer.runs = False
         if process.returncode is None:
             process.terminate()
         with trio.CancelScope(shield=True):

@@ -54,5 +54,9 @@ class Refused(PeerError):
     """The peer said no, with a reason."""
 
 
+class NotAllowed(PeerError):
+    """A stranger named a host that only the user may send this peer to."""
+
+
 class BadData(PeerError):
     """Bytes that do not match their hash."""

@@ -8,6 +8,10 @@ import contextvars
 import logging
 import sys
 
+from p2p.errors import ConfigError
+
+FAILED, USAGE = 1, 2
+
 context: contextvars.ContextVar[str] = contextvars.ContextVar("context", default="")
 """What the current task works for, for example `peer=abcd2345`; set by the service that owns the task."""
 
@@ -29,6 +33,12 @@ def set_up(*, verbose: bool) -> None:
     handler.addFilter(_AddContext())
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(context)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
+
+
+def explain(error: Exception, code: int | None = None) -> int:
+    """Says on stderr what went wrong; the exit code: the one given, else that of docs/cli.md."""
+    print(f"shoal: {printable(str(error))}", file=sys.stderr)
+    return code if code is not None else USAGE if isinstance(error, ConfigError) else FAILED
 
 
 def printable(text: str) -> str:

@@ -4,12 +4,12 @@ This file only wires. What is decided is in `core`, what is done in `services`.
 """
 
 import errno
-import socket
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import trio
 
@@ -17,18 +17,31 @@ from p2p import identity as identities
 from p2p.config import DEFAULT_PORT, Config
 from p2p.core.manifest import Limits
 from p2p.errors import ConfigError, ShoalError
+from p2p.identity import Identity
 from p2p.net import listener
 from p2p.net.dialer import Dialer
+from p2p.net.interfaces import reachable
 from p2p.net.tls import Contexts
-from p2p.services import control, serve
+from p2p.services import control, dht, neighbours, serve
+from p2p.services.calling import Calls
 from p2p.services.contacts import Contacts
+from p2p.services.dht import Overlays
 from p2p.services.local import Local
+from p2p.services.publisher import Publisher
+from p2p.services.reachability import Reachability
 from p2p.services.throttle import Throttle, UploadSlots
+from p2p.services.trackers import Trackers
+from p2p.services.wishes import look_for_wishes
 from p2p.store import posix
 from p2p.store.database import Database
 from p2p.store.library import Library
+from p2p.store.overlay import OverlayState
+from p2p.store.pointers import Pointers
 from p2p.store.records import Records
-from p2p.wire.address import Address, ip, parse_address
+from p2p.wire.address import Address, parse_address
+from p2p.wire.nodeid import work_bits
+
+WATCH_NETWORK_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -54,19 +67,31 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
         try:
             listeners, notes = await _listen(config, foreground=foreground)
             dialer = Dialer(identity, Contexts(identity, home, config.network.name), config.network.name)
-            dialer.port = listener.bound_address(listeners[0]).port
+            bound = [listener.bound_address(one) for one in listeners]
+            reachability = Reachability(never=config.network.dialable == "no")
+            dialer.port = 0 if reachability.never else bound[0].port
+            state = OverlayState(database, config.network.name)
+            overlays = None
+            if config.network.dht:
+                overlays, more = _overlays(identity, config, state, bound)
+                notes += more
             local = Local(
                 home=home,
                 config=config,
                 dialer=dialer,
                 library=Library(database, _limits(config)),
                 records=Records(database, home),
+                pointers=Pointers(database),
                 contacts=Contacts(dialer),
                 slots=UploadSlots(config.transfer.upload_slots, config.transfer.slot_quantum_s),
                 upload=Throttle(config.transfer.upload_limit_bytes_per_s),
                 download=Throttle(config.transfer.download_limit_bytes_per_s),
-                addresses=tuple(_reachable(map(listener.bound_address, listeners))),
+                addresses=tuple(reachable(bound)),
+                reachability=reachability,
+                overlays=overlays,
             )
+            local.trackers = Trackers(local, config.network.trackers)
+            local.calls = Calls(local)
             failure: ShoalError | None = None
             async with trio.open_nursery() as nursery:
                 network = config.network
@@ -75,8 +100,17 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                 )
                 try:
                     await nursery.start(local.contacts.run)
+                    await nursery.start(local.calls.run)
                     await nursery.start(listener.run, listeners, dialer, admission, partial(serve.welcome, local))
                     await nursery.start(control.run, local)
+                    if overlays is not None:
+                        await nursery.start(overlays.run)
+                        nursery.start_soon(Publisher(local, overlays, state).run)
+                        nursery.start_soon(look_for_wishes, local, overlays)
+                    await nursery.start(local.trackers.run)
+                    if network.lan:
+                        await nursery.start(neighbours.run, local, bound)
+                    nursery.start_soon(_watch_network, local, bound)
                     yield Node(local, tuple(notes))
                 except ShoalError as error:
                     failure = error
@@ -85,6 +119,29 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                 raise failure
         finally:
             database.close()
+
+
+def _overlays(
+    identity: Identity, config: Config, state: OverlayState, bound: Iterable[Address]
+) -> tuple[Overlays, list[str]]:
+    """This peer's part in the DHT, and what to say about it."""
+    network = config.network
+    sockets, notes = dht.open_sockets(bound)
+    bits = work_bits(network.name, config.dht.work_bits)
+    return Overlays(identity, state, network.name, bits, sockets, network.join, Random()), notes
+
+
+async def _watch_network(local: Local, bound: list[Address]) -> None:
+    """Says so when this machine is in another network: others have to hear of it, and ways in may have changed."""
+    while True:
+        await trio.sleep(WATCH_NETWORK_EVERY_S)
+        now = tuple(reachable(bound))
+        if now != local.addresses:
+            local.addresses = now
+            local.reachability.forget()
+            local.news.ring()
+            if local.overlays is not None:
+                local.overlays.rejoin()
 
 
 def _limits(config: Config) -> Limits:
@@ -112,19 +169,3 @@ async def _listen(config: Config, *, foreground: bool) -> tuple[list[trio.Socket
     with suppress(ConfigError):  # a machine without IPv6, or with the port taken there
         opened += await listener.open_listeners([Address("::", listener.bound_address(opened[0]).port)])
     return opened, notes
-
-
-def _reachable(bound: Iterable[Address]) -> Iterator[Address]:
-    """Where others may reach these sockets: a wildcard address stands for the one this machine goes out with."""
-    for address in bound:
-        parsed = ip(address.host)
-        if parsed is None or not parsed.is_unspecified:
-            yield address
-            continue
-        family, outside = (socket.AF_INET, "192.0.2.1") if parsed.version == 4 else (socket.AF_INET6, "2001:db8::1")
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((outside, 9))  # sends nothing, only asks the routing table
-            yield Address(probe.getsockname()[0], address.port)
-            continue
-        if parsed.version == 4:
-            yield Address("127.0.0.1", address.port)

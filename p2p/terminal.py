@@ -163,7 +163,7 @@ class LiveView:
             if rate >= 1:
                 pieces.append(f"{format_size(rate)}/s")
             if progress["sources"]:
-                pieces.append(_count(progress["sources"], "source"))
+                pieces.append(count(progress["sources"], "source"))
             if rate >= 1 and size > done:
                 pieces.append(f"{format_time((size - done) / rate)} left")
         else:
@@ -202,7 +202,7 @@ def shared(answer: dict[str, Any]) -> None:
     rate = answer["bytes"] / answer["seconds"] if answer["seconds"] else 0
     reused = f", {format_size(answer['reused'])} unchanged" if answer["reused"] else ""
     note(
-        f"Shared {answer['name']}: {_count(answer['files'], 'file')}, {format_size(answer['bytes'])}"
+        f"Shared {answer['name']}: {count(answer['files'], 'file')}, {format_size(answer['bytes'])}"
         f"{reused}, in {answer['seconds']:.2g} s ({format_size(rate)}/s)."
     )
 
@@ -215,116 +215,10 @@ def fetched(answer: dict[str, Any]) -> None:
     rate = answer["received"] / answer["seconds"] if answer["seconds"] else 0
     note(
         f"Fetched {format_size(answer['received'])} in {answer['seconds']:.2g} s ({format_size(rate)}/s) "
-        f"from {_count(len(answer['sources']), 'source')}; every chunk verified."
+        f"from {count(len(answer['sources']), 'source')}; every chunk verified."
     )
 
 
-def share_table(rows: list[dict[str, Any]]) -> None:
-    """`shoal shares`."""
-    if not rows:
-        note("This peer shares nothing. Share something: shoal share PATH")
-        return
-    _table(
-        ["id", "name", "size", "files", "peers", "state", "where"],
-        [
-            [
-                row["id"][:8],
-                row["name"],
-                format_size(row["bytes"]),
-                str(row["files"]),
-                str(row["peers"]),
-                _share_state(row),
-                ", ".join(row["paths"]),
-            ]
-            for row in rows
-        ],
-        right={2, 3, 4},
-    )
-    for row in rows:
-        if row["stale"]:
-            note(f"{row['name']}: {row['stale']}")
-
-
-def peer_table(rows: list[dict[str, Any]]) -> None:
-    """`shoal peers`."""
-    if not rows:
-        note("No connections at the moment.")
-        return
-    _table(
-        ["peer", "address", "share", "sent", "received", "has all", "dialled by"],
-        [
-            [
-                row["peer"][:8],
-                row["address"] if row["dialable"] else f"{row['address']} (cannot be dialled)",
-                row["share"],
-                format_size(row["uploaded"]),
-                format_size(row["downloaded"]),
-                "yes" if row["complete"] else "no",
-                "us" if row["dialed"] else "them",
-            ]
-            for row in rows
-        ],
-        right={3, 4},
-    )
-
-
-def status_table(answer: dict[str, Any]) -> None:
-    """`shoal status`."""
-    lines = [
-        ("peer", answer["peer"]),
-        ("home", answer["home"]),
-        ("network", answer["network"]),
-        ("listens at", ", ".join(answer["addresses"])),
-        ("seen as", ", ".join(answer["seen_as"]) or "nobody connected yet"),
-        ("up for", format_time(answer["uptime_s"])),
-        ("memory", format_size(answer["memory_bytes"])),
-        ("shares", f"{answer['shares']}, {format_size(answer['shared_bytes'])}"),
-        ("connections", str(answer["connections"])),
-        ("sent", format_size(answer["uploaded"])),
-        ("received", format_size(answer["downloaded"])),
-    ]
-    for fetch in answer["fetches"]:
-        percent = 100 * fetch["done"] / fetch["size"] if fetch["size"] else 0
-        lines.append(
-            ("fetching", f"{fetch['name']}: {percent:.0f} %, {format_size(fetch['rate'])}/s, {fetch['state']}")
-        )
-    lines += [("stale", f"{name}: share it again") for name in answer["stale"]]
-    width = max(len(label) for label, _ in lines)
-    for label, value in lines:
-        print(f"{label:<{width}}  {printable(value)}")
-    sys.stdout.flush()
-
-
-def _share_state(row: dict[str, Any]) -> str:
-    words = [word for word in ("stale", "unlisted", "fetched") if row[word]]
-    return ", ".join(words) or "ok"
-
-
-def _table(headings: list[str], rows: list[list[str]], right: set[int]) -> None:
-    """A table: with rules on a terminal, else aligned columns."""
-    cells = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for at, heading in enumerate(headings):
-            table.add_column(heading, justify="right" if at in right else "left", overflow="fold")
-        for row in cells:
-            table.add_row(*map(Text, row))
-        Console(highlight=False).print(table)
-        return
-    widths = [max(len(row[at]) for row in [headings, *cells]) for at in range(len(headings))]
-    for row in [headings, *cells]:
-        line = "  ".join(
-            f"{cell:>{w}}" if at in right else f"{cell:<{w}}"
-            for at, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        print(line.rstrip())
-    sys.stdout.flush()
-
-
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """`3 files`, `1 file`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

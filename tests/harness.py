@@ -156,6 +156,7 @@ class Peer:
         home: Path,
         *,
         network: str = "test-system",
+        lan: bool = False,
         environment: Mapping[str, str] | None = None,
         command: tuple[str, ...] = SHOAL,
     ) -> None:
@@ -165,6 +166,7 @@ class Peer:
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SHOAL_")} | {
             "SHOAL_NETWORK_LISTEN": "127.0.0.1:0",
             "SHOAL_NETWORK_NAME": network,
+            "SHOAL_NETWORK_LAN": str(lan).lower(),
             "COLUMNS": "200",
             **(environment or {}),
         }

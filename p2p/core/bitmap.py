@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Sequence
 
 _RUN = re.compile("1+")
-_FEW = 16
 
 
 def span(first: int, count: int) -> int:
@@ -18,16 +17,19 @@ def span(first: int, count: int) -> int:
 
 def of(ranges: Sequence[tuple[int, int]]) -> int:
     """The union of (first, count) ranges, which ascend and do not overlap; linear in the highest member."""
-    if len(ranges) < _FEW:
-        result = 0
-        for first, count in ranges:
-            result |= span(first, count)
-        return result
-    size = ranges[-1][0] + ranges[-1][1]
-    digits = bytearray(b"0") * size
+    if not ranges:
+        return 0
+    packed = bytearray((ranges[-1][0] + ranges[-1][1]) // 8 + 1)
     for first, count in ranges:
-        digits[size - first - count : size - first] = b"1" * count
-    return int(digits, 2)
+        at, end = first >> 3, first + count >> 3
+        if at == end:
+            packed[at] |= ((1 << count) - 1) << (first & 7)
+            continue
+        packed[at] |= 0xFF << (first & 7) & 0xFF
+        packed[at + 1 : end] = b"\xff" * (end - at - 1)
+        if rest := first + count & 7:
+            packed[end] |= (1 << rest) - 1
+    return int.from_bytes(packed, "little")
 
 
 def lowest(bits: int) -> int:

@@ -1,70 +1,76 @@
 """What this peer keeps for the DHT: records by key, bounded every way, refused rather than evicted when full.
 
 A key holds a set: one record for each publisher and kind, the one with the highest sequence. A storer never extends
-an expiry. Times are passed in, seconds since 1970.
+an expiry. Every operation takes the same short time however much is kept. Times are passed in, seconds since 1970.
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from heapq import heappop, heappush, heapreplace
+
+import msgspec
 
 from p2p.errors import Refused
 from p2p.ids import PeerId
-from p2p.wire.records import Kind, Record
+from p2p.wire.records import Record
 
 MOST_PER_KEY = 64
 MOST_KEYS = 4096
 MOST_BYTES = 16 * 1024 * 1024
 MOST_PER_PUBLISHER = 256
 MOST_PER_PREFIX = 512
+MOST_PER_KEY_OF_A_PREFIX = 8
+"""Keys are cheap, so without this one host fills a key for all others."""
+EXPIRED_AT_ONCE = 64
 
 FULL = "full"
 """The reason for which a publisher turns to the next shard."""
 
 
-class _Kept(NamedTuple):
+class _Kept(msgspec.Struct, frozen=True, gc=False):
     sequence: int
     expires: int
     raw: bytes
     prefix: str
 
 
+_Slot = tuple[PeerId, int]
+"""Publisher and kind, in a form that costs the garbage collector nothing."""
+
+
 class RecordStore:
     """Records that were checked before (`wire.records.read`)."""
 
     def __init__(self) -> None:
-        self._keys: dict[bytes, dict[tuple[PeerId, Kind], _Kept]] = {}
-        self._publishers: Counter[PeerId] = Counter()
-        self._prefixes: Counter[str] = Counter()
+        self._keys: dict[bytes, dict[_Slot, _Kept]] = {}
+        self._publishers: Counter[bytes | str] = Counter()
+        self._prefixes: Counter[bytes | str] = Counter()
+        self._due: list[tuple[int, bytes, _Slot]] = []
+        """A heap of when to look at what: one entry for each record, never later than it was to expire at first."""
         self.bytes = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._keys.values()))
+        return len(self._due)
 
     def put(self, record: Record, prefix: str, now: float) -> None:
-        """Keeps a record that came from a network prefix. Raises Refused, with a short reason."""
-        slot = (record.publisher, record.kind)
-        kept = self._keys.get(record.key, {})
-        before = kept.get(slot)
-        if before is not None:
+        """Keeps a record that came from a network prefix; an empty one has no quota. Raises Refused, with a reason.
+
+        A record that is refused leaves what was kept before as it was.
+        """
+        self.expire(now)
+        slot = (record.publisher, int(record.kind))
+        others = self._keys.get(record.key, {})
+        before = others.get(slot)
+        if before is not None and before.expires > now:
             if record.sequence < before.sequence:
                 raise Refused("an older one")
             if record.sequence == before.sequence and record.raw != before.raw:
                 raise Refused("another one of the same sequence")
-            self._drop(record.key, slot)
-        elif len(kept) >= MOST_PER_KEY:
-            self._expire_key(record.key, now)
-            kept = self._keys.get(record.key, {})
-            if len(kept) >= MOST_PER_KEY:
-                raise Refused(FULL)
-        if record.key not in self._keys and len(self._keys) >= MOST_KEYS:
-            self.expire(now)
-            if len(self._keys) >= MOST_KEYS:
-                raise Refused("no room")
-        if self.bytes + len(record.raw) > MOST_BYTES:
-            raise Refused("no room")
-        if self._publishers[record.publisher] >= MOST_PER_PUBLISHER or self._prefixes[prefix] >= MOST_PER_PREFIX:
-            raise Refused("quota")
+        self._refuse_beyond_bounds(record, prefix, before, others)
+        if before is None:
+            heappush(self._due, (record.expires, record.key, slot))
+        else:
+            self._uncount(record.publisher, before)
         self._keys.setdefault(record.key, {})[slot] = _Kept(record.sequence, record.expires, record.raw, prefix)
         self._publishers[record.publisher] += 1
         self._prefixes[prefix] += 1
@@ -74,23 +80,46 @@ class RecordStore:
         """The live records under the key, as they were sent."""
         return [kept.raw for kept in self._keys.get(key, {}).values() if kept.expires > now]
 
-    def expire(self, now: float) -> None:
-        """Forgets what has expired."""
-        for key in list(self._keys):
-            self._expire_key(key, now)
+    def expire(self, now: float) -> bool:
+        """Forgets some of what has expired, as many as take no time; whether there may be more."""
+        for _ in range(EXPIRED_AT_ONCE):
+            if not self._due or self._due[0][0] > now:
+                return False
+            _, key, slot = self._due[0]
+            kept = self._keys[key][slot]
+            if kept.expires > now:
+                heapreplace(self._due, (kept.expires, key, slot))  # it was renewed
+                continue
+            heappop(self._due)
+            self._uncount(slot[0], kept)
+            del self._keys[key][slot]
+            if not self._keys[key]:
+                del self._keys[key]
+        return True
 
     def keys(self) -> Iterator[bytes]:
         """All keys under which something is kept."""
         return iter(self._keys)
 
-    def _expire_key(self, key: bytes, now: float) -> None:
-        for slot in [slot for slot, kept in self._keys.get(key, {}).items() if kept.expires <= now]:
-            self._drop(key, slot)
+    def _refuse_beyond_bounds(
+        self, record: Record, prefix: str, before: _Kept | None, others: dict[_Slot, _Kept]
+    ) -> None:
+        if before is None and len(others) >= MOST_PER_KEY:
+            raise Refused(FULL)
+        if not others and len(self._keys) >= MOST_KEYS:
+            raise Refused("no room")
+        if self.bytes + len(record.raw) - (len(before.raw) if before else 0) > MOST_BYTES:
+            raise Refused("no room")
+        if self._publishers[record.publisher] - (before is not None) >= MOST_PER_PUBLISHER:
+            raise Refused("quota")
+        if prefix and (before is None or before.prefix != prefix):
+            here = sum(kept.prefix == prefix for kept in others.values())
+            if self._prefixes[prefix] >= MOST_PER_PREFIX or here >= MOST_PER_KEY_OF_A_PREFIX:
+                raise Refused("quota")
 
-    def _drop(self, key: bytes, slot: tuple[PeerId, Kind]) -> None:
-        kept = self._keys[key].pop(slot)
-        if not self._keys[key]:
-            del self._keys[key]
+    def _uncount(self, publisher: PeerId, kept: _Kept) -> None:
         self.bytes -= len(kept.raw)
-        self._publishers -= Counter([slot[0]])
-        self._prefixes -= Counter([kept.prefix])
+        for counts, name in ((self._publishers, publisher), (self._prefixes, kept.prefix)):
+            counts[name] -= 1
+            if not counts[name]:
+                del counts[name]

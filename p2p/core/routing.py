@@ -1,7 +1,8 @@
 """The routing table of the DHT: kademlia's buckets, with what its own table lacks.
 
 * A contact enters only once it has answered (`net.dht` sees to that), and at most two of one network prefix are in a
-  bucket, so that whoever holds a whole /24 does not hold the table.
+  bucket, those that wait in it for a place included, so that whoever holds a whole /24 does not hold the table.
+* A contact leaves only with its address: whoever names it somewhere else does not have it removed.
 * `find_neighbors` is exact: upstream's traverser can stop with most of the table unread.
 * `add_contact` starts nothing: it returns the contact to be pinged before a newcomer may take its place.
 
@@ -10,9 +11,11 @@ Source: Maymounkov and Mazieres, "Kademlia" (2002), sections 2.4 and 4.1; the pa
 
 import heapq
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import chain
 
 from kademlia.node import Node
-from kademlia.routing import RoutingTable
+from kademlia.routing import KBucket, RoutingTable
 
 from p2p.wire.address import Scope, prefix, scope
 
@@ -31,11 +34,21 @@ class Contact(Node):  # type: ignore[misc]
 
     def __init__(self, node_id: bytes, host: str, port: int) -> None:
         super().__init__(node_id, host, port)
-        self.prefix = prefix(host)
+        self.prefix, self.scope = _place(host)
 
     @property
     def address(self) -> tuple[str, int]:
         return self.ip, self.port
+
+    @property
+    def key(self) -> tuple[bytes, str, int]:
+        """The node at this address, and not at another that somebody says it has."""
+        return self.id, self.ip, self.port
+
+
+@lru_cache(maxsize=4096)
+def _place(host: str) -> tuple[str, int]:
+    return prefix(host), scope(host)
 
 
 def point(node_id: bytes) -> Node:
@@ -69,6 +82,11 @@ class Table(RoutingTable):  # type: ignore[misc]
         found: Contact | None = self.buckets[self.get_bucket_for(point(node_id))][node_id]
         return found
 
+    def knows(self, contact: Contact) -> bool:
+        """Whether this contact is in the table, at this address."""
+        known = self.get(contact.id)
+        return known is not None and (known.ip, known.port) == (contact.ip, contact.port)
+
     def add_contact(self, node: Contact) -> Contact | None:
         """Adds or freshens a contact that has just answered. Returns one that must be pinged to make room, or None."""
         if node.id == self.node.id:
@@ -76,7 +94,7 @@ class Table(RoutingTable):  # type: ignore[misc]
         while True:
             index = self.get_bucket_for(node)
             bucket = self.buckets[index]
-            if bucket.is_new_node(node) and self._crowded(bucket.nodes.values(), node):
+            if self._crowded(bucket, node):
                 return None
             if bucket.add_node(node):
                 return None
@@ -87,12 +105,24 @@ class Table(RoutingTable):  # type: ignore[misc]
             oldest: Contact = bucket.head()
             return oldest
 
-    def find_neighbors(self, node: Node, k: int | None = None, exclude: Node | None = None) -> list[Contact]:
-        """The `k` contacts nearest to the node, nearest first, without itself and whoever sits at `exclude`."""
+    def remove_contact(self, node: Contact) -> None:
+        """Forgets the contact at this address; the one that answered last may take its place."""
+        bucket = self.buckets[self.get_bucket_for(node)]
+        known = bucket.nodes.get(node.id) or bucket.replacement_nodes.get(node.id)
+        if known is not None and known.address == node.address:
+            bucket.remove_node(node)
+
+    def find_neighbors(self, node: Node, k: int | None = None, exclude: Contact | None = None) -> list[Contact]:
+        """The `k` contacts nearest to the node, nearest first, without itself.
+
+        With `exclude`, the one who is to be told: not whoever sits there, and nobody of a narrower network than it
+        (`address.may_tell`).
+        """
         near = (
             contact
             for contact in self
-            if contact.id != node.id and not (exclude is not None and contact.same_home_as(exclude))
+            if contact.id != node.id
+            and (exclude is None or (contact.scope >= exclude.scope and not contact.same_home_as(exclude)))
         )
         return heapq.nsmallest(k or self.ksize, near, key=node.distance_to)
 
@@ -107,7 +137,8 @@ class Table(RoutingTable):  # type: ignore[misc]
         """Something was looked up in the node's bucket."""
         self.buckets[self.get_bucket_for(node)].touch_last_updated()
 
-    def _crowded(self, others: "list[Contact]", node: Contact) -> bool:
-        if self._local_exempt and scope(node.ip) != Scope.GLOBAL:
+    def _crowded(self, bucket: KBucket, node: Contact) -> bool:
+        if self._local_exempt and node.scope != Scope.GLOBAL:
             return False
-        return sum(other.prefix == node.prefix for other in others) >= MOST_OF_A_PREFIX
+        others: Iterator[Contact] = chain(bucket.nodes.values(), bucket.replacement_nodes.values())
+        return sum(other.prefix == node.prefix and other.id != node.id for other in others) >= MOST_OF_A_PREFIX

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from random import Random
 
 import trio
@@ -19,11 +20,14 @@ import trio
 from p2p.core.lookup import Lookup
 from p2p.core.recordstore import RecordStore
 from p2p.core.routing import Contact, K, Table, point
+from p2p.core.timing import ClockOffset
 from p2p.errors import MalformedMessage, Refused
 from p2p.ids import PeerId
 from p2p.net.datagrams import Endpoint, Reply, head_of
 from p2p.wire import datagrams, records
+from p2p.wire.address import Scope, is_dialable_host
 from p2p.wire.datagrams import (
+    NUMBER_BYTES,
     TOKEN_BYTES,
     Answer,
     FindNode,
@@ -48,9 +52,11 @@ REFRESH_AFTER_S = 900.0
 MAINTAIN_EVERY_S = 60.0
 LONELY_BELOW = 4
 """With fewer contacts than this, the ways in are tried again soon."""
+SILENCE_S = 120.0
+"""After so long without a word from anybody those that are known may all be gone."""
 FIRST_REJOIN_S, LAST_REJOIN_S = 1.0, 60.0
 SLEPT_S = 60.0
-"""A gap between the machine's two clocks after which it must have slept."""
+"""A gap between the machine's two clocks after which it must have slept, or its clock was put right."""
 MOST_PROBES = 64
 PROBES_AT_ONCE = 8
 MOST_SEEN_RECORDS = 1024
@@ -120,7 +126,7 @@ class Dht:
             for _ in range(PROBES_AT_ONCE):
                 nursery.start_soon(self._probe)
             nursery.start_soon(self._maintain)
-            nursery.start_soon(self._rotate_secret)
+            nursery.start_soon(self._rotate_secrets)
             task_status.started()
 
     # What others ask.
@@ -174,7 +180,8 @@ class Dht:
         record = records.read(query.record, query.key, now)
         if not record.at_home(contact.ip):
             raise Refused("not your address")
-        self.store.put(record, contact.prefix, now)
+        exempt = self._local_exempt and contact.scope != Scope.GLOBAL
+        self.store.put(record, "" if exempt else contact.prefix, now)
 
     def _token(self, contact: Contact, secret: bytes) -> bytes:
         place = datagrams.pack_address(contact.ip, contact.port) + contact.id
@@ -182,12 +189,11 @@ class Dht:
 
     # The table.
 
-    def _met(self, contact: Contact, answered: bool) -> None:
-        known = self.table.get(contact.id)
-        if answered or (known is not None and known.address == contact.address):
+    def _met(self, contact: Contact, unproven_bytes: int | None) -> None:
+        if unproven_bytes is None or self.table.knows(contact):
             if (evictable := self.table.add_contact(contact)) is not None:
                 self._want_probe(evictable)
-        elif known is None or known.address != contact.address:
+        elif unproven_bytes >= _PROBE_BYTES:
             self._want_probe(contact)
 
     def hint(self, address: Address) -> None:
@@ -210,7 +216,11 @@ class Dht:
         while True:
             whom = await self._receive_probe.receive()
             try:
-                await self._ask(whom, Ping)
+                # Whoever may not be there at all gets one datagram, for which its own query has paid.
+                once = isinstance(whom, Contact) and not self.table.knows(whom)
+                was_alone = not len(self.table)
+                if await self._ask(whom, Ping, once=once) is not None and was_alone:
+                    self.rejoin()
             finally:
                 if isinstance(whom, Contact):
                     self._probing.discard(whom.id)
@@ -220,10 +230,12 @@ class Dht:
         whom: Contact | Address,
         query: Callable[[bytes, bytes], Query],
         stalled: Callable[[], None] = lambda: None,
+        *,
+        once: bool = False,
     ) -> Reply | None:
         """Asks; who does not answer leaves the table, unless nobody at all is heard (then the fault is here)."""
         asked_at = trio.current_time()
-        reply = await self.endpoint.ask(whom, query, stalled)
+        reply = await self.endpoint.ask(whom, query, stalled, once=once)
         if reply is None and isinstance(whom, Contact) and self.endpoint.heard_at >= asked_at:
             self.table.remove_contact(whom)
         return reply
@@ -244,13 +256,10 @@ class Dht:
     ) -> Outcome:
         """The records of a kind under a key: for each publisher the one with the highest sequence that was seen.
 
-        Ends once `enough` holders have answered (None: all). `heard` is called for each record as it comes.
+        Ends once `enough` holders have answered (None: all). `heard` is called for each record as it comes, those that
+        this node keeps itself first.
         """
-        outcome = await self._look_up(key, kind, enough, heard)
-        now = self.endpoint.now()
-        for raw in self.store.get(key, now):
-            self._take(raw, key, kind, now, outcome, set(), heard)
-        return outcome
+        return await self._look_up(key, kind, enough, heard)
 
     async def publish(self, key: bytes, make: MakeRecord) -> Published:
         """Stores a record with the nodes nearest to its key."""
@@ -271,6 +280,8 @@ class Dht:
         async with trio.open_nursery() as nursery:
             for contact in outcome.near:
                 host = outcome.seen[contact.id]
+                if not self.endpoint.sees(host):
+                    continue  # it would have this node sign that it is where it is not
                 if host not in made:
                     made[host] = make(host)
                 if (record := made[host]) is not None:
@@ -319,13 +330,21 @@ class Dht:
                 assert isinstance(answer, Nodes | Values)
                 outcome.tokens[contact.id] = answer.token
                 outcome.seen[contact.id] = datagrams.unpack_address(answer.seen)[0]
-                lookup.answered(contact, named)
                 if isinstance(answer, Values) and kind is not None:
-                    now = self.endpoint.now()
-                    good = [self._take(raw, target, kind, now, outcome, checked, heard) for raw in answer.records]
-                    outcome.holders += any(good)
+                    holds = await take(answer.records, kind)
+                    outcome.holders += holds
+                lookup.answered(contact, named)
             progress.set()
 
+        async def take(kept: Iterable[bytes], kind: Kind) -> bool:
+            good = False
+            for raw in kept:
+                good |= self._take(raw, target, kind, outcome, checked, heard)
+                await trio.lowlevel.checkpoint()  # each is a signature to check
+            return good
+
+        if kind is not None:
+            await take(self.store.get(target, self.endpoint.now()), kind)
         async with trio.open_nursery() as nursery:
             while True:
                 while (contact := lookup.next()) is not None:
@@ -349,30 +368,31 @@ class Dht:
             named = datagrams.unpack_contacts(answer.contacts, v6=self.endpoint.v6)
         except MalformedMessage:
             return None
-        return [Contact(node, host, port) for node, host, port in named[:K] if port]
+        contacts = [Contact(node, host, port) for node, host, port in named[:K] if port and _is_dialable(host)]
+        # A stranger on the Internet has nobody asked who is near this node (`address.may_tell`).
+        return [contact for contact in contacts if contact.scope >= reply.contact.scope]
 
     def _take(
         self,
         raw: bytes,
         key: bytes,
         kind: Kind,
-        now: float,
         outcome: Outcome,
         checked: set[bytes],
         heard: Callable[[Record], None],
     ) -> bool:
-        """Takes a record in if it is right and of the kind; whether it was right."""
+        """Takes a record in if it is right and of the kind; whether it was."""
         if raw in checked:
             return True
         if len(checked) >= MOST_SEEN_RECORDS:
             return False
         try:
-            record = records.read(raw, key, now)
+            record = records.read(raw, key, self.endpoint.now())
         except MalformedMessage:
             return False
-        checked.add(raw)
         if record.kind is not kind:
             return False
+        checked.add(raw)
         slot = (record.publisher, record.kind)
         before = outcome.found.get(slot)
         if before is None or record.sequence > before.sequence:
@@ -401,20 +421,29 @@ class Dht:
         pause = FIRST_REJOIN_S
         clocks = time.time() - time.monotonic()
         while True:
-            if len(self.table) < LONELY_BELOW:
+            if self._wake.is_set():
+                self._wake = trio.Event()
+                pause = FIRST_REJOIN_S
+                await self.join(self._ways_in())
+            elif self._is_alone:
                 await self.join(self._ways_in())
                 pause = min(LAST_REJOIN_S, pause * 2)
-            else:
-                pause = MAINTAIN_EVERY_S
-            self._wake = trio.Event()
-            with trio.move_on_after(pause * (0.8 + 0.4 * self._random.random())):
+            with trio.move_on_after((pause if self._is_alone else MAINTAIN_EVERY_S) * self._random.uniform(0.8, 1.2)):
                 await self._wake.wait()
-                pause = FIRST_REJOIN_S
             drift, clocks = time.time() - time.monotonic() - clocks, time.time() - time.monotonic()
-            if drift > SLEPT_S:
-                await self.join(self._ways_in())
-            self.store.expire(self.endpoint.now())
+            if abs(drift) > SLEPT_S:
+                self.endpoint.clock = ClockOffset()
+                self.rejoin()
+            while self.store.expire(self.endpoint.now()):
+                await trio.lowlevel.checkpoint()
             await self._refresh()
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether those that are known are too few, or may all be gone: who does not answer is not forgotten for that
+        while nobody does."""
+        silent = trio.current_time() - self.endpoint.heard_at > SILENCE_S
+        return len(self.table) < LONELY_BELOW or silent
 
     async def _refresh(self) -> None:
         """Looks up a random id in each bucket where nothing was looked up for long."""
@@ -422,14 +451,22 @@ class Dht:
             target = self._random.randint(low, min(high, 2**160 - 1))
             await self.find(target.to_bytes(NODE_ID_BYTES, "big"))
 
-    async def _rotate_secret(self) -> None:
+    async def _rotate_secrets(self) -> None:
         while True:
             await trio.sleep(SECRET_EVERY_S)
-            self._secrets = [os.urandom(16), self._secrets[0]]
+            self.rotate_secret()
+
+    def rotate_secret(self) -> None:
+        """A token is good until the second rotation after it was given."""
+        self._secrets = [os.urandom(16), self._secrets[0]]
 
     def contacts(self) -> Sequence[Contact]:
         """Those known now, to be kept for the next start."""
         return list(self.table)
 
 
-_PADDING = datagrams.padding_for(datagrams.overhead(FindNode(bytes(12), bytes(20), bytes(20))))
+_is_dialable = lru_cache(maxsize=4096)(is_dialable_host)
+_PROBE_BYTES = datagrams.overhead(Ping(bytes(NUMBER_BYTES), bytes(NODE_ID_BYTES)))
+_PADDING = datagrams.padding_for(
+    datagrams.overhead(FindNode(bytes(NUMBER_BYTES), bytes(NODE_ID_BYTES), bytes(NODE_ID_BYTES)))
+)

@@ -2,7 +2,8 @@
 
 A peer that dials in says on which port it listens. It is dialled back at the address it came from, and only an
 address that answered with the same identity is ever told to others (peer exchange): nobody can make this peer send
-others to a third party's address.
+others to a third party's address. Where nobody answered, nobody is looked for again for a while: a peer behind a
+router is not dialled anew for each of its exchanges.
 """
 
 import logging
@@ -13,6 +14,7 @@ import trio
 
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
+from p2p.net.connection import Connection, Ends
 from p2p.net.dialer import Dialer
 from p2p.wire.address import Address
 
@@ -22,6 +24,7 @@ MOST_KNOWN = 4096
 MOST_PENDING = 256
 DIALS_AT_ONCE = 4
 PATIENCE_S = 5.0
+IN_VAIN_S = 600.0
 
 
 class Contacts:
@@ -31,14 +34,27 @@ class Contacts:
         self._dialer = dialer
         self._known: OrderedDict[PeerId, Address] = OrderedDict()
         self._asked: set[PeerId] = set()
+        self._in_vain: OrderedDict[tuple[PeerId, Address], float] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[tuple[PeerId, Address, Callable[[], None]]](MOST_PENDING)
 
     def address_of(self, peer: PeerId) -> Address | None:
         """Where the peer was reached."""
         return self._known.get(peer)
 
+    def is_dialable(self, ends: Ends) -> bool | None:
+        """Whether the peer at the other end can be dialled; None while that is not known."""
+        if ends.peer_id in self._known:
+            return True
+        address = ends.claimed_address
+        return False if address is None or self._was_in_vain(ends.peer_id, address) else None
+
+    def reached(self, connection: Connection, port: int) -> None:
+        """This peer has dialled that connection, to this port: remembered with the IP address that it came to."""
+        self.proven(connection.ends.peer_id, Address(connection.ends.remote_host, port))
+
     def proven(self, peer: PeerId, address: Address) -> None:
         """This peer has just connected there."""
+        self._in_vain.pop((peer, address), None)
         self._known[peer] = address
         self._known.move_to_end(peer)
         if len(self._known) > MOST_KNOWN:
@@ -46,7 +62,7 @@ class Contacts:
 
     def prove(self, peer: PeerId, address: Address, then: Callable[[], None]) -> None:
         """Has the address dialled soon; `then` is called if the peer is there. Dropped when there is too much to do."""
-        if self._known.get(peer) == address or peer in self._asked:
+        if self._known.get(peer) == address or peer in self._asked or self._was_in_vain(peer, address):
             return
         try:
             self._send.send_nowait((peer, address, then))
@@ -65,12 +81,22 @@ class Contacts:
         while True:
             peer, address, then = await self._receive.receive()
             try:
-                with trio.move_on_after(PATIENCE_S):
+                with trio.fail_after(PATIENCE_S):
                     connection = await self._dialer.dial(address, peer)
-                    connection.close()
-                    self.proven(peer, address)
-                    then()
-            except PeerError as error:
-                logger.debug("peer %s cannot be dialled at %s: %s", short(peer), address, error)
+                connection.close()
+                self.proven(peer, address)
+                then()
+            except (PeerError, trio.TooSlowError) as error:
+                logger.debug("peer %s cannot be dialled at %s: %s", short(peer), address, error or "no answer")
+                self._remember_in_vain(peer, address)
             finally:
                 self._asked.discard(peer)
+
+    def _remember_in_vain(self, peer: PeerId, address: Address) -> None:
+        self._in_vain[peer, address] = trio.current_time() + IN_VAIN_S
+        self._in_vain.move_to_end((peer, address))
+        if len(self._in_vain) > MOST_KNOWN:
+            self._in_vain.popitem(last=False)
+
+    def _was_in_vain(self, peer: PeerId, address: Address) -> bool:
+        return self._in_vain.get((peer, address), float("-inf")) > trio.current_time()

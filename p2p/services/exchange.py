@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2p.core import bitmap
-from p2p.core.bucket import TokenBucket
 from p2p.core.layout import Layout
 from p2p.errors import PeerError, PeerGone, ProtocolViolation, Refused, StorageError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
 from p2p.services.local import Local
+from p2p.services.pace import Pace
 from p2p.store import posix
 from p2p.store.library import Stamp
 from p2p.wire import messages
@@ -35,8 +35,6 @@ HAVE_EVERY_S = 0.05
 IDLE_S = 300.0
 MOST_WANTS = 8192
 MOST_UNSAID = 8192
-MESSAGES_PER_S = 1000.0
-MESSAGE_BURST = 4000.0
 
 Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
 """Answers what is not about this exchange (manifests, browsing)."""
@@ -197,22 +195,20 @@ class Exchange:
 
     async def _listen(self, first: AnyMessage | Unknown | None) -> None:
         connection = self.connection
-        pace = TokenBucket(MESSAGES_PER_S, MESSAGE_BURST, trio.current_time())
+        pace = Pace(self._layout.chunks)
         if first is not None:
             await self._heard(first)
         while True:
             message = await connection.receive()
-            self._heard_at = now = trio.current_time()
+            self._heard_at = trio.current_time()
             if isinstance(message, DataHeader):
                 if self.swarm.sink is None:
                     raise ProtocolViolation("chunks that nobody asked for")
                 self.downloaded += message.size
                 await self.swarm.sink.data(self, message)
                 continue
-            wait = pace.take(1, now)
-            if wait:
-                # A flood of messages is answered with patience, not with work.
-                await trio.sleep(wait)
+            # A flood of messages is answered with patience, not with work.
+            await pace.spend(message, len(self._wants))
             await self._heard(message)
 
     async def _heard(self, message: AnyMessage | Unknown) -> None:
@@ -229,13 +225,13 @@ class Exchange:
                 if sink is not None:
                     sink.lost(self, chunks)
             case messages.Want(first, count):
-                self._in_bounds([(first, count)])
+                self._check([(first, count)])
                 if len(self._wants) >= MOST_WANTS:
                     raise ProtocolViolation("too many requests at once")
                 self._wants.append((first, count))
                 self._wanted.set()
             case messages.Cancel(first, count):
-                self._in_bounds([(first, count)])
+                self._check([(first, count)])
                 self._cancel(first, count)
             case messages.Choked(position):
                 if sink is not None:
@@ -244,7 +240,7 @@ class Exchange:
                 if sink is not None:
                     sink.heard_of(peers, self.ends.remote_host)
             case messages.Bad(chunk):
-                self._in_bounds([(chunk, 1)])
+                self._check([(chunk, 1)])
                 logger.debug("peer %s got a bad chunk %d from us", short(self.ends.peer_id), chunk)
                 await trio.to_thread.run_sync(self._recheck, chunk, limiter=self._local.disk)
             case messages.Failed(reason):
@@ -254,6 +250,10 @@ class Exchange:
                 await self._answer(self.connection, message)
 
     def _in_bounds(self, ranges: Sequence[tuple[int, int]]) -> int:
+        self._check(ranges)
+        return bitmap.of(ranges)
+
+    def _check(self, ranges: Sequence[tuple[int, int]]) -> None:
         end = 0
         for first, count in ranges:
             if first < end:
@@ -261,7 +261,6 @@ class Exchange:
             end = first + count
         if end > self._layout.chunks:
             raise ProtocolViolation("chunks beyond the share")
-        return bitmap.of(ranges)
 
     def _decoded(self, have: messages.Have) -> int:
         chunks = self._in_bounds(have.ranges)
@@ -299,23 +298,32 @@ class Exchange:
             async with self._local.slots.hold(prefix(host), self.ends.peer_id, self._tell_choked) as slot:
                 while self._wants:
                     first, count = self._wants.popleft()
-                    if count > 1:
-                        self._wants.appendleft((first + 1, count - 1))
-                    await self._send_chunk(first, buffer)
+                    absent = self._absent(first, count)
+                    dealt_with = max(1, absent)
+                    if count > dealt_with:
+                        self._wants.appendleft((first + dealt_with, count - dealt_with))
+                    if absent:
+                        # All at once: a peer may ask for millions of chunks, every one in vain.
+                        self.tell_gone(bitmap.span(first, absent))
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        await self._send_chunk(first, buffer)
                     if slot.must_yield():
                         break
                 await self.connection.flush()
             if not self._wants:
                 self._wanted = trio.Event()
 
+    def _absent(self, first: int, count: int) -> int:
+        """How many of these chunks, from the first on, are not held here."""
+        held = self.swarm.holding.held
+        return 0 if held >> first & 1 else bitmap.run_length(~held, first, count)
+
     async def _tell_choked(self, position: int) -> None:
         await self.connection.send(messages.Choked(position=position))
 
     async def _send_chunk(self, chunk: int, buffer: memoryview) -> None:
         holding = self.swarm.holding
-        if not holding.held >> chunk & 1:
-            self.tell_gone(1 << chunk)
-            return
         place = self._layout.place(chunk)
         self._sending_chunk = chunk
         try:

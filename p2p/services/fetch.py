@@ -5,7 +5,6 @@ selected file right, or with an error that says why not. What it has is kept, an
 """
 
 import fnmatch
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from pathlib import Path
 
 import trio
 
-from p2p.core import bitmap
 from p2p.core.layout import Layout
-from p2p.core.manifest import Manifest, hash_chunk
+from p2p.core.manifest import Manifest
 from p2p.errors import (
     BadData,
     ConfigError,
@@ -29,13 +27,16 @@ from p2p.errors import (
 )
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
+from p2p.services import finders, reuse, share
+from p2p.services.callers import Callers
 from p2p.services.exchange import Exchange
 from p2p.services.local import Local
 from p2p.services.manifests import ManifestFetch
 from p2p.services.progress import Progress
 from p2p.services.receive import Receiver
-from p2p.services.serve import answer
+from p2p.services.serve import answer, converse
 from p2p.services.sources import Sources
+from p2p.store.earlier import Earlier
 from p2p.store.library import NOT_HELD, SharedFiles, Stamp
 from p2p.store.target import Target
 from p2p.units import format_time
@@ -61,6 +62,8 @@ class Options:
     wait_s: float | None = None
     limit_bytes_per_s: int = 0
     keep_serving: bool = False
+    follows: tuple[PeerId, str] | None = None
+    """The pointer (publisher, name) whose newest version this is: the version before is made use of and replaced."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,12 @@ async def fetch(local: Local, link: Link, hints: Sequence[PeerHint], options: Op
     if link.share_id in local.fetching:
         raise ConfigError("This peer is fetching that share already; `shoal status` shows how far it is.")
     local.fetching[link.share_id] = progress
+    local.news.ring()
     try:
         return await _Fetch(local, link, options, progress).run(hints)
     finally:
         del local.fetching[link.share_id]
+        local.news.ring()
 
 
 class _Fetch:
@@ -96,6 +101,7 @@ class _Fetch:
         self._options = options
         self._progress = progress
         self._receiver: Receiver | None = None
+        self._earlier: Earlier | None = None
         self._receiving = trio.Event()
         self._first_request: float | None = None
         self._manifests = ManifestFetch(local, link.share_id, local.library.limits)
@@ -121,16 +127,23 @@ class _Fetch:
     async def _run(self, hints: Sequence[PeerHint], earlier: Sequence[str]) -> Result:
         outcome: Result | ShoalError
         async with trio.open_nursery() as nursery:
-            sources = Sources(self._local, nursery, self._talk, self._is_member, self._given_by, self._progress)
+            local, progress, share = self._local, self._progress, self._share
+            callers = Callers(local, share, self._talk, self._is_member, progress)
+            sources = Sources(local, nursery, self._talk, self._is_member, self._given_by, progress, callers)
+            local.wanted[share] = callers.take
             for hint in (*hints, *self._link.peers):
                 sources.add(hint)
             for text in earlier:
                 with suppress(ConfigError):
                     sources.add(parse_peer(text))
+            nursery.start_soon(finders.find, self._local, self._link, sources, self._progress.note)
             try:
                 outcome = await self._steps(nursery, sources)
             except ShoalError as error:
                 outcome = error
+            finally:
+                del local.wanted[share]
+                callers.close()
             nursery.cancel_scope.cancel()
         if isinstance(outcome, ShoalError):
             raise outcome
@@ -145,7 +158,9 @@ class _Fetch:
             target = await self._prepare(manifest)
             try:
                 with suppress(NotFound):
-                    await self._take_from_library(target)
+                    await reuse.from_library(self._local, self._share, target, self._progress)
+                if self._earlier is not None:
+                    await reuse.from_earlier(self._local, self._earlier, target, self._progress)
                 return await self._receive(target, nursery, sources)
             finally:
                 target.close()
@@ -163,13 +178,20 @@ class _Fetch:
         progress.state = "checking what is there"
         check = trio.from_thread.check_cancelled
 
+        if options.follows is not None:
+            self._earlier = await trio.to_thread.run_sync(
+                reuse.find_earlier, local, options.folder, *options.follows, limiter=local.disk
+            )
+
         def open_target() -> Target:
             layout = Layout(manifest)
             selected = select_entries(manifest, options.select)
             record = local.records.begin(self._share, options.folder, layout.chunks)
             with ExitStack() as undo:
                 undo.callback(record.close)
-                target = Target(layout, options.folder, selected, record, overwrite=options.overwrite)
+                target = Target(
+                    layout, options.folder, selected, record, overwrite=options.overwrite, earlier=self._earlier
+                )
                 undo.callback(target.close)
                 target.survey(check)
                 target.check_space()
@@ -183,16 +205,6 @@ class _Fetch:
         progress.size = target.layout.bytes_in(target.wanted)
         progress.done = progress.resumed = target.layout.bytes_in(target.wanted & target.record.have)
         return target
-
-    async def _take_from_library(self, target: Target) -> None:
-        """What this peer shares itself is copied, each chunk verified, rather than asked of others."""
-        local = self._local
-        files = await trio.to_thread.run_sync(SharedFiles, local.library, self._share, limiter=local.disk)
-        chunks = files.held & target.wanted & ~target.record.have
-        self._progress.state = "copying from this peer's own share"
-        for chunk in bitmap.members(chunks):
-            if await trio.to_thread.run_sync(_copy_chunk, files, target, chunk, limiter=local.disk):
-                self._progress.done += target.layout.size(chunk)
 
     async def _receive(self, target: Target, nursery: trio.Nursery, sources: Sources) -> Result:
         local, options, progress = self._local, self._options, self._progress
@@ -210,6 +222,7 @@ class _Fetch:
             standing.disband("the share is being fetched again")
         self._receiver = receiver
         self._receiving.set()
+        local.news.ring()
         started = trio.current_time()
         nursery.start_soon(receiver.keep_on_disk)
         nursery.start_soon(self._keep_sources, target, sources)
@@ -219,6 +232,8 @@ class _Fetch:
             ended = trio.current_time()
             if receiver.failure is not None:
                 raise receiver.failure
+            if options.follows is not None:
+                await self._keep_version(target, *options.follows)
             if options.keep_serving:
                 await self._keep_serving(target, receiver)
             await trio.to_thread.run_sync(target.record.forget)
@@ -257,9 +272,7 @@ class _Fetch:
     async def _keep_serving(self, target: Target, receiver: Receiver) -> None:
         """The fetched share joins the library, in place; those who are fetching it here go on."""
         local = self._local
-        stamps: list[Stamp] = [
-            target.placed.get(entry, NOT_HELD) for entry in range(len(target.layout.manifest.entries))
-        ]
+        stamps = _stamps(target)
 
         def add() -> SharedFiles:
             root = local.library.root(self._share)
@@ -272,6 +285,25 @@ class _Fetch:
 
         receiver.swarm.holding = await trio.to_thread.run_sync(add, limiter=local.disk)
         receiver.swarm.sink = None
+        local.news.ring()
+
+    async def _keep_version(self, target: Target, publisher: PeerId, name: str) -> None:
+        """What is in the folder now is this version; the one before is no longer there to be served."""
+        local, folder = self._local, self._options.folder
+
+        def keep() -> ShareId | None:
+            before = local.pointers.version(publisher, name, folder)
+            local.pointers.keep_version(publisher, name, folder, self._share, _stamps(target))
+            if before is None or before[0] == self._share:
+                return None
+            served = local.library.share(before[0])
+            replaced = served is not None and served.fetched and served.paths == (str(target.top),)
+            return before[0] if replaced else None
+
+        replaced = await trio.to_thread.run_sync(keep, limiter=local.disk)
+        if replaced is not None:
+            with suppress(NotFound):
+                await share.unshare(local, replaced)
 
     async def _keep_sources(self, target: Target, sources: Sources) -> None:
         """Whom to ask first after a restart."""
@@ -306,10 +338,21 @@ class _Fetch:
         if patience.cancelled_caught:
             raise PeerGone("it did not open the exchange in time")
         if isinstance(reply, messages.Failed):
-            raise Refused("it does not have the share" if reply.reason == messages.NOT_FOUND else reply.reason)
+            if reply.reason != messages.NOT_FOUND:
+                raise Refused(reply.reason)
+            await self._offer(connection)
         if isinstance(reply, DataHeader):
             raise ProtocolViolation("chunks before they were asked for")
         await Exchange(connection, self._receiver.swarm, self._local, partial(answer, self._local)).run(reply)
+
+    async def _offer(self, connection: Connection) -> None:
+        """It may be fetching too and have no manifest yet: then it is glad of this peer. Raises PeerError."""
+        assert self._receiver is not None
+        if self._receiver.held:
+            await connection.send(messages.Offer(share=self._share))
+            with suppress(Refused):
+                await converse(self._local, connection)
+        raise Refused("it does not have the share")
 
 
 class _Impatience:
@@ -334,6 +377,10 @@ class _Impatience:
         scope.cancel()
 
 
+def _stamps(target: Target) -> list[Stamp]:
+    return [target.placed.get(entry, NOT_HELD) for entry in range(len(target.layout.manifest.entries))]
+
+
 def select_entries(manifest: Manifest, globs: Sequence[str]) -> list[int]:
     """The indexes of the entries that match one of the globs, by path or by a folder above it. Raises ConfigError."""
     if not globs:
@@ -347,14 +394,3 @@ def select_entries(manifest: Manifest, globs: Sequence[str]) -> list[int]:
         some = ", ".join("/".join(entry.path) for entry in manifest.entries[:5])
         raise ConfigError(f"Nothing in the share matches {' '.join(globs)}. It has, for example: {some}.")
     return selected
-
-
-def _copy_chunk(files: SharedFiles, target: Target, chunk: int) -> bool:
-    """Copies one chunk from the library if it is still right. In a thread."""
-    place = target.layout.place(chunk)
-    with suppress(OSError), files.reading(place.entry) as (descriptor, _):
-        data = os.pread(descriptor, place.size, place.offset)
-        if len(data) == place.size and hash_chunk(data) == target.layout.hash(chunk):
-            target.write(chunk, place, memoryview(data))
-            return True
-    return False

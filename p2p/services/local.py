@@ -1,6 +1,7 @@
 """What the services of one peer share: its identity, stores, limits, and the swarms it is part of."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +13,27 @@ import trio
 from p2p.config import Config
 from p2p.core.standing import Standing
 from p2p.ids import PeerId, ShareId
+from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
 from p2p.services.contacts import Contacts
+from p2p.services.dht import Overlays
+from p2p.services.neighbours import Neighbours
+from p2p.services.news import News
 from p2p.services.progress import Progress
+from p2p.services.reachability import Reachability
 from p2p.services.throttle import Throttle, UploadSlots
 from p2p.store.library import Library
+from p2p.store.pointers import Pointers
 from p2p.store.records import Records
 from p2p.wire.address import Address, is_host
 
 if TYPE_CHECKING:
+    from p2p.services.calling import Calls
     from p2p.services.swarm import Swarm
+    from p2p.services.trackers import Trackers
+
+Take = Callable[[Connection], Awaitable[None]]
+"""Uses a connection that another peer dialled and offers as a source, to its end. Raises PeerError."""
 
 
 @dataclass
@@ -33,6 +45,7 @@ class Local:
     dialer: Dialer
     library: Library
     records: Records
+    pointers: Pointers
     contacts: Contacts
     slots: UploadSlots
     upload: Throttle
@@ -40,11 +53,22 @@ class Local:
     standing: Standing[PeerId] = field(default_factory=Standing)
     swarms: "dict[ShareId, Swarm]" = field(default_factory=dict)
     fetching: dict[ShareId, Progress] = field(default_factory=dict)
+    wanted: dict[ShareId, Take] = field(default_factory=dict)
+    """The shares for which sources may call, also before their manifests are known."""
+    reachability: Reachability = field(default_factory=Reachability)
+    calls: "Calls" = field(init=False)
     random: Random = field(default_factory=Random)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(4))
     """Threads for the disk's sake, shared by all services."""
     addresses: tuple[Address, ...] = ()
     """Where this peer can be reached, as far as it knows."""
+    overlays: Overlays | None = None
+    """Its nodes in the DHT, unless it goes without."""
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    """The peers on its local networks."""
+    trackers: "Trackers" = field(init=False)
+    news: News = field(default_factory=News)
+    """Rings when what this peer offers or where it is has changed."""
     started: float = field(default_factory=trio.current_time)
     _commands: int = 0
     _idle: trio.Event = field(default_factory=trio.Event)
@@ -67,6 +91,19 @@ class Local:
         """Waits until no request over the control socket is under way."""
         while self._commands:
             await self._idle.wait()
+
+    def clock(self) -> float:
+        """Seconds since 1970, as most of the network has it."""
+        return self.overlays.now() if self.overlays is not None and self.overlays.nodes else time.time()
+
+    def way_in(self, address: Address) -> None:
+        """There is or was a peer at this address, so perhaps a node of the DHT."""
+        if self.overlays is not None:
+            self.overlays.hint(address)
+
+    def advertised(self) -> tuple[Address, ...]:
+        """The addresses of this peer that others may be told; none where it cannot be dialled."""
+        return self.reachability.advertised(self.addresses)
 
     def seen_as(self) -> set[str]:
         """The hosts at which connected peers see this one."""

@@ -12,15 +12,19 @@ import trio
 from p2p import ids
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
-from p2p.services import fetch, requests, share
+from p2p.services import browse, fetch, pointers, requests, search, share
 from p2p.services.local import Local
 from p2p.services.progress import Progress
+from p2p.services.reachability import Reachability
 from p2p.services.requests import AnyRequest, Event, Note, Update
 from p2p.store import posix
 from p2p.store.library import SharedRow
-from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
+from p2p.units import format_time
+from p2p.wire.address import Address, Scope
+from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
 
 UPDATE_EVERY_S = 0.15
+RESOLVE_AGAIN_S = 3.0
 
 Emit = Callable[[Event], Awaitable[None]]
 
@@ -32,6 +36,14 @@ async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving
             return await _share(local, request, emit)
         case requests.Get():
             return await _get(local, request, emit, keep_serving=keep_serving)
+        case requests.Search(query=query):
+            async with _noted(emit) as note:
+                hits = await search.search(local, query, note)
+            return [_hit(hit) for hit in hits]
+        case requests.Browse(peer=who):
+            async with _noted(emit) as note:
+                listed = await browse.browse(local, who, note)
+            return [_listed(one) for one in listed]
         case requests.Shares():
             rows = await trio.to_thread.run_sync(local.library.shares)
             return [_share_row(local, row) for row in rows]
@@ -45,18 +57,26 @@ async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving
 
 
 def link_of(local: Local, share_id: ShareId, name: str, size: int) -> str:
-    """The link to a share of this peer, with this peer's addresses as hints."""
-    hints = tuple(PeerHint(address, local.peer_id) for address in local.addresses)
-    return str(Link(share_id, name, size, hints))
+    """The link to a share of this peer, with this peer's addresses as hints, where it can be dialled."""
+    hints = tuple(PeerHint(address, local.peer_id) for address in local.advertised())
+    return str(Link(share_id, name, size, hints, local.trackers.urls))
 
 
 async def _share(local: Local, request: requests.Share, emit: Emit) -> dict[str, Any]:
     progress = Progress(state="listing files")
     paths = [Path(path) for path in request.paths]
+    if request.pointer is not None:
+        pointers.check_name(request.pointer)
     async with _reported(progress, emit):
         done = await share.share(local, paths, request.name, progress, unlisted=request.unlisted)
     for warning in done.warnings:
         await emit(Note(warning))
+    answer: dict[str, Any] = {}
+    if request.pointer is not None:
+        record = await trio.to_thread.run_sync(pointers.point, local, request.pointer, done.share_id)
+        local.news.ring()
+        answer["pointer"] = str(PointerLink(local.peer_id, request.pointer))
+        answer["version"] = record.sequence
     return {
         "link": link_of(local, done.share_id, done.name, done.bytes),
         "id": ids.to_text(done.share_id),
@@ -65,30 +85,32 @@ async def _share(local: Local, request: requests.Share, emit: Emit) -> dict[str,
         "files": done.files,
         "reused": done.reused,
         "seconds": round(done.seconds, 3),
+        **answer,
     }
 
 
 async def _get(local: Local, request: requests.Get, emit: Emit, *, keep_serving: bool) -> dict[str, Any]:
-    link = parse_link(request.link)
-    if link.trackers:
-        await emit(Note("the link names a tracker; trackers are not in this version"))
+    named = parse_any_link(request.link)
     hints = [parse_peer(text) for text in request.peers]
-    earlier = await trio.to_thread.run_sync(local.records.sources, link.share_id)
-    if not hints and not link.peers and not earlier:
-        await emit(
-            Note("the link names no peer, and this version finds none by itself: name one with --peer HOST:PORT")
-        )
-    options = fetch.Options(
-        folder=Path(request.out),
-        select=request.select,
-        sequential=request.sequential,
-        overwrite=request.overwrite,
-        wait_s=request.wait_s,
-        limit_bytes_per_s=request.limit_bytes_per_s,
-        keep_serving=keep_serving,
-    )
     progress = Progress()
     async with _reported(progress, emit):
+        follows = None
+        if isinstance(named, PointerLink):
+            follows = (named.publisher, named.name)
+            link, known = await _newest(local, named, request.wait_s, progress)
+            hints += known
+        else:
+            link = named
+        options = fetch.Options(
+            folder=Path(request.out),
+            select=request.select,
+            sequential=request.sequential,
+            overwrite=request.overwrite,
+            wait_s=request.wait_s,
+            limit_bytes_per_s=request.limit_bytes_per_s,
+            keep_serving=keep_serving,
+            follows=follows,
+        )
         result = await fetch.fetch(local, link, hints, options, progress)
     return {
         "paths": [str(path) for path in result.paths],
@@ -97,6 +119,24 @@ async def _get(local: Local, request: requests.Get, emit: Emit, *, keep_serving:
         "seconds": round(result.seconds, 3),
         "sources": {ids.to_text(peer): count for peer, count in result.sources.items()},
     }
+
+
+async def _newest(
+    local: Local, link: PointerLink, wait_s: float | None, progress: Progress
+) -> tuple[Link, list[PeerHint]]:
+    """The share that the link means now. Raises NotFound when nobody knew for `wait_s`."""
+    progress.state = "looking for the newest version"
+    progress.name = link.name
+    with trio.move_on_after(float("inf") if wait_s is None else wait_s):
+        while True:
+            found = await pointers.resolve(local, link)
+            if found is not None:
+                return found
+            await trio.sleep(RESOLVE_AGAIN_S)
+    raise NotFound(
+        f"Nobody knew of {link.name!r} by peer {ids.short(link.publisher)} for {format_time(wait_s or 0)}. "
+        "Try again when its publisher is there."
+    )
 
 
 async def _unshare(local: Local, text: str) -> dict[str, Any]:
@@ -110,6 +150,30 @@ async def _unshare(local: Local, text: str) -> dict[str, Any]:
         raise ConfigError(f"{len(matching)} shares have an id that starts with {text!r}. Give more of it.")
     await share.unshare(local, ShareId(matching[0].id))
     return {"id": ids.to_text(matching[0].id), "name": matching[0].name}
+
+
+def _hit(hit: search.Hit) -> dict[str, Any]:
+    return {
+        "id": ids.to_text(hit.share),
+        "name": hit.name,
+        "bytes": hit.size,
+        "files": hit.files,
+        "peers": hit.sources,
+        "age_s": hit.age_s,
+        "signer": ids.to_text(hit.signer),
+        "matched": hit.matched,
+        "link": hit.link,
+    }
+
+
+def _listed(one: browse.Listed) -> dict[str, Any]:
+    return {
+        "id": ids.to_text(one.share),
+        "name": one.name,
+        "bytes": one.size,
+        "files": one.files,
+        "link": one.link,
+    }
 
 
 def _share_row(local: Local, row: SharedRow) -> dict[str, Any]:
@@ -138,7 +202,7 @@ def _peers(local: Local) -> list[dict[str, Any]]:
                 {
                     "peer": ids.to_text(peer),
                     "address": str(address) if address else exchange.ends.remote_host,
-                    "dialable": address is not None,
+                    "dialable": local.contacts.is_dialable(exchange.ends),
                     "dialed": exchange.ends.dialed,
                     "software": exchange.ends.hello.software,
                     "share": swarm.holding.layout.manifest.root.name,
@@ -156,16 +220,62 @@ def _status(local: Local, rows: list[SharedRow]) -> dict[str, Any]:
         "home": str(local.home),
         "network": local.config.network.name,
         "addresses": [str(address) for address in local.addresses],
+        **_reachability(local.reachability),
         "seen_as": sorted(local.seen_as()),
         "uptime_s": round(trio.current_time() - local.started),
         "memory_bytes": posix.resident_bytes(),
         "shares": len(rows),
         "shared_bytes": sum(row.size for row in rows),
         "stale": [row.name for row in rows if row.stale],
+        "dht": _dht(local),
+        "neighbours": len(local.neighbours),
+        "trackers": [
+            {
+                "url": state.url,
+                "trouble": state.trouble,
+                "announced_s": None if state.announced is None else round(trio.current_time() - state.announced),
+                "shares": state.shares,
+                "dialable": state.dialable,
+                "refused": list(state.refused),
+            }
+            for state in local.trackers.states.values()
+        ],
         "connections": sum(len(swarm.members) for swarm in local.swarms.values()),
         "uploaded": local.bytes_uploaded,
         "downloaded": local.bytes_downloaded,
         "fetches": [dataclasses.asdict(progress) for progress in local.fetching.values()],
+    }
+
+
+def _dht(local: Local) -> dict[str, Any] | None:
+    overlays = local.overlays
+    if overlays is None:
+        return None
+    return {
+        "nodes": overlays.size,
+        "joined": overlays.joined.is_set(),
+        "records": overlays.records,
+        "addresses": [str(Address(*node.endpoint.address)) for node in overlays.nodes],
+    }
+
+
+@asynccontextmanager
+async def _noted(emit: Emit) -> AsyncIterator[Callable[[str], None]]:
+    """For the body to say what the user should know; it is passed on when the body has ended."""
+    said: list[str] = []
+    try:
+        yield said.append
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+            for text in dict.fromkeys(said):
+                await emit(Note(text))
+
+
+def _reachability(reachability: Reachability) -> dict[str, Any]:
+    names = {Scope.MACHINE: "this machine", Scope.PRIVATE: "the local network", Scope.GLOBAL: "everywhere"}
+    return {
+        "reachability": reachability.state.value,
+        "reachable_from": None if reachability.scope is None else names[reachability.scope],
     }
 
 
@@ -174,8 +284,14 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
     """Emits the progress now and then while the body runs. The body's own errors come out as they are."""
     failure: Exception | None = None
 
+    said = 0
+
     async def report() -> None:
+        nonlocal said
         while True:
+            while said < len(progress.notes):
+                said += 1
+                await emit(Note(progress.notes[said - 1]))
             await emit(Update(dataclasses.asdict(progress)))
             await trio.sleep(UPDATE_EVERY_S)
 

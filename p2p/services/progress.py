@@ -1,8 +1,9 @@
 """How a fetch or an indexing stands, for whoever wants to look."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SMOOTHING = 0.2
+MOST_NOTES = 16
 
 
 @dataclass
@@ -24,6 +25,13 @@ class Progress:
     rate: float = 0.0
     trouble: str = ""
     """The last thing that went wrong with a source."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know, each said once."""
+
+    def note(self, text: str) -> None:
+        """Says this to the user, unless it was said before."""
+        if text not in self.notes and len(self.notes) < MOST_NOTES:
+            self.notes.append(text)
 
     def measured(self, count: int, seconds: float) -> None:
         """`count` bytes came in the last `seconds`."""

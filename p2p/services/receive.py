@@ -24,7 +24,7 @@ from p2p.services.verify import Arrived, Buffers, Verifier
 from p2p.store.library import Stamp
 from p2p.store.target import Target
 from p2p.wire import messages
-from p2p.wire.address import Address, ip, may_tell
+from p2p.wire.address import Address, ip, is_dialable_host, may_tell
 from p2p.wire.frames import DataHeader
 from p2p.wire.link import PeerHint
 
@@ -150,7 +150,8 @@ class Receiver:
 
     def heard_of(self, peers: tuple[tuple[bytes, str, int], ...], from_host: str) -> None:
         for peer, host, port in peers:
-            if ip(host) is not None and may_tell(host, from_host) and peer != self._local.peer_id:
+            sane = ip(host) is not None and is_dialable_host(host)
+            if sane and may_tell(host, from_host) and peer != self._local.peer_id:
                 # Without the id, which is hearsay too: a made-up one would keep us from whoever is there.
                 self._heard_of(PeerHint(Address(host, port)))
 

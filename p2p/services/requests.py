@@ -21,11 +21,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_
 
 
 class Share(Request, frozen=True, kw_only=True, tag="share"):
-    """Answered by {"link", "id", "name", "bytes", "files", "reused", "seconds"}."""
+    """Answered by {"link", "id", "name", "bytes", "files", "reused", "seconds"}, with a pointer "pointer" too."""
 
     paths: tuple[str, ...]
     name: str | None = None
     unlisted: bool = False
+    pointer: str | None = None
+    """Publish the share as the newest of this name."""
 
 
 class Get(Request, frozen=True, kw_only=True, tag="get"):
@@ -39,6 +41,18 @@ class Get(Request, frozen=True, kw_only=True, tag="get"):
     overwrite: bool = False
     wait_s: float | None = None
     limit_bytes_per_s: int = 0
+
+
+class Search(Request, frozen=True, kw_only=True, tag="search"):
+    """Answered by a list of shares that were found."""
+
+    query: str
+
+
+class Browse(Request, frozen=True, kw_only=True, tag="browse"):
+    """`peer`: a peer id, HOST:PORT, or both with an @ between. Answered by a list of shares."""
+
+    peer: str
 
 
 class Shares(Request, frozen=True, kw_only=True, tag="shares"):
@@ -59,7 +73,7 @@ class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Answered by what this peer is and does."""
 
 
-AnyRequest = Share | Get | Shares | Unshare | Peers | Status
+AnyRequest = Share | Get | Search | Browse | Shares | Unshare | Peers | Status
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):

@@ -1,15 +1,19 @@
-"""Serving: what a proven connection may ask of this peer, until one of its requests opens an exchange."""
+"""Serving: what a proven connection may ask of this peer, until one of its requests opens an exchange.
+
+A connection that offers a share goes to the fetch that wants it, if one does: it is the source then.
+"""
 
 import logging
 from functools import partial
 
 import trio
 
-from p2p.errors import NotFound, PeerGone, ProtocolViolation, StorageError
-from p2p.ids import ShareId, short
+from p2p.errors import NotFound, PeerGone, ProtocolViolation, Refused, StorageError
+from p2p.ids import PeerId, ShareId, short
 from p2p.net.connection import Connection
 from p2p.services.exchange import Exchange
 from p2p.services.local import Local
+from p2p.services.pace import Pace
 from p2p.services.swarm import Swarm
 from p2p.store.library import SharedFiles
 from p2p.wire import messages
@@ -24,6 +28,12 @@ LISTED_AT_ONCE = 100
 
 async def welcome(local: Local, connection: Connection) -> None:
     """One connection that another peer dialled, to its end. Raises PeerError."""
+    local.reachability.dialled_from(connection.ends.remote_host)
+    await converse(local, connection)
+
+
+async def converse(local: Local, connection: Connection) -> None:
+    """Serves the peer at the other end, whoever dialled, until the connection's end. Raises PeerError."""
     try:
         await _converse(local, connection)
     except StorageError as error:
@@ -32,11 +42,15 @@ async def welcome(local: Local, connection: Connection) -> None:
 
 
 async def _converse(local: Local, connection: Connection) -> None:
+    pace = Pace()
     while True:
         with trio.move_on_after(FIRST_WORD_S) as patience:
             message = await connection.receive()
         if patience.cancelled_caught:
             raise PeerGone("it had nothing to ask")
+        if isinstance(message, DataHeader):
+            raise ProtocolViolation("chunks that nobody asked for")
+        await pace.spend(message)
         match message:
             case messages.Open(share):
                 swarm = await find_swarm(local, ShareId(share))
@@ -48,8 +62,19 @@ async def _converse(local: Local, connection: Connection) -> None:
                 finally:
                     _forget_idle(local, swarm)
                 return
-            case DataHeader():
-                raise ProtocolViolation("chunks that nobody asked for")
+            case messages.Offer(share) if not connection.ends.dialed:
+                take = local.wanted.get(ShareId(share))
+                if take is None:
+                    await connection.send(Failed(reason=messages.NOT_FOUND, share=share))
+                    continue
+                try:
+                    await take(connection)
+                finally:
+                    if (swarm := local.swarms.get(ShareId(share))) is not None:
+                        _forget_idle(local, swarm)
+                return
+            case Failed(reason) if connection.ends.dialed:
+                raise Refused(f"it does not take the offer: {reason}")
             case _:
                 await answer(local, connection, message)
 
@@ -74,9 +99,12 @@ def _forget_idle(local: Local, swarm: Swarm) -> None:
 
 
 async def answer(local: Local, connection: Connection, message: AnyMessage | Unknown) -> None:
-    """Answers a request that belongs to no exchange: manifests and browsing. Raises PeerGone."""
+    """Answers a request that belongs to no exchange: manifests, browsing, `DialMe`. Raises PeerGone."""
     library = local.library
     match message:
+        case messages.DialMe(share):
+            local.calls.asked_by(connection.ends.peer_id, ShareId(share))
+            return
         case messages.GetRoot(share):
             body = await trio.to_thread.run_sync(library.root, ShareId(share), limiter=local.disk)
             reply: AnyMessage = Failed(reason=messages.NOT_FOUND, share=share) if body is None else messages.Root(body)
@@ -85,6 +113,9 @@ async def answer(local: Local, connection: Connection, message: AnyMessage | Unk
             reply = Failed(reason=messages.NOT_FOUND, share=share) if body is None else messages.Part(index, body)
         case messages.Browse(cursor):
             reply = await trio.to_thread.run_sync(_listed, local, cursor, limiter=local.disk)
+        case messages.GetPointer(publisher, name):
+            pointer = await trio.to_thread.run_sync(local.pointers.newest, PeerId(publisher), name)
+            reply = Failed(reason=messages.NOT_FOUND) if pointer is None else messages.PointerIs(pointer.raw)
         case _:
             kind = message.type if isinstance(message, Unknown) else type(message).__name__
             logger.debug("peer %s says %.40r, which means nothing here", short(connection.ends.peer_id), kind)

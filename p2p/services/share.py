@@ -73,6 +73,7 @@ async def share(local: Local, paths: Sequence[Path], name: str | None, progress:
 
     share_id, size, files = await trio.to_thread.run_sync(finish)
     await _refresh(local, share_id)
+    local.news.ring()
     if previous is not None and previous != share_id:
         drop_swarm(local, previous, "the share was replaced by a newer one")
     return Shared(
@@ -90,6 +91,7 @@ async def unshare(local: Local, share_id: ShareId) -> None:
     """Stops sharing; the files stay. Raises NotFound."""
     await trio.to_thread.run_sync(local.library.remove, share_id)
     drop_swarm(local, share_id, "not found")
+    local.news.ring()
 
 
 def drop_swarm(local: Local, share_id: ShareId, why: str) -> None:

@@ -5,7 +5,7 @@ its ban is over. How many are connected at once is bounded, and so is how many a
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import trio
 
@@ -13,8 +13,8 @@ from p2p.core.standing import Backoff
 from p2p.errors import BadData, OwnAddress, PeerError, Refused
 from p2p.ids import PeerId, short
 from p2p.log import context
-from p2p.net.connection import Connection
-from p2p.services.local import Local
+from p2p.services.callers import Callers
+from p2p.services.local import Local, Take
 from p2p.services.progress import Progress
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
@@ -25,8 +25,6 @@ MOST_ADDRESSES = 256
 MOST_HEARSAY_TRIES = 3
 """After so many dials in vain, an address that only another peer told of makes room for others."""
 CONNECTED_CHECK_S = 0.5
-
-Talk = Callable[[Connection], Awaitable[None]]
 
 
 class Sources:
@@ -39,10 +37,11 @@ class Sources:
         self,
         local: Local,
         nursery: trio.Nursery,
-        talk: Talk,
+        talk: Take,
         connected: Callable[[PeerId], bool],
         given: Callable[[PeerId], int],
         progress: Progress,
+        callers: Callers,
     ) -> None:
         self._local = local
         self._nursery = nursery
@@ -50,10 +49,16 @@ class Sources:
         self._connected = connected
         self._given = given
         self._progress = progress
+        self._callers = callers
         self._addresses: dict[Address, PeerHint] = {}
         self._places = trio.CapacityLimiter(local.config.transfer.max_sources)
         self.useful: dict[PeerId, Address] = {}
         """Those that could be dialled, and where: whom to ask first another time."""
+
+    @property
+    def any_connected(self) -> bool:
+        """Whether somebody gives chunks at the moment."""
+        return self._progress.sources > 0
 
     def heard_of(self, hint: PeerHint) -> None:
         """An address that another peer told of: tried for a while, for ever once somebody was there."""
@@ -63,8 +68,16 @@ class Sources:
         """One more address to try. Known ones, and those past the bound, are ignored."""
         if hint.address not in self._addresses and len(self._addresses) < MOST_ADDRESSES:
             self._addresses[hint.address] = hint
-            self._progress.known = len(self._addresses)
+            self._count()
             self._nursery.start_soon(self._pursue, hint, hearsay)
+
+    def not_dialable(self, peer_id: PeerId) -> None:
+        """This peer has the share, but no address at which it can be dialled."""
+        self._callers.ask(peer_id)
+        self._count()
+
+    def _count(self) -> None:
+        self._progress.known = len(self._addresses) + self._callers.known
 
     async def _pursue(self, hint: PeerHint, hearsay: bool) -> None:
         backoff = Backoff()
@@ -81,7 +94,7 @@ class Sources:
                 return
             if hearsay and peer_id is None and backoff.failures >= MOST_HEARSAY_TRIES - 1:
                 del self._addresses[hint.address]
-                self._progress.known = len(self._addresses)
+                self._count()
                 return
             await trio.sleep(backoff.failed(self._local.random.random()))
 
@@ -95,7 +108,7 @@ class Sources:
             self._note(hint, error)
             return peer_id
         peer_id = connection.ends.peer_id
-        self._local.contacts.proven(peer_id, hint.address)
+        self._local.contacts.reached(connection, hint.address.port)
         before = self._given(peer_id)
         try:
             if self._banned(peer_id):

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from p2p.core.bucket import TokenBucket
+from p2p.bucket import TokenBucket
 from p2p.core.slots import Slots
 
 BURST_S = 0.1

@@ -174,8 +174,8 @@ class Library:
 
 
 def _drop_orphans(connection: sqlite3.Connection) -> None:
-    """Forgets the manifests that neither a share nor a fetch needs."""
-    used = "SELECT id FROM share UNION SELECT share FROM fetch"
+    """Forgets the manifests that no share, fetch or fetched version needs."""
+    used = "SELECT id FROM share UNION SELECT share FROM fetch UNION SELECT share FROM version"
     connection.execute(f"DELETE FROM part WHERE share NOT IN ({used})")
     connection.execute(f"DELETE FROM manifest WHERE share NOT IN ({used})")
 

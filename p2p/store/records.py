@@ -33,13 +33,13 @@ class Records:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO fetch (share, folder, boot, durable, sources) VALUES (?, ?, '', x'', '[]')",
-                [share, _as_value(folder)],
+                [share, as_value(folder)],
             )
 
     def begin(self, share: ShareId, folder: Path, chunks: int) -> "Record":
         """The record of a remembered fetch, with what an earlier try of it left."""
         row = self._database.row(
-            "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, _as_value(folder)]
+            "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, as_value(folder)]
         )
         assert row is not None, "remembered before"
         number, last_boot, durable_bytes = row
@@ -149,7 +149,7 @@ class Record:
                 self._descriptor = -1
 
 
-def _as_value(folder: Path) -> str | bytes:
+def as_value(folder: Path) -> str | bytes:
     """The path as the database keeps it: text, or its bytes where they are not UTF-8."""
     try:
         str(folder).encode()

@@ -22,6 +22,7 @@ from p2p.core.manifest import chunk_bytes, hash_chunk
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import FileId, short
 from p2p.store import posix
+from p2p.store.earlier import Earlier
 from p2p.store.folders import Folders
 from p2p.store.library import Stamp
 from p2p.store.records import Record
@@ -45,13 +46,21 @@ class Target:
     """
 
     def __init__(
-        self, layout: Layout, folder: Path, selected: Sequence[int], record: Record, *, overwrite: bool
+        self,
+        layout: Layout,
+        folder: Path,
+        selected: Sequence[int],
+        record: Record,
+        *,
+        overwrite: bool,
+        earlier: Earlier | None = None,
     ) -> None:
         self.layout = layout
         self.folder = folder
         self.selected = selected
         self.record = record
         self._overwrite = overwrite
+        self._earlier = earlier
         entries = layout.manifest.entries
         prefix = () if layout.manifest.root.single else (layout.manifest.root.name,)
         self._prefix = prefix
@@ -164,7 +173,7 @@ class Target:
                     if part is not None and stat.S_ISREG(part.st_mode):
                         with self._folder_of(entry) as folder:
                             os.unlink(self._part_name(entry), dir_fd=folder)
-                elif not self._overwrite or not stat.S_ISREG(status.st_mode):
+                elif not self._may_replace(entry, status):
                     in_the_way.append(self.path(entry))
                 elif part is None:
                     have &= ~chunks
@@ -176,6 +185,21 @@ class Target:
                 f"{in_the_way[0]}{more} exists and is a different file. "
                 "Move it away, choose another --out, or replace it with --overwrite."
             )
+
+    def _may_replace(self, entry: int, status: os.stat_result) -> bool:
+        """Whether the different file in the entry's place is to make room."""
+        left = self._earlier is not None and self._earlier.left(self.path(entry), status)
+        return stat.S_ISREG(status.st_mode) and (self._overwrite or left)
+
+    def _is_left(self, entry: int, folder: int, name: str) -> bool:
+        """Whether the file of that name is still as an earlier version left it."""
+        if self._earlier is None:
+            return False
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return self._earlier.left(self.path(entry), status)
 
     def check_space(self) -> None:
         """Raises StorageError if the disk has no room for what is missing."""
@@ -209,7 +233,7 @@ class Target:
                     with self._folders.taken(path):
                         continue
                 status = self._status(entry, part=False)
-                if status is None or (status.st_size and stat.S_ISREG(status.st_mode) and self._overwrite):
+                if status is None or (status.st_size and self._may_replace(entry, status)):
                     # Never emptied in place: the file may have another name, outside the output folder.
                     with self._part(entry, os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
                         pass
@@ -341,16 +365,16 @@ class Target:
                     self._make_executable(descriptor, entry)
                     stamp = self._cut(descriptor, entry)
             with self._naming:
-                try:
-                    if self._overwrite:
-                        os.rename(self._part_name(entry), name, src_dir_fd=folder, dst_dir_fd=folder)
-                    else:
+                if self._overwrite or self._is_left(entry, folder, name):
+                    os.rename(self._part_name(entry), name, src_dir_fd=folder, dst_dir_fd=folder)
+                else:
+                    try:
                         posix.rename_new(self._part_name(entry), name, folder)
-                except FileExistsError:
-                    raise TargetExists(
-                        f"{self.path(entry)} appeared while it was fetched. "
-                        "Move it away and run the same command again."
-                    ) from None
+                    except FileExistsError:
+                        raise TargetExists(
+                            f"{self.path(entry)} appeared or changed while it was fetched. "
+                            "Move it away and run the same command again."
+                        ) from None
                 self.placed[entry] = stamp
 
     def _copy(self, original: int, copy: int) -> None:

@@ -18,9 +18,9 @@ Connection
         dialer   -> Proof(peer id, signature of `signatures.dialer_proof`), Hello
         listener -> Hello
 
-    `Hello` carries the software, features, the TCP port on which the sender listens (0: it does not) and the host at
-    which it sees the receiver. The handshake has 10 seconds and 16 KiB frames. A connection ends after 256 GiB and is
-    dialled anew.
+    `Hello` carries the software, features, the TCP port on which the sender listens (0: it does not, or knows that it
+    cannot be dialled) and the host at which it sees the receiver. The handshake has 10 seconds and 16 KiB frames. A
+    connection ends after 256 GiB and is dialled anew.
 
 Frames
     length (4) | kind (1) | channel (2, zero) | body; the length counts the body. Control bodies (kind 0, at most
@@ -58,10 +58,61 @@ Exchange
     of a share per pair of peers: where both have dialled, the connection whose dialer has the smaller id stands, and
     the other is answered Failed("duplicate"). `Browse` -> `Listed` gives the listed shares of a peer.
 
+Peers that cannot be dialled
+    They dial, and offer what they have over the connection that they opened:
+
+        dialer   -> Offer(share)       "I have chunks of it, or fetch it too: ask me over this connection"
+        listener -> Failed, or whatever a fetcher asks: GetRoot, GetPart, Open
+
+    From there on it is as if the listener had dialled, and needs nothing known before, the manifest neither. An `Offer`
+    comes from the dialer only and before an exchange; who does not fetch the share answers Failed("not found"), who has
+    callers enough Failed("busy"). A second call of the same peer takes the place of its first. A dialer whose
+    `Open` was answered "not found" may offer on the same connection: the other may be fetching, with no manifest yet.
+    Who is to be called, trackers and the DHT tell: they know who has a share without an address, and who lacks it.
+    `DialMe(share)`, from either side at any time, asks for one more connection on which the receiver offers that share.
+    It is never answered; the receiver dials where it has itself met the sender before, seldom, or not at all.
+
 Peer exchange
     A peer tells only addresses to which it has itself connected with full proof; for a peer that dialled in, it dials
-    back the port of its `Hello` at the host it came from. Loopback and private addresses are told only to peers that
-    are as near (`address.may_tell`), and taken only from such.
+    back the port of its `Hello` at the host it came from, and where that was in vain not again for ten minutes.
+    Loopback and private addresses are told only to peers that are as near (`address.may_tell`), and taken only from
+    such.
+
+DHT
+    UDP, on the number of the TCP port; one overlay for IPv4, one for IPv6 (as in BEP 32). Kademlia: k = 20, alpha = 3,
+    ids of 20 bytes. A node id is H("id", peer id, nonce) cut to 20 bytes, and valid if H("work", node id) begins with
+    as many zero bits as the network asks for: 16 in `main`, else none unless all peers of the network are set so
+    (S/Kademlia's static puzzle). `datagrams` has the layout, `records` the records; both list every field and bound.
+
+        Ping                  -> Pong
+        FindNode(target)      -> Nodes(token, contacts)             the nearest known
+        FindValue(key)        -> Values(token, contacts, records)   what is kept, and the nearest known
+        Store(token, key, record) -> Stored(reason, or nothing)
+
+    All are signed and name whom they are for; a query is padded so that its answer is at most three times as long.
+    Answers carry the sender's clock and where it sees the asker. A query sent twice does nothing twice, so after the
+    soft timeout it is sent again as it was. A token is a MAC over the asker's address and node id, under a secret
+    that changes every five minutes and is taken for ten.
+
+    Records are signed by their publisher, who alone publishes them again; a storer never makes one last longer. Under
+    a key they are a set, one for each publisher and kind; the highest sequence stands. A record with addresses is kept
+    only if they are the very one from which it was stored. A full storer answers `full`, and the publisher of words
+    turns to the next of four shards; who searches asks all four. Times are of the machine's clock plus the median of
+    what other prefixes say, where that is half a minute or more.
+
+        provider   every 45 minutes, give or take a fifth       address   likewise
+        keyword    every 3 hours                                pointer   every 12 hours, by anybody who follows it
+
+Mutable links
+    `shoal:<peer id>/<name>` is the share in that peer's pointer record of that name. GetPointer(publisher, name) ->
+    PointerIs(record) | Failed asks any peer for the newest that it has seen. Readers never go back to a lower
+    sequence than they have seen; a publisher takes the clock, or one more than the highest it has seen.
+
+Tracker
+    HTTP and JSON; `tracker` has the requests, answers and bounds. Announces are signed deltas. A peer announces its
+    shares under H("provider", share id), and itself under H("address", peer id), so that both can be looked for.
+    A tracker that a link names, and not the user, is asked only if its host is on the open Internet, now and after
+    every redirect (`p2p.net.web`).
 
 Attacks, and what meets them
     Wrong bytes                every chunk is checked against the manifest before it is written; one bad chunk ends the
@@ -69,11 +120,27 @@ Attacks, and what meets them
     Impersonation, relaying    the dialer checks the listener's key against the id in the link; the dialer's proof
                                covers the listener's id and nonce, so it is of no use towards anybody else
     Giant or endless input     bounds on every frame, field, list, manifest total and number of outstanding requests;
-                               a flood of messages is slowed to 1,000 a second
+                               a flood of messages is slowed to 1,000 a second, of costly ones by what they cost (a
+                               map of a million chunks counts as a hundred)
     Lying have-maps, silence   nothing is written until bytes verify; a silent source is dropped after 30 seconds, and
                                its chunks are asked of others long before
     Half-open floods           the oldest unproven connection of the same prefix gives way first
     Hostile paths              refused by name; opened part by part beneath the output folder without following links
-    Use as a DDoS engine       no address is told that was not proven; dials are few at once, with back-off
+    Ids near a chosen key      cost work to make; lookups take two of a prefix, and read from three holders or more
+    Lying lists of nodes       who is named counts for nothing until it has answered; a namer of many who are not there
+                               is not listened to
+    False or old records       checked by storers and by readers: signature, key, times, form; one publisher has one
+                               record under a key, and the newest seen stands
+    Spoofed UDP, replay        an answer needs the query's number, address and node; a record needs the token that went
+                               to its address; a query at another node is not for it
+    UDP floods                 100 queries a second from an IPv4 address or IPv6 /64, 1,000 from all, counted before
+                               any signature is checked
+    Poisoned search            a result's signer is shown; storers keep 64 records a key and 256 a publisher
+    Links to inner servers     see Tracker; private addresses in records are taken only by who is on such a network,
+                               and from trackers only if they are the user's own
+    Use as a DDoS engine       no address is told that was not proven; dials are few at once, with back-off; `DialMe`
+                               leads to its sender only, at an address where this peer has met it
+    Offers                     one that nobody waits for is answered and forgotten; the others share places, half of
+                               them for one network at most, and prove what they bring like any source
     Not met                    who shares and fetches what is visible to those who exchange it; a link is the only key
 """

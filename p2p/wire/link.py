@@ -2,12 +2,16 @@
 
     magnet:?xt=urn:shoal:<base32 share id>&dn=<name>&xl=<bytes>&x.pe=<peer id>@<host:port>&tr=<tracker url>
 
-Everything but `xt` is a hint: it may be missing or wrong. Unknown parameters are ignored; `x.k` is reserved for the
-read key of an encrypted share, and a link that carries it is refused by this version rather than half understood.
+    shoal:<peer id>/<name>
+
+The second is mutable: it means whatever share that peer has published last under that name (`records.Pointer`). Of
+the first, everything but `xt` is a hint: it may be missing or wrong. Unknown parameters are ignored; `x.k` is reserved
+for the read key of an encrypted share, and a link that carries it is refused by this version rather than half
+understood.
 """
 
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote
 
 from p2p import ids
 from p2p.errors import ConfigError
@@ -16,7 +20,9 @@ from p2p.wire.address import Address, parse_address
 
 MAX_LINK_CHARS = 8192
 MAX_HINTS = 32
+MAX_POINTER_NAME = 120
 _URN = "urn:shoal:"
+_POINTER = "shoal:"
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,48 @@ class Link:
         return "&".join(parts)
 
 
+@dataclass(frozen=True)
+class PointerLink:
+    """A mutable link: whatever share the publisher has named so last."""
+
+    publisher: PeerId
+    name: str
+
+    def __str__(self) -> str:
+        return f"{_POINTER}{ids.to_text(self.publisher)}/{quote(self.name, safe='')}"
+
+
+def parse_any_link(text: str) -> Link | PointerLink:
+    """Reads a link of either kind. Raises ConfigError."""
+    text = text.strip()
+    if not text.startswith(_POINTER):
+        return parse_link(text)
+    publisher, _, quoted = text.removeprefix(_POINTER).partition("/")
+    name = unquote(quoted)
+    try:
+        check_pointer_name(name)
+        return PointerLink(PeerId(ids.from_text(publisher)), name)
+    except ValueError as error:
+        raise ConfigError(f"This is not a link of the form shoal:<peer>/<name>: {error}.") from None
+
+
+def check_pointer_name(name: str) -> None:
+    """Raises ValueError for what cannot be the name in a mutable link."""
+    if not name:
+        raise ValueError("the name is empty")
+    if len(name.encode(errors="replace")) > MAX_POINTER_NAME:
+        raise ValueError(f"a name has at most {MAX_POINTER_NAME} bytes")
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("a name has only letters and signs that can be seen")
+
+
 def parse_link(text: str) -> Link:
     """Reads a link, or the bare base32 id of a share. Raises ConfigError; a hint that makes no sense is dropped."""
     text = text.strip().encode(errors="replace").decode()  # what no text can hold, such as an argument's stray bytes
     if len(text) > MAX_LINK_CHARS:
         raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
     if text.startswith("shoal:"):
-        raise ConfigError("Links of the form shoal:<peer>/<name> are not in this version. Ask for the magnet link.")
+        raise ConfigError("Here a magnet link or the id of a share is needed, not one of the form shoal:<peer>/<name>.")
     if not text.startswith("magnet:?"):
         return Link(_share_id(text))
     try:

@@ -160,8 +160,33 @@ class Listed(Message, frozen=True, gc=False, tag="listed"):
     cursor: ShortText = ""
 
 
+class GetPointer(Message, frozen=True, gc=False, tag="get_pointer"):
+    """Which is the newest pointer of that name that you have seen? Answered by `PointerIs`."""
+
+    publisher: Id
+    name: ShortText
+
+
+class PointerIs(Message, frozen=True, gc=False, tag="pointer_is"):
+    """The pointer, a record signed by its publisher (`wire.records`)."""
+
+    record: Annotated[bytes, msgspec.Meta(max_length=512)]
+
+
+class Offer(Message, frozen=True, gc=False, tag="offer"):
+    """Dialer: I have chunks of this share, or fetch it too; ask me over this connection.
+
+    Who wants it asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Who does not answers `Failed`.
+    """
+
+    share: Id
+
+
 class DialMe(Message, frozen=True, gc=False, tag="dial_me"):
-    """To a peer that cannot be dialled: please dial me once more, for the exchange of this share."""
+    """To a peer that cannot be dialled: please dial me once more, and offer this share. Never answered.
+
+    The receiver dials where it has met the sender before, or does not.
+    """
 
     share: Id
 
@@ -196,6 +221,9 @@ AnyMessage = (
     | Bad
     | Browse
     | Listed
+    | GetPointer
+    | PointerIs
+    | Offer
     | DialMe
     | Failed
 )

@@ -4,9 +4,9 @@
 
 The signature is over `signatures.Purpose.RECORD` and the rest exactly as sent, and the rest must be what encoding it
 again gives, so a record has one form. Times are whole seconds since 1970. A record is a record of one kind under one
-key by one publisher: of several the one with the highest sequence stands. `provider` and `address` records name
-addresses; who stores one must sit at all of them (`at_home`), so nobody can send the network to a third party. The
-others are bound to their key where the payload allows it (`belongs`).
+key by one publisher: of several the one with the highest sequence stands. Records that name addresses name one host,
+and who stores one must sit there (`at_home`), so nobody can send the network to a third party. A record is bound to its
+key where the payload allows it.
 
     kind      key                                  payload     may last
     provider  H("provider", share id)              Provider    2 h
@@ -185,21 +185,23 @@ _KINDS = {payload: kind for kind, payload in _PAYLOADS.items()}
 
 
 def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now: int, lasts_s: int) -> Record:
-    """A record of this peer. Raises ValueError for one that is too large, or lasts too long."""
+    """A record of this peer. Raises ValueError for one that others would not take."""
     kind = _KINDS[type(payload)]
-    if lasts_s > LONGEST_S[kind]:
-        raise ValueError(f"a {kind.name} record lasts at most {LONGEST_S[kind]} s")
     body = _encoder.encode(
         _Body(1, kind, key, identity.peer_id, sequence, now, now + lasts_s, _encoder.encode(payload))
     )
     raw = identity.sign(to_sign(Purpose.RECORD, body)) + body
-    if len(raw) > MAX_RECORD_BYTES:
-        raise ValueError(f"a record has at most {MAX_RECORD_BYTES} bytes")
-    return Record(kind, key, identity.peer_id, sequence, now, now + lasts_s, payload, raw)
+    try:
+        return read(raw, key, now)
+    except MalformedMessage as error:
+        raise ValueError(str(error)) from None
 
 
-def read(raw: bytes, key: bytes, now: float) -> Record:
-    """Checks a record found under a key: form, times, key, signature. Raises MalformedMessage."""
+def read(raw: bytes, key: bytes, now: float | None) -> Record:
+    """Checks a record found under a key: form, times, key, signature. Raises MalformedMessage.
+
+    Without a `now` it may be of any time: one that was kept, and was right when it came.
+    """
     if not SIGNATURE_BYTES < len(raw) <= MAX_RECORD_BYTES:
         raise MalformedMessage("a record out of bounds")
     body = raw[SIGNATURE_BYTES:]
@@ -214,13 +216,15 @@ def read(raw: bytes, key: bytes, now: float) -> Record:
     if fields.key != key:
         raise MalformedMessage("a record under a key that is not its own")
     lasts = fields.expires - fields.issued
-    if fields.expires <= now or fields.issued > now + SKEW_S or not 0 < lasts <= LONGEST_S[fields.kind]:
+    is_timely = now is None or (fields.expires > now and fields.issued <= now + SKEW_S)
+    if not is_timely or not 0 < lasts <= LONGEST_S[fields.kind]:
         raise MalformedMessage("a record that has expired, or lasts too long")
     publisher = PeerId(fields.publisher)
     if not _belongs(key, publisher, payload):
         raise MalformedMessage("a record that does not belong under its key")
-    if any(ip(host) is None for host, _ in addresses_of(payload)):
-        raise MalformedMessage("a record with something else for an address")
+    hosts = {ip(host) for host, _ in addresses_of(payload)}
+    if None in hosts or len(hosts) > 1:
+        raise MalformedMessage("a record with something else for an address, or of several hosts")
     if not verify(publisher, raw[:SIGNATURE_BYTES], to_sign(Purpose.RECORD, body)):
         raise MalformedMessage("a record with a wrong signature")
     return Record(fields.kind, key, publisher, fields.sequence, fields.issued, fields.expires, payload, raw)

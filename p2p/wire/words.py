@@ -11,12 +11,12 @@ COMMON = frozenset(word for word in _COMMON.split(" "))
 """Words in too many names to be worth a record of their own; they are still matched."""
 
 
-def words(text: str) -> list[str]:
-    """The words of the text, in order, each once."""
+def words(text: str, least: int = MIN_WORD_CHARS) -> list[str]:
+    """The words of the text that have at least so many letters, in order, each once."""
     folded = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(letter for letter in folded if not unicodedata.combining(letter))
     found = (match.group()[:MAX_WORD_CHARS] for match in _WORD.finditer(plain))
-    return list(dict.fromkeys(word for word in found if len(word) >= MIN_WORD_CHARS))
+    return list(dict.fromkeys(word for word in found if len(word) >= least))
 
 
 def telling(text: str, most: int) -> list[str]:

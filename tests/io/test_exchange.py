@@ -152,7 +152,6 @@ async def test_what_is_unknown_is_answered_unsupported(tmp_path: Path, published
     body = b"\x81\xa4type\xa7newfang"
     odd: list[bytes] = [
         frames.HEADER.pack(len(body), frames.CONTROL, 0) + body,
-        frames.control_frame(messages.DialMe(share=published.link.share_id)),
         frames.control_frame(messages.Root(body=b"unasked")),
         frames.control_frame(messages.Hello()),
     ]
@@ -308,3 +307,12 @@ async def test_giant_and_broken_frames_end_only_their_connection(
             assert await is_ended(connection)
     fetcher = await world.peer("fetcher")
     await world.get(fetcher, bare(published.link), [published.hint])
+
+
+async def test_what_is_no_longer_here_is_said_and_the_rest_is_sent(tmp_path: Path, published: Published) -> None:
+    (published.path / "large.bin").write_bytes(b"changed")
+    async with opened(tmp_path, published) as connection:
+        await connection.send(Want(first=0, count=1))
+        assert await next_message(connection) == Gone(ranges=((0, 5),))
+        await connection.send(*[Want(first=0, count=5), Want(first=2, count=1)] * 100)
+        assert await takes(connection, 5, 100)

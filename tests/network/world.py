@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -63,9 +63,27 @@ class World:
         self._nursery = nursery
         self._running: dict[str, _Running] = {}
 
-    async def peer(self, name: str, *, listen: str = "127.0.0.1:0", **transfer: Any) -> Local:
-        """A node; `transfer` are settings of that section."""
-        config = Config(network=Network(name=NETWORK, listen=(listen,)), transfer=Transfer(**transfer))
+    async def peer(
+        self,
+        name: str,
+        *,
+        listen: str = "127.0.0.1:0",
+        dialable: Literal["auto", "no"] = "auto",
+        network: dict[str, Any] | None = None,
+        **transfer: Any,
+    ) -> Local:
+        """A node; `network` and `transfer` are settings of those sections. It finds nobody unless it is told to.
+
+        One that is not dialable tells nobody where it listens.
+        """
+        settings: dict[str, Any] = {
+            "name": NETWORK,
+            "listen": (listen,),
+            "dialable": dialable,
+            "lan": False,
+            "dht": False,
+        }
+        config = Config(network=Network(**settings | (network or {})), transfer=Transfer(**transfer))
         running = self._running[name] = _Running()
         local: Local = await self._nursery.start(running.run, self.folder / name, config)
         return local
@@ -166,3 +184,21 @@ async def start_rogue(nursery: trio.Nursery, local: Local, behave: Any) -> Rogue
     rogue = Rogue(local, behave)
     await nursery.start(partial(rogue.run))
     return rogue
+
+
+class Door:
+    """A listener that hangs up on everybody, and counts them."""
+
+    def __init__(self) -> None:
+        self.came = 0
+        self.address: Address
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async def hang_up(stream: trio.SocketStream) -> None:
+            self.came += 1
+            await stream.aclose()
+
+        async with trio.open_nursery() as nursery:
+            listeners: list[trio.SocketListener] = await nursery.start(trio.serve_tcp, hang_up, 0)
+            self.address = Address("127.0.0.1", listeners[0].socket.getsockname()[1])
+            task_status.started()

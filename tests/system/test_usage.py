@@ -6,7 +6,10 @@ from pathlib import Path
 
 from tests.harness import Outcome, Peer
 
-COMMANDS = ("node", "share", "get", "shares", "unshare", "peers", "status", "config", "demo")
+COMMANDS = (
+    *("node", "share", "get", "search", "browse", "shares", "unshare"),
+    *("peers", "status", "tracker", "config", "demo"),
+)
 SHARE_ID = "a" * 52
 
 
@@ -22,13 +25,6 @@ def test_the_version(origin: Peer) -> None:
     assert origin.run("--version").out.startswith("shoal 0.")
 
 
-NOT_YET = [
-    ("node", "--join", "192.0.2.1:7474"),
-    ("share", ".", "--tracker", "http://192.0.2.1"),
-    ("share", ".", "--as", "news"),
-    ("get", f"shoal:{SHARE_ID}/news"),
-]
-
 MISUSE = [
     ((), "COMMAND"),
     (("nonsense",), "nonsense"),
@@ -41,7 +37,16 @@ MISUSE = [
     (("get", SHARE_ID, "--wait", "soon"), "30s"),
     (("get", SHARE_ID, "--limit", "fast"), "512MiB"),
     (("get", SHARE_ID, "--nonsense"), "--nonsense"),
+    (("get", f"shoal:{SHARE_ID}"), "the name is empty"),
     (("share",), "PATH"),
+    (("share", ".", "--as", ""), "the name is empty"),
+    (("share", ".", "--tracker", "udp://192.0.2.1"), "http://"),
+    (("node", "--join", "192.0.2.1"), "HOST:PORT"),
+    (("search",), "WORDS"),
+    (("search", "a"), "at least 3 letters"),
+    (("browse", "nobody"), "neither a peer id"),
+    (("tracker", "--listen", "here"), "HOST:PORT"),
+    (("tracker", "--url", "here"), "http://"),
     (("share", "does-not-exist"), "does not exist"),
     (("share", "/"), "--name"),
     (("node", "--listen", "127.0.0.1"), "HOST:PORT"),
@@ -50,15 +55,6 @@ MISUSE = [
     (("node", "--upload-limit", "fast"), "512MiB"),
     (("demo", "--size", "huge"), "512MiB"),
 ]
-
-
-def test_what_is_to_come_is_refused_as_such(tmp_path: Path) -> None:
-    for arguments, outcome in zip(NOT_YET, at_once(tmp_path, NOT_YET), strict=True):
-        assert outcome.code == 2, arguments
-        assert outcome.out == "", arguments
-        assert outcome.err.startswith("shoal: "), arguments
-        assert "not in this version" in outcome.err, arguments
-    assert list(tmp_path.iterdir()) == [], "no home was made"
 
 
 def test_misuse_is_answered_with_what_to_do(tmp_path: Path) -> None:

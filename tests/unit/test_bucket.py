@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.bucket import TokenBucket
+from p2p.bucket import TokenBucket
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:

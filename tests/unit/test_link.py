@@ -11,7 +11,7 @@ from p2p.errors import ConfigError
 from p2p.ids import PeerId, ShareId
 from p2p.wire import link
 from p2p.wire.address import Address
-from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
+from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
 from tests.unit.test_address import host_names, ports, v4, v6
 
 keys = st.binary(min_size=32, max_size=32)
@@ -26,6 +26,7 @@ links = st.builds(
     st.lists(st.text(max_size=20), max_size=4).map(tuple),
 )
 SHARE = ShareId(bytes(range(32)))
+PEER = PeerId(bytes(range(32, 64)))
 XT = f"magnet:?xt=urn:shoal:{ids.to_text(SHARE)}"
 
 
@@ -89,7 +90,7 @@ def test_a_bent_link_is_a_link_or_a_config_error(text: str, data: st.DataObject)
         ("magnet:?xt=urn:shoal:", "not a link"),
         ("magnet:?xt=urn:shoal:" + "a" * 51, "not a link"),
         (XT + "&x.k=secret", "encrypted"),
-        ("shoal:peer/name", "not in this version"),
+        ("shoal:peer/name", "a magnet link or the id of a share is needed"),
         ("https://example.org", "not a link"),
         (XT + "&tr=" + "x" * link.MAX_LINK_CHARS, "longer than"),
         (XT + "&a=" * 200, "too many parameters"),
@@ -143,3 +144,31 @@ def test_stray_bytes_of_an_argument() -> None:
 def test_a_wrong_peer_id_is_named() -> None:
     with pytest.raises(ConfigError, match="'abc' is not a peer id"):
         parse_peer("abc@host:1")
+
+
+def test_a_mutable_link_reads_back() -> None:
+    for name in ("photos", "a b/ü", "100 %"):
+        pointer = PointerLink(PEER, name)
+        assert parse_any_link(f" {pointer}\n") == pointer
+
+
+def test_any_link_may_be_of_the_other_kind() -> None:
+    assert parse_any_link(XT) == parse_link(XT)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("shoal:", "empty"),
+        ("shoal:abc/name", "52 letters"),
+        (f"shoal:{ids.to_text(PEER)}", "empty"),
+        (f"shoal:{ids.to_text(PEER)}/", "empty"),
+        (f"shoal:{ids.to_text(PEER)}/{'x' * 121}", "at most 120"),
+        (f"shoal:{ids.to_text(PEER)}/a%00b", "can be seen"),
+        (f"shoal:{ids.to_text(PEER)}/a%0Ab", "can be seen"),
+        (f"shoal:{ids.to_text(PEER)}/%20a", "can be seen"),
+    ],
+)
+def test_what_is_wrong_with_a_mutable_link_is_said(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_any_link(text)

@@ -1,0 +1,22 @@
+"""Which parts of a share somebody holds, in 64 bits: enough to choose whom to ask."""
+
+from p2p.wire.records import MAP_BYTES, WHOLE
+
+RANGES = 8 * MAP_BYTES
+
+
+def coverage(held: int, chunks: int) -> bytes:
+    """The ranges that are held whole, 8 bytes: bit i of byte n, least first, is range 8 n + i of 64 equal ones.
+
+    `held` is a bitmap of chunks. Range r goes from chunk floor(r * chunks / 64) to ceil((r + 1) * chunks / 64), so
+    that those of a share with fewer chunks overlap.
+    """
+    if held == (1 << chunks) - 1:
+        return WHOLE
+    found = 0
+    for number in range(RANGES):
+        first = number * chunks // RANGES
+        count = -(-(number + 1) * chunks // RANGES) - first
+        if held >> first & (1 << count) - 1 == (1 << count) - 1:
+            found |= 1 << number
+    return found.to_bytes(MAP_BYTES, "little")

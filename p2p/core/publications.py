@@ -1,0 +1,145 @@
+"""What a peer publishes in the DHT, and when each piece is due again.
+
+Records are republished well before they expire, at times spread by chance so that a network does not breathe in step;
+what has changed is due at once; what nobody took is tried again soon, ever less often.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from p2p.ids import H, PeerId, ShareId
+from p2p.wire import words
+from p2p.wire.records import (
+    LONGEST_S,
+    MAX_SHARDS,
+    MAX_TITLE_BYTES,
+    MAX_TITLES,
+    Kind,
+    Payload,
+    Pointer,
+    Provider,
+    Record,
+    Title,
+    Titles,
+    Whereabouts,
+    address_key,
+    keyword_key,
+)
+from p2p.wire.tracker import provider_key
+
+MOST_SHARES = 1000
+"""Of more, the newest are published; the rest is found through trackers and by browsing."""
+MOST_WORDS = 500
+WORDS_PER_NAME = 6
+_TITLES_BYTES = 320
+"""For the titles of one record, so that it stays within its 512 bytes."""
+_TITLE_OVERHEAD = 48
+
+EVERY_S = {
+    Kind.PROVIDER: 2700.0,
+    Kind.CAPACITY: 600.0,
+    Kind.ADDRESS: 2700.0,
+    Kind.KEYWORD: 3 * 3600.0,
+    Kind.POINTER: 12 * 3600.0,
+}
+"""How long after it was published a record is due again, give or take a fifth; under half its time to expire."""
+JITTER = 0.2
+FIRST_AGAIN_S, LAST_AGAIN_S = 1.0, 120.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One record to publish."""
+
+    key: bytes
+    payload: Payload
+    """Without addresses: which one to name depends on how the storer sees the publisher."""
+    lasts_s: int
+    others: tuple[bytes, ...] = ()
+    """Keys to go to where the storers of `key` are full."""
+    record: Record | None = None
+    """The record itself where it was made before and is only stored again."""
+
+    @property
+    def kind(self) -> Kind:
+        return _KIND[type(self.payload)]
+
+    def content(self, place: str) -> bytes:
+        """Changes with what is said, and for who names an address with where the publisher is."""
+        said = self.record.raw if self.record is not None else msgspec.msgpack.encode(self.payload)
+        return H("published", said, place.encode() if self.kind in _ADDRESSED else b"")[:16]
+
+
+_ADDRESSED = frozenset({Kind.PROVIDER, Kind.ADDRESS, Kind.CAPACITY})
+_KIND: dict[type[Payload], Kind] = {
+    Provider: Kind.PROVIDER,
+    Whereabouts: Kind.ADDRESS,
+    Titles: Kind.KEYWORD,
+    Pointer: Kind.POINTER,
+}
+
+
+def provider_items(shares: Iterable[tuple[ShareId, bytes]]) -> Iterator[Item]:
+    """Who has a share, for each share with the map of what is held."""
+    for share, held in shares:
+        yield Item(provider_key(share), Provider((), held), LONGEST_S[Kind.PROVIDER])
+
+
+def address_item(peer: PeerId) -> Item:
+    """Where the peer is."""
+    return Item(address_key(peer), Whereabouts(()), LONGEST_S[Kind.ADDRESS])
+
+
+def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:
+    """Pointers, this peer's own and those it follows: anybody may store the same bytes again."""
+    for record in pointers:
+        yield Item(record.key, record.payload, LONGEST_S[Kind.POINTER], record=record)
+
+
+def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
+    """Shares (id, name, size in bytes) by the words of their names, a few titles to a record."""
+    by_word: dict[str, list[Title]] = {}
+    for share, name, size in shares:
+        title = _cut(name)
+        for word in words.telling(title, WORDS_PER_NAME):
+            if word in by_word or len(by_word) < MOST_WORDS:
+                by_word.setdefault(word, []).append(Title(share, size, title))
+    items = []
+    for word, titles in by_word.items():
+        shards = [keyword_key(word, shard) for shard in range(MAX_SHARDS)]
+        for number, few in enumerate(_packed(titles)):
+            if number == MAX_SHARDS:
+                break
+            items.append(Item(shards[number], few, LONGEST_S[Kind.KEYWORD], tuple(shards[number + 1 :])))
+    return items
+
+
+def due_at(published: float, kind: Kind, chance: float) -> float:
+    """When what was published at a time is due again; `chance` is a random number from 0 to 1."""
+    return published + EVERY_S[kind] * (1 - JITTER + 2 * JITTER * chance)
+
+
+def again_after(failures: int, chance: float) -> float:
+    """Seconds until what nobody took is tried again, for the first, second... failure in a row."""
+    return min(LAST_AGAIN_S, FIRST_AGAIN_S * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
+
+
+def _packed(titles: Iterable[Title]) -> Iterator[Titles]:
+    few: list[Title] = []
+    room = _TITLES_BYTES
+    for title in titles:
+        needed = len(title.title.encode()) + _TITLE_OVERHEAD
+        if few and (needed > room or len(few) == MAX_TITLES):
+            yield Titles(tuple(few))
+            few, room = [], _TITLES_BYTES
+        few.append(title)
+        room -= needed
+    if few:
+        yield Titles(tuple(few))
+
+
+def _cut(name: str) -> str:
+    """The name in at most `MAX_TITLE_BYTES` bytes, on a whole letter."""
+    return name.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")

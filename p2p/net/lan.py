@@ -1,0 +1,224 @@
+"""The local network: this peer's beacons on every segment that it is on, and those of others, checked.
+
+A beacon goes out at the start, every 30 seconds, in answer to somebody's hello, and to say good-bye. What comes in
+costs a bounded amount, whatever it is: so many datagrams are looked at in a second, so many of them for one host,
+and only for those is a signature checked. Interfaces come and go; a segment without multicast is left out.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+from random import Random
+
+import trio
+
+from p2p.bucket import TokenBucket
+from p2p.errors import MalformedMessage
+from p2p.net.multicast import Channel, Group, Segment, segments
+from p2p.wire.address import Address
+from p2p.wire.beacon import BEACON_BYTES, Beacon, Codec, Kind
+
+logger = logging.getLogger(__name__)
+
+GROUP = Group("239.255.74.77", "ff12::8000:7477", 7477)
+"""IPv4's local scope (RFC 2365), never routed out of a site; IPv6's link-local scope, a transient group (RFC 4291)."""
+HELLOS_AFTER_S = (0.0, 1.5)
+"""Twice, because multicast gets lost easily, over radio above all."""
+BEACON_EVERY_S = 30.0
+JITTER = 0.1
+ANSWER_WITHIN_S = 0.3
+"""All who are there answer, so not all at once."""
+ANSWER_EVERY_S = 1.0
+INTERFACES_EVERY_S = 10.0
+BEACONS_PER_S, BEACON_BURST = 10.0, 100.0
+"""From one host, on which there may be several peers."""
+ALL_BEACONS_PER_S, ALL_BEACON_BURST = 200.0, 1000.0
+"""From all: to verify so many takes 2 % of a core."""
+MOST_HOSTS = 1024
+MOST_AT_ONCE, BREATH_S = 64, 0.02
+"""So a flood costs no more than 3,200 looks at a datagram a second; the rest the system throws away."""
+
+Heard = Callable[[Beacon, str], bool]
+"""Takes a proven beacon and the host it came from; tells whether it was new, not one played back."""
+
+
+class Lan:
+    """This peer on its local networks.
+
+    `listening` is where it takes connections; `is_dialable` tells whether others are to know of one such address.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        listening: Sequence[Address],
+        heard: Heard,
+        random: Random,
+        *,
+        is_dialable: Callable[[Address], bool] = lambda address: True,
+        group: Group = GROUP,
+        interfaces_every_s: float = INTERFACES_EVERY_S,
+    ) -> None:
+        self._codec = codec
+        self._listening = listening
+        self._heard = heard
+        self._random = random
+        self._is_dialable = is_dialable
+        self._group = group
+        self._interfaces_every_s = interfaces_every_s
+        self._channels: dict[Segment, tuple[Channel, trio.CancelScope]] = {}
+        self._hosts: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._all = TokenBucket(ALL_BEACONS_PER_S, ALL_BEACON_BURST, trio.current_time())
+        self.counts: Counter[str] = Counter()
+        """What was heard: proven, and dropped for what reason."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Where it speaks and listens at the moment."""
+        return list(self._channels)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Speaks and listens until cancelled, then says good-bye."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._follow_interfaces(nursery)
+                task_status.started()
+                while True:
+                    await trio.sleep(self._interfaces_every_s)
+                    self._follow_interfaces(nursery)
+        finally:
+            for channel, _ in list(self._channels.values()):
+                self._say(channel, Kind.LEAVING)
+            for segment in self.segments:
+                self._drop(segment)
+
+    def _follow_interfaces(self, nursery: trio.Nursery) -> None:
+        now = segments(self._listening)
+        for segment in set(self._channels) - set(now):
+            self._drop(segment)
+        for segment in now:
+            if segment in self._channels:
+                continue
+            try:
+                channel = Channel(segment, self._group)
+            except OSError as error:
+                logger.debug("no local network at %s: %s", segment.host, error)
+                continue
+            logger.debug("on the local network at %s", segment.host)
+            scope = trio.CancelScope()
+            self._channels[segment] = channel, scope
+            nursery.start_soon(self._attend, channel, scope)
+
+    def _drop(self, segment: Segment) -> None:
+        """Gives a segment up; it is tried again as long as the interface is there."""
+        if segment in self._channels:
+            channel, scope = self._channels.pop(segment)
+            scope.cancel()  # first, so that nobody waits for a closed socket
+            channel.close()
+
+    async def _attend(self, channel: Channel, scope: trio.CancelScope) -> None:
+        asked = _Bell()
+        with scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._announce, channel)
+                nursery.start_soon(self._answer, channel, asked)
+                nursery.start_soon(self._listen, channel, asked)
+
+    # Speaking.
+
+    async def _announce(self, channel: Channel) -> None:
+        for kind, pause in self._rhythm():
+            await trio.sleep(pause)
+            self._say(channel, kind)
+
+    def _rhythm(self) -> Iterator[tuple[Kind, float]]:
+        hellos = ((Kind.HELLO, pause) for pause in HELLOS_AFTER_S)
+        for kind, pause in chain(hellos, repeat((Kind.HERE, BEACON_EVERY_S))):
+            yield kind, pause * self._random.uniform(1 - JITTER, 1 + JITTER)
+
+    async def _answer(self, channel: Channel, asked: "_Bell") -> None:
+        """One answer to all who ask at about the same time."""
+        while True:
+            await asked.rung()
+            await trio.sleep(self._random.uniform(0, ANSWER_WITHIN_S))
+            asked.reset()
+            self._say(channel, Kind.HERE)
+            await trio.sleep(ANSWER_EVERY_S)
+
+    def _say(self, channel: Channel, kind: Kind) -> None:
+        segment = channel.segment
+        port = segment.port if self._is_dialable(Address(segment.host, segment.port)) else 0
+        try:
+            channel.send(self._codec.write(kind, port))
+        except OSError as error:
+            logger.debug("cannot send a beacon from %s: %s", segment.host, error)
+            self._drop(segment)
+
+    # Listening.
+
+    async def _listen(self, channel: Channel, asked: "_Bell") -> None:
+        while True:
+            await trio.lowlevel.wait_readable(channel.socket)
+            for _ in range(MOST_AT_ONCE):
+                try:
+                    data, host = channel.receive(BEACON_BYTES + 1)
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    logger.debug("the local network at %s is gone: %s", channel.segment.host, error)
+                    self._drop(channel.segment)
+                    break
+                if self._take(data, host):
+                    asked.ring()
+            await trio.sleep(BREATH_S)
+
+    def _take(self, data: bytes, host: str | None) -> bool:
+        """Whether it is a hello that wants an answer."""
+        if host is None:
+            self.counts["from elsewhere"] += 1
+            return False
+        try:
+            beacon = self._codec.read(data)
+        except MalformedMessage:
+            self.counts["malformed"] += 1
+            return False
+        if beacon.peer == self._codec.peer_id:
+            return False
+        if not self._admits(host):
+            self.counts["limited"] += 1
+            return False
+        if not self._codec.proven(beacon):
+            self.counts["forged"] += 1
+            return False
+        self.counts["proven"] += 1
+        return self._heard(beacon, host) and beacon.kind is Kind.HELLO
+
+    def _admits(self, host: str) -> bool:
+        """Whether a beacon from there may cost a signature check now."""
+        now = trio.current_time()
+        bucket = self._hosts.get(host)
+        if bucket is None:
+            bucket = self._hosts[host] = TokenBucket(BEACONS_PER_S, BEACON_BURST, now)
+            if len(self._hosts) > MOST_HOSTS:
+                self._hosts.popitem(last=False)
+        else:
+            self._hosts.move_to_end(host)
+        return bucket.try_take(1, now) and self._all.try_take(1, now)
+
+
+class _Bell:
+    """Rung by any number, answered by one."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    def reset(self) -> None:
+        if self._event.is_set():
+            self._event = trio.Event()
+
+    async def rung(self) -> None:
+        await self._event.wait()

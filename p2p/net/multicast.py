@@ -1,0 +1,208 @@
+"""Multicast sockets: one for each address at which this machine is on a local network.
+
+A socket is bound to the group, so that nothing sent to this machine alone arrives there, hears one interface only,
+and sends from the address that it is for. What goes out has a TTL of 1, and what comes in with another one was
+routed here and is dropped. Only Linux is known here; elsewhere there are no segments.
+"""
+
+import fcntl
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import NamedTuple
+
+from p2p.wire.address import Address, Scope, canonical, ip, prefix, scope
+
+BUFFER_BYTES = 64 * 1024
+MOST_SEGMENTS = 32
+
+_GET_FLAGS, _GET_ADDRESS = 0x8913, 0x8915  # ioctls of Linux, as netdevice(7) has them
+_UP, _LOOPBACK, _POINT_TO_POINT, _RUNNING, _MULTICAST = 0x1, 0x8, 0x10, 0x40, 0x1000
+_REQUEST_BYTES = 40
+_TENTATIVE = 0x40 | 0x08  # an address that is not ours yet, or will never be
+_IP_MULTICAST_ALL, _IP_RECVTTL = 49, 12  # not named by the socket module
+_V6_INTERFACES = Path("/proc/net/if_inet6")
+
+
+class Group(NamedTuple):
+    """Where the beacons of a local network go: an IPv4 and an IPv6 group, and the UDP port of both."""
+
+    v4: str
+    v6: str
+    port: int
+
+
+class Segment(NamedTuple):
+    """A stretch of local network, and this peer on it: announced at `host`, TCP `port`.
+
+    `interface` is an index; 0 where the system is to find the one that has the host.
+    """
+
+    interface: int
+    host: str
+    port: int
+
+    @property
+    def is_v6(self) -> bool:
+        return ":" in self.host
+
+
+def segments(listening: Iterable[Address]) -> list[Segment]:
+    """The segments on which these listening sockets can be reached, at most `MOST_SEGMENTS`.
+
+    Of a wildcard address, all interfaces but loopback and point-to-point ones: a tunnel is no local network. Of
+    another, the interface that has it.
+    """
+    if sys.platform != "linux":
+        return []
+    found: dict[Segment, None] = {}
+    for address in listening:
+        host = ip(address.host)
+        if host is None:
+            continue
+        if host.is_unspecified:
+            shared = _shared_v4() if host.version == 4 else _shared_v6()
+            found.update(dict.fromkeys(Segment(index, own, address.port) for index, own in shared))
+        elif isinstance(host, IPv4Address):
+            found[Segment(0, str(host), address.port)] = None
+        else:
+            own = _unzoned(host)
+            found.update(dict.fromkeys(Segment(i, own, address.port) for i, _, has in _v6_addresses() if has == own))
+    return list(found)[:MOST_SEGMENTS]
+
+
+class Channel:
+    """The socket of one segment. Raises OSError where there is no multicast."""
+
+    def __init__(self, segment: Segment, group: Group) -> None:
+        self.segment = segment
+        self._to: tuple[str, int] | tuple[str, int, int, int]
+        self.socket = socket.socket(socket.AF_INET6 if segment.is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self.socket.setblocking(False)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+            # Peers of one machine, of several users too, share the port, and each hears everything.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if segment.is_v6:
+                self._join_v6(group)
+            else:
+                self._join_v4(group)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def send(self, data: bytes) -> None:
+        """To all on the segment. Raises OSError."""
+        if self.segment.is_v6:
+            source = socket.inet_pton(socket.AF_INET6, self.segment.host) + struct.pack("=I", self.segment.interface)
+            self.socket.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source)], 0, self._to)
+        else:
+            self.socket.sendto(data, self._to)
+
+    def receive(self, most: int) -> tuple[bytes, str | None]:
+        """At most so many bytes of a datagram, and the host on this segment that it came from, with zone.
+
+        None for one that came from elsewhere. Raises BlockingIOError where nothing is there, and OSError.
+        """
+        data, ancillary, _, source = self.socket.recvmsg(most, socket.CMSG_SPACE(4))
+        ttls = [int.from_bytes(value[:4], sys.byteorder) for _, _, value in ancillary]
+        host = canonical(source[0].partition("%")[0])
+        if ttls != [1] or not self._is_near(host):
+            return data, None
+        parsed = ip(host)
+        if isinstance(parsed, IPv6Address) and parsed.is_link_local:
+            with suppress(OSError):
+                host = f"{host}%{socket.if_indextoname(self.segment.interface)}"
+        return data, host
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _is_near(self, host: str) -> bool:
+        """A public address is believed only of the network that this machine is in itself, and loopback of loopback.
+
+        So nobody here sends all peers here to a machine elsewhere.
+        """
+        match scope(host):
+            case Scope.GLOBAL:
+                return prefix(host) == prefix(self.segment.host)
+            case Scope.MACHINE:
+                return scope(self.segment.host) == Scope.MACHINE
+            case _:
+                return True
+
+    def _join_v4(self, group: Group) -> None:
+        index, own = self.segment.interface, socket.inet_aton(self.segment.host)
+        membership = struct.pack("=4s4si", socket.inet_aton(group.v4), own, index)
+        self.socket.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)  # other sockets' groups are not ours
+        self.socket.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
+        self.socket.bind((group.v4, group.port))
+        self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, membership)
+        self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+        self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        self._to = group.v4, group.port
+
+    def _join_v6(self, group: Group) -> None:
+        index = self.segment.interface
+        membership = socket.inet_pton(socket.AF_INET6, group.v6) + struct.pack("=I", index)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        self._to = group.v6, group.port, 0, index
+        self.socket.bind(self._to)  # with its zone, so that other interfaces are not heard
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 1)
+
+
+def _shared_v4() -> Iterator[tuple[int, str]]:
+    """Index and first IPv4 address of each interface on which there may be others."""
+    for index, name, query in _shared():
+        with suppress(OSError):  # it has none
+            answer = fcntl.ioctl(query, _GET_ADDRESS, _request(name))
+            yield index, socket.inet_ntoa(answer[20:24])
+
+
+def _shared_v6() -> Iterator[tuple[int, str]]:
+    """Index and link-local address of each interface on which there may be others."""
+    shared = {index for index, _, _ in _shared()}
+    for index, is_link_local, host in _v6_addresses():
+        if is_link_local and index in shared:
+            yield index, host
+
+
+def _shared() -> Iterator[tuple[int, str, socket.socket]]:
+    """Index and name of each interface on which there may be others, and a socket to ask for more."""
+    wanted = _UP | _RUNNING | _MULTICAST
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
+        for index, name in socket.if_nameindex():
+            with suppress(OSError):  # it has just gone
+                (flags,) = struct.unpack("=16xH", fcntl.ioctl(query, _GET_FLAGS, _request(name))[:18])
+                if flags & (wanted | _LOOPBACK | _POINT_TO_POINT) == wanted:
+                    yield index, name, query
+
+
+def _request(name: str) -> bytes:
+    return name.encode().ljust(_REQUEST_BYTES, b"\0")
+
+
+def _v6_addresses() -> Iterator[tuple[int, bool, str]]:
+    """Interface, whether it is link-local, and the address, of those that this machine may use."""
+    try:
+        lines = _V6_INTERFACES.read_text().splitlines()
+    except OSError:
+        return  # without IPv6, or not Linux
+    for line in lines:
+        packed, index, _, _, flags, _ = line.split()
+        if not int(flags, 16) & _TENTATIVE:
+            address = IPv6Address(bytes.fromhex(packed))
+            yield int(index, 16), address.is_link_local, str(address)
+
+
+def _unzoned(address: IPv6Address) -> str:
+    return str(address).partition("%")[0]

@@ -1,0 +1,211 @@
+"""HTTP for trackers: small questions to servers whose names a stranger may have chosen.
+
+A name is resolved here, its addresses are judged, and the connection goes to the address that was judged: a name that
+means another machine a moment later gains nothing. Who makes links could otherwise have every peer that opens one
+talk to what only it can reach: its router, its printer, a service of its own machine. So an address that is not on
+the open Internet is asked only where the user has named that server. Redirects are judged anew. Answers are bounded
+in bytes and time, and read as they are: no compression, no cookies, no proxies.
+"""
+
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import trio
+
+from p2p.errors import ConfigError, MalformedMessage, NotAllowed, PeerGone, Refused
+from p2p.wire.address import Scope, ip, is_dialable_host, is_host, scope
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_URL_CHARS = 512
+REQUEST_S = 20.0
+CONNECT_S = 5.0
+MOST_REDIRECTS = 3
+MOST_ADDRESSES = 4
+MOST_AT_ONCE = 16
+_NETLOC = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def check_url(text: str) -> str:
+    """The base URL of a tracker, without a slash at its end. Raises ConfigError."""
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a URL.") from None
+    if parts.scheme not in {"http", "https"}:
+        raise ConfigError(f"{text!r} is not the URL of a tracker: it begins with http:// or https://.")
+    if len(text) > MAX_URL_CHARS or not text.isascii() or not text.isprintable():
+        raise ConfigError("This URL is too long, or has characters that belong in none.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(f"{text!r} has parts that a tracker's URL does not have.")
+    if _NETLOC.fullmatch(parts.netloc) is None or not is_host(parts.hostname or "") or port == 0:
+        raise ConfigError(f"{text!r} names no host that there can be.")
+    return text.strip().rstrip("/")
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: the server that a URL is of."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+class Web:
+    """Asks servers. `trusted` are URLs whose servers the user has named: those may be anywhere."""
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        self._trusted = {origin(url) for url in trusted}
+        self._client: httpx.AsyncClient | None = None
+        self._places = trio.CapacityLimiter(MOST_AT_ONCE)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await client.aclose()
+
+    async def get(self, url: str, *, most_bytes: int) -> Answered:
+        """Asks, following redirects. Raises NotAllowed for a host that only the user may send us to, PeerError."""
+        for _ in range(MOST_REDIRECTS + 1):
+            answered = await self._ask("GET", url, b"", {}, most_bytes)
+            if answered.status not in _REDIRECTS:
+                return answered
+            url = self._joined(url, answered.headers.get("location", ""))
+        raise Refused(f"{_host(url)} redirects without end")
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, most_bytes: int) -> Answered:
+        """Tells. A redirect is refused: what is signed for one server is not for another. Raises like `get`."""
+        answered = await self._ask("POST", url, body, headers, most_bytes)
+        if answered.status in _REDIRECTS:
+            raise Refused(f"{_host(url)} redirects announces; use the tracker's own URL")
+        return answered
+
+    def _joined(self, url: str, location: str) -> str:
+        import httpx
+
+        try:
+            joined = str(httpx.URL(url).join(location[:MAX_URL_CHARS]))
+        except (httpx.InvalidURL, ValueError, TypeError):
+            raise MalformedMessage(f"{_host(url)} redirects to something that is no URL") from None
+        if urlsplit(joined).scheme not in {"http", "https"}:
+            raise MalformedMessage(f"{_host(url)} redirects to something that is not HTTP")
+        return joined
+
+    async def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int) -> Answered:
+        async with self._places:
+            with trio.move_on_after(REQUEST_S):
+                return await self._ask_one_of(await self._addresses(url), method, url, body, headers, most_bytes)
+        raise PeerGone(f"{_host(url)} did not answer within {REQUEST_S:.0f} seconds")
+
+    async def _ask_one_of(
+        self, addresses: list[str], method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int
+    ) -> Answered:
+        import httpx
+
+        for number, address in enumerate(addresses, 1):
+            try:
+                return await self._ask_at(address, method, url, body, headers, most_bytes)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if number == len(addresses):
+                    raise PeerGone(f"{_host(url)} cannot be reached: {_reason(error)}") from error
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
+                raise PeerGone(f"{_host(url)} broke off: {_reason(error)}") from error
+        raise PeerGone(f"{_host(url)} has no address")
+
+    async def _ask_at(
+        self, address: str, method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int
+    ) -> Answered:
+        import httpx
+
+        client = self._client = self._client or _new_client()
+        asked = httpx.URL(url)
+        own = {"host": asked.netloc.decode("ascii"), "accept-encoding": "identity", "user-agent": "shoal"}
+        request = httpx.Request(
+            method,
+            asked.copy_with(host=address),
+            headers={**headers, **own, **({"content-length": str(len(body))} if body else {})},
+            stream=_stream(body),
+            extensions={"sni_hostname": asked.host, "timeout": httpx.Timeout(REQUEST_S, connect=CONNECT_S).as_dict()},
+        )
+        response = await client.send(request, stream=True)
+        try:
+            received = bytearray()
+            with trio.CancelScope() as enough:
+                async for piece in response.aiter_raw():
+                    received += piece
+                    if len(received) > most_bytes:
+                        # Cancelled, not left: so the generators within each other end here and not at some later time.
+                        enough.cancel()
+            if len(received) > most_bytes:
+                raise MalformedMessage(f"{_host(url)} answers with more than {most_bytes} bytes")
+            return Answered(response.status_code, response.headers, bytes(received))
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await response.aclose()
+
+    async def _addresses(self, url: str) -> list[str]:
+        """The addresses of the URL's host, all of which may be asked. Raises NotAllowed, PeerGone."""
+        scheme, host, port = origin(url)
+        if not is_host(host):
+            raise MalformedMessage("a URL without a host")
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+        except OSError as error:
+            raise PeerGone(f"{host} has no address: {error.strerror}") from error
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))[:MOST_ADDRESSES]
+        if (scheme, host, port) not in self._trusted:
+            for address in addresses:
+                if ip(address) is None or not is_dialable_host(address) or scope(address) != Scope.GLOBAL:
+                    raise NotAllowed(f"{host} is not on the open Internet, and this peer is not set to use it")
+        return addresses
+
+
+def _new_client() -> "httpx.AsyncClient":
+    import httpx
+
+    # A connection is kept by address, not by name: used again it might be one that was proven for another name.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
+
+
+def _stream(body: bytes) -> "httpx.AsyncByteStream":
+    """The body in one piece. httpx's own is a generator, left unfinished where a server answers before it is read."""
+    import httpx
+
+    class Stream(httpx.AsyncByteStream):
+        def __init__(self) -> None:
+            self._pieces = [body] if body else []
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if not self._pieces:
+                raise StopAsyncIteration
+            return self._pieces.pop()
+
+    return Stream()
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or "the server"
+
+
+def _reason(error: Exception) -> str:
+    return str(error)[:200] or type(error).__name__

@@ -1,0 +1,173 @@
+"""Calling: how a peer that cannot be dialled gives what it has. It dials those who lack it, and offers.
+
+Whoever wants the share asks over that connection as if it had dialled. Who is to be called is told by trackers and the
+DHT, or by a `DialMe` over a connection that stands; nobody can have a peer call more often than the bounds here allow,
+and a `DialMe` only ever leads to an address where this peer has met its sender before.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.bucket import TokenBucket
+from p2p.core.standing import Backoff
+from p2p.errors import PeerError, StorageError
+from p2p.ids import ID_BYTES, PeerId, ShareId, short
+from p2p.log import context
+from p2p.services import serve
+from p2p.services.local import Local
+from p2p.wire import messages
+from p2p.wire.address import Address, is_dialable_host, prefix
+from p2p.wire.tracker import provider_key
+
+logger = logging.getLogger(__name__)
+
+MOST_PENDING = 256
+MOST_CALLS = 32
+MOST_CALLS_PER_PEER = 4
+"""Half of the connections that a peer accepts from one other; it may want several shares."""
+CALLS_PER_S, CALL_BURST = 2.0, 16.0
+MOST_REMEMBERED = 1024
+WORTH_WHILE_S = 10.0
+"""A call that lasted so long was wanted: the next one need not wait."""
+KEYS_LAST_S = 5.0
+
+_Which = tuple[PeerId, ShareId]
+
+
+async def call(local: Local, address: Address, peer_id: PeerId, share: ShareId) -> None:
+    """Dials a peer, offers it a share that is held or fetched here, and serves it until the connection's end.
+
+    Always raises PeerError in the end; Refused where the peer does not want the share.
+    """
+    connection = await local.dialer.dial(address, peer_id)
+    try:
+        local.contacts.reached(connection, address.port)
+        await connection.send(messages.Offer(share=share))
+        await serve.converse(local, connection)
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """Somebody who can be dialled lacks chunks of a share, named by its id or by its provider key."""
+
+    share: bytes
+    peer: PeerId
+    address: Address
+
+
+@dataclass
+class _Past:
+    """How calls of one peer about one share went."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    not_before: float = float("-inf")
+
+
+class Calls:
+    """The calls of one peer: who is to be called, who is being called, and who was in vain."""
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+        self._send, self._receive = trio.open_memory_channel[_Wish](MOST_PENDING)
+        self._calling: dict[_Which, str] = {}
+        """With the network that is called."""
+        self._past: OrderedDict[_Which, _Past] = OrderedDict()
+        self._pace = TokenBucket(CALLS_PER_S, CALL_BURST, trio.current_time())
+        self._shares: dict[bytes, ShareId] = {}
+        self._shares_at = float("-inf")
+
+    def wanted(self, share: bytes, peer: PeerId, address: Address) -> None:
+        """This peer, dialable there, lacks chunks of a share (an id, or a provider key). Called soon, or not at all.
+
+        Not if the share is neither held nor fetched here, nor when it is being exchanged with that peer already.
+        """
+        own = peer == self._local.peer_id or address in self._local.addresses
+        if not own and is_dialable_host(address.host):
+            try:
+                self._send.send_nowait(_Wish(share, peer, address))
+            except trio.WouldBlock:
+                logger.debug("too much to call about; peer %s is left out", short(peer))
+
+    def asked_by(self, peer: PeerId, share: ShareId) -> None:
+        """The peer at the other end of a connection says `DialMe`."""
+        address = self._local.contacts.address_of(peer)
+        if address is not None:
+            self.wanted(share, peer, address)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Calls until cancelled."""
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            async for wish in self._receive:
+                try:
+                    share = await self._share(wish.share)
+                except StorageError as error:
+                    logger.warning("%s", error)
+                    continue
+                network = prefix(wish.address.host)
+                if share is not None and self._may_call((wish.peer, share), network):
+                    self._calling[wish.peer, share] = network
+                    nursery.start_soon(self._call, wish.address, wish.peer, share)
+
+    def _may_call(self, which: _Which, network: str) -> bool:
+        peer, share = which
+        swarm = self._local.swarms.get(share)
+        if which in self._calling or (swarm is not None and peer in swarm.members):
+            return False
+        now = trio.current_time()
+        past = self._past.get(which)
+        return (
+            len(self._calling) < MOST_CALLS
+            and Counter(self._calling.values())[network] < MOST_CALLS // 2
+            and Counter(called for called, _ in self._calling)[peer] < MOST_CALLS_PER_PEER
+            and (past is None or past.not_before <= now)
+            and self._local.standing.banned_until(peer) <= now
+            and self._pace.try_take(1, now)
+        )
+
+    async def _call(self, address: Address, peer: PeerId, share: ShareId) -> None:
+        context.set(f"call={address}")
+        began = trio.current_time()
+        try:
+            await call(self._local, address, peer, share)
+        except PeerError as error:
+            logger.debug("called %s about share %s: %s", short(peer), short(share), error)
+        finally:
+            del self._calling[peer, share]
+            self._remember((peer, share), began)
+
+    def _remember(self, which: _Which, began: float) -> None:
+        now = trio.current_time()
+        past = self._past.setdefault(which, _Past())
+        if now - began >= WORTH_WHILE_S:
+            past.backoff.worked()
+        past.not_before = now + past.backoff.failed(self._local.random.random())
+        self._past.move_to_end(which)
+        if len(self._past) > MOST_REMEMBERED:
+            self._past.popitem(last=False)
+
+    async def _share(self, named: bytes) -> ShareId | None:
+        """The share of this peer that is meant."""
+        local = self._local
+        if len(named) == ID_BYTES:
+            share = ShareId(named)
+            if share in local.swarms:
+                return share
+            row = await trio.to_thread.run_sync(local.library.share, share, limiter=local.disk)
+            return None if row is None else share
+        for share in local.swarms:
+            if provider_key(share) == named:
+                return share
+        if named not in self._shares and trio.current_time() - self._shares_at > KEYS_LAST_S:
+            self._shares = await trio.to_thread.run_sync(self._by_key, limiter=local.disk)
+            self._shares_at = trio.current_time()
+        return self._shares.get(named)
+
+    def _by_key(self) -> dict[bytes, ShareId]:
+        """The shares of the library by their provider keys. In a thread."""
+        return {provider_key(ShareId(row.id)): ShareId(row.id) for row in self._local.library.shares()}

@@ -1,0 +1,142 @@
+"""Publishing: keeps in the DHT what this peer offers, where it is, and its pointers, for as long as it runs.
+
+What is due and when is decided in `core.publications`; what was published when survives a restart, so that starting
+ten times an hour is not publishing ten times.
+"""
+
+import logging
+import time
+from collections import Counter
+
+import trio
+
+from p2p.core import publications
+from p2p.core.publications import Item
+from p2p.core.recordstore import FULL
+from p2p.net.dht import Published
+from p2p.services import pointers
+from p2p.services.dht import Overlays
+from p2p.services.local import Local
+from p2p.services.offered import Offers
+from p2p.store.overlay import OverlayState, Publication
+from p2p.wire import records
+from p2p.wire.address import Address
+from p2p.wire.records import Payload, Provider, Record, Whereabouts
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4
+PER_S = 5.0
+"""So that a peer with a thousand shares spreads its work."""
+ENOUGH_STORERS = 3
+LOOK_AGAIN_S = 300.0
+"""What is held of a fetch under way is told this often."""
+
+
+class Publisher:
+    """One peer's records. `run` it once the overlays run."""
+
+    def __init__(self, local: Local, overlays: Overlays, state: OverlayState) -> None:
+        self._local = local
+        self._overlays = overlays
+        self._state = state
+        self._offers = Offers(local)
+        self._last: dict[bytes, Publication] = {}
+        self._due: dict[bytes, float] = {}
+        self._failures: Counter[bytes] = Counter()
+
+    async def run(self) -> None:
+        self._last = await trio.to_thread.run_sync(self._state.publications)
+        await self._overlays.joined.wait()
+        while True:
+            news = self._local.news.count
+            items = await self._items()
+            due = sorted(filter(self._is_due, items), key=self._due_at)
+            if due:
+                # A few, then another look: what is shared now is not to wait for a thousand older ones.
+                await self._publish_some(due[:AT_ONCE])
+                await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
+                continue
+            next_due = min(map(self._due_at, items), default=time.time() + LOOK_AGAIN_S)
+            with trio.move_on_after(min(LOOK_AGAIN_S, max(0.1, next_due - time.time()))):
+                await self._local.news.after(news)
+
+    async def _items(self) -> list[Item]:
+        local = self._local
+        offered = (await self._offers.all())[: publications.MOST_SHARES]
+        items = [publications.address_item(local.peer_id)]
+        items += publications.pointer_items(await trio.to_thread.run_sync(pointers.to_publish, local))
+        items += publications.provider_items((one.share, one.held) for one in offered)
+        items += publications.keyword_items((one.share, one.name, one.size) for one in offered if one.listed)
+        return items
+
+    async def _publish_some(self, items: list[Item]) -> None:
+        async with trio.open_nursery() as nursery:
+            for item in items:
+                nursery.start_soon(self._publish, item)
+
+    async def _publish(self, item: Item) -> None:
+        result = await self._store(item, item.key)
+        for other in item.others:
+            if result.stored >= ENOUGH_STORERS or FULL not in result.refused:
+                break
+            result = await self._store(item, other)
+        chance = self._local.random.random()
+        if result.stored:
+            self._failures.pop(item.key, None)
+            self._due[item.key] = publications.due_at(time.time(), item.kind, chance)
+        else:
+            logger.debug("nobody took the %s record: %s", item.kind.name, ", ".join(set(result.refused)) or "no answer")
+            self._failures[item.key] += 1
+            self._due[item.key] = time.time() + publications.again_after(self._failures[item.key], chance)
+
+    async def _store(self, item: Item, key: bytes) -> Published:
+        local = self._local
+        now = int(self._overlays.now())
+        before = self._last.get(key)
+        # The clock alone would do but for one that was put back.
+        sequence = max(now, before.sequence + 1 if before else 0)
+
+        def make(host: str) -> Record:
+            if item.record is not None:
+                return item.record
+            payload = _at(item.payload, self._addresses(host))
+            return records.seal(local.dialer.identity, key, payload, sequence=sequence, now=now, lasts_s=item.lasts_s)
+
+        result = await self._overlays.publish(key, make)
+        publication = Publication(sequence, item.content(self._place) if result.stored else b"", time.time())
+        self._last[key] = publication
+        await trio.to_thread.run_sync(self._state.published, key, publication)
+        return result
+
+    @property
+    def _place(self) -> str:
+        return ",".join(sorted(map(str, self._local.advertised())))
+
+    def _addresses(self, host: str) -> tuple[tuple[str, int], ...]:
+        """What a record that goes to a storer which sees this peer at the host may name."""
+        port = self._local.dialer.port
+        return tuple(self._local.reachability.advertised((Address(host, port),))) if port else ()
+
+    def _is_due(self, item: Item) -> bool:
+        return self._due_at(item) <= time.time()
+
+    def _due_at(self, item: Item) -> float:
+        if self._failures[item.key]:
+            return self._due[item.key]
+        last = self._last.get(item.key)
+        if last is None or last.content != item.content(self._place):
+            return 0.0
+        again = publications.due_at(last.published, item.kind, self._local.random.random())
+        return self._due.setdefault(item.key, again)
+
+
+def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:
+    """The payload with the publisher's addresses, where it names any."""
+    match payload:
+        case Provider():
+            return Provider(addresses, payload.held)
+        case Whereabouts():
+            return Whereabouts(addresses)
+        case _:
+            return payload

@@ -1,0 +1,91 @@
+"""Reachability: whether others can dial this peer, as far as the evidence goes.
+
+What is known of one kind of address (IPv4 or IPv6; this machine, a private network, everywhere) says nothing of the
+others: a peer behind a router is dialled by its neighbours and by nobody else. A proven connection that somebody
+dialled here proves that it can be done; that nobody did proves nothing, so the contrary is taken from trackers alone,
+which have tried. Evidence grows old: the machine may have moved.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import trio
+
+from p2p.wire.address import Address, Scope, ip, scope
+
+REMEMBERED_S = 3600.0
+MOST_TRACKERS = 64
+
+_Kind = tuple[int, int]
+"""Scope and IP version."""
+
+
+class Reach(StrEnum):
+    """Whether this peer can be dialled."""
+
+    UNKNOWN = "unknown"
+    DIALABLE = "dialable"
+    NOT_DIALABLE = "not dialable"
+
+
+class Reachability:
+    """The evidence. With `never`, the user's own word, none is needed and none believed."""
+
+    def __init__(self, *, never: bool = False) -> None:
+        self.never = never
+        self._dialled: dict[_Kind, float] = {}
+        self._trackers: dict[str, tuple[_Kind, bool, float]] = {}
+
+    def dialled_from(self, host: str) -> None:
+        """A peer at this host dialled here, and has proven who it is."""
+        self._dialled[_kind(host)] = trio.current_time()
+
+    def tracker_says(self, url: str, dialable: bool, host: str) -> None:
+        """A tracker that sees this peer at `host` has dialled back, and reached it or not."""
+        self._trackers.pop(url, None)
+        self._trackers[url] = (_kind(host), dialable, trio.current_time())
+        if len(self._trackers) > MOST_TRACKERS:
+            del self._trackers[next(iter(self._trackers))]
+
+    def forget(self) -> None:
+        """This machine is in another network now."""
+        self._dialled.clear()
+        self._trackers.clear()
+
+    @property
+    def state(self) -> Reach:
+        """The verdict on the widest kind of address of which there is one."""
+        return self._widest()[0]
+
+    @property
+    def scope(self) -> int | None:
+        """How far off those are of whom `state` speaks, a `Scope`; None where nothing is known."""
+        return self._widest()[1]
+
+    def advertised(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
+        """Those of this peer's addresses that may be told to others: none at which it is known to be out of reach."""
+        if self.never:
+            return ()
+        return tuple(address for address in addresses if self._of(_kind(address.host)) is not Reach.NOT_DIALABLE)
+
+    def _of(self, kind: _Kind) -> Reach:
+        oldest = trio.current_time() - REMEMBERED_S
+        said = [yes for about, yes, at in self._trackers.values() if about == kind and at >= oldest]
+        if any(said) or self._dialled.get(kind, oldest - 1) >= oldest:
+            return Reach.DIALABLE
+        return Reach.NOT_DIALABLE if said else Reach.UNKNOWN
+
+    def _widest(self) -> tuple[Reach, int | None]:
+        if self.never:
+            return Reach.NOT_DIALABLE, Scope.GLOBAL
+        for width in (Scope.GLOBAL, Scope.PRIVATE, Scope.MACHINE):
+            verdicts = {self._of((width, version)) for version in (4, 6)}
+            for verdict in (Reach.DIALABLE, Reach.NOT_DIALABLE):
+                if verdict in verdicts:
+                    return verdict, width
+        return Reach.UNKNOWN, None
+
+
+def _kind(host: str) -> _Kind:
+    address = ip(host)
+    return scope(host), 4 if address is None else address.version

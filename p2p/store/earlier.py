@@ -1,0 +1,47 @@
+"""An earlier version of a share, as it was fetched into a folder: chunks to be had without a network.
+
+Its files are this peer's to replace while they are as they were left: one that somebody has changed since is his.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from p2p.core.layout import Layout, Place
+from p2p.ids import ChunkHash
+from p2p.store.library import NOT_HELD, Stamp
+
+
+class Earlier:
+    """The version with this layout below `folder`; `stamps` are those of its entries when it was whole. Blocking."""
+
+    def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:
+        root = layout.manifest.root
+        top = folder if root.single else folder / root.name
+        self._paths = [top.joinpath(*entry.path) for entry in layout.manifest.entries]
+        self._stamps = dict(zip(self._paths, stamps, strict=True))
+        self._chunks: dict[ChunkHash, Place] = {}
+        for entry in layout.files:
+            if stamps[entry] != NOT_HELD:
+                first, count = layout.range_of(entry)
+                for chunk in range(first, first + count):
+                    self._chunks.setdefault(layout.hash(chunk), layout.place(chunk))
+
+    def place(self, hash_: ChunkHash) -> Place | None:
+        """Where a chunk with this hash was."""
+        return self._chunks.get(hash_)
+
+    @contextmanager
+    def reading(self, entry: int) -> Iterator[int]:
+        """A descriptor of the entry's file. Raises OSError."""
+        descriptor = os.open(self._paths[entry], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def left(self, path: Path, status: os.stat_result) -> bool:
+        """Whether the file at the path is one of this version, and is as it was left."""
+        stamp = self._stamps.get(path)
+        return stamp is not None and stamp != NOT_HELD and stamp == Stamp.of(status)

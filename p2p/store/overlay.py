@@ -1,0 +1,62 @@
+"""What the DHT remembers over a restart: the work of the node id, ways in, and what was published when."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from p2p.store.database import Database
+
+MOST_CONTACTS = 200
+"""For each network. The rest of the state is bounded by what this peer publishes."""
+KEPT_S = 40 * 24 * 3600
+
+
+class Publication(NamedTuple):
+    """What was published under a key: its sequence, a hash of what it said, and when (seconds since 1970)."""
+
+    sequence: int
+    content: bytes
+    published: float
+
+
+class OverlayState:
+    """The state of one home in one network. Blocking; see `Database` for errors."""
+
+    def __init__(self, database: Database, network: str) -> None:
+        self._database = database
+        self._network = network
+
+    def nonce(self, bits: int) -> bytes | None:
+        """The nonce that was found for so much work."""
+        row = self._database.row("SELECT nonce FROM nonce WHERE network = ? AND bits = ?", [self._network, bits])
+        return None if row is None else bytes(row[0])
+
+    def keep_nonce(self, bits: int, nonce: bytes) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO nonce VALUES (?, ?, ?)", [self._network, bits, nonce])
+
+    def contacts(self) -> list[tuple[str, int]]:
+        """Hosts (IP addresses) and ports of nodes that were there last time."""
+        return [
+            (str(host), int(port))
+            for host, port in self._database.rows(
+                "SELECT host, port FROM contact WHERE network = ? LIMIT ?", [self._network, MOST_CONTACTS]
+            )
+        ]
+
+    def keep_contacts(self, contacts: Sequence[tuple[str, int]]) -> None:
+        """In place of those kept before; the first `MOST_CONTACTS`."""
+        rows = [(self._network, host, port) for host, port in contacts[:MOST_CONTACTS]]
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM contact WHERE network = ?", [self._network])
+            connection.executemany("INSERT OR IGNORE INTO contact VALUES (?, ?, ?)", rows)
+
+    def publications(self) -> dict[bytes, Publication]:
+        """What was published last, by key."""
+        rows = self._database.rows("SELECT key, sequence, content, published FROM publication")
+        return {bytes(key): Publication(sequence, bytes(content), at) for key, sequence, content, at in rows}
+
+    def published(self, key: bytes, publication: Publication) -> None:
+        """This was published just now."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM publication WHERE published < ?", [publication.published - KEPT_S])
+            connection.execute("INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?)", [key, *publication])

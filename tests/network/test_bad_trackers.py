@@ -1,0 +1,234 @@
+"""Trackers that are away, slow, lying or out of their minds: a nuisance, never more."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from p2p import ids
+from p2p.ids import PeerId
+from p2p.net import web
+from p2p.services import fetch, finders
+from p2p.services.fetch import Options
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.wire import tracker as wire
+from p2p.wire.link import Link
+from p2p.wire.tracker import Announced, Problem, Source, SourcesAnswer, Wanted
+from tests.network.world import PATIENCE_S, World, same_tree, until
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+FILES = {"one.bin": 300_000}
+Say = Callable[[bytes], bytes]
+
+
+class HttpServer:
+    """Somebody's HTTP server: `say` makes the answer from the request, head and body."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.requests: list[bytes] = []
+        self.url = ""
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            try:
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    if not (piece := bytes(await stream.receive_some())):
+                        return
+                    request += piece
+                head, _, body = request.partition(b"\r\n\r\n")
+                length = next(
+                    (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line), 0
+                )
+                while len(body) < length:
+                    body += bytes(await stream.receive_some())
+                self.requests.append(head + b"\r\n\r\n" + body)
+                await stream.send_all(self.say(self.requests[-1]))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+
+
+async def start(nursery: trio.Nursery, say: Say) -> HttpServer:
+    server = HttpServer(say)
+    listeners = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
+    server.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    return server
+
+
+def http(status: int, body: bytes | msgspec.Struct, *headers: str) -> bytes:
+    body = body if isinstance(body, bytes) else wire.encode(body)
+    head = "\r\n".join([f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers])
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def is_announce(request: bytes) -> bool:
+    return request.startswith(b"POST /api/v1/announce ")
+
+
+def taken(request: bytes, **more: Any) -> bytes:
+    """A well-behaved answer to an announce."""
+    announce = msgspec.json.decode(request.partition(b"\r\n\r\n")[2], type=wire.Announce)
+    return http(200, Announced(announce.sequence, 60, "127.0.0.1", **more))
+
+
+def sources(*found: Source) -> Say:
+    def say(request: bytes) -> bytes:
+        return taken(request) if is_announce(request) else http(200, SourcesAnswer(found, len(found)))
+
+    return say
+
+
+async def with_tracker(world: World, url: str, name: str = "taker") -> Local:
+    return await world.peer(name, network={"trackers": (url,)})
+
+
+def trouble(local: Local) -> str:
+    (state,) = local.trackers.states.values()
+    return state.trouble
+
+
+BAD: list[tuple[Say, str]] = [
+    (lambda request: b"garbage\r\n\r\n", "broke off"),
+    (lambda request: http(200, b"not json"), "makes no sense"),
+    (lambda request: http(200, b"[" * 100_000), "makes no sense"),
+    (lambda request: http(200, b'{"sequence": -5}'), "makes no sense"),
+    (lambda request: http(200, b"x" * (wire.MAX_ANSWER_BYTES + 1)), "more than"),
+    (lambda request: http(500, b"<html>oops"), "status 500"),
+    (lambda request: http(403, Problem("not \x1b[31myou")), "not "),
+    (lambda request: http(409, Problem("start over", 5)), "somebody else too"),
+    (lambda request: http(307, b"", "location: http://127.0.0.1:1/"), "redirects announces"),
+    (lambda request: b"", "broke off"),
+]
+
+
+@pytest.mark.parametrize(("say", "why"), BAD)
+async def test_a_tracker_that_makes_no_sense_is_a_line_in_status(
+    world: World, nursery: trio.Nursery, say: Say, why: str
+) -> None:
+    server = await start(nursery, say)
+    local = await with_tracker(world, server.url)
+    await until(lambda: trouble(local))
+    assert why in trouble(local)
+    assert "\x1b" not in trouble(local)
+    # The fetch itself needs none.
+    origin = await world.peer("origin")
+    published = await world.publish(origin, FILES)
+    await world.get(local, published.link)
+    assert same_tree(world.out(local) / "data", published.path)
+
+
+async def test_a_tracker_that_is_away_is_told_everything_when_it_comes(world: World, nursery: trio.Nursery) -> None:
+    server = await start(nursery, lambda request: b"")
+    local = await with_tracker(world, server.url)
+    published = await world.publish(local, FILES)
+    await until(lambda: trouble(local))
+    announced: list[wire.Announce] = []
+
+    def good(request: bytes) -> bytes:
+        announced.append(msgspec.json.decode(request.partition(b"\r\n\r\n")[2], type=wire.Announce))
+        return taken(request)
+
+    server.say = good
+    await until(lambda: announced and not trouble(local))
+    assert announced[0].reset
+    assert [one.share for one in announced[0].add] == [ids.to_text(published.link.share_id)]
+    await world.stop("taker")
+    assert announced[-1].bye
+
+
+async def test_a_silent_tracker_holds_up_neither_a_fetch_nor_the_end(
+    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "REQUEST_S", 0.3)
+
+    async def silent(stream: trio.SocketStream) -> None:
+        async with stream:
+            await trio.sleep_forever()
+
+    listeners = await nursery.start(partial(trio.serve_tcp, silent, 0, host="127.0.0.1"))
+    local = await with_tracker(world, f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
+    origin = await world.peer("origin")
+    published = await world.publish(origin, FILES)
+    await world.get(local, published.link)
+    await until(lambda: "did not answer" in trouble(local) or "broke off" in trouble(local))
+    with trio.fail_after(PATIENCE_S):
+        await world.stop("taker")
+
+
+async def test_sources_that_are_not_there_or_somebody_else_are_tried_and_left(
+    world: World, nursery: trio.Nursery
+) -> None:
+    origin, other = await world.peer("origin"), await world.peer("other")
+    published = await world.publish(origin, FILES)
+    stranger = ids.to_text(PeerId(bytes(32)))
+    server = await start(
+        nursery,
+        sources(
+            Source(stranger, True, 0, True, str(other.addresses[0])),
+            Source(stranger, True, 0, True, "127.0.0.1:1"),
+            Source("z" * 52, True, 0, True, "127.0.0.1:2"),
+            Source(stranger, True, 0, True, "0.0.0.0:80"),
+            Source(stranger, True, 0, True, "224.0.0.1:80"),
+            Source(stranger, True, 0, True, "no address"),
+            Source(stranger, True, 0, False),
+            Source(ids.to_text(origin.peer_id), True, 0, True, str(origin.addresses[0])),
+        ),
+    )
+    local = await with_tracker(world, server.url)
+    await world.get(local, published.link.share_id)
+    assert same_tree(world.out(local) / "data", published.path)
+
+
+async def test_wishes_that_make_no_sense_are_left(world: World, nursery: trio.Nursery) -> None:
+    stranger = ids.to_text(PeerId(bytes(32)))
+    wishes = (
+        Wanted("a" * 32, stranger, "127.0.0.1:1"),
+        Wanted("1" * 32, "z" * 52, "nowhere"),
+        Wanted("a" * 32, stranger, "[::]:5"),
+    )
+    server = await start(nursery, lambda request: taken(request, wanted=wishes, dialable=False, shares=3))
+    local = await with_tracker(world, server.url)
+    await until(lambda: local.trackers.states[server.url].shares)
+    assert not trouble(local)
+
+
+async def test_the_tracker_of_a_link_is_not_asked_where_only_the_user_may_send_us(
+    world: World, nursery: trio.Nursery
+) -> None:
+    server = await start(nursery, sources())
+    origin, local = await world.peer("origin"), await world.peer("taker")
+    published = await world.publish(origin, FILES)
+    bad = ("ftp://x", "http://", "javascript:alert(1)")
+    link = Link(published.link.share_id, peers=published.link.peers, trackers=(server.url, *bad))
+    progress = Progress()
+    with trio.fail_after(PATIENCE_S):
+        await fetch.fetch(local, link, [], Options(folder=world.out(local)), progress)
+    await until(lambda: len(progress.notes) >= 4)
+    (note,) = [note for note in progress.notes if "is not asked" in note]
+    assert "not on the open Internet" in note
+    assert f"--tracker {server.url}" in note
+    assert not server.requests
+
+
+async def test_the_tracker_of_a_link_that_the_user_has_named_is_asked(world: World, nursery: trio.Nursery) -> None:
+    origin = await world.peer("origin")
+    published = await world.publish(origin, FILES)
+    found = Source(ids.to_text(origin.peer_id), True, 0, True, str(origin.addresses[0]))
+    server = await start(nursery, sources(found))
+    local = await with_tracker(world, server.url)
+    await world.get(local, Link(published.link.share_id, trackers=(server.url,)))
+    assert same_tree(world.out(local) / "data", published.path)
+
+
+def test_only_the_users_own_tracker_may_name_private_addresses() -> None:
+    peer = ids.to_text(PeerId(bytes(32)))
+    told = tuple(Source(peer, True, 0, True, f"{host}:80") for host in ("127.0.0.1", "192.168.1.1", "9.9.9.9"))
+    hosts = [hint.address.host for hint in finders.hints_of(told, trusted=False)]
+    assert hosts == ["9.9.9.9"]
+    assert len(finders.hints_of(told, trusted=True)) == 3

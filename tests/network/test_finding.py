@@ -1,0 +1,285 @@
+"""Peers that find each other over the DHT, with no address in any link."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+import trio
+
+from p2p import ids
+from p2p.errors import ConfigError, NotFound
+from p2p.ids import PeerId, ShareId
+from p2p.services import browse, operations, pointers, requests, search, wishes
+from p2p.services.local import Local
+from p2p.services.offered import Offers
+from p2p.services.requests import Event, Note
+from p2p.store.overlay import OverlayState
+from p2p.wire.link import PointerLink, parse_any_link
+from p2p.wire.records import WHOLE, Kind, Provider, Record, Whereabouts, address_key
+from p2p.wire.tracker import provider_key
+from tests.network.world import PATIENCE_S, World, bare, same_tree, until
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+T = TypeVar("T")
+FILES = {"a/one.bin": 300_000, "two.bin": 1_000_000}
+
+
+async def net(world: World, count: int, **more: Any) -> list[Local]:
+    """Peers of one DHT, all of which have joined by the first."""
+    first = await world.peer("p0", network={"dht": True} | more)
+    others = []
+    for number in range(1, count):
+        settings = {"dht": True, "join": (str(first.addresses[0]),)} | more
+        others.append(await world.peer(f"p{number}", network=settings))
+    for local in (first, *others):
+        assert local.overlays is not None
+        with trio.fail_after(PATIENCE_S):
+            await local.overlays.joined.wait()
+    return [first, *others]
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], object] = bool) -> T:
+    """The first right answer, within a minute: what is published arrives a moment later."""
+    with trio.fail_after(PATIENCE_S):
+        while not right(answer := await ask()):  # noqa: ASYNC110 - what others keep has no event here
+            await trio.sleep(0.02)
+    return answer
+
+
+async def records(local: Local, key: bytes, kind: Kind) -> dict[PeerId, Record]:
+    """All that the DHT has under a key."""
+    assert local.overlays is not None
+    return await local.overlays.get(key, kind, enough=None)
+
+
+async def perform(local: Local, request: requests.AnyRequest) -> tuple[Any, list[str]]:
+    notes: list[str] = []
+
+    async def emit(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+    with trio.fail_after(PATIENCE_S):
+        return await operations.perform(local, request, emit, keep_serving=True), notes
+
+
+async def test_a_bare_link_is_enough(world: World) -> None:
+    peers = await net(world, 4)
+    published = await world.publish(peers[1], FILES)
+    await world.get(peers[3], bare(published.link))
+    assert same_tree(world.out(peers[3]) / "data", published.path)
+
+
+async def test_a_fetch_that_came_before_the_share_gets_it(world: World) -> None:
+    peers = await net(world, 3)
+    published = await world.publish(peers[1], FILES)
+    await world.stop("p1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.get, peers[2], bare(published.link))
+        await until(lambda: peers[2].fetching)
+        await world.peer("p1", network={"dht": True, "join": (str(peers[0].addresses[0]),)})
+    assert same_tree(world.out(peers[2]) / "data", published.path)
+
+
+async def test_who_fetches_is_found_too(world: World) -> None:
+    peers = await net(world, 4)
+    published = await world.publish(peers[1], FILES)
+    answer, _ = await perform(
+        peers[2], requests.Get(link=ids.to_text(published.link.share_id), out=str(world.out(peers[2])))
+    )
+    assert answer["bytes"] == sum(FILES.values())
+    key = provider_key(published.link.share_id)
+
+    async def holders() -> set[bytes]:
+        found = await records(peers[3], key, Kind.PROVIDER)
+        return {record.publisher for record in found.values() if _held(record.payload) == WHOLE}
+
+    await eventually(holders, lambda found: found == {peers[1].peer_id, peers[2].peer_id})
+    await world.stop("p1")
+    await world.get(peers[3], bare(published.link))
+
+
+def _held(payload: object) -> bytes:
+    assert isinstance(payload, Provider)
+    return payload.held
+
+
+async def test_an_unlisted_share_is_found_by_its_link_and_by_nothing_else(world: World) -> None:
+    peers = await net(world, 3)
+    path = world.folder / "secret plans"
+    path.mkdir()
+    (path / "x").write_bytes(b"x" * 1000)
+    answer, _ = await perform(peers[1], requests.Share(paths=(str(path),), unlisted=True))
+    await world.get(peers[2], ShareId(ids.from_text(answer["id"])))
+    found, _ = await perform(peers[0], requests.Search(query="secret plans"))
+    assert found == []
+    found, _ = await perform(peers[0], requests.Browse(peer=str(peers[1].addresses[0])))
+    assert found == []
+
+
+async def test_search_by_words_without_a_tracker(world: World) -> None:
+    peers = await net(world, 4)
+    for number, name in enumerate(["Summer concert 2024", "Winter concert 2023", "summer photos"]):
+        path = world.folder / name
+        path.mkdir()
+        (path / "x").write_bytes(bytes([number]) * 1000)
+        await perform(peers[1], requests.Share(paths=(str(path),)))
+
+    async def names(query: str) -> list[str]:
+        return sorted(hit.name for hit in await search.search(peers[3], query, lambda note: None))
+
+    both = ["Summer concert 2024", "Winter concert 2023"]
+    await eventually(partial(names, "concert"), lambda found: found == both)
+    await eventually(partial(names, "SUMMER photos"), lambda found: found == ["summer photos"])
+    assert await names("concert 2024") == ["Summer concert 2024"]
+    assert await names("nothing of the kind") == []
+    (hit,) = await search.search(peers[3], "winter", lambda note: None)
+    assert hit.signer == peers[1].peer_id
+    assert hit.size == 1000
+    link = parse_any_link(hit.link)
+    assert not isinstance(link, PointerLink)
+    await world.get(peers[2], bare(link))
+
+
+async def test_a_search_that_cannot_be(world: World) -> None:
+    alone = await world.peer("alone")
+    with pytest.raises(ConfigError, match="at least 3 letters"):
+        await search.search(alone, "a -- b", lambda note: None)
+    with pytest.raises(NotFound, match="nobody to ask"):
+        await search.search(alone, "concert", lambda note: None)
+
+
+async def test_browse_by_the_peers_id_alone(world: World) -> None:
+    peers = await net(world, 3)
+    published = await world.publish(peers[1], FILES)
+
+    async def listed() -> list[browse.Listed]:
+        try:
+            return await browse.browse(peers[2], ids.to_text(peers[1].peer_id), lambda note: None)
+        except NotFound:
+            return []
+
+    found = await eventually(listed)
+    assert [(one.share, one.name, one.size, one.files) for one in found] == [
+        (published.link.share_id, "data", sum(FILES.values()), 2)
+    ]
+
+
+async def test_a_mutable_link_leads_to_the_newest_and_only_what_is_new_is_fetched(world: World) -> None:
+    peers = await net(world, 4)
+    path = world.folder / "photos"
+    path.mkdir()
+    (path / "one.bin").write_bytes(b"1" * 2_000_000)
+    (path / "two.bin").write_bytes(b"2" * 500_000)
+    answer, _ = await perform(peers[1], requests.Share(paths=(str(path),), pointer="photos"))
+    out = world.out(peers[2])
+    got, _ = await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+    assert got["received"] == got["bytes"] == 2_500_000
+    assert same_tree(out / "photos", path)
+
+    (path / "one.bin").write_bytes(b"1" * 2_000_000 + b"more")
+    (path / "three.bin").write_bytes(b"3" * 300_000)
+    newer, _ = await perform(peers[1], requests.Share(paths=(str(path),), pointer="photos"))
+    assert newer["pointer"] == answer["pointer"]
+    assert newer["version"] > answer["version"]
+    got, _ = await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+    assert got["received"] < 1_000_000 < got["bytes"]
+    assert same_tree(out / "photos", path)
+    rows, _ = await perform(peers[2], requests.Shares())
+    assert [row["id"] for row in rows] == [newer["id"]]
+
+    # Its publisher goes; who follows it answers for it, and is asked for the chunks too.
+    await world.stop("p1")
+    got, _ = await perform(peers[3], requests.Get(link=answer["pointer"], out=str(world.out(peers[3]))))
+    assert same_tree(world.out(peers[3]) / "photos", path)
+
+
+async def test_what_somebody_changed_himself_is_not_replaced_by_a_newer_version(world: World) -> None:
+    peers = await net(world, 3)
+    path = world.folder / "notes"
+    path.mkdir()
+    (path / "mine.txt").write_bytes(b"from the publisher")
+    answer, _ = await perform(peers[1], requests.Share(paths=(str(path),), pointer="notes"))
+    out = world.out(peers[2])
+    await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+    (out / "notes/mine.txt").write_bytes(b"my own words")
+    (path / "mine.txt").write_bytes(b"from the publisher again")
+    await perform(peers[1], requests.Share(paths=(str(path),), pointer="notes"))
+    with pytest.raises(Exception, match="is a different file"):
+        await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+    assert (out / "notes/mine.txt").read_bytes() == b"my own words"
+
+
+async def test_a_mutable_link_that_nobody_knows_is_waited_for_and_given_up(world: World) -> None:
+    peers = await net(world, 2)
+    link = PointerLink(peers[1].peer_id, "nothing")
+    with pytest.raises(NotFound, match="Nobody knew of 'nothing'"):
+        await perform(peers[0], requests.Get(link=str(link), out=str(world.out(peers[0])), wait_s=0.2))
+
+
+async def test_an_older_pointer_is_not_believed_once_a_newer_one_was_seen(world: World) -> None:
+    publisher, reader = await net(world, 2)
+    first = pointers.point(publisher, "data", ShareId(b"1" * 32))
+    second = pointers.point(publisher, "data", ShareId(b"2" * 32))
+    reader.pointers.saw(second, reader.peer_id)
+    assert publisher.overlays is not None
+    await world.stop("p0")
+    await world.stop("p1")
+    assert second.sequence > first.sequence
+    # A storer that has kept the old one has nothing to gain from it.
+    again = await world.peer("p1", network={"dht": True})
+    assert not again.pointers.saw(first, again.peer_id)
+    assert again.pointers.newest(publisher.peer_id, "data") == second
+
+
+async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world: World) -> None:
+    peers = await net(world, 4)
+    published = await world.publish(peers[1], FILES)
+    key = provider_key(published.link.share_id)
+
+    async def sequence() -> int:
+        found = await records(peers[2], key, Kind.PROVIDER)
+        return found[peers[1].peer_id].sequence if peers[1].peer_id in found else 0
+
+    before = await eventually(sequence)
+    port = peers[1].addresses[0].port
+    state = OverlayState(peers[1].library._database, "test-world")
+    state.keep_contacts([(peer.addresses[0].host, peer.addresses[0].port) for peer in peers if peer is not peers[1]])
+    await world.stop("p1")
+    again = await world.peer("p1", listen=f"127.0.0.1:{port}", network={"dht": True})
+    assert again.overlays is not None
+    with trio.fail_after(PATIENCE_S):
+        await again.overlays.joined.wait()
+    await world.publish(again, {"new": 10}, name="another")
+    last = (await Offers(again).all())[0].share
+    await eventually(partial(records, again, provider_key(last), Kind.PROVIDER))
+    assert await sequence() == before
+
+
+async def test_what_is_published_names_only_the_publishers_own_address(world: World) -> None:
+    peers = await net(world, 3)
+    found = await eventually(partial(records, peers[2], address_key(peers[1].peer_id), Kind.ADDRESS))
+    (record,) = found.values()
+    assert record.at_home("127.0.0.1")
+    assert not record.at_home("127.0.0.2")
+
+
+async def test_a_peer_that_cannot_be_dialled_finds_out_who_lacks_what_it_has_and_calls(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wishes, "LOOK_EVERY_S", 0.1)
+    peers = await net(world, 2)
+    join = (str(peers[0].addresses[0]),)
+    hidden = await world.peer("hidden", network={"dht": True, "join": join, "dialable": "no"})
+    published = await world.publish(hidden, FILES)
+    await world.get(peers[1], bare(published.link))
+    assert same_tree(world.out(peers[1]) / "data", published.path)
+
+
+async def test_a_peer_that_cannot_be_dialled_publishes_no_address(world: World) -> None:
+    peers = await net(world, 3, dialable="no")
+    found = await eventually(partial(records, peers[2], address_key(peers[1].peer_id), Kind.ADDRESS))
+    (record,) = found.values()
+    assert record.payload == Whereabouts(())

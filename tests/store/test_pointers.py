@@ -1,0 +1,85 @@
+"""Pointers and versions: the newest stands, whoever sent it, and what others publish takes only so much room."""
+
+from pathlib import Path
+
+import pytest
+
+from p2p.identity import Identity
+from p2p.ids import ShareId
+from p2p.store import pointers as module
+from p2p.store.database import Database
+from p2p.store.library import Stamp
+from p2p.store.pointers import Pointers
+from p2p.wire import records
+from p2p.wire.records import Pointer, Record, pointer_key
+
+NOW = 1_800_000_000
+ME, OTHER = Identity.generate(), Identity.generate()
+
+
+def record(sequence: int, name: str = "photos", by: Identity = OTHER, share: int = 1) -> Record:
+    return records.seal(
+        by,
+        pointer_key(by.peer_id, name),
+        Pointer(name, bytes([share]) * 32),
+        sequence=sequence,
+        now=NOW,
+        lasts_s=3600,
+    )
+
+
+@pytest.fixture
+def pointers(database: Database) -> Pointers:
+    return Pointers(database)
+
+
+def test_the_highest_sequence_stands(pointers: Pointers) -> None:
+    assert pointers.saw(record(5), ME.peer_id)
+    assert not pointers.saw(record(4, share=2), ME.peer_id)
+    assert pointers.newest(OTHER.peer_id, "photos") == record(5)
+    assert pointers.saw(record(6, share=3), ME.peer_id)
+    assert pointers.newest(OTHER.peer_id, "photos") == record(6, share=3)
+
+
+def test_names_and_publishers_are_apart(pointers: Pointers) -> None:
+    pointers.saw(record(5), ME.peer_id)
+    assert pointers.newest(ME.peer_id, "photos") is None
+    assert pointers.newest(OTHER.peer_id, "music") is None
+    pointers.saw(record(1, "music"), ME.peer_id)
+    assert pointers.of(OTHER.peer_id) == [record(1, "music"), record(5)]
+
+
+def test_it_is_known_long_after_it_has_expired(pointers: Pointers) -> None:
+    """An older one is not to be believed because the newest is over."""
+    pointers.saw(record(5), ME.peer_id)
+    kept = pointers.newest(OTHER.peer_id, "photos")
+    assert kept is not None
+    assert kept.expires < NOW + 10**6
+
+
+def test_those_of_others_are_bounded_and_the_own_ones_stay(pointers: Pointers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_FOREIGN", 3)
+    for number in range(6):
+        pointers.saw(record(1, f"own {number}", by=ME), ME.peer_id)
+    for number in range(10):
+        pointers.saw(record(1, f"name {number}"), ME.peer_id)
+    assert len(pointers.of(OTHER.peer_id)) == 3
+    assert len(pointers.of(ME.peer_id)) == 6
+
+
+def test_versions_are_by_folder(pointers: Pointers, tmp_path: Path) -> None:
+    stamps = [Stamp(1, 2, 3), Stamp(4, 5, 6)]
+    pointers.keep_version(OTHER.peer_id, "photos", tmp_path, ShareId(bytes(32)), stamps)
+    assert pointers.version(OTHER.peer_id, "photos", tmp_path) == (bytes(32), stamps)
+    assert pointers.version(OTHER.peer_id, "photos", tmp_path / "other") is None
+    pointers.keep_version(OTHER.peer_id, "photos", tmp_path, ShareId(b"x" * 32), [])
+    assert pointers.version(OTHER.peer_id, "photos", tmp_path) == (b"x" * 32, [])
+
+
+def test_what_is_followed_is_what_was_fetched(pointers: Pointers, tmp_path: Path) -> None:
+    pointers.saw(record(5), ME.peer_id)
+    pointers.saw(record(7, "music"), ME.peer_id)
+    assert pointers.followed() == []
+    for folder in (tmp_path, tmp_path / "other"):
+        pointers.keep_version(OTHER.peer_id, "music", folder, ShareId(bytes(32)), [])
+    assert pointers.followed() == [record(7, "music")]

@@ -1,0 +1,84 @@
+"""What is published: every record fits, belongs under its key, and is due again before it expires."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2p.core import publications
+from p2p.core.publications import EVERY_S, JITTER, again_after, due_at, keyword_items, provider_items
+from p2p.identity import Identity
+from p2p.ids import ShareId
+from p2p.wire import records, words
+from p2p.wire.records import LONGEST_S, MAX_RECORD_BYTES, Kind, Titles, keyword_key
+
+ME = Identity.generate()
+NOW = 1_800_000_000
+keys = st.binary(min_size=32, max_size=32)
+shares = st.lists(st.tuples(keys.map(ShareId), st.text(min_size=1, max_size=200), st.integers(0, 2**50)), max_size=12)
+
+
+def sealed(item: publications.Item) -> records.Record:
+    return records.seal(ME, item.key, item.payload, sequence=1, now=NOW, lasts_s=item.lasts_s)
+
+
+@given(shares)
+def test_every_keyword_record_fits_and_is_accepted(known: list[tuple[ShareId, str, int]]) -> None:
+    for item in keyword_items(known):
+        record = sealed(item)
+        assert len(record.raw) <= MAX_RECORD_BYTES
+        assert records.read(record.raw, item.key, NOW).payload == item.payload
+        for key in item.others:
+            other = records.seal(ME, key, item.payload, sequence=1, now=NOW, lasts_s=item.lasts_s)
+            assert records.read(other.raw, key, NOW).payload == item.payload
+
+
+@given(shares)
+def test_keys_are_published_once(known: list[tuple[ShareId, str, int]]) -> None:
+    found = [item.key for item in keyword_items(known)]
+    assert len(found) == len(set(found))
+
+
+def test_a_share_is_found_by_each_telling_word_of_its_name() -> None:
+    share = ShareId(bytes(32))
+    items = {item.key: item for item in keyword_items([(share, "Summer Holidays 2024.zip", 5)])}
+    assert set(items) == {keyword_key(word) for word in ("summer", "holidays", "2024")}
+    for item in items.values():
+        assert isinstance(item.payload, Titles)
+        assert [title.share for title in item.payload.titles] == [share]
+
+
+def test_many_shares_of_one_word_go_on_in_the_next_shards() -> None:
+    known = [(ShareId(bytes([number]) * 32), f"concert {number:03}", 1) for number in range(40)]
+    concert = [item for item in keyword_items(known) if item.key in {keyword_key("concert", n) for n in range(4)}]
+    assert [item.key for item in concert] == [keyword_key("concert", shard) for shard in range(4)]
+    assert [len(item.others) for item in concert] == [3, 2, 1, 0]
+
+
+def test_a_long_name_is_cut_on_a_whole_letter() -> None:
+    (item, *_) = keyword_items([(ShareId(bytes(32)), "träume " + "ä" * 200, 1)])
+    assert isinstance(item.payload, Titles)
+    assert len(item.payload.titles[0].title.encode()) <= records.MAX_TITLE_BYTES
+
+
+@given(st.sampled_from(Kind), st.floats(0, 1))
+def test_a_record_is_due_again_well_before_it_expires(kind: Kind, chance: float) -> None:
+    again = due_at(NOW, kind, chance) - NOW
+    assert (1 - JITTER) * EVERY_S[kind] <= again <= (1 + JITTER) * EVERY_S[kind] < 0.75 * LONGEST_S[kind]
+
+
+@given(st.integers(1, 2000), st.floats(0, 1))
+def test_failures_are_tried_again_ever_less_often_but_always(failures: int, chance: float) -> None:
+    assert 0.5 < again_after(failures, chance) <= 150
+
+
+def test_where_the_publisher_is_matters_only_to_records_that_say_so() -> None:
+    (provider,) = provider_items([(ShareId(bytes(32)), records.WHOLE)])
+    (keyword, *_) = keyword_items([(ShareId(bytes(32)), "something", 1)])
+    assert provider.content("here") != provider.content("there")
+    assert keyword.content("here") == keyword.content("there")
+
+
+def test_words_are_bounded() -> None:
+    names = [f"{number:05} {number:06}x" for number in range(1000)]
+    known = [(ShareId(number.to_bytes(32, "big")), name, 1) for number, name in enumerate(names)]
+    assert len({item.key for item in keyword_items(known)}) <= publications.MOST_WORDS
+    assert words.telling(names[0], 6)

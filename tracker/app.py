@@ -1,0 +1,388 @@
+"""The tracker over HTTP: the API of `p2p.wire.tracker`, the pages, metrics, and the BitTorrent half.
+
+No header is believed about where a request came from. Behind a proxy, all requests would count as the proxy's: the
+tracker is to be reached directly.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import msgspec
+import trio
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from p2p import ids
+from p2p.errors import MalformedMessage, NotFound, Refused, ShoalError
+from p2p.ids import PeerId, ShareId
+from p2p.net.dialer import SOFTWARE
+from p2p.wire.tracker import (
+    MAX_ANNOUNCE_BYTES,
+    MAX_RESULTS,
+    PEER_HEADER,
+    SIGNATURE_HEADER,
+    Announce,
+    Announced,
+    Bytes,
+    Kind,
+    PeerView,
+    SearchAnswer,
+    ShareView,
+    SourcesAnswer,
+    Statistics,
+    VolunteersAnswer,
+    encode,
+    key_from_text,
+)
+from tracker import bittorrent, web
+from tracker.bittorrent import Torrents
+from tracker.cursor import MAX_CURSOR_CHARS
+from tracker.http import Guard, Metrics, answer, asker, problem, read_body
+from tracker.index import MAX_QUERY_CHARS
+from tracker.limits import TooMuch, subject
+from tracker.openapi import Operation, describe
+from tracker.service import Service
+from tracker.store import HISTORY_S, Conflict
+
+API = "/api/v1"
+KEEP_AWAKE_S = 15.0
+"""An event stream says so often that it still lives, when there is nothing else to say."""
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RESULTS)]
+Cursor = Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARS)]
+
+
+class _Query(msgspec.Struct, frozen=True):
+    """Parameters of a query string; unknown ones are ignored."""
+
+
+class SearchQuery(_Query, frozen=True):
+    """What to look for."""
+
+    q: Annotated[str, msgspec.Meta(max_length=MAX_QUERY_CHARS)] = ""
+    kind: Kind | None = None
+    min_size: Bytes | None = None
+    max_size: Bytes | None = None
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class PageQuery(_Query, frozen=True):
+    """Which part of a list."""
+
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class VolunteersQuery(_Query, frozen=True):
+    """What is needed at least."""
+
+    runtime: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    cores: Bytes = 0
+    memory: Bytes = 0
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class StatisticsQuery(_Query, frozen=True):
+    """How far back."""
+
+    hours: Annotated[float, msgspec.Meta(ge=0, le=HISTORY_S / 3600)] = 24.0
+
+
+OPERATIONS = [
+    Operation(
+        f"{API}/announce",
+        "Say what one peer has and offers: a signed delta.",
+        Announced,
+        problems=(400, 403, 408, 409, 413, 429, 503),
+        body=Announce,
+    ),
+    Operation(f"{API}/search", "Listed shares with all of the words.", SearchAnswer, SearchQuery, (400, 429, 503)),
+    Operation(f"{API}/shares/{{share}}", "A listed share.", ShareView, problems=(400, 404, 429, 503)),
+    Operation(
+        f"{API}/sources/{{key}}", "Who has the share with a provider key.", SourcesAnswer, problems=(400, 429, 503)
+    ),
+    Operation(f"{API}/peers/{{peer}}", "What a peer lists and offers.", PeerView, PageQuery, (400, 404, 429, 503)),
+    Operation(f"{API}/volunteers", "Who offers compute.", VolunteersAnswer, VolunteersQuery, (400, 429, 503)),
+    Operation(f"{API}/statistics", "The network now and before.", Statistics, StatisticsQuery, (400, 429, 503)),
+    Operation(
+        f"{API}/events",
+        "The network's figures as they change, as server-sent events.",
+        Statistics,
+        problems=(429,),
+        media_type="text/event-stream",
+    ),
+]
+
+Q = TypeVar("Q", bound=_Query)
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def build(service: Service, torrents: Torrents) -> ASGIApp:
+    """The whole application."""
+    metrics = Metrics()
+    api = _Api(service)
+    half = _BitTorrent(torrents)
+    description = json.dumps(describe(OPERATIONS, SOFTWARE.partition("/")[2])).encode()
+
+    async def described(_: Request) -> Response:
+        return answer(description)
+
+    async def measured(_: Request) -> Response:
+        figures = await service.statistics(0)
+        return Response(_gauges(figures) + generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def healthy(_: Request) -> Response:
+        await service.statistics(0)
+        return Response("ok\n", media_type="text/plain")
+
+    routes: list[BaseRoute] = [
+        Route(f"{API}/announce", _checked(api.announce), methods=["POST"]),
+        Route(f"{API}/search", _checked(api.search)),
+        Route(f"{API}/shares/{{share}}", _checked(api.share)),
+        Route(f"{API}/sources/{{key}}", _checked(api.sources)),
+        Route(f"{API}/peers/{{peer}}", _checked(api.peer)),
+        Route(f"{API}/volunteers", _checked(api.volunteers)),
+        Route(f"{API}/statistics", _checked(api.statistics)),
+        Route(f"{API}/events", _Events(service)),
+        Route(f"{API}/openapi.json", described),
+        Route("/announce", half.announce),
+        Route("/scrape", half.scrape),
+        Route("/metrics", _checked(measured)),
+        Route("/healthz", _checked(healthy)),
+        *web.routes(service),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here, ShoalError: _refused, 500: _broken})
+    return Guard(app, service.limits, metrics, trio.current_time)
+
+
+class _Api:
+    """The routes that answer with JSON."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def announce(self, request: Request) -> Response:
+        body = await read_body(request, MAX_ANNOUNCE_BYTES)
+        outcome = await self._service.announce(
+            body,
+            request.headers.get(PEER_HEADER, "")[:100],
+            request.headers.get(SIGNATURE_HEADER, "")[:200],
+            host=asker(request),
+            reached_by=request.headers.get("host", "")[:300],
+        )
+        if isinstance(outcome, Conflict):
+            said = "This announce does not build on what is known here. Announce everything, with reset."
+            return problem(said, 409, outcome.sequence)
+        return answer(encode(outcome))
+
+    async def search(self, request: Request) -> Response:
+        asked = _query(request, SearchQuery)
+        return answer(
+            encode(
+                await self._service.search(
+                    asked.q,
+                    kind=asked.kind,
+                    min_size=asked.min_size,
+                    max_size=asked.max_size,
+                    limit=asked.limit,
+                    cursor=asked.cursor,
+                )
+            )
+        )
+
+    async def share(self, request: Request) -> Response:
+        share = ShareId(_id(request.path_params["share"]))
+        return answer(encode(await self._service.share(share, asker(request))))
+
+    async def sources(self, request: Request) -> Response:
+        try:
+            key = key_from_text(request.path_params["key"])
+        except ValueError as error:
+            raise MalformedMessage(f"This is not a provider key: {error}.") from None
+        return answer(encode(await self._service.sources(key, asker(request))))
+
+    async def peer(self, request: Request) -> Response:
+        asked = _query(request, PageQuery)
+        peer = PeerId(_id(request.path_params["peer"]))
+        return answer(encode(await self._service.peer(peer, limit=asked.limit, cursor=asked.cursor)))
+
+    async def volunteers(self, request: Request) -> Response:
+        asked = _query(request, VolunteersQuery)
+        return answer(
+            encode(
+                await self._service.volunteers(
+                    runtime=asked.runtime or None,
+                    cores=asked.cores,
+                    memory=asked.memory,
+                    limit=asked.limit,
+                    cursor=asked.cursor,
+                    asker=asker(request),
+                )
+            )
+        )
+
+    async def statistics(self, request: Request) -> Response:
+        return answer(encode(await self._service.statistics(_query(request, StatisticsQuery).hours)))
+
+
+class _Events:
+    """The event stream, as an ASGI application: it ends when the asker goes, and when the service stops."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._listening: dict[str, int] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "GET":
+            await problem("Events are asked for with GET.", 405)(scope, receive, send)
+            return
+        address = subject(asker(Request(scope)))
+        count = self._listening.get(address, 0)
+        if count >= self._service.limits.event_streams_per_address:
+            await problem(TooMuch("Too many event streams go to this address already.", 60))(scope, receive, send)
+            return
+        self._listening[address] = count + 1
+        try:
+            await self._stream(scope, receive, send)
+        finally:
+            self._listening[address] -= 1
+            if not self._listening[address]:
+                del self._listening[address]
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        changes = self._service.changes()
+        try:
+            figures = await anext(changes, None)
+        except TooMuch as error:
+            await problem(error)(scope, receive, send)
+            return
+        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        sending = trio.Lock()
+
+        async def say(said: bytes) -> None:
+            async with sending:
+                await send({"type": "http.response.body", "body": said, "more_body": True})
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+            nursery.start_soon(_keep_awake, say)
+            try:
+                while figures is not None:
+                    await say(b"event: statistics\ndata: " + encode(figures) + b"\n\n")
+                    figures = await anext(changes, None)
+            finally:
+                nursery.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+async def _keep_awake(say: Callable[[bytes], Awaitable[None]]) -> None:
+    while True:
+        await trio.sleep(KEEP_AWAKE_S)
+        await say(b": still here\n\n")
+
+
+class _BitTorrent:
+    """The routes for BitTorrent clients, which want even refusals with status 200."""
+
+    def __init__(self, torrents: Torrents) -> None:
+        self._torrents = torrents
+
+    async def announce(self, request: Request) -> Response:
+        host = asker(request)
+        try:
+            asked = bittorrent.read_announce(request.scope["query_string"], host)
+            said = self._torrents.announce(asked, host, trio.current_time())
+        except (MalformedMessage, Refused) as error:
+            said = bittorrent.failure(str(error))
+        return Response(said, media_type="text/plain")
+
+    async def scrape(self, request: Request) -> Response:
+        try:
+            hashes = bittorrent.read_scrape(request.scope["query_string"])
+            said = self._torrents.scrape(hashes, trio.current_time())
+        except MalformedMessage as error:
+            said = bittorrent.failure(str(error))
+        return Response(said, media_type="text/plain")
+
+
+def _checked(endpoint: Endpoint) -> Endpoint:
+    """Refusals of a JSON route as problems."""
+
+    async def checked(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except ShoalError as error:
+            return problem(error)
+
+    return checked
+
+
+def _query(request: Request, kind: type[Q]) -> Q:
+    """The parameters, checked. Raises MalformedMessage. An empty one counts as not given."""
+    given = {name: value for name, value in request.query_params.items() if value}
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise MalformedMessage(f"The query makes no sense: {error}.") from None
+
+
+def _id(text: str) -> bytes:
+    try:
+        return ids.from_text(text)
+    except ValueError as error:
+        raise NotFound(f"This is not an id: {error}.") from None
+
+
+def _gauges(figures: Statistics) -> bytes:
+    """The network's figures in the format of Prometheus."""
+    now = figures.now
+    shown = {
+        "peers": now.peers,
+        "shares": now.shares,
+        "shared_bytes": now.bytes,
+        "cores": now.cores,
+        "volunteers": figures.volunteers,
+        "dialable_peers": figures.dialable,
+        "torrents": figures.torrents,
+        "torrent_peers": figures.torrent_peers,
+    }
+    lines = [f"# TYPE shoal_tracker_{name} gauge\nshoal_tracker_{name} {value}\n" for name, value in shown.items()]
+    return "".join(lines).encode()
+
+
+async def _not_here(request: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: no such address, no such method."""
+    assert isinstance(error, HTTPException)
+    said = {404: "There is nothing at this address.", 405: "This address is not asked like this."}
+    text = said.get(error.status_code, error.detail)
+    if web.wants_page(request):
+        return web.error_page(request, error.status_code, text)
+    return problem(text, error.status_code)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """A refusal that a page did not show itself."""
+    assert isinstance(error, ShoalError)
+    shown = problem(error)
+    return web.error_page(request, shown.status_code, str(error)) if web.wants_page(request) else shown
+
+
+async def _broken(request: Request, _: Exception) -> Response:
+    """A fault of ours: the log has it, the asker learns nothing more."""
+    text = "The tracker has made a mistake. It is in its log; try something else meanwhile."
+    return web.error_page(request, 500, text) if web.wants_page(request) else problem(text, 500)

@@ -1,0 +1,56 @@
+"""`shoal tracker`: from its options to a running tracker, until Ctrl-C or SIGTERM."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import trio
+
+from p2p import config
+from p2p.config import Settings
+from p2p.errors import ConfigError, StorageError
+from p2p.net.web import check_url
+from p2p.wire.address import Address, parse_address
+from tracker.server import open_tracker
+
+DEFAULT_PORT = 8750
+DATABASE_FILE = "tracker.db"
+HOME = "tracker"
+"""The folder in the user's home that has the tracker's own key."""
+
+
+async def run(home: Path, *, listen: list[str] | None, db: Path | None, url: str | None, network: str | None) -> int:
+    """Runs a tracker until a signal; its exit code. Prints `ready URL` once it answers. Raises ShoalError."""
+    settings: Settings = {} if network is None else {"network": {"name": network}}
+    loaded = config.load(home, os.environ, settings)
+    addresses = [parse_address(text, any_port=True) for text in listen or ()]
+    path = db or home / DATABASE_FILE
+    own = home / HOME
+    _make(own)
+    _make(path.parent)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_tracker(
+            path,
+            own,
+            addresses or [Address("0.0.0.0", DEFAULT_PORT)],
+            # Where nobody said otherwise: IPv6 too, if this machine has it.
+            also=() if addresses else [Address("::", DEFAULT_PORT)],
+            network=loaded.config.network.name,
+            url=None if url is None else check_url(url),
+        ) as running:
+            print(f"ready {running.url}", flush=True)
+            if sys.stderr.isatty():
+                print("This tracker runs until Ctrl-C. Its page is at that address.", file=sys.stderr, flush=True)
+            async for _ in signals:
+                break
+    return 0
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"{folder} is not a folder. Choose another with --home or --db.") from None
+    except OSError as error:
+        raise StorageError(f"Cannot make the folder {folder}: {error.strerror}. Choose another --home.") from error

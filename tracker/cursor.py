@@ -1,0 +1,42 @@
+"""Where a list goes on: a few numbers as text, bound to the question they were given out for.
+
+Whoever forges one only asks for another part of the same answer; it is still checked like anything from outside.
+"""
+
+import base64
+import binascii
+import struct
+
+from p2p.errors import MalformedMessage
+from p2p.ids import H
+
+MAX_CURSOR_CHARS = 64
+_FORM = struct.Struct(">Qd")
+_TAG_BYTES = 6
+
+
+def seal(question: str, at: int, order: float = 0.0) -> str:
+    """The cursor that goes on after this place."""
+    numbers = _FORM.pack(at, order)
+    return base64.urlsafe_b64encode(_tag(question, numbers) + numbers).decode("ascii").rstrip("=")
+
+
+def unseal(question: str, text: str) -> tuple[int, float]:
+    """The inverse. Raises MalformedMessage."""
+    try:
+        if len(text) > MAX_CURSOR_CHARS:
+            raise ValueError
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        tag, numbers = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
+        if len(numbers) != _FORM.size or tag != _tag(question, numbers):
+            raise ValueError
+        at, order = _FORM.unpack(numbers)
+    except (ValueError, binascii.Error):
+        raise MalformedMessage("This cursor does not belong to this question. Ask again from the start.") from None
+    if at >= 1 << 63 or order != order:
+        raise MalformedMessage("This cursor makes no sense. Ask again from the start.")
+    return at, order
+
+
+def _tag(question: str, numbers: bytes) -> bytes:
+    return H("cursor", question.encode(errors="replace"), numbers)[:_TAG_BYTES]

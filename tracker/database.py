@@ -1,0 +1,135 @@
+"""The tracker's SQLite file: opened, migrated, one connection that writes and some that read.
+
+Blocking. Write-ahead logged: readers see the last commit and wait for nobody; kill -9 at any instant costs the last
+announces at most, which peers repeat.
+"""
+
+import contextlib
+import fcntl
+import importlib.resources
+import queue
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from p2p.errors import StorageError
+
+READERS = 3
+_BUSY_S = 10.0
+_WRITER_CACHE_KIB, _READER_CACHE_KIB = 32 * 1024, 8 * 1024
+_LARGEST_LOG = 64 * 1024 * 1024
+
+
+def _migrations() -> list[str]:
+    folder = importlib.resources.files("tracker") / "migrations"
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
+    return [(folder / name).read_text("utf-8") for name in names]
+
+
+def _lock(path: Path) -> BinaryIO:
+    """The lock file beside the database, locked while it is open."""
+    try:
+        lock = path.with_name(path.name + ".lock").open("ab")
+    except OSError as error:
+        raise StorageError(f"Cannot write beside {path}: {error.strerror}. Choose another --db.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StorageError(f"Another tracker runs with the database {path}. Stop it, or choose another --db.") from None
+    return lock
+
+
+class Database:
+    """One open database. Raises StorageError for whatever SQLite or the disk objects to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._opened: list[sqlite3.Connection] = []
+        self._lock = _lock(path)
+        try:
+            with self._explained():
+                self._writer = self._open(_WRITER_CACHE_KIB)
+                self._migrate()
+                for _ in range(READERS):
+                    reader = self._open(_READER_CACHE_KIB)
+                    reader.execute("PRAGMA query_only = ON")
+                    self._readers.put(reader)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Idempotent. Nobody may be reading or writing."""
+        while self._opened:
+            self._opened.pop().close()
+        self._lock.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with, all of the body in one view of the data."""
+        reader = self._readers.get()
+        try:
+            with self._explained():
+                reader.execute("BEGIN")
+                try:
+                    yield reader
+                finally:
+                    reader.execute("ROLLBACK")
+        finally:
+            self._readers.put(reader)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """All of the body's statements, or none. For one thread at a time."""
+        with self._explained():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors, a full disk among them.
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def _open(self, cache_kib: int) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        self._opened.append(connection)
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
+        return connection
+
+    def _migrate(self) -> None:
+        migrations = _migrations()
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version > len(migrations):
+            raise StorageError(
+                f"{self._path} was made by a newer Shoal (schema {version}, this one knows {len(migrations)}). "
+                "Update Shoal, or choose another --db."
+            )
+        for number, script in enumerate(migrations[version:], version + 1):
+            self._writer.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"The tracker's database {self._path} cannot be used: {error}. Check the disk; "
+                "if the file is damaged, move it away: peers announce everything again."
+            ) from error

@@ -1,0 +1,92 @@
+"""Whether a peer can be dialled where it says: dialled from here, to the address its announce came from, nowhere else.
+
+A handshake proves that the peer itself is there. Findings are kept for a while; who has been found is dialled again
+now and then, who has not sooner. Bounded: so many wait, so many are dialled at once, so often one address.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import trio
+
+from p2p.errors import PeerError
+from p2p.ids import PeerId, short
+from p2p.net.dialer import Dialer
+from p2p.wire.address import Address, is_dialable_host
+from tracker.limits import Limits, Rates, TooMuch, subject
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 16
+GOOD_FOR_S, BAD_FOR_S = 3600.0, 600.0
+MOST_KEPT = 100_000
+
+
+class Place(NamedTuple):
+    """Where a peer says it is."""
+
+    peer: PeerId
+    host: str
+    port: int
+
+
+class DialBack:
+    """Dials in the background; `tell` is called with each finding."""
+
+    def __init__(self, dialer: Dialer, limits: Limits, tell: Callable[[Place, bool], Awaitable[None]]) -> None:
+        self._dialer = dialer
+        self._tell = tell
+        self._rates = Rates(limits.dial_rate, limits.dial_burst)
+        self._found: OrderedDict[Place, float] = OrderedDict()
+        self._pending: set[Place] = set()
+        self._send, self._waiting = trio.open_memory_channel[Place](limits.waiting_dials)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Dials until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(AT_ONCE):
+                nursery.start_soon(self._work)
+            task_status.started()
+
+    def is_pending(self, place: Place) -> bool:
+        """Whether the peer will be dialled there soon."""
+        return place in self._pending
+
+    def look(self, place: Place, now: float, known: bool | None) -> None:
+        """Has the peer dialled there, unless that is known from a short while ago. `known` is what is on record."""
+        if place.port == 0 or place in self._pending or not is_dialable_host(place.host):
+            return
+        if known is not None and now < self._found.get(place, 0.0):
+            return
+        try:
+            self._rates.take(subject(place.host), now)
+            self._send.send_nowait(place)
+        except (TooMuch, trio.WouldBlock):
+            return  # its next announce asks again
+        self._pending.add(place)
+
+    def keep(self, place: Place, dialable: bool, now: float) -> None:
+        """This was found just now."""
+        self._found[place] = now + (GOOD_FOR_S if dialable else BAD_FOR_S)
+        self._found.move_to_end(place)
+        if len(self._found) > MOST_KEPT:
+            self._found.popitem(last=False)
+
+    async def _work(self) -> None:
+        while True:
+            place = await self._waiting.receive()
+            try:
+                await self._tell(place, await self._is_there(place))
+            finally:
+                self._pending.discard(place)
+
+    async def _is_there(self, place: Place) -> bool:
+        try:
+            connection = await self._dialer.dial(Address(place.host, place.port), place.peer)
+        except PeerError as error:
+            logger.debug("dial-back to %s at %s: %s", short(place.peer), place.host, error)
+            return False
+        connection.close()
+        return True

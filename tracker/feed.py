@@ -1,0 +1,70 @@
+"""The network's figures as they change, to any number of listeners up to a bound: computed once for all of them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+import trio
+
+from p2p.wire.tracker import Statistics
+from tracker.limits import TooMuch
+
+EVERY_S = 1.0
+
+
+class Feed:
+    """Looks at the figures once a second while somebody listens."""
+
+    def __init__(self, look: Callable[[], Awaitable[Statistics]], most: int) -> None:
+        self._look = look
+        self._most = most
+        self._listeners = 0
+        self._latest: Statistics | None = None
+        self._turned = trio.Event()
+        self._listening = trio.Event()
+        self._stopped = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tells the listeners until cancelled."""
+        task_status.started()
+        while True:
+            await self._listening.wait()
+            figures = await self._look()
+            if self._latest is None or not _is_same(figures, self._latest):
+                self._latest = figures
+                self._turn()
+            await trio.sleep(EVERY_S)
+            if not self._listeners:
+                self._listening, self._latest = trio.Event(), None
+
+    def stop(self) -> None:
+        """Ends every stream of changes, and those asked for from now on."""
+        self._stopped = True
+        self._turn()
+
+    async def changes(self) -> AsyncIterator[Statistics]:
+        """The figures now, and whenever they have changed, at most once a second. Raises TooMuch."""
+        if self._listeners >= self._most:
+            raise TooMuch("Too many listen to this tracker's events already. Ask for /api/v1/statistics instead.", 60)
+        self._listeners += 1
+        self._listening.set()
+        told: Statistics | None = None
+        try:
+            while not self._stopped:
+                turned, latest = self._turned, self._latest
+                if latest is not None and latest is not told:
+                    told = latest
+                    yield latest
+                else:
+                    await turned.wait()
+        finally:
+            self._listeners -= 1
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = trio.Event()
+
+
+def _is_same(one: Statistics, other: Statistics) -> bool:
+    """Whether nothing but the time has passed."""
+    at = msgspec.structs.replace(one.now, time=other.now.time)
+    return msgspec.structs.replace(one, now=at) == other

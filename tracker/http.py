@@ -1,0 +1,174 @@
+"""What all of the tracker's HTTP shares: bodies read within bounds, errors as `Problem`, and each address at its rate.
+
+`Guard` is the outermost layer. It counts requests, holds addresses to their rate, and sees to it that a request's body
+is read to its end, or its connection cut, before the answer goes out: hypercorn waits for ever for an application that
+leaves a body lying.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+import trio
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError, StorageError
+from p2p.wire.address import canonical
+from p2p.wire.tracker import Problem, encode
+from tracker.limits import Limits, Rates, TooMuch, subject
+
+logger = logging.getLogger(__name__)
+
+BODY_S = 30.0
+DRAIN_S = 5.0
+JSON = "application/json"
+ABORT = "shoal.abort"
+"""In the state of a request: a function that cuts its connection."""
+
+
+class TooLarge(MalformedMessage):
+    """The body is larger than any that makes sense here."""
+
+
+class TooSlow(MalformedMessage):
+    """The body did not come within its time."""
+
+
+def asker(request: Request) -> str:
+    """The host that the request came from; no header is believed about that."""
+    return canonical(request.client.host) if request.client else ""
+
+
+def answer(value: Response | bytes, status: int = 200, **headers: str) -> Response:
+    """JSON, ready encoded, never stored."""
+    if isinstance(value, Response):
+        return value
+    return Response(value, status, {"cache-control": "no-store"} | headers, JSON)
+
+
+def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Response:
+    """The answer to a request that cannot be met."""
+    headers: dict[str, str] = {}
+    match error:
+        case TooMuch():
+            status = 429
+            headers["retry-after"] = str(error.retry_s)
+        case TooLarge():
+            status = 413
+        case TooSlow():
+            status = 408
+        case Refused():
+            status = 403
+        case NotFound():
+            status = 404
+        case StorageError():
+            # Its text names paths of this machine, which are for its operator alone.
+            logger.warning("%s", error)
+            error, status = "The tracker cannot use its disk just now. Try again later.", 503
+        case MalformedMessage() | ConfigError() | str():
+            pass
+        case _:
+            raise error
+    return answer(encode(Problem(str(error)[:1024], sequence)), status, **headers)
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body. Raises TooLarge, TooSlow."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > most):
+        raise TooLarge(f"The body is larger than {most} bytes.")
+    body = bytearray()
+    with trio.move_on_after(BODY_S):
+        async for piece in request.stream():
+            body += piece
+            if len(body) > most:
+                raise TooLarge(f"The body is larger than {most} bytes.")
+        return bytes(body)
+    raise TooSlow(f"The body did not come within {BODY_S:.0f} seconds.")
+
+
+class Metrics:
+    """Counts of this process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "shoal_tracker_requests", "Requests by route and status.", ("route", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "shoal_tracker_request_seconds",
+            "Time to the start of the answer, by route.",
+            ("route",),
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+            registry=self.registry,
+        )
+
+
+class Guard:
+    """The application behind, guarded."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._rates = Rates(limits.request_rate, limits.request_burst)
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        started = time.perf_counter()
+        body = _Body(receive, scope.get("state", {}).get(ABORT))
+        status = 500
+
+        async def answering(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                await body.drain()
+                route = _route(scope)
+                self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            await send(message)
+
+        try:
+            self._rates.take(subject(asker(Request(scope))), self._clock())
+        except TooMuch as error:
+            await problem(error)(scope, body.receive, answering)
+        else:
+            await self._app(scope, body.receive, answering)
+        finally:
+            self._metrics.requests.labels(_route(scope), str(status)).inc()
+
+
+class _Body:
+    """The body of a request, of which it is known whether its end has come."""
+
+    def __init__(self, receive: Receive, abort: Callable[[], None] | None) -> None:
+        self._receive = receive
+        self._abort = abort
+        self._ended = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._ended = self._ended or message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Reads what is left, or else cuts the connection."""
+        with trio.move_on_after(DRAIN_S):
+            while not self._ended:
+                await self.receive()
+        if not self._ended and self._abort is not None:
+            self._abort()
+            while not self._ended:
+                await self.receive()
+
+
+def _route(scope: Scope) -> str:
+    """The address of the route that answered, as it was declared: there are few of them."""
+    route = scope.get("route")
+    return getattr(route, "path", "none")

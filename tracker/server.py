@@ -1,0 +1,249 @@
+"""The tracker as a server: it listens, wires, and stops gracefully. The only owner of a nursery of services.
+
+Connections are accepted here and spoken to by hypercorn's HTTP, one task each. They are capped in all and for each
+address; past a cap the newcomer is hung up on. Whoever takes no bytes for a while is hung up on too.
+"""
+
+import errno
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
+from starlette.types import ASGIApp
+
+from p2p import identity as identities
+from p2p.errors import ConfigError
+from p2p.net.dialer import Dialer
+from p2p.net.interfaces import reachable
+from p2p.net.listener import bound_address, open_listeners
+from p2p.net.tls import Contexts
+from p2p.wire.address import Address, canonical
+from tracker import app
+from tracker.bittorrent import Torrents
+from tracker.database import Database
+from tracker.http import ABORT
+from tracker.limits import Limits, subject
+from tracker.service import Service
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 4096
+MAX_PER_ADDRESS = 256
+GRACE_S = 3.0
+"""For answers under way when the tracker stops."""
+STALLED_S = 30.0
+IDLE_S = 30.0
+"""Between two requests of a connection, and until its first is there."""
+OUT_OF_FILES_PAUSE_S = 0.1
+
+
+class Stream:
+    """A connection as hypercorn wants it; sending ends with an error where the other side takes nothing."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.socket = stream.socket
+
+    async def receive_some(self, most: int) -> bytes:
+        return bytes(await self._stream.receive_some(most))
+
+    async def send_all(self, data: bytes) -> None:
+        with trio.move_on_after(STALLED_S) as patience:
+            await self._stream.send_all(data)
+        if patience.cancelled_caught:
+            self.abort()
+            raise trio.BrokenResourceError("the other side takes nothing")
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def abort(self) -> None:
+        """Hangs up at once."""
+        self.socket.close()
+
+
+@dataclass
+class _Connections:
+    """Those that are open."""
+
+    open: set[Stream] = field(default_factory=set)
+    of_address: Counter[str] = field(default_factory=Counter)
+    _left: trio.Event = field(default_factory=trio.Event)
+
+    def admit(self, stream: Stream, address: str) -> bool:
+        if len(self.open) >= MAX_CONNECTIONS or self.of_address[address] >= MAX_PER_ADDRESS:
+            return False
+        self.open.add(stream)
+        self.of_address[address] += 1
+        return True
+
+    def leave(self, stream: Stream, address: str) -> None:
+        self.open.discard(stream)
+        self.of_address -= Counter([address])
+        if not self.open:
+            self._left.set()
+
+    async def ended(self) -> None:
+        """When there are none any more; for when none come in."""
+        if self.open:
+            self._left = trio.Event()
+            await self._left.wait()
+
+    def abort(self) -> None:
+        """Hangs up on all."""
+        for stream in list(self.open):
+            stream.abort()
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """A running tracker."""
+
+    url: str
+    service: Service
+    addresses: tuple[Address, ...]
+
+
+@asynccontextmanager
+async def open_tracker(
+    path: Path,
+    home: Path,
+    listen: Sequence[Address],
+    *,
+    also: Sequence[Address] = (),
+    network: str,
+    url: str | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Tracker]:
+    """Runs a tracker with this database and the identity in `home`, while the body runs.
+
+    `also` is listened on where that is possible. `url` is where others reach it, if not at what it listens on.
+    Raises ConfigError, IdentityError, StorageError.
+    """
+    identity = identities.load_or_create(home)
+    with Database(path) as database:
+        listeners = await open_listeners(listen)
+        with suppress(ConfigError):
+            listeners += await open_listeners(also)
+        bound = [bound_address(one) for one in listeners]
+        ours = url or f"http://{next(iter(reachable(bound)), bound[0])}"
+        torrents = Torrents()
+        dialer = Dialer(identity, Contexts(identity, home, network), network)
+        service = Service(
+            database,
+            dialer,
+            url=ours,
+            strict=url is not None,
+            limits=limits,
+            torrents=lambda: torrents.figures,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service.run)
+            stop = trio.Event()
+            stopped = trio.Event()
+            await nursery.start(partial(_serve, listeners, app.build(service, torrents), stop, stopped))
+            try:
+                yield Tracker(ours, service, tuple(bound))
+            finally:
+                with trio.CancelScope(shield=True):
+                    service.stop()
+                    stop.set()
+                    await stopped.wait()
+                nursery.cancel_scope.cancel()
+
+
+async def _serve(
+    listeners: Sequence[trio.SocketListener],
+    application: ASGIApp,
+    stop: trio.Event,
+    stopped: trio.Event,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Accepts until told to stop, then lets what is under way come to its end for a while."""
+    config = _config()
+    context = WorkerContext(None)
+    connections = _Connections()
+    wrapped = wrap_app(application, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
+    speak = partial(_speak, wrapped, config, context, connections)
+    try:
+        async with trio.open_nursery() as speaking:
+            try:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(_accept, listener, speaking, speak)
+                    task_status.started()
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+                for listener in listeners:
+                    listener.socket.close()
+                await context.terminated.set()
+                with trio.move_on_after(GRACE_S):
+                    await connections.ended()
+            finally:
+                # Sending is shielded within hypercorn: it ends with its socket, not with a cancellation.
+                connections.abort()
+            speaking.cancel_scope.cancel()
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+        stopped.set()
+
+
+async def _accept(listener: trio.SocketListener, nursery: trio.Nursery, speak: Any) -> None:
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
+                logger.warning("cannot accept connections: %s", error.strerror)
+                await trio.sleep(OUT_OF_FILES_PAUSE_S)
+            continue
+        nursery.start_soon(speak, stream)
+
+
+async def _speak(
+    application: Any, config: Config, context: WorkerContext, connections: _Connections, accepted: trio.SocketStream
+) -> None:
+    """One connection, to its end. Nothing that is said on it ends more than it."""
+    stream = Stream(accepted)
+    try:
+        address = subject(canonical(accepted.socket.getpeername()[0]))
+    except OSError:
+        stream.abort()
+        return
+    if not connections.admit(stream, address):
+        stream.abort()
+        return
+    try:
+        state = ConnectionState({ABORT: stream.abort})
+        await TCPServer(application, config, context, state, stream).run()  # type: ignore[arg-type]
+    except Exception:
+        logger.exception("a connection from %s has failed", address)
+    finally:
+        connections.leave(stream, address)
+        stream.abort()
+
+
+def _config() -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logger
+    config.include_server_header = False
+    config.keep_alive_timeout = IDLE_S
+    config.keep_alive_max_requests = 10_000
+    return config

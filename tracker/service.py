@@ -1,0 +1,305 @@
+"""What is decided: who may announce what, what expires, who may be told which address.
+
+The loop itself never waits for the disk: one thread writes (`writing`), a few read (`queries`). Whatever comes from
+outside is held against a rate before it costs more than being read.
+"""
+
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from p2p.errors import ConfigError, MalformedMessage, Refused, StorageError
+from p2p.ids import PeerId, ShareId
+from p2p.net.dialer import Dialer
+from p2p.net.web import check_url, origin
+from p2p.wire.tracker import (
+    MAX_RESULTS,
+    Announce,
+    Announced,
+    Kind,
+    PeerView,
+    SearchAnswer,
+    ShareView,
+    SourcesAnswer,
+    Statistics,
+    VolunteersAnswer,
+    Wanted,
+    read_announce,
+)
+from tracker import queries
+from tracker.database import READERS, Database
+from tracker.dialback import DialBack, Place
+from tracker.feed import Feed
+from tracker.index import Filter
+from tracker.limits import Limits, Rates, TooMuch, subject
+from tracker.store import HISTORY_S, Conflict, NoRoom, Said, Store
+from tracker.writing import Writer
+
+PENDING_INTERVAL_S = 5
+"""Until an announcer asks again whether it can be dialled."""
+CALLED_INTERVAL_S = 20
+"""For those who cannot be dialled: so soon do they hear who wants to be called."""
+CALLED_PER_S = 50
+"""About how many of these announces there may be a second; where there are more peers, each announces less often."""
+INTERVAL_S = 900
+TIDY_EVERY_S = 1.0
+MOMENT_EVERY_S = 60
+FRESH_S = 1.0
+_READ_IN_THREAD_BYTES = 32 * 1024
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """The tracker, as its API and its page see it. `asker` is the host from which the question came.
+
+    `url` is where others reach it, as links name it; with `strict`, announces must be for this URL, else they must be
+    for the host by which they came. Only the former keeps what a peer told another tracker from being said here too.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        dialer: Dialer,
+        *,
+        url: str,
+        strict: bool = False,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+        torrents: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    ) -> None:
+        self.url = url
+        self.network = dialer.network
+        self.limits = limits or Limits()
+        self.peer_id = dialer.identity.peer_id
+        self._strict = strict
+        self._clock = clock
+        self._torrents = torrents
+        self._database = database
+        self._random = random.Random()
+        self._readers = trio.CapacityLimiter(READERS)
+        self._writer = Writer(Store(database, self.limits), clock, self.limits.waiting_announces)
+        self._dial_back = DialBack(dialer, self.limits, self._reached)
+        self._feed = Feed(self._look, self.limits.event_streams)
+        self._of_addresses = Rates(self.limits.announce_rate, self.limits.announce_burst)
+        self._of_peers = Rates(self.limits.peer_rate, self.limits.peer_burst)
+        self._figures: tuple[float, Statistics] | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Works until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._writer.run)
+            await nursery.start(self._dial_back.run)
+            await nursery.start(self._feed.run)
+            nursery.start_soon(self._regularly, self.tidy, TIDY_EVERY_S)
+            nursery.start_soon(self._regularly, self.remember, MOMENT_EVERY_S)
+            task_status.started()
+
+    def stop(self) -> None:
+        """Ends the streams of changes."""
+        self._feed.stop()
+
+    # Announcing.
+
+    async def announce(
+        self, body: bytes, peer_text: str, signature_text: str, *, host: str, reached_by: str
+    ) -> Announced | Conflict:
+        """Takes in what a peer says, if it said it to this tracker. `reached_by` is the Host of the request.
+
+        Raises MalformedMessage, Refused, TooMuch, StorageError.
+        """
+        now = trio.current_time()
+        address = subject(host)
+        self._of_addresses.take(address, now)
+        if len(body) > _READ_IN_THREAD_BYTES:
+            peer, announce = await trio.to_thread.run_sync(
+                read_announce, body, peer_text, signature_text, limiter=self._readers
+            )
+        else:
+            peer, announce = read_announce(body, peer_text, signature_text)
+        changes = len(announce.add) + len(announce.provide) + len(announce.drop)
+        self._of_peers.take(peer, now, 1 + changes / 100)
+        self._check(announce, reached_by)
+        outcome = await self._writer.take_in(Said(peer, announce, host, address))
+        if isinstance(outcome, Conflict):
+            return outcome
+        if isinstance(outcome, NoRoom):
+            raise TooMuch(outcome.reason, INTERVAL_S)
+        place = Place(peer, host, announce.port)
+        wanted: tuple[Wanted, ...] = ()
+        if not announce.bye:
+            self._dial_back.look(place, now, outcome.dialable)
+            if outcome.dialable is False:
+                identifier, wall = outcome.id, self._clock()
+                wanted = await self._read(lambda connection: queries.wanted(connection, identifier, host, wall))
+        return Announced(
+            sequence=announce.sequence,
+            interval_s=await self._interval(announce, place, outcome.dialable),
+            seen_host=host[:64],
+            dialable=outcome.dialable,
+            shares=outcome.shares,
+            refused=outcome.refused,
+            wanted=wanted,
+        )
+
+    def _check(self, announce: Announce, reached_by: str) -> None:
+        """Raises Refused for what was not said to this tracker."""
+        if announce.network != self.network:
+            raise Refused(f"This tracker is of the network {self.network!r}. Announce elsewhere, or join that network.")
+        try:
+            scheme, *named = origin(check_url(announce.tracker))
+            _, *ours = origin(self.url if self._strict else check_url(f"{scheme}://{reached_by}"))
+        except ConfigError as error:
+            raise MalformedMessage(f"The announce names no tracker: {error}") from None
+        if named != ours:
+            raise Refused(f"The announce is for another tracker. This one is {self.url}.")
+
+    async def _interval(self, announce: Announce, place: Place, dialable: bool | None) -> int:
+        most = max(1, announce.expires_s // 2)
+        if dialable:
+            return min(INTERVAL_S, most)
+        if self._dial_back.is_pending(place) and dialable is None:
+            return PENDING_INTERVAL_S
+        figures = await self._look()
+        waiting = figures.now.peers - figures.dialable
+        return min(max(CALLED_INTERVAL_S, waiting // CALLED_PER_S), INTERVAL_S, most)
+
+    async def _reached(self, place: Place, dialable: bool) -> None:
+        try:
+            await self._writer.change(lambda store: store.reached(place.peer, place.host, place.port, dialable))
+        except StorageError as error:
+            logger.warning("%s", error)
+            return
+        self._dial_back.keep(place, dialable, trio.current_time())
+
+    # Asking.
+
+    async def search(
+        self,
+        query: str,
+        *,
+        kind: Kind | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
+        limit: int = 50,
+        cursor: str = "",
+    ) -> SearchAnswer:
+        """Listed shares whose name or files have all of the words. Raises MalformedMessage for a false cursor."""
+        asked, now = Filter(kind, min_size, max_size), self._clock()
+        return await self._read(
+            lambda connection: queries.search(
+                connection, query, asked, limit=_most(limit), cursor=cursor, now=now, tracker=self.url
+            )
+        )
+
+    async def share(self, share: ShareId, asker: str) -> ShareView:
+        """A listed share. Raises NotFound."""
+        now = self._clock()
+        return await self._read(lambda connection: queries.share(connection, share, asker, now, self.url, self._random))
+
+    async def peer(self, peer: PeerId, *, limit: int = 50, cursor: str = "") -> PeerView:
+        """A live peer and what it lists. Raises NotFound, MalformedMessage."""
+        now = self._clock()
+        return await self._read(
+            lambda connection: queries.peer(
+                connection, peer, limit=_most(limit), cursor=cursor, now=now, tracker=self.url
+            )
+        )
+
+    async def volunteers(
+        self,
+        *,
+        runtime: str | None = None,
+        cores: int = 0,
+        memory: int = 0,
+        limit: int = 50,
+        cursor: str = "",
+        asker: str,
+    ) -> VolunteersAnswer:
+        """Live peers that offer at least this much compute, the most idle cores first. Raises MalformedMessage."""
+        now = self._clock()
+        return await self._read(
+            lambda connection: queries.volunteers(
+                connection,
+                runtime=runtime,
+                cores=cores,
+                memory=memory,
+                limit=_most(limit),
+                cursor=cursor,
+                asker=asker,
+                now=now,
+            )
+        )
+
+    async def statistics(self, hours: float = 24.0) -> Statistics:
+        """The network now and over the last hours."""
+        figures = await self._look()
+        span = min(max(hours, 0.0) * 3600, HISTORY_S)
+        until = figures.now.time
+        moments = await self._read(lambda connection: queries.history(connection, until - span, until))
+        return msgspec.structs.replace(figures, history=moments)
+
+    async def sources(self, key: bytes, asker: str) -> SourcesAnswer:
+        """Who has the share with this provider key: a random sample."""
+        now = self._clock()
+        return await self._read(lambda connection: queries.sources(connection, key, asker, now, self._random))
+
+    def changes(self) -> AsyncIterator[Statistics]:
+        """The statistics without history: now, and then whenever they have changed, at most once a second.
+
+        Raises TooMuch at the first.
+        """
+        return self._feed.changes()
+
+    async def tidy(self) -> None:
+        """Lets go what has expired."""
+        now = self._clock()
+        await self._writer.change(lambda store: store.expire(now))
+        while await self._writer.change(lambda store: store.sweep(now)):
+            pass
+
+    async def _look(self) -> Statistics:
+        """The figures, at most a second old."""
+        at = trio.current_time()
+        if self._figures is not None and at - self._figures[0] < FRESH_S:
+            return self._figures[1]
+        now = self._clock()
+        figures = await self._read(lambda connection: queries.statistics(connection, now))
+        torrents, torrent_peers = self._torrents()
+        figures = msgspec.structs.replace(figures, torrents=torrents, torrent_peers=torrent_peers)
+        self._figures = at, figures
+        return figures
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        def ask() -> T:
+            with self._database.reading() as connection:
+                return question(connection)
+
+        return await trio.to_thread.run_sync(ask, limiter=self._readers)
+
+    async def remember(self) -> None:
+        """Adds the present to the history, and forgets the far past."""
+        moment = (await self._look()).now
+        await self._writer.change(lambda store: store.forget(moment.time))
+        await self._writer.change(lambda store: store.remember(moment))
+
+    async def _regularly(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        """Works at even times. A disk that is full now may not be later."""
+        while True:
+            try:
+                await work()
+            except StorageError as error:
+                logger.warning("%s", error)
+            await trio.sleep(every_s - self._clock() % every_s)
+
+
+def _most(limit: int) -> int:
+    return min(max(limit, 1), MAX_RESULTS)

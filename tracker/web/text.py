@@ -1,0 +1,146 @@
+"""How the pages write numbers, ages and the names that peers chose.
+
+A peer's text is escaped by the templates. What is left to do here is to keep it honest: characters that cannot be
+seen, or that reorder what stands beside them, become a replacement glyph.
+"""
+
+import shlex
+import unicodedata
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from p2p.errors import ConfigError
+from p2p.ids import to_text
+from p2p.wire.link import Link, parse_link
+
+_T = TypeVar("_T")
+
+ODD = "\N{REPLACEMENT CHARACTER}"
+MAX_MARKS = 6
+"""Combining marks on one letter; no script needs more, and towers of them cover the lines above."""
+MAX_LINK_NAME, MAX_LINK_URL = 80, 200
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and marks by category that nevertheless show nothing."""
+_END_OF_TIME = 253402300799.0
+"""The last second of the year 9999."""
+_AGES = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
+
+
+def visible(text: str) -> str:
+    """The text with each invisible, control or bidi control character as a replacement glyph.
+
+    Joiners stay where scripts and emoji need them (RFC 5892, A.1 and A.2).
+    """
+    if text and text.isascii() and text.isprintable() and not text.isspace():
+        return text
+    shown = "".join(_shown(text))
+    return shown if shown.strip() else "\N{OPEN BOX}" * max(1, len(shown))
+
+
+def _shown(text: str) -> Iterator[str]:
+    marks = 0
+    for index, character in enumerate(text):
+        category = unicodedata.category(character)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if character in _JOINERS:
+            yield character if _joins(text, index) else ODD
+        elif category in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") or character in _BLANK or marks == MAX_MARKS + 1:
+            yield ODD
+        elif marks <= MAX_MARKS:
+            yield character
+
+
+def _joins(text: str, index: int) -> bool:
+    before, after = text[index - 1 : index], text[index + 1 : index + 2]
+    if not before or not after:
+        return False
+    if unicodedata.combining(before) == 9:  # a virama
+        return True
+    if unicodedata.bidirectional(before) == unicodedata.bidirectional(after) == "AL":
+        return unicodedata.category(before) == unicodedata.category(after) == "Lo"
+    return unicodedata.category(after) == "So" and (
+        unicodedata.category(before) in ("So", "Sk") or before == "\N{VARIATION SELECTOR-16}"
+    )
+
+
+def count(number: float) -> str:
+    """`1,234`, and `1.23 M` where nobody reads the last digits."""
+    for power, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if number >= power:
+            return f"{_digits(number / power)} {letter}"
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.3g}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 file`, `1,234 files`."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
+def ago(age_s: float) -> str:
+    """`just now`, `3 minutes ago`, `2 days ago`."""
+    for length, noun in _AGES:
+        if age_s >= length:
+            return f"{plural(int(age_s // length), noun)} ago"
+    return "just now" if age_s < 10 else f"{int(age_s)} seconds ago"
+
+
+def brief(age_s: float) -> str:
+    """The same where there is little room: `now`, `3 min`, `2 h`, `5 d`."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if age_s >= length:
+            return f"{count(int(age_s // length))} {unit}"
+    return "now"
+
+
+def moment(time: float) -> str:
+    """A time in seconds since 1970 as HTML wants it; the nearest one that a calendar can name."""
+    return datetime.fromtimestamp(min(max(time, 0.0), _END_OF_TIME), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def day(time: float) -> str:
+    """A time in seconds since 1970 as people read it: `21 Nov, 10:15`, in UTC."""
+    at = datetime.fromtimestamp(min(max(time, 0.0), _END_OF_TIME), UTC)
+    return f"{at.day} {at:%b, %H:%M}"
+
+
+def magnet(link: str, share: str) -> str:
+    """The link made anew of what could be understood of it, its hints bounded; nothing where it is not to this share.
+
+    A very long name in it is cut: it is a hint, and a page shows many links.
+    """
+    try:
+        found = parse_link(link)
+    except ConfigError:
+        return ""
+    if to_text(found.share_id) != share:
+        return ""
+    name = found.name[:MAX_LINK_NAME] if found.name else None
+    trackers = [url for url in found.trackers if url.startswith(("http://", "https://")) and len(url) <= MAX_LINK_URL]
+    return str(Link(found.share_id, name, found.size, found.peers[:3], tuple(trackers[:2])))
+
+
+def command(*words: str) -> str:
+    """A command line, quoted for a shell."""
+    return shlex.join(words)
+
+
+def folders(paths: list[tuple[str, int]]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Files (path, size in bytes) by the folder that they are in, both in the order of their names."""
+    grouped: dict[str, list[tuple[str, int]]] = {}
+    for path, size in paths:
+        folder, _, name = path.rpartition("/")
+        grouped.setdefault(folder, []).append((name, size))
+    return [(folder, sorted(files)) for folder, files in sorted(grouped.items())]
+
+
+def sampled(values: Sequence[_T], most: int) -> list[_T]:
+    """At most so many (two or more) of the values, evenly spread, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(index * (len(values) - 1) / (most - 1))] for index in range(most)]

@@ -1,0 +1,91 @@
+"""The one writer. Announces that wait are taken in together: one transaction costs little more than one announce.
+
+Blocking work is in a thread of its own; whoever waits for an answer is answered when the transaction stands.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from p2p.errors import StorageError
+from tracker.limits import TooMuch
+from tracker.store import Outcome, Said, Store
+
+MOST_TOGETHER = 64
+MOST_CHANGES_TOGETHER = 1000
+
+T = TypeVar("T")
+
+
+class _Answer:
+    """Set once, awaited by one."""
+
+    def __init__(self, said: Said) -> None:
+        self.said = said
+        self.changes = len(said.announce.add) + len(said.announce.provide) + len(said.announce.drop)
+        self.done = trio.Event()
+        self.outcome: Outcome | StorageError | None = None
+
+
+class Writer:
+    """Takes announces in and does whatever else changes the store, one thing at a time."""
+
+    def __init__(self, store: Store, clock: Callable[[], float], most_waiting: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._turn = trio.Lock()
+        self._thread = trio.CapacityLimiter(1)
+        self._send, self._waiting = trio.open_memory_channel[_Answer](most_waiting)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Takes announces in until cancelled."""
+        task_status.started()
+        first: _Answer | None = None
+        while True:
+            batch = [first or await self._waiting.receive()]
+            first = None
+            changes = batch[0].changes
+            while len(batch) < MOST_TOGETHER:
+                try:
+                    further = self._waiting.receive_nowait()
+                except trio.WouldBlock:
+                    break
+                changes += further.changes
+                if changes > MOST_CHANGES_TOGETHER:
+                    first = further
+                    break
+                batch.append(further)
+            await self._take_in(batch)
+
+    async def take_in(self, said: Said) -> Outcome:
+        """What became of an announce. Raises TooMuch where too many wait, StorageError."""
+        answer = _Answer(said)
+        try:
+            self._send.send_nowait(answer)
+        except trio.WouldBlock:
+            raise TooMuch("This tracker is too busy. Try again in a while.", 10) from None
+        await answer.done.wait()
+        assert answer.outcome is not None
+        if isinstance(answer.outcome, StorageError):
+            raise answer.outcome
+        return answer.outcome
+
+    async def change(self, change: Callable[[Store], T]) -> T:
+        """Does something else to the store, in its turn. Raises StorageError."""
+        async with self._turn:
+            return await trio.to_thread.run_sync(change, self._store, limiter=self._thread)
+
+    async def _take_in(self, batch: list[_Answer]) -> None:
+        said = [answer.said for answer in batch]
+        now = self._clock()
+        try:
+            outcomes = await self.change(lambda store: store.take_in(said, now))
+        except StorageError as error:
+            for answer in batch:
+                answer.outcome = error
+        else:
+            for answer, outcome in zip(batch, outcomes, strict=True):
+                answer.outcome = outcome
+        for answer in batch:
+            answer.done.set()
