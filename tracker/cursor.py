@@ -18,7 +18,7 @@ _TAG_BYTES = 6
 def seal(question: str, at: int, order: float = 0.0) -> str:
     """The cursor that goes on after this place."""
     numbers = _FORM.pack(at, order)
-    return base64.urlsafe_b64encode(_tag(question, numbers) + numbers).decode("ascii").rstrip("=")
+    return _as_text(_tag(question, numbers) + numbers)
 
 
 def unseal(question: str, text: str) -> tuple[int, float]:
@@ -28,7 +28,7 @@ def unseal(question: str, text: str) -> tuple[int, float]:
             raise ValueError
         raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         tag, numbers = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
-        if len(numbers) != _FORM.size or tag != _tag(question, numbers):
+        if len(numbers) != _FORM.size or tag != _tag(question, numbers) or text != _as_text(raw):
             raise ValueError
         at, order = _FORM.unpack(numbers)
     except (ValueError, binascii.Error):
@@ -36,6 +36,10 @@ def unseal(question: str, text: str) -> tuple[int, float]:
     if at >= 1 << 63 or order != order:
         raise MalformedMessage("This cursor makes no sense. Ask again from the start.")
     return at, order
+
+
+def _as_text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
 
 def _tag(question: str, numbers: bytes) -> bytes:

@@ -82,11 +82,15 @@ async def read_body(request: Request, most: int) -> bytes:
         raise TooLarge(f"The body is larger than {most} bytes.")
     body = bytearray()
     with trio.move_on_after(BODY_S):
-        async for piece in request.stream():
-            body += piece
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedMessage("The connection ended within the body.")
+            body += message.get("body", b"")
             if len(body) > most:
                 raise TooLarge(f"The body is larger than {most} bytes.")
-        return bytes(body)
+            if not message.get("more_body", False):
+                return bytes(body)
     raise TooSlow(f"The body did not come within {BODY_S:.0f} seconds.")
 
 

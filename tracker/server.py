@@ -16,10 +16,12 @@ from typing import Any
 
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
-from hypercorn.utils import wrap_app
+from hypercorn.utils import parse_socket_addr, wrap_app
 from starlette.types import ASGIApp
 
 from p2p import identity as identities
@@ -76,9 +78,32 @@ class Stream:
         self.socket.close()
 
 
+class Http1(TCPServer):
+    """Hypercorn's HTTP on one connection, without what else it speaks: HTTP/2 costs memory that nobody needs here."""
+
+    async def run(self) -> None:
+        try:
+            family = self.stream.socket.family
+            client = parse_socket_addr(family, self.stream.socket.getpeername())
+            server = parse_socket_addr(family, self.stream.socket.getsockname())
+            async with TaskGroup() as tasks:
+                self._task_group = tasks
+                state = ConnectionState(self.state)
+                self.protocol = H11Protocol(  # type: ignore[assignment]
+                    self.app, self.config, self.context, tasks, state, False, client, server, self.protocol_send
+                )
+                await self.idle_task.restart(tasks, self._idle_timeout)
+                await self._read_data()
+                await self.idle_task.stop()
+        except (OSError, H2CProtocolRequiredError, H2ProtocolAssumedError):
+            pass
+        finally:
+            await self._close()
+
+
 @dataclass
-class _Connections:
-    """Those that are open."""
+class Connections:
+    """Those that are open: in all, and of each address."""
 
     open: set[Stream] = field(default_factory=set)
     of_address: Counter[str] = field(default_factory=Counter)
@@ -116,6 +141,7 @@ class Tracker:
     url: str
     service: Service
     addresses: tuple[Address, ...]
+    connections: Connections
 
 
 @asynccontextmanager
@@ -155,9 +181,10 @@ async def open_tracker(
             await nursery.start(service.run)
             stop = trio.Event()
             stopped = trio.Event()
-            await nursery.start(partial(_serve, listeners, app.build(service, torrents), stop, stopped))
+            connections = Connections()
+            await nursery.start(_serve, listeners, app.build(service, torrents), connections, stop, stopped)
             try:
-                yield Tracker(ours, service, tuple(bound))
+                yield Tracker(ours, service, tuple(bound), connections)
             finally:
                 with trio.CancelScope(shield=True):
                     service.stop()
@@ -169,6 +196,7 @@ async def open_tracker(
 async def _serve(
     listeners: Sequence[trio.SocketListener],
     application: ASGIApp,
+    connections: Connections,
     stop: trio.Event,
     stopped: trio.Event,
     *,
@@ -177,7 +205,6 @@ async def _serve(
     """Accepts until told to stop, then lets what is under way come to its end for a while."""
     config = _config()
     context = WorkerContext(None)
-    connections = _Connections()
     wrapped = wrap_app(application, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
     speak = partial(_speak, wrapped, config, context, connections)
     try:
@@ -217,7 +244,7 @@ async def _accept(listener: trio.SocketListener, nursery: trio.Nursery, speak: A
 
 
 async def _speak(
-    application: Any, config: Config, context: WorkerContext, connections: _Connections, accepted: trio.SocketStream
+    application: Any, config: Config, context: WorkerContext, connections: Connections, accepted: trio.SocketStream
 ) -> None:
     """One connection, to its end. Nothing that is said on it ends more than it."""
     stream = Stream(accepted)
@@ -231,7 +258,7 @@ async def _speak(
         return
     try:
         state = ConnectionState({ABORT: stream.abort})
-        await TCPServer(application, config, context, state, stream).run()  # type: ignore[arg-type]
+        await Http1(application, config, context, state, stream).run()  # type: ignore[arg-type]
     except Exception:
         logger.exception("a connection from %s has failed", address)
     finally:

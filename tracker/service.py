@@ -241,9 +241,8 @@ class Service:
 
     async def statistics(self, hours: float = 24.0) -> Statistics:
         """The network now and over the last hours."""
-        figures = await self._look()
+        figures, until = await self._look(), self._clock()
         span = min(max(hours, 0.0) * 3600, HISTORY_S)
-        until = figures.now.time
         moments = await self._read(lambda connection: queries.history(connection, until - span, until))
         return msgspec.structs.replace(figures, history=moments)
 
@@ -271,12 +270,16 @@ class Service:
         at = trio.current_time()
         if self._figures is not None and at - self._figures[0] < FRESH_S:
             return self._figures[1]
+        figures = await self._count()
+        self._figures = at, figures
+        return figures
+
+    async def _count(self) -> Statistics:
+        """The figures of this moment."""
         now = self._clock()
         figures = await self._read(lambda connection: queries.statistics(connection, now))
         torrents, torrent_peers = self._torrents()
-        figures = msgspec.structs.replace(figures, torrents=torrents, torrent_peers=torrent_peers)
-        self._figures = at, figures
-        return figures
+        return msgspec.structs.replace(figures, torrents=torrents, torrent_peers=torrent_peers)
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         def ask() -> T:
@@ -287,7 +290,7 @@ class Service:
 
     async def remember(self) -> None:
         """Adds the present to the history, and forgets the far past."""
-        moment = (await self._look()).now
+        moment = (await self._count()).now
         await self._writer.change(lambda store: store.forget(moment.time))
         await self._writer.change(lambda store: store.remember(moment))
 

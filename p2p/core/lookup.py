@@ -10,6 +10,9 @@ Against liars: a candidate is a node at an address, so naming a node where it is
 others name counts for nothing until it has answered itself; one peer may name only so many that turn out not to be
 there before the rest of what it alone named is dropped, unless one of them was there; and of the nearest at most two
 are of one prefix.
+
+kademlia's `NodeHeap` was tried and left: it knows a node by its id alone, so a liar who names a true node at a false
+address takes the true one's place, and it sorts all candidates at every step.
 """
 
 from bisect import insort

@@ -94,7 +94,11 @@ class Lan:
                 self._drop(segment)
 
     def _follow_interfaces(self, nursery: trio.Nursery) -> None:
-        now = segments(self._listening)
+        try:
+            now = segments(self._listening)
+        except OSError as error:  # out of descriptors, say
+            logger.debug("cannot look for interfaces: %s", error)
+            return
         for segment in set(self._channels) - set(now):
             self._drop(segment)
         for segment in now:

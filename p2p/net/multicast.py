@@ -6,6 +6,7 @@ routed here and is dropped. Only Linux is known here; elsewhere there are no seg
 """
 
 import fcntl
+import os
 import socket
 import struct
 import sys
@@ -55,7 +56,7 @@ def segments(listening: Iterable[Address]) -> list[Segment]:
     """The segments on which these listening sockets can be reached, at most `MOST_SEGMENTS`.
 
     Of a wildcard address, all interfaces but loopback and point-to-point ones: a tunnel is no local network. Of
-    another, the interface that has it.
+    another, the interface that has it. Raises OSError where the system does not tell.
     """
     if sys.platform != "linux":
         return []
@@ -188,7 +189,7 @@ def _shared() -> Iterator[tuple[int, str, socket.socket]]:
 
 
 def _request(name: str) -> bytes:
-    return name.encode().ljust(_REQUEST_BYTES, b"\0")
+    return os.fsencode(name).ljust(_REQUEST_BYTES, b"\0")
 
 
 def _v6_addresses() -> Iterator[tuple[int, bool, str]]:

@@ -88,6 +88,11 @@ class Overlays:
         return sum(len(node.table) for node in self.nodes)
 
     @property
+    def knows_a_way_in(self) -> bool:
+        """Whether there is anybody to try."""
+        return bool(self._join or self._hinted or self._kept)
+
+    @property
     def records(self) -> int:
         """How many records it keeps for others."""
         return sum(len(node.store) for node in self.nodes)

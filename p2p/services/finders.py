@@ -25,9 +25,10 @@ from p2p.wire.tracker import Source, provider_key
 logger = logging.getLogger(__name__)
 
 MOST_LINK_TRACKERS = 4
-FIRST_AGAIN_S, LAST_AGAIN_S = 0.5, 60.0
+FIRST_AGAIN_S, LAST_AGAIN_S = 0.2, 60.0
 JOIN_S = 5.0
 """How long a single question waits for the DHT to be joined."""
+LONELY_AFTER_S = 0.2
 CONTENT_S = 300.0
 """Pause of a finder while others give chunks."""
 
@@ -50,6 +51,7 @@ async def find(local: Local, link: Link, sources: Sources, note: Callable[[str],
         if local.overlays is not None:
             nursery.start_soon(_from_overlays, local, local.overlays, key, heard, sources)
         nursery.start_soon(_from_neighbours, local, heard)
+        nursery.start_soon(_tell_if_lonely, local, link, sources, note)
 
 
 async def find_peer(local: Local, peer: PeerId, heard: Heard) -> None:
@@ -141,6 +143,15 @@ async def _from_neighbours(local: Local, heard: Heard) -> None:
         for hint in local.neighbours.hints():
             heard(hint)
         await local.neighbours.changed()
+
+
+async def _tell_if_lonely(local: Local, link: Link, sources: Sources, note: Callable[[str], None]) -> None:
+    """A peer that knows nobody waits in vain, and its user should know."""
+    await trio.sleep(LONELY_AFTER_S)
+    overlays = local.overlays
+    asked = overlays is not None and (overlays.joined.is_set() or overlays.knows_a_way_in)
+    if not (asked or sources.any_known or local.trackers.urls or link.trackers or len(local.neighbours)):
+        note("nobody is known to ask: name somebody with --peer HOST:PORT, --join HOST:PORT or --tracker URL")
 
 
 async def _pause(local: Local, attempt: int, sources: Sources) -> None:

@@ -91,7 +91,7 @@ async def resolve(local: Local, link: PointerLink) -> tuple[Link, list[PeerHint]
         async def ask_overlays(overlays: Overlays) -> None:
             with trio.move_on_after(finders.JOIN_S):
                 await overlays.joined.wait()
-            found = await overlays.get(pointer_key(publisher, name), Kind.POINTER)
+            found = await overlays.get(pointer_key(publisher, name), Kind.POINTER, enough=None)
             if publisher in found:
                 await trio.to_thread.run_sync(local.pointers.saw, found[publisher], local.peer_id)
 

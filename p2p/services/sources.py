@@ -56,6 +56,11 @@ class Sources:
         """Those that could be dialled, and where: whom to ask first another time."""
 
     @property
+    def any_known(self) -> bool:
+        """Whether there is an address to try."""
+        return bool(self._addresses)
+
+    @property
     def any_connected(self) -> bool:
         """Whether somebody gives chunks at the moment."""
         return self._progress.sources > 0

@@ -114,6 +114,15 @@ Tracker
     A tracker that a link names, and not the user, is asked only if its host is on the open Internet, now and after
     every redirect (`p2p.net.web`).
 
+Local network
+    Peers of one local network find each other by beacons (`beacon`), sent over UDP by multicast with a TTL of 1, to
+    239.255.74.77 and ff12::8000:7477 on each interface, port 7477: `HELLO` at the start and once more after 1.5
+    seconds, `HERE` every 30 (give or take a tenth), `LEAVING` at the end. Who hears a `HELLO` says `HERE` within 0.3
+    seconds, at most once a second. A beacon says the peer's id and TCP port, 0 if it cannot be dialled; its host is
+    where the beacon came from. Who was silent for 100 seconds is forgotten. A peer that listens at one address only
+    sends from that address, one that listens on loopback is heard on its own machine only. Nothing is said of shares:
+    neighbours are asked, and they are ways into the DHT.
+
 Attacks, and what meets them
     Wrong bytes                every chunk is checked against the manifest before it is written; one bad chunk ends the
                                exchange, a second bans the peer for ten minutes, doubling
@@ -135,6 +144,12 @@ Attacks, and what meets them
                                to its address; a query at another node is not for it
     UDP floods                 100 queries a second from an IPv4 address or IPv6 /64, 1,000 from all, counted before
                                any signature is checked
+    False, replayed beacons    signed; one from elsewhere leads to who fails the handshake; start and number show what
+                               was played back, and a `LEAVING` undoes only what its own start has said. A public
+                               source must be of this machine's own /24 (IPv6 /48); what was sent to the machine
+                               alone, or was routed, is not heard
+    Floods of beacons          3,200 looks a second, 10 signature checks for a host and 200 in all; 1,024 neighbours, 64
+                               of a host, and who is there stays
     Poisoned search            a result's signer is shown; storers keep 64 records a key and 256 a publisher
     Links to inner servers     see Tracker; private addresses in records are taken only by who is on such a network,
                                and from trackers only if they are the user's own

@@ -24,7 +24,7 @@ MINE = Identity.generate()
 def started(number: int = 0) -> Callable[[Kind, int], Beacon]:
     """One start of a peer: makes its beacons, in the order in which it says them."""
     codec = Codec(MINE, "tests", number.to_bytes(8, "big"))
-    return lambda kind, port=7474: codec.read(codec.write(kind, port))
+    return lambda kind, port: codec.read(codec.write(kind, port))
 
 
 def stranger(number: int, port: int = 7474) -> Beacon:

@@ -327,8 +327,10 @@ async def test_nobody_calls_itself(world: World) -> None:
     for peer in (local.peer_id, other.peer_id):
         local.calls.wanted(published.link.share_id, peer, address)
     local.calls.wanted(published.link.share_id, other.peer_id, Address("0.0.0.0", address.port))
-    await trio.testing.wait_all_tasks_blocked()
-    assert not local.calls._past
+    tell(local, published, other)
+    await until(lambda: local.calls._past)
+    assert local.calls._past.keys() == {(other.peer_id, published.link.share_id)}
+    assert other.reachability.state is Reach.DIALABLE
     assert local.reachability.state is Reach.UNKNOWN  # nobody came
 
 

@@ -166,6 +166,11 @@ def test_a_record_that_is_over_stands_in_nobodys_way() -> None:
     store.put(record(1, 1, 9, lasts=10), "a", START)
     store.put(record(1, 1, 3, now=START + 10), "a", START + 10)
     assert len(store.get(b"%020d" % 1, START + 10)) == 1
+    # Nor one that was renewed for a shorter time, and is still to be swept out.
+    store.put(record(2, 1, 1), "a", START)
+    store.put(record(2, 1, 9, lasts=10), "a", START)
+    store.put(record(2, 1, 3, now=START + 10), "a", START + 10)
+    assert len(store.get(b"%020d" % 2, START + 10)) == 1
 
 
 def test_storing_again_does_not_make_it_last() -> None:
@@ -230,10 +235,12 @@ def test_publishers_and_prefixes_have_quotas() -> None:
         store.put(record(n, 1), "", START)
     with pytest.raises(Refused, match="quota"):
         store.put(record(5000, 1), "", START)
+    store.put(record(0, 1, 1), "", START)
     for n in range(recordstore.MOST_PER_PREFIX):
         store.put(record(n, 2 + n), "a", START)
     with pytest.raises(Refused, match="quota"):
         store.put(record(5000, 5000), "a", START)
+    store.put(record(0, 2, 1), "a", START)
     store.put(record(5000, 5000), "b", START)
 
 
