@@ -295,6 +295,9 @@ def tracker(
     listen: Listen = None,
     db: Annotated[Path | None, typer.Option(metavar="PATH", help="Its database; tracker.db in the home.")] = None,
     url: Annotated[str | None, typer.Option(metavar="URL", help="Where others reach it.")] = None,
+    proxy: Annotated[
+        list[str] | None, typer.Option(metavar="IP", help="A proxy before it, whose X-Forwarded-For is believed.")
+    ] = None,
     network: NetworkName = None,
 ) -> None:
     """Run a tracker, the optional central index with its page, until Ctrl-C. Prints `ready URL` once it answers."""
@@ -302,7 +305,7 @@ def tracker(
     from tracker.command import run
 
     path = db and db.absolute()
-    sys.exit(command.run(partial(run, Global.home, listen=listen, db=path, url=url, network=network)))
+    sys.exit(command.run(partial(run, Global.home, listen=listen, db=path, url=url, proxy=proxy, network=network)))
 
 
 @app.command()

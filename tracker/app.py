@@ -1,11 +1,12 @@
 """The tracker over HTTP: the API of `p2p.wire.tracker`, the pages, metrics, and the BitTorrent half.
 
-No header is believed about where a request came from. Behind a proxy, all requests would count as the proxy's: the
-tracker is to be reached directly.
+No header is believed about where a request came from, but that of a proxy which its operator named: behind any other,
+all requests count as the proxy's.
 """
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -125,7 +126,7 @@ Q = TypeVar("Q", bound=_Query)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def build(service: Service, torrents: Torrents) -> ASGIApp:
+def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGIApp:
     """The whole application."""
     metrics = Metrics()
     api = _Api(service)
@@ -160,7 +161,7 @@ def build(service: Service, torrents: Torrents) -> ASGIApp:
         *web.routes(service),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here, ShoalError: _refused, 500: _broken})
-    return Guard(app, service.limits, metrics, trio.current_time)
+    return Guard(app, service.limits, metrics, trio.current_time, proxies)
 
 
 class _Api:
@@ -258,28 +259,26 @@ class _Events:
                 del self._listening[address]
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        changes = self._service.changes()
-        try:
-            figures = await anext(changes, None)
-        except TooMuch as error:
-            await problem(error)(scope, receive, send)
-            return
-        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        sending = trio.Lock()
-
-        async def say(said: bytes) -> None:
-            async with sending:
-                await send({"type": "http.response.body", "body": said, "more_body": True})
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
-            nursery.start_soon(_keep_awake, say)
+        async with aclosing(self._service.changes()) as changes:
             try:
+                figures = await anext(changes, None)
+            except TooMuch as error:
+                await problem(error)(scope, receive, send)
+                return
+            headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            sending = trio.Lock()
+
+            async def say(said: bytes) -> None:
+                async with sending:
+                    await send({"type": "http.response.body", "body": said, "more_body": True})
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+                nursery.start_soon(_keep_awake, say)
                 while figures is not None:
                     await say(b"event: statistics\ndata: " + encode(figures) + b"\n\n")
                     figures = await anext(changes, None)
-            finally:
                 nursery.cancel_scope.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

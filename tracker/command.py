@@ -11,7 +11,7 @@ from p2p import config
 from p2p.config import Settings
 from p2p.errors import ConfigError, StorageError
 from p2p.net.web import check_url
-from p2p.wire.address import Address, parse_address
+from p2p.wire.address import Address, ip, parse_address
 from tracker.server import open_tracker
 
 DEFAULT_PORT = 8750
@@ -20,7 +20,15 @@ HOME = "tracker"
 """The folder in the user's home that has the tracker's own key."""
 
 
-async def run(home: Path, *, listen: list[str] | None, db: Path | None, url: str | None, network: str | None) -> int:
+async def run(
+    home: Path,
+    *,
+    listen: list[str] | None,
+    db: Path | None,
+    url: str | None,
+    proxy: list[str] | None,
+    network: str | None,
+) -> int:
     """Runs a tracker until a signal; its exit code. Prints `ready URL` once it answers. Raises ShoalError."""
     settings: Settings = {} if network is None else {"network": {"name": network}}
     loaded = config.load(home, os.environ, settings)
@@ -38,6 +46,7 @@ async def run(home: Path, *, listen: list[str] | None, db: Path | None, url: str
             also=() if addresses else [Address("::", DEFAULT_PORT)],
             network=loaded.config.network.name,
             url=None if url is None else check_url(url),
+            proxies=frozenset(map(_ip, proxy or ())),
         ) as running:
             print(f"ready {running.url}", flush=True)
             if sys.stderr.isatty():
@@ -45,6 +54,13 @@ async def run(home: Path, *, listen: list[str] | None, db: Path | None, url: str
             async for _ in signals:
                 break
     return 0
+
+
+def _ip(text: str) -> str:
+    address = ip(text)
+    if address is None:
+        raise ConfigError(f"{text!r} is not an IP address. Name a proxy by its address, for example 127.0.0.1.")
+    return str(address)
 
 
 def _make(folder: Path) -> None:

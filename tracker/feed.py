@@ -1,14 +1,18 @@
 """The network's figures as they change, to any number of listeners up to a bound: computed once for all of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 import trio
 
+from p2p.errors import StorageError
 from p2p.wire.tracker import Statistics
 from tracker.limits import TooMuch
 
 EVERY_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class Feed:
@@ -28,10 +32,14 @@ class Feed:
         task_status.started()
         while True:
             await self._listening.wait()
-            figures = await self._look()
-            if self._latest is None or not _is_same(figures, self._latest):
-                self._latest = figures
-                self._turn()
+            try:
+                figures = await self._look()
+            except StorageError as error:
+                logger.warning("%s", error)
+            else:
+                if self._latest is None or not _is_same(figures, self._latest):
+                    self._latest = figures
+                    self._turn()
             await trio.sleep(EVERY_S)
             if not self._listeners:
                 self._listening, self._latest = trio.Event(), None
@@ -41,7 +49,7 @@ class Feed:
         self._stopped = True
         self._turn()
 
-    async def changes(self) -> AsyncIterator[Statistics]:
+    async def changes(self) -> AsyncGenerator[Statistics, None]:
         """The figures now, and whenever they have changed, at most once a second. Raises TooMuch."""
         if self._listeners >= self._most:
             raise TooMuch("Too many listen to this tracker's events already. Ask for /api/v1/statistics instead.", 60)

@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 import trio
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError, StorageError
-from p2p.wire.address import canonical
+from p2p.wire.address import canonical, ip
 from p2p.wire.tracker import Problem, encode
 from tracker.limits import Limits, Rates, TooMuch, subject
 
@@ -38,7 +39,7 @@ class TooSlow(MalformedMessage):
 
 
 def asker(request: Request) -> str:
-    """The host that the request came from; no header is believed about that."""
+    """The host that the request came from."""
     return canonical(request.client.host) if request.client else ""
 
 
@@ -114,8 +115,11 @@ class Metrics:
 class Guard:
     """The application behind, guarded."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, metrics: Metrics, clock: Callable[[], float], proxies: frozenset[str]
+    ) -> None:
         self._app = app
+        self._proxies = proxies
         self._rates = Rates(limits.request_rate, limits.request_burst)
         self._metrics = metrics
         self._clock = clock
@@ -126,6 +130,7 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         started = time.perf_counter()
+        _believe(scope, self._proxies)
         body = _Body(receive, scope.get("state", {}).get(ABORT))
         status = 500
 
@@ -146,6 +151,21 @@ class Guard:
             await self._app(scope, body.receive, answering)
         finally:
             self._metrics.requests.labels(_route(scope), str(status)).inc()
+
+
+def _believe(scope: Scope, proxies: frozenset[str]) -> None:
+    """Where a request came from and how, by the word of a proxy of ours; by nobody else's."""
+    client = scope.get("client")
+    if client is None or canonical(client[0]) not in proxies:
+        return
+    headers = Headers(scope=scope)
+    # What stands before the last was written by whoever asked the proxy.
+    address = ip(headers.get("x-forwarded-for", "").rpartition(",")[2].strip())
+    if address is not None:
+        scope["client"] = (str(address), 0)
+    scheme = headers.get("x-forwarded-proto", "")
+    if scheme in {"http", "https"}:
+        scope["scheme"] = scheme
 
 
 class _Body:

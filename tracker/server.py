@@ -105,12 +105,15 @@ class Http1(TCPServer):
 class Connections:
     """Those that are open: in all, and of each address."""
 
+    exempt: frozenset[str] = frozenset()
+    """Addresses that may have as many as all may."""
     open: set[Stream] = field(default_factory=set)
     of_address: Counter[str] = field(default_factory=Counter)
     _left: trio.Event = field(default_factory=trio.Event)
 
     def admit(self, stream: Stream, address: str) -> bool:
-        if len(self.open) >= MAX_CONNECTIONS or self.of_address[address] >= MAX_PER_ADDRESS:
+        is_greedy = self.of_address[address] >= MAX_PER_ADDRESS and address not in self.exempt
+        if is_greedy or len(self.open) >= MAX_CONNECTIONS:
             return False
         self.open.add(stream)
         self.of_address[address] += 1
@@ -153,11 +156,13 @@ async def open_tracker(
     also: Sequence[Address] = (),
     network: str,
     url: str | None = None,
+    proxies: frozenset[str] = frozenset(),
     limits: Limits | None = None,
 ) -> AsyncIterator[Tracker]:
     """Runs a tracker with this database and the identity in `home`, while the body runs.
 
     `also` is listened on where that is possible. `url` is where others reach it, if not at what it listens on.
+    `proxies` are IP addresses whose word about an asker's address is taken.
     Raises ConfigError, IdentityError, StorageError.
     """
     identity = identities.load_or_create(home)
@@ -181,8 +186,8 @@ async def open_tracker(
             await nursery.start(service.run)
             stop = trio.Event()
             stopped = trio.Event()
-            connections = Connections()
-            await nursery.start(_serve, listeners, app.build(service, torrents), connections, stop, stopped)
+            connections = Connections(exempt=frozenset(map(subject, proxies)))
+            await nursery.start(_serve, listeners, app.build(service, torrents, proxies), connections, stop, stopped)
             try:
                 yield Tracker(ours, service, tuple(bound), connections)
             finally:

@@ -8,7 +8,7 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -52,6 +52,8 @@ TIDY_EVERY_S = 1.0
 MOMENT_EVERY_S = 60
 FRESH_S = 1.0
 _READ_IN_THREAD_BYTES = 32 * 1024
+_BYTES_PER_TURN = 256 * 1024
+"""Of a body, counts as much as one more announce: reading a large one takes the interpreter's lock for long."""
 
 T = TypeVar("T")
 
@@ -118,7 +120,7 @@ class Service:
         """
         now = trio.current_time()
         address = subject(host)
-        self._of_addresses.take(address, now)
+        self._of_addresses.take(address, now, 1 + len(body) // _BYTES_PER_TURN)
         if len(body) > _READ_IN_THREAD_BYTES:
             peer, announce = await trio.to_thread.run_sync(
                 read_announce, body, peer_text, signature_text, limiter=self._readers
@@ -251,7 +253,7 @@ class Service:
         now = self._clock()
         return await self._read(lambda connection: queries.sources(connection, key, asker, now, self._random))
 
-    def changes(self) -> AsyncIterator[Statistics]:
+    def changes(self) -> AsyncGenerator[Statistics, None]:
         """The statistics without history: now, and then whenever they have changed, at most once a second.
 
         Raises TooMuch at the first.

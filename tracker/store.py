@@ -11,7 +11,7 @@ stands in `words` at its place.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from blake3 import blake3
@@ -184,10 +184,13 @@ class _Work:
         self._connection = connection
         self._limits = limits
         self._now = now
-        self._totals = _Totals(*connection.execute("SELECT listings, bytes, text, rows FROM totals").fetchone())
+        self._before = _Totals(*connection.execute("SELECT listings, bytes, text, rows FROM totals").fetchone())
+        self._totals = replace(self._before)
 
     def finish(self) -> None:
         totals = self._totals
+        if totals == self._before:
+            return
         self._connection.execute(
             "UPDATE totals SET listings = ?, bytes = ?, text = ?, rows = ?",
             (totals.listings, totals.bytes, totals.text, totals.rows),

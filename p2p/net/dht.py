@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 
 import trio
@@ -123,8 +123,7 @@ class Dht:
         """Serves, joins and keeps the table alive until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.endpoint.run, self._serve, self._met)
-            for _ in range(PROBES_AT_ONCE):
-                nursery.start_soon(self._probe)
+            nursery.start_soon(self._probe_some)
             nursery.start_soon(self._maintain)
             nursery.start_soon(self._rotate_secrets)
             task_status.started()
@@ -212,18 +211,24 @@ class Dht:
             if isinstance(whom, Contact):
                 self._probing.discard(whom.id)
 
-    async def _probe(self) -> None:
-        while True:
-            whom = await self._receive_probe.receive()
-            try:
-                # Whoever may not be there at all gets one datagram, for which its own query has paid.
-                once = isinstance(whom, Contact) and not self.table.knows(whom)
-                was_alone = not len(self.table)
-                if await self._ask(whom, Ping, once=once) is not None and was_alone:
-                    self.rejoin()
-            finally:
-                if isinstance(whom, Contact):
-                    self._probing.discard(whom.id)
+    async def _probe_some(self) -> None:
+        limit = trio.CapacityLimiter(PROBES_AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            async for whom in self._receive_probe:
+                await limit.acquire_on_behalf_of(probe := object())
+                nursery.start_soon(self._probe, whom, partial(limit.release_on_behalf_of, probe))
+
+    async def _probe(self, whom: Contact | Address, ended: Callable[[], None]) -> None:
+        try:
+            # Whoever may not be there at all gets one datagram, for which its own query has paid.
+            once = isinstance(whom, Contact) and not self.table.knows(whom)
+            was_alone = not len(self.table)
+            if await self._ask(whom, Ping, once=once) is not None and was_alone:
+                self.rejoin()
+        finally:
+            ended()
+            if isinstance(whom, Contact):
+                self._probing.discard(whom.id)
 
     async def _ask(
         self,

@@ -104,21 +104,30 @@ async def start(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Start]:
     stop = trio.Event()
     stopped: list[trio.Event] = []
 
-    async def run(ended: trio.Event, *, url: str | None, task_status: trio.TaskStatus[Site], **limits: Any) -> None:
+    async def run(
+        ended: trio.Event,
+        *,
+        url: str | None,
+        proxies: frozenset[str],
+        task_status: trio.TaskStatus[Site],
+        **limits: Any,
+    ) -> None:
         home = tmp_path / "tracker"
         home.mkdir()
         listen = [Address("127.0.0.1", 0)]
         async with (
-            open_tracker(tmp_path / "t.db", home, listen, network=NETWORK, url=url, limits=Limits(**limits)) as running,
+            open_tracker(
+                tmp_path / "t.db", home, listen, network=NETWORK, url=url, proxies=proxies, limits=Limits(**limits)
+            ) as running,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.addresses[0].port}", trust_env=False) as client,
         ):
             task_status.started(Site(running, client))
             await stop.wait()
         ended.set()
 
-    async def start(*, url: str | None = None, **limits: Any) -> Site:
+    async def start(*, url: str | None = None, proxies: frozenset[str] = frozenset(), **limits: Any) -> Site:
         stopped.append(trio.Event())
-        site: Site = await nursery.start(partial(run, stopped[-1], url=url, **limits))
+        site: Site = await nursery.start(partial(run, stopped[-1], url=url, proxies=proxies, **limits))
         return site
 
     yield start
@@ -462,6 +471,29 @@ async def test_with_a_url_of_its_own_it_takes_announces_for_that_one(start: Star
     assert (await site.announce(me, add=(listing(1, "found"),))).status_code == 200
     found: SearchAnswer = await site.read(SearchAnswer, "/search", q="found")
     assert "tr=https%3A%2F%2Ftracker.example%2Fshoal" in found.results[0].link
+
+
+async def test_only_a_proxy_that_was_named_is_believed(start: Start) -> None:
+    site = await start(proxies=frozenset({"127.0.0.1"}))
+
+    async def seen(forwarded: str) -> str:
+        site.client.headers["x-forwarded-for"] = forwarded
+        answer = await site.announce(Identity.generate())
+        return msgspec.json.decode(answer.content, type=Announced).seen_host
+
+    assert await seen("203.0.113.7") == "203.0.113.7"
+    assert await seen("203.0.113.7, 198.51.100.1") == "198.51.100.1"
+    assert await seen("::ffff:203.0.113.8") == "203.0.113.8"
+    assert await seen("nonsense") == "127.0.0.1"
+    assert await seen("203.0.113.7,") == "127.0.0.1"
+    site.client.headers["x-forwarded-proto"] = "https"
+    assert "https://127.0.0.1" in (await site.client.get("/about")).text
+
+
+async def test_without_a_proxy_no_header_is_believed(site: Site) -> None:
+    site.client.headers["x-forwarded-for"] = "203.0.113.7"
+    answer = await site.announce(Identity.generate())
+    assert msgspec.json.decode(answer.content, type=Announced).seen_host == "127.0.0.1"
 
 
 async def test_connections_of_an_address_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
