@@ -44,7 +44,7 @@ from p2p.wire.tracker import (
 from tracker import bittorrent, web
 from tracker.bittorrent import Torrents
 from tracker.cursor import MAX_CURSOR_CHARS
-from tracker.http import Guard, Metrics, answer, asker, problem, read_body
+from tracker.http import Bodies, Guard, Metrics, answer, asker, problem
 from tracker.index import MAX_QUERY_CHARS
 from tracker.limits import TooMuch, subject
 from tracker.openapi import Operation, describe
@@ -169,16 +169,17 @@ class _Api:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._bodies = Bodies(MAX_ANNOUNCE_BYTES)
 
     async def announce(self, request: Request) -> Response:
-        body = await read_body(request, MAX_ANNOUNCE_BYTES)
-        outcome = await self._service.announce(
-            body,
-            request.headers.get(PEER_HEADER, "")[:100],
-            request.headers.get(SIGNATURE_HEADER, "")[:200],
-            host=asker(request),
-            reached_by=request.headers.get("host", "")[:300],
-        )
+        async with self._bodies.reading(request) as body:
+            outcome = await self._service.announce(
+                body,
+                request.headers.get(PEER_HEADER, "")[:100],
+                request.headers.get(SIGNATURE_HEADER, "")[:200],
+                host=asker(request),
+                reached_by=request.headers.get("host", "")[:300],
+            )
         if isinstance(outcome, Conflict):
             said = "This announce does not build on what is known here. Announce everything, with reset."
             return problem(said, 409, outcome.sequence)

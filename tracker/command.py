@@ -1,6 +1,7 @@
 """`shoal tracker`: from its options to a running tracker, until Ctrl-C or SIGTERM."""
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ from p2p.config import Settings
 from p2p.errors import ConfigError, StorageError
 from p2p.net.web import check_url
 from p2p.wire.address import Address, ip, parse_address
-from tracker.server import open_tracker
+from tracker.server import MAX_CONNECTIONS, open_tracker
 
 DEFAULT_PORT = 8750
 DATABASE_FILE = "tracker.db"
+SPARE_FILES = 256
 HOME = "tracker"
 """The folder in the user's home that has the tracker's own key."""
 
@@ -35,6 +37,7 @@ async def run(
     addresses = [parse_address(text, any_port=True) for text in listen or ()]
     path = db or home / DATABASE_FILE
     own = home / HOME
+    _allow_files(MAX_CONNECTIONS + SPARE_FILES)
     _make(own)
     _make(path.parent)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -54,6 +57,15 @@ async def run(
             async for _ in signals:
                 break
     return 0
+
+
+def _allow_files(wanted: int) -> None:
+    """Has the system let this process open so many files, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _ip(text: str) -> str:

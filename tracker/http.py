@@ -7,10 +7,13 @@ leaves a body lying.
 
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import trio
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as Counted
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +26,8 @@ from tracker.limits import Limits, Rates, TooMuch, subject
 
 logger = logging.getLogger(__name__)
 
+MOST_HELD, MOST_HELD_OF_ADDRESS = 32 * 1024 * 1024, 12 * 1024 * 1024
+"""Bytes of bodies; decoded, they are several times as large."""
 BODY_S = 30.0
 DRAIN_S = 5.0
 JSON = "application/json"
@@ -76,23 +81,44 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
     return answer(encode(Problem(str(error)[:1024], sequence)), status, **headers)
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """The body. Raises TooLarge, TooSlow."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and (len(declared) > 18 or int(declared) > most):
-        raise TooLarge(f"The body is larger than {most} bytes.")
-    body = bytearray()
-    with trio.move_on_after(BODY_S):
-        while True:
+class Bodies:
+    """Bodies in memory, from their first byte until they have been dealt with: bounded in all, and for each address."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def reading(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request, held while the context lasts. Raises TooLarge, TooSlow, TooMuch, MalformedMessage."""
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most):
+            raise TooLarge(f"The body is larger than {self._most} bytes.")
+        address = subject(asker(request))
+        body = bytearray()
+        try:
+            with trio.move_on_after(BODY_S) as patience:
+                await self._read(request, address, body)
+            if patience.cancelled_caught:
+                raise TooSlow(f"The body did not come within {BODY_S:.0f} seconds.")
+            yield bytes(body)
+        finally:
+            self._held -= Counter({address: len(body)})
+
+    async def _read(self, request: Request, address: str, body: bytearray) -> None:
+        more = True
+        while more:
             message = await request.receive()
             if message["type"] == "http.disconnect":
                 raise MalformedMessage("The connection ended within the body.")
-            body += message.get("body", b"")
-            if len(body) > most:
-                raise TooLarge(f"The body is larger than {most} bytes.")
-            if not message.get("more_body", False):
-                return bytes(body)
-    raise TooSlow(f"The body did not come within {BODY_S:.0f} seconds.")
+            piece = message.get("body", b"")
+            if len(body) + len(piece) > self._most:
+                raise TooLarge(f"The body is larger than {self._most} bytes.")
+            if self._held[address] > MOST_HELD_OF_ADDRESS or self._held.total() > MOST_HELD:
+                raise TooMuch("Too much is being read already. Try again in a while.", 10)
+            body += piece
+            self._held[address] += len(piece)
+            more = message.get("more_body", False)
 
 
 class Metrics:
@@ -100,7 +126,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self.requests = Counted(
             "shoal_tracker_requests", "Requests by route and status.", ("route", "status"), registry=self.registry
         )
         self.seconds = Histogram(

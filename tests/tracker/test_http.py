@@ -292,6 +292,20 @@ async def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyP
     await site.get("/statistics")
 
 
+async def test_bodies_that_do_not_end_take_bounded_memory(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MOST_HELD_OF_ADDRESS", 100_000)
+    monkeypatch.setattr(http, "DRAIN_S", 0.05)
+    head = b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
+    async with await site.connect() as one, await site.connect() as other:
+        await one.send_all(head + bytes(200_000))
+        # Cut off, as soon as what it sent has been read, with or without an answer.
+        await other.send_all(head + bytes(200_000))
+        with trio.fail_after(20):
+            said = b"".join([await _rest(one), await _rest(other)])
+        assert b" 200 " not in said
+    assert (await site.announce(Identity.generate())).status_code == 200
+
+
 async def test_a_body_where_none_belongs_does_not_wedge_the_connection(site: Site) -> None:
     for path in (f"{API}/search", "/announce", "/", "/nothing", f"{API}/openapi.json"):
         answer = await site.client.request("GET", path, content=bytes(3_000_000))
@@ -514,6 +528,14 @@ async def _send_until_cut_off(stream: trio.SocketStream, piece: bytes) -> None:
     with suppress(trio.BrokenResourceError):
         while True:
             await stream.send_all(piece)
+
+
+async def _rest(stream: trio.SocketStream) -> bytes:
+    said = b""
+    with suppress(trio.BrokenResourceError):
+        async for piece in stream:
+            said += piece
+    return said
 
 
 async def _hung_up(stream: trio.SocketStream) -> bool:
