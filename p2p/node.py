@@ -86,7 +86,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                 slots=UploadSlots(config.transfer.upload_slots, config.transfer.slot_quantum_s),
                 upload=Throttle(config.transfer.upload_limit_bytes_per_s),
                 download=Throttle(config.transfer.download_limit_bytes_per_s),
-                addresses=tuple(reachable(bound)),
+                addresses=reachable(bound),
                 reachability=reachability,
                 overlays=overlays,
             )
@@ -135,7 +135,7 @@ async def _watch_network(local: Local, bound: list[Address]) -> None:
     """Says so when this machine is in another network: others have to hear of it, and ways in may have changed."""
     while True:
         await trio.sleep(WATCH_NETWORK_EVERY_S)
-        now = tuple(reachable(bound))
+        now = reachable(bound)
         if now != local.addresses:
             local.addresses = now
             local.reachability.forget()

@@ -13,7 +13,7 @@ cannot make a wrong byte be accepted. The network goes on without it.
                   writing           the one writer                  dialback    whether a peer is where it says
                   feed              the figures as they change
             queries   what can be asked of the database
-              store   what peers announced, kept: SQLite with FTS5
+              store   what peers announced, kept: SQLite with FTS5; `changes` is one transaction of it
                 index   words, queries, kinds, places: pure         limits      how much anybody may
                 cursor  where a list goes on                        database    the file, its migrations, connections
 """

@@ -43,13 +43,14 @@ from p2p.wire.tracker import (
 )
 from tracker import bittorrent, web
 from tracker.bittorrent import Torrents
+from tracker.changes import Conflict
 from tracker.cursor import MAX_CURSOR_CHARS
 from tracker.http import Bodies, Guard, Metrics, answer, asker, problem
 from tracker.index import MAX_QUERY_CHARS
 from tracker.limits import TooMuch, subject
 from tracker.openapi import Operation, describe
 from tracker.service import Service
-from tracker.store import HISTORY_S, Conflict
+from tracker.store import HISTORY_S
 
 API = "/api/v1"
 KEEP_AWAKE_S = 15.0

@@ -32,9 +32,9 @@ from p2p.wire.tracker import (
     provider_key,
 )
 from tracker import index
+from tracker.changes import MOST_COUNTED, unpack_contents
 from tracker.cursor import seal, unseal
 from tracker.index import Filter, Query
-from tracker.store import MOST_COUNTED, unpack_contents
 
 MOST_RANKED = 10_000
 MOST_SCANNED = 50_000

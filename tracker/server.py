@@ -167,13 +167,13 @@ async def open_tracker(
     """
     identity = identities.load_or_create(home)
     with Database(path) as database:
+        dialer = Dialer(identity, Contexts(identity, home, network), network)
         listeners = await open_listeners(listen)
         with suppress(ConfigError):
             listeners += await open_listeners(also)
         bound = [bound_address(one) for one in listeners]
         ours = url or f"http://{next(iter(reachable(bound)), bound[0])}"
         torrents = Torrents()
-        dialer = Dialer(identity, Contexts(identity, home, network), network)
         service = Service(
             database,
             dialer,

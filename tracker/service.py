@@ -33,12 +33,13 @@ from p2p.wire.tracker import (
     read_announce,
 )
 from tracker import queries
+from tracker.changes import Conflict, NoRoom, Said
 from tracker.database import READERS, Database
 from tracker.dialback import DialBack, Place
 from tracker.feed import Feed
 from tracker.index import Filter
 from tracker.limits import Limits, Rates, TooMuch, subject
-from tracker.store import HISTORY_S, Conflict, NoRoom, Said, Store
+from tracker.store import HISTORY_S, Store
 from tracker.writing import Writer
 
 PENDING_INTERVAL_S = 5

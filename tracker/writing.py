@@ -9,8 +9,9 @@ from typing import TypeVar
 import trio
 
 from p2p.errors import StorageError
+from tracker.changes import Outcome, Said
 from tracker.limits import TooMuch
-from tracker.store import Outcome, Said, Store
+from tracker.store import Store
 
 MOST_TOGETHER = 64
 MOST_CHANGES_TOGETHER = 1000

@@ -50,7 +50,7 @@ async def _rounds(folder: Path, giver: Local, taker: Local, count: int) -> list[
 
 async def _measure(folder: Path, network: dict[str, Any], count: int) -> list[float]:
     await trio.Path(folder).mkdir()
-    settings = {"name": NETWORK, "listen": ("127.0.0.1:0",), "lan": False, "dht": False} | network
+    settings: dict[str, Any] = {"name": NETWORK, "listen": ("127.0.0.1:0",), "lan": False, "dht": False} | network
     config = Config(network=Network(**settings))
     async with (
         open_node(folder / "giver", config, foreground=True) as giver,

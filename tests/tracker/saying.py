@@ -15,8 +15,8 @@ from p2p.wire.tracker import (
     provider_key,
     sign_announce,
 )
+from tracker.changes import Conflict
 from tracker.service import Service
-from tracker.store import Conflict
 
 NETWORK = "test-tracker"
 URL = "http://tracker.test:8750"

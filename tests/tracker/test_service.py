@@ -13,11 +13,11 @@ from p2p.net.dialer import Dialer
 from p2p.wire.tracker import Announced, Capacity, key_from_text, sign_announce
 from tests.network.world import World
 from tests.tracker.saying import HOST, NETWORK, URL, Announcer, key, listing, provided, share
+from tracker.changes import Conflict
 from tracker.database import Database
 from tracker.dialback import DialBack, Place
 from tracker.limits import Limits, TooMuch
 from tracker.service import CALLED_INTERVAL_S, INTERVAL_S, PENDING_INTERVAL_S, Service
-from tracker.store import Conflict
 
 STRANGER = "198.51.100.9"
 Start = Callable[..., Awaitable[Service]]

@@ -17,10 +17,11 @@ from p2p.ids import to_text
 from p2p.wire.tracker import Announce, Capacity, Listing, Provided, key_from_text, provider_key
 from tests.tracker.saying import NETWORK, URL, key, listing, peer_id, provided, share
 from tracker import queries
+from tracker.changes import RESET_GRACE_S, Conflict, NoRoom, Outcome, Said, Taken
 from tracker.database import Database
 from tracker.index import Filter
 from tracker.limits import Limits
-from tracker.store import RESET_GRACE_S, Conflict, NoRoom, Outcome, Said, Store, Taken
+from tracker.store import Store
 
 PEERS, SHARES = 3, 5
 HOST = "203.0.113.7"

@@ -1,0 +1,425 @@
+"""One transaction of changes to what peers announced, with the totals in hand.
+
+Invariant: a share has a row while it has sources (`live` of them), a listing while it has backers, and each listing
+stands in `words` at its place.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+from blake3 import blake3
+
+from p2p import ids
+from p2p.ids import PeerId, ShareId
+from p2p.wire.tracker import Announce, Capacity, Content, Listing, key_from_text, provider_key
+from tracker import index
+from tracker.limits import Limits
+
+RESET_GRACE_S = 30.0
+"""For so long after a reset the old rows stay, to be taken over."""
+MOST_COUNTED = 2**40
+"""Of a listing's bytes in sums: one liar shall not drown the figures."""
+MAX_REFUSED = 16
+
+_contents_decoder = msgspec.msgpack.Decoder(tuple[Content, ...])
+
+
+@dataclass(frozen=True)
+class Said:
+    """An announce whose signature and address have been checked."""
+
+    peer: PeerId
+    announce: Announce
+    host: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An announce is in. `dialable` is what is known of the peer at this host and port."""
+
+    id: int
+    shares: int
+    dialable: bool | None
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """It does not build on what is known: the peer has to start over."""
+
+    sequence: int
+
+
+@dataclass(frozen=True)
+class NoRoom:
+    """It cannot be kept at all."""
+
+    reason: str
+
+
+Outcome = Taken | Conflict | NoRoom
+
+
+@dataclass
+class _Totals:
+    listings: int
+    bytes: int
+    text: int
+    rows: int
+
+
+@dataclass
+class _Announcer:
+    """A peer's row while an announce is taken in."""
+
+    id: int
+    generation: int
+    shares: int
+    rows: int
+    text: int
+    refused: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+
+def pack_contents(contents: Sequence[Content]) -> bytes | None:
+    """The files of a listing as they are kept."""
+    return msgspec.msgpack.encode(contents) if contents else None
+
+
+def unpack_contents(packed: bytes | None) -> tuple[Content, ...]:
+    """The inverse."""
+    return _contents_decoder.decode(packed) if packed else ()
+
+
+class Changes:
+    """What happens within one transaction; `finish` is its last step."""
+
+    def __init__(self, connection: sqlite3.Connection, limits: Limits, now: float) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._now = now
+        self._before = _Totals(*connection.execute("SELECT listings, bytes, text, rows FROM totals").fetchone())
+        self._totals = replace(self._before)
+
+    def finish(self) -> None:
+        totals = self._totals
+        if totals == self._before:
+            return
+        self._connection.execute(
+            "UPDATE totals SET listings = ?, bytes = ?, text = ?, rows = ?",
+            (totals.listings, totals.bytes, totals.text, totals.rows),
+        )
+
+    def take_in(self, said: Said) -> Outcome:
+        announce, now = said.announce, self._now
+        row = self._connection.execute(
+            "SELECT id, expires, sequence, generation, shares, rows, text, host, port, dialable FROM peers "
+            "WHERE peer = ?",
+            (said.peer,),
+        ).fetchone()
+        known = 0 if row is None else row[2]
+        is_live = row is not None and row[1] > now
+        follows = announce.reset or (announce.previous == known and (is_live or not known))
+        if announce.sequence <= known or not follows:
+            return Conflict(known)
+        if not is_live and not announce.bye:
+            reason = self._no_room(said.subject)
+            if reason:
+                return NoRoom(reason)
+        if row is None:
+            identifier = self._connection.execute(
+                "INSERT INTO peers (peer, first_heard, heard, expires, sequence, subject, host, port) "
+                "VALUES (?, ?, ?, 0, 0, ?, ?, ?)",
+                (said.peer, now, now, said.subject, said.host, announce.port),
+            ).lastrowid
+            assert identifier is not None
+            announcer, dialable = _Announcer(identifier, 0, 0, 0, 0), None
+        else:
+            announcer = _Announcer(row[0], row[3], row[4], row[5], row[6])
+            dialable = None if row[9] is None or row[7:9] != (said.host, announce.port) else bool(row[9])
+        if announce.port == 0:
+            dialable = False
+        if announce.reset or announce.bye:
+            announcer.generation += 1
+            announcer.shares = announcer.text = 0
+        if not announce.bye:
+            self._change(announcer, said)
+        self._keep(announcer, said, dialable)
+        return Taken(announcer.id, announcer.shares, dialable, _as_text(announcer.refused))
+
+    def sweep(self, peer: int, generation: int, most: int) -> int:
+        """Removes old rows of a peer, so many at most; how many."""
+        old = self._connection.execute(
+            "SELECT share, listing FROM sources INDEXED BY sources_by_peer WHERE peer = ? AND generation < ? LIMIT ?",
+            (peer, generation, most),
+        ).fetchall()
+        for share, listing in old:
+            self._remove(share, peer, listing)
+        if len(old) < most:
+            # Also sets right what a crash of an older version may have left miscounted.
+            self._connection.execute("UPDATE peers SET rows = shares WHERE id = ?", (peer,))
+        else:
+            self._connection.execute("UPDATE peers SET rows = rows - ? WHERE id = ?", (len(old), peer))
+        return max(1, len(old))
+
+    def _no_room(self, subject: str) -> str:
+        limits = self._limits
+        (here,) = self._connection.execute(
+            "SELECT count(*) FROM peers WHERE subject = ? AND expires > ?", (subject, self._now)
+        ).fetchone()
+        if here >= limits.peers_per_address:
+            return f"{here} peers announce from {subject} already, the most that one address may have here."
+        (live,) = self._connection.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM peers WHERE expires > ? LIMIT ?)", (self._now, limits.peers)
+        ).fetchone()
+        return "This tracker has as many peers as it can take. Use another one." if live >= limits.peers else ""
+
+    def _keep(self, announcer: _Announcer, said: Said, dialable: bool | None) -> None:
+        announce, now = said.announce, self._now
+        capacity = None if announce.bye else announce.capacity
+        self._connection.execute(
+            "UPDATE peers SET heard = ?, expires = ?, sequence = ?, generation = ?, subject = ?, host = ?, port = ?, "
+            "dialable = ?, shares = ?, rows = ?, text = ?, cores = ?, memory = ?, idle = ?, runtimes = ?, "
+            "capacity = ? WHERE id = ?",
+            (
+                now,
+                0 if announce.bye else now + announce.expires_s,
+                announce.sequence,
+                announcer.generation,
+                said.subject,
+                said.host,
+                announce.port,
+                dialable,
+                announcer.shares,
+                announcer.rows,
+                announcer.text,
+                *_offer(capacity),
+                announcer.id,
+            ),
+        )
+        if announce.reset or announce.bye:
+            sweep_at = now if announce.bye else now + RESET_GRACE_S
+            self._connection.execute("UPDATE peers SET sweep_at = ? WHERE id = ?", (sweep_at, announcer.id))
+
+    def _change(self, announcer: _Announcer, said: Said) -> None:
+        announce = said.announce
+        for key in announce.drop:
+            self._drop(announcer, key)
+        for listing in announce.add:
+            try:
+                share = ShareId(ids.from_text(listing.share))
+            except ValueError:
+                announcer.refuse("an id that is none")
+                continue
+            self._add(announcer, said.peer, provider_key(share), share, listing, listing.whole)
+        for provided in announce.provide:
+            try:
+                raw = key_from_text(provided.key)
+            except ValueError:
+                announcer.refuse("a key that is none")
+                continue
+            self._add(announcer, said.peer, raw, None, None, provided.whole)
+
+    def _drop(self, announcer: _Announcer, key: str) -> None:
+        try:
+            raw = key_from_text(key)
+        except ValueError:
+            return
+        row = self._connection.execute(
+            "SELECT shares.id, sources.listing, sources.generation, listings.text FROM shares "
+            "JOIN sources ON sources.share = shares.id AND sources.peer = ? "
+            "LEFT JOIN listings ON listings.id = sources.listing WHERE key = ?",
+            (announcer.id, raw),
+        ).fetchone()
+        if row is None:
+            return
+        share, listing, generation, text = row
+        self._remove(share, announcer.id, listing)
+        announcer.rows -= 1
+        if generation == announcer.generation:
+            announcer.shares -= 1
+            announcer.text -= text or 0
+
+    def _add(
+        self,
+        announcer: _Announcer,
+        peer: PeerId,
+        key: bytes,
+        share: ShareId | None,
+        listing: Listing | None,
+        whole: bool,
+    ) -> None:
+        """The announcer has the share, under the listing's name if there is one."""
+        row = self._connection.execute(
+            "SELECT shares.id, live, sources.generation, sources.listing, whole, listings.text FROM shares "
+            "LEFT JOIN sources ON sources.share = shares.id AND sources.peer = ? "
+            "LEFT JOIN listings ON listings.id = sources.listing WHERE key = ?",
+            (announcer.id, key),
+        ).fetchone()
+        identifier, live, generation, before, whole_before, text_before = row or (None, 0, None, None, None, None)
+        is_current = generation == announcer.generation
+        text = index.text_bytes(listing) if listing is not None else 0
+        limits, totals = self._limits, self._totals
+        if not is_current and announcer.shares >= limits.shares_per_peer:
+            announcer.refuse(f"more than {limits.shares_per_peer} shares")
+            return
+        if generation is None and (totals.rows >= limits.rows or announcer.rows >= 2 * limits.shares_per_peer):
+            announcer.refuse("more than this tracker has room for")
+            return
+        if announcer.text - (text_before or 0 if is_current else 0) + text > limits.text_per_peer:
+            announcer.refuse(f"more than {limits.text_per_peer} bytes of names")
+            return
+        if identifier is None:
+            identifier = self._connection.execute("INSERT INTO shares (key, live) VALUES (?, 0)", (key,)).lastrowid
+            assert identifier is not None
+        if generation is None:
+            live += 1
+            self._count_sources(identifier, live)
+        after: int | None = None
+        if listing is not None and share is not None:
+            after = self._list(announcer, peer, identifier, share, live, listing, text, before)
+            if after is None:
+                text = 0
+        if before is not None and before != after:
+            self._unback(before)
+        if generation is None:
+            self._connection.execute(
+                "INSERT INTO sources (share, peer, generation, whole, listing) VALUES (?, ?, ?, ?, ?)",
+                (identifier, announcer.id, announcer.generation, whole, after),
+            )
+            announcer.rows += 1
+            totals.rows += 1
+        elif (generation, whole_before, before) != (announcer.generation, whole, after):
+            self._connection.execute(
+                "UPDATE sources SET generation = ?, whole = ?, listing = ? WHERE share = ? AND peer = ?",
+                (announcer.generation, whole, after, identifier, announcer.id),
+            )
+        if is_current:
+            announcer.text += text - (text_before or 0)
+        else:
+            announcer.shares += 1
+            announcer.text += text
+
+    def _list(
+        self,
+        announcer: _Announcer,
+        peer: PeerId,
+        identifier: int,
+        share: ShareId,
+        live: int,
+        listing: Listing,
+        text: int,
+        before: int | None,
+    ) -> int | None:
+        """The listing that the announcer backs from now on: one that says the same, or a new one."""
+        contents = pack_contents(listing.contents)
+        digest = _digest(listing, contents)
+        there = self._connection.execute("SELECT id, digest FROM listings WHERE share = ?", (identifier,)).fetchall()
+        for known, its_digest in there:
+            if its_digest == digest:
+                if known != before:
+                    self._connection.execute("UPDATE listings SET backers = backers + 1 WHERE id = ?", (known,))
+                return int(known)
+        if len(there) >= self._limits.names_per_share:
+            announcer.refuse("a share that has many names already")
+            return None
+        if self._totals.text + text > self._limits.text:
+            announcer.refuse("more than this tracker has room for")
+            return None
+        if not there:
+            self._connection.execute("UPDATE shares SET share = ? WHERE id = ?", (share, identifier))
+        said = index.indexed(listing.name, listing.contents)
+        (fresh,) = self._connection.execute("SELECT ifnull(max(id), 0) + 1 FROM listings").fetchone()
+        place = index.place(fresh, live, said.name.count(" ") + 1, index.kind_of(listing), listing.size)
+        self._connection.execute(
+            "INSERT INTO listings (id, share, digest, place, name, size, files, contents, text, heard, signer, "
+            "backers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            (
+                fresh,
+                identifier,
+                digest,
+                place,
+                listing.name,
+                listing.size,
+                listing.files,
+                contents,
+                text,
+                self._now,
+                peer,
+            ),
+        )
+        self._connection.execute("INSERT INTO words (rowid, name, contents) VALUES (?, ?, ?)", (place, *said))
+        self._totals.listings += 1
+        self._totals.bytes += min(listing.size, MOST_COUNTED)
+        self._totals.text += text
+        return int(fresh)
+
+    def _remove(self, share: int, peer: int, listing: int | None) -> None:
+        """One source less."""
+        self._connection.execute("DELETE FROM sources WHERE share = ? AND peer = ?", (share, peer))
+        self._totals.rows -= 1
+        if listing is not None:
+            self._unback(listing)
+        (live,) = self._connection.execute("SELECT live FROM shares WHERE id = ?", (share,)).fetchone()
+        if live > 1:
+            self._count_sources(share, live - 1)
+        else:
+            self._connection.execute("DELETE FROM shares WHERE id = ?", (share,))
+
+    def _unback(self, listing: int) -> None:
+        """One backer less."""
+        place, backers, size, text, share = self._connection.execute(
+            "SELECT place, backers, size, text, share FROM listings WHERE id = ?", (listing,)
+        ).fetchone()
+        if backers > 1:
+            self._connection.execute("UPDATE listings SET backers = backers - 1 WHERE id = ?", (listing,))
+            return
+        self._connection.execute("DELETE FROM words WHERE rowid = ?", (place,))
+        self._connection.execute("DELETE FROM listings WHERE id = ?", (listing,))
+        # The id of a share that nobody lists any more is not ours to know.
+        self._connection.execute(
+            "UPDATE shares SET share = NULL WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM listings WHERE share = ?1)",
+            (share,),
+        )
+        self._totals.listings -= 1
+        self._totals.bytes -= min(size, MOST_COUNTED)
+        self._totals.text -= text
+
+    def _count_sources(self, share: int, live: int) -> None:
+        """So many have the share; its listings move where that is a step."""
+        self._connection.execute("UPDATE shares SET live = ? WHERE id = ?", (live, share))
+        for identifier, place in self._connection.execute(
+            "SELECT id, place FROM listings WHERE share = ?", (share,)
+        ).fetchall():
+            moved = index.moved(place, live)
+            if moved == place:
+                continue
+            said = self._connection.execute("SELECT name, contents FROM words WHERE rowid = ?", (place,)).fetchone()
+            self._connection.execute("DELETE FROM words WHERE rowid = ?", (place,))
+            self._connection.execute("INSERT INTO words (rowid, name, contents) VALUES (?, ?, ?)", (moved, *said))
+            self._connection.execute("UPDATE listings SET place = ? WHERE id = ?", (moved, identifier))
+
+
+def _digest(listing: Listing, contents: bytes | None) -> bytes:
+    """Equal for listings that say the same."""
+    said = msgspec.msgpack.encode((listing.name, listing.size, listing.files, contents))
+    return blake3(said).digest(length=16)
+
+
+def _offer(capacity: Capacity | None) -> tuple[int, int, float, str, bytes | None]:
+    """The columns by which volunteers are found."""
+    if capacity is None:
+        return 0, 0, 0.0, "", None
+    # The tab between runtimes cannot be in one that a search is for.
+    runtimes = "\t" + "\t".join(capacity.runtimes) + "\t"
+    idle = capacity.cores * (1 - capacity.load)
+    return capacity.cores, capacity.memory, idle, runtimes, msgspec.msgpack.encode(capacity)
+
+
+def _as_text(refused: dict[str, int]) -> tuple[str, ...]:
+    return tuple(f"{reason} ({count})" for reason, count in refused.items())[:MAX_REFUSED]
