@@ -33,6 +33,7 @@ from p2p.wire.tracker import (
     Bytes,
     Kind,
     PeerView,
+    Problem,
     SearchAnswer,
     ShareView,
     SourcesAnswer,
@@ -162,7 +163,7 @@ def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGI
         *web.routes(service),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here, ShoalError: _refused, 500: _broken})
-    return Guard(app, service.limits, metrics, trio.current_time, proxies)
+    return Guard(app, service.limits, metrics, trio.current_time, proxies, _refusal)
 
 
 class _Api:
@@ -379,8 +380,18 @@ async def _not_here(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     """A refusal that a page did not show itself."""
     assert isinstance(error, ShoalError)
+    return _refusal(request, error)
+
+
+def _refusal(request: Request, error: ShoalError) -> Response:
+    """The same words for people and for programs, and the same headers."""
     shown = problem(error)
-    return web.error_page(request, shown.status_code, str(error)) if web.wants_page(request) else shown
+    if not web.wants_page(request):
+        return shown
+    page = web.error_page(request, shown.status_code, msgspec.json.decode(bytes(shown.body), type=Problem).error)
+    if "retry-after" in shown.headers:
+        page.headers["retry-after"] = shown.headers["retry-after"]
+    return page
 
 
 async def _broken(request: Request, _: Exception) -> Response:

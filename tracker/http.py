@@ -142,9 +142,16 @@ class Guard:
     """The application behind, guarded."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, metrics: Metrics, clock: Callable[[], float], proxies: frozenset[str]
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        proxies: frozenset[str],
+        refuse: Callable[[Request, ShoalError], Response],
     ) -> None:
         self._app = app
+        self._refuse = refuse
         self._proxies = proxies
         self._rates = Rates(limits.request_rate, limits.request_burst)
         self._metrics = metrics
@@ -172,7 +179,7 @@ class Guard:
         try:
             self._rates.take(subject(asker(Request(scope))), self._clock())
         except TooMuch as error:
-            await problem(error)(scope, body.receive, answering)
+            await self._refuse(Request(scope), error)(scope, body.receive, answering)
         else:
             await self._app(scope, body.receive, answering)
         finally:

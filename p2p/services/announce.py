@@ -17,7 +17,7 @@ from p2p.wire.tracker import (
     provider_key,
 )
 
-MOST_BYTES = 2 * 1024 * 1024
+MOST_BYTES = 768 * 1024
 """Of one announce, about: half of what a tracker accepts."""
 EXPIRES_S = 3600
 

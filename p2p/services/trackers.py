@@ -159,7 +159,7 @@ class Trackers:
 
     def _learn(self, url: str, answer: Announced, state: TrackerState) -> None:
         state.announced = trio.current_time()
-        state.shares = answer.shares
+        state.shares = max(0, answer.shares - 1)  # this peer's own address key is none
         state.dialable = answer.dialable
         state.seen_host = printable(answer.seen_host)
         state.refused = tuple(printable(text) for text in answer.refused)

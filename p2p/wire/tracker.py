@@ -31,7 +31,8 @@ from p2p.wire.signatures import Purpose, to_sign
 
 MAX_SHARES_PER_ANNOUNCE = 1000
 MAX_CONTENTS = 50
-MAX_ANNOUNCE_BYTES = 4 * 1024 * 1024
+MAX_ANNOUNCE_BYTES = 3 * 512 * 1024
+"""More would take over 5 ms to decode."""
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_ADDRESSES = 8
 MAX_RESULTS = 200

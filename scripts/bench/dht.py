@@ -7,7 +7,7 @@ All nodes share one process and one core: a time contains the work of all remote
 targets until nothing nearer turns up; `get` reads from three holders; `get all` from all. After `25 % killed` and
 `50 % killed` (cumulative, at once, without a word) what was published before is got again. With `20 % hostile`, a
 quarter each is silent, lies about who is near, forges records, and floods; a get is right when it found the record
-that was published and nothing that was not.
+that was published and nothing that was not. `kb` are the bytes that all nodes together sent for one operation.
 """
 
 import argparse
@@ -39,6 +39,8 @@ class Figures:
     queries: list[int] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
     hops: list[int] = field(default_factory=list)
+    sent_bytes: int = 0
+    """By all nodes during the phase."""
     good: int = 0
     wrong: int = 0
 
@@ -56,6 +58,8 @@ class Figures:
         for name, counts in (("queries", self.queries), ("dead", self.dead), ("hops", self.hops)):
             if counts:
                 values[name] = round(sum(counts) / len(counts), 1)
+        if self.sent_bytes and self.seconds:
+            values["kb"] = round(self.sent_bytes / len(self.seconds) / 1000, 1)
         return values
 
 
@@ -84,26 +88,32 @@ class Simulation:
             grown = status_bytes(os.getpid(), "VmRSS") - before
             join = Figures("join", overlay.join_seconds, overlay.join_queries, good=len(overlay.join_seconds))
             self._show(title, join, memory_kb=round(grown / self._count / 1000, 1))
-            await self._phase(title, "lookup", self._operations, partial(self._lookup, overlay))
-            await self._phase(title, "publish", self._operations, partial(self._publish, overlay))
-            await self._phase(title, "get", self._operations, partial(self._get, overlay, 3))
-            await self._phase(title, "get all", self._operations, partial(self._get, overlay, None))
+            await self._phase(title, "lookup", overlay, self._operations, partial(self._lookup, overlay))
+            await self._phase(title, "publish", overlay, self._operations, partial(self._publish, overlay))
+            await self._phase(title, "get", overlay, self._operations, partial(self._get, overlay, 3))
+            await self._phase(title, "get all", overlay, self._operations, partial(self._get, overlay, None))
             if not self._hostile:
                 await overlay.kill(self._count // 4)
-                await self._phase(title, "25 % killed, get", self._operations, partial(self._get, overlay, 3))
+                await self._phase(title, "25 % killed, get", overlay, self._operations, partial(self._get, overlay, 3))
                 await overlay.kill(self._count // 4)
-                await self._phase(title, "50 % killed, get", self._operations, partial(self._get, overlay, 3))
-                await self._phase(title, "50 % killed, lookup", self._operations, partial(self._lookup, overlay))
-                await self._phase(title, "50 % killed, get again", self._operations, partial(self._get, overlay, 3))
+                await self._phase(title, "50 % killed, get", overlay, self._operations, partial(self._get, overlay, 3))
+                await self._phase(
+                    title, "50 % killed, lookup", overlay, self._operations, partial(self._lookup, overlay)
+                )
+                await self._phase(
+                    title, "50 % killed, get again", overlay, self._operations, partial(self._get, overlay, 3)
+                )
             self._traffic(title, overlay)
             nursery.cancel_scope.cancel()
 
     async def _phase(
-        self, title: str, name: str, count: int, operate: Callable[[Figures, int], Awaitable[None]]
+        self, title: str, name: str, overlay: Overlay, count: int, operate: Callable[[Figures, int], Awaitable[None]]
     ) -> None:
         figures = Figures(name)
+        before = _sent(overlay)
         for number in range(count):
             await operate(figures, number)
+        figures.sent_bytes = _sent(overlay) - before
         self._show(title, figures)
 
     async def _timed(self, figures: Figures, node: SimulatedNode, operate: Callable[[], Awaitable[Outcome]]) -> Outcome:
@@ -160,6 +170,10 @@ class Simulation:
         else:
             text = "  ".join(f"{name} {value}" for name, value in values.items())
             print(f"  {figures.name:24}{text}", flush=True)
+
+
+def _sent(overlay: Overlay) -> int:
+    return sum(node.dht.endpoint.counts["sent_bytes"] for node in overlay.nodes)
 
 
 def main() -> int:

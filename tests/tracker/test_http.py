@@ -349,6 +349,10 @@ async def test_an_address_is_held_to_its_rate(start: Start) -> None:
         await site.get("/search", q="x")
     answer = await site.get("/search", 429, q="x")
     assert int(answer.headers["retry-after"]) >= 1
+    page = await site.client.get("/", headers={"accept": "text/html"})
+    assert page.status_code == 429
+    assert int(page.headers["retry-after"]) >= 1
+    assert page.headers["content-type"].startswith("text/html")
 
 
 async def test_announces_are_held_to_their_rate(start: Start) -> None:
