@@ -30,6 +30,10 @@ class TargetExists(StorageError):
     """A file that Shoal did not make stands where the fetched one should go."""
 
 
+class SandboxFailed(ShoalError):
+    """The sandbox cannot be set up on this machine, whatever the job."""
+
+
 class PeerError(ShoalError):
     """A peer's fault or absence; ends one conversation."""
 
@@ -60,3 +64,7 @@ class NotAllowed(PeerError):
 
 class BadData(PeerError):
     """Bytes that do not match their hash."""
+
+
+class JobError(ShoalError):
+    """A job cannot go on, by its own fault or for want of anything left to try."""

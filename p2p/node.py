@@ -29,6 +29,7 @@ from p2p.services.dht import Overlays
 from p2p.services.local import Local
 from p2p.services.publisher import Publisher
 from p2p.services.reachability import Reachability
+from p2p.services.supervision import persist
 from p2p.services.throttle import Throttle, UploadSlots
 from p2p.services.trackers import Trackers
 from p2p.services.wishes import look_for_wishes
@@ -105,8 +106,8 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                     await nursery.start(control.run, local)
                     if overlays is not None:
                         await nursery.start(overlays.run)
-                        nursery.start_soon(Publisher(local, overlays, state).run)
-                        nursery.start_soon(look_for_wishes, local, overlays)
+                        nursery.start_soon(persist, Publisher(local, overlays, state).run, local.random)
+                        nursery.start_soon(persist, partial(look_for_wishes, local, overlays), local.random)
                     await nursery.start(local.trackers.run)
                     if network.lan:
                         await nursery.start(neighbours.run, local, bound)

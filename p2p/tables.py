@@ -1,6 +1,7 @@
 """The answers that are tables: what peers share, what was found, who is connected, how this peer is.
 
-With rules on a terminal, else as aligned columns. Names come from strangers and are escaped before they are printed.
+With rules on a terminal, else as aligned columns. There, a link has a line of its own, so that it can be copied whole.
+Names come from strangers and are escaped before they are printed.
 """
 
 import sys
@@ -20,6 +21,7 @@ def hits(rows: list[dict[str, Any]]) -> None:
         ["name", "size", "peers", "by", "link"],
         [[_named(row), format_size(row["bytes"]), str(row["peers"]), row["signer"][:8], row["link"]] for row in rows],
         right={1, 2},
+        link=True,
     )
 
 
@@ -32,6 +34,7 @@ def listed(rows: list[dict[str, Any]]) -> None:
         ["name", "size", "files", "link"],
         [[row["name"], format_size(row["bytes"]), str(row["files"]), row["link"]] for row in rows],
         right={1, 2},
+        link=True,
     )
 
 
@@ -61,6 +64,8 @@ def shares(rows: list[dict[str, Any]]) -> None:
         right={2, 3, 4},
     )
     for row in rows:
+        for pointer in row["pointers"]:
+            note(f"{row['name']} is {pointer}")
         if row["stale"]:
             note(f"{row['name']}: {row['stale']}")
 
@@ -143,6 +148,8 @@ def _reachability(answer: dict[str, Any]) -> str:
     match answer["reachability"]:
         case "dialable":
             return f"yes, from {answer['reachable_from']}"
+        case "not dialable" if answer["reachability_set"]:
+            return "no, as it is set. It gives and takes over the connections that it opens itself"
         case "not dialable":
             port = answer["addresses"][0].rpartition(":")[2] if answer["addresses"] else "7474"
             return (
@@ -158,10 +165,15 @@ def _share_state(row: dict[str, Any]) -> str:
     return ", ".join(words) or "ok"
 
 
-def _table(headings: list[str], rows: list[list[str]], right: set[int]) -> None:
-    """A table: with rules on a terminal, else aligned columns."""
+def _table(headings: list[str], rows: list[list[str]], right: set[int], *, link: bool = False) -> None:
+    """A table: with rules on a terminal, else aligned columns. With `link` the last column is one."""
+    from rich.cells import cell_len
+
     cells = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    links: list[str] = []
+    if sys.stdout.isatty() and link:
+        headings, links = headings[:-1], [row.pop() for row in cells]
+    elif sys.stdout.isatty():
         from rich import box
         from rich.console import Console
         from rich.table import Table
@@ -174,11 +186,13 @@ def _table(headings: list[str], rows: list[list[str]], right: set[int]) -> None:
             table.add_row(*map(Text, row))
         Console(highlight=False).print(table)
         return
-    widths = [max(len(row[at]) for row in [headings, *cells]) for at in range(len(headings))]
-    for row in [headings, *cells]:
-        line = "  ".join(
-            f"{cell:>{w}}" if at in right else f"{cell:<{w}}"
-            for at, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        print(line.rstrip())
+    widths = [max(cell_len(row[at]) for row in [headings, *cells]) for at in range(len(headings))]
+    for number, row in enumerate([headings, *cells]):
+        pieces = []
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - cell_len(cell))
+            pieces.append(space + cell if at in right else cell + space)
+        print("  ".join(pieces).rstrip())
+        if links and number:
+            print(links[number - 1])
     sys.stdout.flush()

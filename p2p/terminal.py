@@ -21,6 +21,17 @@ from p2p.units import format_size, format_time
 
 INTERRUPTED = 130
 WORTH_SAYING_S = 1.0
+SLOW_STATES = frozenset(
+    (
+        "asking trackers, or the DHT",
+        "checking what is there",
+        "copying from the version before",
+        "copying from this peer's own share",
+        "looking for the newest version",
+        "looking for the peer",
+    )
+)
+"""What may take long without anything to count; said as it is."""
 REPEATED_S = 1.0
 """Signals closer together are one wish: `timeout` and some terminals send them twice."""
 
@@ -151,11 +162,11 @@ class LiveView:
         self._task = self._bars.add_task("", total=None, detail="")
         self._started = time.monotonic()
         self._first_done: int | None = None
-        self._bars.start()
 
     def update(self, progress: dict[str, Any]) -> None:
         from rich.markup import escape
 
+        self._bars.start()  # not before: a bar without a word says nothing
         size, done, rate = progress["size"], progress["done"], progress["rate"]
         pieces = []
         if progress["state"] in {"fetching", "hashing"}:
@@ -191,7 +202,7 @@ def _commentary(progress: dict[str, Any]) -> str:
     if state in {"looking for sources", "waiting for sources"}:
         trouble = f" ({printable(progress['trouble'])})" if progress["trouble"] else ""
         return f"waiting for sources{trouble}" if progress["known"] else "no source is known yet"
-    return state if state in {"checking what is there", "copying from this peer's own share"} else ""
+    return state if state in SLOW_STATES else ""
 
 
 # Answers.

@@ -25,7 +25,9 @@ from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import SOFTWARE
 from p2p.wire.tracker import (
     MAX_ANNOUNCE_BYTES,
+    MAX_QUERY_CHARS,
     MAX_RESULTS,
+    NETWORK_HEADER,
     PEER_HEADER,
     SIGNATURE_HEADER,
     Announce,
@@ -47,7 +49,6 @@ from tracker.bittorrent import Torrents
 from tracker.changes import Conflict
 from tracker.cursor import MAX_CURSOR_CHARS
 from tracker.http import Bodies, Guard, Metrics, answer, asker, problem
-from tracker.index import MAX_QUERY_CHARS
 from tracker.limits import TooMuch, subject
 from tracker.openapi import Operation, describe
 from tracker.service import Service
@@ -148,12 +149,12 @@ def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGI
 
     routes: list[BaseRoute] = [
         Route(f"{API}/announce", _checked(api.announce), methods=["POST"]),
-        Route(f"{API}/search", _checked(api.search)),
-        Route(f"{API}/shares/{{share}}", _checked(api.share)),
-        Route(f"{API}/sources/{{key}}", _checked(api.sources)),
-        Route(f"{API}/peers/{{peer}}", _checked(api.peer)),
-        Route(f"{API}/volunteers", _checked(api.volunteers)),
-        Route(f"{API}/statistics", _checked(api.statistics)),
+        Route(f"{API}/search", _asked(service.network, api.search)),
+        Route(f"{API}/shares/{{share}}", _asked(service.network, api.share)),
+        Route(f"{API}/sources/{{key}}", _asked(service.network, api.sources)),
+        Route(f"{API}/peers/{{peer}}", _asked(service.network, api.peer)),
+        Route(f"{API}/volunteers", _asked(service.network, api.volunteers)),
+        Route(f"{API}/statistics", _asked(service.network, api.statistics)),
         Route(f"{API}/events", _Events(service)),
         Route(f"{API}/openapi.json", described),
         Route("/announce", half.announce),
@@ -164,6 +165,18 @@ def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGI
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here, ShoalError: _refused, 500: _broken})
     return Guard(app, service.limits, metrics, trio.current_time, proxies, _refusal)
+
+
+def _asked(network: str, endpoint: Endpoint) -> Endpoint:
+    """The endpoint, for people and for peers of this network: what is found in another one cannot be fetched."""
+
+    async def ask(request: Request) -> Response:
+        theirs = request.headers.get(NETWORK_HEADER, network)
+        if theirs != network:
+            raise Refused(f"This tracker is of the network {network!r}, and you are of {theirs[:64]!r}.")
+        return await endpoint(request)
+
+    return _checked(ask)
 
 
 class _Api:

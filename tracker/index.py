@@ -10,14 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from p2p.wire.tracker import Content, Kind, Listing
+from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Content, Kind, Listing
 from p2p.wire.words import words
 
-MAX_QUERY_CHARS = 500
 MAX_QUERY_WORDS = 8
 MAX_INDEXED_WORDS = 400
 """Of the files of one listing; a folder of fifty files has about that many."""
-MIN_PREFIX_CHARS = 2
 PREFIX_CHARS = "2 3"
 """Beginnings of words that have an index of their own."""
 

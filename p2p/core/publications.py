@@ -66,10 +66,10 @@ class Item:
     def kind(self) -> Kind:
         return _KIND[type(self.payload)]
 
-    def content(self, place: str) -> bytes:
-        """Changes with what is said, and for who names an address with where the publisher is."""
+    def content(self, network: str, place: str) -> bytes:
+        """Changes with what is said, and in which network; for who names an address with where the publisher is too."""
         said = self.record.raw if self.record is not None else msgspec.msgpack.encode(self.payload)
-        return H("published", said, place.encode() if self.kind in _ADDRESSED else b"")[:16]
+        return H("published", network.encode(), said, place.encode() if self.kind in _ADDRESSED else b"")[:16]
 
 
 _ADDRESSED = frozenset({Kind.PROVIDER, Kind.ADDRESS, Kind.CAPACITY})

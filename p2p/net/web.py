@@ -72,6 +72,8 @@ class Web:
         self._trusted = {origin(url) for url in trusted}
         self._client: httpx.AsyncClient | None = None
         self._places = trio.CapacityLimiter(MOST_AT_ONCE)
+        self._strangers = trio.CapacityLimiter(MOST_AT_ONCE)
+        """Those in links may all be silent: nobody else is to wait for them."""
 
     async def close(self) -> None:
         """Idempotent."""
@@ -80,10 +82,10 @@ class Web:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await client.aclose()
 
-    async def get(self, url: str, *, most_bytes: int) -> Answered:
+    async def get(self, url: str, headers: Mapping[str, str] | None = None, *, most_bytes: int) -> Answered:
         """Asks, following redirects. Raises NotAllowed for a host that only the user may send us to, PeerError."""
         for _ in range(MOST_REDIRECTS + 1):
-            answered = await self._ask("GET", url, b"", {}, most_bytes)
+            answered = await self._ask("GET", url, b"", headers or {}, most_bytes)
             if answered.status not in _REDIRECTS:
                 return answered
             url = self._joined(url, answered.headers.get("location", ""))
@@ -101,14 +103,15 @@ class Web:
 
         try:
             joined = str(httpx.URL(url).join(location[:MAX_URL_CHARS]))
+            scheme, _, _ = origin(joined)
         except (httpx.InvalidURL, ValueError, TypeError):
             raise MalformedMessage(f"{_host(url)} redirects to something that is no URL") from None
-        if urlsplit(joined).scheme not in {"http", "https"}:
+        if scheme not in {"http", "https"}:
             raise MalformedMessage(f"{_host(url)} redirects to something that is not HTTP")
         return joined
 
     async def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int) -> Answered:
-        async with self._places:
+        async with self._places if origin(url) in self._trusted else self._strangers:
             with trio.move_on_after(REQUEST_S):
                 return await self._ask_one_of(await self._addresses(url), method, url, body, headers, most_bytes)
         raise PeerGone(f"{_host(url)} did not answer within {REQUEST_S:.0f} seconds")

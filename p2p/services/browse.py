@@ -33,6 +33,8 @@ class Listed:
 async def browse(local: Local, who: str, note: Callable[[str], None]) -> list[Listed]:
     """What a peer lists. `who` is a peer id, HOST:PORT, or both with an @ between. Raises ConfigError, NotFound."""
     peer, hint = _parse(who)
+    if peer == local.peer_id:
+        raise ConfigError(f"{who} is this peer itself. `shoal shares` lists what it shares.")
     found: list[Listed] | None = None
     troubles: list[str] = []
 
@@ -61,7 +63,8 @@ async def browse(local: Local, who: str, note: Callable[[str], None]) -> list[Li
                     await finders.find_peer(local, peer, heard)
         nursery.cancel_scope.cancel()
     if found is None and peer is not None:
-        found = await _of_trackers(local, peer, note)
+        with trio.move_on_after(BROWSE_S):
+            found = await _of_trackers(local, peer, note, troubles[-1] if troubles else "nobody knows where it is")
     if found is None:
         raise NotFound(troubles[-1] + "." if troubles else f"Nobody knows where {who} is. Give its HOST:PORT.")
     return found
@@ -107,7 +110,7 @@ async def _page(connection: Connection, cursor: str) -> messages.Listed:
     return reply
 
 
-async def _of_trackers(local: Local, peer: PeerId, note: Callable[[str], None]) -> list[Listed] | None:
+async def _of_trackers(local: Local, peer: PeerId, note: Callable[[str], None], trouble: str) -> list[Listed] | None:
     """What a tracker knows that the peer lists; None where none knows the peer."""
     for url in local.trackers.urls:
         found: list[Listed] = []
@@ -124,6 +127,6 @@ async def _of_trackers(local: Local, peer: PeerId, note: Callable[[str], None]) 
                     break
         except (PeerError, NotFound, ValueError):
             continue
-        note(f"the peer itself cannot be reached; this is what the tracker {url} knows of it")
+        note(f"the peer itself cannot be reached ({trouble}); this is what the tracker {url} knows of it")
         return found
     return None

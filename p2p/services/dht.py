@@ -14,11 +14,12 @@ from random import Random
 
 import trio
 
-from p2p.errors import ConfigError
+from p2p.errors import ConfigError, StorageError
 from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.net.datagrams import Endpoint, open_socket
 from p2p.net.dht import ENOUGH_HOLDERS, Dht, MakeRecord, Published
+from p2p.services.supervision import persist
 from p2p.store.overlay import OverlayState
 from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
 from p2p.wire.datagrams import Codec
@@ -77,7 +78,7 @@ class Overlays:
                     self.nodes.append(node)
                     nursery.start_soon(self._tell_joined, node)
                 nursery.start_soon(self._resolve)
-                nursery.start_soon(self._keep_contacts)
+                nursery.start_soon(persist, self._keep_contacts, self._random)
         finally:
             for udp in unused:
                 udp.close()
@@ -116,8 +117,9 @@ class Overlays:
         """
         if not is_dialable_host(host):
             return False
-        narrowest = min((scope(contact.ip) for node in self.nodes for contact in node.contacts()), default=Scope.GLOBAL)
-        return scope(host) >= narrowest
+        width = scope(host)
+        contacts = (contact for node in self.nodes for contact in node.contacts())
+        return width == Scope.GLOBAL or any(scope(contact.ip) <= width for contact in contacts)
 
     def rejoin(self) -> None:
         """The network may have changed."""
@@ -166,7 +168,10 @@ class Overlays:
         if nonce is None:
             find = partial(find_nonce, self._identity.peer_id, self._bits, trio.from_thread.check_cancelled)
             nonce = await trio.to_thread.run_sync(find)
-            await trio.to_thread.run_sync(self._state.keep_nonce, self._bits, nonce)
+            try:
+                await trio.to_thread.run_sync(self._state.keep_nonce, self._bits, nonce)
+            except StorageError as error:
+                logger.warning("the next start finds its node id anew: %s", error)
         return nonce
 
     def _ways_in(self, v6: bool) -> Iterator[tuple[str, int]]:

@@ -23,7 +23,6 @@ from p2p.errors import (
     ProtocolViolation,
     Refused,
     ShoalError,
-    StorageError,
 )
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
@@ -36,6 +35,7 @@ from p2p.services.progress import Progress
 from p2p.services.receive import Receiver
 from p2p.services.serve import answer, converse
 from p2p.services.sources import Sources
+from p2p.services.supervision import storage_errors_plain
 from p2p.store.earlier import Earlier
 from p2p.store.library import NOT_HELD, SharedFiles, Stamp
 from p2p.store.target import Target
@@ -113,16 +113,8 @@ class _Fetch:
         await trio.to_thread.run_sync(local.records.remember, self._share, options.folder)
         earlier = await trio.to_thread.run_sync(local.records.sources, self._share)
         await self._manifests.start()
-        failure: BaseException | None = None
-        try:
+        with storage_errors_plain():  # perhaps from a task beside the steps: the home's disk
             return await self._run(hints, earlier)
-        except* StorageError as errors:
-            # Perhaps from a task beside the steps (the home's disk), and wrapped by their nursery.
-            failure = errors
-        while isinstance(failure, BaseExceptionGroup):
-            failure = failure.exceptions[0]
-        assert failure is not None
-        raise failure
 
     async def _run(self, hints: Sequence[PeerHint], earlier: Sequence[str]) -> Result:
         outcome: Result | ShoalError

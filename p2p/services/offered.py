@@ -1,8 +1,8 @@
 """What this peer offers: the shares it serves and those it is fetching, as others are told of them."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import trio
 
@@ -11,10 +11,10 @@ from p2p.core.manifest import Kind
 from p2p.errors import BadData, NotFound
 from p2p.ids import ShareId
 from p2p.services.local import Local
+from p2p.services.swarm import Swarm
+from p2p.store.library import SharedRow
 from p2p.wire.records import MAP_BYTES, WHOLE
 from p2p.wire.tracker import MAX_CONTENTS, Content
-
-MOST_CONTENTS_KEPT = 2000
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Offers:
 
     def __init__(self, local: Local) -> None:
         self._local = local
-        self._contents: OrderedDict[ShareId, tuple[Content, ...]] = OrderedDict()
+        self._contents: dict[ShareId, tuple[Content, ...]] = {}
 
-    async def all(self) -> list[Offered]:
-        """The newest first, those being fetched before all."""
+    async def all(self, *, contents: bool = False) -> list[Offered]:
+        """The newest first, those being fetched before all. With `contents` where wanted: they take long to read."""
         local = self._local
         fetching = [
-            Offered(share, swarm.holding.layout.manifest.root.name, 0, 0, False, self._held(share))
+            Offered(share, swarm.holding.layout.manifest.root.name, 0, 0, False, _held(swarm))
             for share, swarm in local.swarms.items()
             if swarm.sink is not None
         ]
@@ -55,36 +55,37 @@ class Offers:
         fetching += [
             Offered(share, "", 0, 0, False, bytes(MAP_BYTES)) for share in local.fetching if share not in local.swarms
         ]
-        rows = await trio.to_thread.run_sync(local.library.shares)
+        held = {share: _held(swarm) for share, swarm in local.swarms.items()}
+        return await trio.to_thread.run_sync(self._look_up, fetching, held, contents)
+
+    def _look_up(self, fetching: list[Offered], held: dict[ShareId, bytes], contents: bool) -> list[Offered]:
+        """In a thread: of thousands of shares this is no moment's work."""
         under_way = {offered.share for offered in fetching}
         offered = list(fetching)
-        for row in rows:
+        known: dict[ShareId, tuple[Content, ...]] = {}
+        for row in self._local.library.shares():
             share = ShareId(row.id)
             if share in under_way:
                 continue
             listed = not row.unlisted
-            contents = await self._contents_of(share) if listed and row.files > 1 else ()
-            held = bytes(MAP_BYTES) if row.stale and share not in local.swarms else self._held(share)
-            offered.append(Offered(share, row.name, row.size, row.files, listed, held, contents))
+            if contents and listed:
+                known[share] = self._contents[share] if share in self._contents else self._read(row)
+            has = held.get(share, bytes(MAP_BYTES) if row.stale else WHOLE)
+            offered.append(Offered(share, row.name, row.size, row.files, listed, has, known.get(share, ())))
+        self._contents = known
         return offered
 
-    def _held(self, share: ShareId) -> bytes:
-        swarm = self._local.swarms.get(share)
-        return WHOLE if swarm is None else coverage(swarm.holding.held, swarm.holding.layout.chunks)
-
-    async def _contents_of(self, share: ShareId) -> tuple[Content, ...]:
-        known = self._contents.get(share)
-        if known is None:
-            known = await trio.to_thread.run_sync(self._read, share, limiter=self._local.disk)
-            self._contents[share] = known
-            if len(self._contents) > MOST_CONTENTS_KEPT:
-                self._contents.popitem(last=False)
-        return known
-
-    def _read(self, share: ShareId) -> tuple[Content, ...]:
+    def _read(self, row: SharedRow) -> tuple[Content, ...]:
+        trio.from_thread.check_cancelled()
+        if row.files <= 1 and not any(Path(path).is_dir() for path in row.paths):
+            return ()  # a share that is one file has its name
         try:
-            manifest = self._local.library.manifest(share)
+            manifest = self._local.library.manifest(ShareId(row.id))
         except (NotFound, BadData):
             return ()
         files = (entry for entry in manifest.entries if entry.kind is Kind.FILE)
         return tuple(Content("/".join(entry.path)[:1024], entry.size) for entry in islice(files, MAX_CONTENTS))
+
+
+def _held(swarm: Swarm) -> bytes:
+    return coverage(swarm.holding.held, swarm.holding.layout.chunks)

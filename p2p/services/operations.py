@@ -17,11 +17,13 @@ from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.reachability import Reachability
 from p2p.services.requests import AnyRequest, Event, Note, Update
+from p2p.services.supervision import storage_errors_plain
 from p2p.store import posix
 from p2p.store.library import SharedRow
 from p2p.units import format_time
 from p2p.wire.address import Address, Scope
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
+from p2p.wire.records import Pointer
 
 UPDATE_EVERY_S = 0.15
 RESOLVE_AGAIN_S = 3.0
@@ -37,16 +39,17 @@ async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving
         case requests.Get():
             return await _get(local, request, emit, keep_serving=keep_serving)
         case requests.Search(query=query):
-            async with _noted(emit) as note:
-                hits = await search.search(local, query, note)
+            progress = Progress(state="asking trackers, or the DHT", name=query)
+            async with _reported(progress, emit):
+                hits = await search.search(local, query, progress.note)
             return [_hit(hit) for hit in hits]
         case requests.Browse(peer=who):
-            async with _noted(emit) as note:
-                listed = await browse.browse(local, who, note)
+            progress = Progress(state="looking for the peer", name=who)
+            async with _reported(progress, emit):
+                listed = await browse.browse(local, who, progress.note)
             return [_listed(one) for one in listed]
         case requests.Shares():
-            rows = await trio.to_thread.run_sync(local.library.shares)
-            return [_share_row(local, row) for row in rows]
+            return await trio.to_thread.run_sync(_share_rows, local, _hints(local))
         case requests.Unshare(id=text):
             return await _unshare(local, text)
         case requests.Peers():
@@ -58,8 +61,11 @@ async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving
 
 def link_of(local: Local, share_id: ShareId, name: str, size: int) -> str:
     """The link to a share of this peer, with this peer's addresses as hints, where it can be dialled."""
-    hints = tuple(PeerHint(address, local.peer_id) for address in local.advertised())
-    return str(Link(share_id, name, size, hints, local.trackers.urls))
+    return str(Link(share_id, name, size, _hints(local), local.trackers.urls))
+
+
+def _hints(local: Local) -> tuple[PeerHint, ...]:
+    return tuple(PeerHint(address, local.peer_id) for address in local.advertised())
 
 
 async def _share(local: Local, request: requests.Share, emit: Emit) -> dict[str, Any]:
@@ -73,6 +79,8 @@ async def _share(local: Local, request: requests.Share, emit: Emit) -> dict[str,
         await emit(Note(warning))
     answer: dict[str, Any] = {}
     if request.pointer is not None:
+        if request.unlisted:
+            await emit(Note("a mutable link is public: who keeps it in the DHT learns the id of the unlisted share"))
         record = await trio.to_thread.run_sync(pointers.point, local, request.pointer, done.share_id)
         local.news.ring()
         answer["pointer"] = str(PointerLink(local.peer_id, request.pointer))
@@ -129,7 +137,8 @@ async def _newest(
     progress.name = link.name
     with trio.move_on_after(float("inf") if wait_s is None else wait_s):
         while True:
-            found = await pointers.resolve(local, link)
+            with storage_errors_plain():
+                found = await pointers.resolve(local, link)
             if found is not None:
                 return found
             await trio.sleep(RESOLVE_AGAIN_S)
@@ -140,10 +149,13 @@ async def _newest(
 
 
 async def _unshare(local: Local, text: str) -> dict[str, Any]:
-    rows = await trio.to_thread.run_sync(local.library.shares)
     if text.startswith("magnet:"):
         text = ids.to_text(parse_link(text).share_id)
-    matching = [row for row in rows if ids.to_text(row.id).startswith(text.lower())] if text else []
+
+    def match() -> list[SharedRow]:
+        return [row for row in local.library.shares() if ids.to_text(row.id).startswith(text.lower())]
+
+    matching = await trio.to_thread.run_sync(match) if text else []
     if not matching:
         raise NotFound(f"This peer shares nothing with the id {text!r}. `shoal shares` lists what it does.")
     if len(matching) > 1:
@@ -176,7 +188,16 @@ def _listed(one: browse.Listed) -> dict[str, Any]:
     }
 
 
-def _share_row(local: Local, row: SharedRow) -> dict[str, Any]:
+def _share_rows(local: Local, hints: tuple[PeerHint, ...]) -> list[dict[str, Any]]:
+    """In a thread: of thousands of shares this is no moment's work."""
+    pointed: dict[bytes, list[str]] = {}
+    for record in local.pointers.of(local.peer_id):
+        assert isinstance(record.payload, Pointer)
+        pointed.setdefault(record.payload.share, []).append(str(PointerLink(local.peer_id, record.payload.name)))
+    return [_share_row(local, row, hints) | {"pointers": pointed.get(row.id, [])} for row in local.library.shares()]
+
+
+def _share_row(local: Local, row: SharedRow, hints: tuple[PeerHint, ...]) -> dict[str, Any]:
     swarm = local.swarms.get(ShareId(row.id))
     return {
         "id": ids.to_text(row.id),
@@ -189,7 +210,7 @@ def _share_row(local: Local, row: SharedRow) -> dict[str, Any]:
         "age_s": round(time.time() - row.created),
         "stale": row.stale,
         "peers": len(swarm.members) if swarm else 0,
-        "link": link_of(local, ShareId(row.id), row.name, row.size),
+        "link": str(Link(ShareId(row.id), row.name, row.size, hints, local.trackers.urls)),
     }
 
 
@@ -259,22 +280,11 @@ def _dht(local: Local) -> dict[str, Any] | None:
     }
 
 
-@asynccontextmanager
-async def _noted(emit: Emit) -> AsyncIterator[Callable[[str], None]]:
-    """For the body to say what the user should know; it is passed on when the body has ended."""
-    said: list[str] = []
-    try:
-        yield said.append
-    finally:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-            for text in dict.fromkeys(said):
-                await emit(Note(text))
-
-
 def _reachability(reachability: Reachability) -> dict[str, Any]:
     names = {Scope.MACHINE: "this machine", Scope.PRIVATE: "the local network", Scope.GLOBAL: "everywhere"}
     return {
         "reachability": reachability.state.value,
+        "reachability_set": reachability.never,
         "reachable_from": None if reachability.scope is None else names[reachability.scope],
     }
 
@@ -286,12 +296,15 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
 
     said = 0
 
-    async def report() -> None:
+    async def emit_notes() -> None:
         nonlocal said
+        while said < len(progress.notes):
+            said += 1
+            await emit(Note(progress.notes[said - 1]))
+
+    async def report() -> None:
         while True:
-            while said < len(progress.notes):
-                said += 1
-                await emit(Note(progress.notes[said - 1]))
+            await emit_notes()
             await emit(Update(dataclasses.asdict(progress)))
             await trio.sleep(UPDATE_EVERY_S)
 
@@ -302,6 +315,8 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
         except Exception as error:  # noqa: BLE001 - handed on below, past the nursery that would wrap it
             failure = error
         nursery.cancel_scope.cancel()
+    # What was noted just before the end explains it.
+    await emit_notes()
     if failure is not None:
         raise failure
     await emit(Update(dataclasses.asdict(progress)))

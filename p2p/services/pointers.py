@@ -16,7 +16,7 @@ from p2p.services.dht import Overlays
 from p2p.services.local import Local
 from p2p.wire import messages, records
 from p2p.wire.link import Link, PeerHint, PointerLink, check_pointer_name
-from p2p.wire.records import LONGEST_S, Kind, Pointer, Record, pointer_key
+from p2p.wire.records import LONGEST_S, SKEW_S, Kind, Pointer, Record, pointer_key
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def to_publish(local: Local) -> list[Record]:
     found = []
     for record in local.pointers.of(local.peer_id):
         assert isinstance(record.payload, Pointer)
-        if now - record.issued > RENEW_S:
+        if not -SKEW_S <= now - record.issued <= RENEW_S:  # or nobody takes it yet: the clock was wrong
             record = _make(local, record.payload.name, ShareId(record.payload.share), record.sequence + 1)
         found.append(record)
     return found + [record for record in local.pointers.followed() if record.expires > now]

@@ -7,17 +7,19 @@ ten times an hour is not publishing ten times.
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import trio
 
 from p2p.core import publications
 from p2p.core.publications import Item
 from p2p.core.recordstore import FULL
+from p2p.errors import StorageError
 from p2p.net.dht import Published
 from p2p.services import pointers
 from p2p.services.dht import Overlays
 from p2p.services.local import Local
-from p2p.services.offered import Offers
+from p2p.services.offered import Offered, Offers
 from p2p.store.overlay import OverlayState, Publication
 from p2p.wire import records
 from p2p.wire.address import Address
@@ -40,9 +42,10 @@ class Publisher:
         self._local = local
         self._overlays = overlays
         self._state = state
+        self._network = local.config.network.name
         self._offers = Offers(local)
         self._last: dict[bytes, Publication] = {}
-        self._due: dict[bytes, float] = {}
+        self._next: dict[bytes, float] = {}
         self._failures: Counter[bytes] = Counter()
 
     async def run(self) -> None:
@@ -50,27 +53,29 @@ class Publisher:
         await self._overlays.joined.wait()
         while True:
             news = self._local.news.count
-            items = await self._items()
-            due = sorted(filter(self._is_due, items), key=self._due_at)
-            if due:
-                # A few, then another look: what is shared now is not to wait for a thousand older ones.
-                await self._publish_some(due[:AT_ONCE])
+            offered = (await self._offers.all())[: publications.MOST_SHARES]
+            due_at = await trio.to_thread.run_sync(self._due, offered, self._place)
+            due = sorted((item for item, at in due_at.items() if at <= time.time()), key=lambda item: due_at[item])
+            for first in range(0, len(due), AT_ONCE):
+                await self._publish_some(due[first : first + AT_ONCE])
+                if self._local.news.count > news:
+                    break  # what is shared now is not to wait for a thousand older ones
                 await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
+            if due:
                 continue
-            next_due = min(map(self._due_at, items), default=time.time() + LOOK_AGAIN_S)
-            with trio.move_on_after(min(LOOK_AGAIN_S, max(0.1, next_due - time.time()))):
+            with trio.move_on_after(min(LOOK_AGAIN_S, max(0.1, min(due_at.values()) - time.time()))):
                 await self._local.news.after(news)
 
-    async def _items(self) -> list[Item]:
+    def _due(self, offered: Sequence[Offered], place: str) -> dict[Item, float]:
+        """All that is to be published, and when. In a thread: of a thousand shares this is no moment's work."""
         local = self._local
-        offered = (await self._offers.all())[: publications.MOST_SHARES]
         items = [publications.address_item(local.peer_id)]
-        items += publications.pointer_items(await trio.to_thread.run_sync(pointers.to_publish, local))
+        items += publications.pointer_items(pointers.to_publish(local))
         items += publications.provider_items((one.share, one.held) for one in offered)
         items += publications.keyword_items((one.share, one.name, one.size) for one in offered if one.listed)
-        return items
+        return {item: self._due_at(item, place) for item in items}
 
-    async def _publish_some(self, items: list[Item]) -> None:
+    async def _publish_some(self, items: Sequence[Item]) -> None:
         async with trio.open_nursery() as nursery:
             for item in items:
                 nursery.start_soon(self._publish, item)
@@ -84,11 +89,11 @@ class Publisher:
         chance = self._local.random.random()
         if result.stored:
             self._failures.pop(item.key, None)
-            self._due[item.key] = publications.due_at(time.time(), item.kind, chance)
+            self._next[item.key] = publications.due_at(time.time(), item.kind, chance)
         else:
             logger.debug("nobody took the %s record: %s", item.kind.name, ", ".join(set(result.refused)) or "no answer")
             self._failures[item.key] += 1
-            self._due[item.key] = time.time() + publications.again_after(self._failures[item.key], chance)
+            self._next[item.key] = time.time() + publications.again_after(self._failures[item.key], chance)
 
     async def _store(self, item: Item, key: bytes) -> Published:
         local = self._local
@@ -104,9 +109,14 @@ class Publisher:
             return records.seal(local.dialer.identity, key, payload, sequence=sequence, now=now, lasts_s=item.lasts_s)
 
         result = await self._overlays.publish(key, make)
-        publication = Publication(sequence, item.content(self._place) if result.stored else b"", time.time())
+        publication = Publication(
+            sequence, item.content(self._network, self._place) if result.stored else b"", time.time()
+        )
         self._last[key] = publication
-        await trio.to_thread.run_sync(self._state.published, key, publication)
+        try:
+            await trio.to_thread.run_sync(self._state.published, key, publication)
+        except StorageError as error:
+            logger.warning("it is published again after the next start: %s", error)
         return result
 
     @property
@@ -118,17 +128,16 @@ class Publisher:
         port = self._local.dialer.port
         return tuple(self._local.reachability.advertised((Address(host, port),))) if port else ()
 
-    def _is_due(self, item: Item) -> bool:
-        return self._due_at(item) <= time.time()
-
-    def _due_at(self, item: Item) -> float:
-        if self._failures[item.key]:
-            return self._due[item.key]
+    def _due_at(self, item: Item, place: str) -> float:
         last = self._last.get(item.key)
-        if last is None or last.content != item.content(self._place):
+        if last is None or last.published > time.time():  # the clock was put back
+            return 0.0
+        if self._failures[item.key]:
+            return self._next[item.key]
+        if last.content != item.content(self._network, place):
             return 0.0
         again = publications.due_at(last.published, item.kind, self._local.random.random())
-        return self._due.setdefault(item.key, again)
+        return self._next.setdefault(item.key, again)
 
 
 def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:

@@ -4,6 +4,7 @@ A request is one line; the answer is any number of `Update` and `Note` lines, th
 absolute: the peer does not know the folder in which a command runs. Closing the connection cancels the request.
 """
 
+import json
 from typing import Any
 
 import msgspec
@@ -114,8 +115,15 @@ _event_decoder = msgspec.json.Decoder(Event)
 
 
 def encode(line: AnyRequest | Event) -> bytes:
-    """One JSON line."""
-    return msgspec.json.encode(line) + b"\n"
+    """One JSON line. Raises ConfigError for a request with text that JSON cannot hold; in an event it becomes `?`."""
+    try:
+        return msgspec.json.encode(line) + b"\n"
+    except UnicodeEncodeError:  # a path that is not UTF-8
+        if not isinstance(line, Event):
+            raise errors.ConfigError(
+                "The running peer cannot be told of names that are not UTF-8. Rename them, or stop it meanwhile."
+            ) from None
+        return json.dumps(msgspec.to_builtins(line), ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 def decode_request(line: bytes) -> AnyRequest:

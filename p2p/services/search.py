@@ -19,11 +19,12 @@ from p2p.services.local import Local
 from p2p.wire import words
 from p2p.wire.link import Link
 from p2p.wire.records import MAX_SHARDS, Kind, Record, Titles, keyword_key
-from p2p.wire.tracker import Found, SearchAnswer
+from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
 
 SEARCH_S = 10.0
 JOIN_S = 5.0
 MOST_HITS = 100
+TOO_SHORT = "Search for a word of at least {} letters or digits."
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,12 @@ async def search(local: Local, query: str, note: Callable[[str], None]) -> list[
 
     Raises ConfigError for words that cannot be looked for, NotFound where nobody can be asked.
     """
-    if not words.words(query):
-        raise ConfigError(f"Search for a word of at least {words.MIN_WORD_CHARS} letters or digits.")
+    query = query.encode(errors="replace").decode()  # an argument's stray bytes
+    if len(query) > MAX_QUERY_CHARS:
+        raise ConfigError(f"A search has at most {MAX_QUERY_CHARS} characters. Use fewer words.")
+    least = MIN_PREFIX_CHARS if local.trackers.urls else words.MIN_WORD_CHARS
+    if not words.words(query, least):
+        raise ConfigError(TOO_SHORT.format(least))
     hits: list[Hit] = []
     answered = 0
 
@@ -74,20 +79,26 @@ async def search(local: Local, query: str, note: Callable[[str], None]) -> list[
             nursery.start_soon(ask, url)
     if not answered:
         if local.overlays is None:
+            if local.trackers.urls:
+                raise NotFound("No tracker answers. Name another with --tracker URL, or take part in the DHT.")
             raise NotFound("There is nobody to ask: name a tracker with --tracker URL, or take part in the DHT.")
         hits = await _over(local.overlays, query)
+        if not hits:
+            note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
     return _merged(hits)
 
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:
     """What the DHT has under the most telling word, filtered by the others. Raises NotFound where nobody is there."""
+    wanted = words.words(query)
+    if not wanted:
+        raise ConfigError(TOO_SHORT.format(words.MIN_WORD_CHARS))
     with trio.move_on_after(JOIN_S):
         await overlays.joined.wait()
     if not overlays.joined.is_set():
         raise NotFound(
             "No tracker answers, and nobody of the DHT was found. Name somebody with --join HOST:PORT or --tracker URL."
         )
-    wanted = words.words(query)
     telling = words.telling(query, 1) or wanted[:1]
     found: list[Record] = []
     with trio.move_on_after(SEARCH_S):

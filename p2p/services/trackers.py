@@ -15,7 +15,7 @@ import trio
 
 from p2p import ids
 from p2p.core.standing import Backoff
-from p2p.errors import ConfigError, MalformedMessage, NotFound, PeerError, Refused
+from p2p.errors import ConfigError, MalformedMessage, NotFound, PeerError, Refused, StorageError
 from p2p.ids import PeerId
 from p2p.log import printable
 from p2p.net.web import Answered, Web, check_url
@@ -88,7 +88,8 @@ class Trackers:
         return await self._get(url, path, PeerView)
 
     async def _get(self, url: str, path: str, kind: type[A]) -> A:
-        return _read(await self.web.get(f"{url}/api/v1/{path}", most_bytes=MAX_ANSWER_BYTES), kind)
+        network = {wire.NETWORK_HEADER: self._local.config.network.name}
+        return _read(await self.web.get(f"{url}/api/v1/{path}", network, most_bytes=MAX_ANSWER_BYTES), kind)
 
     # Announcing.
 
@@ -100,24 +101,28 @@ class Trackers:
         # As if it were a share: who looks for this peer finds it as a source of its address key.
         here = [address_key(self._local.peer_id)]
         due = trio.current_time()
+        told_from = self._local.addresses
         try:
             while True:
                 # Several changes at once are one announce.
                 await trio.sleep(DEBOUNCE_S)
                 news = self._local.news.count
-                difference.want(await self._offers.all(), here)
-                if difference.is_pending or trio.current_time() >= due:
-                    try:
+                addresses = self._local.addresses
+                try:
+                    await trio.to_thread.run_sync(difference.want, await self._offers.all(contents=True), here)
+                    if difference.is_pending or addresses != told_from or trio.current_time() >= due:
                         interval = await self._tell(url, difference, state)
-                    except PeerError as error:
-                        if not state.trouble:
-                            logger.warning("tracker %s: %s", url, error)
-                        state.trouble = str(error)
-                        await trio.sleep(backoff.failed(self._local.random.random()))
-                        continue
-                    state.trouble = ""
-                    backoff.worked()
-                    due = trio.current_time() + interval * (0.9 + 0.1 * self._local.random.random())
+                        due = trio.current_time() + interval * (0.9 + 0.1 * self._local.random.random())
+                except (PeerError, NotFound, StorageError) as error:
+                    if not state.trouble:
+                        logger.warning("tracker %s: %s", url, error)
+                    state.trouble = str(error)
+                    await trio.sleep(backoff.failed(self._local.random.random()))
+                    continue
+                # It sees for itself where an announce comes from.
+                told_from = addresses
+                state.trouble = ""
+                backoff.worked()
                 with trio.move_on_at(due):
                     await self._local.news.after(news)
         finally:

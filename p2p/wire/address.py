@@ -44,7 +44,7 @@ def parse_address(text: str, *, any_port: bool = False) -> Address:
         )
     port = int(port_text)
     if not (0 if any_port else 1) <= port <= 65535:
-        raise ConfigError(f"{text!r} has no valid port: ports go from 1 to 65535.")
+        raise ConfigError(f"{text!r} has no valid port: ports go from {0 if any_port else 1} to 65535.")
     return Address(host, port)
 
 

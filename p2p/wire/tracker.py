@@ -36,10 +36,14 @@ MAX_ANNOUNCE_BYTES = 3 * 512 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_ADDRESSES = 8
 MAX_RESULTS = 200
+MAX_QUERY_CHARS = 500
+MIN_PREFIX_CHARS = 2
 MIN_EXPIRY_S, MAX_EXPIRY_S = 60, 24 * 3600
 
 PEER_HEADER = "shoal-peer"
 SIGNATURE_HEADER = "shoal-signature"
+NETWORK_HEADER = "shoal-network"
+"""With which a peer says of which network it is; a tracker of another one answers 403."""
 KEY_BYTES = 20
 
 Id = Annotated[str, msgspec.Meta(min_length=52, max_length=52)]

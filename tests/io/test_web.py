@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from p2p.errors import ConfigError, MalformedMessage, NotAllowed, PeerError, PeerGone, Refused
 from p2p.net import web
@@ -124,6 +125,26 @@ async def test_a_name_is_asked_for_once_so_it_cannot_mean_another_machine_a_mome
     assert f"host: tracker.example:{port}".encode() in server.requests[0].lower()
 
 
+async def test_silent_servers_of_strangers_hold_up_none_that_the_user_named(nursery: trio.Nursery, client: Any) -> None:
+    server = Server()
+    url = await start(nursery, server)
+
+    class Silent(Names):
+        async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    trio.socket.set_custom_hostname_resolver(Silent())
+    asking = client(url)
+    async with trio.open_nursery() as strangers:
+        for number in range(2 * web.MOST_AT_ONCE):
+            strangers.start_soon(partial(asking.get, f"http://silent{number}.example/", most_bytes=MOST))
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(web.REQUEST_S / 2):
+            assert (await asking.get(url, most_bytes=MOST)).status == 200
+        strangers.cancel_scope.cancel()
+
+
 async def test_a_redirect_is_followed_to_a_server_that_may_be_asked(nursery: trio.Nursery, client: Any) -> None:
     other, server = Server(), Server()
     to = await start(nursery, other)
@@ -142,7 +163,12 @@ async def test_a_redirect_is_judged_anew(nursery: trio.Nursery, client: Any) -> 
     assert not hidden.requests
 
 
-@pytest.mark.parametrize("to", ["file:///etc/passwd", "gopher://x/", "http://", "//", "", "http://a b/", "\x00"])
+PORTS = ["http://127.0.0.1:65536/", "//user@there:70000/", "http://there:-1/", "http://there:\u0663/"]
+
+
+@pytest.mark.parametrize(
+    "to", ["file:///etc/passwd", "gopher://x/", "http://", "//", "", "http://a b/", "\x00", *PORTS]
+)
 async def test_a_redirect_to_nonsense_ends_it(nursery: trio.Nursery, client: Any, to: str) -> None:
     server = Server(*[redirect(to)] * 9)
     url = await start(nursery, server)

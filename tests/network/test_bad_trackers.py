@@ -9,13 +9,15 @@ import pytest
 import trio
 
 from p2p import ids
+from p2p.errors import NotFound
 from p2p.ids import PeerId
 from p2p.net import web
-from p2p.services import fetch, finders
+from p2p.services import browse, fetch, finders, share
 from p2p.services.fetch import Options
 from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.wire import tracker as wire
+from p2p.wire.address import Address
 from p2p.wire.link import Link
 from p2p.wire.tracker import Announced, Problem, Source, SourcesAnswer, Wanted
 from tests.network.world import PATIENCE_S, World, same_tree, until
@@ -100,6 +102,7 @@ BAD: list[tuple[Say, str]] = [
     (lambda request: http(200, b'{"sequence": -5}'), "makes no sense"),
     (lambda request: http(200, b"x" * (wire.MAX_ANSWER_BYTES + 1)), "more than"),
     (lambda request: http(500, b"<html>oops"), "status 500"),
+    (lambda request: http(404, b"<html>no such page"), "status 404"),
     (lambda request: http(403, Problem("not \x1b[31myou")), "not "),
     (lambda request: http(409, Problem("start over", 5)), "somebody else too"),
     (lambda request: http(307, b"", "location: http://127.0.0.1:1/"), "redirects announces"),
@@ -140,6 +143,49 @@ async def test_a_tracker_that_is_away_is_told_everything_when_it_comes(world: Wo
     assert [one.share for one in announced[0].add] == [ids.to_text(published.link.share_id)]
     await world.stop("taker")
     assert announced[-1].bye
+
+
+async def test_a_tracker_hears_from_a_machine_that_has_moved(world: World, nursery: trio.Nursery) -> None:
+    """It sees for itself where an announce comes from, so it needs one."""
+    server = await start(nursery, taken)
+    local = await with_tracker(world, server.url)
+    await until(lambda: local.trackers.states[server.url].announced is not None)
+    local.news.ring()
+    local.addresses = (Address("127.0.0.2", local.dialer.port),)
+    local.news.ring()
+    await until(lambda: len(server.requests) == 2)
+    assert is_announce(server.requests[1])
+
+
+async def test_a_tracker_learns_the_files_of_a_listed_share_and_not_even_the_id_of_another(
+    world: World, nursery: trio.Nursery
+) -> None:
+    server = await start(nursery, taken)
+    local = await with_tracker(world, server.url)
+    listed = await world.publish(local, {"a/one": 10, "two": 20})
+    (world.folder / "secret").write_bytes(b"x")
+    hidden = await share.share(local, [world.folder / "secret"], None, Progress(), unlisted=True)
+    key = wire.key_text(wire.provider_key(hidden.share_id))
+    await until(lambda: key.encode() in b"".join(server.requests))
+    said = b"".join(server.requests)
+    assert ids.to_text(listed.link.share_id).encode() in said
+    assert b'[{"path":"a/one","size":10},{"path":"two","size":20}]' in said
+    assert ids.to_text(hidden.share_id).encode() not in said
+    assert b"secret" not in said
+
+
+async def test_a_list_without_an_end_is_left(
+    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "BROWSE_S", 0.3)
+    peer = ids.to_text(PeerId(bytes(32)))
+    found = wire.Found(peer, "x", 1, 1, wire.Kind.DATA, 1, 1, peer, "")
+    view = http(200, wire.PeerView(peer, False, 1, 1, (found,), cursor="more"))
+    server = await start(nursery, lambda request: taken(request) if is_announce(request) else view)
+    local = await with_tracker(world, server.url)
+    with pytest.raises(NotFound), trio.fail_after(PATIENCE_S):
+        await browse.browse(local, peer, lambda note: None)
+    assert len(server.requests) > 2
 
 
 async def test_a_silent_tracker_holds_up_neither_a_fetch_nor_the_end(

@@ -1,6 +1,9 @@
 """Peers that find each other over the DHT, with no address in any link."""
 
+import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
@@ -8,15 +11,30 @@ import pytest
 import trio
 
 from p2p import ids
+from p2p.core import publications
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import PeerId, ShareId
 from p2p.services import browse, operations, pointers, requests, search, wishes
 from p2p.services.local import Local
 from p2p.services.offered import Offers
 from p2p.services.requests import Event, Note
+from p2p.store.database import DATABASE_FILE
 from p2p.store.overlay import OverlayState
 from p2p.wire.link import PointerLink, parse_any_link
-from p2p.wire.records import WHOLE, Kind, Provider, Record, Whereabouts, address_key
+from p2p.wire.records import (
+    SKEW_S,
+    WHOLE,
+    Kind,
+    Pointer,
+    Provider,
+    Record,
+    Whereabouts,
+    address_key,
+    keyword_key,
+    pointer_key,
+    read,
+    seal,
+)
 from p2p.wire.tracker import provider_key
 from tests.network.world import PATIENCE_S, World, bare, same_tree, until
 
@@ -256,6 +274,77 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
     last = (await Offers(again).all())[0].share
     await eventually(partial(records, again, provider_key(last), Kind.PROVIDER))
     assert await sequence() == before
+
+
+async def test_what_nobody_took_is_published_once_somebody_is_there(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publications, "LAST_AGAIN_S", 0.1)
+    caplog.set_level(logging.DEBUG, "p2p.services.publisher")
+    first, local = await net(world, 2)
+    await world.stop("p0")
+    published = await world.publish(local, FILES)
+    await until(lambda: "nobody took the PROVIDER record" in caplog.text)
+    again = await world.peer("p0", listen=str(first.addresses[0]), network={"dht": True})
+    found = await eventually(partial(records, again, provider_key(published.link.share_id), Kind.PROVIDER))
+    assert list(found) == [local.peer_id]
+
+
+async def test_what_a_clock_that_was_ahead_has_published_is_published_again(world: World) -> None:
+    """Else it would be due again when the others have long forgotten it."""
+    peers = await net(world, 2)
+    key = address_key(peers[1].peer_id)
+    join = (str(peers[0].addresses[0]),)
+
+    async def sequence() -> int:
+        found = await records(peers[0], key, Kind.ADDRESS)
+        return found[peers[1].peer_id].sequence if found else 0
+
+    before = await eventually(sequence)
+    await world.stop("p1")
+    with closing(sqlite3.connect(peers[1].home / DATABASE_FILE, isolation_level=None)) as database:
+        database.execute("UPDATE publication SET published = published + 36000")
+    await world.peer("p1", network={"dht": True, "join": join}, listen=str(peers[1].addresses[0]))
+    await eventually(sequence, lambda found: found > before)
+
+
+async def test_what_was_published_in_one_network_is_published_in_another(world: World) -> None:
+    peers = await net(world, 2)
+    await world.publish(peers[1], {"x": 10}, name="concert")
+    key = keyword_key("data")
+    assert await eventually(partial(records, peers[0], key, Kind.KEYWORD))
+    await world.stop("p1")
+    await world.stop("p0")
+    peers = await net(world, 2, name="elsewhere")
+    assert await eventually(partial(records, peers[0], key, Kind.KEYWORD))
+
+
+async def test_a_pointer_from_a_clock_that_was_ahead_is_made_anew(world: World) -> None:
+    local = await world.peer("p")
+    share = ShareId(b"1" * 32)
+    key, now = pointer_key(local.peer_id, "data"), int(local.clock())
+    for ahead, remade in ((36000, True), (SKEW_S // 2, False)):
+        wrong = seal(
+            local.dialer.identity, key, Pointer("data", share), sequence=now + ahead, now=now + ahead, lasts_s=86400
+        )
+        local.pointers._database.rows("DELETE FROM pointer")
+        local.pointers.saw(wrong, local.peer_id)
+        (record,) = pointers.to_publish(local)
+        assert read(record.raw, key, local.clock()).payload == Pointer("data", share)
+        assert (record.sequence > wrong.sequence) is remade
+
+
+async def test_an_unlisted_share_with_a_mutable_link_is_said_to_be_public(world: World) -> None:
+    local = await world.peer("p")
+    (world.folder / "secret").write_bytes(b"x")
+    share = requests.Share(paths=(str(world.folder / "secret"),), unlisted=True, pointer="mine")
+    assert "public" in "".join((await perform(local, share))[1])
+
+
+async def test_a_search_with_bytes_that_are_no_text(world: World) -> None:
+    local = await world.peer("p", network={"trackers": ("http://127.0.0.1:1",)})
+    with pytest.raises(NotFound):
+        await search.search(local, "caf\udcff concert", lambda note: None)
 
 
 async def test_what_is_published_names_only_the_publishers_own_address(world: World) -> None:

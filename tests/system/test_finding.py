@@ -50,6 +50,8 @@ def test_over_the_dht_alone(origin: Peer, other: Peer, tmp_path: Path) -> None:
         assert tree(tmp_path / "out" / "summer photos") == tree(tmp_path / "summer photos")
         listed = other.run("browse", node.peer, "--json").json()
         assert [row["id"] for row in listed] == [share["id"]]
+        assert "is this peer itself" in origin.run("browse", node.peer, code=2).err
+        assert "only whole words" in other.run("search", "summ").err
         status = other.run("status", "--json").json()
         assert status["dht"]["nodes"] == 1
         assert status["dht"]["joined"]
@@ -61,6 +63,8 @@ def test_a_mutable_link(origin: Peer, other: Peer, tmp_path: Path) -> None:
     with origin.node() as node, other.node("--join", node.address):
         link = origin.run("share", tmp_path / "news", "--as", "the news").out.strip()
         assert link == f"shoal:{node.peer}/the%20news"
+        assert origin.run("shares", "--json").json()[0]["pointers"] == [link]
+        assert link in origin.run("shares").err
         assert other.run("get", link, "--out", tmp_path / "out").out.strip() == str(tmp_path / "out" / "news")
         make_file(tmp_path / "news" / "two", 1000)
         assert origin.run("share", tmp_path / "news", "--as", "the news").out.strip() == link
@@ -86,7 +90,14 @@ def test_over_a_tracker_until_it_is_killed(origin: Peer, other: Peer, tmp_path: 
             assert "concert.flac" in by_hand.out
             assert node.peer[:8] in by_hand.out
             assert [row["id"] for row in other.run("browse", node.peer, "--json").json()] == [hit["id"]]
+            album = make_file(tmp_path / "album" / "Étude.flac", 1000).parent
+            folder = origin.run("share", album, "--json").json()
+            (one,) = found(other, "étude")
+            assert (one["id"], one["matched"]) == (folder["id"], "Étude.flac"), "a folder of one file is a folder"
+            assert [hit["id"] for hit in found(other, "ét")] == [folder["id"]]
+            assert "500 characters" in other.run("search", "x" * 501, code=2).err
             os.kill(pid, signal.SIGKILL)
+            assert "No tracker answers" in other.run("search", "concert", code=1).err
             nobody = other.run("search", "concert", code=1)
             assert "tracker" in nobody.err
             assert nobody.out == ""
@@ -140,8 +151,17 @@ def test_nobody_to_ask(other: Peer, tmp_path: Path) -> None:
     assert "--tracker URL" in outcome.err
     outcome = other.run("search", "a", code=2)
     assert "at least 3 letters" in outcome.err
+    outcome = other.run("search", "concert", "--tracker", "http://127.0.0.1:1", "--no-lan", code=1)
+    assert "asking trackers, or the DHT" in outcome.err, "it takes a while, so it says what it does"
     outcome = other.run("browse", "nonsense", code=2)
     assert "neither a peer id" in outcome.err
     outcome = other.run("get", f"shoal:{'a' * 52}/news", "--wait", "0.5s", "--no-lan", code=3)
     assert "Nobody knew of" in outcome.err
     assert json.loads(other.run("config", "--json").out)["network"]["trackers"] == []
+
+
+def test_a_tracker_of_another_network_is_no_help(origin: Peer, tmp_path: Path) -> None:
+    stranger = Peer(tmp_path / "stranger", network="test-other")
+    with running_tracker(tmp_path / "tracker") as (url, _):
+        outcome = stranger.run("search", "holiday", "--tracker", url, "--no-dht", "--no-lan", code=1)
+        assert "of the network 'test-system', and you are of 'test-other'" in outcome.err

@@ -38,6 +38,19 @@ def test_a_fetched_share_is_served_until_unshared(origin: Peer, other: Peer, tmp
     assert (tmp_path / "got" / "data.bin").read_bytes() == file.read_bytes(), "its files stay"
 
 
+def test_a_path_that_is_not_utf8_is_listed_by_a_running_peer(origin: Peer, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    file = make_file(folder / "data.bin", 1000)
+    with origin.sharing(file):
+        pass
+    with origin.node():
+        (row,) = origin.run("shares", "--json").json()
+        assert row["paths"] == [str(tmp_path / "?" / "data.bin")]
+        assert "not UTF-8" in origin.run("share", file, code=2).err
+        assert len(origin.run("shares", "--json").json()) == 1
+
+
 def test_shares_outlive_the_peer_that_made_them(origin: Peer, other: Peer, tmp_path: Path) -> None:
     file = make_file(tmp_path / "data.bin", 1000)
     with origin.sharing(file):

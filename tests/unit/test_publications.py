@@ -73,8 +73,9 @@ def test_failures_are_tried_again_ever_less_often_but_always(failures: int, chan
 def test_where_the_publisher_is_matters_only_to_records_that_say_so() -> None:
     (provider,) = provider_items([(ShareId(bytes(32)), records.WHOLE)])
     (keyword, *_) = keyword_items([(ShareId(bytes(32)), "something", 1)])
-    assert provider.content("here") != provider.content("there")
-    assert keyword.content("here") == keyword.content("there")
+    assert provider.content("main", "here") != provider.content("main", "there")
+    assert keyword.content("main", "here") == keyword.content("main", "there")
+    assert keyword.content("main", "here") != keyword.content("test", "here")
 
 
 def test_words_are_bounded() -> None:

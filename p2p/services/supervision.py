@@ -1,0 +1,43 @@
+"""Supervision: what a failing disk may end, and what it may not.
+
+A full disk, or a database that another program holds, ends what a user asked for, with words; never the peer, nor what
+it does beside: that is begun again, ever less often.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+
+import trio
+
+from p2p.core.standing import Backoff
+from p2p.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+
+async def persist(task: Callable[[], Awaitable[None]], random: Random) -> None:
+    """Runs a task to its end, from its beginning again whenever the disk fails it."""
+    backoff = Backoff()
+    while True:
+        try:
+            with storage_errors_plain():
+                return await task()
+        except StorageError as error:
+            logger.warning("%s", error)
+        await trio.sleep(backoff.failed(random.random()))
+
+
+@contextmanager
+def storage_errors_plain() -> Iterator[None]:
+    """A StorageError from the body comes out as it is, not wrapped by the body's nurseries."""
+    failure: BaseException | None = None
+    try:
+        yield
+    except* StorageError as errors:
+        failure = errors
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    if failure is not None:
+        raise failure

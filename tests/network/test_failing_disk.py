@@ -1,0 +1,96 @@
+"""A home whose disk fails: what the user asked for ends with words, the peer and what it does beside go on."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+
+import pytest
+import trio
+
+from p2p.errors import StorageError
+from p2p.ids import ShareId
+from p2p.services import requests
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.store import database
+from p2p.wire.records import Kind
+from p2p.wire.tracker import provider_key
+from tests.network.test_bad_trackers import start, taken, trouble
+from tests.network.test_finding import FILES, eventually, net, perform, records
+from tests.network.world import PATIENCE_S, World, until
+
+pytestmark = pytest.mark.usefixtures("clean", "impatient")
+
+WANTED = ShareId(b"w" * 32)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 0.0)
+
+
+@contextmanager
+def unwritable(local: Local) -> Iterator[None]:
+    """Another program holds the home's database."""
+    with closing(sqlite3.connect(local.home / database.DATABASE_FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def unreadable(local: Local) -> Iterator[None]:
+    """What is shared cannot be looked up."""
+    with closing(sqlite3.connect(local.home / database.DATABASE_FILE, timeout=10, isolation_level=None)) as other:
+        other.execute("ALTER TABLE share RENAME TO away")
+        yield
+        other.execute("ALTER TABLE away RENAME TO share")
+
+
+def want_something(local: Local) -> None:
+    local.fetching[WANTED] = Progress()
+    local.news.ring()
+
+
+async def test_what_cannot_be_remembered_is_published_all_the_same(world: World) -> None:
+    peers = await net(world, 2)
+    with unwritable(peers[1]):
+        want_something(peers[1])
+        found = await eventually(partial(records, peers[0], provider_key(WANTED), Kind.PROVIDER))
+    assert list(found) == [peers[1].peer_id]
+
+
+async def test_publishing_and_calling_go_on_once_the_disk_is_well(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    peers = await net(world, 2, dialable="no")
+    with unreadable(peers[1]):
+        want_something(peers[1])
+        # One each for what is published and for whom to call.
+        await until(lambda: caplog.text.count("no such table: share") >= 2)
+    assert await eventually(partial(records, peers[0], provider_key(WANTED), Kind.PROVIDER))
+
+
+async def test_a_tracker_hears_of_everything_once_the_disk_is_well(world: World, nursery: trio.Nursery) -> None:
+    server = await start(nursery, taken)
+    local = await world.peer("p", network={"trackers": (server.url,)})
+    await until(lambda: server.requests)
+    with unreadable(local):
+        want_something(local)
+        await until(lambda: "database" in trouble(local))
+    told = len(server.requests)
+    await until(lambda: not trouble(local))
+    assert len(server.requests) == told + 1
+    assert b'"bye":true' not in b"".join(server.requests)
+
+
+async def test_a_mutable_link_that_cannot_be_kept_ends_the_command_alone(world: World) -> None:
+    publisher, reader = await net(world, 2)
+    published = await world.publish(publisher, FILES)
+    answer, _ = await perform(publisher, requests.Share(paths=(str(published.path),), pointer="data"))
+    get = requests.Get(link=answer["pointer"], out=str(world.out(reader)))
+    with unwritable(reader), pytest.raises(StorageError, match="locked"):
+        await perform(reader, get)
+    with trio.fail_after(PATIENCE_S):
+        assert (await perform(reader, get))[0]["bytes"] == sum(FILES.values())
