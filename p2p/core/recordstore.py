@@ -25,6 +25,7 @@ EXPIRED_AT_ONCE = 64
 
 FULL = "full"
 """The reason for which a publisher turns to the next shard."""
+QUOTA = "quota"
 
 
 class _Kept(msgspec.Struct, frozen=True, gc=False):
@@ -111,11 +112,11 @@ class RecordStore:
         if self.bytes + len(record.raw) - (len(before.raw) if before else 0) > MOST_BYTES:
             raise Refused("no room")
         if self._publishers[record.publisher] - (before is not None) >= MOST_PER_PUBLISHER:
-            raise Refused("quota")
+            raise Refused(QUOTA)
         if prefix and (before is None or before.prefix != prefix):
             here = sum(kept.prefix == prefix for kept in others.values())
             if self._prefixes[prefix] >= MOST_PER_PREFIX or here >= MOST_PER_KEY_OF_A_PREFIX:
-                raise Refused("quota")
+                raise Refused(QUOTA)
 
     def _uncount(self, publisher: PeerId, kept: _Kept) -> None:
         self.bytes -= len(kept.raw)

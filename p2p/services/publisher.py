@@ -13,7 +13,7 @@ import trio
 
 from p2p.core import publications
 from p2p.core.publications import Item
-from p2p.core.recordstore import FULL
+from p2p.core.recordstore import FULL, QUOTA
 from p2p.errors import StorageError
 from p2p.net.dht import Published
 from p2p.services import pointers
@@ -87,7 +87,7 @@ class Publisher:
                 break
             result = await self._store(item, other)
         chance = self._local.random.random()
-        if result.stored:
+        if _is_settled(result):
             self._failures.pop(item.key, None)
             self._next[item.key] = publications.due_at(time.time(), item.kind, chance)
         else:
@@ -110,7 +110,7 @@ class Publisher:
 
         result = await self._overlays.publish(key, make)
         publication = Publication(
-            sequence, item.content(self._network, self._place) if result.stored else b"", time.time()
+            sequence, item.content(self._network, self._place) if _is_settled(result) else b"", time.time()
         )
         self._last[key] = publication
         try:
@@ -138,6 +138,11 @@ class Publisher:
             return 0.0
         again = publications.due_at(last.published, item.kind, self._local.random.random())
         return self._next.setdefault(item.key, again)
+
+
+def _is_settled(result: Published) -> bool:
+    """Whether it is as published as it will be for a while: who has no room for it has none a minute later either."""
+    return result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
 
 
 def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:
