@@ -79,6 +79,9 @@ def options(
 def node(
     upload_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
     download_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
+    volunteer: Annotated[bool, typer.Option("--volunteer", help="Run other people's jobs, in a sandbox.")] = False,
+    cores: Annotated[int | None, typer.Option(metavar="N", help="That volunteer; all but one.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="For each of those cores.")] = None,
     listen: Listen = None,
     join: Join = None,
     tracker: Tracker = None,
@@ -94,6 +97,11 @@ def node(
     for key, text in (("upload", upload_limit), ("download", download_limit)):
         if text is not None:
             settings.setdefault("transfer", {})[f"{key}_limit_bytes_per_s"] = parse_size(text)
+
+    if volunteer:
+        settings.setdefault("volunteer", {})["cores"] = cores or max(1, (os.cpu_count() or 1) - 1)
+        if memory is not None:
+            settings["volunteer"]["memory_bytes"] = parse_size(memory)
 
     async def serve() -> int:
         from p2p import config, ids, terminal
@@ -192,6 +200,104 @@ def get(
 
     again = "What was fetched is kept; the same command goes on from there."
     _perform(request, settings, show, interrupted=again, nobody=NOBODY)
+
+
+@app.command()
+def run(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="A Python file with a function job, or a folder of them.")],
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="What it reads; repeatable.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the function: JSON, else text; repeatable.")
+    ] = None,
+    runtime: Annotated[str, typer.Option(metavar="RUNTIME", help="What guests are made of.")] = "python-wasm",
+    partitions: Annotated[int, typer.Option(metavar="N", help="Of range() and params().")] = 0,
+    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="That a unit may take.")] = "512MiB",
+    unit_time: Annotated[str, typer.Option(metavar="TIME", help="That a unit may take.")] = "10m",
+    volunteers: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 0,
+    peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where files that the job saves go.")] = None,
+    wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,
+    as_json: Json = False,
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
+) -> None:
+    """Run a job on volunteers' machines, and print its result."""
+    from p2p.services.requests import Run
+    from p2p.units import parse_size, parse_time
+    from p2p.wire.link import parse_peer
+
+    for text in peer or ():
+        parse_peer(text)
+    request = Run(
+        path=str(job.absolute()),
+        inputs=tuple(text if text.startswith("magnet:") else str(Path(text).absolute()) for text in inputs or ()),
+        args=dict(map(_argument, arg or ())),
+        runtime=runtime,
+        partitions=partitions,
+        unit_memory=parse_size(unit_memory),
+        unit_time_s=parse_time(unit_time),
+        volunteers=volunteers,
+        peers=tuple(peer or ()),
+        out=None if out is None else str(out.absolute()),
+        wait_s=None if wait is None else parse_time(wait),
+    )
+    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
+
+    def show(answer: dict[str, Any]) -> None:
+        if as_json:
+            _print(json.dumps(answer))
+        elif answer.get("paths"):
+            _print("\n".join(answer["paths"]))
+        else:
+            _print(answer["text"] or json.dumps(answer["result"]))
+
+    _perform(request, settings, show, nobody=NOBODY)
+
+
+@app.command()
+def jobs(as_json: Json = False) -> None:
+    """List the jobs of this peer that are under way."""
+    from p2p import tables
+    from p2p.services.requests import Jobs
+
+    _perform(Jobs(), None, _either(as_json, tables.jobs))
+
+
+@app.command()
+def cancel(job: Annotated[str, typer.Argument(metavar="ID", help="The job's id, or its beginning.")]) -> None:
+    """End a job of this peer."""
+    from p2p import terminal
+    from p2p.services.requests import Cancel
+
+    _perform(Cancel(id=job), None, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
+
+
+volunteer_app = typer.Typer(help="What this peer offers of its computing power.", no_args_is_help=True)
+app.add_typer(volunteer_app, name="volunteer")
+
+
+@volunteer_app.command("status")
+def volunteer_status(as_json: Json = False) -> None:
+    """Say what it offers, and what it does."""
+    _volunteer(None, as_json)
+
+
+@volunteer_app.command("pause")
+def volunteer_pause(as_json: Json = False) -> None:
+    """Finish what it has begun, and take no more."""
+    _volunteer(True, as_json)
+
+
+@volunteer_app.command("resume")
+def volunteer_resume(as_json: Json = False) -> None:
+    """Take work again."""
+    _volunteer(False, as_json)
 
 
 @app.command()
@@ -381,6 +487,26 @@ def _network_settings(
     if network is not None:
         values["name"] = network
     return {"network": values} if values else {}
+
+
+def _volunteer(pause: bool | None, as_json: bool) -> NoReturn:
+    from p2p import tables
+    from p2p.services.requests import VolunteerStatus
+
+    _perform(VolunteerStatus(pause=pause), None, _either(as_json, tables.volunteer))
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON if it is that."""
+    from p2p.errors import ConfigError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ConfigError(f"--arg {text}: write NAME=VALUE, with the name of an argument of the job's function.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:

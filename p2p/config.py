@@ -58,6 +58,16 @@ class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_sources: _Positive = 32
 
 
+class Volunteer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What this peer offers of its computing power; no cores: it is no volunteer."""
+
+    cores: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
+    memory_bytes: _Positive = 1024**3
+    """For each core."""
+    cache_bytes: _Bytes = 10 * 1024**3
+    """Of inputs, kept for later jobs."""
+
+
 class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How large a share this peer accepts."""
 
@@ -72,6 +82,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: Network = Network()
     dht: Dht = Dht()
     transfer: Transfer = Transfer()
+    volunteer: Volunteer = Volunteer()
     limits: ManifestLimits = ManifestLimits()
 
 

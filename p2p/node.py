@@ -22,8 +22,11 @@ from p2p.net import listener
 from p2p.net.dialer import Dialer
 from p2p.net.interfaces import reachable
 from p2p.net.tls import Contexts
+from p2p.sandbox import compiled
+from p2p.sandbox.sandbox import open_sandbox
 from p2p.services import control, dht, neighbours, serve
 from p2p.services.calling import Calls
+from p2p.services.computing import volunteering
 from p2p.services.contacts import Contacts
 from p2p.services.dht import Overlays
 from p2p.services.local import Local
@@ -43,6 +46,8 @@ from p2p.wire.address import Address, parse_address
 from p2p.wire.nodeid import work_bits
 
 WATCH_NETWORK_EVERY_S = 10.0
+OWN_GUESTS = 2
+"""Guests for this peer's own jobs, beside those of others."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,13 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             )
             local.trackers = Trackers(local, config.network.trackers)
             local.calls = Calls(local)
+            if config.volunteer.cores:
+                local.volunteering = volunteering(local)
             failure: ShoalError | None = None
-            async with trio.open_nursery() as nursery:
+            async with (
+                open_sandbox(config.volunteer.cores + OWN_GUESTS, compiled.default_folder()) as local.sandbox,
+                trio.open_nursery() as nursery,
+            ):
                 network = config.network
                 admission = listener.Admission(
                     network.max_connections, network.max_connections_per_prefix, network.max_connections_per_peer
@@ -104,6 +114,8 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                     await nursery.start(local.calls.run)
                     await nursery.start(listener.run, listeners, dialer, admission, partial(serve.welcome, local))
                     await nursery.start(control.run, local)
+                    if local.volunteering is not None:
+                        nursery.start_soon(local.volunteering.prepare)
                     if overlays is not None:
                         await nursery.start(overlays.run)
                         nursery.start_soon(persist, Publisher(local, overlays, state).run, local.random)

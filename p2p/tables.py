@@ -93,6 +93,45 @@ def peers(rows: list[dict[str, Any]]) -> None:
     )
 
 
+def jobs(rows: list[dict[str, Any]]) -> None:
+    """`shoal jobs`."""
+    if not rows:
+        note("No job of this peer is under way. Start one: shoal run JOB")
+        return
+    _table(
+        ["job", "name", "state", "units done", "volunteers", "failed", "lost"],
+        [
+            [
+                row["job"][:8],
+                row["name"],
+                row["why"] or row["state"],
+                str(row["units_done"]),
+                str(len(row["volunteers"])),
+                str(row["failures"]),
+                str(row["losses"]),
+            ]
+            for row in rows
+        ],
+        right={3, 4, 5, 6},
+    )
+
+
+def volunteer(answer: dict[str, Any]) -> None:
+    """`shoal volunteer status`."""
+    offered = f"{count(answer['cores'], 'core')}, {format_size(answer['memory_bytes'])} for each"
+    lines = [
+        ("offers", "nothing now: paused" if answer["paused"] else offered),
+        ("runtimes", ", ".join(answer["runtimes"]) or "none is ready yet"),
+        ("busy", f"{count(answer['busy'], 'core')}, {count(len(answer['jobs']), 'job')}"),
+        ("units done", f"{answer['units_done']:,}"),
+        ("walls", answer["walls"]),
+    ]
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        print(f"{label:<{width}}  {value}")
+    sys.stdout.flush()
+
+
 def status(answer: dict[str, Any]) -> None:
     """`shoal status`."""
     lines = [

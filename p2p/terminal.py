@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -18,6 +18,9 @@ from p2p.errors import ShoalError
 from p2p.log import printable
 from p2p.services.requests import Event, Note, Update
 from p2p.units import format_size, format_time
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 INTERRUPTED = 130
 WORTH_SAYING_S = 1.0
@@ -160,6 +163,7 @@ class LiveView:
             expand=True,
         )
         self._task = self._bars.add_task("", total=None, detail="")
+        self._stages: list[TaskID] = []
         self._started = time.monotonic()
         self._first_done: int | None = None
 
@@ -167,6 +171,9 @@ class LiveView:
         from rich.markup import escape
 
         self._bars.start()  # not before: a bar without a word says nothing
+        if progress["view"]:
+            self._update_job(progress["view"])
+            return
         size, done, rate = progress["size"], progress["done"], progress["rate"]
         pieces = []
         if progress["state"] in {"fetching", "hashing"}:
@@ -186,6 +193,34 @@ class LiveView:
             self._task, description=escape(name), total=size or None, completed=done, detail=" · ".join(pieces)
         )
 
+    def _update_job(self, view: dict[str, Any]) -> None:
+        """A bar for each stage, and who is at work."""
+        from rich.markup import escape
+
+        busy = sum(one["units"] for one in view["volunteers"])
+        pieces = [
+            count(len(view["volunteers"]), "volunteer"),
+            f"{busy:,} units out",
+            *([f"{view['failures']:,} failed"] if view["failures"] else []),
+            *([f"{view['losses']:,} lost"] if view["losses"] else []),
+        ]
+        title = f"{printable(view['name'])}, action {view['action'] + 1}"
+        detail = view["why"] or " · ".join(pieces)
+        self._bars.update(self._task, description=escape(title), total=None, detail=detail)
+        for number, stage in enumerate(view["stages"]):
+            if number == len(self._stages):
+                self._stages.append(self._bars.add_task("", total=None, detail=""))
+            self._bars.update(
+                self._stages[number],
+                description=escape(f"  {printable(stage['label'])[:40]}"),
+                total=stage["units"] or None,
+                completed=stage["done"],
+                detail=f"{stage['done']:,} of {stage['units']:,}, {stage['running']:,} running",
+                visible=True,
+            )
+        for task in self._stages[len(view["stages"]) :]:
+            self._bars.update(task, visible=False)
+
     def note(self, text: str) -> None:
         self._bars.console.print(printable(text), markup=False)
 
@@ -199,6 +234,8 @@ View = PlainView | LiveView
 def _commentary(progress: dict[str, Any]) -> str:
     """Why nothing moves, in a few words; empty while all is well."""
     state: str = progress["state"]
+    if progress["view"] and progress["view"]["why"]:
+        return f"nothing runs: {printable(progress['view']['why'])}"
     if state in {"looking for sources", "waiting for sources"}:
         trouble = f" ({printable(progress['trouble'])})" if progress["trouble"] else ""
         return f"waiting for sources{trouble}" if progress["known"] else "no source is known yet"

@@ -28,9 +28,12 @@ from p2p.store.records import Records
 from p2p.wire.address import Address, is_host
 
 if TYPE_CHECKING:
+    from p2p.sandbox.sandbox import Sandbox
     from p2p.services.calling import Calls
+    from p2p.services.owner import View
     from p2p.services.swarm import Swarm
     from p2p.services.trackers import Trackers
+    from p2p.services.volunteer import Volunteering
 
 Take = Callable[[Connection], Awaitable[None]]
 """Uses a connection that another peer dialled and offers as a source, to its end. Raises PeerError."""
@@ -67,6 +70,11 @@ class Local:
     neighbours: Neighbours = field(default_factory=Neighbours)
     """The peers on its local networks."""
     trackers: "Trackers" = field(init=False)
+    sandbox: "Sandbox" = field(init=False)
+    volunteering: "Volunteering | None" = None
+    """What it offers of its cores, unless it offers nothing."""
+    jobs: "dict[str, tuple[View, trio.CancelScope]]" = field(default_factory=dict)
+    """Its own jobs under way, by id."""
     news: News = field(default_factory=News)
     """Rings when what this peer offers or where it is has changed."""
     started: float = field(default_factory=trio.current_time)

@@ -1,6 +1,7 @@
 """How a fetch or an indexing stands, for whoever wants to look."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 SMOOTHING = 0.2
 MOST_NOTES = 16
@@ -25,6 +26,8 @@ class Progress:
     rate: float = 0.0
     trouble: str = ""
     """The last thing that went wrong with a source."""
+    view: Any = None
+    """Of a job: how it stands, `services.owner.View`."""
     notes: list[str] = field(default_factory=list)
     """What the user should know, each said once."""
 

@@ -56,6 +56,38 @@ class Browse(Request, frozen=True, kw_only=True, tag="browse"):
     peer: str
 
 
+class Run(Request, frozen=True, kw_only=True, tag="run"):
+    """`path` and inputs that are paths are absolute. Answered by {"job", "state", "result", "text", "seconds"}."""
+
+    path: str
+    inputs: tuple[str, ...] = ()
+    args: dict[str, Any] = {}
+    runtime: str = "python-wasm"
+    partitions: int = 0
+    unit_memory: int = 512 * 1024 * 1024
+    unit_time_s: float = 600.0
+    volunteers: int = 0
+    peers: tuple[str, ...] = ()
+    out: str | None = None
+    wait_s: float | None = None
+
+
+class Cancel(Request, frozen=True, kw_only=True, tag="cancel"):
+    """`id`: a job's id, or the beginning of one. Answered by {"job"}."""
+
+    id: str
+
+
+class VolunteerStatus(Request, frozen=True, kw_only=True, tag="volunteer_status"):
+    """`pause`: True to take no more work, False to take it again. Answered by what this peer offers and does."""
+
+    pause: bool | None = None
+
+
+class Jobs(Request, frozen=True, kw_only=True, tag="jobs"):
+    """Answered by a list of the jobs under way."""
+
+
 class Shares(Request, frozen=True, kw_only=True, tag="shares"):
     """Answered by a list of shares."""
 
@@ -74,7 +106,7 @@ class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Answered by what this peer is and does."""
 
 
-AnyRequest = Share | Get | Search | Browse | Shares | Unshare | Peers | Status
+AnyRequest = Share | Get | Run | Jobs | Cancel | VolunteerStatus | Search | Browse | Shares | Unshare | Peers | Status
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):

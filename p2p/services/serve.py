@@ -16,7 +16,7 @@ from p2p.services.local import Local
 from p2p.services.pace import Pace
 from p2p.services.swarm import Swarm
 from p2p.store.library import SharedFiles
-from p2p.wire import messages
+from p2p.wire import messages, work
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Failed, Unknown
 
@@ -73,6 +73,11 @@ async def _converse(local: Local, connection: Connection) -> None:
                     if (swarm := local.swarms.get(ShareId(share))) is not None:
                         _forget_idle(local, swarm)
                 return
+            case work.JobOffer() if local.volunteering is not None:
+                await local.volunteering.converse(connection, message)
+                return
+            case work.JobOffer():
+                await connection.send(work.JobRefused("not a volunteer"))
             case Failed(reason) if connection.ends.dialed:
                 raise Refused(f"it does not take the offer: {reason}")
             case _:

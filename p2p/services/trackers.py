@@ -6,6 +6,7 @@ checked, and believed only as a hint.
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -24,6 +25,7 @@ from p2p.services.local import Local
 from p2p.services.offered import Offers
 from p2p.wire import tracker as wire
 from p2p.wire.address import parse_address
+from p2p.wire.link import PeerHint
 from p2p.wire.records import address_key
 from p2p.wire.tracker import MAX_ANSWER_BYTES, Announced, PeerView, Problem, SearchAnswer, SourcesAnswer
 
@@ -87,6 +89,17 @@ class Trackers:
         path = f"peers/{ids.to_text(peer)}?{urlencode({'limit': 200, 'cursor': cursor}, quote_via=quote)}"
         return await self._get(url, path, PeerView)
 
+    async def volunteers(self, url: str, runtime: str) -> list[tuple[PeerHint, wire.Capacity]]:
+        """Who offers a runtime and can be dialled. Raises PeerError."""
+        answer = await self._get(url, f"volunteers?{urlencode({'runtime': runtime})}", wire.VolunteersAnswer)
+        found = []
+        for one in answer.volunteers:
+            if one.address is not None:
+                with suppress(ConfigError, ValueError):
+                    hint = PeerHint(parse_address(one.address), PeerId(ids.from_text(one.peer)))
+                    found.append((hint, one.capacity))
+        return found
+
     async def _get(self, url: str, path: str, kind: type[A]) -> A:
         network = {wire.NETWORK_HEADER: self._local.config.network.name}
         return _read(await self.web.get(f"{url}/api/v1/{path}", network, most_bytes=MAX_ANSWER_BYTES), kind)
@@ -136,6 +149,8 @@ class Trackers:
         conflicts = 0
         for _ in range(MOST_STEPS):
             announce, change = difference.step(url, local.config.network.name, local.dialer.port, _clock_ms(local))
+            if local.volunteering is not None:
+                announce = msgspec.structs.replace(announce, capacity=local.volunteering.capacity())
             answered = await self._post(url, announce)
             if answered.status == 409:
                 conflicts += 1

@@ -10,6 +10,7 @@ import msgspec
 
 from p2p.errors import MalformedMessage
 from p2p.wire.address import Host, Port
+from p2p.wire.work import AnyWork
 
 MAX_PART_BYTES = 256 * 1024
 MAX_ROOT_BYTES = 768 * 1024
@@ -225,6 +226,7 @@ AnyMessage = (
     | PointerIs
     | Offer
     | DialMe
+    | AnyWork
     | Failed
 )
 

@@ -1,0 +1,440 @@
+"""The owner's decisions about one job: which unit is run by whom, which result counts, when it is over. Sans-IO.
+
+Volunteers come and go, fail and lie; units go through attempts until each has exactly one accepted result. What must
+be known again after a restart is said as `Accept` and given back to `planned`. Bytes of results never come here: a
+result is its digest and who holds it. Where windows and portions come from: `p2p.core.crew`, `p2p.core.matching`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+from p2p.core.attempts import (
+    OVER,
+    Accept,
+    Attempt,
+    Cancel,
+    Command,
+    Drop,
+    Ended,
+    Fault,
+    Finish,
+    Known,
+    Result,
+    Send,
+    StageDone,
+    State,
+    Step,
+    Unfinished,
+)
+from p2p.core.crew import FIRST_REST_S, Crew, Volunteer
+from p2p.core.plan import Plan, stage_context
+from p2p.core.report import Report
+from p2p.core.stage import AGAIN, DONE, Trouble, Units
+from p2p.ids import ID_BYTES, PeerId
+
+LEASE_S = 4.0
+"""A volunteer that says nothing for so long is lost."""
+STALL_S = 60.0
+"""Beyond the time that a unit may take: how long a volunteer may neither begin nor end one (it fetches inputs)."""
+MOST_FAILURES = 4
+MOST_LOSSES = 8
+"""Volunteers that a unit may take down with it."""
+LOOKED_AT = 64
+
+
+class Job:
+    """One job of the peer `owner`, whose own guest repeats units of which volunteers say that the job is at fault.
+
+        PLANNING --planned--> RUNNING --(all results)--> FINISHING --finished--> PLANNING --done--> DONE
+        FINISHING --(an output is lost)--> RUNNING
+        PLANNING, RUNNING, FINISHING --(the job's fault, or nothing left to try)--> FAILED
+        PLANNING, RUNNING, FINISHING --cancel--> CANCELLED
+
+    Each event returns what is to be done. Events that come too late are ignored. `context` is `plan.job_context`,
+    `unit_s` the seconds that a unit may take, `results` the digests of the actions' results known from before. Times
+    are seconds of one monotonic clock.
+    """
+
+    def __init__(self, owner: PeerId, context: bytes, unit_s: float, results: Sequence[bytes] = ()) -> None:
+        self.state = State.PLANNING
+        self.stages: list[Units] = []
+        self.failures = self.losses = self.repeats = 0
+        """Attempts that failed or were lost, and units that ran again because their outputs were lost."""
+        self._context = context
+        self._unit_s = unit_s
+        self._results = list(results)
+        self._plan: Plan | None = None
+        self._sources: Mapping[int, bytes] = {}
+        self._open: list[Units] = []
+        self._crew = Crew(owner)
+        self._disputed: dict[tuple[int, int], None] = {}
+
+    @property
+    def action(self) -> int:
+        """The number of the action that is planned, run or finished now."""
+        return len(self._results)
+
+    def volunteers(self) -> dict[PeerId, int]:
+        """Who works for the job, and how many units each has before it."""
+        return {peer: len(volunteer.attempts) for peer, volunteer in self._crew.joined.items()}
+
+    # The owner's own events.
+
+    def planned(
+        self, plan: Plan, counts: Sequence[int], sources: Mapping[int, bytes], now: float, known: Iterable[Known] = ()
+    ) -> list[Command]:
+        """The next action is to be run; what is `known` is not run again.
+
+        `counts` has the units of each stage (`plan.sizes`), `sources` a digest for each stage with a source: of its
+        inputs and how they are cut.
+        """
+        if self.state is not State.PLANNING:
+            return []
+        if plan.action != self.action:
+            return self.broke(f"The job planned action {plan.action} where {self.action} was next.")
+        self._plan, self._sources, self.state = plan, sources, State.RUNNING
+        self.stages = [
+            Units(
+                stage.index,
+                counts[stage.index],
+                stage.reads,
+                tuple(reader.index for reader in plan.stages if stage.index in reader.reads),
+            )
+            for stage in plan.stages
+        ]
+        self._disputed.clear()
+        for volunteer in self._crew.everyone():
+            volunteer.next_action()
+        self._recall(known)
+        return self._advance(now)
+
+    def finished(self, digest: bytes) -> list[Command]:
+        """The action's result, with this digest, is journaled; the next action may be planned."""
+        if self.state is State.FINISHING:
+            self._results.append(digest)
+            self.state, self.stages, self._open = State.PLANNING, [], []
+        return []
+
+    def done(self) -> list[Command]:
+        """The job returned, and the owner holds all that it returned."""
+        return self._end(State.DONE, "") if self.state is State.PLANNING else []
+
+    def broke(self, reason: str) -> list[Command]:
+        """The job cannot go on: its plan or what finishes an action raised, or the owner's disk is full."""
+        return self._end(State.FAILED, reason)
+
+    def cancel(self) -> list[Command]:
+        """The user wants it no longer."""
+        return self._end(State.CANCELLED, "cancelled")
+
+    def kept(self, stage: int, partition: int) -> None:
+        """The owner has this output from now on, whatever becomes of its holder."""
+        if stage < len(self.stages):
+            self.stages[stage].kept(partition)
+
+    def tick(self, now: float) -> list[Command]:
+        """To be called a few times a second: silent and stalled volunteers, rests that are over, stragglers."""
+        commands: list[Command] = []
+        for volunteer in self._crew.everyone():
+            if self.state in OVER:
+                return commands
+            if volunteer is self._crew.own:
+                continue
+            if now - volunteer.heard > LEASE_S:
+                commands += self._expel(volunteer, f"it was silent for {LEASE_S:g} seconds", now)
+            elif volunteer.attempts and now - volunteer.progress > self._unit_s + STALL_S:
+                self._crew.strike(volunteer, now)
+                commands += self._expel(volunteer, "it neither began nor finished a unit in time", now)
+        commands += self._fill_all(now)
+        if self.state is State.RUNNING:
+            commands += self._crew.hedge(self._open, now)
+        return commands
+
+    # Events of volunteers.
+
+    def joined(
+        self, peer: PeerId, slots: int, now: float, *, window: int = 65536, stranger: bool = False, relation: str = ""
+    ) -> list[Command]:
+        """A volunteer took the job, with so many slots and at most `window` units before it.
+
+        Peers of the same `relation` (a network prefix, say) are not believed to judge alone.
+        """
+        if self.state in OVER or peer in self._crew.joined:
+            return []
+        if self._crew.is_out(peer):
+            return [Drop(peer, "it failed too often in this job")]
+        volunteer = self._crew.find(peer) or Volunteer(peer, now)
+        volunteer.slots, volunteer.most = slots, window
+        volunteer.stranger, volunteer.relation = stranger, relation
+        self._crew.joined[peer] = volunteer
+        return self._fill(volunteer, now)
+
+    def slots(self, peer: PeerId, slots: int, now: float) -> list[Command]:
+        """The volunteer may use so many slots from now on; with none it ends what it has and gets no more."""
+        volunteer = self._crew.joined.get(peer)
+        if volunteer is None:
+            return []
+        volunteer.slots = slots
+        return self._fill_all(now)
+
+    def near(self, peer: PeerId, stage: int, partitions: Iterable[int]) -> None:
+        """The volunteer has the input of these already. It gets them first, as long as they wait anyway."""
+        if peer in self._crew.joined and stage < len(self.stages):
+            count = self.stages[stage].count
+            self.stages[stage].prefer(peer, [partition for partition in partitions if 0 <= partition < count])
+
+    def left(self, peer: PeerId, now: float) -> list[Command]:
+        """The volunteer is gone, or takes part no longer. Its outputs may still be had: see `unheld`."""
+        volunteer = self._crew.joined.get(peer)
+        if volunteer is None:
+            return []
+        if volunteer.attempts and not volunteer.returned:
+            self._crew.strike(volunteer, now)
+        return self._lose(volunteer, now)
+
+    def unheld(self, peer: PeerId, now: float) -> list[Command]:
+        """Nothing that the peer holds can be had any more."""
+        for stage in self.stages:
+            stage.unheld(peer)
+        return self._advance(now)
+
+    def missing(self, stage: int, partition: int, holder: PeerId, now: float) -> list[Command]:
+        """The holder has this one output no longer."""
+        if stage < len(self.stages):
+            self.stages[stage].missing(partition, holder)
+        return self._advance(now)
+
+    def heard(self, peer: PeerId, now: float, running: Iterable[bytes] = ()) -> None:
+        """The volunteer said something: it is there, and at these units."""
+        volunteer = self._crew.find(peer)
+        if volunteer is None:
+            return
+        volunteer.heard = now
+        for unit in running:
+            attempt = volunteer.attempts.get(unit)
+            if attempt is not None and attempt.step is Step.SENT:
+                attempt.step = Step.RUNNING
+                volunteer.progress = now
+
+    def returned(self, peer: PeerId, results: Iterable[Result], now: float) -> list[Command]:
+        """Results came from the volunteer. Those of units that it was not asked for are nothing."""
+        volunteer = self._crew.find(peer)
+        if volunteer is None:
+            return []
+        volunteer.heard = now
+        commands: list[Command] = []
+        completes = False
+        for result in results:
+            attempt = volunteer.attempts.get(result.unit)
+            if attempt is None:
+                continue
+            if len(result.digest) != ID_BYTES:
+                commands += self.failed(peer, result.unit, Fault.PEER, "a result without a digest", now)
+                continue
+            volunteer.commit(attempt, now)
+            self._crew.worked(volunteer)
+            # Here other levels of trust will wait for more: a second opinion, or an audit.
+            commands += self._accept(volunteer, attempt, result, now)
+            completes = completes or attempt.stage.complete
+        return commands + (self._advance(now) if completes else self._fill(volunteer, now))
+
+    def failed(self, peer: PeerId, unit: bytes, fault: Fault, report: Report | str, now: float) -> list[Command]:
+        """The volunteer has no result of the unit; the report says why."""
+        volunteer = self._crew.find(peer)
+        attempt = None if volunteer is None else volunteer.attempts.get(unit)
+        if volunteer is None or attempt is None:
+            return []
+        volunteer.heard = volunteer.progress = now
+        self.failures += 1
+        stage, partition = attempt.stage, attempt.partition
+        volunteer.stop(attempt, Step.FAILED)
+        trouble = stage.trouble(partition)
+        trouble.peers.add(peer)
+        said = report if isinstance(report, str) else report.told(stage.index, partition)
+        if fault is Fault.INPUT:
+            trouble.losses += 1
+        else:
+            trouble.failures += 1
+        commands: list[Command] = []
+        if fault is Fault.JOB:
+            if volunteer is self._crew.own or set(trouble.accusers.values()) - {volunteer.relation}:
+                return self._end(State.FAILED, said)
+            trouble.accusers[peer] = volunteer.relation
+            self._disputed[stage.index, partition] = None
+        elif fault is Fault.PEER and self._crew.strike(volunteer, now):
+            commands += self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
+        if trouble.failures >= MOST_FAILURES or trouble.losses >= MOST_LOSSES:
+            times = trouble.failures + trouble.losses
+            tried = f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
+            return commands + self._end(State.FAILED, tried)
+        return commands + self._fill_all(now)
+
+    def refused(self, peer: PeerId, units: Iterable[bytes], now: float) -> list[Command]:
+        """The volunteer has no room for these now. Nobody's fault, but it rests a little."""
+        volunteer = self._crew.find(peer)
+        if volunteer is None:
+            return []
+        volunteer.heard = volunteer.progress = now
+        for unit in units:
+            attempt = volunteer.attempts.get(unit)
+            if attempt is not None:
+                volunteer.stop(attempt, Step.REFUSED)
+                volunteer.rests_until = max(volunteer.rests_until, now + FIRST_REST_S)
+        return self._fill_all(now)
+
+    # Results.
+
+    def _accept(self, volunteer: Volunteer, attempt: Attempt, result: Result, now: float) -> list[Command]:
+        stage, partition = attempt.stage, attempt.partition
+        before = stage.digest(partition)
+        if before is not None and before != result.digest:
+            where = f"partition {partition} of stage {stage.index}"
+            return self._end(State.FAILED, f"The job is not deterministic: {where} gave two different results.")
+        attempt.step = Step.ACCEPTED
+        del volunteer.attempts[attempt.unit]
+        trouble = stage.troubles.get(partition)
+        known = Known(attempt.unit, stage.index, partition, result.digest, result.holder)
+        commands: list[Command] = [Accept(known)]
+        for peer in stage.finish(partition, result.digest, result.holder):
+            other = self._crew.find(peer)
+            if other is not None and other is not volunteer:
+                other.attempts.pop(attempt.unit).step = Step.CANCELLED
+                commands.append(Cancel(peer, (attempt.unit,)))
+                commands += self._fill(other, now)
+        if trouble is not None:
+            commands += self._acquit(stage, partition, trouble, now)
+        return commands
+
+    def _acquit(self, stage: Units, partition: int, trouble: Trouble, now: float) -> list[Command]:
+        """The unit is fine: whoever said that the job was at fault was wrong."""
+        self._disputed.pop((stage.index, partition), None)
+        commands: list[Command] = []
+        for peer in trouble.accusers:
+            accuser = self._crew.joined.get(peer)
+            if accuser is not None and self._crew.strike(accuser, now):
+                commands += self._expel(accuser, "it blamed the job for its own failures", now)
+        return commands
+
+    def _recall(self, known: Iterable[Known]) -> None:
+        by_stage: dict[int, list[Known]] = {}
+        for result in known:
+            by_stage.setdefault(result.stage, []).append(result)
+        for stage in self.stages:
+            if not self._readable(stage):
+                continue
+            self._name(stage)
+            for result in by_stage.get(stage.index, ()):
+                partition = result.partition
+                fits = 0 <= partition < stage.count and stage.state(partition) != DONE
+                # A plan or an input that has changed since gives other ids: that is other work.
+                if fits and result.unit == stage.unit(partition):
+                    stage.finish(partition, result.digest, result.holder)
+
+    # Stages.
+
+    def _advance(self, now: float) -> list[Command]:
+        """Something about whole stages may have changed: what is needed again, what is open, whether all is done."""
+        if self.state not in {State.RUNNING, State.FINISHING}:
+            return []
+        # Readers come after what they read, so who needs what is known on the way back.
+        for stage in reversed(self.stages):
+            if stage.gone and self._needed(stage):
+                self.repeats += len(stage.revive())
+        was_open, self._open = self._open, []
+        for stage in self.stages:
+            if self._readable(stage):
+                self._name(stage)
+                if not stage.complete and self._needed(stage):
+                    self._open.append(stage)
+        commands: list[Command] = [StageDone(stage.index) for stage in was_open if stage.complete]
+        whole = self.stages[-1].complete
+        if whole and self.state is State.RUNNING:
+            self.state = State.FINISHING
+            return [*commands, *self._recalled(), Finish(self.action)]
+        if not whole and self.state is State.FINISHING:
+            self.state = State.RUNNING
+            commands.append(Unfinished(self.action))
+        return commands + self._fill_all(now)
+
+    def _needed(self, stage: Units) -> bool:
+        return stage is self.stages[-1] or any(not self.stages[reader].complete for reader in stage.readers)
+
+    def _readable(self, stage: Units) -> bool:
+        return all(self.stages[read].complete for read in stage.reads)
+
+    def _name(self, stage: Units) -> None:
+        if stage.is_named:
+            return
+        assert self._plan is not None
+        read = [self.stages[read].all_results() for read in stage.reads] or [self._sources[stage.index]]
+        plan_digest = bytes.fromhex(self._plan.digest)
+        stage.named(stage_context(self._context, self.action, stage.index, plan_digest, [*self._results, *read]))
+
+    # Volunteers.
+
+    def _fill(self, volunteer: Volunteer, now: float) -> list[Command]:
+        return [*self._crew.fill(volunteer, self._open, now)] if self.state is State.RUNNING else []
+
+    def _fill_all(self, now: float) -> list[Command]:
+        if self.state is not State.RUNNING:
+            return []
+        return [*self._crew.fill_all(self._open, now), *self._repeat_disputed(now)]
+
+    def _repeat_disputed(self, now: float) -> list[Command]:
+        """What nobody unrelated can repeat, the owner repeats, one unit at a time."""
+        own = self._crew.own
+        for index, partition in islice(self._disputed, LOOKED_AT):
+            stage = self.stages[index]
+            if own.peer in stage.running.get(partition, ()):
+                return []
+            if stage not in self._open or stage.state(partition) != AGAIN:
+                continue
+            if not self._crew.unrelated(set(stage.trouble(partition).accusers.values()), now):
+                stage.start(partition, own.peer)
+                return [Send(own.peer, (own.begin(stage, partition, now),))]
+        return []
+
+    def _expel(self, volunteer: Volunteer, reason: str, now: float) -> list[Command]:
+        return [Drop(volunteer.peer, reason), *self._lose(volunteer, now)]
+
+    def _lose(self, volunteer: Volunteer, now: float) -> list[Command]:
+        """The volunteer is no longer there; what it had runs elsewhere."""
+        self._crew.joined.pop(volunteer.peer, None)
+        for stage in self.stages:
+            stage.forget(volunteer.peer)
+        begun, fatal = 0, None
+        for attempt in list(volunteer.attempts.values()):
+            self.losses += 1
+            # Only what it was at can have been what took it down, and no more than its slots at once.
+            if attempt.step is Step.RUNNING or begun < volunteer.slots:
+                begun += 1
+                trouble = attempt.stage.trouble(attempt.partition)
+                trouble.losses += 1
+                trouble.peers.add(volunteer.peer)
+                if trouble.losses >= MOST_LOSSES:
+                    fatal = attempt
+            volunteer.stop(attempt, Step.LOST)
+        volunteer.slots = 0
+        if fatal is not None:
+            where = f"partition {fatal.partition} of stage {fatal.stage.index}"
+            return self._end(State.FAILED, f"{MOST_LOSSES} volunteers were lost while they ran {where}.")
+        return self._fill_all(now)
+
+    def _recalled(self) -> list[Command]:
+        """Takes back all that is under way."""
+        commands: list[Command] = []
+        for volunteer in self._crew.everyone():
+            if volunteer.attempts:
+                commands.append(Cancel(volunteer.peer, tuple(volunteer.attempts)))
+                for attempt in list(volunteer.attempts.values()):
+                    volunteer.stop(attempt, Step.CANCELLED)
+        return commands
+
+    def _end(self, state: State, reason: str) -> list[Command]:
+        if self.state in OVER:
+            return []
+        commands = self._recalled()
+        self.state, self._open = state, []
+        self._crew.joined.clear()
+        self._disputed.clear()
+        return [*commands, Ended(state, reason)]

@@ -1,0 +1,141 @@
+"""Who gets how much work: windows, portions, and whose slots which job may use. Pure decisions; the job acts on them.
+
+A volunteer has units ahead of it for a short time of its measured rate, so that its slots never wait for the network
+and little is lost with it. Towards the end of a stage portions shrink (guided self-scheduling, Polychronopoulos and
+Kuck 1987), so that all end together.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from p2p.ids import PeerId
+from p2p.units import format_size
+
+AHEAD_S = 0.1
+LEAST_AHEAD, MOST_AHEAD = 2, 1024
+"""Units a slot."""
+SAMPLE_S = 0.05
+MOST_OF_A_STAGE = 3
+"""A stranger gets at most one part in so many of a stage while others idle."""
+
+
+class Pace:
+    """How fast a volunteer returns the units of one stage."""
+
+    __slots__ = ("_count", "_since", "least", "rate")
+
+    def __init__(self, now: float) -> None:
+        self.rate = 0.0
+        """Units a second; 0 until measured."""
+        self.least = float("inf")
+        """Seconds from sending a unit to having its result, at best."""
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """The volunteer had nothing to do until now."""
+        self._since, self._count = now, 0
+
+    def returned(self, sent: float, now: float) -> None:
+        """A result came of a unit that was sent then."""
+        self.least = min(self.least, now - sent)
+        self._count += 1
+        elapsed = now - self._since
+        if elapsed >= SAMPLE_S:
+            sample = self._count / elapsed
+            self.rate = 0.5 * (self.rate + sample) if self.rate else sample
+            self.begin(now)
+
+    def window(self, slots: int) -> int:
+        """How many units may be ahead of the volunteer."""
+        if not self.rate:
+            return LEAST_AHEAD * slots
+        # What is on its way to and fro is not ahead of it: without this, one far away would stay slow for ever.
+        return min(max(int(self.rate * (AHEAD_S + self.least)), LEAST_AHEAD * slots), MOST_AHEAD * slots)
+
+
+def portion(room: int, waiting: int, slots: int, all_slots: int, idle: int) -> int:
+    """How many of the waiting units a volunteer gets at once.
+
+    It has `slots` of all slots, of which `idle` have no unit, and room for so many.
+    """
+    ahead = waiting * slots // (2 * max(all_slots, 1))
+    at_once = min(idle, -(-waiting * slots // max(all_slots, 1)))
+    return min(room, waiting, max(ahead, at_once, 1))
+
+
+def stranger_room(units: int, taken: int) -> int:
+    """How many more of a stage's units a stranger may have while others idle."""
+    return max(-(-units // MOST_OF_A_STAGE) - taken, 0)
+
+
+class Offer(NamedTuple):
+    """What a volunteer offers: slots, memory in bytes for each, names of its runtimes."""
+
+    slots: int
+    memory: int
+    runtimes: frozenset[str]
+
+
+class Need(NamedTuple):
+    """What a job needs: a runtime, memory in bytes for a unit, and how many units could run at once."""
+
+    runtime: str
+    memory: int
+    units: int
+
+
+def suits(need: Need, offer: Offer) -> bool:
+    """Whether the volunteer can run the job's units."""
+    return need.runtime in offer.runtimes and need.memory <= offer.memory and offer.slots > 0
+
+
+def allot(
+    needs: Sequence[Need], offers: Mapping[PeerId, Offer], held: Sequence[Mapping[PeerId, int]]
+) -> list[dict[PeerId, int]]:
+    """The slots of each volunteer that each job may use, in the order of `needs`: as even as what they need allows.
+
+    `held` has what each job uses now: where it makes no difference a job keeps its volunteers, whose guests know it.
+    Max-min fair: a slot goes to the job with the fewest.
+    """
+    given: list[dict[PeerId, int]] = [{} for _ in needs]
+    totals = [0] * len(needs)
+    # Volunteers that few jobs can use go first, so that the choosy are not left without.
+    suitors = {peer: [job for job, need in enumerate(needs) if suits(need, offer)] for peer, offer in offers.items()}
+    for peer in sorted(offers, key=lambda peer: (len(suitors[peer]), peer)):
+        free = offers[peer].slots
+        while free:
+            hungry = [job for job in suitors[peer] if totals[job] < needs[job].units]
+            if not hungry:
+                break
+            # Those who have the same take turns; who is here already goes first.
+            job = min(hungry, key=lambda job: (totals[job], given[job].get(peer, 0) >= held[job].get(peer, 0), job))
+            # As many at once as leave it no richer than the next: thousands of slots take few steps.
+            level = [totals[other] - totals[job] for other in hungry if totals[other] > totals[job]]
+            tied = len(hungry) - len(level)
+            step = min(free, needs[job].units - totals[job], max(min([free // tied, *level]), 1))
+            given[job][peer] = given[job].get(peer, 0) + step
+            totals[job] += step
+            free -= step
+    return given
+
+
+def why_nothing_runs(need: Need, offers: Mapping[PeerId, Offer], refusals: Mapping[PeerId, str]) -> str:
+    """For people: why none of the volunteers found works for the job; empty if one could."""
+    if not offers:
+        return "no volunteers found yet"
+    found = f"{len(offers)} volunteer{'s' if len(offers) != 1 else ''} found"
+    with_runtime = [offer for offer in offers.values() if need.runtime in offer.runtimes]
+    if not with_runtime:
+        return f"{found}, 0 offer {need.runtime}"
+    if not any(offer.memory >= need.memory for offer in with_runtime):
+        return f"{found}, 0 of the {len(with_runtime)} with {need.runtime} have {format_size(need.memory)} for a unit"
+    fit = {peer for peer, offer in offers.items() if suits(need, offer)}
+    if not fit:
+        return f"{found}, 0 have a free core"
+    if fit <= refusals.keys():
+        reasons: dict[str, int] = {}
+        for peer in sorted(fit):
+            reasons[refusals[peer]] = reasons.get(refusals[peer], 0) + 1
+        text = ", ".join(f"{count} said: {reason}" for reason, count in list(reasons.items())[:3])
+        return f"{found}, none takes the job: {text}"
+    return ""

@@ -1,0 +1,168 @@
+"""The plan of one action, as the daemon believes it, and the ids of its units.
+
+A guest makes the plan and says it in JSON; here it is checked before anything is built on it. A plan is a list of
+stages. A stage either has a source, or reads stages before it; all but the last one write `outputs` partitions, which
+are the units of the stages that read it. What the operations are, only guests know.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from p2p.errors import JobError
+from p2p.ids import H
+
+VERSION = 1
+MOST_STAGES = 64
+MOST_UNITS = 100_000
+"""Of a stage."""
+MOST_UNITS_OF_A_PLAN = 400_000
+MOST_OUTPUTS = 4096
+MOST_BLOBS = 2**24
+"""That all units of a stage write together."""
+MOST_PLAN_BYTES = 256 * 1024
+
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=MOST_STAGES)]
+_Line = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+_Word = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[a-z_]+\Z")]
+_Text = Annotated[str, msgspec.Meta(max_length=1024)]
+
+OF_BYTES = ("lines", "records", "chunks", "files")
+
+
+class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Where the records of a first stage come from: bytes of one input (None: of all), or `count` items."""
+
+    kind: Literal["lines", "records", "chunks", "files", "range", "params"]
+    input: _Index | None = None
+    count: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | None = None
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A stage; `outputs` 0 for the final one. `partitions`, its units, is None where they follow from the inputs."""
+
+    index: _Index
+    source: Source | None
+    reads: Annotated[tuple[_Index, ...], msgspec.Meta(max_length=MOST_STAGES)]
+    outputs: Annotated[int, msgspec.Meta(ge=0, le=MOST_OUTPUTS)]
+    label: _Text = ""
+    line: _Line = 0
+    partitions: Annotated[int, msgspec.Meta(ge=0, le=MOST_UNITS)] | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The stages of the job's action number `action`, in an order in which they can run. `kind`: count, top, save..."""
+
+    version: Literal[1]
+    action: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    kind: _Word
+    digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    stages: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1, max_length=MOST_STAGES)]
+    line: _Line = 0
+    form: _Word | None = None
+    """Of `save`: what its files are."""
+
+
+_decoder = msgspec.json.Decoder(Plan)
+
+
+def decode(raw: bytes, inputs: int) -> Plan:
+    """The plan of a job with so many inputs, from its JSON. Raises JobError for what is no plan or breaks a bound."""
+    if len(raw) > MOST_PLAN_BYTES:
+        raise JobError(f"The job's plan has {len(raw)} bytes; {MOST_PLAN_BYTES} are allowed.")
+    try:
+        plan = _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise JobError(f"The job's plan makes no sense: {error}.") from None
+    check(plan, inputs)
+    return plan
+
+
+def check(plan: Plan, inputs: int) -> None:
+    """Raises JobError unless the stages fit together."""
+    unread = set(range(len(plan.stages) - 1))
+    for number, stage in enumerate(plan.stages):
+        if stage.index != number:
+            raise _wrong(stage, f"it is the plan's number {number}")
+        if (stage.outputs == 0) != (number == len(plan.stages) - 1):
+            raise _wrong(stage, "the last stage, and no other, has no outputs")
+        if stage.source is None:
+            _check_reads(plan, stage)
+            unread.difference_update(stage.reads)
+        else:
+            _check_source(stage, stage.source, inputs)
+    if unread:
+        raise _wrong(plan.stages[min(unread)], "no later stage reads it")
+
+
+def sizes(plan: Plan, of_sources: Sequence[int | None]) -> tuple[int, ...]:
+    """How many units each stage has; `of_sources` has the partitions of the stages on bytes. Raises JobError."""
+    counts = []
+    for stage in plan.stages:
+        count = stage.partitions if stage.partitions is not None else of_sources[stage.index]
+        assert count is not None, "byte sources are cut before"
+        if count > MOST_UNITS or count * stage.outputs > MOST_BLOBS:
+            raise _wrong(stage, f"{count} units with {stage.outputs} outputs are too many; use fewer partitions")
+        counts.append(count)
+    if sum(counts) > MOST_UNITS_OF_A_PLAN:
+        raise JobError(f"The job has {sum(counts)} units in an action; {MOST_UNITS_OF_A_PLAN} are allowed.")
+    return tuple(counts)
+
+
+def job_context(bundle: bytes, runtime: bytes, limits: bytes) -> bytes:
+    """What all units of a job have in common: ids of the bundle and the runtime, and the limits, encoded."""
+    return H("job", bundle, runtime, limits)
+
+
+def stage_context(job: bytes, action: int, stage: int, plan_digest: bytes, read: Sequence[bytes]) -> bytes:
+    """What all units of a stage have in common; `read` has the digests of all that it may read.
+
+    These are inputs as they were cut, results of earlier actions, and, for each stage that it reads, one digest over
+    the digests of all units of that stage (`results_digest`).
+    """
+    return H("stage", job, _number(action), _number(stage), plan_digest, *read)
+
+
+def results_digest(digests: Sequence[bytes]) -> bytes:
+    """One digest for the 32-byte digests of a stage's results, in order of the partitions."""
+    return H("stage results", b"".join(digests))
+
+
+def unit_id(context: bytes, partition: int) -> bytes:
+    """The 32-byte id of a unit: equal where the same work is done on the same bytes under the same limits."""
+    return H("unit", context, _number(partition))
+
+
+def _check_source(stage: Stage, source: Source, inputs: int) -> None:
+    if stage.reads:
+        raise _wrong(stage, "it has a source and reads stages too")
+    if source.kind in OF_BYTES:
+        if source.count is not None or stage.partitions is not None:
+            raise _wrong(stage, "a source of bytes is cut by its size alone")
+        if not inputs:
+            raise _wrong(stage, f"{source.kind}() needs an input; give one with --input")
+        if source.input is not None and source.input >= inputs:
+            raise _wrong(stage, f"it asks for input {source.input}, and there are {inputs}")
+    else:
+        if source.input is not None or source.count is None or stage.partitions is None:
+            raise _wrong(stage, f"a source of the kind {source.kind} has a count and partitions, and no input")
+        if stage.partitions > source.count or (source.count and not stage.partitions):
+            raise _wrong(stage, f"{source.count} items cannot be cut into {stage.partitions} partitions")
+
+
+def _check_reads(plan: Plan, stage: Stage) -> None:
+    if not stage.reads or len(set(stage.reads)) != len(stage.reads):
+        raise _wrong(stage, "without a source, a stage reads others, each once")
+    if max(stage.reads) >= stage.index:
+        raise _wrong(stage, "it reads itself or a later one")
+    if any(plan.stages[read].outputs != stage.partitions for read in stage.reads):
+        raise _wrong(stage, "it must have as many units as what it reads has outputs")
+
+
+def _wrong(stage: Stage, why: str) -> JobError:
+    return JobError(f"The job's plan makes no sense: stage {stage.index} (line {stage.line}): {why}.")
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big")

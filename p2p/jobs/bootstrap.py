@@ -1,0 +1,34 @@
+"""What a guest runs before it knows any job: the text for the interpreter's `-c`.
+
+It knows frames, and how to hand over to the `p2p/jobs/guest.py` that came with the first one. So a spare guest has run
+nobody's code, and how jobs are run travels with the job. Imports that every job needs are paid here, ahead of it.
+"""
+
+GUEST = "p2p/jobs/guest.py"
+
+BOOTSTRAP = f"""\
+import ast, binascii, hashlib, heapq, importlib.util, io, json, linecache, marshal, os, random, reprlib, sys, traceback
+import typing
+
+requests = sys.stdin.buffer
+try:
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+except (AttributeError, OSError):  # WASI cannot duplicate descriptors
+    replies = sys.stdout.buffer
+sys.stdout, sys.stdin = sys.stderr, io.StringIO()
+sys.path[:] = [folder for folder in sys.path if folder]
+
+size = requests.read(4)
+if len(size) == 4:
+    body = requests.read(int.from_bytes(size, "big"))
+    at = 4 + int.from_bytes(body[:4], "big")
+    header, files = json.loads(body[4:at]), {{}}
+    for name, length in zip(header["files"], header["blobs"]):
+        files[name] = body[at : at + length]
+        at += length
+    del body
+    scope = {{"__name__": "p2p.jobs.guest"}}
+    exec(compile(files[{GUEST!r}], {GUEST!r}, "exec"), scope)
+    scope["main"](header, files, requests, replies)
+"""

@@ -1,0 +1,113 @@
+"""Records as bytes: which values are records, and one encoding of each.
+
+The encoding is `marshal`, version 2, which is quick and, but for sets, deterministic. Two things it does silently are
+refused here first: it turns whatever has a buffer (arrays, their scalars) into bytes, and takes types that are no
+records. A set is written in the order of its items' encodings, whatever order its hashes gave it, which `marshal` reads
+like any other. A dict keeps its insertion order, which is part of the value. Bytes are decoded inside a guest only.
+"""
+
+import marshal
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+MAX_DEPTH = 64
+_VERSION = 2
+
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+_NESTS = frozenset({tuple, list, dict, set})
+_RECORDS = _LEAVES | _NESTS
+_TAGS: dict[type, bytes] = {tuple: b"(", list: b"[", set: b"<"}
+
+
+class NotARecord(TypeError):
+    """A value that no record may be or hold. The text says what to do about it."""
+
+
+class Unreadable(Exception):
+    """Bytes that no unit of this job made: whoever sent them is to blame, not the job."""
+
+
+def encode(value: object) -> bytes:
+    """The bytes of one record. Raises NotARecord."""
+    return encode_checked(value, has_sets=survey((value,)))
+
+
+def encode_checked(value: object, *, has_sets: bool) -> bytes:
+    """The bytes of a value that `survey` has seen."""
+    return _stable(value) if has_sets else marshal.dumps(value, _VERSION)  # type: ignore[arg-type]
+
+
+def decode(data: bytes, kind: type = object) -> Any:
+    """The record that `encode` was given, types and all. Raises Unreadable for other bytes or another type."""
+    try:
+        value = marshal.loads(data)
+    except (ValueError, EOFError, TypeError) as error:
+        raise Unreadable(f"{len(data)} bytes from another unit cannot be read: {error}") from None
+    if not isinstance(value, kind):
+        raise Unreadable(f"{len(data)} bytes from another unit are a {type(value).__name__}, no {kind.__name__}")
+    return value
+
+
+def survey(values: Collection[object]) -> bool:
+    """Checks that all values are records, level by level; whether there is a set among them. Raises NotARecord."""
+    nests: list[Any] = [values if type(values) in (tuple, list) else list(values)]
+    has_sets = False
+    for _ in range(MAX_DEPTH):
+        kinds = set(map(type, _inside(nests)))
+        if kinds <= _LEAVES:
+            return has_sets
+        if not kinds <= _RECORDS:
+            raise NotARecord(_advice(next(value for value in _inside(nests) if type(value) not in _RECORDS)))
+        has_sets = has_sets or set in kinds
+        nests = [value for value in _inside(nests) if type(value) in _NESTS]
+    raise NotARecord(f"a record nested deeper than {MAX_DEPTH}, or one that holds itself")
+
+
+def culprit(values: Iterable[object]) -> object:
+    """The first value that is no record."""
+    for value in values:
+        try:
+            survey((value,))
+        except NotARecord:
+            return value
+    return None
+
+
+def _inside(nests: list[Any]) -> Iterator[object]:
+    """What these containers hold: of a dict its keys, then its values."""
+    dicts = [nest.values() for nest in nests if type(nest) is dict]
+    return chain(chain.from_iterable(nests), chain.from_iterable(dicts))
+
+
+def _stable(value: Any) -> bytes:
+    kind = type(value)
+    if kind in _LEAVES:
+        return marshal.dumps(value, _VERSION)
+    if kind is dict:
+        return b"{" + b"".join(_stable(key) + _stable(held) for key, held in value.items()) + b"0"
+    items = [_stable(item) for item in value]
+    if kind is set:
+        items.sort()
+    return _TAGS[kind] + len(items).to_bytes(4, "little") + b"".join(items)
+
+
+def _advice(value: object) -> str:
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{name} is no record: {_remedy(value)}"
+
+
+def _remedy(value: object) -> str:
+    if hasattr(value, "tolist"):
+        return "turn it into numbers and lists with .tolist()"
+    if hasattr(value, "__next__"):
+        return "a generator runs once, where it is made; make a list of it, or use flat_map"
+    for plain in (bool, int, float, str, bytes, tuple, list, dict, set):
+        if isinstance(value, plain):
+            return f"it only resembles one; make it a plain {plain.__name__}"
+    if isinstance(value, (bytearray, memoryview)):
+        return "make it plain bytes"
+    if isinstance(value, frozenset):
+        return "make it a set, or a sorted tuple"
+    return "records are None, bool, int, float, str, bytes and tuples, lists, dicts and sets of these"

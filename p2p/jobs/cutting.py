@@ -1,0 +1,99 @@
+"""How inputs are cut into partitions, and partitions at line ends.
+
+First by size alone, then each piece at lines, by Hadoop's rule: a piece starts after the first line end at or past its
+start minus one, and goes on to the end of the line that crosses its end. So every line belongs to exactly one piece,
+and each piece is known without reading the others. Lines never go on from one file into the next.
+
+Pure: what reads the bytes, from a disk or from peers, is the caller's.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple
+
+DEFAULT_PARTITION_BYTES = 8 * 1024 * 1024
+STEP_BYTES = 64 * 1024
+MAX_PIECES = 256
+"""Of one partition: so many small files at most, as their names go with it."""
+
+
+class Piece(NamedTuple):
+    """A range of bytes of one file, by the file's number."""
+
+    file: int
+    offset: int
+    size: int
+
+
+Wish = tuple[int, int]
+"""Bytes that are wanted: (offset, length). What answers must have exactly this length."""
+
+
+def by_size(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[list[Piece]]:
+    """Files one after the other, cut every `each` bytes, whatever stands there. Empty files take no part."""
+    partitions: list[list[Piece]] = []
+    room = 0
+    for file, size in enumerate(sizes):
+        offset = 0
+        while offset < size:
+            if not room or len(partitions[-1]) == MAX_PIECES:
+                partitions.append([])
+                room = each
+            taken = min(room, size - offset)
+            partitions[-1].append(Piece(file, offset, taken))
+            offset += taken
+            room -= taken
+    return partitions
+
+
+def by_file(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[list[Piece]]:
+    """Whole files, empty ones too: a partition takes files until it has `each` bytes."""
+    partitions: list[list[Piece]] = []
+    held = each
+    for file, size in enumerate(sizes):
+        if held >= each or len(partitions[-1]) == MAX_PIECES:
+            partitions.append([])
+            held = 0
+        partitions[-1].append(Piece(file, 0, size))
+        held += max(size, 1)
+    return partitions
+
+
+def share_of(partition: int, partitions: int, count: int) -> tuple[int, int]:
+    """The items of a range that belong to one partition: (first, how many)."""
+    first, end = partition * count // partitions, (partition + 1) * count // partitions
+    return first, end - first
+
+
+def line_start(at: int, size: int, step: int = STEP_BYTES) -> Generator[Wish, bytes, int]:
+    """Where the first line that starts at or past `at` starts, in a file of `size` bytes (`size`: nowhere).
+
+    Yields what it wants to read, `step` bytes at most, and is sent them.
+    """
+    if at <= 0 or at >= size:
+        return min(max(at, 0), size)
+    seen = at - 1
+    while seen < size:
+        data = yield seen, min(step, size - seen)
+        found = data.find(b"\n")
+        if found >= 0:
+            return seen + found + 1
+        seen += len(data)
+    return size
+
+
+def at_lines(piece: Piece, size: int, step: int = STEP_BYTES) -> Generator[Wish, bytes, Piece]:
+    """The piece with its lines whole, in a file of `size` bytes; reads as `line_start` does. May come out empty."""
+    start = yield from line_start(piece.offset, size, step)
+    end = yield from line_start(piece.offset + piece.size, size, step)
+    return Piece(piece.file, start, end - start)
+
+
+def driven(cut: Generator[Wish, bytes, Piece], read: Callable[[int, int], bytes]) -> Piece:
+    """Runs a cut to its end with a function that reads (offset, length)."""
+    try:
+        wish = next(cut)
+        while True:
+            wish = cut.send(read(*wish))
+    except StopIteration as end:
+        piece: Piece = end.value
+        return piece

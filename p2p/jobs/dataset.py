@@ -1,0 +1,221 @@
+"""The words that a job is written in: inputs, operations on records, actions.
+
+Nothing is computed here. Operations only make a chain longer; an action ends the run of `job` that reached it, or
+returns what it came to when an earlier run of it was carried out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast
+
+from p2p.jobs.faults import JobFault, here
+from p2p.jobs.operations import Action, Chain, Operation, Shuffle
+from p2p.jobs.sources import OF_BYTES, Source, count_of, json_value
+
+T = TypeVar("T")
+U = TypeVar("U")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Run(Protocol):
+    """One run of `job`, which knows the results of actions that were carried out."""
+
+    def act(self, chain: Chain, action: Action) -> Any:
+        """The action's result, or the end of this run."""
+        ...
+
+
+class Input(NamedTuple):
+    """One of the job's inputs: a file or a folder."""
+
+    name: str
+    size: int
+    files: int
+
+
+class Dataset(Generic[T]):
+    """Records in partitions, and what is to be done to each. Immutable: every operation gives a new one."""
+
+    __slots__ = ("_chain", "_run")
+
+    def __init__(self, run: Run, chain: Chain) -> None:
+        self._run = run
+        self._chain = chain
+
+    def map(self, function: Callable[[T], U]) -> "Dataset[U]":
+        """`function(record)` for every record."""
+        return self._with("map", function)
+
+    def flat_map(self, function: Callable[[T], Iterable[U]]) -> "Dataset[U]":
+        """All that `function(record)` gives, for every record."""
+        return self._with("flat_map", function)
+
+    def filter(self, function: Callable[[T], object]) -> "Dataset[T]":
+        """The records for which `function(record)` is true."""
+        return self._with("filter", function)
+
+    def map_partitions(self, function: Callable[[Iterator[T]], Iterable[U]]) -> "Dataset[U]":
+        """All that `function(iterator over a partition's records)` gives, for every partition."""
+        return self._with("map_partitions", function)
+
+    def key_by(self, function: Callable[[T], K]) -> "Dataset[tuple[K, T]]":
+        """`(function(record), record)` for every record."""
+        return self._with("key_by", function)
+
+    def sample(self, fraction: float) -> "Dataset[T]":
+        """Each record with this chance, from 0 to 1; the same ones in every run over the same partitions."""
+        if not 0 <= fraction <= 1:
+            _wrong(f"sample() takes a fraction from 0 to 1, not {fraction!r}")
+        return self._with("sample", None, float(fraction))
+
+    def reduce_by_key(
+        self: "Dataset[tuple[K, V]]", function: Callable[[V, V], V], partitions: int | None = None
+    ) -> "Dataset[tuple[K, V]]":
+        """One `(key, value)` for every key, its values joined by the associative `function`.
+
+        Keys are str, bytes, int, bool, None or tuples of them. Unless `partitions` says how many, the job's setting.
+        """
+        _callable("reduce_by_key", function)
+        if partitions is not None and not 1 <= partitions <= MAX_PARTITIONS:
+            _wrong(f"reduce_by_key() takes 1 to {MAX_PARTITIONS} partitions, not {partitions!r}")
+        return Dataset(self._run, Chain(Shuffle("reduce_by_key", here(), function, self._chain, partitions)))
+
+    def count(self) -> int:
+        """How many records there are."""
+        return cast(int, self._act("count"))
+
+    def sum(self) -> Any:
+        """The sum of the records; of none 0."""
+        return self._act("sum")
+
+    def mean(self) -> Any:
+        """The sum of the records by their count. Of none an error."""
+        return self._act("mean")
+
+    def min(self, key: Callable[[T], Any] | None = None) -> T:
+        """The least record, or the one with the least `key(record)`. Of none an error."""
+        return cast(T, self._act("min", key))
+
+    def max(self, key: Callable[[T], Any] | None = None) -> T:
+        """The greatest record, or the one with the greatest `key(record)`. Of none an error."""
+        return cast(T, self._act("max", key))
+
+    def top(self, amount: int, key: Callable[[T], Any] | None = None) -> list[T]:
+        """The `amount` greatest records, the greatest first; of equal ones always the same."""
+        return cast(list[T], self._act("top", key, amount=amount))
+
+    def take(self, amount: int) -> list[T]:
+        """The first `amount` records."""
+        return cast(list[T], self._act("take", amount=amount))
+
+    def collect(self) -> list[T]:
+        """All records, in the order of the partitions. For what fits in 8 MiB; `save` for more."""
+        return cast(list[T], self._act("collect"))
+
+    def reduce(self, function: Callable[[T, T], T]) -> T:
+        """All records joined by the associative `function`, in order. Of none an error."""
+        _callable("reduce", function)
+        return cast(T, self._act("reduce", function))
+
+    def save(self, form: str = "json") -> None:
+        """Writes the records into the files of the job's result, one a partition: as "json" lines or "text" lines."""
+        if form not in ("json", "text"):
+            _wrong(f"save() writes 'json' or 'text', not {form!r}")
+        self._act("save", form=form)
+
+    def _with(self, name: str, function: Callable[..., Any] | None, fraction: float = 1.0) -> "Dataset[Any]":
+        if name != "sample":
+            _callable(name, function)
+        if len(self._chain.operations) >= MAX_OPERATIONS:
+            _wrong(f"more than {MAX_OPERATIONS} operations in a row: join some in one function")
+        operation = Operation(name, here(), function, fraction)
+        return Dataset(self._run, self._chain._replace(operations=(*self._chain.operations, operation)))
+
+    def _act(self, name: str, function: Callable[..., Any] | None = None, amount: int = 1, form: str = "") -> Any:
+        if function is not None:
+            _callable(name, function)
+        if type(amount) is not int or amount < 1:
+            _wrong(f"{name}() takes how many records, 1 or more, not {amount!r}")
+        return self._run.act(self._chain, Action(name, here(), function, amount, form))
+
+    def __iter__(self) -> NoReturn:
+        _wrong("records are elsewhere and cannot be looped over: use an operation, or .collect() for a few")
+
+    def __bool__(self) -> NoReturn:
+        _wrong("whether there are records is not known yet: ask .count()")
+
+
+class Inputs(Sequence[Input]):
+    """The job's inputs, and the sources of records that they and plain numbers give."""
+
+    def __init__(self, run: Run, inputs: Sequence[Input]) -> None:
+        self._run = run
+        self._inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._inputs[index]
+
+    def lines(self, input: int | str | None = None) -> Dataset[str]:
+        """The lines of one input (its number or name) or of all, without their ends; what is not UTF-8 is replaced."""
+        return self._of_bytes("lines", input)
+
+    def records(self, input: int | str | None = None) -> Dataset[Any]:
+        """One JSON value a line; empty lines are passed over."""
+        return self._of_bytes("records", input)
+
+    def chunks(self, input: int | str | None = None) -> Dataset[bytes]:
+        """Bytes of about one partition, cut at line ends."""
+        return self._of_bytes("chunks", input)
+
+    def files(self, input: int | str | None = None) -> Dataset[tuple[str, bytes]]:
+        """`(path, bytes)` of whole files; a file is never split."""
+        return self._of_bytes("files", input)
+
+    def range(self, *bounds: int) -> Dataset[int]:
+        """The numbers of Python's `range`. Needs no input."""
+        items = range(*bounds)
+        if count_of(items) >= MAX_ITEMS:
+            _wrong(f"{items} has {count_of(items)} items, and fewer than {MAX_ITEMS} are allowed")
+        return self._of_items("range", items)
+
+    def params(self, items: Iterable[T]) -> Dataset[T]:
+        """The items, for sweeps over parameters. Needs no input."""
+        return self._of_items("params", list(items))
+
+    def _of_items(self, name: str, items: Sequence[Any]) -> Dataset[Any]:
+        return Dataset(self._run, Chain(Source(name, here(), None, items)))
+
+    def _of_bytes(self, name: str, which: int | str | None) -> Dataset[Any]:
+        assert name in OF_BYTES
+        place = here()
+        if not self._inputs:
+            _wrong(f"{name}() reads the job's inputs and there are none: give --input LINK_OR_PATH")
+        operations = (Operation(name, place, json_value),) if name == "records" else ()
+        return Dataset(self._run, Chain(Source(name, place, self._number(which)), operations))
+
+    def _number(self, which: int | str | None) -> int | None:
+        if isinstance(which, str):
+            names = [one.name for one in self._inputs]
+            if which not in names:
+                _wrong(f"there is no input {which!r}: the inputs are {', '.join(names)}")
+            return names.index(which)
+        if which is not None and not 0 <= which < len(self._inputs):
+            _wrong(f"there is no input {which}: they are numbered 0 to {len(self._inputs) - 1}")
+        return which
+
+
+MAX_OPERATIONS = 200
+MAX_PARTITIONS = 4096
+MAX_ITEMS = 2**53
+
+
+def _callable(name: str, function: object) -> None:
+    if not callable(function):
+        _wrong(f"{name}() takes a function, not {type(function).__name__}")
+
+
+def _wrong(text: str) -> NoReturn:
+    raise JobFault(text, place=here())

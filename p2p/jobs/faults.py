@@ -1,0 +1,124 @@
+"""What goes wrong in a job, as the job's author is told it, and in a shape that JSON carries."""
+
+import sys
+import traceback
+from collections.abc import Collection
+from reprlib import Repr
+from types import TracebackType
+from typing import Any, NamedTuple
+
+MAX_TEXT = 8 * 1024
+MAX_RECORD = 200
+_MAX_FRAMES = 30
+
+
+class Place(NamedTuple):
+    """Where in the job's files an operation is called."""
+
+    file: str
+    line: int
+
+
+class JobFault(Exception):
+    """The job's own fault: what it raised, or a rule that it broke."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        kind: str = "JobError",
+        place: Place | None = None,
+        operation: str | None = None,
+        record: str | None = None,
+        traceback_text: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.text, self.kind, self.place = _cut(text), _cut(kind, MAX_RECORD), place
+        self.operation, self.record, self.traceback_text = operation, record, _cut(traceback_text)
+
+    def report(self) -> dict[str, Any]:
+        """The header of the reply."""
+        return {
+            "error": "job",
+            "kind": self.kind,
+            "text": self.text,
+            "traceback": self.traceback_text,
+            "file": self.place.file if self.place else None,
+            "line": self.place.line if self.place else None,
+            "operation": self.operation or "",
+            "record": self.record or "",
+        }
+
+
+class PlanMismatch(Exception):
+    """The job planned differently here than where the plan was made, or lacks what the plan needs."""
+
+
+def here() -> Place:
+    """The place in the job that called into this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("p2p.jobs"):
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def raised(
+    error: BaseException,
+    files: Collection[str],
+    *,
+    place: Place | None = None,
+    operation: str | None = None,
+    record: str | None = None,
+    text: str | None = None,
+) -> JobFault:
+    """The fault for an exception that came out of the job, told with the frames of the job's own files."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    kind = type(error).__name__
+    text = _words(error) if text is None else text
+    if isinstance(error, SyntaxError) and error.filename in files:
+        place = Place(str(error.filename), error.lineno or 1)
+        text = f"{error.filename}, line {place.line}: {error.msg}"
+    elif frames:
+        place = Place(frames[-1].filename, frames[-1].lineno or 1)
+    told = "".join(traceback.format_list(frames[-_MAX_FRAMES:])) + f"{kind}: {text}\n"
+    return JobFault(text, kind=kind, place=place, operation=operation, record=record, traceback_text=told)
+
+
+def shown(value: object) -> str:
+    """A value in a few words, however large or broken it is."""
+    return _cut(_BRIEF.repr(value), MAX_RECORD)
+
+
+def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]:
+    """The steps of a traceback that are in one file."""
+    found = []
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename:
+            found.append(trace)
+        trace = trace.tb_next
+    return found
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  the job's own class, which may do anything
+        return "(its text cannot be shown)"
+
+
+def _cut(text: str, most: int = MAX_TEXT) -> str:
+    text = text.encode("utf-8", "replace").decode()  # a lone surrogate is no JSON text
+    while len(text.encode()) > most:
+        text = text[: max(1, most // 4 - 1)] + "..."
+    return text
+
+
+def _brief() -> Repr:
+    brief = Repr()
+    brief.maxlevel = 4
+    brief.maxstring = brief.maxother = brief.maxlong = 150
+    brief.maxtuple = brief.maxlist = brief.maxdict = brief.maxset = 12
+    return brief
+
+
+_BRIEF = _brief()

@@ -1,0 +1,124 @@
+"""A digest of what a job planned, stable between guests of one Python version.
+
+It covers the operations with the code of their functions and with the values that these captured: a job that draws a
+number while it plans, and uses it in a lambda, plans differently in every guest, and shows it here.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from hashlib import sha256
+from random import Random
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from p2p.jobs.codec import NotARecord, encode
+from p2p.jobs.faults import JobFault
+from p2p.jobs.operations import Action, Operation, Shuffle, Stage
+from p2p.jobs.sources import Source
+
+_MAX_DEPTH = 12
+_OBJECT_STEPS = 4
+
+
+class _Captured(Exception):
+    """A value whose state goes on from call to call."""
+
+
+Part = Source | Operation | Shuffle | Action
+
+
+def parts(stages: Sequence[Stage]) -> Iterator[Part]:
+    """What a plan consists of, in order."""
+    yield stages[0].origin
+    for stage in stages:
+        yield from stage.operations
+        yield stage.sink
+
+
+def digests(stages: Sequence[Stage]) -> list[str]:
+    """One digest for each of `parts`. Raises JobFault for a part that captured a generator."""
+    found = []
+    for part in parts(stages):
+        try:
+            found.append(sha256(repr(_of_part(part)).encode()).hexdigest())
+        except _Captured as error:
+            raise JobFault(str(error), kind="StateKept", place=part.place, operation=part.name) from None
+    return found
+
+
+def _of_part(part: Part) -> tuple[Any, ...]:
+    match part:
+        case Source():
+            items = part.items if isinstance(part.items, range) else _of(list(part.items), 0)
+            return part.name, part.input, items
+        case Operation():
+            return part.name, _of(part.function, 0), part.fraction
+        case Shuffle():
+            return part.name, _of(part.function, 0), part.partitions
+        case Action():
+            return part.name, _of(part.function, 0), part.amount, part.form
+
+
+def _of(value: Any, depth: int) -> Any:
+    """What stays the same of a value from process to process, as strings, bytes and tuples."""
+    if depth > _MAX_DEPTH:
+        return "deep"
+    try:
+        return encode(value)
+    except NotARecord:
+        pass
+    if isinstance(value, Random) or hasattr(value, "__next__") or type(value).__module__.startswith("numpy.random"):
+        raise _Captured(
+            f"a {type(value).__name__} made outside of the operation goes on from unit to unit, and units must not "
+            "depend on those before them: make it inside, and draw chance from rng() there"
+        )
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    inner = depth + 1
+    match value:
+        case FunctionType():
+            cells = [_of_cell(cell, inner) for cell in value.__closure__ or ()]
+            return (
+                kind,
+                _of_code(value.__code__),
+                cells,
+                _of(value.__defaults__, inner),
+                _of(value.__kwdefaults__, inner),
+            )
+        case partial():
+            return kind, _of(value.func, inner), _of(value.args, inner), _of(value.keywords, inner)
+        case MethodType():
+            return kind, _of(value.__func__, inner), _of(value.__self__, inner)
+        case tuple() | list():
+            return kind, [_of(item, inner) for item in value]
+        case dict():
+            return kind, [(_of(key, inner), _of(held, inner)) for key, held in value.items()]
+        case type() | ModuleType() | BuiltinFunctionType():
+            return kind, getattr(value, "__qualname__", value.__name__)
+    if hasattr(value, "dtype") and hasattr(value, "tobytes"):
+        return kind, str(value.dtype), value.tobytes()
+    if hasattr(value, "__dict__"):
+        return kind, _of(
+            vars(value), depth + _OBJECT_STEPS
+        )  # a few levels of objects are enough, and a graph is too many
+    return kind, getattr(value, "__qualname__", None)
+
+
+def _of_cell(cell: Any, depth: int) -> Any:
+    try:
+        return _of(cell.cell_contents, depth)
+    except ValueError:
+        return "empty"
+
+
+def _of_code(code: CodeType) -> tuple[Any, ...]:
+    constants = [_of_constant(constant) for constant in code.co_consts]
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    return code.co_name, code.co_code, constants, names, code.co_flags, code.co_argcount, code.co_kwonlyargcount
+
+
+def _of_constant(constant: object) -> Any:
+    if isinstance(constant, CodeType):
+        return _of_code(constant)
+    if isinstance(constant, frozenset):
+        return sorted(map(repr, constant))
+    return repr(constant)

@@ -1,0 +1,68 @@
+"""What daemon and guest say to each other: a JSON object and blobs. A frame's own length goes before it on the pipe.
+
+After the length (4 bytes, big-endian, of all that follows): the header's length (4 bytes), the header, the blobs one
+after the other, whose lengths the header's `blobs` gives.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+MAX_HEADER_BYTES = 1024 * 1024
+LENGTH_BYTES = 4
+_STEP_BYTES = 64 * 1024
+
+
+class BadFrame(ValueError):
+    """Bytes that are no frame."""
+
+
+def pack(header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
+    """A frame with its length before it. Raises BadFrame beyond the bounds."""
+    text = json.dumps(header | {"blobs": [len(blob) for blob in blobs]}).encode()
+    size = LENGTH_BYTES + len(text) + sum(map(len, blobs))
+    if len(text) > MAX_HEADER_BYTES or size > MAX_FRAME_BYTES:
+        raise BadFrame(f"a frame of {size} bytes with a header of {len(text)} is too large")
+    return b"".join([size.to_bytes(LENGTH_BYTES, "big"), len(text).to_bytes(LENGTH_BYTES, "big"), text, *blobs])
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
+    """Reads a frame: its header and its blobs, each read by itself and so held once. None where the stream ends.
+
+    Raises BadFrame; and MemoryError for one that there is no room for, which is then read to its end and gone.
+    """
+    start = stream.read(2 * LENGTH_BYTES)
+    if not start:
+        return None
+    size, length = int.from_bytes(start[:LENGTH_BYTES], "big"), int.from_bytes(start[LENGTH_BYTES:], "big")
+    room = size - LENGTH_BYTES - length
+    if len(start) < 2 * LENGTH_BYTES or size > MAX_FRAME_BYTES or length > MAX_HEADER_BYTES or room < 0:
+        raise BadFrame("the lengths at the frame's start are wrong")
+    try:
+        header = json.loads(_exactly(stream, length))
+        sizes = header["blobs"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BadFrame("the header is no JSON object with blobs") from error
+    if not isinstance(header, dict) or not isinstance(sizes, list):
+        raise BadFrame("the header is no JSON object with blobs")
+    if any(type(size) is not int or size < 0 for size in sizes) or sum(sizes) != room:
+        raise BadFrame("the blobs' lengths do not add up")
+    blobs: list[bytes] = []
+    try:
+        for size in sizes:
+            blobs.append(_exactly(stream, size))
+            room -= size
+    except MemoryError:
+        blobs.clear()
+        while room > 0:  # the read that failed has taken nothing
+            room -= len(_exactly(stream, min(room, _STEP_BYTES)))
+        raise
+    return header, blobs
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) != size:
+        raise BadFrame("the stream ended within a frame")
+    return data

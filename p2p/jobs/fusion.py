@@ -1,0 +1,194 @@
+"""A stage as one loop: the chain's operations written out as the text of a function, and compiled.
+
+A chain of generators resumes one frame per operation and record; here a record goes through local variables. Every
+operation has lines of its own in the text, so an exception's line tells the operation and, in the frame's variables,
+the record, without any cost while nothing goes wrong.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
+from operator import add
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from p2p.jobs.best import OPEN, Best
+from p2p.jobs.chance import sampler
+from p2p.jobs.faults import JobFault, frames_in, raised, shown
+from p2p.jobs.keys import Keys
+from p2p.jobs.lines import text_line
+from p2p.jobs.operations import Operation, Sink
+
+_FILE = "<stage>"
+_INDENT = "    "
+_PAIR = "key, value = {x}"
+
+# What an operation does with the record {x}; {y} is the record after it.
+_STEPS = {
+    "records": "{y} = f{i}({x})",
+    "map": "{y} = f{i}({x})",
+    "key_by": "{y} = (f{i}({x}), {x})",
+    "flat_map": "for {y} in f{i}({x}):",
+    "filter": "if not f{i}({x}): continue",
+    "sample": "if f{i}() >= fraction{i}: continue",
+}
+_KEEPS_RECORD = {"filter", "sample"}
+
+
+class _End(NamedTuple):
+    """What a sink does before, with each record {x}, and at last."""
+
+    before: str
+    each: str
+    result: str
+
+
+_KEPT = "kept = []\nkeep = kept.append"
+
+
+def _best(lowest: bool, keyed: bool) -> _End:
+    worse = "floor < key" if lowest else "key < floor"
+    return _End(
+        f"best = Best(amount, lowest={lowest})\noffer = best.offer\nfloor = OPEN",
+        f"key = {'function({x})' if keyed else '{x}'}\nif floor is OPEN or not {worse}: floor = offer(key, {{x}})",
+        "best.records()",
+    )
+
+
+def _end(sink: Sink) -> _End:
+    match sink.name:
+        case "count":
+            return _End("n = 0", "n += 1", "n")
+        case "sum":
+            return _End("total = 0", "total = total + {x}", "total")  # += would change an array of the job's own
+        case "mean":
+            return _End("total = n = 0", "total = total + {x}\nn += 1", "(total, n)")
+        case "min" | "max" | "top":
+            return _best(sink.name == "min", sink.function is not None)
+        case "take":
+            return _End(_KEPT, "keep({x})\nif len(kept) == amount: return kept", "kept")
+        case "collect":
+            return _End(_KEPT, "keep({x})", "kept")
+        case "save":
+            return _End(_KEPT, "keep(text_line({x}, form))", "kept")
+        case "reduce":
+            each = "total = {x} if total is OPEN else function(total, {x})"
+            return _End("total = OPEN", each, "[] if total is OPEN else [total]")
+        case "reduce_by_key":
+            each = (
+                f"{_PAIR}\n"
+                "if type(key) is not kind: kind = admit(key)\n"
+                "table[key] = function(table[key], value) if key in table else value"
+            )
+            return _End("table = {}\nkeys = Keys(table)\nadmit = keys.admit\nkind = None", each, "keys")
+        case _:
+            raise AssertionError(sink.name)
+
+
+class _Text:
+    """The text of a function while it is written."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.owners: dict[int, tuple[int, str | None]] = {}
+        """By line number: the operation's index (that of the sink is one more), and the variable with its record."""
+        self.depth = 0
+
+    def add(self, text: str, owner: int, variable: str | None = None) -> None:
+        for line in text.split("\n"):
+            self.lines.append(_INDENT * self.depth + line)
+            self.owners[len(self.lines)] = (owner, variable)
+        if text.endswith(":"):
+            self.depth += 1
+
+
+@lru_cache(maxsize=256)
+def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
+    """The function of a chain of operations, and its text."""
+    text = _Text()
+    parameters = "".join(f", f{i}=None, fraction{i}=1.0" for i in range(len(names)))
+    text.add(f"def stage(items{parameters}, function=None, amount=1, form='', OPEN=OPEN, text_line=text_line):", -1)
+    start = 0
+    for index, name in enumerate(names):
+        if name == "map_partitions":
+            _iteration(text, names, start, index)
+            start = index + 1
+    text.add(end.before, len(names))
+    record = _body(text, names, start, len(names))
+    text.add(end.each.format(x=record), len(names), record)
+    text.depth = 1
+    text.add("return " + end.result, len(names))
+    scope: dict[str, Any] = {"OPEN": OPEN, "Best": Best, "Keys": Keys, "text_line": text_line}
+    exec(compile("\n".join(text.lines), _FILE, "exec"), scope)
+    return scope["stage"], text
+
+
+def _iteration(text: _Text, names: tuple[str, ...], start: int, end: int) -> None:
+    """The operations before a map_partitions as one iterator, and what it makes of it."""
+    if start == end:
+        text.add(f"items = f{end}(iter(items))", end)
+        return
+    text.add(f"def before{end}(items):", end)
+    text.add("yield " + _body(text, names, start, end), end)
+    text.depth = 1
+    text.add(f"items = f{end}(before{end}(items))", end)
+
+
+def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
+    """The loop over records through these operations. Returns the variable that holds the last one's record."""
+    x = f"x{start}"
+    text.add(f"for {x} in items:", start - 1)  # what fails here is the iterator of the operation before
+    for index in range(start, end):
+        y = x if names[index] in _KEEPS_RECORD else f"x{index + 1}"
+        text.add(_STEPS[names[index]].format(x=x, y=y, i=index), index, x)
+        x = y
+    return x
+
+
+class Loop:
+    """A stage's loop, ready to run over records, and able to explain an exception that came out of it."""
+
+    def __init__(self, operations: Collection[Operation], sink: Sink) -> None:
+        self._parts: list[Operation | Sink] = [*operations, sink]
+        self._function, self._text = _written(tuple(op.name for op in operations), _end(sink))
+        self._arguments: dict[str, Any] = {"function": _quick(sink.function)}
+        for name in ("amount", "form"):
+            if hasattr(sink, name):
+                self._arguments[name] = getattr(sink, name)
+        for index, op in enumerate(operations):
+            self._arguments[f"f{index}"] = op.function
+            self._arguments[f"fraction{index}"] = op.fraction
+
+    def run(self, items: Iterable[Any]) -> Any:
+        """What the sink makes of these records. Raises whatever the job's functions do."""
+        for index, part in enumerate(self._parts):
+            if part.name == "sample":
+                self._arguments[f"f{index}"] = sampler(index).random
+        return self._function(items, **self._arguments)
+
+    def fault(self, error: BaseException, files: Collection[str]) -> JobFault | None:
+        """The fault for an exception out of `run`, or None where it came from elsewhere."""
+        steps = frames_in(error.__traceback__, _FILE)
+        if not steps:
+            return None
+        last = steps[-1]
+        owner, variable = self._text.owners[last.tb_lineno]
+        part = self._parts[owner] if owner >= 0 else None
+        known = last.tb_frame.f_locals
+        record = shown(known[variable]) if variable in known else None
+        text = None
+        if last.tb_next is None and self._text.lines[last.tb_lineno - 1].strip() == _PAIR.format(x=variable):
+            text = f"reduce_by_key takes (key, value) pairs, and this record is none: {error}"
+        place, name = (part.place, part.name) if part else (None, None)
+        return raised(error, files, place=place, operation=name, record=record, text=text)
+
+
+_ADD = (lambda a, b: a + b).__code__
+
+
+def _quick(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """The same function; for one that only adds its two arguments, the operator, which needs no frame of Python."""
+    if type(function) is FunctionType:
+        code = function.__code__
+        if code.co_code == _ADD.co_code and code.co_argcount == 2 and not code.co_kwonlyargcount:
+            return add
+    return function

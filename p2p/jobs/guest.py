@@ -1,0 +1,169 @@
+"""The guest's side of the pipe: imports from the bundle, then answers one request after another.
+
+The bootstrap runs this file as it stands, before anything else of `p2p.jobs` can be imported, so it imports the rest of
+the package only once its importer is in place.
+"""
+
+import gc
+import json
+import linecache
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from p2p.jobs.session import Session
+
+ENTRY = "job"
+_API = "p2p/"
+_MAX_VALUE_BYTES = 512 * 1024
+
+
+class Importer:
+    """Imports from files held in memory; the job's entry as module `job`. Comes before every other importer."""
+
+    def __init__(self, files: Mapping[str, bytes], entry: str) -> None:
+        self.files = files
+        self._paths = {_module(path): path for path in files if path.endswith(".py")} | {ENTRY: entry}
+        self._packages = {_module(path[:end]) for path in self._paths.values() for end in _slashes(path)}
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name not in self._paths and name not in self._packages:
+            return None
+        return ModuleSpec(name, self, origin=self._paths.get(name), is_package=name in self._packages)  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        path = self._paths.get(module.__name__)
+        if path is None:
+            return  # a folder without __init__.py
+        module.__file__ = path
+        source = self.files[path]
+        code = compile(source, path, "exec", dont_inherit=True)
+        if not path.startswith(_API):
+            lines = source.decode("utf-8", "replace").splitlines(keepends=True)
+            linecache.cache[path] = (len(source), None, lines, path)  # for tracebacks
+        exec(code, module.__dict__)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While the body runs, imports come from these files; afterwards nothing of them is left."""
+        earlier = {name: sys.modules.pop(name) for name in self._names() if name in sys.modules}
+        sys.meta_path.insert(0, self)
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(self)
+            for name in self._names():
+                sys.modules.pop(name, None)
+            sys.modules.update(earlier)
+            for path in self.files:
+                linecache.cache.pop(path, None)
+
+    def _names(self) -> set[str]:
+        return {*self._paths, *self._packages}
+
+
+def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answers the first request, `load`, then all others until the pipe ends."""
+    sys.meta_path.insert(0, Importer(files, header["entry"]))
+    from p2p.jobs.codec import Unreadable
+    from p2p.jobs.faults import JobFault, PlanMismatch
+    from p2p.jobs.frames import BadFrame, pack, receive
+
+    session: Session | None = None
+    blobs: list[bytes] = []
+    while True:
+        results: list[bytes] = []
+        answer: dict[str, Any]
+        try:
+            if session is None:
+                session = _loaded(header, files)
+                answer = {"ok": "loaded"}
+            else:
+                received = receive(requests)
+                if received is None:
+                    return
+                header, blobs = received
+                del received
+                answer, results = _answered(session, header, blobs)
+        except JobFault as fault:
+            answer = fault.report()
+        except PlanMismatch as mismatch:
+            answer = {"error": "plan", "text": str(mismatch)}
+        except Unreadable as error:
+            answer = {"error": "limit", "text": str(error)}
+        except MemoryError:
+            answer = {"error": "limit", "text": "the unit needs more memory than it may have"}
+        try:
+            frame = pack(answer, results)
+        except BadFrame as error:
+            frame = pack({"error": "limit", "text": str(error)})
+        blobs = results = []
+        replies.write(frame)
+        replies.flush()
+        if session is None:
+            return  # nothing can be asked of a job that cannot be loaded
+
+
+def _loaded(header: dict[str, Any], files: dict[str, bytes]) -> "Session":
+    from p2p.jobs.dataset import Input
+    from p2p.jobs.planning import Settings
+    from p2p.jobs.session import Session
+
+    session = Session(
+        {path: data for path, data in files.items() if not path.startswith(_API)},
+        inputs=[Input(one["name"], one["size"], one["files"]) for one in header["inputs"]],
+        arguments=header["args"],
+        settings=Settings(header["settings"]["partitions"], header["settings"]["reduce_partitions"]),
+        job=header["job"],
+    )
+    gc.collect()
+    gc.freeze()  # what is loaded stays, and need not be looked through again
+    return session
+
+
+def _answered(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+    known = header.get("results", [])
+    for action, result in zip(known, blobs, strict=False):
+        session.learn(action, result)
+    given = blobs[len(known) :]
+    match header["do"]:
+        case "plan":
+            return _planned(session)
+        case "unit":
+            place = header["action"], header["stage"], header["partition"]
+            made = session.unit(*place, header["digest"], header["source"], given)
+            return {"ok": "unit", "records_in": made.records_in, "records_out": made.records_out}, made.blobs
+        case "finish":
+            return {"ok": "finished"}, [session.finish(header["action"], header["digest"], given)]
+        case other:
+            raise ValueError(f"no such request: {other}")
+
+
+def _planned(session: "Session") -> tuple[dict[str, Any], list[bytes]]:
+    from p2p.jobs.session import Answer
+
+    plan = session.plan()
+    if not isinstance(plan, Answer):
+        return {"ok": "plan", "plan": plan.as_json(session.settings)}, []
+    told = {"ok": "done", "value": None, "text": plan.text, "saved": plan.saved}
+    if plan.json is None:
+        return told, []
+    text = plan.json.encode()
+    if len(text) > _MAX_VALUE_BYTES:  # too much for a header
+        return told, [text]
+    return told | {"value": json.loads(text)}, []
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _slashes(path: str) -> Iterator[int]:
+    return (at for at, char in enumerate(path) if char == "/")

@@ -1,0 +1,82 @@
+"""Which values may be keys, and the partition each key belongs to.
+
+Equal keys must meet, so what decides the partition must be equal for equal keys, on every machine. `True` and `1` are
+equal and are kept apart by nothing but their encoding, so a job that has both is refused; floats, which also equal
+integers and may equal nothing at all, are never keys.
+"""
+
+import marshal
+from binascii import crc32
+from collections.abc import Iterable, Mapping
+from itertools import repeat
+from typing import Any
+
+_VERSION = 2
+_PLAIN: frozenset[type] = frozenset({str, bytes, int, type(None)})
+
+
+class BadKey(TypeError):
+    """A value that cannot be a key. The text says what to do about it."""
+
+
+class Keys:
+    """The keys of one table, admitted one by one before they enter it."""
+
+    def __init__(self, table: dict[Any, Any]) -> None:
+        self.table = table
+        self.has_bools = False
+        """Whether some key is or holds a bool."""
+        self._with_bool: dict[Any, object] = {}
+
+    def admit(self, key: object) -> type | None:
+        """Checks a key. Returns the type whose keys need no further check, or None where every key needs one.
+
+        Raises BadKey.
+        """
+        shape = _shape(key)
+        if _holds_bool(shape):
+            self.has_bools = True
+            if self._with_bool.get(key, shape) != shape or (key in self.table and key not in self._with_bool):
+                raise BadKey(_MIXED.format(key))
+            self._with_bool[key] = shape
+            return None
+        if self.has_bools and key in self._with_bool:
+            raise BadKey(_MIXED.format(key))
+        return None if self.has_bools or type(shape) is tuple else type(key)
+
+    def admit_all(self, keys: Mapping[Any, Any]) -> None:
+        """Checks many keys, none of which has entered the table before. Raises BadKey."""
+        if self.has_bools or not _PLAIN.issuperset(map(type, keys)):
+            for key in keys:
+                self.admit(key)
+
+    def partitions(self, count: int) -> Iterable[int]:
+        """For each key of the table, in its order, the partition it belongs to: stable between processes."""
+        keys: Iterable[Any] = map(_plain, self.table) if self.has_bools else self.table
+        return [code % count for code in map(crc32, map(marshal.dumps, keys, repeat(_VERSION)))]
+
+
+_MIXED = "{0!r} is a key both as a bool and as a number, which are equal; map the keys to one type"
+
+
+def _shape(key: Any) -> Any:
+    """The types of a key: one, or a tuple of shapes. Raises BadKey."""
+    kind = type(key)
+    if kind is tuple:
+        return tuple(map(_shape, key))
+    if kind in _PLAIN or kind is bool:
+        return kind
+    if isinstance(key, float):
+        raise BadKey(f"a float cannot be a key ({key!r}): round it to an int, or make it a str")
+    raise BadKey(f"a {kind.__qualname__} cannot be a key: keys are str, bytes, int, bool, None and tuples of these")
+
+
+def _holds_bool(shape: Any) -> bool:
+    return any(map(_holds_bool, shape)) if type(shape) is tuple else shape is bool
+
+
+def _plain(key: Any) -> Any:
+    """The key with its bools as the integers that they equal."""
+    if type(key) is tuple:
+        return tuple(map(_plain, key))
+    return int(key) if type(key) is bool else key

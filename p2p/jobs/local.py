@@ -1,0 +1,133 @@
+"""A whole job in this process, for `--local`: no guest and no wall, the job's code runs as the user who asked for it.
+
+The same partitions, order and bytes as between guests, and only bytes that this process made are decoded.
+"""
+
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES, Piece, at_lines, by_file, by_size, driven, share_of
+from p2p.jobs.dataset import Input
+from p2p.jobs.guest import Importer
+from p2p.jobs.planning import Plan, Settings
+from p2p.jobs.session import Answer, Session
+from p2p.jobs.sources import OF_BYTES, Source
+
+DEFAULT_SETTINGS = Settings(partitions=8, reduce_partitions=8)
+
+
+class _File(NamedTuple):
+    name: str
+    path: Path
+    size: int
+
+
+Save = Callable[[int, int, bytes], None]
+"""Takes one file of the result: the action, the partition, the bytes."""
+Tell = Callable[[str, int, int], None]
+"""Told how far a stage is: its label, its units done, all of them."""
+
+
+def run(
+    files: Mapping[str, bytes],
+    inputs: Sequence[Path],
+    arguments: Mapping[str, Any],
+    *,
+    save: Save,
+    entry: str = "job.py",
+    settings: Settings = DEFAULT_SETTINGS,
+    partition_bytes: int = DEFAULT_PARTITION_BYTES,
+    tell: Tell = lambda label, done, units: None,
+) -> Answer:
+    """Runs the job with these files of its own to its end, and returns what it returned.
+
+    Raises JobFault, PlanMismatch, or OSError where an input cannot be read.
+    """
+    read = [_files(path) for path in inputs]
+    named = [
+        Input(path.name, sum(file.size for file in found), len(found)) for path, found in zip(inputs, read, strict=True)
+    ]
+    state = random.getstate()
+    try:
+        with Importer(files, entry).installed(), redirect_stdout(sys.stderr):
+            session = Session(files, inputs=named, arguments=arguments, settings=settings, job="local")
+            number = 0
+            while isinstance(plan := session.plan(), Plan):
+                session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell))
+                number += 1
+            return plan
+    finally:
+        random.setstate(state)
+
+
+def _carry_out(
+    plan: Plan, session: Session, files: list[list[_File]], partition_bytes: int, save: Save, tell: Tell
+) -> bytes:
+    """All units of one action, stage by stage."""
+    made: list[list[bytes]] = []
+    for stage in plan.stages:
+        if isinstance(stage.origin, Source):
+            units = _sources(stage.origin, files, partition_bytes, session.settings.partitions)
+        else:
+            parts = range(plan.partitions(stage, session.settings) or 0)
+            units = [({}, [blobs[part] for blobs in made]) for part in parts]
+        made = []
+        for partition, (source, given) in enumerate(units):
+            blobs = given() if callable(given) else given
+            made.append(session.unit(plan.number, stage.number, partition, plan.digest, source, blobs).blobs)
+            tell(stage.label, partition + 1, len(units))
+    if plan.action.name == "save":
+        for partition, blobs in enumerate(made):
+            save(plan.number, partition, blobs[0])
+        made = []
+    return session.finish(plan.number, plan.digest, [blobs[0] for blobs in made])
+
+
+Unit = tuple[dict[str, Any], Callable[[], list[bytes]] | list[bytes]]
+"""A unit's `source`, and its blobs or how to get them."""
+
+
+def _sources(source: Source, inputs: list[list[_File]], partition_bytes: int, partitions: int) -> list[Unit]:
+    if source.name not in OF_BYTES:
+        count = source.total
+        shares = [share_of(part, min(partitions, count), count) for part in range(min(partitions, count))]
+        return [({"kind": source.name, "first": first, "count": many}, []) for first, many in shares]
+    files = [file for found in inputs for file in found] if source.input is None else inputs[source.input]
+    sizes = [file.size for file in files]
+    if source.name == "files":
+        return [_unit(source, files, pieces) for pieces in by_file(sizes, partition_bytes)]
+    cut = by_size(sizes, partition_bytes)
+    return [_unit(source, files, [_whole_lines(files[piece.file], piece) for piece in pieces]) for pieces in cut]
+
+
+def _unit(source: Source, files: list[_File], pieces: list[Piece]) -> Unit:
+    told = [(files[piece.file].name, piece.offset, piece.size) for piece in pieces]
+    return {"kind": source.name, "files": told}, lambda: [
+        _read(files[piece.file], piece.offset, piece.size) for piece in pieces
+    ]
+
+
+def _whole_lines(file: _File, piece: Piece) -> Piece:
+    return driven(at_lines(piece, file.size), lambda offset, size: _read(file, offset, size))
+
+
+def _read(file: _File, offset: int, size: int) -> bytes:
+    with file.path.open("rb") as opened:
+        opened.seek(offset)
+        data = opened.read(size)
+    if len(data) != size:
+        raise OSError(f"{file.path} has become shorter since the job began")
+    return data
+
+
+def _files(path: Path) -> list[_File]:
+    if path.is_file():
+        return [_File(path.name, path, path.stat().st_size)]
+    found = sorted(part.relative_to(path) for part in path.rglob("*") if part.is_file())
+    if not found:
+        raise FileNotFoundError(f"{path}: no such file, or a folder without files")
+    return [_File(f"{path.name}/{name.as_posix()}", path / name, (path / name).stat().st_size) for name in found]

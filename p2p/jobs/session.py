@@ -1,0 +1,178 @@
+"""One job in one guest: its file imported, its plans, its units. Frames and pipes are the caller's."""
+
+import ast
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from p2p.jobs import chance, units
+from p2p.jobs.dataset import Input
+from p2p.jobs.faults import JobFault, Place, PlanMismatch, raised, shown
+from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same, unchanged
+from p2p.jobs.units import Output, Work
+
+MAX_SHOWN = 2_000
+
+
+class Answer(NamedTuple):
+    """What `job` returned: as JSON text if it can be that, and in a few words."""
+
+    json: str | None
+    text: str
+    saved: bool
+
+
+class Session:
+    """Runs parts of one job. Every call may raise JobFault, PlanMismatch, Unreadable or MemoryError."""
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        inputs: Sequence[Input],
+        arguments: Mapping[str, Any],
+        settings: Settings,
+        job: str,
+    ) -> None:
+        """`files` are the job's own by path, importable; the entry is module `job`. Imports it."""
+        self._files = files
+        self._inputs, self._arguments = inputs, arguments
+        self.settings = settings
+        self._id = job
+        self._results: list[bytes] = []
+        self._plan: Plan | None = None
+        self._work: list[Work] = []
+        self._unchanged: set[int] = set()
+        """Stages of which a unit was run and left what its operations captured as it was."""
+        self._checked = False
+        chance.reset(job)
+        with self._blamed():
+            module = importlib.import_module("job")
+        function = getattr(module, "job", None)
+        if not callable(function):
+            place = Place(str(getattr(module, "__file__", None) or "job"), 1)
+            raise JobFault("the file has no function job: write def job(inputs): ...", place=place)
+        self._job: Job = function
+
+    def learn(self, action: int, result: bytes) -> None:
+        """Takes the result of an action, in order; one already known is ignored."""
+        if action > len(self._results):
+            raise PlanMismatch(f"the result of action {len(self._results)} has not come, but that of {action}")
+        if action == len(self._results):
+            self._results.append(result)
+
+    def plan(self) -> Plan | Answer:
+        """What `job` asks for next, planned twice and found equal; or what it returned."""
+        if not self._checked:
+            self._check_imports()
+            self._checked = True
+        first, second = self._run(len(self._results), 0), None
+        if isinstance(first, Returned):
+            return _answer(first)
+        second = self._run(len(self._results), 1)
+        if isinstance(second, Returned):
+            raise JobFault("job() plans differently each time: it returned where it asked for an action before")
+        try:
+            same(first, second)
+        except PlanMismatch as error:
+            raise JobFault(str(error), kind="PlanMismatch", place=first.action.place) from None
+        self._keep(first)
+        return first
+
+    def unit(
+        self,
+        action: int,
+        stage: int,
+        partition: int,
+        digest: str,
+        source: dict[str, Any] | None,
+        blobs: Sequence[bytes],
+    ) -> Output:
+        """Runs one unit of the plan with this digest."""
+        plan = self._planned(action, digest)
+        if not 0 <= stage < len(plan.stages):
+            raise PlanMismatch(f"action {action} has no stage {stage}")
+        chance.reset(self._id, action, stage, partition)
+        output = self._work[stage].run(source, blobs)
+        if stage not in self._unchanged:
+            unchanged(plan)
+            self._unchanged.add(stage)
+        return output
+
+    def finish(self, action: int, digest: str, partials: Sequence[bytes]) -> bytes:
+        """The action's result from the partial results of its last stage, in partition order."""
+        plan = self._planned(action, digest)
+        chance.reset(self._id, action, "finish")
+        with self._blamed():
+            return units.finish(plan.action, partials, self._files)
+
+    def _planned(self, action: int, digest: str) -> Plan:
+        if self._plan is None or self._plan.number != action:
+            if not 0 <= action <= len(self._results):
+                raise PlanMismatch(f"the result of action {len(self._results)} has not come")
+            found = self._run(action, 2)
+            if isinstance(found, Returned):
+                raise PlanMismatch(f"job() returned here before its action {action}")
+            self._keep(found)
+        assert self._plan is not None
+        if self._plan.digest != digest:
+            raise PlanMismatch(f"job() plans action {action} differently here: its plan is {self._plan.digest}")
+        return self._plan
+
+    def _keep(self, plan: Plan) -> None:
+        self._plan = plan
+        self._unchanged = set()
+        self._work = [Work(stage, plan.outputs(stage, self.settings), self._files) for stage in plan.stages]
+
+    def _run(self, action: int, twist: int) -> Plan | Returned:
+        chance.reset(self._id, twist=twist)
+        with self._blamed():
+            return run(self._job, self._inputs, self._arguments, self._results[:action])
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Whatever comes out of the job's own code is its fault, whether it is an Exception or not."""
+        try:
+            yield
+        except units.NOT_THE_JOBS:
+            raise
+        except ModuleNotFoundError as error:
+            raise raised(error, self._files, text=f"{error}: {_WHAT_IS_THERE}") from error
+        except BaseException as error:
+            raise raised(error, self._files) from error
+
+    def _check_imports(self) -> None:
+        """Whether all that the job imports is there, imports inside functions too, unless a `try` expects otherwise."""
+        for path, source in self._files.items():
+            if path.endswith(".py"):
+                for name, line in _imports(ast.parse(source)):
+                    if name not in sys.modules and find_spec(name) is None:
+                        text = f"No module named {name!r}: {_WHAT_IS_THERE}"
+                        raise JobFault(text, kind="ModuleNotFoundError", place=Place(path, line))
+
+
+_WHAT_IS_THERE = "a job imports its own folder's modules and what its runtime has; put it beside job.py, or --runtime"
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if not node.level and node.module:
+                yield node.module.partition(".")[0], node.lineno
+        elif not isinstance(node, ast.Try):
+            yield from _imports(node)
+
+
+def _answer(returned: Returned) -> Answer:
+    try:
+        told = json.dumps(returned.value, ensure_ascii=False, allow_nan=False)
+        told.encode()
+    except (TypeError, ValueError, RecursionError):
+        return Answer(None, shown(returned.value), returned.saved)
+    return Answer(told, told[:MAX_SHOWN], returned.saved)

@@ -1,0 +1,77 @@
+"""Bytes and numbers as records: what a unit of the first stage begins with.
+
+A record's source gives batches, each a sequence of records, so that memory is bounded by a batch and the loop over its
+records costs nothing extra.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from p2p.jobs.faults import Place
+
+BATCH_BYTES = 1024 * 1024
+BATCH_ITEMS = 1024 * 1024
+KINDS = ("lines", "records", "chunks", "files", "range", "params")
+OF_BYTES = KINDS[:4]
+
+
+class Source(NamedTuple):
+    """Where a job's records come from."""
+
+    name: str
+    """One of KINDS."""
+    place: Place
+    input: int | None = None
+    """Which of the inputs; None: all of them."""
+    items: Sequence[Any] = ()
+    """What a range or params has."""
+
+    @property
+    def total(self) -> int:
+        """How many items there are."""
+        return count_of(self.items)
+
+
+def count_of(items: Sequence[Any]) -> int:
+    """The length of a sequence; of a range also where it is more than an index holds, as in a guest of 32 bits."""
+    if isinstance(items, range):
+        return max(0, -((items.start - items.stop) // items.step))
+    return len(items)
+
+
+def batches(source: Source, given: dict[str, Any], blobs: Sequence[bytes]) -> Iterator[Sequence[Any]]:
+    """A unit's records. `given` is the unit's `source`, `blobs` the bytes of its pieces."""
+    match source.name:
+        case "lines":
+            for blob in blobs:
+                yield from _lines(blob)
+        case "records":
+            for blob in blobs:
+                for batch in _lines(blob):
+                    yield [line for line in batch if line and not line.isspace()]
+        case "chunks":
+            yield [blob for blob in blobs if blob]
+        case "files":
+            yield [(piece[0], blob) for piece, blob in zip(given["files"], blobs, strict=True)]
+        case _:
+            first, end = given["first"], given["first"] + given["count"]
+            for at in range(first, end, BATCH_ITEMS):
+                yield source.items[at : min(at + BATCH_ITEMS, end)]
+
+
+def json_value(line: str) -> Any:
+    """The value of a line of `records()`."""
+    return json.loads(line)
+
+
+def _lines(blob: bytes) -> Iterable[list[str]]:
+    """The lines of whole lines of bytes, without their ends; what is not UTF-8 is replaced."""
+    start = 0
+    while start < len(blob):
+        end = blob.find(b"\n", start + BATCH_BYTES) + 1 or len(blob)
+        lines = blob[start:end].decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+        if not lines[-1]:
+            lines.pop()
+        yield lines
+        start = end

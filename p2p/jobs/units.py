@@ -1,0 +1,141 @@
+"""One unit's work: records from its input, through its stage's loop, into bytes; and partial results made one."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from p2p.jobs.codec import NotARecord, Unreadable, culprit, decode, encode_checked, survey
+from p2p.jobs.faults import JobFault, PlanMismatch, raised, shown
+from p2p.jobs.fusion import Loop
+from p2p.jobs.keys import Keys
+from p2p.jobs.operations import Action, Shuffle, Sink, Stage
+from p2p.jobs.sources import batches
+
+MAX_RESULT_BYTES = 8 * 1024 * 1024
+NOT_THE_JOBS = (JobFault, PlanMismatch, Unreadable, MemoryError, KeyboardInterrupt)
+"""What is told as it is, wherever it comes up."""
+_PARTIALS: dict[str, type] = {"count": int, "sum": object, "mean": tuple}
+"""What partial results are; of all other actions, lists."""
+
+
+class Output(NamedTuple):
+    """What a unit made: one blob for each output partition, of the last stage the partial result."""
+
+    records_in: int
+    records_out: int
+    blobs: list[bytes]
+
+
+class Work:
+    """A stage made ready to run units of it."""
+
+    def __init__(self, stage: Stage, outputs: int, files: Collection[str]) -> None:
+        """`files` are the job's own, which its faults are told by."""
+        self._stage, self._outputs, self._files = stage, outputs, files
+        self._loop = Loop(stage.operations, stage.sink)
+        self._join = Loop((), stage.origin) if isinstance(stage.origin, Shuffle) else None
+
+    def run(self, source: dict[str, Any] | None, blobs: Sequence[bytes]) -> Output:
+        """Runs one unit. Raises JobFault or MemoryError."""
+        count = _Counted()
+        stage = self._stage
+        if isinstance(stage.origin, Shuffle):
+            assert self._join is not None
+            parts = count.of(decode(blob, dict).items() for blob in blobs)
+            joined: Keys = _loop(self._join, parts, self._files)
+            items: Iterable[Any] = joined.table.items()
+        else:
+            items = count.of(batches(stage.origin, source or {}, blobs))
+        made = _loop(self._loop, items, self._files)
+        if isinstance(stage.sink, Shuffle):
+            return Output(count.records, len(made.table), _split(made, self._outputs, stage))
+        if stage.sink.name == "save":
+            return Output(count.records, len(made), ["".join(made).encode("utf-8", "replace")])
+        records = len(made) if type(made) is list else 1
+        return Output(count.records, records, [_result(made, stage.sink, _maker(stage))])
+
+
+def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) -> bytes:
+    """The result of an action from the partial results in partition order. Raises JobFault."""
+    made = (decode(partial, _PARTIALS.get(action.name, list)) for partial in partials)
+    value: Any
+    match action.name:
+        case "save":
+            value = None
+        case "count" | "sum":
+            value = _loop(Loop((), action._replace(name="sum")), made, files)
+        case "mean":
+            totals, counts = zip(*made, strict=True) if partials else ((), ())
+            if not sum(counts):
+                raise _nothing(action)
+            value = _loop(Loop((), action._replace(name="sum")), totals, files) / sum(counts)
+        case _:
+            value = _loop(Loop((), action), chain.from_iterable(made), files)
+            if action.name in ("min", "max", "reduce"):
+                if not value:
+                    raise _nothing(action)
+                value = value[0]
+    return _result(value, action, "")
+
+
+class _Counted:
+    """Counts records by the batch."""
+
+    def __init__(self) -> None:
+        self.records = 0
+
+    def of(self, batches: Iterable[Collection[Any]]) -> Iterator[Any]:
+        return chain.from_iterable(map(self._count, batches))
+
+    def _count(self, batch: Collection[Any]) -> Collection[Any]:
+        self.records += len(batch)
+        return batch
+
+
+def _loop(loop: Loop, items: Iterable[Any], files: Collection[str]) -> Any:
+    try:
+        return loop.run(items)
+    except NOT_THE_JOBS:
+        raise
+    except BaseException as error:  # whatever a job's function raises, SystemExit too, is its own fault
+        raise loop.fault(error, files) or raised(error, files) from error
+
+
+def _split(keys: Keys, outputs: int, stage: Stage) -> list[bytes]:
+    has_sets = _checked(list(keys.table.values()), stage.sink, _maker(stage))
+    if outputs == 1:
+        return [encode_checked(keys.table, has_sets=has_sets)]
+    parts: list[dict[Any, Any]] = [{} for _ in range(outputs)]
+    for (key, value), partition in zip(keys.table.items(), keys.partitions(outputs), strict=True):
+        parts[partition][key] = value
+    return [encode_checked(part, has_sets=has_sets) for part in parts]
+
+
+def _result(value: Any, action: Action, maker: str) -> bytes:
+    values = value if type(value) is list else [value]
+    data = encode_checked(value, has_sets=_checked(values, action, maker))
+    if len(data) > MAX_RESULT_BYTES:
+        text = f"{action.name}() comes to {len(data):,} bytes, over {MAX_RESULT_BYTES:,}: ask for less, or use save()"
+        raise JobFault(text, kind="ResultTooLarge", place=action.place, operation=action.name)
+    return data
+
+
+def _checked(values: list[Any], sink: Sink, maker: str) -> bool:
+    try:
+        return survey(values)
+    except NotARecord as error:
+        record = shown(culprit(values))
+        raise JobFault(
+            f"{error}{maker}", kind="NotARecord", place=sink.place, operation=sink.name, record=record
+        ) from None
+
+
+def _maker(stage: Stage) -> str:
+    """Which operation made the records that a sink refuses, in words."""
+    last = stage.operations[-1] if stage.operations else None
+    return f" (from {last.name}, line {last.place.line})" if last else ""
+
+
+def _nothing(action: Action) -> JobFault:
+    text = f"{action.name}() of no records"
+    return JobFault(text, kind="ValueError", place=action.place, operation=action.name)

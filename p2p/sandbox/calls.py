@@ -1,0 +1,74 @@
+"""Host functions at the speed of ctypes: what a guest's read or write costs is mostly what happens on the way.
+
+wasmtime-py's own way makes objects of all arguments and their types at each call. This one goes through its bindings
+(`wasmtime_linker_define_func_unchecked`), which is why the version of wasmtime is bounded above.
+"""
+
+import ctypes
+from collections.abc import Callable
+
+import wasmtime
+from wasmtime import _ffi as ffi
+
+_SLOT_WORDS = 2
+"""64-bit words in a slot of wasmtime's argument array; an argument is in the lower part of its slot."""
+_MASKS = {"i": 2**32 - 1, "I": -1}
+_ENTRY = ctypes.CFUNCTYPE(
+    ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.c_size_t
+)
+_NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
+
+
+class HostCalls:
+    """Functions offered to one instance, for as long as it lives. What one raises traps the guest, and `run` raises."""
+
+    def __init__(self, linker: wasmtime.Linker) -> None:
+        self._linker = linker
+        self._kept: list[object] = []
+        self._raised: BaseException | None = None
+
+    def offer(self, module: str, name: str, shape: str, call: Callable[..., int | None]) -> None:
+        """`shape` has an `i` for each 32-bit argument, passed unsigned, and an `I` for each of 64 bits, passed signed.
+
+        The result is 32 bits; a call that returns None has none.
+        """
+        wanted = [(index * _SLOT_WORDS, _MASKS[letter]) for index, letter in enumerate(shape)]
+
+        def enter(_data: int, _caller: int, values: "ctypes._Pointer[ctypes.c_int64]", _count: int) -> int:
+            try:
+                result = call(*[values[slot] & mask for slot, mask in wanted])
+                if result is not None:
+                    values[0] = result
+            except BaseException as error:  # noqa: BLE001  # nothing may unwind through the guest's frames
+                self._raised = error
+                return ctypes.cast(wasmtime.Trap("stopped by its host")._consume(), ctypes.c_void_p).value or 0
+            return 0
+
+        entry = _ENTRY(enter)
+        kinds = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
+        results = [] if name == "proc_exit" else [wasmtime.ValType.i32()]
+        function = wasmtime.FuncType([kinds[letter]() for letter in shape], results)
+        self._kept.append(entry)
+        module_name, function_name = (ctypes.create_string_buffer(word.encode()) for word in (module, name))
+        error = ffi.wasmtime_linker_define_func_unchecked(
+            self._linker.ptr(),
+            module_name,
+            len(module),
+            function_name,
+            len(name),
+            function.ptr(),
+            ctypes.cast(entry, ffi.wasmtime_func_unchecked_callback_t),
+            None,
+            _NO_FINALIZER,
+        )
+        if error:
+            raise wasmtime.WasmtimeError._from_ptr(error)
+
+    def run(self, guest: Callable[[], object]) -> None:
+        """Lets the guest run. Raises what a host function raised, else Trap or WasmtimeError."""
+        try:
+            guest()
+        except (wasmtime.Trap, wasmtime.WasmtimeError):
+            if self._raised is not None:
+                raise self._raised from None
+            raise

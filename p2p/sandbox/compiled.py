@@ -1,0 +1,191 @@
+"""The cache of compiled modules: one folder for each user, private, since what lies there is run as it is.
+
+A file's name is a digest of all it depends on: module, engine, settings, the processor's features. Compiling is done
+once, in a child process (`compiling`), by one process of the user at a time. A file that is not ours alone to write is
+never loaded.
+"""
+
+import contextlib
+import fcntl
+import functools
+import importlib.metadata
+import os
+import platform
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import IO
+
+import platformdirs
+import trio
+from blake3 import blake3
+
+from p2p.errors import SandboxFailed
+from p2p.sandbox.runtimes import MODULE, Runtime
+from p2p.units import format_size, format_time
+
+MAX_MODULE_BYTES = 64 * 1024 * 1024
+"""Of a module that a job brings; what a runtime ships is not bound by it."""
+MAX_COMPILE_S = 1_800.0
+MAX_MODULE_COMPILE_S = 120.0
+_MODULES_KEPT = 64
+_TELL_EVERY_S = 1.0
+_LOCK_EVERY_S = 0.2
+_WORDS_BYTES = 4_096
+_SETTINGS = 1
+"""Changes with `engine.engine`."""
+
+
+def default_folder() -> Path:
+    """The user's own cache folder, one for all homes."""
+    return Path(platformdirs.user_cache_dir("shoal", appauthor=False)) / "compiled"
+
+
+@functools.cache
+def _machine() -> str:
+    """Everything but the module that compiled code depends on."""
+    try:
+        processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        features = [line for line in processor.splitlines() if line.startswith(("flags", "Features"))]
+    except OSError:
+        features = [platform.processor()]
+    try:
+        version = importlib.metadata.version("wasmtime")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise SandboxFailed("The package wasmtime is missing. Install Shoal again.") from error
+    return repr((_SETTINGS, version, platform.machine(), sys.platform, features))
+
+
+def place(cache: Path, runtime: Runtime) -> Path:
+    """Where the compiled module is, or would be."""
+    key = blake3(_machine().encode() + runtime.module_digest).hexdigest()
+    return cache / f"{runtime.name}-{key[:32]}"
+
+
+def is_compiled(cache: Path, runtime: Runtime) -> bool:
+    """Whether it is there, and only we could have written it."""
+    try:
+        found = place(cache, runtime).lstat()
+        folder = cache.lstat()
+    except OSError:
+        return False
+    return all(
+        entry.st_uid == os.geteuid() and not entry.st_mode & 0o022 and kind(entry.st_mode)
+        for entry, kind in ((found, stat.S_ISREG), (folder, stat.S_ISDIR))
+    )
+
+
+async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -> None:
+    """Returns once the module is compiled; until then `tell` gets a line to show, about once a second.
+
+    Raises SandboxFailed where the module is not one, is too large or takes too long, or the cache cannot be used.
+    """
+    if is_compiled(cache, runtime):
+        return
+    _make(cache)
+    async with _alone(cache, tell):
+        if is_compiled(cache, runtime):
+            return
+        await _compile(cache, runtime, tell)
+        _prune(cache)
+
+
+def _make(cache: Path) -> None:
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = cache.lstat()
+    except OSError as error:
+        raise SandboxFailed(f"Cannot use {cache}: {error.strerror}.") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise SandboxFailed(f"{cache} is not a folder that only you can write to. Remove it, or run chmod 700 on it.")
+
+
+@contextlib.asynccontextmanager
+async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None]:
+    """Holds the cache's lock, which the kernel frees at any death."""
+    try:
+        descriptor = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise SandboxFailed(f"Cannot use {cache}: {error.strerror}.") from error
+    try:
+        waited = 0.0
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if waited % _TELL_EVERY_S < _LOCK_EVERY_S:
+                    tell("Waiting for another process of yours that is compiling")
+                await trio.sleep(_LOCK_EVERY_S)  # a lock on a file has no event to wait for
+                waited += _LOCK_EVERY_S
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -> None:
+    own = runtime.name != MODULE
+    size = runtime.module.stat().st_size
+    if not own and size > MAX_MODULE_BYTES:
+        raise SandboxFailed(
+            f"The module has {format_size(size)}, and at most {format_size(MAX_MODULE_BYTES)} are compiled."
+        )
+    made = cache / f".new-{os.getpid()}"  # one at a time: the lock is held
+    try:
+        out = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(out, "wb"), tempfile.TemporaryFile() as words:
+            failure = await _in_child(runtime, own, out, words, tell)
+        if failure is not None:
+            raise SandboxFailed(f"{runtime.module.name} cannot be compiled: {failure}.")
+        made.rename(place(cache, runtime))
+    except OSError as error:
+        raise SandboxFailed(f"Cannot write to {cache}: {error.strerror}.") from error
+    finally:
+        made.unlink(missing_ok=True)
+
+
+async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tell: Callable[[str], None]) -> str | None:
+    """Compiles into the descriptor `out`; says what went wrong, if anything did."""
+    command = [sys.executable, "-P", "-m", "p2p.sandbox.compiling"]
+    command += [str(runtime.module), runtime.module_digest.hex(), str(out), "own" if own else "foreign"]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words, pass_fds=(out,), start_new_session=True
+    )
+    assert process.stdin is not None
+    try:
+        with trio.move_on_after(MAX_COMPILE_S if own else MAX_MODULE_COMPILE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_tell, runtime.name, tell)
+                await process.wait()
+                nursery.cancel_scope.cancel()
+    finally:
+        ended = process.poll() is not None
+        with trio.CancelScope(shield=True):
+            await process.stdin.aclose()  # the child's sign to stop, if this process can give no other
+            if not ended:
+                process.kill()
+            await process.wait()
+    if process.returncode == 0:
+        return None
+    if not ended:
+        return "it takes too long"
+    words.seek(0)
+    said = words.read(_WORDS_BYTES).decode("utf-8", "replace").strip()
+    return said.rstrip(".") or f"the compiler ended with code {process.returncode}"
+
+
+async def _tell(name: str, tell: Callable[[str], None]) -> None:
+    started = trio.current_time()
+    while True:
+        tell(f"Compiling {name} for this machine, once: {format_time(trio.current_time() - started)}")
+        await trio.sleep(_TELL_EVERY_S)
+
+
+def _prune(cache: Path) -> None:
+    """Forgets the oldest modules that jobs brought, and what a killed process left."""
+    modules = sorted(cache.glob(f"{MODULE}-*"), key=lambda path: path.lstat().st_mtime, reverse=True)
+    for path in [*modules[_MODULES_KEPT:], *cache.glob(".new-*")]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,52 @@
+"""The child process that compiles one module: `python -m p2p.sandbox.compiling MODULE DIGEST FD own|foreign`
+
+Writes the compiled module to the descriptor FD; what is wrong, to stderr. A module that a job brought meets the same
+walls here as in a worker, for a compiler can have faults too. Ends with the process that started it: its stdin closes.
+"""
+
+import os
+import resource
+import sys
+import threading
+
+import wasmtime
+from blake3 import blake3
+
+from p2p.sandbox import walls
+from p2p.sandbox.engine import engine
+
+_FOREIGN_BYTES = 3 * 1024**3
+_OUTPUT_BYTES = 512 * 1024**2
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def main() -> int:
+    path, digest, out, whose = sys.argv[1:]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with open(path, "rb") as file:
+        module = file.read()
+    if blake3(module).hexdigest() != digest:
+        print("it has changed meanwhile", file=sys.stderr)
+        return 1
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if whose == "foreign":
+        walls.limit_data(_FOREIGN_BYTES)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_BYTES, _OUTPUT_BYTES))
+        walls.lock_down()
+    try:
+        compiled = wasmtime.Module(engine(), module).serialize()
+        with open(int(out), "wb") as file:
+            file.write(compiled)
+    except (wasmtime.WasmtimeError, OSError, MemoryError) as error:
+        print(str(error).strip().splitlines()[0] if str(error) else "no memory left", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

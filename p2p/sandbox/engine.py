@@ -1,0 +1,20 @@
+"""The one WebAssembly engine of compiling child and workers, and what of it makes results equal everywhere.
+
+No epochs and no fuel: guests are processes, ended by a signal, and their code pays nothing for being interruptible.
+"""
+
+import wasmtime
+
+SETTINGS = "nan-canonical relaxed-simd-deterministic no-threads no-memory64 no-multi-memory"
+"""Names the configuration in the keys of compiled modules; changes with `engine`."""
+
+
+def engine() -> wasmtime.Engine:
+    """An engine whose compiled modules give the same bits for the same input."""
+    config = wasmtime.Config()
+    config.cranelift_nan_canonicalization = True
+    config.wasm_relaxed_simd_deterministic = True
+    config.wasm_threads = False
+    config.wasm_memory64 = False
+    config.wasm_multi_memory = False
+    return wasmtime.Engine(config)

@@ -1,0 +1,215 @@
+"""A guest's side of the talk with the peer: what its three standard streams are.
+
+`Frames` for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer to
+one request. `Command` for a WASI command: standard input is the request, what it has written when it ends is the
+answer. Where a request starts is decided here, in the host, so no guest can put off its limits or its reset.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+from p2p.sandbox import messages
+from p2p.sandbox.limits import EndKind
+
+_READ_AHEAD_BYTES = 64 * 1024
+_LENGTH = 4
+_CUT = b"\n[what it printed beyond its limit is not kept]\n"
+
+
+class Ended(Exception):
+    """The guest is to go no further."""
+
+    def __init__(self, kind: EndKind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Finished(Exception):
+    """A command has ended as it should."""
+
+
+class Request(NamedTuple):
+    """The start of a request: see `messages.REQUEST`."""
+
+    frame_bytes: int
+    seed: bytes
+    memory_bytes: int
+    output_bytes: int
+    log_bytes: int
+
+
+class Line:
+    """The socket to the peer. When the peer is gone, so is this process."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._ahead = memoryview(b"")
+        self._log_left = 0
+
+    def next_request(self) -> Request:
+        """Waits for the next request; its frame is then read with `read`."""
+        head = bytearray(messages.REQUEST.size)
+        self.read_all(memoryview(head))
+        request = Request(*messages.REQUEST.unpack(head))
+        self._log_left = request.log_bytes
+        return request
+
+    def read(self, into: memoryview) -> int:
+        """Some bytes of the frame, at least one; straight into the guest where much is wanted."""
+        if not self._ahead:
+            if len(into) >= _READ_AHEAD_BYTES:
+                return self._or_leave(self._socket.recv_into(into))
+            self._ahead = memoryview(self._socket.recv(_READ_AHEAD_BYTES))
+            self._or_leave(len(self._ahead))
+        count = min(len(into), len(self._ahead))
+        into[:count] = self._ahead[:count]
+        self._ahead = self._ahead[count:]
+        return count
+
+    def read_all(self, into: memoryview) -> None:
+        """Fills the view."""
+        done = 0
+        while done < len(into):
+            done += self.read(into[done:])
+
+    @staticmethod
+    def _or_leave(count: int) -> int:
+        if count == 0:
+            os._exit(0)
+        return count
+
+    def log(self, piece: memoryview) -> None:
+        """Passes on what the guest printed, up to the limit of the request."""
+        if not self._log_left:
+            return
+        kept = piece[: self._log_left]
+        self._log_left -= len(kept)
+        for start in range(0, len(kept), messages.LOG_PIECE_BYTES):
+            self._send(messages.LOG, bytes(kept[start : start + messages.LOG_PIECE_BYTES]))
+        if len(kept) < len(piece):
+            self._log_left = 0
+            self._send(messages.LOG, _CUT)
+
+    def reply(self, frame: bytes | bytearray | memoryview) -> None:
+        """The answer. What the guest prints from here to the next request belongs to none and is dropped."""
+        self._log_left = 0
+        self._send(messages.REPLY, frame)
+
+    def ended(self, kind: EndKind, text: str) -> None:
+        """The last word, if the peer still listens."""
+        with contextlib.suppress(OSError):
+            self._send(messages.ENDED, messages.text(f"{kind}\n{text}"))
+
+    def _send(self, kind: int, payload: bytes | bytearray | memoryview) -> None:
+        head = messages.ANSWER.pack(kind, len(payload))
+        if len(payload) <= messages.LOG_PIECE_BYTES:
+            self._socket.sendall(head + payload)
+        else:
+            self._socket.sendall(head)
+            self._socket.sendall(payload)
+
+
+class Frames:
+    """The streams of a resident guest. `connected` waits, at the first read, until this process has a peer to serve;
+    `begin` is told of each request before the guest sees a byte of it.
+    """
+
+    def __init__(self, connected: Callable[[], Line], begin: Callable[[Request], None]) -> None:
+        self._connected = connected
+        self._begin = begin
+        self.line: Line | None = None
+        self._request: Request | None = None
+        """The one that waits for its answer."""
+        self._length = b""
+        self._left = 0
+        self._answer = bytearray()
+        self.starting = b""
+        """What was printed before there was a peer, while Python started."""
+
+    def read(self, into: memoryview) -> int:
+        if not self._length and not self._left:
+            self._next()
+        count = min(len(into), len(self._length))
+        into[:count] = self._length[:count]
+        self._length = self._length[count:]
+        wanted = min(len(into) - count, self._left)
+        if wanted:
+            assert self.line is not None
+            got = self.line.read(into[count : count + wanted])
+            self._left -= got
+            count += got
+        return count
+
+    def _next(self) -> None:
+        if self._request is not None:
+            raise Ended("broken", "It read beyond the end of a request.")
+        if self.line is None:
+            self.line = self._connected()
+        request = self.line.next_request()
+        self._begin(request)
+        self._request = request
+        self._length = request.frame_bytes.to_bytes(_LENGTH, "big")
+        self._left = request.frame_bytes
+
+    def write(self, piece: memoryview) -> None:
+        if self._request is None or self.line is None:
+            raise Ended("broken", "It wrote an answer that nobody had asked for.")
+        if len(self._answer) < _LENGTH:
+            head = _LENGTH - len(self._answer)
+            self._answer += piece[:head]
+            piece = piece[head:]
+            if len(self._answer) < _LENGTH:
+                return
+        size = int.from_bytes(self._answer[:_LENGTH], "big")
+        if size > self._request.output_bytes:
+            raise Ended("output", f"Its answer of {size} bytes is more than the {self._request.output_bytes} allowed.")
+        if len(self._answer) + len(piece) > _LENGTH + size:
+            raise Ended("broken", "It wrote beyond the end of its answer.")
+        self._answer += piece
+        if len(self._answer) == _LENGTH + size:
+            if self._length or self._left:
+                raise Ended("broken", "It answered a request before reading it.")
+            self.line.reply(memoryview(self._answer)[_LENGTH:])
+            self._answer = bytearray()
+            self._request = None
+
+    def log(self, piece: memoryview) -> None:
+        if self.line is None:
+            self.starting += piece[: messages.MAX_TEXT_BYTES - len(self.starting)]
+        else:
+            self.line.log(piece)
+
+    def exit(self, code: int) -> NoReturn:
+        raise Ended("exit", f"It ended by itself, with code {code}.")
+
+
+class Command:
+    """The streams of a WASI command, made when its one request is there."""
+
+    def __init__(self, line: Line, stdin: bytes, output_bytes: int) -> None:
+        self.line = line
+        self._stdin = memoryview(stdin)
+        self._output_bytes = output_bytes
+        self.output = bytearray()
+
+    def read(self, into: memoryview) -> int:
+        piece = self._stdin[: len(into)]
+        into[: len(piece)] = piece
+        self._stdin = self._stdin[len(piece) :]
+        return len(piece)
+
+    def write(self, piece: memoryview) -> None:
+        if len(self.output) + len(piece) > self._output_bytes:
+            raise Ended("output", f"It wrote more than the {self._output_bytes} bytes allowed.")
+        self.output += piece
+
+    def log(self, piece: memoryview) -> None:
+        self.line.log(piece)
+
+    def exit(self, code: int) -> NoReturn:
+        if code == 0:
+            raise Finished
+        raise Ended("exit", f"It ended with code {code}.")

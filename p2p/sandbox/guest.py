@@ -1,0 +1,156 @@
+"""One guest, as the peer sees it: frames out, answers and logs back, all of it within limits.
+
+The process at the other end may be in a stranger's hands entirely. Its every length is checked before a byte is kept,
+what it sends unasked ends it, time is measured here, and its end is a signal that it cannot refuse.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+import trio
+
+from p2p.sandbox import messages
+from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded, Limits
+
+_RECEIVE_BYTES = 256 * 1024
+_SEND_AHEAD_BYTES = 64 * 1024
+"""So much fits into the socket, whatever the guest does: no task of its own is needed to send it."""
+_LOG_NOTE_BYTES = 256
+
+Reply = tuple[bytes, bytes]
+"""An answer's frame and what the guest printed meanwhile."""
+
+
+class Guest:
+    """A process that runs one owner's job. `ended` is called once, when it is discarded."""
+
+    def __init__(self, connection: trio.socket.SocketType, ended: Callable[[], None]) -> None:
+        self._socket = connection
+        self._ended = ended
+        self._gone: GuestEnded | None = None
+        self._turn = trio.Lock()
+        self._received = bytearray()
+
+    async def call(self, frame: bytes, *, seed: bytes, limits: Limits) -> Reply:
+        """One request and its answer. Raises GuestEnded; the guest is then gone, as it is after a cancellation."""
+        replies: list[Reply] = []
+        await self.call_many([(frame, seed)], limits, lambda _, reply: replies.append(reply))
+        return replies[0]
+
+    async def call_many(
+        self, requests: Sequence[tuple[bytes, bytes]], limits: Limits, answered: Callable[[int, Reply], None]
+    ) -> None:
+        """Frames with their seeds, sent ahead of the answers, which `answered` gets in order. Limits are for each.
+
+        Raises GuestEnded; whatever was not answered until then was not done, or not heard of.
+        """
+        encoded = [_encoded(frame, seed, limits) for frame, seed in requests]
+        async with self._turn:
+            if self._gone is not None:
+                raise GuestEnded(self._gone.kind, self._gone.text)
+            try:
+                await self._exchange(encoded, limits, answered)
+            except GuestEnded as error:
+                self.discard(error)
+                raise
+            except BaseException:
+                self.discard()
+                raise
+
+    async def _exchange(
+        self, requests: Sequence[tuple[bytes, bytes]], limits: Limits, answered: Callable[[int, Reply], None]
+    ) -> None:
+        small = sum(len(head) + len(frame) for head, frame in requests) <= _SEND_AHEAD_BYTES
+        if small:
+            await self._send([b"".join(part for request in requests for part in request)])
+            await self._receive(len(requests), limits, answered)
+            return
+        failure: GuestEnded | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, [part for request in requests for part in request])
+            try:
+                await self._receive(len(requests), limits, answered)
+            except GuestEnded as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _send(self, parts: Sequence[bytes]) -> None:
+        try:
+            for part in parts:
+                with memoryview(part) as rest:
+                    sent = 0
+                    while sent < len(rest):
+                        sent += await self._socket.send(rest[sent:])
+        except OSError:
+            return  # it has ended: whoever receives will see how
+
+    async def _receive(self, count: int, limits: Limits, answered: Callable[[int, Reply], None]) -> None:
+        log = bytearray()
+        with trio.move_on_after(limits.wall_s) as patience:
+            for index in range(count):
+                while True:
+                    kind, payload = await self._next(limits, log)
+                    if kind == messages.REPLY:
+                        break
+                    log += payload
+                answered(index, (payload, bytes(log)))
+                log.clear()
+                patience.deadline = trio.current_time() + limits.wall_s
+            return
+        raise GuestEnded("time", f"It was stopped after {limits.wall_s:g} s.", bytes(log))
+
+    async def _next(self, limits: Limits, log: bytearray) -> tuple[int, bytes]:
+        """The next REPLY or LOG, within the limits."""
+        received = self._received
+        while len(received) < messages.ANSWER.size:
+            await self._more(log)
+        kind, size = messages.ANSWER.unpack_from(received)
+        most = {
+            messages.REPLY: limits.output_bytes,
+            messages.LOG: limits.log_bytes + _LOG_NOTE_BYTES - len(log),
+            messages.ENDED: messages.MAX_TEXT_BYTES,
+        }.get(kind, -1)
+        if size > most:
+            raise GuestEnded("broken", "It sent what no guest sends.", bytes(log))
+        end = messages.ANSWER.size + size
+        while len(received) < end:
+            await self._more(log)
+        with memoryview(received) as view:
+            payload = bytes(view[messages.ANSWER.size : end])
+        del received[:end]
+        if kind == messages.ENDED:
+            ended, _, text = payload.decode("utf-8", "replace").partition("\n")
+            raise GuestEnded(_end_kind(ended), text, bytes(log))
+        return kind, payload
+
+    async def _more(self, log: bytearray) -> None:
+        try:
+            piece = await self._socket.recv(_RECEIVE_BYTES)
+        except OSError:
+            piece = b""
+        if not piece:
+            raise GuestEnded("broken", "Its process was killed.", bytes(log))
+        self._received += piece
+
+    def discard(self, why: GuestEnded | None = None) -> None:
+        """Ends the guest; its slot is free once its process is gone. Does nothing the second time."""
+        if self._gone is None:
+            self._gone = why or GuestEnded("broken", "It was discarded.")
+            self._socket.close()
+            self._ended()
+
+
+def _encoded(frame: bytes, seed: bytes, limits: Limits) -> tuple[bytes, bytes]:
+    if len(frame) > MAX_FRAME_BYTES or len(seed) != SEED_BYTES:
+        raise ValueError(f"a frame has at most {MAX_FRAME_BYTES} bytes and a seed {SEED_BYTES}")
+    head = messages.REQUEST.pack(len(frame), seed, limits.memory_bytes, limits.output_bytes, limits.log_bytes)
+    return head, frame
+
+
+def _end_kind(word: str) -> EndKind:
+    for kind in get_args(EndKind):
+        if word == kind:
+            return kind  # type: ignore[no-any-return]
+    return "broken"

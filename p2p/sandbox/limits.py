@@ -1,0 +1,51 @@
+"""How much a call may take, and how a guest ends that took more or broke otherwise."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from p2p.errors import ShoalError
+
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+MAX_MEMORY_BYTES = 4 * 1024**3
+MAX_LOG_BYTES = 16 * 1024 * 1024
+SEED_BYTES = 32
+
+EndKind = Literal["time", "memory", "output", "stack", "exit", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one call. Raises ValueError for what no sandbox would grant."""
+
+    wall_s: float = 60.0
+    memory_bytes: int = 512 * 1024 * 1024
+    """Of the guest, as a whole: what its code, data and input take together."""
+    output_bytes: int = 64 * 1024 * 1024
+    """Of the answer; more ends the guest."""
+    log_bytes: int = 64 * 1024
+    """Of what it prints; the rest is dropped and the call goes on."""
+
+    def __post_init__(self) -> None:
+        bounds = (
+            ("wall_s", self.wall_s, 86_400),
+            ("memory_bytes", self.memory_bytes, MAX_MEMORY_BYTES),
+            ("output_bytes", self.output_bytes, MAX_FRAME_BYTES),
+            ("log_bytes", self.log_bytes + 1, MAX_LOG_BYTES + 1),
+        )
+        for name, value, most in bounds:
+            if not 0 < value <= most:
+                raise ValueError(f"{name} is {value}, beyond what a sandbox grants")
+
+
+class GuestEnded(ShoalError):
+    """A guest is no more. `time`, `memory`, `output` and `stack`: a limit stopped it, which says nothing about its job.
+
+    `exit`: it ended by itself; `broken`: it trapped, or spoke out of turn, or its process was killed. The guest is
+    already discarded; `log` is what it had printed in that call.
+    """
+
+    def __init__(self, kind: EndKind, text: str, log: bytes = b"") -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+        self.log = log

@@ -1,0 +1,35 @@
+"""A guest's linear memory as one view, with every access checked: its addresses are a stranger's word."""
+
+import ctypes
+
+import wasmtime
+
+
+class OutOfBounds(Exception):
+    """An address that is not in the guest's memory."""
+
+
+class GuestMemory:
+    """The memory of one instance. The view is of the size it had at the last look; it grows, and never moves."""
+
+    def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
+        self._store = store
+        self._memory = memory
+        self._view = memoryview(b"")
+
+    def size(self) -> int:
+        """Bytes at this moment."""
+        return self._memory.data_len(self._store)
+
+    def at(self, address: int, count: int) -> memoryview:
+        """A writable view of `count` bytes. Raises OutOfBounds."""
+        end = address + count
+        if end > len(self._view):
+            self._look()
+            if end > len(self._view):
+                raise OutOfBounds(f"{count} bytes at {address}")
+        return self._view[address:end]
+
+    def _look(self) -> None:
+        base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
+        self._view = memoryview((ctypes.c_ubyte * self.size()).from_address(base)).cast("B")

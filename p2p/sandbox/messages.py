@@ -1,0 +1,42 @@
+"""What the peer, a worker and a guest's process say to each other, over sockets that they inherit.
+
+    peer -> worker    order, number of the guest; with START comes the guest's end of a new socket pair
+    worker -> peer    an answer to each order, and one unasked when it is ready: OK or FAILED, with a text
+    peer -> guest     a request: limits and seed, then the frame
+    guest -> peer     LOG any number of times, then REPLY with a frame; or ENDED with kind and text
+
+The peer believes no length that comes back: each is checked before a byte is kept for it.
+"""
+
+import struct
+
+ORDER = struct.Struct(">BQ")
+START, END = 1, 2
+
+REQUEST = struct.Struct(">I32sQQQ")
+"""Bytes of the frame, seed, then the limits on memory, output and log in bytes."""
+
+ANSWER = struct.Struct(">BI")
+"""What it is, and the bytes that follow."""
+OK, FAILED = 1, 2
+REPLY, LOG, ENDED = 1, 2, 3
+
+MAX_TEXT_BYTES = 8 * 1024
+LOG_PIECE_BYTES = 64 * 1024
+
+
+def text(words: str) -> bytes:
+    """The words as they travel: cut to what a peer reads."""
+    return words.encode("utf-8", "replace")[:MAX_TEXT_BYTES]
+
+
+def command_frame(arguments: list[str], stdin: bytes) -> bytes:
+    """The request of a WASI command: its arguments and its whole standard input."""
+    packed = "".join(f"{argument}\0" for argument in arguments).encode()
+    return len(packed).to_bytes(4, "big") + packed + stdin
+
+
+def read_command_frame(frame: bytes) -> tuple[list[bytes], bytes]:
+    """The arguments and the standard input."""
+    size = int.from_bytes(frame[:4], "big")
+    return frame[4 : 4 + size].split(b"\0")[:-1], frame[4 + size :]

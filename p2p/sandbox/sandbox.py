@@ -1,0 +1,249 @@
+"""What the rest of the peer uses: as many guests at once as cores are offered, and a worker ready for each runtime.
+
+A worker is started once and parked (see `worker`): it is the spare from which every guest of its runtime is forked, so
+that a guest has never run anybody else's code, and takes a slot within milliseconds. A guest keeps its slot until its
+process is gone. A worker that died is started again by the next guest that needs it; its guests die with it.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from p2p.errors import SandboxFailed
+from p2p.sandbox import compiled, messages, walls
+from p2p.sandbox.guest import Guest, Reply
+from p2p.sandbox.limits import Limits
+from p2p.sandbox.runtimes import Runtime
+
+_START_S = 60.0
+_ORDER_S = 10.0
+_MAX_IDLE_WORKERS = 3
+
+
+def _socket_pair() -> tuple[trio.socket.SocketType, socket.socket]:
+    """One end for trio, and one that blocks, for a child."""
+    ours, theirs = socket.socketpair()
+    return trio.socket.from_stdlib_socket(ours), theirs
+
+
+class Worker:
+    """The peer's side of one worker process."""
+
+    def __init__(self, process: trio.Process, control: trio.socket.SocketType) -> None:
+        self.process = process
+        self._control = control
+        self._turn = trio.Lock()
+        self._numbers = 0
+        self.guests = 0
+
+    async def start_guest(self) -> tuple[int, trio.socket.SocketType]:
+        """Forks a guest: its number and the socket to it. Raises SandboxFailed."""
+        ours, theirs = _socket_pair()
+        try:
+            with theirs:
+                self._numbers += 1
+                await self._order(messages.START, self._numbers, theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        return self._numbers, ours
+
+    async def end_guest(self, number: int) -> None:
+        """Kills it, and returns when it is gone."""
+        await self._order(messages.END, number)
+
+    async def _order(self, order: int, number: int, passed: int | None = None) -> None:
+        head = messages.ORDER.pack(order, number)
+        rights = [] if passed is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed.to_bytes(4, sys.byteorder))]
+        async with self._turn:
+            try:
+                with trio.fail_after(_ORDER_S):
+                    await self._control.sendmsg([head], rights)
+                    await self.answer()
+            except (OSError, trio.TooSlowError) as error:
+                self.kill()
+                raise SandboxFailed("A sandbox worker does not answer.") from error
+            except trio.Cancelled:
+                self.kill()  # an answer that nobody took would be taken for the next one
+                raise
+
+    async def answer(self) -> None:
+        """Waits for the answer to an order, or for the word that it is ready. Raises SandboxFailed, OSError."""
+        kind, size = messages.ANSWER.unpack(await self._exactly(messages.ANSWER.size))
+        if size > messages.MAX_TEXT_BYTES:
+            raise OSError("a worker's answer is too long")
+        words = (await self._exactly(size)).decode("utf-8", "replace")
+        if kind != messages.OK:
+            raise SandboxFailed(f"The sandbox cannot start a guest: {words}")
+
+    async def _exactly(self, count: int) -> bytes:
+        got = b""
+        while len(got) < count:
+            piece = await self._control.recv(count - len(got))
+            if not piece:
+                raise BrokenPipeError("a worker has ended")
+            got += piece
+        return got
+
+    def kill(self) -> None:
+        """Ends it at once; its guests with it."""
+        self.process.kill()
+
+    def is_dead(self) -> bool:
+        return self.process.poll() is not None
+
+    async def close(self) -> None:
+        """Ends it, and returns when it is gone."""
+        self._control.close()
+        with trio.move_on_after(_ORDER_S, shield=True):
+            await self.process.wait()
+            return
+        self.kill()
+        with trio.CancelScope(shield=True):
+            await self.process.wait()
+
+
+class Sandbox:
+    """Slots for `cores` guests. Made by `open_sandbox`."""
+
+    def __init__(self, cores: int, cache: Path, nursery: trio.Nursery, workers: dict[bytes, Worker]) -> None:
+        self._slots = trio.Semaphore(cores, max_value=cores)
+        self._cache = cache
+        self._nursery = nursery
+        self._workers = workers
+        self._starting = trio.Lock()
+        self._guests: set[Guest] = set()
+
+    async def prepare(self, runtime: Runtime) -> None:
+        """Has a worker of the runtime parked, so that its guests are there at once. Raises SandboxFailed."""
+        await self._worker(runtime)
+
+    async def guest(self, runtime: Runtime) -> Guest:
+        """Waits for a free slot, and starts a guest in it. Raises SandboxFailed; the module must be compiled."""
+        await self._slots.acquire()
+        try:
+            worker = await self._worker(runtime)
+            worker.guests += 1
+            try:
+                number, connection = await worker.start_guest()
+            except BaseException:
+                worker.guests -= 1
+                raise
+        except BaseException:
+            self._slots.release()
+            raise
+        guest = Guest(connection, lambda: self._nursery.start_soon(self._end, guest, worker, number))
+        self._guests.add(guest)
+        return guest
+
+    async def run_module(
+        self, module: Runtime, arguments: list[str], stdin: bytes, *, seed: bytes, limits: Limits
+    ) -> Reply:
+        """Runs a WASI command once: what it wrote to stdout, and what to stderr. Raises GuestEnded, SandboxFailed."""
+        guest = await self.guest(module)
+        try:
+            return await guest.call(messages.command_frame(arguments, stdin), seed=seed, limits=limits)
+        finally:
+            guest.discard()
+
+    def process_ids(self) -> list[int]:
+        """Of the workers that are there; guests are their children."""
+        return [worker.process.pid for worker in self._workers.values()]
+
+    async def _end(self, guest: Guest, worker: Worker, number: int) -> None:
+        self._guests.discard(guest)
+        try:
+            with trio.CancelScope(shield=True):
+                await worker.end_guest(number)
+        except SandboxFailed:
+            pass  # the worker is dead or dies now, and the guest with it
+        finally:
+            worker.guests -= 1
+            self._slots.release()
+
+    async def _worker(self, runtime: Runtime) -> Worker:
+        key = runtime.digest
+        async with self._starting:
+            worker = self._workers.pop(key, None)
+            if worker is not None and worker.is_dead():
+                await worker.close()
+                worker = None
+            if worker is None:
+                await self._make_room()
+                worker = await self._start(runtime)
+            self._workers[key] = worker  # last: used most recently
+            return worker
+
+    async def _make_room(self) -> None:
+        idle = [key for key, worker in self._workers.items() if not worker.guests]
+        for key in idle[: max(0, len(idle) - _MAX_IDLE_WORKERS + 1)]:
+            await self._workers.pop(key).close()
+
+    async def _start(self, runtime: Runtime) -> Worker:
+        if not compiled.is_compiled(self._cache, runtime):
+            raise SandboxFailed(f"{runtime.name} is not compiled on this machine yet.")
+        path = compiled.place(self._cache, runtime)
+        ours, theirs = _socket_pair()
+        settings = {
+            "compiled": str(path),
+            "library": str(runtime.library) if runtime.library else None,
+            "library_at": runtime.library_at,
+            "resident": runtime.resident,
+            "arguments": runtime.arguments,
+            "environment": runtime.environment,
+            "exports": runtime.exports,
+        }
+        command = [sys.executable, "-P", "-m", "p2p.sandbox.worker", str(theirs.fileno()), json.dumps(settings)]
+        readable = [path, *([runtime.library] if runtime.library else [])]
+        with theirs:
+            process = await trio.lowlevel.open_process(
+                walls.around(command, readable),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env={},
+            )
+        worker = Worker(process, ours)
+        try:
+            with trio.fail_after(_START_S):
+                await worker.answer()
+        except BaseException as error:
+            worker.kill()
+            await worker.close()
+            if isinstance(error, (OSError, trio.TooSlowError)):
+                raise SandboxFailed(f"A sandbox worker for {runtime.name} does not start.") from error
+            raise
+        return worker
+
+    def _discard_all(self) -> None:
+        for guest in list(self._guests):
+            guest.discard()
+
+
+@asynccontextmanager
+async def open_sandbox(cores: int, cache: Path) -> AsyncIterator[Sandbox]:
+    """A sandbox for `cores` guests at once, with modules compiled in `cache`. All its processes end with it."""
+    workers: dict[bytes, Worker] = {}
+    try:
+        async with trio.open_nursery() as nursery:
+            sandbox = Sandbox(cores, cache, nursery, workers)
+            try:
+                yield sandbox
+            finally:
+                sandbox._discard_all()  # the nursery then waits until they are gone
+    finally:
+        with trio.CancelScope(shield=True):
+            for worker in workers.values():
+                await worker.close()
+
+
+def describe() -> str:
+    """Which walls stand around guests of this machine."""
+    return "; ".join(walls.describe())

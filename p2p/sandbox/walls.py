@@ -1,0 +1,122 @@
+"""What stands around a worker besides WebAssembly: should a guest break out of it, it still finds nothing to take.
+
+Rlimits and a session of its own always; where the system has them: Landlock (no file can be opened, no port bound or
+connected, nobody outside signalled), a user without rights (when started by root), or else bubblewrap around the
+process. All of it comes down before a guest's code is loaded, and is inherited by every guest.
+"""
+
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_CREATE_RULESET, _RESTRICT_SELF = 444, 446  # Linux gives new system calls one number on all architectures
+_VERSION_FLAG = 1
+_NOBODY = 65534
+_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
+"""How many rights on files each version of Landlock knows; all are taken away."""
+_NET_SINCE, _NET_RIGHTS = 4, 0b11
+_SCOPE_SINCE, _SCOPES = 6, 0b11
+_DESCRIPTORS = 64
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def landlock_version() -> int:
+    """0 where the kernel has no Landlock."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)))
+
+
+def describe() -> list[str]:
+    """The walls that will stand around guests of this machine, for people to read."""
+    found = ["WebAssembly without files, network, clock or chance", "a process for each guest, with rlimits"]
+    if version := landlock_version():
+        found.append(f"Landlock {version}: no files" + ", no network" * (version >= _NET_SINCE))
+    elif shutil.which("bwrap"):
+        found.append("bubblewrap: read-only files, no network")
+    else:
+        found.append("no second wall: neither Landlock nor bubblewrap is here")
+    if os.geteuid() == 0:
+        found.append("an unprivileged user")
+    return found
+
+
+def around(command: Sequence[str], readable: Sequence[Path]) -> list[str]:
+    """The command, inside bubblewrap where Landlock is missing; it then sees the `readable` paths and the system's."""
+    bubblewrap = shutil.which("bwrap")
+    if landlock_version() or bubblewrap is None:
+        return list(command)
+    return bubblewrapped(bubblewrap, command, readable)
+
+
+def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Path]) -> list[str]:
+    """The command in namespaces of its own: no network, no other process, files read-only."""
+    system = [Path("/usr"), Path("/lib"), Path("/lib64"), Path("/bin"), Path("/etc/ld.so.cache")]
+    # Its own death signal would follow the thread that started it, not this process; workers watch their socket.
+    found = [bubblewrap, "--unshare-all", "--cap-drop", "ALL", "--dev", "/dev", "--proc", "/proc"]
+    python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix) if entry]
+    for path in dict.fromkeys([*system, *python, *readable]):
+        found += ["--ro-bind-try", str(path), str(path)]
+    return [*found, "--", *command]
+
+
+def raise_around_worker() -> None:
+    """Takes from this process what it needs no more: files, network, rights. Raises OSError where that fails."""
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(limit, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    lock_down()
+
+
+def raise_around_guest(parent: int) -> None:
+    """What a guest's process, fresh from the fork, gives up besides: siblings, children, a life after its worker."""
+    if sys.platform == "linux":
+        _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+    os.dup2(1, 2)  # which is the null device: the peer's terminal is none of its business
+    lock_down()
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def lock_down() -> None:
+    """Denies this process everything that Landlock knows, for good; nothing where the kernel has none."""
+    version = landlock_version()
+    if not version:
+        return
+    rights = max(count for since, count in _FILE_RIGHTS.items() if since <= version)
+    files = (1 << rights) - 1
+    net = _NET_RIGHTS if version >= _NET_SINCE else 0
+    scopes = _SCOPES if version >= _SCOPE_SINCE else 0
+    size = 24 if scopes else 16 if net else 8
+    attributes = struct.pack("=QQQ", files, net, scopes)[:size]
+    ruleset = _checked(_libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0))
+    try:
+        _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        _checked(_libc.syscall(_RESTRICT_SELF, ruleset, 0))
+    finally:
+        os.close(ruleset)
+
+
+def limit_data(count: int) -> None:
+    """Bounds what this process may write to in memory, the guest's included, in bytes."""
+    resource.setrlimit(resource.RLIMIT_DATA, (count, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result

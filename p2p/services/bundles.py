@@ -1,0 +1,125 @@
+"""Bundles: a job's file or folder, the job API as the owner has it, and the arguments, as a folder that is shared.
+
+Volunteers run the API that comes in the bundle, never their own: an old job runs as it was, a new API needs no
+volunteer to update. What is read from a bundle is a stranger's, and is only ever handed to a guest.
+"""
+
+import importlib.resources
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from p2p.errors import ConfigError, MalformedMessage, StorageError
+from p2p.wire import guest
+
+DESCRIPTION_FILE = "bundle.json"
+ENTRY = "job.py"
+MAX_FILES = 1000
+MAX_BYTES = 16 * 1024 * 1024
+
+_Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+
+
+class Input(msgspec.Struct, frozen=True):
+    """An input as the job sees it: sizes in bytes of all its files, in the share's order."""
+
+    name: Annotated[str, msgspec.Meta(max_length=255)]
+    size: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    files: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What the job is besides its files."""
+
+    args: dict[str, Any]
+    partitions: _Count
+    reduce_partitions: _Count
+    inputs: Annotated[tuple[Input, ...], msgspec.Meta(max_length=64)] = ()
+    version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+
+
+def collect(path: Path) -> dict[str, bytes]:
+    """A job's own files by name: one Python file, or a folder with a job.py. Raises ConfigError."""
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist.")
+    if path.is_file():
+        return {ENTRY: _read(path)}
+    if not (path / ENTRY).is_file():
+        raise ConfigError(f"{path} has no {ENTRY}: a job is one Python file, or a folder with a {ENTRY}.")
+    found: dict[str, bytes] = {}
+    for file in sorted(path.rglob("*.py")):
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
+            found[file.relative_to(path).as_posix()] = _read(file)
+            _check_size(found)
+    return found
+
+
+def api() -> dict[str, bytes]:
+    """The files of `p2p.jobs`, by the names under which guests import them."""
+    folder = importlib.resources.files("p2p.jobs")
+    return {f"p2p/jobs/{file.name}": _bytes_of(file) for file in folder.iterdir() if file.name.endswith(".py")}
+
+
+def write(folder: Path, files: Mapping[str, bytes], description: Description) -> None:
+    """Writes a bundle with these files of the job. Blocking. Raises StorageError."""
+    try:
+        for name, content in {**files, **api(), DESCRIPTION_FILE: msgspec.json.encode(description)}.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"Cannot write the job to {folder}: {error.strerror}.") from error
+
+
+def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
+    """A bundle that was fetched. Blocking. Raises MalformedMessage for what is none, StorageError."""
+    files: dict[str, bytes] = {}
+    try:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                files[file.relative_to(folder).as_posix()] = file.read_bytes()
+                _check_size(files)
+    except OSError as error:
+        raise StorageError(f"Cannot read the bundle in {folder}: {error.strerror}.") from error
+    except ConfigError as error:
+        raise MalformedMessage(f"a bundle out of bounds: {error}") from None
+    try:
+        description = msgspec.json.decode(files.pop(DESCRIPTION_FILE, b""), type=Description)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"not a bundle: {error}") from None
+    return description, files
+
+
+def load_frame(job: str, files: Mapping[str, bytes], description: Description) -> bytes:
+    """The first frame for a guest of this job."""
+    # The loop that runs in the guest comes first: the bootstrap on its command line knows that much.
+    names = sorted(files, key=lambda name: (name != "p2p/jobs/guest.py", name))
+    header = {
+        "do": "load",
+        "files": names,
+        "entry": ENTRY,
+        "args": description.args,
+        "settings": {"partitions": description.partitions, "reduce_partitions": description.reduce_partitions},
+        "inputs": [msgspec.to_builtins(one) for one in description.inputs],
+        "job": job,
+    }
+    return guest.encode(header, [files[name] for name in names])
+
+
+def _check_size(files: Mapping[str, bytes]) -> None:
+    if len(files) > MAX_FILES or sum(map(len, files.values())) > MAX_BYTES:
+        raise ConfigError(f"a job has at most {MAX_FILES} files and {MAX_BYTES >> 20} MiB. Data belongs in --input.")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _bytes_of(file: Traversable) -> bytes:
+    return file.read_bytes()

@@ -1,0 +1,507 @@
+"""Volunteering: this peer runs units of other people's jobs in its sandbox, one guest for each offered core.
+
+One conversation is one job of one owner (`wire.work`). Its guests have run nobody else's code, are thrown away at its
+end, and after anything that went wrong in them. Nothing of a job stays but the inputs, which later jobs may need, up to
+a bound.
+"""
+
+import logging
+import shutil
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import trio
+
+from p2p.errors import (
+    MalformedMessage,
+    NotFound,
+    PeerError,
+    PeerGone,
+    ProtocolViolation,
+    SandboxFailed,
+    ShoalError,
+    StorageError,
+)
+from p2p.ids import H, ShareId, short, to_text
+from p2p.net.connection import Connection
+from p2p.sandbox import compiled
+from p2p.sandbox.guest import Guest
+from p2p.sandbox.limits import GuestEnded, Limits
+from p2p.sandbox.runtimes import Runtime
+from p2p.services import bundles, fetch, share
+from p2p.services.fetch import Options
+from p2p.services.inputs import FOLDER, LINE_KINDS, InputFiles, Inputs
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.wire import guest as frames
+from p2p.wire import work
+from p2p.wire.address import Address
+from p2p.wire.link import Link, PeerHint
+from p2p.wire.tracker import Capacity
+
+logger = logging.getLogger(__name__)
+
+WINDOW_PER_SLOT = 1024
+IN_FLIGHT = 8
+"""Units that a guest has before it: so that it never waits for this process."""
+MOST_PENDING_BYTES = 256 * 1024 * 1024
+MOST_JOBS = 8
+MOST_RESULT_BYTES = 8 * 1024 * 1024
+RESULTS_EVERY_S = 0.01
+HEARTBEAT_S = 2.0
+SILENCE_S = 30.0
+FETCH_S = 600.0
+
+
+class Reply(msgspec.Struct):
+    """What a guest answers to `load` and `unit`."""
+
+    ok: str = ""
+    error: str = ""
+    text: str = ""
+    records_in: int = 0
+    records_out: int = 0
+
+
+class Volunteering:
+    """What this peer offers, and to how many jobs it is given."""
+
+    def __init__(self, local: Local, runtimes: list[Runtime], cores: int, memory: int, cache_bytes: int) -> None:
+        self.local = local
+        self.runtimes = runtimes
+        self.cores = cores
+        self.memory = memory
+        self.inputs = Inputs(local, cache_bytes)
+        self.paused = False
+        self.jobs: dict[bytes, _Job] = {}
+        self.units_done = 0
+
+    @property
+    def busy(self) -> int:
+        """Cores that are given to jobs."""
+        return sum(job.slots for job in self.jobs.values())
+
+    async def prepare(self) -> None:
+        """Has the plain runtime compiled, and a spare guest of it ready."""
+        try:
+            await compiled.ensure_compiled(compiled.default_folder(), self.runtimes[0], logger.info)
+            await self.local.sandbox.prepare(self.runtimes[0])
+        except SandboxFailed as error:
+            logger.warning("this peer cannot volunteer: %s", error)
+        self.local.news.ring()
+
+    def capacity(self) -> Capacity | None:
+        """What others are told of; None while paused."""
+        cache = compiled.default_folder()
+        ready = tuple(runtime.name for runtime in self.runtimes if compiled.is_compiled(cache, runtime))
+        if self.paused or not ready:
+            return None
+        return Capacity(ready, self.cores, self.memory, load=self.busy / self.cores)
+
+    def refusal(self, offer: work.JobOffer) -> str:
+        """Why not; empty for yes."""
+        if self.paused:
+            return "paused by its user"
+        if offer.job in self.jobs:
+            return "at work on this job over another connection"
+        if len(self.jobs) >= MOST_JOBS or self.busy >= self.cores:
+            return f"all {self.cores} cores are busy"
+        if offer.memory > self.memory:
+            return f"{offer.memory} bytes of memory a unit are asked for, {self.memory} offered"
+        runtime = self.runtime(offer)
+        if runtime is None:
+            return f"no runtime {offer.runtime} of that build"
+        return (
+            "" if compiled.is_compiled(compiled.default_folder(), runtime) else f"{offer.runtime} is not compiled here"
+        )
+
+    def runtime(self, offer: work.JobOffer) -> Runtime | None:
+        """The runtime that is asked for, if this peer has that very build."""
+        for runtime in self.runtimes:
+            if runtime.name == offer.runtime and runtime.digest == offer.digest:
+                return runtime
+        return None
+
+    async def converse(self, connection: Connection, offer: work.JobOffer) -> None:
+        """Answers an offer, and works on the job until its end. Raises PeerError."""
+        if reason := self.refusal(offer):
+            await connection.send(work.JobRefused(reason))
+            return
+        job = _Job(self, connection, offer)
+        with self.taking(job):
+            await job.run()
+
+    @contextmanager
+    def taking(self, job: "_Job") -> Iterator[None]:
+        self.jobs[job.offer.job] = job
+        try:
+            yield
+        finally:
+            del self.jobs[job.offer.job]
+
+
+@dataclass
+class _Arriving:
+    """Bytes on their way."""
+
+    total: int
+    body: bytearray = field(default_factory=bytearray)
+
+
+class _Job:
+    """One job of one owner here."""
+
+    def __init__(self, volunteering: Volunteering, connection: Connection, offer: work.JobOffer) -> None:
+        self._volunteering = volunteering
+        self._local = volunteering.local
+        self._connection = connection
+        self.offer = offer
+        self.slots = volunteering.cores - volunteering.busy
+        self._queue: deque[work.Unit] = deque()
+        self._work = trio.Event()
+        self._cancelled: set[bytes] = set()
+        self._running: set[bytes] = set()
+        self._done: list[work.Result] = []
+        self._bytes: dict[bytes, _Arriving] = {}
+        self._results: list[bytes] = []
+        self._inputs: dict[int, InputFiles] = {}
+        self._input_locks = [trio.Lock() for _ in offer.inputs]
+        self._limits = Limits(
+            wall_s=offer.wall_s,
+            memory_bytes=offer.memory,
+            output_bytes=offer.output_bytes,
+            log_bytes=offer.log_bytes,
+        )
+        self._owner = connection.ends.peer_id
+        self._folder = self._local.home / FOLDER / "jobs" / to_text(offer.job)
+
+    async def run(self) -> None:
+        connection, offer = self._connection, self.offer
+        runtime = self._volunteering.runtime(offer)
+        assert runtime is not None
+        await connection.send(work.JobAccepted(self.slots, self.slots * WINDOW_PER_SLOT))
+        for one in offer.inputs:
+            self._volunteering.inputs.use(ShareId(one.share))
+        try:
+            load = await self._fetch_bundle()
+            async with trio.open_nursery() as nursery:
+                for _ in range(self.slots):
+                    nursery.start_soon(self._serve_slot, runtime, load)
+                nursery.start_soon(self._report)
+                await self._listen()
+                nursery.cancel_scope.cancel()
+        except* PeerError as errors:
+            raise _first(errors) from None
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+                await self._clean_up()
+
+    # The bundle.
+
+    async def _fetch_bundle(self) -> bytes:
+        """The frame that a guest of this job gets first. Raises PeerError."""
+        bundle = ShareId(self.offer.bundle)
+        folder = self._folder / "bundle"
+        try:
+            with trio.fail_after(FETCH_S):
+                done = await fetch.fetch(
+                    self._local, Link(bundle), self._owner_hints(), Options(folder=folder), Progress()
+                )
+            description, files = await trio.to_thread.run_sync(bundles.read, Path(done.paths[0]))
+        except trio.TooSlowError:
+            raise PeerGone("its bundle could not be had") from None
+        except (NotFound, StorageError) as error:
+            await self._connection.send(work.JobRefused(str(error)[:255]))
+            raise PeerGone(f"its bundle could not be had: {error}") from error
+        return bundles.load_frame(to_text(self.offer.job), files, description)
+
+    def _owner_hints(self) -> list[PeerHint]:
+        if not self.offer.port:
+            return []
+        return [PeerHint(Address(self._connection.ends.remote_host, self.offer.port), self._owner)]
+
+    async def _clean_up(self) -> None:
+        for one in self.offer.inputs:
+            with suppress(ShoalError):
+                await self._volunteering.inputs.release(ShareId(one.share))
+        with suppress(NotFound):
+            await share.unshare(self._local, ShareId(self.offer.bundle))
+        await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
+
+    # What the owner says.
+
+    async def _listen(self) -> None:
+        while True:
+            with trio.move_on_after(SILENCE_S) as patience:
+                message = await self._connection.receive()
+            if patience.cancelled_caught:
+                raise PeerGone(f"nothing was heard of the owner for {SILENCE_S:.0f} seconds")
+            match message:
+                case work.Units(units):
+                    self._take(units)
+                case work.Bytes():
+                    self._arrived(message)
+                case work.CancelUnits(ids):
+                    self._cancelled.update(ids)
+                case work.Heartbeat():
+                    pass
+                case work.JobEnd():
+                    return
+                case _:
+                    raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
+
+    def _take(self, units: tuple[work.Unit, ...]) -> None:
+        if len(self._queue) + len(units) > self.slots * WINDOW_PER_SLOT:
+            raise ProtocolViolation("more units than the window has room for")
+        self._queue.extend(units)
+        self._work.set()
+
+    def _arrived(self, piece: work.Bytes) -> None:
+        arriving = self._bytes.setdefault(piece.of, _Arriving(piece.total))
+        held = sum(len(one.body) for one in self._bytes.values())
+        if piece.offset != len(arriving.body) or piece.total != arriving.total:
+            raise ProtocolViolation("pieces out of order")
+        if held + len(piece.body) > MOST_PENDING_BYTES or len(arriving.body) + len(piece.body) > arriving.total:
+            raise ProtocolViolation("more bytes than there is room for")
+        arriving.body += piece.body
+        if len(arriving.body) == arriving.total and piece.of == action_key(self.offer.job, len(self._results)):
+            if arriving.total > MOST_RESULT_BYTES:
+                raise ProtocolViolation("an action's result that is too large")
+            self._results.append(bytes(self._bytes.pop(piece.of).body))
+
+    # The slots.
+
+    async def _serve_slot(self, runtime: Runtime, load: bytes) -> None:
+        """Runs units in one guest after the other until cancelled."""
+        while True:
+            guest = await self._local.sandbox.guest(runtime)
+            try:
+                await self._run_guest(guest, load)
+            except GuestEnded as error:
+                logger.debug("a guest of job %s ended: %s", short(self.offer.job), error)
+            finally:
+                guest.discard()
+
+    async def _run_guest(self, guest: Guest, load: bytes) -> None:
+        reply, _ = await guest.call(load, seed=H("seed", self.offer.job), limits=self._limits)
+        header = self._read(reply)[0]
+        if header.error:
+            # Every unit of this job will say so: let the owner hear it with the first.
+            unit = await self._next()
+            self._answer(work.Result(unit.id, kind=kind_of(header), text=report_of(header, reply)))
+            return
+        known = 0
+        while True:
+            unit = await self._next()
+            if unit.id in self._cancelled:
+                self._cancelled.discard(unit.id)
+                self._bytes.pop(unit.id, None)
+                continue
+            self._running.add(unit.id)
+            try:
+                known = await self._run_unit(guest, unit, known)
+            finally:
+                self._running.discard(unit.id)
+
+    async def _run_unit(self, guest: Guest, unit: work.Unit, known: int) -> int:
+        """Runs one unit and answers for it; how many action results the guest has now. Raises GuestEnded."""
+        if unit.results > len(self._results):
+            raise ProtocolViolation("a unit before the results that it reads")
+        fresh = self._results[known : unit.results]
+        started = trio.current_time()
+        try:
+            joined = bytes(self._bytes.pop(unit.id).body) if unit.id in self._bytes else bytes(unit.inline)
+            given = await given_to(unit, joined, self._input, self.offer.memory, self._local.disk)
+        except (ShoalError, trio.TooSlowError) as error:
+            if isinstance(error, ProtocolViolation):
+                raise
+            self._answer(work.Result(unit.id, kind="input", text=str(error)[: work.MAX_TEXT]))
+            return known
+        try:
+            frame = unit_frame(unit, given, known, fresh)
+            reply, log = await guest.call(frame, seed=unit_seed(self.offer.job, unit), limits=self._limits)
+        except GuestEnded as error:
+            kind = "limit" if error.kind in {"time", "memory", "output", "stack"} else "broken"
+            self._answer(work.Result(unit.id, kind=kind, text=str(error)[: work.MAX_TEXT]))
+            raise
+        try:
+            said, outputs = self._read(reply)
+        except MalformedMessage as error:
+            self._answer(work.Result(unit.id, kind="broken", text=str(error)[: work.MAX_TEXT]))
+            raise GuestEnded("broken", str(error)) from error
+        seconds = trio.current_time() - started
+        log = log[-16384:]
+        if said.error:
+            self._answer(
+                work.Result(unit.id, kind=kind_of(said), text=report_of(said, reply), seconds=seconds, log=log)
+            )
+        else:
+            await self._deliver(unit, said, outputs, seconds, log)
+        return unit.results
+
+    async def _input(self, index: int) -> InputFiles:
+        if index >= len(self.offer.inputs):
+            raise ProtocolViolation("a unit of an input that the job does not have")
+        async with self._input_locks[index]:
+            if index not in self._inputs:
+                wanted = self.offer.inputs[index]
+                hints = [PeerHint(Address(host, port)) for host, port in wanted.peers] + self._owner_hints()
+                with trio.fail_after(FETCH_S):
+                    self._inputs[index] = await self._volunteering.inputs.get(ShareId(wanted.share), hints)
+            return self._inputs[index]
+
+    async def _next(self) -> work.Unit:
+        while not self._queue:
+            self._work = trio.Event()
+            await self._work.wait()
+        return self._queue.popleft()
+
+    # What the owner is told.
+
+    async def _deliver(self, unit: work.Unit, said: Reply, outputs: list[bytes], seconds: float, log: bytes) -> None:
+        joined = b"".join(outputs)
+        sizes = tuple(map(len, outputs))
+        inline = joined if len(joined) <= work.MAX_INLINE_BYTES else b""
+        if len(joined) > work.MAX_INLINE_BYTES:
+            for at in range(0, len(joined), work.MAX_PIECE_BYTES):
+                body = joined[at : at + work.MAX_PIECE_BYTES]
+                await self._connection.send(work.Bytes(unit.id, at, len(joined), body))
+        digest = result_digest(outputs)
+        records = (max(0, said.records_in), max(0, said.records_out))
+        self._volunteering.units_done += 1
+        self._answer(work.Result(unit.id, digest, sizes, inline, seconds, records, log=log))
+
+    def _answer(self, result: work.Result) -> None:
+        self._done.append(result)
+
+    async def _report(self) -> None:
+        """Sends results as they come, a few together, and a sign of life while there are none."""
+        last = trio.current_time()
+        while True:
+            if self._done:
+                some, self._done = self._done[: work.MAX_UNITS], self._done[work.MAX_UNITS :]
+                for results in _within(some, 512 * 1024):
+                    await self._connection.send(work.Results(tuple(results), leaving=self._volunteering.paused))
+                last = trio.current_time()
+            elif trio.current_time() - last > HEARTBEAT_S:
+                ids = tuple(self._running)[: work.MAX_UNITS]
+                await self._connection.send(work.Heartbeat(ids))
+                last = trio.current_time()
+            await trio.sleep(RESULTS_EVERY_S if self._queue or self._running else RESULTS_EVERY_S / 5)
+
+    def _read(self, reply: bytes) -> tuple[Reply, list[bytes]]:
+        return frames.decode(reply, Reply)
+
+
+class Given(NamedTuple):
+    """What a unit's guest is given: its source, how many blobs each stage has that it reads, and the blobs."""
+
+    source: dict[str, object] | None
+    lengths: list[int]
+    blobs: list[bytes]
+
+
+async def given_to(
+    unit: work.Unit,
+    joined: bytes,
+    input_of: Callable[[int], Awaitable[InputFiles]],
+    most: int,
+    limiter: trio.CapacityLimiter,
+) -> Given:
+    """Brings together what a unit reads; `joined` are outputs of earlier units, `most` bytes of inputs are allowed.
+
+    Raises ProtocolViolation where it does not fit the unit, ShoalError where an input cannot be had.
+    """
+    if unit.reads or not unit.kind:
+        if sum(unit.sizes) != len(joined) or sum(unit.reads) != len(unit.sizes):
+            raise ProtocolViolation("a unit without all of what it reads")
+        blobs, at = [], 0
+        for size in unit.sizes:
+            blobs.append(joined[at : at + size])
+            at += size
+        return Given(None, list(unit.reads), blobs)
+    if unit.kind in {"range", "params"}:
+        return Given({"kind": unit.kind, "first": unit.first, "count": unit.count}, [], [])
+    blobs = []
+    files: list[tuple[str, int, int]] = []
+    for piece in unit.pieces:
+        held = await input_of(piece.input)
+        if unit.kind in LINE_KINDS:
+            read = partial(held.lines, piece.path, piece.offset, piece.length, most)
+        else:
+            read = partial(held.read, piece.path, piece.offset, min(piece.length, most))
+        body = await trio.to_thread.run_sync(read, limiter=limiter)
+        most -= len(body)
+        blobs.append(body)
+        files.append((piece.path, piece.offset, len(body)))
+    return Given({"kind": unit.kind, "files": files}, [], blobs)
+
+
+def unit_frame(unit: work.Unit, given: Given, known: int, fresh: list[bytes]) -> bytes:
+    """The frame for a guest that knows so many actions' results, with those that it does not know yet."""
+    header = {
+        "do": "unit",
+        "action": unit.action,
+        "stage": unit.stage,
+        "partition": unit.partition,
+        "digest": unit.plan.hex(),
+        "results": list(range(known, known + len(fresh))),
+        "source": given.source,
+        "inputs": given.lengths,
+    }
+    return frames.encode(header, [*fresh, *given.blobs])
+
+
+def unit_seed(job: bytes, unit: work.Unit) -> bytes:
+    """From which a unit's chance comes: the same wherever it runs."""
+    return H("unit", job, b"%d %d %d" % (unit.action, unit.stage, unit.partition))
+
+
+def action_key(job: bytes, action: int) -> bytes:
+    """Under which the result of an action is sent."""
+    return H("action result", job, action.to_bytes(4, "big"))
+
+
+def result_digest(outputs: list[bytes]) -> bytes:
+    """By which results are compared: of the same unit, honest ones are equal."""
+    return H("result", *outputs)
+
+
+def _within(results: list[work.Result], most: int) -> Iterator[list[work.Result]]:
+    """The results in lists of at most so many bytes, about."""
+    some: list[work.Result] = []
+    size = 0
+    for result in results:
+        size += 200 + len(result.inline) + len(result.log) + len(result.text)
+        if some and size > most:
+            yield some
+            some, size = [], 200 + len(result.inline) + len(result.log) + len(result.text)
+        some.append(result)
+    if some:
+        yield some
+
+
+def kind_of(said: Reply) -> str:
+    return said.error if said.error in {"job", "plan", "limit"} else "broken"
+
+
+def report_of(said: Reply, reply: bytes) -> str:
+    """The guest's whole report for its job's fault, else its words."""
+    if said.error != "job":
+        return said.text[: work.MAX_TEXT]
+    size = int.from_bytes(reply[:4], "big")
+    return reply[4 : 4 + size].decode(errors="replace")[: work.MAX_TEXT]
+
+
+def _first(errors: BaseExceptionGroup[PeerError]) -> PeerError:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, PeerError)
+    return found

@@ -1,0 +1,216 @@
+"""The owner's journal: jobs, the results that were accepted, and the actions that are finished.
+
+What is written is whole or absent, whenever the process is killed; so a job goes on where its journal ends, and what
+is in it is never run again. Results come many at a time: one transaction for all that came since the last.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from p2p.core.attempts import Known
+from p2p.errors import NotFound, StorageError
+from p2p.ids import ID_BYTES, PeerId
+from p2p.store.database import Database
+
+MOST_ENDED = 100
+"""Jobs that are over and still listed: the newest."""
+MOST_OPEN = 100
+MOST_JOB_BYTES = 1024 * 1024 * 1024
+MOST_RESULT_BYTES = 8 * 1024 * 1024
+"""Of an action."""
+MOST_TEXT_BYTES = 1024 * 1024
+RUNNING = "running"
+ROW_BYTES = 200
+"""What a row takes besides its outputs, about."""
+FETCHED_AT_ONCE = 1000
+OUTPUTS_AT_ONCE = 64
+
+_sizes = msgspec.msgpack.Decoder(tuple[int, ...])
+
+
+class Entry(NamedTuple):
+    """An accepted result with its outputs' sizes in bytes, and the outputs joined where the owner has them."""
+
+    known: Known
+    action: int
+    sizes: tuple[int, ...]
+    outputs: bytes | None
+
+
+class Finished(NamedTuple):
+    """An action's result."""
+
+    digest: bytes
+    result: bytes
+
+
+class Listed(NamedTuple):
+    """A job as a list shows it. `state` is running, done, failed or cancelled; `created` in seconds since 1970."""
+
+    id: bytes
+    description: Any
+    state: str
+    ending: Any
+    created: float
+
+
+class Journal:
+    """The journal of one home. Blocking; see `Database` for errors."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Jobs.
+
+    def begin(self, job: bytes, description: Any) -> None:
+        """Keeps a new job with a description (JSON values). Raises StorageError when too many are open."""
+        text = _text(description)
+        with self._database.transaction() as connection:
+            (still,) = connection.execute("SELECT count(*) FROM job WHERE state = ?", [RUNNING]).fetchone()
+            if still >= MOST_OPEN:
+                raise StorageError(f"{still} jobs are open. Cancel some (`shoal jobs`, `shoal cancel`) before more.")
+            values = [job, text, RUNNING, _text(None), time.time(), 0]
+            connection.execute("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def jobs(self) -> list[Listed]:
+        """All jobs, the newest first."""
+        rows = self._database.rows("SELECT id, description, state, ending, created FROM job ORDER BY created DESC, id")
+        return [_listed(row) for row in rows]
+
+    def job(self, job: bytes) -> Listed:
+        """One job. Raises NotFound."""
+        row = self._database.row("SELECT id, description, state, ending, created FROM job WHERE id = ?", [job])
+        if row is None:
+            raise NotFound("This peer knows no such job. `shoal jobs` lists those it knows.")
+        return _listed(row)
+
+    def end(self, job: bytes, state: str, ending: Any) -> None:
+        """The job is over; only this is kept of it, and of the oldest such nothing."""
+        assert state != RUNNING
+        text = _text(ending)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM job_unit WHERE job = ?", [job])
+            connection.execute("DELETE FROM job_action WHERE job = ?", [job])
+            connection.execute("UPDATE job SET state = ?, ending = ?, bytes = 0 WHERE id = ?", [state, text, job])
+            connection.execute(
+                "DELETE FROM job WHERE state != ? AND id NOT IN "
+                "(SELECT id FROM job WHERE state != ? ORDER BY created DESC, id LIMIT ?)",
+                [RUNNING, RUNNING, MOST_ENDED],
+            )
+
+    def forget(self, job: bytes) -> None:
+        """As if the job had never been."""
+        with self._database.transaction() as connection:
+            for table, column in (("job_unit", "job"), ("job_action", "job"), ("job", "id")):
+                connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])
+
+    # What a running job has done.
+
+    def accept(self, job: bytes, entries: Sequence[Entry]) -> None:
+        """These results count from now on, all of them or none; a later one of the same place replaces the earlier.
+
+        Raises StorageError, also when the job's results take more room than they may, NotFound for no open job.
+        """
+        new = [_as_row(job, entry) for entry in entries]
+        with self._database.transaction() as connection:
+            self._grow(connection, job, sum(ROW_BYTES + len(entry.outputs or b"") for entry in entries))
+            connection.executemany("INSERT OR REPLACE INTO job_unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+
+    def finish(self, job: bytes, action: int, digest: bytes, result: bytes) -> None:
+        """The action has its result; the results of its units are forgotten. Raises as `accept` does."""
+        if len(result) > MOST_RESULT_BYTES:
+            raise StorageError(f"The result of an action has {len(result)} bytes; {MOST_RESULT_BYTES} are allowed.")
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM job_unit WHERE job = ? AND action <= ?", [job, action])
+            (kept,) = connection.execute(
+                "SELECT coalesce(sum(length(result)), 0) FROM job_action WHERE job = ?", [job]
+            ).fetchone()
+            connection.execute("UPDATE job SET bytes = ? WHERE id = ?", [kept, job])
+            self._grow(connection, job, ROW_BYTES + len(result))
+            connection.execute("INSERT INTO job_action VALUES (?, ?, ?, ?)", [job, action, digest, result])
+
+    def actions(self, job: bytes) -> list[Finished]:
+        """The results of the actions that are finished, in order."""
+        sql = "SELECT digest, result FROM job_action WHERE job = ? ORDER BY action"
+        return [Finished(bytes(digest), bytes(result)) for digest, result in self._database.rows(sql, [job])]
+
+    def replay(self, job: bytes) -> Iterator[Known]:
+        """The accepted results of the action that runs now, stage by stage, without their outputs."""
+        # Not all at once: a stage may have a hundred thousand.
+        at = (-1, -1)
+        while True:
+            rows = self._database.rows(
+                "SELECT unit, stage, partition, digest, holder FROM job_unit WHERE job = ? AND action = "
+                "(SELECT count(*) FROM job_action WHERE job = ?) AND (stage, partition) > (?, ?) "
+                "ORDER BY stage, partition LIMIT ?",
+                [job, job, *at, FETCHED_AT_ONCE],
+            )
+            for unit, stage, partition, digest, holder in rows:
+                yield Known(bytes(unit), stage, partition, bytes(digest), None if holder is None else PeerId(holder))
+            if len(rows) < FETCHED_AT_ONCE:
+                return
+            at = (rows[-1][1], rows[-1][2])
+
+    def output(self, job: bytes, action: int, stage: int, partition: int, number: int) -> bytes | None:
+        """One output of a unit; None when it is not here."""
+        row = self._database.row(
+            "SELECT sizes, outputs FROM job_unit WHERE job = ? AND action = ? AND stage = ? AND partition = ?",
+            [job, action, stage, partition],
+        )
+        sizes = () if row is None else _sizes.decode(row[0])
+        if row is None or row[1] is None or not 0 <= number < len(sizes):
+            return None
+        start = sum(sizes[:number])
+        return bytes(row[1][start : start + sizes[number]])
+
+    def outputs(self, job: bytes, action: int, stage: int) -> Iterator[tuple[int, tuple[int, ...], bytes | None]]:
+        """The outputs of a stage's units, in order: partition, sizes, and the bytes where they are here."""
+        at = -1
+        while True:
+            rows = self._database.rows(
+                "SELECT partition, sizes, outputs FROM job_unit WHERE job = ? AND action = ? AND stage = ? "
+                "AND partition > ? ORDER BY partition LIMIT ?",
+                [job, action, stage, at, OUTPUTS_AT_ONCE],
+            )
+            for partition, sizes, outputs in rows:
+                yield partition, _sizes.decode(sizes), None if outputs is None else bytes(outputs)
+            if len(rows) < OUTPUTS_AT_ONCE:
+                return
+            at = rows[-1][0]
+
+    def _grow(self, connection: Any, job: bytes, size: int) -> None:
+        found = connection.execute(
+            "UPDATE job SET bytes = bytes + ? WHERE id = ? AND state = ? RETURNING bytes", [size, job, RUNNING]
+        ).fetchone()
+        if found is None:
+            raise NotFound("The job is not open.")
+        if found[0] > MOST_JOB_BYTES:
+            raise StorageError(
+                f"The job's results take more than {MOST_JOB_BYTES} bytes of the journal. "
+                "Use fewer partitions, or an action with a smaller result."
+            )
+
+
+def _as_row(job: bytes, entry: Entry) -> tuple[Any, ...]:
+    known = entry.known
+    assert len(known.unit) == len(known.digest) == ID_BYTES
+    assert entry.outputs is None or sum(entry.sizes) == len(entry.outputs)
+    sizes = msgspec.msgpack.encode(entry.sizes)
+    place = (entry.action, known.stage, known.partition)
+    return (job, *place, known.unit, known.digest, known.holder, sizes, entry.outputs)
+
+
+def _text(value: Any) -> bytes:
+    text = json.dumps(value).encode()
+    if len(text) > MOST_TEXT_BYTES:
+        raise StorageError(f"The journal keeps {MOST_TEXT_BYTES} bytes of words about a job, not {len(text)}.")
+    return text
+
+
+def _listed(row: tuple[Any, ...]) -> Listed:
+    job, description, state, ending, created = row
+    return Listed(bytes(job), json.loads(description), state, json.loads(ending), created)

@@ -1,0 +1,56 @@
+"""Frames between the daemon and a guest: a JSON header and blobs. What a guest says is a stranger's word.
+
+    header length (4, big-endian) | header: one JSON object | the blobs one after the other
+
+The header's `blobs` has their lengths. A pipe carries each frame after its own length in 4 bytes. Blobs are opaque
+here: only guests decode what guests wrote.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from p2p.errors import MalformedMessage
+
+MAX_HEADER_BYTES = 1024 * 1024
+MAX_BLOBS = 100_000
+_LENGTH = 4
+
+H = TypeVar("H", bound=msgspec.Struct)
+
+
+class _Lengths(msgspec.Struct):
+    blobs: list[int] = []
+
+
+_lengths = msgspec.json.Decoder(_Lengths)
+
+
+def encode(header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
+    """A frame. Raises ValueError for a header that is too large."""
+    head = msgspec.json.encode({**header, "blobs": [len(blob) for blob in blobs]})
+    if len(head) > MAX_HEADER_BYTES:
+        raise ValueError(f"the header of a frame has at most {MAX_HEADER_BYTES} bytes")
+    return b"".join([len(head).to_bytes(_LENGTH, "big"), head, *blobs])
+
+
+def decode(frame: bytes, header: type[H]) -> tuple[H, list[bytes]]:
+    """The header, checked to be of its type, and the blobs. Raises MalformedMessage, whatever the bytes."""
+    size = int.from_bytes(frame[:_LENGTH], "big")
+    at = _LENGTH + size
+    if len(frame) < at or size > MAX_HEADER_BYTES:
+        raise MalformedMessage("a frame that is cut short")
+    raw = frame[_LENGTH:at]
+    try:
+        lengths = _lengths.decode(raw).blobs
+        read = msgspec.json.decode(raw, type=header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"a frame's header that makes no sense: {error}") from None
+    if len(lengths) > MAX_BLOBS or any(length < 0 for length in lengths) or at + sum(lengths) != len(frame):
+        raise MalformedMessage("a frame whose blobs are not what its header says")
+    blobs = []
+    for length in lengths:
+        blobs.append(frame[at : at + length])
+        at += length
+    return read, blobs

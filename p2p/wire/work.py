@@ -1,0 +1,184 @@
+"""What an owner and a volunteer say to each other about one job, over a connection of its own.
+
+    owner     -> JobOffer(job, bundle, runtime, limits)     volunteer -> JobAccepted(slots) | JobRefused(reason)
+    owner     -> Bytes...                                   results of earlier actions, each once; inputs of units
+    owner     -> Units(...)                                 at most `window` under way
+    volunteer -> Bytes..., Results(...)                     in any order; each unit once
+    owner     -> CancelUnits(...)                           no result is wanted; one may still come
+    both      -> Heartbeat                                  every few seconds while nothing else is said
+    volunteer -> Results with `leaving`                     it finishes what it has begun and takes no more
+    owner     -> JobEnd                                     the volunteer forgets the job
+
+A peer that cannot be dialled, and volunteers, dials the owner and says `Volunteering(job)`; then the owner offers. Ids
+of units are those of `core.plan`: whoever answers under another's id answers nothing. Bundle and inputs are shares,
+fetched like any other, from whoever has them. What is small goes within a unit or its result, what is larger in `Bytes`
+before it.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from p2p.wire.address import Host, Port
+
+MAX_UNITS = 1024
+MAX_INLINE_BYTES = 64 * 1024
+MAX_PIECE_BYTES = 512 * 1024
+MAX_OUTPUTS = 4096
+MAX_READS = 100_000
+MAX_PIECES = 256
+MAX_TEXT = 8192
+
+_Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+_Short = Annotated[str, msgspec.Meta(max_length=255)]
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+_Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
+    pass
+
+
+class _Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    pass
+
+
+class Input(_Part, frozen=True, gc=False):
+    """A share that is input, and who may have it."""
+
+    share: _Id
+    peers: Annotated[tuple[tuple[Host, Port], ...], msgspec.Meta(max_length=8)] = ()
+
+
+class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
+    """Will you work on this? The limits are for each unit; sizes in bytes."""
+
+    job: _Id
+    bundle: _Id
+    runtime: _Short
+    digest: _Id
+    """Of the runtime: results of different builds are never compared."""
+    memory: _Number
+    wall_s: Annotated[float, msgspec.Meta(gt=0, le=86400)]
+    output_bytes: _Number
+    log_bytes: _Number
+    inputs: Annotated[tuple[Input, ...], msgspec.Meta(max_length=64)] = ()
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """At which the owner serves bundle and inputs, at the host of this connection; 0: over calls of its own."""
+
+
+class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
+    """Yes, so many units at once and so many on their way. `held`: which inputs are here whole, by index."""
+
+    slots: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    window: Annotated[int, msgspec.Meta(ge=1, le=65536)]
+    held: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, lt=64)], ...], msgspec.Meta(max_length=64)] = ()
+
+
+class JobRefused(_Message, frozen=True, gc=False, tag="job_refused"):
+    """No, for a reason that the owner's user sees."""
+
+    reason: _Short
+
+
+class Volunteering(_Message, frozen=True, gc=False, tag="volunteering"):
+    """From a volunteer that cannot be dialled: offer me work, of this job or (no id) of any."""
+
+    job: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+
+
+class Piece(_Part, frozen=True, gc=False):
+    """Bytes of a file of an input share: a partition, or a part of one, cut at line ends by the volunteer."""
+
+    input: Annotated[int, msgspec.Meta(ge=0, lt=64)]
+    path: _Path
+    offset: _Number
+    length: _Number
+
+
+class Unit(_Part, frozen=True, gc=False):
+    """One unit of work. Either bytes of inputs (`pieces`), a range of numbers, or outputs of earlier units."""
+
+    id: _Id
+    action: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    stage: Annotated[int, msgspec.Meta(ge=0, lt=64)]
+    partition: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    plan: _Id
+    """The plan's digest: a guest that plans otherwise does not compute."""
+    kind: Annotated[str, msgspec.Meta(max_length=16)] = ""
+    """Of the source: lines, records, chunks, files, range, params; empty for a stage that reads others."""
+    pieces: Annotated[tuple[Piece, ...], msgspec.Meta(max_length=MAX_PIECES)] = ()
+    first: _Number = 0
+    count: _Number = 0
+    reads: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=64)] = ()
+    """For a stage that reads others: how many outputs of each of these there are."""
+    sizes: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=MAX_READS)] = ()
+    """Of those outputs, one stage after the other."""
+    inline: Annotated[bytes, msgspec.Meta(max_length=MAX_INLINE_BYTES)] = b""
+    """The outputs joined, where all are small; else they came before as `Bytes`."""
+    results: _Number = 0
+    """How many actions' results it may read: those before its own."""
+
+
+class Units(_Message, frozen=True, gc=False, tag="units"):
+    """Work."""
+
+    units: Annotated[tuple[Unit, ...], msgspec.Meta(max_length=MAX_UNITS)]
+
+
+class Result(_Part, frozen=True, gc=False):
+    """What came of a unit. `kind` empty: it is done, and `digest` covers its outputs."""
+
+    id: _Id
+    digest: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+    sizes: Annotated[tuple[_Number, ...], msgspec.Meta(max_length=MAX_OUTPUTS)] = ()
+    """Of its outputs."""
+    inline: Annotated[bytes, msgspec.Meta(max_length=MAX_INLINE_BYTES)] = b""
+    """The outputs joined, where they are small together; else they came before as `Bytes`."""
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    records: tuple[_Number, _Number] = (0, 0)
+    kind: Annotated[str, msgspec.Meta(max_length=16)] = ""
+    """Why it is not done: `job` (its own fault), `limit`, `plan`, `input`, `broken`."""
+    text: _Text = ""
+    """For `job` the guest's report, JSON; else words."""
+    log: Annotated[bytes, msgspec.Meta(max_length=16384)] = b""
+
+
+class Results(_Message, frozen=True, gc=False, tag="results"):
+    """Results, and whether the volunteer is leaving."""
+
+    results: Annotated[tuple[Result, ...], msgspec.Meta(max_length=MAX_UNITS)]
+    leaving: bool = False
+
+
+class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
+    """A piece of the joined outputs that a unit reads or has made, or of an action's result (of H(job, action))."""
+
+    of: _Id
+    offset: _Number
+    total: _Number
+    body: Annotated[bytes, msgspec.Meta(max_length=MAX_PIECE_BYTES)]
+
+
+class CancelUnits(_Message, frozen=True, gc=False, tag="cancel_units"):
+    """These are not wanted any more."""
+
+    ids: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_UNITS)]
+
+
+class Heartbeat(_Message, frozen=True, gc=False, tag="heartbeat"):
+    """I am here, and at these units (none from an owner)."""
+
+    ids: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_UNITS)] = ()
+
+
+class JobEnd(_Message, frozen=True, gc=False, tag="job_end"):
+    """The job is over, here."""
+
+    job: _Id
+
+
+AnyWork = (
+    JobOffer | JobAccepted | JobRefused | Volunteering | Units | Results | Bytes | CancelUnits | Heartbeat | JobEnd
+)

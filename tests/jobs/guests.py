@@ -1,0 +1,179 @@
+"""A guest as a real process on pipes, and a whole job carried out over frames as an owner does it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from p2p.jobs.bootstrap import BOOTSTRAP
+from p2p.jobs.cutting import Piece, at_lines, by_file, by_size, driven, share_of
+from p2p.jobs.frames import pack, receive
+from p2p.services.bundles import api
+
+PYTHON = (sys.executable, "-S", "-c", BOOTSTRAP)
+Files = Mapping[str, bytes]
+Reply = tuple[dict[str, Any], list[bytes]]
+
+
+class Guest:
+    """A guest process: one request, one reply."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        self.known = 0
+        """How many results of actions it has."""
+
+    def ask(self, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> Reply:
+        """Sends a request and reads its reply."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(pack(header, blobs))
+        self._process.stdin.flush()
+        reply = receive(self._process.stdout)  # type: ignore[arg-type]
+        assert reply is not None, "the guest has ended"
+        return reply
+
+    def load(
+        self,
+        files: Mapping[str, bytes | str],
+        *,
+        inputs: Files | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        partitions: int = 4,
+        reduce_partitions: int = 3,
+        job: str = "ab" * 32,
+    ) -> Reply:
+        """Loads a job whose entry is the first of its files."""
+        own = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
+        every = own | api()
+        header = {
+            "do": "load",
+            "files": list(every),
+            "entry": next(iter(files)),
+            "args": dict(arguments or {}),
+            "settings": {"partitions": partitions, "reduce_partitions": reduce_partitions},
+            "inputs": [{"name": name, "size": len(data), "files": 1} for name, data in (inputs or {}).items()],
+            "job": job,
+        }
+        return self.ask(header, list(every.values()))
+
+    def end(self) -> str:
+        """Closes its pipe and waits. Returns what it printed."""
+        _, log = self._process.communicate()
+        assert self._process.returncode == 0, log.decode()
+        return log.decode()
+
+
+@contextmanager
+def guest(command: Sequence[str] = PYTHON, **environment: str) -> Iterator[Guest]:
+    """A guest while the body runs."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=os.environ | environment) as process:
+        try:
+            yield Guest(process)
+        finally:
+            process.kill()
+
+
+class Run:
+    """A job over frames: what it returned, the files it saved, and every blob that units made, in order."""
+
+    def __init__(self, one: Guest, inputs: Files, *, partitions: int, partition_bytes: int) -> None:
+        self._guest, self._partitions, self._partition_bytes = one, partitions, partition_bytes
+        self._names, self._data = list(inputs), list(inputs.values())
+        self._results: list[bytes] = []
+        self.saved: list[bytes] = []
+        self.blobs: list[bytes] = []
+        self.plans: list[dict[str, Any]] = []
+
+    def to_the_end(self) -> dict[str, Any]:
+        """The reply to the last plan, or the first error."""
+        while True:
+            answer, _ = self._ask({"do": "plan"})
+            if answer.get("ok") != "plan":
+                return answer
+            plan = answer["plan"]
+            self.plans.append(plan)
+            error = self._carry_out(plan)
+            if error:
+                return error
+
+    def _ask(self, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> Reply:
+        new = range(self._guest.known, len(self._results))
+        self._guest.known = len(self._results)
+        return self._guest.ask(header | {"results": list(new)}, [*(self._results[i] for i in new), *blobs])
+
+    def _carry_out(self, plan: dict[str, Any]) -> dict[str, Any] | None:
+        made: list[list[bytes]] = []
+        units: list[tuple[dict[str, Any] | None, list[bytes], list[list[int]]]]
+        for stage in plan["stages"]:
+            if stage["source"]:
+                units = [(source, blobs, []) for source, blobs in self._units(stage["source"])]
+            else:
+                read = [[blobs[part] for blobs in made] for part in range(stage["partitions"])]
+                units = [(None, blobs, [[len(blobs)]]) for blobs in read]
+            made = []
+            for partition, (source, blobs, counts) in enumerate(units):
+                place = {"action": plan["action"], "stage": stage["index"], "partition": partition}
+                header = {"do": "unit", **place, "digest": plan["digest"], "source": source, "inputs": counts}
+                answer, output = self._ask(header, blobs)
+                if answer.get("ok") != "unit":
+                    return answer
+                assert len(output) == (stage["outputs"] or 1)
+                made.append(output)
+                self.blobs += output
+        if plan["kind"] == "save":
+            self.saved += [output[0] for output in made]
+            made = []
+        header = {"do": "finish", "action": plan["action"], "digest": plan["digest"]}
+        answer, result = self._ask(header, [output[0] for output in made])
+        if answer.get("ok") != "finished":
+            return answer
+        self._results += result
+        return None
+
+    def _units(self, source: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+        kind = source["kind"]
+        if kind in ("range", "params"):
+            parts = min(self._partitions, source["count"])
+            for part in range(parts):
+                first, count = share_of(part, parts, source["count"])
+                yield {"kind": kind, "first": first, "count": count}, []
+            return
+        numbers = range(len(self._data)) if source["input"] is None else [source["input"]]
+        sizes = [len(data) if number in numbers else 0 for number, data in enumerate(self._data)]
+        pieces = by_file(sizes, self._partition_bytes) if kind == "files" else by_size(sizes, self._partition_bytes)
+        for part_of in pieces:
+            whole = [self._whole(piece) if kind != "files" else piece for piece in part_of if piece.file in numbers]
+            told = [(self._names[piece.file], piece.offset, piece.size) for piece in whole]
+            yield {"kind": kind, "files": told}, [self._data[f][at : at + size] for f, at, size in whole]
+
+    def _whole(self, piece: Piece) -> Piece:
+        data = self._data[piece.file]
+        return driven(at_lines(piece, len(data)), lambda offset, size: data[offset : offset + size])
+
+
+def carry_out(
+    files: Mapping[str, bytes | str],
+    inputs: Files | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    partitions: int = 4,
+    reduce_partitions: int = 3,
+    partition_bytes: int = 1000,
+    command: Sequence[str] = PYTHON,
+    **environment: str,
+) -> tuple[dict[str, Any], Run]:
+    """Runs a job in one guest process: its last reply, and what it made."""
+    with guest(command, **environment) as one:
+        loaded, _ = one.load(
+            files, inputs=inputs, arguments=arguments, partitions=partitions, reduce_partitions=reduce_partitions
+        )
+        run = Run(one, inputs or {}, partitions=partitions, partition_bytes=partition_bytes)
+        if loaded.get("ok") != "loaded":
+            return loaded, run
+        answer = run.to_the_end()
+        one.end()
+    return answer, run

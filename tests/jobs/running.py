@@ -1,0 +1,69 @@
+"""Jobs as texts, run in this process."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from p2p.jobs import local
+from p2p.jobs.faults import JobFault
+from p2p.jobs.planning import Settings
+from p2p.jobs.session import Answer
+
+HEAD = "from p2p.jobs import Inputs, rng\n"
+
+
+class Outcome(NamedTuple):
+    """What a job returned, and the files that it saved, by action and partition."""
+
+    answer: Answer
+    saved: dict[tuple[int, int], bytes]
+
+
+def run(
+    text: str,
+    inputs: Mapping[str, bytes] | None = None,
+    *,
+    partitions: int = 4,
+    reduce_partitions: int = 3,
+    partition_bytes: int = 50,
+    files: Mapping[str, bytes] | None = None,
+    **arguments: Any,
+) -> Outcome:
+    """Runs a job. Its text begins at line 2 of job.py; an input's name may have a folder."""
+    saved: dict[tuple[int, int], bytes] = {}
+
+    def save(action: int, partition: int, data: bytes) -> None:
+        saved[action, partition] = data
+
+    with tempfile.TemporaryDirectory() as name:
+        for path, data in (inputs or {}).items():
+            target = Path(name, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        answer = local.run(
+            {"job.py": (HEAD + text).encode(), **(files or {})},
+            [Path(name, top) for top in dict.fromkeys(Path(path).parts[0] for path in inputs or {})],
+            arguments,
+            save=save,
+            settings=Settings(partitions, reduce_partitions),
+            partition_bytes=partition_bytes,
+        )
+    return Outcome(answer, saved)
+
+
+def expression(code: str, inputs: Mapping[str, bytes] | None = None, **options: Any) -> Any:
+    """The value of one expression over `inputs`, as the job sees it: no JSON in between."""
+    told: list[Any] = []
+    run(f"def job(inputs, tell, **args):\n    tell({code})\n", inputs, tell=told.append, **options)
+    [value] = told
+    return value
+
+
+def fault(text: str, inputs: Mapping[str, bytes] | None = None, **options: Any) -> JobFault:
+    """The fault that a job must end with."""
+    with pytest.raises(JobFault) as caught:
+        run(text, inputs, **options)
+    return caught.value

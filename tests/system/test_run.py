@@ -1,0 +1,151 @@
+"""Jobs from the command line: real peers that volunteer, and a job's owner among them."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Node, Peer, until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LONELY = ("--no-lan", "--no-dht")
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "the", "sea", "is", "deep"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compiles the runtime once for all homes of this user, as the first job would."""
+    import trio
+
+    from p2p.services.computing import runtime_for
+
+    trio.run(runtime_for, "python-wasm", lambda text: None)
+
+
+@contextmanager
+def volunteers(tmp_path: Path, count: int) -> Iterator[list[Node]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(Peer(tmp_path / f"volunteer{n}").node("--volunteer", "--cores", "1", *LONELY))
+            for n in range(count)
+        ]
+
+
+def peers(nodes: list[Node]) -> list[str]:
+    return [option for node in nodes for option in ("--peer", node.address)]
+
+
+def text_file(path: Path, lines: int) -> Counter[str]:
+    words = [[WORDS[(line * 7 + n * 3) % len(WORDS)] for n in range(6)] for line in range(lines)]
+    path.write_text("".join(" ".join(line) + "\n" for line in words))
+    return Counter(word for line in words for word in line)
+
+
+def test_words_are_counted_as_a_plain_count_has_them(origin: Peer, tmp_path: Path) -> None:
+    counts = text_file(tmp_path / "text.txt", 20_000)
+    with volunteers(tmp_path, 2) as nodes:
+        outcome = origin.run(
+            *("run", EXAMPLES / "wordcount.py", "--input", tmp_path / "text.txt", "--arg", "top=5", "--json"),
+            *(*peers(nodes), *LONELY, "--wait", "30s"),
+        )
+        answer = outcome.json()
+        assert answer["state"] == "done"
+        assert sorted(count for _, count in answer["result"]) == sorted((count for _, count in counts.most_common(5)))
+        assert all(counts[word] == count for word, count in answer["result"])
+        assert "every volunteer that takes the job is believed" in outcome.err
+    # Nothing of the job is left at its owner, and no bundle at a volunteer.
+    assert list((origin.home / "jobs").iterdir()) == []
+    assert not list((tmp_path / "volunteer0" / "volunteer" / "jobs").glob("*"))
+
+
+def test_a_job_without_input(origin: Peer, tmp_path: Path) -> None:
+    with volunteers(tmp_path, 1) as nodes:
+        out = origin.run("run", EXAMPLES / "pi.py", *peers(nodes), *LONELY, "--wait", "30s").out
+        assert abs(float(out.strip()) - 3.14159) < 0.05
+
+
+def test_a_volunteer_killed_in_the_middle_costs_only_its_units(origin: Peer, tmp_path: Path) -> None:
+    job = tmp_path / "slow.py"
+    job.write_text(
+        "def work(n):\n"
+        "    return sum(i * i % 7 for i in range(60_000)) * 0 + n\n"
+        "def job(inputs):\n"
+        "    return inputs.range(120).map(work).sum()\n"
+    )
+    with volunteers(tmp_path, 2) as nodes, origin.node(*LONELY):
+        with origin.start("run", job, "--partitions", "60", "--json", *peers(nodes), "--wait", "60s") as running:
+            until(lambda: bool(under_way(origin)) and under_way(origin)[0]["units_done"] > 3, "some units done")
+            nodes[0].send(signal.SIGKILL)
+            outcome = running.wait()
+        assert outcome.code == 0, outcome.err
+        assert '"result": 7140' in outcome.out
+
+
+def under_way(peer: Peer) -> list[dict[str, int]]:
+    rows: list[dict[str, int]] = peer.run("jobs", "--json").json()
+    return rows
+
+
+def test_what_the_job_does_wrong_is_told_with_record_and_line(origin: Peer, tmp_path: Path) -> None:
+    (tmp_path / "numbers.txt").write_text("1\n2\nthree\n4\n")
+    job = tmp_path / "broken.py"
+    job.write_text("def job(inputs):\n    return inputs.lines().map(int).sum()\n")
+    with volunteers(tmp_path, 2) as nodes:
+        outcome = origin.run(
+            "run", job, "--input", tmp_path / "numbers.txt", *peers(nodes), *LONELY, "--wait", "30s", code=1
+        )
+    assert "ValueError" in outcome.err
+    assert "three" in outcome.err
+    assert "line 2" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("def job(inputs:\n", "SyntaxError"),
+        ("x = 1\n", "no function job"),
+        ("import nothing_like_it\n", "nothing_like_it"),
+    ],
+)
+def test_a_job_that_cannot_be_planned(origin: Peer, tmp_path: Path, source: str, says: str) -> None:
+    job = tmp_path / "bad.py"
+    job.write_text(source)
+    assert says in origin.run("run", job, *LONELY, code=1).err
+
+
+def test_nobody_to_work(origin: Peer, other: Peer, tmp_path: Path) -> None:
+    job = EXAMPLES / "pi.py"
+    outcome = origin.run("run", job, *LONELY, "--wait", "1s", code=3)
+    assert "no volunteers found yet" in outcome.err
+    with other.node(*LONELY) as node:
+        refused = origin.run("run", job, *LONELY, "--peer", node.address, "--wait", "3s", code=3)
+        assert "not a volunteer" in refused.err
+        assert "--volunteer" in other.run("volunteer", "status", code=2).err
+
+
+def test_pause_and_resume(origin: Peer, other: Peer) -> None:
+    with other.node("--volunteer", "--cores", "1", *LONELY) as node:
+        assert "1 core" in other.run("volunteer", "status").out
+        assert other.run("volunteer", "pause", "--json").json()["paused"]
+        run = ("run", EXAMPLES / "pi.py", *LONELY, "--peer", node.address)
+        assert "paused by its user" in origin.run(*run, "--wait", "3s", code=3).err
+        assert not other.run("volunteer", "resume", "--json").json()["paused"]
+        assert origin.run(*run, "--wait", "30s").out.startswith("3.1")
+
+
+def test_interrupted_and_cancelled(origin: Peer, tmp_path: Path) -> None:
+    with origin.start("run", EXAMPLES / "pi.py", *LONELY) as running:
+        running.says("nothing runs")
+        assert running.end().code == 130
+    with origin.node(*LONELY), origin.start("run", EXAMPLES / "pi.py") as running:
+        until(lambda: bool(under_way(origin)), "the job under way")
+        job = str(under_way(origin)[0]["job"])
+        origin.run("cancel", job[:8])
+        outcome = running.wait()
+        assert outcome.code == 1
+        assert "cancelled" in outcome.err
+        assert under_way(origin) == []
+    assert Counter(list((origin.home / "jobs").iterdir())) == Counter()

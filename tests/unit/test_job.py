@@ -1,0 +1,683 @@
+"""The owner's decisions: rules one by one, and a machine for all that volunteers, owners and the network may do."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from p2p.core.attempts import Cancel, Ended, Fault, Known, Result, Send, State
+from p2p.core.crew import MOST_STRIKES
+from p2p.core.job import LEASE_S, MOST_FAILURES, MOST_LOSSES, STALL_S, Job
+from p2p.core.report import Report
+from p2p.ids import PeerId
+from tests.unit.working import CONTEXT, OWNER, UNIT_S, World, output_of, peer, plan_of
+
+ONE = plan_of((1, (), 0))
+MANY = plan_of((40, (), 0))
+SHUFFLE = plan_of((4, (), 3), (3, (0,), 0))
+CHAIN = plan_of((3, (), 2), (2, (0,), 2), (2, (1,), 0))
+DIAMOND = plan_of((3, (), 2), (2, (), 2), (2, (0, 1), 3), (2, (0,), 3), (3, (2, 3), 0))
+EMPTY = plan_of((0, (), 2), (2, (0,), 0))
+NOTHING = plan_of((0, (), 0))
+
+
+def begun(*plans: object) -> World:
+    world = World(*plans)  # type: ignore[arg-type]
+    world.start()
+    return world
+
+
+def test_one_unit_from_plan_to_result() -> None:
+    world = begun(ONE)
+    a = world.join("a")
+    (unit,) = world.asked[a]
+    world.give(a, unit)
+    assert world.finishing
+    world.finish()
+    assert world.state is State.DONE
+    assert [known.unit for known in world.accepted] == [unit]
+
+
+def test_a_job_without_units_is_done_at_once() -> None:
+    world = begun(NOTHING)
+    assert world.finishing
+    world.finish()
+    assert world.state is State.DONE
+
+
+def test_a_stage_waits_for_all_that_it_reads() -> None:
+    world = begun(SHUFFLE)
+    a = world.join("a", slots=8)
+    assert {work.stage for work in world.asked[a].values()} == {0}
+    while not world.complete(0):
+        assert {work.stage for work in world.asked[a].values()} == {0}
+        world.work(a)
+    assert {work.stage for work in world.asked[a].values()} == {1}
+
+
+def test_actions_follow_each_other_and_the_ids_depend_on_earlier_results() -> None:
+    def second(first_result: bytes) -> list[bytes]:
+        job = Job(OWNER, CONTEXT, UNIT_S, [first_result])
+        commands = job.planned(plan_of((3, (), 0), action=1), [3], {0: b"range"}, 0.0)
+        commands += job.joined(peer("a"), 4, 0.0)
+        return [work.unit for command in commands if isinstance(command, Send) for work in command.units]
+
+    assert second(b"x" * 32) == second(b"x" * 32)
+    assert not set(second(b"x" * 32)) & set(second(b"y" * 32))
+    world = begun(SHUFFLE, plan_of((3, (), 0), action=1))
+    world.run(world.join("a"))
+    assert world.state is State.DONE
+    assert len(world.actions) == 2
+
+
+def test_a_plan_of_another_action_fails_the_job() -> None:
+    job = Job(OWNER, CONTEXT, UNIT_S)
+    (ended,) = job.planned(plan_of((1, (), 0), action=3), [1], {0: b""}, 0.0)
+    assert isinstance(ended, Ended)
+    assert ended.state is State.FAILED
+
+
+def test_the_window_follows_the_pace_and_bounds_hold() -> None:
+    world = begun(plan_of((50_000, (), 0)))
+    a = world.join("a")
+    assert len(world.asked[a]) == 2
+    for _ in range(35):
+        world.now += 0.01
+        world.work(a, 1024)
+    fast = len(world.asked[a])
+    assert 200 < fast <= 1024
+    slow = World(MANY)
+    slow.start()
+    b = slow.join("b", slots=2)
+    for _ in range(5):
+        slow.now += 20
+        slow.work(b)
+        assert len(slow.asked[b]) <= 4
+    tight = begun(MANY)
+    c = tight.join("c", slots=8, window=3)
+    assert len(tight.asked[c]) == 3
+
+
+def test_what_a_volunteer_had_goes_to_others_when_it_leaves() -> None:
+    world = begun(MANY)
+    a, b = world.join("a", slots=4), world.join("b", slots=4)
+    had = set(world.asked[a])
+    world.leave(a)
+    world.run(b)
+    assert world.state is State.DONE
+    assert had <= world.runs.keys()
+    assert world.job.losses == len(had)
+
+
+def test_a_silent_volunteer_is_lost_after_one_lease() -> None:
+    world = begun(ONE)
+    a = world.join("a")
+    b = world.join("b")
+    world.tick(LEASE_S - 0.1, silent=[a])
+    assert a not in world.dropped
+    world.tick(0.2, silent=[a])
+    assert "silent" in world.dropped[a]
+    assert world.asked[b]
+
+
+def test_a_volunteer_that_is_there_but_ends_nothing_is_dropped() -> None:
+    world = begun(ONE)
+    a = world.join("a")
+    (unit,) = world.asked[a]
+    for _ in range(40):
+        world.tick(2.0)
+    world.job.heard(a, world.now, [unit])  # it begins
+    world.job.heard(a, world.now, [unit])
+    for _ in range(int((UNIT_S + STALL_S) / 2)):
+        assert a not in world.dropped
+        world.tick(2.0)
+        world.job.heard(a, world.now, [unit])  # begins only once
+    world.tick(2.0)
+    assert "in time" in world.dropped[a]
+
+
+def test_a_straggler_gets_a_second_and_the_first_result_wins() -> None:
+    world = begun(plan_of((9, (), 0)))
+    a, b = world.join("a"), world.join("b")
+    held = next(iter(world.asked[b]))
+    for _ in range(30):
+        world.tick(0.1)
+        world.give(a, *world.asked[a])
+        world.give(b, *(unit for unit in world.asked[b] if unit != held))
+    assert held not in world.asked[a] or world.runs[held] == 2
+    assert world.runs[held] == 2
+    assert all(count == 1 for unit, count in world.runs.items() if unit != held)
+    assert world.finishing
+    before = len(world.accepted)
+    world.give(b, held)  # too late
+    assert len(world.accepted) == before
+
+
+def test_without_idle_capacity_nothing_runs_twice() -> None:
+    world = begun(plan_of((9, (), 0)))
+    a, b = world.join("a"), world.join("b")
+    held_a, held_b = next(iter(world.asked[a])), next(iter(world.asked[b]))
+    for _ in range(3):
+        world.tick(0.1)
+        world.give(a, *(unit for unit in world.asked[a] if unit != held_a))
+        world.give(b, *(unit for unit in world.asked[b] if unit != held_b))
+    world.tick(5.0)
+    assert world.runs[held_a] == world.runs[held_b] == 1
+
+
+def test_results_of_others_units_and_of_none_are_nothing() -> None:
+    world = begun(MANY)
+    a, b = world.join("a"), world.join("b")
+    others = list(world.asked[b])
+    world.obey(world.job.returned(a, [Result(unit, output_of(unit)) for unit in (*others, b"x" * 32, b"")], world.now))
+    world.obey(world.job.returned(peer("stranger"), [Result(others[0], output_of(others[0]))], world.now))
+    assert not world.accepted
+    unit = world.work(a)[0]
+    world.give(a, unit)  # a duplicate
+    assert len(world.accepted) == 1
+
+
+def test_a_result_without_a_digest_is_the_peers_fault() -> None:
+    world = begun(ONE)
+    a, b = world.join("a"), world.join("b")
+    (unit,) = world.asked.pop(a)
+    world.asked[a] = {}
+    world.obey(world.job.returned(a, [Result(unit, b"short")], world.now))
+    assert list(world.asked[b]) == [unit]
+
+
+def test_the_jobs_fault_is_believed_once_an_unrelated_peer_repeats_it() -> None:
+    world = begun(ONE)
+    a, b = world.join("a", relation="net 1"), world.join("b", relation="net 2")
+    (unit,) = world.asked[a]
+    world.fail(a, unit, Fault.JOB, "ValueError: 1")
+    assert world.ended is None
+    assert list(world.asked[b]) == [unit]
+    world.fail(b, unit, Fault.JOB, "ValueError: 2")
+    assert world.ended == Ended(State.FAILED, "ValueError: 2")
+
+
+def test_related_peers_are_not_believed_and_the_owner_repeats_it() -> None:
+    world = begun(ONE)
+    a, b = world.join("a", relation="net"), world.join("b", relation="net")
+    (unit,) = world.asked[a]
+    world.fail(a, unit, Fault.JOB)
+    assert not world.asked[b]
+    assert list(world.asked[OWNER]) == [unit]
+    world.fail(OWNER, unit, Fault.JOB, "ValueError: here too")
+    assert world.ended == Ended(State.FAILED, "ValueError: here too")
+
+
+def test_who_blames_the_job_wrongly_is_at_fault_itself() -> None:
+    world = begun(MANY)
+    a = world.join("a", relation="net")
+    for _ in range(MOST_STRIKES):
+        world.tick(10)
+        assert world.asked[a]
+        unit = next(iter(world.asked[a]))
+        world.fail(a, unit, Fault.JOB)
+        assert list(world.asked[OWNER]) == [unit]
+        world.give(OWNER, unit)
+    assert "blamed" in world.dropped[a]
+    world.join("a")
+    assert not world.asked.get(a)
+    world.run(world.join("b"))
+    assert world.state is State.DONE
+
+
+def test_a_disputed_unit_whose_second_judge_leaves_goes_to_the_owner() -> None:
+    world = begun(ONE)
+    a, b = world.join("a"), world.join("b")
+    (unit,) = world.asked[a]
+    world.fail(a, unit, Fault.JOB)
+    assert unit in world.asked[b]
+    world.leave(b)
+    assert list(world.asked[OWNER]) == [unit]
+
+
+def test_what_fails_somewhere_is_tried_elsewhere_first() -> None:
+    world = begun(ONE)
+    a, b = world.join("a"), world.join("b")
+    (unit,) = world.asked[a]
+    world.fail(a, unit, Fault.TRANSIENT)
+    assert not world.asked[a]
+    assert list(world.asked[b]) == [unit]
+    world.leave(b)
+    assert list(world.asked[a]) == [unit], "nobody else is left"
+
+
+def test_attempts_are_capped() -> None:
+    world = begun(ONE)
+    a = world.join("a")
+    for n in range(MOST_FAILURES):
+        assert world.ended is None
+        (unit,) = world.asked[a]
+        world.fail(a, unit, Fault.TRANSIENT, f"out of memory {n}")
+    assert world.ended is not None
+    assert world.ended.state is State.FAILED
+    assert "out of memory 3" in world.ended.reason
+
+
+def test_a_unit_that_takes_volunteers_down_is_given_up() -> None:
+    world = begun(ONE)
+    for n in range(MOST_LOSSES):
+        assert world.ended is None
+        world.leave(world.join(f"peer {n}"))
+    assert world.ended is not None
+    assert "lost" in world.ended.reason
+
+
+def test_units_that_merely_wait_at_lost_volunteers_are_not_blamed() -> None:
+    world = begun(plan_of((4, (), 0)))
+    for n in range(MOST_LOSSES - 1):
+        who = world.join(f"peer {n}")
+        world.leave(who)
+    waiting = [trouble for stage in world.job.stages for trouble in stage.troubles.values()]
+    assert sum(trouble.losses for trouble in waiting) == MOST_LOSSES - 1
+
+
+def test_a_faulty_peer_rests_ever_longer_and_is_dropped_in_the_end() -> None:
+    world = begun(MANY)
+    a = world.join("a")
+    for rest in (1.0, 2.0):
+        world.fail(a, next(iter(world.asked[a])), Fault.PEER, "disk full")
+        while world.asked[a]:
+            world.work(a)
+        world.tick(rest - 0.1)
+        assert not world.asked[a]
+        world.tick(0.2)
+        assert world.asked[a]
+    world.fail(a, next(iter(world.asked[a])), Fault.PEER, "disk full")
+    assert "disk full" in world.dropped[a]
+    assert world.ended is None
+    world.run(world.join("b"))
+    assert world.state is State.DONE
+
+
+def test_refusals_are_nobodys_fault() -> None:
+    world = begun(ONE)
+    a = world.join("a")
+    for _ in range(20):
+        (unit,) = world.asked[a]
+        world.refuse(a, unit)
+        assert not world.asked[a]
+        world.tick(1.1)
+    world.run(a)
+    assert world.state is State.DONE
+
+
+def test_no_slots_no_units_and_what_was_begun_ends() -> None:
+    world = begun(MANY)
+    a = world.join("a")
+    world.obey(world.job.slots(a, 0, world.now))
+    world.work(a, 9)
+    world.tick(1)
+    assert not world.asked[a]
+    world.obey(world.job.slots(a, 2, world.now))
+    assert world.asked[a]
+
+
+def test_lost_outputs_are_made_again_exactly() -> None:
+    world = begun(CHAIN)
+    a, b = world.join("a", slots=2), world.join("b", slots=1)
+    while not world.complete(0):
+        world.work(a, held=True)
+        world.work(b, held=True)
+    held_by_a = {known.unit for (stage, _), known in world.journal.items() if stage == 0 and known.holder == a}
+    assert held_by_a
+    world.leave(a)
+    world.lose(a)
+    world.run(b)
+    assert world.state is State.DONE
+    accepted = [known.unit for known in world.accepted]
+    assert {unit for unit in accepted if accepted.count(unit) > 1} == held_by_a
+    assert world.job.repeats == len(held_by_a)
+
+
+def test_outputs_that_nobody_needs_any_more_are_not_made_again() -> None:
+    world = begun(CHAIN)
+    a = world.join("a", slots=8)
+    while not world.complete(1):
+        world.work(a, held=not world.complete(0))
+    world.lose(a)
+    assert world.job.repeats == 0
+    world.run(a)
+    assert all(count == 1 for count in world.runs.values())
+
+
+def test_a_loss_further_back_is_found_when_it_is_needed() -> None:
+    world = begun(CHAIN)
+    a, b = world.join("a", slots=8), world.join("b", slots=8)
+    while not world.complete(1):
+        world.work(a, held=True)
+        world.work(b, held=True)
+    world.lose(a)
+    world.lose(b)
+    assert world.job.repeats >= 5, "all units of two stages"
+    world.run(a, b)
+    assert world.state is State.DONE
+
+
+def test_final_outputs_lost_before_the_owner_has_them_are_made_again() -> None:
+    world = begun(plan_of((3, (), 0)))
+    a = world.join("a", slots=8)
+    world.work(a, 9, held=True)
+    world.work(a, 9, held=True)
+    assert world.finishing
+    world.job.kept(0, 0)
+    world.journal[0, 0] = world.journal[0, 0]._replace(holder=None)
+    world.lose(a)
+    assert world.state is State.RUNNING
+    assert not world.finishing
+    assert world.job.repeats == 2
+    world.run(a)
+    assert world.state is State.DONE
+
+
+def test_one_missing_output_is_made_again() -> None:
+    world = begun(SHUFFLE)
+    a = world.join("a", slots=8)
+    world.work(a, 9, held=True)
+    while not world.complete(0):
+        world.work(a, 1, held=True)
+    world.obey(world.job.missing(0, 2, peer("other"), world.now))
+    assert world.job.repeats == 0
+    world.unheld.add((0, 2))
+    world.obey(world.job.missing(0, 2, a, world.now))
+    assert world.job.repeats == 1
+    world.run(a)
+    assert world.state is State.DONE
+
+
+def test_a_job_that_gives_another_result_the_second_time_is_stopped() -> None:
+    world = begun(SHUFFLE)
+    a, b = world.join("a", slots=8), world.join("b")
+    while not world.complete(0):
+        world.work(a, 1, held=True)
+        world.work(b, 1)
+    world.lose(a)
+    again = next(work.unit for work in (*world.asked[a].values(), *world.asked[b].values()) if work.stage == 0)
+    who = a if again in world.asked[a] else b
+    commands = world.job.returned(who, [Result(again, b"z" * 32)], world.now)
+    assert isinstance(commands[-1], Ended)
+    assert "not deterministic" in commands[-1].reason
+
+
+def test_cancel_frees_everybody_and_is_final() -> None:
+    world = begun(MANY)
+    a, b = world.join("a"), world.join("b")
+    had = {who: tuple(world.asked[who]) for who in (a, b)}
+    commands = world.job.cancel()
+    assert commands == [Cancel(a, had[a]), Cancel(b, had[b]), Ended(State.CANCELLED, "cancelled")]
+    assert world.job.cancel() == world.job.tick(world.now + 100) == world.job.joined(peer("c"), 1, world.now) == []
+    assert world.job.returned(a, [Result(had[a][0], output_of(had[a][0]))], world.now) == []
+    assert world.job.done() == []
+
+
+def test_what_is_journaled_is_never_run_again() -> None:
+    world = begun(SHUFFLE)
+    a = world.join("a")
+    for _ in range(5):
+        world.work(a)
+    done = {known.unit for known in world.journal.values()}
+    runs = {unit: world.runs[unit] for unit in done}
+    world.restart()
+    world.run(world.join("b"))
+    assert world.state is State.DONE
+    assert {unit: world.runs[unit] for unit in done} == runs
+
+
+def test_a_journal_of_other_work_is_not_believed() -> None:
+    job = Job(OWNER, CONTEXT, UNIT_S)
+    wrong = [
+        Known(b"x" * 32, 0, 0, b"d" * 32, None),
+        Known(b"x" * 32, 0, 77, b"d" * 32, None),
+        Known(b"x" * 32, 63, 0, b"d" * 32, None),
+        Known(b"x" * 32, 1, 0, b"d" * 32, None),
+    ]
+    assert job.planned(SHUFFLE, [4, 3], {0: b""}, 0.0, wrong) == []
+    assert [stage.done for stage in job.stages] == [0, 0]
+
+
+def test_a_stranger_gets_at_most_a_third_while_others_idle() -> None:
+    world = World(plan_of((12, (), 0)))
+    stranger, known = world.join("stranger", slots=50, stranger=True), world.join("known", slots=50)
+    world.start()
+    world.tick(0.1)
+    assert len(world.asked[stranger]) == 4
+    world.tick(0.1)
+    assert len(world.asked[known]) == 8
+
+
+def test_a_stranger_may_do_it_all_where_nobody_idles() -> None:
+    world = begun(plan_of((12, (), 0)))
+    world.join("known", window=1)
+    stranger = world.join("stranger", slots=50, stranger=True)
+    assert len(world.asked[stranger]) == 11
+
+
+def test_who_has_the_input_gets_it_first() -> None:
+    world = World(MANY)
+    a = world.join("a")
+    world.start()
+    world.leave(a)
+    b, c = peer("b"), peer("c")
+    world.obey(world.job.joined(b, 0, world.now))
+    world.present.add(b)
+    world.asked[b] = {}
+    world.job.near(b, 0, [30, 31, 32, 33, 99, -1])
+    world.job.near(c, 0, [1])
+    world.obey(world.job.slots(b, 1, world.now))
+    got = [work.partition for work in world.asked[b].values()]
+    assert set(got) <= {0, 1, 30, 31}, "what was tried before goes first"
+    while len(world.runs) < 40:
+        world.work(b)
+    assert world.ended is None
+
+
+def test_a_report_says_where_and_what() -> None:
+    report = Report("job", "invalid literal", "ValueError", "Traceback...\n", 12, "map", "'x'")
+    text = report.told(3, 7)
+    for part in ("ValueError: invalid literal", "partition 7 of stage 3", "line 12", "in map", "'x'", "Traceback..."):
+        assert part in text
+
+
+PLANS = [
+    (ONE,),
+    (MANY,),
+    (SHUFFLE,),
+    (CHAIN,),
+    (EMPTY,),
+    (NOTHING,),
+    (DIAMOND,),
+    (SHUFFLE, plan_of((5, (), 2), (2, (0,), 0), action=1)),
+]
+
+
+class AnyJob(RuleBasedStateMachine):
+    """Volunteers join, work, lie, fail, fall silent and leave; the owner is killed at any moment; in the end all ends.
+
+    `World` checks each decision: nothing is sent or accepted twice, nothing before its inputs, nothing after the end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(ONE)
+        self.troubled = self.started = False
+        self.names = 0
+        self.old: list[tuple[PeerId, bytes]] = []
+
+    @precondition(lambda self: not self.started)
+    @rule(plans=st.sampled_from(PLANS))
+    def begin(self, plans: tuple[object, ...]) -> None:
+        self.world, self.started = World(*plans), True  # type: ignore[arg-type]
+        self.world.start()
+
+    @precondition(lambda self: self.world.ended is not None)
+    @rule(seconds=st.sampled_from([0.0, 100.0]))
+    def nothing_more(self, seconds: float) -> None:
+        self.world.now += seconds
+        assert self.world.job.tick(self.world.now) == self.world.job.cancel() == []
+        assert self.world.job.joined(peer("late"), 1, self.world.now) == []
+        for who, unit in self.old:
+            assert self.world.job.returned(who, [Result(unit, output_of(unit))], self.world.now) == []
+            assert self.world.job.left(who, self.world.now) == []
+
+    def _goes_on(self) -> bool:
+        return self.started and self.world.ended is None
+
+    def _someone(self, data: st.DataObject) -> PeerId:
+        return data.draw(st.sampled_from(sorted(self.world.asked)))
+
+    def _units(self, data: st.DataObject, who: PeerId) -> list[bytes]:
+        units = list(self.world.asked[who])
+        return data.draw(st.lists(st.sampled_from(units), unique=True)) if units else []
+
+    @precondition(lambda self: self._goes_on())
+    @rule(slots=st.integers(0, 9), stranger=st.booleans(), relation=st.sampled_from("xyz"), window=st.integers(1, 20))
+    def join(self, slots: int, stranger: bool, relation: str, window: int) -> None:
+        self.names += 1
+        if len(self.world.present) < 6:
+            self.world.join(f"peer {self.names}", slots, stranger=stranger, relation=relation, window=window)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(slots=st.integers(0, 3))
+    def owner_works_too(self, slots: int) -> None:
+        if OWNER not in self.world.present:
+            self.world.join("owner", slots)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data(), slots=st.integers(0, 4))
+    def other_slots(self, data: st.DataObject, slots: int) -> None:
+        self.world.obey(self.world.job.slots(self._someone(data), slots, self.world.now))
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data(), lost=st.booleans())
+    def leave(self, data: st.DataObject, lost: bool) -> None:
+        who = self._someone(data)
+        if who in self.world.present:
+            self.troubled = True
+            self.old += [(who, unit) for unit in self.world.asked[who]]
+            self.world.leave(who)
+            if lost and self.world.ended is None:
+                self.world.lose(who)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data(), held=st.booleans())
+    def work(self, data: st.DataObject, held: bool) -> None:
+        who = self._someone(data)
+        units = self._units(data, who)
+        self.old += [(who, unit) for unit in units]
+        self.world.give(who, *units, held=held and who != OWNER)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data())
+    def work_on(self, data: st.DataObject) -> None:
+        who = self._someone(data)
+        for _ in range(5):
+            if self.world.ended is None and who in self.world.asked:
+                self.world.now += 0.01
+                self.world.work(who, 99)
+
+    @precondition(lambda self: self._goes_on() and self.old)
+    @rule(data=st.data())
+    def late_or_twice(self, data: st.DataObject) -> None:
+        who, unit = data.draw(st.sampled_from(self.old))
+        self.world.give(who, unit)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data(), noise=st.binary(max_size=33))
+    def lie(self, data: st.DataObject, noise: bytes) -> None:
+        who = self._someone(data)
+        others = {unit for asked in self.world.asked.values() for unit in asked} - set(self.world.asked[who])
+        others |= {known.unit for known in self.world.journal.values()} - set(self.world.asked[who]) | {noise}
+        before = len(self.world.accepted)
+        self.world.obey(self.world.job.returned(who, [Result(unit, b"l" * 32, who) for unit in others], self.world.now))
+        self.world.obey(self.world.job.failed(who, noise, Fault.JOB, "a lie", self.world.now))
+        assert len(self.world.accepted) == before
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data(), fault=st.sampled_from(Fault))
+    def fail(self, data: st.DataObject, fault: Fault) -> None:
+        who = self._someone(data)
+        if self.world.asked[who]:
+            self.troubled = True
+            unit = data.draw(st.sampled_from(list(self.world.asked[who])))
+            self.old.append((who, unit))
+            self.world.fail(who, unit, fault)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        who = self._someone(data)
+        self.world.refuse(who, *self._units(data, who))
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data())
+    def beat(self, data: st.DataObject) -> None:
+        who = self._someone(data)
+        self.world.job.heard(who, self.world.now, [*self._units(data, who), b"?" * 32])
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.1, 1.0, 3.0, 100.0]))
+    def pass_time(self, data: st.DataObject, seconds: float) -> None:
+        silent = data.draw(st.sets(st.sampled_from(sorted(self.world.asked)), max_size=2))
+        self.troubled = self.troubled or bool(silent) or seconds > LEASE_S
+        self.world.tick(seconds, silent=silent)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data())
+    def outputs_vanish(self, data: st.DataObject) -> None:
+        holders = sorted({known.holder for known in self.world.journal.values() if known.holder})
+        if holders:
+            self.world.lose(data.draw(st.sampled_from(holders)))
+
+    @precondition(lambda self: self._goes_on() and self.world.finishing)
+    @rule()
+    def combine(self) -> None:
+        self.world.finish()
+
+    @precondition(lambda self: self._goes_on())
+    @rule()
+    def restart(self) -> None:
+        runs = {known.unit: self.world.runs.get(known.unit) for known in self.world.journal.values()}
+        lost = set(self.world.unheld)
+        kept = {known.unit for place, known in self.world.journal.items() if place not in lost}
+        self.world.restart()
+        assert all(self.world.runs.get(unit) == runs[unit] for unit in kept)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(certain=st.sampled_from([False] * 9 + [True]))
+    def cancel(self, certain: bool) -> None:
+        if certain:
+            self.world.obey(self.world.job.cancel())
+
+    @invariant()
+    def what_is_under_way_is_known_on_both_sides(self) -> None:
+        for who, count in self.world.job.volunteers().items():
+            assert count == len(self.world.asked[who])
+        places = len(self.world.journal) - len(self.world.unheld)
+        assert sum(stage.done - len(stage.gone) for stage in self.world.job.stages) in {places, 0}
+
+    def teardown(self) -> None:
+        """Two honest volunteers come; whatever has happened, the job ends."""
+        if not self._goes_on():
+            return
+        for who in sorted(self.world.present):
+            if self.world.ended is None:
+                self.world.leave(who)
+        for holder in {known.holder for known in self.world.journal.values() if known.holder}:
+            if self.world.ended is None:
+                self.world.lose(holder)
+        if self.world.ended is None:
+            self.world.run(self.world.join("honest"), self.world.join("upright", 3))
+        assert self.world.ended is not None
+        if not self.troubled:
+            assert self.world.state is State.DONE
+        if self.world.state is State.DONE:
+            assert len(self.world.actions) == len(self.world.plans)
+        else:
+            assert self.world.ended.reason
+
+
+TestAnyJob = AnyJob.TestCase
+TestAnyJob.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
