@@ -5,9 +5,8 @@ operation has lines of its own in the text, so an exception's line tells the ope
 the record, without any cost while nothing goes wrong.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from operator import add
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -150,7 +149,7 @@ class Loop:
     def __init__(self, operations: Collection[Operation], sink: Sink) -> None:
         self._parts: list[Operation | Sink] = [*operations, sink]
         self._function, self._text = _written(tuple(op.name for op in operations), _end(sink))
-        self._arguments: dict[str, Any] = {"function": _quick(sink.function)}
+        self._arguments: dict[str, Any] = {"function": sink.function}
         for name in ("amount", "form"):
             if hasattr(sink, name):
                 self._arguments[name] = getattr(sink, name)
@@ -180,15 +179,3 @@ class Loop:
             text = f"reduce_by_key takes (key, value) pairs, and this record is none: {error}"
         place, name = (part.place, part.name) if part else (None, None)
         return raised(error, files, place=place, operation=name, record=record, text=text)
-
-
-_ADD = (lambda a, b: a + b).__code__
-
-
-def _quick(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
-    """The same function; for one that only adds its two arguments, the operator, which needs no frame of Python."""
-    if type(function) is FunctionType:
-        code = function.__code__
-        if code.co_code == _ADD.co_code and code.co_argcount == 2 and not code.co_kwonlyargcount:
-            return add
-    return function

@@ -24,14 +24,17 @@ import trio
 from blake3 import blake3
 
 from p2p.errors import SandboxFailed
-from p2p.sandbox.runtimes import MODULE, Runtime
+from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
 from p2p.units import format_size, format_time
 
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 """Of a module that a job brings; what a runtime ships is not bound by it."""
 MAX_COMPILE_S = 1_800.0
 MAX_MODULE_COMPILE_S = 120.0
+_KEY_LETTERS = 32
 _MODULES_KEPT = 64
+_VERSIONS_KEPT = 3
+"""Of a runtime: other installations of the same user may have other versions of the engine."""
 _TELL_EVERY_S = 1.0
 _LOCK_EVERY_S = 0.2
 _WORDS_BYTES = 4_096
@@ -62,7 +65,7 @@ def _machine() -> str:
 def place(cache: Path, runtime: Runtime) -> Path:
     """Where the compiled module is, or would be."""
     key = blake3(_machine().encode() + runtime.module_digest).hexdigest()
-    return cache / f"{runtime.name}-{key[:32]}"
+    return cache / f"{runtime.name}-{key[:_KEY_LETTERS]}"
 
 
 def is_compiled(cache: Path, runtime: Runtime) -> bool:
@@ -83,6 +86,7 @@ async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], N
 
     Raises SandboxFailed where the module is not one, is too large or takes too long, or the cache cannot be used.
     """
+    await trio.to_thread.run_sync(getattr, runtime, "digest")  # reads the files; known from here on
     if is_compiled(cache, runtime):
         return
     _make(cache)
@@ -185,7 +189,10 @@ async def _tell(name: str, tell: Callable[[str], None]) -> None:
 
 
 def _prune(cache: Path) -> None:
-    """Forgets the oldest modules that jobs brought, and what a killed process left."""
-    modules = sorted(cache.glob(f"{MODULE}-*"), key=lambda path: path.lstat().st_mtime, reverse=True)
-    for path in [*modules[_MODULES_KEPT:], *cache.glob(".new-*")]:
+    """Forgets what was made longest ago, and what a killed process left."""
+    forgotten = list(cache.glob(".new-*"))
+    for name, kept in ((MODULE, _MODULES_KEPT), (PYTHON, _VERSIONS_KEPT), (SCIENCE, _VERSIONS_KEPT)):
+        made = sorted(cache.glob(f"{name}-{'[0-9a-f]' * _KEY_LETTERS}"), key=lambda path: path.lstat().st_mtime)
+        forgotten += made[:-kept]
+    for path in forgotten:
         path.unlink(missing_ok=True)

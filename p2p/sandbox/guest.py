@@ -83,7 +83,7 @@ class Guest:
                     sent = 0
                     while sent < len(rest):
                         sent += await self._socket.send(rest[sent:])
-        except OSError:
+        except (OSError, trio.ClosedResourceError):
             return  # it has ended: whoever receives will see how
 
     async def _receive(self, count: int, limits: Limits, answered: Callable[[int, Reply], None]) -> None:
@@ -128,6 +128,8 @@ class Guest:
     async def _more(self, log: bytearray) -> None:
         try:
             piece = await self._socket.recv(_RECEIVE_BYTES)
+        except trio.ClosedResourceError:
+            raise GuestEnded("broken", "It was discarded.", bytes(log)) from None
         except OSError:
             piece = b""
         if not piece:

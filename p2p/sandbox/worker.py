@@ -160,13 +160,16 @@ def _library(path: str, place: str) -> Library:
 
 def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], library: Library | None) -> None:
     instance: Instance | None = None
+    limits = (0, 0)
 
     def begin(request: Request) -> None:
+        nonlocal limits
         assert instance is not None
         wasi.reset(request.seed)
-        if request.memory_bytes != instance.memory_limit:
+        if limits != (request.memory_bytes, request.output_bytes):
+            limits = (request.memory_bytes, request.output_bytes)
             instance.limit(request.memory_bytes)
-            walls.limit_data(request.memory_bytes + request.output_bytes + _HOST_BYTES)
+            walls.limit_data(sum(limits) + _HOST_BYTES)
 
     streams = Frames(parked.wait, begin)
     arguments = [argument.encode() for argument in settings["arguments"]]

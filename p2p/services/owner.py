@@ -8,7 +8,7 @@ the owner and handed on from there, so that no volunteer's end loses them.
 import logging
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,8 +44,10 @@ from p2p.services import bundles, share
 from p2p.services.bundles import Description
 from p2p.services.inputs import InputFiles, Inputs, fetch_manifest
 from p2p.services.local import Local
+from p2p.services.member import Member
+from p2p.services.outputs import INLINE, Outputs
 from p2p.services.progress import Progress
-from p2p.services.volunteer import (
+from p2p.services.units import (
     Reply,
     action_key,
     given_to,
@@ -63,14 +65,12 @@ from p2p.wire.link import Link, PeerHint, parse_link
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
-HEARTBEAT_S = 1.0
 FIND_EVERY_S = 3.0
 ANSWER_S = 30.0
 REFUSED_AGAIN_S = 10.0
 MOST_VOLUNTEERS = 256
 MOST_SAID_BYTES = 512 * 1024
 MOST_RESULT_BYTES = 8 * 1024 * 1024
-INLINE = work.MAX_INLINE_BYTES
 
 
 @dataclass(frozen=True)
@@ -133,37 +133,6 @@ async def run(local: Local, sandbox: Sandbox, runtime: Runtime, wish: Wish, view
             await trio.to_thread.run_sync(shutil.rmtree, folder, True)
 
 
-class _Outputs:
-    """What units have made, by stage and partition; large ones on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._small: dict[tuple[int, int], list[bytes]] = {}
-        self._large: dict[tuple[int, int], tuple[Path, list[int]]] = {}
-
-    async def keep(self, stage: int, partition: int, outputs: list[bytes]) -> None:
-        size = sum(map(len, outputs))
-        if size <= INLINE:
-            self._small[stage, partition] = outputs
-            return
-        path = self._folder / f"{stage}-{partition}"
-        await trio.to_thread.run_sync(_write, path, outputs)
-        self._large[stage, partition] = (path, list(map(len, outputs)))
-
-    async def get(self, stage: int, partition: int, index: int) -> bytes:
-        """One output of a unit that is done."""
-        small = self._small.get((stage, partition))
-        if small is not None:
-            return small[index]
-        path, sizes = self._large[stage, partition]
-        return await trio.to_thread.run_sync(_read_part, path, sum(sizes[:index]), sizes[index])
-
-    async def clear(self) -> None:
-        self._small.clear()
-        self._large.clear()
-        await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
-
-
 class _Run:
     """One job under way."""
 
@@ -191,9 +160,9 @@ class _Run:
         self._results: list[bytes] = []
         self._plan: Plan | None = None
         self._partitions: dict[int, list[tuple[Piece, ...]]] = {}
-        self._outputs = _Outputs(folder / "outputs")
+        self._outputs = Outputs(folder / "outputs")
         self._arrived: dict[bytes, list[bytes]] = {}
-        self._members: dict[PeerId, _Member] = {}
+        self._members: dict[PeerId, Member] = {}
         self._offers: dict[PeerId, Offer] = {}
         self._refusals: dict[PeerId, str] = {}
         self._own_inputs = Inputs(local, local.config.volunteer.cache_bytes)
@@ -475,7 +444,7 @@ class _Run:
         if not isinstance(answer, work.JobAccepted):
             raise ProtocolViolation("something else where the answer to an offer belongs")
         self._refusals.pop(peer, None)
-        member = _Member(connection, answer.slots, self._units_message)
+        member = Member(connection, answer.slots, self._units_message)
         self._members[peer] = member
         try:
             now = trio.current_time()
@@ -614,95 +583,6 @@ class _Run:
         return work.Piece(piece.input, path, piece.offset, piece.length)
 
 
-class _Member:
-    """One volunteer at work for the job: what is to be said to it, and what it says."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        slots: int,
-        messages_for: Callable[[Sequence[Work], int], Awaitable[list[Any]]],
-    ) -> None:
-        self._connection = connection
-        self.slots = slots
-        self._messages_for = messages_for
-        self._todo: list[Work] = []
-        self._outbox: list[Any] = []
-        self._wake = trio.Event()
-        self._sent = 0
-        self._bodies: dict[bytes, bytearray] = {}
-
-    def units(self, units: Sequence[Work]) -> None:
-        self._todo += units
-        self._wake.set()
-
-    def say(self, message: Any) -> None:
-        self._outbox.append(message)
-        self._wake.set()
-
-    def drop(self, reason: str) -> None:
-        logger.debug("volunteer %s is dropped: %s", short(self._connection.ends.peer_id), reason)
-        self._connection.close()
-
-    async def end(self, job: bytes) -> None:
-        with suppress(PeerError), trio.move_on_after(1, shield=True):
-            await self._connection.send(work.JobEnd(job))
-
-    async def run(self, heard: Callable[[Any, dict[bytes, bytes]], Awaitable[None]]) -> None:
-        async with trio.open_nursery() as nursery:
-            failure: PeerError | None = None
-            nursery.start_soon(self._tell)
-            try:
-                await self._listen(heard)
-            except PeerError as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-
-    async def _tell(self) -> None:
-        with suppress(PeerError):
-            while True:
-                said, self._outbox = self._outbox, []
-                todo, self._todo = self._todo, []
-                if todo:
-                    messages = await self._messages_for(todo, self._sent)
-                    batches = [message for message in messages if isinstance(message, work.Units)]
-                    self._sent = max(self._sent, *(batch.units[0].results for batch in batches))
-                    said += messages
-                for message in said or [work.Heartbeat()]:
-                    await self._connection.send(message)
-                if not self._todo and not self._outbox:
-                    self._wake = trio.Event()
-                    with trio.move_on_after(HEARTBEAT_S):
-                        await self._wake.wait()
-        self._connection.close()
-
-    async def _listen(self, heard: Callable[[Any, dict[bytes, bytes]], Awaitable[None]]) -> None:
-        bodies: dict[bytes, bytes] = {}
-        while True:
-            message = await self._connection.receive()
-            match message:
-                case work.Bytes(of, offset, total, body):
-                    held = self._bodies.setdefault(of, bytearray())
-                    if offset != len(held) or len(held) + len(body) > total or total > MOST_PENDING:
-                        raise ProtocolViolation("pieces of a result out of order")
-                    held += body
-                    if len(held) == total:
-                        bodies[of] = bytes(self._bodies.pop(of))
-                    if sum(map(len, self._bodies.values())) + sum(map(len, bodies.values())) > MOST_PENDING:
-                        raise ProtocolViolation("more bytes than there is room for")
-                case work.Results() | work.Heartbeat():
-                    await heard(message, bodies)
-                case work.JobRefused(reason):
-                    raise PeerGone(reason)
-                case _:
-                    raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
-
-
-MOST_PENDING = 512 * 1024 * 1024
-
-
 class _Said(msgspec.Struct):
     """What the owner's guest answers."""
 
@@ -745,18 +625,6 @@ def _cut(joined: bytes, sizes: Sequence[int]) -> list[bytes] | None:
 def _pieces(of: bytes, body: bytes) -> list[work.Bytes]:
     step = work.MAX_PIECE_BYTES
     return [work.Bytes(of, at, len(body), body[at : at + step]) for at in range(0, max(len(body), 1), step)]
-
-
-def _write(path: Path, outputs: list[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.writelines(outputs)
-
-
-def _read_part(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
 
 
 def _save(folder: Path, parts: list[bytes]) -> None:

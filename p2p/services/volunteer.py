@@ -8,14 +8,11 @@ a bound.
 import logging
 import shutil
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
 import trio
 
 from p2p.errors import (
@@ -36,9 +33,20 @@ from p2p.sandbox.limits import GuestEnded, Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.services import bundles, fetch, share
 from p2p.services.fetch import Options
-from p2p.services.inputs import FOLDER, LINE_KINDS, InputFiles, Inputs
+from p2p.services.inputs import FOLDER, InputFiles, Inputs
 from p2p.services.local import Local
 from p2p.services.progress import Progress
+from p2p.services.units import (
+    Given,
+    Reply,
+    action_key,
+    given_to,
+    kind_of,
+    report_of,
+    result_digest,
+    unit_frame,
+    unit_seed,
+)
 from p2p.wire import guest as frames
 from p2p.wire import work
 from p2p.wire.address import Address
@@ -48,8 +56,9 @@ from p2p.wire.tracker import Capacity
 logger = logging.getLogger(__name__)
 
 WINDOW_PER_SLOT = 1024
-IN_FLIGHT = 8
-"""Units that a guest has before it: so that it never waits for this process."""
+AHEAD_S, MOST_AT_ONCE = 0.03, 64
+"""For so long a guest is asked ahead, in units that are that quick: so that it never waits for this process."""
+MOST_LOG_BYTES = 16384
 MOST_PENDING_BYTES = 256 * 1024 * 1024
 MOST_JOBS = 8
 MOST_RESULT_BYTES = 8 * 1024 * 1024
@@ -57,16 +66,6 @@ RESULTS_EVERY_S = 0.01
 HEARTBEAT_S = 2.0
 SILENCE_S = 30.0
 FETCH_S = 600.0
-
-
-class Reply(msgspec.Struct):
-    """What a guest answers to `load` and `unit`."""
-
-    ok: str = ""
-    error: str = ""
-    text: str = ""
-    records_in: int = 0
-    records_out: int = 0
 
 
 class Volunteering:
@@ -297,53 +296,95 @@ class _Job:
             self._answer(work.Result(unit.id, kind=kind_of(header), text=report_of(header, reply)))
             return
         known = 0
+        each_s = 1.0
         while True:
+            units = await self._next_few(max(1, min(MOST_AT_ONCE, int(AHEAD_S / each_s))))
+            self._running.update(unit.id for unit in units)
+            started = trio.current_time()
+            try:
+                known = await self._run_units(guest, units, known)
+            finally:
+                self._running.difference_update(unit.id for unit in units)
+            each_s = max(1e-6, (trio.current_time() - started) / max(1, len(units)))
+
+    async def _next_few(self, most: int) -> list[work.Unit]:
+        """The next unit, and others like it that are there already: a guest that is asked ahead never waits."""
+        units: list[work.Unit] = []
+        while not units or (len(units) < most and self._queue and self._queue[0].results == units[0].results):
             unit = await self._next()
             if unit.id in self._cancelled:
                 self._cancelled.discard(unit.id)
                 self._bytes.pop(unit.id, None)
-                continue
-            self._running.add(unit.id)
-            try:
-                known = await self._run_unit(guest, unit, known)
-            finally:
-                self._running.discard(unit.id)
+            else:
+                units.append(unit)
+        return units
 
-    async def _run_unit(self, guest: Guest, unit: work.Unit, known: int) -> int:
-        """Runs one unit and answers for it; how many action results the guest has now. Raises GuestEnded."""
-        if unit.results > len(self._results):
+    async def _run_units(self, guest: Guest, units: list[work.Unit], known: int) -> int:
+        """Runs units and answers for them; how many action results the guest has now. Raises GuestEnded.
+
+        What a guest was asked ahead of the unit that ended it is for the next guest.
+        """
+        if units[0].results > len(self._results):
             raise ProtocolViolation("a unit before the results that it reads")
-        fresh = self._results[known : unit.results]
-        started = trio.current_time()
+        fresh = self._results[known : units[0].results]
+        requests: list[tuple[bytes, bytes]] = []
+        asked: list[work.Unit] = []
+        for unit in units:
+            given = await self._given(unit)
+            if given is not None:
+                frame = unit_frame(unit, given, known, fresh)
+                requests.append((frame, unit_seed(self.offer.job, unit)))
+                asked.append(unit)
+                known, fresh = max(known, unit.results), []
+        replies: list[tuple[bytes, bytes, float]] = []
+        before = trio.current_time()
+
+        def answered(_: int, reply: tuple[bytes, bytes]) -> None:
+            nonlocal before
+            now = trio.current_time()
+            replies.append((*reply, now - before))
+            before = now
+
+        ended: GuestEnded | None = None
+        try:
+            await guest.call_many(requests, self._limits, answered)
+        except GuestEnded as error:
+            ended = error
+        for unit, (reply, log, seconds) in zip(asked, replies, strict=False):
+            try:
+                await self._tell(unit, reply, log[-MOST_LOG_BYTES:], seconds)
+            except MalformedMessage as error:
+                ended = ended or GuestEnded("broken", str(error))
+                self._answer(work.Result(unit.id, kind="broken", text=str(error)[: work.MAX_TEXT]))
+        if ended is not None:
+            for number, unit in enumerate(asked[len(replies) :]):
+                if number:
+                    self._queue.append(unit)
+                else:
+                    kind = "limit" if ended.kind in {"time", "memory", "output", "stack"} else "broken"
+                    self._answer(work.Result(unit.id, kind=kind, text=str(ended)[: work.MAX_TEXT]))
+            raise ended
+        return known
+
+    async def _given(self, unit: work.Unit) -> Given | None:
+        """What the unit reads; None where it could not be had, which the owner is told. Raises ProtocolViolation."""
         try:
             joined = bytes(self._bytes.pop(unit.id).body) if unit.id in self._bytes else bytes(unit.inline)
-            given = await given_to(unit, joined, self._input, self.offer.memory, self._local.disk)
-        except (ShoalError, trio.TooSlowError) as error:
-            if isinstance(error, ProtocolViolation):
-                raise
-            self._answer(work.Result(unit.id, kind="input", text=str(error)[: work.MAX_TEXT]))
-            return known
-        try:
-            frame = unit_frame(unit, given, known, fresh)
-            reply, log = await guest.call(frame, seed=unit_seed(self.offer.job, unit), limits=self._limits)
-        except GuestEnded as error:
-            kind = "limit" if error.kind in {"time", "memory", "output", "stack"} else "broken"
-            self._answer(work.Result(unit.id, kind=kind, text=str(error)[: work.MAX_TEXT]))
+            return await given_to(unit, joined, self._input, self.offer.memory, self._local.disk)
+        except ProtocolViolation:
             raise
-        try:
-            said, outputs = self._read(reply)
-        except MalformedMessage as error:
-            self._answer(work.Result(unit.id, kind="broken", text=str(error)[: work.MAX_TEXT]))
-            raise GuestEnded("broken", str(error)) from error
-        seconds = trio.current_time() - started
-        log = log[-16384:]
+        except (ShoalError, trio.TooSlowError) as error:
+            self._answer(work.Result(unit.id, kind="input", text=str(error)[: work.MAX_TEXT]))
+            return None
+
+    async def _tell(self, unit: work.Unit, reply: bytes, log: bytes, seconds: float) -> None:
+        """Passes a guest's answer on. Raises MalformedMessage."""
+        said, outputs = self._read(reply)
         if said.error:
-            self._answer(
-                work.Result(unit.id, kind=kind_of(said), text=report_of(said, reply), seconds=seconds, log=log)
-            )
+            kind, text = kind_of(said), report_of(said, reply)
+            self._answer(work.Result(unit.id, kind=kind, text=text, seconds=seconds, log=log))
         else:
             await self._deliver(unit, said, outputs, seconds, log)
-        return unit.results
 
     async def _input(self, index: int) -> InputFiles:
         if index >= len(self.offer.inputs):
@@ -399,80 +440,6 @@ class _Job:
         return frames.decode(reply, Reply)
 
 
-class Given(NamedTuple):
-    """What a unit's guest is given: its source, how many blobs each stage has that it reads, and the blobs."""
-
-    source: dict[str, object] | None
-    lengths: list[int]
-    blobs: list[bytes]
-
-
-async def given_to(
-    unit: work.Unit,
-    joined: bytes,
-    input_of: Callable[[int], Awaitable[InputFiles]],
-    most: int,
-    limiter: trio.CapacityLimiter,
-) -> Given:
-    """Brings together what a unit reads; `joined` are outputs of earlier units, `most` bytes of inputs are allowed.
-
-    Raises ProtocolViolation where it does not fit the unit, ShoalError where an input cannot be had.
-    """
-    if unit.reads or not unit.kind:
-        if sum(unit.sizes) != len(joined) or sum(unit.reads) != len(unit.sizes):
-            raise ProtocolViolation("a unit without all of what it reads")
-        blobs, at = [], 0
-        for size in unit.sizes:
-            blobs.append(joined[at : at + size])
-            at += size
-        return Given(None, list(unit.reads), blobs)
-    if unit.kind in {"range", "params"}:
-        return Given({"kind": unit.kind, "first": unit.first, "count": unit.count}, [], [])
-    blobs = []
-    files: list[tuple[str, int, int]] = []
-    for piece in unit.pieces:
-        held = await input_of(piece.input)
-        if unit.kind in LINE_KINDS:
-            read = partial(held.lines, piece.path, piece.offset, piece.length, most)
-        else:
-            read = partial(held.read, piece.path, piece.offset, min(piece.length, most))
-        body = await trio.to_thread.run_sync(read, limiter=limiter)
-        most -= len(body)
-        blobs.append(body)
-        files.append((piece.path, piece.offset, len(body)))
-    return Given({"kind": unit.kind, "files": files}, [], blobs)
-
-
-def unit_frame(unit: work.Unit, given: Given, known: int, fresh: list[bytes]) -> bytes:
-    """The frame for a guest that knows so many actions' results, with those that it does not know yet."""
-    header = {
-        "do": "unit",
-        "action": unit.action,
-        "stage": unit.stage,
-        "partition": unit.partition,
-        "digest": unit.plan.hex(),
-        "results": list(range(known, known + len(fresh))),
-        "source": given.source,
-        "inputs": given.lengths,
-    }
-    return frames.encode(header, [*fresh, *given.blobs])
-
-
-def unit_seed(job: bytes, unit: work.Unit) -> bytes:
-    """From which a unit's chance comes: the same wherever it runs."""
-    return H("unit", job, b"%d %d %d" % (unit.action, unit.stage, unit.partition))
-
-
-def action_key(job: bytes, action: int) -> bytes:
-    """Under which the result of an action is sent."""
-    return H("action result", job, action.to_bytes(4, "big"))
-
-
-def result_digest(outputs: list[bytes]) -> bytes:
-    """By which results are compared: of the same unit, honest ones are equal."""
-    return H("result", *outputs)
-
-
 def _within(results: list[work.Result], most: int) -> Iterator[list[work.Result]]:
     """The results in lists of at most so many bytes, about."""
     some: list[work.Result] = []
@@ -485,18 +452,6 @@ def _within(results: list[work.Result], most: int) -> Iterator[list[work.Result]
         some.append(result)
     if some:
         yield some
-
-
-def kind_of(said: Reply) -> str:
-    return said.error if said.error in {"job", "plan", "limit"} else "broken"
-
-
-def report_of(said: Reply, reply: bytes) -> str:
-    """The guest's whole report for its job's fault, else its words."""
-    if said.error != "job":
-        return said.text[: work.MAX_TEXT]
-    size = int.from_bytes(reply[:4], "big")
-    return reply[4 : 4 + size].decode(errors="replace")[: work.MAX_TEXT]
 
 
 def _first(errors: BaseExceptionGroup[PeerError]) -> PeerError:

@@ -97,6 +97,19 @@ async def test_a_module_that_changed_after_it_was_named_is_refused(tmp_path: Pat
         await compiled.ensure_compiled(tmp_path / "cache", module, _silent)
 
 
+async def test_old_modules_are_forgotten(tmp_path: Path, module: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(compiled, "_MODULES_KEPT", 1)
+    await compiled.ensure_compiled(cache, module, _silent)
+    os.utime(compiled.place(cache, module), (0, 0))
+    (cache / ".new-1").touch()
+    (cache / "wasm-of-somebody").touch()
+    other = runtimes.for_module(write_module(tmp_path, "other", NO_MEMORY))
+    await compiled.ensure_compiled(cache, other, _silent)
+    names = [compiled.place(cache, other).name, "lock", "wasm-of-somebody"]
+    assert sorted(path.name for path in cache.iterdir()) == sorted(names)
+
+
 async def test_a_cancelled_compilation_leaves_nothing(tmp_path: Path, module: Runtime) -> None:
     cache = tmp_path / "cache"
     started = trio.Event()

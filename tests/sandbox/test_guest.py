@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +100,23 @@ async def test_a_cancelled_call_ends_the_guest_and_frees_its_slot(sandbox: Sandb
             await run(guest, "while True: pass")
         with pytest.raises(GuestEnded):
             await run(guest, "result = 5")
+
+
+async def test_a_guest_discarded_in_the_middle_of_a_call_ends_it(sandbox: Sandbox, python: Runtime) -> None:
+    guest = await sandbox.guest(python)
+    ended: list[GuestEnded] = []
+
+    async def call() -> None:
+        try:
+            await run(guest, "while True: pass")
+        except GuestEnded as error:
+            ended.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await trio.testing.wait_all_tasks_blocked()
+        guest.discard()
+    assert [error.kind for error in ended] == ["broken"]
 
 
 async def test_a_guest_whose_process_is_killed_costs_nobody_else(sandbox: Sandbox, python: Runtime) -> None:
