@@ -4,6 +4,7 @@
     services    long-running tasks: share, serve, fetch (sources, receive, manifests), exchange, contacts, control
     net         trio IO: TLS, connections, dialling, listening
     store       blocking disk: database, library, indexing, targets of fetches
+    sandbox     foreign code in guests that reach nothing: workers, limits, runtimes
     core        decisions without IO: manifest, layout, download, availability, slots, standing
     wire        what is said: messages, frames, handshake, links (its docstring is the protocol)
     identity, config, log, ids, units, errors

@@ -3,7 +3,8 @@
 A tracker runs, and one peer shares a folder through a line as thin as a home's. Another peer knows a word and finds
 it; four fetch it by a link without any address, and feed each other. Meanwhile one of them is killed with SIGKILL and
 started again, and so is the tracker, for good: a last peer finds the folder by the same word over the DHT and fetches
-it. Afterwards every file is compared byte by byte.
+it. Then it has the four count the words of what was fetched, in their sandboxes, and one of them is killed in the
+middle. Afterwards every file is compared byte by byte, and the words with a plain count made here.
 """
 
 import filecmp
@@ -16,6 +17,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +29,7 @@ import trio
 
 from p2p.errors import PeerError, ShoalError
 from p2p.services import control
-from p2p.services.requests import Event, Status
+from p2p.services.requests import AnyRequest, Event, Jobs, Status
 from p2p.units import format_size
 
 FETCHERS = 4
@@ -42,6 +44,14 @@ _NETWORK = "demo"
 _HERE = ["--listen", "127.0.0.1:0", "--network", _NETWORK, "--no-lan"]
 WORD = "treasure"
 FOUND_WITHIN_S = 20.0
+TEXT = "python"
+UNITS_BEFORE_KILL = 2
+JOB = """\
+def job(inputs, top):
+    words = inputs.lines().flat_map(str.split).map(lambda word: (word, 1))
+    return words.reduce_by_key(lambda a, b: a + b).top(top, key=lambda pair: (pair[1], pair[0]))
+"""
+TOP = 1000
 
 
 @dataclass
@@ -71,6 +81,7 @@ class Peer:
     extra: list[str] = field(default_factory=list)
     """Options of its node."""
     runs: bool = False
+    process: trio.Process | None = None
     address: str = ""
     progress: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] | None = None
@@ -143,6 +154,7 @@ async def _demo(report: Report, folder: Path, size: int) -> None:
 def _fetchers(folder: Path, options: list[str]) -> list[Peer]:
     """Four, and the one that comes late."""
     names = [f"peer {number + 1}" for number in range(FETCHERS)] + ["the latecomer"]
+    options = [*options, "--volunteer", "--cores", "1"]
     return [Peer(name, folder / f"home{n}", folder / f"out{n}", options) for n, name in enumerate(names)]
 
 
@@ -177,9 +189,51 @@ async def _fetch_all(report: Report, fetchers: list[Peer], tracker: trio.Process
             right = found is not None and _bare(found["id"]) == link
             report.check("found_without_tracker", f"{late.name} finds it by the same word, over the DHT", right)
             late.answer = await _shoal(late, "get", link, "--out", str(late.out), "--json")
+            await _count_words(report, late, four)
         for peer in four:
             peer.over.set()
     return uploaded
+
+
+async def _count_words(report: Report, owner: Peer, volunteers: list[Peer]) -> None:
+    """A job of the owner, worked on by four volunteers of which one is killed when a part of it is done."""
+    text = owner.out / f"{WORD} library" / TEXT
+    job = owner.home.parent / "words.py"
+    await trio.Path(job).write_text(JOB)
+    report.say(f"The four count the words of {TEXT}/ for {owner.name}, in WebAssembly sandboxes.")
+    peers = [option for peer in volunteers for option in ("--peer", peer.address)]
+    limits = ("--unit-memory", "256MiB", "--wait", "120s", "--arg", f"top={TOP}")
+    answer: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
+    started = time.monotonic()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_kill_one, report, owner, volunteers[-1], seen)
+        with suppress(subprocess.CalledProcessError):
+            answer = await _shoal(owner, "run", str(job), "--input", str(text), *limits, *peers, "--json")
+        nursery.cancel_scope.cancel()
+    seconds = time.monotonic() - started
+    words = await trio.to_thread.run_sync(_plain_count, text)
+    right = answer.get("result") == [[word, number] for word, number in words]
+    report.check(
+        "counted", f"the job's {TOP} words are those of a plain count made here; it took {seconds:.0f} s", right
+    )
+    again = seen.get("losses", 0) + seen.get("failures", 0)
+    report.check("job_survived", f"one volunteer was killed meanwhile: {again} units were tried again", again > 0)
+    report.figures.update(units_done=seen.get("units_done", 0), units_again=again)
+
+
+async def _kill_one(report: Report, owner: Peer, victim: Peer, seen: dict[str, Any]) -> None:
+    """Kills the volunteer once some units are done, and goes on to see what becomes of the job."""
+    while True:
+        with suppress(PeerError):
+            for job in await _ask(owner, Jobs()):
+                seen.update(job)
+        busy = any(one["units"] for one in seen.get("volunteers", []))
+        if victim.process is not None and busy and seen["units_done"] >= UNITS_BEFORE_KILL:
+            victim.process.kill()
+            victim.process = None
+            report.say(f"  {victim.name} killed with SIGKILL in the middle of it")
+        await trio.sleep(LOOK_EVERY_S / 4)
 
 
 async def _find(peer: Peer) -> dict[str, Any] | None:
@@ -270,6 +324,7 @@ async def _running(peer: Peer) -> AsyncIterator[trio.Process]:
     async with _process(command, peer.home.parent / f"{peer.home.name}.log") as (process, ready):
         peer.address = ready[1]
         peer.runs = True
+        peer.process = process
         try:
             yield process
         finally:
@@ -316,10 +371,14 @@ async def _shoal(peer: Peer, *arguments: str) -> Any:
 
 
 async def _status(peer: Peer) -> Any:
+    return await _ask(peer, Status())
+
+
+async def _ask(peer: Peer, request: AnyRequest) -> Any:
     async def ignore(_: Event) -> None:
         pass
 
-    return await control.ask(peer.home, Status(), ignore)
+    return await control.ask(peer.home, request, ignore)
 
 
 # Data.
@@ -329,13 +388,22 @@ def _make_data(folder: Path, size: int) -> tuple[int, int]:
     """Copies Python's library sources and makes one large file; returns the number of files and their bytes."""
     library = Path(sysconfig.get_path("stdlib"))
     skip = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__", "*.pyc", "*.so", "*.a", "config-*")
-    shutil.copytree(library, folder, ignore=skip, symlinks=False, ignore_dangling_symlinks=True)
+    shutil.copytree(library, folder / TEXT, ignore=skip, symlinks=False, ignore_dangling_symlinks=True)
     noise = random.Random(7)
     with (folder / "large.bin").open("wb") as file:
         for at in range(0, size, 1 << 20):
             file.write(noise.randbytes(min(1 << 20, size - at)))
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)
+
+
+def _plain_count(folder: Path) -> list[tuple[str, int]]:
+    """The most frequent words of all files, without any of Shoal."""
+    counts: Counter[str] = Counter()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            counts.update(path.read_bytes().decode(errors="replace").split())
+    return sorted(counts.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)[:TOP]
 
 
 def _equal(one: Path, other: Path) -> bool:
