@@ -214,9 +214,8 @@ async def _count_words(report: Report, owner: Peer, volunteers: list[Peer]) -> N
     seconds = time.monotonic() - started
     words = await trio.to_thread.run_sync(_plain_count, text)
     right = answer.get("result") == [[word, number] for word, number in words]
-    report.check(
-        "counted", f"the job's {TOP} words are those of a plain count made here; it took {seconds:.0f} s", right
-    )
+    said = f"its {TOP} words are those of a plain count made here; it took {seconds:.0f} s"
+    report.check("counted", said, right)
     again = seen.get("losses", 0) + seen.get("failures", 0)
     report.check("job_survived", f"one volunteer was killed meanwhile: {again} units were tried again", again > 0)
     report.figures.update(units_done=seen.get("units_done", 0), units_again=again)

@@ -61,10 +61,13 @@ def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Pa
     """The command in namespaces of its own: no network, no other process, files read-only."""
     system = [Path("/usr"), Path("/lib"), Path("/lib64"), Path("/bin"), Path("/etc/ld.so.cache")]
     # Its own death signal would follow the thread that started it, not this process; workers watch their socket.
-    found = [bubblewrap, "--unshare-all", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY), "--dev", "/dev", "--proc", "/proc"]
-    python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix) if entry]
+    found = [bubblewrap, "--unshare-all", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
+    found += ["--dev", "/dev", "--proc", "/proc"]
+    shoal = Path(__file__).resolve().parents[1]  # installed in place, it is in none of Python's folders
+    python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix, shoal)]
     for path in dict.fromkeys([*system, *python, *readable]):
-        found += ["--ro-bind-try", str(path), str(path)]
+        if path.is_absolute():
+            found += ["--ro-bind-try", str(path), str(path)]
     return [*found, "--", *command]
 
 

@@ -242,10 +242,12 @@ class _Run:
             fresh = self._results[known:]
             header = {"do": "plan", "results": list(range(known, known + len(fresh)))}
             known += len(fresh)
-            said, _ = await self._ask(guest, frames.encode(header, fresh))
+            said, blobs = await self._ask(guest, frames.encode(header, fresh))
             if said.ok == "done":
                 self._do(self._job.done())
-                return {"result": said.value, "text": said.text, **await self._saved()}
+                # What is too large for a header comes as JSON of its own.
+                value = _json(blobs[0]) if blobs else said.value
+                return {"result": value, "text": said.text, **await self._saved()}
             await self._run_action(guest, plans.decode(bytes(said.plan), len(self._inputs)))
 
     async def _run_action(self, guest: Guest, plan: Plan) -> None:
@@ -595,6 +597,13 @@ class _Said(msgspec.Struct):
     kind: str = ""
     traceback: str = ""
     line: int | None = None
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise JobError(f"The job's result makes no sense: {error}.") from None
 
 
 def _fault(result: work.Result) -> tuple[Fault, Report | str]:

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.errors import SandboxFailed
-from p2p.sandbox import compiled, messages, runtimes
+from p2p.sandbox import compiled, messages, runtimes, walls
 from p2p.sandbox.guest import Guest, Reply
 from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, Limits
 from p2p.sandbox.runtimes import Runtime
@@ -205,6 +206,19 @@ def test_what_no_sandbox_grants_is_refused() -> None:
     for wrong in ({"wall_s": 0.0}, {"memory_bytes": 1 << 40}, {"output_bytes": MAX_FRAME_BYTES + 1}, {"log_bytes": -1}):
         with pytest.raises(ValueError, match="beyond"):
             Limits(**wrong)
+
+
+@pytest.mark.skipif(not shutil.which("bwrap"), reason="bubblewrap is not installed")
+async def test_where_landlock_is_missing_bubblewrap_stands_instead(
+    python: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walls, "landlock_version", lambda: 0)
+    assert "bubblewrap" in describe()
+    async with open_sandbox(1, compiled.default_folder()) as sandbox:
+        assert await run(await sandbox.guest(python), "result = 5") == b"5"
+        process = os.pidfd_open(children(sandbox.process_ids()[0])[0])
+    await trio.lowlevel.wait_readable(process)
+    os.close(process)
 
 
 def test_the_walls_are_told() -> None:
