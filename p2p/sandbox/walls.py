@@ -64,8 +64,8 @@ def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Pa
     found = [bubblewrap, "--unshare-all", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
     found += ["--dev", "/dev", "--proc", "/proc"]
     shoal = Path(__file__).resolve().parents[1]  # installed in place, it is in none of Python's folders
-    python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix, shoal)]
-    for path in dict.fromkeys([*system, *python, *readable]):
+    python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix)]
+    for path in dict.fromkeys([*system, *python, shoal, *readable]):
         if path.is_absolute():
             found += ["--ro-bind-try", str(path), str(path)]
     return [*found, "--", *command]
