@@ -219,6 +219,7 @@ def run(
     peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where files that the job saves go.")] = None,
     wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="In this process: no volunteers, and no walls.")] = False,
     as_json: Json = False,
     listen: Listen = None,
     join: Join = None,
@@ -257,6 +258,11 @@ def run(
         else:
             _print(answer["text"] or json.dumps(answer["result"]))
 
+    if local:
+        from p2p import local_job
+
+        show(local_job.run(job, list(inputs or ()), request.args, partitions, out))
+        return
     _perform(request, settings, show, nobody=NOBODY)
 
 

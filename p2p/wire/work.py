@@ -136,7 +136,7 @@ class Result(_Part, frozen=True, gc=False):
     """Of its outputs."""
     inline: Annotated[bytes, msgspec.Meta(max_length=MAX_INLINE_BYTES)] = b""
     """The outputs joined, where they are small together; else they came before as `Bytes`."""
-    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
     records: tuple[_Number, _Number] = (0, 0)
     kind: Annotated[str, msgspec.Meta(max_length=16)] = ""
     """Why it is not done: `job` (its own fault), `limit`, `plan`, `input`, `broken`."""

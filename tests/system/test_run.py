@@ -149,3 +149,18 @@ def test_interrupted_and_cancelled(origin: Peer, tmp_path: Path) -> None:
         assert "cancelled" in outcome.err
         assert under_way(origin) == []
     assert Counter(list((origin.home / "jobs").iterdir())) == Counter()
+
+
+def test_here_and_without_a_peer(origin: Peer, tmp_path: Path) -> None:
+    counts = text_file(tmp_path / "text.txt", 2_000)
+    run = ("run", "--local")
+    outcome = origin.run(*run, EXAMPLES / "wordcount.py", "--input", tmp_path / "text.txt", "--arg", "top=3", "--json")
+    assert [count for _, count in outcome.json()["result"]] == [count for _, count in counts.most_common(3)]
+    assert "in this process" in outcome.err
+    assert not origin.home.exists()
+    job = tmp_path / "broken.py"
+    job.write_text("def job(inputs):\n    return inputs.lines().map(int).sum()\n")
+    outcome = origin.run(*run, job, "--input", tmp_path / "text.txt", code=1)
+    assert "ValueError" in outcome.err
+    assert "record: " in outcome.err
+    assert "does not exist" in origin.run(*run, job, "--input", tmp_path / "nowhere", code=2).err

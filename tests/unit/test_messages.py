@@ -26,6 +26,10 @@ def legal(kind: inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
         case inspect.IntType(ge=low, lt=below, le=high):
             return st.integers(known(low), high if high is not None else known(below) - 1)
+        case inspect.FloatType(ge=low, gt=above, le=high):
+            return st.floats(known(low if low is not None else above), known(high), exclude_min=above is not None)
+        case inspect.BoolType():
+            return st.booleans()
         case inspect.BytesType(min_length=least, max_length=most):
             return st.binary(min_size=least or 0, max_size=min(known(most), 64))
         case inspect.StrType(min_length=least, max_length=most):
@@ -45,6 +49,10 @@ def illegal(kind: inspect.Type) -> list[Any]:
     match kind:
         case inspect.IntType(ge=low, lt=below, le=high):
             return [*others, "1", known(low) - 1, high + 1 if high is not None else known(below), 2**64 - 1, -(2**63)]
+        case inspect.FloatType(le=high):
+            return [None, {}, "1", -1.0, known(high) * 1.01, float("nan"), float("inf")]
+        case inspect.BoolType():
+            return [*others, 1, "x"]
         case inspect.BytesType(min_length=least, max_length=most):
             return [*others, 1, bytes(known(most) + 1), *([bytes(least - 1)] if least else [])]
         case inspect.StrType(min_length=least, max_length=most):
@@ -56,6 +64,10 @@ def illegal(kind: inspect.Type) -> list[Any]:
             goods = [small(item) for item in items]
             wrong = [[*goods[:at], bad, *goods[at + 1 :]] for at, item in enumerate(items) for bad in illegal(item)]
             return [*others, [], goods[:-1], [*goods, goods[0]], *wrong]
+        case inspect.StructType(fields=fields, array_like=True):
+            goods = small(kind)
+            wrong = [[*goods[:at], bad, *goods[at + 1 :]] for at, f in enumerate(fields) for bad in illegal(f.type)]
+            return [1, {}, [], *wrong]
         case inspect.StructType(fields=fields):
             good = small(kind)
             return [1, [], {}, *(good | {f.encode_name: bad} for f in fields for bad in illegal(f.type))]
@@ -67,6 +79,10 @@ def small(kind: inspect.Type) -> Any:
     match kind:
         case inspect.IntType():
             return 1
+        case inspect.FloatType():
+            return 1.0
+        case inspect.BoolType():
+            return False
         case inspect.BytesType(min_length=least):
             return bytes(least or 0)
         case inspect.StrType(min_length=least):
@@ -75,6 +91,8 @@ def small(kind: inspect.Type) -> Any:
             return []
         case inspect.TupleType(item_types=items):
             return [small(item) for item in items]
+        case inspect.StructType(fields=fields, array_like=True):
+            return [small(field.type) for field in fields]
         case inspect.StructType(fields=fields):
             return {field.encode_name: small(field.type) for field in fields}
     raise AssertionError(f"a field of a type that no test knows: {kind}")

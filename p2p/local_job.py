@@ -1,0 +1,51 @@
+"""`shoal run --local`: a job in this process, on this machine's files, without a peer, volunteers or walls."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from p2p.errors import ConfigError, JobError, StorageError
+from p2p.jobs import local
+from p2p.jobs.codec import Unreadable
+from p2p.jobs.faults import JobFault, PlanMismatch
+from p2p.jobs.planning import Settings
+from p2p.services import bundles
+from p2p.terminal import note
+
+PARTITIONS = 8
+
+
+def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> dict[str, Any]:
+    """Runs the job to its end; what `shoal run` answers. Raises ConfigError, JobError, StorageError."""
+    note("--local: the job's code runs in this process, with all that you may do")
+    paths = [Path(text) for text in inputs]
+    for text, one in zip(inputs, paths, strict=True):
+        if not one.exists():
+            raise ConfigError(f"{text} does not exist; --local reads files of this machine, no links.")
+    saved: list[str] = []
+
+    def save(action: int, partition: int, body: bytes) -> None:
+        if out is None:
+            raise ConfigError("The job saves files: say where with --out DIR.")
+        out.mkdir(parents=True, exist_ok=True)
+        target = out / f"part-{partition:05}"
+        target.write_bytes(body)
+        saved.append(str(target))
+
+    # The API is this process's own; the job's files are imported from memory, as in a guest.
+    files = bundles.collect(path)
+    settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
+    try:
+        answer = local.run(files, paths, arguments, save=save, settings=settings)
+    except JobFault as fault:
+        report = fault.report()
+        where = f", line {report['line']}" if report["line"] is not None else ""
+        record = f"\n  record: {report['record']}" if report["record"] else ""
+        trace = f"\n{report['traceback'].rstrip()}" if report["traceback"] else ""
+        raise JobError(f"{report['kind']}: {report['text']}{where}{record}{trace}") from fault
+    except (PlanMismatch, Unreadable) as error:
+        raise JobError(str(error)) from error
+    except OSError as error:
+        raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
+    value = None if answer.json is None else json.loads(answer.json)
+    return {"job": "local", "state": "done", "result": value, "text": answer.text} | ({"paths": saved} if saved else {})
