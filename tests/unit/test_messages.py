@@ -1,6 +1,6 @@
 """Messages: what is said is understood, and whatever else comes is malformed or of an unknown type."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -12,11 +12,12 @@ from p2p.errors import MalformedMessage
 from p2p.wire import messages
 from tests.unit.building import mutations
 
+N = TypeVar("N", int, float)
 KINDS: tuple[type[messages.Message], ...] = messages.AnyMessage.__args__
 STRUCTS = {kind: info for kind in KINDS if isinstance(info := inspect.type_info(kind), inspect.StructType)}
 
 
-def known(bound: int | None) -> int:
+def known(bound: N | None) -> N:
     assert bound is not None, "a field without a bound"
     return bound
 
