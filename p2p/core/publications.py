@@ -17,6 +17,7 @@ from p2p.wire.records import (
     MAX_TITLE_BYTES,
     MAX_TITLES,
     Kind,
+    Offer,
     Payload,
     Pointer,
     Provider,
@@ -25,9 +26,10 @@ from p2p.wire.records import (
     Titles,
     Whereabouts,
     address_key,
+    capacity_key,
     keyword_key,
 )
-from p2p.wire.tracker import provider_key
+from p2p.wire.tracker import Capacity, provider_key
 
 MOST_SHARES = 1000
 """Of more, the newest are published; the rest is found through trackers and by browsing."""
@@ -78,6 +80,7 @@ _KIND: dict[type[Payload], Kind] = {
     Whereabouts: Kind.ADDRESS,
     Titles: Kind.KEYWORD,
     Pointer: Kind.POINTER,
+    Offer: Kind.CAPACITY,
 }
 
 
@@ -90,6 +93,14 @@ def provider_items(shares: Iterable[tuple[ShareId, bytes]]) -> Iterator[Item]:
 def address_item(peer: PeerId) -> Item:
     """Where the peer is."""
     return Item(address_key(peer), Whereabouts(()), LONGEST_S[Kind.ADDRESS])
+
+
+def capacity_items(capacity: Capacity) -> Iterator[Item]:
+    """What a volunteer offers, for each of its runtimes. How busy it is changes too quickly to be published."""
+    offer = Offer(msgspec.structs.replace(capacity, load=0.0))
+    for runtime in capacity.runtimes:
+        first, *others = (capacity_key(runtime, shard) for shard in range(MAX_SHARDS))
+        yield Item(first, offer, LONGEST_S[Kind.CAPACITY], tuple(others))
 
 
 def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:

@@ -58,14 +58,18 @@ from p2p.services.units import (
     unit_seed,
 )
 from p2p.wire import guest as frames
+from p2p.wire import records as work_records
 from p2p.wire import work
-from p2p.wire.address import prefix
+from p2p.wire.address import Address, prefix
 from p2p.wire.link import Link, PeerHint, parse_link
+from p2p.wire.records import MAX_SHARDS, Kind, Record, capacity_key
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
 FIND_EVERY_S = 3.0
+FULL_SHARD = 32
+"""With so many volunteers in a shard there may be more in the next."""
 ANSWER_S = 30.0
 REFUSED_AGAIN_S = 10.0
 MOST_VOLUNTEERS = 256
@@ -376,7 +380,12 @@ class _Run:
         tried: dict[PeerHint, float] = {}
         while True:
             now = trio.current_time()
-            hints = [*self._wish.peers, *self._local.neighbours.hints(), *await self._of_trackers()]
+            hints = [
+                *self._wish.peers,
+                *self._local.neighbours.hints(),
+                *await self._of_trackers(),
+                *await self._of_overlays(),
+            ]
             for hint in hints:
                 busy = hint.peer_id in self._members or hint.peer_id == self._local.peer_id
                 if busy or tried.get(hint, float("-inf")) > now or len(self._members) >= self._most:
@@ -399,6 +408,27 @@ class _Run:
                         runtimes = frozenset(capacity.runtimes)
                         self._offers[hint.peer_id] = Offer(capacity.cores, capacity.memory, runtimes)
         return found
+
+    async def _of_overlays(self) -> list[PeerHint]:
+        overlays = self._local.overlays
+        if overlays is None or not overlays.joined.is_set():
+            return []
+        found: dict[PeerId, Record] = {}
+        with trio.move_on_after(FIND_EVERY_S):
+            for shard in range(MAX_SHARDS):
+                more = await overlays.get(capacity_key(self._runtime.name, shard), Kind.CAPACITY)
+                found |= more
+                if len(more) < FULL_SHARD:
+                    break
+        hints: list[PeerHint] = []
+        for peer, record in found.items():
+            assert isinstance(record.payload, work_records.Offer)
+            capacity = record.payload.capacity
+            self._offers[peer] = Offer(capacity.cores, capacity.memory, frozenset(capacity.runtimes))
+            for host, port in record.payload.addresses:
+                if overlays.is_plausible(host):
+                    hints.append(PeerHint(Address(host, port), peer))
+        return hints
 
     async def _work_with(self, hint: PeerHint) -> None:
         try:

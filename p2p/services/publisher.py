@@ -23,7 +23,7 @@ from p2p.services.offered import Offered, Offers
 from p2p.store.overlay import OverlayState, Publication
 from p2p.wire import records
 from p2p.wire.address import Address
-from p2p.wire.records import Payload, Provider, Record, Whereabouts
+from p2p.wire.records import Offer, Payload, Provider, Record, Whereabouts
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,9 @@ class Publisher:
         """All that is to be published, and when. In a thread: of a thousand shares this is no moment's work."""
         local = self._local
         items = [publications.address_item(local.peer_id)]
+        capacity = None if local.volunteering is None else local.volunteering.capacity()
+        if capacity is not None:
+            items += publications.capacity_items(capacity)
         items += publications.pointer_items(pointers.to_publish(local))
         items += publications.provider_items((one.share, one.held) for one in offered)
         items += publications.keyword_items((one.share, one.name, one.size) for one in offered if one.listed)
@@ -152,5 +155,7 @@ def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:
             return Provider(addresses, payload.held)
         case Whereabouts():
             return Whereabouts(addresses)
+        case Offer():
+            return Offer(payload.capacity, addresses)
         case _:
             return payload

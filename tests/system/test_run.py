@@ -164,3 +164,11 @@ def test_here_and_without_a_peer(origin: Peer, tmp_path: Path) -> None:
     assert "ValueError" in outcome.err
     assert "record: " in outcome.err
     assert "does not exist" in origin.run(*run, job, "--input", tmp_path / "nowhere", code=2).err
+
+
+def test_volunteers_are_found_over_the_dht(origin: Peer, other: Peer, tmp_path: Path) -> None:
+    with other.node("--no-lan") as first:
+        join = ("--join", first.address, "--no-lan")
+        with Peer(tmp_path / "volunteer").node("--volunteer", "--cores", "1", *join), origin.node(*join):
+            out = origin.run("run", EXAMPLES / "pi.py", "--wait", "30s").out
+            assert abs(float(out.strip()) - 3.14159) < 0.05

@@ -9,6 +9,7 @@ from p2p.identity import Identity
 from p2p.ids import ShareId
 from p2p.wire import records, words
 from p2p.wire.records import LONGEST_S, MAX_RECORD_BYTES, Kind, Titles, keyword_key
+from p2p.wire.tracker import Capacity
 
 ME = Identity.generate()
 NOW = 1_800_000_000
@@ -83,3 +84,13 @@ def test_words_are_bounded() -> None:
     known = [(ShareId(number.to_bytes(32, "big")), name, 1) for number, name in enumerate(names)]
     assert len({item.key for item in keyword_items(known)}) <= publications.MOST_WORDS
     assert words.telling(names[0], 6)
+
+
+def test_a_volunteer_is_found_by_each_of_its_runtimes() -> None:
+    capacity = Capacity(("python-wasm", "wasm"), 4, 2**30, load=0.7)
+    items = list(publications.capacity_items(capacity))
+    assert [item.key for item in items] == [records.capacity_key("python-wasm"), records.capacity_key("wasm")]
+    for item in items:
+        assert records.read(sealed(item).raw, item.key, NOW).payload == records.Offer(
+            Capacity(("python-wasm", "wasm"), 4, 2**30)
+        )
