@@ -1,4 +1,6 @@
-"""A token bucket: the rate limit of uploads and downloads, and of messages."""
+"""Token buckets: the rate limits of uploads and downloads, of messages, and of whoever comes from outside."""
+
+from collections import OrderedDict
 
 
 class TokenBucket:
@@ -27,3 +29,26 @@ class TokenBucket:
             return False
         self._level -= amount
         return True
+
+
+class TokenBuckets:
+    """One for each of many names, at most `most`. The longest unseen are forgotten: they have been full for long."""
+
+    def __init__(self, rate: float, burst: float, most: int) -> None:
+        self.rate, self.burst = rate, burst
+        self._most = most
+        self._buckets: OrderedDict[str | bytes, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def try_take(self, name: str | bytes, amount: float, now: float) -> bool:
+        """Takes `amount` of the name's tokens if they are there."""
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = TokenBucket(self.rate, self.burst, now)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(name)
+        return bucket.try_take(amount, now)

@@ -6,7 +6,6 @@ announces at most, which peers repeat.
 
 import contextlib
 import fcntl
-import importlib.resources
 import queue
 import sqlite3
 from collections.abc import Iterator
@@ -14,18 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from p2p import sqlite
 from p2p.errors import StorageError
 
 READERS = 3
 _BUSY_S = 10.0
 _WRITER_CACHE_KIB, _READER_CACHE_KIB = 32 * 1024, 8 * 1024
 _LARGEST_LOG = 64 * 1024 * 1024
-
-
-def _migrations() -> list[str]:
-    folder = importlib.resources.files("tracker") / "migrations"
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
-    return [(folder / name).read_text("utf-8") for name in names]
 
 
 def _lock(path: Path) -> BinaryIO:
@@ -53,7 +47,7 @@ class Database:
         try:
             with self._explained():
                 self._writer = self._open(_WRITER_CACHE_KIB)
-                self._migrate()
+                sqlite.apply(self._writer, sqlite.pending(self._writer, path, "tracker", "--db"))
                 for _ in range(READERS):
                     reader = self._open(_READER_CACHE_KIB)
                     reader.execute("PRAGMA query_only = ON")
@@ -91,16 +85,8 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """All of the body's statements, or none. For one thread at a time."""
-        with self._explained():
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                # SQLite has rolled back by itself after some errors, a full disk among them.
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+        with self._explained(), sqlite.transaction(self._writer) as writer:
+            yield writer
 
     def _open(self, cache_kib: int) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -112,17 +98,6 @@ class Database:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
         return connection
-
-    def _migrate(self) -> None:
-        migrations = _migrations()
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version > len(migrations):
-            raise StorageError(
-                f"{self._path} was made by a newer Shoal (schema {version}, this one knows {len(migrations)}). "
-                "Update Shoal, or choose another --db."
-            )
-        for number, script in enumerate(migrations[version:], version + 1):
-            self._writer.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

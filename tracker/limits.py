@@ -5,10 +5,9 @@ An address is an IPv4 address or an IPv6 /64, which is what one customer usually
 
 import ipaddress
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 
-from p2p.bucket import TokenBucket
+from p2p.bucket import TokenBuckets
 from p2p.errors import Refused
 from p2p.wire.address import ip
 
@@ -63,21 +62,13 @@ def subject(host: str) -> str:
 
 
 class Rates:
-    """A token bucket for each of many names. The longest unseen are forgotten: they have been full for long."""
+    """What each of many names may do."""
 
     def __init__(self, rate: float, burst: float, most: int = 50_000) -> None:
-        self._rate, self._burst, self._most = rate, burst, most
-        self._buckets: OrderedDict[str | bytes, TokenBucket] = OrderedDict()
+        self._buckets = TokenBuckets(rate, burst, most)
 
     def take(self, name: str | bytes, now: float, amount: float = 1.0) -> None:
         """Raises TooMuch where the name has used up what it may."""
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            bucket = self._buckets[name] = TokenBucket(self._rate, self._burst, now)
-            if len(self._buckets) > self._most:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(name)
-        if not bucket.try_take(min(amount, self._burst), now):
-            retry_s = amount / self._rate
+        if not self._buckets.try_take(name, min(amount, self._buckets.burst), now):
+            retry_s = amount / self._buckets.rate
             raise TooMuch("Too many requests. Wait a little, then try again.", retry_s)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from p2p.bucket import TokenBucket
+from p2p.bucket import TokenBucket, TokenBuckets
 from p2p.core.routing import Contact
 from p2p.core.timing import ClockOffset, Patience
 from p2p.errors import ConfigError, MalformedMessage
@@ -91,7 +91,7 @@ class Endpoint:
         self._socket = udp
         self.v6 = udp.family == socket.AF_INET6
         self._pending: dict[bytes, _Pending] = {}
-        self._sources: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._sources = TokenBuckets(QUERIES_PER_S, QUERY_BURST, MOST_SOURCES)
         self._all = TokenBucket(ALL_QUERIES_PER_S, ALL_QUERY_BURST, trio.current_time())
         self.patience = Patience()
         self.clock = ClockOffset()
@@ -267,14 +267,7 @@ class Endpoint:
         """Whether a query from there may cost a signature check now."""
         now = trio.current_time()
         source = host if not self.v6 else _network64(host)
-        bucket = self._sources.get(source)
-        if bucket is None:
-            bucket = self._sources[source] = TokenBucket(QUERIES_PER_S, QUERY_BURST, now)
-            if len(self._sources) > MOST_SOURCES:
-                self._sources.popitem(last=False)
-        else:
-            self._sources.move_to_end(source)
-        return bucket.try_take(1, now) and self._all.try_take(1, now)
+        return self._sources.try_take(source, 1, now) and self._all.try_take(1, now)
 
 
 def open_socket(host: str, port: int) -> socket.socket:

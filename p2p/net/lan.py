@@ -6,14 +6,14 @@ and only for those is a signature checked. Interfaces come and go; a segment wit
 """
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 from random import Random
 
 import trio
 
-from p2p.bucket import TokenBucket
+from p2p.bucket import TokenBucket, TokenBuckets
 from p2p.errors import MalformedMessage
 from p2p.net.multicast import Channel, Group, Segment, segments
 from p2p.wire.address import Address
@@ -68,7 +68,7 @@ class Lan:
         self._group = group
         self._interfaces_every_s = interfaces_every_s
         self._channels: dict[Segment, tuple[Channel, trio.CancelScope]] = {}
-        self._hosts: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._hosts = TokenBuckets(BEACONS_PER_S, BEACON_BURST, MOST_HOSTS)
         self._all = TokenBucket(ALL_BEACONS_PER_S, ALL_BEACON_BURST, trio.current_time())
         self.counts: Counter[str] = Counter()
         """What was heard: proven, and dropped for what reason."""
@@ -201,14 +201,7 @@ class Lan:
     def _admits(self, host: str) -> bool:
         """Whether a beacon from there may cost a signature check now."""
         now = trio.current_time()
-        bucket = self._hosts.get(host)
-        if bucket is None:
-            bucket = self._hosts[host] = TokenBucket(BEACONS_PER_S, BEACON_BURST, now)
-            if len(self._hosts) > MOST_HOSTS:
-                self._hosts.popitem(last=False)
-        else:
-            self._hosts.move_to_end(host)
-        return bucket.try_take(1, now) and self._all.try_take(1, now)
+        return self._hosts.try_take(host, 1, now) and self._all.try_take(1, now)
 
 
 class _Bell:

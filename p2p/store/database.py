@@ -5,23 +5,17 @@ files in `migrations`; a database of a newer Shoal is refused untouched.
 """
 
 import contextlib
-import importlib.resources
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from p2p import sqlite
 from p2p.errors import StorageError
 
 DATABASE_FILE = "shoal.db"
 BUSY_S = 10.0
-
-
-def _migrations() -> list[str]:
-    folder = importlib.resources.files("p2p.store") / "migrations"
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
-    return [(folder / name).read_text("utf-8") for name in names]
 
 
 class Database:
@@ -59,29 +53,14 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All of the body's statements, or none."""
-        with self._lock, self._explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # SQLite has rolled back by itself after some errors, a full disk among them.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._lock, self._explained(), sqlite.transaction(self._connection) as connection:
+            yield connection
 
     def _open(self) -> None:
-        migrations = _migrations()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version > len(migrations):
-            raise StorageError(
-                f"{self._path} was made by a newer Shoal (schema {version}, this one knows {len(migrations)}). "
-                "Update Shoal, or choose another --home."
-            )
+        steps = sqlite.pending(self._connection, self._path, "p2p.store", "--home")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        for number, script in enumerate(migrations[version:], version + 1):
-            self._connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+        sqlite.apply(self._connection, steps)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

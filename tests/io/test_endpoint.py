@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.bucket import TokenBucket
+from p2p.bucket import TokenBucket, TokenBuckets
 from p2p.core.routing import Contact
 from p2p.errors import ConfigError
 from p2p.identity import Identity
@@ -152,7 +152,7 @@ async def test_every_length_of_nonsense_is_survived(served: Served, bare: Bare) 
         if length % 10 == 0:
             assert await bare.quiet(served) == b"", "nonsense is not answered"
             # 201 pings are in quick succession from one host: that they are too many is another test's business.
-            served.endpoint._sources.clear()
+            served.endpoint._sources = TokenBuckets(module.QUERIES_PER_S, module.QUERY_BURST, module.MOST_SOURCES)
     assert served.endpoint.counts["malformed"] > 7000
     assert await bare.quiet(served) == b""
 
@@ -336,8 +336,7 @@ async def test_two_nodes_with_one_key_do_not_answer_each_other(nursery: trio.Nur
 async def test_too_many_queries_of_a_host_are_dropped_before_their_signature_is_checked(
     served: Served, bare: Bare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUERIES_PER_S", 1e-9)
-    monkeypatch.setattr(module, "QUERY_BURST", 10)
+    monkeypatch.setattr(served.endpoint, "_sources", TokenBuckets(1e-9, 10, module.MOST_SOURCES))
     forged = bytearray(bare.codec.write(Ping(bytes(NUMBER_BYTES), served.endpoint.codec.node_id)))
     forged[60] ^= 1
     for _ in range(50):
@@ -359,7 +358,7 @@ async def test_answers_are_not_limited_with_the_queries(
 
 
 async def test_the_hosts_that_are_counted_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_SOURCES", 5)
+    monkeypatch.setattr(served.endpoint, "_sources", TokenBuckets(module.QUERIES_PER_S, module.QUERY_BURST, 5))
     for number in range(20):
         one = Bare(f"127.0.2.{number + 1}")
         with one.socket:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.bucket import TokenBucket
+from p2p.bucket import TokenBucket, TokenBuckets
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:
@@ -41,3 +41,14 @@ def test_who_waits_as_told_never_exceeds_the_rate(rate: float, burst: float, ste
         now += wait
         total += amount
         assert total <= (burst + rate * now) * (1 + 1e-6) + 1e-3
+
+
+def test_names_have_buckets_of_their_own_and_the_longest_unseen_are_forgotten() -> None:
+    buckets = TokenBuckets(rate=1, burst=1, most=2)
+    assert buckets.try_take("a", 1, 0)
+    assert not buckets.try_take("a", 1, 0)
+    assert buckets.try_take("b", 1, 0)
+    assert not buckets.try_take("a", 1, 0)  # seen again, so `b` is the one to be forgotten
+    assert buckets.try_take("c", 1, 0)
+    assert not buckets.try_take("a", 1, 0)
+    assert buckets.try_take("b", 1, 0)
