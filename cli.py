@@ -4,6 +4,8 @@ Everything heavy is imported inside the commands, so that `shoal --help` costs l
 Progress, notes and warnings go to stderr; stdout carries the answer alone.
 """
 
+import functools
+import inspect
 import json
 import os
 import sys
@@ -44,6 +46,52 @@ NetworkName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 
 
+def _network_settings(
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
+) -> "Settings":
+    """What the network options set; those given alone."""
+    from p2p.wire.address import parse_address
+
+    values: dict[str, Any] = {}
+    if listen:
+        values["listen"] = [str(parse_address(text, any_port=True)) for text in listen]
+    if join:
+        values["join"] = [str(parse_address(text)) for text in join]
+    if tracker:
+        from p2p.net.web import check_url
+
+        values["trackers"] = [check_url(url) for url in tracker]
+    if no_lan:
+        values["lan"] = False
+    if no_dht:
+        values["dht"] = False
+    if network is not None:
+        values["name"] = network
+    return {"network": values} if values else {}
+
+
+def _networked(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that may start a peer: with the network options, which it gets as `settings`."""
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
+    network = inspect.signature(_network_settings).parameters
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        settings = _network_settings(**{name: given.pop(name) for name in network})
+        command(**given, settings=settings)
+
+    # What typer makes options of.
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *network.values())]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_options
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         print(f"shoal {VERSION}")
@@ -76,24 +124,20 @@ def options(
 
 
 @app.command()
+@_networked
 def node(
     upload_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
     download_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
     volunteer: Annotated[bool, typer.Option("--volunteer", help="Run other people's jobs, in a sandbox.")] = False,
     cores: Annotated[int | None, typer.Option(metavar="N", help="That volunteer; all but one.")] = None,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="For each of those cores.")] = None,
-    listen: Listen = None,
-    join: Join = None,
-    tracker: Tracker = None,
-    no_lan: NoLan = False,
-    no_dht: NoDht = False,
-    network: NetworkName = None,
+    *,
+    settings: "Settings",
 ) -> None:
     """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it serves."""
     from p2p import command
     from p2p.units import parse_size
 
-    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
     for key, text in (("upload", upload_limit), ("download", download_limit)):
         if text is not None:
             settings.setdefault("transfer", {})[f"{key}_limit_bytes_per_s"] = parse_size(text)
@@ -122,6 +166,7 @@ def node(
 
 
 @app.command()
+@_networked
 def share(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders; one share in all.")],
     name: Annotated[str | None, typer.Option(help="What to call it, if not like the first path.")] = None,
@@ -130,17 +175,12 @@ def share(
         str | None, typer.Option("--as", metavar="NAME", help="Publish as the newest NAME: a link that stays.")
     ] = None,
     as_json: Json = False,
-    listen: Listen = None,
-    join: Join = None,
-    tracker: Tracker = None,
-    no_lan: NoLan = False,
-    no_dht: NoDht = False,
-    network: NetworkName = None,
+    *,
+    settings: "Settings",
 ) -> None:
     """Share files or a folder where they are. Prints the link; without a running peer, serves until Ctrl-C."""
     from p2p.services.requests import Share
 
-    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
     request = Share(paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted, pointer=pointer)
 
     def show(answer: dict[str, Any]) -> None:
@@ -153,6 +193,7 @@ def share(
 
 
 @app.command()
+@_networked
 def get(
     link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, the id of a share, or shoal:PEER/NAME.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to put it into.")] = Path(),
@@ -165,12 +206,8 @@ def get(
     wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody has it for so long.")] = None,
     limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
     as_json: Json = False,
-    listen: Listen = None,
-    join: Join = None,
-    tracker: Tracker = None,
-    no_lan: NoLan = False,
-    no_dht: NoDht = False,
-    network: NetworkName = None,
+    *,
+    settings: "Settings",
 ) -> None:
     """Fetch a share, verified, from all who have it. Goes on from where an earlier try stopped."""
     from p2p.services.requests import Get
@@ -180,7 +217,6 @@ def get(
     parse_any_link(link)
     for text in peer or ():
         parse_peer(text)
-    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
     request = Get(
         link=link,
         out=str(out.absolute()),
@@ -203,6 +239,7 @@ def get(
 
 
 @app.command()
+@_networked
 def run(
     job: Annotated[Path, typer.Argument(metavar="JOB", help="A Python file with a function job, or a folder of them.")],
     inputs: Annotated[
@@ -221,12 +258,8 @@ def run(
     wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,
     local: Annotated[bool, typer.Option("--local", help="In this process: no volunteers, and no walls.")] = False,
     as_json: Json = False,
-    listen: Listen = None,
-    join: Join = None,
-    tracker: Tracker = None,
-    no_lan: NoLan = False,
-    no_dht: NoDht = False,
-    network: NetworkName = None,
+    *,
+    settings: "Settings",
 ) -> None:
     """Run a job on volunteers' machines, and print its result."""
     from p2p.services.requests import Run
@@ -248,7 +281,6 @@ def run(
         out=None if out is None else str(out.absolute()),
         wait_s=None if wait is None else parse_time(wait),
     )
-    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
 
     def show(answer: dict[str, Any]) -> None:
         if as_json:
@@ -307,40 +339,32 @@ def volunteer_resume(as_json: Json = False) -> None:
 
 
 @app.command()
+@_networked
 def search(
     words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="All of them are in the name or the files.")],
     as_json: Json = False,
-    listen: Listen = None,
-    join: Join = None,
-    tracker: Tracker = None,
-    no_lan: NoLan = False,
-    no_dht: NoDht = False,
-    network: NetworkName = None,
+    *,
+    settings: "Settings",
 ) -> None:
     """Find shares by words, over trackers, else over the DHT."""
     from p2p import tables
     from p2p.services.requests import Search
 
-    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
     _perform(Search(query=" ".join(words)), settings, _either(as_json, tables.hits))
 
 
 @app.command()
+@_networked
 def browse(
     peer: Annotated[str, typer.Argument(metavar="PEER", help="A peer id, HOST:PORT, or both: ID@HOST:PORT.")],
     as_json: Json = False,
-    listen: Listen = None,
-    join: Join = None,
-    tracker: Tracker = None,
-    no_lan: NoLan = False,
-    no_dht: NoDht = False,
-    network: NetworkName = None,
+    *,
+    settings: "Settings",
 ) -> None:
     """List what one peer shares."""
     from p2p import tables
     from p2p.services.requests import Browse
 
-    settings = _network_settings(listen, join, tracker, no_lan, no_dht, network)
     _perform(Browse(peer=peer), settings, _either(as_json, tables.listed))
 
 
@@ -465,34 +489,6 @@ def _perform(
 
     perform = partial(command.perform, Global.home, request, settings, show, stay=stay)
     sys.exit(command.run(perform, interrupted=interrupted, nobody=nobody))
-
-
-def _network_settings(
-    listen: list[str] | None,
-    join: list[str] | None,
-    tracker: list[str] | None,
-    no_lan: bool,
-    no_dht: bool,
-    network: str | None,
-) -> "Settings":
-    from p2p.wire.address import parse_address
-
-    values: dict[str, Any] = {}
-    if listen:
-        values["listen"] = [str(parse_address(text, any_port=True)) for text in listen]
-    if join:
-        values["join"] = [str(parse_address(text)) for text in join]
-    if tracker:
-        from p2p.net.web import check_url
-
-        values["trackers"] = [check_url(url) for url in tracker]
-    if no_lan:
-        values["lan"] = False
-    if no_dht:
-        values["dht"] = False
-    if network is not None:
-        values["name"] = network
-    return {"network": values} if values else {}
 
 
 def _volunteer(pause: bool | None, as_json: bool) -> NoReturn:
