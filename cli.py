@@ -241,34 +241,64 @@ def get(
 @app.command()
 @_networked
 def run(
-    job: Annotated[Path, typer.Argument(metavar="JOB", help="A Python file with a function job, or a folder of them.")],
+    job: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="JOB", help="A Python file with a function job, a folder with job.py, or a .wasm file."
+        ),
+    ] = None,
     inputs: Annotated[
         list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="What it reads; repeatable.")
     ] = None,
     arg: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the function: JSON, else text; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the job: JSON, else text; repeatable.")
     ] = None,
-    runtime: Annotated[str, typer.Option(metavar="RUNTIME", help="What guests are made of.")] = "python-wasm",
+    runtime: Annotated[
+        str | None, typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; chosen, if not given.")
+    ] = None,
     partitions: Annotated[int, typer.Option(metavar="N", help="Of range() and params().")] = 0,
     unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="That a unit may take.")] = "512MiB",
     unit_time: Annotated[str, typer.Option(metavar="TIME", help="That a unit may take.")] = "10m",
+    trust: Annotated[str, typer.Option(metavar="own", help="Who is believed: own, every volunteer.")] = "own",
     volunteers: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 0,
     peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where files that the job saves go.")] = None,
     wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,
     local: Annotated[bool, typer.Option("--local", help="In this process: no volunteers, and no walls.")] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="JOB_ID", help="Go on with a job that was stopped; nothing else is given.")
+    ] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
     """Run a job on volunteers' machines, and print its result."""
-    from p2p.services.requests import Run
+    from p2p.errors import ConfigError
+    from p2p.services.requests import Resume, Run, Wish
     from p2p.units import parse_size, parse_time
     from p2p.wire.link import parse_peer
 
+    if trust != "own":
+        if trust == "audit" or trust.startswith("quorum="):
+            raise ConfigError(f"--trust {trust}: not in this version. With own every volunteer is believed.")
+        raise ConfigError(f"--trust {trust}: there is own.")
+    if (job is None) == (resume is None):
+        raise ConfigError("Give a job to run, or --resume with the id of one that was stopped: see `shoal jobs`.")
+
+    def show(answer: dict[str, Any]) -> None:
+        if as_json:
+            _print(json.dumps(answer))
+        elif "paths" in answer or "link" in answer:
+            _print("\n".join(answer.get("paths") or [answer["link"]]))
+        else:
+            _print(answer["text"] or json.dumps(answer["result"]))
+
+    stopped = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` goes on, `shoal cancel ID` forgets it."
+    if job is None:
+        _perform(Resume(id=str(resume)), settings, show, interrupted=stopped, nobody=NOBODY)
     for text in peer or ():
         parse_peer(text)
-    request = Run(
+    wish = Wish(
         path=str(job.absolute()),
         inputs=tuple(text if text.startswith("magnet:") else str(Path(text).absolute()) for text in inputs or ()),
         args=dict(map(_argument, arg or ())),
@@ -281,39 +311,45 @@ def run(
         out=None if out is None else str(out.absolute()),
         wait_s=None if wait is None else parse_time(wait),
     )
-
-    def show(answer: dict[str, Any]) -> None:
-        if as_json:
-            _print(json.dumps(answer))
-        elif answer.get("paths"):
-            _print("\n".join(answer["paths"]))
-        else:
-            _print(answer["text"] or json.dumps(answer["result"]))
-
     if local:
         from p2p import local_job
 
-        show(local_job.run(job, list(inputs or ()), request.args, partitions, out))
+        show(local_job.run(job, list(inputs or ()), wish.args, partitions, out))
         return
-    _perform(request, settings, show, nobody=NOBODY)
+    _perform(Run(wish=wish), settings, show, interrupted=stopped, nobody=NOBODY)
 
 
 @app.command()
 def jobs(as_json: Json = False) -> None:
-    """List the jobs of this peer that are under way."""
+    """List this peer's jobs: under way, stopped, and the last that ended."""
     from p2p import tables
     from p2p.services.requests import Jobs
 
-    _perform(Jobs(), None, _either(as_json, tables.jobs))
+    _perform(Jobs(), {}, _either(as_json, tables.jobs))
 
 
 @app.command()
-def cancel(job: Annotated[str, typer.Argument(metavar="ID", help="The job's id, or its beginning.")]) -> None:
-    """End a job of this peer."""
+def logs(
+    job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")],
+    unit: Annotated[
+        str | None, typer.Argument(metavar="[UNIT]", help="One unit alone, as ACTION.STAGE.PARTITION.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what the units of a job printed."""
+    from p2p import tables
+    from p2p.services.requests import Logs
+
+    _perform(Logs(id=job, unit=None if unit is None else _unit(unit)), {}, _either(as_json, tables.logs))
+
+
+@app.command()
+def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")]) -> None:
+    """End a job of this peer, or forget one that was stopped."""
     from p2p import terminal
     from p2p.services.requests import Cancel
 
-    _perform(Cancel(id=job), None, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
+    _perform(Cancel(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
 
 
 volunteer_app = typer.Typer(help="What this peer offers of its computing power.", no_args_is_help=True)
@@ -509,6 +545,17 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _unit(text: str) -> tuple[int, int, int]:
+    """ACTION.STAGE.PARTITION."""
+    from p2p.errors import ConfigError
+
+    parts = text.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise ConfigError(f"{text}: a unit is written ACTION.STAGE.PARTITION, as `shoal logs JOB_ID` shows it.")
+    action, stage, partition = map(int, parts)
+    return action, stage, partition
 
 
 def _either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -29,6 +29,7 @@ from p2p.services.calling import Calls
 from p2p.services.computing import volunteering
 from p2p.services.contacts import Contacts
 from p2p.services.dht import Overlays
+from p2p.services.inputs import Inputs
 from p2p.services.local import Local
 from p2p.services.publisher import Publisher
 from p2p.services.reachability import Reachability
@@ -38,6 +39,7 @@ from p2p.services.trackers import Trackers
 from p2p.services.wishes import look_for_wishes
 from p2p.store import posix
 from p2p.store.database import Database
+from p2p.store.journal import Journal
 from p2p.store.library import Library
 from p2p.store.overlay import OverlayState
 from p2p.store.pointers import Pointers
@@ -88,6 +90,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                 library=Library(database, _limits(config)),
                 records=Records(database, home),
                 pointers=Pointers(database),
+                journal=Journal(database),
                 contacts=Contacts(dialer),
                 slots=UploadSlots(config.transfer.upload_slots, config.transfer.slot_quantum_s),
                 upload=Throttle(config.transfer.upload_limit_bytes_per_s),
@@ -98,6 +101,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             )
             local.trackers = Trackers(local, config.network.trackers)
             local.calls = Calls(local)
+            local.inputs = Inputs(local, config.volunteer.cache_bytes)
             if config.volunteer.cores:
                 local.volunteering = volunteering(local)
             failure: ShoalError | None = None
@@ -112,6 +116,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                 try:
                     await nursery.start(local.contacts.run)
                     await nursery.start(local.calls.run)
+                    await nursery.start(local.inputs.run)
                     await nursery.start(listener.run, listeners, dialer, admission, partial(serve.welcome, local))
                     await nursery.start(control.run, local)
                     if local.volunteering is not None:

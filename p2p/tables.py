@@ -96,7 +96,7 @@ def peers(rows: list[dict[str, Any]]) -> None:
 def jobs(rows: list[dict[str, Any]]) -> None:
     """`shoal jobs`."""
     if not rows:
-        note("No job of this peer is under way. Start one: shoal run JOB")
+        note("This peer has no jobs. Start one: shoal run JOB")
         return
     _table(
         ["job", "name", "state", "units done", "volunteers", "failed", "lost"],
@@ -105,15 +105,30 @@ def jobs(rows: list[dict[str, Any]]) -> None:
                 row["job"][:8],
                 row["name"],
                 row["why"] or row["state"],
-                str(row["units_done"]),
-                str(len(row["volunteers"])),
-                str(row["failures"]),
-                str(row["losses"]),
+                *([f"{row['units_done']:,}", str(len(row["volunteers"]))] if row["runtime"] else ["", ""]),
+                *([str(row["failures"]), str(row["losses"])] if row["runtime"] else ["", ""]),
             ]
             for row in rows
         ],
         right={3, 4, 5, 6},
     )
+    for row in rows:
+        if row["state"] == "stopped":
+            note(f"{row['name']} goes on with: shoal run --resume {row['job'][:8]}")
+        elif row["ending"]:
+            note(f"{row['name']} ({row['job'][:8]}): {row['ending'].splitlines()[0]}")
+
+
+def logs(rows: list[dict[str, Any]]) -> None:
+    """`shoal logs`."""
+    if not rows:
+        note("Nothing was printed.")
+    for row in rows:
+        failure = f", {row['failure']}" if row["failure"] else ""
+        print(f"{row['unit']}, peer {row['peer'][:8]}{failure}:")
+        for line in row["text"].splitlines():
+            print(f"  {printable(line)}")
+    sys.stdout.flush()
 
 
 def volunteer(answer: dict[str, Any]) -> None:

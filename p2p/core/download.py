@@ -1,6 +1,6 @@
 """Which chunk is asked of whom: the decisions of a download, sans-IO.
 
-A chunk goes through
+What is wanted may grow while it runs. A wanted chunk goes through
 
     free --ask--> asked --received--> taken --stored--> have
     asked --(source gone, choked, Gone)--> free
@@ -144,7 +144,20 @@ class Download(Generic[Key]):
             missing &= ~source.have
         return not missing
 
+    @property
+    def useful(self) -> int:
+        """How many sources have something of what is wanted."""
+        return sum(1 for source in self.sources.values() if source.have & self.wanted)
+
     # Events.
+
+    def want(self, chunks: int, now: float) -> list[Command[Key]]:
+        """These chunks are wanted as well from now on."""
+        missing = chunks & ~self.wanted & ~self.have
+        self.wanted |= chunks
+        self._free |= missing
+        self._free_bytes += self.layout.bytes_in(missing)
+        return self._fill_all(now) if missing else []
 
     def joined(self, key: Key, now: float) -> None:
         """A source is connected; what it has is said by `offers`."""
@@ -154,7 +167,7 @@ class Download(Generic[Key]):
     def offers(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
         """The source has these chunks, beside those it said before."""
         source = self.sources[key]
-        new = chunks & self.wanted & ~source.have
+        new = chunks & ~source.have
         source.have |= new
         self._availability.add(new)
         return self._fill(key, source, now)

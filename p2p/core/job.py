@@ -78,6 +78,12 @@ class Job:
         """Who works for the job, and how many units each has before it."""
         return {peer: len(volunteer.attempts) for peer, volunteer in self._crew.joined.items()}
 
+    def place(self, peer: PeerId, unit: bytes) -> tuple[int, int] | None:
+        """Stage and partition of a unit that the volunteer is at; None for any other."""
+        volunteer = self._crew.find(peer)
+        attempt = None if volunteer is None else volunteer.attempts.get(unit)
+        return None if attempt is None else (attempt.stage.index, attempt.partition)
+
     # The owner's own events.
 
     def planned(

@@ -67,6 +67,15 @@ class Layout:
         at = bisect_right(self._entries, entry) - 1
         return self._firsts[at], count
 
+    def chunks_in(self, entry: int, offset: int, size: int) -> int:
+        """The chunks with these bytes of an entry, which has them, as a bitmap."""
+        if not size:
+            return 0
+        first, _ = self.range_of(entry)
+        each = chunk_bytes(self.manifest.entries[entry].size)
+        begin = offset // each
+        return bitmap.span(first + begin, -(-(offset + size) // each) - begin)
+
     def chunks_of(self, entries: Iterable[int]) -> int:
         """The chunks of these entries, as a bitmap."""
         return bitmap.of([span for entry in sorted(entries) if (span := self.range_of(entry))[1]])

@@ -22,6 +22,8 @@ MOST_OUTPUTS = 4096
 MOST_BLOBS = 2**24
 """That all units of a stage write together."""
 MOST_PLAN_BYTES = 256 * 1024
+MOST_RESULT_BYTES = 8 * 1024 * 1024
+"""Of an action."""
 
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=MOST_STAGES)]
 _Line = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -65,6 +67,13 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decoder = msgspec.json.Decoder(Plan)
+
+
+def of_command(partitions: int | None) -> Plan:
+    """The plan of a WASI command: one stage, over the lines of all inputs, or without input so many units."""
+    source = Source("lines") if partitions is None else Source("range", count=partitions)
+    stage = Stage(0, source, reads=(), outputs=0, label="command", partitions=partitions)
+    return Plan(1, 0, "save", H("command").hex(), (stage,))
 
 
 def decode(raw: bytes, inputs: int) -> Plan:

@@ -25,7 +25,7 @@ class Piece(NamedTuple):
 
 
 Wish = tuple[int, int]
-"""Bytes that are wanted: (offset, length). What answers must have exactly this length."""
+"""Bytes that are wanted: (offset, length). What answers may be shorter, but not empty."""
 
 
 def by_size(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[list[Piece]]:
@@ -83,8 +83,11 @@ def line_start(at: int, size: int, step: int = STEP_BYTES) -> Generator[Wish, by
 
 def at_lines(piece: Piece, size: int, step: int = STEP_BYTES) -> Generator[Wish, bytes, Piece]:
     """The piece with its lines whole, in a file of `size` bytes; reads as `line_start` does. May come out empty."""
-    start = yield from line_start(piece.offset, size, step)
-    end = yield from line_start(piece.offset + piece.size, size, step)
+    border = min(piece.offset + piece.size, size)
+    start = yield from line_start(piece.offset, border, step)
+    if start >= border:
+        return Piece(piece.file, border, 0)
+    end = yield from line_start(border, size, step)
     return Piece(piece.file, start, end - start)
 
 

@@ -177,7 +177,7 @@ async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tel
     if not ended:
         return "it takes too long"
     words.seek(0)
-    said = words.read(_WORDS_BYTES).decode("utf-8", "replace").strip()
+    said = words.read(_WORDS_BYTES).decode("utf-8", "replace").strip().partition("\n")[0]  # a crash says much
     return said.rstrip(".") or f"the compiler ended with code {process.returncode}"
 
 

@@ -34,6 +34,8 @@ _START_MEMORY_BYTES = 256 * 1024 * 1024
 """What a runtime may take before it is parked."""
 _HOST_BYTES = 256 * 1024 * 1024
 """What a guest's process may take besides its guest's memory, its answer and its input."""
+_HEAP_IS_FULL = "GC heap out of memory"
+"""wasmtime's words, which are all there is to tell it by."""
 
 
 class Parked:
@@ -210,6 +212,8 @@ def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str
         ended = error
     except wasmtime.Trap as trap:
         ended = _ended_by(trap, instance)
+    except wasmtime.WasmtimeError as error:  # what is no trap: `_start` wants parameters, or objects fill their heap
+        ended = Ended("memory" if _HEAP_IS_FULL in str(error) else "broken", str(error))
     except MemoryError:
         ended = Ended("memory", "Its process had no memory left.")
     except OSError as error:  # the peer is gone

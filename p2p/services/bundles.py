@@ -1,12 +1,14 @@
 """Bundles: a job's file or folder, the job API as the owner has it, and the arguments, as a folder that is shared.
 
 Volunteers run the API that comes in the bundle, never their own: an old job runs as it was, a new API needs no
-volunteer to update. What is read from a bundle is a stranger's, and is only ever handed to a guest.
+volunteer to update. What is read from a bundle is a stranger's, and is only ever handed to a guest. The bundle of a
+WASI command is its module and the arguments.
 """
 
+import ast
+import functools
 import importlib.resources
 from collections.abc import Mapping
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +19,10 @@ from p2p.wire import guest
 
 DESCRIPTION_FILE = "bundle.json"
 ENTRY = "job.py"
+MODULE = "module.wasm"
 MAX_FILES = 1000
 MAX_BYTES = 16 * 1024 * 1024
+MAX_MODULE_BYTES = 64 * 1024 * 1024
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
@@ -42,11 +46,13 @@ class Description(msgspec.Struct, frozen=True):
 
 
 def collect(path: Path) -> dict[str, bytes]:
-    """A job's own files by name: one Python file, or a folder with a job.py. Raises ConfigError."""
+    """A job's own files by name: one Python file, a folder with a job.py, or one module. Raises ConfigError."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist.")
     if path.is_file():
-        return {ENTRY: _read(path)}
+        files = {MODULE if path.suffix == ".wasm" else ENTRY: _read(path)}
+        _check_size(files)
+        return files
     if not (path / ENTRY).is_file():
         raise ConfigError(f"{path} has no {ENTRY}: a job is one Python file, or a folder with a {ENTRY}.")
     found: dict[str, bytes] = {}
@@ -57,16 +63,38 @@ def collect(path: Path) -> dict[str, bytes]:
     return found
 
 
-def api() -> dict[str, bytes]:
+def runtime_asked_for(files: Mapping[str, bytes]) -> str | None:
+    """What the job file's `RUNTIME = "..."` says, without running it; None without one. Raises ConfigError."""
+    try:
+        module = ast.parse(files.get(ENTRY, b""))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # the guest says it better
+    for statement in module.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if any(isinstance(target, ast.Name) and target.id == "RUNTIME" for target in targets):
+            value = statement.value  # type: ignore[attr-defined]
+            if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
+                raise ConfigError(f"line {statement.lineno}: RUNTIME is a runtime's name between quotes, nothing else.")
+            return value.value
+    return None
+
+
+def whole(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """All files that guests need of a job with these of its own: the job API too, unless it is a module."""
+    return dict(files) if MODULE in files else {**files, **_api()}
+
+
+@functools.cache
+def _api() -> dict[str, bytes]:
     """The files of `p2p.jobs`, by the names under which guests import them."""
     folder = importlib.resources.files("p2p.jobs")
-    return {f"p2p/jobs/{file.name}": _bytes_of(file) for file in folder.iterdir() if file.name.endswith(".py")}
+    return {f"p2p/jobs/{file.name}": file.read_bytes() for file in folder.iterdir() if file.name.endswith(".py")}
 
 
 def write(folder: Path, files: Mapping[str, bytes], description: Description) -> None:
-    """Writes a bundle with these files of the job. Blocking. Raises StorageError."""
+    """Writes a bundle with these files (`whole`). Blocking. Raises StorageError."""
     try:
-        for name, content in {**files, **api(), DESCRIPTION_FILE: msgspec.json.encode(description)}.items():
+        for name, content in {**files, DESCRIPTION_FILE: msgspec.json.encode(description)}.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -110,16 +138,17 @@ def load_frame(job: str, files: Mapping[str, bytes], description: Description) -
 
 
 def _check_size(files: Mapping[str, bytes]) -> None:
-    if len(files) > MAX_FILES or sum(map(len, files.values())) > MAX_BYTES:
+    if MODULE in files:
+        if sum(map(len, files.values())) > MAX_MODULE_BYTES:
+            raise ConfigError(f"a module has at most {MAX_MODULE_BYTES >> 20} MiB. Data belongs in --input.")
+    elif len(files) > MAX_FILES or sum(map(len, files.values())) > MAX_BYTES:
         raise ConfigError(f"a job has at most {MAX_FILES} files and {MAX_BYTES >> 20} MiB. Data belongs in --input.")
 
 
 def _read(path: Path) -> bytes:
     try:
+        if path.stat().st_size > MAX_MODULE_BYTES:
+            raise ConfigError(f"{path} is too large to be a job. Data belongs in --input.")
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-
-
-def _bytes_of(file: Traversable) -> bytes:
-    return file.read_bytes()

@@ -8,47 +8,26 @@ import fnmatch
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import trio
 
 from p2p.core.layout import Layout
 from p2p.core.manifest import Manifest
-from p2p.errors import (
-    BadData,
-    ConfigError,
-    NotFound,
-    PeerGone,
-    ProtocolViolation,
-    Refused,
-    ShoalError,
-)
+from p2p.errors import ConfigError, NotFound, ShoalError
 from p2p.ids import PeerId, ShareId
-from p2p.net.connection import Connection
-from p2p.services import finders, reuse, share
-from p2p.services.callers import Callers
-from p2p.services.exchange import Exchange
+from p2p.services import reuse, share
+from p2p.services.gathering import Gathering, under_way
 from p2p.services.local import Local
-from p2p.services.manifests import ManifestFetch
 from p2p.services.progress import Progress
 from p2p.services.receive import Receiver
-from p2p.services.serve import answer, converse
-from p2p.services.sources import Sources
 from p2p.services.supervision import storage_errors_plain
 from p2p.store.earlier import Earlier
-from p2p.store.library import NOT_HELD, SharedFiles, Stamp
 from p2p.store.target import Target
 from p2p.units import format_time
-from p2p.wire import messages
-from p2p.wire.frames import DataHeader
-from p2p.wire.link import Link, PeerHint, parse_peer
+from p2p.wire.link import Link, PeerHint
 
 TICK_S = 0.1
-RATE_EVERY_S = 0.5
-OPEN_S = 20.0
-KEEP_SOURCES_EVERY_S = 10.0
-MOST_KEPT_SOURCES = 32
 
 
 @dataclass(frozen=True)
@@ -80,15 +59,8 @@ class Result:
 
 async def fetch(local: Local, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> Result:
     """Fetches a share. Raises NotFound when nobody has it for `wait_s`, StorageError, ConfigError, BadData."""
-    if link.share_id in local.fetching:
-        raise ConfigError("This peer is fetching that share already; `shoal status` shows how far it is.")
-    local.fetching[link.share_id] = progress
-    local.news.ring()
-    try:
+    with under_way(local, link.share_id, progress):
         return await _Fetch(local, link, options, progress).run(hints)
-    finally:
-        del local.fetching[link.share_id]
-        local.news.ring()
 
 
 class _Fetch:
@@ -96,64 +68,41 @@ class _Fetch:
 
     def __init__(self, local: Local, link: Link, options: Options, progress: Progress) -> None:
         self._local = local
-        self._link = link
         self._share: ShareId = link.share_id
         self._options = options
         self._progress = progress
-        self._receiver: Receiver | None = None
         self._earlier: Earlier | None = None
-        self._receiving = trio.Event()
-        self._first_request: float | None = None
-        self._manifests = ManifestFetch(local, link.share_id, local.library.limits)
+        self._gathering = Gathering(local, link, progress)
         progress.name = link.name or ""
         progress.size = link.size or 0
 
     async def run(self, hints: Sequence[PeerHint]) -> Result:
-        local, options = self._local, self._options
-        await trio.to_thread.run_sync(local.records.remember, self._share, options.folder)
-        earlier = await trio.to_thread.run_sync(local.records.sources, self._share)
-        await self._manifests.start()
-        with storage_errors_plain():  # perhaps from a task beside the steps: the home's disk
-            return await self._run(hints, earlier)
-
-    async def _run(self, hints: Sequence[PeerHint], earlier: Sequence[str]) -> Result:
+        await self._gathering.start(self._options.folder)
         outcome: Result | ShoalError
-        async with trio.open_nursery() as nursery:
-            local, progress, share = self._local, self._progress, self._share
-            callers = Callers(local, share, self._talk, self._is_member, progress)
-            sources = Sources(local, nursery, self._talk, self._is_member, self._given_by, progress, callers)
-            local.wanted[share] = callers.take
-            for hint in (*hints, *self._link.peers):
-                sources.add(hint)
-            for text in earlier:
-                with suppress(ConfigError):
-                    sources.add(parse_peer(text))
-            nursery.start_soon(finders.find, self._local, self._link, sources, self._progress.note)
-            try:
-                outcome = await self._steps(nursery, sources)
-            except ShoalError as error:
-                outcome = error
-            finally:
-                del local.wanted[share]
-                callers.close()
-            nursery.cancel_scope.cancel()
+        with storage_errors_plain():  # perhaps from a task beside the steps: the home's disk
+            async with self._gathering.running(hints) as nursery:
+                try:
+                    outcome = await self._steps(nursery)
+                except ShoalError as error:
+                    outcome = error
         if isinstance(outcome, ShoalError):
             raise outcome
         return outcome
 
-    async def _steps(self, nursery: trio.Nursery, sources: Sources) -> Result:
+    async def _steps(self, nursery: trio.Nursery) -> Result:
         impatience = _Impatience(self._options.wait_s, self._progress)
         with trio.CancelScope() as scope:
             nursery.start_soon(impatience.watch, scope)
-            await self._manifests.ready.wait()
-            manifest = await self._manifests.manifest()
+            manifests = self._gathering.manifests
+            await manifests.ready.wait()
+            manifest = await manifests.manifest()
             target = await self._prepare(manifest)
             try:
                 with suppress(NotFound):
                     await reuse.from_library(self._local, self._share, target, self._progress)
                 if self._earlier is not None:
                     await reuse.from_earlier(self._local, self._earlier, target, self._progress)
-                return await self._receive(target, nursery, sources)
+                return await self._receive(target, nursery)
             finally:
                 target.close()
                 target.record.close()
@@ -198,86 +147,39 @@ class _Fetch:
         progress.done = progress.resumed = target.layout.bytes_in(target.wanted & target.record.have)
         return target
 
-    async def _receive(self, target: Target, nursery: trio.Nursery, sources: Sources) -> Result:
-        local, options, progress = self._local, self._options, self._progress
+    async def _receive(self, target: Target, nursery: trio.Nursery) -> Result:
+        options, progress = self._options, self._progress
         receiver = Receiver(
-            local,
+            self._local,
             target,
             progress,
-            sources.heard_of,
+            self._gathering.heard_of,
             sequential=options.sequential,
             limit_bytes_per_s=options.limit_bytes_per_s,
         )
-        standing = local.swarms.get(self._share)
-        local.swarms[self._share] = receiver.swarm
-        if standing is not None:
-            standing.disband("the share is being fetched again")
-        self._receiver = receiver
-        self._receiving.set()
-        local.news.ring()
         started = trio.current_time()
-        nursery.start_soon(receiver.keep_on_disk)
-        nursery.start_soon(self._keep_sources, target, sources)
-        try:
+        with self._gathering.exchanging(nursery, target, receiver):
             async with receiver.verifying():
-                await self._until_done(receiver)
+                while not receiver.done and receiver.failure is None:
+                    receiver.tick()
+                    with trio.move_on_after(TICK_S):
+                        await receiver.ended()
             ended = trio.current_time()
             if receiver.failure is not None:
                 raise receiver.failure
             if options.follows is not None:
                 await self._keep_version(target, *options.follows)
             if options.keep_serving:
-                await self._keep_serving(target, receiver)
+                await share.keep_serving(self._local, target, receiver.swarm)
             await trio.to_thread.run_sync(target.record.forget)
-        finally:
-            if local.swarms.get(self._share) is receiver.swarm and receiver.swarm.sink is not None:
-                del local.swarms[self._share]
-                receiver.swarm.disband("this peer has stopped fetching")
         progress.state = "done"
         return Result(
             paths=tuple(target.results()),
             bytes=target.selected_bytes,
             received=progress.received,
-            seconds=ended - (self._first_request or started),
+            seconds=ended - (self._gathering.first_request or started),
             sources=receiver.from_peers,
         )
-
-    async def _until_done(self, receiver: Receiver) -> None:
-        """Ticks, and keeps the figures that people look at."""
-        progress = self._progress
-        measured_at, measured = trio.current_time(), progress.received
-        while not receiver.done and receiver.failure is None:
-            receiver.tick()
-            now = trio.current_time()
-            if now - measured_at >= RATE_EVERY_S:
-                progress.measured(progress.received - measured, now - measured_at)
-                measured_at, measured = now, progress.received
-            progress.state = "fetching" if progress.sources else "waiting for sources"
-            if progress.sources and not receiver.covered():
-                progress.state = "waiting for sources"
-                progress.trouble = "those connected lack some of it"
-            if progress.done >= progress.size:
-                progress.state = "putting files into place"
-            with trio.move_on_after(TICK_S):
-                await receiver.ended()
-
-    async def _keep_serving(self, target: Target, receiver: Receiver) -> None:
-        """The fetched share joins the library, in place; those who are fetching it here go on."""
-        local = self._local
-        stamps = _stamps(target)
-
-        def add() -> SharedFiles:
-            root = local.library.root(self._share)
-            assert root is not None
-            shared = local.library.share(self._share)
-            if shared is None or shared.fetched or shared.stale:
-                # Not listed: whether its publisher wants it listed is not known here.
-                local.library.add(self._share, root, [], [target.top], stamps, unlisted=True, fetched=True)
-            return SharedFiles(local.library, self._share)
-
-        receiver.swarm.holding = await trio.to_thread.run_sync(add, limiter=local.disk)
-        receiver.swarm.sink = None
-        local.news.ring()
 
     async def _keep_version(self, target: Target, publisher: PeerId, name: str) -> None:
         """What is in the folder now is this version; the one before is no longer there to be served."""
@@ -285,7 +187,7 @@ class _Fetch:
 
         def keep() -> ShareId | None:
             before = local.pointers.version(publisher, name, folder)
-            local.pointers.keep_version(publisher, name, folder, self._share, _stamps(target))
+            local.pointers.keep_version(publisher, name, folder, self._share, target.stamps())
             if before is None or before[0] == self._share:
                 return None
             served = local.library.share(before[0])
@@ -296,55 +198,6 @@ class _Fetch:
         if replaced is not None:
             with suppress(NotFound):
                 await share.unshare(local, replaced)
-
-    async def _keep_sources(self, target: Target, sources: Sources) -> None:
-        """Whom to ask first after a restart."""
-        kept: list[str] = []
-        while True:
-            hints = [str(PeerHint(address, peer)) for peer, address in sources.useful.items()][-MOST_KEPT_SOURCES:]
-            if hints and hints != kept:
-                kept = hints
-                await trio.to_thread.run_sync(target.record.keep_sources, hints)
-            await trio.sleep(KEEP_SOURCES_EVERY_S if kept else TICK_S)
-
-    def _is_member(self, peer: PeerId) -> bool:
-        return self._receiver is not None and peer in self._receiver.swarm.members
-
-    def _given_by(self, peer: PeerId) -> int:
-        return self._receiver.from_peers.get(peer, 0) if self._receiver is not None else 0
-
-    async def _talk(self, connection: Connection) -> None:
-        """The whole conversation with one source. Raises PeerError."""
-        if self._first_request is None:
-            self._first_request = trio.current_time()
-        try:
-            await self._manifests.work(connection)
-        except BadData:
-            self._local.standing.strike(connection.ends.peer_id, trio.current_time())
-            raise
-        await self._receiving.wait()
-        assert self._receiver is not None
-        with trio.move_on_after(OPEN_S) as patience:
-            await connection.send(messages.Open(share=self._share))
-            reply = await connection.receive()
-        if patience.cancelled_caught:
-            raise PeerGone("it did not open the exchange in time")
-        if isinstance(reply, messages.Failed):
-            if reply.reason != messages.NOT_FOUND:
-                raise Refused(reply.reason)
-            await self._offer(connection)
-        if isinstance(reply, DataHeader):
-            raise ProtocolViolation("chunks before they were asked for")
-        await Exchange(connection, self._receiver.swarm, self._local, partial(answer, self._local)).run(reply)
-
-    async def _offer(self, connection: Connection) -> None:
-        """It may be fetching too and have no manifest yet: then it is glad of this peer. Raises PeerError."""
-        assert self._receiver is not None
-        if self._receiver.held:
-            await connection.send(messages.Offer(share=self._share))
-            with suppress(Refused):
-                await converse(self._local, connection)
-        raise Refused("it does not have the share")
 
 
 class _Impatience:
@@ -367,10 +220,6 @@ class _Impatience:
                 deadline = trio.current_time() + self._wait_s
             await trio.sleep(min(TICK_S, self._wait_s))
         scope.cancel()
-
-
-def _stamps(target: Target) -> list[Stamp]:
-    return [target.placed.get(entry, NOT_HELD) for entry in range(len(target.layout.manifest.entries))]
 
 
 def select_entries(manifest: Manifest, globs: Sequence[str]) -> list[int]:

@@ -1,70 +1,151 @@
-"""Inputs of jobs: shares, had from the library or fetched from the swarm like any other, and read in pieces.
+"""Inputs of jobs: shares of which units read ranges, had from the library or fetched from the swarm as they are needed.
 
-A volunteer keeps what it has fetched for later jobs, up to a bound, and serves it meanwhile: so inputs come from the
-other volunteers as much as from the owner.
+All jobs that read a share do so through one `Held`. What was fetched is kept for later jobs, whole or in part, up to a
+bound; while a job needs it, it is served too: so inputs come from the other volunteers as much as from the owner.
 """
 
+import logging
 import os
-import shutil
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from p2p.core.layout import Layout
+from p2p.core.manifest import chunk_bytes
 from p2p.errors import NotFound, StorageError
-from p2p.ids import ShareId, to_text
-from p2p.jobs.cutting import Piece, Wish, at_lines
-from p2p.services import fetch, finders, share
+from p2p.ids import ShareId, short
+from p2p.jobs.cutting import Piece, at_lines
+from p2p.services import finders, share
 from p2p.services.callers import Callers
-from p2p.services.fetch import Options
 from p2p.services.local import Local
 from p2p.services.manifests import ManifestFetch
 from p2p.services.progress import Progress
+from p2p.services.ranges import PATIENCE_S, Ranges
 from p2p.services.sources import Sources
-from p2p.store.library import SharedFiles
+from p2p.store.cache import Cache
+from p2p.store.library import SharedFiles, Stamp
 from p2p.wire.link import Link, PeerHint
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "volunteer"
 LINE_KINDS = frozenset({"lines", "records", "chunks"})
+MOST_HINTS = 256
+READ_BYTES = 1 << 24
 
 
-class InputFiles:
-    """One input share, whole on this machine. Blocking but for its making."""
+class Whole:
+    """A share of the library, as readers see it: `Ranges` of which nothing is missing."""
 
     def __init__(self, files: SharedFiles) -> None:
         self._files = files
-        layout = files.layout
-        self._entries = {"/".join(layout.manifest.entries[entry].path): entry for entry in layout.files}
+        self.usable = True
+        self.whole = True
 
-    def size(self, path: str) -> int:
-        """The file's bytes. Raises NotFound."""
-        return self._files.layout.manifest.entries[self._entry(path)].size
+    def add(self, hint: PeerHint) -> None:
+        """Nobody needs to be asked."""
 
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        """Exactly these bytes. Raises NotFound, StorageError."""
-        try:
-            with self._files.reading(self._entry(path)) as (descriptor, _):
-                return _exactly(descriptor, offset, size)
-        except OSError as error:
-            raise StorageError(f"Cannot read the input {path!r}: {error.strerror}.") from error
+    async def layout(self) -> Layout:
+        return self._files.layout
 
-    def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
+    def original(self, entry: int) -> int:
+        return entry
+
+    def want(self, chunks: int) -> None:
+        """They are here."""
+
+    async def have(self, chunks: int) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
+        return self._files.reading(entry)
+
+    def changed(self, entry: int) -> None:
+        """The file is not what was shared: neither the library nor readers trust it any more. Blocking."""
+        self.usable = False
+        self._files.changed(entry)
+
+    async def close(self) -> None:
+        """There is nothing to end."""
+
+
+Parts = Whole | Ranges
+
+
+class Held:
+    """One input share, as the units of all jobs here read it. Made by `Inputs.use`.
+
+    Its methods raise NotFound for a path that the share does not have, and where nobody had the bytes for a while;
+    StorageError; ShoalError for whatever else keeps the share from being fetched. The next read tries again.
+    """
+
+    def __init__(self, inputs: "Inputs", wanted: ShareId) -> None:
+        self.share = wanted
+        self.users = 0
+        self.hints: dict[PeerHint, None] = {}
+        self.parts: Parts | None = None
+        self._inputs = inputs
+        self._opening = trio.Lock()
+        self._entries: dict[str, int] = {}
+
+    def add(self, hints: Sequence[PeerHint]) -> None:
+        """More addresses at which it may be had."""
+        for hint in hints:
+            if hint not in self.hints and len(self.hints) < MOST_HINTS:
+                self.hints[hint] = None
+                if self.parts is not None:
+                    self.parts.add(hint)
+
+    async def expect(self, path: str, offset: int, size: int) -> None:
+        """These bytes, as far as the file has them, will be read: has them fetched, without waiting for them."""
+        parts, layout = await self._open()
+        entry = self._entry(path)
+        size = max(0, min(size, layout.manifest.entries[entry].size - offset))
+        parts.want(layout.chunks_in(parts.original(entry), offset, size))
+
+    async def read(self, path: str, offset: int, size: int) -> bytes:
+        """Exactly these bytes."""
+        parts, layout = await self._open()
+        entry = self._entry(path)
+        if offset + size > layout.manifest.entries[entry].size:
+            raise NotFound(f"the input's file {path!r} has no {size} bytes from {offset} on")
+        return await self._read(parts, layout, entry, offset, size)
+
+    async def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
         """The lines that belong to this range (`jobs.cutting`), at most so many bytes. Raises StorageError for more."""
-        whole = self.size(path)
-        piece = self._driven(path, at_lines(Piece(0, offset, size), whole))
-        if piece.size > most:
-            raise StorageError(f"A partition of {path!r} has {piece.size} bytes in its lines; {most} are allowed.")
-        return self.read(path, piece.offset, piece.size)
-
-    def _driven(self, path: str, cut: Generator[Wish, bytes, Piece]) -> Piece:
+        parts, layout = await self._open()
+        entry = self._entry(path)
+        whole = layout.manifest.entries[entry].size
+        # The byte before the range says whether a line starts with it.
+        await self.expect(path, max(0, offset - 1), min(size, most) + 1)
+        cut = at_lines(Piece(0, offset, size), whole)
         try:
-            wish = next(cut)
+            at, wanted = next(cut)
             while True:
-                wish = cut.send(self.read(path, *wish))
+                if at - offset > 2 * most:
+                    raise _too_long(path, at - offset, most)
+                # Not beyond a chunk's end: the next one may not be needed.
+                each = chunk_bytes(whole)
+                seen = await self._read(parts, layout, entry, at, min(wanted, each - at % each))
+                at, wanted = cut.send(seen)
         except StopIteration as end:
             piece: Piece = end.value
-            return piece
+        if piece.size > most:
+            raise _too_long(path, piece.size, most)
+        return await self._read(parts, layout, entry, piece.offset, piece.size)
+
+    async def _open(self) -> tuple[Parts, Layout]:
+        async with self._opening:
+            if self.parts is None or not self.parts.usable:
+                self.parts = await self._inputs.open(self)
+            parts = self.parts
+        layout = await parts.layout()
+        if not self._entries:
+            self._entries = await trio.to_thread.run_sync(_entries, layout)
+        return parts, layout
 
     def _entry(self, path: str) -> int:
         entry = self._entries.get(path)
@@ -72,71 +153,151 @@ class InputFiles:
             raise NotFound(f"the input has no file {path!r}")
         return entry
 
+    async def _read(self, parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> bytes:
+        if not size:
+            return b""
+        entry = parts.original(entry)
+        await parts.have(layout.chunks_in(entry, offset, size))
+        read = partial(_exactly, parts, entry, offset, size)
+        return await trio.to_thread.run_sync(read, limiter=self._inputs.disk)
 
-def _exactly(descriptor: int, offset: int, size: int) -> bytes:
+
+def _entries(layout: Layout) -> dict[str, int]:
+    entries = layout.manifest.entries
+    return {"/".join(entry.path): number for number, entry in enumerate(entries) if layout.is_file(number)}
+
+
+def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
+    """Reads bytes that are here. In a thread; raises StorageError."""
     pieces = []
-    while size:
-        piece = os.pread(descriptor, min(size, 1 << 24), offset)
-        if not piece:
-            raise StorageError("An input file is shorter than it was. It is fetched again by the next job.")
-        pieces.append(piece)
-        offset += len(piece)
-        size -= len(piece)
+    try:
+        with parts.reading(entry) as (descriptor, stamp):
+            while size:
+                piece = os.pread(descriptor, min(size, READ_BYTES), offset)
+                if not piece:
+                    break
+                pieces.append(piece)
+                offset += len(piece)
+                size -= len(piece)
+            same = not size and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
+    except OSError as error:
+        if isinstance(parts, Whole):
+            parts.changed(entry)
+        raise StorageError(f"Cannot read an input: {error.strerror}.") from error
+    if not same:
+        if isinstance(parts, Whole):
+            parts.changed(entry)
+        raise StorageError("An input file is not what it was. It is fetched again.")
     return b"".join(pieces)
 
 
-class Inputs:
-    """The inputs that this peer has or is fetching for jobs; each is fetched once."""
+def _too_long(path: str, size: int, most: int) -> StorageError:
+    return StorageError(f"A partition of {path!r} has {size} bytes in its lines; {most} are allowed.")
 
-    def __init__(self, local: Local, most_bytes: int) -> None:
+
+class Inputs:
+    """The inputs that this peer has or is fetching for jobs, its own and those of others."""
+
+    def __init__(self, local: Local, most_bytes: int, patience_s: float = PATIENCE_S) -> None:
+        self.disk = local.disk
         self._local = local
         self._most = most_bytes
-        self._busy: dict[ShareId, trio.Lock] = {}
-        self._used: dict[ShareId, int] = {}
+        self._patience_s = patience_s
+        self._held: dict[ShareId, Held] = {}
+        self._root = local.home / FOLDER / "inputs"
+        self._cache = Cache(self._root)
+        self._changing = trio.Lock()
+        """Held while it is decided where a share is read from, and while shares are dropped."""
+        self._begun, self._to_run = trio.open_memory_channel[Ranges](float("inf"))
 
-    async def get(self, wanted: ShareId, hints: Sequence[PeerHint]) -> InputFiles:
-        """Has the share here, fetching it if need be. Raises ShoalError."""
-        lock = self._busy.setdefault(wanted, trio.Lock())
-        async with lock:
-            with suppress(NotFound):
-                return await self._open(wanted)
-            options = Options(folder=self._folder(wanted), keep_serving=True)
-            await fetch.fetch(self._local, Link(wanted), hints, options, Progress())
-            return await self._open(wanted)
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fetches what is read, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            await self._trim()
+            async for ranges in self._to_run:
+                nursery.start_soon(ranges.run)
 
-    def use(self, wanted: ShareId) -> None:
-        """A job needs it from now on."""
-        self._used[wanted] = self._used.get(wanted, 0) + 1
+    def use(self, wanted: ShareId, hints: Sequence[PeerHint]) -> Held:
+        """The share, for one job more; `release` it. Nothing is fetched before something of it is read."""
+        held = self._held.get(wanted)
+        if held is None:
+            held = self._held[wanted] = Held(self, wanted)
+        held.users += 1
+        held.add(hints)
+        return held
 
-    async def release(self, wanted: ShareId) -> None:
-        """The job is over; what is past the bound, and nobody's, is dropped, the oldest first."""
-        self._used[wanted] -= 1
-        if not self._used[wanted]:
-            del self._used[wanted]
-            self._busy.pop(wanted, None)
-        await self._trim()
+    async def release(self, *used: Held) -> None:
+        """One job less for each; what is past the bound, and nobody's, is dropped, the longest unused first."""
+        idle = []
+        for held in used:
+            held.users -= 1
+            if not held.users:
+                del self._held[held.share]
+                idle.append(held)
+        async with self._changing:
+            for held in idle:
+                if held.parts is not None:
+                    await held.parts.close()
+                    with suppress(StorageError):
+                        await trio.to_thread.run_sync(self._cache.touch, held.share)
+        if idle:
+            await self._trim()
 
-    async def _open(self, wanted: ShareId) -> InputFiles:
-        limiter = self._local.disk
-        return InputFiles(await trio.to_thread.run_sync(SharedFiles, self._local.library, wanted, limiter=limiter))
+    async def holds(self, wanted: ShareId) -> bool:
+        """Whether all of the share is here."""
+        held = self._held.get(wanted)
+        if held is not None and held.parts is not None and held.parts.usable and held.parts.whole:
+            return True
+        return await self._from_library(wanted) is not None
+
+    async def open(self, held: Held) -> Parts:
+        """Where the share is read from, from now on. Raises StorageError."""
+        async with self._changing:
+            files = await self._from_library(held.share)
+            await trio.to_thread.run_sync(self._cache.touch, held.share)
+        if files is not None:
+            return Whole(files)
+        folder = self._cache.folder(held.share)
+        ranges = Ranges(self._local, held.share, folder, [*held.hints], self._patience_s)
+        self._begun.send_nowait(ranges)
+        return ranges
+
+    async def _from_library(self, wanted: ShareId) -> SharedFiles | None:
+        def look() -> SharedFiles | None:
+            row = self._local.library.share(wanted)
+            if row is None or row.stale:
+                return None
+            files = SharedFiles(self._local.library, wanted)
+            return files if files.held == files.layout.everything else None
+
+        with suppress(NotFound):  # unshared meanwhile
+            return await trio.to_thread.run_sync(look, limiter=self._local.disk)
+        return None
 
     async def _trim(self) -> None:
-        rows = await trio.to_thread.run_sync(self._local.library.shares)
-        kept = [row for row in rows if row.fetched and row.paths and Path(row.paths[0]).is_relative_to(self._root)]
-        held = 0
-        for row in kept:  # the newest first
-            held += row.size
-            wanted = ShareId(row.id)
-            if held > self._most and wanted not in self._used:
-                await share.unshare(self._local, wanted)
-                await trio.to_thread.run_sync(shutil.rmtree, self._folder(wanted), True)
+        async with self._changing:
+            try:
+                kept = await trio.to_thread.run_sync(self._cache.all)
+                size = sum(cached.size for cached in kept)
+                for cached in kept:
+                    if size <= self._most:
+                        break
+                    if cached.share not in self._held:
+                        await self._drop(cached.share)
+                        size -= cached.size
+            except StorageError as error:
+                logger.warning("%s", error)
 
-    @property
-    def _root(self) -> Path:
-        return self._local.home / FOLDER / "inputs"
-
-    def _folder(self, wanted: ShareId) -> Path:
-        return self._root / to_text(wanted)
+    async def _drop(self, wanted: ShareId) -> None:
+        local, folder = self._local, self._cache.folder(wanted)
+        row = await trio.to_thread.run_sync(local.library.share, wanted)
+        if row is not None and row.fetched and any(Path(path).is_relative_to(folder) for path in row.paths):
+            with suppress(NotFound):
+                await share.unshare(local, wanted)
+        await trio.to_thread.run_sync(local.records.drop, wanted, folder)
+        await trio.to_thread.run_sync(self._cache.drop, wanted)
+        logger.info("input %s is no longer kept", short(wanted))
 
 
 async def fetch_manifest(local: Local, link: Link, wait_s: float | None) -> None:

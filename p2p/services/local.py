@@ -22,6 +22,7 @@ from p2p.services.news import News
 from p2p.services.progress import Progress
 from p2p.services.reachability import Reachability
 from p2p.services.throttle import Throttle, UploadSlots
+from p2p.store.journal import Journal
 from p2p.store.library import Library
 from p2p.store.pointers import Pointers
 from p2p.store.records import Records
@@ -30,7 +31,8 @@ from p2p.wire.address import Address, is_host
 if TYPE_CHECKING:
     from p2p.sandbox.sandbox import Sandbox
     from p2p.services.calling import Calls
-    from p2p.services.owner import View
+    from p2p.services.inputs import Inputs
+    from p2p.services.jobs import Underway
     from p2p.services.swarm import Swarm
     from p2p.services.trackers import Trackers
     from p2p.services.volunteer import Volunteering
@@ -49,6 +51,7 @@ class Local:
     library: Library
     records: Records
     pointers: Pointers
+    journal: Journal
     contacts: Contacts
     slots: UploadSlots
     upload: Throttle
@@ -71,9 +74,11 @@ class Local:
     """The peers on its local networks."""
     trackers: "Trackers" = field(init=False)
     sandbox: "Sandbox" = field(init=False)
+    inputs: "Inputs" = field(init=False)
+    """What jobs read, its own and those of others."""
     volunteering: "Volunteering | None" = None
     """What it offers of its cores, unless it offers nothing."""
-    jobs: "dict[str, tuple[View, trio.CancelScope]]" = field(default_factory=dict)
+    jobs: "dict[bytes, Underway]" = field(default_factory=dict)
     """Its own jobs under way, by id."""
     news: News = field(default_factory=News)
     """Rings when what this peer offers or where it is has changed."""

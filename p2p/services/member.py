@@ -11,57 +11,71 @@ from p2p.core.attempts import Work
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
 from p2p.ids import short
 from p2p.net.connection import Connection
+from p2p.services.pieces import Spool
+from p2p.services.supervision import storage_errors_plain
 from p2p.wire import work
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
-MOST_PENDING = 512 * 1024 * 1024
+
+Heard = Callable[[work.Results | work.Heartbeat | work.Slots, Spool], Awaitable[None]]
+Messages = Callable[[Sequence[Work], int], Awaitable[list[Any]]]
 
 
 class Member:
-    """One volunteer at work for the job: what is to be said to it, and what it says."""
+    """One volunteer. `messages` are those that bring it units, given how many actions' results it has."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        slots: int,
-        messages_for: Callable[[Sequence[Work], int], Awaitable[list[Any]]],
-    ) -> None:
+    def __init__(self, connection: Connection, accepted: work.JobAccepted, messages: Messages, spool: Spool) -> None:
         self._connection = connection
-        self.slots = slots
-        self._messages_for = messages_for
-        self._todo: list[Work] = []
+        self.slots = accepted.slots
+        self.held = frozenset(accepted.held)
+        """The inputs that it has whole, by number."""
+        self._messages = messages
+        self._spool = spool
+        self._todo: dict[bytes, Work] = {}
         self._outbox: list[Any] = []
         self._wake = trio.Event()
         self._sent = 0
-        self._bodies: dict[bytes, bytearray] = {}
 
     def units(self, units: Sequence[Work]) -> None:
-        self._todo += units
+        """These are for it."""
+        self._todo.update((one.unit, one) for one in units)
         self._wake.set()
 
-    def say(self, message: Any) -> None:
-        self._outbox.append(message)
+    def cancel(self, units: Sequence[bytes]) -> None:
+        """Nobody needs these any more."""
+        sent = [unit for unit in units if self._todo.pop(unit, None) is None]
+        for at in range(0, len(sent), work.MAX_UNITS):
+            self._outbox.append(work.CancelUnits(tuple(sent[at : at + work.MAX_UNITS])))
+        self._wake.set()
+
+    def use(self, slots: int) -> None:
+        """At most so many of its slots are wanted."""
+        self._outbox.append(work.Slots(slots))
         self._wake.set()
 
     def drop(self, reason: str) -> None:
+        """Ends the conversation."""
         logger.debug("volunteer %s is dropped: %s", short(self._connection.ends.peer_id), reason)
         self._connection.close()
 
     async def end(self, job: bytes) -> None:
+        """Says that the job is over."""
         with suppress(PeerError), trio.move_on_after(1, shield=True):
             await self._connection.send(work.JobEnd(job))
 
-    async def run(self, heard: Callable[[Any, dict[bytes, bytes]], Awaitable[None]]) -> None:
-        async with trio.open_nursery() as nursery:
-            failure: PeerError | None = None
-            nursery.start_soon(self._tell)
-            try:
-                await self._listen(heard)
-            except PeerError as error:
-                failure = error
-            nursery.cancel_scope.cancel()
+    async def run(self, heard: Heard) -> None:
+        """The conversation, to its end. Raises PeerError, StorageError."""
+        failure: PeerError | None = None
+        with storage_errors_plain():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell)
+                try:
+                    await self._listen(heard)
+                except PeerError as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
@@ -69,11 +83,13 @@ class Member:
         with suppress(PeerError):
             while True:
                 said, self._outbox = self._outbox, []
-                todo, self._todo = self._todo, []
+                todo, self._todo = self._todo, {}
                 if todo:
-                    messages = await self._messages_for(todo, self._sent)
-                    batches = [message for message in messages if isinstance(message, work.Units)]
-                    self._sent = max(self._sent, *(batch.units[0].results for batch in batches))
+                    messages = await self._messages(list(todo.values()), self._sent)
+                    results = (
+                        unit.results for batch in messages if isinstance(batch, work.Units) for unit in batch.units
+                    )
+                    self._sent = max(results, default=self._sent)
                     said += messages
                 for message in said or [work.Heartbeat()]:
                     await self._connection.send(message)
@@ -83,22 +99,17 @@ class Member:
                         await self._wake.wait()
         self._connection.close()
 
-    async def _listen(self, heard: Callable[[Any, dict[bytes, bytes]], Awaitable[None]]) -> None:
-        bodies: dict[bytes, bytes] = {}
+    async def _listen(self, heard: Heard) -> None:
         while True:
             message = await self._connection.receive()
             match message:
-                case work.Bytes(of, offset, total, body):
-                    held = self._bodies.setdefault(of, bytearray())
-                    if offset != len(held) or len(held) + len(body) > total or total > MOST_PENDING:
-                        raise ProtocolViolation("pieces of a result out of order")
-                    held += body
-                    if len(held) == total:
-                        bodies[of] = bytes(self._bodies.pop(of))
-                    if sum(map(len, self._bodies.values())) + sum(map(len, bodies.values())) > MOST_PENDING:
-                        raise ProtocolViolation("more bytes than there is room for")
+                case work.Bytes():
+                    await self._spool.add(message)
+                case work.Slots(count):
+                    self.slots = count
+                    await heard(message, self._spool)
                 case work.Results() | work.Heartbeat():
-                    await heard(message, bodies)
+                    await heard(message, self._spool)
                 case work.JobRefused(reason):
                     raise PeerGone(reason)
                 case _:

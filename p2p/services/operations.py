@@ -10,10 +10,10 @@ from typing import Any
 import trio
 
 from p2p import ids
-from p2p.errors import ConfigError, JobError, NotFound
+from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.sandbox.sandbox import describe
-from p2p.services import browse, computing, fetch, owner, pointers, requests, search, share
+from p2p.services import browse, fetch, jobs, pointers, requests, search, share
 from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.reachability import Reachability
@@ -39,12 +39,20 @@ async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving
             return await _share(local, request, emit)
         case requests.Get():
             return await _get(local, request, emit, keep_serving=keep_serving)
-        case requests.Run():
-            return await _run(local, request, emit)
+        case requests.Run(wish=wish):
+            progress = Progress(state="looking at the job", name=Path(wish.path).name)
+            async with _reported(progress, emit):
+                return await jobs.begin(local, wish, progress)
+        case requests.Resume(id=text):
+            progress = Progress(state="looking at the job", name=text)
+            async with _reported(progress, emit):
+                return await jobs.resume(local, text, progress)
         case requests.Jobs():
-            return [dataclasses.asdict(view) for view, _ in local.jobs.values()]
+            return await jobs.listed(local)
+        case requests.Logs(id=text, unit=unit):
+            return await jobs.logs(local, text, unit)
         case requests.Cancel(id=text):
-            return _cancel(local, text)
+            return {"job": ids.to_text(await jobs.cancel(local, text))}
         case requests.VolunteerStatus(pause=pause):
             return _volunteer(local, pause)
         case requests.Search(query=query):
@@ -138,54 +146,12 @@ async def _get(local: Local, request: requests.Get, emit: Emit, *, keep_serving:
     }
 
 
-async def _run(local: Local, request: requests.Run, emit: Emit) -> dict[str, Any]:
-    progress = Progress(state="getting the runtime ready", name=Path(request.path).name)
-    view = owner.View()
-    wish = owner.Wish(
-        path=Path(request.path),
-        inputs=request.inputs,
-        args=request.args,
-        partitions=request.partitions,
-        unit_memory=request.unit_memory,
-        unit_time_s=request.unit_time_s,
-        peers=tuple(parse_peer(text) for text in request.peers),
-        volunteers=request.volunteers,
-        out=None if request.out is None else Path(request.out),
-        wait_s=request.wait_s,
-    )
-    async with _reported(progress, emit):
-        runtime = await computing.runtime_for(request.runtime, progress.note)
-        await emit(Note("--trust own: every volunteer that takes the job is believed"))
-        progress.view = view
-        progress.state = "running"
-        number = str(id(view))
-        with trio.CancelScope() as scope:
-            local.jobs[number] = view, scope
-            try:
-                return await owner.run(local, local.sandbox, runtime, wish, view)
-            finally:
-                del local.jobs[number]
-        raise JobError("The job was cancelled.")
-
-
-def _cancel(local: Local, text: str) -> dict[str, Any]:
-    matching = [(view, scope) for view, scope in local.jobs.values() if text and view.job.startswith(text.lower())]
-    if len(matching) != 1:
-        raise NotFound(
-            f"{len(matching) or 'No'} jobs under way have an id that starts with {text!r}: see `shoal jobs`."
-        )
-    view, scope = matching[0]
-    scope.cancel()
-    return {"job": view.job}
-
-
 def _volunteer(local: Local, pause: bool | None) -> dict[str, Any]:
     volunteering = local.volunteering
     if volunteering is None:
         raise ConfigError("This peer offers no computing power. Start it with: shoal node --volunteer")
-    if pause is not None and pause != volunteering.paused:
-        volunteering.paused = pause
-        local.news.ring()
+    if pause is not None:
+        volunteering.pause(pause)
     capacity = volunteering.capacity()
     return {
         "cores": volunteering.cores,

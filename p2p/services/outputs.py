@@ -1,53 +1,223 @@
-"""Outputs of units, as their owner keeps them for those that read them: small ones in memory, large ones on disk."""
+"""What the units of a job's running action have made, as its owner keeps it: so that no volunteer's end loses it.
 
+Every accepted result goes into the journal, many in one transaction, and is never made again, whatever happens to this
+process. Small outputs are in the journal and, lately made ones, in memory too; large ones are files in the job's
+folder, which the journal knows by the unit's id and digest.
+"""
+
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
+from p2p.core.attempts import Known
+from p2p.errors import StorageError
+from p2p.ids import to_text
+from p2p.services.units import cut, result_digest
+from p2p.store.journal import Entry, Journal
 from p2p.wire import work
 
 INLINE = work.MAX_INLINE_BYTES
+MOST_IN_MEMORY = 128 * 1024 * 1024
+MOST_PENDING = 32 * 1024 * 1024
+"""Bytes that may wait to be written before results of volunteers wait too."""
+ENTRY_BYTES = 300
+
+
+class Large(NamedTuple):
+    """Outputs in a file, one after the other, with their sizes."""
+
+    path: Path
+    sizes: tuple[int, ...]
+
+
+Made = list[bytes] | Large
+_Place = tuple[int, int]
 
 
 class Outputs:
-    """What units have made, by stage and partition; large ones on disk."""
+    """The outputs of one job, by stage and partition of the action that runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, journal: Journal, job: bytes, folder: Path) -> None:
+        self._journal = journal
+        self._job = job
         self._folder = folder
-        self._small: dict[tuple[int, int], list[bytes]] = {}
-        self._large: dict[tuple[int, int], tuple[Path, list[int]]] = {}
+        self._action = 0
+        self._small: dict[_Place, list[bytes]] = {}
+        self._in_memory = 0
+        self._large: dict[_Place, Large] = {}
+        self._pending: list[Entry] = []
+        self._pending_bytes = 0
+        self._news = trio.Event()
+        self._written = trio.Event()
+        self._writing = False
+        self.failure: StorageError | None = None
+        """Why nothing can be kept any more; the job cannot go on then."""
 
-    async def keep(self, stage: int, partition: int, outputs: list[bytes]) -> None:
-        size = sum(map(len, outputs))
-        if size <= INLINE:
-            self._small[stage, partition] = outputs
-            return
-        path = self._folder / f"{stage}-{partition}"
-        await trio.to_thread.run_sync(_write, path, outputs)
-        self._large[stage, partition] = (path, list(map(len, outputs)))
+    # Results that come.
 
-    async def get(self, stage: int, partition: int, index: int) -> bytes:
-        """One output of a unit that is done."""
-        small = self._small.get((stage, partition))
-        if small is not None:
-            return small[index]
-        path, sizes = self._large[stage, partition]
-        return await trio.to_thread.run_sync(_read_part, path, sum(sizes[:index]), sizes[index])
+    async def verified(self, path: Path, unit: bytes, sizes: Sequence[int], digest: bytes) -> Large | None:
+        """Takes over a file with a unit's outputs; None, and the file is gone, if they are not what the digest says."""
+        return await trio.to_thread.run_sync(self._take_over, path, unit, tuple(sizes), digest)
 
-    async def clear(self) -> None:
+    def keep(self, known: Known, made: Made) -> None:
+        """The result counts from now on; it is written soon."""
+        place = known.stage, known.partition
+        if isinstance(made, Large):
+            self._large[place] = made
+            entry, size = Entry(known, self._action, made.sizes, None), ENTRY_BYTES
+        else:
+            entry = Entry(known, self._action, tuple(map(len, made)), b"".join(made))
+            size = ENTRY_BYTES + len(entry.outputs or b"")
+            self._remember(place, made)
+        self._pending.append(entry)
+        self._pending_bytes += size
+        self._news.set()
+
+    async def room(self) -> None:
+        """Waits while too much is still to be written. Raises StorageError."""
+        while self._pending_bytes > MOST_PENDING and self.failure is None:
+            await self._written.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    async def write(self) -> None:
+        """Writes what is kept, until cancelled or the disk fails."""
+        while self.failure is None:
+            await self._news.wait()
+            self._news = trio.Event()
+            entries, size, self._writing = self._pending, self._pending_bytes, True
+            self._pending = []
+            try:
+                # Not to be left half-way: what a cancelled job has accepted is to be there when it goes on.
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._journal.accept, self._job, entries)
+            except StorageError as error:
+                self.failure = error
+            self._writing = False
+            self._pending_bytes -= size
+            self._forget_some()
+            self._written.set()
+            self._written = trio.Event()
+
+    async def settle(self) -> None:
+        """Returns once everything kept is written. Raises StorageError."""
+        while (self._pending or self._writing) and self.failure is None:
+            await self._written.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    # Results that are read.
+
+    async def get(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """Single outputs of units that are done, each by stage, partition and number. Raises StorageError."""
+        try:
+            return [self._small[stage, partition][number] for stage, partition, number in wanted]
+        except KeyError:
+            await self.settle()
+            return await trio.to_thread.run_sync(self._read, wanted)
+
+    # Actions.
+
+    async def recall(self, action: int) -> list[Known]:
+        """What is journaled of an action that an earlier process began; from now on this action is meant."""
+        self._action = action
+        return await trio.to_thread.run_sync(self._recall)
+
+    async def finish(self, digest: bytes, result: bytes) -> None:
+        """The action has its result, which is journaled now; its outputs are forgotten. Raises StorageError."""
+        await self.settle()
+        await trio.to_thread.run_sync(self._journal.finish, self._job, self._action, digest, result)
         self._small.clear()
         self._large.clear()
+        self._in_memory = 0
         await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
+    # In memory.
 
-def _write(path: Path, outputs: list[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.writelines(outputs)
+    def _remember(self, place: _Place, made: list[bytes]) -> None:
+        self._small[place] = made
+        self._in_memory += ENTRY_BYTES + sum(map(len, made))
+
+    def _forget_some(self) -> None:
+        """What is in the journal need not be in memory: the oldest is forgotten where that is too much."""
+        unwritten = {(entry.known.stage, entry.known.partition) for entry in self._pending}
+        for place in list(self._small) if self._in_memory > MOST_IN_MEMORY else ():
+            if self._in_memory <= MOST_IN_MEMORY // 2:
+                break
+            if place not in unwritten:
+                self._in_memory -= ENTRY_BYTES + sum(map(len, self._small.pop(place)))
+
+    # In threads.
+
+    def _take_over(self, path: Path, unit: bytes, sizes: tuple[int, ...], digest: bytes) -> Large | None:
+        target = self._folder / to_text(unit)
+        try:
+            outputs = cut(path.read_bytes(), sizes)
+            if outputs is None or result_digest(outputs) != digest:
+                path.unlink()
+                return None
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        except OSError as error:
+            raise _failed(self._folder, error) from error
+        return Large(target, sizes)
+
+    def _read(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        found: list[bytes] = []
+        for stage, partition, number in wanted:
+            small, large = self._small.get((stage, partition)), self._large.get((stage, partition))
+            if small is not None:
+                found.append(small[number])
+                continue
+            if large is not None:
+                found.append(_part(large, number))
+                continue
+            output = self._journal.output(self._job, self._action, stage, partition, number)
+            if output is None:
+                raise StorageError(f"The journal has lost the output of partition {partition} of stage {stage}.")
+            found.append(output)
+        return found
+
+    def _recall(self) -> list[Known]:
+        known = {(one.stage, one.partition): one for one in self._journal.replay(self._job)}
+        for stage in {stage for stage, _ in known}:
+            for partition, sizes, outputs in self._journal.outputs(self._job, self._action, stage):
+                place = stage, partition
+                if outputs is None:
+                    large = Large(self._folder / to_text(known[place].unit), sizes)
+                    if _is_whole(large, known[place].digest):
+                        self._large[place] = large
+                    else:
+                        del known[place]
+                elif self._in_memory < MOST_IN_MEMORY // 2:
+                    self._remember(place, cut(outputs, sizes) or [])
+        return list(known.values())
 
 
-def _read_part(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+def _part(large: Large, number: int) -> bytes:
+    size = large.sizes[number]
+    try:
+        with large.path.open("rb") as file:
+            found = os.pread(file.fileno(), size, sum(large.sizes[:number]))
+    except OSError as error:
+        raise _failed(large.path, error) from error
+    if len(found) != size:
+        raise StorageError(f"{large.path} is shorter than it was.")
+    return found
+
+
+def _is_whole(large: Large, digest: bytes) -> bool:
+    """Whether a file has what it had: a machine that lost its power may have lost the end of it."""
+    try:
+        outputs = cut(large.path.read_bytes(), large.sizes)
+    except OSError:
+        return False
+    return outputs is not None and result_digest(outputs) == digest
+
+
+def _failed(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"Cannot keep the outputs of units in {path}: {error.strerror}. Is the disk full?")

@@ -13,7 +13,7 @@ import trio
 from p2p.core import bitmap
 from p2p.core.download import Ask, Cancel, Command, Download, Drop
 from p2p.core.layout import Layout, Place
-from p2p.errors import BadData, ProtocolViolation, StorageError
+from p2p.errors import BadData, ProtocolViolation, ShoalError, StorageError
 from p2p.ids import PeerId
 from p2p.services.exchange import Exchange
 from p2p.services.local import Local
@@ -31,6 +31,7 @@ from p2p.wire.link import PeerHint
 DURABLE_BYTES = 256 * 1024 * 1024
 DURABLE_FILES = 2000
 DURABLE_S = 5.0
+RATE_EVERY_S = 0.5
 BUFFER_BYTES = 96 * 1024 * 1024
 """What the buffers of all sources may take together, when every one is in the middle of a chunk."""
 LEAST_SOURCES = 8
@@ -60,7 +61,8 @@ class _Incoming:
 class Receiver:
     """A fetch as its swarm sees it: the `Sink`, and the `Holding` until the fetch is done.
 
-    `done` says that every selected file is in place, `failure` that and why the disk ended it.
+    A growing one wants nothing but what `want` says, until `finish`. `done` says that all that is wanted is in place,
+    `failure` that and why the disk ended it.
     """
 
     def __init__(
@@ -70,21 +72,27 @@ class Receiver:
         progress: Progress,
         heard_of: Callable[[PeerHint], None],
         *,
-        sequential: bool,
-        limit_bytes_per_s: int,
+        sequential: bool = False,
+        limit_bytes_per_s: int = 0,
+        growing: bool = False,
     ) -> None:
         self.layout: Layout = target.layout
         self.swarm = Swarm(target.layout.manifest.share_id, self, self)
         self.done = False
+        self._growing = growing
+        self._finishing = False
         self._ended = trio.Event()
-        self.failure: StorageError | None = None
+        self._changed = trio.lowlevel.ParkingLot()
+        """Where those wait who want to see every chunk that is stored, and the end."""
+        self.failure: ShoalError | None = None
         self.from_peers: dict[PeerId, int] = {}
         self._local = local
         self._target = target
         self._progress = progress
         self._heard_of = heard_of
+        wanted = 0 if growing else target.wanted
         self._download: Download[Exchange] = Download(
-            self.layout, target.wanted, target.record.have, local.random.randrange, sequential=sequential
+            self.layout, wanted, target.record.have, local.random.randrange, sequential=sequential
         )
         self._throttle = Throttle(limit_bytes_per_s)
         self._incoming: dict[Exchange, _Incoming] = {}
@@ -100,6 +108,7 @@ class Receiver:
         self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // largest))
         self._buffers = Buffers(self.most_sources + BUFFERS_AHEAD, largest)
         self._verifier = Verifier(target, self._verified)
+        self._measured_at, self._measured = trio.current_time(), progress.received
 
     # Holding.
 
@@ -208,7 +217,7 @@ class Receiver:
         exchange, chunk = arrived.source, arrived.chunk
         peer = exchange.ends.peer_id
         if arrived.failure is not None:
-            self._fail(arrived.failure)
+            self.fail(arrived.failure)
         elif not arrived.good:
             self._local.standing.strike(peer, trio.current_time())
             self._progress.trouble = "a source sent wrong bytes; they were thrown away"
@@ -230,7 +239,9 @@ class Receiver:
         self._missing[entry] -= 1
         if not self._missing[entry]:
             self._whole.append(entry)
-        if self._dirty_bytes >= DURABLE_BYTES or len(self._whole) >= DURABLE_FILES or self._download.complete:
+        self._changed.unpark_all()
+        enough = self._finishing or (self._download.complete and not self._growing)
+        if self._dirty_bytes >= DURABLE_BYTES or len(self._whole) >= DURABLE_FILES or enough:
             self._work.set()
 
     def _do(self, commands: list[Command[Exchange]]) -> None:
@@ -247,18 +258,52 @@ class Receiver:
 
     # Tasks.
 
-    def covered(self) -> bool:
-        """Whether those connected have, together, all that is missing."""
-        return self._download.covers()
-
     async def ended(self) -> None:
         """Waits until it is done or has failed."""
         await self._ended.wait()
 
+    def want(self, chunks: int) -> None:
+        """Has these chunks fetched as well. Raises StorageError where the disk has no room for them."""
+        new = chunks & ~self._download.wanted
+        if new:
+            self._target.check_space(self._download.wanted | new)
+            self._progress.size += self.layout.bytes_in(new)
+            self._progress.done += self.layout.bytes_in(new & self.held)
+            self._do(self._download.want(new, trio.current_time()))
+
+    async def arrived(self, chunks: int) -> bool:
+        """Waits until one more of these chunks is there than now; False where that is not needed, all being there.
+
+        Raises the error that has ended it.
+        """
+        before = chunks & ~self.held
+        while self.failure is None and before and before == chunks & ~self.held:
+            await self._changed.park()
+        if self.failure is not None:
+            raise self.failure
+        return bool(before)
+
+    def finish(self) -> None:
+        """A growing one wants nothing more: what came is brought to the disk, then it is done."""
+        self._finishing = True
+        self._work.set()
+
     def tick(self) -> None:
-        """To be called a few times a second."""
-        self._do(self._download.tick(trio.current_time()))
-        self._progress.sources = sum(1 for source in self._download.sources.values() if source.have)
+        """To be called a few times a second. Keeps the figures that people look at."""
+        now, progress = trio.current_time(), self._progress
+        self._do(self._download.tick(now))
+        progress.sources = self._download.useful
+        if now - self._measured_at >= RATE_EVERY_S:
+            progress.measured(progress.received - self._measured, now - self._measured_at)
+            self._measured_at, self._measured = now, progress.received
+        progress.state = "fetching" if progress.sources else "waiting for sources"
+        if self._growing and self._download.complete:
+            progress.state = "waiting for units"
+        elif progress.sources and not self._download.covers():
+            progress.state = "waiting for sources"
+            progress.trouble = "those connected lack some of it"
+        elif progress.done >= progress.size:
+            progress.state = "putting files into place"
 
     @asynccontextmanager
     async def verifying(self) -> AsyncIterator[None]:
@@ -281,13 +326,14 @@ class Receiver:
                 await self._copy(self._target.uncopied())
                 self._progress.files_done = len(self._target.placed)
         except StorageError as error:
-            self._fail(error)
+            self.fail(error)
         else:
             self.done = True
             self._ended.set()
 
     def _finished(self) -> bool:
-        return self._download.complete and not self._whole and not self._target.uncopied()
+        enough = self._finishing and not self._dirty if self._growing else self._download.complete
+        return enough and not self._whole and not self._target.uncopied()
 
     async def _copy(self, originals: list[int]) -> None:
         if originals:
@@ -301,6 +347,8 @@ class Receiver:
             whole, self._whole = self._whole, []
             await trio.to_thread.run_sync(self._target.settle, [*dirty.union(whole)], whole, limiter=self._local.disk)
 
-    def _fail(self, error: StorageError) -> None:
+    def fail(self, error: ShoalError) -> None:
+        """It ends; whoever waits for it gets the error, unless another one came first."""
         self.failure = self.failure or error
         self._ended.set()
+        self._changed.unpark_all()

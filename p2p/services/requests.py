@@ -56,20 +56,39 @@ class Browse(Request, frozen=True, kw_only=True, tag="browse"):
     peer: str
 
 
-class Run(Request, frozen=True, kw_only=True, tag="run"):
-    """`path` and inputs that are paths are absolute. Answered by {"job", "state", "result", "text", "seconds"}."""
+class Wish(msgspec.Struct, frozen=True):
+    """What the user asked for; sizes in bytes. Inputs are links, or absolute paths."""
 
     path: str
     inputs: tuple[str, ...] = ()
     args: dict[str, Any] = {}
-    runtime: str = "python-wasm"
+    runtime: str | None = None
     partitions: int = 0
     unit_memory: int = 512 * 1024 * 1024
     unit_time_s: float = 600.0
-    volunteers: int = 0
     peers: tuple[str, ...] = ()
+    volunteers: int = 0
     out: str | None = None
     wait_s: float | None = None
+
+
+class Run(Request, frozen=True, kw_only=True, tag="run"):
+    """Answered by {"job", "state", "result", "text", "seconds", "units"}, for saved files with "paths" or "link"."""
+
+    wish: Wish
+
+
+class Resume(Request, frozen=True, kw_only=True, tag="resume"):
+    """`id`: of a job that was stopped, or its beginning. Answered as `Run`."""
+
+    id: str
+
+
+class Logs(Request, frozen=True, kw_only=True, tag="logs"):
+    """`id`: a job's, or its beginning; `unit`: action, stage and partition of one. Answered by what was printed."""
+
+    id: str
+    unit: tuple[int, int, int] | None = None
 
 
 class Cancel(Request, frozen=True, kw_only=True, tag="cancel"):
@@ -85,7 +104,7 @@ class VolunteerStatus(Request, frozen=True, kw_only=True, tag="volunteer_status"
 
 
 class Jobs(Request, frozen=True, kw_only=True, tag="jobs"):
-    """Answered by a list of the jobs under way."""
+    """Answered by a list of jobs: those under way, those that were stopped, the last that ended."""
 
 
 class Shares(Request, frozen=True, kw_only=True, tag="shares"):
@@ -106,7 +125,22 @@ class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Answered by what this peer is and does."""
 
 
-AnyRequest = Share | Get | Run | Jobs | Cancel | VolunteerStatus | Search | Browse | Shares | Unshare | Peers | Status
+AnyRequest = (
+    Share
+    | Get
+    | Run
+    | Resume
+    | Jobs
+    | Logs
+    | Cancel
+    | VolunteerStatus
+    | Search
+    | Browse
+    | Shares
+    | Unshare
+    | Peers
+    | Status
+)
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):

@@ -78,6 +78,9 @@ async def _converse(local: Local, connection: Connection) -> None:
                 return
             case work.JobOffer():
                 await connection.send(work.JobRefused("not a volunteer"))
+            case work.GetCapacity():
+                offered = None if local.volunteering is None else local.volunteering.capacity()
+                await connection.send(work.CapacityIs(offered))
             case Failed(reason) if connection.ends.dialed:
                 raise Refused(f"it does not take the offer: {reason}")
             case _:

@@ -14,8 +14,10 @@ from p2p.errors import BadData, ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.services.local import Local
 from p2p.services.progress import Progress
+from p2p.services.swarm import Swarm
 from p2p.store.indexing import Indexer, Known
 from p2p.store.library import SharedFiles, Stamp
+from p2p.store.target import Target
 
 SAMPLE_S = 0.1
 MOST_ROUNDS = 3
@@ -91,6 +93,24 @@ async def unshare(local: Local, share_id: ShareId) -> None:
     """Stops sharing; the files stay. Raises NotFound."""
     await trio.to_thread.run_sync(local.library.remove, share_id)
     drop_swarm(local, share_id, "not found")
+    local.news.ring()
+
+
+async def keep_serving(local: Local, target: Target, swarm: Swarm) -> None:
+    """A share that was fetched whole joins the library, in place; those who are fetching it here go on."""
+    share_id = target.layout.manifest.share_id
+
+    def add() -> SharedFiles:
+        root = local.library.root(share_id)
+        assert root is not None
+        shared = local.library.share(share_id)
+        if shared is None or shared.fetched or shared.stale:
+            # Not listed: whether its publisher wants it listed is not known here.
+            local.library.add(share_id, root, [], [target.top], target.stamps(), unlisted=True, fetched=True)
+        return SharedFiles(local.library, share_id)
+
+    swarm.holding = await trio.to_thread.run_sync(add, limiter=local.disk)
+    swarm.sink = None
     local.news.ring()
 
 

@@ -1,27 +1,13 @@
 """One unit, on its way into a guest and out again: the same for volunteers and for an owner that repeats it."""
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import msgspec
-import trio
-
-from p2p.errors import ProtocolViolation
+from p2p.errors import ProtocolViolation, StorageError
 from p2p.ids import H
-from p2p.services.inputs import LINE_KINDS, InputFiles
+from p2p.services.inputs import LINE_KINDS, Held
 from p2p.wire import guest as frames
 from p2p.wire import work
-
-
-class Reply(msgspec.Struct):
-    """What a guest answers to `load` and `unit`."""
-
-    ok: str = ""
-    error: str = ""
-    text: str = ""
-    records_in: int = 0
-    records_out: int = 0
 
 
 class Given(NamedTuple):
@@ -32,43 +18,61 @@ class Given(NamedTuple):
     blobs: list[bytes]
 
 
-async def given_to(
-    unit: work.Unit,
-    joined: bytes,
-    input_of: Callable[[int], Awaitable[InputFiles]],
-    most: int,
-    limiter: trio.CapacityLimiter,
-) -> Given:
+async def given_to(unit: work.Unit, joined: bytes, input_of: Callable[[int], Held], most: int) -> Given:
     """Brings together what a unit reads; `joined` are outputs of earlier units, `most` bytes of inputs are allowed.
 
     Raises ProtocolViolation where it does not fit the unit, ShoalError where an input cannot be had.
     """
     if unit.reads or not unit.kind:
-        if sum(unit.sizes) != len(joined) or sum(unit.reads) != len(unit.sizes):
+        blobs = cut(joined, unit.sizes)
+        if blobs is None or sum(unit.reads) != len(unit.sizes):
             raise ProtocolViolation("a unit without all of what it reads")
-        blobs, at = [], 0
-        for size in unit.sizes:
-            blobs.append(joined[at : at + size])
-            at += size
         return Given(None, list(unit.reads), blobs)
     if unit.kind in {"range", "params"}:
         return Given({"kind": unit.kind, "first": unit.first, "count": unit.count}, [], [])
+    await expect(unit, input_of, most)
     blobs = []
     files: list[tuple[str, int, int]] = []
     for piece in unit.pieces:
-        held = await input_of(piece.input)
+        held = input_of(piece.input)
         if unit.kind in LINE_KINDS:
-            read = partial(held.lines, piece.path, piece.offset, piece.length, most)
+            body = await held.lines(piece.path, piece.offset, piece.length, most)
         else:
-            read = partial(held.read, piece.path, piece.offset, min(piece.length, most))
-        body = await trio.to_thread.run_sync(read, limiter=limiter)
+            if piece.length > most:
+                raise StorageError(f"A partition has {piece.length} bytes of {piece.path!r}; {most} are allowed.")
+            body = await held.read(piece.path, piece.offset, piece.length)
         most -= len(body)
         blobs.append(body)
         files.append((piece.path, piece.offset, len(body)))
     return Given({"kind": unit.kind, "files": files}, [], blobs)
 
 
-def unit_frame(unit: work.Unit, given: Given, known: int, fresh: list[bytes]) -> bytes:
+async def expect(unit: work.Unit, input_of: Callable[[int], Held], most: int) -> None:
+    """Has fetched, all at once, what a unit reads of inputs, up to `most` bytes. Raises as `given_to` does."""
+    for piece in unit.pieces:
+        length = min(piece.length, most)
+        await input_of(piece.input).expect(piece.path, piece.offset, length)
+        most -= length
+
+
+def cut(joined: bytes, sizes: Sequence[int]) -> list[bytes] | None:
+    """Outputs that came as one, in order; None where their sizes are others."""
+    if sum(sizes) != len(joined):
+        return None
+    outputs, at = [], 0
+    for size in sizes:
+        outputs.append(joined[at : at + size])
+        at += size
+    return outputs
+
+
+def pieces(of: bytes, body: bytes) -> list[work.Bytes]:
+    """What is too large to go within a message."""
+    step = work.MAX_PIECE_BYTES
+    return [work.Bytes(of, at, len(body), body[at : at + step]) for at in range(0, max(len(body), 1), step)]
+
+
+def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]) -> bytes:
     """The frame for a guest that knows so many actions' results, with those that it does not know yet."""
     header = {
         "do": "unit",
@@ -96,15 +100,3 @@ def action_key(job: bytes, action: int) -> bytes:
 def result_digest(outputs: list[bytes]) -> bytes:
     """By which results are compared: of the same unit, honest ones are equal."""
     return H("result", *outputs)
-
-
-def kind_of(said: Reply) -> str:
-    return said.error if said.error in {"job", "plan", "limit"} else "broken"
-
-
-def report_of(said: Reply, reply: bytes) -> str:
-    """The guest's whole report for its job's fault, else its words."""
-    if said.error != "job":
-        return said.text[: work.MAX_TEXT]
-    size = int.from_bytes(reply[:4], "big")
-    return reply[4 : 4 + size].decode(errors="replace")[: work.MAX_TEXT]

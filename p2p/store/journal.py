@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from p2p.core.attempts import Known
+from p2p.core.plan import MOST_RESULT_BYTES
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ID_BYTES, PeerId
 from p2p.store.database import Database
@@ -20,9 +21,9 @@ MOST_ENDED = 100
 """Jobs that are over and still listed: the newest."""
 MOST_OPEN = 100
 MOST_JOB_BYTES = 1024 * 1024 * 1024
-MOST_RESULT_BYTES = 8 * 1024 * 1024
-"""Of an action."""
 MOST_TEXT_BYTES = 1024 * 1024
+MOST_LOG_BYTES = 16 * 1024 * 1024
+"""Of a job, about: the oldest of what its units printed is dropped for the newest."""
 RUNNING = "running"
 ROW_BYTES = 200
 """What a row takes besides its outputs, about."""
@@ -33,7 +34,10 @@ _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 
 
 class Entry(NamedTuple):
-    """An accepted result with its outputs' sizes in bytes, and the outputs joined where the owner has them."""
+    """An accepted result with its outputs' sizes in bytes, and the outputs joined; None where they are elsewhere.
+
+    Elsewhere is its holder's; without a holder, a file of the owner's.
+    """
 
     known: Known
     action: int
@@ -46,6 +50,17 @@ class Finished(NamedTuple):
 
     digest: bytes
     result: bytes
+
+
+class Logged(NamedTuple):
+    """What a unit printed at the peer that ran it; `failure` says why it gave no result, empty where it did."""
+
+    action: int
+    stage: int
+    partition: int
+    peer: bytes
+    failure: str
+    text: bytes
 
 
 class Listed(NamedTuple):
@@ -101,11 +116,12 @@ class Journal:
                 "(SELECT id FROM job WHERE state != ? ORDER BY created DESC, id LIMIT ?)",
                 [RUNNING, RUNNING, MOST_ENDED],
             )
+            connection.execute("DELETE FROM job_log WHERE job NOT IN (SELECT id FROM job)")
 
     def forget(self, job: bytes) -> None:
         """As if the job had never been."""
         with self._database.transaction() as connection:
-            for table, column in (("job_unit", "job"), ("job_action", "job"), ("job", "id")):
+            for table, column in (("job_unit", "job"), ("job_action", "job"), ("job_log", "job"), ("job", "id")):
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])
 
     # What a running job has done.
@@ -132,6 +148,35 @@ class Journal:
             connection.execute("UPDATE job SET bytes = ? WHERE id = ?", [kept, job])
             self._grow(connection, job, ROW_BYTES + len(result))
             connection.execute("INSERT INTO job_action VALUES (?, ?, ?, ?)", [job, action, digest, result])
+
+    # What its units printed.
+
+    def log(self, job: bytes, logs: Sequence[Logged]) -> None:
+        """Keeps these, for as long as the job is listed. Raises StorageError."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO job_log (job, action, stage, partition, peer, failure, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(job, *one) for one in logs],
+            )
+            # Twice the bound at most: to look for the oldest with each would take longer than to keep them.
+            (size,) = connection.execute("SELECT sum(length(text)) FROM job_log WHERE job = ?", [job]).fetchone()
+            if size > 2 * MOST_LOG_BYTES:
+                connection.execute(
+                    "DELETE FROM job_log WHERE number IN (SELECT number FROM (SELECT number, "
+                    "sum(length(text)) OVER (ORDER BY number DESC) AS newer FROM job_log WHERE job = ?) "
+                    "WHERE newer > ?)",
+                    [job, MOST_LOG_BYTES],
+                )
+
+    def logs(self, job: bytes, unit: tuple[int, int, int] | None = None) -> list[Logged]:
+        """What was printed, by action, stage and partition; or by one such unit."""
+        sql = "SELECT action, stage, partition, peer, failure, text FROM job_log WHERE job = ?"
+        values: list[Any] = [job]
+        if unit is not None:
+            sql += " AND action = ? AND stage = ? AND partition = ?"
+            values += unit
+        rows = self._database.rows(f"{sql} ORDER BY action, stage, partition, number", values)
+        return [Logged(a, s, p, bytes(peer), failure, bytes(text)) for a, s, p, peer, failure, text in rows]
 
     def actions(self, job: bytes) -> list[Finished]:
         """The results of the actions that are finished, in order."""

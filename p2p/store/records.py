@@ -64,6 +64,16 @@ class Records:
             raise
         return record
 
+    def drop(self, share: ShareId, folder: Path) -> None:
+        """The fetch of this share to this folder, which nobody is at, will not go on."""
+        values = [share, as_value(folder)]
+        row = self._database.row("SELECT id FROM fetch WHERE share = ? AND folder = ?", values)
+        if row is not None:
+            with self._database.transaction() as connection:
+                connection.execute("DELETE FROM fetch WHERE id = ?", [row[0]])
+            with _recording(self._path(row[0])):
+                self._path(row[0]).unlink(missing_ok=True)
+
     def sources(self, share: ShareId) -> list[str]:
         """The peers, as hints of links, that earlier tries of this share fetched from."""
         return [

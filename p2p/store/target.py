@@ -24,7 +24,7 @@ from p2p.ids import FileId, short
 from p2p.store import posix
 from p2p.store.earlier import Earlier
 from p2p.store.folders import Folders
-from p2p.store.library import Stamp
+from p2p.store.library import NOT_HELD, Stamp
 from p2p.store.records import Record
 from p2p.units import format_size
 
@@ -116,6 +116,19 @@ class Target:
         """The bytes of all selected files."""
         return sum(self.layout.manifest.entries[entry].size for entry in self.selected)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every selected file is in place."""
+        return all(entry in self.placed for entry in self.selected if self.layout.is_file(entry))
+
+    def original(self, entry: int) -> int:
+        """The entry whose chunks are fetched for this one: of equal files the first, most often itself."""
+        return self._originals.get(self.layout.manifest.entries[entry].file_id, entry)
+
+    def stamps(self) -> list[Stamp]:
+        """The stamp of every entry of the share; NOT_HELD where it is not in place."""
+        return [self.placed.get(entry, NOT_HELD) for entry in range(len(self.layout.manifest.entries))]
+
     def results(self) -> list[Path]:
         """What to tell the user was written: the file or folder, or of a selection its files."""
         if len(self.selected) == len(self.layout.manifest.entries):
@@ -201,14 +214,17 @@ class Target:
             return False
         return self._earlier.left(self.path(entry), status)
 
-    def check_space(self) -> None:
-        """Raises StorageError if the disk has no room for what is missing."""
-        missing = self.layout.bytes_in(self.wanted & ~self.record.have) + sum(
-            self.layout.manifest.entries[copy].size
-            for copies in self._copies.values()
-            for copy in copies
-            if copy not in self.placed
-        )
+    def check_space(self, chunks: int | None = None) -> None:
+        """Raises StorageError if the disk has no room for what is missing of these chunks; None: of everything."""
+        if chunks is None:
+            missing = self.layout.bytes_in(self.wanted & ~self.record.have) + sum(
+                self.layout.manifest.entries[copy].size
+                for copies in self._copies.values()
+                for copy in copies
+                if copy not in self.placed
+            )
+        else:
+            missing = self.layout.bytes_in(chunks & ~self.record.have)
         with explained(self.folder):
             room = os.fstatvfs(self._folders.root)
         free = room.f_bavail * room.f_frsize

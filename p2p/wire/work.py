@@ -4,15 +4,16 @@
     owner     -> Bytes...                                   results of earlier actions, each once; inputs of units
     owner     -> Units(...)                                 at most `window` under way
     volunteer -> Bytes..., Results(...)                     in any order; each unit once
+    owner     -> Slots(n)                                   at most so many: others need them, or no longer
+    volunteer -> Slots(n)                                   the answer; or its user paused it (0), and resumed
     owner     -> CancelUnits(...)                           no result is wanted; one may still come
     both      -> Heartbeat                                  every few seconds while nothing else is said
-    volunteer -> Results with `leaving`                     it finishes what it has begun and takes no more
     owner     -> JobEnd                                     the volunteer forgets the job
 
-A peer that cannot be dialled, and volunteers, dials the owner and says `Volunteering(job)`; then the owner offers. Ids
-of units are those of `core.plan`: whoever answers under another's id answers nothing. Bundle and inputs are shares,
-fetched like any other, from whoever has them. What is small goes within a unit or its result, what is larger in `Bytes`
-before it.
+Before that an owner may ask what a peer offers: GetCapacity, CapacityIs. A peer that cannot be dialled, and volunteers,
+dials the owner and says `Volunteering(job)`; then the owner offers. Ids of units are those of `core.plan`: whoever
+answers under another's id answers nothing. Bundle and inputs are shares, fetched like any other, from whoever has them.
+What is small goes within a unit or its result, what is larger in `Bytes` before it.
 """
 
 from typing import Annotated
@@ -20,6 +21,7 @@ from typing import Annotated
 import msgspec
 
 from p2p.wire.address import Host, Port
+from p2p.wire.tracker import Capacity
 
 MAX_UNITS = 1024
 MAX_INLINE_BYTES = 64 * 1024
@@ -27,7 +29,8 @@ MAX_PIECE_BYTES = 512 * 1024
 MAX_OUTPUTS = 4096
 MAX_READS = 100_000
 MAX_PIECES = 256
-MAX_TEXT = 8192
+MAX_LOG = 16 * 1024
+MAX_TEXT = 32 * 1024
 
 _Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Short = Annotated[str, msgspec.Meta(max_length=255)]
@@ -49,6 +52,16 @@ class Input(_Part, frozen=True, gc=False):
 
     share: _Id
     peers: Annotated[tuple[tuple[Host, Port], ...], msgspec.Meta(max_length=8)] = ()
+
+
+class GetCapacity(_Message, frozen=True, gc=False, tag="get_capacity"):
+    """What do you offer?"""
+
+
+class CapacityIs(_Message, frozen=True, gc=False, tag="capacity_is"):
+    """This; nothing, if it is no volunteer or paused."""
+
+    capacity: Capacity | None = None
 
 
 class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
@@ -142,14 +155,14 @@ class Result(_Part, frozen=True, gc=False):
     """Why it is not done: `job` (its own fault), `limit`, `plan`, `input`, `broken`."""
     text: _Text = ""
     """For `job` the guest's report, JSON; else words."""
-    log: Annotated[bytes, msgspec.Meta(max_length=16384)] = b""
+    log: Annotated[bytes, msgspec.Meta(max_length=MAX_LOG)] = b""
+    """The end of what it printed."""
 
 
 class Results(_Message, frozen=True, gc=False, tag="results"):
-    """Results, and whether the volunteer is leaving."""
+    """What came of units."""
 
     results: Annotated[tuple[Result, ...], msgspec.Meta(max_length=MAX_UNITS)]
-    leaving: bool = False
 
 
 class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
@@ -159,6 +172,15 @@ class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
     offset: _Number
     total: _Number
     body: Annotated[bytes, msgspec.Meta(max_length=MAX_PIECE_BYTES)]
+
+
+class Slots(_Message, frozen=True, gc=False, tag="slots"):
+    """How many slots may be used from now on: what the owner wants at most, what the volunteer gives.
+
+    What is begun is finished.
+    """
+
+    count: Annotated[int, msgspec.Meta(ge=0, le=4096)]
 
 
 class CancelUnits(_Message, frozen=True, gc=False, tag="cancel_units"):
@@ -180,5 +202,17 @@ class JobEnd(_Message, frozen=True, gc=False, tag="job_end"):
 
 
 AnyWork = (
-    JobOffer | JobAccepted | JobRefused | Volunteering | Units | Results | Bytes | CancelUnits | Heartbeat | JobEnd
+    GetCapacity
+    | CapacityIs
+    | JobOffer
+    | JobAccepted
+    | JobRefused
+    | Volunteering
+    | Units
+    | Results
+    | Bytes
+    | Slots
+    | CancelUnits
+    | Heartbeat
+    | JobEnd
 )

@@ -10,7 +10,7 @@ from typing import Any
 from p2p.jobs.bootstrap import BOOTSTRAP
 from p2p.jobs.cutting import Piece, at_lines, by_file, by_size, driven, share_of
 from p2p.jobs.frames import pack, receive
-from p2p.services.bundles import api
+from p2p.services.bundles import whole
 
 PYTHON = (sys.executable, "-S", "-c", BOOTSTRAP)
 Files = Mapping[str, bytes]
@@ -47,7 +47,7 @@ class Guest:
     ) -> Reply:
         """Loads a job whose entry is the first of its files."""
         own = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
-        every = own | api()
+        every = whole(own)
         header = {
             "do": "load",
             "files": list(every),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.attempts import Known
+from p2p.core.plan import MOST_RESULT_BYTES
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H
 from p2p.store import journal as module
@@ -136,7 +137,7 @@ def test_the_room_of_a_job_is_bounded_and_what_is_beyond_it_is_not_kept(
 
 def test_large_results_and_descriptions_are_refused(journal: Journal) -> None:
     with pytest.raises(StorageError, match="result of an action"):
-        journal.finish(JOB, 0, b"d" * 32, bytes(module.MOST_RESULT_BYTES + 1))
+        journal.finish(JOB, 0, b"d" * 32, bytes(MOST_RESULT_BYTES + 1))
     with pytest.raises(StorageError, match="words"):
         journal.begin(b"x", "x" * module.MOST_TEXT_BYTES)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,9 +85,9 @@ def test_a_volunteer_killed_in_the_middle_costs_only_its_units(origin: Peer, tmp
         assert '"result": 7140' in outcome.out
 
 
-def under_way(peer: Peer) -> list[dict[str, int]]:
-    rows: list[dict[str, int]] = peer.run("jobs", "--json").json()
-    return rows
+def under_way(peer: Peer) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = peer.run("jobs", "--json").json()
+    return [row for row in rows if row["state"] in {"planning", "running"}]
 
 
 def test_what_the_job_does_wrong_is_told_with_record_and_line(origin: Peer, tmp_path: Path) -> None:
@@ -136,10 +137,14 @@ def test_pause_and_resume(origin: Peer, other: Peer) -> None:
         assert origin.run(*run, "--wait", "30s").out.startswith("3.1")
 
 
-def test_interrupted_and_cancelled(origin: Peer, tmp_path: Path) -> None:
+def test_interrupted_and_cancelled(origin: Peer) -> None:
     with origin.start("run", EXAMPLES / "pi.py", *LONELY) as running:
         running.says("nothing runs")
-        assert running.end().code == 130
+        outcome = running.end()
+        assert outcome.code == 130
+        assert "shoal run --resume" in outcome.err
+    listed = origin.run("jobs").out
+    assert "stopped" in listed
     with origin.node(*LONELY), origin.start("run", EXAMPLES / "pi.py") as running:
         until(lambda: bool(under_way(origin)), "the job under way")
         job = str(under_way(origin)[0]["job"])
@@ -148,7 +153,153 @@ def test_interrupted_and_cancelled(origin: Peer, tmp_path: Path) -> None:
         assert outcome.code == 1
         assert "cancelled" in outcome.err
         assert under_way(origin) == []
-    assert Counter(list((origin.home / "jobs").iterdir())) == Counter()
+        states = {row["job"]: row["state"] for row in origin.run("jobs", "--json").json()}
+        assert states.pop(job) == "cancelled"
+        (stopped,) = states
+        assert states == {stopped: "stopped"}
+        assert [path.name for path in (origin.home / "jobs").iterdir()] == [stopped]
+        origin.run("cancel", stopped)
+        assert "cancelled already" in origin.run("cancel", stopped, code=2).err
+    assert list((origin.home / "jobs").iterdir()) == []
+    assert origin.run("shares", "--json").json() == []
+    assert "No jobs have an id" in origin.run("run", "--resume", "zzz", code=3).err
+
+
+COUNTED = """\
+def work(n):
+    print("unit", n)
+    return sum(i * i % 7 for i in range(60_000)) * 0 + n
+
+
+def job(inputs, rounds: int = 2):
+    total = 0
+    for _ in range(rounds):
+        total += inputs.range(60).map(work).sum()
+    return total
+"""
+
+
+def test_a_killed_owner_goes_on_and_repeats_nothing_it_had(origin: Peer, tmp_path: Path) -> None:
+    job = tmp_path / "counted.py"
+    job.write_text(COUNTED)
+    with volunteers(tmp_path, 2) as nodes:
+        with origin.node(*LONELY) as node, origin.start("run", job, "--partitions", "60", *peers(nodes)) as running:
+            # In the second action: so that a result, and units, are there to go on with.
+            until(lambda: any(row["units_done"] > 80 for row in under_way(origin)), "more than an action done")
+            node.send(signal.SIGKILL)
+            assert running.wait().code == 1
+            node.wait()
+        (row,) = origin.run("jobs", "--json").json()
+        assert row["state"] == "stopped"
+        before = printed(origin, row["job"])
+        with origin.node(*LONELY):
+            outcome = origin.run("run", "--resume", row["job"][:8], "--json")
+        answer = outcome.json()
+        assert answer["result"] == 2 * sum(range(60))
+        known = 120 - answer["units"]
+        assert known > 60
+        after = printed(origin, row["job"])
+        # Logs are written a little later than results: what was printed twice was not in the journal.
+        again = sum((after - before).values())
+        assert again <= answer["units"] + 2
+        assert [row["state"] for row in origin.run("jobs", "--json").json()] == ["done"]
+        assert "there is nothing left to do" in origin.run("run", "--resume", row["job"], code=2).err
+    assert list((origin.home / "jobs").iterdir()) == []
+
+
+def printed(peer: Peer, job: str) -> Counter[str]:
+    return Counter(row["unit"] for row in peer.run("logs", job, "--json").json())
+
+
+def test_what_units_print(origin: Peer, tmp_path: Path) -> None:
+    job = tmp_path / "prints.py"
+    job.write_text(
+        "print('loaded')\n"
+        "def work(n):\n"
+        "    print('number', n)\n"
+        "    return n\n"
+        "def job(inputs):\n"
+        "    print('planned')\n"
+        "    return inputs.range(4).map(work).sum()\n"
+    )
+    with volunteers(tmp_path, 1) as nodes:
+        answer = origin.run("run", job, "--partitions", "4", "--json", *peers(nodes), *LONELY, "--wait", "30s").json()
+    assert answer["result"] == 6
+    out = origin.run("logs", answer["job"][:8]).out
+    assert "plan, peer" in out
+    assert "planned" in out
+    assert "0.0.3, peer" in out
+    assert "number 3" in out
+    one = origin.run("logs", answer["job"][:8], "0.0.2").out
+    assert "number 2" in one
+    assert "number 3" not in one
+    assert "ACTION.STAGE.PARTITION" in origin.run("logs", answer["job"], "first", code=2).err
+
+
+def test_saved_files_become_a_share_or_go_where_they_are_wanted(origin: Peer, other: Peer, tmp_path: Path) -> None:
+    text_file(tmp_path / "text.txt", 500)
+    job = tmp_path / "upper.py"
+    job.write_text('def job(inputs):\n    return inputs.lines().map(str.upper).save("text")\n')
+    expected = (tmp_path / "text.txt").read_text().upper()
+    with volunteers(tmp_path, 1) as nodes, origin.node(*LONELY) as node:
+        run: list[str | Path] = ["run", job, "--input", tmp_path / "text.txt", *peers(nodes), "--wait", "30s"]
+        link = origin.run(*run).out.strip()
+        assert link.startswith("magnet:")
+        fetched = other.run("get", link, "--out", tmp_path / "got", "--peer", node.address, *LONELY).out.strip()
+        assert (Path(fetched) / "part-00000").read_text() == expected
+        paths = origin.run(*run, "--out", tmp_path / "out").out.split()
+        assert paths == [str(tmp_path / "out" / "part-00000")]
+        assert Path(paths[0]).read_text() == expected
+
+
+def test_an_input_that_its_user_shares_stays_as_it_is(origin: Peer, tmp_path: Path) -> None:
+    text_file(tmp_path / "text.txt", 50)
+    with volunteers(tmp_path, 1) as nodes, origin.node(*LONELY):
+        origin.run("share", tmp_path / "text.txt")
+        before = origin.run("shares", "--json").json()
+        origin.run("run", EXAMPLES / "wordcount.py", "--input", tmp_path / "text.txt", *peers(nodes), "--wait", "30s")
+        after = origin.run("shares", "--json").json()
+    assert [(row["id"], row["unlisted"]) for row in after] == [(row["id"], row["unlisted"]) for row in before]
+
+
+def test_a_module_as_a_job(origin: Peer, tmp_path: Path) -> None:
+    lines = [f"{n} {word}" for n in range(3_000) for word in ("shoal", "shole", "fish")]
+    (tmp_path / "text.txt").write_text("\n".join(lines))
+    module = EXAMPLES / "wasm" / "agrep.wasm"
+    with volunteers(tmp_path, 2) as nodes:
+        run: list[str | Path] = [
+            "run",
+            module,
+            "--input",
+            tmp_path / "text.txt",
+            *peers(nodes),
+            *LONELY,
+            "--wait",
+            "60s",
+        ]
+        outcome = origin.run(*run, "--arg", "word=shoal", "--arg", "errors=2", "--out", tmp_path / "out", "--json")
+        answer = outcome.json()
+        found = "".join(Path(path).read_text() for path in answer["paths"]).splitlines()
+        assert found == [line for line in lines if "fish" not in line]
+        refused = origin.run(*run, "--arg", "errors=2", code=1).err
+        assert "--word" in refused
+        assert "lines" in origin.run("logs", answer["job"][:8]).out
+    (tmp_path / "no.wasm").write_bytes(b"not a module")
+    assert "cannot be compiled" in origin.run("run", tmp_path / "no.wasm", *LONELY, code=1).err
+
+
+def test_runtimes_and_trust(origin: Peer, tmp_path: Path) -> None:
+    job = tmp_path / "job.py"
+    job.write_text("RUNTIME = 'ruby-wasm'\ndef job(inputs):\n    return 1\n")
+    assert "no runtime 'ruby-wasm'" in origin.run("run", job, *LONELY, code=2).err
+    job.write_text("def job(inputs):\n    return 1\n")
+    outcome = origin.run("run", job, *LONELY, "--runtime", "python-wasm", "--trust", "own")
+    assert outcome.out.strip() == "1"
+    assert "runtime python-wasm" in outcome.err
+    for trust in ("audit", "quorum=3"):
+        assert "not in this version" in origin.run("run", job, "--trust", trust, code=2).err
+    assert "there is own" in origin.run("run", job, "--trust", "everybody", code=2).err
+    assert "Give a job to run" in origin.run("run", code=2).err
 
 
 def test_here_and_without_a_peer(origin: Peer, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ CREATE TABLE job_unit (
     partition INTEGER NOT NULL,
     unit BLOB NOT NULL,         -- its id: a hash of all that it was made of
     digest BLOB NOT NULL,
-    holder BLOB,                -- the peer that has the outputs; NULL: they are here
+    holder BLOB,                -- the peer that has the outputs; NULL: this one
     sizes BLOB NOT NULL,        -- msgpack list: bytes of each output
-    outputs BLOB,               -- the outputs, one after the other; NULL: the holder has them
+    outputs BLOB,               -- the outputs, one after the other; NULL: the holder has them, or a file here
     PRIMARY KEY (job, action, stage, partition)
 );
 CREATE TABLE job_action (

@@ -1,0 +1,187 @@
+"""What a job needs before it runs: its bundle and inputs as shares, its runtime; for the first time, or again.
+
+Files of the job and its inputs are as they were when it began, for as long as it lasts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from p2p.core.manifest import Kind
+from p2p.errors import ConfigError, JobError
+from p2p.ids import ShareId, to_text
+from p2p.sandbox.limits import Limits
+from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
+from p2p.services import bundles, computing, recruiting, share
+from p2p.services.bundles import Description
+from p2p.services.dispatch import Input
+from p2p.services.inputs import fetch_manifest
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.services.requests import Wish
+from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
+
+BYTES_PARTITIONS, REDUCE_PARTITIONS = 8, 8
+MOST_ARGUMENT_BYTES = 64 * 1024
+OUT_OF_DATE = "Start the job anew, and forget this one with `shoal cancel`."
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A job that is ready to run. `folder` is its own, with its bundle."""
+
+    id: bytes
+    folder: Path
+    files: dict[str, bytes]
+    """Of the bundle."""
+    description: Description
+    bundle: ShareId
+    inputs: tuple[Input, ...]
+    runtime: Runtime
+    limits: Limits
+    peers: tuple[PeerHint, ...]
+    volunteers: int
+    """At most so many; 0 for any number."""
+    wait_s: float | None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A job as the journal has it: all that is needed to go on. Ids as text."""
+
+    wish: Wish
+    runtime: str
+    digest: str
+    bundle: str
+    inputs: tuple[str, ...]
+    made: tuple[str, ...]
+    """Shares that go with it."""
+
+
+def folder_of(local: Local, job: bytes) -> Path:
+    """The folder of one of this peer's jobs."""
+    return local.home / "jobs" / to_text(job)
+
+
+async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], progress: Progress) -> Setup:
+    """Shares inputs and bundle, which `made` has then, and chooses the runtime."""
+    files = await trio.to_thread.run_sync(bundles.collect, Path(wish.path))
+    _check_arguments(wish.args)
+    peers = tuple(map(parse_peer, wish.peers))
+    runtime = None if bundles.MODULE in files else await _choose(local, wish, files, peers, progress)
+    inputs = [await _input(local, text, wish.wait_s, made, progress) for text in wish.inputs]
+    description = Description(
+        args=wish.args,
+        partitions=wish.partitions or BYTES_PARTITIONS,
+        reduce_partitions=REDUCE_PARTITIONS,
+        inputs=tuple(bundles.Input(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs),
+    )
+    folder = folder_of(local, job)
+    whole = bundles.whole(files)
+    await trio.to_thread.run_sync(bundles.write, folder / "bundle", whole, description)
+    if runtime is None:
+        progress.state = "compiling the module"
+        runtime = await computing.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
+    progress.note(f"runtime {runtime.name}; --trust own: every volunteer that takes the job is believed")
+    done = await share.share(local, [folder / "bundle"], "bundle", Progress(), unlisted=True)
+    made.append(done.share_id)
+    return _setup(local, wish, job, whole, description, done.share_id, inputs, runtime)
+
+
+async def set_up_again(local: Local, job: bytes, kept: Kept, progress: Progress) -> Setup:
+    """As it was. Raises JobError for what has changed since, as results of before would no longer fit."""
+    folder, wish = folder_of(local, job), kept.wish
+    description, files = await trio.to_thread.run_sync(bundles.read, folder / "bundle")
+    if kept.runtime == MODULE:
+        runtime = await computing.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
+    else:
+        runtime = await computing.runtime_for(kept.runtime, progress.note)
+    done = await share.share(local, [folder / "bundle"], "bundle", Progress(), unlisted=True)
+    inputs = [await _input(local, text, wish.wait_s, [], progress) for text in wish.inputs]
+    if runtime.digest.hex() != kept.digest:
+        raise JobError(f"The runtime {runtime.name} is another than when the job began. {OUT_OF_DATE}")
+    if to_text(done.share_id) != kept.bundle:
+        raise JobError(f"The job's files in {folder} have changed. {OUT_OF_DATE}")
+    for text, one, before in zip(wish.inputs, inputs, kept.inputs, strict=True):
+        if to_text(one.share) != before:
+            raise JobError(f"The input {text} has changed since the job began. {OUT_OF_DATE}")
+    return _setup(local, wish, job, files, description, done.share_id, inputs, runtime)
+
+
+def _setup(
+    local: Local,
+    wish: Wish,
+    job: bytes,
+    files: dict[str, bytes],
+    description: Description,
+    bundle: ShareId,
+    inputs: Sequence[Input],
+    runtime: Runtime,
+) -> Setup:
+    return Setup(
+        id=job,
+        folder=folder_of(local, job),
+        files=files,
+        description=description,
+        bundle=bundle,
+        inputs=tuple(inputs),
+        runtime=runtime,
+        limits=Limits(wall_s=wish.unit_time_s, memory_bytes=wish.unit_memory),
+        peers=tuple(map(parse_peer, wish.peers)),
+        volunteers=wish.volunteers,
+        wait_s=wish.wait_s,
+    )
+
+
+async def _choose(
+    local: Local, wish: Wish, files: dict[str, bytes], peers: Sequence[PeerHint], progress: Progress
+) -> Runtime:
+    """The runtime asked for; else python-wasm-science where it is ready here and with half of the volunteers."""
+    name = wish.runtime or bundles.runtime_asked_for(files)
+    if name == MODULE:
+        raise ConfigError(f"The runtime {MODULE} runs a module: give a .wasm file as the job.")
+    if name is None:
+        name = PYTHON
+        if await trio.to_thread.run_sync(computing.is_ready, SCIENCE):
+            progress.state = "asking what volunteers offer"
+            found = await recruiting.survey(local, peers, (PYTHON, SCIENCE))
+            if found and 2 * sum(SCIENCE in runtimes for runtimes in found) >= len(found):
+                name = SCIENCE
+    progress.state = "getting the runtime ready"
+    return await computing.runtime_for(name, progress.note)
+
+
+async def _input(local: Local, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> Input:
+    """A path is shared until the job has ended; of a link the manifest is fetched."""
+    path = Path(text)
+    if not text.startswith("magnet:") and await trio.to_thread.run_sync(path.exists):
+        progress.state = f"indexing {path.name}"
+        # What its user shares already is left as it is.
+        own = await trio.to_thread.run_sync(local.library.find_by_paths, [path])
+        row = None if own is None else await trio.to_thread.run_sync(local.library.share, own)
+        done = await share.share(local, [path], None, Progress(), unlisted=row is None or row.unlisted)
+        if row is None:
+            made.append(done.share_id)
+        link = Link(done.share_id, done.name)
+    else:
+        progress.state = "looking for the input"
+        link = parse_link(text)
+        await fetch_manifest(local, link, wait_s)
+    manifest = await trio.to_thread.run_sync(local.library.manifest, link.share_id)
+    files = tuple(("/".join(entry.path), entry.size) for entry in manifest.entries if entry.kind is Kind.FILE)
+    return Input(link.share_id, manifest.root.name, files, link.peers)
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    """Raises ConfigError for what cannot be told to a job."""
+    try:
+        text = msgspec.json.encode(arguments)
+    except UnicodeEncodeError:
+        raise ConfigError("The values of --arg are text in UTF-8.") from None
+    if len(text) > MOST_ARGUMENT_BYTES:
+        raise ConfigError(f"The arguments have {len(text)} bytes; {MOST_ARGUMENT_BYTES} are allowed. Use --input.")
+    if b"\\u0000" in text:
+        raise ConfigError("The values of --arg have no NUL characters.")

@@ -1,0 +1,214 @@
+"""This peer's own jobs: begun, gone on with after an interruption, cancelled; and what they left.
+
+    begin --> under way --(it ends)--> done | failed           its journal is cleared, its line stays in the list
+    under way --(Ctrl-C, nobody to work, disk full, kill)--> stopped --resume--> under way
+    under way, stopped --cancel--> cancelled
+
+A job's folder has its bundle, large outputs and what it saves. The shares that are made for it, bundle and inputs, go
+when it ends.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from p2p.errors import ConfigError, JobError, NotFound, ShoalError, StorageError
+from p2p.ids import ShareId, from_text, short, to_text
+from p2p.services import share
+from p2p.services.job_setup import Kept, Setup, folder_of, set_up, set_up_again
+from p2p.services.local import Local
+from p2p.services.owner import PLAN, Ending, Run, View
+from p2p.services.progress import Progress
+from p2p.services.requests import Wish
+from p2p.store.journal import RUNNING, Listed, Logged
+from p2p.wire.link import Link, PeerHint
+
+
+@dataclass
+class Underway:
+    """A job that runs now. `scope` ends it; `cancelled`: and for good."""
+
+    view: View
+    scope: trio.CancelScope
+    run: Run
+    cancelled: bool = False
+
+
+async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
+    """Runs a job to its end; what `shoal run` answers.
+
+    Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which it
+    can be resumed.
+    """
+    job = os.urandom(32)
+    folder = folder_of(local, job)
+    made: list[ShareId] = []
+    try:
+        setup = await set_up(local, wish, job, made, progress)
+        kept = Kept(
+            wish,
+            setup.runtime.name,
+            setup.runtime.digest.hex(),
+            to_text(setup.bundle),
+            tuple(to_text(one.share) for one in setup.inputs),
+            tuple(map(to_text, made)),
+        )
+        await trio.to_thread.run_sync(local.journal.begin, job, msgspec.to_builtins(kept))
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            await _clear(local, folder, made)
+        raise
+    progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
+    return await _run(local, setup, kept, progress)
+
+
+async def resume(local: Local, text: str, progress: Progress) -> dict[str, Any]:
+    """Goes on with a job that was stopped, as it was asked for. Raises as `begin`, and NotFound, ConfigError."""
+    listed = await _find(local, text)
+    if listed.id in local.jobs:
+        raise ConfigError(f"Job {short(listed.id)} is under way already.")
+    if listed.state != RUNNING:
+        raise ConfigError(f"Job {short(listed.id)} is {listed.state}: there is nothing left to do.")
+    kept = msgspec.convert(listed.description, Kept)
+    setup = await set_up_again(local, listed.id, kept, progress)
+    return await _run(local, setup, kept, progress)
+
+
+async def _run(local: Local, setup: Setup, kept: Kept, progress: Progress) -> dict[str, Any]:
+    job, name = setup.id, Path(kept.wish.path).name
+    view = View(job=to_text(job), name=name, runtime=setup.runtime.name)
+    progress.view, progress.state, progress.name = view, "running", name
+    started = trio.current_time()
+    state, ending, answer = "", "", None
+    with trio.CancelScope() as scope:
+        underway = local.jobs[job] = Underway(view, scope, Run(local, setup, view))
+        try:
+            answer = await _answer(local, kept, await underway.run.all(), job)
+            state = "done"
+        except JobError as error:
+            state, ending = "failed", str(error)
+            raise
+        finally:
+            if underway.cancelled:
+                state = "cancelled"
+            with trio.CancelScope(shield=True):
+                if state:
+                    await _end(local, kept, job, state, ending)
+            del local.jobs[job]
+    if answer is None:
+        raise JobError("The job was cancelled.")
+    seconds = round(trio.current_time() - started, 3)
+    return {"job": view.job, "state": "done", **answer, "seconds": seconds, "units": view.units_done}
+
+
+async def cancel(local: Local, text: str) -> bytes:
+    """Ends a job, or forgets one that was stopped; its id. Raises NotFound, ConfigError."""
+    listed = await _find(local, text)
+    underway = local.jobs.get(listed.id)
+    if underway is not None:
+        underway.cancelled = True
+        underway.scope.cancel()
+    elif listed.state == RUNNING:
+        await _end(local, msgspec.convert(listed.description, Kept), listed.id, "cancelled", "")
+    else:
+        raise ConfigError(f"Job {short(listed.id)} is {listed.state} already.")
+    return listed.id
+
+
+async def listed(local: Local) -> list[dict[str, Any]]:
+    """The jobs under way, those that were stopped, and the last ones that ended; the newest first."""
+    rows = []
+    for one in await trio.to_thread.run_sync(local.journal.jobs):
+        underway = local.jobs.get(one.id)
+        view = underway.view if underway is not None else View(job=to_text(one.id), name=_name(one))
+        row = {**msgspec.to_builtins(view), "created": one.created, "ending": one.ending}
+        rows.append(row if underway is not None else row | {"state": "stopped" if one.state == RUNNING else one.state})
+    return rows
+
+
+async def logs(local: Local, text: str, unit: tuple[int, int, int] | None) -> list[dict[str, Any]]:
+    """What the units of a job printed: rows by action, stage, partition. Raises NotFound."""
+    listed = await _find(local, text)
+    rows = await trio.to_thread.run_sync(local.journal.logs, listed.id, unit)
+    return list(map(_logged, rows))
+
+
+def _logged(one: Logged) -> dict[str, Any]:
+    return {
+        "unit": "plan" if one.stage == PLAN else f"{one.action}.{one.stage}.{one.partition}",
+        "peer": to_text(one.peer),
+        "failure": one.failure,
+        "text": one.text.decode(errors="replace"),
+    }
+
+
+async def _find(local: Local, text: str) -> Listed:
+    """The one job whose id starts so. Raises NotFound."""
+    rows = await trio.to_thread.run_sync(local.journal.jobs)
+    matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
+    if len(matching) != 1:
+        raise NotFound(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
+    return matching[0]
+
+
+def _name(one: Listed) -> str:
+    return Path(msgspec.convert(one.description, Kept).wish.path).name
+
+
+# Ends.
+
+
+async def _answer(local: Local, kept: Kept, ending: Ending, job: bytes) -> dict[str, Any]:
+    """What the user gets; files that the job saved go to `out`, else into a share."""
+    answer: dict[str, Any] = {"result": ending.value, "text": ending.text}
+    if ending.saved is None:
+        return answer
+    if kept.wish.out is not None:
+        paths = await trio.to_thread.run_sync(_move_all, ending.saved, Path(kept.wish.out))
+        return answer | {"paths": paths}
+    name = f"{Path(kept.wish.path).stem}-{short(job)}"
+    folder = local.home / "results" / name
+    await trio.to_thread.run_sync(_move_all, ending.saved, folder)
+    done = await share.share(local, [folder], name, Progress(), unlisted=True)
+    return answer | {"link": str(Link(done.share_id, done.name, done.bytes, _hints(local), local.trackers.urls))}
+
+
+def _hints(local: Local) -> tuple[PeerHint, ...]:
+    return tuple(PeerHint(address, local.peer_id) for address in local.advertised())
+
+
+async def _end(local: Local, kept: Kept, job: bytes, state: str, ending: str) -> None:
+    """It is over: what was kept to go on with it goes."""
+    with suppress(StorageError):
+        await trio.to_thread.run_sync(local.journal.end, job, state, ending)
+    await _clear(local, folder_of(local, job), [ShareId(from_text(text)) for text in kept.made])
+
+
+async def _clear(local: Local, folder: Path, made: Sequence[ShareId]) -> None:
+    for one in made:
+        with suppress(ShoalError):
+            await share.unshare(local, one)
+    await trio.to_thread.run_sync(shutil.rmtree, folder, True)
+
+
+def _move_all(folder: Path, out: Path) -> list[str]:
+    """Moves the files of a folder; where they are now. Raises StorageError."""
+    paths = []
+    try:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            target = out / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, target)
+            paths.append(str(target))
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write the result to {out}: {error.strerror}. Resume the job once it can."
+        ) from error
+    return paths

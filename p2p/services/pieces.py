@@ -1,0 +1,93 @@
+"""What is too large to go within a message, joined again from its pieces: in memory, or in files."""
+
+import shutil
+from pathlib import Path
+
+import trio
+
+from p2p.errors import ProtocolViolation, StorageError
+from p2p.wire import work
+
+THING_BYTES = 256
+"""That a thing takes besides its bytes, about."""
+
+
+class Arriving:
+    """Pieces of several things at once, held in memory; `most` bytes of all of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._things: dict[bytes, tuple[bytearray, int]] = {}
+
+    def add(self, piece: work.Bytes) -> bool:
+        """Takes a piece; whether its thing is whole now. Raises ProtocolViolation."""
+        if piece.of not in self._things:
+            self._things[piece.of] = bytearray(), piece.total
+            self._held += THING_BYTES
+        body, total = self._things[piece.of]
+        _check(piece, len(body), total)
+        self._held += len(piece.body)
+        if self._held > self._most:
+            raise ProtocolViolation("more bytes than there is room for")
+        body += piece.body
+        return len(body) == total
+
+    def pop(self, of: bytes) -> bytes | None:
+        """The thing, as far as it has come; None where nothing of it has. It is forgotten."""
+        found = self._things.pop(of, None)
+        if found is None:
+            return None
+        self._held -= len(found[0]) + THING_BYTES
+        return bytes(found[0])
+
+
+class Spool:
+    """Pieces of what one volunteer sends, in files of a folder: `at_once` things of `most` bytes each."""
+
+    def __init__(self, folder: Path, most: int, at_once: int) -> None:
+        self._folder = folder
+        self._most = most
+        self._at_once = at_once
+        self._number = 0
+        self._things: dict[bytes, tuple[Path, int, int]] = {}
+
+    async def add(self, piece: work.Bytes) -> None:
+        """Takes a piece. Raises ProtocolViolation, StorageError."""
+        if piece.of not in self._things:
+            if piece.total > self._most or len(self._things) >= self._at_once:
+                raise ProtocolViolation("more bytes than there is room for")
+            self._number += 1
+            self._things[piece.of] = self._folder / str(self._number), 0, piece.total
+        path, held, total = self._things[piece.of]
+        _check(piece, held, total)
+        try:
+            await trio.to_thread.run_sync(_append, path, piece.body)
+        except OSError as error:
+            raise StorageError(f"Cannot keep what a volunteer sends in {self._folder}: {error.strerror}.") from error
+        self._things[piece.of] = path, held + len(piece.body), total
+
+    def take(self, of: bytes) -> Path | None:
+        """The file of a thing that has come whole; the caller has it from now on."""
+        path, held, total = self._things.get(of, (None, 0, 1))
+        if path is None or held != total:
+            return None
+        del self._things[of]
+        return path
+
+    async def clear(self) -> None:
+        """Removes all that was not taken."""
+        self._things.clear()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
+
+
+def _check(piece: work.Bytes, held: int, total: int) -> None:
+    if piece.offset != held or piece.total != total or held + len(piece.body) > total:
+        raise ProtocolViolation("pieces out of order")
+
+
+def _append(path: Path, body: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(body)

@@ -1,0 +1,204 @@
+"""How units are run: in a guest that lives on between the units of one job, or each as a command's whole life.
+
+The same for a volunteer and for an owner that repeats a unit. What a guest says is a stranger's word; what it says of
+its job's own fault is passed on as it is, within bounds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from p2p.core.report import MOST_TEXT, Report
+from p2p.errors import MalformedMessage
+from p2p.ids import H
+from p2p.sandbox.guest import Guest
+from p2p.sandbox.limits import MAX_FRAME_BYTES, EndKind, GuestEnded, Limits
+from p2p.sandbox.messages import command_frame
+from p2p.sandbox.runtimes import Runtime
+from p2p.sandbox.sandbox import Sandbox
+from p2p.services.bundles import Description
+from p2p.services.units import Given, unit_frame, unit_seed
+from p2p.wire import guest as frames
+from p2p.wire import work
+
+LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
+"""How a guest ends that took more than it may; any other end is a guest's or a machine's that broke."""
+MOST_GIVEN_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
+"""That a unit can be given at all."""
+
+
+class Made(NamedTuple):
+    """What came of a unit: its outputs; or, with a `kind` as in `work.Result`, why there are none.
+
+    `log` is what it printed.
+    """
+
+    outputs: list[bytes]
+    records: tuple[int, int] = (0, 0)
+    kind: str = ""
+    text: str = ""
+    log: bytes = b""
+
+
+class Reply(msgspec.Struct):
+    """What a guest answers to `load` and `unit`."""
+
+    ok: str = ""
+    error: str = ""
+    text: str = ""
+    records_in: int = 0
+    records_out: int = 0
+
+
+Batch = Sequence[tuple[work.Unit, Given]]
+Done = Callable[[work.Unit, Made], None]
+
+
+class Runner(Protocol):
+    """Runs units of one job, one after the other."""
+
+    asked_ahead: bool
+    """Whether it gains from several units at once."""
+
+    async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
+        """Runs the units, which may read these results of actions; `done` gets each, in order.
+
+        Raises GuestEnded when there is no guest any more: then the first unit that is not done has ended it.
+        """
+
+    def close(self) -> None:
+        """Ends its guest."""
+
+
+class Resident:
+    """A guest that has loaded the job."""
+
+    asked_ahead = True
+
+    def __init__(self, guest: Guest, job: bytes, limits: Limits) -> None:
+        self._guest = guest
+        self._job = job
+        self._limits = limits
+        self._known = 0
+
+    async def load(self, frame: bytes) -> Made | None:
+        """Gives it the job; returns why it cannot be loaded, else None. Raises GuestEnded, MalformedMessage."""
+        reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=self._limits)
+        made = _made(reply, log)
+        return made if made.kind else None
+
+    async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
+        requests = []
+        for unit, given in units:
+            fresh = results[self._known : unit.results]
+            frame = unit_frame(unit, given, self._known, fresh)
+            requests.append((frame, unit_seed(self._job, unit)))
+            self._known += len(fresh)
+        broken = ""
+
+        def answered(index: int, reply: tuple[bytes, bytes]) -> None:
+            nonlocal broken
+            if broken:
+                return
+            try:
+                made = _made(*reply)
+            except MalformedMessage as error:
+                broken = str(error)
+            else:
+                done(units[index][0], made)
+
+        await self._guest.call_many(requests, self._limits, answered)
+        if broken:
+            raise GuestEnded("broken", broken)
+
+    def close(self) -> None:
+        self._guest.discard()
+
+
+class Command:
+    """A WASI command: each unit is a guest's whole life, with its lines as standard input."""
+
+    asked_ahead = False
+
+    def __init__(
+        self, sandbox: Sandbox, runtime: Runtime, job: bytes, limits: Limits, options: Sequence[str], partitions: int
+    ) -> None:
+        self._sandbox = sandbox
+        self._runtime = runtime
+        self._job = job
+        self._limits = limits
+        self._options = options
+        self._partitions = partitions
+
+    async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
+        for unit, given in units:
+            done(unit, await self._run(unit, given))
+
+    async def _run(self, unit: work.Unit, given: Given) -> Made:
+        place = [f"--partition={unit.partition}", f"--partitions={self._partitions}"]
+        frame = command_frame([self._runtime.module.name, *self._options, *place], b"".join(given.blobs))
+        guest = await self._sandbox.guest(self._runtime)
+        try:
+            output, log = await guest.call(frame, seed=unit_seed(self._job, unit), limits=self._limits)
+        except GuestEnded as ended:
+            if ended.kind != "exit":
+                return ending(ended)
+            said = ended.log.decode(errors="replace")[-MOST_TEXT:].strip()
+            return _fault(Report("job", said or ended.text, kind=ended.text[:255]), ended.log)
+        finally:
+            guest.discard()
+        return Made([output], log=log)
+
+    def close(self) -> None:
+        pass
+
+
+async def runner(
+    sandbox: Sandbox, runtime: Runtime, job: bytes, limits: Limits, load: bytes, description: Description
+) -> Runner | Made:
+    """Who runs units of a job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
+    if not runtime.resident:
+        options = [f"--{name}={_plain(value)}" for name, value in description.args.items()]
+        return Command(sandbox, runtime, job, limits, options, description.partitions)
+    resident = Resident(await sandbox.guest(runtime), job, limits)
+    try:
+        why = await resident.load(load)
+    except BaseException:
+        resident.close()
+        raise
+    if why is None:
+        return resident
+    resident.close()
+    return why
+
+
+def ending(ended: GuestEnded) -> Made:
+    """What is said of the unit that ended its guest."""
+    kind = "limit" if ended.kind in LIMITS else "broken"
+    return Made([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
+
+
+def _plain(value: object) -> str:
+    """An argument of the user's as a command gets it: text as it is, else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _made(reply: bytes, log: bytes) -> Made:
+    """Raises MalformedMessage."""
+    said, outputs = frames.decode(reply, Reply)
+    if not said.error:
+        return Made(outputs, (max(0, said.records_in), max(0, said.records_out)), log=log)
+    if said.error == "job":
+        return _fault(frames.decode(reply, Report)[0], log)
+    kind = said.error if said.error in {"plan", "limit"} else "broken"
+    return Made([], kind=kind, text=said.text[: work.MAX_TEXT], log=log)
+
+
+def _fault(report: Report, log: bytes) -> Made:
+    """The job's own fault, with the whole report, to be read by its owner."""
+    text = msgspec.json.encode(report).decode()
+    if len(text) > work.MAX_TEXT:
+        report = msgspec.structs.replace(report, text=report.text[: MOST_TEXT // 8], traceback="", record="")
+        text = msgspec.json.encode(report).decode()
+    return Made([], kind="job", text=text, log=log)
