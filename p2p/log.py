@@ -37,7 +37,8 @@ def set_up(*, verbose: bool) -> None:
 
 def explain(error: Exception, code: int | None = None) -> int:
     """Says on stderr what went wrong; the exit code: the one given, else that of docs/cli.md."""
-    print(f"shoal: {printable(str(error))}", file=sys.stderr)
+    # A job's report has lines of its own: what its code raised, where, and the traceback.
+    print("shoal: " + "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
     return code if code is not None else USAGE if isinstance(error, ConfigError) else FAILED
 
 

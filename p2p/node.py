@@ -24,7 +24,7 @@ from p2p.net.interfaces import reachable
 from p2p.net.tls import Contexts
 from p2p.sandbox import compiled
 from p2p.sandbox.sandbox import open_sandbox
-from p2p.services import control, dht, neighbours, serve
+from p2p.services import control, dht, hiring, neighbours, serve
 from p2p.services.calling import Calls
 from p2p.services.computing import volunteering
 from p2p.services.contacts import Contacts
@@ -120,7 +120,8 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                     await nursery.start(listener.run, listeners, dialer, admission, partial(serve.welcome, local))
                     await nursery.start(control.run, local)
                     if local.volunteering is not None:
-                        nursery.start_soon(local.volunteering.prepare)
+                        nursery.start_soon(local.volunteering.run)
+                        nursery.start_soon(hiring.look_for_owners, local)
                     if overlays is not None:
                         await nursery.start(overlays.run)
                         nursery.start_soon(persist, Publisher(local, overlays, state).run, local.random)

@@ -99,18 +99,27 @@ def jobs(rows: list[dict[str, Any]]) -> None:
         note("This peer has no jobs. Start one: shoal run JOB")
         return
     _table(
-        ["job", "name", "state", "units done", "volunteers", "failed", "lost"],
+        ["job", "name", "state", "units done", "units/s", "volunteers", "failed", "lost"],
         [
             [
                 row["job"][:8],
                 row["name"],
                 row["why"] or row["state"],
-                *([f"{row['units_done']:,}", str(len(row["volunteers"]))] if row["runtime"] else ["", ""]),
-                *([str(row["failures"]), str(row["losses"])] if row["runtime"] else ["", ""]),
+                *(
+                    [
+                        f"{row['units_done']:,}",
+                        f"{row['rate']:,.1f}",
+                        str(len(row["volunteers"])),
+                        str(row["failures"]),
+                        str(row["losses"]),
+                    ]
+                    if row["runtime"]
+                    else [""] * 5
+                ),
             ]
             for row in rows
         ],
-        right={3, 4, 5, 6},
+        right={3, 4, 5, 6, 7},
     )
     for row in rows:
         if row["state"] == "stopped":
@@ -166,6 +175,10 @@ def status(answer: dict[str, Any]) -> None:
         ("sent", format_size(answer["uploaded"])),
         ("received", format_size(answer["downloaded"])),
     ]
+    for job in answer["jobs"]:
+        done, units = (sum(stage[key] for stage in job["stages"]) for key in ("done", "units"))
+        at_work = count(len(job["volunteers"]), "volunteer")
+        lines.append(("job", f"{printable(job['name'])} ({job['job'][:8]}): {done:,} of {units:,} units, {at_work}"))
     for fetch in answer["fetches"]:
         percent = 100 * fetch["done"] / fetch["size"] if fetch["size"] else 0
         lines.append(

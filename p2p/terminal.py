@@ -201,6 +201,9 @@ class LiveView:
         pieces = [
             count(len(view["volunteers"]), "volunteer"),
             f"{busy:,} units out",
+            *([f"{_rate(view['rate'])} units/s"] if view["rate"] >= 0.01 else []),
+            f"{format_size(view['bytes_moved'])} moved",
+            *([f"{format_time(view['left_s'])} left"] if view["left_s"] is not None else []),
             *([f"{view['failures']:,} failed"] if view["failures"] else []),
             *([f"{view['losses']:,} lost"] if view["losses"] else []),
         ]
@@ -265,6 +268,10 @@ def fetched(answer: dict[str, Any]) -> None:
         f"Fetched {format_size(answer['received'])} in {answer['seconds']:.2g} s ({format_size(rate)}/s) "
         f"from {count(len(answer['sources']), 'source')}; every chunk verified."
     )
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def count(number: int, noun: str) -> str:

@@ -5,7 +5,8 @@ and little is lost with it. Towards the end of a stage portions shrink (guided s
 Kuck 1987), so that all end together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from p2p.ids import PeerId
@@ -119,8 +120,18 @@ def allot(
     return given
 
 
-def why_nothing_runs(need: Need, offers: Mapping[PeerId, Offer], refusals: Mapping[PeerId, str]) -> str:
-    """For people: why none of the volunteers found works for the job; empty if one could."""
+def why_nothing_runs(
+    need: Need,
+    offers: Mapping[PeerId, Offer],
+    refusals: Mapping[PeerId, str],
+    unreachable: Collection[PeerId] = (),
+    *,
+    dialable: bool = True,
+) -> str:
+    """For people: why none of the volunteers found works for the job; empty if one could.
+
+    Those that are unreachable cannot be dialled; they call, if the owner is `dialable`.
+    """
     if not offers:
         return "no volunteers found yet"
     found = f"{len(offers)} volunteer{'s' if len(offers) != 1 else ''} found"
@@ -132,10 +143,12 @@ def why_nothing_runs(need: Need, offers: Mapping[PeerId, Offer], refusals: Mappi
     fit = {peer for peer, offer in offers.items() if suits(need, offer)}
     if not fit:
         return f"{found}, 0 have a free core"
-    if fit <= refusals.keys():
-        reasons: dict[str, int] = {}
-        for peer in sorted(fit):
-            reasons[refusals[peer]] = reasons.get(refusals[peer], 0) + 1
-        text = ", ".join(f"{count} said: {reason}" for reason, count in list(reasons.items())[:3])
-        return f"{found}, none takes the job: {text}"
-    return ""
+    silent = fit - refusals.keys()
+    if not silent <= set(unreachable):
+        return ""
+    reasons = Counter(refusals[peer] for peer in sorted(fit & refusals.keys()))
+    texts = [f"{count} said: {reason}" for reason, count in list(reasons.items())[:3]]
+    if silent:
+        more = "and may call this peer" if dialable else "and neither can this peer"
+        texts.append(f"{len(silent)} cannot be dialled, {more}")
+    return f"{found}, none takes the job: {', '.join(texts)}"

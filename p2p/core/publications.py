@@ -13,6 +13,7 @@ from p2p.ids import H, PeerId, ShareId
 from p2p.wire import words
 from p2p.wire.records import (
     LONGEST_S,
+    MAP_BYTES,
     MAX_SHARDS,
     MAX_TITLE_BYTES,
     MAX_TITLES,
@@ -27,6 +28,7 @@ from p2p.wire.records import (
     Whereabouts,
     address_key,
     capacity_key,
+    hiring_key,
     keyword_key,
 )
 from p2p.wire.tracker import Capacity, provider_key
@@ -101,6 +103,13 @@ def capacity_items(capacity: Capacity) -> Iterator[Item]:
     for runtime in capacity.runtimes:
         first, *others = (capacity_key(runtime, shard) for shard in range(MAX_SHARDS))
         yield Item(first, offer, LONGEST_S[Kind.CAPACITY], tuple(others))
+
+
+def hiring_items(runtimes: Iterable[str]) -> Iterator[Item]:
+    """Who has jobs for volunteers with these runtimes."""
+    for runtime in runtimes:
+        first, *others = (hiring_key(runtime, shard) for shard in range(MAX_SHARDS))
+        yield Item(first, Provider((), bytes(MAP_BYTES)), LONGEST_S[Kind.PROVIDER], tuple(others))
 
 
 def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:

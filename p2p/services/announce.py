@@ -33,8 +33,8 @@ class Difference:
         self._sequence = 0
         self._anew = True
 
-    def want(self, offered: Iterable[Offered], also: Iterable[bytes] = ()) -> None:
-        """This is what the tracker is to know; `also` are further provider keys."""
+    def want(self, offered: Iterable[Offered], also: Iterable[Provided] = ()) -> None:
+        """This is what the tracker is to know; `also` is what is announced as if it were a share."""
         wanted: dict[str, Told] = {}
         for one in offered:
             key = key_text(provider_key(one.share))
@@ -42,7 +42,7 @@ class Difference:
                 wanted[key] = Listing(to_text(one.share), one.name, one.size, one.files, one.contents, whole=one.whole)
             else:
                 wanted[key] = Provided(key, whole=one.whole)
-        wanted |= {key_text(key): Provided(key_text(key)) for key in also}
+        wanted |= {one.key: one for one in also}
         self._wanted = wanted
 
     @property

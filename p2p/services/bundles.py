@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from p2p.core.manifest import Limits
 from p2p.errors import ConfigError, MalformedMessage, StorageError
 from p2p.wire import guest
 
@@ -23,6 +24,12 @@ MODULE = "module.wasm"
 MAX_FILES = 1000
 MAX_BYTES = 16 * 1024 * 1024
 MAX_MODULE_BYTES = 64 * 1024 * 1024
+ADDED_FILES, ADDED_BYTES = 100, 2 * 1024 * 1024
+"""What a bundle has besides the job's own files: the job API and the description."""
+LIMITS = Limits(
+    entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES
+)
+"""Of the share that a bundle is."""
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
@@ -109,7 +116,7 @@ def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
         for file in sorted(folder.rglob("*")):
             if file.is_file() and not file.is_symlink():
                 files[file.relative_to(folder).as_posix()] = file.read_bytes()
-                _check_size(files)
+                _check_size(files, ADDED_FILES, ADDED_BYTES)
     except OSError as error:
         raise StorageError(f"Cannot read the bundle in {folder}: {error.strerror}.") from error
     except ConfigError as error:
@@ -122,7 +129,7 @@ def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
 
 
 def load_frame(job: str, files: Mapping[str, bytes], description: Description) -> bytes:
-    """The first frame for a guest of this job."""
+    """The first frame for a guest of this job. Raises ConfigError where it would be too large."""
     # The loop that runs in the guest comes first: the bootstrap on its command line knows that much.
     names = sorted(files, key=lambda name: (name != "p2p/jobs/guest.py", name))
     header = {
@@ -134,14 +141,18 @@ def load_frame(job: str, files: Mapping[str, bytes], description: Description) -
         "inputs": [msgspec.to_builtins(one) for one in description.inputs],
         "job": job,
     }
-    return guest.encode(header, [files[name] for name in names])
+    try:
+        return guest.encode(header, [files[name] for name in names])
+    except ValueError:
+        raise ConfigError("The names of the job's files and its arguments are too long together.") from None
 
 
-def _check_size(files: Mapping[str, bytes]) -> None:
+def _check_size(files: Mapping[str, bytes], more_files: int = 0, more_bytes: int = 0) -> None:
+    size = sum(map(len, files.values()))
     if MODULE in files:
-        if sum(map(len, files.values())) > MAX_MODULE_BYTES:
+        if size > MAX_MODULE_BYTES + more_bytes:
             raise ConfigError(f"a module has at most {MAX_MODULE_BYTES >> 20} MiB. Data belongs in --input.")
-    elif len(files) > MAX_FILES or sum(map(len, files.values())) > MAX_BYTES:
+    elif len(files) > MAX_FILES + more_files or size > MAX_BYTES + more_bytes:
         raise ConfigError(f"a job has at most {MAX_FILES} files and {MAX_BYTES >> 20} MiB. Data belongs in --input.")
 
 

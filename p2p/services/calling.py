@@ -1,8 +1,9 @@
 """Calling: how a peer that cannot be dialled gives what it has. It dials those who lack it, and offers.
 
-Whoever wants the share asks over that connection as if it had dialled. Who is to be called is told by trackers and the
-DHT, or by a `DialMe` over a connection that stands; nobody can have a peer call more often than the bounds here allow,
-and a `DialMe` only ever leads to an address where this peer has met its sender before.
+Whoever wants the share asks over that connection as if it had dialled. A volunteer's cores are given in the same way
+(`hiring`). Who is to be called is told by trackers and the DHT, or by a `DialMe` over a connection that stands; nobody
+can have a peer call more often than the bounds here allow, and a `DialMe` only ever leads to an address where this peer
+has met its sender before.
 """
 
 import logging
@@ -16,7 +17,7 @@ from p2p.core.standing import Backoff
 from p2p.errors import PeerError, StorageError
 from p2p.ids import ID_BYTES, PeerId, ShareId, short
 from p2p.log import context
-from p2p.services import serve
+from p2p.services import hiring, serve
 from p2p.services.local import Local
 from p2p.wire import messages
 from p2p.wire.address import Address, is_dialable_host, prefix
@@ -28,13 +29,18 @@ MOST_PENDING = 256
 MOST_CALLS = 32
 MOST_CALLS_PER_PEER = 4
 """Half of the connections that a peer accepts from one other; it may want several shares."""
+MOST_CALLS_FOR_WORK = 8
+"""At most half of them to one network: who offers nothing shall not keep a volunteer from those who do."""
+NEXT_JOB_S = 0.5
 CALLS_PER_S, CALL_BURST = 2.0, 16.0
 MOST_REMEMBERED = 1024
 WORTH_WHILE_S = 10.0
 """A call that lasted so long was wanted: the next one need not wait."""
 KEYS_LAST_S = 5.0
 
-_Which = tuple[PeerId, ShareId]
+WORK = b"work"
+_Which = tuple[PeerId, bytes]
+"""A peer, and the share about which it is called; or `WORK`."""
 
 
 async def call(local: Local, address: Address, peer_id: PeerId, share: ShareId) -> None:
@@ -53,16 +59,16 @@ async def call(local: Local, address: Address, peer_id: PeerId, share: ShareId) 
 
 @dataclass(frozen=True)
 class _Wish:
-    """Somebody who can be dialled lacks chunks of a share, named by its id or by its provider key."""
+    """Somebody who can be dialled lacks something of this peer's, named by a share id, a provider or a hiring key."""
 
-    share: bytes
+    named: bytes
     peer: PeerId
     address: Address
 
 
 @dataclass
 class _Past:
-    """How calls of one peer about one share went."""
+    """How calls of one peer about one thing went."""
 
     backoff: Backoff = field(default_factory=Backoff)
     not_before: float = float("-inf")
@@ -81,15 +87,17 @@ class Calls:
         self._shares: dict[bytes, ShareId] = {}
         self._shares_at = float("-inf")
 
-    def wanted(self, share: bytes, peer: PeerId, address: Address) -> None:
-        """This peer, dialable there, lacks chunks of a share (an id, or a provider key). Called soon, or not at all.
+    def wanted(self, named: bytes, peer: PeerId, address: Address) -> None:
+        """This peer, dialable there, lacks chunks of a share (an id, or a provider key), or looks for volunteers (a
+        hiring key). Called soon, or not at all.
 
-        Not if the share is neither held nor fetched here, nor when it is being exchanged with that peer already.
+        Not if the share is neither held nor fetched here, nor when it is being exchanged with that peer already; not
+        for work that this peer would not do now.
         """
         own = peer == self._local.peer_id or address in self._local.addresses
         if not own and is_dialable_host(address.host):
             try:
-                self._send.send_nowait(_Wish(share, peer, address))
+                self._send.send_nowait(_Wish(named, peer, address))
             except trio.WouldBlock:
                 logger.debug("too much to call about; peer %s is left out", short(peer))
 
@@ -105,20 +113,25 @@ class Calls:
             task_status.started()
             async for wish in self._receive:
                 try:
-                    share = await self._share(wish.share)
+                    about = await self._about(wish.named)
                 except StorageError as error:
                     logger.warning("%s", error)
                     continue
                 network = prefix(wish.address.host)
-                if share is not None and self._may_call((wish.peer, share), network):
-                    self._calling[wish.peer, share] = network
-                    nursery.start_soon(self._call, wish.address, wish.peer, share)
+                if about is not None and self._may_call((wish.peer, about), network):
+                    self._calling[wish.peer, about] = network
+                    nursery.start_soon(self._call, wish.address, wish.peer, about)
 
     def _may_call(self, which: _Which, network: str) -> bool:
-        peer, share = which
-        swarm = self._local.swarms.get(share)
+        peer, about = which
+        swarm = self._local.swarms.get(ShareId(about))
         if which in self._calling or (swarm is not None and peer in swarm.members):
             return False
+        if about == WORK:
+            networks = [called for (_, subject), called in self._calling.items() if subject == WORK]
+            many = len(networks) >= MOST_CALLS_FOR_WORK or networks.count(network) >= MOST_CALLS_FOR_WORK // 2
+            if many or not hiring.is_free(self._local):
+                return False
         now = trio.current_time()
         past = self._past.get(which)
         return (
@@ -130,30 +143,39 @@ class Calls:
             and self._pace.try_take(1, now)
         )
 
-    async def _call(self, address: Address, peer: PeerId, share: ShareId) -> None:
+    async def _call(self, address: Address, peer: PeerId, about: bytes) -> None:
         context.set(f"call={address}")
-        began = trio.current_time()
+        began, worth = trio.current_time(), False
         try:
-            await call(self._local, address, peer, share)
+            if about == WORK:
+                while await hiring.call(self._local, address, peer):
+                    worth = True
+                    await trio.sleep(NEXT_JOB_S)
+            else:
+                await call(self._local, address, peer, ShareId(about))
         except PeerError as error:
-            logger.debug("called %s about share %s: %s", short(peer), short(share), error)
+            logger.debug("called %s about %s: %s", short(peer), "work" if about == WORK else short(about), error)
         finally:
-            del self._calling[peer, share]
-            self._remember((peer, share), began)
+            del self._calling[peer, about]
+            self._remember((peer, about), worth or (about != WORK and trio.current_time() - began >= WORTH_WHILE_S))
+        if worth:
+            self._local.news.ring()  # its cores are free: who else wants them?
 
-    def _remember(self, which: _Which, began: float) -> None:
+    def _remember(self, which: _Which, worth: bool) -> None:
         now = trio.current_time()
         past = self._past.setdefault(which, _Past())
-        if now - began >= WORTH_WHILE_S:
+        if worth:
             past.backoff.worked()
         past.not_before = now + past.backoff.failed(self._local.random.random())
         self._past.move_to_end(which)
         if len(self._past) > MOST_REMEMBERED:
             self._past.popitem(last=False)
 
-    async def _share(self, named: bytes) -> ShareId | None:
-        """The share of this peer that is meant."""
+    async def _about(self, named: bytes) -> bytes | None:
+        """The share of this peer that is meant, or `WORK`."""
         local = self._local
+        if hiring.is_hiring_key(local, named):
+            return WORK
         if len(named) == ID_BYTES:
             share = ShareId(named)
             if share in local.swarms:

@@ -1,20 +1,25 @@
 """What is sent to a volunteer with units: what they read, and results of actions that it does not have yet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
 
+import trio
+
 from p2p.core.attempts import Work
 from p2p.core.partitions import Partitioner, Piece, items
-from p2p.core.plan import OF_BYTES, Plan
+from p2p.core.plan import OF_BYTES, Plan, Stage
 from p2p.errors import JobError, StorageError
-from p2p.ids import H, ShareId
-from p2p.services.outputs import INLINE, Outputs
+from p2p.ids import H, PeerId, ShareId
+from p2p.services.outputs import INLINE, Outputs, Remote
 from p2p.services.units import action_key, pieces
 from p2p.wire import work
+from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
 
 MOST_SAID_BYTES = 512 * 1024
+NOWHERE = Address("127.0.0.1", 1)
 UNIT_BYTES, PIECE_BYTES = 300, 100
 """That a unit, or a piece of an input, takes in a message besides its bytes, about."""
 
@@ -31,7 +36,17 @@ class Input(NamedTuple):
 class Dispatch:
     """The units of one job's running action, as they are sent."""
 
-    def __init__(self, job: bytes, inputs: Sequence[Input], outputs: Outputs, results: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        job: bytes,
+        inputs: Sequence[Input],
+        outputs: Outputs,
+        results: Sequence[bytes],
+        address_of: Callable[[PeerId], Address | None],
+    ) -> None:
+        """`address_of` says where a volunteer that keeps outputs can be dialled."""
+        self._address_of = address_of
+        self._pulled: dict[tuple[int, int], trio.Event] = {}
         self._job = job
         self._inputs = inputs
         self._outputs = outputs
@@ -81,8 +96,24 @@ class Dispatch:
             for stage, partitions in self._partitions.items()
         }
 
-    async def messages(self, units: Sequence[Work], sent: int) -> list[Any]:
-        """The messages that bring these units to somebody who has `sent` actions' results already."""
+    @contextmanager
+    def pulling(self, stage: int, partition: int) -> Iterator[bool]:
+        """While the body brings the outputs of a unit here, units that read them wait; False: it is done already."""
+        if (stage, partition) in self._pulled:
+            yield False
+            return
+        event = self._pulled[stage, partition] = trio.Event()
+        try:
+            yield True
+        finally:
+            del self._pulled[stage, partition]
+            event.set()
+
+    async def messages(self, units: Sequence[Work], sent: int, *, keep: bool) -> list[Any]:
+        """The messages that bring these units to somebody who has `sent` actions' results already.
+
+        `keep`: large outputs may be kept there, for others to read.
+        """
         plan = self._plan
         if plan is None:
             return []
@@ -93,13 +124,12 @@ class Dispatch:
         size = 0
         for one in units:
             try:
-                unit, large = await self._unit(plan, one)
+                unit, before = await self._unit(plan, one, keep=keep)
             except StorageError:
                 if self._plan is plan:
                     raise
                 return []
-            if large:
-                said += pieces(one.unit, large)
+            said += before
             more = UNIT_BYTES + 4 * len(unit.sizes) + len(unit.inline)
             more += sum(PIECE_BYTES + 4 * len(piece.path) for piece in unit.pieces)
             if batch and (size + more > MOST_SAID_BYTES or len(batch) == work.MAX_UNITS):
@@ -111,24 +141,74 @@ class Dispatch:
             said.append(work.Units(tuple(batch)))
         return said
 
-    async def _unit(self, plan: Plan, one: Work) -> tuple[work.Unit, bytes]:
-        """A unit, and what it reads where that is too large to go with it."""
+    async def _unit(self, plan: Plan, one: Work, *, keep: bool) -> tuple[work.Unit, list[Any]]:
+        """A unit, and what is to be said before it."""
         stage = plan.stages[one.stage]
         place = one.unit, plan.action, one.stage, one.partition, bytes.fromhex(plan.digest)
+        keep = keep and stage.outputs > 0
         if stage.source is None:
-            wanted = [(read, n, one.partition) for read in stage.reads for n in range(self._counts[read])]
-            outputs = await self._outputs.get(wanted)
-            reads = tuple(self._counts[read] for read in stage.reads)
-            sizes = tuple(map(len, outputs))
-            joined = b"".join(outputs)
-            inline, large = (joined, b"") if len(joined) <= INLINE else (b"", joined)
-            return work.Unit(*place, reads=reads, sizes=sizes, inline=inline, results=plan.action), large
+            return await self._reader(stage, one, place, keep=keep)
         kind = stage.source.kind
         if one.stage in self._partitions:
             parts = tuple(map(self._piece, self._partitions[one.stage][one.partition]))
-            return work.Unit(*place, kind=kind, pieces=parts, results=plan.action), b""
+            return work.Unit(*place, kind=kind, pieces=parts, results=plan.action, keep=keep), []
         first, count = items(stage.source.count or 0, stage.partitions or 1, one.partition)
-        return work.Unit(*place, kind=kind, first=first, count=count, results=plan.action), b""
+        return work.Unit(*place, kind=kind, first=first, count=count, results=plan.action, keep=keep), []
+
+    async def _reader(
+        self, stage: Stage, one: Work, place: tuple[bytes, int, int, int, bytes], *, keep: bool
+    ) -> tuple[work.Unit, list[Any]]:
+        """A unit that reads outputs of others: what is here goes with it, of the rest it hears where it is."""
+        here: list[tuple[int, int, int]] = []
+        elsewhere: dict[int, Remote] = {}
+        reads = tuple(self._counts[read] for read in stage.reads)
+        number = 0
+        for read in stage.reads:
+            for partition in range(self._counts[read]):
+                while (event := self._pulled.get((read, partition))) is not None:
+                    await event.wait()
+                remote = self._outputs.remote(read, partition)
+                if remote is None:
+                    here.append((read, partition, one.partition))
+                else:
+                    elsewhere[number] = remote
+                number += 1
+        outputs = iter(await self._outputs.get(here))
+        sizes: list[int] = []
+        joined: list[bytes] = []
+        for at in range(number):
+            if at in elsewhere:
+                sizes.append(elsewhere[at].sizes[one.partition])
+            else:
+                output = next(outputs)
+                sizes.append(len(output))
+                joined.append(output)
+        body = b"".join(joined)
+        before: list[Any] = list(self._places(one, elsewhere))
+        if len(body) > INLINE:
+            before += pieces(one.unit, body)
+            body = b""
+        results = place[1]
+        return work.Unit(*place, reads=reads, sizes=tuple(sizes), inline=body, results=results, keep=keep), before
+
+    def _places(self, one: Work, elsewhere: Mapping[int, Remote]) -> Iterator[work.Reads]:
+        """Where the unit finds what is elsewhere. Who has left since is nowhere: then the unit asks in vain."""
+        holders: dict[PeerId, work.Holder] = {}
+        kept: list[work.KeptOutput] = []
+        for number, remote in elsewhere.items():
+            if remote.holder not in holders:
+                if len(holders) == work.MAX_HOLDERS:
+                    yield work.Reads(one.unit, tuple(kept), tuple(holders.values()))
+                    holders, kept = {}, []
+                address = self._address_of(remote.holder) or NOWHERE
+                holders[remote.holder] = work.Holder(remote.holder, address.host, address.port)
+            holder = list(holders).index(remote.holder)
+            kept.append(work.KeptOutput(number, remote.unit, remote.digest, one.partition, holder))
+            if len(kept) == work.MAX_UNITS:
+                yield work.Reads(one.unit, tuple(kept), tuple(holders.values()))
+                holders, kept = {}, []
+        if kept:
+            yield work.Reads(one.unit, tuple(kept), tuple(holders.values()))
 
     def _piece(self, piece: Piece) -> work.Piece:
         path, _ = self._inputs[piece.input].files[piece.file]

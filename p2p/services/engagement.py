@@ -12,6 +12,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import trio
 
 from p2p.core.plan import MOST_RESULT_BYTES
 from p2p.errors import (
+    ConfigError,
     MalformedMessage,
     NotFound,
     PeerError,
@@ -28,19 +30,20 @@ from p2p.errors import (
     ShoalError,
     StorageError,
 )
-from p2p.ids import ShareId, short, to_text
+from p2p.ids import PeerId, ShareId, short, to_text
 from p2p.net.connection import Connection
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.limits import GuestEnded, Limits
 from p2p.sandbox.runtimes import Runtime
-from p2p.services import bundles, fetch, share
+from p2p.services import bundles, fetch, hiring
 from p2p.services.bundles import Description
 from p2p.services.fetch import Options
 from p2p.services.inputs import FOLDER, Held
-from p2p.services.pieces import Arriving
+from p2p.services.kept import Place, Reader
+from p2p.services.pieces import THING_BYTES, Arriving
 from p2p.services.progress import Progress
 from p2p.services.running import MOST_GIVEN_BYTES, Made, Runner, ending, runner
-from p2p.services.units import Given, action_key, given_to, pieces, result_digest
+from p2p.services.units import Given, action_key, expect, given_to, pieces, result_digest
 from p2p.wire import work
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint
@@ -54,13 +57,25 @@ WINDOW_PER_SLOT = 1024
 AHEAD_S, MOST_AT_ONCE = 0.03, 64
 """For so long a guest is asked ahead, in units that are that quick: so that it never waits for this process."""
 MOST_PENDING_BYTES = 256 * 1024 * 1024
+MOST_RESULTS_BYTES = 256 * 1024 * 1024
 MOST_SAID_BYTES = 512 * 1024
+MOST_UNSENT_BYTES = 16 * 1024 * 1024
 RESULTS_EVERY_S = 0.01
 """Results that come closer together travel together."""
 HEARTBEAT_S = 1.0
 SILENCE_S = 30.0
-FETCH_S = 600.0
+FETCH_S, BUNDLE_PATIENCE_S = 600.0, 30.0
 RUNNERS_TRIED, RUNNER_AGAIN_S = 3, 1.0
+
+
+def limits_of(offer: work.JobOffer) -> Limits:
+    """What each unit of a job may take. Raises ValueError for what no sandbox would grant."""
+    return Limits(
+        wall_s=offer.wall_s,
+        memory_bytes=offer.memory,
+        output_bytes=offer.output_bytes,
+        log_bytes=offer.log_bytes,
+    )
 
 
 class Engagement:
@@ -74,21 +89,24 @@ class Engagement:
         self.slots = slots
         self._serving: set[int] = set()
         self._queue: deque[work.Unit] = deque()
+        self._queue_bytes = 0
         self._changed = trio.Event()
-        self._cancelled: set[bytes] = set()
         self._running: set[bytes] = set()
         self._done: list[work.Result] = []
         self._answered = trio.Event()
+        self._unsent_bytes = 0
+        self._sent = trio.Event()
         self._slots_told = True
         self._arriving = Arriving(MOST_PENDING_BYTES)
+        self._reads: dict[bytes, dict[int, Place]] = {}
+        self._reads_known = 0
+        self.kept = volunteering.kept_for(offer.job, connection.ends.peer_id, offer.token)
+        self._reader = Reader(self._local.dialer, offer.job, offer.token)
+        self._ended_well = False
         self._results: list[bytes] = []
+        self._results_bytes = 0
         self._inputs: list[Held] = []
-        self._limits = Limits(
-            wall_s=offer.wall_s,
-            memory_bytes=offer.memory,
-            output_bytes=offer.output_bytes,
-            log_bytes=offer.log_bytes,
-        )
+        self._limits = limits_of(offer)
         self._owner = connection.ends.peer_id
         self._folder = self._local.home / FOLDER / "jobs" / to_text(offer.job)
         self._runtime: Runtime
@@ -111,10 +129,14 @@ class Engagement:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._report)
                 self._nursery.start_soon(self._begin)
+                self._nursery.start_soon(self._ask_for_calls)
                 await self._listen()
                 self._nursery.cancel_scope.cancel()
         except* PeerError as errors:
             failure = _first(errors)
+        except* StorageError as errors:
+            logger.warning("job %s: %s", short(self.offer.job), errors.exceptions[0])
+            failure = PeerGone("this side's disk failed")
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
                 await self._clean_up()
@@ -125,7 +147,7 @@ class Engagement:
         """Fetches the bundle, and has the slots serve. Raises PeerError."""
         try:
             await self._fetch_bundle()
-        except (NotFound, StorageError, SandboxFailed, MalformedMessage) as error:
+        except (NotFound, StorageError, SandboxFailed, MalformedMessage, ConfigError) as error:
             await self._connection.send(work.JobRefused(str(error)[:255]))
             raise PeerGone(f"its bundle is of no use: {error}") from error
         self._ready = True
@@ -134,14 +156,18 @@ class Engagement:
     # The bundle.
 
     async def _fetch_bundle(self) -> None:
-        bundle = ShareId(self.offer.bundle)
-        folder = self._folder / "bundle"
+        local, bundle = self._local, ShareId(self.offer.bundle)
+        options = Options(folder=self._folder / "bundle", wait_s=BUNDLE_PATIENCE_S, limits=bundles.LIMITS)
         with trio.move_on_after(FETCH_S) as patience:
-            done = await fetch.fetch(self._local, Link(bundle), self._owner_hints(), Options(folder=folder), Progress())
+            while bundle in local.fetching:
+                await local.news.after(local.news.count)  # for another owner of the same job
+            done = await fetch.fetch(local, Link(bundle), self._owner_hints(), options, Progress())
         if patience.cancelled_caught:
             raise NotFound("its bundle could not be had")
         found = Path(done.paths[0])
         self._description, files = await trio.to_thread.run_sync(bundles.read, found)
+        if (bundles.MODULE in files) != (self.offer.runtime == runtimes.MODULE):
+            raise MalformedMessage(f"not a bundle for the runtime {self.offer.runtime}")
         known = self._volunteering.runtime(self.offer)
         if known is not None:
             self._load = bundles.load_frame(to_text(self.offer.job), files, self._description)
@@ -152,17 +178,26 @@ class Engagement:
         if self._runtime.digest != self.offer.digest:
             raise MalformedMessage("the module is not the one that was offered")
 
+    async def _ask_for_calls(self) -> None:
+        shares = [ShareId(self.offer.bundle), *(one.share for one in self._inputs)]
+        await hiring.ask_for_calls(self._local, self._connection, shares, at_once=not self.offer.port)
+
     def _owner_hints(self) -> list[PeerHint]:
         if not self.offer.port:
             return []
         return [PeerHint(Address(self._connection.ends.remote_host, self.offer.port), self._owner)]
 
     async def _clean_up(self) -> None:
-        for one in self._inputs:
-            with suppress(ShoalError):
-                await self._local.inputs.release(one)
-        with suppress(NotFound):
-            await share.unshare(self._local, ShareId(self.offer.bundle))
+        self._reader.close()
+        if self._ended_well:
+            await self.kept.clear()
+        else:
+            # The owner may come back, and go on.
+            await self._volunteering.linger(self.offer.job, self._owner, self.kept)
+        await self._local.inputs.release(*self._inputs)
+        with suppress(StorageError):
+            drop = self._local.records.drop
+            await trio.to_thread.run_sync(drop, ShareId(self.offer.bundle), self._folder / "bundle")
         await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
     # What the owner says.
@@ -176,6 +211,8 @@ class Engagement:
             match message:
                 case work.Units(units):
                     self._take(units)
+                case work.Reads(unit, kept, holders):
+                    self._take_reads(unit, kept, holders)
                 case work.Bytes():
                     self._arrived(message)
                 case work.CancelUnits(ids):
@@ -185,19 +222,43 @@ class Engagement:
                 case work.Heartbeat():
                     pass
                 case work.JobEnd():
+                    self._ended_well = True
                     return
                 case _:
                     raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
 
     def _take(self, units: tuple[work.Unit, ...]) -> None:
-        if len(self._queue) + len(units) > max(self.slots, 1) * WINDOW_PER_SLOT:
+        under_way = len(self._queue) + len(self._running) + len(self._done)
+        if under_way + len(units) > max(self.slots, 1) * WINDOW_PER_SLOT:
             raise ProtocolViolation("more units than the window has room for")
+        self._queue_bytes += sum(map(_weight, units))
+        if self._queue_bytes > MOST_PENDING_BYTES:
+            raise ProtocolViolation("larger units than there is room for")
         self._queue.extend(units)
         self._changed.set()
 
+    def _take_reads(self, unit: bytes, kept: tuple[work.KeptOutput, ...], holders: tuple[work.Holder, ...]) -> None:
+        self._reads_known += len(kept)
+        if self._reads_known > work.MAX_READS:
+            raise ProtocolViolation("more outputs to read than a unit may")
+        places = self._reads.setdefault(unit, {})
+        for one in kept:
+            if one.holder >= len(holders):
+                raise ProtocolViolation("an output that nobody keeps")
+            holder = holders[one.holder]
+            peer, address = PeerId(holder.peer), Address(holder.host, holder.port)
+            places[one.place] = Place(one.unit, one.digest, one.number, peer, address)
+
     def _cancel(self, ids: tuple[bytes, ...]) -> None:
-        waiting = {unit.id for unit in self._queue}
-        self._cancelled.update(one for one in ids if one in waiting)
+        unwanted = set(ids)
+        waiting, self._queue = self._queue, deque()
+        for unit in waiting:
+            if unit.id not in unwanted:
+                self._queue.append(unit)
+                continue
+            self._queue_bytes -= _weight(unit)
+            self._arriving.pop(unit.id)
+            self._pop_reads(unit.id)
 
     def _arrived(self, piece: work.Bytes) -> None:
         whole = self._arriving.add(piece)
@@ -206,6 +267,10 @@ class Engagement:
                 raise ProtocolViolation("an action's result that is too large")
             if whole:
                 self._results.append(self._arriving.pop(piece.of) or b"")
+                self._results_bytes += THING_BYTES + piece.total
+                if self._results_bytes > MOST_RESULTS_BYTES:
+                    raise ProtocolViolation("more results of actions than there is room for")
+                self._nursery.start_soon(self.kept.forget_before, len(self._results))
 
     def _resize(self, count: int) -> None:
         free = self._volunteering.cores - self._volunteering.busy
@@ -269,6 +334,8 @@ class Engagement:
         each_s = 1.0
         while number < self.slots:
             most = max(1, min(MOST_AT_ONCE, int(AHEAD_S / each_s))) if used.asked_ahead else 1
+            while self._unsent_bytes > MOST_UNSENT_BYTES:
+                await self._sent.wait()  # an owner that does not listen gets no more done
             units = await self._next_few(number, most)
             self._running.update(unit.id for unit in units)
             started = trio.current_time()
@@ -285,14 +352,11 @@ class Engagement:
             while not self._queue:
                 if number >= self.slots:
                     return []
-                self._changed = trio.Event()
+                if self._changed.is_set():
+                    self._changed = trio.Event()  # one for all slots that wait
                 await self._changed.wait()
-            unit = self._queue.popleft()
-            if unit.id in self._cancelled:
-                self._cancelled.discard(unit.id)
-                self._arriving.pop(unit.id)
-            else:
-                units.append(unit)
+            units.append(self._queue.popleft())
+            self._queue_bytes -= _weight(units[-1])
         return units
 
     async def _run_units(self, used: Runner, units: list[work.Unit]) -> None:
@@ -307,6 +371,8 @@ class Engagement:
             given = await self._given(unit)
             if given is not None:
                 batch.append((unit, given))
+        if any(unit.pieces for unit in units):
+            self._nursery.start_soon(self._look_ahead, len(units) * self.slots)
         answered = 0
         before = trio.current_time()
         large: list[tuple[work.Unit, Made, float]] = []
@@ -327,25 +393,77 @@ class Engagement:
             if answered < len(batch):
                 self._answer(batch[answered][0], ending(ended), trio.current_time() - before)
                 # First again: whoever waits for them has waited already.
-                self._queue.extendleft(unit for unit, _ in reversed(batch[answered + 1 :]))
+                again = [unit for unit, _ in batch[answered + 1 :]]
+                self._queue.extendleft(reversed(again))
+                self._queue_bytes += sum(map(_weight, again))
             raise
         finally:
             for unit, made, seconds in large:
+                if unit.keep and await self.kept.keep(unit.id, unit.action, made.outputs):
+                    self._answer(unit, made, seconds, kept=True)
+                    continue
                 for piece in pieces(unit.id, b"".join(made.outputs)):
                     await self._connection.send(piece)
                 self._answer(unit, made, seconds)
 
     async def _given(self, unit: work.Unit) -> Given | None:
         """What the unit reads; None where it could not be had, which the owner is told. Raises ProtocolViolation."""
-        joined = self._arriving.pop(unit.id)
+        joined, places = self._arriving.pop(unit.id), self._pop_reads(unit.id)
         most = min(self.offer.memory, MOST_GIVEN_BYTES)
         try:
-            return await given_to(unit, unit.inline if joined is None else joined, self._input, most)
+            kept, missing = await self._read_kept(unit, places, most)
+            if missing:
+                why = "outputs of other units are not to be had"
+                self._tell(work.Result(unit.id, kind="input", text=why, missing=tuple(missing)))
+                return None
+            return await given_to(unit, unit.inline if joined is None else joined, kept, self._input, most)
         except ProtocolViolation:
             raise
         except ShoalError as error:
             self._answer(unit, Made([], kind="input", text=str(error)[: work.MAX_TEXT]), 0.0)
             return None
+
+    def _pop_reads(self, unit: bytes) -> dict[int, Place]:
+        places = self._reads.pop(unit, {})
+        self._reads_known -= len(places)
+        return places
+
+    async def _read_kept(
+        self, unit: work.Unit, places: dict[int, Place], most: int
+    ) -> tuple[dict[int, bytes], list[bytes]]:
+        """What is kept here and elsewhere of what the unit reads, by place; and the units whose outputs are missing."""
+        found: dict[int, bytes] = {}
+        missing: dict[bytes, None] = {}
+        if any(place >= len(unit.sizes) for place in places):
+            raise ProtocolViolation("an output that the unit does not read")
+        if sum(unit.sizes) > most:
+            raise StorageError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
+
+        async def read(peer: PeerId) -> None:
+            for number, place in places.items():
+                if place.peer != peer or len(missing) >= work.MAX_MISSING:
+                    continue
+                try:
+                    if peer == self._local.peer_id:
+                        found[number] = await self.kept.get(place.unit, place.number)
+                    else:
+                        found[number] = await self._reader.get(place, unit.sizes[number])
+                except PeerError as error:
+                    logger.debug("an output kept by %s: %s", short(peer), error)
+                    missing[place.unit] = None
+
+        async with trio.open_nursery() as nursery:
+            for peer in {place.peer for place in places.values()}:
+                nursery.start_soon(read, peer)
+        return found, list(missing)
+
+    async def _look_ahead(self, count: int) -> None:
+        """Has fetched what the next units read of inputs, while those before them run."""
+        most = min(self.offer.memory, MOST_GIVEN_BYTES)
+        for unit in list(islice(self._queue, count)):
+            # What cannot be had is said when the unit's turn comes.
+            with suppress(ShoalError):
+                await expect(unit, self._input, most)
 
     def _input(self, index: int) -> Held:
         if index >= len(self._inputs):
@@ -354,7 +472,7 @@ class Engagement:
 
     # What the owner is told.
 
-    def _answer(self, unit: work.Unit, made: Made, seconds: float) -> None:
+    def _answer(self, unit: work.Unit, made: Made, seconds: float, *, kept: bool = False) -> None:
         log = made.log[-work.MAX_LOG :]
         if made.kind:
             result = work.Result(unit.id, seconds=seconds, kind=made.kind, text=made.text, log=log)
@@ -362,8 +480,13 @@ class Engagement:
             self._volunteering.units_done += 1
             sizes = tuple(map(len, made.outputs))
             inline = b"".join(made.outputs) if sum(sizes) <= work.MAX_INLINE_BYTES else b""
-            result = work.Result(unit.id, result_digest(made.outputs), sizes, inline, seconds, made.records, log=log)
+            digest = result_digest(made.outputs)
+            result = work.Result(unit.id, digest, sizes, inline, seconds, made.records, kept=kept, log=log)
+        self._tell(result)
+
+    def _tell(self, result: work.Result) -> None:
         self._done.append(result)
+        self._unsent_bytes += _size(result)
         self._answered.set()
 
     async def _report(self) -> None:
@@ -378,6 +501,9 @@ class Engagement:
                 await self._connection.send(work.Slots(0 if self._volunteering.paused else self.slots))
             for results in _within(some):
                 await self._connection.send(work.Results(tuple(results)))
+            self._unsent_bytes -= sum(map(_size, some))
+            self._sent.set()
+            self._sent = trio.Event()
             if not some:
                 await self._connection.send(work.Heartbeat(tuple(self._running)[: work.MAX_UNITS]))
             told = trio.current_time()
@@ -385,12 +511,23 @@ class Engagement:
                 await trio.sleep(RESULTS_EVERY_S)
 
 
+def _weight(unit: work.Unit) -> int:
+    """Bytes of memory that a unit takes, about."""
+    return 500 + len(unit.inline) + 40 * len(unit.sizes) + sum(300 + len(piece.path) for piece in unit.pieces)
+
+
+def _size(result: work.Result) -> int:
+    """Bytes of a message that a result takes, about."""
+    listed = 5 * len(result.sizes) + 36 * len(result.missing)
+    return 200 + listed + len(result.inline) + len(result.log) + 4 * len(result.text)
+
+
 def _within(results: list[work.Result]) -> Iterator[list[work.Result]]:
     """The results in lists of what fits into a message."""
     some: list[work.Result] = []
     size = 0
     for result in results:
-        more = 200 + len(result.inline) + len(result.log) + 4 * len(result.text)
+        more = _size(result)
         if some and (size + more > MOST_SAID_BYTES or len(some) == work.MAX_UNITS):
             yield some
             some, size = [], 0

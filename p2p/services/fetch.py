@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 from p2p.core.layout import Layout
-from p2p.core.manifest import Manifest
+from p2p.core.manifest import Limits, Manifest
 from p2p.errors import ConfigError, NotFound, ShoalError
 from p2p.ids import PeerId, ShareId
 from p2p.services import reuse, share
@@ -41,6 +41,8 @@ class Options:
     wait_s: float | None = None
     limit_bytes_per_s: int = 0
     keep_serving: bool = False
+    limits: Limits | None = None
+    """How large a share may be; None: as this peer accepts any."""
     follows: tuple[PeerId, str] | None = None
     """The pointer (publisher, name) whose newest version this is: the version before is made use of and replaced."""
 
@@ -72,7 +74,7 @@ class _Fetch:
         self._options = options
         self._progress = progress
         self._earlier: Earlier | None = None
-        self._gathering = Gathering(local, link, progress)
+        self._gathering = Gathering(local, link, progress, options.limits)
         progress.name = link.name or ""
         progress.size = link.size or 0
 

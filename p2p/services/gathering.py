@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from p2p.core.manifest import Limits
 from p2p.errors import BadData, ConfigError, PeerGone, ProtocolViolation, Refused
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
@@ -50,7 +51,7 @@ def under_way(local: Local, share: ShareId, progress: Progress) -> Iterator[None
 class Gathering:
     """The sources of one fetch. `start`, then `running`, and within it `exchanging` once there is a receiver."""
 
-    def __init__(self, local: Local, link: Link, progress: Progress) -> None:
+    def __init__(self, local: Local, link: Link, progress: Progress, limits: Limits | None = None) -> None:
         self._local = local
         self._link = link
         self._share: ShareId = link.share_id
@@ -59,7 +60,7 @@ class Gathering:
         self._receiving = trio.Event()
         self._sources: Sources | None = None
         self._earlier: Sequence[str] = ()
-        self.manifests = ManifestFetch(local, link.share_id, local.library.limits)
+        self.manifests = ManifestFetch(local, link.share_id, limits or local.library.limits)
         self.first_request: float | None = None
         """When the first source was asked for something."""
 
@@ -79,6 +80,7 @@ class Gathering:
             sources = Sources(local, nursery, self._talk, self._is_member, self._given_by, progress, callers)
             self._sources = sources
             local.wanted[share] = callers.take
+            local.news.ring()
             for hint in (*hints, *self._link.peers):
                 sources.add(hint)
             for text in self._earlier:

@@ -63,10 +63,10 @@ class Whole:
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         return self._files.reading(entry)
 
-    def changed(self, entry: int) -> None:
-        """The file is not what was shared: neither the library nor readers trust it any more. Blocking."""
+    async def changed(self, entry: int, error: StorageError) -> None:
+        """The file is not what was shared: neither the library nor readers trust it any more."""
         self.usable = False
-        self._files.changed(entry)
+        await trio.to_thread.run_sync(self._files.changed, entry)
 
     async def close(self) -> None:
         """There is nothing to end."""
@@ -120,7 +120,8 @@ class Held:
         entry = self._entry(path)
         whole = layout.manifest.entries[entry].size
         # The byte before the range says whether a line starts with it.
-        await self.expect(path, max(0, offset - 1), min(size, most) + 1)
+        before = max(0, offset - 1)
+        await self.expect(path, before, offset - before + min(size, most))
         cut = at_lines(Piece(0, offset, size), whole)
         try:
             at, wanted = next(cut)
@@ -159,7 +160,12 @@ class Held:
         entry = parts.original(entry)
         await parts.have(layout.chunks_in(entry, offset, size))
         read = partial(_exactly, parts, entry, offset, size)
-        return await trio.to_thread.run_sync(read, limiter=self._inputs.disk)
+        try:
+            return await trio.to_thread.run_sync(read, limiter=self._inputs.disk)
+        except StorageError as error:
+            if parts.usable:
+                await parts.changed(entry, error)
+            raise
 
 
 def _entries(layout: Layout) -> dict[str, int]:
@@ -168,7 +174,7 @@ def _entries(layout: Layout) -> dict[str, int]:
 
 
 def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
-    """Reads bytes that are here. In a thread; raises StorageError."""
+    """Reads bytes that are here. In a thread; raises StorageError where the file is not what it was."""
     pieces = []
     try:
         with parts.reading(entry) as (descriptor, stamp):
@@ -181,12 +187,8 @@ def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
                 size -= len(piece)
             same = not size and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
     except OSError as error:
-        if isinstance(parts, Whole):
-            parts.changed(entry)
         raise StorageError(f"Cannot read an input: {error.strerror}.") from error
     if not same:
-        if isinstance(parts, Whole):
-            parts.changed(entry)
         raise StorageError("An input file is not what it was. It is fetched again.")
     return b"".join(pieces)
 
@@ -202,7 +204,7 @@ class Inputs:
         self.disk = local.disk
         self._local = local
         self._most = most_bytes
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._held: dict[ShareId, Held] = {}
         self._root = local.home / FOLDER / "inputs"
         self._cache = Cache(self._root)
@@ -259,7 +261,7 @@ class Inputs:
         if files is not None:
             return Whole(files)
         folder = self._cache.folder(held.share)
-        ranges = Ranges(self._local, held.share, folder, [*held.hints], self._patience_s)
+        ranges = Ranges(self._local, held.share, folder, [*held.hints], self.patience_s)
         self._begun.send_nowait(ranges)
         return ranges
 

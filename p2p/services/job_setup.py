@@ -3,6 +3,7 @@
 Files of the job and its inputs are as they were when it began, for as long as it lasts.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class Setup:
     """A job that is ready to run. `folder` is its own, with its bundle."""
 
     id: bytes
+    token: bytes
+    """For those who work for it: see `work.JobOffer`."""
     folder: Path
     files: dict[str, bytes]
     """Of the bundle."""
@@ -49,13 +52,14 @@ class Setup:
     wait_s: float | None
 
 
-class Kept(msgspec.Struct, frozen=True):
+class Resumable(msgspec.Struct, frozen=True):
     """A job as the journal has it: all that is needed to go on. Ids as text."""
 
     wish: Wish
     runtime: str
     digest: str
     bundle: str
+    token: str
     inputs: tuple[str, ...]
     made: tuple[str, ...]
     """Shares that go with it."""
@@ -88,10 +92,10 @@ async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], prog
     progress.note(f"runtime {runtime.name}; --trust own: every volunteer that takes the job is believed")
     done = await share.share(local, [folder / "bundle"], "bundle", Progress(), unlisted=True)
     made.append(done.share_id)
-    return _setup(local, wish, job, whole, description, done.share_id, inputs, runtime)
+    return _setup(local, wish, job, os.urandom(16), whole, description, done.share_id, inputs, runtime)
 
 
-async def set_up_again(local: Local, job: bytes, kept: Kept, progress: Progress) -> Setup:
+async def set_up_again(local: Local, job: bytes, kept: Resumable, progress: Progress) -> Setup:
     """As it was. Raises JobError for what has changed since, as results of before would no longer fit."""
     folder, wish = folder_of(local, job), kept.wish
     description, files = await trio.to_thread.run_sync(bundles.read, folder / "bundle")
@@ -108,13 +112,15 @@ async def set_up_again(local: Local, job: bytes, kept: Kept, progress: Progress)
     for text, one, before in zip(wish.inputs, inputs, kept.inputs, strict=True):
         if to_text(one.share) != before:
             raise JobError(f"The input {text} has changed since the job began. {OUT_OF_DATE}")
-    return _setup(local, wish, job, files, description, done.share_id, inputs, runtime)
+    token = bytes.fromhex(kept.token)
+    return _setup(local, wish, job, token, files, description, done.share_id, inputs, runtime)
 
 
 def _setup(
     local: Local,
     wish: Wish,
     job: bytes,
+    token: bytes,
     files: dict[str, bytes],
     description: Description,
     bundle: ShareId,
@@ -123,6 +129,7 @@ def _setup(
 ) -> Setup:
     return Setup(
         id=job,
+        token=token,
         folder=folder_of(local, job),
         files=files,
         description=description,

@@ -22,9 +22,10 @@ import trio
 from p2p.errors import ConfigError, JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.services import share
-from p2p.services.job_setup import Kept, Setup, folder_of, set_up, set_up_again
+from p2p.services.job_setup import Resumable, Setup, folder_of, set_up, set_up_again
+from p2p.services.job_view import View
 from p2p.services.local import Local
-from p2p.services.owner import PLAN, Ending, Run, View
+from p2p.services.owner import PLAN, Ending, Run
 from p2p.services.progress import Progress
 from p2p.services.requests import Wish
 from p2p.store.journal import RUNNING, Listed, Logged
@@ -33,12 +34,11 @@ from p2p.wire.link import Link, PeerHint
 
 @dataclass
 class Underway:
-    """A job that runs now. `scope` ends it; `cancelled`: and for good."""
+    """A job that runs now; `scope` stops it."""
 
     view: View
     scope: trio.CancelScope
     run: Run
-    cancelled: bool = False
 
 
 async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
@@ -52,11 +52,12 @@ async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
     made: list[ShareId] = []
     try:
         setup = await set_up(local, wish, job, made, progress)
-        kept = Kept(
+        kept = Resumable(
             wish,
             setup.runtime.name,
             setup.runtime.digest.hex(),
             to_text(setup.bundle),
+            setup.token.hex(),
             tuple(to_text(one.share) for one in setup.inputs),
             tuple(map(to_text, made)),
         )
@@ -76,12 +77,12 @@ async def resume(local: Local, text: str, progress: Progress) -> dict[str, Any]:
         raise ConfigError(f"Job {short(listed.id)} is under way already.")
     if listed.state != RUNNING:
         raise ConfigError(f"Job {short(listed.id)} is {listed.state}: there is nothing left to do.")
-    kept = msgspec.convert(listed.description, Kept)
+    kept = msgspec.convert(listed.description, Resumable)
     setup = await set_up_again(local, listed.id, kept, progress)
     return await _run(local, setup, kept, progress)
 
 
-async def _run(local: Local, setup: Setup, kept: Kept, progress: Progress) -> dict[str, Any]:
+async def _run(local: Local, setup: Setup, kept: Resumable, progress: Progress) -> dict[str, Any]:
     job, name = setup.id, Path(kept.wish.path).name
     view = View(job=to_text(job), name=name, runtime=setup.runtime.name)
     progress.view, progress.state, progress.name = view, "running", name
@@ -89,6 +90,7 @@ async def _run(local: Local, setup: Setup, kept: Kept, progress: Progress) -> di
     state, ending, answer = "", "", None
     with trio.CancelScope() as scope:
         underway = local.jobs[job] = Underway(view, scope, Run(local, setup, view))
+        local.news.ring()
         try:
             answer = await _answer(local, kept, await underway.run.all(), job)
             state = "done"
@@ -96,12 +98,13 @@ async def _run(local: Local, setup: Setup, kept: Kept, progress: Progress) -> di
             state, ending = "failed", str(error)
             raise
         finally:
-            if underway.cancelled:
+            if underway.run.over:
                 state = "cancelled"
             with trio.CancelScope(shield=True):
                 if state:
                     await _end(local, kept, job, state, ending)
             del local.jobs[job]
+            local.news.ring()
     if answer is None:
         raise JobError("The job was cancelled.")
     seconds = round(trio.current_time() - started, 3)
@@ -113,10 +116,10 @@ async def cancel(local: Local, text: str) -> bytes:
     listed = await _find(local, text)
     underway = local.jobs.get(listed.id)
     if underway is not None:
-        underway.cancelled = True
+        underway.run.over = True
         underway.scope.cancel()
     elif listed.state == RUNNING:
-        await _end(local, msgspec.convert(listed.description, Kept), listed.id, "cancelled", "")
+        await _end(local, msgspec.convert(listed.description, Resumable), listed.id, "cancelled", "")
     else:
         raise ConfigError(f"Job {short(listed.id)} is {listed.state} already.")
     return listed.id
@@ -159,13 +162,13 @@ async def _find(local: Local, text: str) -> Listed:
 
 
 def _name(one: Listed) -> str:
-    return Path(msgspec.convert(one.description, Kept).wish.path).name
+    return Path(msgspec.convert(one.description, Resumable).wish.path).name
 
 
 # Ends.
 
 
-async def _answer(local: Local, kept: Kept, ending: Ending, job: bytes) -> dict[str, Any]:
+async def _answer(local: Local, kept: Resumable, ending: Ending, job: bytes) -> dict[str, Any]:
     """What the user gets; files that the job saved go to `out`, else into a share."""
     answer: dict[str, Any] = {"result": ending.value, "text": ending.text}
     if ending.saved is None:
@@ -184,7 +187,7 @@ def _hints(local: Local) -> tuple[PeerHint, ...]:
     return tuple(PeerHint(address, local.peer_id) for address in local.advertised())
 
 
-async def _end(local: Local, kept: Kept, job: bytes, state: str, ending: str) -> None:
+async def _end(local: Local, kept: Resumable, job: bytes, state: str, ending: str) -> None:
     """It is over: what was kept to go on with it goes."""
     with suppress(StorageError):
         await trio.to_thread.run_sync(local.journal.end, job, state, ending)

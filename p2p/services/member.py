@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
+from p2p.bucket import TokenBucket
 from p2p.core.attempts import Work
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
 from p2p.ids import short
@@ -14,13 +15,22 @@ from p2p.net.connection import Connection
 from p2p.services.pieces import Spool
 from p2p.services.supervision import storage_errors_plain
 from p2p.wire import work
+from p2p.wire.messages import DialMe
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
+CALLS_PER_S, CALLS_BURST = 1.0, 70.0
+"""So often it may ask to be called about the shares of the job."""
 
-Heard = Callable[[work.Results | work.Heartbeat | work.Slots, Spool], Awaitable[None]]
-Messages = Callable[[Sequence[Work], int], Awaitable[list[Any]]]
+Said = work.Results | work.Heartbeat | work.Slots | DialMe
+Heard = Callable[[Said, Spool], Awaitable[None]]
+
+
+class Messages(Protocol):
+    """Makes messages: see `Dispatch.messages`."""
+
+    async def __call__(self, units: Sequence[Work], sent: int, *, keep: bool) -> list[Any]: ...
 
 
 class Member:
@@ -31,12 +41,20 @@ class Member:
         self.slots = accepted.slots
         self.held = frozenset(accepted.held)
         """The inputs that it has whole, by number."""
+        self.address = connection.ends.claimed_address if connection.ends.dialed else None
+        """Where others can dial it: outputs are kept there only if they can."""
         self._messages = messages
         self._spool = spool
         self._todo: dict[bytes, Work] = {}
         self._outbox: list[Any] = []
         self._wake = trio.Event()
         self._sent = 0
+        self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
+
+    @property
+    def bytes_moved(self) -> int:
+        """To it and from it."""
+        return self._connection.bytes_in + self._connection.bytes_out
 
     def units(self, units: Sequence[Work]) -> None:
         """These are for it."""
@@ -85,7 +103,7 @@ class Member:
                 said, self._outbox = self._outbox, []
                 todo, self._todo = self._todo, {}
                 if todo:
-                    messages = await self._messages(list(todo.values()), self._sent)
+                    messages = await self._prepared(list(todo.values()))
                     results = (
                         unit.results for batch in messages if isinstance(batch, work.Units) for unit in batch.units
                     )
@@ -99,6 +117,19 @@ class Member:
                         await self._wake.wait()
         self._connection.close()
 
+    async def _prepared(self, units: Sequence[Work]) -> list[Any]:
+        """The messages for these units; it hears of this side meanwhile, should some have to be waited for."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._beat)
+            messages = await self._messages(units, self._sent, keep=self.address is not None)
+            nursery.cancel_scope.cancel()
+        return messages
+
+    async def _beat(self) -> None:
+        while True:
+            await trio.sleep(HEARTBEAT_S)
+            await self._connection.send(work.Heartbeat())
+
     async def _listen(self, heard: Heard) -> None:
         while True:
             message = await self._connection.receive()
@@ -110,6 +141,9 @@ class Member:
                     await heard(message, self._spool)
                 case work.Results() | work.Heartbeat():
                     await heard(message, self._spool)
+                case DialMe():
+                    if self._calls.try_take(1, trio.current_time()):
+                        await heard(message, self._spool)
                 case work.JobRefused(reason):
                     raise PeerGone(reason)
                 case _:

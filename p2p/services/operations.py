@@ -301,6 +301,7 @@ def _status(local: Local, rows: list[SharedRow]) -> dict[str, Any]:
         "uploaded": local.bytes_uploaded,
         "downloaded": local.bytes_downloaded,
         "fetches": [dataclasses.asdict(progress) for progress in local.fetching.values()],
+        "jobs": [dataclasses.asdict(underway.view) for underway in local.jobs.values()],
     }
 
 

@@ -15,7 +15,7 @@ import trio
 
 from p2p.core.attempts import Known
 from p2p.errors import StorageError
-from p2p.ids import to_text
+from p2p.ids import PeerId, to_text
 from p2p.services.units import cut, result_digest
 from p2p.store.journal import Entry, Journal
 from p2p.wire import work
@@ -34,7 +34,16 @@ class Large(NamedTuple):
     sizes: tuple[int, ...]
 
 
-Made = list[bytes] | Large
+class Remote(NamedTuple):
+    """Outputs that the volunteer which made them keeps; with the id of their unit, and the digest of the result."""
+
+    unit: bytes
+    digest: bytes
+    sizes: tuple[int, ...]
+    holder: PeerId
+
+
+Made = list[bytes] | Large | Remote
 _Place = tuple[int, int]
 
 
@@ -49,6 +58,8 @@ class Outputs:
         self._small: dict[_Place, list[bytes]] = {}
         self._in_memory = 0
         self._large: dict[_Place, Large] = {}
+        self._remote: dict[_Place, Remote] = {}
+        self._places: dict[bytes, _Place] = {}
         self._pending: list[Entry] = []
         self._pending_bytes = 0
         self._news = trio.Event()
@@ -66,7 +77,12 @@ class Outputs:
     def keep(self, known: Known, made: Made) -> None:
         """The result counts from now on; it is written soon."""
         place = known.stage, known.partition
-        if isinstance(made, Large):
+        self._drop(place)
+        if isinstance(made, Remote):
+            self._remote[place] = made
+            self._places[made.unit] = place
+            entry, size = Entry(known, self._action, made.sizes, None), ENTRY_BYTES
+        elif isinstance(made, Large):
             self._large[place] = made
             entry, size = Entry(known, self._action, made.sizes, None), ENTRY_BYTES
         else:
@@ -76,6 +92,12 @@ class Outputs:
         self._pending.append(entry)
         self._pending_bytes += size
         self._news.set()
+
+    async def store(self, unit: bytes, outputs: list[bytes]) -> Made:
+        """A unit's outputs, in a file if they are large. Raises StorageError."""
+        if sum(map(len, outputs)) <= INLINE:
+            return outputs
+        return await trio.to_thread.run_sync(self._store, unit, outputs)
 
     async def room(self) -> None:
         """Waits while too much is still to be written. Raises StorageError."""
@@ -110,6 +132,27 @@ class Outputs:
         if self.failure is not None:
             raise self.failure
 
+    # Results that are elsewhere.
+
+    def remote(self, stage: int, partition: int) -> Remote | None:
+        """Where a unit's outputs are, if they are not here."""
+        return self._remote.get((stage, partition))
+
+    def place_of(self, unit: bytes) -> _Place | None:
+        """Stage and partition of a unit whose outputs are elsewhere."""
+        return self._places.get(unit)
+
+    def lost(self, holder: PeerId) -> None:
+        """What the holder kept is no longer to be had of it."""
+        for place in [place for place, remote in self._remote.items() if remote.holder == holder]:
+            self._drop(place)
+
+    def lost_unit(self, unit: bytes) -> None:
+        """What was kept of this unit is no longer to be had."""
+        place = self._places.get(unit)
+        if place is not None:
+            self._drop(place)
+
     # Results that are read.
 
     async def get(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
@@ -133,10 +176,21 @@ class Outputs:
         await trio.to_thread.run_sync(self._journal.finish, self._job, self._action, digest, result)
         self._small.clear()
         self._large.clear()
+        self._remote.clear()
+        self._places.clear()
         self._in_memory = 0
         await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
     # In memory.
+
+    def _drop(self, place: _Place) -> None:
+        remote = self._remote.pop(place, None)
+        if remote is not None:
+            self._places.pop(remote.unit, None)
+        before = self._small.pop(place, None)
+        if before is not None:
+            self._in_memory -= ENTRY_BYTES + sum(map(len, before))
+        self._large.pop(place, None)
 
     def _remember(self, place: _Place, made: list[bytes]) -> None:
         self._small[place] = made
@@ -166,6 +220,18 @@ class Outputs:
             raise _failed(self._folder, error) from error
         return Large(target, sizes)
 
+    def _store(self, unit: bytes, outputs: list[bytes]) -> Large:
+        target = self._folder / to_text(unit)
+        made = target.with_suffix(".part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with made.open("wb") as file:
+                file.writelines(outputs)
+            made.rename(target)
+        except OSError as error:
+            raise _failed(self._folder, error) from error
+        return Large(target, tuple(map(len, outputs)))
+
     def _read(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
         found: list[bytes] = []
         for stage, partition, number in wanted:
@@ -187,7 +253,12 @@ class Outputs:
         for stage in {stage for stage, _ in known}:
             for partition, sizes, outputs in self._journal.outputs(self._job, self._action, stage):
                 place = stage, partition
-                if outputs is None:
+                holder = known[place].holder
+                if outputs is None and holder is not None:
+                    remote = Remote(known[place].unit, known[place].digest, sizes, holder)
+                    self._remote[place] = remote
+                    self._places[remote.unit] = place
+                elif outputs is None:
                     large = Large(self._folder / to_text(known[place].unit), sizes)
                     if _is_whole(large, known[place].digest):
                         self._large[place] = large

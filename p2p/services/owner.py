@@ -7,8 +7,8 @@ the owner and handed on from there, so that no volunteer's end loses them.
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,55 +17,54 @@ import msgspec
 import trio
 
 from p2p.core import plan as plans
-from p2p.core.attempts import OVER, Accept, Cancel, Command, Drop, Ended, Fault, Finish, Result, Send, State, Work
+from p2p.core.attempts import (
+    OVER,
+    Accept,
+    Cancel,
+    Command,
+    Drop,
+    Ended,
+    Fault,
+    Finish,
+    Known,
+    Result,
+    Send,
+    State,
+    Work,
+)
 from p2p.core.job import Job
 from p2p.core.matching import Need
 from p2p.core.plan import Plan
 from p2p.core.report import Report
-from p2p.errors import JobError, NotFound, PeerGone, ProtocolViolation, ShoalError, StorageError
-from p2p.ids import H, PeerId, short, to_text
+from p2p.errors import JobError, NotFound, PeerError, PeerGone, ProtocolViolation, ShoalError, StorageError
+from p2p.ids import H, PeerId, ShareId, short
 from p2p.net.connection import Connection
 from p2p.sandbox.limits import GuestEnded
-from p2p.services import bundles, running
+from p2p.services import bundles, hiring, running
 from p2p.services.dispatch import Dispatch
 from p2p.services.job_setup import Setup
+from p2p.services.job_view import View, Watch
+from p2p.services.kept import Place, Reader
 from p2p.services.local import Local
-from p2p.services.member import Member
-from p2p.services.outputs import Made, Outputs
+from p2p.services.member import Member, Said
+from p2p.services.outputs import Made, Outputs, Remote
 from p2p.services.pieces import Spool
 from p2p.services.planner import Answer, CommandPlanner, Planner, guest_planner
 from p2p.services.recruiting import Recruiter
 from p2p.services.units import cut, given_to, result_digest
 from p2p.store.journal import Logged
 from p2p.wire import work
-from p2p.wire.address import prefix
+from p2p.wire.address import Address, prefix
+from p2p.wire.messages import DialMe
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
+HOLDERS_S = 3.0
+WIND_UP_S = 5.0
 ANSWER_S = 30.0
 PLAN = -1
 """The stage under which the log keeps what the job prints while it is planned."""
-
-
-@dataclass
-class View:
-    """How a job stands, for whoever looks."""
-
-    job: str = ""
-    name: str = ""
-    state: str = "planning"
-    runtime: str = ""
-    action: int = 0
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    volunteers: list[dict[str, Any]] = field(default_factory=list)
-    failures: int = 0
-    losses: int = 0
-    units_done: int = 0
-    units_known: int = 0
-    """Units that an earlier process had done."""
-    why: str = ""
-    """Why nothing runs."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,19 @@ class Run:
         self._local = local
         self._setup = setup
         self._view = view
+        self._watch = Watch(view)
         self._id = setup.id
         self._outputs = Outputs(local.journal, setup.id, setup.folder / "outputs")
         self._results: list[bytes] = []
-        self._dispatch = Dispatch(setup.id, setup.inputs, self._outputs, self._results)
         self._members: dict[PeerId, Member] = {}
+        self._joined = trio.Event()
+        self._dispatch = Dispatch(setup.id, setup.inputs, self._outputs, self._results, self._address_of)
+        self._reader = Reader(local.dialer, setup.id, setup.token)
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
         self.recruiter = Recruiter(local, need, setup.peers, setup.volunteers, self._engage)
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
+        self.over = False
+        """Whether its user has cancelled it for good."""
         self._plan_log = bytearray()
         self._logs: list[Logged] = []
         self._finish = trio.Event()
@@ -113,7 +117,7 @@ class Run:
         actions = await trio.to_thread.run_sync(journal.actions, self._id)
         self._results += [action.result for action in actions]
         self._job = Job(self._local.peer_id, context, setup.limits.wall_s, [action.digest for action in actions])
-        outcome: Ending | ShoalError
+        outcome: Ending | ShoalError | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._outputs.write)
@@ -125,17 +129,25 @@ class Run:
             except ShoalError as error:
                 outcome = error
             finally:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                    for member in list(self._members.values()):
-                        await member.end(self._id)
-                    if self._outputs.failure is None:
-                        await self._outputs.settle()
-                    await self._write_logs()
+                self._look()
+                await self._wind_up(over=self.over or isinstance(outcome, Ending | JobError))
             nursery.cancel_scope.cancel()
+        assert outcome is not None
         if isinstance(outcome, ShoalError):
             raise outcome
         self._view.state = "done"
         return outcome
+
+    async def _wind_up(self, *, over: bool) -> None:
+        """Writes what is still to be written. Of a job that may go on, volunteers keep the outputs for a while."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + WIND_UP_S):
+            async with trio.open_nursery() as nursery:
+                for member in self._members.values() if over else ():
+                    nursery.start_soon(member.end, self._id)
+                with suppress(StorageError):
+                    await self._outputs.settle()
+                await self._write_logs()
+        self._reader.close()
 
     # Actions.
 
@@ -165,7 +177,7 @@ class Run:
         of_bytes, sources = self._dispatch.cut(plan)
         counts = plans.sizes(plan, of_bytes)
         self._dispatch.begin(counts)
-        known = await self._outputs.recall(plan.action)
+        known = await self._still_held(await self._outputs.recall(plan.action))
         self._plan, self._finish = plan, trio.Event()
         self._view.state, self._view.action = "running", plan.action
         self._do(self._job.planned(plan, counts, sources, trio.current_time(), known))
@@ -182,6 +194,16 @@ class Run:
         await self._outputs.finish(digest, result)
         self._results.append(result)
         self._do(self._job.finished(digest))
+
+    async def _still_held(self, known: list[Known]) -> list[Known]:
+        """Of results from before those whose outputs can be had: volunteers that keep some are waited for a little."""
+        holders = {one.holder for one in known if one.holder is not None}
+        with trio.move_on_after(HOLDERS_S):
+            while not holders <= self._members.keys():
+                await self._joined.wait()
+        for holder in holders - self._members.keys():
+            self._outputs.lost(holder)
+        return [one for one in known if one.holder is None or one.holder in self._members]
 
     async def _combined(self, planner: Planner, plan: Plan, count: int) -> bytes:
         """The action's result, of the units of its final stage. What `save` made goes into the job's folder."""
@@ -212,8 +234,6 @@ class Run:
                 case Drop(volunteer, reason):
                     if volunteer in self._members:
                         self._members[volunteer].drop(reason)
-                case Accept():
-                    self._view.units_done += 1
                 case Finish():
                     self._finish.set()
                 case Ended(state, reason):
@@ -243,19 +263,8 @@ class Run:
                 self._stop(NotFound(f"Nobody works for this job: {self._view.why or 'the volunteers are gone'}."))
 
     def _look(self) -> None:
-        view, job = self._view, self._job
-        view.failures, view.losses = job.failures, job.losses
-        if self._plan is not None and job.stages:
-            view.stages = [
-                {"label": stage.label, "units": units.count, "done": units.done, "running": len(units.running)}
-                for stage, units in zip(self._plan.stages, job.stages, strict=True)
-            ]
-        view.volunteers = [
-            {"peer": to_text(peer), "units": count, "slots": self._members[peer].slots}
-            for peer, count in job.volunteers().items()
-            if peer in self._members
-        ]
-        view.why = "" if view.volunteers else self.recruiter.why()
+        self._watch.look(self._job, self._plan, self._members, TICK_S)
+        self._view.why = "" if self._view.volunteers else self.recruiter.why()
 
     # Volunteers.
 
@@ -271,11 +280,12 @@ class Run:
             wall_s=setup.limits.wall_s,
             output_bytes=setup.limits.output_bytes,
             log_bytes=setup.limits.log_bytes,
+            token=setup.token,
             inputs=tuple(
                 work.Input(one.share, tuple((hint.address.host, hint.address.port) for hint in one.hints[:8]))
                 for one in setup.inputs
             ),
-            port=self._local.dialer.port,
+            port=hiring.serving_port(self._local, connection),
         )
         await connection.send(offer)
         with trio.move_on_after(ANSWER_S) as patience:
@@ -287,12 +297,14 @@ class Run:
             return
         if not isinstance(answer, work.JobAccepted):
             raise ProtocolViolation("something else where the answer to an offer belongs")
-        if self._job.state in OVER:
+        if self._job.state in OVER or not self.recruiter.hire(peer):
             await connection.send(work.JobEnd(self._id))
             return
         spool = Spool(setup.folder / "arriving" / short(peer), setup.limits.output_bytes, 2 * answer.slots)
         member = Member(connection, answer, self._dispatch.messages, spool)
         self._members[peer] = member
+        self._joined.set()
+        self._joined = trio.Event()
         try:
             now = trio.current_time()
             relation = prefix(connection.ends.remote_host)
@@ -302,9 +314,16 @@ class Run:
         except StorageError as error:
             self._stop(error)
         finally:
-            del self._members[peer]
-            self._do(self._job.left(peer, trio.current_time()))
+            self.recruiter.engaged.discard(peer)
+            self._watch.left(self._members.pop(peer))
+            now = trio.current_time()
+            self._outputs.lost(peer)
+            self._do([*self._job.left(peer, now), *self._job.unheld(peer, now)])
             await spool.clear()
+
+    def _address_of(self, peer: PeerId) -> Address | None:
+        member = self._members.get(peer)
+        return None if member is None else member.address
 
     def _prefer(self, peer: PeerId, member: Member) -> None:
         """What it has the inputs of it gets first."""
@@ -312,8 +331,12 @@ class Run:
             for stage, partitions in self._dispatch.near(member.held).items():
                 self._job.near(peer, stage, partitions)
 
-    async def _heard(self, peer: PeerId, message: work.Results | work.Heartbeat | work.Slots, spool: Spool) -> None:
+    async def _heard(self, peer: PeerId, message: Said, spool: Spool) -> None:
         now = trio.current_time()
+        if isinstance(message, DialMe):
+            if message.share in {self._setup.bundle, *(one.share for one in self._setup.inputs)}:
+                self._local.calls.asked_by(peer, ShareId(message.share))
+            return
         if isinstance(message, work.Heartbeat):
             self._job.heard(peer, now, message.ids)
             return
@@ -326,30 +349,73 @@ class Run:
             if result.log:
                 self._log(peer, result)
             if result.kind:
+                for unit in result.missing:
+                    self._nursery.start_soon(self._pull, unit)
                 fault, report = _fault(result)
                 self._do(self._job.failed(peer, result.id, fault, report, now))
                 continue
-            outputs = await self._made(result, spool)
+            outputs = await self._made(peer, result, spool)
             if outputs is None:
                 self._do(self._job.failed(peer, result.id, Fault.PEER, "a result that is not what it says", now))
                 continue
             made[result.id] = outputs
-            good.append(Result(result.id, result.digest))
+            holder = outputs.holder if isinstance(outputs, Remote) else None
+            good.append(Result(result.id, result.digest, holder))
         commands = self._job.returned(peer, good, now)
         # Nothing may come between: whoever finishes the action finds all outputs that were accepted.
         for command in commands:
             if isinstance(command, Accept):
                 self._outputs.keep(command.result, made[command.result.unit])
+                self._watch.accepted(peer)
         self._do(commands)
         await self._outputs.room()
 
-    async def _made(self, result: work.Result, spool: Spool) -> Made | None:
+    async def _made(self, peer: PeerId, result: work.Result, spool: Spool) -> Made | None:
         """What came with a result, or before it; None if it is not what the result says."""
-        path = spool.take(result.id) if not result.inline and result.sizes else None
+        place, plan = self._job.place(peer, result.id), self._plan
+        if place is None or plan is None:
+            return []  # nobody asked for it, or nobody does any more
+        outputs = plan.stages[place[0]].outputs
+        if len(result.sizes) != max(outputs, 1):
+            return None
+        if result.kept:
+            able = outputs > 0 and self._members[peer].address is not None
+            return Remote(result.id, result.digest, result.sizes, peer) if able else None
+        path = spool.take(result.id) if not result.inline else None
         if path is not None:
             return await self._outputs.verified(path, result.id, result.sizes, result.digest)
-        outputs = cut(result.inline, result.sizes)
-        return outputs if outputs is not None and result_digest(outputs) == result.digest else None
+        made = cut(result.inline, result.sizes)
+        return made if made is not None and result_digest(made) == result.digest else None
+
+    async def _pull(self, unit: bytes) -> None:
+        """Brings outputs here that a volunteer could not have from the one that keeps them, or has them made again."""
+        place = self._outputs.place_of(unit)
+        remote = None if place is None else self._outputs.remote(*place)
+        if place is None or remote is None:
+            return
+        address = self._address_of(remote.holder)
+        with self._dispatch.pulling(*place) as mine:
+            if not mine:
+                return
+            try:
+                if address is None:
+                    raise PeerGone("who keeps it is gone")
+                outputs = []
+                for number, size in enumerate(remote.sizes):
+                    where = Place(unit, remote.digest, number, remote.holder, address)
+                    outputs.append(await self._reader.get(where, size))
+                known = Known(unit, *place, remote.digest, None)
+                made = await self._outputs.store(unit, outputs)
+            except PeerError as error:
+                logger.debug("outputs of partition %d of stage %d are lost: %s", *reversed(place), error)
+                self._outputs.lost_unit(unit)
+                self._do(self._job.missing(*place, remote.holder, trio.current_time()))
+            except StorageError as error:
+                self._stop(error)
+            else:
+                if self._outputs.remote(*place) == remote:
+                    self._outputs.keep(known, made)
+                    self._job.kept(*place)
 
     # Logs.
 
@@ -390,18 +456,19 @@ class Run:
             for command in commands:
                 if isinstance(command, Accept):
                     self._outputs.keep(command.result, unit_outputs)
+                    self._watch.accepted(me)
             self._do(commands)
 
     async def _repeat(self, one: Work) -> running.Made:
         """Runs a unit in a fresh guest of this peer's own."""
-        messages = await self._dispatch.messages([one], len(self._results))
+        messages = await self._dispatch.messages([one], len(self._results), keep=False)
         unit = next(message.units[0] for message in messages if isinstance(message, work.Units))
         joined = b"".join(message.body for message in messages if isinstance(message, work.Bytes)) or unit.inline
         most = min(self._setup.limits.memory_bytes, running.MOST_GIVEN_BYTES)
         setup, inputs = self._setup, self._local.inputs
         held = [inputs.use(one.share, one.hints) for one in setup.inputs]
         try:
-            given = await given_to(unit, joined, held.__getitem__, most)
+            given = await given_to(unit, joined, await self._kept(messages), held.__getitem__, most)
         finally:
             for each in held:
                 await inputs.release(each)
@@ -420,6 +487,18 @@ class Run:
             return running.ending(ended)
         return outcome[0]
 
+    async def _kept(self, messages: Sequence[Any]) -> dict[int, bytes]:
+        """What volunteers keep of what these messages' unit reads. Raises PeerError."""
+        found: dict[int, bytes] = {}
+        for reads in messages:
+            if isinstance(reads, work.Reads):
+                for one in reads.kept:
+                    holder = reads.holders[one.holder]
+                    address = Address(holder.host, holder.port)
+                    place = Place(one.unit, one.digest, one.number, PeerId(holder.peer), address)
+                    found[one.place] = await self._reader.get(place, running.MOST_GIVEN_BYTES)
+        return found
+
 
 def _fault(result: work.Result) -> tuple[Fault, Report | str]:
     match result.kind:
@@ -432,6 +511,8 @@ def _fault(result: work.Result) -> tuple[Fault, Report | str]:
             return Fault.JOB, f"The job plans differently each time: {result.text}"
         case "limit":
             return Fault.JOB, f"A unit went over its limits: {result.text}"
+        case "input" if result.missing:
+            return Fault.INPUT, result.text
         case _:
             return Fault.TRANSIENT, result.text or result.kind
 

@@ -27,7 +27,7 @@ class Progress:
     trouble: str = ""
     """The last thing that went wrong with a source."""
     view: Any = None
-    """Of a job: how it stands, `services.owner.View`."""
+    """Of a job: how it stands, `services.job_view.View`."""
     notes: list[str] = field(default_factory=list)
     """What the user should know, each said once."""
 

@@ -16,7 +16,7 @@ from p2p.core.publications import Item
 from p2p.core.recordstore import FULL, QUOTA
 from p2p.errors import StorageError
 from p2p.net.dht import Published
-from p2p.services import pointers
+from p2p.services import hiring, pointers
 from p2p.services.dht import Overlays
 from p2p.services.local import Local
 from p2p.services.offered import Offered, Offers
@@ -54,7 +54,8 @@ class Publisher:
         while True:
             news = self._local.news.count
             offered = (await self._offers.all())[: publications.MOST_SHARES]
-            due_at = await trio.to_thread.run_sync(self._due, offered, self._place)
+            sought = hiring.looks_for(self._local)
+            due_at = await trio.to_thread.run_sync(self._due, offered, sought, self._place)
             due = sorted((item for item, at in due_at.items() if at <= time.time()), key=lambda item: due_at[item])
             for first in range(0, len(due), AT_ONCE):
                 await self._publish_some(due[first : first + AT_ONCE])
@@ -66,13 +67,14 @@ class Publisher:
             with trio.move_on_after(min(LOOK_AGAIN_S, max(0.1, min(due_at.values()) - time.time()))):
                 await self._local.news.after(news)
 
-    def _due(self, offered: Sequence[Offered], place: str) -> dict[Item, float]:
+    def _due(self, offered: Sequence[Offered], sought: frozenset[str], place: str) -> dict[Item, float]:
         """All that is to be published, and when. In a thread: of a thousand shares this is no moment's work."""
         local = self._local
         items = [publications.address_item(local.peer_id)]
         capacity = None if local.volunteering is None else local.volunteering.capacity()
         if capacity is not None:
             items += publications.capacity_items(capacity)
+        items += publications.hiring_items(sought)
         items += publications.pointer_items(pointers.to_publish(local))
         items += publications.provider_items((one.share, one.held) for one in offered)
         items += publications.keyword_items((one.share, one.name, one.size) for one in offered if one.listed)

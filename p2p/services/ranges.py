@@ -7,14 +7,16 @@ once nothing is missing the share joins the library.
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from p2p.core import bitmap
 from p2p.core.layout import Layout
 from p2p.core.manifest import Manifest
-from p2p.errors import NotFound, ShoalError
+from p2p.errors import NotFound, ShoalError, StorageError
 from p2p.ids import ShareId, short
 from p2p.services import share
 from p2p.services.gathering import Gathering, under_way
@@ -65,7 +67,8 @@ class Ranges:
     @property
     def usable(self) -> bool:
         """Whether chunks can be had of it, now or soon."""
-        return not self._ended.is_set()
+        failed = self._receiver is not None and self._receiver.failure is not None
+        return not failed and not self._ended.is_set()
 
     @property
     def whole(self) -> bool:
@@ -112,6 +115,15 @@ class Ranges:
         """A descriptor of the entry's file, of which only the chunks that are here may be read. Raises OSError."""
         assert self._target is not None
         return self._target.reading(entry)
+
+    async def changed(self, entry: int, error: StorageError) -> None:
+        """Somebody meddled with the entry's file: nothing of it is believed any more, and this ends with the error."""
+        assert self._target is not None
+        assert self._receiver is not None
+        self._receiver.fail(error)
+        gone = bitmap.span(*self._receiver.layout.range_of(entry))
+        with suppress(StorageError):  # closed meanwhile
+            await trio.to_thread.run_sync(partial(self._target.record.correct, gone=gone), limiter=self._local.disk)
 
     async def close(self) -> None:
         """Ends it; what came is brought to the disk first."""

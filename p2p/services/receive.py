@@ -263,7 +263,9 @@ class Receiver:
         await self._ended.wait()
 
     def want(self, chunks: int) -> None:
-        """Has these chunks fetched as well. Raises StorageError where the disk has no room for them."""
+        """Has these chunks fetched as well. Raises what has ended it, StorageError where the disk has no room."""
+        if self.failure is not None:
+            raise self.failure
         new = chunks & ~self._download.wanted
         if new:
             self._target.check_space(self._download.wanted | new)

@@ -1,7 +1,8 @@
 """Where an owner's volunteers come from: named peers, the local network, trackers, the DHT; and why none came.
 
 Whoever is found is dialled and offered the job by the owner's `engage`; a peer that refused or was lost is asked again
-a little later, for as long as the job lasts.
+a little later, for as long as the job lasts. Who cannot be dialled calls (`hiring`), and is offered the job then. Such
+a stranger chose to come: until it takes the job it has one of few places, of which one network gets half at most.
 """
 
 import logging
@@ -10,13 +11,15 @@ from contextlib import suppress
 
 import trio
 
-from p2p.core.matching import Need, Offer, why_nothing_runs
+from p2p.core.matching import Need, Offer, suits, why_nothing_runs
 from p2p.errors import NotFound, PeerError, ProtocolViolation
 from p2p.ids import PeerId, short
-from p2p.net.connection import Connection
+from p2p.net.connection import Connection, Ends
 from p2p.services.local import Local
+from p2p.services.reachability import Reach
+from p2p.services.trackers import Candidate
 from p2p.wire import records, work
-from p2p.wire.address import Address
+from p2p.wire.address import Address, prefix
 from p2p.wire.link import PeerHint
 from p2p.wire.records import MAX_SHARDS, Kind, Record, capacity_key
 from p2p.wire.tracker import Capacity
@@ -28,6 +31,8 @@ FULL_SHARD = 32
 """With so many volunteers in a shard there may be more in the next."""
 REFUSED_AGAIN_S = 10.0
 MOST_VOLUNTEERS = 256
+MOST_CALLERS = 16
+"""Who called, and have not answered the offer yet."""
 SURVEY_S = 1.5
 MOST_SURVEYED = 32
 MOST_REMEMBERED = 4096
@@ -51,22 +56,28 @@ class Recruiter:
         self._engage = engage
         self._offers: dict[PeerId, Offer] = {}
         self._refusals: dict[PeerId, str] = {}
+        self._unreachable: set[PeerId] = set()
         self._talking: set[PeerId] = set()
+        self._callers: dict[PeerId, str] = {}
+        """Those of whom it is not known yet whether they take the job, with their networks."""
+        self._called_in_vain: dict[PeerId, float] = {}
+        """Until when they need not call again."""
+        self._nursery: trio.Nursery | None = None
         self.engaged: set[PeerId] = set()
         """Whom `engage` has at work."""
 
     async def run(self) -> None:
         """Looks for volunteers, and talks with them, until cancelled."""
         tried: dict[PeerHint, float] = {}
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
             while True:
                 now = trio.current_time()
                 tried = {hint: again for hint, again in tried.items() if again > now}
                 for hint in await self._hints():
                     known = hint.peer_id in self._talking or hint.peer_id == self._local.peer_id
-                    if not known and hint not in tried and len(self._talking) < self._most:
+                    if not known and hint not in tried and len(self._talking) - len(self._callers) < self._most:
                         tried[hint] = now + REFUSED_AGAIN_S
-                        nursery.start_soon(self._dial, hint)
+                        self._nursery.start_soon(self._dial, hint)
                 await trio.sleep(FIND_EVERY_S)
 
     def refused(self, peer: PeerId, reason: str) -> None:
@@ -76,7 +87,53 @@ class Recruiter:
 
     def why(self) -> str:
         """Why nobody is at work; empty if somebody could be."""
-        return why_nothing_runs(self._need, self._offers, self._refusals)
+        dialable = self._local.reachability.state is not Reach.NOT_DIALABLE
+        return why_nothing_runs(self._need, self._offers, self._refusals, self._unreachable, dialable=dialable)
+
+    # Who calls.
+
+    def wants(self, ends: Ends, capacity: Capacity | None) -> bool:
+        """Whether the job is to be offered to a volunteer that has called, and says that it has this."""
+        if self._nursery is None or self._nursery.cancel_scope.cancel_called:
+            return False
+        now, network, peer = trio.current_time(), prefix(ends.remote_host), ends.peer_id
+        places = len(self._callers) < MOST_CALLERS
+        of_network = list(self._callers.values()).count(network) < MOST_CALLERS // 2
+        return (
+            (capacity is None or suits(self._need, _offer(capacity)))
+            and (places and of_network and len(self.engaged) < self._most)
+            and peer not in self._talking | self._callers.keys()
+            and self._called_in_vain.get(peer, now) <= now
+        )
+
+    async def take(self, connection: Connection) -> None:
+        """The conversation with a volunteer that called and is wanted, to its end."""
+        assert self._nursery is not None
+        self._callers[connection.ends.peer_id] = prefix(connection.ends.remote_host)
+        over = trio.Event()
+        # In a task of the job's: it ends with the job, and the job does not end before.
+        self._nursery.start_soon(self._talk_to_caller, connection, over)
+        await over.wait()
+
+    async def _talk_to_caller(self, connection: Connection, over: trio.Event) -> None:
+        peer = connection.ends.peer_id
+        try:
+            await self.talk(connection)
+        finally:
+            if self._callers.pop(peer, None) is not None:
+                self._called_in_vain.pop(peer, None)
+                self._called_in_vain[peer] = trio.current_time() + REFUSED_AGAIN_S
+                if len(self._called_in_vain) > MOST_REMEMBERED:
+                    del self._called_in_vain[next(iter(self._called_in_vain))]
+            over.set()
+
+    def hire(self, peer: PeerId) -> bool:
+        """It takes the job; whether there is still a place."""
+        if len(self.engaged) >= self._most:
+            return False
+        self._callers.pop(peer, None)
+        self.engaged.add(peer)
+        return True
 
     async def _dial(self, hint: PeerHint) -> None:
         try:
@@ -84,6 +141,7 @@ class Recruiter:
         except PeerError as error:
             logger.debug("volunteer at %s: %s", hint.address, error)
             return
+        self._local.contacts.reached(connection, hint.address.port)
         await self.talk(connection)
 
     async def talk(self, connection: Connection) -> None:
@@ -109,16 +167,22 @@ class Recruiter:
             self._refusals.setdefault(peer, reason)
 
     async def _hints(self) -> list[PeerHint]:
-        found = dict(await volunteers_known(self._local, self._need.runtime))
-        for hint, capacity in found.items():
-            if hint.peer_id is not None and len(self._offers) < MOST_REMEMBERED:
-                self._offers[hint.peer_id] = Offer(capacity.cores, capacity.memory, frozenset(capacity.runtimes))
-        return [*self._peers, *self._local.neighbours.hints(), *found]
+        found = await volunteers_known(self._local, self._need.runtime)
+        for one in found:
+            if len(self._offers) < MOST_REMEMBERED or one.peer in self._offers:
+                self._offers[one.peer] = _offer(one.capacity)
+        hints = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
+        self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in hints}
+        return [*self._peers, *self._local.neighbours.hints(), *hints]
 
 
-async def volunteers_known(local: Local, runtime: str) -> list[tuple[PeerHint, Capacity]]:
+def _offer(capacity: Capacity) -> Offer:
+    return Offer(capacity.cores, capacity.memory, frozenset(capacity.runtimes))
+
+
+async def volunteers_known(local: Local, runtime: str) -> list[Candidate]:
     """Volunteers that trackers and the DHT know, and what they offer."""
-    found: list[tuple[PeerHint, Capacity]] = []
+    found: list[Candidate] = []
     async with trio.open_nursery() as nursery:
 
         async def of_tracker(url: str) -> None:
@@ -131,7 +195,7 @@ async def volunteers_known(local: Local, runtime: str) -> list[tuple[PeerHint, C
     return found
 
 
-async def _of_overlays(local: Local, runtime: str) -> list[tuple[PeerHint, Capacity]]:
+async def _of_overlays(local: Local, runtime: str) -> list[Candidate]:
     overlays = local.overlays
     if overlays is None or not overlays.joined.is_set():
         return []
@@ -142,12 +206,15 @@ async def _of_overlays(local: Local, runtime: str) -> list[tuple[PeerHint, Capac
             found |= more
             if len(more) < FULL_SHARD:
                 break
-    volunteers: list[tuple[PeerHint, Capacity]] = []
+    volunteers: list[Candidate] = []
     for peer, record in found.items():
         assert isinstance(record.payload, records.Offer)
-        for host, port in record.payload.addresses:
-            if overlays.is_plausible(host):
-                volunteers.append((PeerHint(Address(host, port), peer), record.payload.capacity))
+        capacity, named = record.payload.capacity, record.payload.addresses
+        if not named:
+            volunteers.append(Candidate(peer, None, capacity))
+        volunteers += [
+            Candidate(peer, Address(host, port), capacity) for host, port in named if overlays.is_plausible(host)
+        ]
     return volunteers
 
 
@@ -158,9 +225,8 @@ async def survey(local: Local, peers: Sequence[PeerHint], runtimes: Sequence[str
         async with trio.open_nursery() as nursery:
 
             async def look_up(runtime: str) -> None:
-                for hint, capacity in await volunteers_known(local, runtime):
-                    if hint.peer_id is not None:
-                        offers[hint.peer_id] = frozenset(capacity.runtimes)
+                for one in await volunteers_known(local, runtime):
+                    offers[one.peer] = frozenset(one.capacity.runtimes)
 
             async def ask(hint: PeerHint) -> None:
                 with suppress(PeerError):

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from p2p.core.report import MOST_TEXT, Report
-from p2p.errors import MalformedMessage
+from p2p.errors import MalformedMessage, SandboxFailed
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import MAX_FRAME_BYTES, EndKind, GuestEnded, Limits
@@ -89,10 +89,15 @@ class Resident:
         return made if made.kind else None
 
     async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
-        requests = []
+        requests: list[tuple[bytes, bytes]] = []
+        too_large = ""
         for unit, given in units:
             fresh = results[self._known : unit.results]
-            frame = unit_frame(unit, given, self._known, fresh)
+            try:
+                frame = unit_frame(unit, given, self._known, fresh)
+            except ValueError as error:
+                too_large = f"What the unit reads is too much for one guest: {error}."
+                break
             requests.append((frame, unit_seed(self._job, unit)))
             self._known += len(fresh)
         broken = ""
@@ -111,6 +116,8 @@ class Resident:
         await self._guest.call_many(requests, self._limits, answered)
         if broken:
             raise GuestEnded("broken", broken)
+        if too_large:
+            raise GuestEnded("memory", too_large)
 
     def close(self) -> None:
         self._guest.discard()
@@ -138,7 +145,10 @@ class Command:
     async def _run(self, unit: work.Unit, given: Given) -> Made:
         place = [f"--partition={unit.partition}", f"--partitions={self._partitions}"]
         frame = command_frame([self._runtime.module.name, *self._options, *place], b"".join(given.blobs))
-        guest = await self._sandbox.guest(self._runtime)
+        try:
+            guest = await self._sandbox.guest(self._runtime)
+        except SandboxFailed as error:
+            raise GuestEnded("broken", str(error)) from error
         try:
             output, log = await guest.call(frame, seed=unit_seed(self._job, unit), limits=self._limits)
         except GuestEnded as ended:
@@ -188,6 +198,9 @@ def _made(reply: bytes, log: bytes) -> Made:
     """Raises MalformedMessage."""
     said, outputs = frames.decode(reply, Reply)
     if not said.error:
+        if len(outputs) > work.MAX_OUTPUTS:
+            text = f"it has {len(outputs)} outputs; {work.MAX_OUTPUTS} are allowed"
+            return Made([], kind="limit", text=text, log=log)
         return Made(outputs, (max(0, said.records_in), max(0, said.records_out)), log=log)
     if said.error == "job":
         return _fault(frames.decode(reply, Report)[0], log)

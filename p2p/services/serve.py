@@ -11,6 +11,7 @@ import trio
 from p2p.errors import NotFound, PeerGone, ProtocolViolation, Refused, StorageError
 from p2p.ids import PeerId, ShareId, short
 from p2p.net.connection import Connection
+from p2p.services import hiring
 from p2p.services.exchange import Exchange
 from p2p.services.local import Local
 from p2p.services.pace import Pace
@@ -73,11 +74,18 @@ async def _converse(local: Local, connection: Connection) -> None:
                     if (swarm := local.swarms.get(ShareId(share))) is not None:
                         _forget_idle(local, swarm)
                 return
+            case work.Volunteering() if not connection.ends.dialed:
+                if await hiring.offer_job(local, connection, message):
+                    return
             case work.JobOffer() if local.volunteering is not None:
                 await local.volunteering.converse(connection, message)
                 return
             case work.JobOffer():
                 await connection.send(work.JobRefused("not a volunteer"))
+            case work.GetOutput() if local.volunteering is not None:
+                await local.volunteering.output(connection, message)
+            case work.GetOutput():
+                await connection.send(work.OutputGone())
             case work.GetCapacity():
                 offered = None if local.volunteering is None else local.volunteering.capacity()
                 await connection.send(work.CapacityIs(offered))

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -20,12 +20,12 @@ from p2p.errors import ConfigError, MalformedMessage, NotFound, PeerError, Refus
 from p2p.ids import PeerId
 from p2p.log import printable
 from p2p.net.web import Answered, Web, check_url
+from p2p.services import hiring
 from p2p.services.announce import Difference
 from p2p.services.local import Local
 from p2p.services.offered import Offers
 from p2p.wire import tracker as wire
-from p2p.wire.address import parse_address
-from p2p.wire.link import PeerHint
+from p2p.wire.address import Address, parse_address
 from p2p.wire.records import address_key
 from p2p.wire.tracker import MAX_ANSWER_BYTES, Announced, PeerView, Problem, SearchAnswer, SourcesAnswer
 
@@ -52,6 +52,14 @@ class TrackerState:
     dialable: bool | None = None
     seen_host: str = ""
     refused: tuple[str, ...] = ()
+
+
+class Candidate(NamedTuple):
+    """A volunteer that was found, and where it can be dialled, if it can be."""
+
+    peer: PeerId
+    address: Address | None
+    capacity: wire.Capacity
 
 
 class Trackers:
@@ -89,15 +97,14 @@ class Trackers:
         path = f"peers/{ids.to_text(peer)}?{urlencode({'limit': 200, 'cursor': cursor}, quote_via=quote)}"
         return await self._get(url, path, PeerView)
 
-    async def volunteers(self, url: str, runtime: str) -> list[tuple[PeerHint, wire.Capacity]]:
-        """Who offers a runtime and can be dialled. Raises PeerError."""
+    async def volunteers(self, url: str, runtime: str) -> list[Candidate]:
+        """Who offers a runtime. Raises PeerError."""
         answer = await self._get(url, f"volunteers?{urlencode({'runtime': runtime})}", wire.VolunteersAnswer)
         found = []
         for one in answer.volunteers:
-            if one.address is not None:
-                with suppress(ConfigError, ValueError):
-                    hint = PeerHint(parse_address(one.address), PeerId(ids.from_text(one.peer)))
-                    found.append((hint, one.capacity))
+            with suppress(ConfigError, ValueError):
+                address = None if one.address is None else parse_address(one.address)
+                found.append(Candidate(PeerId(ids.from_text(one.peer)), address, one.capacity))
         return found
 
     async def _get(self, url: str, path: str, kind: type[A]) -> A:
@@ -112,7 +119,7 @@ class Trackers:
         backoff = Backoff()
         state = self.states[url]
         # As if it were a share: who looks for this peer finds it as a source of its address key.
-        here = [address_key(self._local.peer_id)]
+        here = wire.Provided(wire.key_text(address_key(self._local.peer_id)))
         due = trio.current_time()
         told_from = self._local.addresses
         try:
@@ -122,9 +129,10 @@ class Trackers:
                 news = self._local.news.count
                 addresses = self._local.addresses
                 try:
-                    await trio.to_thread.run_sync(difference.want, await self._offers.all(contents=True), here)
+                    also = [here, *hiring.announced(self._local)]
+                    await trio.to_thread.run_sync(difference.want, await self._offers.all(contents=True), also)
                     if difference.is_pending or addresses != told_from or trio.current_time() >= due:
-                        interval = await self._tell(url, difference, state)
+                        interval = await self._tell(url, difference, state, len(also))
                         due = trio.current_time() + interval * (0.9 + 0.1 * self._local.random.random())
                 except (PeerError, NotFound, StorageError) as error:
                     if not state.trouble:
@@ -143,8 +151,11 @@ class Trackers:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + BYE_S):
                     await self._say_bye(url, difference)
 
-    async def _tell(self, url: str, difference: Difference, state: TrackerState) -> float:
-        """Announces until the tracker knows all; seconds until the next announce. Raises PeerError."""
+    async def _tell(self, url: str, difference: Difference, state: TrackerState, no_shares: int) -> float:
+        """Announces until the tracker knows all; seconds until the next announce. Raises PeerError.
+
+        So many keys that it is told are none of shares.
+        """
         local = self._local
         conflicts = 0
         for _ in range(MOST_STEPS):
@@ -160,7 +171,7 @@ class Trackers:
                 continue
             answer = _read(answered, Announced)
             difference.taken(announce, change)
-            self._learn(url, answer, state)
+            self._learn(url, answer, state, no_shares)
             if not difference.is_pending:
                 return float(answer.interval_s)
         raise Refused("it takes announces in, but is never done")
@@ -177,9 +188,9 @@ class Trackers:
         except PeerError as error:
             logger.debug("tracker %s: %s", url, error)
 
-    def _learn(self, url: str, answer: Announced, state: TrackerState) -> None:
+    def _learn(self, url: str, answer: Announced, state: TrackerState, no_shares: int) -> None:
         state.announced = trio.current_time()
-        state.shares = max(0, answer.shares - 1)  # this peer's own address key is none
+        state.shares = max(0, answer.shares - no_shares)
         state.dialable = answer.dialable
         state.seen_host = printable(answer.seen_host)
         state.refused = tuple(printable(text) for text in answer.refused)

@@ -1,10 +1,11 @@
 """One unit, on its way into a guest and out again: the same for volunteers and for an owner that repeats it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from p2p.errors import ProtocolViolation, StorageError
 from p2p.ids import H
+from p2p.sandbox.limits import MAX_FRAME_BYTES
 from p2p.services.inputs import LINE_KINDS, Held
 from p2p.wire import guest as frames
 from p2p.wire import work
@@ -18,15 +19,22 @@ class Given(NamedTuple):
     blobs: list[bytes]
 
 
-async def given_to(unit: work.Unit, joined: bytes, input_of: Callable[[int], Held], most: int) -> Given:
-    """Brings together what a unit reads; `joined` are outputs of earlier units, `most` bytes of inputs are allowed.
+async def given_to(
+    unit: work.Unit, joined: bytes, kept: Mapping[int, bytes], input_of: Callable[[int], Held], most: int
+) -> Given:
+    """Brings together what a unit reads: outputs of earlier units, or `most` bytes of inputs.
 
-    Raises ProtocolViolation where it does not fit the unit, ShoalError where an input cannot be had.
+    Of the outputs, those in `kept` were read where they are kept, by their places; the others are `joined`. Raises
+    ProtocolViolation where they do not fit the unit, ShoalError where an input cannot be had.
     """
     if unit.reads or not unit.kind:
-        blobs = cut(joined, unit.sizes)
-        if blobs is None or sum(unit.reads) != len(unit.sizes):
+        came = cut(joined, [size for place, size in enumerate(unit.sizes) if place not in kept])
+        if came is None or sum(unit.reads) != len(unit.sizes) or any(len(kept[n]) != unit.sizes[n] for n in kept):
             raise ProtocolViolation("a unit without all of what it reads")
+        if sum(unit.sizes) > most:
+            raise StorageError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
+        rest = iter(came)
+        blobs = [kept[place] if place in kept else next(rest) for place in range(len(unit.sizes))]
         return Given(None, list(unit.reads), blobs)
     if unit.kind in {"range", "params"}:
         return Given({"kind": unit.kind, "first": unit.first, "count": unit.count}, [], [])
@@ -73,7 +81,10 @@ def pieces(of: bytes, body: bytes) -> list[work.Bytes]:
 
 
 def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]) -> bytes:
-    """The frame for a guest that knows so many actions' results, with those that it does not know yet."""
+    """The frame for a guest that knows so many actions' results, with those that it does not know yet.
+
+    Raises ValueError where that is too large for a frame.
+    """
     header = {
         "do": "unit",
         "action": unit.action,
@@ -84,7 +95,10 @@ def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]
         "source": given.source,
         "inputs": given.lengths,
     }
-    return frames.encode(header, [*fresh, *given.blobs])
+    frame = frames.encode(header, [*fresh, *given.blobs])
+    if len(frame) > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame has at most {MAX_FRAME_BYTES} bytes")
+    return frame
 
 
 def unit_seed(job: bytes, unit: work.Unit) -> bytes:
@@ -97,6 +111,16 @@ def action_key(job: bytes, action: int) -> bytes:
     return H("action result", job, action.to_bytes(4, "big"))
 
 
-def result_digest(outputs: list[bytes]) -> bytes:
+def result_digest(outputs: Sequence[bytes]) -> bytes:
     """By which results are compared: of the same unit, honest ones are equal."""
-    return H("result", *outputs)
+    return digest_of([output_digest(output) for output in outputs])
+
+
+def output_digest(output: bytes) -> bytes:
+    """Of one output."""
+    return H("output", output)
+
+
+def digest_of(digests: Sequence[bytes]) -> bytes:
+    """The result's digest, from those of its outputs: so that one output can be checked without the others."""
+    return H("result", *digests)

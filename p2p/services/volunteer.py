@@ -4,14 +4,21 @@ What it offers, and to whom it is given. Nothing of a job stays but its inputs, 
 """
 
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
+
+import trio
 
 from p2p.errors import SandboxFailed
+from p2p.ids import PeerId, to_text
 from p2p.net.connection import Connection
 from p2p.sandbox import compiled
 from p2p.sandbox.runtimes import MODULE, Runtime
-from p2p.services.engagement import Engagement
+from p2p.services.engagement import Engagement, limits_of
+from p2p.services.inputs import FOLDER
+from p2p.services.kept import Kept
 from p2p.services.local import Local
 from p2p.wire import work
 from p2p.wire.tracker import Capacity
@@ -19,6 +26,16 @@ from p2p.wire.tracker import Capacity
 logger = logging.getLogger(__name__)
 
 MOST_JOBS = 8
+LINGER_S, SWEEP_S = 300.0, 10.0
+"""So long outputs are kept for an owner who went without a word."""
+
+
+class _Left(NamedTuple):
+    """What a job without its owner has left here."""
+
+    owner: PeerId
+    kept: Kept
+    until: float
 
 
 class Volunteering:
@@ -31,6 +48,8 @@ class Volunteering:
         self.memory = memory
         self._paused = False
         self.jobs: dict[bytes, Engagement] = {}
+        self._left: dict[bytes, _Left] = {}
+        self._kept_folder = local.home / FOLDER / "kept"
         self.units_done = 0
 
     @property
@@ -51,8 +70,23 @@ class Volunteering:
         """Cores that are given to jobs."""
         return sum(job.slots for job in self.jobs.values())
 
-    async def prepare(self) -> None:
-        """Has the plain runtime compiled, and a spare guest of it ready."""
+    @property
+    def has_room(self) -> bool:
+        """Whether it would take one more job."""
+        return not self.paused and self.busy < self.cores and len(self.jobs) < MOST_JOBS
+
+    async def run(self) -> None:
+        """Has the plain runtime compiled, and a spare guest of it ready; then looks after what is left of jobs."""
+        for folder in (self._kept_folder, self.local.home / FOLDER / "jobs"):
+            await trio.to_thread.run_sync(shutil.rmtree, folder, True)  # of a process that was killed
+        await self._prepare()
+        while True:
+            await trio.sleep(SWEEP_S)
+            now = trio.current_time()
+            for job in [job for job, left in self._left.items() if left.until <= now]:
+                await self._left.pop(job).kept.clear()
+
+    async def _prepare(self) -> None:
         try:
             await compiled.ensure_compiled(compiled.default_folder(), self.runtimes[0], logger.info)
             await self.local.sandbox.prepare(self.runtimes[0])
@@ -78,6 +112,10 @@ class Volunteering:
             return f"all {self.cores} cores are busy"
         if offer.memory > self.memory:
             return f"{offer.memory} bytes of memory a unit are asked for, {self.memory} offered"
+        try:
+            limits_of(offer)
+        except ValueError as error:
+            return str(error)
         if offer.runtime == MODULE:
             return ""  # compiled when it is here
         runtime = self.runtime(offer)
@@ -102,6 +140,32 @@ class Volunteering:
         job = Engagement(self, connection, offer, self.cores - self.busy)
         with self.taking(job):
             await job.run()
+
+    # Outputs that stay here for other volunteers.
+
+    def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> Kept:
+        """Where outputs of a job are kept: those of before, where its owner comes back for them."""
+        left = self._left.pop(job, None)
+        if left is not None and left.owner == owner and left.kept.token == token:
+            return left.kept
+        most = self.local.config.volunteer.cache_bytes // MOST_JOBS
+        return Kept(self._kept_folder / to_text(job), token, most)
+
+    async def linger(self, job: bytes, owner: PeerId, kept: Kept) -> None:
+        """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
+        self._left[job] = _Left(owner, kept, trio.current_time() + LINGER_S)
+        if len(self._left) > MOST_JOBS:
+            await self._left.pop(next(iter(self._left))).kept.clear()
+
+    async def output(self, connection: Connection, wanted: work.GetOutput) -> None:
+        """Answers a volunteer of the same job. Raises PeerError."""
+        job, left = self.jobs.get(wanted.job), self._left.get(wanted.job)
+        if job is not None:
+            await job.kept.answer(connection, wanted)
+        elif left is not None:
+            await left.kept.answer(connection, wanted)
+        else:
+            await connection.send(work.OutputGone())
 
     @contextmanager
     def taking(self, job: Engagement) -> Iterator[None]:

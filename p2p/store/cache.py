@@ -5,6 +5,7 @@ When one was last used is the time of its folder, so nothing else has to be kept
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,8 @@ class Cache:
     def touch(self, share: ShareId) -> None:
         """The share is used now, if it is here."""
         with explained(self._root), suppress(FileNotFoundError):
-            os.utime(self.folder(share))
+            # The kernel's own idea of now is some milliseconds old.
+            os.utime(self.folder(share), ns=(time.time_ns(),) * 2)
 
     def all(self) -> list[Cached]:
         """What is here, the longest unused first. Anything else that lies there is left out."""

@@ -10,6 +10,7 @@ key where the payload allows it.
 
     kind      key                                  payload     may last
     provider  H("provider", share id)              Provider    2 h
+              H("hiring", runtime, shard)          Provider    whose publisher has a job, and wants volunteers for it
     capacity  H("capacity", runtime, shard)        Offer       30 min
     address   H("address", peer id)                Whereabouts 2 h
     keyword   H("keyword", word, shard)            Titles      6 h
@@ -171,6 +172,14 @@ def keyword_key(word: str, shard: int = 0) -> bytes:
 def capacity_key(runtime: str, shard: int = 0) -> bytes:
     """Where those who offer a runtime are kept."""
     return H("capacity", runtime.encode(), bytes([shard]))[:KEY_BYTES]
+
+
+def hiring_key(runtime: str, shard: int = 0) -> bytes:
+    """Where those are kept who look for volunteers with a runtime, as if these were a share that they lack.
+
+    A volunteer that cannot be dialled has it: thus it is told of them, and calls.
+    """
+    return H("hiring", runtime.encode(), bytes([shard]))[:KEY_BYTES]
 
 
 def addresses_of(payload: Payload) -> tuple[tuple[str, int], ...]:

@@ -10,10 +10,22 @@
     both      -> Heartbeat                                  every few seconds while nothing else is said
     owner     -> JobEnd                                     the volunteer forgets the job
 
-Before that an owner may ask what a peer offers: GetCapacity, CapacityIs. A peer that cannot be dialled, and volunteers,
-dials the owner and says `Volunteering(job)`; then the owner offers. Ids of units are those of `core.plan`: whoever
-answers under another's id answers nothing. Bundle and inputs are shares, fetched like any other, from whoever has them.
+Before that an owner may ask what a peer offers: GetCapacity, CapacityIs. A volunteer that cannot be dialled dials an
+owner, of whom trackers, the DHT or the local network have told it, and says `Volunteering`; the owner answers with the
+offer of a job that wants it, as if it had dialled, or with `JobRefused`. An owner that cannot be dialled names no port:
+the volunteer says `DialMe(share)` for the bundle and each input, once it fetches them, and the owner calls it with an
+`Offer` of the share.
+
+Ids of units are those of `core.plan`: whoever answers under another's id answers nothing. Bundle and inputs are shares,
+fetched like any other, from whoever has them.
 What is small goes within a unit or its result, what is larger in `Bytes` before it.
+
+Large outputs that later units read stay with the volunteer that made them, where its owner says so (`keep`). Who is to
+read them hears where they are (`Reads`, before the unit) and asks there, over a connection of its own:
+
+    reader    -> GetOutput(job, token, unit, number)        holder -> OutputIs(digests, size), Bytes... | OutputGone
+
+The digests lead from the result's digest to that of the one output.
 """
 
 from typing import Annotated
@@ -29,9 +41,12 @@ MAX_PIECE_BYTES = 512 * 1024
 MAX_OUTPUTS = 4096
 MAX_READS = 100_000
 MAX_PIECES = 256
+MAX_HOLDERS = 256
+MAX_MISSING = 64
 MAX_LOG = 16 * 1024
 MAX_TEXT = 32 * 1024
 
+_Token = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Short = Annotated[str, msgspec.Meta(max_length=255)]
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
@@ -76,6 +91,8 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
     wall_s: Annotated[float, msgspec.Meta(gt=0, le=86400)]
     output_bytes: _Number
     log_bytes: _Number
+    token: _Token = bytes(16)
+    """Known to those who work for the job, and to nobody else: it opens outputs that are kept."""
     inputs: Annotated[tuple[Input, ...], msgspec.Meta(max_length=64)] = ()
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     """At which the owner serves bundle and inputs, at the host of this connection; 0: over calls of its own."""
@@ -96,9 +113,10 @@ class JobRefused(_Message, frozen=True, gc=False, tag="job_refused"):
 
 
 class Volunteering(_Message, frozen=True, gc=False, tag="volunteering"):
-    """From a volunteer that cannot be dialled: offer me work, of this job or (no id) of any."""
+    """From a volunteer that cannot be dialled, and has this: offer me work, of this job or (no id) of any."""
 
     job: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+    capacity: Capacity | None = None
 
 
 class Piece(_Part, frozen=True, gc=False):
@@ -132,6 +150,56 @@ class Unit(_Part, frozen=True, gc=False):
     """The outputs joined, where all are small; else they came before as `Bytes`."""
     results: _Number = 0
     """How many actions' results it may read: those before its own."""
+    keep: bool = False
+    """Outputs that are too large for the result are kept for other units, where there is room."""
+
+
+class KeptOutput(_Part, frozen=True, gc=False):
+    """One output that a unit reads and somebody keeps: which of all that it reads, of which unit, and who has it."""
+
+    place: Annotated[int, msgspec.Meta(ge=0, lt=MAX_READS)]
+    unit: _Id
+    digest: _Id
+    """Of the unit's result."""
+    number: Annotated[int, msgspec.Meta(ge=0, lt=MAX_OUTPUTS)]
+    holder: Annotated[int, msgspec.Meta(ge=0, lt=MAX_HOLDERS)]
+    """By its number in the message."""
+
+
+class Holder(_Part, frozen=True, gc=False):
+    """A volunteer that keeps outputs."""
+
+    peer: _Id
+    host: Host
+    port: Port
+
+
+class Reads(_Message, frozen=True, gc=False, tag="reads"):
+    """Where a unit that follows finds some of what it reads; `inline` or `Bytes` have the rest."""
+
+    unit: _Id
+    kept: Annotated[tuple[KeptOutput, ...], msgspec.Meta(max_length=MAX_UNITS)]
+    holders: Annotated[tuple[Holder, ...], msgspec.Meta(max_length=MAX_HOLDERS)]
+
+
+class GetOutput(_Message, frozen=True, gc=False, tag="get_output"):
+    """The output of this number, please."""
+
+    job: _Id
+    token: _Token
+    unit: _Id
+    number: Annotated[int, msgspec.Meta(ge=0, lt=MAX_OUTPUTS)]
+
+
+class OutputIs(_Message, frozen=True, gc=False, tag="output_is"):
+    """It follows as `Bytes`; `digests` are those of all outputs of its unit."""
+
+    digests: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_OUTPUTS)]
+    size: _Number
+
+
+class OutputGone(_Message, frozen=True, gc=False, tag="output_gone"):
+    """It is not here, or not for you."""
 
 
 class Units(_Message, frozen=True, gc=False, tag="units"):
@@ -155,6 +223,10 @@ class Result(_Part, frozen=True, gc=False):
     """Why it is not done: `job` (its own fault), `limit`, `plan`, `input`, `broken`."""
     text: _Text = ""
     """For `job` the guest's report, JSON; else words."""
+    kept: bool = False
+    """The outputs are kept where they were made."""
+    missing: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_MISSING)] = ()
+    """For `input`: the units whose kept outputs were not to be had."""
     log: Annotated[bytes, msgspec.Meta(max_length=MAX_LOG)] = b""
     """The end of what it printed."""
 
@@ -209,6 +281,10 @@ AnyWork = (
     | JobRefused
     | Volunteering
     | Units
+    | Reads
+    | GetOutput
+    | OutputIs
+    | OutputGone
     | Results
     | Bytes
     | Slots

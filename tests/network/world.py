@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import trio
 
-from p2p.config import Config, Network, Transfer
+from p2p.config import Config, Network, Transfer, Volunteer
 from p2p.ids import ShareId
 from p2p.net import listener
 from p2p.net.dialer import Dialer
@@ -70,9 +70,11 @@ class World:
         listen: str = "127.0.0.1:0",
         dialable: Literal["auto", "no"] = "auto",
         network: dict[str, Any] | None = None,
+        volunteer: dict[str, Any] | None = None,
         **transfer: Any,
     ) -> Local:
-        """A node; `network` and `transfer` are settings of those sections. It finds nobody unless it is told to.
+        """A node; `network`, `volunteer` and `transfer` are settings of those sections. It finds nobody unless it is
+        told to.
 
         One that is not dialable tells nobody where it listens.
         """
@@ -83,7 +85,11 @@ class World:
             "lan": False,
             "dht": False,
         }
-        config = Config(network=Network(**settings | (network or {})), transfer=Transfer(**transfer))
+        config = Config(
+            network=Network(**settings | (network or {})),
+            volunteer=Volunteer(**volunteer or {}),
+            transfer=Transfer(**transfer),
+        )
         running = self._running[name] = _Running()
         local: Local = await self._nursery.start(running.run, self.folder / name, config)
         return local

@@ -178,6 +178,19 @@ def test_each_folder_has_a_record_of_its_own_and_sources_are_of_all(records: Rec
         assert one.have == 0
 
 
+def test_a_fetch_that_nobody_is_at_can_be_dropped(records: Records, home: Path, tmp_path: Path) -> None:
+    for number, folder in enumerate((tmp_path / "1", tmp_path / "2")):
+        with begun(records, folder) as record:
+            record.add(number)
+            record.keep_sources([folder.name])
+    records.drop(SHARE, tmp_path / "1")
+    records.drop(SHARE, tmp_path / "1")  # it is forgotten already
+    assert records.sources(SHARE) == ["2"]
+    assert len(list((home / FETCH_FOLDER).iterdir())) == 1
+    with begun(records, tmp_path / "1") as again, begun(records, tmp_path / "2") as other:
+        assert (again.have, other.have) == (0, 0b10)
+
+
 def test_remembering_again_forgets_nothing(records: Records, out: Path) -> None:
     with begun(records, out) as record:
         record.add(5)

@@ -5,7 +5,7 @@ import resource
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -542,6 +542,39 @@ def test_a_full_disk_is_explained_and_what_was_written_is_kept(
         with pytest.raises(StorageError, match="No space left"):
             share.finish(target)
         right(share, target)
+
+
+def test_only_what_is_wanted_needs_room(
+    records: Records, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target_module, "SPARE_BYTES", CHUNK)
+    out = small_disk(5 * CHUNK) / "out"
+    share = Share({"a": noise(1, 8 * CHUNK)})
+    with closing(Target(share.layout, out, [0], share.record(records, out), overwrite=False)) as target:
+        with pytest.raises(StorageError, match="still to come"):
+            target.check_space()
+        target.check_space(0b111)
+        with pytest.raises(StorageError, match="still to come"):
+            target.check_space(0b11111)
+        share.write(target, 0)
+        share.write(target, 1)
+        target.check_space(0b11)
+        target.check_space(0b0111)
+        with pytest.raises(StorageError, match="still to come"):
+            target.check_space(0b11111)
+
+
+def test_of_equal_files_the_first_is_read_until_all_are_in_place(records: Records, out: Path) -> None:
+    share = Share({"a": b"same", "b": b"other", "c": b"same", "d": None, "e": b""})
+    with opened(share, records, out) as target:
+        assert [target.original(entry) for entry in range(5)] == [0, 1, 0, 3, 4]
+        assert not target.complete
+        share.write(target, 0)
+        target.settle([0], [0])
+        assert not target.complete
+        share.finish(target)
+        assert target.complete
+        assert [stamp.size for stamp in target.stamps()] == [4, 5, 4, 0, 0]
 
 
 def right(share: Share, target: Target) -> None:

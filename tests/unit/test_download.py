@@ -90,6 +90,10 @@ class Swarm:
         self.dropped.pop(name, None)
         self.obey(self.download.gone(name, self.now))
 
+    def want(self, chunks: int) -> None:
+        self.wanted |= chunks
+        self.obey(self.download.want(chunks, self.now))
+
     def choke(self, name: str, waits: bool) -> None:
         if waits:
             self.waits.add(name)
@@ -298,6 +302,48 @@ def test_all_sources_end_together() -> None:
             ended[name] = swarm.now
     assert abs(ended["fast"] - ended["slow"]) < 0.15
     assert swarm.now - 1000 < 256 / (1 / 0.01 + 1 / 0.05) + 0.2
+
+
+# What is wanted grows.
+
+
+def test_nothing_is_asked_before_it_is_wanted_and_then_of_those_who_came_before() -> None:
+    swarm = Swarm(equal(8), wanted=0, have=0b1)
+    swarm.join("a", 0b00001111)
+    assert swarm.download.complete
+    assert swarm.download.useful == 0
+    assert swarm.asked["a"] == []
+    swarm.want(0b00010011)
+    assert not swarm.download.complete
+    assert swarm.download.useful == 1
+    assert swarm.asked["a"] == [1]
+    swarm.deliver("a")
+    assert swarm.asked["a"] == []
+    swarm.join("b", 0b00010000)
+    assert swarm.asked["b"] == [4]
+    swarm.deliver("b")
+    assert swarm.download.complete
+
+
+def test_what_is_wanted_twice_is_asked_once() -> None:
+    swarm = Swarm(equal(2), wanted=0)
+    swarm.join("a")
+    for _ in range(2):
+        swarm.want(0b01)
+        assert swarm.asked["a"] == [0]
+    swarm.deliver("a")
+    swarm.want(0b01)
+    assert swarm.asked["a"] == []
+
+
+def test_the_rarest_of_what_became_wanted_come_first() -> None:
+    swarm = Swarm(equal(40), wanted=0)
+    swarm.join("full")
+    swarm.join("crowd", bitmap.span(0, 39))
+    swarm.leave("crowd")
+    swarm.join("crowd", bitmap.span(0, 39))
+    swarm.want(bitmap.span(20, 20))
+    assert swarm.asked["full"][0] == 39
 
 
 # Stragglers.
@@ -661,6 +707,10 @@ class AnyDownload(RuleBasedStateMachine):
     @rule(name=names, data=st.data())
     def offer(self, name: str, data: st.DataObject) -> None:
         self.swarm.offer(name, self.some(data))
+
+    @rule(data=st.data())
+    def want(self, data: st.DataObject) -> None:
+        self.swarm.want(self.some(data))
 
     @rule(name=names, data=st.data())
     def lose(self, name: str, data: st.DataObject) -> None:

@@ -72,6 +72,20 @@ def test_the_chunks_of_entries(found: list[Entry], data: st.DataObject) -> None:
     assert list(layout.empty()) == [index for index, entry in enumerate(found) if not entry.size]
 
 
+@given(entries.filter(lambda found: any(entry.size for entry in found)), st.data())
+def test_the_chunks_with_some_bytes(found: list[Entry], data: st.DataObject) -> None:
+    layout = Layout(manifest_of(found))
+    index = data.draw(st.sampled_from([index for index, entry in enumerate(found) if entry.size]))
+    offset = data.draw(st.integers(0, found[index].size))
+    end = data.draw(st.integers(offset, found[index].size))
+    expected = [
+        number
+        for number, (place, _) in enumerate(all_chunks(found))
+        if place.entry == index and max(place.offset, offset) < min(place.offset + place.size, end)
+    ]
+    assert list(bitmap.members(layout.chunks_in(index, offset, end - offset))) == expected
+
+
 def test_many_files_at_once() -> None:
     layout = layout_of([1] * 40)
     assert layout.chunks_of(range(0, 40, 2)) == int("01" * 20, 2)

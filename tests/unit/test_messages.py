@@ -35,8 +35,12 @@ def legal(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.binary(min_size=least or 0, max_size=min(known(most), 64))
         case inspect.StrType(min_length=least, max_length=most):
             return st.text(min_size=least or 0, max_size=min(known(most), 64))
-        case inspect.VarTupleType(item_type=item, max_length=most):
-            return st.lists(legal(item), max_size=min(known(most), 4)).map(tuple)
+        case inspect.VarTupleType(item_type=item, min_length=least, max_length=most):
+            return st.lists(legal(item), min_size=least or 0, max_size=min(known(most), 4)).map(tuple)
+        case inspect.NoneType():
+            return st.none()
+        case inspect.UnionType(types=types):
+            return st.one_of(*map(legal, types))
         case inspect.TupleType(item_types=items):
             return st.tuples(*map(legal, items))
         case inspect.StructType(cls=cls, fields=fields):
@@ -58,9 +62,13 @@ def illegal(kind: inspect.Type) -> list[Any]:
             return [*others, 1, bytes(known(most) + 1), *([bytes(least - 1)] if least else [])]
         case inspect.StrType(min_length=least, max_length=most):
             return [*others, 1, "x" * (known(most) + 1), *([""] if least else [])]
-        case inspect.VarTupleType(item_type=item, max_length=most):
+        case inspect.VarTupleType(item_type=item, min_length=least, max_length=most):
             good = small(item)
-            return [*others, 1, [good] * (known(most) + 1), *([bad] for bad in illegal(item))]
+            few = [[good] * (least - 1)] if least else []
+            rest = [good] * max(0, (least or 0) - 1)
+            return [*others, 1, [good] * (known(most) + 1), *few, *([bad, *rest] for bad in illegal(item))]
+        case inspect.UnionType(types=(one, inspect.NoneType())):
+            return [bad for bad in illegal(one) if bad is not None]
         case inspect.TupleType(item_types=items):
             goods = [small(item) for item in items]
             wrong = [[*goods[:at], bad, *goods[at + 1 :]] for at, item in enumerate(items) for bad in illegal(item)]
@@ -88,8 +96,10 @@ def small(kind: inspect.Type) -> Any:
             return bytes(least or 0)
         case inspect.StrType(min_length=least):
             return "x" * (least or 0)
-        case inspect.VarTupleType():
-            return []
+        case inspect.VarTupleType(item_type=item, min_length=least):
+            return [small(item)] * (least or 0)
+        case inspect.UnionType(types=types):
+            return small(types[0])
         case inspect.TupleType(item_types=items):
             return [small(item) for item in items]
         case inspect.StructType(fields=fields, array_like=True):

@@ -1,0 +1,149 @@
+"""Large outputs that stay with the volunteers that made them, and are read there by others."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2p.errors import BadData, PeerError
+from p2p.services.job_view import View
+from p2p.services.kept import Kept, NotKept, Place, Reader
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.services.units import result_digest
+from p2p.services.volunteer import Volunteering
+from p2p.wire.link import PeerHint
+from tests.network.working import compile_once, run_job, volunteer, write_job
+from tests.network.world import World, hint_of, until
+
+JOB, TOKEN, UNIT = b"j" * 32, b"t" * 16, b"u" * 32
+OUTPUTS = [b"first" * 100, b"", b"third" * 300_000]
+SHUFFLE = """\
+def job(inputs, n: int = 20_000, rounds: int = 1):
+    total = 0
+    for _ in range(rounds):
+        pairs = inputs.range(n).map(lambda i: (i * 7919 % 5003, "x" * 200))
+        total += pairs.reduce_by_key(lambda a, b: a + b).map(lambda pair: len(pair[1])).sum()
+    return total
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_once()
+
+
+def volunteering(local: Local) -> Volunteering:
+    assert local.volunteering is not None
+    return local.volunteering
+
+
+def place(holder: Local) -> Place:
+    return Place(UNIT, result_digest(OUTPUTS), 0, holder.peer_id, hint_of(holder).address)
+
+
+async def test_an_output_is_read_and_checked(world: World) -> None:
+    holder, reader = await volunteer(world), await world.peer("reader")
+    kept = volunteering(holder).kept_for(JOB, reader.peer_id, TOKEN)
+    assert await kept.keep(UNIT, 0, OUTPUTS)
+    await volunteering(holder).linger(JOB, reader.peer_id, kept)
+    reading = Reader(reader.dialer, JOB, TOKEN)
+    where = place(holder)
+    for number, output in enumerate(OUTPUTS):
+        assert await reading.get(replace(where, number=number), len(output)) == output
+    with pytest.raises(BadData):
+        await reading.get(replace(where, number=2), len(OUTPUTS[2]) - 1)
+    with pytest.raises(BadData):
+        await reading.get(replace(where, digest=b"d" * 32), 10_000)
+    for wrong in (replace(where, unit=b"v" * 32), replace(where, number=3)):
+        with pytest.raises(PeerError):
+            await reading.get(wrong, 10_000)
+    stranger = Reader(reader.dialer, JOB, b"x" * 16)
+    with pytest.raises(NotKept):
+        await stranger.get(where, 10_000)
+    with pytest.raises(NotKept):
+        await Reader(reader.dialer, b"k" * 32, TOKEN).get(where, 10_000)
+    # One that has changed on the disk is noticed.
+    (file,) = (holder.home / "volunteer" / "kept").rglob(UNIT.hex())
+    file.write_bytes(b"x" * file.stat().st_size)
+    with pytest.raises(BadData):
+        await reading.get(where, 10_000)
+    file.unlink()
+    with pytest.raises(NotKept):
+        await reading.get(where, 10_000)
+    reading.close()
+
+
+async def test_what_is_kept_is_bounded_and_goes_with_its_action(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "kept", TOKEN, 1000)
+    assert await kept.keep(b"a" * 32, 0, [b"x" * 600])
+    assert not await kept.keep(b"b" * 32, 1, [b"x" * 600])
+    assert await kept.keep(b"c" * 32, 1, [b"x" * 300])
+    await kept.forget_before(1)
+    with pytest.raises(NotKept):
+        await kept.get(b"a" * 32, 0)
+    assert await kept.get(b"c" * 32, 0) == b"x" * 300
+    assert await kept.keep(b"b" * 32, 1, [b"x" * 600])
+    await kept.clear()
+    assert not (tmp_path / "kept").exists()
+
+
+async def test_the_owners_line_does_not_carry_the_shuffle(world: World) -> None:
+    owner = await world.peer("owner")
+    nodes = [await volunteer(world, f"volunteer{n}") for n in range(2)]
+    progress = Progress()
+    path = write_job(world, SHUFFLE)
+    hints = [hint_of(node) for node in nodes]
+    answer = await run_job(owner, path, hints, progress=progress, partitions=6, args={"rounds": 2})
+    assert answer["result"] == 2 * 20_000 * 200
+    view = progress.view
+    assert isinstance(view, View)
+    # Each round makes 4 MB.
+    assert view.bytes_moved < 1_000_000
+    assert view.losses == view.failures == 0
+    for node in nodes:
+        assert not list((node.home / "volunteer" / "kept").rglob("*"))
+
+
+async def test_outputs_whose_holder_is_gone_are_made_again(world: World) -> None:
+    owner = await world.peer("owner")
+    nodes = [await volunteer(world, f"volunteer{n}") for n in range(2)]
+    progress = Progress()
+    path = write_job(world, SHUFFLE)
+    stopped = trio.Event()
+
+    async def stop_one() -> None:
+        """Once it keeps something."""
+        kept = nodes[1].home / "volunteer" / "kept"
+        await until(lambda: list(kept.rglob("*")))
+        await world.stop("volunteer1")
+        stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop_one)
+        hints = [hint_of(node) for node in nodes]
+        answer = await run_job(owner, path, hints, progress=progress, partitions=12, args={"n": 60_000})
+        await stopped.wait()
+    assert answer["result"] == 60_000 * 200
+
+
+async def test_what_a_reader_cannot_reach_comes_by_the_owner(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = await world.peer("owner")
+    nodes = [await volunteer(world, f"volunteer{n}") for n in range(2)]
+    progress = Progress()
+    others = {node.peer_id for node in nodes}
+    for node in nodes:
+        # As behind two routers: the owner reaches both, neither reaches the other.
+        real = node.dialer.dial
+
+        async def dial(address, peer_id=None, *, real=real):  # type: ignore[no-untyped-def]
+            if peer_id in others:
+                raise PeerError("no way there")
+            return await real(address, peer_id)
+
+        monkeypatch.setattr(node.dialer, "dial", dial)
+    hints: list[PeerHint] = [hint_of(node) for node in nodes]
+    answer = await run_job(owner, write_job(world, SHUFFLE), hints, progress=progress, partitions=6)
+    assert answer["result"] == 20_000 * 200
+    assert progress.view.bytes_moved > 1_000_000
