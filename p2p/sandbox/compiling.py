@@ -15,7 +15,9 @@ from blake3 import blake3
 from p2p.sandbox import walls
 from p2p.sandbox.engine import engine
 
-_FOREIGN_BYTES = 3 * 1024**3
+_FOREIGN_BYTES = 1024**3
+"""A few tens of kilobytes can be made such that the compiler asks for many gigabytes."""
+_FOREIGN_CPU_S = 120
 _OUTPUT_BYTES = 512 * 1024**2
 
 
@@ -37,9 +39,10 @@ def main() -> int:
     if whose == "foreign":
         walls.limit_data(_FOREIGN_BYTES)
         resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_BYTES, _OUTPUT_BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (_FOREIGN_CPU_S, _FOREIGN_CPU_S))
         walls.lock_down()
     try:
-        compiled = wasmtime.Module(engine(), module).serialize()
+        compiled = wasmtime.Module(engine(parallel=whose == "own"), module).serialize()
         with open(int(out), "wb") as file:
             file.write(compiled)
     except (wasmtime.WasmtimeError, OSError, MemoryError) as error:

@@ -9,9 +9,10 @@ SETTINGS = "nan-canonical relaxed-simd-deterministic no-threads no-memory64 no-m
 """Names the configuration in the keys of compiled modules; changes with `engine`."""
 
 
-def engine() -> wasmtime.Engine:
-    """An engine whose compiled modules give the same bits for the same input."""
+def engine(*, parallel: bool = True) -> wasmtime.Engine:
+    """An engine whose compiled modules give the same bits for the same input; `parallel`: compiles on all cores."""
     config = wasmtime.Config()
+    config.parallel_compilation = parallel
     config.cranelift_nan_canonicalization = True
     config.wasm_relaxed_simd_deterministic = True
     config.wasm_threads = False

@@ -54,13 +54,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WINDOW_PER_SLOT = 1024
-AHEAD_S, MOST_AT_ONCE = 0.03, 64
+AHEAD_S, MOST_AT_ONCE = 0.03, 128
 """For so long a guest is asked ahead, in units that are that quick: so that it never waits for this process."""
 MOST_PENDING_BYTES = 256 * 1024 * 1024
 MOST_RESULTS_BYTES = 256 * 1024 * 1024
 MOST_SAID_BYTES = 512 * 1024
 MOST_UNSENT_BYTES = 16 * 1024 * 1024
-RESULTS_EVERY_S = 0.01
+RESULTS_EVERY_S = 0.02
 """Results that come closer together travel together."""
 HEARTBEAT_S = 1.0
 SILENCE_S = 30.0
@@ -411,7 +411,7 @@ class Engagement:
         joined, places = self._arriving.pop(unit.id), self._pop_reads(unit.id)
         most = min(self.offer.memory, MOST_GIVEN_BYTES)
         try:
-            kept, missing = await self._read_kept(unit, places, most)
+            kept, missing = await self._read_kept(unit, places, most) if places else ({}, [])
             if missing:
                 why = "outputs of other units are not to be had"
                 self._tell(work.Result(unit.id, kind="input", text=why, missing=tuple(missing)))

@@ -15,7 +15,7 @@ import trio
 
 from p2p.core.attempts import Known
 from p2p.errors import StorageError
-from p2p.ids import PeerId, to_text
+from p2p.ids import H, PeerId, to_text
 from p2p.services.units import cut, result_digest
 from p2p.store.journal import Entry, Journal
 from p2p.wire import work
@@ -25,6 +25,8 @@ MOST_IN_MEMORY = 128 * 1024 * 1024
 MOST_PENDING = 32 * 1024 * 1024
 """Bytes that may wait to be written before results of volunteers wait too."""
 ENTRY_BYTES = 300
+WRITE_EVERY_S = 0.05
+"""So long results wait for others to be written with."""
 
 
 class Large(NamedTuple):
@@ -63,6 +65,7 @@ class Outputs:
         self._pending: list[Entry] = []
         self._pending_bytes = 0
         self._news = trio.Event()
+        self._urgent = trio.Event()
         self._written = trio.Event()
         self._writing = False
         self.failure: StorageError | None = None
@@ -102,6 +105,7 @@ class Outputs:
     async def room(self) -> None:
         """Waits while too much is still to be written. Raises StorageError."""
         while self._pending_bytes > MOST_PENDING and self.failure is None:
+            self._urgent.set()
             await self._written.wait()
         if self.failure is not None:
             raise self.failure
@@ -110,7 +114,9 @@ class Outputs:
         """Writes what is kept, until cancelled or the disk fails."""
         while self.failure is None:
             await self._news.wait()
-            self._news = trio.Event()
+            with trio.move_on_after(WRITE_EVERY_S):
+                await self._urgent.wait()
+            self._news, self._urgent = trio.Event(), trio.Event()
             entries, size, self._writing = self._pending, self._pending_bytes, True
             self._pending = []
             try:
@@ -128,6 +134,7 @@ class Outputs:
     async def settle(self) -> None:
         """Returns once everything kept is written. Raises StorageError."""
         while (self._pending or self._writing) and self.failure is None:
+            self._urgent.set()
             await self._written.wait()
         if self.failure is not None:
             raise self.failure
@@ -208,7 +215,7 @@ class Outputs:
     # In threads.
 
     def _take_over(self, path: Path, unit: bytes, sizes: tuple[int, ...], digest: bytes) -> Large | None:
-        target = self._folder / to_text(unit)
+        target = self._path(unit, digest)
         try:
             outputs = cut(path.read_bytes(), sizes)
             if outputs is None or result_digest(outputs) != digest:
@@ -221,7 +228,7 @@ class Outputs:
         return Large(target, sizes)
 
     def _store(self, unit: bytes, outputs: list[bytes]) -> Large:
-        target = self._folder / to_text(unit)
+        target = self._path(unit, result_digest(outputs))
         made = target.with_suffix(".part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -231,6 +238,10 @@ class Outputs:
         except OSError as error:
             raise _failed(self._folder, error) from error
         return Large(target, tuple(map(len, outputs)))
+
+    def _path(self, unit: bytes, digest: bytes) -> Path:
+        # A second attempt with another result must not take the place of what was accepted.
+        return self._folder / to_text(H("outputs", unit, digest))
 
     def _read(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
         found: list[bytes] = []
@@ -259,7 +270,7 @@ class Outputs:
                     self._remote[place] = remote
                     self._places[remote.unit] = place
                 elif outputs is None:
-                    large = Large(self._folder / to_text(known[place].unit), sizes)
+                    large = Large(self._path(known[place].unit, known[place].digest), sizes)
                     if _is_whole(large, known[place].digest):
                         self._large[place] = large
                     else:

@@ -368,6 +368,7 @@ class Run:
                 self._outputs.keep(command.result, made[command.result.unit])
                 self._watch.accepted(peer)
         self._do(commands)
+        await spool.drop([result.id for result in message.results])
         await self._outputs.room()
 
     async def _made(self, peer: PeerId, result: work.Result, spool: Spool) -> Made | None:

@@ -1,6 +1,8 @@
 """What is too large to go within a message, joined again from its pieces: in memory, or in files."""
 
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -8,6 +10,8 @@ import trio
 from p2p.errors import ProtocolViolation, StorageError
 from p2p.wire import work
 
+MOST_SPOOLED_BYTES = 4 * 1024**3
+"""Of one volunteer at once, whatever it says of itself."""
 THING_BYTES = 256
 """That a thing takes besides its bytes, about."""
 
@@ -50,14 +54,17 @@ class Spool:
         self._most = most
         self._at_once = at_once
         self._number = 0
+        self._promised = 0
         self._things: dict[bytes, tuple[Path, int, int]] = {}
 
     async def add(self, piece: work.Bytes) -> None:
         """Takes a piece. Raises ProtocolViolation, StorageError."""
         if piece.of not in self._things:
-            if piece.total > self._most or len(self._things) >= self._at_once:
+            room = MOST_SPOOLED_BYTES - self._promised
+            if piece.total > min(self._most, room) or len(self._things) >= self._at_once:
                 raise ProtocolViolation("more bytes than there is room for")
             self._number += 1
+            self._promised += piece.total
             self._things[piece.of] = self._folder / str(self._number), 0, piece.total
         path, held, total = self._things[piece.of]
         _check(piece, held, total)
@@ -73,7 +80,15 @@ class Spool:
         if path is None or held != total:
             return None
         del self._things[of]
+        self._promised -= total
         return path
+
+    async def drop(self, of: Sequence[bytes]) -> None:
+        """Forgets these, if there is anything of them."""
+        for path, _, total in [self._things.pop(one) for one in of if one in self._things]:
+            self._promised -= total
+            with suppress(OSError):
+                await trio.to_thread.run_sync(path.unlink)
 
     async def clear(self) -> None:
         """Removes all that was not taken."""

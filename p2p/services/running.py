@@ -144,7 +144,7 @@ class Command:
 
     async def _run(self, unit: work.Unit, given: Given) -> Made:
         place = [f"--partition={unit.partition}", f"--partitions={self._partitions}"]
-        frame = command_frame([self._runtime.module.name, *self._options, *place], b"".join(given.blobs))
+        frame = command_frame([self._runtime.module.name, *self._options, *place], _lines(given.blobs))
         try:
             guest = await self._sandbox.guest(self._runtime)
         except SandboxFailed as error:
@@ -187,6 +187,14 @@ def ending(ended: GuestEnded) -> Made:
     """What is said of the unit that ended its guest."""
     kind = "limit" if ended.kind in LIMITS else "broken"
     return Made([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
+
+
+def _lines(blobs: Sequence[bytes]) -> bytes:
+    """Pieces of several files as one text: a last line without its end does not become one with the next file's."""
+    if len(blobs) == 1:
+        return blobs[0]
+    ended = [blob if not blob or blob.endswith(b"\n") else blob + b"\n" for blob in blobs[:-1]]
+    return b"".join([*ended, *blobs[-1:]])
 
 
 def _plain(value: object) -> str:

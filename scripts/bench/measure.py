@@ -183,7 +183,7 @@ def _client_peak_bytes(seen: int, reaped: int) -> int:
     return max(seen, reaped) if not seen or reaped > status_bytes(os.getpid(), "VmHWM") else seen
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
     """`pid` and its living descendants."""
     pids = [pid]
     for each in pids:  # grows while it is walked
@@ -196,7 +196,7 @@ def _tree(pid: int) -> list[int]:
 def _tree_cpu_s(pid: int) -> float:
     """CPU seconds of the tree so far, with those of its reaped descendants."""
     ticks = 0
-    for each in _tree(pid):
+    for each in tree(pid):
         with suppress(FileNotFoundError, ProcessLookupError):
             after_name = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(int(field) for field in after_name[11:15])  # utime, stime, cutime, cstime
@@ -204,4 +204,4 @@ def _tree_cpu_s(pid: int) -> float:
 
 
 def _tree_peak_bytes(pid: int) -> int:
-    return sum(status_bytes(each, "VmHWM") for each in _tree(pid))
+    return sum(status_bytes(each, "VmHWM") for each in tree(pid))

@@ -76,10 +76,12 @@ def as_json(report: Report) -> str:
 def as_table(report: Report) -> str:
     lines = [f"{report.case}: {report.title}"]
     if report.rows:
-        lines += _aligned([HEADER, *(_row_cells(row) for row in report.rows)])
+        cells = [_row_cells(row) for row in report.rows]
+        lines += _aligned([HEADER[: max(map(len, cells))], *cells])
     if report.ratios:
         head = ("ratio", "median", "min-max", "by wall", "min-max")
-        lines += ["", *_aligned([head, *(_ratio_cells(ratio) for ratio in report.ratios)])]
+        cells = [_ratio_cells(ratio) for ratio in report.ratios]
+        lines += ["", *_aligned([head[: max(map(len, cells))], *cells])]
     lines += [f"  note: {note}" for note in report.notes]
     return "\n".join(lines) + "\n"
 

@@ -35,9 +35,9 @@ def installed(notes: list[str]) -> bool:
 
 
 @contextmanager
-def node(home: Path) -> Iterator[Node]:
+def node(home: Path, *options: str) -> Iterator[Node]:
     """A peer of `home` in the background, ready."""
-    argv = [str(PROGRAM), "--home", str(home), "node", *NETWORK]
+    argv = [str(PROGRAM), "--home", str(home), "node", *NETWORK, *options]
     with serve(argv, home.with_name(f"{home.name}.log")) as server:
         line = server.first_line()
         match line.split():

@@ -137,6 +137,11 @@ def test_why_nothing_runs() -> None:
     assert why_nothing_runs(need, fit, {PEERS[0]: "paused"}) == ""
     text = why_nothing_runs(need, fit, dict.fromkeys(PEERS[:2], "paused"))
     assert text == "2 volunteers found, none takes the job: 2 said: paused"
+    assert why_nothing_runs(need, fit, {}, PEERS[:1]) == "", "the other could be at work"
+    text = why_nothing_runs(need, fit, {PEERS[0]: "paused"}, PEERS[:2], dialable=False)
+    assert text.endswith(": 1 said: paused, 1 cannot be dialled, and neither can this peer")
+    text = why_nothing_runs(need, fit, {}, PEERS[:2])
+    assert text == "2 volunteers found, none takes the job: 2 cannot be dialled, and may call this peer"
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=200), st.floats(0.01, 1))

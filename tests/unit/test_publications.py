@@ -94,3 +94,11 @@ def test_a_volunteer_is_found_by_each_of_its_runtimes() -> None:
         assert records.read(sealed(item).raw, item.key, NOW).payload == records.Offer(
             Capacity(("python-wasm", "wasm"), 4, 2**30)
         )
+
+
+def test_who_looks_for_volunteers_is_found_by_the_runtime_as_who_lacks_a_share() -> None:
+    (item,) = publications.hiring_items(["python-wasm"])
+    assert item.key == records.hiring_key("python-wasm")
+    assert item.others == tuple(records.hiring_key("python-wasm", shard) for shard in (1, 2, 3))
+    assert records.read(sealed(item).raw, item.key, NOW).payload == records.Provider((), bytes(8))
+    assert item.key != records.capacity_key("python-wasm")

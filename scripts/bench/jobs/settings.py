@@ -1,0 +1,17 @@
+"""What the parts of the benchmark are told."""
+
+from dataclasses import dataclass
+
+from scripts.bench.jobs.rivals import Rival
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`units` no-op units, `megabytes` MiB of text; a rival that takes longer than `patience_s` a turn runs once."""
+
+    rounds: int
+    units: int
+    megabytes: int
+    runtimes: tuple[str, ...]
+    rivals: tuple[Rival, ...]
+    patience_s: float
