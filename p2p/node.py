@@ -24,7 +24,7 @@ from p2p.net.interfaces import reachable
 from p2p.net.tls import Contexts
 from p2p.sandbox import compiled
 from p2p.sandbox.sandbox import open_sandbox
-from p2p.services import control, dht, hiring, neighbours, serve
+from p2p.services import control, dht, fairness, hiring, neighbours, serve
 from p2p.services.calling import Calls
 from p2p.services.computing import volunteering
 from p2p.services.contacts import Contacts
@@ -130,6 +130,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                     if network.lan:
                         await nursery.start(neighbours.run, local, bound)
                     nursery.start_soon(_watch_network, local, bound)
+                    nursery.start_soon(fairness.share_volunteers, local)
                     yield Node(local, tuple(notes))
                 except ShoalError as error:
                     failure = error

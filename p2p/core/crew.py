@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from p2p.core.attempts import Attempt, Send, Step, Work
-from p2p.core.matching import Pace, portion, stranger_room
+from p2p.core.matching import AHEAD_S, Pace, portion, stranger_room
 from p2p.core.stage import Units
 from p2p.ids import PeerId
 
@@ -16,6 +16,10 @@ MOST_REMEMBERED = 4096
 STRAGGLER, QUARTILE = 1.5, 0.75
 """An attempt is late when it is so many times older than the stage's third quartile of turnarounds."""
 LEAST_STRAGGLER_S = 0.25
+UNKNOWN_STRAGGLER_S = 10.0
+"""And while nothing is known of the stage's turnarounds."""
+TAKEN_AT_ITS_WORD = 64
+"""So many slots are believed of a volunteer; for more it is to have returned half as many results."""
 SCANNED = 1024
 
 
@@ -24,7 +28,8 @@ class Volunteer:
 
     def __init__(self, peer: PeerId, now: float) -> None:
         self.peer = peer
-        self.slots = 0
+        self.claimed = 0
+        """Slots that it says it has."""
         self.most = 0
         self.stranger = False
         self.relation = ""
@@ -34,6 +39,11 @@ class Volunteer:
         self._paces: dict[int, Pace] = {}
         self._taken: dict[int, int] = {}
 
+    @property
+    def slots(self) -> int:
+        """How many units it may be given to run at once."""
+        return min(self.claimed, max(TAKEN_AT_ITS_WORD, 2 * self.returned))
+
     def free(self, now: float) -> bool:
         """Whether it may be given work at all."""
         return self.slots > 0 and self.rests_until <= now
@@ -41,6 +51,12 @@ class Volunteer:
     def idle(self, now: float) -> bool:
         """Whether it has slots for which it has no unit."""
         return self.free(now) and len(self.attempts) < min(self.slots, self.most)
+
+    def soon_idle(self, stage: Units, now: float) -> bool:
+        """Whether it will have run dry of units like those of this stage before anybody looks again."""
+        pace = self._paces.get(stage.index)
+        soon = 0 if pace is None else int(pace.rate * AHEAD_S)
+        return self.free(now) and len(self.attempts) < min(max(self.slots, soon), self.most)
 
     def next_action(self) -> None:
         """Stages are numbered anew."""
@@ -159,6 +175,8 @@ class Crew:
         sends: list[Send] = []
         for stage in stages if idle else ():
             late_s = max(STRAGGLER * stage.turnaround.quantile(QUARTILE), LEAST_STRAGGLER_S)
+            if not stage.turnaround.count:
+                late_s = UNKNOWN_STRAGGLER_S
             for partition, peers in list(islice(stage.running.items(), SCANNED)):
                 first = self.find(peers[0])
                 if not idle or len(peers) > 1 or first is None or first is self.own:
@@ -170,7 +188,7 @@ class Crew:
                     volunteer = min(able, key=lambda v: len(v.attempts))
                     stage.start(partition, volunteer.peer)
                     sends.append(Send(volunteer.peer, (volunteer.begin(stage, partition, now),)))
-                    idle = [v for v in idle if v.idle(now)]
+                    idle = [v for v in idle if v.soon_idle(stage, now)]
         return sends
 
     def may(self, stage: Units, volunteer: Volunteer, now: float) -> Callable[[int], bool]:

@@ -170,7 +170,7 @@ class Job:
         if self._crew.is_out(peer):
             return [Drop(peer, "it failed too often in this job")]
         volunteer = self._crew.find(peer) or Volunteer(peer, now)
-        volunteer.slots, volunteer.most = slots, window
+        volunteer.claimed, volunteer.most = slots, window
         volunteer.stranger, volunteer.relation = stranger, relation
         self._crew.joined[peer] = volunteer
         return self._fill(volunteer, now)
@@ -180,7 +180,7 @@ class Job:
         volunteer = self._crew.joined.get(peer)
         if volunteer is None:
             return []
-        volunteer.slots = slots
+        volunteer.claimed = slots
         return self._fill_all(now)
 
     def near(self, peer: PeerId, stage: int, partitions: Iterable[int]) -> None:
@@ -420,7 +420,7 @@ class Job:
                 if trouble.losses >= MOST_LOSSES:
                     fatal = attempt
             volunteer.stop(attempt, Step.LOST)
-        volunteer.slots = 0
+        volunteer.claimed = 0
         if fatal is not None:
             where = f"partition {fatal.partition} of stage {fatal.stage.index}"
             return self._end(State.FAILED, f"{MOST_LOSSES} volunteers were lost while they ran {where}.")

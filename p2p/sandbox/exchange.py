@@ -187,13 +187,17 @@ class Frames:
 
 
 class Command:
-    """The streams of a WASI command, made when its one request is there."""
+    """The streams of a WASI command, of use from its one request on."""
 
-    def __init__(self, line: Line, stdin: bytes, output_bytes: int) -> None:
-        self.line = line
-        self._stdin = memoryview(stdin)
-        self._output_bytes = output_bytes
+    def __init__(self) -> None:
+        self.line: Line | None = None
+        self._stdin = memoryview(b"")
+        self._output_bytes = 0
         self.output = bytearray()
+
+    def begin(self, line: Line, stdin: bytes, output_bytes: int) -> None:
+        """Its request is there."""
+        self.line, self._stdin, self._output_bytes = line, memoryview(stdin), output_bytes
 
     def read(self, into: memoryview) -> int:
         piece = self._stdin[: len(into)]
@@ -207,7 +211,8 @@ class Command:
         self.output += piece
 
     def log(self, piece: memoryview) -> None:
-        self.line.log(piece)
+        if self.line is not None:
+            self.line.log(piece)
 
     def exit(self, code: int) -> NoReturn:
         if code == 0:

@@ -26,9 +26,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 ADDED_FILES, ADDED_BYTES = 100, 2 * 1024 * 1024
 """What a bundle has besides the job's own files: the job API and the description."""
-LIMITS = Limits(
-    entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES
-)
+LIMITS = Limits(entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES)
 """Of the share that a bundle is."""
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]

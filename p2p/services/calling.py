@@ -148,7 +148,7 @@ class Calls:
         began, worth = trio.current_time(), False
         try:
             if about == WORK:
-                while await hiring.call(self._local, address, peer):
+                while hiring.is_free(self._local) and await hiring.call(self._local, address, peer):
                     worth = True
                     await trio.sleep(NEXT_JOB_S)
             else:
@@ -174,14 +174,14 @@ class Calls:
     async def _about(self, named: bytes) -> bytes | None:
         """The share of this peer that is meant, or `WORK`."""
         local = self._local
-        if hiring.is_hiring_key(local, named):
-            return WORK
         if len(named) == ID_BYTES:
             share = ShareId(named)
             if share in local.swarms:
                 return share
             row = await trio.to_thread.run_sync(local.library.share, share, limiter=local.disk)
             return None if row is None else share
+        if hiring.is_hiring_key(local, named):
+            return WORK
         for share in local.swarms:
             if provider_key(share) == named:
                 return share

@@ -36,6 +36,8 @@ class Setup:
     """A job that is ready to run. `folder` is its own, with its bundle."""
 
     id: bytes
+    again: bool
+    """Whether an earlier process has begun it."""
     token: bytes
     """For those who work for it: see `work.JobOffer`."""
     folder: Path
@@ -92,7 +94,7 @@ async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], prog
     progress.note(f"runtime {runtime.name}; --trust own: every volunteer that takes the job is believed")
     done = await share.share(local, [folder / "bundle"], "bundle", Progress(), unlisted=True)
     made.append(done.share_id)
-    return _setup(local, wish, job, os.urandom(16), whole, description, done.share_id, inputs, runtime)
+    return _setup(local, wish, job, None, whole, description, done.share_id, inputs, runtime)
 
 
 async def set_up_again(local: Local, job: bytes, kept: Resumable, progress: Progress) -> Setup:
@@ -120,7 +122,7 @@ def _setup(
     local: Local,
     wish: Wish,
     job: bytes,
-    token: bytes,
+    token: bytes | None,
     files: dict[str, bytes],
     description: Description,
     bundle: ShareId,
@@ -129,7 +131,8 @@ def _setup(
 ) -> Setup:
     return Setup(
         id=job,
-        token=token,
+        again=token is not None,
+        token=token or os.urandom(16),
         folder=folder_of(local, job),
         files=files,
         description=description,

@@ -20,6 +20,8 @@ from p2p.wire.messages import DialMe
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
+WORDS_PER_S, MOST_WORDS = 20.0, 200.0
+"""Heartbeats and the like that a volunteer may say; past that it waits."""
 CALLS_PER_S, CALLS_BURST = 1.0, 70.0
 """So often it may ask to be called about the shares of the job."""
 
@@ -38,7 +40,8 @@ class Member:
 
     def __init__(self, connection: Connection, accepted: work.JobAccepted, messages: Messages, spool: Spool) -> None:
         self._connection = connection
-        self.slots = accepted.slots
+        self.slots = self.offered = self.wanted = accepted.slots
+        """Those that it gives now, that it gave at first, and that it was asked for."""
         self.held = frozenset(accepted.held)
         """The inputs that it has whole, by number."""
         self.address = connection.ends.claimed_address if connection.ends.dialed else None
@@ -49,6 +52,9 @@ class Member:
         self._outbox: list[Any] = []
         self._wake = trio.Event()
         self._sent = 0
+        self._given = self._answered = 0
+        """Units, and results of any."""
+        self._words = TokenBucket(WORDS_PER_S, MOST_WORDS, trio.current_time())
         self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
 
     @property
@@ -59,6 +65,7 @@ class Member:
     def units(self, units: Sequence[Work]) -> None:
         """These are for it."""
         self._todo.update((one.unit, one) for one in units)
+        self._given += len(units)
         self._wake.set()
 
     def cancel(self, units: Sequence[bytes]) -> None:
@@ -70,8 +77,10 @@ class Member:
 
     def use(self, slots: int) -> None:
         """At most so many of its slots are wanted."""
-        self._outbox.append(work.Slots(slots))
-        self._wake.set()
+        if slots != self.wanted:
+            self.wanted = slots
+            self._outbox.append(work.Slots(slots))
+            self._wake.set()
 
     def drop(self, reason: str) -> None:
         """Ends the conversation."""
@@ -136,10 +145,15 @@ class Member:
             match message:
                 case work.Bytes():
                     await self._spool.add(message)
-                case work.Slots(count):
-                    self.slots = count
+                case work.Slots() | work.Heartbeat():
+                    if isinstance(message, work.Slots):
+                        self.slots = message.count
                     await heard(message, self._spool)
-                case work.Results() | work.Heartbeat():
+                    await trio.sleep(self._words.take(1, trio.current_time()))
+                case work.Results(results):
+                    self._answered += len(results)
+                    if self._answered > self._given:
+                        raise ProtocolViolation("more results than units")
                     await heard(message, self._spool)
                 case DialMe():
                     if self._calls.try_take(1, trio.current_time()):

@@ -117,8 +117,8 @@ class Outputs:
             with trio.move_on_after(WRITE_EVERY_S):
                 await self._urgent.wait()
             self._news, self._urgent = trio.Event(), trio.Event()
-            entries, size, self._writing = self._pending, self._pending_bytes, True
-            self._pending = []
+            entries, self._writing = self._pending, True
+            self._pending, self._pending_bytes = [], 0
             try:
                 # Not to be left half-way: what a cancelled job has accepted is to be there when it goes on.
                 with trio.CancelScope(shield=True):
@@ -126,7 +126,6 @@ class Outputs:
             except StorageError as error:
                 self.failure = error
             self._writing = False
-            self._pending_bytes -= size
             self._forget_some()
             self._written.set()
             self._written = trio.Event()
@@ -172,21 +171,23 @@ class Outputs:
 
     # Actions.
 
-    async def recall(self, action: int) -> list[Known]:
-        """What is journaled of an action that an earlier process began; from now on this action is meant."""
+    async def begin(self, action: int, *, again: bool) -> list[Known]:
+        """The next action; with `again` what is journaled of it, which an earlier process had begun."""
         self._action = action
-        return await trio.to_thread.run_sync(self._recall)
+        return await trio.to_thread.run_sync(self._recall) if again else []
 
     async def finish(self, digest: bytes, result: bytes) -> None:
         """The action has its result, which is journaled now; its outputs are forgotten. Raises StorageError."""
+        # What is still to be written of its units need not be any more.
+        self._pending.clear()
+        self._pending_bytes = 0
         await self.settle()
-        await trio.to_thread.run_sync(self._journal.finish, self._job, self._action, digest, result)
+        await trio.to_thread.run_sync(self._finish, digest, result)
         self._small.clear()
         self._large.clear()
         self._remote.clear()
         self._places.clear()
         self._in_memory = 0
-        await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
     # In memory.
 
@@ -213,6 +214,10 @@ class Outputs:
                 self._in_memory -= ENTRY_BYTES + sum(map(len, self._small.pop(place)))
 
     # In threads.
+
+    def _finish(self, digest: bytes, result: bytes) -> None:
+        self._journal.finish(self._job, self._action, digest, result)
+        shutil.rmtree(self._folder, True)
 
     def _take_over(self, path: Path, unit: bytes, sizes: tuple[int, ...], digest: bytes) -> Large | None:
         target = self._path(unit, digest)

@@ -62,6 +62,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.25
 HOLDERS_S = 3.0
 WIND_UP_S = 5.0
+SAVED_AT_ONCE = 16
 ANSWER_S = 30.0
 PLAN = -1
 """The stage under which the log keeps what the job prints while it is planned."""
@@ -87,13 +88,15 @@ class Run:
         self._id = setup.id
         self._outputs = Outputs(local.journal, setup.id, setup.folder / "outputs")
         self._results: list[bytes] = []
-        self._members: dict[PeerId, Member] = {}
+        self.members: dict[PeerId, Member] = {}
+        """Who is at work for it."""
         self._joined = trio.Event()
         self._dispatch = Dispatch(setup.id, setup.inputs, self._outputs, self._results, self._address_of)
         self._reader = Reader(local.dialer, setup.id, setup.token)
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
         self.recruiter = Recruiter(local, need, setup.peers, setup.volunteers, self._engage)
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
+        self._started = False
         self.over = False
         """Whether its user has cancelled it for good."""
         self._plan_log = bytearray()
@@ -116,6 +119,7 @@ class Run:
         context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
         actions = await trio.to_thread.run_sync(journal.actions, self._id)
         self._results += [action.result for action in actions]
+        self._started = True
         self._job = Job(self._local.peer_id, context, setup.limits.wall_s, [action.digest for action in actions])
         outcome: Ending | ShoalError | None = None
         async with trio.open_nursery() as nursery:
@@ -142,7 +146,7 @@ class Run:
         """Writes what is still to be written. Of a job that may go on, volunteers keep the outputs for a while."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + WIND_UP_S):
             async with trio.open_nursery() as nursery:
-                for member in self._members.values() if over else ():
+                for member in self.members.values() if over else ():
                     nursery.start_soon(member.end, self._id)
                 with suppress(StorageError):
                     await self._outputs.settle()
@@ -177,13 +181,14 @@ class Run:
         of_bytes, sources = self._dispatch.cut(plan)
         counts = plans.sizes(plan, of_bytes)
         self._dispatch.begin(counts)
-        known = await self._still_held(await self._outputs.recall(plan.action))
+        again = self._setup.again and self._plan is None
+        known = await self._still_held(await self._outputs.begin(plan.action, again=again))
         self._plan, self._finish = plan, trio.Event()
         self._view.state, self._view.action = "running", plan.action
         self._do(self._job.planned(plan, counts, sources, trio.current_time(), known))
         if known:
             self._view.units_known += sum(stage.done for stage in self._job.stages)
-        for peer, member in self._members.items():
+        for peer, member in self.members.items():
             self._prefer(peer, member)
         await self._finish.wait()
         if self._stopped is not None:
@@ -199,11 +204,11 @@ class Run:
         """Of results from before those whose outputs can be had: volunteers that keep some are waited for a little."""
         holders = {one.holder for one in known if one.holder is not None}
         with trio.move_on_after(HOLDERS_S):
-            while not holders <= self._members.keys():
+            while not holders <= self.members.keys():
                 await self._joined.wait()
-        for holder in holders - self._members.keys():
+        for holder in holders - self.members.keys():
             self._outputs.lost(holder)
-        return [one for one in known if one.holder is None or one.holder in self._members]
+        return [one for one in known if one.holder is None or one.holder in self.members]
 
     async def _combined(self, planner: Planner, plan: Plan, count: int) -> bytes:
         """The action's result, of the units of its final stage. What `save` made goes into the job's folder."""
@@ -213,9 +218,10 @@ class Run:
         folder = self._setup.folder / "saved"
         if plan.action:
             folder = folder / f"action-{plan.action}"
-        for partition in range(count):
-            (part,) = await self._outputs.get([(final, partition, 0)])
-            await trio.to_thread.run_sync(_write, folder / f"part-{partition:05}", part)
+        for first in range(0, count, SAVED_AT_ONCE):
+            numbers = range(first, min(first + SAVED_AT_ONCE, count))
+            parts = await self._outputs.get([(final, n, 0) for n in numbers])
+            await trio.to_thread.run_sync(_write, folder, numbers, parts)
         return await planner.finish(plan, [])
 
     # Commands of the state machine.
@@ -227,13 +233,13 @@ class Run:
                     if volunteer == self._local.peer_id:
                         self._nursery.start_soon(self._run_own, units)
                     else:
-                        self._members[volunteer].units(units)
+                        self.members[volunteer].units(units)
                 case Cancel(volunteer, units):
-                    if volunteer in self._members:
-                        self._members[volunteer].cancel(units)
+                    if volunteer in self.members:
+                        self.members[volunteer].cancel(units)
                 case Drop(volunteer, reason):
-                    if volunteer in self._members:
-                        self._members[volunteer].drop(reason)
+                    if volunteer in self.members:
+                        self.members[volunteer].drop(reason)
                 case Finish():
                     self._finish.set()
                 case Ended(state, reason):
@@ -262,8 +268,15 @@ class Run:
             elif patience is not None and now - self._progressed > patience:
                 self._stop(NotFound(f"Nobody works for this job: {self._view.why or 'the volunteers are gone'}."))
 
+    @property
+    def need(self) -> Need:
+        """What it could use now."""
+        setup = self._setup
+        units = sum(stage.count - stage.done for stage in self._job.stages) if self._started else 1
+        return Need(setup.runtime.name, setup.limits.memory_bytes, max(units, 1))
+
     def _look(self) -> None:
-        self._watch.look(self._job, self._plan, self._members, TICK_S)
+        self._watch.look(self._job, self._plan, self.members, TICK_S)
         self._view.why = "" if self._view.volunteers else self.recruiter.why()
 
     # Volunteers.
@@ -302,7 +315,7 @@ class Run:
             return
         spool = Spool(setup.folder / "arriving" / short(peer), setup.limits.output_bytes, 2 * answer.slots)
         member = Member(connection, answer, self._dispatch.messages, spool)
-        self._members[peer] = member
+        self.members[peer] = member
         self._joined.set()
         self._joined = trio.Event()
         try:
@@ -315,14 +328,14 @@ class Run:
             self._stop(error)
         finally:
             self.recruiter.engaged.discard(peer)
-            self._watch.left(self._members.pop(peer))
+            self._watch.left(self.members.pop(peer))
             now = trio.current_time()
             self._outputs.lost(peer)
             self._do([*self._job.left(peer, now), *self._job.unheld(peer, now)])
             await spool.clear()
 
     def _address_of(self, peer: PeerId) -> Address | None:
-        member = self._members.get(peer)
+        member = self.members.get(peer)
         return None if member is None else member.address
 
     def _prefer(self, peer: PeerId, member: Member) -> None:
@@ -380,7 +393,7 @@ class Run:
         if len(result.sizes) != max(outputs, 1):
             return None
         if result.kept:
-            able = outputs > 0 and self._members[peer].address is not None
+            able = outputs > 0 and self.members[peer].address is not None
             return Remote(result.id, result.digest, result.sizes, peer) if able else None
         path = spool.take(result.id) if not result.inline else None
         if path is not None:
@@ -509,15 +522,20 @@ def _fault(result: work.Result) -> tuple[Fault, Report | str]:
             except (msgspec.DecodeError, RecursionError):
                 return Fault.PEER, "a report that makes no sense"
         case "plan":
-            return Fault.JOB, f"The job plans differently each time: {result.text}"
+            return Fault.JOB, Report("plan", f"The job plans differently each time: {result.text}")
         case "limit":
-            return Fault.JOB, f"A unit went over its limits: {result.text}"
+            return Fault.JOB, Report("limit", f"A unit went over its limits: {result.text}")
         case "input" if result.missing:
             return Fault.INPUT, result.text
         case _:
             return Fault.TRANSIENT, result.text or result.kind
 
 
-def _write(path: Path, part: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(part)
+def _write(folder: Path, numbers: Sequence[int], parts: Sequence[bytes]) -> None:
+    """Raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, part in zip(numbers, parts, strict=True):
+            (folder / f"part-{number:05}").write_bytes(part)
+    except OSError as error:
+        raise StorageError(f"Cannot keep the job's files in {folder}: {error.strerror}. Is the disk full?") from error

@@ -62,23 +62,31 @@ class Recruiter:
         """Those of whom it is not known yet whether they take the job, with their networks."""
         self._called_in_vain: dict[PeerId, float] = {}
         """Until when they need not call again."""
+        self._tried: dict[PeerHint, float] = {}
+        self._sooner = trio.Event()
         self._nursery: trio.Nursery | None = None
         self.engaged: set[PeerId] = set()
         """Whom `engage` has at work."""
 
     async def run(self) -> None:
         """Looks for volunteers, and talks with them, until cancelled."""
-        tried: dict[PeerHint, float] = {}
         async with trio.open_nursery() as self._nursery:
             while True:
                 now = trio.current_time()
-                tried = {hint: again for hint, again in tried.items() if again > now}
+                self._tried = {hint: again for hint, again in self._tried.items() if again > now}
                 for hint in await self._hints():
                     known = hint.peer_id in self._talking or hint.peer_id == self._local.peer_id
-                    if not known and hint not in tried and len(self._talking) - len(self._callers) < self._most:
-                        tried[hint] = now + REFUSED_AGAIN_S
+                    if not known and hint not in self._tried and len(self._talking) - len(self._callers) < self._most:
+                        self._tried[hint] = now + REFUSED_AGAIN_S
                         self._nursery.start_soon(self._dial, hint)
-                await trio.sleep(FIND_EVERY_S)
+                with trio.move_on_after(FIND_EVERY_S):
+                    await self._sooner.wait()
+                    self._sooner = trio.Event()
+
+    def again(self) -> None:
+        """Those that refused may have room now."""
+        self._tried.clear()
+        self._sooner.set()
 
     def refused(self, peer: PeerId, reason: str) -> None:
         """It does not work for the job, and says why."""

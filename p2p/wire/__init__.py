@@ -72,6 +72,10 @@ Peers that cannot be dialled
     `DialMe(share)`, from either side at any time, asks for one more connection on which the receiver offers that share.
     It is never answered; the receiver dials where it has itself met the sender before, seldom, or not at all.
 
+    Volunteers and owners of jobs do the same (`work`). Work for a runtime is as a share whose key is
+    H("hiring", runtime, 0): an owner who looks for volunteers, and can be dialled, publishes and announces that it
+    lacks it, a volunteer that cannot be dialled that it has it. So the volunteer is told of the owner, and calls it.
+
 Peer exchange
     A peer tells only addresses to which it has itself connected with full proof; for a peer that dialled in, it dials
     back the port of its `Hello` at the host it came from, and where that was in vain not again for ten minutes.
@@ -157,5 +161,9 @@ Attacks, and what meets them
                                leads to its sender only, at an address where this peer has met it
     Offers                     one that nobody waits for is answered and forgotten; the others share places, half of
                                them for one network at most, and prove what they bring like any source
+    Calls of volunteers        likewise: 16 places for those who have not taken the job yet, and who did not take it is
+                               offered it no sooner than 10 seconds later
+    Owners who only lure       a volunteer has 8 calls for work, 4 to one network, waits 15 seconds for an offer, and
+                               calls one for whom it has done nothing ever more seldom, as sources are
     Not met                    who shares and fetches what is visible to those who exchange it; a link is the only key
 """

@@ -172,7 +172,10 @@ class Problem(_Struct, frozen=True, gc=False):
 
 
 class Wanted(_Struct, frozen=True, gc=False):
-    """Somebody who can be dialled and lacks chunks of a share that the announcer, who cannot be dialled, has."""
+    """Somebody who can be dialled and lacks chunks of a share that the announcer, who cannot be dialled, has.
+
+    Or looks for volunteers like the announcer: the work is as a share then (`records.hiring_key`).
+    """
 
     key: Key
     peer: Id

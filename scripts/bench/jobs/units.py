@@ -12,7 +12,7 @@ from scripts.bench.measure import BenchError
 from scripts.bench.report import Report
 
 ROOM_BYTES = 1 << 30
-ACTIONS = 200
+ACTIONS = 50
 RIVAL_UNITS = {"dask": 2_000, "ray": 5_000, "spark": 400}
 """So that a turn ends soon; the pool gets as many as volunteers do."""
 RIVAL_TIMES = {"pool": 2_000, "dask": 200, "ray": 500, "spark": 50}

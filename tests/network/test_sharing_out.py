@@ -1,0 +1,57 @@
+"""Two jobs of one owner, who divide its volunteers."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from tests.network.working import compile_once, run_job, volunteer, write_job
+from tests.network.world import World, hint_of, until
+
+LONG = """\
+def work(n):
+    return sum(i % 7 for i in range(40_000)) * 0 + n
+
+def job(inputs, n: int = 2000):
+    return inputs.range(n).map(work).sum()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_once()
+
+
+def slots(owner: Local, name: str) -> list[int]:
+    """Of each volunteer at work for the job."""
+    for underway in owner.jobs.values():
+        if underway.view.name == name:
+            return sorted(member.slots for member in underway.run.members.values())
+    return []
+
+
+async def test_a_second_job_gets_its_part_and_gives_it_back(world: World) -> None:
+    owner = await world.peer("owner")
+    nodes = [await volunteer(world, "two", cores=2), await volunteer(world, "other", cores=2)]
+    hints = [hint_of(node) for node in nodes]
+    path, second = write_job(world, LONG), write_job(world, LONG, "second.py")
+    async with trio.open_nursery() as nursery:
+
+        async def begin(progress: Progress) -> None:
+            await run_job(owner, path, hints, progress=progress, partitions=2000)
+
+        nursery.start_soon(begin, Progress())
+        await until(lambda: slots(owner, "job.py") == [2, 2])
+        answers: list[dict[str, Any]] = []
+
+        async def begin_second() -> None:
+            answers.append(await run_job(owner, second, hints, partitions=100, args={"n": 100}))
+
+        nursery.start_soon(begin_second)
+        await until(lambda: sum(slots(owner, "second.py")) == 2 and sum(slots(owner, "job.py")) == 2)
+        await until(lambda: answers)
+        assert answers[0]["result"] == sum(range(100))
+        await until(lambda: slots(owner, "job.py") == [2, 2])
+        nursery.cancel_scope.cancel()
