@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -159,6 +160,9 @@ def node(
             local = running.local
             print(f"ready {ids.to_text(local.peer_id)} {local.addresses[0]}", flush=True)
             terminal.note(f"This peer runs in {local.home}. Stop it with Ctrl-C.", only_live=True)
+            if lent := loaded.config.volunteer.cores:
+                lent_text = f"It lends {terminal.count(lent, 'core')}; `shoal volunteer status` says to what."
+                terminal.note(lent_text, only_live=True)
             await interrupted.wait()
         return DONE
 
@@ -256,7 +260,7 @@ def run(
     runtime: Annotated[
         str | None, typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; chosen, if not given.")
     ] = None,
-    partitions: Annotated[int, typer.Option(metavar="N", help="Of range() and params().")] = 0,
+    partitions: Annotated[int, typer.Option(metavar="N", help="How many units, about; else 8 MiB of input each.")] = 0,
     unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="That a unit may take.")] = "512MiB",
     unit_time: Annotated[str, typer.Option(metavar="TIME", help="That a unit may take.")] = "10m",
     trust: Annotated[str, typer.Option(metavar="own", help="Who is believed: own, every volunteer.")] = "own",
@@ -290,6 +294,10 @@ def run(
             _print(json.dumps(answer))
         elif "paths" in answer or "link" in answer:
             _print("\n".join(answer.get("paths") or [answer["link"]]))
+            if "folder" in answer:
+                from p2p import terminal
+
+                terminal.note(f"The files are in {answer['folder']}, and a peer that runs here shares them.")
         else:
             _print(answer["text"] or json.dumps(answer["result"]))
 
@@ -300,7 +308,7 @@ def run(
         parse_peer(text)
     wish = Wish(
         path=str(job.absolute()),
-        inputs=tuple(text if text.startswith("magnet:") else str(Path(text).absolute()) for text in inputs or ()),
+        inputs=tuple(map(_input, inputs or ())),
         args=dict(map(_argument, arg or ())),
         runtime=runtime,
         partitions=partitions,
@@ -496,13 +504,17 @@ def main() -> None:
     """The `shoal` command."""
     from p2p.errors import ShoalError
 
+    hung_up = False
     try:
-        app()
+        try:
+            app()
+        except* BrokenPipeError:  # in a group, where it comes from within a peer
+            hung_up = True
     except ShoalError as error:
         from p2p.log import explain
 
         sys.exit(explain(error))
-    except BrokenPipeError:
+    if hung_up:
         # Whoever read our output has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
@@ -545,6 +557,20 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _input(text: str) -> str:
+    """A link as it is, a path absolute."""
+    from p2p.errors import ConfigError
+    from p2p.wire.link import parse_link
+
+    if text.startswith("magnet:"):
+        return text
+    path = Path(text).absolute()
+    with suppress(ConfigError):
+        if not path.exists() and parse_link(text):
+            return text
+    return str(path)
 
 
 def _unit(text: str) -> tuple[int, int, int]:

@@ -34,6 +34,8 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
 
     # The API is this process's own; the job's files are imported from memory, as in a guest.
     files = bundles.collect(path)
+    if bundles.MODULE in files:
+        raise ConfigError(f"--local is for jobs in Python; {path.name} runs without Shoal in any WASI runtime.")
     settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
     try:
         answer = local.run(files, paths, arguments, save=save, settings=settings)

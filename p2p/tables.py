@@ -145,7 +145,7 @@ def volunteer(answer: dict[str, Any]) -> None:
     offered = f"{count(answer['cores'], 'core')}, {format_size(answer['memory_bytes'])} for each"
     lines = [
         ("offers", "nothing now: paused" if answer["paused"] else offered),
-        ("runtimes", ", ".join(answer["runtimes"]) or "none is ready yet"),
+        *([] if answer["paused"] else [("runtimes", ", ".join(answer["runtimes"]) or "none is ready yet")]),
         ("busy", f"{count(answer['busy'], 'core')}, {count(len(answer['jobs']), 'job')}"),
         ("units done", f"{answer['units_done']:,}"),
         ("walls", answer["walls"]),

@@ -200,7 +200,7 @@ class LiveView:
         busy = sum(one["units"] for one in view["volunteers"])
         pieces = [
             count(len(view["volunteers"]), "volunteer"),
-            f"{busy:,} units out",
+            f"{count(busy, 'unit')} out",
             *([f"{_rate(view['rate'])} units/s"] if view["rate"] >= 0.01 else []),
             f"{format_size(view['bytes_moved'])} moved",
             *([f"{format_time(view['left_s'])} left"] if view["left_s"] is not None else []),

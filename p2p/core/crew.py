@@ -54,8 +54,8 @@ class Volunteer:
 
     def soon_idle(self, stage: Units, now: float) -> bool:
         """Whether it will have run dry of units like those of this stage before anybody looks again."""
-        pace = self._paces.get(stage.index)
-        soon = 0 if pace is None else int(pace.rate * AHEAD_S)
+        pace = self._pace(stage, now)
+        soon = int(max(pace.rate, self.slots / max(pace.least, 1e-3)) * AHEAD_S)
         return self.free(now) and len(self.attempts) < min(max(self.slots, soon), self.most)
 
     def next_action(self) -> None:
@@ -65,13 +65,17 @@ class Volunteer:
 
     def room(self, stage: Units, now: float) -> int:
         """How many units of the stage it should get now."""
-        pace = self._paces.get(stage.index)
-        if pace is None:
-            pace = self._paces[stage.index] = Pace(now)
+        pace = self._pace(stage, now)
         window = min(pace.window(self.slots), self.most)
         room = window - len(self.attempts)
         # Few large messages, unless it is about to run dry.
         return 0 if room < window // 4 and len(self.attempts) > self.slots else max(room, 0)
+
+    def _pace(self, stage: Units, now: float) -> Pace:
+        pace = self._paces.get(stage.index)
+        if pace is None:
+            pace = self._paces[stage.index] = Pace(now)
+        return pace
 
     def taken(self, stage: Units) -> int:
         """How many units of the stage it ever got."""

@@ -133,7 +133,7 @@ def why_nothing_runs(
     Those that are unreachable cannot be dialled; they call, if the owner is `dialable`.
     """
     if not offers:
-        return "no volunteers found yet"
+        return "no volunteers found yet; name one that you know with --peer HOST:PORT"
     found = f"{len(offers)} volunteer{'s' if len(offers) != 1 else ''} found"
     with_runtime = [offer for offer in offers.values() if need.runtime in offer.runtimes]
     if not with_runtime:

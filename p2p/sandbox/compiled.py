@@ -25,7 +25,7 @@ from blake3 import blake3
 
 from p2p.errors import SandboxFailed
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
-from p2p.units import format_size, format_time
+from p2p.units import format_size
 
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 """Of a module that a job brings; what a runtime ships is not bound by it."""
@@ -35,7 +35,6 @@ _KEY_LETTERS = 32
 _MODULES_KEPT = 64
 _VERSIONS_KEPT = 3
 """Of a runtime: other installations of the same user may have other versions of the engine."""
-_TELL_EVERY_S = 1.0
 _LOCK_EVERY_S = 0.2
 _WORDS_BYTES = 4_096
 _SETTINGS = 1
@@ -82,7 +81,7 @@ def is_compiled(cache: Path, runtime: Runtime) -> bool:
 
 
 async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -> None:
-    """Returns once the module is compiled; until then `tell` gets a line to show, about once a second.
+    """Returns once the module is compiled; until then `tell` gets lines to show.
 
     Raises SandboxFailed where the module is not one, is too large or takes too long, or the cache cannot be used.
     """
@@ -115,16 +114,16 @@ async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None
     except OSError as error:
         raise SandboxFailed(f"Cannot use {cache}: {error.strerror}.") from error
     try:
-        waited = 0.0
+        told = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if waited % _TELL_EVERY_S < _LOCK_EVERY_S:
+                if not told:
                     tell("Waiting for another process of yours that is compiling")
+                told = True
                 await trio.sleep(_LOCK_EVERY_S)  # a lock on a file has no event to wait for
-                waited += _LOCK_EVERY_S
         yield
     finally:
         os.close(descriptor)
@@ -160,11 +159,9 @@ async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tel
     )
     assert process.stdin is not None
     try:
+        tell(f"Compiling {runtime.name} for this machine, once; it takes some seconds")
         with trio.move_on_after(MAX_COMPILE_S if own else MAX_MODULE_COMPILE_S):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_tell, runtime.name, tell)
-                await process.wait()
-                nursery.cancel_scope.cancel()
+            await process.wait()
     finally:
         ended = process.poll() is not None
         with trio.CancelScope(shield=True):
@@ -179,13 +176,6 @@ async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tel
     words.seek(0)
     said = words.read(_WORDS_BYTES).decode("utf-8", "replace").strip().partition("\n")[0]  # a crash says much
     return said.rstrip(".") or f"the compiler ended with code {process.returncode}"
-
-
-async def _tell(name: str, tell: Callable[[str], None]) -> None:
-    started = trio.current_time()
-    while True:
-        tell(f"Compiling {name} for this machine, once: {format_time(trio.current_time() - started)}")
-        await trio.sleep(_TELL_EVERY_S)
 
 
 def _prune(cache: Path) -> None:

@@ -142,7 +142,10 @@ async def ask(home: Path, request: AnyRequest, emit: "Emit") -> Any:
                             raise event.error()
                         case _:
                             await emit(event)
-    raise PeerGone("The running peer stopped before it had answered. Start it again and repeat the command.")
+    again = "repeat the command"
+    if isinstance(request, requests.Run | requests.Resume):
+        again = "`shoal jobs` lists the job, `shoal run --resume ID` goes on with it"
+    raise PeerGone(f"The running peer stopped before it had answered. Start it again; {again}.")
 
 
 async def is_running(home: Path) -> bool:

@@ -42,9 +42,11 @@ class Dispatch:
         inputs: Sequence[Input],
         outputs: Outputs,
         results: Sequence[bytes],
+        each: int,
         address_of: Callable[[PeerId], Address | None],
     ) -> None:
-        """`address_of` says where a volunteer that keeps outputs can be dialled."""
+        """`each`: bytes of a partition, about; `address_of`: where a volunteer that keeps outputs can be dialled."""
+        self._each = each
         self._address_of = address_of
         self._pulled: dict[tuple[int, int], trio.Event] = {}
         self._job = job
@@ -62,7 +64,7 @@ class Dispatch:
         Raises JobError for too many.
         """
         self._plan = plan
-        partitioner = Partitioner([[size for _, size in one.files] for one in self._inputs])
+        partitioner = Partitioner([[size for _, size in one.files] for one in self._inputs], self._each)
         self._partitions = {
             stage.index: partitioner.pieces(stage.source)
             for stage in plan.stages

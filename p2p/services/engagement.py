@@ -21,6 +21,7 @@ import trio
 from p2p.core.plan import MOST_RESULT_BYTES
 from p2p.errors import (
     ConfigError,
+    JobError,
     MalformedMessage,
     NotFound,
     PeerError,
@@ -65,6 +66,8 @@ RESULTS_EVERY_S = 0.02
 HEARTBEAT_S = 1.0
 SILENCE_S = 30.0
 FETCH_S, BUNDLE_PATIENCE_S = 600.0, 30.0
+DISK_FAILURES = 2
+"""That inputs of units may meet, one after the other."""
 RUNNERS_TRIED, RUNNER_AGAIN_S = 3, 1.0
 
 
@@ -103,17 +106,23 @@ class Engagement:
         self.kept = volunteering.kept_for(offer.job, connection.ends.peer_id, offer.token)
         self._reader = Reader(self._local.dialer, offer.job, offer.token)
         self._ended_well = False
+        self.over = trio.Event()
+        self._disk_failures = 0
         self._results: list[bytes] = []
         self._results_bytes = 0
         self._inputs: list[Held] = []
         self._limits = limits_of(offer)
-        self._owner = connection.ends.peer_id
+        self.owner = connection.ends.peer_id
         self._folder = self._local.home / FOLDER / "jobs" / to_text(offer.job)
         self._runtime: Runtime
         self._description: Description
         self._load = b""
         self._ready = False
         self._nursery: trio.Nursery
+
+    def give_way(self) -> None:
+        """Ends the conversation; `over` is set once nothing of it is left."""
+        self._connection.close()
 
     async def run(self) -> None:
         """Works until the job's end. Raises PeerError."""
@@ -185,7 +194,7 @@ class Engagement:
     def _owner_hints(self) -> list[PeerHint]:
         if not self.offer.port:
             return []
-        return [PeerHint(Address(self._connection.ends.remote_host, self.offer.port), self._owner)]
+        return [PeerHint(Address(self._connection.ends.remote_host, self.offer.port), self.owner)]
 
     async def _clean_up(self) -> None:
         self._reader.close()
@@ -193,7 +202,7 @@ class Engagement:
             await self.kept.clear()
         else:
             # The owner may come back, and go on.
-            await self._volunteering.linger(self.offer.job, self._owner, self.kept)
+            await self._volunteering.linger(self.offer.job, self.owner, self.kept)
         await self._local.inputs.release(*self._inputs)
         with suppress(StorageError):
             drop = self._local.records.drop
@@ -239,8 +248,8 @@ class Engagement:
 
     def _take_reads(self, unit: bytes, kept: tuple[work.KeptOutput, ...], holders: tuple[work.Holder, ...]) -> None:
         self._reads_known += len(kept)
-        if self._reads_known > work.MAX_READS:
-            raise ProtocolViolation("more outputs to read than a unit may")
+        if not kept or self._reads_known > work.MAX_READS:
+            raise ProtocolViolation("nothing to read, or more than a unit may")
         places = self._reads.setdefault(unit, {})
         for one in kept:
             if one.holder >= len(holders):
@@ -416,10 +425,21 @@ class Engagement:
                 why = "outputs of other units are not to be had"
                 self._tell(work.Result(unit.id, kind="input", text=why, missing=tuple(missing)))
                 return None
-            return await given_to(unit, unit.inline if joined is None else joined, kept, self._input, most)
+            given = await given_to(unit, unit.inline if joined is None else joined, kept, self._input, most)
+            self._disk_failures = 0
+            return given
         except ProtocolViolation:
             raise
+        except JobError as error:
+            self._answer(unit, Made([], kind="limit", text=str(error)[: work.MAX_TEXT]), 0.0)
+            return None
         except ShoalError as error:
+            if isinstance(error, StorageError):
+                self._disk_failures += 1
+            if self._disk_failures > DISK_FAILURES:
+                # Others may have room: better gone than the one at whom every unit fails.
+                await self._connection.send(work.JobRefused(str(error)[:255]))
+                raise PeerGone("this side's disk failed") from error
             self._answer(unit, Made([], kind="input", text=str(error)[: work.MAX_TEXT]), 0.0)
             return None
 
@@ -437,7 +457,7 @@ class Engagement:
         if any(place >= len(unit.sizes) for place in places):
             raise ProtocolViolation("an output that the unit does not read")
         if sum(unit.sizes) > most:
-            raise StorageError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
+            raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
 
         async def read(peer: PeerId) -> None:
             for number, place in places.items():

@@ -15,7 +15,7 @@ import trio
 
 from p2p.core.layout import Layout
 from p2p.core.manifest import chunk_bytes
-from p2p.errors import NotFound, StorageError
+from p2p.errors import JobError, NotFound, StorageError
 from p2p.ids import ShareId, short
 from p2p.jobs.cutting import Piece, at_lines
 from p2p.services import finders, share
@@ -115,7 +115,7 @@ class Held:
         return await self._read(parts, layout, entry, offset, size)
 
     async def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
-        """The lines that belong to this range (`jobs.cutting`), at most so many bytes. Raises StorageError for more."""
+        """The lines that belong to this range (`jobs.cutting`), at most so many bytes. Raises JobError for more."""
         parts, layout = await self._open()
         entry = self._entry(path)
         whole = layout.manifest.entries[entry].size
@@ -193,8 +193,8 @@ def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _too_long(path: str, size: int, most: int) -> StorageError:
-    return StorageError(f"A partition of {path!r} has {size} bytes in its lines; {most} are allowed.")
+def _too_long(path: str, size: int, most: int) -> JobError:
+    return JobError(f"A partition of {path!r} has {size} bytes in its lines; {most} are allowed.")
 
 
 class Inputs:

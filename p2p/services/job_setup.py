@@ -13,8 +13,11 @@ import msgspec
 import trio
 
 from p2p.core.manifest import Kind
+from p2p.core.partitions import LEAST_PARTITION_BYTES, Partitioner
+from p2p.core.plan import Source
 from p2p.errors import ConfigError, JobError
 from p2p.ids import ShareId, to_text
+from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 from p2p.sandbox.limits import Limits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
 from p2p.services import bundles, computing, recruiting, share
@@ -26,7 +29,7 @@ from p2p.services.progress import Progress
 from p2p.services.requests import Wish
 from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
 
-BYTES_PARTITIONS, REDUCE_PARTITIONS = 8, 8
+PARTITIONS, REDUCE_PARTITIONS = 8, 8
 MOST_ARGUMENT_BYTES = 64 * 1024
 OUT_OF_DATE = "Start the job anew, and forget this one with `shoal cancel`."
 
@@ -46,6 +49,8 @@ class Setup:
     description: Description
     bundle: ShareId
     inputs: tuple[Input, ...]
+    partition_bytes: int
+    """Of inputs, that a unit reads, about."""
     runtime: Runtime
     limits: Limits
     peers: tuple[PeerHint, ...]
@@ -81,7 +86,7 @@ async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], prog
     inputs = [await _input(local, text, wish.wait_s, made, progress) for text in wish.inputs]
     description = Description(
         args=wish.args,
-        partitions=wish.partitions or BYTES_PARTITIONS,
+        partitions=_partitions(wish, inputs) if bundles.MODULE in files else wish.partitions or PARTITIONS,
         reduce_partitions=REDUCE_PARTITIONS,
         inputs=tuple(bundles.Input(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs),
     )
@@ -138,12 +143,28 @@ def _setup(
         description=description,
         bundle=bundle,
         inputs=tuple(inputs),
+        partition_bytes=_partition_bytes(wish, inputs),
         runtime=runtime,
         limits=Limits(wall_s=wish.unit_time_s, memory_bytes=wish.unit_memory),
         peers=tuple(map(parse_peer, wish.peers)),
         volunteers=wish.volunteers,
         wait_s=wish.wait_s,
     )
+
+
+def _partitions(wish: Wish, inputs: Sequence[Input]) -> int:
+    """How many units a command has, which is told to each."""
+    if not inputs:
+        return wish.partitions or PARTITIONS
+    sizes = [[size for _, size in one.files] for one in inputs]
+    return max(1, len(Partitioner(sizes, _partition_bytes(wish, inputs)).pieces(Source("lines"))))
+
+
+def _partition_bytes(wish: Wish, inputs: Sequence[Input]) -> int:
+    if not wish.partitions:
+        return DEFAULT_PARTITION_BYTES
+    size = sum(size for one in inputs for _, size in one.files)
+    return max(-(-size // wish.partitions), LEAST_PARTITION_BYTES)
 
 
 async def _choose(
@@ -167,6 +188,8 @@ async def _choose(
 async def _input(local: Local, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> Input:
     """A path is shared until the job has ended; of a link the manifest is fetched."""
     path = Path(text)
+    if path.is_absolute() and not await trio.to_thread.run_sync(path.exists):
+        raise ConfigError(f"The input {text} does not exist.")
     if not text.startswith("magnet:") and await trio.to_thread.run_sync(path.exists):
         progress.state = f"indexing {path.name}"
         # What its user shares already is left as it is.

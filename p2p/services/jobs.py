@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import trio
 
-from p2p.errors import ConfigError, JobError, NotFound, ShoalError, StorageError
+from p2p.errors import ConfigError, JobError, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.services import share
 from p2p.services.job_setup import Resumable, Setup, folder_of, set_up, set_up_again
@@ -71,7 +71,7 @@ async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
 
 
 async def resume(local: Local, text: str, progress: Progress) -> dict[str, Any]:
-    """Goes on with a job that was stopped, as it was asked for. Raises as `begin`, and NotFound, ConfigError."""
+    """Goes on with a job that was stopped, as it was asked for. Raises as `begin`, and ConfigError."""
     listed = await _find(local, text)
     if listed.id in local.jobs:
         raise ConfigError(f"Job {short(listed.id)} is under way already.")
@@ -112,7 +112,7 @@ async def _run(local: Local, setup: Setup, kept: Resumable, progress: Progress) 
 
 
 async def cancel(local: Local, text: str) -> bytes:
-    """Ends a job, or forgets one that was stopped; its id. Raises NotFound, ConfigError."""
+    """Ends a job, or forgets one that was stopped; its id. Raises ConfigError."""
     listed = await _find(local, text)
     underway = local.jobs.get(listed.id)
     if underway is not None:
@@ -137,7 +137,7 @@ async def listed(local: Local) -> list[dict[str, Any]]:
 
 
 async def logs(local: Local, text: str, unit: tuple[int, int, int] | None) -> list[dict[str, Any]]:
-    """What the units of a job printed: rows by action, stage, partition. Raises NotFound."""
+    """What the units of a job printed: rows by action, stage, partition. Raises ConfigError."""
     listed = await _find(local, text)
     rows = await trio.to_thread.run_sync(local.journal.logs, listed.id, unit)
     return list(map(_logged, rows))
@@ -153,11 +153,11 @@ def _logged(one: Logged) -> dict[str, Any]:
 
 
 async def _find(local: Local, text: str) -> Listed:
-    """The one job whose id starts so. Raises NotFound."""
+    """The one job whose id starts so. Raises ConfigError."""
     rows = await trio.to_thread.run_sync(local.journal.jobs)
     matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
     if len(matching) != 1:
-        raise NotFound(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
+        raise ConfigError(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
     return matching[0]
 
 
@@ -180,7 +180,8 @@ async def _answer(local: Local, kept: Resumable, ending: Ending, job: bytes) -> 
     folder = local.home / "results" / name
     await trio.to_thread.run_sync(_move_all, ending.saved, folder)
     done = await share.share(local, [folder], name, Progress(), unlisted=True)
-    return answer | {"link": str(Link(done.share_id, done.name, done.bytes, _hints(local), local.trackers.urls))}
+    link = Link(done.share_id, done.name, done.bytes, _hints(local), local.trackers.urls)
+    return answer | {"link": str(link), "folder": str(folder)}
 
 
 def _hints(local: Local) -> tuple[PeerHint, ...]:

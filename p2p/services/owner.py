@@ -91,7 +91,9 @@ class Run:
         self.members: dict[PeerId, Member] = {}
         """Who is at work for it."""
         self._joined = trio.Event()
-        self._dispatch = Dispatch(setup.id, setup.inputs, self._outputs, self._results, self._address_of)
+        self._dispatch = Dispatch(
+            setup.id, setup.inputs, self._outputs, self._results, setup.partition_bytes, self._address_of
+        )
         self._reader = Reader(local.dialer, setup.id, setup.token)
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
         self.recruiter = Recruiter(local, need, setup.peers, setup.volunteers, self._engage)
@@ -239,6 +241,7 @@ class Run:
                         self.members[volunteer].cancel(units)
                 case Drop(volunteer, reason):
                     if volunteer in self.members:
+                        self.recruiter.refused(volunteer, reason)
                         self.members[volunteer].drop(reason)
                 case Finish():
                     self._finish.set()
@@ -263,10 +266,12 @@ class Run:
             if self._outputs.failure is not None:
                 self._stop(self._outputs.failure)
             await self._write_logs()
-            if self._job.volunteers() or self._job.state is not State.RUNNING:
+            at_work = any(units or self.members[peer].slots for peer, units in self._job.volunteers().items())
+            if at_work or self._job.state is not State.RUNNING:
                 self._progressed = now
             elif patience is not None and now - self._progressed > patience:
-                self._stop(NotFound(f"Nobody works for this job: {self._view.why or 'the volunteers are gone'}."))
+                why = self._view.why or "the volunteers are gone or paused"
+                self._stop(NotFound(f"Nobody works for this job: {why}."))
 
     @property
     def need(self) -> Need:
@@ -459,6 +464,8 @@ class Run:
             try:
                 made = await self._repeat(one)
                 unit_outputs = made.outputs
+            except JobError as error:
+                made = running.Made([], kind="limit", text=str(error)[: work.MAX_TEXT])
             except ShoalError as error:
                 made = running.Made([], kind="broken", text=str(error)[: work.MAX_TEXT])
             now = trio.current_time()

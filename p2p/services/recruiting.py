@@ -166,7 +166,7 @@ class Recruiter:
                 self._talking.discard(peer)
         except PeerError as error:
             logger.debug("volunteer %s: %s", short(peer), error)
-            self._remember(peer, str(error))
+            self.refused(peer, str(error))
         finally:
             connection.close()
 

@@ -155,7 +155,7 @@ class Command:
             if ended.kind != "exit":
                 return ending(ended)
             said = ended.log.decode(errors="replace")[-MOST_TEXT:].strip()
-            return _fault(Report("job", said or ended.text, kind=ended.text[:255]), ended.log)
+            return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
         finally:
             guest.discard()
         return Made([output], log=log)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from p2p.errors import ProtocolViolation, StorageError
+from p2p.errors import JobError, ProtocolViolation
 from p2p.ids import H
 from p2p.sandbox.limits import MAX_FRAME_BYTES
 from p2p.services.inputs import LINE_KINDS, Held
@@ -25,14 +25,15 @@ async def given_to(
     """Brings together what a unit reads: outputs of earlier units, or `most` bytes of inputs.
 
     Of the outputs, those in `kept` were read where they are kept, by their places; the others are `joined`. Raises
-    ProtocolViolation where they do not fit the unit, ShoalError where an input cannot be had.
+    ProtocolViolation where they do not fit the unit, JobError where they are more, ShoalError where an input cannot be
+    had.
     """
     if unit.reads or not unit.kind:
         came = cut(joined, [size for place, size in enumerate(unit.sizes) if place not in kept])
         if came is None or sum(unit.reads) != len(unit.sizes) or any(len(kept[n]) != unit.sizes[n] for n in kept):
             raise ProtocolViolation("a unit without all of what it reads")
         if sum(unit.sizes) > most:
-            raise StorageError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
+            raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
         rest = iter(came)
         blobs = [kept[place] if place in kept else next(rest) for place in range(len(unit.sizes))]
         return Given(None, list(unit.reads), blobs)
@@ -47,7 +48,7 @@ async def given_to(
             body = await held.lines(piece.path, piece.offset, piece.length, most)
         else:
             if piece.length > most:
-                raise StorageError(f"A partition has {piece.length} bytes of {piece.path!r}; {most} are allowed.")
+                raise JobError(f"A partition has {piece.length} bytes of {piece.path!r}; {most} are allowed.")
             body = await held.read(piece.path, piece.offset, piece.length)
         most -= len(body)
         blobs.append(body)

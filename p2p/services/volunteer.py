@@ -26,6 +26,7 @@ from p2p.wire.tracker import Capacity
 logger = logging.getLogger(__name__)
 
 MOST_JOBS = 8
+GIVE_WAY_S = 10.0
 LINGER_S, SWEEP_S = 300.0, 10.0
 """So long outputs are kept for an owner who went without a word."""
 
@@ -76,7 +77,7 @@ class Volunteering:
         return not self.paused and self.busy < self.cores and len(self.jobs) < MOST_JOBS
 
     async def run(self) -> None:
-        """Has the plain runtime compiled, and a spare guest of it ready; then looks after what is left of jobs."""
+        """Has the runtimes compiled, and a spare guest of the plain one ready; then looks after what is left of jobs."""
         for folder in (self._kept_folder, self.local.home / FOLDER / "jobs"):
             await trio.to_thread.run_sync(shutil.rmtree, folder, True)  # of a process that was killed
         await self._prepare()
@@ -87,12 +88,14 @@ class Volunteering:
                 await self._left.pop(job).kept.clear()
 
     async def _prepare(self) -> None:
-        try:
-            await compiled.ensure_compiled(compiled.default_folder(), self.runtimes[0], logger.info)
-            await self.local.sandbox.prepare(self.runtimes[0])
-        except SandboxFailed as error:
-            logger.warning("this peer cannot volunteer: %s", error)
-        self.local.news.ring()
+        for runtime in self.runtimes:
+            try:
+                await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.info)
+                if runtime is self.runtimes[0]:
+                    await self.local.sandbox.prepare(runtime)
+            except SandboxFailed as error:
+                logger.warning("this peer cannot volunteer with %s: %s", runtime.name, error)
+            self.local.news.ring()
 
     def capacity(self) -> Capacity | None:
         """What others are told of; None while paused."""
@@ -134,6 +137,12 @@ class Volunteering:
 
     async def converse(self, connection: Connection, offer: work.JobOffer) -> None:
         """Answers an offer, and works on the job until its end. Raises PeerError."""
+        before = self.jobs.get(offer.job)
+        if before is not None and before.owner == connection.ends.peer_id:
+            # The owner has begun anew, after a crash perhaps, and this side has not yet noticed the end of before.
+            before.give_way()
+            with trio.move_on_after(GIVE_WAY_S):
+                await before.over.wait()
         if reason := self.refusal(offer):
             await connection.send(work.JobRefused(reason))
             return
@@ -174,3 +183,4 @@ class Volunteering:
             yield
         finally:
             del self.jobs[job.offer.job]
+            job.over.set()

@@ -405,15 +405,39 @@ async def test_owners_that_have_no_work_are_called_ever_less_often(
         nursery.cancel_scope.cancel()
 
 
+async def holds(connection: Connection) -> None:
+    """Takes all cores, for a job whose bundle nobody has."""
+    await connection.receive()
+    await connection.send(work.JobOffer(os.urandom(32), bytes(32), PYTHON, all_runtimes()[0].digest, MIB, 1.0, MIB, 1))
+    while True:
+        await connection.receive()
+
+
 async def test_a_volunteer_calls_only_while_it_would_work(world: World) -> None:
     owner, caller = await world.peer("owner"), await hidden(world)
-    assert caller.volunteering is not None
+    volunteering = caller.volunteering
+    assert volunteering is not None
+    came: list[Connection] = []
+
+    async def count(connection: Connection) -> None:
+        came.append(connection)
+
+    async with trio.open_nursery() as nursery:
+        holder, other = await start_rogue(nursery, caller, holds), await start_rogue(nursery, caller, count)
+        tell(caller, holder.hint)
+        await until(lambda: volunteering.busy)
+        tell(caller, other.hint)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert not came, "its core is taken"
+        assert other.hint.peer_id not in {peer for peer, _ in caller.calls._past}
+        nursery.cancel_scope.cancel()
+    await until(lambda: not volunteering.busy)
     async with running(world, owner) as job:
-        caller.volunteering.pause(True)
+        volunteering.pause(True)
         assert hiring.offers(caller) == ()
         tell(caller, hint_of(owner))
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert not caller.calls._past
-        caller.volunteering.pause(False)
+        assert owner.peer_id not in {peer for peer, _ in caller.calls._past}
+        volunteering.pause(False)
         tell(caller, hint_of(owner))
     assert job.answer["result"] == SQUARES

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.errors import NotFound, StorageError
+from p2p.errors import JobError, NotFound, StorageError
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import Piece, at_lines, driven
 from p2p.services.inputs import Held
@@ -129,7 +129,7 @@ async def test_a_line_that_is_too_long_is_refused_before_all_of_it_is_here(world
     reader = await world.peer("reader")
     async with using(reader, published.link.share_id, [published.hint]) as held:
         for offset, size in ((0, 1000), (0, 8 * MIB), (MIB, 7 * MIB)):
-            with pytest.raises(StorageError, match="bytes in its lines; 262144 are allowed"):
+            with pytest.raises(JobError, match="bytes in its lines; 262144 are allowed"):
                 await held.lines("one.txt", offset, size, CHUNK)
         assert reader.bytes_downloaded <= 12 * CHUNK
         assert await held.lines("one.txt", MIB, 1000, CHUNK) == b""

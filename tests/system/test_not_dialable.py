@@ -11,7 +11,6 @@ from tests.system.test_finding import running_tracker
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = ("--no-lan", "--no-dht")
 PYTHON = ("--runtime", "python-wasm")
-NEVER = {"SHOAL_NETWORK_DIALABLE": "no"}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def test_it_volunteers_for_an_owner_of_whom_a_tracker_tells(origin: Peer, other:
         origin.start("run", squares(tmp_path), *PYTHON, "--wait", "30s") as running,
     ):
         until(lambda: [row["state"] for row in origin.run("jobs", "--json").json()] == ["running"], "the job")
-        with other.node(*ALONE, "--tracker", url, "--volunteer", "--cores", "1", **NEVER):
+        with other.node(*ALONE, "--tracker", url, "--volunteer", "--cores", "1", SHOAL_NETWORK_DIALABLE="no"):
             outcome = running.wait()
     assert outcome.code == 0, outcome.err
     assert int(outcome.out) == sum(number * number for number in range(1000))
@@ -83,7 +82,7 @@ def test_it_has_a_volunteer_work_on_an_input(origin: Peer, other: Peer, tmp_path
         answer = origin.run(
             *("run", EXAMPLES / "wordcount.py", "--input", tmp_path / "text.txt", "--arg", "top=1", "--json"),
             *(*PYTHON, *ALONE, "--peer", volunteer.address, "--wait", "30s"),
-            **NEVER,
+            SHOAL_NETWORK_DIALABLE="no",
         ).json()
     assert answer["result"][0][1] == 50_000
 
@@ -92,7 +91,9 @@ def test_it_has_a_volunteer_work_on_an_input(origin: Peer, other: Peer, tmp_path
 def test_two_of_them_are_told_that_they_cannot_meet(origin: Peer, other: Peer, tmp_path: Path) -> None:
     with running_tracker(tmp_path / "tracker") as (url, _):
         alone = (*ALONE, "--tracker", url)
-        with other.node(*alone, "--volunteer", "--cores", "1", **NEVER):
+        with other.node(*alone, "--volunteer", "--cores", "1", SHOAL_NETWORK_DIALABLE="no"):
             until(lambda: other.run("status", "--json").json()["trackers"][0]["announced_s"] is not None, "it")
-            refused = origin.run("run", squares(tmp_path), *PYTHON, "--wait", "4s", *alone, code=3, **NEVER)
+            refused = origin.run(
+                "run", squares(tmp_path), *PYTHON, "--wait", "4s", *alone, code=3, SHOAL_NETWORK_DIALABLE="no"
+            )
     assert "1 cannot be dialled, and neither can this peer" in refused.err

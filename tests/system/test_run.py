@@ -171,7 +171,7 @@ def test_interrupted_and_cancelled(origin: Peer) -> None:
         assert "cancelled already" in origin.run("cancel", stopped, code=2).err
     assert list((origin.home / "jobs").iterdir()) == []
     assert origin.run("shares", "--json").json() == []
-    assert "No jobs have an id" in origin.run("run", "--resume", "zzz", code=3).err
+    assert "No jobs have an id" in origin.run("run", "--resume", "zzz", code=2).err
 
 
 COUNTED = """\
@@ -295,7 +295,13 @@ def test_a_module_as_a_job(origin: Peer, tmp_path: Path) -> None:
         assert found == [line for line in lines if "fish" not in line]
         refused = origin.run(*run, "--arg", "errors=2", code=1).err
         assert "--word" in refused
-        assert "lines" in origin.run("logs", answer["job"][:8]).out
+        printed = origin.run("logs", answer["job"][:8]).out
+        assert "part 0 of 1" in printed or "part 1 of 1" in printed
+        again = origin.run(
+            *run, "--arg", "word=shoal", "--partitions", "5", "--out", tmp_path / "five", "--json"
+        ).json()
+        assert len(again["paths"]) == 5
+        assert "of 5" in origin.run("logs", again["job"][:8]).out
     (tmp_path / "no.wasm").write_bytes(b"not a module")
     assert "cannot be compiled" in origin.run("run", tmp_path / "no.wasm", *LONELY, code=1).err
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from p2p.core.attempts import Cancel, Ended, Fault, Known, Result, Send, State
-from p2p.core.crew import MOST_STRIKES
+from p2p.core.crew import MOST_STRIKES, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
 from p2p.core.job import LEASE_S, MOST_FAILURES, MOST_LOSSES, STALL_S, Job
 from p2p.core.plan import Plan
 from p2p.core.report import Report
@@ -715,3 +715,31 @@ class AnyJob(RuleBasedStateMachine):
 
 TestAnyJob = AnyJob.TestCase
 TestAnyJob.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+
+
+def test_a_boast_is_believed_only_so_far() -> None:
+    world = begun(plan_of((10_000, (), 0)))
+    a = world.join("a", slots=400)
+    assert len(world.asked[a]) <= 2 * TAKEN_AT_ITS_WORD
+    b = world.join("b", slots=2)
+    assert world.asked[b]
+    # One that really has as many comes to use them.
+    for _ in range(4):
+        world.work(a, len(world.asked[a]))
+    assert len(world.asked[a]) > 2 * TAKEN_AT_ITS_WORD
+    world.run(a, b)
+    assert world.state is State.DONE
+
+
+def test_idle_volunteers_help_out_though_nothing_has_come_back_yet() -> None:
+    world = begun(plan_of((8, (), 0)))
+    a = world.join("a", slots=8)
+    b = world.join("b", slots=2)
+    assert len(world.asked[a]) == 8
+    world.tick(UNKNOWN_STRAGGLER_S / 2)
+    assert not world.asked[b]
+    for _ in range(4):
+        world.tick(UNKNOWN_STRAGGLER_S / 4)
+    assert len(world.asked[b]) == 2
+    world.run(b)
+    assert world.state is State.DONE

@@ -126,7 +126,7 @@ def test_why_nothing_runs() -> None:
     need = Need("python-wasm-science", LARGE, 5)
     plain = Offer(1, SMALL, frozenset({"python-wasm"}))
     science = frozenset({"python-wasm", "python-wasm-science"})
-    assert why_nothing_runs(need, {}, {}) == "no volunteers found yet"
+    assert why_nothing_runs(need, {}, {}).startswith("no volunteers found yet")
     three = dict.fromkeys(PEERS[:3], plain)
     assert why_nothing_runs(need, three, {}) == "3 volunteers found, 0 offer python-wasm-science"
     little = {PEERS[0]: plain, PEERS[1]: Offer(1, SMALL, science)}

@@ -1,0 +1,28 @@
+"""kill -9 during jobs, as often as wanted: `python -m scripts.bench.kills ROUNDS [SEED]`. See tests/system/kills.py."""
+
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.system.kills import VICTIMS, Fleet
+
+
+def main() -> None:
+    rounds, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    chance = random.Random(seed)
+    resumed: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
+        for number in range(rounds):
+            victim = chance.choice(VICTIMS)
+            started = time.monotonic()
+            outcome = fleet.round(victim, chance)
+            resumed[victim] += bool(outcome.code)
+            print(f"{number}: {victim}, {'resumed' if outcome.code else 'right'}, {time.monotonic() - started:.1f} s")
+    print(f"{rounds} rounds right; resumed: {dict(resumed)}")
+
+
+if __name__ == "__main__":
+    main()

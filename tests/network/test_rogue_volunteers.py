@@ -1,0 +1,82 @@
+"""Volunteers that lie, stall or flood beside one that works: the job is right, its owner's home stays small."""
+
+import pytest
+import trio
+
+from p2p.core import crew
+from p2p.errors import JobError, NotFound
+from p2p.services import pieces
+from p2p.services.local import Local
+from tests.network.rogue_volunteers import BEHAVIOURS, lasting
+from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
+from tests.network.world import World, hint_of, start_rogue
+
+JOB = """
+def work(n):
+    return sum(i * i % 7 for i in range(20_000)) * 0 + n
+
+
+def job(inputs, n: int = 60):
+    return inputs.range(n).map(work).sum()
+"""
+TOGETHER = 3
+"""One less than the times that a unit is tried before its job ends."""
+NAMES = list(BEHAVIOURS)
+GROUPS = [NAMES[at : at + TOGETHER] for at in range(0, len(NAMES), TOGETHER)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_once()
+
+
+@pytest.fixture(autouse=True)
+def lively(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is for long units, or for large disks, is for short and small ones here."""
+    monkeypatch.setattr(crew, "UNKNOWN_STRAGGLER_S", 0.5)
+    monkeypatch.setattr(pieces, "MOST_SPOOLED_BYTES", 8 * MIB)
+
+
+async def largest(local: Local, *, task_status: trio.TaskStatus[list[int]]) -> None:
+    """Keeps the most bytes that the folders of its jobs ever had."""
+    most = [0]
+    task_status.started(most)
+    while True:
+        size = 0
+        for path in (local.home / "jobs").rglob("*"):
+            try:
+                size += path.stat().st_size
+            except FileNotFoundError:
+                continue
+        most[0] = max(most[0], size)
+        await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize("names", GROUPS, ids=", ".join)
+async def test_rogues_beside_one_that_works(world: World, names: list[str]) -> None:
+    local, owner = await volunteer(world), await world.peer("owner")
+    async with trio.open_nursery() as nursery:
+        size: list[int] = await nursery.start(largest, owner)
+        rogues = [await start_rogue(nursery, owner, lasting(BEHAVIOURS[name])) for name in names]
+        hints = [*(rogue.hint for rogue in rogues), hint_of(local)]
+        answer = await run_job(owner, write_job(world, JOB), hints, partitions=30)
+        nursery.cancel_scope.cancel()
+    assert answer["result"] == sum(range(60))
+    assert size[0] < 3 * 8 * MIB + MIB
+    assert not list((owner.home / "jobs").iterdir())
+
+
+async def test_with_only_a_rogue_the_job_says_why_it_ends(world: World) -> None:
+    owner = await world.peer("owner")
+    job = write_job(world, JOB)
+    for name, says in (
+        ("a wrong digest", "1 said: it failed too often in this job, last with: a result that is not what it says"),
+        ("broken", "tried 4 times in vain"),
+        ("gives_nothing", "Nobody works for this job: the volunteers are gone or paused"),
+        ("vanishes", "1 volunteer found, none takes the job: 1 said: the peer closed the connection"),
+    ):
+        async with trio.open_nursery() as nursery:
+            rogue = await start_rogue(nursery, owner, lasting(BEHAVIOURS[name]))
+            with pytest.raises((JobError, NotFound), match=says):
+                await run_job(owner, job, [rogue.hint], partitions=1, wait_s=1.0)
+            nursery.cancel_scope.cancel()
