@@ -247,9 +247,7 @@ def get(
 def run(
     job: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="JOB", help="A Python file with a function job, a folder with job.py, or a .wasm file."
-        ),
+        typer.Argument(metavar="JOB", help="A Python file with a function job, a folder with job.py, or a .wasm file."),
     ] = None,
     inputs: Annotated[
         list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="What it reads; repeatable.")

@@ -39,17 +39,18 @@ class Outcome:
 class Running:
     """A command that runs; its output is collected as it comes."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", *, unread: bool = False) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         self._process = process
         self._changed = threading.Condition()
         self._out, self._err = bytearray(), bytearray()
         self._lines_read = 0
-        self._readers = [
-            threading.Thread(target=self._collect, args=(process.stdout, self._out)),
-            threading.Thread(target=self._collect, args=(process.stderr, self._err)),
-        ]
+        streams = [(process.stdout, self._out), (process.stderr, self._err)]
+        if unread:
+            process.stdout.close()
+            del streams[0]
+        self._readers = [threading.Thread(target=self._collect, args=stream) for stream in streams]
         for reader in self._readers:
             reader.start()
 
@@ -184,6 +185,14 @@ class Peer:
         running = Running(self._open(arguments, environment))
         try:
             yield running
+        finally:
+            running.close()
+
+    def unread(self, *arguments: str | Path) -> Outcome:
+        """Runs a command of whose stdout nobody reads a byte."""
+        running = Running(self._open(arguments, {}), unread=True)
+        try:
+            return running.wait()
         finally:
             running.close()
 

@@ -36,6 +36,8 @@ class Volunteer:
         self.attempts: dict[bytes, Attempt] = {}
         self.heard = self.progress = self.rests_until = now
         self.returned = 0
+        self.accusations = 0
+        """Units of which it says that the job is at fault, and nobody has judged yet."""
         self._paces: dict[int, Pace] = {}
         self._taken: dict[int, int] = {}
 
@@ -46,7 +48,7 @@ class Volunteer:
 
     def free(self, now: float) -> bool:
         """Whether it may be given work at all."""
-        return self.slots > 0 and self.rests_until <= now
+        return self.slots > 0 and self.rests_until <= now and self.accusations < MOST_STRIKES
 
     def idle(self, now: float) -> bool:
         """Whether it has slots for which it has no unit."""
@@ -62,6 +64,7 @@ class Volunteer:
         """Stages are numbered anew."""
         self._paces.clear()
         self._taken.clear()
+        self.accusations = 0
 
     def room(self, stage: Units, now: float) -> int:
         """How many units of the stage it should get now."""

@@ -266,6 +266,7 @@ class Job:
             if volunteer is self._crew.own or set(trouble.accusers.values()) - {volunteer.relation}:
                 return self._end(State.FAILED, said)
             trouble.accusers[peer] = volunteer.relation
+            volunteer.accusations += 1
             self._disputed[stage.index, partition] = None
         elif fault is Fault.PEER and self._crew.strike(volunteer, now):
             commands += self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
@@ -317,7 +318,10 @@ class Job:
         commands: list[Command] = []
         for peer in trouble.accusers:
             accuser = self._crew.joined.get(peer)
-            if accuser is not None and self._crew.strike(accuser, now):
+            if accuser is None:
+                continue
+            accuser.accusations = max(0, accuser.accusations - 1)
+            if self._crew.strike(accuser, now):
                 commands += self._expel(accuser, "it blamed the job for its own failures", now)
         return commands
 

@@ -51,7 +51,7 @@ class Volunteering:
         self.jobs: dict[bytes, Engagement] = {}
         self._left: dict[bytes, _Left] = {}
         self._kept_folder = local.home / FOLDER / "kept"
-        self.units_done = 0
+        self._done = 0
 
     @property
     def paused(self) -> bool:
@@ -67,6 +67,11 @@ class Volunteering:
                 job.tell_slots()
 
     @property
+    def units_done(self) -> int:
+        """Since this peer started."""
+        return self._done + sum(job.units_done for job in self.jobs.values())
+
+    @property
     def busy(self) -> int:
         """Cores that are given to jobs."""
         return sum(job.slots for job in self.jobs.values())
@@ -77,7 +82,7 @@ class Volunteering:
         return not self.paused and self.busy < self.cores and len(self.jobs) < MOST_JOBS
 
     async def run(self) -> None:
-        """Has the runtimes compiled, and a spare guest of the plain one ready; then looks after what is left of jobs."""
+        """Has the runtimes compiled, the plain one with a spare guest; then looks after what is left of jobs."""
         for folder in (self._kept_folder, self.local.home / FOLDER / "jobs"):
             await trio.to_thread.run_sync(shutil.rmtree, folder, True)  # of a process that was killed
         await self._prepare()
@@ -183,4 +188,5 @@ class Volunteering:
             yield
         finally:
             del self.jobs[job.offer.job]
+            self._done += job.units_done
             job.over.set()

@@ -12,7 +12,7 @@ import trio
 
 from p2p.errors import PeerError
 from p2p.ids import ShareId
-from p2p.services import bundles, engagement, units
+from p2p.services import answers, bundles, engagement, reading, slots, units
 from p2p.services.local import Local
 from p2p.services.units import action_key, pieces
 from p2p.wire import work
@@ -39,10 +39,11 @@ def compiled() -> None:
 @pytest.fixture(autouse=True)
 def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds among peers far apart, or hundreds of megabytes, takes less here."""
-    monkeypatch.setattr(engagement, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(answers, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(engagement, "BUNDLE_PATIENCE_S", 0.4)
-    monkeypatch.setattr(engagement, "MOST_PENDING_BYTES", 4 * MIB)
-    monkeypatch.setattr(engagement, "MOST_RESULTS_BYTES", 2 * MIB)
+    monkeypatch.setattr(reading, "MOST_PENDING_BYTES", 4 * MIB)
+    monkeypatch.setattr(slots, "MOST_QUEUED_BYTES", 4 * MIB)
+    monkeypatch.setattr(reading, "MOST_RESULTS_BYTES", 2 * MIB)
 
 
 def left_of_jobs(local: Local) -> list[str]:
@@ -392,7 +393,7 @@ async def test_owners_who_say_nothing_more(world: World) -> None:
 async def test_an_owner_who_does_not_listen_gets_no_more_work_done(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engagement, "MOST_UNSENT_BYTES", MIB)
+    monkeypatch.setattr(answers, "MOST_UNSENT_BYTES", MIB)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     answer = "frame(b'{\"blobs\": [60000]}', bytes(60000))"

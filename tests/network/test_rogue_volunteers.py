@@ -1,5 +1,9 @@
 """Volunteers that lie, stall or flood beside one that works: the job is right, its owner's home stays small."""
 
+import os
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 import trio
 
@@ -43,11 +47,10 @@ async def largest(local: Local, *, task_status: trio.TaskStatus[list[int]]) -> N
     task_status.started(most)
     while True:
         size = 0
-        for path in (local.home / "jobs").rglob("*"):
-            try:
-                size += path.stat().st_size
-            except FileNotFoundError:
-                continue
+        for folder, _, names in os.walk(local.home / "jobs"):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    size += Path(folder, name).stat().st_size  # noqa: ASYNC240 - quick
         most[0] = max(most[0], size)
         await trio.sleep(0.05)
 

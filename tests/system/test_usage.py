@@ -11,6 +11,7 @@ COMMANDS = (
     *("peers", "status", "tracker", "config", "demo"),
 )
 SHARE_ID = "a" * 52
+AGREP = Path(__file__).parents[2] / "examples" / "wasm" / "agrep.wasm"
 
 
 def test_help_lists_the_commands(origin: Peer) -> None:
@@ -23,6 +24,13 @@ def test_help_lists_the_commands(origin: Peer) -> None:
 
 def test_the_version(origin: Peer) -> None:
     assert origin.run("--version").out.startswith("shoal 0.")
+
+
+def test_who_has_read_enough_is_no_fault(origin: Peer) -> None:
+    for command in (("config",), ("shares", "--json"), ("jobs", "--json")):
+        outcome = origin.unread(*command)
+        assert outcome.code == 1
+        assert outcome.err == ""
 
 
 MISUSE = [
@@ -53,6 +61,11 @@ MISUSE = [
     (("node", "--listen", "127.0.0.1:99999"), "port"),
     (("node", "--network", "Not Good"), "network.name"),
     (("node", "--upload-limit", "fast"), "512MiB"),
+    (("run",), "--resume"),
+    (("run", str(AGREP), "--local"), "--local is for jobs in Python"),
+    (("run", "nowhere.py"), "does not exist"),
+    (("run", "--resume", "zzz"), "shoal jobs"),
+    (("logs", "zzz"), "shoal jobs"),
     (("demo", "--size", "huge"), "512MiB"),
 ]
 

@@ -743,3 +743,16 @@ def test_idle_volunteers_help_out_though_nothing_has_come_back_yet() -> None:
     assert len(world.asked[b]) == 2
     world.run(b)
     assert world.state is State.DONE
+
+
+def test_who_accuses_the_job_gets_little_more_until_that_is_judged() -> None:
+    world = begun(plan_of((400, (), 0)))
+    liar = world.join("liar", relation="here")
+    honest = world.join("honest", relation="here")
+    for _ in range(20):
+        for unit in list(world.asked[liar]):
+            world.fail(liar, unit, Fault.JOB)
+        world.work(honest, len(world.asked[honest]))
+    assert world.job.failures <= 2 * MOST_STRIKES
+    world.run(honest)
+    assert world.state is State.DONE
