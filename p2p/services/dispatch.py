@@ -12,7 +12,7 @@ from p2p.core.partitions import Partitioner, Piece, items
 from p2p.core.plan import OF_BYTES, Plan, Stage
 from p2p.errors import JobError, StorageError
 from p2p.ids import H, PeerId, ShareId
-from p2p.services.outputs import INLINE, Outputs, Remote
+from p2p.services.outputs import INLINE, Lost, Outputs, Remote
 from p2p.services.units import action_key, pieces
 from p2p.wire import work
 from p2p.wire.address import Address
@@ -111,10 +111,13 @@ class Dispatch:
             del self._pulled[stage, partition]
             event.set()
 
-    async def messages(self, units: Sequence[Work], sent: int, *, keep: bool) -> list[Any]:
+    async def messages(
+        self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
+    ) -> list[Any]:
         """The messages that bring these units to somebody who has `sent` actions' results already.
 
-        `keep`: large outputs may be kept there, for others to read.
+        `lost` is called for a unit that cannot be sent, since what it reads is lost. `keep`: large outputs may be kept
+        there, for others to read. Raises StorageError.
         """
         plan = self._plan
         if plan is None:
@@ -127,10 +130,13 @@ class Dispatch:
         for one in units:
             try:
                 unit, before = await self._unit(plan, one, keep=keep)
-            except StorageError:
-                if self._plan is plan:
+            except (StorageError, Lost) as error:
+                if self._plan is not plan:
+                    return []
+                if isinstance(error, StorageError):
                     raise
-                return []
+                lost(one)
+                continue
             said += before
             more = UNIT_BYTES + 4 * len(unit.sizes) + len(unit.inline)
             more += sum(PIECE_BYTES + 4 * len(piece.path) for piece in unit.pieces)

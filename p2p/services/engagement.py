@@ -42,7 +42,7 @@ from p2p.services.reading import Reading
 from p2p.services.running import MOST_GIVEN_BYTES, runner
 from p2p.services.slots import WINDOW_PER_SLOT, Slots
 from p2p.wire import work
-from p2p.wire.address import Address
+from p2p.wire.address import Address, may_tell
 from p2p.wire.link import Link, PeerHint
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Engagement:
         self.over = trio.Event()
         self._limits = limits_of(offer)
         self._inputs: list[Held] = []
-        self._reader = Reader(self._local.dialer, offer.job, offer.token)
+        self._reader = Reader(self._local.dialer, offer.job, offer.token, connection.ends.remote_host)
         most = min(offer.memory, MOST_GIVEN_BYTES)
         self._reading = Reading(offer.job, self._local.peer_id, self._inputs, self.kept, self._reader, most)
         self._answers = Answers(connection, lambda: 0 if volunteering.paused else self.slots)
@@ -96,6 +96,11 @@ class Engagement:
         """Results so far."""
         return self._answers.made
 
+    @property
+    def idle_s(self) -> float:
+        """For how long its owner has given it nothing to do."""
+        return self._slots.idle_s
+
     def tell_slots(self) -> None:
         """The owner is to know how many there are now: none while paused, when what is here already is finished."""
         self._answers.say_slots()
@@ -108,7 +113,9 @@ class Engagement:
         """Works until the job's end. Raises PeerError."""
         inputs = self._local.inputs
         for one in self.offer.inputs:
-            hints = [PeerHint(Address(host, port)) for host, port in one.peers] + self._owner_hints()
+            told = [Address(host, port) for host, port in one.peers]
+            near = self._connection.ends.remote_host
+            hints = [PeerHint(address) for address in told if may_tell(address.host, near)] + self._owner_hints()
             self._inputs.append(inputs.use(ShareId(one.share), hints))
         failure: PeerError | None = None
         try:

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ import trio
 from p2p.errors import ConfigError, JobError, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.services import share
+from p2p.services.job_log import PLAN
 from p2p.services.job_setup import Resumable, Setup, folder_of, set_up, set_up_again
 from p2p.services.job_view import View
 from p2p.services.local import Local
-from p2p.services.owner import PLAN, Ending, Run
+from p2p.services.owner import Ending, Run
 from p2p.services.progress import Progress
 from p2p.services.requests import Wish
 from p2p.store.journal import RUNNING, Listed, Logged
@@ -39,6 +40,7 @@ class Underway:
     view: View
     scope: trio.CancelScope
     run: Run
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
@@ -104,6 +106,7 @@ async def _run(local: Local, setup: Setup, kept: Resumable, progress: Progress) 
                 if state:
                     await _end(local, kept, job, state, ending)
             del local.jobs[job]
+            underway.ended.set()
             local.news.ring()
     if answer is None:
         raise JobError("The job was cancelled.")
@@ -118,6 +121,7 @@ async def cancel(local: Local, text: str) -> bytes:
     if underway is not None:
         underway.run.over = True
         underway.scope.cancel()
+        await underway.ended.wait()
     elif listed.state == RUNNING:
         await _end(local, msgspec.convert(listed.description, Resumable), listed.id, "cancelled", "")
     else:

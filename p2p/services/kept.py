@@ -22,7 +22,7 @@ from p2p.net.dialer import Dialer
 from p2p.services.pieces import Arriving
 from p2p.services.units import digest_of, output_digest, pieces
 from p2p.wire import work
-from p2p.wire.address import Address
+from p2p.wire.address import Address, ip, may_tell
 
 READ_S = 60.0
 """So long a holder may take for the next message."""
@@ -127,10 +127,14 @@ class Place:
 
 
 class Reader:
-    """Reads outputs that others keep, over one connection to each of them."""
+    """Reads outputs that others keep, over one connection to each of them.
 
-    def __init__(self, dialer: Dialer, job: bytes, token: bytes) -> None:
+    `told_from` is the host of the owner who names them, unless it is this peer: it may name what it may tell of.
+    """
+
+    def __init__(self, dialer: Dialer, job: bytes, token: bytes, told_from: str | None = None) -> None:
         self._dialer = dialer
+        self._told_from = told_from
         self._job = job
         self._token = token
         self._connections: dict[PeerId, Connection] = {}
@@ -153,6 +157,9 @@ class Reader:
     async def _get(self, place: Place, most: int) -> bytes:
         connection = self._connections.get(place.peer)
         if connection is None:
+            host = place.address.host
+            if self._told_from is not None and (ip(host) is None or not may_tell(host, self._told_from)):
+                raise NotKept("it is said to be where its owner cannot know")
             connection = await self._dialer.dial(place.address, place.peer)
             self._connections[place.peer] = connection
         try:

@@ -15,6 +15,7 @@ from p2p.net.connection import Connection
 from p2p.services.pieces import Spool
 from p2p.services.supervision import storage_errors_plain
 from p2p.wire import work
+from p2p.wire.address import is_link_local
 from p2p.wire.messages import DialMe
 
 logger = logging.getLogger(__name__)
@@ -32,21 +33,33 @@ Heard = Callable[[Said, Spool], Awaitable[None]]
 class Messages(Protocol):
     """Makes messages: see `Dispatch.messages`."""
 
-    async def __call__(self, units: Sequence[Work], sent: int, *, keep: bool) -> list[Any]: ...
+    async def __call__(
+        self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
+    ) -> list[Any]: ...
 
 
 class Member:
     """One volunteer. `messages` are those that bring it units, given how many actions' results it has."""
 
-    def __init__(self, connection: Connection, accepted: work.JobAccepted, messages: Messages, spool: Spool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        accepted: work.JobAccepted,
+        messages: Messages,
+        lost: Callable[[Work], None],
+        spool: Spool,
+    ) -> None:
         self._connection = connection
         self.slots = self.offered = self.wanted = accepted.slots
         """Those that it gives now, that it gave at first, and that it was asked for."""
         self.held = frozenset(accepted.held)
         """The inputs that it has whole, by number."""
-        self.address = connection.ends.claimed_address if connection.ends.dialed else None
+        address = connection.ends.claimed_address
+        told = connection.ends.dialed and address is not None and not is_link_local(address.host)
+        self.address = address if told else None
         """Where others can dial it: outputs are kept there only if they can."""
         self._messages = messages
+        self._lost = lost
         self._spool = spool
         self._todo: dict[bytes, Work] = {}
         self._outbox: list[Any] = []
@@ -130,7 +143,7 @@ class Member:
         """The messages for these units; it hears of this side meanwhile, should some have to be waited for."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beat)
-            messages = await self._messages(units, self._sent, keep=self.address is not None)
+            messages = await self._messages(units, self._sent, self._lost, keep=self.address is not None)
             nursery.cancel_scope.cancel()
         return messages
 

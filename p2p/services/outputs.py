@@ -14,7 +14,7 @@ from typing import NamedTuple
 import trio
 
 from p2p.core.attempts import Known
-from p2p.errors import StorageError
+from p2p.errors import NotFound, StorageError
 from p2p.ids import H, PeerId, to_text
 from p2p.services.units import cut, result_digest
 from p2p.store.journal import Entry, Journal
@@ -43,6 +43,10 @@ class Remote(NamedTuple):
     digest: bytes
     sizes: tuple[int, ...]
     holder: PeerId
+
+
+class Lost(NotFound):
+    """Outputs that were to be read are nowhere: their unit runs again."""
 
 
 Made = list[bytes] | Large | Remote
@@ -162,7 +166,7 @@ class Outputs:
     # Results that are read.
 
     async def get(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        """Single outputs of units that are done, each by stage, partition and number. Raises StorageError."""
+        """Single outputs of units that are done, each by stage, partition and number. Raises StorageError, Lost."""
         try:
             return [self._small[stage, partition][number] for stage, partition, number in wanted]
         except KeyError:
@@ -260,7 +264,7 @@ class Outputs:
                 continue
             output = self._journal.output(self._job, self._action, stage, partition, number)
             if output is None:
-                raise StorageError(f"The journal has lost the output of partition {partition} of stage {stage}.")
+                raise Lost(f"the outputs of partition {partition} of stage {stage} are lost")
             found.append(output)
         return found
 

@@ -39,9 +39,9 @@ from p2p.core.report import Report
 from p2p.errors import JobError, NotFound, PeerError, PeerGone, ProtocolViolation, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, short
 from p2p.net.connection import Connection
-from p2p.sandbox.limits import GuestEnded
-from p2p.services import bundles, hiring, running
+from p2p.services import bundles, hiring
 from p2p.services.dispatch import Dispatch
+from p2p.services.job_log import JobLog
 from p2p.services.job_setup import Setup
 from p2p.services.job_view import View, Watch
 from p2p.services.kept import Place, Reader
@@ -51,8 +51,8 @@ from p2p.services.outputs import Made, Outputs, Remote
 from p2p.services.pieces import Spool
 from p2p.services.planner import Answer, CommandPlanner, Planner, guest_planner
 from p2p.services.recruiting import Recruiter
-from p2p.services.units import cut, given_to, result_digest
-from p2p.store.journal import Logged
+from p2p.services.repeating import Repeater
+from p2p.services.units import cut, result_digest
 from p2p.wire import work
 from p2p.wire.address import Address, prefix
 from p2p.wire.messages import DialMe
@@ -64,8 +64,6 @@ HOLDERS_S = 3.0
 WIND_UP_S = 5.0
 SAVED_AT_ONCE = 16
 ANSWER_S = 30.0
-PLAN = -1
-"""The stage under which the log keeps what the job prints while it is planned."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,11 @@ class Run:
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
         self.recruiter = Recruiter(local, need, setup.peers, setup.volunteers, self._engage)
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
+        self._repeater = Repeater(local, setup, self._load, self._dispatch, self._reader, self._results)
         self._started = False
         self.over = False
         """Whether its user has cancelled it for good."""
-        self._plan_log = bytearray()
-        self._logs: list[Logged] = []
+        self._log = JobLog(local.journal, setup.id, local.peer_id)
         self._finish = trio.Event()
         self._stopped: ShoalError | None = None
         self._plan: Plan | None = None
@@ -152,7 +150,7 @@ class Run:
                     nursery.start_soon(member.end, self._id)
                 with suppress(StorageError):
                     await self._outputs.settle()
-                await self._write_logs()
+                await self._log.write(self._job.action)
         self._reader.close()
 
     # Actions.
@@ -165,7 +163,7 @@ class Run:
             return
         count, sandbox = len(setup.inputs), self._local.sandbox
         async with guest_planner(
-            sandbox, setup.runtime, self._id, self._load, setup.limits, count, self._plan_log
+            sandbox, setup.runtime, self._id, self._load, setup.limits, count, self._log.planning
         ) as planner:
             yield planner
 
@@ -265,7 +263,7 @@ class Run:
             self._look()
             if self._outputs.failure is not None:
                 self._stop(self._outputs.failure)
-            await self._write_logs()
+            await self._log.write(self._job.action)
             at_work = any(units or self.members[peer].slots for peer, units in self._job.volunteers().items())
             if at_work or self._job.state is not State.RUNNING:
                 self._progressed = now
@@ -319,7 +317,7 @@ class Run:
             await connection.send(work.JobEnd(self._id))
             return
         spool = Spool(setup.folder / "arriving" / short(peer), setup.limits.output_bytes, 2 * answer.slots)
-        member = Member(connection, answer, self._dispatch.messages, spool)
+        member = Member(connection, answer, self._dispatch.messages, partial(self._undeliverable, peer), spool)
         self.members[peer] = member
         self._joined.set()
         self._joined = trio.Event()
@@ -338,6 +336,11 @@ class Run:
             self._outputs.lost(peer)
             self._do([*self._job.left(peer, now), *self._job.unheld(peer, now)])
             await spool.clear()
+
+    def _undeliverable(self, peer: PeerId, one: Work) -> None:
+        """What a unit reads is lost: it waits until that is made again."""
+        now = trio.current_time()
+        self._do(self._job.failed(peer, one.unit, Fault.INPUT, "what it reads is lost", now))
 
     def _address_of(self, peer: PeerId) -> Address | None:
         member = self.members.get(peer)
@@ -364,8 +367,9 @@ class Run:
         made: dict[bytes, Made] = {}
         good: list[Result] = []
         for result in message.results:
-            if result.log:
-                self._log(peer, result)
+            place = self._job.place(peer, result.id)
+            if result.log and place is not None:
+                self._log.add(self._job.action, place, peer, result)
             if result.kind:
                 for unit in result.missing:
                     self._nursery.start_soon(self._pull, unit)
@@ -436,89 +440,23 @@ class Run:
                     self._outputs.keep(known, made)
                     self._job.kept(*place)
 
-    # Logs.
-
-    def _log(self, peer: PeerId, result: work.Result) -> None:
-        place = self._job.place(peer, result.id)
-        if place is not None:
-            self._logs.append(Logged(self._job.action, *place, peer, result.kind, result.log))
-
-    async def _write_logs(self) -> None:
-        if self._plan_log:
-            me = self._local.peer_id
-            self._logs.insert(0, Logged(self._job.action, PLAN, 0, me, "", bytes(self._plan_log)))
-            self._plan_log.clear()
-        logs, self._logs = self._logs, []
-        if logs:
-            try:
-                await trio.to_thread.run_sync(self._local.journal.log, self._id, logs)
-            except ShoalError as error:
-                logger.warning("what units of job %s printed is lost: %s", short(self._id), error)
-
     # What this peer runs itself: units about which volunteers complain.
 
     async def _run_own(self, units: Sequence[Work]) -> None:
         me = self._local.peer_id
         for one in units:
-            unit_outputs: list[bytes] = []
-            try:
-                made = await self._repeat(one)
-                unit_outputs = made.outputs
-            except JobError as error:
-                made = running.Made([], kind="limit", text=str(error)[: work.MAX_TEXT])
-            except ShoalError as error:
-                made = running.Made([], kind="broken", text=str(error)[: work.MAX_TEXT])
+            made = await self._repeater.run(one)
             now = trio.current_time()
             if made.kind:
                 fault, report = _fault(work.Result(one.unit, kind=made.kind, text=made.text))
                 self._do(self._job.failed(me, one.unit, fault, report, now))
                 continue
-            commands = self._job.returned(me, [Result(one.unit, result_digest(unit_outputs))], now)
+            commands = self._job.returned(me, [Result(one.unit, result_digest(made.outputs))], now)
             for command in commands:
                 if isinstance(command, Accept):
-                    self._outputs.keep(command.result, unit_outputs)
+                    self._outputs.keep(command.result, made.outputs)
                     self._watch.accepted(me)
             self._do(commands)
-
-    async def _repeat(self, one: Work) -> running.Made:
-        """Runs a unit in a fresh guest of this peer's own."""
-        messages = await self._dispatch.messages([one], len(self._results), keep=False)
-        unit = next(message.units[0] for message in messages if isinstance(message, work.Units))
-        joined = b"".join(message.body for message in messages if isinstance(message, work.Bytes)) or unit.inline
-        most = min(self._setup.limits.memory_bytes, running.MOST_GIVEN_BYTES)
-        setup, inputs = self._setup, self._local.inputs
-        held = [inputs.use(one.share, one.hints) for one in setup.inputs]
-        try:
-            given = await given_to(unit, joined, await self._kept(messages), held.__getitem__, most)
-        finally:
-            for each in held:
-                await inputs.release(each)
-        outcome: list[running.Made] = []
-        try:
-            runner = await running.runner(
-                self._local.sandbox, setup.runtime, self._id, setup.limits, self._load, setup.description
-            )
-            if isinstance(runner, running.Made):
-                return runner
-            try:
-                await runner.run([(unit, given)], self._results, lambda _, made: outcome.append(made))
-            finally:
-                runner.close()
-        except GuestEnded as ended:
-            return running.ending(ended)
-        return outcome[0]
-
-    async def _kept(self, messages: Sequence[Any]) -> dict[int, bytes]:
-        """What volunteers keep of what these messages' unit reads. Raises PeerError."""
-        found: dict[int, bytes] = {}
-        for reads in messages:
-            if isinstance(reads, work.Reads):
-                for one in reads.kept:
-                    holder = reads.holders[one.holder]
-                    address = Address(holder.host, holder.port)
-                    place = Place(one.unit, one.digest, one.number, PeerId(holder.peer), address)
-                    found[one.place] = await self._reader.get(place, running.MOST_GIVEN_BYTES)
-        return found
 
 
 def _fault(result: work.Result) -> tuple[Fault, Report | str]:

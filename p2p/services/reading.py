@@ -31,9 +31,11 @@ class Missing(NotFound):
 
 
 class Reading:
-    """What the units of one job read. `most` bytes for each; `kept` is what this peer itself keeps for others."""
+    """What the units of one job read. `most` bytes for each; `kept` is what this peer keeps for others, if it does."""
 
-    def __init__(self, job: bytes, me: PeerId, inputs: Sequence[Held], kept: Kept, reader: Reader, most: int) -> None:
+    def __init__(
+        self, job: bytes, me: PeerId, inputs: Sequence[Held], kept: Kept | None, reader: Reader, most: int
+    ) -> None:
         self._job = job
         self._me = me
         self._inputs = inputs
@@ -114,7 +116,7 @@ class Reading:
                 if place.peer != peer or len(missing) >= work.MAX_MISSING:
                     continue
                 try:
-                    if peer == self._me:
+                    if peer == self._me and self._kept is not None:
                         found[number] = await self._kept.get(place.unit, place.number)
                     else:
                         found[number] = await self._reader.get(place, unit.sizes[number])

@@ -19,7 +19,7 @@ from p2p.services.local import Local
 from p2p.services.reachability import Reach
 from p2p.services.trackers import Candidate
 from p2p.wire import records, work
-from p2p.wire.address import Address, prefix
+from p2p.wire.address import Address, is_link_local, prefix
 from p2p.wire.link import PeerHint
 from p2p.wire.records import MAX_SHARDS, Kind, Record, capacity_key
 from p2p.wire.tracker import Capacity
@@ -71,6 +71,7 @@ class Recruiter:
     async def run(self) -> None:
         """Looks for volunteers, and talks with them, until cancelled."""
         async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._watch_neighbours)
             while True:
                 now = trio.current_time()
                 self._tried = {hint: again for hint, again in self._tried.items() if again > now}
@@ -181,7 +182,18 @@ class Recruiter:
                 self._offers[one.peer] = _offer(one.capacity)
         hints = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
         self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in hints}
-        return [*self._peers, *self._local.neighbours.hints(), *hints]
+        hints += self._local.neighbours.hints()
+        # An address of the link alone is of use where there is no other.
+        better = {hint.peer_id for hint in hints if not is_link_local(hint.address.host)}
+        return [
+            *self._peers,
+            *(hint for hint in hints if not is_link_local(hint.address.host) or hint.peer_id not in better),
+        ]
+
+    async def _watch_neighbours(self) -> None:
+        while True:
+            await self._local.neighbours.changed()
+            self._sooner.set()
 
 
 def _offer(capacity: Capacity) -> Offer:

@@ -47,12 +47,20 @@ class Slots:
         self._changed = trio.Event()
         self._serving: set[int] = set()
         self._disk_failures = 0
+        self._last_unit = trio.current_time()
         self._start: Start | None = None
         self._nursery: trio.Nursery
 
     def __len__(self) -> int:
         """How many units wait."""
         return len(self._queue)
+
+    @property
+    def idle_s(self) -> float:
+        """For how long there has been nothing to do."""
+        if self._queue or self._answers.running:
+            return 0.0
+        return trio.current_time() - self._last_unit
 
     def take(self, units: Collection[work.Unit]) -> None:
         """More units. Raises ProtocolViolation for more than was agreed."""
@@ -138,6 +146,7 @@ class Slots:
                 await self._run_units(runner, units)
             finally:
                 running.difference_update(unit.id for unit in units)
+                self._last_unit = trio.current_time()
             each_s = max(1e-6, (trio.current_time() - started) / max(1, len(units)))
 
     async def _next_few(self, number: int, most: int) -> list[work.Unit]:

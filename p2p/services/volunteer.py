@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 MOST_JOBS = 8
 GIVE_WAY_S = 10.0
+IDLE_S = 60.0
+"""An owner with nothing to do for so long makes room for the next."""
 LINGER_S, SWEEP_S = 300.0, 10.0
 """So long outputs are kept for an owner who went without a word."""
 
@@ -145,15 +147,22 @@ class Volunteering:
         before = self.jobs.get(offer.job)
         if before is not None and before.owner == connection.ends.peer_id:
             # The owner has begun anew, after a crash perhaps, and this side has not yet noticed the end of before.
-            before.give_way()
-            with trio.move_on_after(GIVE_WAY_S):
-                await before.over.wait()
+            await self._end(before)
+        elif self.busy >= self.cores or len(self.jobs) >= MOST_JOBS:
+            idle = max(self.jobs.values(), key=lambda job: job.idle_s)
+            if idle.idle_s > IDLE_S:
+                await self._end(idle)
         if reason := self.refusal(offer):
             await connection.send(work.JobRefused(reason))
             return
         job = Engagement(self, connection, offer, self.cores - self.busy)
         with self.taking(job):
             await job.run()
+
+    async def _end(self, job: Engagement) -> None:
+        job.give_way()
+        with trio.move_on_after(GIVE_WAY_S):
+            await job.over.wait()
 
     # Outputs that stay here for other volunteers.
 

@@ -107,6 +107,12 @@ def is_dialable_host(host: str) -> bool:
     return all(map(_is_of_one_machine, (address, *_embedded(address))))
 
 
+def is_link_local(host: str) -> bool:
+    """Whether the address is one of this link alone: to others it means nothing, nor here without the interface."""
+    address = ip(host)
+    return address is not None and address.is_link_local
+
+
 def may_tell(about: str, to: str) -> bool:
     """Whether a peer at `to` may be told of the address `about`: never a narrower one than its own.
 

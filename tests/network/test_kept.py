@@ -147,3 +147,10 @@ async def test_what_a_reader_cannot_reach_comes_by_the_owner(world: World, monke
     answer = await run_job(owner, write_job(world, SHUFFLE), hints, progress=progress, partitions=6)
     assert answer["result"] == 20_000 * 200
     assert progress.view.bytes_moved > 1_000_000
+
+
+async def test_a_holder_where_the_owner_cannot_know_is_not_dialled(world: World) -> None:
+    reader = await world.peer("reader")
+    reading = Reader(reader.dialer, JOB, TOKEN, told_from="203.0.113.5")
+    with pytest.raises(NotKept):
+        await reading.get(place(reader), 10_000)

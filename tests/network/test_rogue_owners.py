@@ -415,3 +415,20 @@ async def test_an_owner_who_does_not_listen_gets_no_more_work_done(
     assert len(results(await hear_out(connection, 1000))) == 1000
     connection.close()
     await serves(world, local)
+
+
+async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.2)
+    local, owner = await volunteer(world), await world.peer("owner")
+    employer = Employer(await world.peer("idler"))
+    offer = employer.offer(await employer.bundle())
+    connection = await employer.dial(local)
+    await connection.send(offer)
+    assert isinstance(await connection.receive(), work.JobAccepted)
+    assert local.volunteering is not None
+    idle = local.volunteering.jobs[offer.job]
+    await until(lambda: idle.idle_s > 0.2)
+    done = await run_job(owner, write_job(world, SUM), [hint_of(local)])
+    assert done["result"] == sum(i * i for i in range(60))
+    assert idle.over.is_set()
+    connection.close()

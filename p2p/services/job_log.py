@@ -1,0 +1,43 @@
+"""What a job prints, while it is planned and in its units, on its way into the journal."""
+
+import logging
+
+import trio
+
+from p2p.errors import StorageError
+from p2p.ids import PeerId, short
+from p2p.store.journal import Journal, Logged
+from p2p.wire import work
+
+logger = logging.getLogger(__name__)
+
+PLAN = -1
+"""The stage under which it is kept what the job prints while it is planned."""
+
+
+class JobLog:
+    """The log of one job of the peer `owner`."""
+
+    def __init__(self, journal: Journal, job: bytes, owner: PeerId) -> None:
+        self._journal = journal
+        self._job = job
+        self._owner = owner
+        self._waiting: list[Logged] = []
+        self.planning = bytearray()
+        """What was printed since the last `write` by the guest that plans."""
+
+    def add(self, action: int, place: tuple[int, int], peer: PeerId, result: work.Result) -> None:
+        """What a unit printed, of this action, stage and partition."""
+        self._waiting.append(Logged(action, *place, peer, result.kind, result.log))
+
+    async def write(self, action: int) -> None:
+        """Writes what has come since the last time; what cannot be written is lost, which ends nothing."""
+        logs, self._waiting = self._waiting, []
+        if self.planning:
+            logs.insert(0, Logged(action, PLAN, 0, self._owner, "", bytes(self.planning)))
+            self.planning.clear()
+        if logs:
+            try:
+                await trio.to_thread.run_sync(self._journal.log, self._job, logs)
+            except StorageError as error:
+                logger.warning("what units of job %s printed is lost: %s", short(self._job), error)
