@@ -128,6 +128,30 @@ async def test_outputs_whose_holder_is_gone_are_made_again(world: World) -> None
     assert answer["result"] == 60_000 * 200
 
 
+async def test_kept_outputs_that_vanish_from_a_disk_are_made_again(world: World) -> None:
+    owner = await world.peer("owner")
+    nodes = [await volunteer(world, f"volunteer{n}") for n in range(2)]
+    progress = Progress()
+    removed: list[Path] = []
+
+    async def remove_some() -> None:
+        kept = nodes[1].home / "volunteer" / "kept"
+        await until(lambda: [path for path in kept.rglob("*") if path.is_file()])
+        for path in kept.rglob("*"):
+            if path.is_file():
+                path.unlink()
+                removed.append(path)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(remove_some)
+        hints = [hint_of(node) for node in nodes]
+        path = write_job(world, SHUFFLE)
+        answer = await run_job(owner, path, hints, progress=progress, partitions=12, args={"n": 60_000})
+    assert removed
+    assert answer["result"] == 60_000 * 200
+    assert progress.view.failures > 0
+
+
 async def test_what_a_reader_cannot_reach_comes_by_the_owner(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = await world.peer("owner")
     nodes = [await volunteer(world, f"volunteer{n}") for n in range(2)]
