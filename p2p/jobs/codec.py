@@ -14,9 +14,9 @@ from typing import Any
 MAX_DEPTH = 64
 _VERSION = 2
 
-_LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+LEAVES = frozenset({type(None), bool, int, float, str, bytes})
 _NESTS = frozenset({tuple, list, dict, set})
-_RECORDS = _LEAVES | _NESTS
+_RECORDS = LEAVES | _NESTS
 _TAGS: dict[type, bytes] = {tuple: b"(", list: b"[", set: b"<"}
 
 
@@ -55,7 +55,7 @@ def survey(values: Collection[object]) -> bool:
     has_sets = False
     for _ in range(MAX_DEPTH):
         kinds = set(map(type, _inside(nests)))
-        if kinds <= _LEAVES:
+        if kinds <= LEAVES:
             return has_sets
         if not kinds <= _RECORDS:
             raise NotARecord(_advice(next(value for value in _inside(nests) if type(value) not in _RECORDS)))
@@ -82,7 +82,7 @@ def _inside(nests: list[Any]) -> Iterator[object]:
 
 def _stable(value: Any) -> bytes:
     kind = type(value)
-    if kind in _LEAVES:
+    if kind in LEAVES:
         return marshal.dumps(value, _VERSION)
     if kind is dict:
         return b"{" + b"".join(_stable(key) + _stable(held) for key, held in value.items()) + b"0"

@@ -148,6 +148,7 @@ class Loop:
 
     def __init__(self, operations: Collection[Operation], sink: Sink) -> None:
         self._parts: list[Operation | Sink] = [*operations, sink]
+        self._samples = [index for index, op in enumerate(operations) if op.name == "sample"]
         self._function, self._text = _written(tuple(op.name for op in operations), _end(sink))
         self._arguments: dict[str, Any] = {"function": sink.function}
         for name in ("amount", "form"):
@@ -159,9 +160,8 @@ class Loop:
 
     def run(self, items: Iterable[Any]) -> Any:
         """What the sink makes of these records. Raises whatever the job's functions do."""
-        for index, part in enumerate(self._parts):
-            if part.name == "sample":
-                self._arguments[f"f{index}"] = sampler(index).random
+        for index in self._samples:
+            self._arguments[f"f{index}"] = sampler(index).random
         return self._function(items, **self._arguments)
 
     def fault(self, error: BaseException, files: Collection[str]) -> JobFault | None:

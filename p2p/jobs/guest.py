@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from p2p.jobs.session import Session
+    from p2p.jobs.units import Output
 
 ENTRY = "job"
 _API = "p2p/"
@@ -74,7 +75,13 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
     sys.meta_path.insert(0, Importer(files, header["entry"]))
     from p2p.jobs.codec import Unreadable
     from p2p.jobs.faults import JobFault, PlanMismatch
-    from p2p.jobs.frames import BadFrame, pack, receive
+    from p2p.jobs.frames import BadFrame, pack, pack_done, receive
+
+    def packed(made: "Output") -> bytes:
+        try:
+            return pack_done(made.records_in, made.records_out, made.blobs)
+        except BadFrame as error:
+            return pack({"error": "limit", "text": str(error)})
 
     session: Session | None = None
     blobs: list[bytes] = []
@@ -91,6 +98,13 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
                     return
                 header, blobs = received
                 del received
+                if header["do"] == "unit":
+                    # What is answered most often is answered the short way.
+                    frame = packed(_unit(session, header, blobs))
+                    blobs = []
+                    replies.write(frame)
+                    replies.flush()
+                    continue
                 answer, results = _answered(session, header, blobs)
         except JobFault as fault:
             answer = fault.report()
@@ -129,21 +143,28 @@ def _loaded(header: dict[str, Any], files: dict[str, bytes]) -> "Session":
 
 
 def _answered(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-    known = header.get("results", [])
-    for action, result in zip(known, blobs, strict=False):
-        session.learn(action, result)
-    given = blobs[len(known) :]
+    given = _given(session, header, blobs)
     match header["do"]:
         case "plan":
             return _planned(session)
-        case "unit":
-            place = header["action"], header["stage"], header["partition"]
-            made = session.unit(*place, header["digest"], header["source"], given)
-            return {"ok": "unit", "records_in": made.records_in, "records_out": made.records_out}, made.blobs
         case "finish":
             return {"ok": "finished"}, [session.finish(header["action"], header["digest"], given)]
         case other:
             raise ValueError(f"no such request: {other}")
+
+
+def _unit(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> "Output":
+    given = _given(session, header, blobs)
+    place = header["action"], header["stage"], header["partition"]
+    return session.unit(*place, header["digest"], header["source"], given)
+
+
+def _given(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> Sequence[bytes]:
+    """What comes after the results of actions that are new, which the session learns."""
+    known = header.get("results", [])
+    for action, result in zip(known, blobs, strict=False):
+        session.learn(action, result)
+    return blobs[len(known) :]
 
 
 def _planned(session: "Session") -> tuple[dict[str, Any], list[bytes]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from p2p.jobs.codec import NotARecord, Unreadable, culprit, decode, encode_checked, survey
+from p2p.jobs.codec import LEAVES, NotARecord, Unreadable, culprit, decode, encode_checked, survey
 from p2p.jobs.faults import JobFault, PlanMismatch, raised, shown
 from p2p.jobs.fusion import Loop
 from p2p.jobs.keys import Keys
@@ -112,8 +112,11 @@ def _split(keys: Keys, outputs: int, stage: Stage) -> list[bytes]:
 
 
 def _result(value: Any, action: Action, maker: str) -> bytes:
-    values = value if type(value) is list else [value]
-    data = encode_checked(value, has_sets=_checked(values, action, maker))
+    if type(value) in LEAVES:
+        data = encode_checked(value, has_sets=False)  # most often a number: nothing to look into
+    else:
+        values = value if type(value) is list else [value]
+        data = encode_checked(value, has_sets=_checked(values, action, maker))
     if len(data) > MAX_RESULT_BYTES:
         text = f"{action.name}() comes to {len(data):,} bytes, over {MAX_RESULT_BYTES:,}: ask for less, or use save()"
         raise JobFault(text, kind="ResultTooLarge", place=action.place, operation=action.name)
