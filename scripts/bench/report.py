@@ -142,3 +142,11 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
         "  " + "  ".join(cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in cells).rstrip()
         for cells in (list(enumerate(zip(row, widths, strict=False))) for row in table)
     ]
+
+
+def positive(text: str) -> int:
+    """A number of rounds, units or files, as an option has it. Raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number

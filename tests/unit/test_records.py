@@ -221,6 +221,7 @@ def test_times_are_held_against_the_clock_of_the_reader() -> None:
         (records.keyword_key("zola", MAX_SHARDS), Titles((Title(bytes(32), 1, "Zola"),))),
         (records.capacity_key("other"), Offer(Capacity(("wasm-1",), 1, 1))),
     ],
+    ids=["address", "publisher", "name", "word", "words", "shard", "runtime"],
 )
 def test_a_record_belongs_under_its_key_only(key: bytes, payload: Payload) -> None:
     with pytest.raises(ValueError, match="belong"):

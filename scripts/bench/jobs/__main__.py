@@ -25,7 +25,7 @@ from scripts.bench.jobs import kills, memory, rivals, units, words
 from scripts.bench.jobs.network import PYTHON, SCIENCE
 from scripts.bench.jobs.settings import Settings
 from scripts.bench.measure import BenchError
-from scripts.bench.report import Report, as_json, as_table
+from scripts.bench.report import Report, as_json, as_table, positive
 
 PARTS: dict[str, Callable[[Settings], Report]] = {
     "units": units.units,
@@ -70,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="jobs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", type=_parts, default=list(PARTS), metavar="NAME,...", help=", ".join(PARTS))
-    parser.add_argument("--rounds", type=_positive, default=3, help="default 3")
-    parser.add_argument("--units", type=_positive, default=20_000, metavar="N", help="no-op units, default 20000")
-    parser.add_argument("--megabytes", type=_positive, default=256, metavar="MIB", help="of text, default 256")
+    parser.add_argument("--rounds", type=positive, default=3, help="default 3")
+    parser.add_argument("--units", type=positive, default=20_000, metavar="N", help="no-op units, default 20000")
+    parser.add_argument("--megabytes", type=positive, default=256, metavar="MIB", help="of text, default 256")
     parser.add_argument("--science", action="store_true", help="python-wasm-science too")
     parser.add_argument("--engines", type=_engines, default={}, metavar="NAME=PYTHON,...", help="where others are")
     parser.add_argument(
@@ -94,13 +94,6 @@ def _engines(text: str) -> dict[str, str]:
     if unknown := set(named) - set(rivals.NAMES) or not named:
         raise argparse.ArgumentTypeError(f"{unknown} in {text!r}; write dask=PYTHON,ray=PYTHON,spark=PYTHON")
     return named
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 if __name__ == "__main__":
