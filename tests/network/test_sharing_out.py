@@ -14,7 +14,7 @@ LONG = """\
 def work(n):
     return sum(i % 7 for i in range(40_000)) * 0 + n
 
-def job(inputs, n: int = 2000):
+def job(inputs, n: int = 10_000):
     return inputs.range(n).map(work).sum()
 """
 
@@ -40,7 +40,7 @@ async def test_a_second_job_gets_its_part_and_gives_it_back(world: World) -> Non
     async with trio.open_nursery() as nursery:
 
         async def begin(progress: Progress) -> None:
-            await run_job(owner, path, hints, progress=progress, partitions=2000)
+            await run_job(owner, path, hints, progress=progress, partitions=10_000)
 
         nursery.start_soon(begin, Progress())
         await until(lambda: slots(owner, "job.py") == [2, 2])
@@ -50,7 +50,7 @@ async def test_a_second_job_gets_its_part_and_gives_it_back(world: World) -> Non
             answers.append(await run_job(owner, second, hints, partitions=100, args={"n": 100}))
 
         nursery.start_soon(begin_second)
-        await until(lambda: sum(slots(owner, "second.py")) == 2 and sum(slots(owner, "job.py")) == 2)
+        await until(lambda: slots(owner, "second.py") and sum(slots(owner, "job.py")) < 4)
         await until(lambda: answers)
         assert answers[0]["result"] == sum(range(100))
         await until(lambda: slots(owner, "job.py") == [2, 2])
