@@ -134,6 +134,7 @@ class Engagement:
             logger.warning("job %s: %s", short(self.offer.job), errors.exceptions[0])
             failure = PeerGone("this side's disk failed")
         finally:
+            self._slots.count = 0  # the next owner need not wait for the sweeping
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
                 await self._clean_up()
         if failure is not None:

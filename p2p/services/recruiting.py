@@ -30,6 +30,8 @@ FIND_EVERY_S = 3.0
 FULL_SHARD = 32
 """With so many volunteers in a shard there may be more in the next."""
 REFUSED_AGAIN_S = 10.0
+FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
+"""Of a volunteer that refuses for the first time, and how often sooner than that."""
 MOST_VOLUNTEERS = 256
 MOST_CALLERS = 16
 """Who called, and have not answered the offer yet."""
@@ -64,6 +66,8 @@ class Recruiter:
         """Until when they need not call again."""
         self._tried: dict[PeerHint, float] = {}
         self._sooner = trio.Event()
+        self._hint_of: dict[PeerId, PeerHint] = {}
+        self._times_refused: dict[PeerId, int] = {}
         self._nursery: trio.Nursery | None = None
         self.engaged: set[PeerId] = set()
         """Whom `engage` has at work."""
@@ -90,9 +94,18 @@ class Recruiter:
         self._sooner.set()
 
     def refused(self, peer: PeerId, reason: str) -> None:
-        """It does not work for the job, and says why."""
+        """It does not work for the job, and says why. It is asked again, ever less often: it may soon be free."""
+        hint, times = self._hint_of.get(peer), self._times_refused.get(peer, 0)
+        if hint is not None and self._nursery is not None and times < MOST_QUICK:
+            self._times_refused[peer] = times + 1
+            self._nursery.start_soon(self._soon_again, hint, FIRST_AGAIN_S * 2.0**times)
         self._offers.setdefault(peer, Offer(1, self._need.memory, frozenset({self._need.runtime})))
         self._remember(peer, reason)
+
+    async def _soon_again(self, hint: PeerHint, delay_s: float) -> None:
+        await trio.sleep(delay_s)
+        self._tried.pop(hint, None)
+        self._sooner.set()
 
     def why(self) -> str:
         """Why nobody is at work; empty if somebody could be."""
@@ -151,6 +164,8 @@ class Recruiter:
             logger.debug("volunteer at %s: %s", hint.address, error)
             return
         self._local.contacts.reached(connection, hint.address.port)
+        if len(self._hint_of) < MOST_REMEMBERED:
+            self._hint_of[connection.ends.peer_id] = hint
         await self.talk(connection)
 
     async def talk(self, connection: Connection) -> None:
