@@ -309,7 +309,7 @@ class Run:
         if patience.cancelled_caught:
             raise PeerGone("it did not answer the offer")
         if isinstance(answer, work.JobRefused):
-            self.recruiter.refused(peer, answer.reason)
+            self.recruiter.declined(peer, answer.reason)
             return
         if not isinstance(answer, work.JobAccepted):
             raise ProtocolViolation("something else where the answer to an offer belongs")

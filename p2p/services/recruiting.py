@@ -31,7 +31,7 @@ FULL_SHARD = 32
 """With so many volunteers in a shard there may be more in the next."""
 REFUSED_AGAIN_S = 10.0
 FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
-"""Of a volunteer that refuses for the first time, and how often sooner than that."""
+"""Of a volunteer that declines for the first time; and how often it is asked sooner than that."""
 MOST_VOLUNTEERS = 256
 MOST_CALLERS = 16
 """Who called, and have not answered the offer yet."""
@@ -67,7 +67,7 @@ class Recruiter:
         self._tried: dict[PeerHint, float] = {}
         self._sooner = trio.Event()
         self._hint_of: dict[PeerId, PeerHint] = {}
-        self._times_refused: dict[PeerId, int] = {}
+        self._times_declined: dict[PeerId, int] = {}
         self._nursery: trio.Nursery | None = None
         self.engaged: set[PeerId] = set()
         """Whom `engage` has at work."""
@@ -94,13 +94,17 @@ class Recruiter:
         self._sooner.set()
 
     def refused(self, peer: PeerId, reason: str) -> None:
-        """It does not work for the job, and says why. It is asked again, ever less often: it may soon be free."""
-        hint, times = self._hint_of.get(peer), self._times_refused.get(peer, 0)
-        if hint is not None and self._nursery is not None and times < MOST_QUICK:
-            self._times_refused[peer] = times + 1
-            self._nursery.start_soon(self._soon_again, hint, FIRST_AGAIN_S * 2.0**times)
+        """It does not work for the job, and says why."""
         self._offers.setdefault(peer, Offer(1, self._need.memory, frozenset({self._need.runtime})))
         self._remember(peer, reason)
+
+    def declined(self, peer: PeerId, reason: str) -> None:
+        """It does not take the job when it is offered. It is asked again, ever less often: it may soon be free."""
+        self.refused(peer, reason)
+        hint, times = self._hint_of.get(peer), self._times_declined.get(peer, 0)
+        if hint is not None and self._nursery is not None and times < MOST_QUICK:
+            self._times_declined[peer] = times + 1
+            self._nursery.start_soon(self._soon_again, hint, FIRST_AGAIN_S * 2.0**times)
 
     async def _soon_again(self, hint: PeerHint, delay_s: float) -> None:
         await trio.sleep(delay_s)
