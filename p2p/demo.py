@@ -82,6 +82,7 @@ class Peer:
     """Options of its node."""
     runs: bool = False
     process: trio.Process | None = None
+    id: str = ""
     address: str = ""
     progress: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] | None = None
@@ -226,8 +227,9 @@ async def _kill_one(report: Report, owner: Peer, victim: Peer, seen: dict[str, A
     while True:
         with suppress(PeerError):
             for job in await _ask(owner, Jobs()):
-                seen.update(job)
-        busy = any(one["units"] for one in seen.get("volunteers", []))
+                if job["state"] == "running":  # of one that has ended there is nothing to see
+                    seen.update(job)
+        busy = any(one["units"] and one["peer"] == victim.id for one in seen.get("volunteers", []))
         if victim.process is not None and busy and seen["units_done"] >= UNITS_BEFORE_KILL:
             victim.process.kill()
             victim.process = None
@@ -321,7 +323,7 @@ async def _running(peer: Peer) -> AsyncIterator[trio.Process]:
     """The peer's node, from its `ready` to its end; the body may end it earlier."""
     command = ["--home", str(peer.home), "node", *_HERE, *peer.extra]
     async with _process(command, peer.home.parent / f"{peer.home.name}.log") as (process, ready):
-        peer.address = ready[1]
+        peer.id, peer.address = ready[:2]
         peer.runs = True
         peer.process = process
         try:
