@@ -15,9 +15,10 @@ from p2p.net.connection import Connection
 from p2p.services.dht import Overlays
 from p2p.services.local import Local
 from p2p.services.reachability import Reach
+from p2p.services.wishes import caller
 from p2p.wire import messages, work
 from p2p.wire.address import Address, is_host
-from p2p.wire.records import MAX_SHARDS, Kind, Provider, Record, hiring_key
+from p2p.wire.records import MAX_SHARDS, Kind, hiring_key
 from p2p.wire.tracker import Provided, key_text
 
 OFFER_S = 15.0
@@ -99,15 +100,9 @@ async def _look_in_overlays(local: Local, overlays: Overlays) -> None:
 
 
 async def _look_up(local: Local, overlays: Overlays, runtime: str) -> None:
-    def heard(record: Record) -> None:
-        payload = record.payload
-        if isinstance(payload, Provider) and not payload.whole and record.publisher != local.peer_id:
-            for host, port in payload.addresses:
-                if overlays.is_plausible(host):
-                    local.calls.wanted(record.key, record.publisher, Address(host, port))
-
     for shard in range(MAX_SHARDS):
-        if len(await overlays.get(hiring_key(runtime, shard), Kind.PROVIDER, heard)) < FULL_SHARD:
+        key = hiring_key(runtime, shard)
+        if len(await overlays.get(key, Kind.PROVIDER, caller(local, overlays, key))) < FULL_SHARD:
             break
 
 

@@ -5,6 +5,7 @@ announce. A peer that can be dialled does nothing here: it is dialled.
 """
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -44,11 +45,17 @@ async def look_for_wishes(local: Local, overlays: Overlays) -> None:
 
 
 async def _look(local: Local, overlays: Overlays, offered: Offered) -> None:
+    await overlays.get(provider_key(offered.share), Kind.PROVIDER, caller(local, overlays, offered.share))
+
+
+def caller(local: Local, overlays: Overlays, named: bytes) -> Callable[[Record], None]:
+    """For records of the DHT as they come: has those called that lack what is named so (see `Calls.wanted`)."""
+
     def heard(record: Record) -> None:
         payload = record.payload
         if isinstance(payload, Provider) and not payload.whole and record.publisher != local.peer_id:
             for host, port in payload.addresses:
                 if overlays.is_plausible(host):
-                    local.calls.wanted(offered.share, record.publisher, Address(host, port))
+                    local.calls.wanted(named, record.publisher, Address(host, port))
 
-    await overlays.get(provider_key(offered.share), Kind.PROVIDER, heard)
+    return heard
