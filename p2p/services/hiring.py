@@ -18,7 +18,7 @@ from p2p.services.reachability import Reach
 from p2p.services.wishes import caller
 from p2p.wire import messages, work
 from p2p.wire.address import Address, is_host
-from p2p.wire.records import MAX_SHARDS, Kind, hiring_key
+from p2p.wire.records import FULL_SHARD, MAX_SHARDS, Kind, hiring_key
 from p2p.wire.tracker import Provided, key_text
 
 OFFER_S = 15.0
@@ -26,8 +26,6 @@ LOOK_EVERY_S = 10.0
 COOL_S = 3.0
 ASK_EVERY_S = 2.0
 """Of neighbours; each is called as seldom as its refusals tell."""
-FULL_SHARD = 32
-"""With so many in a shard of the DHT there may be more in the next."""
 NEIGHBOURS_AT_ONCE = 16
 ASK_AGAIN_S = 5.0
 

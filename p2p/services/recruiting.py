@@ -21,14 +21,12 @@ from p2p.services.trackers import Candidate
 from p2p.wire import records, work
 from p2p.wire.address import Address, is_link_local, prefix
 from p2p.wire.link import PeerHint
-from p2p.wire.records import MAX_SHARDS, Kind, Record, capacity_key
+from p2p.wire.records import FULL_SHARD, MAX_SHARDS, Kind, Record, capacity_key
 from p2p.wire.tracker import Capacity
 
 logger = logging.getLogger(__name__)
 
 FIND_EVERY_S = 3.0
-FULL_SHARD = 32
-"""With so many volunteers in a shard there may be more in the next."""
 REFUSED_AGAIN_S = 10.0
 FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
 """Of a volunteer that declines for the first time; and how often it is asked sooner than that."""

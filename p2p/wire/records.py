@@ -37,6 +37,8 @@ MAX_RECORD_BYTES = 512
 MAX_TITLES = 4
 MAX_TITLE_BYTES = 120
 MAX_SHARDS = 4
+FULL_SHARD = 32
+"""With so many records in a shard there may be more in the next."""
 MAP_BYTES = 8
 WHOLE = b"\xff" * MAP_BYTES
 SKEW_S = 600
