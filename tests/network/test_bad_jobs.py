@@ -58,8 +58,10 @@ FAULTS = {
 async def test_what_a_job_does_wrong_is_told(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner")
     for source, says in FAULTS.values():
+        # Only what never ends is given little time: on a busy machine an honest unit may take long.
+        unit_time_s = 1.0 if "stopped after" in says else 60.0
         with pytest.raises(JobError, match=says):
-            await run_job(owner, write_job(world, source), [hint_of(local)], partitions=4, unit_time_s=1.0)
+            await run_job(owner, write_job(world, source), [hint_of(local)], partitions=4, unit_time_s=unit_time_s)
     answer = await run_job(owner, write_job(world, SUM), [hint_of(local)], partitions=6)
     assert answer["result"] == sum(i * i for i in range(60))
     assert not list((owner.home / "jobs").iterdir())
