@@ -11,12 +11,13 @@ class _Chance:
     generator: random.Random | None = None
 
 
-def reset(*place: object, twist: int = 0) -> None:
-    """Starts the chance of one unit (job, action, stage, partition): `rng()`, `random` and, where loaded, numpy's.
+def reset(place: str, twist: int = 0) -> None:
+    """Starts the chance of one unit (its `place`: job/action/stage/partition): `rng()`, `random` and, where loaded,
+    numpy's.
 
     `twist` changes all but `rng()`: what differs between two runs that should be alike shows who did not ask it.
     """
-    _Chance.seed = int.from_bytes(sha256("/".join(map(str, place)).encode()).digest(), "big")
+    _Chance.seed = int.from_bytes(sha256(place.encode()).digest(), "big")
     _Chance.generator = None
     random.seed(_Chance.seed + twist)
     if "numpy" in sys.modules:  # which loads its own `random` only when somebody asks for it, seeded by who knows what

@@ -5,6 +5,7 @@ after the other, whose lengths the header's `blobs` gives.
 """
 
 import json
+import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -12,6 +13,10 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_HEADER_BYTES = 1024 * 1024
 LENGTH_BYTES = 4
 _STEP_BYTES = 64 * 1024
+_LENGTHS = struct.Struct(">II")
+_DONE = b'{"ok": "unit", "records_in": %d, "records_out": %d, "blobs": [%s]}'
+_read_header = json.JSONDecoder().raw_decode
+"""What `json.loads` does besides takes a guest longer than this."""
 
 
 class BadFrame(ValueError):
@@ -25,16 +30,15 @@ def pack(header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
 
 def pack_done(records_in: int, records_out: int, blobs: Sequence[bytes]) -> bytes:
     """The answer to a unit that is done, of which there are many: as `pack` makes it, in a tenth of its time."""
-    sizes = ", ".join([str(len(blob)) for blob in blobs])
-    text = f'{{"ok": "unit", "records_in": {records_in:d}, "records_out": {records_out:d}, "blobs": [{sizes}]}}'
-    return _frame(text.encode(), blobs)
+    sizes = b", ".join([b"%d" % len(blob) for blob in blobs])
+    return _frame(_DONE % (records_in, records_out, sizes), blobs)
 
 
 def _frame(text: bytes, blobs: Sequence[bytes]) -> bytes:
     size = LENGTH_BYTES + len(text) + sum(map(len, blobs))
     if len(text) > MAX_HEADER_BYTES or size > MAX_FRAME_BYTES:
         raise BadFrame(f"a frame of {size} bytes with a header of {len(text)} is too large")
-    return b"".join([size.to_bytes(LENGTH_BYTES, "big"), len(text).to_bytes(LENGTH_BYTES, "big"), text, *blobs])
+    return b"".join([_LENGTHS.pack(size, len(text)), text, *blobs])
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
@@ -45,20 +49,24 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
     start = stream.read(2 * LENGTH_BYTES)
     if not start:
         return None
-    size, length = int.from_bytes(start[:LENGTH_BYTES], "big"), int.from_bytes(start[LENGTH_BYTES:], "big")
+    if len(start) < 2 * LENGTH_BYTES:
+        raise BadFrame("the stream ended within a frame")
+    size, length = _LENGTHS.unpack(start)
     room = size - LENGTH_BYTES - length
-    if len(start) < 2 * LENGTH_BYTES or size > MAX_FRAME_BYTES or length > MAX_HEADER_BYTES or room < 0:
+    if size > MAX_FRAME_BYTES or length > MAX_HEADER_BYTES or room < 0:
         raise BadFrame("the lengths at the frame's start are wrong")
     try:
-        header = json.loads(_exactly(stream, length))
+        header, _ = _read_header(_exactly(stream, length).decode())
         sizes = header["blobs"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadFrame("the header is no JSON object with blobs") from error
     if not isinstance(header, dict) or not isinstance(sizes, list):
         raise BadFrame("the header is no JSON object with blobs")
+    blobs: list[bytes] = []
+    if not sizes and not room:
+        return header, blobs
     if any(type(size) is not int or size < 0 for size in sizes) or sum(sizes) != room:
         raise BadFrame("the blobs' lengths do not add up")
-    blobs: list[bytes] = []
     try:
         for size in sizes:
             blobs.append(_exactly(stream, size))

@@ -161,7 +161,9 @@ def _unit(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) ->
 
 def _given(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> Sequence[bytes]:
     """What comes after the results of actions that are new, which the session learns."""
-    known = header.get("results", [])
+    known = header.get("results")
+    if not known:
+        return blobs
     for action, result in zip(known, blobs, strict=False):
         session.learn(action, result)
     return blobs[len(known) :]

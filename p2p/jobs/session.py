@@ -96,7 +96,7 @@ class Session:
         plan = self._planned(action, digest)
         if not 0 <= stage < len(plan.stages):
             raise PlanMismatch(f"action {action} has no stage {stage}")
-        chance.reset(self._id, action, stage, partition)
+        chance.reset(f"{self._id}/{action}/{stage}/{partition}")
         output = self._work[stage].run(source, blobs)
         if stage not in self._unchanged:
             unchanged(plan)
@@ -106,7 +106,7 @@ class Session:
     def finish(self, action: int, digest: str, partials: Sequence[bytes]) -> bytes:
         """The action's result from the partial results of its last stage, in partition order."""
         plan = self._planned(action, digest)
-        chance.reset(self._id, action, "finish")
+        chance.reset(f"{self._id}/{action}/finish")
         with self._blamed():
             return units.finish(plan.action, partials, self._files)
 
@@ -129,7 +129,7 @@ class Session:
         self._work = [Work(stage, plan.outputs(stage, self.settings), self._files) for stage in plan.stages]
 
     def _run(self, action: int, twist: int) -> Plan | Returned:
-        chance.reset(self._id, twist=twist)
+        chance.reset(self._id, twist)
         with self._blamed():
             return run(self._job, self._inputs, self._arguments, self._results[:action])
 

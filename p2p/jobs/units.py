@@ -52,7 +52,7 @@ class Work:
         if stage.sink.name == "save":
             return Output(count.records, len(made), ["".join(made).encode("utf-8", "replace")])
         records = len(made) if type(made) is list else 1
-        return Output(count.records, records, [_result(made, stage.sink, _maker(stage))])
+        return Output(count.records, records, [_result(made, stage.sink, stage)])
 
 
 def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) -> bytes:
@@ -75,7 +75,7 @@ def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) ->
                 if not value:
                     raise _nothing(action)
                 value = value[0]
-    return _result(value, action, "")
+    return _result(value, action)
 
 
 class _Counted:
@@ -102,7 +102,7 @@ def _loop(loop: Loop, items: Iterable[Any], files: Collection[str]) -> Any:
 
 
 def _split(keys: Keys, outputs: int, stage: Stage) -> list[bytes]:
-    has_sets = _checked(list(keys.table.values()), stage.sink, _maker(stage))
+    has_sets = _checked(list(keys.table.values()), stage.sink, stage)
     if outputs == 1:
         return [encode_checked(keys.table, has_sets=has_sets)]
     parts: list[dict[Any, Any]] = [{} for _ in range(outputs)]
@@ -111,31 +111,31 @@ def _split(keys: Keys, outputs: int, stage: Stage) -> list[bytes]:
     return [encode_checked(part, has_sets=has_sets) for part in parts]
 
 
-def _result(value: Any, action: Action, maker: str) -> bytes:
+def _result(value: Any, action: Action, stage: Stage | None = None) -> bytes:
     if type(value) in LEAVES:
         data = encode_checked(value, has_sets=False)  # most often a number: nothing to look into
     else:
         values = value if type(value) is list else [value]
-        data = encode_checked(value, has_sets=_checked(values, action, maker))
+        data = encode_checked(value, has_sets=_checked(values, action, stage))
     if len(data) > MAX_RESULT_BYTES:
         text = f"{action.name}() comes to {len(data):,} bytes, over {MAX_RESULT_BYTES:,}: ask for less, or use save()"
         raise JobFault(text, kind="ResultTooLarge", place=action.place, operation=action.name)
     return data
 
 
-def _checked(values: list[Any], sink: Sink, maker: str) -> bool:
+def _checked(values: list[Any], sink: Sink, stage: Stage | None) -> bool:
     try:
         return survey(values)
     except NotARecord as error:
         record = shown(culprit(values))
         raise JobFault(
-            f"{error}{maker}", kind="NotARecord", place=sink.place, operation=sink.name, record=record
+            f"{error}{_maker(stage)}", kind="NotARecord", place=sink.place, operation=sink.name, record=record
         ) from None
 
 
-def _maker(stage: Stage) -> str:
+def _maker(stage: Stage | None) -> str:
     """Which operation made the records that a sink refuses, in words."""
-    last = stage.operations[-1] if stage.operations else None
+    last = stage.operations[-1] if stage is not None and stage.operations else None
     return f" (from {last.name}, line {last.place.line})" if last else ""
 
 

@@ -7,7 +7,7 @@ from tests.harness import Peer, chunks_held, make_file, until
 
 MIB = 1024 * 1024
 CHUNK = 256 * 1024
-SLOWLY = ("--limit", "4MiB")
+SLOWLY = ("--limit", "1MiB")
 
 
 def test_ctrl_c_keeps_what_was_fetched_and_says_how_to_go_on(origin: Peer, other: Peer, tmp_path: Path) -> None:

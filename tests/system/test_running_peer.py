@@ -101,7 +101,7 @@ def test_what_a_peer_tells_of_itself(origin: Peer, other: Peer, tmp_path: Path) 
         assert "No connections" in origin.run("peers").err
         assert "shoal share PATH" in origin.run("shares").err
         link = origin.run("share", file).out.strip()
-        with other.start("get", link, "--out", "got", "--limit", "1MiB"):
+        with other.start("get", link, "--out", "got", "--limit", "256KiB"):
             until(lambda: chunks_held(other) >= 2, "two chunks")
             (row,) = origin.run("peers", "--json").json()
             assert row["share"] == "data.bin"
