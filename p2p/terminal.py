@@ -164,8 +164,6 @@ class LiveView:
         )
         self._task = self._bars.add_task("", total=None, detail="")
         self._stages: list[TaskID] = []
-        self._started = time.monotonic()
-        self._first_done: int | None = None
 
     def update(self, progress: dict[str, Any]) -> None:
         from rich.markup import escape

@@ -1,0 +1,41 @@
+"""From a command to a peer, which performs it, and from its answer to stdout."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from p2p.commandline.options import Global
+
+if TYPE_CHECKING:
+    from p2p.config import Settings
+    from p2p.services.requests import AnyRequest
+
+DONE, FAILED, NOBODY = 0, 1, 3
+
+
+def perform(
+    request: "AnyRequest",
+    settings: "Settings | None",
+    show: Callable[[Any], None],
+    *,
+    stay: bool = False,
+    interrupted: str = "",
+    nobody: int = FAILED,
+) -> NoReturn:
+    """Has the peer of this home perform the request, and ends."""
+    from p2p import command
+
+    performed = partial(command.perform, Global.home, request, settings, show, stay=stay)
+    sys.exit(command.run(performed, interrupted=interrupted, nobody=nobody))
+
+
+def either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:
+    """How an answer is shown."""
+    return (lambda told: print_answer(json.dumps(told))) if as_json else table
+
+
+def print_answer(text: str) -> None:
+    """At once: who reads it may be waiting."""
+    print(text, flush=True)

@@ -1,0 +1,164 @@
+"""Commands about jobs: to run them on volunteers' machines, and what became of them."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from p2p.commandline.asking import NOBODY, either, perform, print_answer
+from p2p.commandline.options import Json, networked
+
+if TYPE_CHECKING:
+    from p2p.config import Settings
+
+
+@networked
+def run(
+    job: Annotated[
+        Path | None,
+        typer.Argument(metavar="JOB", help="A Python file with a function job, a folder with job.py, or a .wasm file."),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="What it reads; repeatable.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the job: JSON, else text; repeatable.")
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; chosen, if not given.")
+    ] = None,
+    partitions: Annotated[int, typer.Option(metavar="N", help="How many units, about; else 8 MiB of input each.")] = 0,
+    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="That a unit may take.")] = "512MiB",
+    unit_time: Annotated[str, typer.Option(metavar="TIME", help="That a unit may take.")] = "10m",
+    trust: Annotated[str, typer.Option(metavar="own", help="Who is believed: own, every volunteer.")] = "own",
+    volunteers: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 0,
+    peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where files that the job saves go.")] = None,
+    wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="In this process: no volunteers, and no walls.")] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="JOB_ID", help="Go on with a job that was stopped; nothing else is given.")
+    ] = None,
+    as_json: Json = False,
+    *,
+    settings: "Settings",
+) -> None:
+    """Run a job on volunteers' machines, and print its result."""
+    from p2p.errors import ConfigError
+    from p2p.services.requests import Resume, Run, Wish
+    from p2p.units import parse_size, parse_time
+    from p2p.wire.link import parse_peer
+
+    if trust != "own":
+        if trust == "audit" or trust.startswith("quorum="):
+            raise ConfigError(f"--trust {trust}: not in this version. With own every volunteer is believed.")
+        raise ConfigError(f"--trust {trust}: there is own.")
+    if (job is None) == (resume is None):
+        raise ConfigError("Give a job to run, or --resume with the id of one that was stopped: see `shoal jobs`.")
+
+    def show(answer: dict[str, Any]) -> None:
+        if as_json:
+            print_answer(json.dumps(answer))
+        elif "paths" in answer or "link" in answer:
+            print_answer("\n".join(answer.get("paths") or [answer["link"]]))
+            if "folder" in answer:
+                from p2p import terminal
+
+                terminal.note(f"The files are in {answer['folder']}, and a peer that runs here shares them.")
+        else:
+            print_answer(answer["text"] or json.dumps(answer["result"]))
+
+    stopped = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` goes on, `shoal cancel ID` forgets it."
+    if job is None:
+        perform(Resume(id=str(resume)), settings, show, interrupted=stopped, nobody=NOBODY)
+    for text in peer or ():
+        parse_peer(text)
+    wish = Wish(
+        path=str(job.absolute()),
+        inputs=tuple(map(_input, inputs or ())),
+        args=dict(map(_argument, arg or ())),
+        runtime=runtime,
+        partitions=partitions,
+        unit_memory=parse_size(unit_memory),
+        unit_time_s=parse_time(unit_time),
+        volunteers=volunteers,
+        peers=tuple(peer or ()),
+        out=None if out is None else str(out.absolute()),
+        wait_s=None if wait is None else parse_time(wait),
+    )
+    if local:
+        from p2p import local_job
+
+        show(local_job.run(job, list(inputs or ()), wish.args, partitions, out))
+        return
+    perform(Run(wish=wish), settings, show, interrupted=stopped, nobody=NOBODY)
+
+
+def jobs(as_json: Json = False) -> None:
+    """List this peer's jobs: under way, stopped, and the last that ended."""
+    from p2p import tables
+    from p2p.services.requests import Jobs
+
+    perform(Jobs(), {}, either(as_json, tables.jobs))
+
+
+def logs(
+    job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")],
+    unit: Annotated[
+        str | None, typer.Argument(metavar="[UNIT]", help="One unit alone, as ACTION.STAGE.PARTITION.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what the units of a job printed."""
+    from p2p import tables
+    from p2p.services.requests import Logs
+
+    perform(Logs(id=job, unit=None if unit is None else _unit(unit)), {}, either(as_json, tables.logs))
+
+
+def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")]) -> None:
+    """End a job of this peer, or forget one that was stopped."""
+    from p2p import terminal
+    from p2p.services.requests import Cancel
+
+    perform(Cancel(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON if it is that."""
+    from p2p.errors import ConfigError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ConfigError(f"--arg {text}: write NAME=VALUE, with the name of an argument of the job's function.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _input(text: str) -> str:
+    """A link as it is, a path absolute."""
+    from p2p.errors import ConfigError
+    from p2p.wire.link import parse_link
+
+    if text.startswith("magnet:"):
+        return text
+    path = Path(text).absolute()
+    with suppress(ConfigError):
+        if not path.exists() and parse_link(text):
+            return text
+    return str(path)
+
+
+def _unit(text: str) -> tuple[int, int, int]:
+    """ACTION.STAGE.PARTITION."""
+    from p2p.errors import ConfigError
+
+    parts = text.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise ConfigError(f"{text}: a unit is written ACTION.STAGE.PARTITION, as `shoal logs JOB_ID` shows it.")
+    action, stage, partition = map(int, parts)
+    return action, stage, partition
