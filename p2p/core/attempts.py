@@ -26,9 +26,9 @@ class Fault(Enum):
     """Whose fault it is that a unit gave no result."""
 
     JOB = "job"
-    """It raised. Believed once somebody unrelated, or the owner, has repeated it."""
+    """It raised. Believed once the owner has repeated it, which it does when somebody unrelated, if any, has."""
     TRANSIENT = "transient"
-    """Nobody's, or nobody knows: a limit was reached, a disk was full. Tried again, elsewhere first."""
+    """Nobody's, or nobody knows: a disk was full, a guest broke. Tried again, elsewhere first, by the owner at last."""
     INPUT = "input"
     """Outputs that it reads were not to be had. Tried again, which those who lost them are to blame for."""
     PEER = "peer"

@@ -177,7 +177,10 @@ class Crew:
         return [Send(volunteer.peer, tuple(work))] if work else []
 
     def hedge(self, stages: Sequence[Units], now: float) -> list[Send]:
-        """Gives idle volunteers what others are late with, as a second attempt."""
+        """Gives idle volunteers what others are late with, as a second attempt.
+
+        A third goes to one that is known to return something, where neither of the two is.
+        """
         idle = [volunteer for volunteer in self.joined.values() if volunteer.idle(now)]
         sends: list[Send] = []
         for stage in stages if idle else ():
@@ -185,12 +188,15 @@ class Crew:
             if not stage.turnaround.count:
                 late_s = UNKNOWN_STRAGGLER_S
             for partition, peers in list(islice(stage.running.items(), SCANNED)):
-                first = self.find(peers[0])
-                if not idle or len(peers) > 1 or first is None or first is self.own:
+                at_it = [volunteer for peer in peers if (volunteer := self.find(peer)) is not None]
+                if not idle or len(at_it) > 2 or self.own in at_it:
                     continue
-                if now - first.attempts[stage.unit(partition)].at < late_s:
+                if len(at_it) == 2 and any(volunteer.returned for volunteer in at_it):
                     continue
-                able = [v for v in idle if v is not first and self.may(stage, v, now)(partition)]
+                if now - at_it[-1].attempts[stage.unit(partition)].at < late_s:
+                    continue
+                able = [v for v in idle if v not in at_it and self.may(stage, v, now)(partition)]
+                able = [v for v in able if v.returned or len(at_it) == 1]
                 if able:
                     volunteer = min(able, key=lambda v: len(v.attempts))
                     stage.start(partition, volunteer.peer)
@@ -203,8 +209,8 @@ class Crew:
 
         def may(partition: int) -> bool:
             trouble = stage.troubles.get(partition)
-            if trouble is None:
-                return True
+            if trouble is None or trouble.for_owner:
+                return trouble is None
             if trouble.accusers:
                 return volunteer.relation not in trouble.accusers.values()
             if volunteer.peer not in trouble.peers:

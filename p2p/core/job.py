@@ -38,17 +38,20 @@ STALL_S = 60.0
 """Beyond the time that a unit may take: how long a volunteer may neither begin nor end one (it fetches inputs)."""
 MOST_FAILURES = 4
 MOST_LOSSES = 8
-"""Volunteers that a unit may take down with it."""
+"""Volunteers that a unit may take down with it. After so many, or so many failures, the owner runs it itself."""
 LOOKED_AT = 64
 
 
 class Job:
-    """One job of the peer `owner`, whose own guest repeats units of which volunteers say that the job is at fault.
+    """One job of the peer `owner`, whose own guest repeats the units at which volunteers fail.
 
         PLANNING --planned--> RUNNING --(all results)--> FINISHING --finished--> PLANNING --done--> DONE
         FINISHING --(an output is lost)--> RUNNING
         PLANNING, RUNNING, FINISHING --(the job's fault, or nothing left to try)--> FAILED
         PLANNING, RUNNING, FINISHING --cancel--> CANCELLED
+
+    However many volunteers say that a unit cannot be run, the job goes on until the owner has seen it fail: who lies
+    about that costs the job one unit in the owner's guest, and is struck for it.
 
     Each event returns what is to be done. Events that come too late are ignored. `context` is `plan.job_context`,
     `unit_s` the seconds that a unit may take, `results` the digests of the actions' results known from before. Times
@@ -77,6 +80,11 @@ class Job:
     def volunteers(self) -> dict[PeerId, int]:
         """Who works for the job, and how many units each has before it."""
         return {peer: len(volunteer.attempts) for peer, volunteer in self._crew.joined.items()}
+
+    @property
+    def owner_at_work(self) -> bool:
+        """Whether a unit runs in the owner's own guest."""
+        return bool(self._crew.own.attempts)
 
     def place(self, peer: PeerId, unit: bytes) -> tuple[int, int] | None:
         """Stage and partition of a unit that the volunteer is at; None for any other."""
@@ -205,10 +213,16 @@ class Job:
         return self._advance(now)
 
     def missing(self, stage: int, partition: int, holder: PeerId, now: float) -> list[Command]:
-        """The holder has this one output no longer."""
-        if stage < len(self.stages):
-            self.stages[stage].missing(partition, holder)
-        return self._advance(now)
+        """The holder has this one output no longer, or never had it."""
+        if stage >= len(self.stages) or self.stages[stage].holder(partition) != holder:
+            return []
+        self.stages[stage].missing(partition, holder)
+        volunteer = self._crew.joined.get(holder)
+        # What is found to be missing while it rests went with the rest.
+        commands: list[Command] = []
+        if volunteer is not None and volunteer.rests_until <= now and self._crew.strike(volunteer, now):
+            commands += self._expel(volunteer, "it did not keep what it said that it keeps", now)
+        return commands + self._advance(now)
 
     def heard(self, peer: PeerId, now: float, running: Iterable[bytes] = ()) -> None:
         """The volunteer said something: it is there, and at these units."""
@@ -242,7 +256,9 @@ class Job:
             # Here other levels of trust will wait for more: a second opinion, or an audit.
             commands += self._accept(volunteer, attempt, result, now)
             completes = completes or attempt.stage.complete
-        return commands + (self._advance(now) if completes else self._fill(volunteer, now))
+        if completes:
+            return commands + self._advance(now)
+        return commands + (self._fill_all(now) if volunteer is self._crew.own else self._fill(volunteer, now))
 
     def failed(self, peer: PeerId, unit: bytes, fault: Fault, report: Report | str, now: float) -> list[Command]:
         """The volunteer has no result of the unit; the report says why."""
@@ -261,19 +277,18 @@ class Job:
             trouble.losses += 1
         else:
             trouble.failures += 1
+        if volunteer is self._crew.own:
+            return self._judge(stage, partition, fault, said, now)
         commands: list[Command] = []
         if fault is Fault.JOB:
-            if volunteer is self._crew.own or set(trouble.accusers.values()) - {volunteer.relation}:
-                return self._end(State.FAILED, said)
+            if set(trouble.accusers.values()) - {volunteer.relation}:
+                trouble.for_owner = True
             trouble.accusers[peer] = volunteer.relation
             volunteer.accusations += 1
             self._disputed[stage.index, partition] = None
         elif fault is Fault.PEER and self._crew.strike(volunteer, now):
             commands += self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
-        if trouble.failures >= MOST_FAILURES or trouble.losses >= MOST_LOSSES:
-            times = trouble.failures + trouble.losses
-            tried = f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
-            return commands + self._end(State.FAILED, tried)
+        self._tried(stage, partition, trouble)
         return commands + self._fill_all(now)
 
     def refused(self, peer: PeerId, units: Iterable[bytes], now: float) -> list[Command]:
@@ -289,6 +304,28 @@ class Job:
                 volunteer.rests_until = max(volunteer.rests_until, now + FIRST_REST_S)
         return self._fill_all(now)
 
+    # Units at which volunteers fail.
+
+    def _tried(self, stage: Units, partition: int, trouble: Trouble) -> None:
+        """A unit was tried once more in vain: often enough by volunteers, it is the owner's to run."""
+        if trouble.failures >= MOST_FAILURES or trouble.losses >= MOST_LOSSES:
+            trouble.for_owner = True
+            self._disputed[stage.index, partition] = None
+
+    def _judge(self, stage: Units, partition: int, fault: Fault, said: str, now: float) -> list[Command]:
+        """The unit failed in the owner's own guest too."""
+        trouble = stage.trouble(partition)
+        trouble.judged += 1
+        if fault is Fault.JOB:
+            return self._end(State.FAILED, said)
+        # What it reads may have to be made again first.
+        last = trouble.for_owner and fault is not Fault.INPUT
+        if last or trouble.judged >= MOST_FAILURES:
+            times = trouble.failures + trouble.losses
+            tried = f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
+            return self._end(State.FAILED, tried)
+        return self._fill_all(now)
+
     # Results.
 
     def _accept(self, volunteer: Volunteer, attempt: Attempt, result: Result, now: float) -> list[Command]:
@@ -296,7 +333,8 @@ class Job:
         before = stage.digest(partition)
         if before is not None and before != result.digest:
             where = f"partition {partition} of stage {stage.index}"
-            return self._end(State.FAILED, f"The job is not deterministic: {where} gave two different results.")
+            told = f"The job is not deterministic, or a volunteer lied: {where} gave two different results."
+            return self._end(State.FAILED, told)
         attempt.step = Step.ACCEPTED
         del volunteer.attempts[attempt.unit]
         trouble = stage.troubles.get(partition)
@@ -313,16 +351,17 @@ class Job:
         return commands
 
     def _acquit(self, stage: Units, partition: int, trouble: Trouble, now: float) -> list[Command]:
-        """The unit is fine: whoever said that the job was at fault was wrong."""
+        """The unit is fine: whoever said that the job was at fault was wrong, or failed where the owner did not."""
         self._disputed.pop((stage.index, partition), None)
         commands: list[Command] = []
-        for peer in trouble.accusers:
-            accuser = self._crew.joined.get(peer)
-            if accuser is None:
+        for peer in trouble.peers if trouble.for_owner else trouble.accusers:
+            failed = self._crew.joined.get(peer)
+            if failed is None:
                 continue
-            accuser.accusations = max(0, accuser.accusations - 1)
-            if self._crew.strike(accuser, now):
-                commands += self._expel(accuser, "it blamed the job for its own failures", now)
+            if peer in trouble.accusers:
+                failed.accusations = max(0, failed.accusations - 1)
+            if self._crew.strike(failed, now):
+                commands += self._expel(failed, "it blamed the job for its own failures", now)
         return commands
 
     def _recall(self, known: Iterable[Known]) -> None:
@@ -391,7 +430,7 @@ class Job:
         return [*self._crew.fill_all(self._open, now), *self._repeat_disputed(now)]
 
     def _repeat_disputed(self, now: float) -> list[Command]:
-        """What nobody unrelated can repeat, the owner repeats, one unit at a time."""
+        """What volunteers have tried enough, or nobody unrelated can repeat, the owner runs, one unit at a time."""
         own = self._crew.own
         for index, partition in islice(self._disputed, LOOKED_AT):
             stage = self.stages[index]
@@ -399,7 +438,8 @@ class Job:
                 return []
             if stage not in self._open or stage.state(partition) != AGAIN:
                 continue
-            if not self._crew.unrelated(set(stage.trouble(partition).accusers.values()), now):
+            trouble = stage.trouble(partition)
+            if trouble.for_owner or not self._crew.unrelated(set(trouble.accusers.values()), now):
                 stage.start(partition, own.peer)
                 return [Send(own.peer, (own.begin(stage, partition, now),))]
         return []
@@ -412,7 +452,7 @@ class Job:
         self._crew.joined.pop(volunteer.peer, None)
         for stage in self.stages:
             stage.forget(volunteer.peer)
-        begun, fatal = 0, None
+        begun = 0
         for attempt in list(volunteer.attempts.values()):
             self.losses += 1
             # Only what it was at can have been what took it down, and no more than its slots at once.
@@ -421,13 +461,9 @@ class Job:
                 trouble = attempt.stage.trouble(attempt.partition)
                 trouble.losses += 1
                 trouble.peers.add(volunteer.peer)
-                if trouble.losses >= MOST_LOSSES:
-                    fatal = attempt
+                self._tried(attempt.stage, attempt.partition, trouble)
             volunteer.stop(attempt, Step.LOST)
         volunteer.claimed = 0
-        if fatal is not None:
-            where = f"partition {fatal.partition} of stage {fatal.stage.index}"
-            return self._end(State.FAILED, f"{MOST_LOSSES} volunteers were lost while they ran {where}.")
         return self._fill_all(now)
 
     def _recalled(self) -> list[Command]:

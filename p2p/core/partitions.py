@@ -11,8 +11,35 @@ from p2p.errors import JobError
 from p2p.jobs import cutting
 
 LEAST_PARTITION_BYTES = 4096
+UNITS_PER_CORE = 4
+"""So that none idles for long while another ends its last one."""
+LEAST_CORES = 16
+"""Others may come than those that were found."""
+MOST_WISHED = 4096
+LEAST_CHOSEN_BYTES = 64 * 1024
+"""Beneath that a unit costs more than what it does."""
+MANY_UNITS = 50_000
+LEAST_UNITS = 8
+"""Of items, which may be few and each take long."""
 MOST_PIECES = 256
 """Of a partition: so many small files at most."""
+
+
+def chosen_bytes(size: int, cores: int) -> int:
+    """How large partitions of so many bytes of input should be, for so many cores: several for each, and not too small.
+
+    More than the usual size only where there would be too many of them.
+    """
+    wished = min(UNITS_PER_CORE * max(cores, LEAST_CORES), MOST_WISHED)
+    each = min(max(size // wished, LEAST_CHOSEN_BYTES), cutting.DEFAULT_PARTITION_BYTES)
+    each = max(each, size // MANY_UNITS)
+    # Whole steps: most end where chunks end, so that few chunks are read twice.
+    return each - each % LEAST_CHOSEN_BYTES
+
+
+def chosen_count(cores: int) -> int:
+    """Into how many partitions items should be cut, for so many cores."""
+    return min(max(UNITS_PER_CORE * cores, LEAST_UNITS), MOST_WISHED)
 
 
 class Piece(NamedTuple):

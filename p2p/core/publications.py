@@ -4,17 +4,18 @@ Records are republished well before they expire, at times spread by chance so th
 what has changed is due at once; what nobody took is tried again soon, ever less often.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
+from p2p.core.packing import packed
 from p2p.ids import H, PeerId, ShareId
 from p2p.wire import words
 from p2p.wire.records import (
     LONGEST_S,
     MAP_BYTES,
-    MAX_SHARDS,
     MAX_TITLE_BYTES,
     MAX_TITLES,
     Kind,
@@ -30,6 +31,7 @@ from p2p.wire.records import (
     capacity_key,
     hiring_key,
     keyword_key,
+    shards,
 )
 from p2p.wire.tracker import Capacity, provider_key
 
@@ -101,15 +103,13 @@ def capacity_items(capacity: Capacity) -> Iterator[Item]:
     """What a volunteer offers, for each of its runtimes. How busy it is changes too quickly to be published."""
     offer = Offer(msgspec.structs.replace(capacity, load=0.0))
     for runtime in capacity.runtimes:
-        first, *others = (capacity_key(runtime, shard) for shard in range(MAX_SHARDS))
-        yield Item(first, offer, LONGEST_S[Kind.CAPACITY], tuple(others))
+        yield _sharded(shards(capacity_key, runtime), offer)
 
 
 def hiring_items(runtimes: Iterable[str]) -> Iterator[Item]:
     """Who has jobs for volunteers with these runtimes."""
     for runtime in runtimes:
-        first, *others = (hiring_key(runtime, shard) for shard in range(MAX_SHARDS))
-        yield Item(first, Provider((), bytes(MAP_BYTES)), LONGEST_S[Kind.PROVIDER], tuple(others))
+        yield _sharded(shards(hiring_key, runtime), Provider((), bytes(MAP_BYTES)))
 
 
 def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:
@@ -128,11 +128,9 @@ def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
                 by_word.setdefault(word, []).append(Title(share, size, title))
     items = []
     for word, titles in by_word.items():
-        shards = [keyword_key(word, shard) for shard in range(MAX_SHARDS)]
-        for number, few in enumerate(_packed(titles)):
-            if number == MAX_SHARDS:
-                break
-            items.append(Item(shards[number], few, LONGEST_S[Kind.KEYWORD], tuple(shards[number + 1 :])))
+        keys = shards(keyword_key, word)
+        few = packed(titles, _title_bytes, _TITLES_BYTES, MAX_TITLES)
+        items += [_sharded(keys[number:], Titles(tuple(some))) for number, some in enumerate(islice(few, len(keys)))]
     return items
 
 
@@ -146,18 +144,14 @@ def again_after(failures: int, chance: float) -> float:
     return min(LAST_AGAIN_S, FIRST_AGAIN_S * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
 
 
-def _packed(titles: Iterable[Title]) -> Iterator[Titles]:
-    few: list[Title] = []
-    room = _TITLES_BYTES
-    for title in titles:
-        needed = len(title.title.encode()) + _TITLE_OVERHEAD
-        if few and (needed > room or len(few) == MAX_TITLES):
-            yield Titles(tuple(few))
-            few, room = [], _TITLES_BYTES
-        few.append(title)
-        room -= needed
-    if few:
-        yield Titles(tuple(few))
+def _sharded(keys: Sequence[bytes], payload: Payload) -> Item:
+    """One record, for the first of the keys whose storers have room."""
+    first, *others = keys
+    return Item(first, payload, LONGEST_S[_KIND[type(payload)]], tuple(others))
+
+
+def _title_bytes(title: Title) -> int:
+    return len(title.title.encode()) + _TITLE_OVERHEAD
 
 
 def _cut(name: str) -> str:

@@ -45,7 +45,10 @@ class Trouble:
     """What a unit has been through."""
 
     def __init__(self) -> None:
-        self.failures = self.losses = 0
+        self.failures = self.losses = self.judged = 0
+        """How often it failed, took a volunteer down or could not read; and how often it failed at the owner."""
+        self.for_owner = False
+        """Whether volunteers have had their turns: the owner is to see for itself."""
         self.peers: set[PeerId] = set()
         """Where it failed: it is tried elsewhere first."""
         self.accusers: dict[PeerId, str] = {}

@@ -26,6 +26,7 @@ WORN_OUT_BYTES = 256 * 1024**3
 _BUFFER_BYTES = 64 * 1024
 _CORK_BYTES = 16 * 1024
 _TURN_BYTES = 1024 * 1024
+_STEP_BYTES = 16 * 1024
 _MESSAGE_COST = 4096
 
 M = TypeVar("M", bound=messages.Message)
@@ -69,6 +70,7 @@ class Connection:
         self._turn = 0
         self._max_control = frames.MAX_HANDSHAKE_BYTES
         self.bytes_in = 0
+        """Grows also while a long message is still on its way: a slow peer is not a silent one."""
         self.bytes_out = 0
 
     async def receive(self) -> AnyMessage | Unknown | DataHeader:
@@ -88,7 +90,8 @@ class Connection:
         if isinstance(header, ControlHeader):
             self._start += frames.HEADER.size
             body = memoryview(bytearray(header.size))
-            await self.receive_body(body)
+            for at in range(0, header.size, _STEP_BYTES):
+                await self.receive_body(body[at : at + _STEP_BYTES])
             self._turn += _MESSAGE_COST
             return messages.decode(body)
         self._start += frames.DATA_HEADER.size

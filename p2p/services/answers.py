@@ -1,9 +1,10 @@
 """What a volunteer tells the owner of a job: results as they come, a few together, its slots, and a sign of life."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import trio
 
+from p2p.core.packing import packed
 from p2p.net.connection import Connection
 from p2p.services.running import Made
 from p2p.services.units import pieces, result_digest
@@ -17,11 +18,12 @@ HEARTBEAT_S = 1.0
 
 
 class Answers:
-    """What is to be said of one job. `slots` are those that it has now."""
+    """What is to be said of one job. `slots` are those that it has now, `fetched` the bytes that came for it."""
 
-    def __init__(self, connection: Connection, slots: Callable[[], int]) -> None:
+    def __init__(self, connection: Connection, slots: Callable[[], int], fetched: Callable[[], int]) -> None:
         self._connection = connection
         self._slots = slots
+        self._fetched = fetched
         self._done: list[work.Result] = []
         self._news = trio.Event()
         self._unsent_bytes = 0
@@ -85,13 +87,13 @@ class Answers:
             if not self._slots_told:
                 self._slots_told = True
                 await connection.send(work.Slots(self._slots()))
-            for results in _within(some):
-                await connection.send(work.Results(tuple(results)))
+            for results in packed(some, _size, MOST_SAID_BYTES, work.MAX_UNITS):
+                await connection.send(work.Results(tuple(results), self._fetched()))
             self._unsent_bytes -= sum(map(_size, some))
             self._sent.set()
             self._sent = trio.Event()
             if not some:
-                await connection.send(work.Heartbeat(tuple(self.running)[: work.MAX_UNITS]))
+                await connection.send(work.Heartbeat(tuple(self.running)[: work.MAX_UNITS], self._fetched()))
             told = trio.current_time()
             if busy():
                 await trio.sleep(RESULTS_EVERY_S)
@@ -101,18 +103,3 @@ def _size(result: work.Result) -> int:
     """Bytes of a message that a result takes, about."""
     listed = 5 * len(result.sizes) + 36 * len(result.missing)
     return 200 + listed + len(result.inline) + len(result.log) + 4 * len(result.text)
-
-
-def _within(results: list[work.Result]) -> Iterator[list[work.Result]]:
-    """The results in lists of what fits into a message."""
-    some: list[work.Result] = []
-    size = 0
-    for result in results:
-        more = _size(result)
-        if some and (size + more > MOST_SAID_BYTES or len(some) == work.MAX_UNITS):
-            yield some
-            some, size = [], 0
-        some.append(result)
-        size += more
-    if some:
-        yield some

@@ -24,7 +24,7 @@ from p2p.store.overlay import OverlayState
 from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
 from p2p.wire.datagrams import Codec
 from p2p.wire.nodeid import find_nonce
-from p2p.wire.records import Kind, Record
+from p2p.wire.records import FULL_SHARD, Kind, Record
 
 logger = logging.getLogger(__name__)
 
@@ -140,14 +140,21 @@ class Overlays:
         async def look(node: Dht) -> None:
             outcome = await node.get(key, kind, enough=enough, heard=heard)
             for record in outcome.found.values():
-                before = found.get(record.publisher)
-                if before is None or record.sequence > before.sequence:
-                    found[record.publisher] = record
+                keep_newest(found, record)
 
         async with trio.open_nursery() as nursery:
             for node in self.nodes:
                 nursery.start_soon(look, node)
         return found
+
+    async def walk(self, keys: Iterable[bytes], kind: Kind, heard: Callable[[Record], None]) -> None:
+        """The records under keys of one name (`records.shards`); a later key is asked only where those before are full.
+
+        `heard` gets each as it comes.
+        """
+        for key in keys:
+            if len(await self.get(key, kind, heard)) < FULL_SHARD:
+                return
 
     async def publish(self, key: bytes, make: MakeRecord) -> Published:
         """Stores a record in all overlays."""
@@ -213,6 +220,13 @@ class Overlays:
             contacts = [contact.address for node in self.nodes for contact in node.contacts()]
             if contacts:
                 await trio.to_thread.run_sync(self._state.keep_contacts, contacts)
+
+
+def keep_newest(found: dict[PeerId, Record], record: Record) -> None:
+    """Of each publisher the record with the highest sequence stays."""
+    before = found.get(record.publisher)
+    if before is None or record.sequence > before.sequence:
+        found[record.publisher] = record
 
 
 def open_sockets(bound: Iterable[Address]) -> tuple[list[socket.socket], list[str]]:

@@ -98,6 +98,12 @@ class Dispatch:
             for stage, partitions in self._partitions.items()
         }
 
+    def elsewhere(self, one: Work) -> list[bytes]:
+        """The units whose outputs this one reads where they are kept."""
+        reads = () if self._plan is None else self._plan.stages[one.stage].reads
+        places = [(read, partition) for read in reads for partition in range(self._counts[read])]
+        return [remote.unit for place in places if (remote := self._outputs.remote(*place)) is not None]
+
     @contextmanager
     def pulling(self, stage: int, partition: int) -> Iterator[bool]:
         """While the body brings the outputs of a unit here, units that read them wait; False: it is done already."""
@@ -155,7 +161,7 @@ class Dispatch:
         place = one.unit, plan.action, one.stage, one.partition, bytes.fromhex(plan.digest)
         keep = keep and stage.outputs > 0
         if stage.source is None:
-            return await self._reader(stage, one, place, keep=keep)
+            return await self._unit_that_reads(stage, one, place, keep=keep)
         kind = stage.source.kind
         if one.stage in self._partitions:
             parts = tuple(map(self._piece, self._partitions[one.stage][one.partition]))
@@ -163,10 +169,10 @@ class Dispatch:
         first, count = items(stage.source.count or 0, stage.partitions or 1, one.partition)
         return work.Unit(*place, kind=kind, first=first, count=count, results=plan.action, keep=keep), []
 
-    async def _reader(
+    async def _unit_that_reads(
         self, stage: Stage, one: Work, place: tuple[bytes, int, int, int, bytes], *, keep: bool
     ) -> tuple[work.Unit, list[Any]]:
-        """A unit that reads outputs of others: what is here goes with it, of the rest it hears where it is."""
+        """A unit of outputs of others: what is here goes with it, of the rest it hears where it is."""
         here: list[tuple[int, int, int]] = []
         elsewhere: dict[int, Remote] = {}
         reads = tuple(self._counts[read] for read in stage.reads)

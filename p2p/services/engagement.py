@@ -78,10 +78,11 @@ class Engagement:
         self.over = trio.Event()
         self._limits = limits_of(offer)
         self._inputs: list[Held] = []
+        self._fetched_before = self._bundle_bytes = 0
         self._reader = Reader(self._local.dialer, offer.job, offer.token, connection.ends.remote_host)
         most = min(offer.memory, MOST_GIVEN_BYTES)
         self._reading = Reading(offer.job, self._local.peer_id, self._inputs, self.kept, self._reader, most)
-        self._answers = Answers(connection, lambda: 0 if volunteering.paused else self.slots)
+        self._answers = Answers(connection, lambda: 0 if volunteering.paused else self.slots, self._fetched)
         self._slots = Slots(slots, self._reading, self._answers, self.kept)
         self._ended_well = False
         self._folder = self._local.home / FOLDER / "jobs" / to_text(offer.job)
@@ -117,6 +118,7 @@ class Engagement:
             near = self._connection.ends.remote_host
             hints = [PeerHint(address) for address in told if may_tell(address.host, near)] + self._owner_hints()
             self._inputs.append(inputs.use(ShareId(one.share), hints))
+        self._fetched_before = sum(one.fetched for one in self._inputs)
         failure: PeerError | None = None
         try:
             held = [number for number, one in enumerate(self._inputs) if await inputs.holds(one.share)]
@@ -126,6 +128,7 @@ class Engagement:
                 nursery.start_soon(self._answers.run, self._slots.__len__)
                 nursery.start_soon(self._begin, nursery)
                 nursery.start_soon(self._ask_for_calls)
+                nursery.start_soon(self._notice_silence)
                 await self._listen(nursery)
                 nursery.cancel_scope.cancel()
         except* PeerError as errors:
@@ -150,6 +153,11 @@ class Engagement:
         sandbox = self._local.sandbox
         self._slots.start(nursery, partial(runner, sandbox, runtime, self.offer.job, self._limits, load, description))
 
+    def _fetched(self) -> int:
+        """Bytes that came for the job besides what its owner says. A share that two jobs read counts for both."""
+        inputs = sum(one.fetched for one in self._inputs)
+        return self._bundle_bytes + inputs - self._fetched_before + self._reader.bytes_read
+
     # The bundle.
 
     async def _fetch_bundle(self) -> tuple[Runtime, bytes, Description]:
@@ -162,6 +170,7 @@ class Engagement:
             done = await fetch.fetch(local, Link(bundle), self._owner_hints(), options, Progress())
         if patience.cancelled_caught:
             raise NotFound("its bundle could not be had")
+        self._bundle_bytes = done.received
         found = Path(done.paths[0])
         description, files = await trio.to_thread.run_sync(bundles.read, found)
         if (bundles.MODULE in files) != (self.offer.runtime == runtimes.MODULE):
@@ -199,19 +208,23 @@ class Engagement:
 
     # What the owner says.
 
+    async def _notice_silence(self) -> None:
+        """A message may be long on its way, over a slow line; an owner of whom nothing comes is gone."""
+        before = -1
+        while before != self._connection.bytes_in:
+            before = self._connection.bytes_in
+            await trio.sleep(SILENCE_S)
+        raise PeerGone(f"nothing was heard of the owner for {SILENCE_S:.0f} seconds")
+
     async def _listen(self, nursery: trio.Nursery) -> None:
         while True:
-            with trio.move_on_after(SILENCE_S) as patience:
-                message = await self._connection.receive()
-            if patience.cancelled_caught:
-                raise PeerGone(f"nothing was heard of the owner for {SILENCE_S:.0f} seconds")
-            match message:
+            match await self._connection.receive():
                 case work.Units(units):
                     self._slots.take(units)
                 case work.Reads(unit, kept, holders):
                     self._reading.reads(unit, kept, holders)
-                case work.Bytes():
-                    if self._reading.arrived(message):
+                case work.Bytes() as piece:
+                    if self._reading.arrived(piece):
                         nursery.start_soon(self.kept.forget_before, len(self._reading.results))
                 case work.CancelUnits(ids):
                     self._slots.cancel(ids)
@@ -224,8 +237,8 @@ class Engagement:
                 case work.JobEnd():
                     self._ended_well = True
                     return
-                case _:
-                    raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
+                case other:
+                    raise ProtocolViolation(f"a {type(other).__name__} in the middle of a job")
 
 
 def _first(errors: BaseExceptionGroup[PeerError]) -> PeerError:

@@ -16,18 +16,21 @@ from p2p.core.layout import Layout
 from p2p.core.manifest import Limits, Manifest
 from p2p.errors import ConfigError, NotFound, ShoalError
 from p2p.ids import PeerId, ShareId
-from p2p.services import reuse, share
+from p2p.services import joining, reuse, share
 from p2p.services.gathering import Gathering, under_way
+from p2p.services.inputs import Held
 from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.receive import Receiver
 from p2p.services.supervision import storage_errors_plain
+from p2p.services.swarm import Swarm
 from p2p.store.earlier import Earlier
 from p2p.store.target import Target
 from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint
 
 TICK_S = 0.1
+RELEASE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,13 @@ class Result:
     received: int
     seconds: float
     sources: dict[PeerId, int]
-    """Bytes by peer, from those that gave any."""
+    """Bytes by peer, from those that gave any; empty where a job was fetching it too."""
 
 
 async def fetch(local: Local, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> Result:
     """Fetches a share. Raises NotFound when nobody has it for `wait_s`, StorageError, ConfigError, BadData."""
+    if local.inputs.being_read(link.share_id):
+        return await _Fetch(local, link, options, progress).join(hints)
     with under_way(local, link.share_id, progress):
         return await _Fetch(local, link, options, progress).run(hints)
 
@@ -71,6 +76,7 @@ class _Fetch:
     def __init__(self, local: Local, link: Link, options: Options, progress: Progress) -> None:
         self._local = local
         self._share: ShareId = link.share_id
+        self._link = link
         self._options = options
         self._progress = progress
         self._earlier: Earlier | None = None
@@ -91,20 +97,39 @@ class _Fetch:
             raise outcome
         return outcome
 
-    async def _steps(self, nursery: trio.Nursery) -> Result:
+    async def join(self, hints: Sequence[PeerHint]) -> Result:
+        """Together with a job of this peer that is fetching what it reads of the share."""
+        local, share_id = self._local, self._share
+        held = local.inputs.use(share_id, [*hints, *self._link.peers])
+        outcome: Result | ShoalError
+        try:
+            with joining.joined(held):
+                await trio.to_thread.run_sync(local.records.remember, share_id, self._options.folder)
+                async with trio.open_nursery() as nursery:
+                    try:
+                        outcome = await self._steps(nursery, held)
+                    except ShoalError as error:
+                        outcome = error
+                    nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + RELEASE_S):
+                await local.inputs.release(held)
+        if isinstance(outcome, ShoalError):
+            raise outcome
+        return outcome
+
+    async def _steps(self, nursery: trio.Nursery, held: Held | None = None) -> Result:
+        """`held`: what a job is fetching of it, if one is."""
         impatience = _Impatience(self._options.wait_s, self._progress)
         with trio.CancelScope() as scope:
             nursery.start_soon(impatience.watch, scope)
-            manifests = self._gathering.manifests
-            await manifests.ready.wait()
-            manifest = await manifests.manifest()
-            target = await self._prepare(manifest)
+            target = await self._prepare(await self._manifest(held))
             try:
                 with suppress(NotFound):
                     await reuse.from_library(self._local, self._share, target, self._progress)
                 if self._earlier is not None:
                     await reuse.from_earlier(self._local, self._earlier, target, self._progress)
-                return await self._receive(target, nursery)
+                return await (self._receive(target, nursery) if held is None else self._share_reading(target, held))
             finally:
                 target.close()
                 target.record.close()
@@ -113,6 +138,13 @@ class _Fetch:
             + (f" ({self._progress.trouble})" if self._progress.trouble else "")
             + ". Run the same command again later: what was fetched is kept."
         )
+
+    async def _manifest(self, held: Held | None) -> Manifest:
+        if held is not None:
+            return (await joining.layout_of(held)).manifest
+        manifests = self._gathering.manifests
+        await manifests.ready.wait()
+        return await manifests.manifest()
 
     async def _prepare(self, manifest: Manifest) -> Target:
         """Layout, selection and a look at the disk."""
@@ -169,19 +201,29 @@ class _Fetch:
             ended = trio.current_time()
             if receiver.failure is not None:
                 raise receiver.failure
-            if options.follows is not None:
-                await self._keep_version(target, *options.follows)
-            if options.keep_serving:
-                await share.keep_serving(self._local, target, receiver.swarm)
-            await trio.to_thread.run_sync(target.record.forget)
+            await self._keep(target, receiver.swarm)
+        return self._result(target, ended - (self._gathering.first_request or started), receiver.from_peers)
+
+    async def _share_reading(self, target: Target, held: Held) -> Result:
+        started = trio.current_time()
+        await joining.Joining(self._local, held, target, self._progress, self._options.limit_bytes_per_s).run()
+        ended = trio.current_time()
+        await self._keep(target, None)
+        return self._result(target, ended - started, {})
+
+    async def _keep(self, target: Target, swarm: Swarm | None) -> None:
+        """All files are in place: what is to be known of them from now on."""
+        options = self._options
+        if options.follows is not None:
+            await self._keep_version(target, *options.follows)
+        if options.keep_serving:
+            await share.keep_serving(self._local, target, swarm)
+        await trio.to_thread.run_sync(target.record.forget)
+
+    def _result(self, target: Target, seconds: float, sources: dict[PeerId, int]) -> Result:
+        progress = self._progress
         progress.state = "done"
-        return Result(
-            paths=tuple(target.results()),
-            bytes=target.selected_bytes,
-            received=progress.received,
-            seconds=ended - (self._gathering.first_request or started),
-            sources=receiver.from_peers,
-        )
+        return Result(tuple(target.results()), target.selected_bytes, progress.received, seconds, sources)
 
     async def _keep_version(self, target: Target, publisher: PeerId, name: str) -> None:
         """What is in the folder now is this version; the one before is no longer there to be served."""

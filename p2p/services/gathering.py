@@ -32,13 +32,14 @@ OPEN_S = 20.0
 KEEP_SOURCES_EVERY_S = 10.0
 FIRST_SOURCES_S = 0.1
 MOST_KEPT_SOURCES = 32
+ALREADY = "This peer is fetching that share already; `shoal status` shows how far it is."
 
 
 @contextmanager
 def under_way(local: Local, share: ShareId, progress: Progress) -> Iterator[None]:
     """The share is being fetched while the body runs. Raises ConfigError where it is already."""
     if share in local.fetching:
-        raise ConfigError("This peer is fetching that share already; `shoal status` shows how far it is.")
+        raise ConfigError(ALREADY)
     local.fetching[share] = progress
     local.news.ring()
     try:

@@ -18,7 +18,7 @@ from p2p.services.reachability import Reach
 from p2p.services.wishes import caller
 from p2p.wire import messages, work
 from p2p.wire.address import Address, is_host
-from p2p.wire.records import FULL_SHARD, MAX_SHARDS, Kind, hiring_key
+from p2p.wire.records import Kind, hiring_key, shards
 from p2p.wire.tracker import Provided, key_text
 
 OFFER_S = 15.0
@@ -91,22 +91,16 @@ async def _look_in_overlays(local: Local, overlays: Overlays) -> None:
         if is_free(local):
             async with trio.open_nursery() as nursery:
                 for runtime in offers(local):
-                    nursery.start_soon(_look_up, local, overlays, runtime)
+                    heard = caller(local, overlays, hiring_key(runtime))
+                    nursery.start_soon(overlays.walk, shards(hiring_key, runtime), Kind.PROVIDER, heard)
         with trio.move_on_after(LOOK_EVERY_S * (0.8 + 0.4 * local.random.random())):
             await trio.sleep(COOL_S)
             await local.news.after(news)
 
 
-async def _look_up(local: Local, overlays: Overlays, runtime: str) -> None:
-    for shard in range(MAX_SHARDS):
-        key = hiring_key(runtime, shard)
-        if len(await overlays.get(key, Kind.PROVIDER, caller(local, overlays, key))) < FULL_SHARD:
-            break
-
-
 def is_hiring_key(local: Local, key: bytes) -> bool:
     """Whether those who lack what is behind the key look for volunteers like this peer."""
-    return any(key == hiring_key(runtime, shard) for runtime in offers(local) for shard in range(MAX_SHARDS))
+    return any(key == hiring_key(runtime) for runtime in offers(local))
 
 
 def is_free(local: Local) -> bool:

@@ -2,11 +2,14 @@
 
 All jobs that read a share do so through one `Held`. What was fetched is kept for later jobs, whole or in part, up to a
 bound; while a job needs it, it is served too: so inputs come from the other volunteers as much as from the owner.
+
+Where the bound is reached, shares go that no job needs, the longest unused first; then what was fetched of those that
+jobs need, all but what units are reading at the moment: it is fetched again, if units come back to it.
 """
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +18,7 @@ import trio
 
 from p2p.core.layout import Layout
 from p2p.core.manifest import chunk_bytes
-from p2p.errors import JobError, NotFound, StorageError
+from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId, short
 from p2p.jobs.cutting import Piece, at_lines
 from p2p.services import finders, share
@@ -35,6 +38,8 @@ FOLDER = "volunteer"
 LINE_KINDS = frozenset({"lines", "records", "chunks"})
 MOST_HINTS = 256
 READ_BYTES = 1 << 24
+READERS_S = 30.0
+"""So long those who read a share are waited for, before it is dropped to make room: then they begin again."""
 
 
 class Whole:
@@ -44,6 +49,7 @@ class Whole:
         self._files = files
         self.usable = True
         self.whole = True
+        self.taken = self.fetched = 0
 
     def add(self, hint: PeerHint) -> None:
         """Nobody needs to be asked."""
@@ -53,6 +59,10 @@ class Whole:
 
     def original(self, entry: int) -> int:
         return entry
+
+    def more(self, chunks: int) -> int:
+        """Nothing more is needed."""
+        return 0
 
     def want(self, chunks: int) -> None:
         """They are here."""
@@ -73,6 +83,8 @@ class Whole:
 
 
 Parts = Whole | Ranges
+Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
+"""Reads something of an entry, given by its number."""
 
 
 class Held:
@@ -86,10 +98,28 @@ class Held:
         self.share = wanted
         self.users = 0
         self.hints: dict[PeerHint, None] = {}
+        self.joined = False
+        """Whether this peer's user is among its readers: see `services.joining`."""
         self.parts: Parts | None = None
+        self.ranges: Ranges | None = None
+        """Those of its parts that are fetched, or were last."""
         self._inputs = inputs
         self._opening = trio.Lock()
         self._entries: dict[str, int] = {}
+        self._readers = 0
+        self._unread = trio.Event()
+        self._fetching: Parts | None = None
+        self._fetched_before = 0
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that came of it over the network, for whichever job."""
+        return self._fetched_before + (0 if self._fetching is None else self._fetching.fetched)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that it takes of the disk, with those that are on their way: until all of it is dropped."""
+        return 0 if self._fetching is None else self._fetching.taken
 
     def add(self, hints: Sequence[PeerHint]) -> None:
         """More addresses at which it may be had."""
@@ -100,50 +130,113 @@ class Held:
                     self.parts.add(hint)
 
     async def expect(self, path: str, offset: int, size: int) -> None:
-        """These bytes, as far as the file has them, will be read: has them fetched, without waiting for them."""
+        """These bytes, as far as the file has them, will be read: has them fetched, without waiting for them.
+
+        Nothing is dropped for them: what does not fit now is fetched when it is read.
+        """
         parts, layout = await self._open()
-        entry = self._entry(path)
-        size = max(0, min(size, layout.manifest.entries[entry].size - offset))
-        parts.want(layout.chunks_in(parts.original(entry), offset, size))
+        chunks = _chunks(parts, layout, self._entry(path), offset, size)
+        more = parts.more(chunks)
+        if more and parts is self.parts and self._inputs.has_room(more):
+            parts.want(chunks)
+
+    async def layout(self) -> Layout:
+        """How the share is laid out."""
+        return (await self._open())[1]
 
     async def read(self, path: str, offset: int, size: int) -> bytes:
         """Exactly these bytes."""
-        parts, layout = await self._open()
-        entry = self._entry(path)
-        if offset + size > layout.manifest.entries[entry].size:
-            raise NotFound(f"the input's file {path!r} has no {size} bytes from {offset} on")
-        return await self._read(parts, layout, entry, offset, size)
+
+        async def read(parts: Parts, layout: Layout, entry: int) -> bytes:
+            if offset + size > layout.manifest.entries[entry].size:
+                raise NotFound(f"the input's file {path!r} has no {size} bytes from {offset} on")
+            return await self._read(parts, layout, entry, offset, size)
+
+        return await self._use(read, path, offset, size)
 
     async def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
         """The lines that belong to this range (`jobs.cutting`), at most so many bytes. Raises JobError for more."""
-        parts, layout = await self._open()
-        entry = self._entry(path)
-        whole = layout.manifest.entries[entry].size
         # The byte before the range says whether a line starts with it.
         before = max(0, offset - 1)
-        await self.expect(path, before, offset - before + min(size, most))
-        cut = at_lines(Piece(0, offset, size), whole)
+        expected = offset - before + min(size, most)
+
+        async def read(parts: Parts, layout: Layout, entry: int) -> bytes:
+            parts.want(_chunks(parts, layout, entry, before, expected))
+            piece = await self._cut(parts, layout, entry, Piece(0, offset, size), most)
+            if piece.size > most:
+                raise _too_long(path, piece.size, most)
+            return await self._read(parts, layout, entry, piece.offset, piece.size)
+
+        return await self._use(read, path, before, expected)
+
+    async def _cut(self, parts: Parts, layout: Layout, entry: int, piece: Piece, most: int) -> Piece:
+        """The piece with its lines whole. Raises JobError where one of them is too long."""
+        whole = layout.manifest.entries[entry].size
+        cut = at_lines(piece, whole)
         try:
             at, wanted = next(cut)
             while True:
-                if at - offset > 2 * most:
-                    raise _too_long(path, at - offset, most)
+                if at - piece.offset > min(piece.size, most) + most:
+                    raise _too_long("/".join(layout.manifest.entries[entry].path), at - piece.offset, most)
                 # Not beyond a chunk's end: the next one may not be needed.
                 each = chunk_bytes(whole)
                 seen = await self._read(parts, layout, entry, at, min(wanted, each - at % each))
                 at, wanted = cut.send(seen)
         except StopIteration as end:
-            piece: Piece = end.value
-        if piece.size > most:
-            raise _too_long(path, piece.size, most)
-        return await self._read(parts, layout, entry, piece.offset, piece.size)
+            found: Piece = end.value
+        return found
+
+    async def _use(self, use: Use, path: str, offset: int, size: int) -> bytes:
+        """Has these bytes used, with room made for them; again, if they were dropped meanwhile."""
+        while True:
+            parts, layout = await self._open()
+            entry = self._entry(path)
+            await self._inputs.make_room(parts.more(_chunks(parts, layout, entry, offset, size)))
+            if parts is not self.parts:
+                continue
+            self._readers += 1
+            try:
+                return await use(parts, layout, entry)
+            except ShoalError:
+                if parts is self.parts:
+                    raise
+            finally:
+                self._readers -= 1
+                if not self._readers:
+                    self._unread.set()
+                    self._unread = trio.Event()
+
+    async def empty(self, drop: Callable[[], Awaitable[None]]) -> None:
+        """Has what was fetched of it dropped, once nobody reads it."""
+        async with self._opening:
+            parts = self.parts
+            if parts is None:
+                return
+            self.parts = None
+            try:
+                with trio.move_on_after(READERS_S):
+                    while self._readers:
+                        await self._unread.wait()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await parts.close()
+                    await drop()
+                    self._fetched_before, self._fetching = self.fetched, None
 
     async def _open(self) -> tuple[Parts, Layout]:
-        async with self._opening:
-            if self.parts is None or not self.parts.usable:
-                self.parts = await self._inputs.open(self)
-            parts = self.parts
-        layout = await parts.layout()
+        while True:
+            async with self._opening:
+                if self.parts is None or not self.parts.usable:
+                    opened = await self._inputs.open(self)
+                    self._fetched_before, self._fetching, self.parts = self.fetched, opened, opened
+                    self.ranges = opened if isinstance(opened, Ranges) else None
+                parts = self.parts
+            try:
+                layout = await parts.layout()
+                break
+            except ShoalError:
+                if parts is self.parts:  # else it was dropped meanwhile
+                    raise
         if not self._entries:
             self._entries = await trio.to_thread.run_sync(_entries, layout)
         return parts, layout
@@ -173,6 +266,12 @@ def _entries(layout: Layout) -> dict[str, int]:
     return {"/".join(entry.path): number for number, entry in enumerate(entries) if layout.is_file(number)}
 
 
+def _chunks(parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> int:
+    """Those with these bytes, as far as the file has them."""
+    size = max(0, min(size, layout.manifest.entries[entry].size - offset))
+    return layout.chunks_in(parts.original(entry), offset, size)
+
+
 def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
     """Reads bytes that are here. In a thread; raises StorageError where the file is not what it was."""
     pieces = []
@@ -194,7 +293,10 @@ def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
 
 
 def _too_long(path: str, size: int, most: int) -> JobError:
-    return JobError(f"A partition of {path!r} has {size} bytes in its lines; {most} are allowed.")
+    return JobError(
+        f"A partition of {path!r} has {size} bytes in its lines; {most} are allowed. Its lines must be shorter, or "
+        "--unit-memory larger: no unit is given more than 240 MiB."
+    )
 
 
 class Inputs:
@@ -210,6 +312,9 @@ class Inputs:
         self._cache = Cache(self._root)
         self._changing = trio.Lock()
         """Held while it is decided where a share is read from, and while shares are dropped."""
+        self._making_room = trio.Lock()
+        self._resting: dict[ShareId, int] = {}
+        """Bytes of the disk that shares take of which nothing is fetched now."""
         self._begun, self._to_run = trio.open_memory_channel[Ranges](float("inf"))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -261,7 +366,8 @@ class Inputs:
         if files is not None:
             return Whole(files)
         folder = self._cache.folder(held.share)
-        ranges = Ranges(self._local, held.share, folder, [*held.hints], self.patience_s)
+        ranges = Ranges(self._local, held.share, folder, [*held.hints], self.patience_s, self._most)
+        self._resting.pop(held.share, None)
         self._begun.send_nowait(ranges)
         return ranges
 
@@ -277,17 +383,50 @@ class Inputs:
             return await trio.to_thread.run_sync(look, limiter=self._local.disk)
         return None
 
-    async def _trim(self) -> None:
+    def being_read(self, wanted: ShareId) -> bool:
+        """Whether jobs, and nobody else, are having the share fetched."""
+        held = self._held.get(wanted)
+        ranges = None if held is None else held.ranges
+        return ranges is not None and self._local.fetching.get(wanted) is ranges.progress
+
+    # Room.
+
+    def has_room(self, more: int) -> bool:
+        """Whether so many bytes more would still be within the bound."""
+        fetched = sum(held.taken for held in self._held.values())
+        return fetched + sum(self._resting.values()) + more <= self._most
+
+    async def make_room(self, more: int) -> None:
+        """Drops what is not needed now, as far as it must for so many bytes more, and as far as it can."""
+        if not more or self.has_room(more):
+            return
+        async with self._making_room:
+            if not self.has_room(more):
+                await self._trim(more)
+            while not self.has_room(more):
+                in_use = [held for held in self._held.values() if held.taken and held.parts is not None]
+                if not in_use:
+                    return  # what units read at the moment is more than the bound
+                fullest = max(in_use, key=lambda held: held.taken)
+                await fullest.empty(partial(self._drop_read, fullest))
+
+    async def _drop_read(self, held: Held) -> None:
+        async with self._changing:
+            if self._held.get(held.share) is held:
+                await self._drop(held.share)
+
+    async def _trim(self, more: int = 0) -> None:
         async with self._changing:
             try:
                 kept = await trio.to_thread.run_sync(self._cache.all)
-                size = sum(cached.size for cached in kept)
+                fetched = {share for share, held in self._held.items() if isinstance(held.parts, Ranges)}
+                self._resting = {cached.share: cached.size for cached in kept if cached.share not in fetched}
                 for cached in kept:
-                    if size <= self._most:
+                    if self.has_room(more):
                         break
                     if cached.share not in self._held:
                         await self._drop(cached.share)
-                        size -= cached.size
+                        self._resting.pop(cached.share, None)
             except StorageError as error:
                 logger.warning("%s", error)
 

@@ -13,14 +13,14 @@ import msgspec
 import trio
 
 from p2p.core.manifest import Kind
-from p2p.core.partitions import LEAST_PARTITION_BYTES, Partitioner
+from p2p.core.partitions import LEAST_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
 from p2p.core.plan import Source
 from p2p.errors import ConfigError, JobError
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 from p2p.sandbox.limits import Limits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
-from p2p.services import bundles, computing, recruiting, share
+from p2p.services import bundles, capacity, computing, share
 from p2p.services.bundles import Description
 from p2p.services.dispatch import Input
 from p2p.services.inputs import fetch_manifest
@@ -28,8 +28,9 @@ from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.requests import Wish
 from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
+from p2p.wire.tracker import Capacity
 
-PARTITIONS, REDUCE_PARTITIONS = 8, 8
+REDUCE_PARTITIONS = 8
 MOST_ARGUMENT_BYTES = 64 * 1024
 OUT_OF_DATE = "Start the job anew, and forget this one with `shoal cancel`."
 
@@ -70,6 +71,8 @@ class Resumable(msgspec.Struct, frozen=True):
     inputs: tuple[str, ...]
     made: tuple[str, ...]
     """Shares that go with it."""
+    partition_bytes: int = 0
+    """What units read of inputs, about; 0 in older journals: what was asked for, or the one size of then."""
 
 
 def folder_of(local: Local, job: bytes) -> Path:
@@ -82,11 +85,19 @@ async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], prog
     files = await trio.to_thread.run_sync(bundles.collect, Path(wish.path))
     _check_arguments(wish.args)
     peers = tuple(map(parse_peer, wish.peers))
-    runtime = None if bundles.MODULE in files else await _choose(local, wish, files, peers, progress)
+    is_module = bundles.MODULE in files
+    found: list[Capacity] = []
+    if not wish.partitions or not (is_module or wish.runtime):
+        progress.state = "asking what volunteers offer"
+        found = await capacity.survey(local, peers, (PYTHON, SCIENCE))
+    runtime = None if is_module else await _choose(wish, files, found, progress)
+    cores = _cores(found, MODULE if runtime is None else runtime.name, wish.volunteers)
     inputs = [await _input(local, text, wish.wait_s, made, progress) for text in wish.inputs]
+    each = _asked_bytes(wish, inputs) or chosen_bytes(_size(inputs), cores)
+    count = wish.partitions or chosen_count(cores)
     description = Description(
         args=wish.args,
-        partitions=_partitions(wish, inputs) if bundles.MODULE in files else wish.partitions or PARTITIONS,
+        partitions=_units_of_module(inputs, each) if is_module and inputs else count,
         reduce_partitions=REDUCE_PARTITIONS,
         inputs=tuple(bundles.Input(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs),
     )
@@ -99,7 +110,7 @@ async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], prog
     progress.note(f"runtime {runtime.name}; --trust own: every volunteer that takes the job is believed")
     done = await share.share(local, [folder / "bundle"], "bundle", Progress(), unlisted=True)
     made.append(done.share_id)
-    return _setup(local, wish, job, None, whole, description, done.share_id, inputs, runtime)
+    return _setup(local, wish, job, None, whole, description, done.share_id, inputs, each, runtime)
 
 
 async def set_up_again(local: Local, job: bytes, kept: Resumable, progress: Progress) -> Setup:
@@ -120,7 +131,8 @@ async def set_up_again(local: Local, job: bytes, kept: Resumable, progress: Prog
         if to_text(one.share) != before:
             raise JobError(f"The input {text} has changed since the job began. {OUT_OF_DATE}")
     token = bytes.fromhex(kept.token)
-    return _setup(local, wish, job, token, files, description, done.share_id, inputs, runtime)
+    each = kept.partition_bytes or _asked_bytes(wish, inputs) or DEFAULT_PARTITION_BYTES
+    return _setup(local, wish, job, token, files, description, done.share_id, inputs, each, runtime)
 
 
 def _setup(
@@ -132,6 +144,7 @@ def _setup(
     description: Description,
     bundle: ShareId,
     inputs: Sequence[Input],
+    partition_bytes: int,
     runtime: Runtime,
 ) -> Setup:
     return Setup(
@@ -143,7 +156,7 @@ def _setup(
         description=description,
         bundle=bundle,
         inputs=tuple(inputs),
-        partition_bytes=_partition_bytes(wish, inputs),
+        partition_bytes=partition_bytes,
         runtime=runtime,
         limits=Limits(wall_s=wish.unit_time_s, memory_bytes=wish.unit_memory),
         peers=tuple(map(parse_peer, wish.peers)),
@@ -152,35 +165,37 @@ def _setup(
     )
 
 
-def _partitions(wish: Wish, inputs: Sequence[Input]) -> int:
-    """How many units a command has, which is told to each."""
-    if not inputs:
-        return wish.partitions or PARTITIONS
+def _size(inputs: Sequence[Input]) -> int:
+    return sum(size for one in inputs for _, size in one.files)
+
+
+def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
+    """Of the volunteers found that have the runtime; at most of so many, if that is not 0."""
+    cores = sorted((one.cores for one in found if runtime in one.runtimes), reverse=True)
+    return sum(cores[: volunteers or None])
+
+
+def _units_of_module(inputs: Sequence[Input], each: int) -> int:
+    """How many units a command has that reads these, which is told to each."""
     sizes = [[size for _, size in one.files] for one in inputs]
-    return max(1, len(Partitioner(sizes, _partition_bytes(wish, inputs)).pieces(Source("lines"))))
+    return max(1, len(Partitioner(sizes, each).pieces(Source("lines"))))
 
 
-def _partition_bytes(wish: Wish, inputs: Sequence[Input]) -> int:
-    if not wish.partitions:
-        return DEFAULT_PARTITION_BYTES
-    size = sum(size for one in inputs for _, size in one.files)
-    return max(-(-size // wish.partitions), LEAST_PARTITION_BYTES)
+def _asked_bytes(wish: Wish, inputs: Sequence[Input]) -> int:
+    """What a unit is to read, as the user asked for it; 0 where that is left open."""
+    return max(-(-_size(inputs) // wish.partitions), LEAST_PARTITION_BYTES) if wish.partitions else 0
 
 
-async def _choose(
-    local: Local, wish: Wish, files: dict[str, bytes], peers: Sequence[PeerHint], progress: Progress
-) -> Runtime:
+async def _choose(wish: Wish, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress) -> Runtime:
     """The runtime asked for; else python-wasm-science where it is ready here and with half of the volunteers."""
     name = wish.runtime or bundles.runtime_asked_for(files)
     if name == MODULE:
         raise ConfigError(f"The runtime {MODULE} runs a module: give a .wasm file as the job.")
     if name is None:
         name = PYTHON
-        if await trio.to_thread.run_sync(computing.is_ready, SCIENCE):
-            progress.state = "asking what volunteers offer"
-            found = await recruiting.survey(local, peers, (PYTHON, SCIENCE))
-            if found and 2 * sum(SCIENCE in runtimes for runtimes in found) >= len(found):
-                name = SCIENCE
+        offered = sum(SCIENCE in one.runtimes for one in found)
+        if offered and 2 * offered >= len(found) and await trio.to_thread.run_sync(computing.is_ready, SCIENCE):
+            name = SCIENCE
     progress.state = "getting the runtime ready"
     return await computing.runtime_for(name, progress.note)
 

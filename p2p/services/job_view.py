@@ -31,7 +31,9 @@ class View:
     """Units that an earlier process had done."""
     rate: float = 0.0
     bytes_moved: int = 0
-    """Between this peer and volunteers; what these exchange among themselves is not known here."""
+    """Over the network, for this job: between this peer and volunteers, and what these fetched."""
+    bytes_fetched: int = 0
+    """Of that, what volunteers fetched by themselves, as they say: inputs, outputs that others keep, the bundle."""
     left_s: float | None = None
     """Until the stage that runs is done, at this pace."""
     why: str = ""
@@ -45,7 +47,7 @@ class Watch:
         self._view = view
         self._accepted: Counter[PeerId] = Counter()
         self._rates: dict[PeerId, float] = {}
-        self._moved = 0
+        self._moved = self._fetched = 0
 
     def accepted(self, peer: PeerId) -> None:
         """One more result of this volunteer counts."""
@@ -55,16 +57,14 @@ class Watch:
     def left(self, member: Member) -> None:
         """A volunteer is gone."""
         self._moved += member.bytes_moved
+        self._fetched += member.bytes_fetched
 
     def look(self, job: Job, plan: Plan | None, members: Mapping[PeerId, Member], elapsed_s: float) -> None:
         """Brings the view up to date, after so many seconds."""
         view = self._view
         view.failures, view.losses = job.failures, job.losses
-        if plan is not None and job.stages:
-            view.stages = [
-                {"label": stage.label, "units": units.count, "done": units.done, "running": len(units.running)}
-                for stage, units in zip(plan.stages, job.stages, strict=True)
-            ]
+        if plan is not None:
+            self.look_at_stages(job, plan)
         at_work = {peer: count for peer, count in job.volunteers().items() if peer in members}
         self._rates = {peer: self._rate(peer, elapsed_s) for peer in at_work}
         self._accepted.clear()
@@ -75,13 +75,23 @@ class Watch:
                 "slots": members[peer].slots,
                 "rate": round(self._rates[peer], 3),
                 "bytes_moved": members[peer].bytes_moved,
+                "bytes_fetched": members[peer].bytes_fetched,
             }
             for peer, count in at_work.items()
         ]
         view.rate = sum(self._rates.values())
         view.bytes_moved = self._moved + sum(member.bytes_moved for member in members.values())
+        view.bytes_fetched = self._fetched + sum(member.bytes_fetched for member in members.values())
         waiting = sum(stage["units"] - stage["done"] for stage in view.stages)
         view.left_s = waiting / view.rate if waiting and view.rate > 0.01 else None
+
+    def look_at_stages(self, job: Job, plan: Plan) -> None:
+        """Brings only the stages up to date; those of an action stay until the next one's."""
+        if job.stages:
+            self._view.stages = [
+                {"label": stage.label, "units": units.count, "done": units.done, "running": len(units.running)}
+                for stage, units in zip(plan.stages, job.stages, strict=True)
+            ]
 
     def _rate(self, peer: PeerId, elapsed_s: float) -> float:
         sample = self._accepted[peer] / elapsed_s

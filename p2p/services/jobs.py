@@ -5,13 +5,13 @@
     under way, stopped --cancel--> cancelled
 
 A job's folder has its bundle, large outputs and what it saves. The shares that are made for it, bundle and inputs, go
-when it ends.
+when it ends. Who sets up, runs or ends a job has claimed it, from the first moment on: nobody else does meanwhile.
 """
 
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,34 @@ from p2p.wire.link import Link, PeerHint
 
 @dataclass
 class Underway:
-    """A job that runs now; `scope` stops it."""
+    """A job that runs now."""
 
     view: View
-    scope: trio.CancelScope
     run: Run
-    ended: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass
+class Claim:
+    """A job that somebody is at; `scope` stops that, `given_up` is set once it has stopped."""
+
+    scope: trio.CancelScope
+    given_up: trio.Event = field(default_factory=trio.Event)
+
+
+@contextmanager
+def _claimed(local: Local, job: bytes) -> Iterator[None]:
+    """Raises ConfigError while somebody else is at the job, JobError where it is cancelled."""
+    if job in local.claims:
+        raise ConfigError(f"Job {short(job)} is under way already.")
+    with trio.CancelScope() as scope:
+        claim = local.claims[job] = Claim(scope)
+        try:
+            yield
+        finally:
+            del local.claims[job]
+            claim.given_up.set()
+    if scope.cancelled_caught:
+        raise JobError("The job was cancelled.")
 
 
 async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
@@ -50,7 +72,13 @@ async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
     can be resumed.
     """
     job = os.urandom(32)
-    folder = folder_of(local, job)
+    with _claimed(local, job):
+        setup, kept = await _begin(local, wish, job, progress)
+        progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
+        return await _run(local, setup, kept, progress)
+
+
+async def _begin(local: Local, wish: Wish, job: bytes, progress: Progress) -> tuple[Setup, Resumable]:
     made: list[ShareId] = []
     try:
         setup = await set_up(local, wish, job, made, progress)
@@ -62,26 +90,26 @@ async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
             setup.token.hex(),
             tuple(to_text(one.share) for one in setup.inputs),
             tuple(map(to_text, made)),
+            setup.partition_bytes,
         )
         await trio.to_thread.run_sync(local.journal.begin, job, msgspec.to_builtins(kept))
     except BaseException:
         with trio.CancelScope(shield=True):
-            await _clear(local, folder, made)
+            await _clear(local, folder_of(local, job), made)
         raise
-    progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
-    return await _run(local, setup, kept, progress)
+    return setup, kept
 
 
 async def resume(local: Local, text: str, progress: Progress) -> dict[str, Any]:
     """Goes on with a job that was stopped, as it was asked for. Raises as `begin`, and ConfigError."""
-    listed = await _find(local, text)
-    if listed.id in local.jobs:
-        raise ConfigError(f"Job {short(listed.id)} is under way already.")
-    if listed.state != RUNNING:
-        raise ConfigError(f"Job {short(listed.id)} is {listed.state}: there is nothing left to do.")
-    kept = msgspec.convert(listed.description, Resumable)
-    setup = await set_up_again(local, listed.id, kept, progress)
-    return await _run(local, setup, kept, progress)
+    job = (await _find(local, text)).id
+    with _claimed(local, job):
+        listed = await _find(local, to_text(job))  # as it is now that nobody else changes it
+        if listed.state != RUNNING:
+            raise ConfigError(f"Job {short(job)} is {listed.state}: there is nothing left to do.")
+        kept = msgspec.convert(listed.description, Resumable)
+        setup = await set_up_again(local, job, kept, progress)
+        return await _run(local, setup, kept, progress)
 
 
 async def _run(local: Local, setup: Setup, kept: Resumable, progress: Progress) -> dict[str, Any]:
@@ -89,44 +117,43 @@ async def _run(local: Local, setup: Setup, kept: Resumable, progress: Progress) 
     view = View(job=to_text(job), name=name, runtime=setup.runtime.name)
     progress.view, progress.state, progress.name = view, "running", name
     started = trio.current_time()
-    state, ending, answer = "", "", None
-    with trio.CancelScope() as scope:
-        underway = local.jobs[job] = Underway(view, scope, Run(local, setup, view))
+    state, ending = "", ""
+    underway = local.jobs[job] = Underway(view, Run(local, setup, view))
+    local.news.ring()
+    try:
+        answer = await _answer(local, kept, await underway.run.all(), job)
+        state = "done"
+    except JobError as error:
+        state, ending = "failed", str(error)
+        raise
+    finally:
+        with trio.CancelScope(shield=True):
+            if state:
+                await _end(local, kept, job, state, ending)
+        del local.jobs[job]
         local.news.ring()
-        try:
-            answer = await _answer(local, kept, await underway.run.all(), job)
-            state = "done"
-        except JobError as error:
-            state, ending = "failed", str(error)
-            raise
-        finally:
-            if underway.run.over:
-                state = "cancelled"
-            with trio.CancelScope(shield=True):
-                if state:
-                    await _end(local, kept, job, state, ending)
-            del local.jobs[job]
-            underway.ended.set()
-            local.news.ring()
-    if answer is None:
-        raise JobError("The job was cancelled.")
     seconds = round(trio.current_time() - started, 3)
     return {"job": view.job, "state": "done", **answer, "seconds": seconds, "units": view.units_done}
 
 
 async def cancel(local: Local, text: str) -> bytes:
     """Ends a job, or forgets one that was stopped; its id. Raises ConfigError."""
-    listed = await _find(local, text)
-    underway = local.jobs.get(listed.id)
-    if underway is not None:
-        underway.run.over = True
-        underway.scope.cancel()
-        await underway.ended.wait()
-    elif listed.state == RUNNING:
-        await _end(local, msgspec.convert(listed.description, Resumable), listed.id, "cancelled", "")
-    else:
-        raise ConfigError(f"Job {short(listed.id)} is {listed.state} already.")
-    return listed.id
+    job = (await _find(local, text)).id
+    stopped = False
+    while (claim := local.claims.get(job)) is not None:
+        if job in local.jobs:
+            local.jobs[job].run.over = True
+        claim.scope.cancel()
+        await claim.given_up.wait()
+        stopped = True
+    # Once begun it is seen through.
+    with _claimed(local, job), trio.CancelScope(shield=True):
+        listed = await _find(local, to_text(job))
+        if listed.state == RUNNING:
+            await _end(local, msgspec.convert(listed.description, Resumable), job, "cancelled", "")
+        elif not stopped or listed.state != "cancelled":
+            raise ConfigError(f"Job {short(job)} is {listed.state} already.")
+    return job
 
 
 async def listed(local: Local) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from p2p.wire import work
 from p2p.wire.address import Address, ip, may_tell
 
 READ_S = 60.0
-"""So long a holder may take for the next message."""
+"""So long nothing may come of a holder; a message may take longer, over a slow line."""
 MOST_READ_BYTES = 256 * 1024 * 1024
 
 
@@ -79,7 +79,8 @@ class Kept:
         except OSError:
             body = b""
         if len(body) != size:
-            self._units.pop(unit, None)
+            if self._units.pop(unit, None) is not None:
+                self._bytes -= sum(kept.sizes)
             raise NotKept("it has lost the output")
         return body
 
@@ -139,22 +140,23 @@ class Reader:
         self._token = token
         self._connections: dict[PeerId, Connection] = {}
         self._turns: dict[PeerId, trio.Lock] = {}
+        self.bytes_read = 0
 
-    async def get(self, place: Place, most: int) -> bytes:
-        """One output of at most so many bytes, checked. Raises PeerError."""
+    async def get(self, place: Place, size: int) -> bytes:
+        """One output, of so many bytes, checked. Raises PeerError."""
         async with self._turns.setdefault(place.peer, trio.Lock()):
             # A connection that was idle may have ended meanwhile; a new one tells.
             again = place.peer in self._connections
             while True:
                 try:
-                    return await self._get(place, most)
+                    return await self._get(place, size)
                 except PeerError:
                     self._close(place.peer)
                     if not again:
                         raise
                     again = False
 
-    async def _get(self, place: Place, most: int) -> bytes:
+    async def _get(self, place: Place, size: int) -> bytes:
         connection = self._connections.get(place.peer)
         if connection is None:
             host = place.address.host
@@ -169,7 +171,7 @@ class Reader:
                 raise NotKept("it does not keep the output any more")
             if not isinstance(said, work.OutputIs):
                 raise ProtocolViolation("something else where an output belongs")
-            if digest_of(said.digests) != place.digest or place.number >= len(said.digests) or said.size > most:
+            if digest_of(said.digests) != place.digest or place.number >= len(said.digests) or said.size != size:
                 raise BadData("an output that is not what its maker said")
             body = await self._body(connection, place.unit, said.size)
         except BaseException:
@@ -185,6 +187,7 @@ class Reader:
             piece = await _next(connection)
             if not isinstance(piece, work.Bytes) or piece.of != unit or piece.total != size:
                 raise ProtocolViolation("something else where a piece of an output belongs")
+            self.bytes_read += len(piece.body)
             if arriving.add(piece):
                 return arriving.pop(unit) or b""
 
@@ -200,10 +203,25 @@ class Reader:
 
 
 async def _next(connection: Connection) -> object:
-    with trio.move_on_after(READ_S) as patience:
-        message = await connection.receive()
-    if patience.cancelled_caught:
-        raise PeerGone(f"it said nothing for {READ_S:.0f} seconds")
+    message: object = None
+    failure: PeerError | None = None
+
+    async def notice_silence() -> None:
+        before = -1
+        while before != connection.bytes_in:
+            before = connection.bytes_in
+            await trio.sleep(READ_S)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(notice_silence)
+        try:
+            message = await connection.receive()
+        except PeerError as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if message is None:
+        raise failure or PeerGone(f"nothing came of it for {READ_S:.0f} seconds")
     return message
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from p2p.sandbox.sandbox import Sandbox
     from p2p.services.calling import Calls
     from p2p.services.inputs import Inputs
-    from p2p.services.jobs import Underway
+    from p2p.services.jobs import Claim, Underway
     from p2p.services.swarm import Swarm
     from p2p.services.trackers import Trackers
     from p2p.services.volunteer import Volunteering
@@ -80,6 +80,8 @@ class Local:
     """What it offers of its cores, unless it offers nothing."""
     jobs: "dict[bytes, Underway]" = field(default_factory=dict)
     """Its own jobs under way, by id."""
+    claims: "dict[bytes, Claim]" = field(default_factory=dict)
+    """Those of them that are set up, run or ended just now."""
     news: News = field(default_factory=News)
     """Rings when what this peer offers or where it is has changed."""
     started: float = field(default_factory=trio.current_time)

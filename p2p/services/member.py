@@ -1,8 +1,7 @@
 """A volunteer at work for a job, as the owner sees it: what is to be said to it, and what it says."""
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import trio
@@ -10,15 +9,12 @@ import trio
 from p2p.bucket import TokenBucket
 from p2p.core.attempts import Work
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
-from p2p.ids import short
 from p2p.net.connection import Connection
 from p2p.services.pieces import Spool
 from p2p.services.supervision import storage_errors_plain
 from p2p.wire import work
 from p2p.wire.address import is_link_local
 from p2p.wire.messages import DialMe
-
-logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 WORDS_PER_S, MOST_WORDS = 20.0, 200.0
@@ -64,16 +60,22 @@ class Member:
         self._todo: dict[bytes, Work] = {}
         self._outbox: list[Any] = []
         self._wake = trio.Event()
+        self._dropped = ""
         self._sent = 0
         self._given = self._answered = 0
         """Units, and results of any."""
+        self.bytes_fetched = 0
+        """By it, of what its units read, from whomever; as it says."""
+        self._came = 0
+        """Messages."""
+        self._dealing = False
         self._words = TokenBucket(WORDS_PER_S, MOST_WORDS, trio.current_time())
         self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
 
     @property
     def bytes_moved(self) -> int:
-        """To it and from it."""
-        return self._connection.bytes_in + self._connection.bytes_out
+        """To it, from it, and what it fetched."""
+        return self._connection.bytes_in + self._connection.bytes_out + self.bytes_fetched
 
     def units(self, units: Sequence[Work]) -> None:
         """These are for it."""
@@ -96,8 +98,8 @@ class Member:
             self._wake.set()
 
     def drop(self, reason: str) -> None:
-        """Ends the conversation."""
-        logger.debug("volunteer %s is dropped: %s", short(self._connection.ends.peer_id), reason)
+        """Ends the conversation, for this reason."""
+        self._dropped = reason
         self._connection.close()
 
     async def end(self, job: bytes) -> None:
@@ -111,11 +113,14 @@ class Member:
         with storage_errors_plain():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell)
+                nursery.start_soon(self._notice, heard)
                 try:
                     await self._listen(heard)
                 except PeerError as error:
                     failure = error
                 nursery.cancel_scope.cancel()
+        if self._dropped:
+            raise PeerGone(self._dropped) from failure
         if failure is not None:
             raise failure
 
@@ -152,22 +157,40 @@ class Member:
             await trio.sleep(HEARTBEAT_S)
             await self._connection.send(work.Heartbeat())
 
+    async def _notice(self, heard: Heard) -> None:
+        """A message that is still on its way, over a slow line, is a sign of life; so is one that waits for this side.
+
+        Messages that came are not: some say nothing, however many they are.
+        """
+        while True:
+            came, bytes_in = self._came, self._connection.bytes_in
+            await trio.sleep(HEARTBEAT_S)
+            if came == self._came and (bytes_in != self._connection.bytes_in or self._dealing):
+                await heard(work.Heartbeat(), self._spool)
+
     async def _listen(self, heard: Heard) -> None:
         while True:
             message = await self._connection.receive()
+            self._came += 1
             match message:
                 case work.Bytes():
-                    await self._spool.add(message)
+                    with self._dealt_with():
+                        await self._spool.add(message)
+                    await heard(work.Heartbeat(), self._spool)
                 case work.Slots() | work.Heartbeat():
                     if isinstance(message, work.Slots):
                         self.slots = message.count
+                    else:
+                        self._fetched(message.fetched)
                     await heard(message, self._spool)
                     await trio.sleep(self._words.take(1, trio.current_time()))
                 case work.Results(results):
+                    self._fetched(message.fetched)
                     self._answered += len(results)
                     if self._answered > self._given:
                         raise ProtocolViolation("more results than units")
-                    await heard(message, self._spool)
+                    with self._dealt_with():
+                        await heard(message, self._spool)
                 case DialMe():
                     if self._calls.try_take(1, trio.current_time()):
                         await heard(message, self._spool)
@@ -175,3 +198,14 @@ class Member:
                     raise PeerGone(reason)
                 case _:
                     raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
+
+    @contextmanager
+    def _dealt_with(self) -> Iterator[None]:
+        self._dealing = True
+        try:
+            yield
+        finally:
+            self._dealing = False
+
+    def _fetched(self, count: int) -> None:
+        self.bytes_fetched = max(self.bytes_fetched, count)

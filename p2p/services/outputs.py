@@ -1,13 +1,14 @@
-"""What the units of a job's running action have made, as its owner keeps it: so that no volunteer's end loses it.
+"""What the units of a job's running action have made, as its owner knows it.
 
-Every accepted result goes into the journal, many in one transaction, and is never made again, whatever happens to this
+Every accepted result goes into the journal, many in one transaction, and is not made again, whatever happens to this
 process. Small outputs are in the journal and, lately made ones, in memory too; large ones are files in the job's
-folder, which the journal knows by the unit's id and digest.
+folder, which the journal knows by the unit's id and digest. No volunteer's end loses these. Others stay with the
+volunteers that made them, for those that read them; they are lost with their holders, and made again.
 """
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,11 +109,7 @@ class Outputs:
 
     async def room(self) -> None:
         """Waits while too much is still to be written. Raises StorageError."""
-        while self._pending_bytes > MOST_PENDING and self.failure is None:
-            self._urgent.set()
-            await self._written.wait()
-        if self.failure is not None:
-            raise self.failure
+        await self._while(lambda: self._pending_bytes > MOST_PENDING)
 
     async def write(self) -> None:
         """Writes what is kept, until cancelled or the disk fails."""
@@ -136,7 +133,10 @@ class Outputs:
 
     async def settle(self) -> None:
         """Returns once everything kept is written. Raises StorageError."""
-        while (self._pending or self._writing) and self.failure is None:
+        await self._while(lambda: bool(self._pending) or self._writing)
+
+    async def _while(self, waits: Callable[[], bool]) -> None:
+        while waits() and self.failure is None:
             self._urgent.set()
             await self._written.wait()
         if self.failure is not None:

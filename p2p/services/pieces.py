@@ -51,7 +51,7 @@ class Spool:
 
     def __init__(self, folder: Path, most: int, at_once: int) -> None:
         self._folder = folder
-        self._most = most
+        self.most = most
         self._at_once = at_once
         self._number = 0
         self._promised = 0
@@ -61,7 +61,7 @@ class Spool:
         """Takes a piece. Raises ProtocolViolation, StorageError."""
         if piece.of not in self._things:
             room = MOST_SPOOLED_BYTES - self._promised
-            if piece.total > min(self._most, room) or len(self._things) >= self._at_once:
+            if piece.total > min(self.most, room) or len(self._things) >= self._at_once:
                 raise ProtocolViolation("more bytes than there is room for")
             self._number += 1
             self._promised += piece.total

@@ -40,19 +40,30 @@ class Ranges:
     """One such fetch. `run` is its life, which ends after `close` or with an error; all but `close` wait for it to
     be open, and raise what has ended it.
 
-    The folder is this peer's own: what lies there and is different makes room.
+    The folder is this peer's own: what lies there and is different makes room. A share of more than `most` bytes does
+    not join the library: files that are equal to others would take more of the disk than what was fetched.
     """
 
     def __init__(
-        self, local: Local, wanted: ShareId, folder: Path, hints: Sequence[PeerHint], patience_s: float = PATIENCE_S
+        self,
+        local: Local,
+        wanted: ShareId,
+        folder: Path,
+        hints: Sequence[PeerHint],
+        patience_s: float = PATIENCE_S,
+        most: int = 2**63,
     ) -> None:
         self._local = local
         self._share = wanted
         self._folder = folder
         self._hints = list(hints)
         self._patience_s = patience_s
-        self._progress = Progress()
-        self._gathering = Gathering(local, Link(wanted), self._progress)
+        self._most = most
+        self.progress = Progress()
+        self._gathering = Gathering(local, Link(wanted), self.progress)
+        self._counted = 0
+        self.taken = 0
+        """Bytes that it takes of the disk, with those that are still to come."""
         self._target: Target | None = None
         self._receiver: Receiver | None = None
         self._opened = trio.Event()
@@ -72,8 +83,19 @@ class Ranges:
 
     @property
     def whole(self) -> bool:
-        """Whether every chunk is here."""
-        return self._receiver is not None and self._receiver.held == self._receiver.layout.everything
+        """Whether every chunk is here; of equal files, one's."""
+        held = 0 if self._receiver is None else self._receiver.held
+        return self._target is not None and not self._target.wanted & ~held
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that came over the network."""
+        return self.progress.received
+
+    def more(self, chunks: int) -> int:
+        """By how much it takes more of the disk, in bytes, once it has these as well."""
+        assert self._receiver is not None
+        return self._receiver.layout.bytes_in(chunks & ~self._counted)
 
     def add(self, hint: PeerHint) -> None:
         """One more address at which it may be had."""
@@ -99,11 +121,13 @@ class Ranges:
         """These will be needed. Raises StorageError where the disk has no room."""
         assert self._receiver is not None
         self._receiver.want(chunks)
+        self.taken += self.more(chunks)
+        self._counted |= chunks
 
     async def have(self, chunks: int) -> None:
         """Waits until these are here. Raises NotFound when none came for a while, ShoalError."""
         assert self._receiver is not None
-        self._receiver.want(chunks)
+        self.want(chunks)
         coming = True
         while coming:
             with trio.move_on_after(self._patience_s) as patience:
@@ -161,7 +185,7 @@ class Ranges:
         while self._share in local.fetching:
             # For its user, or for a job before this one.
             await local.news.after(local.news.count)
-        with under_way(local, self._share, self._progress):
+        with under_way(local, self._share, self.progress):
             await self._gathering.start(self._folder)
             failure: ShoalError | None = None
             with storage_errors_plain():
@@ -192,33 +216,41 @@ class Ranges:
 
         target = await trio.to_thread.run_sync(open_target, manifest, limiter=self._local.disk)
         try:
-            self._progress.name = manifest.root.name
-            self._progress.files = manifest.root.files
+            self.progress.name = manifest.root.name
+            self.progress.files = manifest.root.files
             await self._serve(target, nursery)
         finally:
             target.close()
 
     async def _serve(self, target: Target, nursery: trio.Nursery) -> None:
-        local, progress = self._local, self._progress
+        local, progress = self._local, self.progress
         receiver = Receiver(local, target, progress, self._gathering.heard_of, growing=True)
         with self._gathering.exchanging(nursery, target, receiver):
             async with receiver.verifying():
                 self._target, self._receiver = target, receiver
+                self._counted = receiver.held
+                self.taken = receiver.layout.bytes_in(receiver.held)
                 self._opened.set()
                 while not self._closing.is_set() and receiver.failure is None:
                     receiver.tick()
                     with trio.move_on_after(TICK_S):
                         await self._closing.wait()
+            joins = self.whole and await self._may_join(target)
             if receiver.failure is None:
-                receiver.finish()
+                receiver.finish(copies=joins)
                 await receiver.ended()
             if receiver.failure is not None:
                 raise receiver.failure
-            if self.whole:
+            if joins:
                 await trio.to_thread.run_sync(target.make_empty, limiter=local.disk)
                 await share.keep_serving(local, target, receiver.swarm)
                 await trio.to_thread.run_sync(target.record.forget, limiter=local.disk)
 
+    async def _may_join(self, target: Target) -> bool:
+        """Whether the share is small enough, and its user has it nowhere else."""
+        row = await trio.to_thread.run_sync(self._local.library.share, self._share, limiter=self._local.disk)
+        return target.selected_bytes <= self._most and (row is None or bool(row.stale))
+
     def _nobody(self) -> NotFound:
-        trouble = f" ({self._progress.trouble})" if self._progress.trouble else ""
+        trouble = f" ({self.progress.trouble})" if self.progress.trouble else ""
         return NotFound(f"Nobody had the input for {format_time(self._patience_s)}{trouble}.")

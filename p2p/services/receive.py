@@ -81,6 +81,7 @@ class Receiver:
         self.done = False
         self._growing = growing
         self._finishing = False
+        self._copying = not growing
         self._ended = trio.Event()
         self._changed = trio.lowlevel.ParkingLot()
         """Where those wait who want to see every chunk that is stored, and the end."""
@@ -285,9 +286,13 @@ class Receiver:
             raise self.failure
         return bool(before)
 
-    def finish(self) -> None:
-        """A growing one wants nothing more: what came is brought to the disk, then it is done."""
+    def finish(self, *, copies: bool) -> None:
+        """A growing one wants nothing more: what came is brought to the disk, then it is done.
+
+        `copies`: files that are equal to others, which were not fetched, are to be there too.
+        """
         self._finishing = True
+        self._copying = copies
         self._work.set()
 
     def tick(self) -> None:
@@ -319,13 +324,13 @@ class Receiver:
     async def keep_on_disk(self) -> None:
         """Brings files to their names and bytes to the disk until all is done or the disk says no."""
         try:
-            await self._copy(self._target.uncopied())
+            await self._copy()
             while not self._finished():
                 with trio.move_on_after(DURABLE_S):
                     await self._work.wait()
                 self._work = trio.Event()
                 await self._settle()
-                await self._copy(self._target.uncopied())
+                await self._copy()
                 self._progress.files_done = len(self._target.placed)
         except StorageError as error:
             self.fail(error)
@@ -335,10 +340,13 @@ class Receiver:
 
     def _finished(self) -> bool:
         enough = self._finishing and not self._dirty if self._growing else self._download.complete
-        return enough and not self._whole and not self._target.uncopied()
+        return enough and not self._whole and not self._uncopied()
 
-    async def _copy(self, originals: list[int]) -> None:
-        if originals:
+    def _uncopied(self) -> list[int]:
+        return self._target.uncopied() if self._copying else []
+
+    async def _copy(self) -> None:
+        if originals := self._uncopied():
             chunks = await trio.to_thread.run_sync(self._target.fill_copies, originals, limiter=self._local.disk)
             self._download.copied(chunks)
             self.swarm.gained(chunks)

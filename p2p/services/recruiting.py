@@ -7,21 +7,18 @@ a stranger chose to come: until it takes the job it has one of few places, of wh
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 import trio
 
 from p2p.core.matching import Need, Offer, suits, why_nothing_runs
-from p2p.errors import NotFound, PeerError, ProtocolViolation
+from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
+from p2p.services import capacity
 from p2p.services.local import Local
 from p2p.services.reachability import Reach
-from p2p.services.trackers import Candidate
-from p2p.wire import records, work
-from p2p.wire.address import Address, is_link_local, prefix
+from p2p.wire.address import is_link_local, prefix
 from p2p.wire.link import PeerHint
-from p2p.wire.records import FULL_SHARD, MAX_SHARDS, Kind, Record, capacity_key
 from p2p.wire.tracker import Capacity
 
 logger = logging.getLogger(__name__)
@@ -33,13 +30,11 @@ FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
 MOST_VOLUNTEERS = 256
 MOST_CALLERS = 16
 """Who called, and have not answered the offer yet."""
-SURVEY_S = 1.5
-MOST_SURVEYED = 32
 MOST_REMEMBERED = 4096
 
 
 class Recruiter:
-    """Finds volunteers for one job. `engage` has the whole conversation with one; `refused` takes what one said."""
+    """Finds volunteers for one job. `engage` has the whole conversation with one, and says who takes the job."""
 
     def __init__(
         self,
@@ -56,6 +51,8 @@ class Recruiter:
         self._engage = engage
         self._offers: dict[PeerId, Offer] = {}
         self._refusals: dict[PeerId, str] = {}
+        self._found: list[PeerHint] = []
+        """By trackers and the DHT."""
         self._unreachable: set[PeerId] = set()
         self._talking: set[PeerId] = set()
         self._callers: dict[PeerId, str] = {}
@@ -74,10 +71,11 @@ class Recruiter:
         """Looks for volunteers, and talks with them, until cancelled."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch_neighbours)
+            self._nursery.start_soon(self._look_up)
             while True:
                 now = trio.current_time()
                 self._tried = {hint: again for hint, again in self._tried.items() if again > now}
-                for hint in await self._hints():
+                for hint in self._hints():
                     known = hint.peer_id in self._talking or hint.peer_id == self._local.peer_id
                     if not known and hint not in self._tried and len(self._talking) - len(self._callers) < self._most:
                         self._tried[hint] = now + REFUSED_AGAIN_S
@@ -91,14 +89,9 @@ class Recruiter:
         self._tried.clear()
         self._sooner.set()
 
-    def refused(self, peer: PeerId, reason: str) -> None:
-        """It does not work for the job, and says why."""
-        self._offers.setdefault(peer, Offer(1, self._need.memory, frozenset({self._need.runtime})))
-        self._remember(peer, reason)
-
     def declined(self, peer: PeerId, reason: str) -> None:
         """It does not take the job when it is offered. It is asked again, ever less often: it may soon be free."""
-        self.refused(peer, reason)
+        self._refused(peer, reason)
         hint, times = self._hint_of.get(peer), self._times_declined.get(peer, 0)
         if hint is not None and self._nursery is not None and times < MOST_QUICK:
             self._times_declined[peer] = times + 1
@@ -116,7 +109,7 @@ class Recruiter:
 
     # Who calls.
 
-    def wants(self, ends: Ends, capacity: Capacity | None) -> bool:
+    def wants(self, ends: Ends, offered: Capacity | None) -> bool:
         """Whether the job is to be offered to a volunteer that has called, and says that it has this."""
         if self._nursery is None or self._nursery.cancel_scope.cancel_called:
             return False
@@ -124,7 +117,7 @@ class Recruiter:
         places = len(self._callers) < MOST_CALLERS
         of_network = list(self._callers.values()).count(network) < MOST_CALLERS // 2
         return (
-            (capacity is None or suits(self._need, _offer(capacity)))
+            (offered is None or suits(self._need, _offer(offered)))
             and (places and of_network and len(self.engaged) < self._most)
             and peer not in self._talking | self._callers.keys()
             and self._called_in_vain.get(peer, now) <= now
@@ -142,7 +135,7 @@ class Recruiter:
     async def _talk_to_caller(self, connection: Connection, over: trio.Event) -> None:
         peer = connection.ends.peer_id
         try:
-            await self.talk(connection)
+            await self._talk(connection)
         finally:
             if self._callers.pop(peer, None) is not None:
                 self._called_in_vain.pop(peer, None)
@@ -159,6 +152,10 @@ class Recruiter:
         self.engaged.add(peer)
         return True
 
+    def dismiss(self, peer: PeerId) -> None:
+        """It is at work no longer."""
+        self.engaged.discard(peer)
+
     async def _dial(self, hint: PeerHint) -> None:
         try:
             connection = await self._local.dialer.dial(hint.address, hint.peer_id)
@@ -168,9 +165,9 @@ class Recruiter:
         self._local.contacts.reached(connection, hint.address.port)
         if len(self._hint_of) < MOST_REMEMBERED:
             self._hint_of[connection.ends.peer_id] = hint
-        await self.talk(connection)
+        await self._talk(connection)
 
-    async def talk(self, connection: Connection) -> None:
+    async def _talk(self, connection: Connection) -> None:
         """The conversation with a peer that may be a volunteer, to its end."""
         peer = connection.ends.peer_id
         try:
@@ -184,22 +181,30 @@ class Recruiter:
                 self._talking.discard(peer)
         except PeerError as error:
             logger.debug("volunteer %s: %s", short(peer), error)
-            self.refused(peer, str(error))
+            self._refused(peer, str(error))
         finally:
             connection.close()
 
-    def _remember(self, peer: PeerId, reason: str) -> None:
+    def _refused(self, peer: PeerId, reason: str) -> None:
+        """It does not work for the job, or no longer."""
+        self._offers.setdefault(peer, Offer(1, self._need.memory, frozenset({self._need.runtime})))
         if len(self._refusals) < MOST_REMEMBERED:
             self._refusals.setdefault(peer, reason)
 
-    async def _hints(self) -> list[PeerHint]:
-        found = await volunteers_known(self._local, self._need.runtime)
-        for one in found:
-            if len(self._offers) < MOST_REMEMBERED or one.peer in self._offers:
-                self._offers[one.peer] = _offer(one.capacity)
-        hints = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
-        self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in hints}
-        hints += self._local.neighbours.hints()
+    async def _look_up(self) -> None:
+        """Beside the rest: a tracker that does not answer keeps nobody from those who are known already."""
+        while True:
+            found = await capacity.known(self._local, self._need.runtime)
+            for one in found:
+                if len(self._offers) < MOST_REMEMBERED or one.peer in self._offers:
+                    self._offers[one.peer] = _offer(one.capacity)
+            self._found = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
+            self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in self._found}
+            self._sooner.set()
+            await trio.sleep(FIND_EVERY_S)
+
+    def _hints(self) -> list[PeerHint]:
+        hints = [*self._found, *self._local.neighbours.hints()]
         # An address of the link alone is of use where there is no other.
         better = {hint.peer_id for hint in hints if not is_link_local(hint.address.host)}
         return [
@@ -213,79 +218,5 @@ class Recruiter:
             self._sooner.set()
 
 
-def _offer(capacity: Capacity) -> Offer:
-    return Offer(capacity.cores, capacity.memory, frozenset(capacity.runtimes))
-
-
-async def volunteers_known(local: Local, runtime: str) -> list[Candidate]:
-    """Volunteers that trackers and the DHT know, and what they offer."""
-    found: list[Candidate] = []
-    async with trio.open_nursery() as nursery:
-
-        async def of_tracker(url: str) -> None:
-            with suppress(PeerError, NotFound):
-                found.extend(await local.trackers.volunteers(url, runtime))
-
-        for url in local.trackers.urls:
-            nursery.start_soon(of_tracker, url)
-        found += await _of_overlays(local, runtime)
-    return found
-
-
-async def _of_overlays(local: Local, runtime: str) -> list[Candidate]:
-    overlays = local.overlays
-    if overlays is None or not overlays.joined.is_set():
-        return []
-    found: dict[PeerId, Record] = {}
-    with trio.move_on_after(FIND_EVERY_S):
-        for shard in range(MAX_SHARDS):
-            more = await overlays.get(capacity_key(runtime, shard), Kind.CAPACITY)
-            found |= more
-            if len(more) < FULL_SHARD:
-                break
-    volunteers: list[Candidate] = []
-    for peer, record in found.items():
-        assert isinstance(record.payload, records.Offer)
-        capacity, named = record.payload.capacity, record.payload.addresses
-        if not named:
-            volunteers.append(Candidate(peer, None, capacity))
-        volunteers += [
-            Candidate(peer, Address(host, port), capacity) for host, port in named if overlays.is_plausible(host)
-        ]
-    return volunteers
-
-
-async def survey(local: Local, peers: Sequence[PeerHint], runtimes: Sequence[str]) -> list[frozenset[str]]:
-    """The runtimes that each of the volunteers found has; asked for no longer than a moment."""
-    offers: dict[PeerId, frozenset[str]] = {}
-    with trio.move_on_after(SURVEY_S):
-        async with trio.open_nursery() as nursery:
-
-            async def look_up(runtime: str) -> None:
-                for one in await volunteers_known(local, runtime):
-                    offers[one.peer] = frozenset(one.capacity.runtimes)
-
-            async def ask(hint: PeerHint) -> None:
-                with suppress(PeerError):
-                    peer, capacity = await ask_capacity(local, hint)
-                    if capacity is not None:
-                        offers[peer] = frozenset(capacity.runtimes)
-
-            for runtime in runtimes:
-                nursery.start_soon(look_up, runtime)
-            for hint in (*peers, *local.neighbours.hints())[:MOST_SURVEYED]:
-                nursery.start_soon(ask, hint)
-    return list(offers.values())
-
-
-async def ask_capacity(local: Local, hint: PeerHint) -> tuple[PeerId, Capacity | None]:
-    """What a peer offers. Raises PeerError."""
-    connection = await local.dialer.dial(hint.address, hint.peer_id)
-    try:
-        await connection.send(work.GetCapacity())
-        answer = await connection.receive()
-    finally:
-        connection.close()
-    if not isinstance(answer, work.CapacityIs):
-        raise ProtocolViolation("something else where its capacity belongs")
-    return connection.ends.peer_id, answer.capacity
+def _offer(offered: Capacity) -> Offer:
+    return Offer(offered.cores, offered.memory, frozenset(offered.runtimes))

@@ -56,7 +56,8 @@ class Repeater:
                     case work.Units(units):
                         unit = units[0]
             if unit is None:
-                return Made([], kind="broken", text="what it reads is lost" if lost else "the action is over")
+                why = "what it reads is lost" if lost else "the action is over"
+                return Made([], kind=running.LOST if lost else "broken", text=why)
             given = await reading.given(unit)
         finally:
             await inputs.release(*held)

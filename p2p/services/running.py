@@ -24,6 +24,8 @@ from p2p.wire import work
 
 LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
 """How a guest ends that took more than it may; any other end is a guest's or a machine's that broke."""
+LOST = "lost"
+"""Of a unit whose owner would repeat it, but what it reads has to be made again first."""
 MOST_GIVEN_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
 """That a unit can be given at all."""
 

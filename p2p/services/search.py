@@ -18,7 +18,7 @@ from p2p.services.dht import Overlays
 from p2p.services.local import Local
 from p2p.wire import words
 from p2p.wire.link import Link
-from p2p.wire.records import MAX_SHARDS, Kind, Record, Titles, keyword_key
+from p2p.wire.records import Kind, Record, Titles, keyword_key, shards
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
 
 SEARCH_S = 10.0
@@ -103,8 +103,7 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
     found: list[Record] = []
     with trio.move_on_after(SEARCH_S):
         async with trio.open_nursery() as nursery:
-            for shard in range(MAX_SHARDS):
-                key = keyword_key(telling[0], shard)
+            for key in shards(keyword_key, telling[0]):
                 nursery.start_soon(partial(overlays.get, key, Kind.KEYWORD, found.append, enough=None))
     said: dict[ShareId, dict[PeerId, tuple[str, int]]] = {}
     for record in found:

@@ -96,8 +96,8 @@ async def unshare(local: Local, share_id: ShareId) -> None:
     local.news.ring()
 
 
-async def keep_serving(local: Local, target: Target, swarm: Swarm) -> None:
-    """A share that was fetched whole joins the library, in place; those who are fetching it here go on."""
+async def keep_serving(local: Local, target: Target, swarm: Swarm | None) -> None:
+    """A share that was fetched whole joins the library, in place; those who are fetching it of the swarm here go on."""
     share_id = target.layout.manifest.share_id
 
     def add() -> SharedFiles:
@@ -109,8 +109,9 @@ async def keep_serving(local: Local, target: Target, swarm: Swarm) -> None:
             local.library.add(share_id, root, [], [target.top], target.stamps(), unlisted=True, fetched=True)
         return SharedFiles(local.library, share_id)
 
-    swarm.holding = await trio.to_thread.run_sync(add, limiter=local.disk)
-    swarm.sink = None
+    files = await trio.to_thread.run_sync(add, limiter=local.disk)
+    if swarm is not None:
+        swarm.holding, swarm.sink = files, None
     local.news.ring()
 
 

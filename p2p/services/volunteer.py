@@ -156,7 +156,7 @@ class Volunteering:
             await connection.send(work.JobRefused(reason))
             return
         job = Engagement(self, connection, offer, self.cores - self.busy)
-        with self.taking(job):
+        with self._taking(job):
             await job.run()
 
     async def _end(self, job: Engagement) -> None:
@@ -191,7 +191,7 @@ class Volunteering:
             await connection.send(work.OutputGone())
 
     @contextmanager
-    def taking(self, job: Engagement) -> Iterator[None]:
+    def _taking(self, job: Engagement) -> Iterator[None]:
         self.jobs[job.offer.job] = job
         try:
             yield

@@ -4,12 +4,13 @@ Its files are this peer's to replace while they are as they were left: one that 
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from p2p.core.layout import Layout, Place
 from p2p.ids import ChunkHash
+from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp
 
 
@@ -32,14 +33,9 @@ class Earlier:
         """Where a chunk with this hash was."""
         return self._chunks.get(hash_)
 
-    @contextmanager
-    def reading(self, entry: int) -> Iterator[int]:
-        """A descriptor of the entry's file. Raises OSError."""
-        descriptor = os.open(self._paths[entry], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def reading(self, entry: int) -> AbstractContextManager[int]:
+        """A descriptor of the entry's file, for a body. Raises OSError."""
+        return posix.opened(self._paths[entry], os.O_RDONLY)
 
     def left(self, path: Path, status: os.stat_result) -> bool:
         """Whether the file at the path is one of this version, and is as it was left."""

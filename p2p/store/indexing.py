@@ -16,6 +16,7 @@ from pathlib import Path
 from p2p.core import names
 from p2p.core.manifest import Entry, Kind, chunk_bytes, chunk_count, hash_chunk
 from p2p.errors import ConfigError, StorageError
+from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp
 
 SPAN_BYTES = 32 * 1024 * 1024
@@ -198,9 +199,7 @@ class Indexer:
             self._skip(found, _reason(error))
 
     def _read(self, found: Found, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
-        # Not waiting: a pipe in the file's place would never end.
-        descriptor = os.open(found.where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
+        with posix.opened(found.where, os.O_RDONLY) as descriptor:
             each = chunk_bytes(found.stamp.size)
             for chunk in range(first, first + count):
                 check()
@@ -213,8 +212,6 @@ class Indexer:
                 self.bytes_done += size
             if Stamp.of(os.fstat(descriptor)) != found.stamp:
                 found.changed = True
-        finally:
-            os.close(descriptor)
 
     def _skip(self, found: Found, why: str) -> None:
         with self._lock:

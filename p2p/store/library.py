@@ -23,6 +23,7 @@ from p2p.core.layout import Layout
 from p2p.core.manifest import Limits, Manifest
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
+from p2p.store import posix
 from p2p.store.database import Database
 
 _U64 = 2**64 - 1
@@ -197,13 +198,8 @@ class SharedFiles:
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
         """A descriptor of the entry's file, and the stamp it must have. Raises OSError."""
-        path = entry_path(self._paths, self.layout, entry)
-        # Not waiting: a pipe in the file's place would hold up the peer until somebody writes to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
+        with posix.opened(entry_path(self._paths, self.layout, entry), os.O_RDONLY) as descriptor:
             yield descriptor, self._stamps[entry]
-        finally:
-            os.close(descriptor)
 
     def changed(self, entry: int) -> int:
         """The entry's file is no longer what was shared: forget it, tell the library; returns its chunks."""

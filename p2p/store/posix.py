@@ -16,10 +16,22 @@ from pathlib import Path
 
 from p2p.errors import StorageError
 
+SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a user's file is opened: not through a link, nor waiting for who writes to a pipe that is in its place."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
 _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A descriptor of a user's file for the body, opened `SAFELY`; the path may start at a folder. Raises OSError."""
+    descriptor = os.open(path, flags | SAFELY, 0o666, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def open_folder(path: Path) -> int:

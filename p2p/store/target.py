@@ -32,8 +32,6 @@ SPARE_BYTES = 16 * 1024 * 1024
 """Room that a fetch leaves on the disk."""
 
 _PART = ".part"
-_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""No link is followed, and a pipe in the way holds nobody up."""
 _FEW_FILES = 16
 _COPY_BYTES = 8 * 1024 * 1024
 
@@ -285,7 +283,7 @@ class Target:
 
     def _write_in(self, folder: int, place: Place, view: memoryview) -> None:
         entry = place.entry
-        flags = os.O_WRONLY | _SAFELY if entry in self._begun else os.O_WRONLY | os.O_CREAT | _SAFELY
+        flags = posix.SAFELY | os.O_WRONLY | (0 if entry in self._begun else os.O_CREAT)
         try:
             descriptor = os.open(self._part_name(entry), flags, 0o666, dir_fd=folder)
         except FileNotFoundError:
@@ -452,22 +450,16 @@ class Target:
 
     @contextmanager
     def _part(self, entry: int, flags: int) -> Iterator[int]:
-        with self._folder_of(entry) as folder:
-            descriptor = os.open(self._part_name(entry), flags | _SAFELY, 0o666, dir_fd=folder)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
+        part = self._part_name(entry)
+        with self._folder_of(entry) as folder, posix.opened(part, flags, folder) as descriptor:
+            yield descriptor
 
     @contextmanager
     def _final(self, entry: int, flags: int) -> Iterator[int]:
         with self._folder_of(entry) as folder:
             name = self.layout.manifest.entries[entry].path[-1]
-            descriptor = os.open(name, flags | _SAFELY, dir_fd=folder)
-            try:
+            with posix.opened(name, flags, folder) as descriptor:
                 yield descriptor
-            finally:
-                os.close(descriptor)
 
     def _status(self, entry: int, *, part: bool) -> os.stat_result | None:
         item = self.layout.manifest.entries[entry]

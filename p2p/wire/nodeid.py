@@ -11,7 +11,6 @@ from p2p.ids import H, PeerId
 NODE_ID_BYTES = 20
 NONCE_BYTES = 8
 MAIN_WORK_BITS = 16
-MAX_WORK_BITS = 32
 
 
 def work_bits(network: str, configured: int | None) -> int:

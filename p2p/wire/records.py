@@ -184,6 +184,11 @@ def hiring_key(runtime: str, shard: int = 0) -> bytes:
     return H("hiring", runtime.encode(), bytes([shard]))[:KEY_BYTES]
 
 
+def shards(key_of: Callable[[str, int], bytes], name: str) -> tuple[bytes, ...]:
+    """The keys for records of one name, as `key_of` makes them: to each one goes what the one before is full for."""
+    return tuple(key_of(name, shard) for shard in range(MAX_SHARDS))
+
+
 def addresses_of(payload: Payload) -> tuple[tuple[str, int], ...]:
     """The addresses that a payload names."""
     return payload.addresses if isinstance(payload, Provider | Whereabouts | Offer) else ()

@@ -7,8 +7,11 @@
     owner     -> Slots(n)                                   at most so many: others need them, or no longer
     volunteer -> Slots(n)                                   the answer; or its user paused it (0), and resumed
     owner     -> CancelUnits(...)                           no result is wanted; one may still come
-    both      -> Heartbeat                                  every few seconds while nothing else is said
+    both      -> Heartbeat                                  every second while nothing else is said
     owner     -> JobEnd                                     the volunteer forgets the job
+
+Whoever says nothing for some seconds is gone. The bytes of a message that is still on its way are a sign of life too:
+over a slow line one takes longer than that.
 
 Before that an owner may ask what a peer offers: GetCapacity, CapacityIs. A volunteer that cannot be dialled dials an
 owner, of whom trackers, the DHT or the local network have told it, and says `Volunteering`; the owner answers with the
@@ -232,9 +235,10 @@ class Result(_Part, frozen=True, gc=False):
 
 
 class Results(_Message, frozen=True, gc=False, tag="results"):
-    """What came of units."""
+    """What came of units. `fetched` as in `Heartbeat`."""
 
     results: Annotated[tuple[Result, ...], msgspec.Meta(max_length=MAX_UNITS)]
+    fetched: _Number = 0
 
 
 class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
@@ -265,6 +269,8 @@ class Heartbeat(_Message, frozen=True, gc=False, tag="heartbeat"):
     """I am here, and at these units (none from an owner)."""
 
     ids: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_UNITS)] = ()
+    fetched: _Number = 0
+    """Bytes that this volunteer has fetched for the job until now, besides this conversation: for people to see."""
 
 
 class JobEnd(_Message, frozen=True, gc=False, tag="job_end"):

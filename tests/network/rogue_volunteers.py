@@ -216,6 +216,24 @@ BEHAVIOURS: dict[str, Behaviour] = {
 }
 
 
+def keeping(*sizes: int) -> Behaviour:
+    """Says that it keeps what it made, of these sizes, where it made something for others to read."""
+
+    def answer(unit: work.Unit) -> list[Any]:
+        if not unit.keep:
+            return [failure(unit, "broken")]
+        return [result(unit, sizes=sizes, inline=b"", digest=os.urandom(32), kept=True)]
+
+    return answering(answer)
+
+
+KEEPERS = {
+    "kept, by word alone": keeping(*[1000] * 8),
+    "more kept than there is": keeping(*[2**50] * 8),
+    "another size kept": keeping(*[7 * MIB] * 8),
+}
+
+
 def lasting(behave: Behaviour) -> Behaviour:
     """Ends quietly once the owner hangs up."""
 

@@ -99,8 +99,8 @@ async def test_the_owners_line_does_not_carry_the_shuffle(world: World) -> None:
     assert answer["result"] == 2 * 20_000 * 200
     view = progress.view
     assert isinstance(view, View)
-    # Each round makes 4 MB.
-    assert view.bytes_moved < 1_000_000
+    # Each round makes 4 MB, of which each volunteer reads about half from the other.
+    assert view.bytes_moved - view.bytes_fetched < 1_000_000 < view.bytes_fetched < 10_000_000
     assert view.losses == view.failures == 0
     for node in nodes:
         assert not list((node.home / "volunteer" / "kept").rglob("*"))

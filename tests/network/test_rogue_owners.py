@@ -366,6 +366,51 @@ async def test_a_flood_of_offers(world: World) -> None:
     await serves(world, local)
 
 
+async def test_ten_thousand_jobs_offered_to_a_volunteer_at_work(world: World) -> None:
+    """Each is refused, by one connection or by many; who is served is served meanwhile, and nothing piles up."""
+    local, owner, flooder = await volunteer(world), await world.peer("owner"), await world.peer("flooder")
+    assert local.volunteering is not None
+    honest, rogue = Employer(owner), Employer(flooder)
+    served = await honest.dial(local)
+    offer = honest.offer(await honest.bundle())
+    await served.send(offer)
+    assert isinstance(await served.receive(), work.JobAccepted)
+    answers: Counter[type] = Counter()
+    before = memory()
+
+    async def flood(connections: int, offers: int) -> None:
+        """Whoever offers a second job on a connection has broken off the first conversation: only one is answered."""
+        for _ in range(connections):
+            connection = await rogue.dial(local)
+            with suppress(PeerError):
+                for _ in range(0, offers, 25):
+                    await connection.send(*[rogue.offer(os.urandom(32)) for _ in range(25)])
+            with suppress(PeerError):
+                answers[type(await connection.receive())] += 1
+            connection.close()
+
+    heard: list[Any] = []
+    for connections, offers in ((1, 10_000), (50, 25)):
+        async with trio.open_nursery() as nursery:
+            for _ in range(1 if connections == 1 else 8):
+                nursery.start_soon(flood, connections, offers)
+            for _ in range(20):
+                await served.send(work.Units((unit(len(heard)),)))
+                heard += results(await hear_out(served, 1))
+    assert [result.kind for result in heard] == ["plan"] * 40
+    assert answers.keys() == {work.JobRefused}
+    assert answers.total() > 300
+    assert local.volunteering.jobs.keys() == {offer.job}
+    assert memory() - before < 64 * MIB
+    served.close()
+    await serves(world, local)
+
+
+def memory() -> int:
+    """Bytes that this process has in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 async def test_an_owner_who_vanishes_while_its_bundle_is_fetched(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner", upload_limit_bytes_per_s=MIB)
     employer = Employer(owner)

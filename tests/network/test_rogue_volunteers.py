@@ -11,7 +11,7 @@ from p2p.core import crew
 from p2p.errors import JobError, NotFound
 from p2p.services import pieces
 from p2p.services.local import Local
-from tests.network.rogue_volunteers import BEHAVIOURS, lasting
+from tests.network.rogue_volunteers import BEHAVIOURS, KEEPERS, lasting
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of, start_rogue
 
@@ -22,6 +22,11 @@ def work(n):
 
 def job(inputs, n: int = 60):
     return inputs.range(n).map(work).sum()
+"""
+SHUFFLE = """
+def job(inputs, n: int = 600):
+    pairs = inputs.range(n).map(lambda i: (i % 7, i))
+    return pairs.reduce_by_key(lambda a, b: a + b).map(lambda pair: pair[1]).sum()
 """
 TOGETHER = 3
 """One less than the times that a unit is tried before its job ends."""
@@ -69,12 +74,40 @@ async def test_rogues_beside_one_that_works(world: World, names: list[str]) -> N
     assert not list((owner.home / "jobs").iterdir())
 
 
+@pytest.mark.parametrize("name", ["kept, by word alone", "more kept than there is", "another size kept"])
+async def test_rogues_that_keep_nothing_beside_one_that_works(world: World, name: str) -> None:
+    local, owner = await volunteer(world), await world.peer("owner")
+    async with trio.open_nursery() as nursery:
+        rogue = await start_rogue(nursery, owner, lasting(KEEPERS[name]))
+        said, result = "", None
+        try:
+            answer = await run_job(owner, write_job(world, SHUFFLE), [rogue.hint, hint_of(local)], partitions=6)
+            result = answer["result"]
+        except JobError as error:
+            said = str(error)
+        nursery.cancel_scope.cancel()
+    # Who is believed, and says that it has made something else than the others, can end the job with these words.
+    assert "or a volunteer lied" in said if said else result == sum(range(600))
+    assert not said or name != "more kept than there is"
+    assert not list((owner.home / "jobs").iterdir())
+
+
+async def test_what_only_a_rogue_was_asked_for_the_owner_does_itself(world: World) -> None:
+    """Four of them, or one four times, do not end a job that is fine."""
+    owner = await world.peer("owner")
+    async with trio.open_nursery() as nursery:
+        rogues = [await start_rogue(nursery, owner, lasting(BEHAVIOURS["broken"])) for _ in range(4)]
+        hints = [rogue.hint for rogue in rogues]
+        answer = await run_job(owner, write_job(world, JOB), hints, partitions=2)
+        nursery.cancel_scope.cancel()
+    assert answer["result"] == sum(range(60))
+
+
 async def test_with_only_a_rogue_the_job_says_why_it_ends(world: World) -> None:
     owner = await world.peer("owner")
     job = write_job(world, JOB)
     for name, says in (
         ("a wrong digest", "1 said: it failed too often in this job, last with: a result that is not what it says"),
-        ("broken", "tried 4 times in vain"),
         ("gives_nothing", "Nobody works for this job: the volunteers are gone or paused"),
         ("vanishes", "1 volunteer found, none takes the job: 1 said: the peer closed the connection"),
     ):

@@ -14,7 +14,7 @@ LONG = """\
 def work(n):
     return sum(i % 7 for i in range(40_000)) * 0 + n
 
-def job(inputs, n: int = 10_000):
+def job(inputs, n: int = 100_000):
     return inputs.range(n).map(work).sum()
 """
 
@@ -40,7 +40,7 @@ async def test_a_second_job_gets_its_part_and_gives_it_back(world: World) -> Non
     async with trio.open_nursery() as nursery:
 
         async def begin(progress: Progress) -> None:
-            await run_job(owner, path, hints, progress=progress, partitions=10_000)
+            await run_job(owner, path, hints, progress=progress, partitions=100_000)
 
         nursery.start_soon(begin, Progress())
         await until(lambda: slots(owner, "job.py") == [2, 2])

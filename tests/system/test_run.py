@@ -296,7 +296,8 @@ def test_a_module_as_a_job(origin: Peer, tmp_path: Path) -> None:
         refused = origin.run(*run, "--arg", "errors=2", code=1).err
         assert "--word" in refused
         printed = origin.run("logs", answer["job"][:8]).out
-        assert "part 0 of 1" in printed or "part 1 of 1" in printed
+        assert "part 0 of 2" in printed
+        assert "part 1 of 2" in printed
         again = origin.run(
             *run, "--arg", "word=shoal", "--partitions", "5", "--out", tmp_path / "five", "--json"
         ).json()

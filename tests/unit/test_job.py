@@ -186,15 +186,19 @@ def test_a_result_without_a_digest_is_the_peers_fault() -> None:
     assert list(world.asked[b]) == [unit]
 
 
-def test_the_jobs_fault_is_believed_once_an_unrelated_peer_repeats_it() -> None:
+def test_the_jobs_fault_is_believed_once_an_unrelated_peer_and_the_owner_repeat_it() -> None:
     world = begun(ONE)
     a, b = world.join("a", relation="net 1"), world.join("b", relation="net 2")
+    world.join("c", relation="net 3")
     (unit,) = world.asked[a]
     world.fail(a, unit, Fault.JOB, "ValueError: 1")
     assert world.ended is None
     assert list(world.asked[b]) == [unit]
     world.fail(b, unit, Fault.JOB, "ValueError: 2")
-    assert world.ended == Ended(State.FAILED, "ValueError: 2")
+    assert world.ended is None
+    assert list(world.asked[OWNER]) == [unit]
+    world.fail(OWNER, unit, Fault.JOB, "ValueError: 3")
+    assert world.ended == Ended(State.FAILED, "ValueError: 3")
 
 
 def test_related_peers_are_not_believed_and_the_owner_repeats_it() -> None:
@@ -246,25 +250,96 @@ def test_what_fails_somewhere_is_tried_elsewhere_first() -> None:
     assert list(world.asked[a]) == [unit], "nobody else is left"
 
 
-def test_attempts_are_capped() -> None:
-    world = begun(ONE)
+def tried_in_vain(world: World) -> bytes:
+    """As often as volunteers may try a unit."""
     a = world.join("a")
     for n in range(MOST_FAILURES):
-        assert world.ended is None
+        assert not world.asked[OWNER]
         (unit,) = world.asked[a]
         world.fail(a, unit, Fault.TRANSIENT, f"out of memory {n}")
+    assert not world.asked[a]
+    return unit
+
+
+def test_attempts_are_capped_and_the_last_is_the_owners() -> None:
+    world = begun(ONE)
+    unit = tried_in_vain(world)
+    assert list(world.asked[OWNER]) == [unit]
+    world.fail(OWNER, unit, Fault.TRANSIENT, "out of memory here too")
     assert world.ended is not None
     assert world.ended.state is State.FAILED
-    assert "out of memory 3" in world.ended.reason
+    assert f"tried {MOST_FAILURES + 1} times in vain, last with: out of memory here too" in world.ended.reason
 
 
-def test_a_unit_that_takes_volunteers_down_is_given_up() -> None:
+def test_what_fails_at_the_owner_since_it_reads_what_is_lost_is_run_once_that_is_made_again() -> None:
+    world = begun(plan_of((1, (), 1), (1, (0,), 0)))
+    world.work(world.join("a"), held=True)
+    unit = tried_in_vain(world)
+    world.fail(OWNER, unit, Fault.INPUT, "what it reads is lost")
+    world.lose(peer("a"))
+    world.work(peer("a"))
+    assert list(world.asked[OWNER]) == [unit]
+    world.give(OWNER, unit)
+    assert world.finishing
+
+
+def test_volunteers_together_do_not_end_a_job_whose_units_run() -> None:
+    for fault in (Fault.JOB, Fault.TRANSIENT, Fault.INPUT, Fault.PEER):
+        world = begun(MANY)
+        honest = world.join("honest")
+        for n in range(30):
+            liar = world.join(f"liar {n}", relation=f"net {n}")
+            while world.asked.get(liar):
+                world.fail(liar, next(iter(world.asked[liar])), fault)
+                while world.asked[OWNER]:
+                    world.work(OWNER)
+            world.tick(2.0)
+            assert world.ended is None, fault
+        world.run(honest)
+        assert world.state is State.DONE, fault
+
+
+def test_who_fails_where_the_owner_does_not_is_dropped_in_the_end() -> None:
+    world = begun(MANY)
+    a = world.join("a")
+    for _ in range(MOST_STRIKES):
+        world.tick(10)
+        while a in world.present and not world.asked[OWNER]:
+            world.fail(a, next(iter(world.asked[a])), Fault.TRANSIENT)
+        world.work(OWNER)
+    assert "its own failures" in world.dropped[a]
+    world.run(world.join("b"))
+    assert world.state is State.DONE
+
+
+def test_a_unit_that_takes_volunteers_down_is_run_by_the_owner() -> None:
     world = begun(ONE)
     for n in range(MOST_LOSSES):
-        assert world.ended is None
+        assert not world.asked[OWNER]
         world.leave(world.join(f"peer {n}"))
+    assert world.ended is None
+    (unit,) = world.asked[OWNER]
+    assert not world.asked[world.join("another")]
+    world.fail(OWNER, unit, Fault.TRANSIENT, "it broke the guest")
     assert world.ended is not None
-    assert "lost" in world.ended.reason
+    assert "it broke the guest" in world.ended.reason
+
+
+def test_who_says_that_it_keeps_what_it_does_not_is_dropped_in_the_end() -> None:
+    world = begun(plan_of((4, (), 1), (1, (0,), 0)))
+    liar = world.join("liar", slots=4)
+    for _ in range(MOST_STRIKES):
+        assert liar not in world.dropped
+        world.give(liar, *[unit for unit, one in world.asked[liar].items() if one.stage == 0], held=True)
+        assert world.complete(0)
+        for place in [(0, partition) for partition in range(4)]:  # which is one fault
+            world.unheld.add(place)
+            world.obey(world.job.missing(*place, liar, world.now))
+        for _ in range(5):
+            world.tick(1)
+    assert "did not keep" in world.dropped[liar]
+    world.run(world.join("honest"))
+    assert world.state is State.DONE
 
 
 def test_units_that_merely_wait_at_lost_volunteers_are_not_blamed() -> None:
@@ -743,6 +818,24 @@ def test_idle_volunteers_help_out_though_nothing_has_come_back_yet() -> None:
     assert len(world.asked[b]) == 2
     world.run(b)
     assert world.state is State.DONE
+
+
+def test_what_two_that_never_return_anything_have_goes_to_a_third_that_does() -> None:
+    world = begun(plan_of((2, (), 0)))
+    c, a, b = world.join("c"), world.join("a"), world.join("b", slots=2)
+    (late,) = world.asked[a]
+    for _ in range(5):
+        world.tick(UNKNOWN_STRAGGLER_S / 4)
+    assert late in world.asked[b]
+    assert late not in world.asked[c]
+    world.work(c)
+    for _ in range(10):
+        world.tick(UNKNOWN_STRAGGLER_S / 4)
+    assert late in world.asked[c]
+    world.give(c, late)
+    assert world.finishing
+    assert not world.asked[a]
+    assert not world.asked[b]
 
 
 def test_who_accuses_the_job_gets_little_more_until_that_is_judged() -> None:

@@ -5,9 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core import partitions as module
-from p2p.core.partitions import LEAST_PARTITION_BYTES, MOST_PIECES, Partitioner, Piece, items
+from p2p.core.partitions import (
+    LEAST_CHOSEN_BYTES,
+    LEAST_CORES,
+    LEAST_PARTITION_BYTES,
+    LEAST_UNITS,
+    MANY_UNITS,
+    MOST_PIECES,
+    MOST_WISHED,
+    UNITS_PER_CORE,
+    Partitioner,
+    Piece,
+    chosen_bytes,
+    chosen_count,
+    items,
+)
 from p2p.core.plan import MOST_UNITS, Source
 from p2p.errors import JobError
+from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 
 LINES, FILES = Source("lines"), Source("files")
 INPUTS = st.lists(st.lists(st.integers(0, 40_000), max_size=20), max_size=4)
@@ -85,3 +100,29 @@ def test_every_item_is_in_exactly_one_partition(count: int, partitions: int) -> 
 
 def test_the_most_units_are_cut_exactly() -> None:
     assert len(Partitioner([[MOST_UNITS * 4096]], 4096).pieces(LINES)) == MOST_UNITS
+
+
+@given(st.one_of(st.integers(0, 2**24), st.integers(0, 2**50)), st.integers(0, 10**5))
+def test_chosen_partitions_keep_every_core_busy_and_are_not_too_many(size: int, cores: int) -> None:
+    each = chosen_bytes(size, cores)
+    units = -(-size // each)
+    assert each >= LEAST_CHOSEN_BYTES
+    wished = min(UNITS_PER_CORE * max(cores, LEAST_CORES), MOST_WISHED)
+    assert units <= MOST_UNITS // 2 + MOST_UNITS // 100
+    if each > LEAST_CHOSEN_BYTES:
+        assert units >= wished
+    if each < DEFAULT_PARTITION_BYTES:
+        # Each is up to half as large as it would be without whole steps.
+        assert units <= 2 * wished
+    if each > DEFAULT_PARTITION_BYTES:
+        assert units >= MANY_UNITS
+
+
+def test_what_is_chosen_for_some_sizes() -> None:
+    mib = 1024 * 1024
+    assert chosen_bytes(0, 0) == chosen_bytes(mib, 4) == chosen_bytes(4 * mib, 1000) == LEAST_CHOSEN_BYTES
+    assert chosen_bytes(64 * mib, 4) == chosen_bytes(64 * mib, 0) == mib
+    assert chosen_bytes(64 * mib, 64) == mib // 4
+    assert chosen_bytes(1024 * mib, 4) == chosen_bytes(300 * 1024 * mib, 1) == DEFAULT_PARTITION_BYTES
+    assert chosen_bytes(2**40, 1000) > DEFAULT_PARTITION_BYTES
+    assert [chosen_count(cores) for cores in (0, 1, 3, 50, 10**6)] == [LEAST_UNITS, LEAST_UNITS, 12, 200, MOST_WISHED]

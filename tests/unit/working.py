@@ -123,7 +123,7 @@ class World:
             assert all(self.complete(read) for read in self.plan.stages[work.stage].reads), "sent before its inputs"
             self.asked[volunteer][work.unit] = work
             self.runs[work.unit] = self.runs.get(work.unit, 0) + 1
-            assert sum(work.unit in asked for asked in self.asked.values()) <= 2
+            assert sum(work.unit in asked for asked in self.asked.values()) <= 3
 
     def _accepted(self, known: Known) -> None:
         place = known.stage, known.partition

@@ -1,0 +1,21 @@
+"""Things put together into as few messages or records as bounds allow, in their order."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def packed(things: Iterable[T], weigh: Callable[[T], int], most_bytes: int, most: int) -> Iterator[list[T]]:
+    """Lists of at most so many bytes, as they are weighed, and so many things; what is too large goes alone."""
+    some: list[T] = []
+    size = 0
+    for thing in things:
+        more = weigh(thing)
+        if some and (size + more > most_bytes or len(some) == most):
+            yield some
+            some, size = [], 0
+        some.append(thing)
+        size += more
+    if some:
+        yield some

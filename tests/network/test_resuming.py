@@ -1,0 +1,126 @@
+"""Jobs that are gone on with: by one at a time, whoever asks, and in whatever order."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from p2p.errors import ConfigError, JobError, ShoalError
+from p2p.ids import from_text
+from p2p.services import jobs
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
+from tests.network.world import PATIENCE_S, World, hint_of, until
+
+SLOW = """
+def work(n):
+    return sum(i * i % 7 for i in range(20_000)) * 0 + n
+
+
+def job(inputs):
+    return inputs.range(60).map(work).sum()
+"""
+ANSWER = sum(range(60))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_once()
+
+
+async def interrupted(owner: Local, path: Path, *volunteers: Local, **wish: Any) -> str:
+    """A job whose user pressed Ctrl-C, once something of it was done if anybody was there to do it; its id."""
+    progress = Progress()
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            peers = list(map(hint_of, volunteers))
+            await run_job(owner, path, peers, progress=progress, partitions=60, **wish)
+
+        nursery.start_soon(run)
+        await until(lambda: progress.view is not None and progress.view.units_done >= 2 * len(volunteers))
+        nursery.cancel_scope.cancel()
+    (listed,) = await jobs.listed(owner)
+    assert listed["state"] == "stopped"
+    return str(listed["job"])
+
+
+async def resumed(owner: Local, job: str) -> object:
+    """What its user gets, or the kind of error."""
+    try:
+        with trio.fail_after(PATIENCE_S):
+            return (await jobs.resume(owner, job, Progress()))["result"]
+    except ShoalError as error:
+        return str(error)
+
+
+async def test_of_those_who_resume_a_job_at_the_same_moment_one_does(world: World) -> None:
+    local, owner = await volunteer(world), await world.peer("owner")
+    job = await interrupted(owner, write_job(world, SLOW), local)
+    outcomes: Counter[object] = Counter()
+
+    async def resume() -> None:
+        outcomes[await resumed(owner, job)] += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(resume)
+        await until(lambda: owner.jobs)
+        nursery.start_soon(resume)
+    assert outcomes == {ANSWER: 1, f"Job {job[:8]} is under way already.": 4}
+    with pytest.raises(ConfigError, match="there is nothing left to do"):
+        await jobs.resume(owner, job, Progress())
+    assert not owner.claims
+    assert not list((owner.home / "jobs").iterdir())
+
+
+async def test_a_job_is_cancelled_while_it_is_set_up_again(world: World) -> None:
+    owner = await world.peer("owner")
+    data = world.folder / "data"
+    with data.open("wb") as file:
+        file.truncate(256 * MIB)
+    job = await interrupted(owner, write_job(world, SLOW), inputs=(str(data),))
+    data.touch()  # so that it is read anew
+    progress = Progress()
+    async with trio.open_nursery() as nursery:
+
+        async def resume() -> None:
+            with pytest.raises(JobError, match="cancelled"):
+                await jobs.resume(owner, job, progress)
+
+        nursery.start_soon(resume)
+        await until(lambda: progress.state.startswith("indexing"))
+        assert not owner.jobs
+        # Who cancels it too is not told that nothing is there.
+        nursery.start_soon(jobs.cancel, owner, job)
+        assert await jobs.cancel(owner, job) == from_text(job)
+    (listed,) = await jobs.listed(owner)
+    assert listed["state"] == "cancelled"
+    assert not list((owner.home / "jobs").iterdir())
+    assert not owner.library.shares()
+    for again in (jobs.cancel(owner, job), jobs.resume(owner, job, Progress())):
+        with pytest.raises(ConfigError, match="is cancelled"):
+            await again
+
+
+async def test_a_job_that_is_resumed_and_cancelled_at_the_same_moment(world: World) -> None:
+    owner = await world.peer("owner")
+    job = await interrupted(owner, write_job(world, SLOW))
+    outcomes: list[object] = []
+
+    async def resume() -> None:
+        outcomes.append(await resumed(owner, job))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(jobs.cancel, owner, job)
+        for _ in range(3):
+            nursery.start_soon(resume)
+    # Whoever came first: it is cancelled in the end, and nobody got half of it.
+    assert all(isinstance(one, str) and ("cancelled" in one or "under way" in one) for one in outcomes), outcomes
+    (listed,) = await jobs.listed(owner)
+    assert listed["state"] == "cancelled"
+    assert not owner.claims
+    assert not list((owner.home / "jobs").iterdir())
