@@ -61,7 +61,8 @@ class Answers:
         await self._connection.send(work.JobRefused(reason[:255]))
 
     def say(self, result: work.Result) -> None:
-        """Sends it soon."""
+        """Sends it soon; the unit runs no longer."""
+        self.running.discard(result.id)
         self._done.append(result)
         self._unsent_bytes += _size(result)
         self._news.set()

@@ -65,7 +65,8 @@ class Slots:
     def take(self, units: Collection[work.Unit]) -> None:
         """More units. Raises ProtocolViolation for more than was agreed."""
         under_way = len(self._queue) + len(self._answers.running) + len(self._answers)
-        if under_way + len(units) > max(self.count, 1) * WINDOW_PER_SLOT:
+        # Twice: what the owner takes back is gone for it at once, and here when it has been run.
+        if under_way + len(units) > 2 * max(self.count, 1) * WINDOW_PER_SLOT:
             raise ProtocolViolation("more units than the window has room for")
         self._queue_bytes += sum(map(_weight, units))
         if self._queue_bytes > MOST_QUEUED_BYTES:
@@ -195,6 +196,7 @@ class Slots:
                 answers.made_of(batch[answered][0], ending(ended), trio.current_time() - before)
                 # First again: whoever waits for them has waited already.
                 again = [unit for unit, _ in batch[answered + 1 :]]
+                answers.running.difference_update(unit.id for unit in again)
                 self._queue.extendleft(reversed(again))
                 self._queue_bytes += sum(map(_weight, again))
             raise

@@ -170,6 +170,27 @@ async def test_odd_words_harm_nothing(world: World) -> None:
     await serves(world, local)
 
 
+async def test_an_owner_that_keeps_the_window_full_gets_all_its_answers(world: World) -> None:
+    local, owner = await volunteer(world), await world.peer("owner")
+    employer = Employer(owner)
+    connection = await employer.dial(local)
+    await connection.send(employer.offer(await employer.bundle()))
+    accepted = await connection.receive()
+    assert isinstance(accepted, work.JobAccepted)
+    sent, answered, wanted = 0, 0, 8 * accepted.window
+    with trio.fail_after(PATIENCE_S):
+        while answered < wanted:
+            more = min(accepted.window - (sent - answered), wanted - sent)
+            if more:
+                await connection.send(work.Units(tuple(unit(number) for number in range(sent, sent + more))))
+                sent += more
+            message = await connection.receive()
+            answered += len(message.results) if isinstance(message, work.Results) else 0
+    connection.close()
+    await free(local)
+    await serves(world, local)
+
+
 async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     local = await volunteer(world)
     limits = bundles.LIMITS
