@@ -126,10 +126,12 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
 
 
 def _loaded(header: dict[str, Any], files: dict[str, bytes]) -> "Session":
+    from p2p.jobs.chance import seed_when_imported
     from p2p.jobs.dataset import Input
     from p2p.jobs.planning import Settings
     from p2p.jobs.session import Session
 
+    seed_when_imported()
     session = Session(
         {path: data for path, data in files.items() if not path.startswith(_API)},
         inputs=[Input(one["name"], one["size"], one["files"]) for one in header["inputs"]],

@@ -45,6 +45,7 @@ class Session:
         self._id = job
         self._results: list[bytes] = []
         self._plan: Plan | None = None
+        self._plan_digest = ""
         self._work: list[Work] = []
         self._unchanged: set[int] = set()
         """Stages of which a unit was run and left what its operations captured as it was."""
@@ -119,12 +120,12 @@ class Session:
                 raise PlanMismatch(f"job() returned here before its action {action}")
             self._keep(found)
         assert self._plan is not None
-        if self._plan.digest != digest:
-            raise PlanMismatch(f"job() plans action {action} differently here: its plan is {self._plan.digest}")
+        if self._plan_digest != digest:
+            raise PlanMismatch(f"job() plans action {action} differently here: its plan is {self._plan_digest}")
         return self._plan
 
     def _keep(self, plan: Plan) -> None:
-        self._plan = plan
+        self._plan, self._plan_digest = plan, plan.digest
         self._unchanged = set()
         self._work = [Work(stage, plan.outputs(stage, self.settings), self._files) for stage in plan.stages]
 

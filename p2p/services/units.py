@@ -12,10 +12,9 @@ from p2p.wire import work
 
 
 class Given(NamedTuple):
-    """What a unit's guest is given: its source, how many blobs each stage has that it reads, and the blobs."""
+    """What a unit's guest is given: its source, if it has one, and the bytes that it reads."""
 
     source: dict[str, object] | None
-    lengths: list[int]
     blobs: list[bytes]
 
 
@@ -36,9 +35,9 @@ async def given_to(
             raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
         rest = iter(came)
         blobs = [kept[place] if place in kept else next(rest) for place in range(len(unit.sizes))]
-        return Given(None, list(unit.reads), blobs)
+        return Given(None, blobs)
     if unit.kind in {"range", "params"}:
-        return Given({"kind": unit.kind, "first": unit.first, "count": unit.count}, [], [])
+        return Given({"kind": unit.kind, "first": unit.first, "count": unit.count}, [])
     await expect(unit, input_of, most)
     blobs = []
     files: list[tuple[str, int, int]] = []
@@ -53,7 +52,7 @@ async def given_to(
         most -= len(body)
         blobs.append(body)
         files.append((piece.path, piece.offset, len(body)))
-    return Given({"kind": unit.kind, "files": files}, [], blobs)
+    return Given({"kind": unit.kind, "files": files}, blobs)
 
 
 async def expect(unit: work.Unit, input_of: Callable[[int], Held], most: int) -> None:
@@ -86,16 +85,16 @@ def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]
 
     Raises ValueError where that is too large for a frame.
     """
-    header = {
+    header: dict[str, object] = {
         "do": "unit",
         "action": unit.action,
         "stage": unit.stage,
         "partition": unit.partition,
         "digest": unit.plan.hex(),
-        "results": list(range(known, known + len(fresh))),
         "source": given.source,
-        "inputs": given.lengths,
     }
+    if fresh:
+        header["results"] = list(range(known, known + len(fresh)))
     frame = frames.encode(header, [*fresh, *given.blobs])
     if len(frame) > MAX_FRAME_BYTES:
         raise ValueError(f"a frame has at most {MAX_FRAME_BYTES} bytes")

@@ -107,17 +107,16 @@ class Run:
 
     def _carry_out(self, plan: dict[str, Any]) -> dict[str, Any] | None:
         made: list[list[bytes]] = []
-        units: list[tuple[dict[str, Any] | None, list[bytes], list[list[int]]]]
+        units: list[tuple[dict[str, Any] | None, list[bytes]]]
         for stage in plan["stages"]:
             if stage["source"]:
-                units = [(source, blobs, []) for source, blobs in self._units(stage["source"])]
+                units = list(self._units(stage["source"]))
             else:
-                read = [[blobs[part] for blobs in made] for part in range(stage["partitions"])]
-                units = [(None, blobs, [[len(blobs)]]) for blobs in read]
+                units = [(None, [blobs[part] for blobs in made]) for part in range(stage["partitions"])]
             made = []
-            for partition, (source, blobs, counts) in enumerate(units):
+            for partition, (source, blobs) in enumerate(units):
                 place = {"action": plan["action"], "stage": stage["index"], "partition": partition}
-                header = {"do": "unit", **place, "digest": plan["digest"], "source": source, "inputs": counts}
+                header = {"do": "unit", **place, "digest": plan["digest"], "source": source}
                 answer, output = self._ask(header, blobs)
                 if answer.get("ok") != "unit":
                     return answer

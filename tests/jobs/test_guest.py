@@ -58,6 +58,24 @@ def test_blobs_and_plans_do_not_depend_on_how_strings_hash() -> None:
         assert other.plans == first.plans
 
 
+AT_ONCE = "import random\ndef draw(x):\n    return random.random()\n"
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        "from random import random\ndef draw(x):\n    return random()\n",
+        "def draw(x):\n    import random\n    return random.random()\n",
+        "def draw(x):\n    if x < 6:\n        return 0\n    import random\n    return random.random()\n",
+    ],
+)
+def test_chance_does_not_depend_on_who_imports_it_when(drawing: str) -> None:
+    job = "def job(inputs):\n    return inputs.range(12).map(draw).collect()\n"
+    (found, _), (expected, _) = (carry_out({"job.py": text + job}, partitions=12) for text in (drawing, AT_ONCE))
+    assert found["value"][6:] == expected["value"][6:]
+    assert len(set(expected["value"])) == 12
+
+
 def test_saved_files_and_every_kind_of_source() -> None:
     text = """
 def job(inputs):
@@ -182,9 +200,9 @@ def test_bytes_that_no_unit_made_are_not_the_jobs_fault(one: Guest) -> None:
     unit = {"do": "unit", "action": 0, "stage": 1, "partition": 0, "digest": plan["digest"], "source": None}
     finish = {"do": "finish", "action": 0, "digest": plan["digest"]}
     for blob in (b"", b"garbage", encode({"a": 1})[:-1]):
-        assert one.ask(unit | {"inputs": [[1]]}, [blob])[0]["error"] == "limit"
+        assert one.ask(unit, [blob])[0]["error"] == "limit"
         assert one.ask(finish, [blob])[0]["error"] == "limit"
-    assert one.ask(unit | {"inputs": [[1]]}, [encode([1])])[0]["error"] == "limit"
+    assert one.ask(unit, [encode([1])])[0]["error"] == "limit"
     assert one.ask(finish, [encode({"a": 1})])[0]["error"] == "limit"
     assert one.ask(finish, [encode([1])])[0]["ok"] == "finished"
 
