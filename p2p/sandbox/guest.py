@@ -15,7 +15,7 @@ from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded,
 _RECEIVE_BYTES = 256 * 1024
 _SEND_AHEAD_BYTES = 64 * 1024
 """So much fits into the socket, whatever the guest does: no task of its own is needed to send it."""
-_MANY, _GATHER_S = 8, 0.001
+_MANY, _GATHER_S = 8, 0.004
 """With so many answers still to come they are taken together."""
 _LOG_NOTE_BYTES = 256
 

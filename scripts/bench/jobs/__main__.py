@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", type=_parts, default=list(PARTS), metavar="NAME,...", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=positive, default=3, help="default 3")
-    parser.add_argument("--units", type=positive, default=20_000, metavar="N", help="no-op units, default 20000")
+    parser.add_argument("--units", type=positive, default=60_000, metavar="N", help="no-op units, default 60000")
     parser.add_argument("--megabytes", type=positive, default=256, metavar="MIB", help="of text, default 256")
     parser.add_argument("--science", action="store_true", help="python-wasm-science too")
     parser.add_argument("--engines", type=_engines, default={}, metavar="NAME=PYTHON,...", help="where others are")
