@@ -20,8 +20,13 @@ V = TypeVar("V")
 class Run(Protocol):
     """One run of `job`, which knows the results of actions that were carried out."""
 
-    def act(self, chain: Chain, action: Action) -> Any:
-        """The action's result, or the end of this run."""
+    replays: bool
+    """Whether the next action is one of these: then `replay` gives its result, and what it does matters no more."""
+
+    def replay(self, name: str) -> Any: ...
+
+    def act(self, chain: Chain, action: Action) -> NoReturn:
+        """The end of this run."""
         ...
 
 
@@ -136,6 +141,8 @@ class Dataset(Generic[T]):
             _callable(name, function)
         if type(amount) is not int or amount < 1:
             _wrong(f"{name}() takes how many records, 1 or more, not {amount!r}")
+        if self._run.replays:
+            return self._run.replay(name)
         return self._run.act(self._chain, Action(name, here(), function, amount, form))
 
     def __iter__(self) -> NoReturn:

@@ -149,6 +149,9 @@ def _answered(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]
     match header["do"]:
         case "plan":
             return _planned(session)
+        case "confirm":
+            session.confirm(header["action"], header["digest"])
+            return {"ok": "confirmed"}, []
         case "finish":
             return {"ok": "finished"}, [session.finish(header["action"], header["digest"], given)]
         case other:

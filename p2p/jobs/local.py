@@ -57,6 +57,7 @@ def run(
             session = Session(files, inputs=named, arguments=arguments, settings=settings, job="local")
             number = 0
             while isinstance(plan := session.plan(), Plan):
+                session.confirm(plan.number, plan.digest)
                 session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell))
                 number += 1
             return plan

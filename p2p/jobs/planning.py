@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from p2p.jobs import fingerprint
 from p2p.jobs.codec import decode
@@ -96,22 +96,30 @@ class _Run:
     """One run of `job` with the results of the first actions."""
 
     def __init__(self, results: Sequence[bytes]) -> None:
-        self._results = results
-        self._actions = 0
+        self._results = iter(results)
+        self._left = len(results)
+        self.replays = self._left > 0
         self.reached: tuple[Chain, Action] | None = None
-        self.saved = self.over = False
+        self.saved = self._over = False
 
-    def act(self, chain: Chain, action: Action) -> Any:
-        if self.over:
+    def replay(self, name: str) -> Any:
+        self._left -= 1
+        self.replays = self._left > 0
+        self.saved = self.saved or name == "save"
+        return decode(next(self._results))
+
+    def act(self, chain: Chain, action: Action) -> NoReturn:
+        if self._over:
             raise JobFault(f"{action.name}() inside an operation: actions belong into job() itself", place=here())
         if self.reached:
             raise self.caught()
-        self._actions += 1
         self.saved = self.saved or action.name == "save"
-        if self._actions <= len(self._results):
-            return decode(self._results[self._actions - 1])
         self.reached = chain, action
         raise _Reached
+
+    def end(self) -> None:
+        """No action is one of this run's any more."""
+        self._over, self.replays = True, False
 
     def caught(self) -> JobFault:
         assert self.reached is not None
@@ -136,7 +144,7 @@ def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results
         if this.reached:
             raise this.caught()
     finally:
-        this.over = True
+        this.end()
     if this.reached:
         chain, action = this.reached
         leading = stages(chain, action)

@@ -67,22 +67,26 @@ class Session:
             self._results.append(result)
 
     def plan(self) -> Plan | Answer:
-        """What `job` asks for next, planned twice and found equal; or what it returned."""
+        """What `job` asks for next, to be confirmed; or what it returned."""
         if not self._checked:
             self._check_imports()
             self._checked = True
-        first, second = self._run(len(self._results), 0), None
-        if isinstance(first, Returned):
-            return _answer(first)
-        second = self._run(len(self._results), 1)
+        found = self._run(len(self._results), 0)
+        if isinstance(found, Returned):
+            return _answer(found)
+        self._keep(found)
+        return found
+
+    def confirm(self, action: int, digest: str) -> None:
+        """Plans the action with this plan once more, under another chance. Raises JobFault where that differs."""
+        first = self._planned(action, digest)
+        second = self._run(action, 1)
         if isinstance(second, Returned):
             raise JobFault("job() plans differently each time: it returned where it asked for an action before")
         try:
             same(first, second)
         except PlanMismatch as error:
             raise JobFault(str(error), kind="PlanMismatch", place=first.action.place) from None
-        self._keep(first)
-        return first
 
     def unit(
         self,

@@ -33,7 +33,7 @@ from p2p.services.kept import Reader
 from p2p.services.local import Local
 from p2p.services.member import Member
 from p2p.services.outputs import Outputs
-from p2p.services.planner import Answer, CommandPlanner, Planner, guest_planner
+from p2p.services.planner import Answer, CommandPlanner, Confirming, Planner, guest_planner
 from p2p.services.pulling import Puller
 from p2p.services.repeating import Repeater
 
@@ -169,6 +169,9 @@ class Run:
         if known:
             self._view.units_known += sum(stage.done for stage in driver.job.stages)
         self._employer.prefer()
+        confirming = Confirming(planner, plan)
+        self._nursery.start_soon(confirming.run)
+        await confirming.result()  # first: of a job that plans by chance volunteers know less to say
         await driver.finished()
         self._watch.look_at_stages(driver.job, plan)
         result = await self._combined(planner, plan, counts[-1])

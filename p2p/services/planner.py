@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import trio
 
 from p2p.core import plan as plans
 from p2p.core.plan import MOST_RESULT_BYTES, Plan
@@ -38,6 +39,9 @@ class Planner(Protocol):
     async def next(self, results: Sequence[bytes]) -> Plan | Answer:
         """The next action, or what the job returned, given the results of all actions until now. Raises JobError."""
 
+    async def confirm(self, plan: Plan) -> None:
+        """Plans that action once more. Raises JobError where the plan is another one."""
+
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         """The action's result. Raises JobError."""
 
@@ -52,6 +56,30 @@ class _Said(msgspec.Struct):
     error: str = ""
     kind: str = ""
     traceback: str = ""
+
+
+class Confirming:
+    """A plan that is made once more while its units run already: they need not wait for that."""
+
+    def __init__(self, planner: Planner, plan: Plan) -> None:
+        self._planner = planner
+        self._plan = plan
+        self._error: JobError | None = None
+        self._over = trio.Event()
+
+    async def run(self) -> None:
+        """Makes it."""
+        try:
+            await self._planner.confirm(self._plan)
+        except JobError as error:
+            self._error = error
+        self._over.set()
+
+    async def result(self) -> None:
+        """Returns once it is found to be the same plan. Raises JobError where it is not."""
+        await self._over.wait()
+        if self._error is not None:
+            raise self._error
 
 
 class GuestPlanner:
@@ -79,6 +107,9 @@ class GuestPlanner:
             # What is too large for a header comes as JSON of its own.
             return Answer(_json(blobs[0]) if blobs else said.value, said.text)
         return plans.decode(bytes(said.plan), self._inputs)
+
+    async def confirm(self, plan: Plan) -> None:
+        await self._ask({"do": "confirm", "action": plan.action, "digest": plan.digest}, [])
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         size = sum(map(len, partials))
@@ -141,6 +172,9 @@ class CommandPlanner:
 
     async def next(self, results: Sequence[bytes]) -> Plan | Answer:
         return Answer(None, "") if results else plans.of_command(self._partitions)
+
+    async def confirm(self, plan: Plan) -> None:
+        pass
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         return b""

@@ -96,7 +96,8 @@ class Run:
                 return answer
             plan = answer["plan"]
             self.plans.append(plan)
-            error = self._carry_out(plan)
+            confirmed, _ = self._ask({"do": "confirm", "action": plan["action"], "digest": plan["digest"]})
+            error = confirmed if confirmed.get("ok") != "confirmed" else self._carry_out(plan)
             if error:
                 return error
 

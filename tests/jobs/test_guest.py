@@ -117,6 +117,15 @@ def test_a_file_that_cannot_be_loaded(one: Guest, text: str, line: int) -> None:
     assert (answer["error"], answer["line"], answer["file"]) == ("job", line, "mine.py")
 
 
+def test_a_plan_by_chance_is_not_confirmed(one: Guest) -> None:
+    text = "import random\ndef job(inputs):\n    return inputs.range(4 + random.randrange(10**6)).count()\n"
+    one.load({"job.py": text})
+    plan = one.ask({"do": "plan"})[0]["plan"]
+    answer, _ = one.ask({"do": "confirm", "action": 0, "digest": plan["digest"]})
+    assert (answer["error"], answer["kind"], answer["line"]) == ("job", "PlanMismatch", 3)
+    assert one.ask({"do": "confirm", "action": 0, "digest": "0" * 64})[0]["error"] == "plan"
+
+
 def test_an_old_unit_runs_again_with_the_results_before_it(one: Guest) -> None:
     text = """
 def job(inputs):
