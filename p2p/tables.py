@@ -73,7 +73,7 @@ def shares(rows: list[dict[str, Any]]) -> None:
 def peers(rows: list[dict[str, Any]]) -> None:
     """`shoal peers`."""
     if not rows:
-        note("No connections at the moment.")
+        note("Nobody exchanges shares with this peer at the moment.")
         return
     _table(
         ["peer", "address", "share", "sent", "received", "has all", "dialled by"],
@@ -107,7 +107,7 @@ def jobs(rows: list[dict[str, Any]]) -> None:
                 row["why"] or row["state"],
                 *(
                     [
-                        f"{row['units_done']:,}",
+                        f"{row['units_done'] + row['units_known']:,}",
                         f"{row['rate']:,.1f}",
                         str(len(row["volunteers"])),
                         str(row["failures"]),

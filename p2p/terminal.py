@@ -20,6 +20,7 @@ from p2p.services.requests import Event, Note, Update
 from p2p.units import format_size, format_time
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import TaskID
 
 INTERRUPTED = 130
@@ -145,30 +146,43 @@ class PlainView:
 
 
 class LiveView:
-    """For a person: one bar with rate, sources and time left."""
+    """For a person: a fetch is one bar with rate, sources and time left; a job a line of words and a bar a stage."""
 
     def __init__(self) -> None:
         from rich.console import Console
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+        from rich.spinner import Spinner
 
-        self._console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False)
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}", markup=True),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
             TextColumn("{task.fields[detail]}", markup=False),
-            console=self._console,
-            transient=True,
+            console=self.console,
             expand=True,
         )
         self._task = self._bars.add_task("", total=None, detail="")
+        self._words = Spinner("dots")
         self._stages: list[TaskID] = []
+        self._live = Live(console=self.console, transient=True, get_renderable=self.picture)
+
+    def picture(self) -> "RenderableType":
+        """What is on the screen."""
+        from rich.console import Group
+        from rich.constrain import Constrain
+
+        bars = self._bars.get_renderable()
+        # A full line and the `^C` that the terminal echoes behind it would be two lines, of which one would stay.
+        width = max(self.console.width - len("^C"), 1)
+        return Constrain(Group(self._words, bars) if self._words.text else bars, width)
 
     def update(self, progress: dict[str, Any]) -> None:
         from rich.markup import escape
 
-        self._bars.start()  # not before: a bar without a word says nothing
+        self._live.start()  # not before: a bar without a word says nothing
         if progress["view"]:
             self._update_job(progress["view"])
             return
@@ -184,9 +198,7 @@ class LiveView:
                 pieces.append(f"{format_time((size - done) / rate)} left")
         else:
             pieces.append(_commentary(progress) or progress["state"])
-        name = printable(progress["name"]) or "share"
-        if len(name) > 32:
-            name = f"{name[:20]}…{name[-11:]}"
+        name = _shortened(printable(progress["name"]) or "share", 32)
         self._bars.update(
             self._task, description=escape(name), total=size or None, completed=done, detail=" · ".join(pieces)
         )
@@ -194,6 +206,7 @@ class LiveView:
     def _update_job(self, view: dict[str, Any]) -> None:
         """A bar for each stage, and who is at work."""
         from rich.markup import escape
+        from rich.text import Text
 
         busy = sum(one["units"] for one in view["volunteers"])
         pieces = [
@@ -206,14 +219,16 @@ class LiveView:
             *([f"{view['losses']:,} lost"] if view["losses"] else []),
         ]
         title = f"{printable(view['name'])}, action {view['action'] + 1}"
-        detail = view["why"] or " · ".join(pieces)
-        self._bars.update(self._task, description=escape(title), total=None, detail=detail)
+        said = printable(view["why"]) or " · ".join(pieces)
+        self._words.update(text=Text.assemble((title, "bold"), f": {said}"))
+        self._bars.update(self._task, visible=False)
+        label = max(self.console.width // 3, 8)
         for number, stage in enumerate(view["stages"]):
             if number == len(self._stages):
                 self._stages.append(self._bars.add_task("", total=None, detail=""))
             self._bars.update(
                 self._stages[number],
-                description=escape(f"  {printable(stage['label'])[:40]}"),
+                description=escape(_shortened(printable(stage["label"]), label)),
                 total=stage["units"] or None,
                 completed=stage["done"],
                 detail=f"{stage['done']:,} of {stage['units']:,}, {stage['running']:,} running",
@@ -223,10 +238,10 @@ class LiveView:
             self._bars.update(task, visible=False)
 
     def note(self, text: str) -> None:
-        self._bars.console.print(printable(text), markup=False)
+        self.console.print(printable(text), markup=False)
 
     def close(self) -> None:
-        self._bars.stop()
+        self._live.stop()
 
 
 View = PlainView | LiveView
@@ -270,6 +285,12 @@ def fetched(answer: dict[str, Any]) -> None:
 
 def _rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _shortened(text: str, most: int) -> str:
+    """At most so many characters, of its beginning and its end."""
+    tail = most // 3
+    return text if len(text) <= most else f"{text[: most - tail - 1]}…{text[len(text) - tail :]}"
 
 
 def count(number: int, noun: str) -> str:

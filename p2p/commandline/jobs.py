@@ -29,11 +29,21 @@ def run(
     runtime: Annotated[
         str | None, typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; chosen, if not given.")
     ] = None,
-    partitions: Annotated[int, typer.Option(metavar="N", help="How many units, about; else 8 MiB of input each.")] = 0,
-    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="That a unit may take.")] = "512MiB",
-    unit_time: Annotated[str, typer.Option(metavar="TIME", help="That a unit may take.")] = "10m",
+    partitions: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="How many units a stage has, about; else four a core, of 64 KiB to 8 MiB of input.",
+            min=0,
+            show_default=False,
+        ),
+    ] = 0,
+    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory that a unit may take.")] = "512MiB",
+    unit_time: Annotated[str, typer.Option(metavar="TIME", help="Time that a unit may take.")] = "10m",
     trust: Annotated[str, typer.Option(metavar="own", help="Who is believed: own, every volunteer.")] = "own",
-    volunteers: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 0,
+    volunteers: Annotated[
+        int, typer.Option(metavar="N", help="At most so many; else all.", min=0, show_default=False)
+    ] = 0,
     peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where files that the job saves go.")] = None,
     wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,

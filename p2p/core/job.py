@@ -29,7 +29,7 @@ from p2p.core.attempts import (
 from p2p.core.crew import FIRST_REST_S, Crew, Volunteer
 from p2p.core.plan import Plan, stage_context
 from p2p.core.report import Report
-from p2p.core.stage import AGAIN, DONE, Trouble, Units
+from p2p.core.stage import AGAIN, DONE, RUNNING, Trouble, Units
 from p2p.ids import ID_BYTES, PeerId
 
 LEASE_S = 4.0
@@ -315,11 +315,11 @@ class Job:
     def _judge(self, stage: Units, partition: int, fault: Fault, said: str, now: float) -> list[Command]:
         """The unit failed in the owner's own guest too."""
         trouble = stage.trouble(partition)
-        trouble.judged += 1
         if fault is Fault.JOB:
             return self._end(State.FAILED, said)
-        # What it reads may have to be made again first.
-        last = trouble.for_owner and fault is not Fault.INPUT
+        # Where what it reads is being made again, the owner has seen nothing of the unit itself.
+        trouble.judged += stage in self._open or fault is not Fault.INPUT
+        last = trouble.for_owner and fault is not Fault.INPUT and stage.state(partition) == AGAIN
         if last or trouble.judged >= MOST_FAILURES:
             times = trouble.failures + trouble.losses
             tried = f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
@@ -432,14 +432,16 @@ class Job:
     def _repeat_disputed(self, now: float) -> list[Command]:
         """What volunteers have tried enough, or nobody unrelated can repeat, the owner runs, one unit at a time."""
         own = self._crew.own
+        if any((attempt.stage.index, attempt.partition) in self._disputed for attempt in own.attempts.values()):
+            return []
         for index, partition in islice(self._disputed, LOOKED_AT):
             stage = self.stages[index]
-            if own.peer in stage.running.get(partition, ()):
-                return []
-            if stage not in self._open or stage.state(partition) != AGAIN:
+            state = stage.state(partition)
+            if stage not in self._open or state not in {AGAIN, RUNNING}:
                 continue
             trouble = stage.trouble(partition)
-            if trouble.for_owner or not self._crew.unrelated(set(trouble.accusers.values()), now):
+            # Who is at it still may be so for ever.
+            if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(set(trouble.accusers.values()), now)):
                 stage.start(partition, own.peer)
                 return [Send(own.peer, (own.begin(stage, partition, now),))]
         return []

@@ -125,13 +125,17 @@ def why_nothing_runs(
     offers: Mapping[PeerId, Offer],
     refusals: Mapping[PeerId, str],
     unreachable: Collection[PeerId] = (),
+    failures: Sequence[str] = (),
     *,
     dialable: bool = True,
 ) -> str:
     """For people: why none of the volunteers found works for the job; empty if one could.
 
-    Those that are unreachable cannot be dialled; they call, if the owner is `dialable`.
+    Those that are unreachable cannot be dialled; they call, if the owner is `dialable`. `failures` says why peers that
+    the user has named did not answer.
     """
+    if not offers and failures:
+        return f"no volunteers found yet: {', '.join(failures[:3])}"
     if not offers:
         return "no volunteers found yet; name one that you know with --peer HOST:PORT"
     found = f"{len(offers)} volunteer{'s' if len(offers) != 1 else ''} found"
@@ -151,4 +155,5 @@ def why_nothing_runs(
     if silent:
         more = "and may call this peer" if dialable else "and neither can this peer"
         texts.append(f"{len(silent)} cannot be dialled, {more}")
-    return f"{found}, none takes the job: {', '.join(texts)}"
+    peers = f"{len(offers)} peer{'s' if len(offers) != 1 else ''} found"  # of neighbours it is not known what they are
+    return f"{peers}, none takes the job: {', '.join(texts)}"

@@ -128,7 +128,8 @@ def _read(file: _File, offset: int, size: int) -> bytes:
 def _files(path: Path) -> list[_File]:
     if path.is_file():
         return [_File(path.name, path, path.stat().st_size)]
-    found = sorted(part.relative_to(path) for part in path.rglob("*") if part.is_file())
+    # As in a share: no links, and paths from the folder on.
+    found = sorted(part.relative_to(path) for part in path.rglob("*") if part.is_file() and not part.is_symlink())
     if not found:
         raise FileNotFoundError(f"{path}: no such file, or a folder without files")
-    return [_File(f"{path.name}/{name.as_posix()}", path / name, (path / name).stat().st_size) for name in found]
+    return [_File(name.as_posix(), path / name, (path / name).stat().st_size) for name in found]

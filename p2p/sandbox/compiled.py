@@ -159,7 +159,7 @@ async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tel
     )
     assert process.stdin is not None
     try:
-        tell(f"Compiling {runtime.name} for this machine, once; it takes some seconds")
+        tell(f"Compiling {runtime.name} for this machine, once; it may take a minute")
         with trio.move_on_after(MAX_COMPILE_S if own else MAX_MODULE_COMPILE_S):
             await process.wait()
     finally:

@@ -7,6 +7,7 @@ from p2p.errors import ShoalError
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_MEMORY_BYTES = 4 * 1024**3
+MAX_WALL_S = 86_400.0
 MAX_LOG_BYTES = 16 * 1024 * 1024
 SEED_BYTES = 32
 
@@ -27,7 +28,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         bounds = (
-            ("wall_s", self.wall_s, 86_400),
+            ("wall_s", self.wall_s, MAX_WALL_S),
             ("memory_bytes", self.memory_bytes, MAX_MEMORY_BYTES),
             ("output_bytes", self.output_bytes, MAX_FRAME_BYTES),
             ("log_bytes", self.log_bytes + 1, MAX_LOG_BYTES + 1),

@@ -98,11 +98,11 @@ class Dispatch:
             for stage, partitions in self._partitions.items()
         }
 
-    def elsewhere(self, one: Work) -> list[bytes]:
-        """The units whose outputs this one reads where they are kept."""
+    def elsewhere(self, one: Work) -> list[Remote]:
+        """The outputs that this unit reads where they are kept."""
         reads = () if self._plan is None else self._plan.stages[one.stage].reads
         places = [(read, partition) for read in reads for partition in range(self._counts[read])]
-        return [remote.unit for place in places if (remote := self._outputs.remote(*place)) is not None]
+        return [remote for place in places if (remote := self._outputs.remote(*place)) is not None]
 
     @contextmanager
     def pulling(self, stage: int, partition: int) -> Iterator[bool]:
@@ -116,6 +116,11 @@ class Dispatch:
         finally:
             del self._pulled[stage, partition]
             event.set()
+
+    async def pulled(self, stage: int, partition: int) -> None:
+        """Returns once nobody brings the outputs of that unit here any more."""
+        while (event := self._pulled.get((stage, partition))) is not None:
+            await event.wait()
 
     async def messages(
         self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
@@ -179,8 +184,7 @@ class Dispatch:
         number = 0
         for read in stage.reads:
             for partition in range(self._counts[read]):
-                while (event := self._pulled.get((read, partition))) is not None:
-                    await event.wait()
+                await self.pulled(read, partition)
                 remote = self._outputs.remote(read, partition)
                 if remote is None:
                     here.append((read, partition, one.partition))

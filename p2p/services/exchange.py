@@ -4,6 +4,7 @@ Three tasks: `listen` takes what the peer says, `upload` serves its wants, `tell
 Everything that is decided elsewhere comes in through plain methods that only leave a message in the outbox.
 """
 
+import errno
 import logging
 import os
 from collections import deque
@@ -342,7 +343,9 @@ class Exchange:
                     self.uploaded += len(view)
                     self._local.bytes_uploaded += len(view)
         except OSError as error:
-            logger.warning("cannot read a file of share %s: %s", short(self.swarm.share_id), error)
+            # A folder of a fetch or a job that has ended meanwhile says EBADF.
+            level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
+            logger.log(level, "cannot read a file of share %s: %s", short(self.swarm.share_id), error)
             await self._changed(place.entry)
 
     async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:

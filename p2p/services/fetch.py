@@ -30,7 +30,6 @@ from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint
 
 TICK_S = 0.1
-RELEASE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,7 @@ class _Fetch:
                         outcome = error
                     nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + RELEASE_S):
-                await local.inputs.release(held)
+            await local.inputs.release(held)
         if isinstance(outcome, ShoalError):
             raise outcome
         return outcome

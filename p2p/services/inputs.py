@@ -38,6 +38,7 @@ FOLDER = "volunteer"
 LINE_KINDS = frozenset({"lines", "records", "chunks"})
 MOST_HINTS = 256
 READ_BYTES = 1 << 24
+RELEASE_S = 10.0
 READERS_S = 30.0
 """So long those who read a share are waited for, before it is dropped to make room: then they begin again."""
 
@@ -78,8 +79,11 @@ class Whole:
         self.usable = False
         await trio.to_thread.run_sync(self._files.changed, entry)
 
-    async def close(self) -> None:
+    def stop(self) -> None:
         """There is nothing to end."""
+
+    async def close(self) -> None:
+        """Nor to wait for."""
 
 
 Parts = Whole | Ranges
@@ -335,21 +339,27 @@ class Inputs:
         return held
 
     async def release(self, *used: Held) -> None:
-        """One job less for each; what is past the bound, and nobody's, is dropped, the longest unused first."""
+        """One job less for each; what is past the bound, and nobody's, is dropped, the longest unused first.
+
+        Seen through, within bounds, even where it is cancelled: nobody else knows of them any more.
+        """
         idle = []
         for held in used:
             held.users -= 1
             if not held.users:
                 del self._held[held.share]
                 idle.append(held)
-        async with self._changing:
-            for held in idle:
                 if held.parts is not None:
-                    await held.parts.close()
-                    with suppress(StorageError):
-                        await trio.to_thread.run_sync(self._cache.touch, held.share)
-        if idle:
-            await self._trim()
+                    held.parts.stop()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + RELEASE_S):
+            async with self._changing:
+                for held in idle:
+                    if held.parts is not None:
+                        await held.parts.close()
+                        with suppress(StorageError):
+                            await trio.to_thread.run_sync(self._cache.touch, held.share)
+            if idle:
+                await self._trim()
 
     async def holds(self, wanted: ShareId) -> bool:
         """Whether all of the share is here."""

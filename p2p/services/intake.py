@@ -36,7 +36,7 @@ class Intake:
 
     async def results(self, peer: PeerId, results: Sequence[work.Result], spool: Spool) -> None:
         """A volunteer's, whose large outputs are in the spool. Raises StorageError."""
-        driver, now = self._driver, trio.current_time()
+        driver = self._driver
         made: dict[bytes, Made] = {}
         good: list[Result] = []
         answered: set[bytes] = set()
@@ -50,17 +50,17 @@ class Intake:
             if result.kind:
                 for unit in result.missing:
                     self._pull(unit)
-                self._failed(peer, result.id, result, now)
+                self._failed(peer, result.id, result, trio.current_time())
                 continue
             outputs = await self._made(peer, result, spool)
             if outputs is None:
                 said = "a result that is not what it says"
-                driver.do(driver.job.failed(peer, result.id, Fault.PEER, said, now))
+                driver.do(driver.job.failed(peer, result.id, Fault.PEER, said, trio.current_time()))
                 continue
             made[result.id] = outputs
             holder = outputs.holder if isinstance(outputs, Remote) else None
             good.append(Result(result.id, result.digest, holder))
-        commands = driver.job.returned(peer, good, now)
+        commands = driver.job.returned(peer, good, trio.current_time())  # it may have taken long to look at them
         # Nothing may come between: whoever finishes the action finds all outputs that were accepted.
         self._keep(peer, commands, made)
         driver.do(commands)

@@ -14,11 +14,11 @@ import trio
 
 from p2p.core.manifest import Kind
 from p2p.core.partitions import LEAST_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
-from p2p.core.plan import Source
+from p2p.core.plan import MOST_UNITS, Source
 from p2p.errors import ConfigError, JobError
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
-from p2p.sandbox.limits import Limits
+from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, Limits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
 from p2p.services import bundles, capacity, computing, share
 from p2p.services.bundles import Description
@@ -27,6 +27,7 @@ from p2p.services.inputs import fetch_manifest
 from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.requests import Wish
+from p2p.units import format_size
 from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
 from p2p.wire.tracker import Capacity
 
@@ -83,6 +84,7 @@ def folder_of(local: Local, job: bytes) -> Path:
 async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], progress: Progress) -> Setup:
     """Shares inputs and bundle, which `made` has then, and chooses the runtime."""
     files = await trio.to_thread.run_sync(bundles.collect, Path(wish.path))
+    _check_bounds(wish)
     _check_arguments(wish.args)
     peers = tuple(map(parse_peer, wish.peers))
     is_module = bundles.MODULE in files
@@ -211,6 +213,8 @@ async def _input(local: Local, text: str, wait_s: float | None, made: list[Share
         own = await trio.to_thread.run_sync(local.library.find_by_paths, [path])
         row = None if own is None else await trio.to_thread.run_sync(local.library.share, own)
         done = await share.share(local, [path], None, Progress(), unlisted=row is None or row.unlisted)
+        for warning in done.warnings:
+            progress.note(warning)
         if row is None:
             made.append(done.share_id)
         link = Link(done.share_id, done.name)
@@ -221,6 +225,20 @@ async def _input(local: Local, text: str, wait_s: float | None, made: list[Share
     manifest = await trio.to_thread.run_sync(local.library.manifest, link.share_id)
     files = tuple(("/".join(entry.path), entry.size) for entry in manifest.entries if entry.kind is Kind.FILE)
     return Input(link.share_id, manifest.root.name, files, link.peers)
+
+
+def _check_bounds(wish: Wish) -> None:
+    """Raises ConfigError for what no sandbox grants, and no volunteer takes."""
+    if not 0 <= wish.partitions <= MOST_UNITS:
+        raise ConfigError(f"--partitions {wish.partitions}: {MOST_UNITS:,} at most, or 0 for as many as fit.")
+    if wish.volunteers < 0:
+        raise ConfigError(f"--volunteers {wish.volunteers}: 1 at least, or 0 for all that come.")
+    if not 0 < wish.unit_memory <= MAX_MEMORY_BYTES:
+        raise ConfigError(
+            f"--unit-memory {wish.unit_memory}: {format_size(MAX_MEMORY_BYTES)} at most, and not nothing."
+        )
+    if not 0 < wish.unit_time_s <= MAX_WALL_S:
+        raise ConfigError(f"--unit-time {wish.unit_time_s:g}s: {MAX_WALL_S / 3600:g}h at most, and not nothing.")
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

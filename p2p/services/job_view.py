@@ -1,5 +1,6 @@
 """How a job stands, for whoever looks: stages, volunteers and their pace, bytes moved, time left."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from p2p.core.plan import Plan
 from p2p.ids import PeerId, to_text
 from p2p.services.member import Member
 
-SMOOTHING = 0.1
+MEMORY_S = 15.0
+"""How far back a volunteer's rate looks: over several units, though each may take seconds."""
 
 
 @dataclass
@@ -40,13 +42,32 @@ class View:
     """Why nothing runs."""
 
 
+@dataclass
+class Rate:
+    """Of one volunteer: units by seconds, of which the older weigh less."""
+
+    units: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, units: int, elapsed_s: float) -> None:
+        """So many units were done in the last seconds."""
+        keep = math.exp(-elapsed_s / MEMORY_S)
+        self.units = self.units * keep + units
+        self.seconds = self.seconds * keep + elapsed_s
+
+    @property
+    def per_s(self) -> float:
+        """Units a second."""
+        return self.units / self.seconds if self.seconds else 0.0
+
+
 class Watch:
     """Keeps a view."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._accepted: Counter[PeerId] = Counter()
-        self._rates: dict[PeerId, float] = {}
+        self._rates: dict[PeerId, Rate] = {}
         self._moved = self._fetched = 0
 
     def accepted(self, peer: PeerId) -> None:
@@ -66,20 +87,22 @@ class Watch:
         if plan is not None:
             self.look_at_stages(job, plan)
         at_work = {peer: count for peer, count in job.volunteers().items() if peer in members}
-        self._rates = {peer: self._rate(peer, elapsed_s) for peer in at_work}
+        self._rates = {peer: self._rates.get(peer, Rate()) for peer in at_work}
+        for peer, rate in self._rates.items():
+            rate.add(self._accepted[peer], elapsed_s)
         self._accepted.clear()
         view.volunteers = [
             {
                 "peer": to_text(peer),
                 "units": count,
                 "slots": members[peer].slots,
-                "rate": round(self._rates[peer], 3),
+                "rate": round(self._rates[peer].per_s, 3),
                 "bytes_moved": members[peer].bytes_moved,
                 "bytes_fetched": members[peer].bytes_fetched,
             }
             for peer, count in at_work.items()
         ]
-        view.rate = sum(self._rates.values())
+        view.rate = sum(rate.per_s for rate in self._rates.values())
         view.bytes_moved = self._moved + sum(member.bytes_moved for member in members.values())
         view.bytes_fetched = self._fetched + sum(member.bytes_fetched for member in members.values())
         waiting = sum(stage["units"] - stage["done"] for stage in view.stages)
@@ -92,8 +115,3 @@ class Watch:
                 {"label": stage.label, "units": units.count, "done": units.done, "running": len(units.running)}
                 for stage, units in zip(plan.stages, job.stages, strict=True)
             ]
-
-    def _rate(self, peer: PeerId, elapsed_s: float) -> float:
-        sample = self._accepted[peer] / elapsed_s
-        before = self._rates.get(peer)
-        return sample if before is None else (1 - SMOOTHING) * before + SMOOTHING * sample

@@ -153,9 +153,10 @@ class Member:
         return messages
 
     async def _beat(self) -> None:
-        while True:
-            await trio.sleep(HEARTBEAT_S)
-            await self._connection.send(work.Heartbeat())
+        with suppress(PeerError):  # a nursery would wrap it; the next message meets the same
+            while True:
+                await trio.sleep(HEARTBEAT_S)
+                await self._connection.send(work.Heartbeat())
 
     async def _notice(self, heard: Heard) -> None:
         """A message that is still on its way, over a slow line, is a sign of life; so is one that waits for this side.

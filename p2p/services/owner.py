@@ -40,6 +40,8 @@ from p2p.services.repeating import Repeater
 TICK_S = 0.25
 HOLDERS_S = 3.0
 WIND_UP_S = 5.0
+CONFIRM_S = 5.0
+"""So long a job that cannot go on waits to hear whether its plan was the reason."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Run:
         context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
         self._driver = driver = Driver(local.peer_id, context, setup.limits.wall_s, self._repeat)
         self._outputs = outputs = Outputs(local.journal, setup.id, setup.folder / "outputs")
+        self._writing = trio.CancelScope(shield=True)
         self._dispatch = dispatch = Dispatch(
             setup.id, setup.inputs, outputs, self._results, setup.partition_bytes, driver.address_of
         )
@@ -105,7 +108,7 @@ class Run:
         outcome: Ending | ShoalError | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._outputs.write)
+            nursery.start_soon(self._write)
             nursery.start_soon(self._tick)
             nursery.start_soon(self.recruiter.run)
             try:
@@ -114,14 +117,22 @@ class Run:
             except ShoalError as error:
                 outcome = error
             finally:
-                self._look()
-                await self._wind_up(over=self.over or isinstance(outcome, Ending | JobError))
+                try:
+                    self._look()
+                    await self._wind_up(over=self.over or isinstance(outcome, Ending | JobError))
+                finally:
+                    self._writing.cancel()
             nursery.cancel_scope.cancel()
         assert outcome is not None
         if isinstance(outcome, ShoalError):
             raise outcome
         self._view.state = "done"
         return outcome
+
+    async def _write(self) -> None:
+        """To the end, also of a job that is interrupted: what was accepted is not to be made again."""
+        with self._writing:
+            await self._outputs.write()
 
     async def _wind_up(self, *, over: bool) -> None:
         """Writes what is still to be written. Of a job that may go on, volunteers keep the outputs for a while."""
@@ -171,8 +182,13 @@ class Run:
         self._employer.prefer()
         confirming = Confirming(planner, plan)
         self._nursery.start_soon(confirming.run)
-        await confirming.result()  # first: of a job that plans by chance volunteers know less to say
-        await driver.finished()
+        try:
+            await driver.finished()
+        except ShoalError:
+            with trio.move_on_after(CONFIRM_S):
+                await confirming.result()  # of a job that plans by chance volunteers know less to say
+            raise
+        await confirming.result()
         self._watch.look_at_stages(driver.job, plan)
         result = await self._combined(planner, plan, counts[-1])
         digest = H("action", result)
@@ -237,4 +253,9 @@ class Run:
         """Units about which volunteers complain."""
         for one in units:
             await self._puller.pull_what_it_reads(one)  # so that nothing hangs on what a holder says of it
-            self._intake.own(self._local.peer_id, one, await self._repeater.run(one))
+            try:
+                made = await self._repeater.run(one)
+            except ShoalError as error:
+                self._driver.stop(error)
+                return
+            self._intake.own(self._local.peer_id, one, made)

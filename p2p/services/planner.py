@@ -13,7 +13,7 @@ import trio
 
 from p2p.core import plan as plans
 from p2p.core.plan import MOST_RESULT_BYTES, Plan
-from p2p.errors import JobError, MalformedMessage
+from p2p.errors import JobError, MalformedMessage, ShoalError
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import GuestEnded, Limits
@@ -64,19 +64,19 @@ class Confirming:
     def __init__(self, planner: Planner, plan: Plan) -> None:
         self._planner = planner
         self._plan = plan
-        self._error: JobError | None = None
+        self._error: ShoalError | None = None
         self._over = trio.Event()
 
     async def run(self) -> None:
         """Makes it."""
         try:
             await self._planner.confirm(self._plan)
-        except JobError as error:
+        except ShoalError as error:
             self._error = error
         self._over.set()
 
     async def result(self) -> None:
-        """Returns once it is found to be the same plan. Raises JobError where it is not."""
+        """Returns once it is found to be the same plan. Raises JobError where it is not, SandboxFailed."""
         await self._over.wait()
         if self._error is not None:
             raise self._error

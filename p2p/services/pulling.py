@@ -6,27 +6,35 @@ import trio
 
 from p2p.core.attempts import Known, Work
 from p2p.errors import PeerError, PeerGone, StorageError
+from p2p.ids import PeerId
 from p2p.services.dispatch import Dispatch
 from p2p.services.driving import Driver
 from p2p.services.kept import Place, Reader
-from p2p.services.outputs import Outputs
+from p2p.services.outputs import Outputs, Remote
 
 logger = logging.getLogger(__name__)
 
 
 class Puller:
-    """Pulls outputs of one job."""
+    """Pulls outputs of one job: those of one unit at a time from each holder, as they are in memory meanwhile."""
 
     def __init__(self, driver: Driver, outputs: Outputs, dispatch: Dispatch, reader: Reader) -> None:
         self._driver = driver
         self._outputs = outputs
         self._dispatch = dispatch
         self._reader = reader
+        self._turns: dict[PeerId, trio.Lock] = {}
 
     async def pull_what_it_reads(self, one: Work) -> None:
-        """Brings here all that a unit reads and that is kept elsewhere."""
-        for unit in self._dispatch.elsewhere(one):
-            await self.pull(unit)
+        """Brings here all that a unit reads and that is kept elsewhere, also what is made again there meanwhile."""
+        before: list[Remote] = []
+        while (remotes := self._dispatch.elsewhere(one)) != before:
+            for remote in remotes:
+                place = self._outputs.place_of(remote.unit)
+                await self.pull(remote.unit)
+                if place is not None:
+                    await self._dispatch.pulled(*place)
+            before = remotes
 
     async def pull(self, unit: bytes) -> None:
         """Brings here what is kept of a unit elsewhere, or has it made again where it is lost."""
@@ -34,25 +42,30 @@ class Puller:
         remote = None if place is None else self._outputs.remote(*place)
         if place is None or remote is None:
             return
-        address, job = self._driver.address_of(remote.holder), self._driver.job
         with self._dispatch.pulling(*place) as mine:
             if not mine:
                 return
-            try:
-                if address is None:
-                    raise PeerGone("who keeps it is gone")
-                outputs = []
-                for number, size in enumerate(remote.sizes):
-                    where = Place(unit, remote.digest, number, remote.holder, address)
-                    outputs.append(await self._reader.get(where, size))
-                made = await self._outputs.store(unit, outputs)
-            except PeerError as error:
-                logger.debug("outputs of partition %d of stage %d are lost: %s", *reversed(place), error)
-                self._outputs.lost_unit(unit)
-                self._driver.do(job.missing(*place, remote.holder, trio.current_time()))
-            except StorageError as error:
-                self._driver.stop(error)
-            else:
+            async with self._turns.setdefault(remote.holder, trio.Lock()):
                 if self._outputs.remote(*place) == remote:
-                    self._outputs.keep(Known(unit, *place, remote.digest, None), made)
-                    job.kept(*place)
+                    await self._pull(unit, place, remote)
+
+    async def _pull(self, unit: bytes, place: tuple[int, int], remote: Remote) -> None:
+        address, job = self._driver.address_of(remote.holder), self._driver.job
+        try:
+            if address is None:
+                raise PeerGone("who keeps it is gone")
+            outputs = []
+            for number, size in enumerate(remote.sizes):
+                where = Place(unit, remote.digest, number, remote.holder, address)
+                outputs.append(await self._reader.get(where, size))
+            made = await self._outputs.store(unit, outputs)
+        except PeerError as error:
+            logger.debug("outputs of partition %d of stage %d are lost: %s", *reversed(place), error)
+            self._outputs.lost_unit(unit)
+            self._driver.do(job.missing(*place, remote.holder, trio.current_time()))
+        except StorageError as error:
+            self._driver.stop(error)
+        else:
+            if self._outputs.remote(*place) == remote:
+                self._outputs.keep(Known(unit, *place, remote.digest, None), made)
+                job.kept(*place)

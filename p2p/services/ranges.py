@@ -37,8 +37,8 @@ PATIENCE_S = 600.0
 
 
 class Ranges:
-    """One such fetch. `run` is its life, which ends after `close` or with an error; all but `close` wait for it to
-    be open, and raise what has ended it.
+    """One such fetch. `run` is its life, which ends after `stop`, or with an error; what readers call waits for it to
+    be open, and raises what has ended it.
 
     The folder is this peer's own: what lies there and is different makes room. A share of more than `most` bytes does
     not join the library: files that are equal to others would take more of the disk than what was fetched.
@@ -149,15 +149,18 @@ class Ranges:
         with suppress(StorageError):  # closed meanwhile
             await trio.to_thread.run_sync(partial(self._target.record.correct, gone=gone), limiter=self._local.disk)
 
-    async def close(self) -> None:
-        """Ends it; what came is brought to the disk first."""
+    def stop(self) -> None:
+        """It ends soon; what came is brought to the disk first."""
         self._closing.set()
         if self._receiver is None:
             self._opening.cancel()
-        if self._running:
-            await self._ended.wait()
-        else:
+        if not self._running:
             self._ended.set()
+
+    async def close(self) -> None:
+        """Ends it, and returns when it has."""
+        self.stop()
+        await self._ended.wait()
 
     # Its life.
 

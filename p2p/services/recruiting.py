@@ -54,6 +54,8 @@ class Recruiter:
         self._found: list[PeerHint] = []
         """By trackers and the DHT."""
         self._unreachable: set[PeerId] = set()
+        self._failures: dict[PeerHint, str] = {}
+        """Of the named peers, why they could not be dialled the last time."""
         self._talking: set[PeerId] = set()
         self._callers: dict[PeerId, str] = {}
         """Those of whom it is not known yet whether they take the job, with their networks."""
@@ -105,7 +107,8 @@ class Recruiter:
     def why(self) -> str:
         """Why nobody is at work; empty if somebody could be."""
         dialable = self._local.reachability.state is not Reach.NOT_DIALABLE
-        return why_nothing_runs(self._need, self._offers, self._refusals, self._unreachable, dialable=dialable)
+        silent, failures = self._unreachable, list(self._failures.values())
+        return why_nothing_runs(self._need, self._offers, self._refusals, silent, failures, dialable=dialable)
 
     # Who calls.
 
@@ -161,7 +164,10 @@ class Recruiter:
             connection = await self._local.dialer.dial(hint.address, hint.peer_id)
         except PeerError as error:
             logger.debug("volunteer at %s: %s", hint.address, error)
+            if hint in self._peers:
+                self._failures[hint] = str(error)
             return
+        self._failures.pop(hint, None)
         self._local.contacts.reached(connection, hint.address.port)
         if len(self._hint_of) < MOST_REMEMBERED:
             self._hint_of[connection.ends.peer_id] = hint

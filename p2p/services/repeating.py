@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from p2p.core.attempts import Work
-from p2p.errors import JobError, ShoalError
+from p2p.errors import JobError, SandboxFailed, ShoalError, StorageError
 from p2p.sandbox.limits import GuestEnded
 from p2p.services import running
 from p2p.services.dispatch import Dispatch
 from p2p.services.job_setup import Setup
 from p2p.services.kept import Reader
 from p2p.services.local import Local
-from p2p.services.reading import Reading
+from p2p.services.reading import Missing, Reading
 from p2p.services.running import MOST_GIVEN_BYTES, Made, Runner
 from p2p.wire import work
 
@@ -29,9 +29,16 @@ class Repeater:
         self._results = results
 
     async def run(self, one: Work) -> Made:
-        """What comes of a unit, given to it as to a volunteer."""
+        """What comes of a unit, given to it as to a volunteer.
+
+        Raises StorageError and SandboxFailed, which are this machine's and say nothing of the unit.
+        """
         try:
             return await self._run(one)
+        except (StorageError, SandboxFailed):
+            raise
+        except Missing as error:
+            return Made([], kind=running.LOST, text=str(error))
         except JobError as error:
             return Made([], kind="limit", text=str(error)[: work.MAX_TEXT])
         except GuestEnded as ended:

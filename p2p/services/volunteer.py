@@ -20,6 +20,7 @@ from p2p.services.engagement import Engagement, limits_of
 from p2p.services.inputs import FOLDER
 from p2p.services.kept import Kept
 from p2p.services.local import Local
+from p2p.units import format_size
 from p2p.wire import work
 from p2p.wire.tracker import Capacity
 
@@ -119,9 +120,9 @@ class Volunteering:
         if offer.job in self.jobs:
             return "at work on this job over another connection"
         if len(self.jobs) >= MOST_JOBS or self.busy >= self.cores:
-            return f"all {self.cores} cores are busy"
+            return "no core is free" if self.cores > 1 else "its core is busy"
         if offer.memory > self.memory:
-            return f"{offer.memory} bytes of memory a unit are asked for, {self.memory} offered"
+            return f"it gives a unit {format_size(self.memory)} of memory, {format_size(offer.memory)} are asked for"
         try:
             limits_of(offer)
         except ValueError as error:

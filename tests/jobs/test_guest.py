@@ -67,6 +67,12 @@ AT_ONCE = "import random\ndef draw(x):\n    return random.random()\n"
         "from random import random\ndef draw(x):\n    return random()\n",
         "def draw(x):\n    import random\n    return random.random()\n",
         "def draw(x):\n    if x < 6:\n        return 0\n    import random\n    return random.random()\n",
+        "from random import *\ndef draw(x):\n    return random()\n",
+        "import statistics\ndef draw(x):\n    return statistics.random.random()\n",
+        "import tempfile\ndef draw(x):\n    return __import__('random').random()\n",
+        "import importlib, random\ndef draw(x):\n    importlib.reload(random)\n    return random.random()\n",
+        "import sys\ndef draw(x):\n    sys.modules.pop('random', 0)\n    import random\n    return random.random()\n",
+        "import random\nrandom.gauss(0, 1)\ndef draw(x):\n    return random.random()\n",
     ],
 )
 def test_chance_does_not_depend_on_who_imports_it_when(drawing: str) -> None:

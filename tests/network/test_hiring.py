@@ -176,7 +176,7 @@ async def test_neither_can_be_dialled_and_the_user_is_told(world: World) -> None
     joins = {"dht": True, "join": (str(middle.addresses[0]),)}
     await hidden(world, network=joins)
     owner = await world.peer("owner", dialable="no", network=joins)
-    says = "1 volunteer found, none takes the job: 1 cannot be dialled, and neither can this peer"
+    says = "1 peer found, none takes the job: 1 cannot be dialled, and neither can this peer"
     async with trio.open_nursery() as nursery, running(world, owner) as job:
         await until(lambda: job.why == says)
         nursery.cancel_scope.cancel()

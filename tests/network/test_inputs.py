@@ -32,8 +32,7 @@ async def using(local: Local, share: ShareId, hints: Sequence[PeerHint] = ()) ->
         with trio.fail_after(PATIENCE_S):
             yield held
     finally:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
-            await local.inputs.release(held)
+        await local.inputs.release(held)
 
 
 def cached(local: Local) -> list[str]:
@@ -410,3 +409,19 @@ async def test_a_job_that_ends_in_the_middle_leaves_nothing_behind(world: World)
             nursery.cancel_scope.cancel()
         assert not reader.fetching
         assert share not in reader.swarms
+
+
+async def test_who_releases_an_input_when_it_is_cancelled_releases_it(world: World) -> None:
+    """As an owner whose job is cancelled while it runs a unit of it itself."""
+    origin = await world.peer("origin")
+    published = await world.publish(origin, {"some.bin": MIB})
+    share = published.link.share_id
+    reader = await world.peer("reader")
+    held = reader.inputs.use(share, [published.hint])
+    await held.read("some.bin", 0, 1)
+    assert share in reader.fetching
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await reader.inputs.release(held)
+    assert not reader.fetching
+    assert share not in reader.swarms

@@ -1,12 +1,14 @@
 """Large outputs that stay with the volunteers that made them, and are read there by others."""
 
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 import trio
 
 from p2p.errors import BadData, PeerError
+from p2p.ids import PeerId
 from p2p.services.job_view import View
 from p2p.services.kept import Kept, NotKept, Place, Reader
 from p2p.services.local import Local
@@ -167,10 +169,23 @@ async def test_what_a_reader_cannot_reach_comes_by_the_owner(world: World, monke
             return await real(address, peer_id)
 
         monkeypatch.setattr(node.dialer, "dial", dial)
+    pulled: dict[PeerId, list[bytes]] = {node.peer_id: [] for node in nodes}
+    get = Reader.get
+
+    async def noted(self: Reader, where: Place, size: int) -> bytes:
+        output = await get(self, where, size)
+        pulled[where.peer].append(where.unit)
+        return output
+
+    monkeypatch.setattr(Reader, "get", noted)
     hints: list[PeerHint] = [hint_of(node) for node in nodes]
     answer = await run_job(owner, write_job(world, SHUFFLE), hints, progress=progress, partitions=6)
     assert answer["result"] == 20_000 * 200
     assert progress.view.bytes_moved > 1_000_000
+    # All outputs of one unit before those of the next: few are in the owner's memory at once.
+    assert any(len(set(units)) > 1 for units in pulled.values())
+    for units in pulled.values():
+        assert len([unit for unit, _ in groupby(units)]) == len(set(units))
 
 
 async def test_a_holder_where_the_owner_cannot_know_is_not_dialled(world: World) -> None:

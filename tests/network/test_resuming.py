@@ -77,6 +77,22 @@ async def test_of_those_who_resume_a_job_at_the_same_moment_one_does(world: Worl
     assert not list((owner.home / "jobs").iterdir())
 
 
+async def test_what_was_accepted_before_an_interruption_is_kept(world: World) -> None:
+    local, owner = await volunteer(world), await world.peer("owner")
+    progress = Progress()
+    path = write_job(world, SLOW)
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await run_job(owner, path, [hint_of(local)], progress=progress, partitions=60)
+
+        nursery.start_soon(run)
+        await until(lambda: progress.view is not None and progress.view.units_done >= 2)
+        nursery.cancel_scope.cancel()
+    (listed,) = await jobs.listed(owner)
+    assert len(list(owner.journal.replay(from_text(listed["job"])))) == progress.view.units_done
+
+
 async def test_a_job_is_cancelled_while_it_is_set_up_again(world: World) -> None:
     owner = await world.peer("owner")
     data = world.folder / "data"

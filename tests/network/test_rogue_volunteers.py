@@ -109,7 +109,7 @@ async def test_with_only_a_rogue_the_job_says_why_it_ends(world: World) -> None:
     for name, says in (
         ("a wrong digest", "1 said: it failed too often in this job, last with: a result that is not what it says"),
         ("gives_nothing", "Nobody works for this job: the volunteers are gone or paused"),
-        ("vanishes", "1 volunteer found, none takes the job: 1 said: the peer closed the connection"),
+        ("vanishes", "1 peer found, none takes the job: 1 said: the peer closed the connection"),
     ):
         async with trio.open_nursery() as nursery:
             rogue = await start_rogue(nursery, owner, lasting(BEHAVIOURS[name]))

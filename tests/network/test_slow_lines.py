@@ -1,6 +1,8 @@
 """A volunteer behind a slow line: a message takes longer than the silence for which anybody is given up."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -8,9 +10,10 @@ from trio.testing import MockClock
 
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
-from p2p.services import engagement, kept
+from p2p.services import engagement, kept, recruiting
 from p2p.services.job_view import View
 from p2p.services.kept import Place, Reader
+from p2p.services.outputs import Outputs
 from p2p.services.progress import Progress
 from p2p.services.units import result_digest
 from p2p.wire.address import Address
@@ -80,6 +83,29 @@ async def test_a_slow_peer_is_not_a_silent_one(
     assert answer["result"] == 1 + 2 * 700_000
     assert isinstance(progress.view, View)
     assert progress.view.losses == progress.view.failures == 0
+
+
+async def test_who_waits_for_the_owners_slow_disk_is_not_silent(
+    world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mock_clock.rate = 1.0
+    caplog.set_level("DEBUG", recruiting.__name__)
+    owner, local = await world.peer("owner"), await volunteer(world)
+
+    def slow(real: Callable[..., Awaitable[Any]], steps: int, step_s: float) -> Callable[..., Awaitable[Any]]:
+        async def slowly(*given: Any) -> Any:
+            for _ in range(steps):
+                mock_clock.jump(step_s)
+                await trio.sleep(0.01)
+            return await real(*given)
+
+        return slowly
+
+    monkeypatch.setattr(Outputs, "verified", slow(Outputs.verified, 12, 1.0))
+    monkeypatch.setattr(Outputs, "room", slow(Outputs.room, 1, 0.5))
+    answer = await run_job(owner, write_job(world, BOTH_WAYS), [hint_of(local)], partitions=2)
+    assert answer["result"] == 1 + 2 * 700_000
+    assert "silent" not in caplog.text
 
 
 async def test_an_output_that_is_kept_behind_a_slow_line_is_read(

@@ -126,10 +126,19 @@ def test_a_job_that_cannot_be_planned(origin: Peer, tmp_path: Path, source: str,
     assert says in origin.run("run", job, *LONELY, code=1).err
 
 
+@pytest.mark.parametrize(
+    "option", [("--unit-time", "0s"), ("--unit-memory", "5GiB"), ("--partitions", "100001"), ("--partitions", "-1")]
+)
+def test_bounds_that_nobody_grants_are_errors_of_usage(origin: Peer, option: tuple[str, str]) -> None:
+    assert option[0] in origin.run("run", EXAMPLES / "pi.py", *LONELY, *option, code=2).err
+
+
 def test_nobody_to_work(origin: Peer, other: Peer, tmp_path: Path) -> None:
     job = EXAMPLES / "pi.py"
     outcome = origin.run("run", job, *LONELY, "--wait", "1s", code=3)
     assert "no volunteers found yet" in outcome.err
+    named = origin.run("run", job, *LONELY, "--peer", "127.0.0.1:1", "--wait", "1s", code=3)
+    assert "127.0.0.1:1 cannot be reached" in named.err
     with other.node(*LONELY) as node:
         refused = origin.run("run", job, *LONELY, "--peer", node.address, "--wait", "3s", code=3)
         assert "not a volunteer" in refused.err

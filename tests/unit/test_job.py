@@ -283,6 +283,24 @@ def test_what_fails_at_the_owner_since_it_reads_what_is_lost_is_run_once_that_is
     assert world.finishing
 
 
+def test_those_who_lose_what_a_unit_of_the_owners_reads_do_not_end_the_job() -> None:
+    world = begun(plan_of((1, (), 1), (1, (0,), 0)))
+    world.work(world.join("a"), held=True)
+    unit = tried_in_vain(world)
+    world.leave(peer("a"))
+    holder = peer("a")
+    for n in range(2 * MOST_FAILURES):
+        world.lose(holder)  # while the owner reads
+        world.fail(OWNER, unit, Fault.INPUT, "what it reads is lost")
+        assert not world.asked[OWNER]
+        holder = world.join(f"liar {n}")
+        world.work(holder, held=True)
+        assert list(world.asked[OWNER]) == [unit]
+        world.leave(holder)
+    world.give(OWNER, unit)
+    assert world.finishing
+
+
 def test_volunteers_together_do_not_end_a_job_whose_units_run() -> None:
     for fault in (Fault.JOB, Fault.TRANSIENT, Fault.INPUT, Fault.PEER):
         world = begun(MANY)
@@ -340,6 +358,42 @@ def test_who_says_that_it_keeps_what_it_does_not_is_dropped_in_the_end() -> None
     assert "did not keep" in world.dropped[liar]
     world.run(world.join("honest"))
     assert world.state is State.DONE
+
+
+def test_who_holds_on_to_a_unit_does_not_keep_it_from_the_owner() -> None:
+    world = begun(ONE)
+    holder = world.join("holder")
+    (unit,) = world.asked[holder]
+    for n in range(MOST_FAILURES):
+        assert not world.asked[OWNER]
+        other = world.join(f"other {n}")
+        for _ in range(5):
+            world.tick(UNKNOWN_STRAGGLER_S / 4)
+        world.fail(other, unit, Fault.TRANSIENT)
+    assert unit in world.asked[holder]
+    assert list(world.asked[OWNER]) == [unit]
+    world.fail(OWNER, unit, Fault.TRANSIENT)
+    assert world.ended is None, "somebody may still end it"
+    world.give(OWNER, *world.asked[OWNER])
+    assert world.finishing
+    assert not world.asked[holder]
+
+
+def test_the_owner_runs_one_unit_at_a_time() -> None:
+    world = begun(plan_of((2, (), 0)))
+    a, b = world.join("a"), world.join("b")
+    (first,), (second,) = world.asked[a], world.asked[b]
+    world.fail(a, first, Fault.JOB)
+    assert first in world.asked[b]
+    world.fail(b, second, Fault.JOB)
+    world.fail(a, second, Fault.JOB)
+    assert list(world.asked[OWNER]) == [second]
+    world.leave(b)
+    assert list(world.asked[OWNER]) == [second]
+    world.give(OWNER, second)
+    assert list(world.asked[OWNER]) == [first]
+    world.give(OWNER, first)
+    assert world.finishing
 
 
 def test_units_that_merely_wait_at_lost_volunteers_are_not_blamed() -> None:
@@ -596,7 +650,8 @@ class AnyJob(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(ONE)
-        self.troubled = self.started = False
+        self.judged = self.started = False
+        """Whether the owner has seen a unit fail, in its own guest; for nothing else does a job fail."""
         self.names = 0
         self.old: list[tuple[PeerId, bytes]] = []
 
@@ -650,7 +705,6 @@ class AnyJob(RuleBasedStateMachine):
     def leave(self, data: st.DataObject, lost: bool) -> None:
         who = self._someone(data)
         if who in self.world.present:
-            self.troubled = True
             self.old += [(who, unit) for unit in self.world.asked[who]]
             self.world.leave(who)
             if lost and self.world.ended is None:
@@ -665,7 +719,7 @@ class AnyJob(RuleBasedStateMachine):
         self.world.give(who, *units, held=held and who != OWNER)
 
     @precondition(lambda self: self._goes_on())
-    @rule(data=st.data(), held=st.booleans(), seconds=st.sampled_from([0.0, 0.1, 1.0]))
+    @rule(data=st.data(), held=st.booleans(), seconds=st.sampled_from([0.0, 0.1, 1.0, 12.0]))
     def work_on(self, data: st.DataObject, held: bool, seconds: float) -> None:
         """All but one, which idles or has a unit that takes for ever, do what they have."""
         slow = self._someone(data)
@@ -680,8 +734,8 @@ class AnyJob(RuleBasedStateMachine):
     def owner_judges(self, agrees: bool) -> None:
         for unit in list(self.world.asked[OWNER]):
             if agrees:
+                self.judged = True
                 self.world.fail(OWNER, unit, Fault.JOB)
-                self.troubled = True
                 return
             self.world.give(OWNER, unit)
 
@@ -707,10 +761,31 @@ class AnyJob(RuleBasedStateMachine):
     def fail(self, data: st.DataObject, fault: Fault) -> None:
         who = self._someone(data)
         if self.world.asked[who]:
-            self.troubled = True
+            self.judged = self.judged or who == OWNER
             unit = data.draw(st.sampled_from(list(self.world.asked[who])))
             self.old.append((who, unit))
             self.world.fail(who, unit, fault)
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data(), faults=st.lists(st.sampled_from(Fault), min_size=MOST_FAILURES, max_size=2 * MOST_LOSSES))
+    def fail_everywhere(self, data: st.DataObject, faults: list[Fault]) -> None:
+        """One unit fails wherever volunteers are at it, one after the other."""
+        asked = sorted({unit for who in self.world.present - {OWNER} for unit in self.world.asked[who]})
+        unit = data.draw(st.sampled_from(asked)) if asked else b""
+        for fault in faults:
+            for who in sorted(self.world.present - {OWNER}):
+                if self.world.ended is None and unit in self.world.asked.get(who, ()):
+                    self.old.append((who, unit))
+                    self.world.fail(who, unit, fault)
+        assert self.world.ended is None, "volunteers alone end no job"
+
+    @precondition(lambda self: self._goes_on())
+    @rule(fault=st.sampled_from([Fault.TRANSIENT, Fault.INPUT]))
+    def owner_fails(self, fault: Fault) -> None:
+        for unit in list(self.world.asked[OWNER]):
+            if self.world.ended is None:
+                self.judged = True
+                self.world.fail(OWNER, unit, fault)
 
     @precondition(lambda self: self._goes_on())
     @rule(data=st.data())
@@ -725,10 +800,9 @@ class AnyJob(RuleBasedStateMachine):
         self.world.job.heard(who, self.world.now, [*self._units(data, who), b"?" * 32])
 
     @precondition(lambda self: self._goes_on())
-    @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.1, 1.0, 3.0, 100.0]))
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.1, 1.0, 3.0, 12.0, 100.0]))
     def pass_time(self, data: st.DataObject, seconds: float) -> None:
         silent = data.draw(st.sets(st.sampled_from(sorted(self.world.asked)), max_size=2))
-        self.troubled = self.troubled or bool(silent) or seconds > LEASE_S
         self.world.tick(seconds, silent=silent)
 
     @precondition(lambda self: self._goes_on())
@@ -737,6 +811,13 @@ class AnyJob(RuleBasedStateMachine):
         holders = sorted({known.holder for known in self.world.journal.values() if known.holder})
         if holders:
             self.world.lose(data.draw(st.sampled_from(holders)))
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data())
+    def one_output_is_missing(self, data: st.DataObject) -> None:
+        held = sorted(place for place, known in self.world.journal.items() if known.holder)
+        if held:
+            self.world.miss(*data.draw(st.sampled_from(held)))
 
     @precondition(lambda self: self._goes_on() and self.world.finishing)
     @rule()
@@ -767,6 +848,12 @@ class AnyJob(RuleBasedStateMachine):
         places = len(self.world.journal) - len(self.world.unheld)
         assert sum(stage.done - len(stage.gone) for stage in self.world.job.stages) in {places, 0}
 
+    @invariant()
+    def the_owner_judges_one_unit_at_a_time(self) -> None:
+        if OWNER not in self.world.present:
+            assert len(self.world.asked[OWNER]) <= 1
+            assert self.world.job.owner_at_work == bool(self.world.asked[OWNER])
+
     def teardown(self) -> None:
         """Two honest volunteers come; whatever has happened, the job ends."""
         if not self._goes_on():
@@ -780,7 +867,7 @@ class AnyJob(RuleBasedStateMachine):
         if self.world.ended is None:
             self.world.run(self.world.join("honest"), self.world.join("upright", 3))
         assert self.world.ended is not None
-        if not self.troubled:
+        if not self.judged:
             assert self.world.state is State.DONE
         if self.world.state is State.DONE:
             assert len(self.world.actions) == len(self.world.plans)

@@ -127,6 +127,7 @@ def test_why_nothing_runs() -> None:
     plain = Offer(1, SMALL, frozenset({"python-wasm"}))
     science = frozenset({"python-wasm", "python-wasm-science"})
     assert why_nothing_runs(need, {}, {}).startswith("no volunteers found yet")
+    assert why_nothing_runs(need, {}, {}, failures=["a: refused"]) == "no volunteers found yet: a: refused"
     three = dict.fromkeys(PEERS[:3], plain)
     assert why_nothing_runs(need, three, {}) == "3 volunteers found, 0 offer python-wasm-science"
     little = {PEERS[0]: plain, PEERS[1]: Offer(1, SMALL, science)}
@@ -136,12 +137,12 @@ def test_why_nothing_runs() -> None:
     fit = dict.fromkeys(PEERS[:2], Offer(1, LARGE, science))
     assert why_nothing_runs(need, fit, {PEERS[0]: "paused"}) == ""
     text = why_nothing_runs(need, fit, dict.fromkeys(PEERS[:2], "paused"))
-    assert text == "2 volunteers found, none takes the job: 2 said: paused"
+    assert text == "2 peers found, none takes the job: 2 said: paused"
     assert why_nothing_runs(need, fit, {}, PEERS[:1]) == "", "the other could be at work"
     text = why_nothing_runs(need, fit, {PEERS[0]: "paused"}, PEERS[:2], dialable=False)
     assert text.endswith(": 1 said: paused, 1 cannot be dialled, and neither can this peer")
     text = why_nothing_runs(need, fit, {}, PEERS[:2])
-    assert text == "2 volunteers found, none takes the job: 2 cannot be dialled, and may call this peer"
+    assert text == "2 peers found, none takes the job: 2 cannot be dialled, and may call this peer"
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=200), st.floats(0.01, 1))

@@ -123,7 +123,7 @@ class World:
             assert all(self.complete(read) for read in self.plan.stages[work.stage].reads), "sent before its inputs"
             self.asked[volunteer][work.unit] = work
             self.runs[work.unit] = self.runs.get(work.unit, 0) + 1
-            assert sum(work.unit in asked for asked in self.asked.values()) <= 3
+            assert sum(work.unit in asked for who, asked in self.asked.items() if who != OWNER) <= 3
 
     def _accepted(self, known: Known) -> None:
         place = known.stage, known.partition
@@ -180,6 +180,14 @@ class World:
             for place, known in self.journal.items()
         }
         self.obey(self.job.unheld(who, self.now))
+
+    def miss(self, stage: int, partition: int) -> None:
+        """One output is not where it was kept."""
+        holder = self.journal[stage, partition].holder
+        assert holder is not None
+        self.unheld.add((stage, partition))
+        self.journal[stage, partition] = self.journal[stage, partition]._replace(holder=None)
+        self.obey(self.job.missing(stage, partition, holder, self.now))
 
     def give(self, who: PeerId, *units: bytes, held: bool = False) -> None:
         """Results of these units come from the volunteer, whoever was asked for them."""

@@ -1,0 +1,39 @@
+"""A volunteer at work, as its job's owner hears it: what becomes of the conversation when the line breaks."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from p2p.core.attempts import Work
+from p2p.errors import PeerGone
+from p2p.identity import Identity
+from p2p.services.member import Member, Said
+from p2p.services.pieces import Spool
+from p2p.wire import work
+from tests.io.pipes import pipes, proven
+
+
+async def never(units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool) -> list[Any]:
+    """Messages that cannot be made yet: what their units read is still being brought."""
+    await trio.sleep_forever()
+    return []
+
+
+async def nothing(said: Said, spool: Spool) -> None:
+    """It heard it."""
+
+
+async def test_a_line_that_breaks_while_units_are_prepared_ends_the_conversation(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    ours, theirs = pipes()
+    line = proven(ours, Identity.generate(), Identity.generate(), dialed=True)
+    member = Member(line, work.JobAccepted(1, 16), never, lambda _: None, Spool(tmp_path / "spool", 1000, 2))
+    member.units([Work(b"u" * 32, 0, 0)])
+    theirs._stream.receive_stream.close()  # it hears nothing any more, and does not say so
+    with pytest.raises(PeerGone):
+        await member.run(nothing)

@@ -1,0 +1,57 @@
+"""What a terminal shows of a job, at the widths that terminals have."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from p2p.terminal import LiveView
+
+STAGES: list[dict[str, Any]] = [
+    {"label": "lines > flat_map > map > reduce_by_key", "units": 300, "done": 141, "running": 12},
+    {"label": "reduce_by_key > save", "units": 8, "done": 0, "running": 0},
+]
+VIEW: dict[str, Any] = {
+    "name": "words.py",
+    "action": 0,
+    "stages": STAGES,
+    "volunteers": [{"units": 4}, {"units": 8}],
+    "rate": 66.0,
+    "bytes_moved": 6_364_856,
+    "left_s": 88.0,
+    "failures": 1,
+    "losses": 2,
+    "why": "",
+}
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, width: int, view: dict[str, Any]) -> list[str]:
+    """The lines on the screen."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stderr", StringIO())
+    live = LiveView()
+    live.update({"view": view})
+    live.close()
+    with live.console.capture() as captured:
+        live.console.print(live.picture())
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_job_is_shown_whole(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    lines = shown(monkeypatch, width, VIEW)
+    assert all(len(line) <= width - 2 for line in lines), "there is room for the ^C that the terminal echoes"
+    words = " ".join(" ".join(lines[: -len(STAGES)]).split())
+    assert words.endswith(
+        "words.py, action 1: 2 volunteers · 12 units out · 66 units/s · 6.07 MiB moved · 1:28 left · 1 failed · 2 lost"
+    )
+    for line, stage in zip(lines[-len(STAGES) :], STAGES, strict=True):
+        assert f"{stage['done']} of {stage['units']}, {stage['running']} running" in line
+        assert ("━" in line) == (stage["done"] > 0)
+        assert f"{100 * stage['done'] // stage['units']}%" in line
+
+
+def test_why_nothing_runs_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "3 peers found, none takes the job: 1 said: not a volunteer, 2 said: its core is busy [sic]"
+    lines = shown(monkeypatch, 50, VIEW | {"stages": [], "why": why})
+    assert why in " ".join(" ".join(lines).split())
