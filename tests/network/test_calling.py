@@ -437,7 +437,7 @@ async def test_a_fetch_that_ends_lets_its_callers_go(world: World, tmp_path: Pat
 
         async def get() -> None:
             with pytest.raises(NotFound):
-                await world.get(fetcher, published.link, wait_s=0.5)
+                await world.get(fetcher, published.link, wait_s=2)
 
         nursery.start_soon(get)
         await until(lambda: share in fetcher.wanted)

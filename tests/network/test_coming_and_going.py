@@ -108,7 +108,7 @@ async def test_unshared_in_the_middle_of_a_fetch(world: World) -> None:
 
         nursery.start_soon(unshare)
         with pytest.raises(NotFound, match="does not have the share"):
-            await world.get(fetcher, bare(published.link), [published.hint], progress=progress, wait_s=0.7)
+            await world.get(fetcher, bare(published.link), [published.hint], progress=progress, wait_s=3.0)
     assert 0 < progress.done < SIZE
     # Shared again, the fetch goes on from there.
     await world.publish_path(origin, published.path)
@@ -223,10 +223,10 @@ async def test_a_fetch_ends_when_nobody_has_it_for_as_long_as_it_may_wait(world:
     with pytest.raises(NotFound, match="Nobody had it for"):
         await world.get(fetcher, unknown, wait_s=0.3)
     with pytest.raises(NotFound, match="not found"):
-        await world.get(fetcher, unknown, [published.hint], wait_s=0.3)
+        await world.get(fetcher, unknown, [published.hint], wait_s=2)
     await world.stop("other")
     with pytest.raises(NotFound, match="cannot be reached"):
-        await world.get(fetcher, bare(published.link), [published.hint], wait_s=0.3)
+        await world.get(fetcher, bare(published.link), [published.hint], wait_s=2)
     assert trio.current_time() - started < 10
 
 

@@ -159,7 +159,7 @@ def test_nobody_there_within_the_time_given(origin: Peer, other: Peer, tmp_path:
     file = make_file(tmp_path / "data.bin", 1000)
     with origin.sharing(file) as link:
         pass
-    outcome = other.run("get", link, "--out", "got", "--wait", "500ms", code=3)
+    outcome = other.run("get", link, "--out", "got", "--wait", "2s", code=3)
     assert outcome.out == ""
     assert "cannot be reached" in outcome.err
     assert "again" in outcome.err
@@ -182,7 +182,7 @@ def test_networks_do_not_mix(origin: Peer, tmp_path: Path) -> None:
     file = make_file(tmp_path / "data.bin", 1000)
     stranger = Peer(tmp_path / "stranger", network="test-elsewhere")
     with origin.sharing(file) as link:
-        outcome = stranger.run("get", link, "--out", "got", "--wait", "500ms", code=3)
+        outcome = stranger.run("get", link, "--out", "got", "--wait", "2s", code=3)
     assert "network" in outcome.err
     assert not (tmp_path / "got" / "data.bin").exists()
 
