@@ -13,7 +13,7 @@ from p2p.jobs import cutting
 LEAST_PARTITION_BYTES = 4096
 UNITS_PER_CORE = 4
 """So that none idles for long while another ends its last one."""
-LEAST_CORES = 16
+LEAST_CORES = 8
 """Others may come than those that were found."""
 MOST_WISHED = 4096
 LEAST_CHOSEN_BYTES = 64 * 1024

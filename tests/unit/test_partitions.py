@@ -121,7 +121,7 @@ def test_chosen_partitions_keep_every_core_busy_and_are_not_too_many(size: int, 
 def test_what_is_chosen_for_some_sizes() -> None:
     mib = 1024 * 1024
     assert chosen_bytes(0, 0) == chosen_bytes(mib, 4) == chosen_bytes(4 * mib, 1000) == LEAST_CHOSEN_BYTES
-    assert chosen_bytes(64 * mib, 4) == chosen_bytes(64 * mib, 0) == mib
+    assert chosen_bytes(64 * mib, 4) == chosen_bytes(64 * mib, 0) == 2 * mib
     assert chosen_bytes(64 * mib, 64) == mib // 4
     assert chosen_bytes(1024 * mib, 4) == chosen_bytes(300 * 1024 * mib, 1) == DEFAULT_PARTITION_BYTES
     assert chosen_bytes(2**40, 1000) > DEFAULT_PARTITION_BYTES
