@@ -56,11 +56,12 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
     if size > MAX_FRAME_BYTES or length > MAX_HEADER_BYTES or room < 0:
         raise BadFrame("the lengths at the frame's start are wrong")
     try:
-        header, _ = _read_header(_exactly(stream, length).decode())
+        text = _exactly(stream, length).decode()
+        header, end = _read_header(text)
         sizes = header["blobs"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadFrame("the header is no JSON object with blobs") from error
-    if not isinstance(header, dict) or not isinstance(sizes, list):
+    if end != len(text) or not isinstance(header, dict) or not isinstance(sizes, list):
         raise BadFrame("the header is no JSON object with blobs")
     blobs: list[bytes] = []
     if not sizes and not room:

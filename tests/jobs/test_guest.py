@@ -262,6 +262,7 @@ def test_a_frame_comes_back_and_a_damaged_one_never_does_harm(blobs: list[bytes]
         b'{"blobs": [true]}',
         b'{"blobs": [1.0]}',
         b"\xff",
+        b'{"blobs": [1]}, and more',
         b"[" * 9999,
     ],
 )
