@@ -27,7 +27,14 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def _all_closed() -> Iterator[None]:
+    """Around tracker and browser both: what either opens anew while the other lives is closed before this looks."""
+    with none_left():
+        yield
+
+
+@pytest.fixture(scope="session")
+def site(_all_closed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """`shoal tracker` as a process of its own, ready."""
     folder = tmp_path_factory.mktemp("tracker")
     with (
@@ -53,7 +60,7 @@ def announcer(site: Site) -> Iterator[Announcer]:
 
 
 @pytest.fixture(scope="session")
-def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def _chromium(_all_closed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     assert all(programs.values()), f"these tests need Debian's chromium and chromium-driver; found {programs}"
     options = webdriver.ChromeOptions()
@@ -61,10 +68,9 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Ch
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with none_left():
-        driver = webdriver.Chrome(options=options, service=Service(programs["chromedriver"]))
-        yield driver
-        driver.quit()
+    driver = webdriver.Chrome(options=options, service=Service(programs["chromedriver"]))
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture
