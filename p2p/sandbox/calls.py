@@ -20,7 +20,7 @@ _NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 
 
 class HostCalls:
-    """Functions offered to one instance, for as long as it lives. What one raises traps the guest, and `run` raises."""
+    """Functions offered to the instances of one linker. What one raises traps the guest, and `run` raises."""
 
     def __init__(self, linker: wasmtime.Linker) -> None:
         self._linker = linker
@@ -66,6 +66,7 @@ class HostCalls:
 
     def run(self, guest: Callable[[], object]) -> None:
         """Lets the guest run. Raises what a host function raised, else Trap or WasmtimeError."""
+        self._raised = None  # what an earlier guest met is none of this one's
         try:
             guest()
         except (wasmtime.Trap, wasmtime.WasmtimeError):

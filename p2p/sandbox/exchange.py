@@ -1,13 +1,15 @@
 """A guest's side of the talk with the peer: what its three standard streams are.
 
 `Frames` for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer to
-one request. `Command` for a WASI command: standard input is the request, what it has written when it ends is the
-answer. Where a request starts is decided here, in the host, so no guest can put off its limits or its reset.
+one request. `Command` for WASI commands, one after the other: a request is one's standard input, what it has written
+when it ends is the answer. Where a request starts is decided here, in the host, so no guest can put off its limits or
+its reset: with the answer to the one before it, for one read across the wall takes all requests that have come.
 """
 
 import contextlib
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
@@ -53,9 +55,22 @@ class Line:
         """Waits for the next request; its frame is then read with `read`."""
         head = bytearray(messages.REQUEST.size)
         self.read_all(memoryview(head))
-        request = Request(*messages.REQUEST.unpack(head))
-        self._log_left = request.log_bytes
+        return Request(*messages.REQUEST.unpack(head))
+
+    def request_here(self, most: int) -> Request | None:
+        """The next request, if it has come whole and its frame has at most so many bytes: `read` gives it at once."""
+        frame = len(self._ahead) - messages.REQUEST.size
+        if frame < 0:
+            return None
+        request = Request(*messages.REQUEST.unpack_from(self._ahead))
+        if request.frame_bytes > min(frame, most):
+            return None
+        self._ahead = self._ahead[messages.REQUEST.size :]
         return request
+
+    def begin(self, request: Request) -> None:
+        """From here on what the guest prints belongs to this request."""
+        self._log_left = request.log_bytes
 
     def read(self, into: memoryview) -> int:
         """Some bytes of the frame, at least one; straight into the guest where much is wanted."""
@@ -114,15 +129,15 @@ class Line:
 
 class Frames:
     """The streams of a resident guest. `connected` waits, at the first read, until this process has a peer to serve;
-    `begin` is told of each request before the guest sees a byte of it.
+    `begin` is told of each request when all before it are answered.
     """
 
     def __init__(self, connected: Callable[[], Line], begin: Callable[[Request], None]) -> None:
         self._connected = connected
         self._begin = begin
         self.line: Line | None = None
-        self._request: Request | None = None
-        """The one that waits for its answer."""
+        self._unanswered: deque[Request] = deque()
+        """Those that the guest has been given; it is at the first, and only of the last there may be more to read."""
         self._length = b""
         self._left = 0
         self._answer = bytearray()
@@ -130,33 +145,48 @@ class Frames:
         """What was printed before there was a peer, while Python started."""
 
     def read(self, into: memoryview) -> int:
+        if self.line is None:
+            self.line = self._connected()
         if not self._length and not self._left:
-            self._next()
+            if self._unanswered:
+                raise Ended("broken", "It read beyond the end of a request.")
+            self._give(self.line.next_request())
+        count = self._read(self.line, into)
+        while not self._length and not self._left:
+            more = self.line.request_here(len(into) - count - _LENGTH)
+            if more is None:
+                break
+            self._give(more)
+            count += self._read(self.line, into[count:])
+        return count
+
+    def _read(self, line: Line, into: memoryview) -> int:
         count = min(len(into), len(self._length))
         into[:count] = self._length[:count]
         self._length = self._length[count:]
         wanted = min(len(into) - count, self._left)
         if wanted:
-            assert self.line is not None
-            got = self.line.read(into[count : count + wanted])
+            got = line.read(into[count : count + wanted])
             self._left -= got
             count += got
         return count
 
-    def _next(self) -> None:
-        if self._request is not None:
-            raise Ended("broken", "It read beyond the end of a request.")
-        if self.line is None:
-            self.line = self._connected()
-        request = self.line.next_request()
-        self._begin(request)
-        self._request = request
+    def _give(self, request: Request) -> None:
+        self._unanswered.append(request)
+        if len(self._unanswered) == 1:
+            self._begin_first()
         self._length = request.frame_bytes.to_bytes(_LENGTH, "big")
         self._left = request.frame_bytes
 
+    def _begin_first(self) -> None:
+        assert self.line is not None
+        self.line.begin(self._unanswered[0])
+        self._begin(self._unanswered[0])
+
     def write(self, piece: memoryview) -> None:
-        if self._request is None or self.line is None:
+        if not self._unanswered or self.line is None:
             raise Ended("broken", "It wrote an answer that nobody had asked for.")
+        request = self._unanswered[0]
         if len(self._answer) < _LENGTH:
             head = _LENGTH - len(self._answer)
             self._answer += piece[:head]
@@ -164,17 +194,19 @@ class Frames:
             if len(self._answer) < _LENGTH:
                 return
         size = int.from_bytes(self._answer[:_LENGTH], "big")
-        if size > self._request.output_bytes:
-            raise Ended("output", f"Its answer of {size} bytes is more than the {self._request.output_bytes} allowed.")
+        if size > request.output_bytes:
+            raise Ended("output", f"Its answer of {size} bytes is more than the {request.output_bytes} allowed.")
         if len(self._answer) + len(piece) > _LENGTH + size:
             raise Ended("broken", "It wrote beyond the end of its answer.")
         self._answer += piece
         if len(self._answer) == _LENGTH + size:
-            if self._length or self._left:
+            if len(self._unanswered) == 1 and (self._length or self._left):
                 raise Ended("broken", "It answered a request before reading it.")
             self.line.reply(memoryview(self._answer)[_LENGTH:])
             self._answer = bytearray()
-            self._request = None
+            self._unanswered.popleft()
+            if self._unanswered:
+                self._begin_first()
 
     def log(self, piece: memoryview) -> None:
         if self.line is None:
@@ -187,17 +219,23 @@ class Frames:
 
 
 class Command:
-    """The streams of a WASI command, of use from its one request on."""
+    """The streams of WASI commands, from `begin` to `finish` those of one."""
 
     def __init__(self) -> None:
         self.line: Line | None = None
         self._stdin = memoryview(b"")
         self._output_bytes = 0
-        self.output = bytearray()
+        self._output = bytearray()
 
-    def begin(self, line: Line, stdin: bytes, output_bytes: int) -> None:
-        """Its request is there."""
-        self.line, self._stdin, self._output_bytes = line, memoryview(stdin), output_bytes
+    def begin(self, stdin: memoryview, output_bytes: int) -> None:
+        """A command's request is there."""
+        self._stdin, self._output_bytes, self._output = stdin, output_bytes, bytearray()
+
+    def finish(self) -> None:
+        """It has ended as it should: answers, and keeps nothing of it."""
+        assert self.line is not None
+        self.line.reply(self._output)
+        self.begin(memoryview(b""), 0)
 
     def read(self, into: memoryview) -> int:
         piece = self._stdin[: len(into)]
@@ -206,9 +244,9 @@ class Command:
         return len(piece)
 
     def write(self, piece: memoryview) -> None:
-        if len(self.output) + len(piece) > self._output_bytes:
+        if len(self._output) + len(piece) > self._output_bytes:
             raise Ended("output", f"It wrote more than the {self._output_bytes} bytes allowed.")
-        self.output += piece
+        self._output += piece
 
     def log(self, piece: memoryview) -> None:
         if self.line is not None:
@@ -217,4 +255,4 @@ class Command:
     def exit(self, code: int) -> NoReturn:
         if code == 0:
             raise Finished
-        raise Ended("exit", f"It ended with code {code}.")
+        raise Ended("failed", f"It ended with code {code}.")

@@ -15,7 +15,7 @@ from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded,
 _RECEIVE_BYTES = 256 * 1024
 _SEND_AHEAD_BYTES = 64 * 1024
 """So much fits into the socket, whatever the guest does: no task of its own is needed to send it."""
-_MANY, _GATHER_S = 8, 0.004
+_MANY, _GATHER_S = 8, 0.008
 """With so many answers still to come they are taken together."""
 _LOG_NOTE_BYTES = 256
 
@@ -92,9 +92,11 @@ class Guest:
         log = bytearray()
         with trio.move_on_after(limits.wall_s) as patience:
             for index in range(count):
-                if count - index > _MANY and not self._received:
-                    # Woken for each answer, this process would do little else; the guest has enough to do.
-                    await trio.sleep(_GATHER_S)
+                if not self._answer_is_here():
+                    patience.deadline = trio.current_time() + limits.wall_s
+                    if count - index > _MANY:
+                        # Woken for each answer, this process would do little else; the guest has enough to do.
+                        await trio.sleep(_GATHER_S)
                 while True:
                     kind, payload = await self._next(limits, log)
                     if kind == messages.REPLY:
@@ -102,9 +104,15 @@ class Guest:
                     log += payload
                 answered(index, (payload, bytes(log)))
                 log.clear()
-                patience.deadline = trio.current_time() + limits.wall_s
             return
         raise GuestEnded("time", f"It was stopped after {limits.wall_s:g} s.", bytes(log))
+
+    def _answer_is_here(self) -> bool:
+        received = self._received
+        if len(received) < messages.ANSWER.size:
+            return False
+        kind, size = messages.ANSWER.unpack_from(received)
+        return kind == messages.REPLY and len(received) >= messages.ANSWER.size + size  # type: ignore[no-any-return]
 
     async def _next(self, limits: Limits, log: bytearray) -> tuple[int, bytes]:
         """The next REPLY or LOG, within the limits."""

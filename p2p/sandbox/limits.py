@@ -11,7 +11,7 @@ MAX_WALL_S = 86_400.0
 MAX_LOG_BYTES = 16 * 1024 * 1024
 SEED_BYTES = 32
 
-EndKind = Literal["time", "memory", "output", "stack", "exit", "broken"]
+EndKind = Literal["time", "memory", "output", "stack", "failed", "exit", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Limits:
 class GuestEnded(ShoalError):
     """A guest is no more. `time`, `memory`, `output` and `stack`: a limit stopped it, which says nothing about its job.
 
-    `exit`: it ended by itself; `broken`: it trapped, or spoke out of turn, or its process was killed. The guest is
-    already discarded; `log` is what it had printed in that call.
+    `failed`: a command said so, by its code; `exit`: a resident guest ended by itself; `broken`: it trapped, or spoke
+    out of turn, or its process was killed. The guest is already discarded; `log` is what it had printed in that call.
     """
 
     def __init__(self, kind: EndKind, text: str, log: bytes = b"") -> None:

@@ -36,7 +36,7 @@ def command_frame(arguments: list[str], stdin: bytes) -> bytes:
     return len(packed).to_bytes(4, "big") + packed + stdin
 
 
-def read_command_frame(frame: bytes) -> tuple[list[bytes], bytes]:
+def read_command_frame(frame: memoryview) -> tuple[list[bytes], memoryview]:
     """The arguments and the standard input."""
     size = int.from_bytes(frame[:4], "big")
-    return frame[4 : 4 + size].split(b"\0")[:-1], frame[4 + size :]
+    return bytes(frame[4 : 4 + size]).split(b"\0")[:-1], frame[4 + size :]

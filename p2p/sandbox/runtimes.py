@@ -25,7 +25,8 @@ MODULE = "wasm"
 
 @dataclass(frozen=True)
 class Runtime:
-    """A module and how it is run. `resident`: a guest lives on between calls; else each call is a command's whole life.
+    """A module and how it is run. `resident`: an instance lives on between calls; else each call is a command's
+    whole life, in an instance of its own.
 
     `library` is a file that guests find at `library_at`. Raises SandboxFailed where a file cannot be read.
     """

@@ -22,6 +22,7 @@ _CHARACTER_DEVICE, _DIRECTORY, _REGULAR_FILE = 2, 3, 4
 _EPOCH_NS = 1_700_000_000 * 10**9
 _TICK_NS = 1_000
 _MAX_PIECES = 1_024
+_PIECE, _COUNT = struct.Struct("<II"), struct.Struct("<I")
 _MAX_OPEN = 64
 _MAX_PATH_BYTES = 4_096
 _FOLDER = 3
@@ -56,7 +57,7 @@ class Streams(Protocol):
 
 
 class Wasi:
-    """The calls of one guest. `memory` is set once it has one."""
+    """The calls of one guest, or of several after each other. `memory` is set once it has one."""
 
     def __init__(
         self, arguments: Sequence[bytes], environment: Mapping[str, str], streams: Streams, library: "Library | None"
@@ -73,8 +74,15 @@ class Wasi:
     def reset(self, seed: bytes) -> None:
         """Clock and chance as they are at the start of a unit with this seed."""
         self._now = _EPOCH_NS
-        self._chance = blake3(seed)
+        self._seed = seed
         self._drawn = 0
+
+    def start_over(self, arguments: Sequence[bytes], seed: bytes) -> None:
+        """As for a first guest: the one before is gone, and its memory."""
+        assert self.memory is None
+        self.arguments = list(arguments)
+        self._opened.clear()
+        self.reset(seed)
 
     def offer(self, calls: HostCalls) -> None:
         """Offers all of it to a module."""
@@ -98,6 +106,10 @@ class Wasi:
         if self.memory is None:
             raise OutOfBounds("no memory yet")
         return self.memory.at(address, count)
+
+    def _put_count(self, address: int, value: int) -> int:
+        _COUNT.pack_into(self._at(address, 4), 0, value)
+        return _OK
 
     def _put(self, address: int, format: str, *values: int) -> int:
         struct.pack_into(format, self._at(address, struct.calcsize(format)), 0, *values)
@@ -140,9 +152,10 @@ class Wasi:
 
     def random_get(self, address: int, count: int) -> int:
         piece = self._at(address, count)
+        chance = blake3(self._seed)
         for start in range(0, len(piece), 1 << 20):  # bounds what is in hand
             part = piece[start : start + (1 << 20)]
-            part[:] = self._chance.digest(length=len(part), seek=self._drawn)
+            part[:] = chance.digest(length=len(part), seek=self._drawn)
             self._drawn += len(part)
         return _OK
 
@@ -167,7 +180,7 @@ class Wasi:
         if descriptor == 0:
             for piece in self._pieces(pieces, count):
                 if len(piece):
-                    return self._put(result, "<I", self._streams.read(piece))
+                    return self._put_count(result, self._streams.read(piece))
             return self._put(result, "<I", 0)
         at = self._opened.get(descriptor)
         if at is None:
@@ -198,13 +211,14 @@ class Wasi:
         for piece in self._pieces(pieces, count):
             write(piece)
             total += len(piece)
-        return self._put(result, "<I", total)
+        return self._put_count(result, total)
 
-    def _pieces(self, address: int, count: int) -> list[memoryview]:
+    def _pieces(self, address: int, count: int) -> Sequence[memoryview]:
         if count > _MAX_PIECES:
             raise OutOfBounds(f"{count} pieces")
-        table = struct.iter_unpack("<II", self._at(address, 8 * count))
-        return [self._at(start, size) for start, size in table]
+        if count == 1:
+            return (self._at(*_PIECE.unpack(self._at(address, 8))),)
+        return [self._at(start, size) for start, size in _PIECE.iter_unpack(self._at(address, 8 * count))]
 
     def fd_seek(self, descriptor: int, offset: int, whence: int, result: int) -> int:
         at = self._opened.get(descriptor)

@@ -1,9 +1,10 @@
 """The process that has a runtime loaded and parked; every guest is a fork of it. `python -m p2p.sandbox.worker FD JSON`
 
 A Python runtime is started here up to its first read, which is where it parks: nobody's code has run in it. A fork of
-the parked process is a guest, ready in the time of a fork and sharing the memory of the start with all others. This
-process itself never reads a frame: it starts guests and ends them, as the peer orders over the inherited socket FD,
-and when that closes it kills what is left and goes.
+the parked process is a guest, ready in the time of a fork and sharing the memory of the start with all others. A
+guest of WASI commands runs one after the other, each in a store and an instance of its own, which takes a fraction of
+a fork's time. This process itself never reads a frame: it starts guests and ends them, as the peer orders over the
+inherited socket FD, and when that closes it kills what is left and goes.
 
 Invariant: one thread, so that a fork is whole; and nothing of wasmtime's own WASI, which would start threads.
 """
@@ -116,15 +117,18 @@ class Instance:
         self.store = wasmtime.Store(wasm_engine)
         self.memory_limit = 0
         self.limit(memory_bytes)
-        self._calls = host.calls
-        self._calls.run(lambda: self._start(host.linker, wasm))
+        self._host = host
+        try:
+            host.calls.run(lambda: self._start(wasm))
+        except (wasmtime.WasmtimeError, wasmtime.Trap, Ended, Finished) as error:
+            raise Ended("broken", f"The module cannot be started: {error}") from error
         memory = self._exports.get("memory")
         if not isinstance(memory, wasmtime.Memory):
             raise Ended("broken", "The module exports no memory.")
         self.memory = host.wasi.memory = GuestMemory(self.store, memory)
 
-    def _start(self, linker: wasmtime.Linker, wasm: wasmtime.Module) -> None:
-        self._exports = linker.instantiate(self.store, wasm).exports(self.store)
+    def _start(self, wasm: wasmtime.Module) -> None:
+        self._exports = self._host.linker.instantiate(self.store, wasm).exports(self.store)
 
     def limit(self, memory_bytes: int) -> None:
         self.store.set_limits(memory_bytes, _TABLE_ELEMENTS, _PARTS, _PARTS, _PARTS)
@@ -136,10 +140,15 @@ class Instance:
         if not found:
             raise Ended("broken", f"The module exports none of {', '.join(names)}.")
         for function in found:
-            self._calls.run(functools.partial(function, self.store))
+            self._host.calls.run(functools.partial(function, self.store))
 
     def is_nearly_full(self) -> bool:
         return self.memory.size() > self.memory_limit * 3 // 4
+
+    def close(self) -> None:
+        """Frees it, after which nothing may look at its memory."""
+        self._host.wasi.memory = None
+        self.store.close()
 
 
 wasm_engine = engine()
@@ -156,7 +165,7 @@ def main() -> None:
         if settings["resident"]:
             _resident(parked, wasm, settings, library)
         else:
-            _command(parked, wasm)
+            _commands(parked, wasm)
     except (OSError, wasmtime.WasmtimeError, Ended) as error:
         parked.answer(messages.FAILED, str(error))
     os._exit(1)
@@ -188,37 +197,48 @@ def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], l
     _to_the_end(streams, instance, settings["exports"])
 
 
-def _command(parked: Parked, wasm: wasmtime.Module) -> None:
+def _commands(parked: Parked, wasm: wasmtime.Module) -> None:
+    """One command after the other, until one ends as it should not."""
     streams = Command()
     wasi = Wasi([], {}, streams, None)
     host = Host(wasi)
-    line = parked.wait()
+    streams.line = line = parked.wait()
+    while _command(line, streams, host, wasm):
+        pass
+
+
+def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) -> bool:
+    """A request's whole life, in an instance that is gone with it; whether there may be another in this process."""
     request = line.next_request()
-    frame = bytearray(request.frame_bytes)
-    line.read_all(memoryview(frame))
-    wasi.arguments, stdin = messages.read_command_frame(bytes(frame))
-    del frame
-    streams.begin(line, stdin, request.output_bytes)
-    wasi.reset(request.seed)
-    walls.limit_data(request.memory_bytes + request.output_bytes + len(stdin) + _HOST_BYTES)
+    line.begin(request)
+    walls.limit_data(request.memory_bytes + request.output_bytes + request.frame_bytes + _HOST_BYTES)
+    frame = memoryview(bytearray(request.frame_bytes))
+    line.read_all(frame)
+    arguments, stdin = messages.read_command_frame(frame)
+    streams.begin(stdin, request.output_bytes)
+    host.wasi.start_over(arguments, request.seed)
     try:
         instance = Instance(wasm, host, request.memory_bytes)
-    except (wasmtime.WasmtimeError, wasmtime.Trap, Ended, Finished) as error:
-        line.ended("broken", f"The module cannot be started: {error}")
-        return
-    _to_the_end(streams, instance, ["_start"])
+    except Ended as error:
+        line.ended(error.kind, str(error))
+        return False
+    goes_on = _to_the_end(streams, instance, ["_start"])
+    instance.close()
+    return goes_on
 
 
-def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str]) -> None:
-    """Runs a guest, and tells the peer how it ended. A template that ends here was never parked: that is raised."""
+def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str]) -> bool:
+    """Runs a guest, and tells the peer how it ended; whether as it should.
+
+    A template that ends here was never parked: that is raised.
+    """
     try:
         instance.run(*exports)
         streams.exit(0)
     except Finished:
         assert isinstance(streams, Command)
-        assert streams.line is not None
-        streams.line.reply(streams.output)
-        return
+        streams.finish()
+        return True
     except Ended as error:
         ended = error
     except wasmtime.Trap as trap:
@@ -233,6 +253,7 @@ def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str
         said = streams.starting.decode("utf-8", "replace") if isinstance(streams, Frames) else ""
         raise Ended(ended.kind, f"{ended} {said}")
     streams.line.ended(ended.kind, str(ended))
+    return False
 
 
 def _ended_by(trap: wasmtime.Trap, instance: Instance) -> Ended:

@@ -1,4 +1,4 @@
-"""How units are run: in a guest that lives on between the units of one job, or each as a command's whole life.
+"""How units are run: in a guest that lives on between the units of one job, as calls of one program or as commands.
 
 The same for a volunteer and for an owner that repeats a unit. What a guest says is a stranger's word; what it says of
 its job's own fault is passed on as it is, within bounds.
@@ -26,6 +26,8 @@ LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
 """How a guest ends that took more than it may; any other end is a guest's or a machine's that broke."""
 LOST = "lost"
 """Of a unit whose owner would repeat it, but what it reads has to be made again first."""
+UNITS_A_GUEST = 4_096
+"""Of commands: should its process ever keep something of each, it does not grow for long."""
 MOST_GIVEN_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
 """That a unit can be given at all."""
 
@@ -60,9 +62,6 @@ Done = Callable[[work.Unit, Made], None]
 class Runner(Protocol):
     """Runs units of one job, one after the other."""
 
-    asked_ahead: bool
-    """Whether it gains from several units at once."""
-
     async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
         """Runs the units, which may read these results of actions; `done` gets each, in order.
 
@@ -75,8 +74,6 @@ class Runner(Protocol):
 
 class Resident:
     """A guest that has loaded the job."""
-
-    asked_ahead = True
 
     def __init__(self, guest: Guest, job: bytes, limits: Limits) -> None:
         self._guest = guest
@@ -126,54 +123,53 @@ class Resident:
 
 
 class Command:
-    """A WASI command: each unit is a guest's whole life, with its lines as standard input."""
-
-    asked_ahead = False
+    """A WASI command: each unit is one's whole life, with its lines as standard input; one guest runs many."""
 
     def __init__(
-        self, sandbox: Sandbox, runtime: Runtime, job: bytes, limits: Limits, options: Sequence[str], partitions: int
+        self, sandbox: Sandbox, guest: Guest, runtime: Runtime, job: bytes, limits: Limits, description: Description
     ) -> None:
         self._sandbox = sandbox
+        self._guest = guest
         self._runtime = runtime
         self._job = job
         self._limits = limits
-        self._options = options
-        self._partitions = partitions
+        self._options = [f"--{name}={_plain(value)}" for name, value in description.args.items()]
+        self._partitions = description.partitions
+        self._ran = 0
 
     async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
-        for unit, given in units:
-            done(unit, await self._run(unit, given))
+        if self._ran >= UNITS_A_GUEST:
+            await self._renew()
+        self._ran += len(units)
+        requests = [(self._frame(unit, given), unit_seed(self._job, unit)) for unit, given in units]
+        await self._guest.call_many(
+            requests, self._limits, lambda index, reply: done(units[index][0], Made([reply[0]], log=reply[1]))
+        )
 
-    async def _run(self, unit: work.Unit, given: Given) -> Made:
+    def _frame(self, unit: work.Unit, given: Given) -> bytes:
         place = [f"--partition={unit.partition}", f"--partitions={self._partitions}"]
-        frame = command_frame([self._runtime.module.name, *self._options, *place], _lines(given.blobs))
+        return command_frame([self._runtime.module.name, *self._options, *place], _lines(given.blobs))
+
+    async def _renew(self) -> None:
+        self._guest.discard()
         try:
-            guest = await self._sandbox.guest(self._runtime)
+            self._guest = await self._sandbox.guest(self._runtime)
         except SandboxFailed as error:
             raise GuestEnded("broken", str(error)) from error
-        try:
-            output, log = await guest.call(frame, seed=unit_seed(self._job, unit), limits=self._limits)
-        except GuestEnded as ended:
-            if ended.kind != "exit":
-                return ending(ended)
-            said = ended.log.decode(errors="replace")[-MOST_TEXT:].strip()
-            return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
-        finally:
-            guest.discard()
-        return Made([output], log=log)
+        self._ran = 0
 
     def close(self) -> None:
-        pass
+        self._guest.discard()
 
 
 async def runner(
     sandbox: Sandbox, runtime: Runtime, job: bytes, limits: Limits, load: bytes, description: Description
 ) -> Runner | Made:
     """Who runs units of a job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
+    guest = await sandbox.guest(runtime)
     if not runtime.resident:
-        options = [f"--{name}={_plain(value)}" for name, value in description.args.items()]
-        return Command(sandbox, runtime, job, limits, options, description.partitions)
-    resident = Resident(await sandbox.guest(runtime), job, limits)
+        return Command(sandbox, guest, runtime, job, limits, description)
+    resident = Resident(guest, job, limits)
     try:
         why = await resident.load(load)
     except BaseException:
@@ -187,6 +183,9 @@ async def runner(
 
 def ending(ended: GuestEnded) -> Made:
     """What is said of the unit that ended its guest."""
+    if ended.kind == "failed":
+        said = ended.log.decode(errors="replace")[-MOST_TEXT:].strip()
+        return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
     kind = "limit" if ended.kind in LIMITS else "broken"
     return Made([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
 

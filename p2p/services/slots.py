@@ -139,7 +139,7 @@ class Slots:
         each_s = 1.0
         while number < self.count:
             await self._answers.room()
-            most = max(1, min(MOST_AT_ONCE, int(AHEAD_S / each_s))) if runner.asked_ahead else 1
+            most = max(1, min(MOST_AT_ONCE, int(AHEAD_S / each_s)))
             units = await self._next_few(number, most)
             running.update(unit.id for unit in units)
             started = trio.current_time()

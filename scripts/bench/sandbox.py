@@ -10,6 +10,7 @@ by itself. Memory is PSS: of the parked worker, which is the spare guest of all 
 import argparse
 import json
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ import trio
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import SEED_BYTES, Limits
+from p2p.sandbox.messages import command_frame
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
 from scripts.bench.measure import status_bytes
@@ -41,6 +43,21 @@ while True:
     while answer:
         answer = answer[os.write(1, answer):]
 """
+ECHO_MODULE = """
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 1024))
+    (loop $more
+      (i32.store (i32.const 4) (i32.const 65536))
+      (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+      (i32.store (i32.const 4) (i32.load (i32.const 8)))
+      (if (i32.load (i32.const 4)) (then
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (br $more))))))
+"""
 
 Figures = dict[str, list[float]]
 
@@ -54,32 +71,35 @@ async def _round(runtime: Runtime) -> dict[str, float]:
         figures["PSS of the parked worker, MiB"] = _pss([worker])
         started = time.perf_counter()
         guest = await sandbox.guest(runtime)
-        await guest.call(b"", seed=SEED, limits=LIMITS)
+        await guest.call(_frame(runtime, b""), seed=SEED, limits=LIMITS)
         figures["guest to first answer, ms"] = (time.perf_counter() - started) * 1e3
-        figures["one unit there and back, us"] = await _one_by_one(guest)
-        figures["units/s, one guest, sent ahead"] = UNITS / await _ahead(guest)
-        figures["1 MiB there and back, MiB/s"] = await _large(guest)
+        figures["one unit there and back, us"] = await _one_by_one(guest, _frame(runtime, b"unit"))
+        figures["units/s, one guest, sent ahead"] = UNITS / await _ahead(guest, _frame(runtime, b"unit"))
+        figures["1 MiB there and back, MiB/s"] = await _large(guest, _frame(runtime, bytes(MIB)))
         figures["PSS with one guest, MiB"] = _pss([worker, *_children(worker)])
         figures[f"units/s, {CORES} guests, sent ahead"] = await _together(sandbox, runtime, guest)
     return figures
 
 
-async def _one_by_one(guest: Guest) -> float:
+def _frame(runtime: Runtime, unit: bytes) -> bytes:
+    return unit if runtime.resident else command_frame([], unit)
+
+
+async def _one_by_one(guest: Guest, frame: bytes) -> float:
     started = time.perf_counter()
     for _ in range(UNITS // 4):
-        await guest.call(b"unit", seed=SEED, limits=LIMITS)
+        await guest.call(frame, seed=SEED, limits=LIMITS)
     return (time.perf_counter() - started) / (UNITS // 4) * 1e6
 
 
-async def _ahead(guest: Guest) -> float:
+async def _ahead(guest: Guest, frame: bytes) -> float:
     started = time.perf_counter()
     for _ in range(UNITS // WINDOW):
-        await guest.call_many([(b"unit", SEED)] * WINDOW, LIMITS, lambda *_: None)
+        await guest.call_many([(frame, SEED)] * WINDOW, LIMITS, lambda *_: None)
     return time.perf_counter() - started
 
 
-async def _large(guest: Guest) -> float:
-    frame = bytes(MIB)
+async def _large(guest: Guest, frame: bytes) -> float:
     started = time.perf_counter()
     for _ in range(LARGE):
         await guest.call(frame, seed=SEED, limits=LIMITS)
@@ -91,7 +111,7 @@ async def _together(sandbox: Sandbox, runtime: Runtime, guest: Guest) -> float:
     started = time.perf_counter()
     async with trio.open_nursery() as nursery:
         for each in guests:
-            nursery.start_soon(_ahead, each)
+            nursery.start_soon(_ahead, each, _frame(runtime, b"unit"))
     return CORES * UNITS / (time.perf_counter() - started)
 
 
@@ -136,6 +156,14 @@ def _reset_us() -> float:
     return (time.perf_counter() - started) / 10_000 * 1e6
 
 
+def _echo_module(folder: Path) -> Runtime:
+    from wasmtime import wat2wasm  # late: as above
+
+    path = folder / "echo.wasm"
+    path.write_bytes(wat2wasm(ECHO_MODULE))
+    return runtimes.for_module(path)
+
+
 def _report(name: str, figures: Figures, as_json: bool) -> None:
     for what, values in figures.items():
         low, middle, high = min(values), median(values), max(values)
@@ -145,22 +173,29 @@ def _report(name: str, figures: Figures, as_json: bool) -> None:
             print(f"{name:20} {what:34} {middle:12,.2f}   ({low:,.2f} to {high:,.2f})", flush=True)
 
 
+def _measured(rounds: int, module: Runtime) -> dict[str, Figures]:
+    cache = compiled.default_folder()
+    python, science = runtimes.python(ECHO), runtimes.python_science(ECHO)
+    for runtime in (python, module):
+        trio.run(compiled.ensure_compiled, cache, runtime, lambda line: print(line, file=sys.stderr))
+    chosen = [python, module, *([science] if science is not None and compiled.is_compiled(cache, science) else [])]
+    found: dict[str, Figures] = {}
+    for _ in range(rounds):  # in turns: a noisy moment meets all alike
+        for runtime in chosen:
+            for what, value in trio.run(_round, runtime).items():
+                found.setdefault(runtime.name, {}).setdefault(what, []).append(value)
+        found.setdefault("process pool", {}).setdefault("units/s", []).append(_pool_units_per_s())
+    found["host"] = {"reset for a unit, us": [_reset_us() for _ in range(rounds)]}
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    cache = compiled.default_folder()
-    python, science = runtimes.python(ECHO), runtimes.python_science(ECHO)
-    trio.run(compiled.ensure_compiled, cache, python, lambda line: print(line, file=sys.stderr))
-    chosen = [python, *([science] if science is not None and compiled.is_compiled(cache, science) else [])]
-    found: dict[str, Figures] = {}
-    for _ in range(options.rounds):  # in turns: a noisy moment meets all alike
-        for runtime in chosen:
-            for what, value in trio.run(_round, runtime).items():
-                found.setdefault(runtime.name, {}).setdefault(what, []).append(value)
-        found.setdefault("process pool", {}).setdefault("units/s", []).append(_pool_units_per_s())
-    found["host"] = {"reset for a unit, us": [_reset_us() for _ in range(options.rounds)]}
+    with tempfile.TemporaryDirectory() as folder:
+        found = _measured(options.rounds, _echo_module(Path(folder)))
     for name, figures in found.items():
         _report(name, figures, options.json)
     return 0

@@ -153,7 +153,7 @@ async def test_wrong_options_end_it_with_the_reason(modules: Sandbox, agrep: Run
         for options in wrong:
             with pytest.raises(GuestEnded, match="code 2") as ended:
                 await run(modules, agrep, b"ab\n", *filter(None, options.split(" ")))
-            assert ended.value.kind == "exit"
+            assert ended.value.kind == "failed"
             assert ended.value.log.startswith(f"agrep: {said}".encode()), options
 
 

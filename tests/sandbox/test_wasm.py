@@ -41,11 +41,11 @@ async def test_what_it_grumbles_is_its_log(modules: Sandbox, obedient: Runtime) 
         (b"o", "output", None),
         (b"r", "stack", None),
         (b"t", "broken", "unreachable"),
-        (b"x", "exit", "code 3"),
-        (b"p", "exit", "code 21"),  # EFAULT
-        (b"q", "exit", "code 21"),
-        (b"s", "exit", "code 58"),  # ENOTSUP
-        (b"f", "exit", "code 8"),  # EBADF: there is no folder
+        (b"x", "failed", "code 3"),
+        (b"p", "failed", "code 21"),  # EFAULT
+        (b"q", "failed", "code 21"),
+        (b"s", "failed", "code 58"),  # ENOTSUP
+        (b"f", "failed", "code 8"),  # EBADF: there is no folder
     ],
 )
 async def test_what_it_does_wrong_ends_it(
