@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 SHOAL = (str(Path(sys.executable).with_name("shoal")),)
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 POLL_S = 0.005
 
 

@@ -383,7 +383,8 @@ class Changes:
         self._connection.execute("DELETE FROM listings WHERE id = ?", (listing,))
         # The id of a share that nobody lists any more is not ours to know.
         self._connection.execute(
-            "UPDATE shares SET share = NULL WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM listings WHERE share = ?1)",
+            "UPDATE shares SET share = NULL "
+            "WHERE id = ? AND NOT EXISTS (SELECT 1 FROM listings WHERE listings.share = shares.id)",
             (share,),
         )
         self._totals.listings -= 1

@@ -13,7 +13,7 @@ import trio
 from p2p.errors import JobError, NotFound, StorageError
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import Piece, at_lines, driven
-from p2p.services.inputs import Held
+from p2p.services.held import Held
 from p2p.services.local import Local
 from p2p.wire.link import PeerHint
 from tests.network.rogues import Truth, behaviours
@@ -234,6 +234,7 @@ async def test_what_nobody_has_is_waited_for_only_so_long(world: World) -> None:
     async with using(reader, nobody, [published.hint]) as held:
         with pytest.raises(NotFound, match="Nobody had the input"):
             await held.read("large.bin", 0, 1)
+    reader.inputs.patience_s = 2.0  # enough for the read that succeeds
     async with using(reader, published.link.share_id, [published.hint]) as held:
         await held.read("large.bin", 0, 1)
         await world.stop("origin")

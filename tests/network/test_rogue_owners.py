@@ -40,7 +40,6 @@ def compiled() -> None:
 def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds among peers far apart, or hundreds of megabytes, takes less here."""
     monkeypatch.setattr(answers, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(engagement, "BUNDLE_PATIENCE_S", 0.4)
     monkeypatch.setattr(reading, "MOST_PENDING_BYTES", 4 * MIB)
     monkeypatch.setattr(slots, "MOST_QUEUED_BYTES", 4 * MIB)
     monkeypatch.setattr(reading, "MOST_RESULTS_BYTES", 2 * MIB)
@@ -193,7 +192,7 @@ async def test_an_owner_that_keeps_the_window_full_gets_all_its_answers(world: W
 
 async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     local = await volunteer(world)
-    limits = bundles.LIMITS
+    limits, patience_s = bundles.LIMITS, engagement.BUNDLE_PATIENCE_S
     folders = {name: world.folder / name for name in ("other", "huge", "many")}
     for folder in folders.values():
         folder.mkdir()
@@ -221,6 +220,9 @@ async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPat
         employer = Employer(await world.peer(f"owner{number}"))
         fewer = msgspec.structs.replace(limits, entries=250)
         monkeypatch.setattr(bundles, "LIMITS", fewer if name == "too many files" else limits)
+        # Short only where it runs out: the manifest of the long names takes a slow machine longer than that.
+        runs_out = why in {"larger than", "Nobody had it"}
+        monkeypatch.setattr(engagement, "BUNDLE_PATIENCE_S", 0.4 if runs_out else patience_s)
         if isinstance(made, Path):
             bundle = await employer.share(made)
         else:
@@ -383,7 +385,8 @@ async def test_a_flood_of_offers(world: World) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(6):
             nursery.start_soon(flood)
-    assert answers.keys() == {"JobAccepted", "JobRefused"}
+    # Where conversations end slower than others begin, one is told that the peer is busy.
+    assert {"JobAccepted", "JobRefused"} <= answers.keys() <= {"JobAccepted", "JobRefused", "Failed"}
     await serves(world, local)
 
 

@@ -17,13 +17,13 @@ from p2p.node import open_node
 from p2p.services import fetch, share
 from p2p.services.fetch import Options, Result
 from p2p.services.local import Local
-from p2p.services.operations import link_of
+from p2p.services.overview import link_of
 from p2p.services.progress import Progress
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, parse_link
 
 NETWORK = "test-world"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class World:
         progress: Progress | None = None,
         **options: Any,
     ) -> Result:
-        """Fetches to the peer's own output folder, within a minute."""
+        """Fetches to the peer's own output folder, so long as there is hope."""
         where = options.pop("folder", self.out(local))
         progress = progress or Progress()
         link = link if isinstance(link, Link) else Link(link)
@@ -139,7 +139,7 @@ class World:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    """Waits for something that only figures show, within a minute."""
+    """Waits for something that only figures show, so long as there is hope."""
     with trio.fail_after(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - figures have no event
             await trio.sleep(0.005)

@@ -133,6 +133,7 @@ def test_figures_follow_the_network(chromium: Chrome, site: Site, announcer: Ann
 def test_curves_are_drawn_afresh(chromium: Chrome, site: Site, announcer: Announcer) -> None:
     chromium.get(f"{site.url}/network")
     chromium.execute_script("document.querySelector('[data-fresh]').id = 'stale'")
+    site.shows(shares=0)
     announcer.announce(listing("Seagrass map", size=1000))
     site.shows(shares=1)
     chromium.execute_async_script("redraw().then(arguments[0])")
