@@ -191,14 +191,18 @@ class Crew:
                 at_it = [volunteer for peer in peers if (volunteer := self.find(peer)) is not None]
                 if not idle or len(at_it) > 2 or self.own in at_it:
                     continue
-                if len(at_it) == 2 and any(volunteer.returned for volunteer in at_it):
+                third = len(at_it) == 2
+                if third and any(volunteer.returned for volunteer in at_it):
                     continue
                 if now - at_it[-1].attempts[stage.unit(partition)].at < late_s:
                     continue
-                able = [v for v in idle if v not in at_it and self.may(stage, v, now)(partition)]
-                able = [v for v in able if v.returned or len(at_it) == 1]
-                if able:
-                    volunteer = min(able, key=lambda v: len(v.attempts))
+                able = (
+                    v
+                    for v in idle
+                    if v not in at_it and (v.returned or not third) and self.may(stage, v, now)(partition)
+                )
+                volunteer = min(able, key=lambda v: len(v.attempts), default=None)
+                if volunteer is not None:
                     stage.start(partition, volunteer.peer)
                     sends.append(Send(volunteer.peer, (volunteer.begin(stage, partition, now),)))
                     idle = [v for v in idle if v.soon_idle(stage, now)]

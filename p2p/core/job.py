@@ -2,11 +2,11 @@
 
 Volunteers come and go, fail and lie; units go through attempts until each has exactly one accepted result. What must
 be known again after a restart is said as `Accept` and given back to `planned`. Bytes of results never come here: a
-result is its digest and who holds it. Where windows and portions come from: `p2p.core.crew`, `p2p.core.matching`.
+result is its digest and who holds it. Where windows and portions come from: `p2p.core.crew`, `p2p.core.matching`;
+what becomes of units at which volunteers fail: `p2p.core.disputes`; of outputs that are lost: `p2p.core.stages`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 
 from p2p.core.attempts import (
     OVER,
@@ -20,26 +20,23 @@ from p2p.core.attempts import (
     Finish,
     Known,
     Result,
-    Send,
     StageDone,
     State,
     Step,
     Unfinished,
 )
 from p2p.core.crew import FIRST_REST_S, Crew, Volunteer
-from p2p.core.plan import Plan, stage_context
+from p2p.core.disputes import Disputes
+from p2p.core.plan import Plan
 from p2p.core.report import Report
-from p2p.core.stage import AGAIN, DONE, RUNNING, Trouble, Units
+from p2p.core.stage import Units
+from p2p.core.stages import Stages
 from p2p.ids import ID_BYTES, PeerId
 
 LEASE_S = 4.0
 """A volunteer that says nothing for so long is lost."""
 STALL_S = 60.0
 """Beyond the time that a unit may take: how long a volunteer may neither begin nor end one (it fetches inputs)."""
-MOST_FAILURES = 4
-MOST_LOSSES = 8
-"""Volunteers that a unit may take down with it. After so many, or so many failures, the owner runs it itself."""
-LOOKED_AT = 64
 
 
 class Job:
@@ -50,8 +47,7 @@ class Job:
         PLANNING, RUNNING, FINISHING --(the job's fault, or nothing left to try)--> FAILED
         PLANNING, RUNNING, FINISHING --cancel--> CANCELLED
 
-    However many volunteers say that a unit cannot be run, the job goes on until the owner has seen it fail: who lies
-    about that costs the job one unit in the owner's guest, and is struck for it.
+    However many volunteers say that a unit cannot be run, the job goes on until the owner has seen it fail.
 
     Each event returns what is to be done. Events that come too late are ignored. `context` is `plan.job_context`,
     `unit_s` the seconds that a unit may take, `results` the digests of the actions' results known from before. Times
@@ -66,11 +62,10 @@ class Job:
         self._context = context
         self._unit_s = unit_s
         self._results = list(results)
-        self._plan: Plan | None = None
-        self._sources: Mapping[int, bytes] = {}
+        self._stages: Stages | None = None
         self._open: list[Units] = []
         self._crew = Crew(owner)
-        self._disputed: dict[tuple[int, int], None] = {}
+        self._disputes = Disputes(self._crew)
 
     @property
     def action(self) -> int:
@@ -106,20 +101,13 @@ class Job:
             return []
         if plan.action != self.action:
             return self.broke(f"The job planned action {plan.action} where {self.action} was next.")
-        self._plan, self._sources, self.state = plan, sources, State.RUNNING
-        self.stages = [
-            Units(
-                stage.index,
-                counts[stage.index],
-                stage.reads,
-                tuple(reader.index for reader in plan.stages if stage.index in reader.reads),
-            )
-            for stage in plan.stages
-        ]
-        self._disputed.clear()
+        self.state = State.RUNNING
+        self._stages = Stages(plan, counts, sources, self._context, self._results)
+        self.stages = self._stages.all
+        self._disputes.clear()
         for volunteer in self._crew.everyone():
             volunteer.next_action()
-        self._recall(known)
+        self._stages.recall(known)
         return self._advance(now)
 
     def finished(self, digest: bytes) -> list[Command]:
@@ -268,27 +256,16 @@ class Job:
             return []
         volunteer.heard = volunteer.progress = now
         self.failures += 1
-        stage, partition = attempt.stage, attempt.partition
         volunteer.stop(attempt, Step.FAILED)
-        trouble = stage.trouble(partition)
-        trouble.peers.add(peer)
-        said = report if isinstance(report, str) else report.told(stage.index, partition)
-        if fault is Fault.INPUT:
-            trouble.losses += 1
-        else:
-            trouble.failures += 1
+        stage = attempt.stage
+        said = report if isinstance(report, str) else report.told(stage.index, attempt.partition)
         if volunteer is self._crew.own:
-            return self._judge(stage, partition, fault, said, now)
+            reason = self._disputes.judged(attempt, fault, said, is_open=stage in self._open)
+            return self._fill_all(now) if reason is None else self._end(State.FAILED, reason)
         commands: list[Command] = []
-        if fault is Fault.JOB:
-            if set(trouble.accusers.values()) - {volunteer.relation}:
-                trouble.for_owner = True
-            trouble.accusers[peer] = volunteer.relation
-            volunteer.accusations += 1
-            self._disputed[stage.index, partition] = None
-        elif fault is Fault.PEER and self._crew.strike(volunteer, now):
+        if fault is Fault.PEER and self._crew.strike(volunteer, now):
             commands += self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
-        self._tried(stage, partition, trouble)
+        self._disputes.failed(attempt, volunteer, fault)
         return commands + self._fill_all(now)
 
     def refused(self, peer: PeerId, units: Iterable[bytes], now: float) -> list[Command]:
@@ -302,28 +279,6 @@ class Job:
             if attempt is not None:
                 volunteer.stop(attempt, Step.REFUSED)
                 volunteer.rests_until = max(volunteer.rests_until, now + FIRST_REST_S)
-        return self._fill_all(now)
-
-    # Units at which volunteers fail.
-
-    def _tried(self, stage: Units, partition: int, trouble: Trouble) -> None:
-        """A unit was tried once more in vain: often enough by volunteers, it is the owner's to run."""
-        if trouble.failures >= MOST_FAILURES or trouble.losses >= MOST_LOSSES:
-            trouble.for_owner = True
-            self._disputed[stage.index, partition] = None
-
-    def _judge(self, stage: Units, partition: int, fault: Fault, said: str, now: float) -> list[Command]:
-        """The unit failed in the owner's own guest too."""
-        trouble = stage.trouble(partition)
-        if fault is Fault.JOB:
-            return self._end(State.FAILED, said)
-        # Where what it reads is being made again, the owner has seen nothing of the unit itself.
-        trouble.judged += stage in self._open or fault is not Fault.INPUT
-        last = trouble.for_owner and fault is not Fault.INPUT and stage.state(partition) == AGAIN
-        if last or trouble.judged >= MOST_FAILURES:
-            times = trouble.failures + trouble.losses
-            tried = f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
-            return self._end(State.FAILED, tried)
         return self._fill_all(now)
 
     # Results.
@@ -347,37 +302,9 @@ class Job:
                 commands.append(Cancel(peer, (attempt.unit,)))
                 commands += self._fill(other, now)
         if trouble is not None:
-            commands += self._acquit(stage, partition, trouble, now)
+            for wrong in self._disputes.acquit(attempt, trouble, now):
+                commands += self._expel(wrong, "it blamed the job for its own failures", now)
         return commands
-
-    def _acquit(self, stage: Units, partition: int, trouble: Trouble, now: float) -> list[Command]:
-        """The unit is fine: whoever said that the job was at fault was wrong, or failed where the owner did not."""
-        self._disputed.pop((stage.index, partition), None)
-        commands: list[Command] = []
-        for peer in trouble.peers if trouble.for_owner else trouble.accusers:
-            failed = self._crew.joined.get(peer)
-            if failed is None:
-                continue
-            if peer in trouble.accusers:
-                failed.accusations = max(0, failed.accusations - 1)
-            if self._crew.strike(failed, now):
-                commands += self._expel(failed, "it blamed the job for its own failures", now)
-        return commands
-
-    def _recall(self, known: Iterable[Known]) -> None:
-        by_stage: dict[int, list[Known]] = {}
-        for result in known:
-            by_stage.setdefault(result.stage, []).append(result)
-        for stage in self.stages:
-            if not self._readable(stage):
-                continue
-            self._name(stage)
-            for result in by_stage.get(stage.index, ()):
-                partition = result.partition
-                fits = 0 <= partition < stage.count and stage.state(partition) != DONE
-                # A plan or an input that has changed since gives other ids: that is other work.
-                if fits and result.unit == stage.unit(partition):
-                    stage.finish(partition, result.digest, result.holder)
 
     # Stages.
 
@@ -385,18 +312,11 @@ class Job:
         """Something about whole stages may have changed: what is needed again, what is open, whether all is done."""
         if self.state not in {State.RUNNING, State.FINISHING}:
             return []
-        # Readers come after what they read, so who needs what is known on the way back.
-        for stage in reversed(self.stages):
-            if stage.gone and self._needed(stage):
-                self.repeats += len(stage.revive())
-        was_open, self._open = self._open, []
-        for stage in self.stages:
-            if self._readable(stage):
-                self._name(stage)
-                if not stage.complete and self._needed(stage):
-                    self._open.append(stage)
+        assert self._stages is not None
+        self.repeats += self._stages.revive()
+        was_open, self._open = self._open, self._stages.open()
         commands: list[Command] = [StageDone(stage.index) for stage in was_open if stage.complete]
-        whole = self.stages[-1].complete
+        whole = self._stages.complete
         if whole and self.state is State.RUNNING:
             self.state = State.FINISHING
             return [*commands, *self._recalled(), Finish(self.action)]
@@ -404,20 +324,6 @@ class Job:
             self.state = State.RUNNING
             commands.append(Unfinished(self.action))
         return commands + self._fill_all(now)
-
-    def _needed(self, stage: Units) -> bool:
-        return stage is self.stages[-1] or any(not self.stages[reader].complete for reader in stage.readers)
-
-    def _readable(self, stage: Units) -> bool:
-        return all(self.stages[read].complete for read in stage.reads)
-
-    def _name(self, stage: Units) -> None:
-        if stage.is_named:
-            return
-        assert self._plan is not None
-        read = [self.stages[read].all_results() for read in stage.reads] or [self._sources[stage.index]]
-        plan_digest = bytes.fromhex(self._plan.digest)
-        stage.named(stage_context(self._context, self.action, stage.index, plan_digest, [*self._results, *read]))
 
     # Volunteers.
 
@@ -427,24 +333,7 @@ class Job:
     def _fill_all(self, now: float) -> list[Command]:
         if self.state is not State.RUNNING:
             return []
-        return [*self._crew.fill_all(self._open, now), *self._repeat_disputed(now)]
-
-    def _repeat_disputed(self, now: float) -> list[Command]:
-        """What volunteers have tried enough, or nobody unrelated can repeat, the owner runs, one unit at a time."""
-        own = self._crew.own
-        if any((attempt.stage.index, attempt.partition) in self._disputed for attempt in own.attempts.values()):
-            return []
-        for index, partition in islice(self._disputed, LOOKED_AT):
-            stage = self.stages[index]
-            state = stage.state(partition)
-            if stage not in self._open or state not in {AGAIN, RUNNING}:
-                continue
-            trouble = stage.trouble(partition)
-            # Who is at it still may be so for ever.
-            if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(set(trouble.accusers.values()), now)):
-                stage.start(partition, own.peer)
-                return [Send(own.peer, (own.begin(stage, partition, now),))]
-        return []
+        return [*self._crew.fill_all(self._open, now), *self._disputes.repeat(self._open, now)]
 
     def _expel(self, volunteer: Volunteer, reason: str, now: float) -> list[Command]:
         return [Drop(volunteer.peer, reason), *self._lose(volunteer, now)]
@@ -460,10 +349,7 @@ class Job:
             # Only what it was at can have been what took it down, and no more than its slots at once.
             if attempt.step is Step.RUNNING or begun < volunteer.slots:
                 begun += 1
-                trouble = attempt.stage.trouble(attempt.partition)
-                trouble.losses += 1
-                trouble.peers.add(volunteer.peer)
-                self._tried(attempt.stage, attempt.partition, trouble)
+                self._disputes.lost(attempt, volunteer)
             volunteer.stop(attempt, Step.LOST)
         volunteer.claimed = 0
         return self._fill_all(now)
@@ -484,5 +370,5 @@ class Job:
         commands = self._recalled()
         self.state, self._open = state, []
         self._crew.joined.clear()
-        self._disputed.clear()
+        self._disputes.clear()
         return [*commands, Ended(state, reason)]

@@ -1,25 +1,22 @@
 """What is sent to a volunteer with units: what they read, and results of actions that it does not have yet."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-import trio
-
 from p2p.core.attempts import Work
+from p2p.core.packing import packed
 from p2p.core.partitions import Partitioner, Piece, items
-from p2p.core.plan import OF_BYTES, Plan, Stage
+from p2p.core.plan import OF_BYTES, Plan
 from p2p.errors import JobError, StorageError
-from p2p.ids import H, PeerId, ShareId
-from p2p.services.outputs import INLINE, Lost, Outputs, Remote
-from p2p.services.units import action_key, pieces
+from p2p.ids import H, ShareId
+from p2p.services.outputs import Lost
+from p2p.services.shuffle import Shuffle
+from p2p.services.units import MOST_SAID_BYTES, action_key, pieces
 from p2p.wire import work
-from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
 
-MOST_SAID_BYTES = 512 * 1024
-NOWHERE = Address("127.0.0.1", 1)
 UNIT_BYTES, PIECE_BYTES = 300, 100
 """That a unit, or a piece of an input, takes in a message besides its bytes, about."""
 
@@ -33,28 +30,26 @@ class Input(NamedTuple):
     hints: tuple[PeerHint, ...]
 
 
+class _Ready(NamedTuple):
+    """A unit, and what is to be said before it."""
+
+    unit: work.Unit
+    before: Sequence[work.Reads | work.Bytes] = ()
+
+
 class Dispatch:
     """The units of one job's running action, as they are sent."""
 
     def __init__(
-        self,
-        job: bytes,
-        inputs: Sequence[Input],
-        outputs: Outputs,
-        results: Sequence[bytes],
-        each: int,
-        address_of: Callable[[PeerId], Address | None],
+        self, job: bytes, inputs: Sequence[Input], shuffle: Shuffle, results: Sequence[bytes], each: int
     ) -> None:
-        """`each`: bytes of a partition, about; `address_of`: where a volunteer that keeps outputs can be dialled."""
-        self._each = each
-        self._address_of = address_of
-        self._pulled: dict[tuple[int, int], trio.Event] = {}
+        """`results` are those of the actions until now; `each`: bytes of a partition, about."""
         self._job = job
         self._inputs = inputs
-        self._outputs = outputs
+        self._shuffle = shuffle
         self._results = results
+        self._each = each
         self._plan: Plan | None = None
-        self._counts: Sequence[int] = ()
         self._partitions: dict[int, list[tuple[Piece, ...]]] = {}
 
     def cut(self, plan: Plan) -> tuple[list[int | None], dict[int, bytes]]:
@@ -83,10 +78,6 @@ class Dispatch:
         }
         return counts, sources
 
-    def begin(self, counts: Sequence[int]) -> None:
-        """The action begins, with so many units in each stage."""
-        self._counts = counts
-
     def end(self) -> None:
         """The action is over; units of it that were still to be sent are nobody's any more."""
         self._plan = None
@@ -97,30 +88,6 @@ class Dispatch:
             stage: [n for n, of in enumerate(partitions) if all(piece.input in held for piece in of)]
             for stage, partitions in self._partitions.items()
         }
-
-    def elsewhere(self, one: Work) -> list[Remote]:
-        """The outputs that this unit reads where they are kept."""
-        reads = () if self._plan is None else self._plan.stages[one.stage].reads
-        places = [(read, partition) for read in reads for partition in range(self._counts[read])]
-        return [remote for place in places if (remote := self._outputs.remote(*place)) is not None]
-
-    @contextmanager
-    def pulling(self, stage: int, partition: int) -> Iterator[bool]:
-        """While the body brings the outputs of a unit here, units that read them wait; False: it is done already."""
-        if (stage, partition) in self._pulled:
-            yield False
-            return
-        event = self._pulled[stage, partition] = trio.Event()
-        try:
-            yield True
-        finally:
-            del self._pulled[stage, partition]
-            event.set()
-
-    async def pulled(self, stage: int, partition: int) -> None:
-        """Returns once nobody brings the outputs of that unit here any more."""
-        while (event := self._pulled.get((stage, partition))) is not None:
-            await event.wait()
 
     async def messages(
         self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
@@ -136,98 +103,53 @@ class Dispatch:
         said: list[Any] = []
         for action in range(sent, len(self._results)):
             said += pieces(action_key(self._job, action), self._results[action])
-        batch: list[work.Unit] = []
-        size = 0
+        ready: list[_Ready] = []
         for one in units:
+            failure: StorageError | Lost | None = None
             try:
-                unit, before = await self._unit(plan, one, keep=keep)
+                ready.append(await self._ready(plan, one, keep=keep))
             except (StorageError, Lost) as error:
-                if self._plan is not plan:
-                    return []
-                if isinstance(error, StorageError):
-                    raise
+                failure = error
+            if self._plan is not plan:
+                return []
+            if isinstance(failure, StorageError):
+                raise failure
+            if failure is not None:
                 lost(one)
-                continue
-            said += before
-            more = UNIT_BYTES + 4 * len(unit.sizes) + len(unit.inline)
-            more += sum(PIECE_BYTES + 4 * len(piece.path) for piece in unit.pieces)
-            if batch and (size + more > MOST_SAID_BYTES or len(batch) == work.MAX_UNITS):
-                said.append(work.Units(tuple(batch)))
-                batch, size = [], 0
-            batch.append(unit)
-            size += more
-        if batch:
-            said.append(work.Units(tuple(batch)))
+        for some in packed(ready, _weight, MOST_SAID_BYTES, work.MAX_UNITS):
+            said += chain.from_iterable(one.before for one in some)
+            said.append(work.Units(tuple(one.unit for one in some)))
         return said
 
-    async def _unit(self, plan: Plan, one: Work, *, keep: bool) -> tuple[work.Unit, list[Any]]:
-        """A unit, and what is to be said before it."""
-        stage = plan.stages[one.stage]
-        place = one.unit, plan.action, one.stage, one.partition, bytes.fromhex(plan.digest)
-        keep = keep and stage.outputs > 0
-        if stage.source is None:
-            return await self._unit_that_reads(stage, one, place, keep=keep)
-        kind = stage.source.kind
+    async def _ready(self, plan: Plan, one: Work, *, keep: bool) -> _Ready:
+        """Raises StorageError, Lost."""
+        stage, source = plan.stages[one.stage], plan.stages[one.stage].source
+        unit = partial(
+            work.Unit,
+            one.unit,
+            plan.action,
+            one.stage,
+            one.partition,
+            bytes.fromhex(plan.digest),
+            results=plan.action,
+            keep=keep and stage.outputs > 0,
+        )
+        if source is None:
+            read = await self._shuffle.read_by(one)
+            return _Ready(unit(reads=read.counts, sizes=read.sizes, inline=read.inline), read.before)
         if one.stage in self._partitions:
-            parts = tuple(map(self._piece, self._partitions[one.stage][one.partition]))
-            return work.Unit(*place, kind=kind, pieces=parts, results=plan.action, keep=keep), []
-        first, count = items(stage.source.count or 0, stage.partitions or 1, one.partition)
-        return work.Unit(*place, kind=kind, first=first, count=count, results=plan.action, keep=keep), []
-
-    async def _unit_that_reads(
-        self, stage: Stage, one: Work, place: tuple[bytes, int, int, int, bytes], *, keep: bool
-    ) -> tuple[work.Unit, list[Any]]:
-        """A unit of outputs of others: what is here goes with it, of the rest it hears where it is."""
-        here: list[tuple[int, int, int]] = []
-        elsewhere: dict[int, Remote] = {}
-        reads = tuple(self._counts[read] for read in stage.reads)
-        number = 0
-        for read in stage.reads:
-            for partition in range(self._counts[read]):
-                await self.pulled(read, partition)
-                remote = self._outputs.remote(read, partition)
-                if remote is None:
-                    here.append((read, partition, one.partition))
-                else:
-                    elsewhere[number] = remote
-                number += 1
-        outputs = iter(await self._outputs.get(here))
-        sizes: list[int] = []
-        joined: list[bytes] = []
-        for at in range(number):
-            if at in elsewhere:
-                sizes.append(elsewhere[at].sizes[one.partition])
-            else:
-                output = next(outputs)
-                sizes.append(len(output))
-                joined.append(output)
-        body = b"".join(joined)
-        before: list[Any] = list(self._places(one, elsewhere))
-        if len(body) > INLINE:
-            before += pieces(one.unit, body)
-            body = b""
-        results = place[1]
-        return work.Unit(*place, reads=reads, sizes=tuple(sizes), inline=body, results=results, keep=keep), before
-
-    def _places(self, one: Work, elsewhere: Mapping[int, Remote]) -> Iterator[work.Reads]:
-        """Where the unit finds what is elsewhere. Who has left since is nowhere: then the unit asks in vain."""
-        holders: dict[PeerId, work.Holder] = {}
-        kept: list[work.KeptOutput] = []
-        for number, remote in elsewhere.items():
-            if remote.holder not in holders:
-                if len(holders) == work.MAX_HOLDERS:
-                    yield work.Reads(one.unit, tuple(kept), tuple(holders.values()))
-                    holders, kept = {}, []
-                address = self._address_of(remote.holder) or NOWHERE
-                holders[remote.holder] = work.Holder(remote.holder, address.host, address.port)
-            holder = list(holders).index(remote.holder)
-            kept.append(work.KeptOutput(number, remote.unit, remote.digest, one.partition, holder))
-            if len(kept) == work.MAX_UNITS:
-                yield work.Reads(one.unit, tuple(kept), tuple(holders.values()))
-                holders, kept = {}, []
-        if kept:
-            yield work.Reads(one.unit, tuple(kept), tuple(holders.values()))
+            parts = map(self._piece, self._partitions[one.stage][one.partition])
+            return _Ready(unit(kind=source.kind, pieces=tuple(parts)))
+        first, count = items(source.count or 0, stage.partitions or 1, one.partition)
+        return _Ready(unit(kind=source.kind, first=first, count=count))
 
     def _piece(self, piece: Piece) -> work.Piece:
         path, _ = self._inputs[piece.input].files[piece.file]
         return work.Piece(piece.input, path, piece.offset, piece.length)
+
+
+def _weight(one: _Ready) -> int:
+    """Bytes of a message that the unit takes, about."""
+    unit = one.unit
+    size = UNIT_BYTES + 4 * len(unit.sizes) + len(unit.inline)
+    return size + sum(PIECE_BYTES + 4 * len(piece.path) for piece in unit.pieces)

@@ -18,7 +18,7 @@ from p2p.errors import ConfigError, NotFound, ShoalError
 from p2p.ids import PeerId, ShareId
 from p2p.services import joining, reuse, share
 from p2p.services.gathering import Gathering, under_way
-from p2p.services.inputs import Held
+from p2p.services.held import Held
 from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.receive import Receiver

@@ -14,7 +14,7 @@ from p2p.core.layout import Layout, Place
 from p2p.core.manifest import hash_chunk
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError
 from p2p.services.gathering import ALREADY
-from p2p.services.inputs import Held
+from p2p.services.held import Held
 from p2p.services.local import Local
 from p2p.services.progress import Progress
 from p2p.services.receive import DURABLE_BYTES, RATE_EVERY_S

@@ -11,11 +11,16 @@ import trio
 
 from p2p.core import manifest as manifests
 from p2p.core.manifest import Limits, Manifest, Root
-from p2p.errors import PeerGone, ProtocolViolation, Refused
+from p2p.errors import NotFound, PeerGone, ProtocolViolation, Refused
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
+from p2p.services import finders
+from p2p.services.callers import Callers
 from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.services.sources import Sources
 from p2p.wire import messages
+from p2p.wire.link import Link
 from p2p.wire.messages import AnyMessage
 
 PATIENCE_S = 20.0
@@ -93,3 +98,22 @@ class ManifestFetch:
         if not isinstance(reply, kind):
             raise ProtocolViolation(f"a {type(reply).__name__} where a {kind.__name__} belongs")
         return reply
+
+
+async def fetch_manifest(local: Local, link: Link, wait_s: float | None) -> None:
+    """Has the manifest of a share here, and nothing more of it. Raises NotFound when nobody has it for `wait_s`."""
+    fetching = ManifestFetch(local, link.share_id, local.library.limits)
+    await trio.to_thread.run_sync(local.records.remember, link.share_id, local.home / "manifests")
+    await fetching.start()
+    progress = Progress()
+    with trio.move_on_after(float("inf") if wait_s is None else wait_s):
+        async with trio.open_nursery() as nursery:
+            callers = Callers(local, link.share_id, fetching.work, lambda peer: False, progress)
+            sources = Sources(local, nursery, fetching.work, lambda peer: False, lambda peer: 0, progress, callers)
+            for hint in link.peers:
+                sources.add(hint)
+            nursery.start_soon(finders.find, local, link, sources, progress.note)
+            await fetching.ready.wait()
+            nursery.cancel_scope.cancel()
+    if not fetching.ready.is_set():
+        raise NotFound(f"Nobody had the input for {wait_s:g} seconds.")

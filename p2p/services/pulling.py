@@ -7,10 +7,10 @@ import trio
 from p2p.core.attempts import Known, Work
 from p2p.errors import PeerError, PeerGone, StorageError
 from p2p.ids import PeerId
-from p2p.services.dispatch import Dispatch
 from p2p.services.driving import Driver
 from p2p.services.kept import Place, Reader
 from p2p.services.outputs import Outputs, Remote
+from p2p.services.shuffle import Shuffle
 
 logger = logging.getLogger(__name__)
 
@@ -18,22 +18,22 @@ logger = logging.getLogger(__name__)
 class Puller:
     """Pulls outputs of one job: those of one unit at a time from each holder, as they are in memory meanwhile."""
 
-    def __init__(self, driver: Driver, outputs: Outputs, dispatch: Dispatch, reader: Reader) -> None:
+    def __init__(self, driver: Driver, outputs: Outputs, shuffle: Shuffle, reader: Reader) -> None:
         self._driver = driver
         self._outputs = outputs
-        self._dispatch = dispatch
+        self._shuffle = shuffle
         self._reader = reader
         self._turns: dict[PeerId, trio.Lock] = {}
 
     async def pull_what_it_reads(self, one: Work) -> None:
         """Brings here all that a unit reads and that is kept elsewhere, also what is made again there meanwhile."""
         before: list[Remote] = []
-        while (remotes := self._dispatch.elsewhere(one)) != before:
+        while (remotes := self._shuffle.elsewhere(one)) != before:
             for remote in remotes:
                 place = self._outputs.place_of(remote.unit)
                 await self.pull(remote.unit)
                 if place is not None:
-                    await self._dispatch.pulled(*place)
+                    await self._shuffle.pulled(*place)
             before = remotes
 
     async def pull(self, unit: bytes) -> None:
@@ -42,7 +42,7 @@ class Puller:
         remote = None if place is None else self._outputs.remote(*place)
         if place is None or remote is None:
             return
-        with self._dispatch.pulling(*place) as mine:
+        with self._shuffle.pulling(*place) as mine:
             if not mine:
                 return
             async with self._turns.setdefault(remote.holder, trio.Lock()):

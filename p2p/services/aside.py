@@ -1,0 +1,30 @@
+"""What is done beside something else, and waited for later."""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from p2p.errors import ShoalError
+
+
+class Aside:
+    """One such piece of work: `run` is a task for a nursery, which no ShoalError leaves."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._error: ShoalError | None = None
+        self._over = trio.Event()
+
+    async def run(self) -> None:
+        """Does it."""
+        try:
+            await self._work()
+        except ShoalError as error:
+            self._error = error
+        self._over.set()
+
+    async def done(self) -> None:
+        """Returns once it is done. Raises the ShoalError with which it failed."""
+        await self._over.wait()
+        if self._error is not None:
+            raise self._error
