@@ -157,3 +157,16 @@ def why_nothing_runs(
         texts.append(f"{len(silent)} cannot be dialled, {more}")
     peers = f"{len(offers)} peer{'s' if len(offers) != 1 else ''} found"  # of neighbours it is not known what they are
     return f"{peers}, none takes the job: {', '.join(texts)}"
+
+
+def where_it_waits(lines: Collection[tuple[int, str]]) -> str:
+    """For people: in how many volunteers' lines a job waits, its best place (from 1), and what that volunteer says."""
+    place, reason = min(lines)
+    where = "1 volunteer" if len(lines) == 1 else f"{len(lines)} volunteers"
+    best = " at best" if len(lines) > 1 else ""
+    return f"queued at {where}, {_ordinal(place)} in line{best}: {reason}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

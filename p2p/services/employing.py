@@ -9,10 +9,10 @@ import trio
 
 from p2p.core.attempts import OVER, Fault, Work
 from p2p.core.matching import Need
-from p2p.errors import PeerGone, ProtocolViolation, StorageError
+from p2p.errors import ProtocolViolation, StorageError
 from p2p.ids import PeerId, ShareId, short
 from p2p.net.connection import Connection
-from p2p.services import hiring
+from p2p.services import hiring, waiting
 from p2p.services.dispatch import Dispatch
 from p2p.services.driving import Driver
 from p2p.services.intake import Intake
@@ -26,8 +26,6 @@ from p2p.services.recruiting import Recruiter
 from p2p.wire import work
 from p2p.wire.address import prefix
 from p2p.wire.messages import DialMe
-
-ANSWER_S = 30.0
 
 
 class Employer:
@@ -66,12 +64,9 @@ class Employer:
 
     async def _engage(self, connection: Connection) -> None:
         """Offers the job, and has a volunteer that takes it work, to the conversation's end. Raises PeerError."""
-        await connection.send(self._offer(connection))
-        with trio.move_on_after(ANSWER_S) as patience:
-            answer = await connection.receive()
-        if patience.cancelled_caught:
-            raise PeerGone("it did not answer the offer")
         peer = connection.ends.peer_id
+        queued = partial(self.recruiter.in_line, peer)
+        answer = await waiting.answer(connection, partial(self._offer, connection), queued)
         if isinstance(answer, work.JobRefused):
             self.recruiter.declined(peer, answer.reason)
             return
@@ -117,6 +112,7 @@ class Employer:
                 for one in setup.inputs
             ),
             port=hiring.serving_port(self._local, connection),
+            waits=self.recruiter.may_wait(connection.ends),
         )
 
     def _undeliverable(self, peer: PeerId, one: Work) -> None:

@@ -35,7 +35,8 @@ from p2p.services import bundles, fetch, hiring
 from p2p.services.answers import Answers
 from p2p.services.bundles import Description
 from p2p.services.fetch import Options
-from p2p.services.inputs import FOLDER, Held
+from p2p.services.held import Held
+from p2p.services.inputs import FOLDER
 from p2p.services.kept import Reader
 from p2p.services.progress import Progress
 from p2p.services.reading import Reading
@@ -98,6 +99,11 @@ class Engagement:
         return self._answers.made
 
     @property
+    def connection(self) -> Connection:
+        """That with its owner."""
+        return self._connection
+
+    @property
     def idle_s(self) -> float:
         """For how long its owner has given it nothing to do."""
         return self._slots.idle_s
@@ -138,6 +144,7 @@ class Engagement:
             failure = PeerGone("this side's disk failed")
         finally:
             self._slots.count = 0  # the next owner need not wait for the sweeping
+            self._volunteering.freed()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
                 await self._clean_up()
         if failure is not None:
@@ -229,9 +236,9 @@ class Engagement:
                 case work.CancelUnits(ids):
                     self._slots.cancel(ids)
                 case work.Slots(count):
-                    free = self._volunteering.cores - self._volunteering.busy
-                    self._slots.resize(min(count, self.slots + free))
+                    self._slots.resize(min(count, self.slots + self._volunteering.spare))
                     self.tell_slots()
+                    self._volunteering.freed()
                 case work.Heartbeat():
                     pass
                 case work.JobEnd():

@@ -1,8 +1,10 @@
 """Where an owner's volunteers come from: named peers, the local network, trackers, the DHT; and why none came.
 
-Whoever is found is dialled and offered the job by the owner's `engage`; a peer that refused or was lost is asked again
-a little later, for as long as the job lasts. Who cannot be dialled calls (`hiring`), and is offered the job then. Such
-a stranger chose to come: until it takes the job it has one of few places, of which one network gets half at most.
+Whoever is found is dialled and offered the job by the owner's `engage`. One that has no core free may have the owner
+wait in line (`waiting`), at many volunteers at once, until as many are at work as are wanted; a peer that refused or
+was lost is asked again a little later, for as long as the job lasts. Who cannot be dialled calls (`hiring`), and is
+offered the job then. Such a stranger chose to come: until it takes the job it has one of few places, of which one
+network gets half at most.
 """
 
 import logging
@@ -10,13 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from p2p.core.matching import Need, Offer, suits, why_nothing_runs
+from p2p.core.matching import Need, Offer, suits, where_it_waits, why_nothing_runs
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
 from p2p.services import capacity
 from p2p.services.local import Local
 from p2p.services.reachability import Reach
+from p2p.wire import work
 from p2p.wire.address import is_link_local, prefix
 from p2p.wire.link import PeerHint
 from p2p.wire.tracker import Capacity
@@ -28,6 +31,8 @@ REFUSED_AGAIN_S = 10.0
 FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
 """Of a volunteer that declines for the first time; and how often it is asked sooner than that."""
 MOST_VOLUNTEERS = 256
+MOST_LINES = 64
+"""In which a job waits. At the others, if all are busy, it asks again and again."""
 MOST_CALLERS = 16
 """Who called, and have not answered the offer yet."""
 MOST_REMEMBERED = 4096
@@ -56,7 +61,9 @@ class Recruiter:
         self._unreachable: set[PeerId] = set()
         self._failures: dict[PeerHint, str] = {}
         """Of the named peers, why they could not be dialled the last time."""
-        self._talking: set[PeerId] = set()
+        self._talking: dict[PeerId, trio.CancelScope] = {}
+        self.lines: dict[PeerId, work.JobQueued] = {}
+        """The volunteers in whose lines the job waits, and where."""
         self._callers: dict[PeerId, str] = {}
         """Those of whom it is not known yet whether they take the job, with their networks."""
         self._called_in_vain: dict[PeerId, float] = {}
@@ -79,7 +86,8 @@ class Recruiter:
                 self._tried = {hint: again for hint, again in self._tried.items() if again > now}
                 for hint in self._hints():
                     known = hint.peer_id in self._talking or hint.peer_id == self._local.peer_id
-                    if not known and hint not in self._tried and len(self._talking) - len(self._callers) < self._most:
+                    busy = len(self._talking) - len(self._callers) - len(self.lines)
+                    if not known and hint not in self._tried and busy < self._most:
                         self._tried[hint] = now + REFUSED_AGAIN_S
                         self._nursery.start_soon(self._dial, hint)
                 with trio.move_on_after(FIND_EVERY_S):
@@ -104,8 +112,20 @@ class Recruiter:
         self._tried.pop(hint, None)
         self._sooner.set()
 
+    def may_wait(self, ends: Ends) -> bool:
+        """Whether the job would wait in the line of that volunteer. One that calls comes again when it has room."""
+        return ends.dialed and len(self.lines) < MOST_LINES
+
+    def in_line(self, peer: PeerId, queued: work.JobQueued) -> None:
+        """It takes the job later, perhaps; others are asked meanwhile."""
+        if peer not in self.lines:
+            self._sooner.set()
+        self.lines[peer] = queued
+
     def why(self) -> str:
         """Why nobody is at work; empty if somebody could be."""
+        if self.lines:
+            return where_it_waits([(queued.place, queued.reason) for queued in self.lines.values()])
         dialable = self._local.reachability.state is not Reach.NOT_DIALABLE
         silent, failures = self._unreachable, list(self._failures.values())
         return why_nothing_runs(self._need, self._offers, self._refusals, silent, failures, dialable=dialable)
@@ -122,7 +142,7 @@ class Recruiter:
         return (
             (offered is None or suits(self._need, _offer(offered)))
             and (places and of_network and len(self.engaged) < self._most)
-            and peer not in self._talking | self._callers.keys()
+            and peer not in self._talking.keys() | self._callers.keys()
             and self._called_in_vain.get(peer, now) <= now
         )
 
@@ -152,12 +172,17 @@ class Recruiter:
         if len(self.engaged) >= self._most:
             return False
         self._callers.pop(peer, None)
+        self.lines.pop(peer, None)
         self.engaged.add(peer)
+        if len(self.engaged) == self._most:
+            for other in self.lines:
+                self._talking[other].cancel()  # others may be glad of its place
         return True
 
     def dismiss(self, peer: PeerId) -> None:
         """It is at work no longer."""
         self.engaged.discard(peer)
+        self._sooner.set()
 
     async def _dial(self, hint: PeerHint) -> None:
         try:
@@ -179,12 +204,15 @@ class Recruiter:
         try:
             if peer in self._talking:
                 return
-            self._talking.add(peer)
-            try:
-                self._refusals.pop(peer, None)
-                await self._engage(connection)
-            finally:
-                self._talking.discard(peer)
+            with trio.CancelScope() as self._talking[peer]:
+                try:
+                    self._refusals.pop(peer, None)
+                    await self._engage(connection)
+                finally:
+                    scope = self._talking.pop(peer)
+                    self.lines.pop(peer, None)
+            if scope.cancelled_caught and peer in self._hint_of:
+                self._tried.pop(self._hint_of[peer], None)  # it did not refuse
         except PeerError as error:
             logger.debug("volunteer %s: %s", short(peer), error)
             self._refused(peer, str(error))

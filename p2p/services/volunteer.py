@@ -1,6 +1,8 @@
 """Volunteering: this peer runs units of other people's jobs in its sandbox, one guest for each offered core.
 
-What it offers, and to whom it is given. Nothing of a job stays but its inputs, up to a bound, for later jobs.
+What it offers, and to whom it is given. A job has all cores that are free when it comes; who comes while none is may
+wait in line (`waiting`), and has them as soon as some are. Nothing of a job stays but its inputs, up to a bound, for
+later jobs.
 """
 
 import logging
@@ -11,6 +13,7 @@ from typing import NamedTuple
 
 import trio
 
+from p2p.core.line import Line, Place
 from p2p.errors import SandboxFailed
 from p2p.ids import PeerId, to_text
 from p2p.net.connection import Connection
@@ -20,8 +23,11 @@ from p2p.services.engagement import Engagement, limits_of
 from p2p.services.inputs import FOLDER
 from p2p.services.kept import Kept
 from p2p.services.local import Local
+from p2p.services.news import News
+from p2p.services.waiting import Waiter
 from p2p.units import format_size
 from p2p.wire import work
+from p2p.wire.address import prefix
 from p2p.wire.tracker import Capacity
 
 logger = logging.getLogger(__name__)
@@ -30,8 +36,9 @@ MOST_JOBS = 8
 GIVE_WAY_S = 10.0
 IDLE_S = 60.0
 """An owner with nothing to do for so long makes room for the next."""
-LINGER_S, SWEEP_S = 300.0, 10.0
+LINGER_S = 300.0
 """So long outputs are kept for an owner who went without a word."""
+SWEEP_S = 1.0
 
 
 class _Left(NamedTuple):
@@ -52,6 +59,9 @@ class Volunteering:
         self.memory = memory
         self._paused = False
         self.jobs: dict[bytes, Engagement] = {}
+        self._line = Line()
+        self._changes = News()
+        """Of the line, and of what is free for those in it."""
         self._left: dict[bytes, _Left] = {}
         self._kept_folder = local.home / FOLDER / "kept"
         self._done = 0
@@ -66,8 +76,13 @@ class Volunteering:
         if paused != self._paused:
             self._paused = paused
             self.local.news.ring()
+            self._changes.ring()
             for job in self.jobs.values():
                 job.tell_slots()
+
+    def freed(self) -> None:
+        """A job has given cores back."""
+        self._changes.ring()
 
     @property
     def units_done(self) -> int:
@@ -80,9 +95,27 @@ class Volunteering:
         return sum(job.slots for job in self.jobs.values())
 
     @property
+    def spare(self) -> int:
+        """Cores that are given to no job, and that nobody waits for."""
+        return 0 if self._line else max(self.cores - self.busy, 0)
+
+    @property
+    def waiting(self) -> int:
+        """Offers in line."""
+        return len(self._line)
+
+    @property
     def has_room(self) -> bool:
-        """Whether it would take one more job."""
-        return not self.paused and self.busy < self.cores and len(self.jobs) < MOST_JOBS
+        """Whether it would take one more job, of anybody."""
+        return not self._line and self._could_take
+
+    @property
+    def _is_full(self) -> bool:
+        return self.busy >= self.cores or len(self.jobs) >= MOST_JOBS
+
+    @property
+    def _could_take(self) -> bool:
+        return not self.paused and not self._is_full
 
     async def run(self) -> None:
         """Has the runtimes compiled, the plain one with a spare guest; then looks after what is left of jobs."""
@@ -91,6 +124,8 @@ class Volunteering:
         await self._prepare()
         while True:
             await trio.sleep(SWEEP_S)
+            if self._line and (idle := self._idle()) is not None:
+                idle.give_way()
             now = trio.current_time()
             for job in [job for job, left in self._left.items() if left.until <= now]:
                 await self._left.pop(job).kept.clear()
@@ -113,14 +148,16 @@ class Volunteering:
             return None
         return Capacity((*ready, MODULE), self.cores, self.memory, load=self.busy / self.cores)
 
-    def refusal(self, offer: work.JobOffer) -> str:
-        """Why not; empty for yes."""
+    def _no_room(self) -> str:
+        """Why it takes nothing now."""
         if self.paused:
             return "paused by its user"
+        return "no core is free" if self.cores > 1 else "its core is busy"
+
+    def _misfit(self, offer: work.JobOffer) -> str:
+        """Why it does not take this, be there room or not; empty if it would."""
         if offer.job in self.jobs:
             return "at work on this job over another connection"
-        if len(self.jobs) >= MOST_JOBS or self.busy >= self.cores:
-            return "no core is free" if self.cores > 1 else "its core is busy"
         if offer.memory > self.memory:
             return f"it gives a unit {format_size(self.memory)} of memory, {format_size(offer.memory)} are asked for"
         try:
@@ -144,21 +181,53 @@ class Volunteering:
         return None
 
     async def converse(self, connection: Connection, offer: work.JobOffer) -> None:
-        """Answers an offer, and works on the job until its end. Raises PeerError."""
-        before = self.jobs.get(offer.job)
-        if before is not None and before.owner == connection.ends.peer_id:
-            # The owner has begun anew, after a crash perhaps, and this side has not yet noticed the end of before.
-            await self._end(before)
-        elif self.busy >= self.cores or len(self.jobs) >= MOST_JOBS:
-            idle = max(self.jobs.values(), key=lambda job: job.idle_s)
-            if idle.idle_s > IDLE_S:
-                await self._end(idle)
-        if reason := self.refusal(offer):
+        """Answers an offer, at once or when its turn has come, and works on the job until its end. Raises PeerError."""
+        owner, before = connection.ends.peer_id, self.jobs.get(offer.job)
+        # The owner has begun anew, after a crash perhaps, and this side has not yet noticed the end of before.
+        returning = before if before is not None and before.owner == owner else None
+        place = Place(owner, prefix(connection.ends.remote_host), returning is not None)
+        job: Engagement | None = None
+        with self._in_line(place):
+            if (ending := returning or (None if self._misfit(offer) else self._idle())) is not None:
+                await self._end(ending)
+            waiter = Waiter(connection, lambda: self._place(place), self._no_room, self._changes)
+            while not (reason := self._misfit(offer)) and self._place(place):
+                if not (offer.waits and self._line.holds(place)):
+                    reason = self._no_room()
+                    break
+                offer = await waiter.turn(offer)
+            if not reason:
+                self._line.serve(place)
+                job = self.jobs[offer.job] = Engagement(self, connection, offer, self.cores - self.busy)
+        if job is None:
             await connection.send(work.JobRefused(reason))
             return
-        job = Engagement(self, connection, offer, self.cores - self.busy)
         with self._taking(job):
             await job.run()
+
+    @contextmanager
+    def _in_line(self, place: Place) -> Iterator[None]:
+        if self._line.join(place):
+            self._changes.ring()  # it may come before others
+        try:
+            yield
+        finally:
+            self._line.leave(place)
+            self._changes.ring()
+
+    def _place(self, place: Place) -> int:
+        """Where it is in line: 0 if its job could begin, 1 for the next."""
+        order = self._line.order({job.owner for job in self.jobs.values() if job.slots})
+        if order and order[0] is place and self._could_take:
+            return 0
+        return order.index(place) + 1 if place in order else len(order) + 1
+
+    def _idle(self) -> Engagement | None:
+        """The job that has to make room, if one has."""
+        if self.paused or not self._is_full:
+            return None
+        idle = max(self.jobs.values(), key=lambda job: job.idle_s)
+        return idle if idle.idle_s > IDLE_S else None
 
     async def _end(self, job: Engagement) -> None:
         job.give_way()
@@ -193,10 +262,10 @@ class Volunteering:
 
     @contextmanager
     def _taking(self, job: Engagement) -> Iterator[None]:
-        self.jobs[job.offer.job] = job
         try:
             yield
         finally:
             del self.jobs[job.offer.job]
             self._done += job.units_done
             job.over.set()
+            self._changes.ring()

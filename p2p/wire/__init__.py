@@ -163,6 +163,8 @@ Attacks, and what meets them
                                them for one network at most, and prove what they bring like any source
     Calls of volunteers        likewise: 16 places for those who have not taken the job yet, and who did not take it is
                                offered it no sooner than 10 seconds later
+    Crowds of waiting owners   a volunteer's line has 32 places, 16 for one network, 4 for one owner; turns go round by
+                               network, then by owner; silence, or a turn not taken, costs the place after 10 seconds
     Owners who only lure       a volunteer has 8 calls for work, 4 to one network, waits 15 seconds for an offer, and
                                calls one for whom it has done nothing ever more seldom, as sources are
     Not met                    who shares and fetches what is visible to those who exchange it; a link is the only key

@@ -1,6 +1,7 @@
 """What an owner and a volunteer say to each other about one job, over a connection of its own.
 
     owner     -> JobOffer(job, bundle, runtime, limits)     volunteer -> JobAccepted(slots) | JobRefused(reason)
+                                                            | JobQueued(place, reason): see below
     owner     -> Bytes...                                   results of earlier actions, each once; inputs of units
     owner     -> Units(...)                                 at most `window` under way
     volunteer -> Bytes..., Results(...)                     in any order; each unit once
@@ -12,6 +13,18 @@
 
 Whoever says nothing for some seconds is gone. The bytes of a message that is still on its way are a sign of life too:
 over a slow line one takes longer than that.
+
+A volunteer whose cores are busy, or whose user has paused it, may have the owner wait in line, if the offer says that
+it `waits`; one that has no place left, or knows no lines, refuses.
+
+    volunteer -> JobQueued(place, reason)                   1: next; said again when it changes, and every second
+    owner     -> Heartbeat                                  every second
+    volunteer -> JobQueued(0)                               its turn has come: offer again
+    owner     -> JobOffer(...)                              the same job; answered like the first
+
+An owner that is silent, or does not take its turn, for ten seconds loses its place; so does one that says something
+else. One that needs the volunteer no longer says JobEnd, or hangs up. In what order turns come is the volunteer's to
+decide, and may change: who offers again can find itself in line again.
 
 Before that an owner may ask what a peer offers: GetCapacity, CapacityIs. A volunteer that cannot be dialled dials an
 owner, of whom trackers, the DHT or the local network have told it, and says `Volunteering`; the owner answers with the
@@ -99,6 +112,8 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
     inputs: Annotated[tuple[Input, ...], msgspec.Meta(max_length=64)] = ()
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     """At which the owner serves bundle and inputs, at the host of this connection; 0: over calls of its own."""
+    waits: bool = False
+    """Where no core is free, the answer may be `JobQueued` instead of `JobRefused`."""
 
 
 class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
@@ -113,6 +128,13 @@ class JobRefused(_Message, frozen=True, gc=False, tag="job_refused"):
     """No, for a reason that the owner's user sees."""
 
     reason: _Short
+
+
+class JobQueued(_Message, frozen=True, gc=False, tag="job_queued"):
+    """Not yet, for this reason; the offer stands in line at this place, 1 for the next. 0: offer again, now."""
+
+    place: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    reason: _Short = ""
 
 
 class Volunteering(_Message, frozen=True, gc=False, tag="volunteering"):
@@ -285,6 +307,7 @@ AnyWork = (
     | JobOffer
     | JobAccepted
     | JobRefused
+    | JobQueued
     | Volunteering
     | Units
     | Reads

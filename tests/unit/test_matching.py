@@ -13,6 +13,7 @@ from p2p.core.matching import (
     portion,
     stranger_room,
     suits,
+    where_it_waits,
     why_nothing_runs,
 )
 from p2p.core.stage import Durations
@@ -143,6 +144,14 @@ def test_why_nothing_runs() -> None:
     assert text.endswith(": 1 said: paused, 1 cannot be dialled, and neither can this peer")
     text = why_nothing_runs(need, fit, {}, PEERS[:2])
     assert text == "2 peers found, none takes the job: 2 cannot be dialled, and may call this peer"
+
+
+def test_where_a_job_waits() -> None:
+    assert where_it_waits([(2, "its core is busy")]) == "queued at 1 volunteer, 2nd in line: its core is busy"
+    both = [(12, "its core is busy"), (1, "paused by its user")]
+    assert where_it_waits(both) == "queued at 2 volunteers, 1st in line at best: paused by its user"
+    places = {n: where_it_waits([(n, "no")]).split(" in line")[0].split(", ")[1] for n in (3, 4, 11, 21, 112)}
+    assert list(places.values()) == ["3rd", "4th", "11th", "21st", "112th"]
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=200), st.floats(0.01, 1))

@@ -1,0 +1,70 @@
+"""The line of owners at a volunteer whose cores are busy: who gets a place, and who is first once a core is free.
+
+Places are few, at most half of them for one network and few for one owner; who gets none asks again later. Whose job
+was at work here and comes back over a new connection is first: its cores were not free. Then come those who have
+nothing at work here, then the others. Within each group turns go round as for upload slots (`turns`).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from p2p.core.turns import Turns
+from p2p.ids import PeerId
+
+MOST = 32
+MOST_OF_NETWORK = MOST // 2
+MOST_OF_OWNER = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One offer in line, of an owner at a network (`wire.address.prefix`)."""
+
+    owner: PeerId
+    network: str
+    returns: bool = False
+    """Its job was at work here until now. Bounded by the jobs at work, so a place for it there always is."""
+
+
+class Line:
+    """Who waits. A place that was not given is in no line, and never first."""
+
+    def __init__(self) -> None:
+        self._turns: Turns[Place] = Turns()
+        self._places: set[Place] = set()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def holds(self, place: Place) -> bool:
+        """Whether it waits."""
+        return place in self._places
+
+    def join(self, place: Place) -> bool:
+        """Whether there is such a place, which is had from now on."""
+        if not place.returns and not self._has_room(place):
+            return False
+        self._places.add(place)
+        self._turns.add(place, place.network, place.owner)
+        return True
+
+    def _has_room(self, place: Place) -> bool:
+        return (
+            len(self._places) < MOST
+            and sum(other.network == place.network for other in self._places) < MOST_OF_NETWORK
+            and sum(other.owner == place.owner for other in self._places) < MOST_OF_OWNER
+        )
+
+    def leave(self, place: Place) -> None:
+        """It waits no longer, if it did."""
+        self._places.discard(place)
+        self._turns.drop(place)
+
+    def serve(self, place: Place) -> None:
+        """One that waits has its turn now."""
+        self._places.remove(place)
+        self._turns.serve(place)
+
+    def order(self, at_work: Collection[PeerId]) -> list[Place]:
+        """Who is first, second and so on, where these owners have jobs at work."""
+        return sorted(self._turns.order(), key=lambda place: (not place.returns, place.owner in at_work))

@@ -1,0 +1,70 @@
+"""Whose turn is next among those who wait: round-robin by network prefix, then by identity.
+
+So neither many addresses in one network nor many connections of one peer get more than one share of the turns. Among
+equals who came first is first.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Turns(Generic[Key]):
+    """The keys that wait, each of one identity at one prefix."""
+
+    def __init__(self) -> None:
+        self._lanes: OrderedDict[str, OrderedDict[bytes, OrderedDict[Key, None]]] = OrderedDict()
+        self._lane_of: dict[Key, tuple[str, bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._lane_of)
+
+    def add(self, key: Key, prefix: str, identity: bytes) -> None:
+        """It waits from now on, if it does not yet."""
+        self._lane_of[key] = prefix, identity
+        self._lanes.setdefault(prefix, OrderedDict()).setdefault(identity, OrderedDict())[key] = None
+
+    def drop(self, key: Key) -> None:
+        """It waits no longer, if it did; the others keep their places."""
+        if key in self._lane_of:
+            self._remove(key)
+
+    def serve(self, key: Key) -> None:
+        """It has its turn: others of its identity, and of its prefix, come after everybody else now."""
+        prefix, identity = self._remove(key)
+        if prefix in self._lanes:
+            if identity in self._lanes[prefix]:
+                self._lanes[prefix].move_to_end(identity)
+            self._lanes.move_to_end(prefix)
+
+    def serve_next(self) -> Key:
+        """Serves the first in order. Raises KeyError where nobody waits."""
+        if not self._lanes:
+            raise KeyError("nobody waits")
+        keys = next(iter(next(iter(self._lanes.values())).values()))
+        key = next(iter(keys))
+        self.serve(key)
+        return key
+
+    def order(self) -> list[Key]:
+        """All of them, as they would be served."""
+        lanes = [[list(keys) for keys in identities.values()] for identities in self._lanes.values()]
+        order: list[Key] = []
+        while lanes:
+            for lane in lanes:
+                order.append(lane[0].pop(0))
+                lane.append(lane.pop(0))
+            lanes = [kept for lane in lanes if (kept := [keys for keys in lane if keys])]
+        return order
+
+    def _remove(self, key: Key) -> tuple[str, bytes]:
+        prefix, identity = self._lane_of.pop(key)
+        identities = self._lanes[prefix]
+        del identities[identity][key]
+        if not identities[identity]:
+            del identities[identity]
+        if not identities:
+            del self._lanes[prefix]
+        return prefix, identity

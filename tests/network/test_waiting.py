@@ -1,0 +1,358 @@
+"""Owners who come while a volunteer's cores are busy: each hears when it is its turn, and nobody takes another's."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import trio
+
+from p2p.core import line
+from p2p.errors import JobError, PeerError
+from p2p.ids import to_text
+from p2p.net.connection import Connection
+from p2p.services import jobs, recruiting, waiting
+from p2p.services.local import Local
+from p2p.services.progress import Progress
+from p2p.services.volunteer import Volunteering
+from p2p.wire import work
+from p2p.wire.link import PeerHint
+from tests.io.pipes import make_dialer
+from tests.network.working import MIB, SUM, Employer, compile_once, run_job, volunteer, write_job
+from tests.network.world import NETWORK, PATIENCE_S, World, hint_of, until
+
+SQUARES = sum(i * i for i in range(60))
+ENDLESS = "def job(inputs):\n    return inputs.range(100_000).map(lambda n: sum(range(100_000)) * 0 + n).sum()\n"
+BUSY = "its core is busy"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_once()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is refused does not come again during a test: a turn comes from the line, or not at all."""
+    monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(recruiting, "FIRST_AGAIN_S", 10 * PATIENCE_S)
+
+
+@pytest.fixture
+def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked at now and then: what happens at once does, the rest never."""
+    monkeypatch.setattr(waiting, "HEARTBEAT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(waiting, "PATIENCE_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(waiting, "ANSWER_S", 10 * PATIENCE_S)
+
+
+def offering(local: Local) -> Volunteering:
+    assert local.volunteering is not None
+    return local.volunteering
+
+
+class Job:
+    """A job of an owner."""
+
+    def __init__(self, owner: Local) -> None:
+        self._owner = owner
+        self.progress = Progress()
+        self.answer: dict[str, Any] = {}
+
+    @property
+    def why(self) -> str:
+        return self.progress.view.why if self.progress.view is not None else ""
+
+    @property
+    def places(self) -> list[int]:
+        """In the lines where it waits."""
+        view = self.progress.view
+        return [one["place"] for one in view.queued] if view is not None else []
+
+    async def run(self, world: World, source: str, *peers: PeerHint, **wish: Any) -> None:
+        name = f"{os.urandom(4).hex()}.py"
+        self.answer = await run_job(
+            self._owner, write_job(world, source, name), peers, progress=self.progress, wait_s=None, **wish
+        )
+
+    async def cancel(self) -> None:
+        assert self.progress.view is not None
+        await jobs.cancel(self._owner, self.progress.view.job)
+
+
+def begin(nursery: trio.Nursery, world: World, owner: Local, *peers: PeerHint, source: str = SUM, **wish: Any) -> Job:
+    job = Job(owner)
+
+    async def run() -> None:
+        await job.run(world, source, *peers, **wish)
+
+    nursery.start_soon(run)
+    return job
+
+
+@asynccontextmanager
+async def at_work(employer: Employer, node: Local, **changed: Any) -> AsyncIterator[tuple[Connection, work.JobOffer]]:
+    """While the body runs an owner has all cores that were free, and gives them nothing to do."""
+    offer = employer.offer(await employer.bundle(), **changed)
+    connection = await employer.dial(node)
+    try:
+        await connection.send(offer)
+        assert isinstance(await heard(connection), work.JobAccepted)
+        yield connection, offer
+    finally:
+        connection.close()
+
+
+async def heard(connection: Connection, kind: type[Any] = object) -> Any:
+    """The next message that is no heartbeat, and of this kind."""
+    with trio.fail_after(PATIENCE_S):
+        while isinstance(message := await connection.receive(), work.Heartbeat) or not isinstance(message, kind):
+            pass
+    return message
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_the_second_owners_job_begins_when_the_first_ends(world: World, nursery: trio.Nursery) -> None:
+    node = await volunteer(world)
+    async with at_work(Employer(await world.peer("first")), node) as (first, offer):
+        second = begin(nursery, world, await world.peer("second"), hint_of(node))
+        await until(lambda: second.places == [1])
+        assert second.why == f"queued at 1 volunteer, 1st in line: {BUSY}"
+        third = begin(nursery, world, await world.peer("third"), hint_of(node))
+        await until(lambda: third.places == [2])
+        assert third.why == f"queued at 1 volunteer, 2nd in line: {BUSY}"
+        assert not offering(node).has_room
+        await first.send(work.JobEnd(offer.job))
+        await until(lambda: second.answer and third.answer)
+    assert second.answer["result"] == third.answer["result"] == SQUARES
+    assert second.places == third.places == []
+    assert offering(node).waiting == 0
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_a_job_at_work_and_one_in_line_are_cancelled(world: World) -> None:
+    node = await volunteer(world)
+    owners = [await world.peer(f"owner{n}") for n in range(3)]
+    async with trio.open_nursery() as nursery:
+
+        async def run_in_vain(job: Job) -> None:
+            with pytest.raises(JobError, match="cancelled"):
+                await job.run(world, ENDLESS, hint_of(node), partitions=1000)
+
+        first, second = (Job(owner) for owner in owners[:2])
+        nursery.start_soon(run_in_vain, first)
+        await until(lambda: offering(node).busy)
+        nursery.start_soon(run_in_vain, second)
+        await until(lambda: second.places == [1])
+        third = begin(nursery, world, owners[2], hint_of(node))
+        await until(lambda: third.places == [2])
+        await second.cancel()
+        await until(lambda: third.places == [1])
+        assert offering(node).waiting == 1
+        assert not third.answer
+        await first.cancel()
+    assert third.answer["result"] == SQUARES
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_a_paused_volunteer_serves_its_line_when_it_goes_on(world: World, nursery: trio.Nursery) -> None:
+    node = await volunteer(world)
+    offering(node).pause(True)
+    paused = begin(nursery, world, await world.peer("owner"), hint_of(node))
+    await until(lambda: paused.why == "queued at 1 volunteer, 1st in line: paused by its user")
+    other = begin(nursery, world, await world.peer("other"), hint_of(node))
+    await until(lambda: other.places == [2])
+    offering(node).pause(False)
+    await until(lambda: paused.answer and other.answer)
+    assert paused.answer["result"] == other.answer["result"] == SQUARES
+
+
+async def test_a_job_waits_in_several_lines_until_enough_are_at_work(world: World, nursery: trio.Nursery) -> None:
+    nodes = [await volunteer(world, f"v{n}") for n in range(2)]
+    employer = Employer(await world.peer("first"))
+    async with at_work(employer, nodes[0]), at_work(employer, nodes[1]) as (freed, offer):
+        job = begin(
+            nursery,
+            world,
+            await world.peer("owner"),
+            *map(hint_of, nodes),
+            source=ENDLESS,
+            volunteers=1,
+            partitions=1000,
+        )
+        await until(lambda: job.places == [1, 1])
+        assert job.why == f"queued at 2 volunteers, 1st in line at best: {BUSY}"
+        await freed.send(work.JobEnd(offer.job))
+        await until(lambda: offering(nodes[0]).waiting == 0)
+        await until(lambda: job.progress.view is not None and job.progress.view.volunteers)
+        assert job.progress.view is not None
+        assert [one["peer"] for one in job.progress.view.volunteers] == [to_text(nodes[1].peer_id)]
+        # When that one is lost, the other's line is the next best.
+        await world.stop("v1")
+        await until(lambda: job.places == [1])
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_cores_that_are_given_back_go_to_who_waits(world: World) -> None:
+    node = await volunteer(world, cores=4)
+    employer, other = Employer(await world.peer("first")), Employer(await world.peer("second"))
+    bundle = await other.bundle()
+    async with at_work(employer, node) as (first, _):
+        second = await other.dial(node)
+        await second.send(offer := other.offer(bundle, waits=True))
+        assert await heard(second) == work.JobQueued(1, "no core is free")
+        await first.send(work.Slots(1))
+        assert await heard(first) == work.Slots(1)
+        assert await heard(second) == work.JobQueued(0)
+        # They are not for who has some.
+        await first.send(work.Slots(4))
+        assert await heard(first) == work.Slots(1)
+        await second.send(offer)
+        assert (await heard(second, work.JobAccepted)).slots == 3
+        second.close()
+        await until(lambda: len(offering(node).jobs) == 1)
+        await first.send(work.Slots(4))
+        assert await heard(first) == work.Slots(4)
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_who_has_nothing_comes_before_who_has_cores_already(world: World) -> None:
+    node = await volunteer(world, cores=2)
+    rich, poor = Employer(await world.peer("rich")), Employer(await world.peer("poor"))
+    async with at_work(rich, node) as (first, _):
+        again, other = await rich.dial(node), await poor.dial(node)
+        await again.send(rich.offer(bytes(32), waits=True))
+        assert (await heard(again)).place == 1
+        await other.send(poor.offer(bytes(32), waits=True))
+        assert (await heard(other)).place == 1
+        while (await heard(again)).place != 2:
+            pass
+        await first.send(work.Slots(1))
+        while (await heard(other)).place:
+            pass
+        again.close()
+        other.close()
+
+
+async def test_an_owner_that_begins_anew_keeps_its_place_at_work(world: World, nursery: trio.Nursery) -> None:
+    node = await volunteer(world)
+    employer = Employer(await world.peer("first"))
+    async with at_work(employer, node) as (_, offer):
+        job = begin(nursery, world, await world.peer("owner"), hint_of(node))
+        await until(lambda: job.places == [1])
+        anew = await employer.dial(node)
+        await anew.send(offer)
+        assert isinstance(await heard(anew), work.JobAccepted)
+        assert job.places == [1]
+        anew.close()
+        await until(lambda: job.answer)
+    assert job.answer["result"] == SQUARES
+
+
+async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
+    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await volunteer(world)
+    async with at_work(Employer(await world.peer("idler")), node) as (idler, _):
+        job = begin(nursery, world, await world.peer("owner"), hint_of(node))
+        await until(lambda: job.places == [1])
+        monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.1)
+        with pytest.raises(PeerError):
+            await heard(idler, work.JobEnd)
+        await until(lambda: job.answer)
+    assert job.answer["result"] == SQUARES
+
+
+# Misuse.
+
+
+async def crowd(world: World, node: Local, count: int) -> list[tuple[Connection, Any]]:
+    """So many owners that offer and would wait, with what they are answered."""
+    employer, said = Employer(node), []
+    for n in range(count):
+        connection = await make_dialer(world.folder / f"rogue{n}", NETWORK).dial(hint_of(node).address, node.peer_id)
+        await connection.send(employer.offer(bytes(32), waits=True))
+        said.append((connection, await heard(connection)))
+    return said
+
+
+async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
+    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "MOST_OF_NETWORK", 5)
+    monkeypatch.setattr(recruiting, "FIRST_AGAIN_S", 0.01)
+    monkeypatch.setattr(recruiting, "MOST_QUICK", 1000)
+    monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 0.1)
+    monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.1)
+    node = await volunteer(world)
+    async with at_work(Employer(await world.peer("first")), node):
+        came = await crowd(world, node, 9)
+        assert [answer.place for _, answer in came[:5]] == [1, 2, 3, 4, 5]
+        assert [answer for _, answer in came[5:]] == [work.JobRefused(BUSY)] * 4
+        honest = begin(nursery, world, await world.peer("honest"), hint_of(node))
+        await until(lambda: honest.why.endswith(f"none takes the job: 1 said: {BUSY}"))
+        assert offering(node).waiting == 5
+        for connection, _ in came:
+            connection.close()
+        await until(lambda: honest.places == [1])
+    await until(lambda: honest.answer)
+    assert honest.answer["result"] == SQUARES
+
+
+async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
+    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(waiting, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 0.1)  # the honest one may be slow here
+    monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.1)
+
+    async def beat(connection: Connection) -> None:
+        with suppress(PeerError):
+            while True:
+                await connection.send(work.Heartbeat())
+                await trio.sleep(0.1)
+
+    node = await volunteer(world)
+    async with at_work(Employer(await world.peer("first")), node):
+        came = await crowd(world, node, 3)
+        for connection, _ in came:
+            nursery.start_soon(beat, connection)
+        honest = begin(nursery, world, await world.peer("honest"), hint_of(node))
+        await until(lambda: honest.places == [4])
+    await until(lambda: honest.answer)
+    assert honest.answer["result"] == SQUARES
+    for connection, _ in came:
+        connection.close()
+
+
+async def test_a_flood_of_owners_that_come_and_go_keeps_nobody_out(world: World, nursery: trio.Nursery) -> None:
+    node = await volunteer(world)
+    employer, dialer = Employer(node), make_dialer(world.folder / "rogue", NETWORK)
+    came = 0
+
+    async def flood() -> None:
+        nonlocal came
+        while True:
+            with suppress(PeerError):
+                connection = await dialer.dial(hint_of(node).address, node.peer_id)
+                try:
+                    await connection.send(employer.offer(bytes(32), waits=True, memory=MIB))
+                    came += isinstance(await connection.receive(), work.JobQueued)
+                finally:
+                    connection.close()
+            await trio.sleep(0.005)
+
+    async with trio.open_nursery() as rogues:
+        async with at_work(Employer(await world.peer("first")), node):
+            for _ in range(4):
+                rogues.start_soon(flood)
+            honest = begin(nursery, world, await world.peer("honest"), hint_of(node))
+            await until(lambda: honest.places)
+            await until(lambda: came > 20)
+        await until(lambda: honest.answer)
+        rogues.cancel_scope.cancel()
+    assert honest.answer["result"] == SQUARES
+    await until(lambda: offering(node).waiting == 0)

@@ -1,0 +1,142 @@
+"""The line at a busy volunteer: places are few and bounded, and turns go round among those who have the same claim."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from p2p.core import line
+from p2p.core.line import Line, Place
+from p2p.ids import PeerId
+
+
+def owner(number: int) -> PeerId:
+    return PeerId(number.to_bytes(32, "big"))
+
+
+def joined(waiting: Line, *places: Place) -> list[Place]:
+    assert all(map(waiting.join, places))
+    return list(places)
+
+
+def served(waiting: Line) -> list[Place]:
+    """All, in the order of their turns."""
+    order = []
+    while waiting:
+        order.append(waiting.order(())[0])
+        waiting.serve(order[-1])
+    return order
+
+
+def test_first_come_first_served() -> None:
+    waiting = Line()
+    places = joined(waiting, *(Place(owner(n), "net") for n in range(5)))
+    assert waiting.order(()) == places
+    waiting.leave(places[1])
+    del places[1]
+    assert waiting.order(()) == places
+    assert served(waiting) == places
+
+
+def test_an_owner_with_many_jobs_has_one_turn_like_others() -> None:
+    waiting = Line()
+    many = joined(waiting, *(Place(owner(0), "net") for _ in range(3)))
+    others = joined(waiting, *(Place(owner(n), "net") for n in (1, 2)))
+    assert served(waiting) == [many[0], *others, *many[1:]]
+
+
+def test_who_has_nothing_at_work_comes_before_who_has() -> None:
+    waiting = Line()
+    first, second = joined(waiting, Place(owner(0), "net"), Place(owner(1), "net"))
+    assert waiting.order({owner(0)}) == [second, first]
+    assert waiting.order({owner(0), owner(1)}) == [first, second]
+
+
+def test_who_comes_back_for_its_own_job_is_first_whatever_there_is() -> None:
+    waiting = Line()
+    joined(waiting, *(Place(owner(n), f"{n % 2}") for n in range(line.MOST)))
+    (back,) = joined(waiting, Place(owner(0), "0", returns=True))
+    assert waiting.order({owner(0)})[0] is back
+
+
+def test_a_full_line() -> None:
+    waiting = Line()
+    crowd = joined(waiting, *(Place(owner(n), "crowd") for n in range(line.MOST_OF_NETWORK)))
+    refused = Place(owner(1000), "crowd")
+    assert not waiting.join(refused)
+    assert refused not in waiting.order(())
+    waiting.leave(refused)
+    greedy = joined(waiting, *(Place(owner(2000), "net") for _ in range(line.MOST_OF_OWNER)))
+    assert not waiting.join(Place(owner(2000), "net"))
+    for n in range(line.MOST - len(crowd) - len(greedy)):
+        joined(waiting, Place(owner(3000 + n), "net"))
+    assert not waiting.join(Place(owner(4000), "elsewhere"))
+    waiting.leave(crowd[0])
+    assert waiting.join(Place(owner(4000), "elsewhere"))
+    assert len(waiting) == line.MOST
+
+
+@given(st.integers(1, line.MOST_OF_NETWORK), st.integers(0, 3))
+def test_a_crowd_of_one_network_holds_nobody_up_for_long(crowd: int, had: int) -> None:
+    """However many of them there are, and however many turns they had: one more, and it is the turn of another."""
+    waiting = Line()
+    joined(waiting, *(Place(owner(n), "crowd") for n in range(crowd)))
+    for n in range(min(had, crowd - 1)):
+        waiting.serve(waiting.order(())[0])
+        joined(waiting, Place(owner(100 + n), "crowd"))
+    (lone,) = joined(waiting, Place(owner(1000), "elsewhere"))
+    assert waiting.order(()).index(lone) == 1
+    waiting.serve(waiting.order(())[0])
+    assert waiting.order(())[0] is lone
+
+
+class Coming(RuleBasedStateMachine):
+    """Owners that come, go, and have their turns, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = Line()
+        self.waiting: list[Place] = []
+        """In the order in which they came."""
+
+    @rule(number=st.integers(0, 30), network=st.integers(0, 2), returns=st.sampled_from([False] * 9 + [True]))
+    def join(self, number: int, network: int, returns: bool) -> None:
+        place = Place(owner(number), f"{network}", returns)
+        of_network = sum(other.network == place.network for other in self.waiting)
+        of_owner = sum(other.owner == place.owner for other in self.waiting)
+        room = len(self.waiting) < line.MOST and of_network < line.MOST_OF_NETWORK and of_owner < line.MOST_OF_OWNER
+        assert self.line.join(place) == (room or returns)
+        if room or returns:
+            self.waiting.append(place)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.waiting)
+    def leave(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.waiting))
+        self.line.leave(place)
+        self.line.leave(place)
+        self.waiting.remove(place)
+
+    @rule(busy=st.sets(st.integers(0, 30)))
+    @precondition(lambda self: self.waiting)
+    def serve(self, busy: set[int]) -> None:
+        at_work = set(map(owner, busy))
+        first = self.line.order(at_work)[0]
+        equals = [place for place in self.waiting if claim(place, at_work) == claim(first, at_work)]
+        assert claim(first, at_work) == min(claim(place, at_work) for place in self.waiting)
+        # Of one owner who came first is first.
+        assert first is next(place for place in equals if place.owner == first.owner and place.network == first.network)
+        self.line.serve(first)
+        self.waiting.remove(first)
+
+    @invariant()
+    def everybody_is_in_line_once(self) -> None:
+        order = self.line.order(())
+        assert len(order) == len(self.line) == len(self.waiting)
+        assert set(order) == set(self.waiting)
+
+
+def claim(place: Place, at_work: set[PeerId]) -> tuple[bool, bool]:
+    return not place.returns, place.owner in at_work
+
+
+TestComing = Coming.TestCase
