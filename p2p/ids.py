@@ -6,6 +6,7 @@ its length prefixes make ("ab", "c") and ("a", "bc") differ, its purpose string 
 
 import base64
 import binascii
+from functools import cache
 from typing import NewType
 
 from blake3 import blake3
@@ -25,11 +26,17 @@ SHORT_CHARS = 8
 
 def H(purpose: str, *fields: bytes) -> bytes:
     """BLAKE3-256 over the purpose and the length-prefixed fields; 32 bytes."""
-    hasher = blake3(derive_key_context=f"shoal {purpose} 1")
+    hasher = _of(purpose).copy()
     for field in fields:
         hasher.update(len(field).to_bytes(8, "big"))
         hasher.update(field)
     return hasher.digest()
+
+
+@cache
+def _of(purpose: str) -> blake3:
+    """Purposes are few: the program's own words."""
+    return blake3(derive_key_context=f"shoal {purpose} 1")
 
 
 def to_text(value: bytes) -> str:

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from p2p.core.report import Report
 from p2p.errors import ConfigError, JobError, StorageError
 from p2p.jobs import local
 from p2p.jobs.codec import Unreadable
@@ -17,7 +20,6 @@ PARTITIONS = 8
 
 def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> dict[str, Any]:
     """Runs the job to its end; what `shoal run` answers. Raises ConfigError, JobError, StorageError."""
-    note("--local: the job's code runs in this process, with all that you may do")
     paths = [Path(text) for text in inputs]
     for text, one in zip(inputs, paths, strict=True):
         if not one.exists():
@@ -33,21 +35,18 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
         saved.append(str(target))
 
     # The API is this process's own; the job's files are imported from memory, as in a guest.
-    files = bundles.collect(path)
+    files, title = bundles.collect(path), bundles.title_of(path)
     if bundles.MODULE in files:
         raise ConfigError(f"--local is for jobs in Python; {path.name} runs without Shoal in any WASI runtime.")
+    note("--local: the job's code runs in this process, with all that you may do")
     settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
     try:
-        answer = local.run(files, paths, arguments, save=save, settings=settings)
+        answer = local.run(bundles.titled(files, title), paths, arguments, save=save, entry=title, settings=settings)
     except JobFault as fault:
-        report = fault.report()
-        where = f", line {report['line']}" if report["line"] is not None else ""
-        record = f"\n  record: {report['record']}" if report["record"] else ""
-        trace = f"\n{report['traceback'].rstrip()}" if report["traceback"] else ""
-        raise JobError(f"{report['kind']}: {report['text']}{where}{record}{trace}") from fault
+        raise JobError(msgspec.convert(fault.report(), Report).told(*fault.unit)) from fault
     except (PlanMismatch, Unreadable) as error:
         raise JobError(str(error)) from error
     except OSError as error:
         raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
-    value = None if answer.json is None else json.loads(answer.json)
-    return {"job": "local", "state": "done", "result": value, "text": answer.text} | ({"paths": saved} if saved else {})
+    value = json.loads(answer.json)
+    return {"job": "local", "state": "done", "result": value} | ({"paths": saved} if saved else {})

@@ -73,24 +73,35 @@ def shares(rows: list[dict[str, Any]]) -> None:
 def peers(rows: list[dict[str, Any]]) -> None:
     """`shoal peers`."""
     if not rows:
-        note("Nobody exchanges shares with this peer at the moment.")
+        note("Nobody exchanges shares with this peer, or works with it, at the moment.")
         return
     _table(
-        ["peer", "address", "share", "sent", "received", "has all", "dialled by"],
+        ["peer", "address", "what", "sent", "received", "has all", "dialled by"],
         [
             [
                 row["peer"][:8],
                 f"{row['address']} (cannot be dialled)" if row["dialable"] is False else row["address"],
-                row["share"],
+                _role(row),
                 format_size(row["uploaded"]),
                 format_size(row["downloaded"]),
-                "yes" if row["complete"] else "no",
+                {True: "yes", False: "no", None: ""}[row["complete"]],
                 "us" if row["dialed"] else "them",
             ]
             for row in rows
         ],
         right={3, 4},
     )
+
+
+def _role(row: dict[str, Any]) -> str:
+    """What the peer and this one have to do with each other."""
+    match row["role"]:
+        case "volunteer":
+            return f"works for {row['name']} ({row['job'][:8]}), {count(row['cores'], 'core')}"
+        case "owner":
+            return f"has {count(row['cores'], 'core')} here for its job {row['job'][:8]}"
+        case _:
+            return f"share {row['share']}"
 
 
 def jobs(rows: list[dict[str, Any]]) -> None:
@@ -147,6 +158,7 @@ def volunteer(answer: dict[str, Any]) -> None:
         ("offers", "nothing now: paused" if answer["paused"] else offered),
         *([] if answer["paused"] else [("runtimes", ", ".join(answer["runtimes"]) or "none is ready yet")]),
         ("busy", f"{count(answer['busy'], 'core')}, {count(len(answer['jobs']), 'job')}"),
+        *([("in line", count(answer["waiting"], "job"))] if answer["waiting"] else []),
         ("units done", f"{answer['units_done']:,}"),
         ("walls", answer["walls"]),
     ]

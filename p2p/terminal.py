@@ -212,6 +212,7 @@ class LiveView:
         pieces = [
             count(len(view["volunteers"]), "volunteer"),
             f"{count(busy, 'unit')} out",
+            *([f"queued at {len(view['queued']):,} more"] if view["queued"] else []),
             *([f"{_rate(view['rate'])} units/s"] if view["rate"] >= 0.01 else []),
             f"{format_size(view['bytes_moved'])} moved",
             *([f"{format_time(view['left_s'])} left"] if view["left_s"] is not None else []),

@@ -69,16 +69,12 @@ def run(
         raise ConfigError("Give a job to run, or --resume with the id of one that was stopped: see `shoal jobs`.")
 
     def show(answer: dict[str, Any]) -> None:
-        if as_json:
-            print_answer(json.dumps(answer))
-        elif "paths" in answer or "link" in answer:
-            print_answer("\n".join(answer.get("paths") or [answer["link"]]))
-            if "folder" in answer:
-                from p2p import terminal
+        text = _text(answer)
+        print_answer(json.dumps(answer | {"text": text}) if as_json else text)
+        if "folder" in answer and not as_json:
+            from p2p import terminal
 
-                terminal.note(f"The files are in {answer['folder']}, and a peer that runs here shares them.")
-        else:
-            print_answer(answer["text"] or json.dumps(answer["result"]))
+            terminal.note(f"The files are in {answer['folder']}, and a peer that runs here shares them.")
 
     stopped = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` goes on, `shoal cancel ID` forgets it."
     if job is None:
@@ -134,6 +130,14 @@ def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's 
     from p2p.services.requests import Cancel
 
     perform(Cancel(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
+
+
+def _text(answer: dict[str, Any]) -> str:
+    """What is printed of a job's answer."""
+    if "paths" in answer or "link" in answer:
+        return "\n".join(answer.get("paths") or [answer["link"]])
+    result = answer["result"]
+    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
 
 
 def _argument(text: str) -> tuple[str, Any]:

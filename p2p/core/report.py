@@ -19,17 +19,22 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     line: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
     operation: _Short = ""
     record: _Short = ""
+    file: _Short | None = None
 
-    def told(self, stage: int, partition: int) -> str:
-        """For people: what happened, and where."""
-        where = f"partition {partition} of stage {stage}"
-        if self.line is not None:
-            where += f", line {self.line}"
-        if self.operation:
-            where += f", in {self.operation}"
-        lines = [f"{self.kind or 'The job'}: {self.text}" if self.error == "job" else self.text, f"  at {where}"]
+    def told(self, stage: int | None = None, partition: int = 0) -> str:
+        """For people: what happened, and where; without a stage, while it was planned or its result made."""
+        first = f"{self.kind or 'The job'}: {self.text}" if self.error == "job" else self.text
+        where = [
+            f"partition {partition} of stage {stage}" if stage is not None else "",
+            f"line {self.line}{f' of {self.file}' if self.file else ''}" if self.line is not None else "",
+            f"in {self.operation}" if self.operation else "",
+        ]
+        lines = [first]
+        if any(where):
+            lines.append(f"  at {', '.join(filter(None, where))}")
         if self.record:
             lines.append(f"  record: {self.record}")
-        if self.traceback:
-            lines.append(self.traceback.rstrip())
+        frames = self.traceback.rstrip().removesuffix(first).rstrip()
+        if frames:
+            lines.append(frames)
         return "\n".join(lines)

@@ -33,8 +33,10 @@ class JobFault(Exception):
         traceback_text: str = "",
     ) -> None:
         super().__init__(text)
-        self.text, self.kind, self.place = _cut(text), _cut(kind, MAX_RECORD), place
-        self.operation, self.record, self.traceback_text = operation, record, _cut(traceback_text)
+        self.text, self.kind, self.place = bounded(text), bounded(kind, MAX_RECORD), place
+        self.operation, self.record, self.traceback_text = operation, record, bounded(traceback_text)
+        self.unit: tuple[int, ...] = ()
+        """The stage and partition where it came up, if that is known here."""
 
     def report(self) -> dict[str, Any]:
         """The header of the reply."""
@@ -43,7 +45,7 @@ class JobFault(Exception):
             "kind": self.kind,
             "text": self.text,
             "traceback": self.traceback_text,
-            "file": self.place.file if self.place else None,
+            "file": bounded(self.place.file, MAX_RECORD) if self.place else None,
             "line": self.place.line if self.place else None,
             "operation": self.operation or "",
             "record": self.record or "",
@@ -79,18 +81,21 @@ def raised(
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     kind = type(error).__name__
     text = _words(error) if text is None else text
-    if isinstance(error, SyntaxError) and error.filename in files:
-        place = Place(str(error.filename), error.lineno or 1)
-        text = f"{error.filename}, line {place.line}: {error.msg}"
-    elif frames:
+    told = traceback.format_list(frames[-_MAX_FRAMES:])
+    if frames:
         place = Place(frames[-1].filename, frames[-1].lineno or 1)
-    told = "".join(traceback.format_list(frames[-_MAX_FRAMES:])) + f"{kind}: {text}\n"
-    return JobFault(text, kind=kind, place=place, operation=operation, record=record, traceback_text=told)
+    if isinstance(error, SyntaxError) and error.filename in files:
+        place, text = Place(str(error.filename), error.lineno or 1), error.msg
+        told += _only(error)[:-1]
+    elif type(error) in (AttributeError, NameError):  # Python may know what was meant
+        text = _only(error)[-1].strip().removeprefix(f"{kind}: ")
+    told.append(f"{kind}: {text}\n")
+    return JobFault(text, kind=kind, place=place, operation=operation, record=record, traceback_text="".join(told))
 
 
 def shown(value: object) -> str:
     """A value in a few words, however large or broken it is."""
-    return _cut(_BRIEF.repr(value), MAX_RECORD)
+    return bounded(_BRIEF.repr(value), MAX_RECORD)
 
 
 def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]:
@@ -103,6 +108,12 @@ def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]
     return found
 
 
+def _only(error: BaseException) -> list[str]:
+    """What Python says of an exception besides its frames, in lines: of a SyntaxError the line first."""
+    told = traceback.TracebackException(type(error), error, error.__traceback__, limit=0, compact=True)
+    return list(told.format_exception_only())
+
+
 def _words(error: BaseException) -> str:
     try:
         return str(error)
@@ -110,7 +121,8 @@ def _words(error: BaseException) -> str:
         return "(its text cannot be shown)"
 
 
-def _cut(text: str, most: int = MAX_TEXT) -> str:
+def bounded(text: str, most: int = MAX_TEXT) -> str:
+    """The text, or its beginning where it is longer than so many bytes."""
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate is no JSON text
     while len(text.encode()) > most:
         text = text[: max(1, most // 4 - 1)] + "..."

@@ -24,11 +24,15 @@ _MAX_VALUE_BYTES = 512 * 1024
 
 
 class Importer:
-    """Imports from files held in memory; the job's entry as module `job`. Comes before every other importer."""
+    """Imports from files held in memory; the entry as module `job`, whatever its file is called.
+
+    Comes before every other importer.
+    """
 
     def __init__(self, files: Mapping[str, bytes], entry: str) -> None:
         self.files = files
-        self._paths = {_module(path): path for path in files if path.endswith(".py")} | {ENTRY: entry}
+        modules = (path for path in files if path.endswith(".py") and path != entry)
+        self._paths = {_module(path): path for path in modules} | {ENTRY: entry}
         self._packages = {_module(path[:end]) for path in self._paths.values() for end in _slashes(path)}
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -98,7 +102,7 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
                     return
                 header, blobs = received
                 del received
-                if header["do"] == "unit":
+                if "unit" in header:
                     # What is answered most often is answered the short way.
                     frame = packed(_unit(session, header, blobs))
                     blobs = []
@@ -159,9 +163,8 @@ def _answered(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]
 
 
 def _unit(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> "Output":
-    given = _given(session, header, blobs)
-    place = header["action"], header["stage"], header["partition"]
-    return session.unit(*place, header["digest"], header["source"], given)
+    action, stage, partition, digest, source = header["unit"]
+    return session.unit(action, stage, partition, digest, source, _given(session, header, blobs))
 
 
 def _given(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> Sequence[bytes]:
@@ -180,9 +183,7 @@ def _planned(session: "Session") -> tuple[dict[str, Any], list[bytes]]:
     plan = session.plan()
     if not isinstance(plan, Answer):
         return {"ok": "plan", "plan": plan.as_json(session.settings)}, []
-    told = {"ok": "done", "value": None, "text": plan.text, "saved": plan.saved}
-    if plan.json is None:
-        return told, []
+    told = {"ok": "done", "value": None, "saved": plan.saved}
     text = plan.json.encode()
     if len(text) > _MAX_VALUE_BYTES:  # too much for a header
         return told, [text]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES, Piece, at_lines, by_file, by_size, driven, share_of
 from p2p.jobs.dataset import Input
+from p2p.jobs.faults import JobFault
 from p2p.jobs.guest import Importer
 from p2p.jobs.planning import Plan, Settings
 from p2p.jobs.session import Answer, Session
@@ -75,11 +76,15 @@ def _carry_out(
             units = _sources(stage.origin, files, partition_bytes, session.settings.partitions)
         else:
             parts = range(plan.partitions(stage, session.settings) or 0)
-            units = [({}, [blobs[part] for blobs in made]) for part in parts]
+            units = [((), [blobs[part] for blobs in made]) for part in parts]
         made = []
         for partition, (source, given) in enumerate(units):
             blobs = given() if callable(given) else given
-            made.append(session.unit(plan.number, stage.number, partition, plan.digest, source, blobs).blobs)
+            try:
+                made.append(session.unit(plan.number, stage.number, partition, plan.digest, source, blobs).blobs)
+            except JobFault as fault:
+                fault.unit = stage.number, partition
+                raise
             tell(stage.label, partition + 1, len(units))
     if plan.action.name == "save":
         for partition, blobs in enumerate(made):
@@ -88,28 +93,26 @@ def _carry_out(
     return session.finish(plan.number, plan.digest, [blobs[0] for blobs in made])
 
 
-Unit = tuple[dict[str, Any], Callable[[], list[bytes]] | list[bytes]]
-"""A unit's `source`, and its blobs or how to get them."""
+Unit = tuple[Sequence[Any], Callable[[], list[bytes]] | list[bytes]]
+"""What a unit has of its source, and its blobs or how to get them."""
 
 
 def _sources(source: Source, inputs: list[list[_File]], partition_bytes: int, partitions: int) -> list[Unit]:
     if source.name not in OF_BYTES:
         count = source.total
         shares = [share_of(part, min(partitions, count), count) for part in range(min(partitions, count))]
-        return [({"kind": source.name, "first": first, "count": many}, []) for first, many in shares]
+        return [(share, []) for share in shares]
     files = [file for found in inputs for file in found] if source.input is None else inputs[source.input]
     sizes = [file.size for file in files]
     if source.name == "files":
-        return [_unit(source, files, pieces) for pieces in by_file(sizes, partition_bytes)]
+        return [_unit(files, pieces) for pieces in by_file(sizes, partition_bytes)]
     cut = by_size(sizes, partition_bytes)
-    return [_unit(source, files, [_whole_lines(files[piece.file], piece) for piece in pieces]) for pieces in cut]
+    return [_unit(files, [_whole_lines(files[piece.file], piece) for piece in pieces]) for pieces in cut]
 
 
-def _unit(source: Source, files: list[_File], pieces: list[Piece]) -> Unit:
+def _unit(files: list[_File], pieces: list[Piece]) -> Unit:
     told = [(files[piece.file].name, piece.offset, piece.size) for piece in pieces]
-    return {"kind": source.name, "files": told}, lambda: [
-        _read(files[piece.file], piece.offset, piece.size) for piece in pieces
-    ]
+    return told, lambda: [_read(files[piece.file], piece.offset, piece.size) for piece in pieces]
 
 
 def _whole_lines(file: _File, piece: Piece) -> Piece:

@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,19 +9,17 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from p2p.jobs import chance, units
+from p2p.jobs.answer import as_json
 from p2p.jobs.dataset import Input
-from p2p.jobs.faults import JobFault, Place, PlanMismatch, raised, shown
+from p2p.jobs.faults import JobFault, Place, PlanMismatch, raised
 from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same, unchanged
 from p2p.jobs.units import Output, Work
 
-MAX_SHOWN = 2_000
-
 
 class Answer(NamedTuple):
-    """What `job` returned: as JSON text if it can be that, and in a few words."""
+    """What `job` returned, as JSON text."""
 
-    json: str | None
-    text: str
+    json: str
     saved: bool
 
 
@@ -73,7 +70,8 @@ class Session:
             self._checked = True
         found = self._run(len(self._results), 0)
         if isinstance(found, Returned):
-            return _answer(found)
+            with self._blamed():
+                return Answer(as_json(found.value), found.saved)
         self._keep(found)
         return found
 
@@ -94,7 +92,7 @@ class Session:
         stage: int,
         partition: int,
         digest: str,
-        source: dict[str, Any] | None,
+        source: Sequence[Any],
         blobs: Sequence[bytes],
     ) -> Output:
         """Runs one unit of the plan with this digest."""
@@ -153,14 +151,15 @@ class Session:
     def _check_imports(self) -> None:
         """Whether all that the job imports is there, imports inside functions too, unless a `try` expects otherwise."""
         for path, source in self._files.items():
-            if path.endswith(".py"):
-                for name, line in _imports(ast.parse(source)):
-                    if name not in sys.modules and find_spec(name) is None:
-                        text = f"No module named {name!r}: {_WHAT_IS_THERE}"
-                        raise JobFault(text, kind="ModuleNotFoundError", place=Place(path, line))
+            with self._blamed():
+                tree = ast.parse(source, path)
+            for name, line in _imports(tree):
+                if name not in sys.modules and find_spec(name) is None:
+                    text = f"No module named {name!r}: {_WHAT_IS_THERE}"
+                    raise JobFault(text, kind="ModuleNotFoundError", place=Place(path, line))
 
 
-_WHAT_IS_THERE = "a job imports its own folder's modules and what its runtime has; put it beside job.py, or --runtime"
+_WHAT_IS_THERE = "a job imports what its runtime has (see --runtime) and, where it is a folder, the modules in it"
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -172,12 +171,3 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
                 yield node.module.partition(".")[0], node.lineno
         elif not isinstance(node, ast.Try):
             yield from _imports(node)
-
-
-def _answer(returned: Returned) -> Answer:
-    try:
-        told = json.dumps(returned.value, ensure_ascii=False, allow_nan=False)
-        told.encode()
-    except (TypeError, ValueError, RecursionError):
-        return Answer(None, shown(returned.value), returned.saved)
-    return Answer(told, told[:MAX_SHOWN], returned.saved)

@@ -40,8 +40,10 @@ def count_of(items: Sequence[Any]) -> int:
     return len(items)
 
 
-def batches(source: Source, given: dict[str, Any], blobs: Sequence[bytes]) -> Iterator[Sequence[Any]]:
-    """A unit's records. `given` is the unit's `source`, `blobs` the bytes of its pieces."""
+def batches(source: Source, given: Sequence[Any], blobs: Sequence[bytes]) -> Iterator[Sequence[Any]]:
+    """A unit's records. `blobs` are the bytes of its pieces, `given` has path, offset and size of each; for items, the
+    first of them and how many.
+    """
     match source.name:
         case "lines":
             for blob in blobs:
@@ -53,9 +55,10 @@ def batches(source: Source, given: dict[str, Any], blobs: Sequence[bytes]) -> It
         case "chunks":
             yield [blob for blob in blobs if blob]
         case "files":
-            yield [(piece[0], blob) for piece, blob in zip(given["files"], blobs, strict=True)]
+            yield [(piece[0], blob) for piece, blob in zip(given, blobs, strict=True)]
         case _:
-            first, end = given["first"], given["first"] + given["count"]
+            first, count = given
+            end = first + count
             for at in range(first, end, BATCH_ITEMS):
                 yield source.items[at : min(at + BATCH_ITEMS, end)]
 

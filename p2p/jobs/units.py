@@ -35,7 +35,7 @@ class Work:
         self._loop = Loop(stage.operations, stage.sink)
         self._join = Loop((), stage.origin) if isinstance(stage.origin, Shuffle) else None
 
-    def run(self, source: dict[str, Any] | None, blobs: Sequence[bytes]) -> Output:
+    def run(self, source: Sequence[Any], blobs: Sequence[bytes]) -> Output:
         """Runs one unit. Raises JobFault or MemoryError."""
         count = _Counted()
         stage = self._stage
@@ -45,7 +45,7 @@ class Work:
             joined: Keys = _loop(self._join, parts, self._files)
             items: Iterable[Any] = joined.table.items()
         else:
-            items = count.of(batches(stage.origin, source or {}, blobs))
+            items = count.of(batches(stage.origin, source, blobs))
         made = _loop(self._loop, items, self._files)
         if isinstance(stage.sink, Shuffle):
             return Output(count.records, len(made.table), _split(made, self._outputs, stage))

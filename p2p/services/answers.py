@@ -7,10 +7,9 @@ import trio
 from p2p.core.packing import packed
 from p2p.net.connection import Connection
 from p2p.services.running import Made
-from p2p.services.units import pieces, result_digest
+from p2p.services.units import MOST_SAID_BYTES, pieces, result_digest
 from p2p.wire import work
 
-MOST_SAID_BYTES = 512 * 1024
 MOST_UNSENT_BYTES = 16 * 1024 * 1024
 RESULTS_EVERY_S = 0.02
 """Results that come closer together travel together."""

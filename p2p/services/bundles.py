@@ -8,12 +8,14 @@ WASI command is its module and the arguments.
 import ast
 import functools
 import importlib.resources
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from p2p.core import names
 from p2p.core.manifest import Limits
 from p2p.errors import ConfigError, MalformedMessage, StorageError
 from p2p.wire import guest
@@ -29,6 +31,8 @@ ADDED_FILES, ADDED_BYTES = 100, 2 * 1024 * 1024
 LIMITS = Limits(entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES)
 """Of the share that a bundle is."""
 
+_TAKEN = {*sys.stdlib_module_names, "p2p"}
+"""Names that no module of a job's own may have: in one process they are imported before it comes, in another not."""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -47,6 +51,8 @@ class Description(msgspec.Struct, frozen=True):
     partitions: _Count
     reduce_partitions: _Count
     inputs: Annotated[tuple[Input, ...], msgspec.Meta(max_length=64)] = ()
+    title: Annotated[str, msgspec.Meta(max_length=names.MAX_PART_BYTES)] = ENTRY
+    """What its user calls the file that is `job.py` here; tracebacks name it so."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
 
 
@@ -62,10 +68,26 @@ def collect(path: Path) -> dict[str, bytes]:
         raise ConfigError(f"{path} has no {ENTRY}: a job is one Python file, or a folder with a {ENTRY}.")
     found: dict[str, bytes] = {}
     for file in sorted(path.rglob("*.py")):
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
+        parts = file.relative_to(path).parts
+        if file.is_file() and not any(part.startswith(".") for part in parts):
+            if parts[0].removesuffix(".py") in _TAKEN:
+                raise ConfigError(
+                    f"{path / parts[0]} has the name of a module that comes with Python or Shoal, and `import` may "
+                    "find either. Rename it, also where it is imported."
+                )
             found[file.relative_to(path).as_posix()] = _read(file)
             _check_size(found)
     return found
+
+
+def title_of(path: Path) -> str:
+    """What tracebacks are to call the entry of a job that lies there: its name, where that can be shown."""
+    return path.name if path.is_file() and _refusal(path.name) is None else ENTRY
+
+
+def titled(files: Mapping[str, bytes], title: str) -> dict[str, bytes]:
+    """A job's files with its entry under this name."""
+    return {title if name == ENTRY else name: content for name, content in files.items()}
 
 
 def runtime_asked_for(files: Mapping[str, bytes]) -> str | None:
@@ -123,26 +145,34 @@ def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
         description = msgspec.json.decode(files.pop(DESCRIPTION_FILE, b""), type=Description)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"not a bundle: {error}") from None
+    if description.title != ENTRY and (_refusal(description.title) or description.title in files):
+        raise MalformedMessage("a bundle whose file has a name that it cannot have")
     return description, files
 
 
 def load_frame(job: str, files: Mapping[str, bytes], description: Description) -> bytes:
     """The first frame for a guest of this job. Raises ConfigError where it would be too large."""
     # The loop that runs in the guest comes first: the bootstrap on its command line knows that much.
-    names = sorted(files, key=lambda name: (name != "p2p/jobs/guest.py", name))
+    files = titled(files, description.title)
+    paths = sorted(files, key=lambda path: (path != "p2p/jobs/guest.py", path))
     header = {
         "do": "load",
-        "files": names,
-        "entry": ENTRY,
+        "files": paths,
+        "entry": description.title,
         "args": description.args,
         "settings": {"partitions": description.partitions, "reduce_partitions": description.reduce_partitions},
         "inputs": [msgspec.to_builtins(one) for one in description.inputs],
         "job": job,
     }
     try:
-        return guest.encode(header, [files[name] for name in names])
+        return guest.encode(header, [files[path] for path in paths])
     except ValueError:
         raise ConfigError("The names of the job's files and its arguments are too long together.") from None
+
+
+def _refusal(title: str) -> str | None:
+    """Why an entry cannot be called so, or None: as a path it stands for no other file, and for none of a guest's."""
+    return names.refusal(title) or names.doubt(title)
 
 
 def _check_size(files: Mapping[str, bytes], more_files: int = 0, more_bytes: int = 0) -> None:

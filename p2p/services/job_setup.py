@@ -23,8 +23,8 @@ from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
 from p2p.services import bundles, capacity, computing, share
 from p2p.services.bundles import Description
 from p2p.services.dispatch import Input
-from p2p.services.inputs import fetch_manifest
 from p2p.services.local import Local
+from p2p.services.manifests import fetch_manifest
 from p2p.services.progress import Progress
 from p2p.services.requests import Wish
 from p2p.units import format_size
@@ -78,7 +78,12 @@ class Resumable(msgspec.Struct, frozen=True):
 
 def folder_of(local: Local, job: bytes) -> Path:
     """The folder of one of this peer's jobs."""
-    return local.home / "jobs" / to_text(job)
+    return jobs_folder(local) / to_text(job)
+
+
+def jobs_folder(local: Local) -> Path:
+    """Where the folders of this peer's jobs are."""
+    return local.home / "jobs"
 
 
 async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], progress: Progress) -> Setup:
@@ -102,6 +107,7 @@ async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], prog
         partitions=_units_of_module(inputs, each) if is_module and inputs else count,
         reduce_partitions=REDUCE_PARTITIONS,
         inputs=tuple(bundles.Input(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs),
+        title=bundles.ENTRY if is_module else bundles.title_of(Path(wish.path)),
     )
     folder = folder_of(local, job)
     whole = bundles.whole(files)

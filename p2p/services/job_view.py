@@ -40,6 +40,8 @@ class View:
     """Until the stage that runs is done, at this pace."""
     why: str = ""
     """Why nothing runs."""
+    queued: list[dict[str, Any]] = field(default_factory=list)
+    """The volunteers in whose lines it waits, and at which place, from 1."""
 
 
 @dataclass

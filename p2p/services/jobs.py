@@ -26,11 +26,11 @@ from p2p.services.job_log import PLAN
 from p2p.services.job_setup import Resumable, Setup, folder_of, set_up, set_up_again
 from p2p.services.job_view import View
 from p2p.services.local import Local
+from p2p.services.overview import link_of
 from p2p.services.owner import Ending, Run
 from p2p.services.progress import Progress
 from p2p.services.requests import Wish
 from p2p.store.journal import RUNNING, Listed, Logged
-from p2p.wire.link import Link, PeerHint
 
 
 @dataclass
@@ -201,7 +201,7 @@ def _name(one: Listed) -> str:
 
 async def _answer(local: Local, kept: Resumable, ending: Ending, job: bytes) -> dict[str, Any]:
     """What the user gets; files that the job saved go to `out`, else into a share."""
-    answer: dict[str, Any] = {"result": ending.value, "text": ending.text}
+    answer: dict[str, Any] = {"result": ending.value}
     if ending.saved is None:
         return answer
     if kept.wish.out is not None:
@@ -211,12 +211,8 @@ async def _answer(local: Local, kept: Resumable, ending: Ending, job: bytes) -> 
     folder = local.home / "results" / name
     await trio.to_thread.run_sync(_move_all, ending.saved, folder)
     done = await share.share(local, [folder], name, Progress(), unlisted=True)
-    link = Link(done.share_id, done.name, done.bytes, _hints(local), local.trackers.urls)
-    return answer | {"link": str(link), "folder": str(folder)}
-
-
-def _hints(local: Local) -> tuple[PeerHint, ...]:
-    return tuple(PeerHint(address, local.peer_id) for address in local.advertised())
+    link = link_of(local, done.share_id, done.name, done.bytes)
+    return answer | {"link": link, "folder": str(folder)}
 
 
 async def _end(local: Local, kept: Resumable, job: bytes, state: str, ending: str) -> None:

@@ -45,7 +45,7 @@ class Member:
         lost: Callable[[Work], None],
         spool: Spool,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self.slots = self.offered = self.wanted = accepted.slots
         """Those that it gives now, that it gave at first, and that it was asked for."""
         self.held = frozenset(accepted.held)
@@ -75,7 +75,7 @@ class Member:
     @property
     def bytes_moved(self) -> int:
         """To it, from it, and what it fetched."""
-        return self._connection.bytes_in + self._connection.bytes_out + self.bytes_fetched
+        return self.connection.bytes_in + self.connection.bytes_out + self.bytes_fetched
 
     def units(self, units: Sequence[Work]) -> None:
         """These are for it."""
@@ -100,12 +100,12 @@ class Member:
     def drop(self, reason: str) -> None:
         """Ends the conversation, for this reason."""
         self._dropped = reason
-        self._connection.close()
+        self.connection.close()
 
     async def end(self, job: bytes) -> None:
         """Says that the job is over."""
         with suppress(PeerError), trio.move_on_after(1, shield=True):
-            await self._connection.send(work.JobEnd(job))
+            await self.connection.send(work.JobEnd(job))
 
     async def run(self, heard: Heard) -> None:
         """The conversation, to its end. Raises PeerError, StorageError."""
@@ -137,12 +137,12 @@ class Member:
                     self._sent = max(results, default=self._sent)
                     said += messages
                 for message in said or [work.Heartbeat()]:
-                    await self._connection.send(message)
+                    await self.connection.send(message)
                 if not self._todo and not self._outbox:
                     self._wake = trio.Event()
                     with trio.move_on_after(HEARTBEAT_S):
                         await self._wake.wait()
-        self._connection.close()
+        self.connection.close()
 
     async def _prepared(self, units: Sequence[Work]) -> list[Any]:
         """The messages for these units; it hears of this side meanwhile, should some have to be waited for."""
@@ -156,7 +156,7 @@ class Member:
         with suppress(PeerError):  # a nursery would wrap it; the next message meets the same
             while True:
                 await trio.sleep(HEARTBEAT_S)
-                await self._connection.send(work.Heartbeat())
+                await self.connection.send(work.Heartbeat())
 
     async def _notice(self, heard: Heard) -> None:
         """A message that is still on its way, over a slow line, is a sign of life; so is one that waits for this side.
@@ -164,14 +164,14 @@ class Member:
         Messages that came are not: some say nothing, however many they are.
         """
         while True:
-            came, bytes_in = self._came, self._connection.bytes_in
+            came, bytes_in = self._came, self.connection.bytes_in
             await trio.sleep(HEARTBEAT_S)
-            if came == self._came and (bytes_in != self._connection.bytes_in or self._dealing):
+            if came == self._came and (bytes_in != self.connection.bytes_in or self._dealing):
                 await heard(work.Heartbeat(), self._spool)
 
     async def _listen(self, heard: Heard) -> None:
         while True:
-            message = await self._connection.receive()
+            message = await self.connection.receive()
             self._came += 1
             match message:
                 case work.Bytes():

@@ -1,7 +1,6 @@
 """What a peer does at its user's request, the same for the control socket and for a command in the foreground."""
 
 import dataclasses
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,18 +12,14 @@ from p2p import ids
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.sandbox.sandbox import describe
-from p2p.services import browse, fetch, jobs, pointers, requests, search, share
+from p2p.services import browse, fetch, jobs, overview, pointers, requests, search, share
 from p2p.services.local import Local
 from p2p.services.progress import Progress
-from p2p.services.reachability import Reachability
 from p2p.services.requests import AnyRequest, Event, Note, Update
 from p2p.services.supervision import storage_errors_plain
-from p2p.store import posix
 from p2p.store.library import SharedRow
 from p2p.units import format_time
-from p2p.wire.address import Address, Scope
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
-from p2p.wire.records import Pointer
 
 UPDATE_EVERY_S = 0.15
 RESOLVE_AGAIN_S = 3.0
@@ -66,23 +61,14 @@ async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving
                 listed = await browse.browse(local, who, progress.note)
             return [_listed(one) for one in listed]
         case requests.Shares():
-            return await trio.to_thread.run_sync(_share_rows, local, _hints(local))
+            return await overview.shares(local)
         case requests.Unshare(id=text):
             return await _unshare(local, text)
         case requests.Peers():
-            return _peers(local)
+            return overview.peers(local)
         case requests.Status():
-            rows = await trio.to_thread.run_sync(local.library.shares)
-            return _status(local, rows)
-
-
-def link_of(local: Local, share_id: ShareId, name: str, size: int) -> str:
-    """The link to a share of this peer, with this peer's addresses as hints, where it can be dialled."""
-    return str(Link(share_id, name, size, _hints(local), local.trackers.urls))
-
-
-def _hints(local: Local) -> tuple[PeerHint, ...]:
-    return tuple(PeerHint(address, local.peer_id) for address in local.advertised())
+            rows = await trio.to_thread.run_sync(overview.own_shares, local)
+            return overview.status(local, rows)
 
 
 async def _share(local: Local, request: requests.Share, emit: Emit) -> dict[str, Any]:
@@ -103,7 +89,7 @@ async def _share(local: Local, request: requests.Share, emit: Emit) -> dict[str,
         answer["pointer"] = str(PointerLink(local.peer_id, request.pointer))
         answer["version"] = record.sequence
     return {
-        "link": link_of(local, done.share_id, done.name, done.bytes),
+        "link": overview.link_of(local, done.share_id, done.name, done.bytes),
         "id": ids.to_text(done.share_id),
         "name": done.name,
         "bytes": done.bytes,
@@ -160,6 +146,7 @@ def _volunteer(local: Local, pause: bool | None) -> dict[str, Any]:
         "runtimes": list(capacity.runtimes) if capacity else [],
         "busy": volunteering.busy,
         "jobs": [ids.to_text(job) for job in volunteering.jobs],
+        "waiting": volunteering.waiting,
         "units_done": volunteering.units_done,
         "walls": describe(),
     }
@@ -189,7 +176,7 @@ async def _unshare(local: Local, text: str) -> dict[str, Any]:
         text = ids.to_text(parse_link(text).share_id)
 
     def match() -> list[SharedRow]:
-        return [row for row in local.library.shares() if ids.to_text(row.id).startswith(text.lower())]
+        return [row for row in overview.own_shares(local) if ids.to_text(row.id).startswith(text.lower())]
 
     matching = await trio.to_thread.run_sync(match) if text else []
     if not matching:
@@ -221,108 +208,6 @@ def _listed(one: browse.Listed) -> dict[str, Any]:
         "bytes": one.size,
         "files": one.files,
         "link": one.link,
-    }
-
-
-def _share_rows(local: Local, hints: tuple[PeerHint, ...]) -> list[dict[str, Any]]:
-    """In a thread: of thousands of shares this is no moment's work."""
-    pointed: dict[bytes, list[str]] = {}
-    for record in local.pointers.of(local.peer_id):
-        assert isinstance(record.payload, Pointer)
-        pointed.setdefault(record.payload.share, []).append(str(PointerLink(local.peer_id, record.payload.name)))
-    return [_share_row(local, row, hints) | {"pointers": pointed.get(row.id, [])} for row in local.library.shares()]
-
-
-def _share_row(local: Local, row: SharedRow, hints: tuple[PeerHint, ...]) -> dict[str, Any]:
-    swarm = local.swarms.get(ShareId(row.id))
-    return {
-        "id": ids.to_text(row.id),
-        "name": row.name,
-        "bytes": row.size,
-        "files": row.files,
-        "paths": row.paths,
-        "unlisted": row.unlisted,
-        "fetched": row.fetched,
-        "age_s": round(time.time() - row.created),
-        "stale": row.stale,
-        "peers": len(swarm.members) if swarm else 0,
-        "link": str(Link(ShareId(row.id), row.name, row.size, hints, local.trackers.urls)),
-    }
-
-
-def _peers(local: Local) -> list[dict[str, Any]]:
-    rows = []
-    for swarm in local.swarms.values():
-        for peer, exchange in swarm.members.items():
-            address = local.contacts.address_of(peer)
-            rows.append(
-                {
-                    "peer": ids.to_text(peer),
-                    "address": str(address) if address else exchange.ends.remote_host,
-                    "dialable": local.contacts.is_dialable(exchange.ends),
-                    "dialed": exchange.ends.dialed,
-                    "software": exchange.ends.hello.software,
-                    "share": swarm.holding.layout.manifest.root.name,
-                    "uploaded": exchange.uploaded,
-                    "downloaded": exchange.downloaded,
-                    "complete": exchange.theirs == swarm.holding.layout.everything,
-                }
-            )
-    return rows
-
-
-def _status(local: Local, rows: list[SharedRow]) -> dict[str, Any]:
-    return {
-        "peer": ids.to_text(local.peer_id),
-        "home": str(local.home),
-        "network": local.config.network.name,
-        "addresses": [str(address) for address in local.addresses],
-        **_reachability(local.reachability),
-        "seen_as": sorted(local.seen_as()),
-        "uptime_s": round(trio.current_time() - local.started),
-        "memory_bytes": posix.resident_bytes(),
-        "shares": len(rows),
-        "shared_bytes": sum(row.size for row in rows),
-        "stale": [row.name for row in rows if row.stale],
-        "dht": _dht(local),
-        "neighbours": len(local.neighbours),
-        "trackers": [
-            {
-                "url": state.url,
-                "trouble": state.trouble,
-                "announced_s": None if state.announced is None else round(trio.current_time() - state.announced),
-                "shares": state.shares,
-                "dialable": state.dialable,
-                "refused": list(state.refused),
-            }
-            for state in local.trackers.states.values()
-        ],
-        "connections": sum(len(swarm.members) for swarm in local.swarms.values()),
-        "uploaded": local.bytes_uploaded,
-        "downloaded": local.bytes_downloaded,
-        "fetches": [dataclasses.asdict(progress) for progress in local.fetching.values()],
-        "jobs": [dataclasses.asdict(underway.view) for underway in local.jobs.values()],
-    }
-
-
-def _dht(local: Local) -> dict[str, Any] | None:
-    overlays = local.overlays
-    if overlays is None:
-        return None
-    return {
-        "nodes": overlays.size,
-        "joined": overlays.joined.is_set(),
-        "records": overlays.records,
-        "addresses": [str(Address(*node.endpoint.address)) for node in overlays.nodes],
-    }
-
-
-def _reachability(reachability: Reachability) -> dict[str, Any]:
-    names = {Scope.MACHINE: "this machine", Scope.PRIVATE: "the local network", Scope.GLOBAL: "everywhere"}
-    return {
-        "reachability": reachability.state.value,
-        "reachability_set": reachability.never,
-        "reachable_from": None if reachability.scope is None else names[reachability.scope],
     }
 
 

@@ -9,6 +9,7 @@ from there, so that no volunteer's end loses them; large ones may stay with volu
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from p2p.core.attempts import Known, State, Work
 from p2p.core.matching import Need
 from p2p.core.plan import Plan
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
-from p2p.ids import H, PeerId
+from p2p.ids import H, PeerId, ShareId, to_text
 from p2p.services import bundles, saved
+from p2p.services.aside import Aside
 from p2p.services.dispatch import Dispatch
 from p2p.services.driving import Driver
 from p2p.services.employing import Employer
@@ -33,9 +35,10 @@ from p2p.services.kept import Reader
 from p2p.services.local import Local
 from p2p.services.member import Member
 from p2p.services.outputs import Outputs
-from p2p.services.planner import Answer, CommandPlanner, Confirming, Planner, guest_planner
+from p2p.services.planner import Answer, CommandPlanner, Planner, guest_planner
 from p2p.services.pulling import Puller
 from p2p.services.repeating import Repeater
+from p2p.services.shuffle import Shuffle
 
 TICK_S = 0.25
 HOLDERS_S = 3.0
@@ -49,7 +52,6 @@ class Ending:
     """What a job returned, and the folder with the files that it saved, if it did."""
 
     value: Any
-    text: str
     saved: Path | None
 
 
@@ -67,15 +69,14 @@ class Run:
         self._driver = driver = Driver(local.peer_id, context, setup.limits.wall_s, self._repeat)
         self._outputs = outputs = Outputs(local.journal, setup.id, setup.folder / "outputs")
         self._writing = trio.CancelScope(shield=True)
-        self._dispatch = dispatch = Dispatch(
-            setup.id, setup.inputs, outputs, self._results, setup.partition_bytes, driver.address_of
-        )
+        self._shuffle = shuffle = Shuffle(outputs, driver.address_of)
+        self._dispatch = dispatch = Dispatch(setup.id, setup.inputs, shuffle, self._results, setup.partition_bytes)
         self._watch = Watch(view)
         self._log = JobLog(local.journal, setup.id, local.peer_id)
         self._reader = Reader(local.dialer, setup.id, setup.token)
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
         self._repeater = Repeater(local, setup, self._load, dispatch, self._reader, self._results)
-        self._puller = Puller(driver, outputs, dispatch, self._reader)
+        self._puller = Puller(driver, outputs, shuffle, self._reader)
         self._intake = Intake(driver, outputs, self._watch, self._log, self._pull)
         self._employer = Employer(local, setup, driver, dispatch, self._intake, outputs, self._watch)
         self.recruiter = self._employer.recruiter
@@ -88,6 +89,11 @@ class Run:
     def members(self) -> Mapping[PeerId, Member]:
         """Who is at work for it."""
         return self._driver.members
+
+    @property
+    def bundle(self) -> ShareId:
+        """The share that carries it."""
+        return self._setup.bundle
 
     @property
     def need(self) -> Need:
@@ -160,19 +166,28 @@ class Run:
             yield planner
 
     async def _actions(self, planner: Planner) -> Ending:
-        while True:
+        driver = self._driver
+        said = await planner.next(self._results)
+        while not isinstance(said, Answer):
+            result = await self._run_action(planner, said)
+            digest = H("action", result)
+            keeping = Aside(partial(self._outputs.finish, digest, result))
+            self._nursery.start_soon(keeping.run)
+            self._results.append(result)
             said = await planner.next(self._results)
-            if isinstance(said, Answer):
-                self._driver.do(self._driver.job.done())
-                exists = await trio.to_thread.run_sync(self._saved.exists)
-                return Ending(said.value, said.text, self._saved if exists else None)
-            await self._run_action(planner, said)
+            # Nothing runs of an action before what it follows from is journaled.
+            await keeping.done()
+            driver.do(driver.job.finished(digest))
+        driver.do(driver.job.done())
+        exists = await trio.to_thread.run_sync(self._saved.exists)
+        return Ending(said.value, self._saved if exists else None)
 
-    async def _run_action(self, planner: Planner, plan: Plan) -> None:
+    async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
+        """The action's result."""
         driver = self._driver
         of_bytes, sources = self._dispatch.cut(plan)
         counts = plans.sizes(plan, of_bytes)
-        self._dispatch.begin(counts)
+        self._shuffle.begin(plan, counts)
         again = self._setup.again and driver.plan is None
         known = await self._still_held(await self._outputs.begin(plan.action, again=again))
         self._view.state, self._view.action = "running", plan.action
@@ -180,22 +195,21 @@ class Run:
         if known:
             self._view.units_known += sum(stage.done for stage in driver.job.stages)
         self._employer.prefer()
-        confirming = Confirming(planner, plan)
+        # The plan is made once more while its units run: they need not wait for that.
+        confirming = Aside(partial(planner.confirm, plan))
         self._nursery.start_soon(confirming.run)
         try:
             await driver.finished()
         except ShoalError:
             with trio.move_on_after(CONFIRM_S):
-                await confirming.result()  # of a job that plans by chance volunteers know less to say
+                await confirming.done()  # of a job that plans by chance volunteers know less to say
             raise
-        await confirming.result()
+        await confirming.done()
         self._watch.look_at_stages(driver.job, plan)
         result = await self._combined(planner, plan, counts[-1])
-        digest = H("action", result)
         self._dispatch.end()
-        await self._outputs.finish(digest, result)
-        self._results.append(result)
-        driver.do(driver.job.finished(digest))
+        self._shuffle.end()
+        return result
 
     async def _still_held(self, known: list[Known]) -> list[Known]:
         """Of results from before those whose outputs can be had: volunteers that keep some are waited for a little."""
@@ -242,6 +256,8 @@ class Run:
     def _look(self) -> None:
         self._watch.look(self._driver.job, self._driver.plan, self.members, TICK_S)
         self._view.why = "" if self._view.volunteers else self.recruiter.why()
+        lines = self.recruiter.lines.items()
+        self._view.queued = [{"peer": to_text(peer), "place": queued.place} for peer, queued in lines]
 
     def _pull(self, unit: bytes) -> None:
         self._nursery.start_soon(self._puller.pull, unit)

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-import trio
 
 from p2p.core import plan as plans
 from p2p.core.plan import MOST_RESULT_BYTES, Plan
-from p2p.errors import JobError, MalformedMessage, ShoalError
+from p2p.core.report import Report
+from p2p.errors import JobError, MalformedMessage
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import GuestEnded, Limits
@@ -22,15 +22,15 @@ from p2p.sandbox.sandbox import Sandbox
 from p2p.services.running import MOST_GIVEN_BYTES
 from p2p.wire import guest as frames
 
+_LIMITS_SET = " It may take as much as a unit: see --unit-time and --unit-memory."
 GUESTS_TRIED = 3
 """A guest that broke, as when its process was killed, is replaced so many times."""
 
 
 class Answer(NamedTuple):
-    """What the job returned: as JSON values, and as text for people."""
+    """What the job returned, as JSON values."""
 
     value: Any
-    text: str
 
 
 class Planner(Protocol):
@@ -52,34 +52,7 @@ class _Said(msgspec.Struct):
     ok: str = ""
     plan: msgspec.Raw = msgspec.Raw(b"")
     value: Any = None
-    text: str = ""
     error: str = ""
-    kind: str = ""
-    traceback: str = ""
-
-
-class Confirming:
-    """A plan that is made once more while its units run already: they need not wait for that."""
-
-    def __init__(self, planner: Planner, plan: Plan) -> None:
-        self._planner = planner
-        self._plan = plan
-        self._error: ShoalError | None = None
-        self._over = trio.Event()
-
-    async def run(self) -> None:
-        """Makes it."""
-        try:
-            await self._planner.confirm(self._plan)
-        except ShoalError as error:
-            self._error = error
-        self._over.set()
-
-    async def result(self) -> None:
-        """Returns once it is found to be the same plan. Raises JobError where it is not, SandboxFailed."""
-        await self._over.wait()
-        if self._error is not None:
-            raise self._error
 
 
 class GuestPlanner:
@@ -105,7 +78,7 @@ class GuestPlanner:
         said, blobs = await self._ask({"do": "plan"}, [])
         if said.ok == "done":
             # What is too large for a header comes as JSON of its own.
-            return Answer(_json(blobs[0]) if blobs else said.value, said.text)
+            return Answer(_json(blobs[0]) if blobs else said.value)
         return plans.decode(bytes(said.plan), self._inputs)
 
     async def confirm(self, plan: Plan) -> None:
@@ -142,7 +115,8 @@ class GuestPlanner:
                 self.close()
                 self._broken += 1
                 if ended.kind != "broken" or self._broken == GUESTS_TRIED:
-                    raise JobError(f"The job could not be planned: {ended}") from ended
+                    hint = _LIMITS_SET if ended.kind in ("time", "memory") else ""
+                    raise JobError(f"The job could not be planned: {ended}{hint}") from ended
 
     async def _call(self, frame: bytes) -> tuple[_Said, list[bytes]]:
         assert self._guest is not None
@@ -150,11 +124,11 @@ class GuestPlanner:
             reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=self._limits)
             self._log += log[: max(0, self._limits.log_bytes - len(self._log))]
             said, blobs = frames.decode(reply, _Said)
+            report = frames.decode(reply, Report)[0] if said.error else None
         except MalformedMessage as error:
             raise JobError(f"The job's guest does not make sense: {error}.") from error
-        if said.error:
-            words = f"{said.kind}: {said.text}" if said.kind else said.text
-            raise JobError("\n".join(filter(None, [words, said.traceback.rstrip()])))
+        if report is not None:
+            raise JobError(report.told() if report.error == "job" else f"The job could not be planned: {report.told()}")
         return said, blobs
 
     def close(self) -> None:
@@ -171,7 +145,7 @@ class CommandPlanner:
         self._partitions = partitions
 
     async def next(self, results: Sequence[bytes]) -> Plan | Answer:
-        return Answer(None, "") if results else plans.of_command(self._partitions)
+        return Answer(None) if results else plans.of_command(self._partitions)
 
     async def confirm(self, plan: Plan) -> None:
         pass

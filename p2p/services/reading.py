@@ -7,12 +7,12 @@ from contextlib import suppress
 import trio
 
 from p2p.core.plan import MOST_RESULT_BYTES
-from p2p.errors import JobError, NotFound, PeerError, ProtocolViolation, ShoalError
+from p2p.errors import NotFound, PeerError, ProtocolViolation, ShoalError
 from p2p.ids import PeerId, short
-from p2p.services.inputs import Held
+from p2p.services.held import Held
 from p2p.services.kept import Kept, Place, Reader
 from p2p.services.pieces import THING_BYTES, Arriving
-from p2p.services.units import Given, action_key, expect, given_to
+from p2p.services.units import Given, action_key, check_size, expect, given_to
 from p2p.wire import work
 from p2p.wire.address import Address
 
@@ -108,8 +108,7 @@ class Reading:
         missing: dict[bytes, None] = {}
         if any(place >= len(unit.sizes) for place in places):
             raise ProtocolViolation("an output that the unit does not read")
-        if sum(unit.sizes) > self._most:
-            raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {self._most} are allowed.")
+        check_size(unit, self._most)
 
         async def read(peer: PeerId) -> None:
             for number, place in places.items():

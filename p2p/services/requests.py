@@ -73,7 +73,7 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Run(Request, frozen=True, kw_only=True, tag="run"):
-    """Answered by {"job", "state", "result", "text", "seconds", "units"}; if it saved, "paths" or "link", "folder"."""
+    """Answered by {"job", "state", "result", "seconds", "units"}; if it saved, "paths" or "link", "folder"."""
 
     wish: Wish
 

@@ -108,17 +108,16 @@ class Run:
 
     def _carry_out(self, plan: dict[str, Any]) -> dict[str, Any] | None:
         made: list[list[bytes]] = []
-        units: list[tuple[dict[str, Any] | None, list[bytes]]]
+        units: list[tuple[Sequence[Any], list[bytes]]]
         for stage in plan["stages"]:
             if stage["source"]:
                 units = list(self._units(stage["source"]))
             else:
-                units = [(None, [blobs[part] for blobs in made]) for part in range(stage["partitions"])]
+                units = [((), [blobs[part] for blobs in made]) for part in range(stage["partitions"])]
             made = []
             for partition, (source, blobs) in enumerate(units):
-                place = {"action": plan["action"], "stage": stage["index"], "partition": partition}
-                header = {"do": "unit", **place, "digest": plan["digest"], "source": source}
-                answer, output = self._ask(header, blobs)
+                place = [plan["action"], stage["index"], partition, plan["digest"]]
+                answer, output = self._ask({"unit": [*place, source]}, blobs)
                 if answer.get("ok") != "unit":
                     return answer
                 assert len(output) == (stage["outputs"] or 1)
@@ -134,13 +133,12 @@ class Run:
         self._results += result
         return None
 
-    def _units(self, source: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    def _units(self, source: dict[str, Any]) -> Iterator[tuple[Sequence[Any], list[bytes]]]:
         kind = source["kind"]
         if kind in ("range", "params"):
             parts = min(self._partitions, source["count"])
             for part in range(parts):
-                first, count = share_of(part, parts, source["count"])
-                yield {"kind": kind, "first": first, "count": count}, []
+                yield share_of(part, parts, source["count"]), []
             return
         numbers = range(len(self._data)) if source["input"] is None else [source["input"]]
         sizes = [len(data) if number in numbers else 0 for number, data in enumerate(self._data)]
@@ -148,7 +146,7 @@ class Run:
         for part_of in pieces:
             whole = [self._whole(piece) if kind != "files" else piece for piece in part_of if piece.file in numbers]
             told = [(self._names[piece.file], piece.offset, piece.size) for piece in whole]
-            yield {"kind": kind, "files": told}, [self._data[f][at : at + size] for f, at, size in whole]
+            yield told, [self._data[f][at : at + size] for f, at, size in whole]
 
     def _whole(self, piece: Piece) -> Piece:
         data = self._data[piece.file]

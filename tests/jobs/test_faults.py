@@ -111,7 +111,7 @@ def test_a_line_that_is_no_json() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "advice"),
     [
-        ("def job(inputs)\n    return 1\n", 2, "job.py, line 2: expected ':'"),
+        ("def job(inputs)\n    return 1\n", 2, "^expected ':'$"),
         ("def main(inputs):\n    return 1\n", 1, "def job"),
         ("job = 5\n", 1, "def job"),
         ("import no_such_module\ndef job(inputs): ...\n", 2, "no_such_module.*what its runtime has"),

@@ -100,18 +100,17 @@ def test_faults_are_told_in_a_frame_and_the_guest_goes_on(one: Guest) -> None:
     text = "def job(inputs, top):\n    return inputs.range(4).map(lambda x: 6 // x).sum()\n"
     assert one.load({"job.py": text}, arguments={"top": 1}) == ({"ok": "loaded", "blobs": []}, [])
     plan = one.ask({"do": "plan"})[0]["plan"]
-    unit = {"do": "unit", "action": 0, "stage": 0, "partition": 1, "digest": plan["digest"]}
-    wrong = {"kind": "range", "first": 0, "count": 2}
+    digest = plan["digest"]
     for _ in range(2):
-        answer, _ = one.ask(unit | {"source": wrong})
+        answer, _ = one.ask({"unit": [0, 0, 1, digest, [0, 2]]})
         assert (answer["error"], answer["kind"], answer["line"]) == ("job", "ZeroDivisionError", 2)
         assert (answer["operation"], answer["record"]) == ("map", "0")
-        answer, blobs = one.ask(unit | {"source": wrong | {"first": 1}})
+        answer, blobs = one.ask({"unit": [0, 0, 1, digest, [1, 2]]})
         assert (answer["records_in"], answer["records_out"], len(blobs)) == (2, 1, 1)
-    assert one.ask(unit | {"digest": "0" * 64, "source": wrong})[0]["error"] == "plan"
-    assert one.ask(unit | {"action": 1, "source": wrong})[0]["error"] == "plan"
-    assert one.ask(unit | {"stage": 9, "source": wrong})[0]["error"] == "plan"
-    assert one.ask(unit | {"source": wrong | {"first": 3, "count": 1}})[0]["ok"] == "unit"
+    assert one.ask({"unit": [0, 0, 1, "0" * 64, [0, 2]]})[0]["error"] == "plan"
+    assert one.ask({"unit": [1, 0, 1, digest, [0, 2]]})[0]["error"] == "plan"
+    assert one.ask({"unit": [0, 9, 1, digest, [0, 2]]})[0]["error"] == "plan"
+    assert one.ask({"unit": [0, 0, 1, digest, [3, 1]]})[0]["ok"] == "unit"
     assert one.end() == ""
 
 
@@ -141,7 +140,6 @@ def job(inputs):
     return total
 """
     one.load({"job.py": text}, partitions=1)
-    source = {"kind": "range", "first": 0, "count": 3}
     digests: list[str] = []
     results: list[bytes] = []
     partials: list[list[bytes]] = []
@@ -149,14 +147,12 @@ def job(inputs):
         learned = {"results": [action - 1] if action else []}
         plan = one.ask({"do": "plan"} | learned, results[-1:])[0]["plan"]
         digests.append(plan["digest"])
-        unit = {"do": "unit", "action": action, "stage": 0, "partition": 0, "digest": plan["digest"], "source": source}
-        partials.append(one.ask(unit)[1])
+        partials.append(one.ask({"unit": [action, 0, 0, plan["digest"], [0, 3]]})[1])
         results += one.ask({"do": "finish", "action": action, "digest": plan["digest"]}, partials[-1])[1]
     answer, _ = one.ask({"do": "plan", "results": [2]}, results[-1:])
     assert answer["value"] == 66
     for action in (1, 0, 2, 0):
-        unit = {"do": "unit", "action": action, "stage": 0, "partition": 0, "digest": digests[action], "source": source}
-        assert one.ask(unit)[1] == partials[action]
+        assert one.ask({"unit": [action, 0, 0, digests[action], [0, 3]]})[1] == partials[action]
 
 
 def test_what_a_job_prints_and_reads_never_touches_the_frames(one: Guest) -> None:
@@ -173,9 +169,7 @@ def job(inputs):
 """
     one.load({"job.py": text}, partitions=1)
     plan = one.ask({"do": "plan"})[0]["plan"]
-    source = {"kind": "range", "first": 0, "count": 2}
-    unit = {"do": "unit", "action": 0, "stage": 0, "partition": 0, "digest": plan["digest"], "source": source}
-    assert one.ask(unit)[0]["ok"] == "unit"
+    assert one.ask({"unit": [0, 0, 0, plan["digest"], [0, 2]]})[0]["ok"] == "unit"
     printed = one.end()
     assert printed.startswith("loading\nrecord 0\n")
     assert printed.count("raw\n") == 2
@@ -191,9 +185,7 @@ def test_a_large_value_comes_as_a_blob(one: Guest) -> None:
 def test_memory_that_is_not_there_is_a_limit(one: Guest) -> None:
     one.load({"job.py": "def job(inputs):\n    return inputs.range(2).map(lambda x: b'x' * 2**62).count()\n"})
     plan = one.ask({"do": "plan"})[0]["plan"]
-    source = {"kind": "range", "first": 0, "count": 2}
-    unit = {"do": "unit", "action": 0, "stage": 0, "partition": 0, "digest": plan["digest"], "source": source}
-    assert one.ask(unit)[0]["error"] == "limit"
+    assert one.ask({"unit": [0, 0, 0, plan["digest"], [0, 2]]})[0]["error"] == "limit"
     assert one.ask({"do": "plan"})[0]["ok"] == "plan"
 
 
@@ -202,8 +194,7 @@ def test_a_frame_larger_than_the_memory_is_a_limit_too() -> None:
     with guest((*PYTHON[:-1], little + PYTHON[-1])) as one:
         one.load({"job.py": "def job(inputs):\n    return inputs.lines().map(len).sum()\n"}, inputs={"t": b""})
         plan = one.ask({"do": "plan"})[0]["plan"]
-        unit = {"do": "unit", "action": 0, "stage": 0, "partition": 0, "digest": plan["digest"]}
-        unit |= {"source": {"kind": "lines", "files": []}}
+        unit = {"unit": [0, 0, 0, plan["digest"], []]}
         assert one.ask(unit, [b"x" * 3, bytes(150_000_000), b"y"])[0]["error"] == "limit"
         assert one.ask(unit, [b"x" * 3, b"y"])[1] == [encode(4)]
         assert one.end() == ""
@@ -212,7 +203,7 @@ def test_a_frame_larger_than_the_memory_is_a_limit_too() -> None:
 def test_bytes_that_no_unit_made_are_not_the_jobs_fault(one: Guest) -> None:
     one.load({"job.py": COUNT_WORDS}, inputs={"t": b""})
     plan = one.ask({"do": "plan"})[0]["plan"]
-    unit = {"do": "unit", "action": 0, "stage": 1, "partition": 0, "digest": plan["digest"], "source": None}
+    unit = {"unit": [0, 1, 0, plan["digest"], []]}
     finish = {"do": "finish", "action": 0, "digest": plan["digest"]}
     for blob in (b"", b"garbage", encode({"a": 1})[:-1]):
         assert one.ask(unit, [blob])[0]["error"] == "limit"

@@ -173,7 +173,7 @@ def job(inputs):
     return "done"
 """
     outcome = run(text, partitions=2)
-    assert outcome.answer == ('"done"', '"done"', True)
+    assert outcome.answer == ('"done"', True)
     assert outcome.saved == {
         (0, 0): '["ü", 0]\n["ü", 1]\n'.encode(),
         (0, 1): '["ü", 2]\n["ü", 3]\n["ü", 4]\n'.encode(),
@@ -183,8 +183,8 @@ def job(inputs):
 
 
 def test_a_job_may_return_what_is_no_json() -> None:
-    answer = run("def job(inputs):\n    return inputs.range(2).map(lambda x: b'x').collect()\n").answer
-    assert answer == (None, "[b'x', b'x']", False)
+    answer = run("def job(inputs):\n    return inputs.range(2).map(lambda x: {b'x': (x,)}).collect()\n").answer
+    assert answer == ('[[["x", [0]]], [["x", [1]]]]', False)
 
 
 def test_chance_is_each_units_own_and_the_same_in_every_run() -> None:

@@ -104,7 +104,7 @@ def test_what_a_peer_tells_of_itself(origin: Peer, other: Peer, tmp_path: Path) 
         with other.start("get", link, "--out", "got", "--limit", "256KiB"):
             until(lambda: chunks_held(other) >= 2, "two chunks")
             (row,) = origin.run("peers", "--json").json()
-            assert row["share"] == "data.bin"
+            assert (row["role"], row["share"]) == ("share", "data.bin")
             assert row["uploaded"] > 0
             assert not row["dialed"]
             status = origin.run("status", "--json").json()
@@ -112,7 +112,7 @@ def test_what_a_peer_tells_of_itself(origin: Peer, other: Peer, tmp_path: Path) 
             assert (status["shares"], status["shared_bytes"], status["connections"]) == (1, 16 * MIB, 1)
             assert status["network"] == "test-system"
             heading, line = origin.run("peers").out.splitlines()
-            assert heading.split()[:3] == ["peer", "address", "share"]
+            assert heading.split()[:3] == ["peer", "address", "what"]
             assert line.startswith(row["peer"][:8])
             table = other.run("status").out
             assert "fetching" in table

@@ -22,6 +22,7 @@ VIEW: dict[str, Any] = {
     "failures": 1,
     "losses": 2,
     "why": "",
+    "queued": [],
 }
 
 
@@ -49,6 +50,11 @@ def test_a_job_is_shown_whole(monkeypatch: pytest.MonkeyPatch, width: int) -> No
         assert f"{stage['done']} of {stage['units']}, {stage['running']} running" in line
         assert ("━" in line) == (stage["done"] > 0)
         assert f"{100 * stage['done'] // stage['units']}%" in line
+
+
+def test_it_waits_at_more_volunteers_than_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown(monkeypatch, 120, VIEW | {"queued": [{"peer": "a", "place": 2}, {"peer": "b", "place": 1}]})
+    assert "2 volunteers · 12 units out · queued at 2 more" in " ".join(lines)
 
 
 def test_why_nothing_runs_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:

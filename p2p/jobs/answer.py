@@ -1,0 +1,151 @@
+"""What a job returned, as JSON: values of every kind leave a guest in this form only, and are never decoded outside.
+
+None, True, 5, 0.5, "text"        as they are
+NaN, infinities                   the texts NaN, Infinity, -Infinity
+bytes                             as text if they are UTF-8, else {"base64": "..."}
+tuples, lists, other sequences    arrays
+sets                              arrays, in order
+dicts                             objects; arrays of pairs, unless all keys are text
+what has .tolist() (numpy)        what that gives
+anything else                     the text that str() gives
+"""
+
+import json
+from binascii import b2a_base64
+from collections.abc import Collection, Mapping, Sequence, Set
+from itertools import chain
+from math import isfinite
+from typing import Any
+
+from p2p.jobs.faults import MAX_RECORD, JobFault, bounded
+
+MAX_DEPTH = 64
+MAX_BYTES = 32 * 1024 * 1024
+"""Of the JSON text. So much is looked at: a value counts as 8 bytes, a text as its length besides."""
+_VALUE = 8
+_NESTS = frozenset({tuple, list, dict})
+_WRITABLE = _NESTS | {type(None), bool, int, float, str}
+_BITS = 13_000
+"""An integer with fewer has so few digits that Python reads them from text."""
+
+
+def as_json(value: object) -> str:
+    """The JSON text for a value. Raises JobFault for a value that is too large, and what its own methods raise."""
+    text = _at_once(value) if _is_writable(value) else None
+    if text is None:
+        text = json.dumps(_Plain().of(value, 0), ensure_ascii=False, allow_nan=False)
+    if len(text) > MAX_BYTES // 4 and len(text.encode()) > MAX_BYTES:
+        raise _too_large()
+    return text
+
+
+def _is_writable(value: object) -> bool:
+    """Whether the kinds of all values are such as `json` knows, level by level, as most results are."""
+    level: list[Any] = [value]
+    size = 0
+    for _ in range(MAX_DEPTH):
+        if not set(map(type, level)) <= _WRITABLE:
+            return False
+        nests = [value for value in level if type(value) in _NESTS]
+        size += _VALUE * len(level)
+        if size + _VALUE * sum(map(len, nests)) > MAX_BYTES:
+            return False  # to be counted once more, and refused
+        keys = list(chain.from_iterable(nest for nest in nests if type(nest) is dict))
+        if any(type(key) is not str for key in keys):
+            return False
+        size += sum(len(text) for text in chain(level, keys) if type(text) is str)
+        size += sum(number.bit_length() for number in level if type(number) is int) // 4
+        if size > MAX_BYTES:
+            return False
+        level = list(chain.from_iterable(nest.values() if type(nest) is dict else nest for nest in nests))
+        if not level:
+            return True
+    return False
+
+
+def _at_once(value: object) -> str | None:
+    """The JSON text; None where a number or a text is one that JSON has not."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError:
+        return None
+    return text
+
+
+class _Plain:
+    """Makes values plain: what `json` writes without a loss. Counts what it has looked at."""
+
+    def __init__(self) -> None:
+        self._left = MAX_BYTES
+
+    def of(self, value: Any, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise JobFault(f"job() returned what is nested deeper than {MAX_DEPTH}, or holds itself")
+        inner = depth + 1
+        match value:
+            case None | bool():
+                self._spend(0)
+                return value
+            case int():
+                self._spend(value.bit_length() // 4)
+                return int(value) if value.bit_length() < _BITS else hex(value)
+            case float():
+                self._spend(0)
+                return float(value) if isfinite(value) else _NOT_FINITE[str(float(value))]
+            case str():
+                self._spend(len(value))
+                return value.encode("utf-8", "backslashreplace").decode()
+            case bytes() | bytearray() | memoryview():
+                return self._of_bytes(bytes(value))
+            case Mapping():
+                return self._of_mapping(value, inner)
+            case tuple() | list():
+                return self._all(value, inner)
+            case Set():
+                return _in_order(self._all(value, inner))
+            case Sequence():
+                return self._all(value, inner)
+        if hasattr(value, "__next__"):
+            raise JobFault(f"job() returned a {type(value).__name__}, which nobody has run: return list(...) of it")
+        if hasattr(value, "tolist"):
+            return self.of(value.tolist(), inner)
+        return self.of(bounded(str(value), MAX_RECORD), inner)
+
+    def _all(self, values: Collection[Any], depth: int) -> list[Any]:
+        self._spend(0)
+        return [self.of(value, depth) for value in values]
+
+    def _of_bytes(self, value: bytes) -> Any:
+        self._spend(len(value))
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"base64": b2a_base64(value, newline=False).decode("ascii")}
+
+    def _of_mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
+        self._spend(0)
+        pairs = [[self.of(key, depth), self.of(held, depth)] for key, held in value.items()]
+        found = dict(pairs) if all(isinstance(key, str) for key in value) else {}
+        return found if len(found) == len(pairs) else pairs
+
+    def _spend(self, size: int) -> None:
+        self._left -= _VALUE + size
+        if self._left < 0:
+            raise _too_large()
+
+
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def _in_order(items: list[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:  # of several kinds
+        return sorted(items, key=json.dumps)
+
+
+def _too_large() -> JobFault:
+    return JobFault(
+        f"job() returned more than {MAX_BYTES >> 20} MiB of JSON: return less, or use save()", kind="ResultTooLarge"
+    )

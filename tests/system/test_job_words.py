@@ -1,0 +1,110 @@
+"""What a user of jobs is told: of errors in the words of the job's own file, of results whatever they are, of who
+works."""
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2p.services.computing import runtime_for
+from tests.harness import Peer, until
+from tests.system.test_run import LONELY, PLAIN, peers, under_way, volunteers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    trio.run(runtime_for, "python-wasm", lambda text: None)
+
+
+def test_errors_name_the_users_own_files(origin: Peer, tmp_path: Path) -> None:
+    (tmp_path / "numbers.txt").write_text("1\n2\nthree\n4\n")
+    job = tmp_path / "add up.py"
+    job.write_text(
+        "def number(text):\n    return int(text)\n\ndef job(inputs):\n    return inputs.lines().map(number).sum()\n"
+    )
+    folder = tmp_path / "folder"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "job.py").write_text(
+        "from parts.words import half\ndef job(inputs):\n    return inputs.range(4).map(half).sum()\n"
+    )
+    (folder / "parts" / "words.py").write_text("def half(n):\n    return n / (n - 2)\n")
+    typo = tmp_path / "typo.py"
+    typo.write_text("def job(inputs):\n    return inputs.lines(.sum()\n")
+    with volunteers(tmp_path, 1) as nodes:
+        far = (*PLAIN, *peers(nodes), *LONELY, "--wait", "30s")
+        for where in (far, ("--local",)):
+            told = origin.run("run", job, "--input", tmp_path / "numbers.txt", *where, code=1).err
+            assert "ValueError: invalid literal for int() with base 10: 'three'\n" in told
+            assert "  at partition 0 of stage 0, line 2 of add up.py, in map\n  record: 'three'\n" in told
+            assert '  File "add up.py", line 2, in number\n    return int(text)\n' in told
+            assert "job.py" not in told
+            told = origin.run("run", folder, "--partitions", "4", *where, code=1).err
+            assert "  at partition 2 of stage 0, line 2 of parts/words.py, in map\n  record: 2\n" in told
+            assert '  File "parts/words.py", line 2, in half\n    return n / (n - 2)\n' in told
+    told = origin.run("run", typo, "--local", code=1).err
+    assert "SyntaxError: invalid syntax\n  at line 2 of typo.py\n" in told
+    assert '  File "typo.py", line 2\n    return inputs.lines(.sum()\n' in told
+
+
+def test_results_of_every_kind(origin: Peer, tmp_path: Path) -> None:
+    job = tmp_path / "kinds.py"
+    job.write_text(
+        "def job(inputs):\n"
+        "    pairs = inputs.range(4).map(lambda n: ((n % 2, b'k'), {n})).reduce_by_key(lambda a, b: a | b)\n"
+        "    return {'pairs': dict(sorted(pairs.collect())), 'odd': [float('nan'), b'\\xff', 2**70, None]}\n"
+    )
+    text = tmp_path / "text.py"
+    text.write_text("def job(inputs):\n    return 'as it\\nis'\n")
+    long = tmp_path / "long.py"
+    long.write_text("def job(inputs):\n    return ['x' * 1000] * 1000\n")
+    expected = {"pairs": [[[0, "k"], [0, 2]], [[1, "k"], [1, 3]]], "odd": ["NaN", {"base64": "/w=="}, 2**70, None]}
+    with volunteers(tmp_path, 1) as nodes:
+        far = (*PLAIN, *peers(nodes), *LONELY, "--wait", "30s")
+        for where in (far, ("--local",)):
+            answer = origin.run("run", job, *where, "--json").json()
+            assert answer["result"] == expected
+            assert json.loads(answer["text"]) == expected
+        assert origin.run("run", long, *far).json() == ["x" * 1000] * 1000
+    assert origin.run("run", text, "--local").out == "as it\nis\n"
+
+
+def test_a_module_named_like_pythons_own(origin: Peer, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "job.py").write_text("import random\ndef job(inputs):\n    return random.random()\n")
+    (tmp_path / "folder" / "random.py").write_text("def random():\n    return 4\n")
+    for where in (LONELY, ("--local",)):
+        told = origin.run("run", tmp_path / "folder", *where, code=2).err
+        assert "random.py has the name of a module that comes with Python" in told
+        assert "Rename it" in told
+
+
+def test_who_works_is_listed_and_what_carries_a_job_is_not(origin: Peer, tmp_path: Path) -> None:
+    (tmp_path / "input.txt").write_text("a line\n")
+    job = tmp_path / "endless.py"
+    job.write_text(
+        "def spin(line):\n    while True:\n        pass\ndef job(inputs):\n    return inputs.lines().map(spin).sum()\n"
+    )
+    with volunteers(tmp_path, 1) as nodes, origin.node(*LONELY) as node:
+        volunteer = Peer(tmp_path / "volunteer0")
+        with origin.start("run", job, *PLAIN, "--input", tmp_path / "input.txt", *peers(nodes)) as running:
+            until(lambda: any(stage["running"] for row in under_way(origin) for stage in row["stages"]), "a unit")
+            row, *others = origin.run("peers", "--json").json()
+            (shared,) = origin.run("shares", "--json").json()
+            status = origin.run("status", "--json").json()
+            owner, *_ = volunteer.run("peers", "--json").json()
+            assert (row["peer"], row["address"]) == (nodes[0].peer, nodes[0].address)
+            assert (row["role"], row["name"], row["cores"]) == ("volunteer", "endless.py", 1)
+            assert (owner["peer"], owner["role"], owner["cores"]) == (node.peer, "owner", 1)
+            assert row["job"] == owner["job"]
+            assert {(one["role"], one["share"]) for one in others} <= {("share", "input.txt")}
+            assert row["uploaded"] > 0
+            assert row["downloaded"] > 0
+            assert shared["name"] == "input.txt"
+            assert (status["shares"], status["shared_bytes"]) == (1, 7)
+            assert f"works for endless.py ({row['job'][:8]}), 1 core" in origin.run("peers").out
+            assert f"has 1 core here for its job {row['job'][:8]}" in volunteer.run("peers").out
+            origin.run("cancel", row["job"])
+            assert running.wait().code == 1
+        assert origin.run("peers", "--json").json() == []
+        assert origin.run("shares", "--json").json() == []
