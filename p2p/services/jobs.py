@@ -233,13 +233,14 @@ def _move_all(folder: Path, out: Path) -> list[str]:
     """Moves the files of a folder; where they are now. Raises StorageError."""
     paths = []
     try:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            target = out / file.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(file, target)
-            paths.append(str(target))
+        for where, _, names in os.walk(folder):
+            target = out / Path(where).relative_to(folder)
+            target.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                paths.append(str(target / name))
+                shutil.move(os.path.join(where, name), paths[-1])
     except OSError as error:
         raise StorageError(
             f"Cannot write the result to {out}: {error.strerror}. Resume the job once it can."
         ) from error
-    return paths
+    return sorted(paths)

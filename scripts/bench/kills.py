@@ -1,7 +1,7 @@
 """kill -9 during jobs, as often as wanted: `python -m scripts.bench.kills ROUNDS [SEED]`. See tests/system/kills.py."""
 
+import argparse
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -11,8 +11,11 @@ from tests.system.kills import VICTIMS, Fleet
 
 
 def main() -> None:
-    rounds, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    chance = random.Random(seed)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", type=int)
+    parser.add_argument("seed", type=int, nargs="?", default=1)
+    given = parser.parse_args()
+    rounds, chance = given.rounds, random.Random(given.seed)
     resumed: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
         for number in range(rounds):

@@ -20,7 +20,7 @@ NOTHING = bytes.fromhex(  # (module (memory (export "memory") 1) (func (export "
     "0061736d01000000 01 04 01 600000 03 02 01 00 05 03 01 0001"
     "07 13 02 06 6d656d6f7279 0200 06 5f7374617274 0000 0a 04 01 02 00 0b"
 )
-MODULE_UNITS = 1_000
+MODULE_UNITS = 10_000
 LOOP = """\
 def job(inputs, actions):
     for _ in range(actions):
