@@ -47,12 +47,12 @@ class Worker:
         ours, theirs = _socket_pair()
         try:
             with theirs:
-                self._numbers += 1
-                await self._order(messages.START, self._numbers, theirs.fileno())
+                number = self._numbers = self._numbers + 1  # others may be starting at the same time
+                await self._order(messages.START, number, theirs.fileno())
         except BaseException:
             ours.close()
             raise
-        return self._numbers, ours
+        return number, ours
 
     async def end_guest(self, number: int) -> None:
         """Kills it, and returns when it is gone."""
@@ -63,15 +63,13 @@ class Worker:
         rights = [] if passed is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed.to_bytes(4, sys.byteorder))]
         async with self._turn:
             try:
-                with trio.fail_after(_ORDER_S):
+                # Seen through: an answer that nobody took would be taken for the next one.
+                with trio.fail_after(_ORDER_S, shield=True):
                     await self._control.sendmsg([head], rights)
                     await self.answer()
             except (OSError, trio.TooSlowError) as error:
                 self.kill()
                 raise SandboxFailed("A sandbox worker does not answer.") from error
-            except trio.Cancelled:
-                self.kill()  # an answer that nobody took would be taken for the next one
-                raise
 
     async def answer(self) -> None:
         """Waits for the answer to an order, or for the word that it is ready. Raises SandboxFailed, OSError."""
@@ -140,6 +138,11 @@ class Sandbox:
             raise
         guest = Guest(connection, lambda: self._nursery.start_soon(self._end, guest, worker, number))
         self._guests.add(guest)
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            guest.discard()  # it came for nobody
+            raise
         return guest
 
     async def run_module(

@@ -103,6 +103,46 @@ async def test_a_cancelled_call_ends_the_guest_and_frees_its_slot(sandbox: Sandb
             await run(guest, "result = 5")
 
 
+async def test_guests_that_start_at_the_same_moment_end_each_for_itself(sandbox: Sandbox, python: Runtime) -> None:
+    await sandbox.prepare(python)
+    workers = sandbox.process_ids()
+    started: list[Guest] = []
+
+    async def start() -> None:
+        started.append(await sandbox.guest(python))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CORES):
+            nursery.start_soon(start)
+    first, *others = started
+    first.discard()
+    await sandbox.guest(python)  # in the slot of the first, which is gone
+    for other in others:
+        assert await run(other, "result = 5") == b"5"
+        other.discard()
+    await sandbox.guest(python)
+    assert sandbox.process_ids() == workers
+
+
+async def test_a_guest_that_is_given_up_while_it_starts_costs_nobody_else(sandbox: Sandbox, python: Runtime) -> None:
+    other = await sandbox.guest(python)
+    workers = sandbox.process_ids()
+    for _ in range(4 * CORES):
+        started: list[Guest] = []
+
+        async def start(into: list[Guest]) -> None:
+            into.append(await sandbox.guest(python))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start, started)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        for guest in started:
+            guest.discard()
+        assert await run(other, "result = 5") == b"5"
+    assert sandbox.process_ids() == workers
+
+
 async def test_a_guest_discarded_in_the_middle_of_a_call_ends_it(sandbox: Sandbox, python: Runtime) -> None:
     guest = await sandbox.guest(python)
     ended: list[GuestEnded] = []
