@@ -66,5 +66,9 @@ class BadData(PeerError):
     """Bytes that do not match their hash."""
 
 
+class Unacceptable(BadData):
+    """A share is itself broken, or larger than is accepted here: nobody has a better one."""
+
+
 class JobError(ShoalError):
     """A job cannot go on, by its own fault or for want of anything left to try."""

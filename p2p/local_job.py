@@ -1,6 +1,7 @@
 """`shoal run --local`: a job in this process, on this machine's files, without a peer, volunteers or walls."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from p2p.jobs import local
 from p2p.jobs.codec import Unreadable
 from p2p.jobs.faults import JobFault, PlanMismatch
 from p2p.jobs.planning import Settings
-from p2p.services import bundles
+from p2p.services import bundles, saved
 from p2p.terminal import note
 
 PARTITIONS = 8
@@ -24,15 +25,17 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
     for text, one in zip(inputs, paths, strict=True):
         if not one.exists():
             raise ConfigError(f"{text} does not exist; --local reads files of this machine, no links.")
-    saved: list[str] = []
+    if out is not None:
+        saved.check_out(out)
+    made: dict[int, list[Path]] = {}
 
     def save(action: int, partition: int, body: bytes) -> None:
         if out is None:
             raise ConfigError("The job saves files: say where with --out DIR.")
-        out.mkdir(parents=True, exist_ok=True)
-        target = out / f"part-{partition:05}"
+        target = out / saved.name_of(action) / saved.part_of(partition)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(body)
-        saved.append(str(target))
+        made.setdefault(action, []).append(target)
 
     # The API is this process's own; the job's files are imported from memory, as in a guest.
     files, title = bundles.collect(path), bundles.title_of(path)
@@ -42,11 +45,26 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
     settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
     try:
         answer = local.run(bundles.titled(files, title), paths, arguments, save=save, entry=title, settings=settings)
+        written = _in_place(made)
+        made.clear()
     except JobFault as fault:
         raise JobError(msgspec.convert(fault.report(), Report).told(*fault.unit)) from fault
     except (PlanMismatch, Unreadable) as error:
         raise JobError(str(error)) from error
     except OSError as error:
         raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
+    finally:
+        for of_action in made.values():
+            shutil.rmtree(of_action[0].parent, ignore_errors=True)  # it failed: a part of a result is none
     value = json.loads(answer.json)
-    return {"job": "local", "state": "done", "result": value} | ({"paths": saved} if saved else {})
+    return {"job": "local", "state": "done", "result": value} | ({"paths": written} if written else {})
+
+
+def _in_place(made: dict[int, list[Path]]) -> list[str]:
+    """The files of what was saved, by action; of a single action they move to where all folders are. Raises OSError."""
+    if len(made) != 1:
+        return [str(path) for paths in made.values() for path in paths]
+    (paths,) = made.values()
+    moved = [path.rename(path.parents[1] / path.name) for path in paths]
+    paths[0].parent.rmdir()
+    return list(map(str, moved))

@@ -5,6 +5,7 @@ Names come from strangers and are escaped before they are printed.
 """
 
 import sys
+import time
 from typing import Any
 
 from p2p.log import printable
@@ -110,11 +111,12 @@ def jobs(rows: list[dict[str, Any]]) -> None:
         note("This peer has no jobs. Start one: shoal run JOB")
         return
     _table(
-        ["job", "name", "state", "units done", "units/s", "volunteers", "failed", "lost"],
+        ["job", "name", "begun", "state", "units done", "units/s", "volunteers", "failed", "lost"],
         [
             [
                 row["job"][:8],
                 row["name"],
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"])),
                 row["why"] or row["state"],
                 *(
                     [
@@ -130,7 +132,7 @@ def jobs(rows: list[dict[str, Any]]) -> None:
             ]
             for row in rows
         ],
-        right={3, 4, 5, 6, 7},
+        right={4, 5, 6, 7, 8},
     )
     for row in rows:
         if row["state"] == "stopped":
@@ -160,6 +162,7 @@ def volunteer(answer: dict[str, Any]) -> None:
         ("busy", f"{count(answer['busy'], 'core')}, {count(len(answer['jobs']), 'job')}"),
         *([("in line", count(answer["waiting"], "job"))] if answer["waiting"] else []),
         ("units done", f"{answer['units_done']:,}"),
+        ("inputs kept", f"{format_size(answer['inputs_bytes'])} of at most {format_size(answer['inputs_most_bytes'])}"),
         ("walls", answer["walls"]),
     ]
     width = max(len(label) for label, _ in lines)

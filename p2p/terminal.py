@@ -167,6 +167,7 @@ class LiveView:
         self._task = self._bars.add_task("", total=None, detail="")
         self._words = Spinner("dots")
         self._stages: list[TaskID] = []
+        self._action = 0
         self._live = Live(console=self.console, transient=True, get_renderable=self.picture)
 
     def picture(self) -> "RenderableType":
@@ -210,6 +211,7 @@ class LiveView:
 
         busy = sum(one["units"] for one in view["volunteers"])
         pieces = [
+            *(["being planned"] if view["state"] == "planning" else []),
             count(len(view["volunteers"]), "volunteer"),
             f"{count(busy, 'unit')} out",
             *([f"queued at {len(view['queued']):,} more"] if view["queued"] else []),
@@ -219,10 +221,14 @@ class LiveView:
             *([f"{view['failures']:,} failed"] if view["failures"] else []),
             *([f"{view['losses']:,} lost"] if view["losses"] else []),
         ]
-        title = f"{printable(view['name'])}, action {view['action'] + 1}"
+        title = f"{printable(view['name'])}, action {view['action']}"
         said = printable(view["why"]) or " · ".join(pieces)
         self._words.update(text=Text.assemble((title, "bold"), f": {said}"))
         self._bars.update(self._task, visible=False)
+        if view["action"] != self._action:
+            self._action = view["action"]
+            for task in self._stages:
+                self._bars.reset(task)  # else they are finished, and do not turn
         label = max(self.console.width // 3, 8)
         for number, stage in enumerate(view["stages"]):
             if number == len(self._stages):
@@ -232,7 +238,7 @@ class LiveView:
                 description=escape(_shortened(printable(stage["label"]), label)),
                 total=stage["units"] or None,
                 completed=stage["done"],
-                detail=f"{stage['done']:,} of {stage['units']:,}, {stage['running']:,} running",
+                detail=f"{stage['done']:,} of {stage['units']:,}, {stage['running']:,} out",
                 visible=True,
             )
         for task in self._stages[len(view["stages"]) :]:
@@ -253,6 +259,8 @@ def _commentary(progress: dict[str, Any]) -> str:
     state: str = progress["state"]
     if progress["view"] and progress["view"]["why"]:
         return f"nothing runs: {printable(progress['view']['why'])}"
+    if progress["view"] and progress["view"]["state"] == "planning":
+        return "the job is being planned"
     if state in {"looking for sources", "waiting for sources"}:
         trouble = f" ({printable(progress['trouble'])})" if progress["trouble"] else ""
         return f"waiting for sources{trouble}" if progress["known"] else "no source is known yet"

@@ -1,5 +1,6 @@
 """The API described in OpenAPI 3.1, made from the very structs that it speaks; nothing is said twice."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ def describe(operations: list[Operation], version: str) -> dict[str, Any]:
     """The document."""
     answers = [operation.answer for operation in operations]
     _, schemas = msgspec.json.schema_components([Announce, Problem, *answers], ref_template=REF)
+    for schema in schemas.values():
+        if "description" in schema:  # a docstring, with its indentation before Python 3.13
+            schema["description"] = inspect.cleandoc(schema["description"])
     paths = {operation.path: _described(operation) for operation in operations}
     return {
         "openapi": "3.1.0",
@@ -52,7 +56,7 @@ def _described(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "responses": {
             "200": {
-                "description": (operation.answer.__doc__ or "").strip(),
+                "description": inspect.getdoc(operation.answer) or "",
                 "content": {operation.media_type: {"schema": _ref(operation.answer)}},
             }
         }

@@ -1,6 +1,8 @@
 """Commands about jobs: to run them on volunteers' machines, and what became of them."""
 
 import json
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +16,17 @@ if TYPE_CHECKING:
     from p2p.config import Settings
 
 
+WITH_LOCAL = frozenset({"job", "inputs", "arg", "partitions", "out", "local", "as_json"})
+"""The parameters of `run` that mean something with --local."""
+NOT_WITH_RESUME = frozenset(
+    {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
+)
+"""Those that a job was begun with."""
+
+
 @networked
 def run(
+    context: typer.Context,
     job: Annotated[
         Path | None,
         typer.Argument(metavar="JOB", help="A Python file with a function job, a folder with job.py, or a .wasm file."),
@@ -49,7 +60,7 @@ def run(
     wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,
     local: Annotated[bool, typer.Option("--local", help="In this process: no volunteers, and no walls.")] = False,
     resume: Annotated[
-        str | None, typer.Option(metavar="JOB_ID", help="Go on with a job that was stopped; nothing else is given.")
+        str | None, typer.Option(metavar="JOB_ID", help="Go on with a job that was stopped, as it was begun.")
     ] = None,
     as_json: Json = False,
     *,
@@ -65,22 +76,30 @@ def run(
         if trust == "audit" or trust.startswith("quorum="):
             raise ConfigError(f"--trust {trust}: not in this version. With own every volunteer is believed.")
         raise ConfigError(f"--trust {trust}: there is own.")
+    if local and (given := [text for name, text in _given(context) if name not in WITH_LOCAL]):
+        raise ConfigError(
+            f"{', '.join(given)}: not with --local, which runs the whole job in this process, without a network or "
+            "volunteers. Leave one or the other out."
+        )
     if (job is None) == (resume is None):
         raise ConfigError("Give a job to run, or --resume with the id of one that was stopped: see `shoal jobs`.")
 
     def show(answer: dict[str, Any]) -> None:
         text = _text(answer)
-        print_answer(json.dumps(answer | {"text": text}) if as_json else text)
+        print_answer(json.dumps(answer | {"text": text}) if as_json else _shown(text))
         if "folder" in answer and not as_json:
             from p2p import terminal
 
             terminal.note(f"The files are in {answer['folder']}, and a peer that runs here shares them.")
 
     stopped = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` goes on, `shoal cancel ID` forgets it."
-    if job is None:
-        perform(Resume(id=str(resume)), settings, show, interrupted=stopped, nobody=NOBODY)
     for text in peer or ():
         parse_peer(text)
+    if job is None:
+        if given := [text for name, text in _given(context) if name in NOT_WITH_RESUME]:
+            raise ConfigError(f"{', '.join(given)}: not with --resume, which goes on with a job as it was begun.")
+        request = Resume(id=str(resume), peers=tuple(peer or ()))
+        perform(request, settings, show, interrupted=stopped, nobody=NOBODY)
     wish = Wish(
         path=str(job.absolute()),
         inputs=tuple(map(_input, inputs or ())),
@@ -132,12 +151,30 @@ def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's 
     perform(Cancel(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
 
 
+def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
+    """The parameters that are on the command line: name, and how it is written there."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            yield parameter.name or "", parameter.opts[0]
+
+
 def _text(answer: dict[str, Any]) -> str:
-    """What is printed of a job's answer."""
-    if "paths" in answer or "link" in answer:
-        return "\n".join(answer.get("paths") or [answer["link"]])
+    """What is printed of a job's answer: what it returned, and where its files are."""
+    saved = answer.get("paths") or ([answer["link"]] if "link" in answer else [])
     result = answer["result"]
-    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+    if result is None and saved:
+        return "\n".join(saved)
+    return "\n".join([result if isinstance(result, str) else json.dumps(result, ensure_ascii=False), *saved])
+
+
+def _shown(text: str) -> str:
+    """The text; on a terminal without what would steer that: it is strangers who make a result."""
+    if not sys.stdout.isatty():
+        return text
+    from p2p.log import printable
+
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 def _argument(text: str) -> tuple[str, Any]:

@@ -262,11 +262,10 @@ class Job:
         if volunteer is self._crew.own:
             reason = self._disputes.judged(attempt, fault, said, is_open=stage in self._open)
             return self._fill_all(now) if reason is None else self._end(State.FAILED, reason)
-        commands: list[Command] = []
-        if fault is Fault.PEER and self._crew.strike(volunteer, now):
-            commands += self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
         self._disputes.failed(attempt, volunteer, fault)
-        return commands + self._fill_all(now)
+        if fault is Fault.PEER and self._crew.strike(volunteer, now):
+            return self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
+        return self._fill_all(now)
 
     def refused(self, peer: PeerId, units: Iterable[bytes], now: float) -> list[Command]:
         """The volunteer has no room for these now. Nobody's fault, but it rests a little."""

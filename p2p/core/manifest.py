@@ -17,7 +17,7 @@ import msgspec
 from blake3 import blake3
 
 from p2p.core import names
-from p2p.errors import BadData
+from p2p.errors import BadData, Unacceptable
 from p2p.ids import ID_BYTES, ChunkHash, FileId, H, ShareId
 from p2p.wire.messages import MAX_PART_BYTES, Number, ShortText
 
@@ -147,27 +147,35 @@ def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes,
 
 
 def decode_root(share_id: ShareId, body: bytes, limits: Limits) -> Root:
-    """The root that `body` encodes, checked to be this share's and within limits. Raises BadData."""
+    """The root that `body` encodes, checked to be this share's and within limits.
+
+    Raises BadData; Unacceptable where the share itself is the reason.
+    """
     if share_id_of(body) != share_id:
         raise BadData("the manifest root is not the one the link names")
     try:
         root = _root_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadData(f"the share's manifest is broken: {error}") from None
+        raise Unacceptable(f"the share's manifest is broken: {error}") from None
     if root.version != VERSION:
-        raise BadData(f"the share's manifest has version {root.version}, this Shoal reads {VERSION}: update Shoal")
+        raise Unacceptable(f"the share's manifest has version {root.version}, this Shoal reads {VERSION}: update Shoal")
     if reason := names.refusal(root.name):
-        raise BadData(f"the share's name {reason}")
-    if root.length > limits.length or root.files + root.folders > limits.entries or root.size > limits.size:
-        raise BadData(
-            f"the share is larger than this peer accepts ({root.files + root.folders} entries, {root.size} bytes); "
-            "see [limits] in config.toml"
-        )
+        raise Unacceptable(f"the share's name {reason}")
+    for setting, found, most in (
+        ("entries", root.files + root.folders, limits.entries),
+        ("manifest_bytes", root.length, limits.length),
+        ("share_bytes", root.size, limits.size),
+    ):
+        if found > most:
+            raise Unacceptable(
+                f"the share is larger than this peer accepts: {setting} {found:,}, at most {most:,}; "
+                f"see {setting} of [limits] in config.toml"
+            )
     if len(root.parts) != ID_BYTES * -(-root.length // MAX_PART_BYTES):
-        raise BadData("the manifest's root does not agree with itself")
+        raise Unacceptable("the manifest's root does not agree with itself")
     # A chunk has its hash in the parts, so these bound each other.
     if root.chunks * ID_BYTES > root.length or root.chunks > root.size:
-        raise BadData("the manifest's totals do not agree with each other")
+        raise Unacceptable("the manifest's totals do not agree with each other")
     return root
 
 

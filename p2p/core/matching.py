@@ -120,6 +120,20 @@ def allot(
     return given
 
 
+def topped_up(slots: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
+    """How many slots each job of a volunteer has with those that are spare: who has the fewest gets the next.
+
+    None has more than it wants, nor fewer than it has.
+    """
+    now = list(slots)
+    for _ in range(spare):
+        hungry = [job for job, count in enumerate(now) if count < wanted[job]]
+        if not hungry:
+            break
+        now[min(hungry, key=lambda job: now[job])] += 1
+    return now
+
+
 def why_nothing_runs(
     need: Need,
     offers: Mapping[PeerId, Offer],

@@ -24,6 +24,8 @@ MOST_BLOBS = 2**24
 MOST_PLAN_BYTES = 256 * 1024
 MOST_RESULT_BYTES = 8 * 1024 * 1024
 """Of an action."""
+MOST_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of what a job returns, as JSON: decoded it can take many times as much."""
 
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=MOST_STAGES)]
 _Line = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]

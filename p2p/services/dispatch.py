@@ -100,9 +100,6 @@ class Dispatch:
         plan = self._plan
         if plan is None:
             return []
-        said: list[Any] = []
-        for action in range(sent, len(self._results)):
-            said += pieces(action_key(self._job, action), self._results[action])
         ready: list[_Ready] = []
         for one in units:
             failure: StorageError | Lost | None = None
@@ -116,6 +113,10 @@ class Dispatch:
                 raise failure
             if failure is not None:
                 lost(one)
+        said: list[Any] = []
+        # Results go with units alone, which say how many there are: nobody sends them twice.
+        for action in range(sent, len(self._results)) if ready else ():
+            said += pieces(action_key(self._job, action), self._results[action])
         for some in packed(ready, _weight, MOST_SAID_BYTES, work.MAX_UNITS):
             said += chain.from_iterable(one.before for one in some)
             said.append(work.Units(tuple(one.unit for one in some)))

@@ -25,6 +25,7 @@ from p2p.errors import (
     ProtocolViolation,
     SandboxFailed,
     StorageError,
+    Unacceptable,
 )
 from p2p.ids import ShareId, short, to_text
 from p2p.net.connection import Connection
@@ -76,6 +77,10 @@ class Engagement:
         self.owner = connection.ends.peer_id
         self.kept = volunteering.kept_for(offer.job, self.owner, offer.token)
         """Outputs that stay here for other volunteers."""
+        self.gives_way = False
+        """Whether it was told to make room."""
+        self.wanted = volunteering.cores
+        """How many slots its owner would use: all that there are, until it says otherwise."""
         self.over = trio.Event()
         self._limits = limits_of(offer)
         self._inputs: list[Held] = []
@@ -99,6 +104,11 @@ class Engagement:
         return self._answers.made
 
     @property
+    def lacks_slots(self) -> bool:
+        """Whether units of it wait for one, or none are sent since it has none."""
+        return len(self._slots) > 0 or not self.slots
+
+    @property
     def connection(self) -> Connection:
         """That with its owner."""
         return self._connection
@@ -112,8 +122,14 @@ class Engagement:
         """The owner is to know how many there are now: none while paused, when what is here already is finished."""
         self._answers.say_slots()
 
+    def resize(self, slots: int) -> None:
+        """It has so many from now on, which the owner is told."""
+        self._slots.resize(slots)
+        self.tell_slots()
+
     def give_way(self) -> None:
         """Ends the conversation; `over` is set once nothing of it is left."""
+        self.gives_way = True
         self._connection.close()
 
     async def run(self) -> None:
@@ -143,7 +159,7 @@ class Engagement:
             logger.warning("job %s: %s", short(self.offer.job), errors.exceptions[0])
             failure = PeerGone("this side's disk failed")
         finally:
-            self._slots.count = 0  # the next owner need not wait for the sweeping
+            self._slots.count = self.wanted = 0  # the next owner need not wait for the sweeping
             self._volunteering.freed()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
                 await self._clean_up()
@@ -154,7 +170,7 @@ class Engagement:
         """Fetches the bundle, and has the slots serve. Raises PeerError."""
         try:
             runtime, load, description = await self._fetch_bundle()
-        except (NotFound, StorageError, SandboxFailed, MalformedMessage, ConfigError) as error:
+        except (NotFound, StorageError, SandboxFailed, MalformedMessage, ConfigError, Unacceptable) as error:
             await self._answers.refuse(str(error))
             raise PeerGone(f"its bundle is of no use: {error}") from error
         sandbox = self._local.sandbox
@@ -236,8 +252,8 @@ class Engagement:
                 case work.CancelUnits(ids):
                     self._slots.cancel(ids)
                 case work.Slots(count):
-                    self._slots.resize(min(count, self.slots + self._volunteering.spare))
-                    self.tell_slots()
+                    self.wanted = count
+                    self.resize(min(count, self.slots + self._volunteering.spare))
                     self._volunteering.freed()
                 case work.Heartbeat():
                     pass

@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from p2p.core.manifest import Limits
-from p2p.errors import BadData, ConfigError, PeerGone, ProtocolViolation, Refused
+from p2p.errors import BadData, ConfigError, PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
 from p2p.services import finders
@@ -150,6 +150,8 @@ class Gathering:
             self.first_request = trio.current_time()
         try:
             await self.manifests.work(connection)
+        except Unacceptable:  # whoever gives it
+            raise
         except BadData:
             self._local.standing.strike(connection.ends.peer_id, trio.current_time())
             raise

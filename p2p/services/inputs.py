@@ -30,10 +30,12 @@ class Inputs:
 
     def __init__(self, local: Local, most_bytes: int, patience_s: float = PATIENCE_S) -> None:
         self._local = local
-        self._most = most_bytes
+        self.most_bytes = most_bytes
+        """That they may take of the disk, as far as that is possible."""
         self.patience_s = patience_s
         self._held: dict[ShareId, Held] = {}
-        self._cache = Cache(local.home / FOLDER / "inputs")
+        self.folder = local.home / FOLDER / "inputs"
+        self._cache = Cache(self.folder)
         self._room = Room(local, self._cache, self._held, most_bytes)
         self._begun, self._to_run = trio.open_memory_channel[Ranges](float("inf"))
 
@@ -44,6 +46,11 @@ class Inputs:
             await self._room.trim()
             async for ranges in self._to_run:
                 nursery.start_soon(ranges.run)
+
+    @property
+    def taken_bytes(self) -> int:
+        """That they take of the disk: those that jobs read now, and those kept for later ones."""
+        return self._room.taken
 
     def use(self, wanted: ShareId, hints: Sequence[PeerHint]) -> Held:
         """The share, for one job more; `release` it. Nothing is fetched before something of it is read."""
@@ -93,7 +100,7 @@ class Inputs:
         if files is not None:
             return Whole(files)
         folder = self._cache.folder(held.share)
-        ranges = Ranges(self._local, held.share, folder, [*held.hints], self.patience_s, self._most)
+        ranges = Ranges(self._local, held.share, folder, [*held.hints], self.patience_s, self.most_bytes)
         self._room.taken_up(held.share)
         self._begun.send_nowait(ranges)
         return ranges

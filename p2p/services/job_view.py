@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from p2p.core.attempts import State
 from p2p.core.job import Job
 from p2p.core.plan import Plan
 from p2p.ids import PeerId, to_text
@@ -85,6 +86,7 @@ class Watch:
     def look(self, job: Job, plan: Plan | None, members: Mapping[PeerId, Member], elapsed_s: float) -> None:
         """Brings the view up to date, after so many seconds."""
         view = self._view
+        view.state = "planning" if job.state is State.PLANNING else "running"
         view.failures, view.losses = job.failures, job.losses
         if plan is not None:
             self.look_at_stages(job, plan)

@@ -21,7 +21,7 @@ import trio
 
 from p2p.errors import ConfigError, JobError, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
-from p2p.services import share
+from p2p.services import saved, share
 from p2p.services.job_log import PLAN
 from p2p.services.job_setup import Resumable, Setup, folder_of, set_up, set_up_again
 from p2p.services.job_view import View
@@ -69,9 +69,11 @@ async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
     """Runs a job to its end; what `shoal run` answers.
 
     Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which it
-    can be resumed.
+    can be resumed; ConfigError for what was asked for wrongly.
     """
     job = os.urandom(32)
+    if wish.out is not None:
+        await trio.to_thread.run_sync(saved.check_out, Path(wish.out))
     with _claimed(local, job):
         setup, kept = await _begin(local, wish, job, progress)
         progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
@@ -100,14 +102,16 @@ async def _begin(local: Local, wish: Wish, job: bytes, progress: Progress) -> tu
     return setup, kept
 
 
-async def resume(local: Local, text: str, progress: Progress) -> dict[str, Any]:
-    """Goes on with a job that was stopped, as it was asked for. Raises as `begin`, and ConfigError."""
+async def resume(local: Local, text: str, progress: Progress, peers: Sequence[str] = ()) -> dict[str, Any]:
+    """Goes on with a job that was stopped, as it was asked for, with these volunteers too. Raises as `begin`."""
     job = (await _find(local, text)).id
     with _claimed(local, job):
         listed = await _find(local, to_text(job))  # as it is now that nobody else changes it
         if listed.state != RUNNING:
             raise ConfigError(f"Job {short(job)} is {listed.state}: there is nothing left to do.")
         kept = msgspec.convert(listed.description, Resumable)
+        wish = msgspec.structs.replace(kept.wish, peers=(*kept.wish.peers, *peers))
+        kept = msgspec.structs.replace(kept, wish=wish)
         setup = await set_up_again(local, job, kept, progress)
         return await _run(local, setup, kept, progress)
 

@@ -11,7 +11,7 @@ import trio
 
 from p2p.core import manifest as manifests
 from p2p.core.manifest import Limits, Manifest, Root
-from p2p.errors import NotFound, PeerGone, ProtocolViolation, Refused
+from p2p.errors import NotFound, PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
 from p2p.services import finders
@@ -30,7 +30,7 @@ M = TypeVar("M", messages.Root, messages.Part)
 
 
 class ManifestFetch:
-    """The manifest of one share on its way. `ready` is set once it is whole."""
+    """The manifest of one share on its way. `ready` is set once it is whole, or known to be none for this peer."""
 
     def __init__(self, local: Local, share: ShareId, limits: Limits) -> None:
         self._local = local
@@ -39,6 +39,7 @@ class ManifestFetch:
         self._root: Root | None = None
         self._missing: set[int] = set()
         self._asked: Counter[int] = Counter()
+        self._failure: Unacceptable | None = None
         self.ready = trio.Event()
 
     async def start(self) -> None:
@@ -50,8 +51,14 @@ class ManifestFetch:
             self._begin(manifests.decode_root(self._share, body, self._limits), held)
 
     async def manifest(self) -> Manifest:
-        """The whole manifest, once `ready`. Raises BadData where its author broke the rules."""
+        """The whole manifest, once `ready`. Raises BadData where its author broke the rules, or it is too large."""
+        self.check()
         return await trio.to_thread.run_sync(self._local.library.manifest, self._share)
+
+    def check(self) -> None:
+        """Raises Unacceptable where that is known of the share."""
+        if self._failure is not None:
+            raise self._failure
 
     async def work(self, connection: Connection) -> None:
         """Gets from this peer what is missing, until nothing is. Raises PeerError; BadData for a lie."""
@@ -59,7 +66,12 @@ class ManifestFetch:
         if self._root is None:
             reply = await self._ask(connection, [messages.GetRoot(share=self._share)], messages.Root)
             body = reply[0].body
-            root = manifests.decode_root(self._share, body, self._limits)
+            try:
+                root = manifests.decode_root(self._share, body, self._limits)
+            except Unacceptable as error:
+                self._failure = error
+                self.ready.set()
+                raise
             if self._root is None:
                 await trio.to_thread.run_sync(library.keep_root, self._share, body)
                 self._begin(root, set())
@@ -101,7 +113,10 @@ class ManifestFetch:
 
 
 async def fetch_manifest(local: Local, link: Link, wait_s: float | None) -> None:
-    """Has the manifest of a share here, and nothing more of it. Raises NotFound when nobody has it for `wait_s`."""
+    """Has the manifest of a share here, and nothing more of it.
+
+    Raises NotFound when nobody has it for `wait_s`, Unacceptable.
+    """
     fetching = ManifestFetch(local, link.share_id, local.library.limits)
     await trio.to_thread.run_sync(local.records.remember, link.share_id, local.home / "manifests")
     await fetching.start()
@@ -117,3 +132,4 @@ async def fetch_manifest(local: Local, link: Link, wait_s: float | None) -> None
             nursery.cancel_scope.cancel()
     if not fetching.ready.is_set():
         raise NotFound(f"Nobody had the input for {wait_s:g} seconds.")
+    fetching.check()

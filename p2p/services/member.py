@@ -47,7 +47,7 @@ class Member:
     ) -> None:
         self.connection = connection
         self.slots = self.offered = self.wanted = accepted.slots
-        """Those that it gives now, that it gave at first, and that it was asked for."""
+        """Those that it gives now, the most that it ever gave, and that it was asked for."""
         self.held = frozenset(accepted.held)
         """The inputs that it has whole, by number."""
         address = connection.ends.claimed_address
@@ -180,7 +180,7 @@ class Member:
                     await heard(work.Heartbeat(), self._spool)
                 case work.Slots() | work.Heartbeat():
                     if isinstance(message, work.Slots):
-                        self.slots = message.count
+                        self._gives(message.count)
                     else:
                         self._fetched(message.fetched)
                     await heard(message, self._spool)
@@ -199,6 +199,14 @@ class Member:
                     raise PeerGone(reason)
                 case _:
                     raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
+
+    def _gives(self, slots: int) -> None:
+        """More than ever, perhaps, since others have left it: all of them are wanted, if all were until now."""
+        if slots > self.offered:
+            if self.wanted == self.offered:
+                self.wanted = slots
+            self.offered = slots
+        self.slots = slots
 
     @contextmanager
     def _dealt_with(self) -> Iterator[None]:

@@ -38,10 +38,10 @@ async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving
             progress = Progress(state="looking at the job", name=Path(wish.path).name)
             async with _reported(progress, emit):
                 return await jobs.begin(local, wish, progress)
-        case requests.Resume(id=text):
+        case requests.Resume(id=text, peers=peers):
             progress = Progress(state="looking at the job", name=text)
             async with _reported(progress, emit):
-                return await jobs.resume(local, text, progress)
+                return await jobs.resume(local, text, progress, peers)
         case requests.Jobs():
             return await jobs.listed(local)
         case requests.Logs(id=text, unit=unit):
@@ -148,6 +148,8 @@ def _volunteer(local: Local, pause: bool | None) -> dict[str, Any]:
         "jobs": [ids.to_text(job) for job in volunteering.jobs],
         "waiting": volunteering.waiting,
         "units_done": volunteering.units_done,
+        "inputs_bytes": local.inputs.taken_bytes,
+        "inputs_most_bytes": local.inputs.most_bytes,
         "walls": describe(),
     }
 

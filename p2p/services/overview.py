@@ -29,9 +29,13 @@ def _hints(local: Local) -> tuple[PeerHint, ...]:
 
 
 def own_shares(local: Local) -> list[SharedRow]:
-    """What this peer shares, but for the bundles of its jobs, which come and go with them. Blocking."""
-    jobs = jobs_folder(local)
-    return [row for row in local.library.shares() if not (row.paths and Path(row.paths[0]).is_relative_to(jobs))]
+    """What this peer shares, but for bundles and inputs of jobs, which come and go with these. Blocking."""
+    passing = jobs_folder(local), local.inputs.folder
+    return [
+        row
+        for row in local.library.shares()
+        if not (row.paths and any(Path(row.paths[0]).is_relative_to(folder) for folder in passing))
+    ]
 
 
 async def shares(local: Local) -> list[dict[str, Any]]:

@@ -179,8 +179,7 @@ class Run:
             await keeping.done()
             driver.do(driver.job.finished(digest))
         driver.do(driver.job.done())
-        exists = await trio.to_thread.run_sync(self._saved.exists)
-        return Ending(said.value, self._saved if exists else None)
+        return Ending(said.value, await trio.to_thread.run_sync(saved.folder_of, self._saved))
 
     async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
         """The action's result."""
@@ -225,8 +224,7 @@ class Run:
         final = plan.stages[-1].index
         if plan.kind != "save":
             return await planner.finish(plan, await self._outputs.get([(final, n, 0) for n in range(count)]))
-        folder = self._saved / f"action-{plan.action}" if plan.action else self._saved
-        await saved.save(self._outputs, final, count, folder)
+        await saved.save(self._outputs, final, count, self._saved / saved.name_of(plan.action))
         return await planner.finish(plan, [])
 
     @property
@@ -245,19 +243,29 @@ class Run:
             if self._outputs.failure is not None:
                 driver.stop(self._outputs.failure)
             await self._log.write(driver.job.action)
-            volunteers = driver.job.volunteers().items()
-            at_work = any(units or self.members[peer].slots for peer, units in volunteers) or driver.job.owner_at_work
-            if at_work or driver.job.state is not State.RUNNING:
+            if self._is_at_work or driver.job.state is not State.RUNNING:
                 self._progressed = now
             elif patience is not None and now - self._progressed > patience:
-                why = self._view.why or "the volunteers are gone or paused"
+                why = self._view.why or "the volunteers are gone"
                 driver.stop(NotFound(f"Nobody works for this job: {why}."))
 
     def _look(self) -> None:
         self._watch.look(self._driver.job, self._driver.plan, self.members, TICK_S)
-        self._view.why = "" if self._view.volunteers else self.recruiter.why()
+        # While there are no units yet, that nobody was found is not why nothing runs.
+        begun = self._driver.job.state is State.RUNNING
+        self._view.why = ""
+        if not self._view.volunteers and (begun or self.recruiter.lines):
+            self._view.why = self.recruiter.why()
+        elif begun and not self._is_at_work:
+            self._view.why = "the volunteers are paused, or busy with other jobs"
         lines = self.recruiter.lines.items()
         self._view.queued = [{"peer": to_text(peer), "place": queued.place} for peer, queued in lines]
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether somebody has a unit, or would take one."""
+        volunteers = self._driver.job.volunteers().items()
+        return any(units or self.members[peer].slots for peer, units in volunteers) or self._driver.job.owner_at_work
 
     def _pull(self, unit: bytes) -> None:
         self._nursery.start_soon(self._puller.pull, unit)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from p2p.core import plan as plans
-from p2p.core.plan import MOST_RESULT_BYTES, Plan
+from p2p.core.plan import MOST_ANSWER_BYTES, MOST_RESULT_BYTES, Plan
 from p2p.core.report import Report
 from p2p.errors import JobError, MalformedMessage
 from p2p.ids import H
@@ -167,6 +167,8 @@ async def guest_planner(
 
 
 def _json(text: bytes) -> Any:
+    if len(text) > MOST_ANSWER_BYTES:
+        raise JobError(f"The job's result has {len(text)} bytes of JSON; {MOST_ANSWER_BYTES} are allowed.")
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

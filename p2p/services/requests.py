@@ -79,9 +79,10 @@ class Run(Request, frozen=True, kw_only=True, tag="run"):
 
 
 class Resume(Request, frozen=True, kw_only=True, tag="resume"):
-    """`id`: of a job that was stopped, or its beginning. Answered as `Run`."""
+    """`id`: of a job that was stopped, or its beginning; `peers`: more volunteers, HOST:PORT. Answered as `Run`."""
 
     id: str
+    peers: tuple[str, ...] = ()
 
 
 class Logs(Request, frozen=True, kw_only=True, tag="logs"):

@@ -37,10 +37,14 @@ class Room:
         self.dropping = trio.Lock()
         """Held while shares are dropped, and while it is decided where one is read from."""
 
+    @property
+    def taken(self) -> int:
+        """Bytes of the disk that all take, with those still to come of what is asked for."""
+        return sum(held.taken for held in self._held.values()) + sum(self._resting.values())
+
     def has(self, more: int) -> bool:
         """Whether so many bytes more would still be within the bound."""
-        fetched = sum(held.taken for held in self._held.values())
-        return fetched + sum(self._resting.values()) + more <= self._most
+        return self.taken + more <= self._most
 
     async def make(self, more: int) -> None:
         """Drops what is not needed now, as far as it must for so many bytes more, and as far as it can."""

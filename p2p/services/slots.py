@@ -58,7 +58,8 @@ class Slots:
     @property
     def idle_s(self) -> float:
         """For how long there has been nothing to do."""
-        if self._queue or self._answers.running:
+        # What waits where there is no slot is nothing to do.
+        if (self._queue and self.count) or self._answers.running:
             return 0.0
         return trio.current_time() - self._last_unit
 

@@ -1,8 +1,8 @@
 """Volunteering: this peer runs units of other people's jobs in its sandbox, one guest for each offered core.
 
 What it offers, and to whom it is given. A job has all cores that are free when it comes; who comes while none is may
-wait in line (`waiting`), and has them as soon as some are. Nothing of a job stays but its inputs, up to a bound, for
-later jobs.
+wait in line (`waiting`), and has them as soon as some are; for those that nobody wants the jobs at work may have use.
+Nothing of a job stays but its inputs, up to a bound, for later jobs.
 """
 
 import logging
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import trio
 
 from p2p.core.line import Line, Place
+from p2p.core.matching import topped_up
 from p2p.errors import SandboxFailed
 from p2p.ids import PeerId, to_text
 from p2p.net.connection import Connection
@@ -126,9 +127,18 @@ class Volunteering:
             await trio.sleep(SWEEP_S)
             if self._line and (idle := self._idle()) is not None:
                 idle.give_way()
+            self._top_up()
             now = trio.current_time()
             for job in [job for job, left in self._left.items() if left.until <= now]:
                 await self._left.pop(job).kept.clear()
+
+    def _top_up(self) -> None:
+        """Jobs at work have the cores for which nobody has come since they fell free."""
+        at_work = [] if self.paused else [job for job in self.jobs.values() if job.lacks_slots]
+        now = topped_up([job.slots for job in at_work], [job.wanted for job in at_work], self.spare)
+        for job, slots in zip(at_work, now, strict=True):
+            if slots > job.slots:
+                job.resize(slots)
 
     async def _prepare(self) -> None:
         for runtime in self.runtimes:
@@ -185,7 +195,9 @@ class Volunteering:
         owner, before = connection.ends.peer_id, self.jobs.get(offer.job)
         # The owner has begun anew, after a crash perhaps, and this side has not yet noticed the end of before.
         returning = before if before is not None and before.owner == owner else None
-        place = Place(owner, prefix(connection.ends.remote_host), returning is not None)
+        # Not where it was to make room, for this owner anew or for others: one comes back first, and once.
+        first = returning is not None and not returning.gives_way
+        place = Place(owner, prefix(connection.ends.remote_host), first)
         job: Engagement | None = None
         with self._in_line(place):
             if (ending := returning or (None if self._misfit(offer) else self._idle())) is not None:
@@ -212,6 +224,8 @@ class Volunteering:
         try:
             yield
         finally:
+            if self._line.holds(place) and not self._place(place):
+                self._line.serve(place)  # a turn that is not taken was one: else who lets all pass is always first
             self._line.leave(place)
             self._changes.ring()
 

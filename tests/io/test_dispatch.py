@@ -177,6 +177,14 @@ async def test_a_unit_whose_inputs_are_lost_is_told_of_and_the_others_go(owner: 
     assert list(found) == [units[0].unit, units[2].unit]
 
 
+async def test_results_of_actions_wait_for_a_unit_to_go_with(owner: Owner) -> None:
+    """Only units say how many have been sent: without any they would come twice."""
+    owner.begin(plan_of((1, (), 2), (1, (), 2), (2, (0, 1), 0)))
+    owner.made(0, [b"here", b"too"])
+    assert await owner.messages(units_of(2, 0, 1), 0) == []
+    assert owner.lost == units_of(2, 0, 1)
+
+
 async def test_what_is_brought_here_is_waited_for(owner: Owner, nursery: trio.Nursery) -> None:
     owner.begin(plan_of((1, (), 1), (1, (0,), 0)))
     owner.kept(0, [4], AWAY)

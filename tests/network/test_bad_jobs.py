@@ -39,6 +39,11 @@ FAULTS = {
         "def job(inputs):\n    return len(inputs.range(1).map(lambda n: 'x' * 70 * 2**20).collect())\n",
         "ResultTooLarge: collect(.|\\n)*partition 0 of stage 0, line 2",
     ),
+    "an answer past what its own API allows": (
+        "import p2p.jobs.session as session\n"
+        "def job(inputs):\n    session.as_json = lambda value: '[' + '[],' * (11 << 20) + '0]'\n    return 1\n",
+        "The job's result has 34603011 bytes of JSON; 33554432 are allowed",
+    ),
     "no record": ("def job(inputs):\n    return inputs.range(4).map(lambda n: object()).collect()\n", "object"),
     "takes all memory": (
         "def job(inputs):\n    return inputs.range(1).map(lambda n: len(bytearray(2**30))).sum()\n",

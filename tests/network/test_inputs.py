@@ -10,11 +10,13 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.errors import JobError, NotFound, StorageError
+from p2p.errors import JobError, NotFound, StorageError, Unacceptable
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import Piece, at_lines, driven
+from p2p.services import overview
 from p2p.services.held import Held
 from p2p.services.local import Local
+from p2p.services.manifests import fetch_manifest
 from p2p.wire.link import PeerHint
 from tests.network.rogues import Truth, behaviours
 from tests.network.world import PATIENCE_S, World, bare, hint_of, same_tree, start_rogue, until
@@ -243,6 +245,18 @@ async def test_what_nobody_has_is_waited_for_only_so_long(world: World) -> None:
         assert await held.read("large.bin", 1, 1)
 
 
+async def test_what_is_larger_than_this_peer_accepts_is_waited_for_by_nobody(world: World) -> None:
+    origin = await world.peer("origin")
+    published = await world.publish(origin, {"large.bin": MIB})
+    reader = await world.peer("reader", limits={"share_bytes": MIB - 1})
+    for _ in range(2):
+        async with using(reader, published.link.share_id, [published.hint]) as held:
+            with pytest.raises(Unacceptable, match="see share_bytes of"):
+                await held.read("large.bin", 0, 1)
+        with trio.fail_after(PATIENCE_S), pytest.raises(Unacceptable, match="see share_bytes of"):
+            await fetch_manifest(reader, published.link, None)
+
+
 async def test_what_is_whole_joins_the_library_and_is_served(world: World) -> None:
     origin = await world.peer("origin")
     files = {"a.bin": MIB, "b/again.bin": MIB, "empty": 0, "small": 5}
@@ -259,6 +273,10 @@ async def test_what_is_whole_joins_the_library_and_is_served(world: World) -> No
             await held.read(name, 0, size)
     assert reader.bytes_downloaded == MIB + 5
     assert await reader.inputs.holds(share)
+    # It is of the bounded cache, and none that the reader's user shares.
+    assert reader.library.share(share) is not None
+    assert await overview.shares(reader) == []
+    assert 2 * MIB + 5 <= reader.inputs.taken_bytes < 3 * MIB < reader.inputs.most_bytes
     assert same_tree(published.path, reader.home / "volunteer" / "inputs" / to_text(share) / "data")
     await world.stop("origin")
     other = await world.peer("other")

@@ -7,7 +7,8 @@ import trio
 
 from p2p.services.local import Local
 from p2p.services.progress import Progress
-from tests.network.working import compile_once, run_job, volunteer, write_job
+from p2p.wire import work
+from tests.network.working import Employer, compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of, until
 
 LONG = """\
@@ -55,3 +56,30 @@ async def test_a_second_job_gets_its_part_and_gives_it_back(world: World) -> Non
         assert answers[0]["result"] == sum(range(100))
         await until(lambda: slots(owner, "job.py") == [2, 2])
         nursery.cancel_scope.cancel()
+
+
+async def test_cores_that_fall_free_are_for_the_job_that_is_still_at_work(world: World) -> None:
+    node = await volunteer(world, cores=2)
+    offering = node.volunteering
+    assert offering is not None
+    first, owner = Employer(await world.peer("first")), await world.peer("owner")
+    connection = await first.dial(node)
+    await connection.send(offer := first.offer(await first.bundle()))
+    await connection.receive()
+    await connection.send(work.Slots(1))
+    await until(lambda: offering.spare == 1)
+    async with trio.open_nursery() as nursery:
+
+        async def begin() -> None:
+            await run_job(owner, write_job(world, LONG), [hint_of(node)], partitions=100_000)
+
+        nursery.start_soon(begin)
+        await until(lambda: slots(owner, "job.py") == [1])
+        await connection.send(work.JobEnd(offer.job))
+        await until(lambda: slots(owner, "job.py") == [2])
+        (underway,) = owner.jobs.values()
+        (member,) = underway.run.members.values()
+        assert (member.offered, member.wanted) == (2, 2)
+        assert offering.busy == 2
+        nursery.cancel_scope.cancel()
+    connection.close()

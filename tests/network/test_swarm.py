@@ -7,7 +7,8 @@ import pytest
 import trio
 
 from p2p.core import bitmap
-from p2p.errors import ConfigError, NotFound
+from p2p.core.manifest import Limits
+from p2p.errors import ConfigError, NotFound, Unacceptable
 from p2p.services.fetch import Options, fetch
 from p2p.services.progress import Progress
 from p2p.services.share import share, unshare
@@ -178,3 +179,17 @@ async def test_upload_slots_take_turns(world: World) -> None:
             nursery.start_soon(world.get, fetcher, published.link)
     for fetcher in fetchers:
         assert same_tree(published.path, world.out(fetcher) / "data")
+
+
+async def test_what_is_larger_than_the_limits_is_refused_at_once(world: World) -> None:
+    origin = await world.peer("origin")
+    published = await world.publish(origin, FILES)
+    fetcher = await world.peer("fetcher")
+    # Whoever gives it is not to blame, however often.
+    for _ in range(3):
+        with pytest.raises(Unacceptable, match=r"entries 4, at most 3; see entries of \[limits\] in config.toml"):
+            await world.get(fetcher, published.link, limits=Limits(entries=3))
+    with pytest.raises(Unacceptable, match="share_bytes"):
+        await world.get(fetcher, published.link, limits=Limits(size=5 * MIB))
+    await world.get(fetcher, published.link)
+    assert same_tree(published.path, world.out(fetcher) / "data")

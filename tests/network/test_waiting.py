@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -15,11 +16,11 @@ from p2p.net.connection import Connection
 from p2p.services import jobs, recruiting, waiting
 from p2p.services.local import Local
 from p2p.services.progress import Progress
-from p2p.services.volunteer import Volunteering
+from p2p.services.volunteer import MOST_JOBS, Volunteering
 from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.io.pipes import make_dialer
-from tests.network.working import MIB, SUM, Employer, compile_once, run_job, volunteer, write_job
+from tests.network.working import MIB, SUM, Employer, compile_once, run_job, unit, volunteer, write_job
 from tests.network.world import NETWORK, PATIENCE_S, World, hint_of, until
 
 SQUARES = sum(i * i for i in range(60))
@@ -166,6 +167,19 @@ async def test_a_paused_volunteer_serves_its_line_when_it_goes_on(world: World, 
     offering(node).pause(False)
     await until(lambda: paused.answer and other.answer)
     assert paused.answer["result"] == other.answer["result"] == SQUARES
+
+
+async def test_a_job_says_when_all_its_volunteers_are_paused(world: World) -> None:
+    nodes, owner = [await volunteer(world, f"v{n}") for n in range(2)], await world.peer("owner")
+    async with trio.open_nursery() as nursery:
+        job = begin(nursery, world, owner, *map(hint_of, nodes), source=ENDLESS, partitions=1000)
+        await until(lambda: all(offering(node).units_done for node in nodes))
+        for node in nodes:
+            offering(node).pause(True)
+        await until(lambda: job.why == "the volunteers are paused, or busy with other jobs")
+        offering(nodes[0]).pause(False)
+        await until(lambda: not job.why)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_job_waits_in_several_lines_until_enough_are_at_work(world: World, nursery: trio.Nursery) -> None:
@@ -325,6 +339,74 @@ async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
     await until(lambda: honest.answer)
     assert honest.answer["result"] == SQUARES
     for connection, _ in came:
+        connection.close()
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_who_lets_its_turn_pass_and_comes_again_is_behind_the_others(world: World) -> None:
+    node = await volunteer(world)
+    rogue, honest = Employer(await world.peer("rogue")), Employer(await world.peer("honest"))
+    async with at_work(Employer(await world.peer("first")), node) as (first, offer):
+        waits = [await employer.dial(node) for employer in (rogue, rogue, honest)]
+        for connection, employer, place in zip(waits, (rogue, rogue, honest), (1, 2, 2), strict=True):
+            await connection.send(employer.offer(bytes(32), waits=True))
+            assert (await heard(connection)).place == place
+        await first.send(work.JobEnd(offer.job))
+        await until(lambda: not offering(node).busy)
+        while (await heard(waits[0])).place:
+            pass
+        waits[0].close()
+        again = await rogue.dial(node)
+        await again.send(rogue.offer(bytes(32), waits=True))
+        while (await heard(waits[2])).place:
+            pass
+        for connection in (*waits, again):
+            connection.close()
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await volunteer(world)
+    idler, honest = Employer(await world.peer("idler")), Employer(await world.peer("honest"))
+    async with at_work(idler, node) as (idle, offer):
+        other = await honest.dial(node)
+        await other.send(honest.offer(bytes(32), waits=True))
+        assert (await heard(other)).place == 1
+        async with node.inputs._room.dropping:  # what is left of the job is not swept yet
+            monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.1)
+            with pytest.raises(PeerError):
+                await heard(idle, work.JobEnd)
+            back = await idler.dial(node)
+            await back.send(msgspec.structs.replace(offer, waits=True))
+            await until(lambda: offering(node).waiting == 2)
+        assert await heard(other) == work.JobQueued(0)
+        assert (await heard(back)).place == 2
+        back.close()
+        other.close()
+
+
+@pytest.mark.usefixtures("by_events")
+async def test_an_owner_whose_units_wait_where_it_wants_no_cores_makes_room(
+    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.1)
+    monkeypatch.setattr("p2p.services.engagement.SILENCE_S", 10 * PATIENCE_S)
+    node, rogue = await volunteer(world), Employer(await world.peer("rogue"))
+    bundle = await rogue.bundle()
+    came = []
+    for _ in range(MOST_JOBS):
+        came.append(connection := await rogue.dial(node))
+        await connection.send(rogue.offer(bundle))
+        assert isinstance(await heard(connection), work.JobAccepted)
+        await connection.send(work.Slots(0), work.Units((unit(),)))
+        await heard(connection, work.Slots)
+    assert not offering(node).has_room
+    job = begin(nursery, world, await world.peer("honest"), hint_of(node))
+    await until(lambda: job.answer)
+    assert job.answer["result"] == SQUARES
+    for connection in came:
         connection.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import trio
 
-from p2p.config import Config, Network, Transfer, Volunteer
+from p2p.config import Config, ManifestLimits, Network, Transfer, Volunteer
 from p2p.ids import ShareId
 from p2p.net import listener
 from p2p.net.dialer import Dialer
@@ -71,10 +71,11 @@ class World:
         dialable: Literal["auto", "no"] = "auto",
         network: dict[str, Any] | None = None,
         volunteer: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
         **transfer: Any,
     ) -> Local:
-        """A node; `network`, `volunteer` and `transfer` are settings of those sections. It finds nobody unless it is
-        told to.
+        """A node; `network`, `volunteer`, `limits` and `transfer` are settings of those sections. It finds nobody
+        unless it is told to.
 
         One that is not dialable tells nobody where it listens.
         """
@@ -89,6 +90,7 @@ class World:
             network=Network(**settings | (network or {})),
             volunteer=Volunteer(**volunteer or {}),
             transfer=Transfer(**transfer),
+            limits=ManifestLimits(**limits or {}),
         )
         running = self._running[name] = _Running()
         local: Local = await self._nursery.start(running.run, self.folder / name, config)

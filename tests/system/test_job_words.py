@@ -2,13 +2,16 @@
 works."""
 
 import json
+import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
 import trio
 
 from p2p.services.computing import runtime_for
-from tests.harness import Peer, until
+from tests.harness import PATIENCE_S, SHOAL, Peer, until
 from tests.system.test_run import LONELY, PLAIN, peers, under_way, volunteers
 
 
@@ -108,3 +111,17 @@ def test_who_works_is_listed_and_what_carries_a_job_is_not(origin: Peer, tmp_pat
             assert running.wait().code == 1
         assert origin.run("peers", "--json").json() == []
         assert origin.run("shares", "--json").json() == []
+
+
+def test_a_result_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    job = tmp_path / "title.py"
+    job.write_text(r"def job(inputs): return '\x1b]0;title\x07\x9b2J' + 'one\ttwo\r\nthree'")
+    ours, theirs = pty.openpty()
+    try:
+        command = [*SHOAL, "--home", str(tmp_path / "home"), "run", str(job), "--local"]
+        subprocess.run(command, stdout=theirs, stderr=subprocess.DEVNULL, timeout=PATIENCE_S, check=True)
+        told = os.read(ours, 4096).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert told.splitlines() == [r"\x1b]0;title\x07\x9b2Jone" + "\ttwo" + r"\r", "three"]

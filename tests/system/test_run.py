@@ -17,6 +17,7 @@ from tests.harness import Node, Peer, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LONELY = ("--no-lan", "--no-dht")
+FOLDERS = ("action-001", "action-002")
 PLAIN = ("--runtime", "python-wasm")
 """Also where another is installed that is faster than a test can look."""
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "the", "sea", "is", "deep"]
@@ -147,12 +148,22 @@ def test_nobody_to_work(origin: Peer, other: Peer, tmp_path: Path) -> None:
 
 def test_pause_and_resume(origin: Peer, other: Peer) -> None:
     with other.node("--volunteer", "--cores", "1", *LONELY) as node:
-        assert "1 core" in other.run("volunteer", "status").out
+        said = other.run("volunteer", "status").out
+        assert "1 core" in said
+        assert "inputs kept 0 B of at most 10 GiB" in " ".join(said.split())
         assert other.run("volunteer", "pause", "--json").json()["paused"]
         run = ("run", EXAMPLES / "pi.py", *LONELY, "--peer", node.address)
         assert "paused by its user" in origin.run(*run, "--wait", "3s", code=3).err
         assert not other.run("volunteer", "resume", "--json").json()["paused"]
         assert origin.run(*run, "--wait", "30s").out.startswith("3.1")
+
+
+def test_while_a_job_is_planned_nobody_is_missed(origin: Peer, tmp_path: Path) -> None:
+    job = tmp_path / "thinks.py"
+    job.write_text("def job(inputs):\n    while True:\n        pass\n")
+    with origin.start("run", job, *PLAIN, *LONELY) as running:
+        running.says("the job is being planned")
+        assert "nothing runs" not in running.end().err
 
 
 def test_interrupted_and_cancelled(origin: Peer) -> None:
@@ -271,6 +282,48 @@ def test_saved_files_become_a_share_or_go_where_they_are_wanted(origin: Peer, ot
         paths = origin.run(*run, "--out", tmp_path / "out").out.split()
         assert paths == [str(tmp_path / "out" / "part-00000")]
         assert Path(paths[0]).read_text() == expected
+
+
+def test_a_stopped_job_is_given_a_volunteer(origin: Peer, tmp_path: Path) -> None:
+    assert origin.run("run", EXAMPLES / "pi.py", *PLAIN, *LONELY, "--arg", "points=1000", "--wait", "100ms", code=3)
+    (row,) = origin.run("jobs", "--json").json()
+    with volunteers(tmp_path, 1) as nodes:
+        assert float(origin.run("run", "--resume", row["job"], *peers(nodes), *LONELY).out) > 2
+
+
+def test_a_job_that_saves_twice_and_returns_something(origin: Peer, tmp_path: Path) -> None:
+    text_file(tmp_path / "text.txt", 500)
+    lines = (tmp_path / "text.txt").read_text()
+    job = tmp_path / "cases.py"
+    job.write_text(
+        "def job(inputs, twice: bool = True, fail=0):\n"
+        "    lines = inputs.lines()\n"
+        "    count = lines.count()\n"
+        "    lines.map(str.upper).save('text')\n"
+        "    if twice:\n"
+        "        lines.map(str.lower).save('text')\n"
+        "    return count + fail\n"
+    )
+    run = ("run", job, "--input", tmp_path / "text.txt")
+    with volunteers(tmp_path, 1) as nodes:
+        for name, where in {"far": (*peers(nodes), *LONELY, "--wait", "30s"), "here": ("--local",)}.items():
+            out = tmp_path / name
+            count, *paths = origin.run(*run, *where, "--out", out).out.split()
+            assert count == "500"
+            upper, lower = ("".join(map(Path.read_text, sorted((out / part).iterdir()))) for part in FOLDERS)
+            assert (upper, lower) == (lines.upper(), lines.lower())
+            assert paths == [str(path) for part in FOLDERS for path in sorted((out / part).iterdir())]
+            # What is there is not mixed with another result, and is no reason to begin a job.
+            refused = origin.run(*run, *where, "--out", out, code=2).err
+            assert f"{out} has an earlier result (action-001): name another folder" in refused
+            assert "job " not in refused
+            once = tmp_path / f"{name} once"
+            origin.run(*run, *where, "--arg", "fail=no", "--out", once, code=1)  # leaves nothing in the way
+            answer = origin.run(*run, *where, "--arg", "twice=false", "--out", once, "--json").json()
+            assert answer["paths"] == list(map(str, sorted(once.iterdir())))
+            assert "".join(path.read_text() for path in map(Path, answer["paths"])) == lines.upper()
+            assert answer["text"] == "\n".join(["500", *answer["paths"]])
+            assert "has an earlier result (part-00000)" in origin.run(*run, *where, "--out", once, code=2).err
 
 
 def test_an_input_that_its_user_shares_stays_as_it_is(origin: Peer, tmp_path: Path) -> None:

@@ -63,8 +63,12 @@ MISUSE = [
     (("node", "--upload-limit", "fast"), "512MiB"),
     (("run",), "--resume"),
     (("run", str(AGREP), "--local"), "--local is for jobs in Python"),
+    (("run", "x.py", "--local", "--peer", "192.0.2.1:7474", "--no-dht"), "--peer, --no-dht: not with --local"),
+    (("run", "x.py", "--local", "--unit-time", "10m", "--wait", "3s"), "--unit-time, --wait: not with --local"),
+    (("run", "--local", "--resume", "zzz"), "--resume: not with --local"),
     (("run", "nowhere.py"), "does not exist"),
     (("run", "--resume", "zzz"), "shoal jobs"),
+    (("run", "--resume", "zzz", "--out", "there"), "--out: not with --resume"),
     (("logs", "zzz"), "shoal jobs"),
     (("demo", "--size", "huge"), "512MiB"),
 ]

@@ -468,6 +468,9 @@ async def test_the_description_is_of_every_route_and_complete(site: Site) -> Non
     schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert references(document) <= schemas
     assert {"Announce", "Problem", "SearchAnswer", "Found"} <= set(document["components"]["schemas"])
+    described = [schema.get("description", "") for schema in document["components"]["schemas"].values()]
+    assert any("\n\n" in text for text in described)
+    assert not any(line.startswith(" ") for text in described for line in text.splitlines())
     names = {one["name"] for one in document["paths"][f"{API}/search"]["get"]["parameters"]}
     assert names == {"q", "kind", "min_size", "max_size", "limit", "cursor"}
     assert json.dumps(document)

@@ -272,6 +272,22 @@ def test_attempts_are_capped_and_the_last_is_the_owners() -> None:
     assert f"tried {MOST_FAILURES + 1} times in vain, last with: out of memory here too" in world.ended.reason
 
 
+def test_who_is_dropped_for_the_last_failure_of_a_unit_leaves_it_to_the_owner() -> None:
+    world = begun(ONE)
+    a = world.join("a")
+    (unit,) = world.asked[a]
+    for fault in (Fault.TRANSIENT, Fault.PEER, Fault.PEER):
+        world.fail(a, unit, fault)
+        world.tick(3.0)
+        assert list(world.asked[a]) == [unit]
+    assert world.job.failures == MOST_FAILURES - 1
+    b = world.join("b")
+    world.fail(a, unit, Fault.PEER)
+    assert a in world.dropped
+    assert not world.asked[b]
+    assert list(world.asked[OWNER]) == [unit]
+
+
 def test_what_fails_at_the_owner_since_it_reads_what_is_lost_is_run_once_that_is_made_again() -> None:
     world = begun(plan_of((1, (), 1), (1, (0,), 0)))
     world.work(world.join("a"), held=True)

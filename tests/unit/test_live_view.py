@@ -13,6 +13,7 @@ STAGES: list[dict[str, Any]] = [
 ]
 VIEW: dict[str, Any] = {
     "name": "words.py",
+    "state": "running",
     "action": 0,
     "stages": STAGES,
     "volunteers": [{"units": 4}, {"units": 8}],
@@ -26,12 +27,13 @@ VIEW: dict[str, Any] = {
 }
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, width: int, view: dict[str, Any]) -> list[str]:
-    """The lines on the screen."""
+def shown(monkeypatch: pytest.MonkeyPatch, width: int, *views: dict[str, Any]) -> list[str]:
+    """The lines on the screen after these."""
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stderr", StringIO())
     live = LiveView()
-    live.update({"view": view})
+    for view in views:
+        live.update({"view": view})
     live.close()
     with live.console.capture() as captured:
         live.console.print(live.picture())
@@ -44,17 +46,31 @@ def test_a_job_is_shown_whole(monkeypatch: pytest.MonkeyPatch, width: int) -> No
     assert all(len(line) <= width - 2 for line in lines), "there is room for the ^C that the terminal echoes"
     words = " ".join(" ".join(lines[: -len(STAGES)]).split())
     assert words.endswith(
-        "words.py, action 1: 2 volunteers · 12 units out · 66 units/s · 6.07 MiB moved · 1:28 left · 1 failed · 2 lost"
+        "words.py, action 0: 2 volunteers · 12 units out · 66 units/s · 6.07 MiB moved · 1:28 left · 1 failed · 2 lost"
     )
     for line, stage in zip(lines[-len(STAGES) :], STAGES, strict=True):
-        assert f"{stage['done']} of {stage['units']}, {stage['running']} running" in line
+        assert f"{stage['done']} of {stage['units']}, {stage['running']} out" in line
         assert ("━" in line) == (stage["done"] > 0)
         assert f"{100 * stage['done'] // stage['units']}%" in line
+
+
+def test_the_stages_of_each_action_turn_while_they_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = VIEW | {"stages": [stage | {"done": stage["units"], "running": 0} for stage in STAGES]}
+    _, *lines = shown(monkeypatch, 120, VIEW, over)
+    assert all(line.startswith("  ") for line in lines)
+    said, *lines = shown(monkeypatch, 120, VIEW, over, VIEW | {"action": 1})
+    assert "words.py, action 1: " in said
+    assert not any(line.startswith(" ") for line in lines)
 
 
 def test_it_waits_at_more_volunteers_than_work(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(monkeypatch, 120, VIEW | {"queued": [{"peer": "a", "place": 2}, {"peer": "b", "place": 1}]})
     assert "2 volunteers · 12 units out · queued at 2 more" in " ".join(lines)
+
+
+def test_a_job_that_is_being_planned_is_not_one_that_nobody_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = VIEW | {"state": "planning", "stages": [], "volunteers": []}
+    assert "words.py, action 0: being planned · 0 volunteers" in " ".join(shown(monkeypatch, 120, planned))
 
 
 def test_why_nothing_runs_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:

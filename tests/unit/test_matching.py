@@ -13,6 +13,7 @@ from p2p.core.matching import (
     portion,
     stranger_room,
     suits,
+    topped_up,
     where_it_waits,
     why_nothing_runs,
 )
@@ -167,3 +168,14 @@ def test_quantiles_of_durations(durations: list[float], fraction: float) -> None
 
 def test_of_nothing_nothing_is_late() -> None:
     assert Durations().quantile(0.75) == float("inf")
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8), st.integers(0, 40))
+def test_spare_slots_go_to_those_with_the_fewest(jobs: list[tuple[int, int]], spare: int) -> None:
+    slots, wanted = [count for count, _ in jobs], [most for _, most in jobs]
+    now = topped_up(slots, wanted, spare)
+    assert all(before <= count <= max(before, most) for before, count, most in zip(slots, now, wanted, strict=True))
+    assert sum(now) - sum(slots) == min(spare, sum(max(0, most - before) for before, most in jobs))
+    given = [count for before, count in zip(slots, now, strict=True) if count > before]
+    lacking = [count for count, most in zip(now, wanted, strict=True) if count < most]
+    assert not given or not lacking or max(given) <= min(lacking) + 1
