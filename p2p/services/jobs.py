@@ -234,17 +234,15 @@ async def _clear(local: Local, folder: Path, made: Sequence[ShareId]) -> None:
 
 
 def _move_all(folder: Path, out: Path) -> list[str]:
-    """Moves the files of a folder; where they are now. Raises StorageError."""
-    paths = []
+    """Moves the files of a folder; all of the result, with what an earlier try has moved. Raises StorageError."""
     try:
         for where, _, names in os.walk(folder):
             target = out / Path(where).relative_to(folder)
             target.mkdir(parents=True, exist_ok=True)
             for name in names:
-                paths.append(str(target / name))
-                shutil.move(os.path.join(where, name), paths[-1])
+                shutil.move(os.path.join(where, name), target / name)
+        return [str(path) for path in saved.files_in(out)]
     except OSError as error:
         raise StorageError(
             f"Cannot write the result to {out}: {error.strerror}. Resume the job once it can."
         ) from error
-    return sorted(paths)

@@ -127,7 +127,7 @@ class Recruiter:
         if self.lines:
             return where_it_waits([(queued.place, queued.reason) for queued in self.lines.values()])
         dialable = self._local.reachability.state is not Reach.NOT_DIALABLE
-        silent, failures = self._unreachable, list(self._failures.values())
+        silent, failures = self._unreachable, list(dict.fromkeys(self._failures.values()))
         return why_nothing_runs(self._need, self._offers, self._refusals, silent, failures, dialable=dialable)
 
     # Who calls.

@@ -11,7 +11,7 @@ import msgspec
 
 from p2p import errors
 
-VERSION = 1
+VERSION = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
 

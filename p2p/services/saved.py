@@ -43,6 +43,12 @@ def check_out(out: Path) -> None:
         raise ConfigError(f"{out} has an earlier result ({there}): name another folder, or remove that first.")
 
 
+def files_in(out: Path) -> list[Path]:
+    """The files of a result that was given away, in their order."""
+    found = [*out.glob("part-*"), *out.glob("action-*/part-*")]
+    return sorted(path for path in found if SAVED.fullmatch(path.name))
+
+
 def folder_of(saved: Path) -> Path | None:
     """The folder to give away, of the one with those of the actions: the only one of these, else it itself. None if
     nothing was saved.
