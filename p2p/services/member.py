@@ -113,6 +113,7 @@ class Member:
         with storage_errors_plain():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell)
+                nursery.start_soon(self._beat)
                 nursery.start_soon(self._notice, heard)
                 try:
                     await self._listen(heard)
@@ -130,33 +131,27 @@ class Member:
                 said, self._outbox = self._outbox, []
                 todo, self._todo = self._todo, {}
                 if todo:
-                    messages = await self._prepared(list(todo.values()))
+                    keep = self.address is not None
+                    messages = await self._messages(list(todo.values()), self._sent, self._lost, keep=keep)
                     results = (
                         unit.results for batch in messages if isinstance(batch, work.Units) for unit in batch.units
                     )
                     self._sent = max(results, default=self._sent)
                     said += messages
-                for message in said or [work.Heartbeat()]:
+                for message in said:
                     await self.connection.send(message)
                 if not self._todo and not self._outbox:
                     self._wake = trio.Event()
-                    with trio.move_on_after(HEARTBEAT_S):
-                        await self._wake.wait()
+                    await self._wake.wait()
         self.connection.close()
 
-    async def _prepared(self, units: Sequence[Work]) -> list[Any]:
-        """The messages for these units; it hears of this side meanwhile, should some have to be waited for."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._beat)
-            messages = await self._messages(units, self._sent, self._lost, keep=self.address is not None)
-            nursery.cancel_scope.cancel()
-        return messages
-
     async def _beat(self) -> None:
-        with suppress(PeerError):  # a nursery would wrap it; the next message meets the same
+        """Says that this side is there, also while messages are made, which may have to wait for something."""
+        with suppress(PeerError):
             while True:
-                await trio.sleep(HEARTBEAT_S)
                 await self.connection.send(work.Heartbeat())
+                await trio.sleep(HEARTBEAT_S)
+        self.connection.close()
 
     async def _notice(self, heard: Heard) -> None:
         """A message that is still on its way, over a slow line, is a sign of life; so is one that waits for this side.
