@@ -8,8 +8,10 @@
     exchange    a guest's side of the talk with the peer: what its standard streams are
     wasi        everything else a guest may ask for, nearly all of which it is refused
     walls       what stands around a worker besides WebAssembly
-    messages, limits, engine
+    calls       what a guest calls in the host, at little cost; `memory` is its memory, every access checked
+    messages    what peer, worker and guest say to each other over their sockets
+    limits, engine
 
-Nobody here knows what a job is: frames are bytes. The peer imports `sandbox`, `runtimes` and `limits` and never
-wasmtime, which only workers and the compiling child load.
+Nobody here knows what a job is: frames are bytes. The peer never imports wasmtime, which only workers and the
+compiling child load.
 """

@@ -5,9 +5,6 @@ No epochs and no fuel: guests are processes, ended by a signal, and their code p
 
 import wasmtime
 
-SETTINGS = "nan-canonical relaxed-simd-deterministic no-threads no-memory64 no-multi-memory"
-"""Names the configuration in the keys of compiled modules; changes with `engine`."""
-
 
 def engine(*, parallel: bool = True) -> wasmtime.Engine:
     """An engine whose compiled modules give the same bits for the same input; `parallel`: compiles on all cores."""

@@ -17,8 +17,7 @@ import trio
 
 from p2p.errors import SandboxFailed
 from p2p.sandbox import compiled, messages, walls
-from p2p.sandbox.guest import Guest, Reply
-from p2p.sandbox.limits import Limits
+from p2p.sandbox.guest import Guest
 from p2p.sandbox.runtimes import Runtime
 
 _START_S = 60.0
@@ -145,16 +144,6 @@ class Sandbox:
             raise
         return guest
 
-    async def run_module(
-        self, module: Runtime, arguments: list[str], stdin: bytes, *, seed: bytes, limits: Limits
-    ) -> Reply:
-        """Runs a WASI command once: what it wrote to stdout, and what to stderr. Raises GuestEnded, SandboxFailed."""
-        guest = await self.guest(module)
-        try:
-            return await guest.call(messages.command_frame(arguments, stdin), seed=seed, limits=limits)
-        finally:
-            guest.discard()
-
     def process_ids(self) -> list[int]:
         """Of the workers that are there; guests are their children."""
         return [worker.process.pid for worker in self._workers.values()]
@@ -204,15 +193,19 @@ class Sandbox:
         }
         command = [sys.executable, "-P", "-m", "p2p.sandbox.worker", str(theirs.fileno()), json.dumps(settings)]
         readable = [path, *([runtime.library] if runtime.library else [])]
-        with theirs:
-            process = await trio.lowlevel.open_process(
-                walls.around(command, readable),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                env={},
-            )
+        try:
+            with theirs:
+                process = await trio.lowlevel.open_process(
+                    walls.around(command, readable),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    env={},
+                )
+        except BaseException:
+            ours.close()
+            raise
         worker = Worker(process, ours)
         try:
             with trio.fail_after(_START_S):

@@ -1,8 +1,7 @@
 """The WASI preview 1 calls of a guest: its streams, its arguments, one read-only library; all else is refused.
 
 Clock and chance are functions of the seed and of how often they were asked, so that a unit gives the same bytes on
-every machine. Sleeping only moves that clock. Results are WASI's error
-numbers; 32-bit arguments arrive unsigned.
+every machine. Sleeping only moves that clock. Results are WASI's error numbers; 32-bit arguments arrive unsigned.
 """
 
 import mmap
@@ -17,7 +16,7 @@ from p2p.sandbox.memory import GuestMemory, OutOfBounds
 
 MODULE = "wasi_snapshot_preview1"
 
-_OK, _BADF, _FAULT, _INVAL, _MFILE, _NOENT, _NOSYS, _NOTSUP, _PERM, _SPIPE = 0, 8, 21, 28, 33, 44, 52, 58, 63, 70
+_OK, _BADF, _FAULT, _INVAL, _MFILE, _NOENT, _NOTSUP, _PERM, _SPIPE = 0, 8, 21, 28, 33, 44, 58, 63, 70
 _CHARACTER_DEVICE, _DIRECTORY, _REGULAR_FILE = 2, 3, 4
 _EPOCH_NS = 1_700_000_000 * 10**9
 _TICK_NS = 1_000
@@ -108,6 +107,7 @@ class Wasi:
         return self.memory.at(address, count)
 
     def _put_count(self, address: int, value: int) -> int:
+        """As `_put`, for reads and writes of streams, of which there are most."""
         _COUNT.pack_into(self._at(address, 4), 0, value)
         return _OK
 

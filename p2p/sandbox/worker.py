@@ -38,6 +38,8 @@ _HOST_BYTES = 256 * 1024 * 1024
 _HEAP_IS_FULL = "GC heap out of memory"
 """wasmtime's words, which are all there is to tell it by."""
 
+wasm_engine = engine()
+
 
 class Parked:
     """The worker's loop. `wait` returns in guests only, once for each, with their line to the peer."""
@@ -151,9 +153,6 @@ class Instance:
         self.store.close()
 
 
-wasm_engine = engine()
-
-
 def main() -> None:
     parked = Parked(socket.socket(fileno=int(sys.argv[1])))
     settings = json.loads(sys.argv[2])
@@ -230,7 +229,7 @@ def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) ->
 def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str]) -> bool:
     """Runs a guest, and tells the peer how it ended; whether as it should.
 
-    A template that ends here was never parked: that is raised.
+    A runtime that ends before it was parked has no guest and no peer to be told: that is raised.
     """
     try:
         instance.run(*exports)

@@ -69,6 +69,7 @@ class GuestPlanner:
         self._inputs = inputs
         self._log = log
         self._guest: Guest | None = None
+        self._over = False
         self._known = 0
         self._broken = 0
         self._results: Sequence[bytes] = ()
@@ -106,13 +107,15 @@ class GuestPlanner:
                 if self._guest is None:
                     self._guest = await self._sandbox.guest(self._runtime)
                     self._known = 0
+                    self._check()
                     await self._call(self._load)
                 fresh = self._results[self._known :]
                 known = list(range(self._known, self._known + len(fresh)))
                 self._known += len(fresh)
                 return await self._call(frames.encode(header | {"results": known}, [*fresh, *blobs]))
             except GuestEnded as ended:
-                self.close()
+                self._end_guest()
+                self._check()
                 self._broken += 1
                 if ended.kind != "broken" or self._broken == GUESTS_TRIED:
                     hint = _LIMITS_SET if ended.kind in ("time", "memory") else ""
@@ -132,7 +135,16 @@ class GuestPlanner:
         return said, blobs
 
     def close(self) -> None:
-        """Ends the guest."""
+        """Nothing is planned any more: who waits for a plan all the same gets a JobError, and no further guest."""
+        self._over = True
+        self._end_guest()
+
+    def _check(self) -> None:
+        if self._over:
+            self._end_guest()
+            raise JobError("The job has ended.")
+
+    def _end_guest(self) -> None:
         if self._guest is not None:
             self._guest.discard()
             self._guest = None

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import wasmtime
 
-from p2p.sandbox.guest import Guest
+from p2p.sandbox import messages
+from p2p.sandbox.guest import Guest, Reply
 from p2p.sandbox.limits import SEED_BYTES, Limits
+from p2p.sandbox.runtimes import Runtime
+from p2p.sandbox.sandbox import Sandbox
 
 EXECUTE = """
 import os, sys
@@ -127,3 +130,14 @@ def write_module(folder: Path, name: str, text: str) -> Path:
     path = folder / f"{name}.wasm"
     path.write_bytes(wasmtime.wat2wasm(text))
     return path
+
+
+async def run_module(
+    sandbox: Sandbox, module: Runtime, arguments: list[str], stdin: bytes, *, seed: bytes, limits: Limits
+) -> Reply:
+    """Runs a WASI command in a guest of its own: what it wrote to stdout, and what to stderr."""
+    guest = await sandbox.guest(module)
+    try:
+        return await guest.call(messages.command_frame(arguments, stdin), seed=seed, limits=limits)
+    finally:
+        guest.discard()

@@ -16,7 +16,7 @@ from p2p.sandbox.guest import Reply
 from p2p.sandbox.limits import GuestEnded, Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from tests.sandbox.guests import SEED
+from tests.sandbox.guests import SEED, run_module
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "wasm"
@@ -40,7 +40,7 @@ def agrep(request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.
 
 
 async def run(modules: Sandbox, agrep: Runtime, stdin: bytes, *options: str) -> Reply:
-    return await modules.run_module(agrep, ["agrep.wasm", *options], stdin, seed=SEED, limits=LIMITS)
+    return await run_module(modules, agrep, ["agrep.wasm", *options], stdin, seed=SEED, limits=LIMITS)
 
 
 def pieces(text: bytes, each: int) -> Iterator[bytes]:
@@ -160,7 +160,7 @@ async def test_wrong_options_end_it_with_the_reason(modules: Sandbox, agrep: Run
 async def test_lines_beyond_the_limit_of_an_answer_end_it(modules: Sandbox, agrep: Runtime) -> None:
     limits = replace(LIMITS, output_bytes=1_000)
     with pytest.raises(GuestEnded) as ended:
-        await modules.run_module(agrep, ["agrep.wasm", "--word=ab"], b"ab\n" * 400, seed=SEED, limits=limits)
+        await run_module(modules, agrep, ["agrep.wasm", "--word=ab"], b"ab\n" * 400, seed=SEED, limits=limits)
     assert ended.value.kind == "output"
 
 

@@ -16,7 +16,7 @@ from p2p.sandbox.messages import command_frame
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from tests.sandbox.conftest import ModuleOf
-from tests.sandbox.guests import SEED, children, process_status
+from tests.sandbox.guests import SEED, children, process_status, run_module
 
 MIB = 1 << 20
 LIMITS = Limits(wall_s=30, memory_bytes=32 * MIB, output_bytes=MIB, log_bytes=100)
@@ -108,7 +108,7 @@ async def test_what_a_command_leaves_behind_is_gone_before_the_next(modules: San
     together += await replies(guest, requests[25:])
     assert process_of(modules) == process
     guest.discard()
-    fresh = [await modules.run_module(witness, [], stdin, seed=seed, limits=LIMITS) for stdin, seed in requests[:3]]
+    fresh = [await run_module(modules, witness, [], stdin, seed=seed, limits=LIMITS) for stdin, seed in requests[:3]]
     assert together == [fresh[n % 3] for n in range(40)]
     found = [output for output, _ in fresh]
     assert len(set(found)) == 3
@@ -131,7 +131,7 @@ async def test_any_commands_give_together_what_each_gives_alone(modules: Sandbox
     together = await replies(guest, requests)
     guest.discard()
     assert together == [
-        await modules.run_module(obedient, [], stdin, seed=seed, limits=LIMITS) for stdin, seed in requests
+        await run_module(modules, obedient, [], stdin, seed=seed, limits=LIMITS) for stdin, seed in requests
     ]
     assert len({output for output, _ in together}) > 10
 

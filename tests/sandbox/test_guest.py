@@ -1,5 +1,6 @@
 """Guests and their slots: order, sizes, deaths of every process, cancellation; and a peer's end that lies."""
 
+import gc
 import os
 import select
 import shutil
@@ -24,7 +25,7 @@ from p2p.sandbox.guest import Guest, Reply
 from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, describe, open_sandbox
-from tests.sandbox.conftest import CORES
+from tests.sandbox.conftest import CORES, ModuleOf
 from tests.sandbox.guests import EXECUTE, PLENTY, SEED, children, run
 
 
@@ -194,6 +195,28 @@ async def test_a_worker_killed_between_two_calls_is_noticed(sandbox: Sandbox, py
     await trio.lowlevel.wait_readable(process)
     os.close(process)
     assert await run(await sandbox.guest(python), "result = 5") == b"5"
+
+
+@pytest.fixture
+def other(module_of: ModuleOf) -> Runtime:
+    return module_of('(module (memory (export "memory") 1) (func (export "_start")))')
+
+
+async def test_a_worker_given_up_at_the_moment_of_its_start_leaves_no_socket(
+    modules: Sandbox, obedient: Runtime, other: Runtime
+) -> None:
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as given_up:
+
+            async def first() -> None:
+                await modules.prepare(obedient)
+                given_up.cancel()  # the second has the turn now, but has not come to anything yet
+
+            nursery.start_soon(first)
+            await trio.testing.wait_all_tasks_blocked()
+            await modules.prepare(other)
+    assert given_up.cancelled_caught
+    gc.collect()  # warns of a socket that nobody has closed
 
 
 _DAEMON = """

@@ -8,7 +8,7 @@ from p2p.sandbox.limits import EndKind, GuestEnded, Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from tests.sandbox.conftest import ModuleOf
-from tests.sandbox.guests import SEED
+from tests.sandbox.guests import SEED, run_module
 
 LIMITS = Limits(wall_s=30, memory_bytes=16 << 20, output_bytes=1 << 20, log_bytes=100)
 
@@ -65,7 +65,7 @@ def odd(request: pytest.FixtureRequest, module_of: ModuleOf) -> tuple[Runtime, E
 async def test_an_odd_module_ends_with_the_reason(modules: Sandbox, odd: tuple[Runtime, EndKind, str]) -> None:
     module, kind, text = odd
     with pytest.raises(GuestEnded, match=text) as ended:
-        await modules.run_module(module, [], b"", seed=SEED, limits=LIMITS)
+        await run_module(modules, module, [], b"", seed=SEED, limits=LIMITS)
     assert ended.value.kind == kind
 
 
@@ -83,5 +83,5 @@ def sleeper(module_of: ModuleOf) -> Runtime:
 
 
 async def test_sleeping_beyond_the_end_of_time_is_over_at_once(modules: Sandbox, sleeper: Runtime) -> None:
-    output, _ = await modules.run_module(sleeper, [], b"", seed=SEED, limits=LIMITS)
+    output, _ = await run_module(modules, sleeper, [], b"", seed=SEED, limits=LIMITS)
     assert struct.unpack("<Q", output)[0] > 2**62

@@ -5,13 +5,19 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2p.core import plan as plans
-from p2p.errors import SandboxFailed
+from p2p.core.plan import Plan
+from p2p.errors import JobError, SandboxFailed
+from p2p.jobs.bootstrap import BOOTSTRAP
+from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.limits import Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import open_sandbox
+from p2p.services import bundles
 from p2p.services.aside import Aside
+from p2p.services.bundles import Description
 from p2p.services.planner import guest_planner
 
 
@@ -27,3 +33,22 @@ async def test_who_waits_for_a_plan_made_again_hears_that_it_cannot_be_made(pyth
         nursery.start_soon(confirming.run)
         with pytest.raises(SandboxFailed):
             await confirming.done()
+
+
+@pytest.mark.usefixtures("python")
+async def test_a_planner_that_is_closed_starts_no_guest_for_those_who_still_wait() -> None:
+    limits = Limits(wall_s=30, memory_bytes=1 << 28)
+    slow = b"def job(inputs):\n    for _ in range(3_000_000): pass\n    return inputs.range(5).count()\n"
+    load = bundles.load_frame("ab" * 32, bundles.whole({"job.py": slow}), Description({}, 1, 1))
+    async with open_sandbox(1, compiled.default_folder()) as sandbox, trio.open_nursery() as nursery:
+        runtime = runtimes.python(BOOTSTRAP)
+        async with guest_planner(sandbox, runtime, b"j" * 32, load, limits, 0, bytearray()) as planner:
+            plan = await planner.next([])
+            assert isinstance(plan, Plan)
+            confirming = Aside(partial(planner.confirm, plan))
+            nursery.start_soon(confirming.run)
+            await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(JobError, match="has ended"):
+            await confirming.done()
+        # The one slot is free again.
+        (await sandbox.guest(runtime)).discard()

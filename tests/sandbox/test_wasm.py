@@ -9,28 +9,30 @@ from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from tests.sandbox import guests
 from tests.sandbox.conftest import ModuleOf
-from tests.sandbox.guests import SEED
+from tests.sandbox.guests import SEED, run_module
 
 LIMITS = Limits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=100)
 
 
 async def test_input_goes_in_and_output_comes_out(modules: Sandbox, obedient: Runtime) -> None:
     data = bytes(range(256)) * 2_000
-    assert await modules.run_module(obedient, [], b"e" + data, seed=SEED, limits=LIMITS) == (data, b"")
-    assert await modules.run_module(obedient, [], b"", seed=SEED, limits=LIMITS) == (b"", b"")
+    assert await run_module(modules, obedient, [], b"e" + data, seed=SEED, limits=LIMITS) == (data, b"")
+    assert await run_module(modules, obedient, [], b"", seed=SEED, limits=LIMITS) == (b"", b"")
 
 
 async def test_arguments_and_chance_are_what_the_owner_gave(modules: Sandbox, obedient: Runtime) -> None:
     arguments = ["module", "--top=3", "--wörd=", "--partition=0"]
-    output, _ = await modules.run_module(obedient, arguments, b"a", seed=SEED, limits=LIMITS)
+    output, _ = await run_module(modules, obedient, arguments, b"a", seed=SEED, limits=LIMITS)
     assert output.decode().split("\0")[:-1] == arguments
-    draws = [await modules.run_module(obedient, [], b"d", seed=seed, limits=LIMITS) for seed in (SEED, SEED, b"1" * 32)]
+    draws = [
+        await run_module(modules, obedient, [], b"d", seed=seed, limits=LIMITS) for seed in (SEED, SEED, b"1" * 32)
+    ]
     assert draws[0] == draws[1] != draws[2]
     assert len(draws[0][0]) == 16
 
 
 async def test_what_it_grumbles_is_its_log(modules: Sandbox, obedient: Runtime) -> None:
-    assert await modules.run_module(obedient, [], b"g", seed=SEED, limits=LIMITS) == (b"", b"g")
+    assert await run_module(modules, obedient, [], b"g", seed=SEED, limits=LIMITS) == (b"", b"g")
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,9 @@ async def test_what_it_does_wrong_ends_it(
 ) -> None:
     limits = replace(LIMITS, wall_s=0.3) if order == b"l" else LIMITS
     with pytest.raises(GuestEnded, match=text) as ended:
-        await modules.run_module(obedient, [], order, seed=SEED, limits=limits)
+        await run_module(modules, obedient, [], order, seed=SEED, limits=limits)
     assert ended.value.kind == kind
-    assert await modules.run_module(obedient, [], b"e!", seed=SEED, limits=LIMITS) == (b"!", b"")
+    assert await run_module(modules, obedient, [], b"e!", seed=SEED, limits=LIMITS) == (b"!", b"")
 
 
 @pytest.fixture(params=[guests.NO_MEMORY, guests.OTHER_IMPORT, guests.STARTS_AT_ONCE])
@@ -65,5 +67,5 @@ def odd(request: pytest.FixtureRequest, module_of: ModuleOf) -> Runtime:
 
 async def test_odd_modules_end_where_they_would_start(modules: Sandbox, odd: Runtime) -> None:
     with pytest.raises(GuestEnded) as ended:
-        await modules.run_module(odd, [], b"", seed=SEED, limits=replace(LIMITS, wall_s=0.3))
+        await run_module(modules, odd, [], b"", seed=SEED, limits=replace(LIMITS, wall_s=0.3))
     assert ended.value.kind in {"broken", "time"}
