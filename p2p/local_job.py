@@ -33,9 +33,9 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
         if out is None:
             raise ConfigError("The job saves files: say where with --out DIR.")
         target = out / saved.name_of(action) / saved.part_of(partition)
+        made.setdefault(action, []).append(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(body)
-        made.setdefault(action, []).append(target)
 
     # The API is this process's own; the job's files are imported from memory, as in a guest.
     files, title = bundles.collect(path), bundles.title_of(path)

@@ -1,4 +1,4 @@
-"""The volunteers of one job: what each has before it, how it behaves, and what it gets next."""
+"""The volunteers of one job: what each has before it, how it behaves, and what it gets next. Sans-IO."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -122,9 +122,11 @@ class Crew:
         self._strikes: dict[PeerId, int] = {}
 
     def everyone(self) -> list[Volunteer]:
+        """The owner's guest too, once, whether it has joined or not."""
         return [self.own, *(volunteer for volunteer in self.joined.values() if volunteer is not self.own)]
 
     def find(self, peer: PeerId) -> Volunteer | None:
+        """Who has joined by that id, or is the owner's guest."""
         return self.own if peer == self.own.peer else self.joined.get(peer)
 
     def is_out(self, peer: PeerId) -> bool:

@@ -17,6 +17,7 @@ MOST_FAILURES = 4
 MOST_LOSSES = 8
 """Volunteers that a unit may take down with it. After so many, or so many failures, the owner runs it itself."""
 LOOKED_AT = 64
+"""Disputed units at a time, so that a job with many costs its owner no more than one with few."""
 
 
 class Disputes:
@@ -47,9 +48,9 @@ class Disputes:
         self._tried(attempt, _troubled(attempt, volunteer.peer, lost=True))
 
     def judged(self, attempt: Attempt, fault: Fault, said: str, *, is_open: bool) -> str | None:
-        """The unit failed in the owner's own guest too: why the job does with it, if so.
+        """The unit failed in the owner's own guest too. Why the job ends with it, for people; None: it goes on.
 
-        `is_open`: whether the unit's stage is; else what it reads is being made again.
+        `is_open`: whether the unit's stage is; else what it reads is being made again. `said` is the failure's text.
         """
         stage, partition = attempt.stage, attempt.partition
         trouble = _troubled(attempt, self._crew.own.peer, lost=fault is Fault.INPUT)

@@ -7,7 +7,7 @@ integers and may equal nothing at all, are never keys.
 
 import marshal
 from binascii import crc32
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import repeat
 from typing import Any
 
@@ -43,12 +43,6 @@ class Keys:
         if self.has_bools and key in self._with_bool:
             raise BadKey(_MIXED.format(key))
         return None if self.has_bools or type(shape) is tuple else type(key)
-
-    def admit_all(self, keys: Mapping[Any, Any]) -> None:
-        """Checks many keys, none of which has entered the table before. Raises BadKey."""
-        if self.has_bools or not _PLAIN.issuperset(map(type, keys)):
-            for key in keys:
-                self.admit(key)
 
     def partitions(self, count: int) -> Iterable[int]:
         """For each key of the table, in its order, the partition it belongs to: stable between processes."""

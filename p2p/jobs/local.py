@@ -46,7 +46,7 @@ def run(
 ) -> Answer:
     """Runs the job with these files of its own to its end, and returns what it returned.
 
-    Raises JobFault, PlanMismatch, or OSError where an input cannot be read.
+    Raises JobFault, PlanMismatch, Unreadable, or OSError where an input cannot be read; and what `save` raises.
     """
     read = [_files(path) for path in inputs]
     named = [

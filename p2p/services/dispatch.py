@@ -108,7 +108,7 @@ class Dispatch:
             except (StorageError, Lost) as error:
                 failure = error
             if self._plan is not plan:
-                return []
+                return []  # whatever failed: nobody needs the units of an action that is over
             if isinstance(failure, StorageError):
                 raise failure
             if failure is not None:

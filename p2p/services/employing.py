@@ -80,7 +80,7 @@ class Employer:
     async def _employ(self, connection: Connection, accepted: work.JobAccepted) -> None:
         """Has it work. Raises PeerError."""
         setup, driver, peer = self._setup, self._driver, connection.ends.peer_id
-        spool = Spool(setup.folder / "arriving" / short(peer), setup.limits.output_bytes, 2 * accepted.slots)
+        spool = Spool(setup.folder / "arriving" / short(peer), setup.limits.output_bytes)
         member = Member(connection, accepted, self._dispatch.messages, partial(self._undeliverable, peer), spool)
         try:
             driver.join(peer, member, accepted.window, prefix(connection.ends.remote_host))

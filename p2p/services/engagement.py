@@ -151,7 +151,10 @@ class Engagement:
                 nursery.start_soon(self._begin, nursery)
                 nursery.start_soon(self._ask_for_calls)
                 nursery.start_soon(self._notice_silence)
-                await self._listen(nursery)
+                try:
+                    await self._listen(nursery)
+                finally:
+                    self.wanted = 0  # a nursery that ends takes no more slots
                 nursery.cancel_scope.cancel()
         except* PeerError as errors:
             failure = _first(errors)

@@ -92,6 +92,12 @@ class Inputs:
             return True
         return await self._from_library(wanted) is not None
 
+    def being_read(self, wanted: ShareId) -> bool:
+        """Whether jobs, and nobody else, are having the share fetched."""
+        held = self._held.get(wanted)
+        ranges = None if held is None else held.ranges
+        return ranges is not None and self._local.fetching.get(wanted) is ranges.progress
+
     async def _open(self, held: Held) -> Parts:
         """Where the share is read from, from now on. Raises StorageError."""
         async with self._room.dropping:
@@ -116,9 +122,3 @@ class Inputs:
         with suppress(NotFound):  # unshared meanwhile
             return await trio.to_thread.run_sync(look, limiter=self._local.disk)
         return None
-
-    def being_read(self, wanted: ShareId) -> bool:
-        """Whether jobs, and nobody else, are having the share fetched."""
-        held = self._held.get(wanted)
-        ranges = None if held is None else held.ranges
-        return ranges is not None and self._local.fetching.get(wanted) is ranges.progress

@@ -17,6 +17,8 @@ from p2p.wire.address import is_link_local
 from p2p.wire.messages import DialMe
 
 HEARTBEAT_S = 1.0
+ALL_SLOTS = 4096
+"""What a volunteer is told of whom all slots are wanted: also those that it does not give yet."""
 WORDS_PER_S, MOST_WORDS = 20.0, 200.0
 """Heartbeats and the like that a volunteer may say; past that it waits."""
 CALLS_PER_S, CALLS_BURST = 1.0, 70.0
@@ -91,10 +93,10 @@ class Member:
         self._wake.set()
 
     def use(self, slots: int) -> None:
-        """At most so many of its slots are wanted."""
+        """At most so many of its slots are wanted; if that is all it ever gave, also more."""
         if slots != self.wanted:
             self.wanted = slots
-            self._outbox.append(work.Slots(slots))
+            self._outbox.append(work.Slots(slots if slots < self.offered else ALL_SLOTS))
             self._wake.set()
 
     def drop(self, reason: str) -> None:

@@ -39,7 +39,7 @@ def own_shares(local: Local) -> list[SharedRow]:
 
 
 async def shares(local: Local) -> list[dict[str, Any]]:
-    """Those, as rows."""
+    """The rows of `own_shares`, as they are shown."""
     return await trio.to_thread.run_sync(_shares, local, _hints(local))
 
 

@@ -12,6 +12,8 @@ from p2p.wire import work
 
 MOST_SPOOLED_BYTES = 4 * 1024**3
 """Of one volunteer at once, whatever it says of itself."""
+MOST_SPOOLED = 2 * 4096
+"""Things of one at once: two of each slot that it may come to have, and use before its word of that is here."""
 THING_BYTES = 256
 """That a thing takes besides its bytes, about."""
 
@@ -47,12 +49,11 @@ class Arriving:
 
 
 class Spool:
-    """Pieces of what one volunteer sends, in files of a folder: `at_once` things of `most` bytes each."""
+    """Pieces of what one volunteer sends, in files of a folder: things of `most` bytes each."""
 
-    def __init__(self, folder: Path, most: int, at_once: int) -> None:
+    def __init__(self, folder: Path, most: int) -> None:
         self._folder = folder
         self.most = most
-        self._at_once = at_once
         self._number = 0
         self._promised = 0
         self._things: dict[bytes, tuple[Path, int, int]] = {}
@@ -61,7 +62,7 @@ class Spool:
         """Takes a piece. Raises ProtocolViolation, StorageError."""
         if piece.of not in self._things:
             room = MOST_SPOOLED_BYTES - self._promised
-            if piece.total > min(self.most, room) or len(self._things) >= self._at_once:
+            if piece.total > min(self.most, room) or len(self._things) >= MOST_SPOOLED:
                 raise ProtocolViolation("more bytes than there is room for")
             self._number += 1
             self._promised += piece.total

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from p2p.core.matching import Need, Offer, suits, where_it_waits, why_nothing_runs
+from p2p.core.hindrances import where_it_waits, why_nothing_runs
+from p2p.core.matching import Need, Offer, suits
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 FIND_EVERY_S = 3.0
 REFUSED_AGAIN_S = 10.0
 FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
-"""Of a volunteer that declines for the first time; and how often it is asked sooner than that."""
+"""Who declined is asked again after that, then after twice as long, and so on; so often, then after REFUSED_AGAIN_S."""
 MOST_VOLUNTEERS = 256
 MOST_LINES = 64
 """In which a job waits. At the others, if all are busy, it asks again and again."""
@@ -39,7 +40,7 @@ MOST_REMEMBERED = 4096
 
 
 class Recruiter:
-    """Finds volunteers for one job. `engage` has the whole conversation with one, and says who takes the job."""
+    """Finds volunteers for one job. `engage` has the whole conversation with one, and has who takes the job hired."""
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ def check_out(out: Path) -> None:
 def files_in(out: Path) -> list[Path]:
     """The files of a result that was given away, in their order."""
     found = [*out.glob("part-*"), *out.glob("action-*/part-*")]
-    return sorted(path for path in found if SAVED.fullmatch(path.name))
+    return sorted(path for path in found if all(map(SAVED.fullmatch, path.relative_to(out).parts)))
 
 
 def folder_of(saved: Path) -> Path | None:

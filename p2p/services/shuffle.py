@@ -1,6 +1,4 @@
-"""What units read of the outputs of others, as an owner hands it on: what is here goes with a unit, of the rest it
-hears where that is kept.
-"""
+"""Outputs that units read, as an owner hands them on: they go with the unit, or it hears where they are kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -82,6 +82,11 @@ Peer exchange
     Loopback and private addresses are told only to peers that are as near (`address.may_tell`), and taken only from
     such.
 
+Jobs
+    An owner and a volunteer have one conversation for each job, over a connection of its own; who reads an output that
+    a volunteer keeps has another. `work` has both in prose, and every bound. A job brings the API that runs inside
+    its guests with it, so a volunteer speaks to guests as `guest` says.
+
 DHT
     UDP, on the number of the TCP port; one overlay for IPv4, one for IPv6 (as in BEP 32). Kademlia: k = 20, alpha = 3,
     ids of 20 bytes. A node id is H("id", peer id, nonce) cut to 20 bytes, and valid if H("work", node id) begins with

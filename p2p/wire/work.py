@@ -26,15 +26,15 @@ An owner that is silent, or does not take its turn, for ten seconds loses its pl
 else. One that needs the volunteer no longer says JobEnd, or hangs up. In what order turns come is the volunteer's to
 decide, and may change: who offers again can find itself in line again.
 
-Before that an owner may ask what a peer offers: GetCapacity, CapacityIs. A volunteer that cannot be dialled dials an
-owner, of whom trackers, the DHT or the local network have told it, and says `Volunteering`; the owner answers with the
-offer of a job that wants it, as if it had dialled, or with `JobRefused`. An owner that cannot be dialled names no port:
-the volunteer says `DialMe(share)` for the bundle and each input, once it fetches them, and the owner calls it with an
-`Offer` of the share.
+Before its offer an owner may ask for a peer's capacity: GetCapacity, CapacityIs. A volunteer that cannot be dialled
+dials an owner, of whom trackers, the DHT or the local network have told it, and says `Volunteering`; the owner answers
+with the offer of a job that wants it, as if it had dialled, or with `JobRefused`. An owner that cannot be dialled names
+no port: the volunteer says `DialMe(share)` for the bundle and each input, once it fetches them, and the owner calls it
+with an `Offer` of the share.
 
 Ids of units are those of `core.plan`: whoever answers under another's id answers nothing. Bundle and inputs are shares,
-fetched like any other, from whoever has them.
-What is small goes within a unit or its result, what is larger in `Bytes` before it.
+fetched like any other, from whoever has them. What is small goes within a unit or its result, what is larger in
+`Bytes` before it.
 
 Large outputs that later units read stay with the volunteer that made them, where its owner says so (`keep`). Who is to
 read them hears where they are (`Reads`, before the unit) and asks there, over a connection of its own:

@@ -32,7 +32,7 @@ async def test_a_line_that_breaks_while_units_are_prepared_ends_the_conversation
 ) -> None:
     ours, theirs = pipes()
     line = proven(ours, Identity.generate(), Identity.generate(), dialed=True)
-    member = Member(line, work.JobAccepted(1, 16), never, lambda _: None, Spool(tmp_path / "spool", 1000, 2))
+    member = Member(line, work.JobAccepted(1, 16), never, lambda _: None, Spool(tmp_path / "spool", 1000))
     member.units([Work(b"u" * 32, 0, 0)])
     theirs._stream.receive_stream.close()  # it hears nothing any more, and does not say so
     with pytest.raises(PeerGone):

@@ -10,7 +10,7 @@ from p2p.services import saved
 
 def test_files_of_a_result_are_told_from_others(tmp_path: Path) -> None:
     mine = [tmp_path / "part-00000", tmp_path / "part-00001", tmp_path / "part-100000"]
-    for name in ("part-notes.txt", "read me", "deep/part-00000"):
+    for name in ("part-notes.txt", "read me", "deep/part-00000", "action-films/part-00000"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     saved.check_out(tmp_path)

@@ -1,15 +1,21 @@
 """Two jobs of one owner, who divide its volunteers."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from p2p.net.connection import Connection
+from p2p.services.engagement import Engagement
 from p2p.services.local import Local
 from p2p.services.progress import Progress
+from p2p.services.units import pieces, result_digest
+from p2p.services.volunteer import Volunteering
 from p2p.wire import work
-from tests.network.working import Employer, compile_once, run_job, volunteer, write_job
-from tests.network.world import World, hint_of, until
+from tests.network.rogue_volunteers import asked, take
+from tests.network.working import Employer, compile_once, run_job, unit, volunteer, write_job
+from tests.network.world import World, hint_of, start_rogue, until
 
 LONG = """\
 def work(n):
@@ -75,11 +81,86 @@ async def test_cores_that_fall_free_are_for_the_job_that_is_still_at_work(world:
 
         nursery.start_soon(begin)
         await until(lambda: slots(owner, "job.py") == [1])
-        await connection.send(work.JobEnd(offer.job))
-        await until(lambda: slots(owner, "job.py") == [2])
         (underway,) = owner.jobs.values()
         (member,) = underway.run.members.values()
+        member.use(0)
+        member.use(1)  # all again, as after another job of the owner
+        await connection.send(work.JobEnd(offer.job))
+        await until(lambda: slots(owner, "job.py") == [2])
         assert (member.offered, member.wanted) == (2, 2)
         assert offering.busy == 2
         nursery.cancel_scope.cancel()
     connection.close()
+
+
+async def test_slots_that_came_later_send_large_outputs_at_the_same_time(world: World) -> None:
+    body = b"x" * 2 * work.MAX_PIECE_BYTES
+
+    async def grows(connection: Connection) -> None:
+        await take(connection, slots=1)
+        await connection.send(work.Slots(4))
+        units: list[work.Unit] = []
+        while len(units) < 4:
+            units += await asked(connection)
+        for some in zip(*(pieces(one.id, body) for one in units), strict=True):
+            await connection.send(*some)
+        made = tuple(work.Result(one.id, result_digest([body]), (len(body),)) for one in units)
+        await connection.send(work.Results(made))
+        await asked(connection)
+
+    owner = await world.peer("owner")
+    job = "def job(inputs):\n    inputs.range(4).map(str).save('text')\n"
+    async with trio.open_nursery() as nursery:
+        peer = await start_rogue(nursery, owner, grows)
+        answer = await run_job(owner, write_job(world, job), [peer.hint], partitions=4)
+        nursery.cancel_scope.cancel()
+    assert [path.read_bytes() for path in sorted(Path(answer["folder"]).iterdir())] == 4 * [body]  # noqa: ASYNC240
+
+
+class _Sweep(trio.abc.Instrument):
+    """Gives the slots that fell free away at the very moment when all tasks of a job have ended."""
+
+    def __init__(self, offering: Volunteering, job: Engagement) -> None:
+        self._offering = offering
+        self._nursery = job._slots._nursery
+        self.swept = False
+        self.failed: list[RuntimeError] = []
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        if task.parent_nursery is self._nursery and not self._nursery.child_tasks and not self.swept:
+            self.swept = True
+            try:
+                self._offering._top_up()
+            except RuntimeError as error:
+                self.failed.append(error)
+
+
+async def test_a_job_that_ends_gets_no_more_slots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2p.services.volunteer.SWEEP_S", 1e6)
+    node = await volunteer(world)
+    offering = node.volunteering
+    assert offering is not None
+    first, second = Employer(await world.peer("first")), Employer(await world.peer("second"))
+    bundle = await first.bundle()
+    connection, other = await first.dial(node), await second.dial(node)
+    await connection.send(offer := first.offer(bundle))
+    await connection.receive()
+    job = offering.jobs[offer.job]
+    await until(lambda: job._slots._start is not None)
+    await connection.send(work.Slots(0), work.Units((unit(),)))
+    await until(lambda: offering.spare)
+    await other.send(another := second.offer(bundle))
+    await until(lambda: another.job in offering.jobs)
+    await connection.send(work.Slots(1))
+    await until(lambda: job.wanted)
+    await other.send(work.JobEnd(another.job))
+    await until(lambda: offering.spare)
+    sweep = _Sweep(offering, job)
+    trio.lowlevel.add_instrument(sweep)
+    await connection.send(work.JobEnd(offer.job))
+    await job.over.wait()
+    trio.lowlevel.remove_instrument(sweep)
+    assert sweep.swept
+    assert not sweep.failed
+    connection.close()
+    other.close()

@@ -1,9 +1,12 @@
 """Jobs from the command line: real peers that volunteer, and a job's owner among them."""
 
+import resource
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import trio
 from p2p.services import control
 from p2p.services.computing import runtime_for
 from p2p.services.requests import Jobs
-from tests.harness import Node, Peer, until
+from tests.harness import PATIENCE_S, SHOAL, Node, Peer, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LONELY = ("--no-lan", "--no-dht")
@@ -396,6 +399,20 @@ def test_here_and_without_a_peer(origin: Peer, tmp_path: Path) -> None:
     assert "ValueError" in outcome.err
     assert "record: " in outcome.err
     assert "does not exist" in origin.run(*run, job, "--input", tmp_path / "nowhere", code=2).err
+
+
+def test_a_result_that_finds_no_room_here_leaves_nothing(origin: Peer, tmp_path: Path) -> None:
+    job = tmp_path / "large.py"
+    job.write_text("def job(inputs, size=1): inputs.range(1).map(lambda n: 'x' * size).save('text')\n")
+    run, out = ("run", job, "--local", "--out", tmp_path / "out"), tmp_path / "out" / "part-00000"
+    # What a process may write of a file stands for the room on the disk.
+    command = [*SHOAL, "--home", str(origin.home), *map(str, run), "--arg", f"size={1 << 20}"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+    full = subprocess.run(command, preexec_fn=limit, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert full.returncode == 1
+    assert b"File too large" in full.stderr
+    assert origin.run(*run).out.strip() == str(out)
+    assert out.read_text() == "x\n"
 
 
 def test_volunteers_are_found_over_the_dht(origin: Peer, other: Peer, tmp_path: Path) -> None:
