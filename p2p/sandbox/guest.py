@@ -112,7 +112,7 @@ class Guest:
         if len(received) < messages.ANSWER.size:
             return False
         kind, size = messages.ANSWER.unpack_from(received)
-        return kind == messages.REPLY and len(received) >= messages.ANSWER.size + size  # type: ignore[no-any-return]
+        return bool(kind == messages.REPLY and len(received) >= messages.ANSWER.size + size)
 
     async def _next(self, limits: Limits, log: bytearray) -> tuple[int, bytes]:
         """The next REPLY or LOG, within the limits."""

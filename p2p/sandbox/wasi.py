@@ -107,7 +107,7 @@ class Wasi:
         return self.memory.at(address, count)
 
     def _put_count(self, address: int, value: int) -> int:
-        """As `_put`, for reads and writes of streams, of which there are most."""
+        """A length or a number of 32 bits: most of what is put is one."""
         _COUNT.pack_into(self._at(address, 4), 0, value)
         return _OK
 
@@ -131,15 +131,15 @@ class Wasi:
 
     def _put_texts(self, items: list[bytes], pointers: int, texts: int) -> int:
         for item in items:
-            self._put(pointers, "<I", texts)
+            self._put_count(pointers, texts)
             self._at(texts, len(item) + 1)[:] = item + b"\0"
             pointers += 4
             texts += len(item) + 1
         return _OK
 
     def _put_sizes(self, items: list[bytes], count: int, size: int) -> int:
-        self._put(count, "<I", len(items))
-        return self._put(size, "<I", sum(len(item) + 1 for item in items))
+        self._put_count(count, len(items))
+        return self._put_count(size, sum(len(item) + 1 for item in items))
 
     # -- clock and chance
 
@@ -169,7 +169,7 @@ class Wasi:
         self._now = max(self._now, timeout) if flags & 1 else self._now + timeout
         self._now = min(self._now, 2**63 - 1)
         self._put(told, "<QHB21x", user, _OK, tag)
-        return self._put(result, "<I", 1)
+        return self._put_count(result, 1)
 
     def sched_yield(self) -> int:
         return _OK
@@ -181,18 +181,18 @@ class Wasi:
             for piece in self._pieces(pieces, count):
                 if len(piece):
                     return self._put_count(result, self._streams.read(piece))
-            return self._put(result, "<I", 0)
+            return self._put_count(result, 0)
         at = self._opened.get(descriptor)
         if at is None:
             return _BADF
         read = self._read_file(at, pieces, count)
         self._opened[descriptor] = at + read
-        return self._put(result, "<I", read)
+        return self._put_count(result, read)
 
     def fd_pread(self, descriptor: int, pieces: int, count: int, at: int, result: int) -> int:
         if descriptor not in self._opened:
             return _BADF
-        return _INVAL if at < 0 else self._put(result, "<I", self._read_file(at, pieces, count))
+        return _INVAL if at < 0 else self._put_count(result, self._read_file(at, pieces, count))
 
     def _read_file(self, at: int, pieces: int, count: int) -> int:
         assert self._library is not None
@@ -291,7 +291,7 @@ class Wasi:
             return _MFILE
         new = next(number for number in range(_FOLDER + 1, _FOLDER + 2 + _MAX_OPEN) if number not in self._opened)
         self._opened[new] = 0
-        return self._put(result, "<I", new)
+        return self._put_count(result, new)
 
     def _looked_up(self, descriptor: int, path: int, size: int) -> "int | _Missing":
         if descriptor != _FOLDER or self._library is None:
