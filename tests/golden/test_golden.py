@@ -24,6 +24,21 @@ from p2p.store.library import Library
 
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
+DIGESTS = {
+    "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
+    "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
+    "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
+    "kept.json": "738858374b0ec06e2c1226bf73e26a68bcdea9cb9cd3d9fb03d797954fa9c970",
+    "links.json": "056c1efc88927d150d2380d772375d26ea0711ad1c0fcad5d7ae1a341dfae268",
+    "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
+    "messages_connection.json": "bee0dd519ce7e39974304109c69af907319e5d0795c345316e2e98304671c6cd",
+    "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
+    "messages_jobs.json": "6d61d73eb6c7b5baf75ae1b5538c65e6fbeadbba539667f7b2f973c3f9c6a1c0",
+    "messages_tracker.json": "9487ffad77f39bd16ad65bedaa01f0aa877b05bcf6a1197642beca2fc1d777bf",
+    "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
+    "records.json": "b55ab2c17448752babe85aa2faa447027e98c611c91e36e2a0030002b088590f",
+    "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
+}
 
 
 def recorded() -> tuple[bytes, bytes, list[bytes]]:
@@ -45,15 +60,13 @@ def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in TABLES}
 
 
-@pytest.mark.parametrize(
-    ("name", "digest"),
-    [
-        ("manifest_1.json", "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86"),
-        ("schema_1.db", "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796"),
-    ],
-)
-def test_what_was_recorded_is_never_recorded_anew(name: str, digest: str) -> None:
-    assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == digest
+@pytest.mark.parametrize("name", DIGESTS)
+def test_what_was_recorded_is_never_recorded_anew(name: str) -> None:
+    assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == DIGESTS[name]
+
+
+def test_every_recorded_file_is_guarded() -> None:
+    assert {path.name for path in GOLDEN.iterdir() if path.suffix not in {".py", ""}} == set(DIGESTS)
 
 
 def test_the_share_id_and_part_hashes_are_the_documented_ones() -> None:

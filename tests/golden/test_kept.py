@@ -1,0 +1,102 @@
+"""What a peer keeps in its home in a form of its own, and links, as they were recorded.
+
+Recorded by `python -m tests.golden.test_kept FOLDER`; what is there is never recorded anew.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from p2p.ids import PeerId, ShareId
+from p2p.services import job_setup, requests
+from p2p.store import library
+from p2p.store.library import Stamp
+from p2p.wire import link
+from p2p.wire.address import Address
+from p2p.wire.link import Link, PeerHint, PointerLink
+from tests.golden.recorded import SIGNER, left_out, load, save
+
+KEPT, LINKS = "kept.json", "links.json"
+SHARE, PEER = ShareId(bytes(range(32))), PeerId(bytes(range(32, 64)))
+WISH = requests.Wish(
+    path="/home/somebody/job.py",
+    inputs=("/home/somebody/texts", "magnet:?xt=urn:shoal:a"),
+    args={"words": ["a", 1, None], "deep": {"b": 0.5}},
+    runtime="python-wasm",
+    partitions=12,
+    unit_memory=1 << 28,
+    unit_time_s=90.5,
+    peers=("192.0.2.1:7474",),
+    volunteers=3,
+    out="/home/somebody/out",
+    wait_s=20.0,
+)
+JOB = job_setup.Resumable(
+    wish=WISH,
+    runtime="python-wasm",
+    digest="ab" * 32,
+    bundle="a" * 52,
+    token="cd" * 16,
+    inputs=("b" * 52,),
+    made=("c" * 52, "d" * 52),
+    partition_bytes=65_536,
+)
+PLAIN = job_setup.Resumable(requests.Wish("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
+STAMPS = [Stamp(11, 12, 1_700_000_000_123_456_789), library.NOT_HELD, Stamp(2**63, 10, 2**64 - 1)]
+LINK = Link(
+    SHARE,
+    "Bücher & more",
+    2**52,
+    (PeerHint(Address("192.0.2.1", 7474), SIGNER.peer_id), PeerHint(Address("2001:db8::1", 1), PEER)),
+    ("http://tracker.example:8750",),
+)
+NAMED: dict[str, Link | PointerLink] = {
+    "whole": LINK,
+    "bare": Link(SHARE),
+    "peer without an id": Link(SHARE, peers=(PeerHint(Address("peer.example", 7474)),)),
+    "mutable": PointerLink(PEER, "news/today ü"),
+}
+
+
+def kept() -> dict[str, Any]:
+    """As `Journal.begin` has a job, as JSON text, and `Library.add` the stamps."""
+    return {
+        "job": json.dumps(msgspec.to_builtins(JOB)),
+        "plain job": json.dumps(msgspec.to_builtins(PLAIN)),
+        "stamps": library.pack_stamps(STAMPS).hex(),
+    }
+
+
+def record(folder: Path) -> None:
+    save(folder, KEPT, kept())
+    save(folder, LINKS, {name: str(one) for name, one in NAMED.items()})
+
+
+def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
+    recorded = load(KEPT)
+    assert kept() == recorded
+    assert msgspec.convert(json.loads(recorded["job"]), job_setup.Resumable) == JOB
+    assert msgspec.convert(json.loads(recorded["plain job"]), job_setup.Resumable) == PLAIN
+    assert library.unpack_stamps(bytes.fromhex(recorded["stamps"])) == STAMPS
+    assert left_out(JOB) == []
+
+
+def test_a_job_without_its_later_fields_is_read() -> None:
+    fewer = json.loads(load(KEPT)["job"])
+    del fewer["partition_bytes"]
+    assert msgspec.convert(fewer, job_setup.Resumable) == msgspec.structs.replace(JOB, partition_bytes=0)
+    fewer["wish"] = {"path": "/job.py"}
+    assert msgspec.convert(fewer, job_setup.Resumable).wish == requests.Wish("/job.py")
+
+
+def test_links_are_written_and_read_as_they_were_recorded() -> None:
+    recorded = load(LINKS)
+    assert {name: str(one) for name, one in NAMED.items()} == recorded
+    assert {name: link.parse_any_link(text) for name, text in recorded.items()} == NAMED
+
+
+if __name__ == "__main__":
+    record(Path(sys.argv[1]))
