@@ -28,6 +28,7 @@ DIGESTS = {
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
+    "home_4.tar.xz": "14c6dd2a734bc3b5554306f25884488e5140addc2eb5ef63233dbbc8aed15540",
     "kept.json": "738858374b0ec06e2c1226bf73e26a68bcdea9cb9cd3d9fb03d797954fa9c970",
     "links.json": "056c1efc88927d150d2380d772375d26ea0711ad1c0fcad5d7ae1a341dfae268",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
