@@ -25,6 +25,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
+    "answers_commands.json": "1db223626d76d55fce2dc8a480bc3a61d21b4b2f33cd20577653e2766de285ce",
+    "answers_control.json": "f3a190fcf9bc5aac6593bcf16d540616d99a36e4804a0678d15c20f784b076df",
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
@@ -38,6 +40,7 @@ DIGESTS = {
     "messages_tracker.json": "9487ffad77f39bd16ad65bedaa01f0aa877b05bcf6a1197642beca2fc1d777bf",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "b55ab2c17448752babe85aa2faa447027e98c611c91e36e2a0030002b088590f",
+    "requests.json": "bdeda6c38009cdb0f069506667bfed43f81fdb502fecca9aaa0d12255d6f7733",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
 }
 
