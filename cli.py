@@ -80,7 +80,7 @@ def tracker(
     network: NetworkName = None,
 ) -> None:
     """Run a tracker, the optional central index with its page, until Ctrl-C. Prints `ready URL` once it answers."""
-    from p2p import command
+    from p2p.commandline import running as command
     from tracker.command import run
 
     path = db and db.absolute()
@@ -93,7 +93,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run a whole network on this machine: a tracker, peers that find and fetch, and what is killed meanwhile."""
-    from p2p.demo import run_demo
+    from p2p.commandline.demo import run_demo
     from p2p.units import parse_size
 
     raise typer.Exit(run_demo(parse_size(size), as_json=as_json))

@@ -14,29 +14,33 @@ from random import Random
 import trio
 
 from p2p import identity as identities
+from p2p.advertising.dht_publisher import Publisher
+from p2p.advertising.seekers import look_for_wishes
+from p2p.compute.owner import fair_share as fairness
+from p2p.compute.owner import hiring
+from p2p.compute.runtimes import volunteering
+from p2p.concurrency.supervision import persist
+from p2p.concurrency.throttle import Throttle, UploadSlots
 from p2p.config import DEFAULT_PORT, Config
-from p2p.core.manifest import Limits
+from p2p.control import server as control
+from p2p.core.shares.manifest import Limits
+from p2p.discovery import dht, neighbours
+from p2p.discovery.dht import Overlays
+from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, ShoalError
 from p2p.identity import Identity
 from p2p.net import listener
 from p2p.net.dialer import Dialer
 from p2p.net.interfaces import reachable
 from p2p.net.tls import Contexts
+from p2p.peer_context import Local
+from p2p.reach.calls import Calls
+from p2p.reach.contacts import Contacts
+from p2p.reach.reachability import Reachability
 from p2p.sandbox import compiled
 from p2p.sandbox.sandbox import open_sandbox
-from p2p.services import control, dht, fairness, hiring, neighbours, serve
-from p2p.services.calling import Calls
-from p2p.services.computing import volunteering
-from p2p.services.contacts import Contacts
-from p2p.services.dht import Overlays
-from p2p.services.inputs import Inputs
-from p2p.services.local import Local
-from p2p.services.publisher import Publisher
-from p2p.services.reachability import Reachability
-from p2p.services.supervision import persist
-from p2p.services.throttle import Throttle, UploadSlots
-from p2p.services.trackers import Trackers
-from p2p.services.wishes import look_for_wishes
+from p2p.sharing import handlers as serve
+from p2p.sharing.reading.open_shares import Inputs
 from p2p.store import posix
 from p2p.store.database import Database
 from p2p.store.journal import Journal

@@ -10,7 +10,7 @@ from p2p.commandline.options import Global
 
 if TYPE_CHECKING:
     from p2p.config import Settings
-    from p2p.services.requests import AnyRequest
+    from p2p.control.protocol import AnyRequest
 
 DONE, FAILED, NOBODY = 0, 1, 3
 
@@ -25,7 +25,7 @@ def perform(
     nobody: int = FAILED,
 ) -> NoReturn:
     """Has the peer of this home perform the request, and ends."""
-    from p2p import command
+    from p2p.commandline import running as command
 
     performed = partial(command.perform, Global.home, request, settings, show, stay=stay)
     sys.exit(command.run(performed, interrupted=interrupted, nobody=nobody))

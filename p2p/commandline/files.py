@@ -26,13 +26,13 @@ def share(
     settings: "Settings",
 ) -> None:
     """Share files or a folder where they are. Prints the link; without a running peer, serves until Ctrl-C."""
-    from p2p.services.requests import Share
+    from p2p.control.protocol import Share
 
     request = Share(paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted, pointer=pointer)
 
     def show(answer: dict[str, Any]) -> None:
         print_answer(json.dumps(answer) if as_json else answer.get("pointer", answer["link"]))
-        from p2p import terminal
+        from p2p.commandline import terminal
 
         terminal.shared(answer)
 
@@ -56,7 +56,7 @@ def get(
     settings: "Settings",
 ) -> None:
     """Fetch a share, verified, from all who have it. Goes on from where an earlier try stopped."""
-    from p2p.services.requests import Get
+    from p2p.control.protocol import Get
     from p2p.units import parse_size, parse_time
     from p2p.wire.link import parse_any_link, parse_peer
 
@@ -75,7 +75,7 @@ def get(
     )
 
     def show(answer: dict[str, Any]) -> None:
-        from p2p import terminal
+        from p2p.commandline import terminal
 
         terminal.fetched(answer)
         print_answer(json.dumps(answer) if as_json else "\n".join(answer["paths"]))
@@ -92,8 +92,8 @@ def search(
     settings: "Settings",
 ) -> None:
     """Find shares by words, over trackers, else over the DHT."""
-    from p2p import tables
-    from p2p.services.requests import Search
+    from p2p.commandline import tables
+    from p2p.control.protocol import Search
 
     perform(Search(query=" ".join(words)), settings, either(as_json, tables.hits))
 
@@ -106,16 +106,16 @@ def browse(
     settings: "Settings",
 ) -> None:
     """List what one peer shares."""
-    from p2p import tables
-    from p2p.services.requests import Browse
+    from p2p.commandline import tables
+    from p2p.control.protocol import Browse
 
     perform(Browse(peer=peer), settings, either(as_json, tables.listed))
 
 
 def shares(as_json: Json = False) -> None:
     """List what this peer shares."""
-    from p2p import tables
-    from p2p.services.requests import Shares
+    from p2p.commandline import tables
+    from p2p.control.protocol import Shares
 
     perform(Shares(), {}, either(as_json, tables.shares))
 
@@ -125,8 +125,8 @@ def unshare(
     as_json: Json = False,
 ) -> None:
     """Stop sharing; the files stay."""
-    from p2p import terminal
-    from p2p.services.requests import Unshare
+    from p2p.commandline import terminal
+    from p2p.control.protocol import Unshare
 
     def show(answer: dict[str, Any]) -> None:
         if as_json:

@@ -67,8 +67,8 @@ def run(
     settings: "Settings",
 ) -> None:
     """Run a job on volunteers' machines, and print its result."""
+    from p2p.control.protocol import Resume, Run, Wish
     from p2p.errors import ConfigError
-    from p2p.services.requests import Resume, Run, Wish
     from p2p.units import parse_size, parse_time
     from p2p.wire.link import parse_peer
 
@@ -88,7 +88,7 @@ def run(
         text = _text(answer)
         print_answer(json.dumps(answer | {"text": text}) if as_json else _shown(text))
         if "folder" in answer and not as_json:
-            from p2p import terminal
+            from p2p.commandline import terminal
 
             terminal.note(f"The files are in {answer['folder']}, and a peer that runs here shares them.")
 
@@ -114,7 +114,7 @@ def run(
         wait_s=None if wait is None else parse_time(wait),
     )
     if local:
-        from p2p import local_job
+        from p2p.commandline import local_run as local_job
 
         show(local_job.run(job, list(inputs or ()), wish.args, partitions, out))
         return
@@ -123,8 +123,8 @@ def run(
 
 def jobs(as_json: Json = False) -> None:
     """List this peer's jobs: under way, stopped, and the last that ended."""
-    from p2p import tables
-    from p2p.services.requests import Jobs
+    from p2p.commandline import tables
+    from p2p.control.protocol import Jobs
 
     perform(Jobs(), {}, either(as_json, tables.jobs))
 
@@ -137,16 +137,16 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Print what the units of a job printed."""
-    from p2p import tables
-    from p2p.services.requests import Logs
+    from p2p.commandline import tables
+    from p2p.control.protocol import Logs
 
     perform(Logs(id=job, unit=None if unit is None else _unit(unit)), {}, either(as_json, tables.logs))
 
 
 def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")]) -> None:
     """End a job of this peer, or forget one that was stopped."""
-    from p2p import terminal
-    from p2p.services.requests import Cancel
+    from p2p.commandline import terminal
+    from p2p.control.protocol import Cancel
 
     perform(Cancel(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
 

@@ -24,7 +24,7 @@ def node(
     settings: "Settings",
 ) -> None:
     """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it serves."""
-    from p2p import command
+    from p2p.commandline import running as command
     from p2p.units import parse_size
 
     for key, text in (("upload", upload_limit), ("download", download_limit)):
@@ -37,7 +37,8 @@ def node(
             settings["volunteer"]["memory_bytes"] = parse_size(memory)
 
     async def serve() -> int:
-        from p2p import config, ids, terminal
+        from p2p import config, ids
+        from p2p.commandline import terminal
         from p2p.node import open_node
 
         loaded = config.load(Global.home, os.environ, settings)
@@ -59,16 +60,16 @@ def node(
 
 def peers(as_json: Json = False) -> None:
     """List the peers this one is connected with."""
-    from p2p import tables
-    from p2p.services.requests import Peers
+    from p2p.commandline import tables
+    from p2p.control.protocol import Peers
 
     perform(Peers(), None, either(as_json, tables.peers))
 
 
 def status(as_json: Json = False) -> None:
     """Say what this peer is and does."""
-    from p2p import tables
-    from p2p.services.requests import Status
+    from p2p.commandline import tables
+    from p2p.control.protocol import Status
 
     perform(Status(), None, either(as_json, tables.status))
 

@@ -29,7 +29,7 @@ def resume(as_json: Json = False) -> None:
 
 
 def _ask(pause: bool | None, as_json: bool) -> NoReturn:
-    from p2p import tables
-    from p2p.services.requests import VolunteerStatus
+    from p2p.commandline import tables
+    from p2p.control.protocol import VolunteerStatus
 
     perform(VolunteerStatus(pause=pause), None, either(as_json, tables.volunteer))

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import trio
 
 from p2p.bucket import TokenBucket, TokenBuckets
-from p2p.core.routing import Contact
-from p2p.core.timing import ClockOffset, Patience
+from p2p.core.dht.routing import Contact
+from p2p.core.dht.timing import ClockOffset, Patience
 from p2p.errors import ConfigError, MalformedMessage
 from p2p.wire import datagrams
 from p2p.wire.address import Scope, canonical, ip, scope

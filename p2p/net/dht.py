@@ -17,10 +17,10 @@ from random import Random
 
 import trio
 
-from p2p.core.lookup import Lookup
-from p2p.core.recordstore import RecordStore
-from p2p.core.routing import Contact, K, Table, point
-from p2p.core.timing import ClockOffset
+from p2p.core.dht.lookup import Lookup
+from p2p.core.dht.recordstore import RecordStore
+from p2p.core.dht.routing import Contact, K, Table, point
+from p2p.core.dht.timing import ClockOffset
 from p2p.errors import MalformedMessage, Refused
 from p2p.ids import PeerId
 from p2p.net.datagrams import Endpoint, Reply, head_of

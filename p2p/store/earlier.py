@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from p2p.core.layout import Layout, Place
+from p2p.core.shares.layout import Layout, Place
 from p2p.ids import ChunkHash
 from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from p2p.core import names
+from p2p.core.shares import names
 from p2p.store import posix
 
 MOST_OPEN = 64

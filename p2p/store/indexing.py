@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from p2p.core import names
-from p2p.core.manifest import Entry, Kind, chunk_bytes, chunk_count, hash_chunk
+from p2p.core.shares import names
+from p2p.core.shares.manifest import Entry, Kind, chunk_bytes, chunk_count, hash_chunk
 from p2p.errors import ConfigError, StorageError
 from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from p2p.core.attempts import Known
-from p2p.core.plan import MOST_RESULT_BYTES
+from p2p.core.compute.attempts import Known
+from p2p.core.compute.plan import MOST_RESULT_BYTES
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ID_BYTES, PeerId
 from p2p.store.database import Database

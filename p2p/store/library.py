@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from p2p.core import bitmap
-from p2p.core import manifest as manifests
-from p2p.core.layout import Layout
-from p2p.core.manifest import Limits, Manifest
+from p2p.core.shares import bitmap
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.manifest import Limits, Manifest
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.store import posix

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from p2p.core import bitmap
+from p2p.core.shares import bitmap
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store import posix

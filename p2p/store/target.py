@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from p2p.core import bitmap, names
-from p2p.core.layout import Layout, Place
-from p2p.core.manifest import chunk_bytes, hash_chunk
+from p2p.core.shares import bitmap, names
+from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.manifest import chunk_bytes, hash_chunk
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import FileId, short
 from p2p.store import posix

@@ -36,7 +36,7 @@ Manifest and share id
     256 KiB. A part's hash is BLAKE3 in derive-key mode with context `shoal part 1`. The root is a msgpack map
     (version, name, single, files, folders, size, chunks, length, parts: the part hashes joined); the share id is its
     BLAKE3 with context `shoal manifest 1`. So each piece verifies by itself, whoever sends it. Paths that could leave
-    the output folder, collide or deceive make the whole manifest invalid (`p2p.core.names`). Chunks are numbered
+    the output folder, collide or deceive make the whole manifest invalid (`p2p.core.shares.names`). Chunks are numbered
     through the share, in entry order.
 
 Getting a manifest

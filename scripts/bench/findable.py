@@ -23,10 +23,11 @@ import trio
 
 from p2p.config import Config, Network
 from p2p.node import open_node
-from p2p.services import fetch, share
-from p2p.services.fetch import Options
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing import share
+from p2p.sharing.fetching import fetch
+from p2p.sharing.fetching.fetch import Options
 from p2p.wire.link import Link
 from scripts.bench.overlay import NETWORK, Overlay, more_descriptors
 

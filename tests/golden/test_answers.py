@@ -18,9 +18,10 @@ from typing import Any, get_args
 import pytest
 import trio
 
-from p2p.services import control, requests
-from p2p.services.computing import runtime_for
-from p2p.services.requests import AnyRequest, Event
+from p2p.compute.runtimes import runtime_for
+from p2p.control import protocol as requests
+from p2p.control import server as control
+from p2p.control.protocol import AnyRequest, Event
 from tests.golden.recorded import left_out, load, samples, save, tag_of
 from tests.harness import Peer, make_file, until
 

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from blake3 import blake3
 
-from p2p.core import manifest as manifests
-from p2p.core.manifest import Limits
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares.manifest import Limits
 from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.store.database import DATABASE_FILE, Database

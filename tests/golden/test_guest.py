@@ -13,19 +13,20 @@ from typing import Any, cast
 import msgspec
 import trio
 
-from p2p.core import plan as plans
-from p2p.core import report as reports
-from p2p.core.plan import Plan
+from p2p.compute import bundles
+from p2p.compute.bundles import Description
+from p2p.compute.execution import unit as given_units
+from p2p.compute.execution.unit import Given
+from p2p.compute.owner import planner
+from p2p.core.compute import plan as plans
+from p2p.core.compute import report as reports
+from p2p.core.compute.plan import Plan
 from p2p.jobs import frames as guest_frames
 from p2p.sandbox import messages
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from p2p.services import bundles, planner
-from p2p.services import units as given_units
-from p2p.services.bundles import Description
-from p2p.services.units import Given
 from p2p.wire import guest as frames
 from p2p.wire import work
 from tests.golden.recorded import left_out, load, save

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import trio
 
+from p2p.compute.runtimes import runtime_for
 from p2p.ids import to_text
-from p2p.services.computing import runtime_for
 from tests.golden.recorded import GOLDEN
 from tests.harness import Node, Peer, until
 

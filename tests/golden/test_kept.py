@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from p2p.compute.owner import setup as job_setup
+from p2p.control import protocol as requests
 from p2p.ids import PeerId, ShareId
-from p2p.services import job_setup, requests
 from p2p.store import library
 from p2p.store.library import Stamp
 from p2p.wire import link

@@ -9,8 +9,8 @@ import trio
 from p2p.ids import PeerId
 from p2p.net.connection import Ends
 from p2p.net.dialer import Dialer
-from p2p.services import contacts as contacts_module
-from p2p.services.contacts import Contacts
+from p2p.reach import contacts as contacts_module
+from p2p.reach.contacts import Contacts
 from p2p.wire.address import Address
 from p2p.wire.messages import Hello
 from tests.io.pipes import make_dialer

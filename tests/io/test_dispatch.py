@@ -8,13 +8,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from p2p.core.attempts import Known, Work
-from p2p.core.plan import Plan
+from p2p.compute.execution.unit import MOST_SAID_BYTES, action_key
+from p2p.compute.owner.dispatch import Dispatch, Input
+from p2p.compute.owner.outputs import INLINE, Outputs, Remote
+from p2p.compute.owner.shuffle import NOWHERE, Shuffle
+from p2p.core.compute.attempts import Known, Work
+from p2p.core.compute.plan import Plan
 from p2p.ids import H, PeerId, ShareId
-from p2p.services.dispatch import Dispatch, Input
-from p2p.services.outputs import INLINE, Outputs, Remote
-from p2p.services.shuffle import NOWHERE, Shuffle
-from p2p.services.units import MOST_SAID_BYTES, action_key
 from p2p.store.database import Database
 from p2p.store.journal import Journal
 from p2p.wire import work

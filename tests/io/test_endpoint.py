@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from p2p.bucket import TokenBucket, TokenBuckets
-from p2p.core.routing import Contact
+from p2p.core.dht.routing import Contact
 from p2p.errors import ConfigError
 from p2p.identity import Identity
 from p2p.net import datagrams as module

@@ -9,8 +9,8 @@ import trio
 
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
-from p2p.services import exchange
-from p2p.services.local import Local
+from p2p.peer_context import Local
+from p2p.sharing import exchange
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
@@ -213,7 +213,7 @@ async def test_any_cursor_is_answered(tmp_path: Path, published: Published, curs
 async def test_a_peer_says_nothing_and_is_hung_up_on(
     tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2p.services.serve.FIRST_WORD_S", 0.1)
+    monkeypatch.setattr("p2p.sharing.handlers.FIRST_WORD_S", 0.1)
     monkeypatch.setattr(exchange, "IDLE_S", 0.1)
     async with dialled(tmp_path, published.origin) as connection:
         assert await is_ended(connection)

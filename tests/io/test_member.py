@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.core.attempts import Work
+from p2p.compute.execution.reassembly import Spool
+from p2p.compute.owner.volunteer_session import Member, Said
+from p2p.core.compute.attempts import Work
 from p2p.errors import PeerGone
 from p2p.identity import Identity
-from p2p.services.member import Member, Said
-from p2p.services.pieces import Spool
 from p2p.wire import work
 from tests.io.pipes import pipes, proven
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from p2p.discovery.neighbours import FORGET_AFTER_S, MOST_NEIGHBOURS, MOST_PER_HOST, MOST_PER_PEER, Neighbours
 from p2p.identity import Identity
 from p2p.ids import PeerId
-from p2p.services.neighbours import FORGET_AFTER_S, MOST_NEIGHBOURS, MOST_PER_HOST, MOST_PER_PEER, Neighbours
 from p2p.wire.address import Address
 from p2p.wire.beacon import Beacon, Codec, Kind
 from p2p.wire.link import PeerHint

@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from p2p.core import bitmap
-from p2p.services.pace import BURST, COSTLY, UNITS_PER_S, Pace
+from p2p.core.shares import bitmap
+from p2p.net.pace import BURST, COSTLY, UNITS_PER_S, Pace
 from p2p.wire import messages
 from p2p.wire.messages import AnyMessage, Cancel, Gone, Have, Want
 

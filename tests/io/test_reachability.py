@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from p2p.services.reachability import MOST_TRACKERS, REMEMBERED_S, Reach, Reachability
+from p2p.reach.reachability import MOST_TRACKERS, REMEMBERED_S, Reach, Reachability
 from p2p.wire.address import Address, Scope
 
 PUBLIC, PUBLIC_V6, PRIVATE, OWN = "8.8.8.8", "2001:4860::1", "192.168.1.5", "127.0.0.1"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from p2p.compute.owner import saved_files as saved
 from p2p.errors import ConfigError
-from p2p.services import saved
 
 
 def test_files_of_a_result_are_told_from_others(tmp_path: Path) -> None:

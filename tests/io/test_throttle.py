@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.services.throttle import POSITION_EVERY_S, Slot, Throttle, UploadSlots
+from p2p.concurrency.throttle import POSITION_EVERY_S, Slot, Throttle, UploadSlots
 
 
 async def test_no_limit_never_waits() -> None:

@@ -6,11 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from p2p.compute.owner import queueing as waiting
+from p2p.compute.owner.queueing import Waiter
+from p2p.concurrency.bell import News
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
+from p2p.net import pace
 from p2p.net.connection import Connection
-from p2p.services import pace, waiting
-from p2p.services.news import News
-from p2p.services.waiting import Waiter
 from p2p.wire import work
 from p2p.wire.work import JobAccepted, JobOffer, JobQueued
 from tests.io.pipes import connections, endlessly

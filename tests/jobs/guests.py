@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from p2p.compute.bundles import whole
 from p2p.jobs.bootstrap import BOOTSTRAP
 from p2p.jobs.cutting import Piece, at_lines, by_file, by_size, driven, share_of
 from p2p.jobs.frames import pack, receive
-from p2p.services.bundles import whole
 
 PYTHON = (sys.executable, "-S", "-c", BOOTSTRAP)
 Files = Mapping[str, bytes]

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from p2p.compute import bundles
+from p2p.compute.bundles import Description
 from p2p.errors import ConfigError, MalformedMessage
-from p2p.services import bundles
-from p2p.services.bundles import Description
 from p2p.wire import guest as frames
 from tests.jobs.guests import guest
 from tests.leaks import none_left

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core import plan as plans
+from p2p.core.compute import plan as plans
 from p2p.jobs.codec import encode
 from p2p.jobs.frames import BadFrame, pack, receive
 from tests.jobs.guests import PYTHON, Guest, carry_out, guest

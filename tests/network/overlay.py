@@ -8,7 +8,7 @@ from random import Random
 
 import trio
 
-from p2p.core.routing import Contact
+from p2p.core.dht.routing import Contact
 from p2p.identity import Identity
 from p2p.ids import H
 from p2p.net.datagrams import Endpoint, open_socket

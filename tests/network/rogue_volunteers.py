@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import trio
 
-from p2p.core.report import Report
+from p2p.compute.execution.unit import pieces, result_digest
+from p2p.core.compute.report import Report
 from p2p.errors import PeerError, PeerGone
 from p2p.net.connection import Connection
-from p2p.services.units import pieces, result_digest
 from p2p.wire import work
 
 MIB = 1024 * 1024

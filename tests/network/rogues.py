@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import trio
 
-from p2p.core.layout import Layout
+from p2p.core.shares.layout import Layout
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
-from p2p.services.local import Local
+from p2p.peer_context import Local
 from p2p.store.library import SharedFiles
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader

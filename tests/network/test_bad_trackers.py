@@ -9,13 +9,15 @@ import pytest
 import trio
 
 from p2p import ids
+from p2p.discovery import browse, finders
 from p2p.errors import NotFound
 from p2p.ids import PeerId
 from p2p.net import web
-from p2p.services import browse, fetch, finders, share
-from p2p.services.fetch import Options
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing import share
+from p2p.sharing.fetching import fetch
+from p2p.sharing.fetching.fetch import Options
 from p2p.wire import tracker as wire
 from p2p.wire.address import Address
 from p2p.wire.link import Link

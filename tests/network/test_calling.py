@@ -9,11 +9,11 @@ import trio
 
 from p2p.errors import NotFound, OwnAddress, PeerError, PeerGone
 from p2p.net.connection import Connection
-from p2p.services.callers import Callers
-from p2p.services.calling import call
-from p2p.services.local import Local
-from p2p.services.progress import Progress
-from p2p.services.reachability import Reach
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.reach.calls import call
+from p2p.reach.reachability import Reach
+from p2p.sharing.fetching.incoming import Callers
 from p2p.wire import messages
 from p2p.wire.address import Address
 from p2p.wire.messages import DialMe, Failed, Have, Offer, Open

@@ -9,10 +9,10 @@ import trio
 from p2p import ids
 from p2p.errors import NotFound
 from p2p.ids import PeerId
-from p2p.services import share
-from p2p.services.fetch import Result
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing import share
+from p2p.sharing.fetching.fetch import Result
 from tests.network.world import Published, World, bare, hint_of, same_tree, until
 
 MIB = 1024 * 1024

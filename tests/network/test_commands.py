@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from p2p.errors import JobError
-from p2p.services.local import Local
+from p2p.peer_context import Local
 from tests.network.working import run_job, volunteer
 from tests.network.world import World, hint_of, until
 from tests.sandbox.guests import children, write_module

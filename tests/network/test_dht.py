@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from p2p.core.routing import Contact, K
+from p2p.core.dht.routing import Contact, K
 from p2p.identity import Identity
 from p2p.ids import H
 from p2p.net import dht as module
@@ -178,7 +178,7 @@ async def test_storers_refuse_what_is_no_record(overlay: Overlay, bare: Bare) ->
 async def test_quotas_count_the_prefix_that_stores(overlay: Overlay, monkeypatch: pytest.MonkeyPatch) -> None:
     strict = await overlay.start()
     exempt = await overlay.start(local_exempt=True)
-    monkeypatch.setattr("p2p.core.recordstore.MOST_PER_KEY_OF_A_PREFIX", 2)
+    monkeypatch.setattr("p2p.core.dht.recordstore.MOST_PER_KEY_OF_A_PREFIX", 2)
     refused: dict[Running, list[str]] = {strict: [], exempt: []}
     for number in range(4):
         one = Bare(f"127.200.0.{number + 1}")

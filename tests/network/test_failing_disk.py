@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 import trio
 
+from p2p.control import protocol as requests
 from p2p.errors import StorageError
 from p2p.ids import ShareId
-from p2p.services import requests
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from p2p.store import database
 from p2p.wire.records import Kind
 from p2p.wire.tracker import provider_key

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import trio
 
+from p2p.compute.owner import jobs
 from p2p.errors import NotFound, StorageError
 from p2p.ids import from_text
-from p2p.services import jobs
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from p2p.store import database
 from tests.network.test_failing_disk import unwritable
 from tests.network.working import compile_once, run_job, volunteer, write_job

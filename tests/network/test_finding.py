@@ -11,13 +11,16 @@ import pytest
 import trio
 
 from p2p import ids
-from p2p.core import publications
+from p2p.advertising import seekers as wishes
+from p2p.advertising.inventory import Offers
+from p2p.control import operations
+from p2p.control import protocol as requests
+from p2p.control.protocol import Event, Note
+from p2p.core.dht import publications
+from p2p.discovery import browse, pointers, search
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import PeerId, ShareId
-from p2p.services import browse, operations, pointers, requests, search, wishes
-from p2p.services.local import Local
-from p2p.services.offered import Offers
-from p2p.services.requests import Event, Note
+from p2p.peer_context import Local
 from p2p.store.database import DATABASE_FILE
 from p2p.store.overlay import OverlayState
 from p2p.wire.link import PointerLink, parse_any_link
@@ -280,7 +283,7 @@ async def test_what_nobody_took_is_published_once_somebody_is_there(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publications, "LAST_AGAIN_S", 0.1)
-    caplog.set_level(logging.DEBUG, "p2p.services.publisher")
+    caplog.set_level(logging.DEBUG, "p2p.advertising.dht_publisher")
     first, local = await net(world, 2)
     await world.stop("p0")
     published = await world.publish(local, FILES)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import trio
 
+from p2p.compute.owner import hiring
+from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.runtimes import all_runtimes
 from p2p.errors import PeerError, PeerGone
 from p2p.net.connection import Connection
-from p2p.services import hiring, recruiting
-from p2p.services.computing import all_runtimes
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from p2p.wire import messages, work
 from p2p.wire.link import PeerHint
 from p2p.wire.records import WHOLE, Kind, Provider, hiring_key

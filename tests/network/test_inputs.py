@@ -10,13 +10,13 @@ from functools import partial
 import pytest
 import trio
 
+from p2p.control import status as overview
 from p2p.errors import JobError, NotFound, StorageError, Unacceptable
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import Piece, at_lines, driven
-from p2p.services import overview
-from p2p.services.held import Held
-from p2p.services.local import Local
-from p2p.services.manifests import fetch_manifest
+from p2p.peer_context import Local
+from p2p.sharing.fetching.manifests import fetch_manifest
+from p2p.sharing.reading.open_share import Held
 from p2p.wire.link import PeerHint
 from tests.network.rogues import Truth, behaviours
 from tests.network.world import PATIENCE_S, World, bare, hint_of, same_tree, start_rogue, until

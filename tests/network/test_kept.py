@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2p.compute.execution.kept_outputs import Kept, NotKept, Place, Reader
+from p2p.compute.execution.unit import result_digest
+from p2p.compute.owner.view import View
+from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.errors import BadData, PeerError
 from p2p.ids import PeerId
-from p2p.services.job_view import View
-from p2p.services.kept import Kept, NotKept, Place, Reader
-from p2p.services.local import Local
-from p2p.services.progress import Progress
-from p2p.services.units import result_digest
-from p2p.services.volunteer import Volunteering
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from p2p.wire.link import PeerHint
 from tests.network.working import compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of, until

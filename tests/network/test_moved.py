@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from p2p.services.job_view import View
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.compute.owner.view import View
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of
 

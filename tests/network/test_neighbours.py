@@ -5,9 +5,10 @@ from typing import Any
 
 import trio
 
-from p2p.services import operations, requests
-from p2p.services.local import Local
-from p2p.services.requests import Event
+from p2p.control import operations
+from p2p.control import protocol as requests
+from p2p.control.protocol import Event
+from p2p.peer_context import Local
 from tests.network.world import PATIENCE_S, World, bare, hint_of, same_tree, until
 
 LAN = {"lan": True, "name": f"test-lan-{os.getpid()}"}

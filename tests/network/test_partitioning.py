@@ -5,12 +5,12 @@ from contextlib import suppress
 import pytest
 import trio
 
-from p2p.core.partitions import chosen_bytes
+from p2p.compute.owner import jobs
+from p2p.compute.owner.view import View
+from p2p.core.compute.partitions import chosen_bytes
 from p2p.errors import NotFound, PeerError
 from p2p.net.connection import Connection
-from p2p.services import jobs
-from p2p.services.job_view import View
-from p2p.services.progress import Progress
+from p2p.progress import Progress
 from p2p.wire import work
 from p2p.wire.tracker import Capacity
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job

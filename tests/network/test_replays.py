@@ -3,8 +3,8 @@
 import pytest
 import trio
 
+from p2p.compute.owner import recruiter as recruiting
 from p2p.net.connection import Connection
-from p2p.services import recruiting
 from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.network.rogue_volunteers import Behaviour, asked, beat, failure, large, lasting, result, take

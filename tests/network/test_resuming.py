@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import trio
 
+from p2p.compute.owner import jobs
 from p2p.errors import ConfigError, JobError, ShoalError
 from p2p.ids import from_text
-from p2p.services import jobs
-from p2p.services.local import Local
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import PATIENCE_S, World, hint_of, until
 

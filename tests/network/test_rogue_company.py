@@ -10,7 +10,7 @@ from p2p.errors import PeerError
 from p2p.ids import PeerId
 from p2p.net import tls
 from p2p.net.connection import Connection
-from p2p.services.local import Local
+from p2p.peer_context import Local
 from p2p.wire import messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import Cancel, Have, Open, Want

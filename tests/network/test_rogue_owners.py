@@ -10,11 +10,16 @@ import msgspec
 import pytest
 import trio
 
+from p2p.compute import bundles
+from p2p.compute.execution import unit as units
+from p2p.compute.execution import unit_inputs as reading
+from p2p.compute.execution.unit import action_key, pieces
+from p2p.compute.volunteer import job_session as engagement
+from p2p.compute.volunteer import reports as answers
+from p2p.compute.volunteer import slots
 from p2p.errors import PeerError
 from p2p.ids import ShareId
-from p2p.services import answers, bundles, engagement, reading, slots, units
-from p2p.services.local import Local
-from p2p.services.units import action_key, pieces
+from p2p.peer_context import Local
 from p2p.wire import work
 from tests.network.working import (
     MIB,
@@ -485,7 +490,7 @@ async def test_an_owner_who_does_not_listen_gets_no_more_work_done(
 
 
 async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.2)
+    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.2)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(await world.peer("idler"))
     offer = employer.offer(await employer.bundle())

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2p.core import crew
+from p2p.compute.execution import reassembly as pieces
+from p2p.core.compute import crew
 from p2p.errors import JobError, NotFound
-from p2p.services import pieces
-from p2p.services.local import Local
+from p2p.peer_context import Local
 from tests.network.rogue_volunteers import BEHAVIOURS, KEEPERS, lasting
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of, start_rogue

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import trio
 
+from p2p.compute.execution.unit import pieces, result_digest
+from p2p.compute.volunteer.job_session import Engagement
+from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.net.connection import Connection
-from p2p.services.engagement import Engagement
-from p2p.services.local import Local
-from p2p.services.progress import Progress
-from p2p.services.units import pieces, result_digest
-from p2p.services.volunteer import Volunteering
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from p2p.wire import work
 from tests.network.rogue_volunteers import asked, take
 from tests.network.working import Employer, compile_once, run_job, unit, volunteer, write_job
@@ -136,7 +136,7 @@ class _Sweep(trio.abc.Instrument):
 
 
 async def test_a_job_that_ends_gets_no_more_slots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2p.services.volunteer.SWEEP_S", 1e6)
+    monkeypatch.setattr("p2p.compute.volunteer.volunteering.SWEEP_S", 1e6)
     node = await volunteer(world)
     offering = node.volunteering
     assert offering is not None

@@ -8,14 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2p.compute.execution import kept_outputs as kept
+from p2p.compute.execution.kept_outputs import Place, Reader
+from p2p.compute.execution.unit import result_digest
+from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.owner.outputs import Outputs
+from p2p.compute.owner.view import View
+from p2p.compute.volunteer import job_session as engagement
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
-from p2p.services import engagement, kept, recruiting
-from p2p.services.job_view import View
-from p2p.services.kept import Place, Reader
-from p2p.services.outputs import Outputs
-from p2p.services.progress import Progress
-from p2p.services.units import result_digest
+from p2p.progress import Progress
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
 from tests.network.working import compile_once, run_job, volunteer, write_job

@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.core import bitmap
-from p2p.core.manifest import Limits
+from p2p.core.shares import bitmap
+from p2p.core.shares.manifest import Limits
 from p2p.errors import ConfigError, NotFound, Unacceptable
-from p2p.services.fetch import Options, fetch
-from p2p.services.progress import Progress
-from p2p.services.share import share, unshare
+from p2p.progress import Progress
+from p2p.sharing.fetching.fetch import Options, fetch
+from p2p.sharing.share import share, unshare
 from p2p.store.records import FETCH_FOLDER
 from tests.network.world import World, bare, hint_of, same_tree, until
 

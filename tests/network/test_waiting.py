@@ -9,14 +9,16 @@ import msgspec
 import pytest
 import trio
 
-from p2p.core import line
+from p2p.compute.owner import jobs
+from p2p.compute.owner import queueing as waiting
+from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.volunteer.volunteering import MOST_JOBS, Volunteering
+from p2p.core.compute import line
 from p2p.errors import JobError, PeerError
 from p2p.ids import to_text
 from p2p.net.connection import Connection
-from p2p.services import jobs, recruiting, waiting
-from p2p.services.local import Local
-from p2p.services.progress import Progress
-from p2p.services.volunteer import MOST_JOBS, Volunteering
+from p2p.peer_context import Local
+from p2p.progress import Progress
 from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.io.pipes import make_dialer
@@ -272,7 +274,7 @@ async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
     async with at_work(Employer(await world.peer("idler")), node) as (idler, _):
         job = begin(nursery, world, await world.peer("owner"), hint_of(node))
         await until(lambda: job.places == [1])
-        monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.1)
+        monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.1)
         with pytest.raises(PeerError):
             await heard(idler, work.JobEnd)
         await until(lambda: job.answer)
@@ -375,7 +377,7 @@ async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
         await other.send(honest.offer(bytes(32), waits=True))
         assert (await heard(other)).place == 1
         async with node.inputs._room.dropping:  # what is left of the job is not swept yet
-            monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.1)
+            monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.1)
             with pytest.raises(PeerError):
                 await heard(idle, work.JobEnd)
             back = await idler.dial(node)
@@ -391,8 +393,8 @@ async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
 async def test_an_owner_whose_units_wait_where_it_wants_no_cores_makes_room(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2p.services.volunteer.IDLE_S", 0.1)
-    monkeypatch.setattr("p2p.services.engagement.SILENCE_S", 10 * PATIENCE_S)
+    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.1)
+    monkeypatch.setattr("p2p.compute.volunteer.job_session.SILENCE_S", 10 * PATIENCE_S)
     node, rogue = await volunteer(world), Employer(await world.peer("rogue"))
     bundle = await rogue.bundle()
     came = []

@@ -9,15 +9,17 @@ from typing import Any
 import msgspec
 import trio
 
+from p2p.compute import bundles
+from p2p.compute.bundles import Description
+from p2p.compute.owner import jobs
+from p2p.compute.runtimes import all_runtimes, runtime_for
+from p2p.control.protocol import Wish
 from p2p.errors import PeerError
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
-from p2p.services import bundles, jobs, share
-from p2p.services.bundles import Description
-from p2p.services.computing import all_runtimes, runtime_for
-from p2p.services.local import Local
-from p2p.services.progress import Progress
-from p2p.services.requests import Wish
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing import share
 from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.network.world import PATIENCE_S, World, hint_of

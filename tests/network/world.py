@@ -10,15 +10,16 @@ from typing import Any, Literal
 import trio
 
 from p2p.config import Config, ManifestLimits, Network, Transfer, Volunteer
+from p2p.control.status import link_of
 from p2p.ids import ShareId
 from p2p.net import listener
 from p2p.net.dialer import Dialer
 from p2p.node import open_node
-from p2p.services import fetch, share
-from p2p.services.fetch import Options, Result
-from p2p.services.local import Local
-from p2p.services.overview import link_of
-from p2p.services.progress import Progress
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing import share
+from p2p.sharing.fetching import fetch
+from p2p.sharing.fetching.fetch import Options, Result
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, parse_link
 

@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 
-from p2p.core.report import Report
+from p2p.compute.bundles import Description
+from p2p.compute.execution import runner as running
+from p2p.compute.execution.runner import Made, Runner
+from p2p.compute.execution.unit import Given
+from p2p.core.compute.report import Report
 from p2p.sandbox.limits import GuestEnded, Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from p2p.services import running
-from p2p.services.bundles import Description
-from p2p.services.running import Made, Runner
-from p2p.services.units import Given
 from p2p.wire import work
 from tests.sandbox.conftest import ModuleOf
 from tests.sandbox.guests import children

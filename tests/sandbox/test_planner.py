@@ -7,18 +7,18 @@ import pytest
 import trio
 import trio.testing
 
-from p2p.core import plan as plans
-from p2p.core.plan import Plan
+from p2p.compute import bundles
+from p2p.compute.bundles import Description
+from p2p.compute.owner.planner import guest_planner
+from p2p.concurrency.background import Aside
+from p2p.core.compute import plan as plans
+from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, SandboxFailed
 from p2p.jobs.bootstrap import BOOTSTRAP
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.limits import Limits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import open_sandbox
-from p2p.services import bundles
-from p2p.services.aside import Aside
-from p2p.services.bundles import Description
-from p2p.services.planner import guest_planner
 
 
 async def test_who_waits_for_a_plan_made_again_hears_that_it_cannot_be_made(python: Runtime, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core.manifest import Limits
+from p2p.core.shares.manifest import Limits
 from p2p.store.database import Database
 from p2p.store.library import Library
 from p2p.store.records import Records

@@ -8,8 +8,8 @@ ACTION` once an action is, and `done`.
 import sys
 from pathlib import Path
 
-from p2p.core.attempts import Known, Result, Send
-from p2p.core.job import Job
+from p2p.core.compute.attempts import Known, Result, Send
+from p2p.core.compute.job import Job
 from p2p.ids import H
 from p2p.store.database import Database
 from p2p.store.journal import Entry, Journal

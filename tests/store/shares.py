@@ -7,10 +7,10 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from p2p.core import manifest as manifests
-from p2p.core import names
-from p2p.core.layout import Layout
-from p2p.core.manifest import Entry, Kind, Limits, Manifest
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares import names
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.manifest import Entry, Kind, Limits, Manifest
 from p2p.store.records import Record, Records
 from p2p.store.target import Target
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core import bitmap
+from p2p.core.shares import bitmap
 from p2p.errors import TargetExists
 from p2p.store.earlier import Earlier
 from p2p.store.library import NOT_HELD, Stamp

@@ -11,8 +11,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from p2p.core import manifest as manifests
-from p2p.core.manifest import Entry, Kind, Limits
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares.manifest import Entry, Kind, Limits
 from p2p.ids import ShareId, to_text
 from p2p.store.database import DATABASE_FILE, Database
 from p2p.store.library import NOT_HELD, Library, Stamp

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core.manifest import Entry, Kind, chunk_bytes
+from p2p.core.shares.manifest import Entry, Kind, chunk_bytes
 from p2p.errors import ConfigError, StorageError
 from p2p.store import indexing
 from p2p.store.indexing import MAX_WARNINGS, Indexer, Known

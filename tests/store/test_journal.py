@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.attempts import Known
-from p2p.core.plan import MOST_RESULT_BYTES
+from p2p.core.compute.attempts import Known
+from p2p.core.compute.plan import MOST_RESULT_BYTES
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H
 from p2p.store import journal as module

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from p2p.core import bitmap
+from p2p.core.shares import bitmap
 from p2p.ids import short
 from p2p.store.database import Database
 from p2p.store.records import Records

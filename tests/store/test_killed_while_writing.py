@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core import bitmap
+from p2p.core.shares import bitmap
 from p2p.store.database import Database
 from p2p.store.records import Records
 from tests.store.shares import CHUNK, Share, noise

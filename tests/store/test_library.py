@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core import bitmap
-from p2p.core import manifest as manifests
-from p2p.core.manifest import Limits
+from p2p.core.shares import bitmap
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares.manifest import Limits
 from p2p.errors import BadData, NotFound, ShoalError
 from p2p.ids import ShareId
 from p2p.store.database import Database

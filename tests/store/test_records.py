@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core import bitmap
+from p2p.core.shares import bitmap
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store.database import Database

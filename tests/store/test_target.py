@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from p2p.core import bitmap
-from p2p.core.layout import Layout
+from p2p.core.shares import bitmap
+from p2p.core.shares.layout import Layout
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import ShareId, short
 from p2p.store import target as target_module

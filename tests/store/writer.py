@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from p2p.core import bitmap
+from p2p.core.shares import bitmap
 from p2p.store.database import Database
 from p2p.store.records import Records
 from tests.store.shares import CHUNK, Share, noise, settle

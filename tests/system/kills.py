@@ -11,7 +11,7 @@ from typing import Self
 
 import trio
 
-from p2p.services.computing import runtime_for
+from p2p.compute.runtimes import runtime_for
 from tests.harness import Node, Outcome, Peer, Running
 
 UNITS = 80

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2p.services.computing import runtime_for
+from p2p.compute.runtimes import runtime_for
 from tests.harness import PATIENCE_S, SHOAL, Peer, until
 from tests.system.test_run import LONELY, PLAIN, peers, under_way, volunteers
 

@@ -18,7 +18,7 @@ def compiled() -> None:
     """Compiles the runtime once for all homes of this user, as the first job would."""
     import trio
 
-    from p2p.services.computing import runtime_for
+    from p2p.compute.runtimes import runtime_for
 
     trio.run(runtime_for, "python-wasm", lambda text: None)
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import trio
 
-from p2p.services import control
-from p2p.services.computing import runtime_for
-from p2p.services.requests import Jobs
+from p2p.compute.runtimes import runtime_for
+from p2p.control import server as control
+from p2p.control.protocol import Jobs
 from tests.harness import PATIENCE_S, SHOAL, Node, Peer, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from p2p.core import manifest as manifests
-from p2p.core.layout import Layout
-from p2p.core.manifest import Entry, Kind, Limits, Manifest
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.manifest import Entry, Kind, Limits, Manifest
 from p2p.ids import ID_BYTES
 from p2p.wire.messages import MAX_PART_BYTES
 

@@ -4,9 +4,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from p2p.advertising.inventory import Offered
+from p2p.advertising.tracker_delta import Difference, Told
 from p2p.ids import ShareId
-from p2p.services.announce import Difference, Told
-from p2p.services.offered import Offered
 from p2p.wire.records import WHOLE
 from p2p.wire.tracker import (
     MAX_ANNOUNCE_BYTES,

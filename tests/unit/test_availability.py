@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core import bitmap
-from p2p.core.availability import Availability
+from p2p.core.shares import bitmap
+from p2p.core.shares.availability import Availability
 
 maps = st.integers(0, 2**24 - 1)
 

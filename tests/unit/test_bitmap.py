@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core import bitmap
+from p2p.core.shares import bitmap
 
 sets = st.sets(st.integers(0, 200), max_size=60) | st.sets(st.integers(0, 40), min_size=20)
 some = sets.filter(bool)

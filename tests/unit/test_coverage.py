@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.coverage import RANGES, coverage
+from p2p.core.shares.coverage import RANGES, coverage
 from p2p.wire.records import WHOLE
 
 

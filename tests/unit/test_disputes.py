@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.attempts import Attempt, Fault, Step
-from p2p.core.crew import FIRST_REST_S, MOST_STRIKES, Crew, Volunteer
-from p2p.core.disputes import MOST_FAILURES, MOST_LOSSES, Disputes
-from p2p.core.stage import DONE, RUNNING, Units
+from p2p.core.compute.attempts import Attempt, Fault, Step
+from p2p.core.compute.crew import FIRST_REST_S, MOST_STRIKES, Crew, Volunteer
+from p2p.core.compute.disputes import MOST_FAILURES, MOST_LOSSES, Disputes
+from p2p.core.compute.stage import DONE, RUNNING, Units
 from tests.unit.working import OWNER, peer
 
 NOW = 1000.0

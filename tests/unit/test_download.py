@@ -8,9 +8,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from p2p.core import bitmap, download
-from p2p.core.download import Ask, Cancel, Command, Download, Drop
-from p2p.core.layout import Layout
+from p2p.core.shares import bitmap, download
+from p2p.core.shares.download import Ask, Cancel, Command, Download, Drop
+from p2p.core.shares.layout import Layout
 from tests.unit.building import KIB, MIB, layout_of
 
 

@@ -1,7 +1,7 @@
 """What a user is told when nobody works for a job."""
 
-from p2p.core.hindrances import where_it_waits, why_nothing_runs
-from p2p.core.matching import Need, Offer
+from p2p.core.compute.hindrances import where_it_waits, why_nothing_runs
+from p2p.core.compute.matching import Need, Offer
 from p2p.ids import PeerId
 
 SMALL, LARGE = 2**28, 2**32

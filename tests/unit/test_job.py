@@ -4,12 +4,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2p.core.attempts import Cancel, Ended, Fault, Known, Result, Send, State
-from p2p.core.crew import MOST_STRIKES, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
-from p2p.core.disputes import MOST_FAILURES, MOST_LOSSES
-from p2p.core.job import LEASE_S, STALL_S, Job
-from p2p.core.plan import Plan
-from p2p.core.report import Report
+from p2p.core.compute.attempts import Cancel, Ended, Fault, Known, Result, Send, State
+from p2p.core.compute.crew import MOST_STRIKES, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
+from p2p.core.compute.disputes import MOST_FAILURES, MOST_LOSSES
+from p2p.core.compute.job import LEASE_S, STALL_S, Job
+from p2p.core.compute.plan import Plan
+from p2p.core.compute.report import Report
 from p2p.ids import PeerId
 from tests.unit.working import CONTEXT, OWNER, UNIT_S, World, output_of, peer, plan_of
 

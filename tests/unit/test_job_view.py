@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2p.services.job_view import Rate
+from p2p.compute.owner.view import Rate
 
 LOOK_S = 0.25
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from p2p.core import bitmap
-from p2p.core.layout import Layout, Place
-from p2p.core.manifest import Entry, chunk_bytes
+from p2p.core.shares import bitmap
+from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.manifest import Entry, chunk_bytes
 from tests.unit.building import KIB, MIB, file, folder, layout_of, manifest_of
 
 sizes = st.one_of(

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2p.core import line
-from p2p.core.line import Line, Place
+from p2p.core.compute import line
+from p2p.core.compute.line import Line, Place
 from p2p.ids import PeerId
 
 

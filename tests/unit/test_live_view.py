@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from p2p.terminal import LiveView
+from p2p.commandline.terminal import LiveView
 
 STAGES: list[dict[str, Any]] = [
     {"label": "lines > flat_map > map > reduce_by_key", "units": 300, "done": 141, "running": 12},

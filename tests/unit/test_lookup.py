@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2p.core.lookup import ALPHA, MOST_CANDIDATES, MOST_NAMED_IN_VAIN, Lookup, State
-from p2p.core.routing import MOST_OF_A_PREFIX, Contact, K
+from p2p.core.dht.lookup import ALPHA, MOST_CANDIDATES, MOST_NAMED_IN_VAIN, Lookup, State
+from p2p.core.dht.routing import MOST_OF_A_PREFIX, Contact, K
 
 OWN = b"\xaa" * 20
 TARGET = bytes(20)

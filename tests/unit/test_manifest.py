@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from p2p.core import manifest as manifests
-from p2p.core import names
-from p2p.core.manifest import Entry, Kind, Limits, Manifest
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares import names
+from p2p.core.shares.manifest import Entry, Kind, Limits, Manifest
 from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.wire import messages

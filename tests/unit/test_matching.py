@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.matching import (
+from p2p.core.compute.matching import (
     LEAST_AHEAD,
     MOST_AHEAD,
     Need,
@@ -15,7 +15,7 @@ from p2p.core.matching import (
     suits,
     topped_up,
 )
-from p2p.core.stage import Durations
+from p2p.core.compute.stage import Durations
 from p2p.ids import PeerId
 
 SMALL, LARGE = 2**28, 2**32

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core import names
+from p2p.core.shares import names
 
 REFUSED = [
     "",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core import partitions as module
-from p2p.core.partitions import (
+from p2p.core.compute import partitions as module
+from p2p.core.compute.partitions import (
     LEAST_CHOSEN_BYTES,
     LEAST_CORES,
     LEAST_PARTITION_BYTES,
@@ -20,7 +20,7 @@ from p2p.core.partitions import (
     chosen_count,
     items,
 )
-from p2p.core.plan import MOST_UNITS, Source
+from p2p.core.compute.plan import MOST_UNITS, Source
 from p2p.errors import JobError
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core import plan as module
-from p2p.core.plan import (
+from p2p.core.compute import plan as module
+from p2p.core.compute.plan import (
     MOST_PLAN_BYTES,
     MOST_STAGES,
     MOST_UNITS,

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core import publications
-from p2p.core.publications import EVERY_S, JITTER, again_after, due_at, keyword_items, provider_items
+from p2p.core.dht import publications
+from p2p.core.dht.publications import EVERY_S, JITTER, again_after, due_at, keyword_items, provider_items
 from p2p.identity import Identity
 from p2p.ids import ShareId
 from p2p.wire import records, words

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.routing import MOST_OF_A_PREFIX, Contact, K, Table, point
+from p2p.core.dht.routing import MOST_OF_A_PREFIX, Contact, K, Table, point
 
 OWN = bytes(20)
 ids = st.binary(min_size=20, max_size=20)

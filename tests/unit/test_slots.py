@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2p.core.slots import Slots
+from p2p.core.shares.slots import Slots
 
 
 def asks(slots: Slots[str], prefix: str, identity: str, name: str) -> str | None:

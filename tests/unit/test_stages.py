@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.attempts import Known
-from p2p.core.plan import Plan, sizes
-from p2p.core.stage import DONE, Units
-from p2p.core.stages import Stages
+from p2p.core.compute.attempts import Known
+from p2p.core.compute.plan import Plan, sizes
+from p2p.core.compute.stage import DONE, Units
+from p2p.core.compute.stages import Stages
 from tests.unit.working import CONTEXT, output_of, peer, plan_of
 
 CHAIN = plan_of((3, (), 2), (2, (0,), 2), (2, (1,), 0))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.timing import (
+from p2p.core.dht.timing import (
     BELIEVED_FROM_S,
     FEWEST_OPINIONS,
     LONGEST_HARD_S,

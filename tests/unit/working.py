@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from p2p.core.attempts import (
+from p2p.core.compute.attempts import (
     OVER,
     Accept,
     Cancel,
@@ -19,8 +19,8 @@ from p2p.core.attempts import (
     Unfinished,
     Work,
 )
-from p2p.core.job import Job
-from p2p.core.plan import Plan, Source, Stage, check, job_context, sizes
+from p2p.core.compute.job import Job
+from p2p.core.compute.plan import Plan, Source, Stage, check, job_context, sizes
 from p2p.ids import H, PeerId
 
 UNIT_S = 30.0

@@ -17,7 +17,8 @@ from typing import Any
 
 import trio
 
-from p2p.services import control, requests
+from p2p.control import protocol as requests
+from p2p.control import server as control
 from scripts.bench import shoal
 from scripts.bench.data import workspace
 from scripts.bench.jobs.network import LONGEST_S, NO_OP, PYTHON, VOLUNTEER, Network, at, check, network

@@ -1,0 +1,164 @@
+"""Publishing: keeps in the DHT what this peer offers, where it is, and its pointers, for as long as it runs.
+
+What is due and when is decided in `core.publications`; what was published when survives a restart, so that starting
+ten times an hour is not publishing ten times.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import trio
+
+from p2p.advertising.inventory import Offered, Offers
+from p2p.compute.owner import hiring
+from p2p.core.dht import publications
+from p2p.core.dht.publications import Item
+from p2p.core.dht.recordstore import FULL, QUOTA
+from p2p.discovery import pointers
+from p2p.discovery.dht import Overlays
+from p2p.errors import StorageError
+from p2p.net.dht import Published
+from p2p.peer_context import Local
+from p2p.store.overlay import OverlayState, Publication
+from p2p.wire import records
+from p2p.wire.address import Address
+from p2p.wire.records import Offer, Payload, Provider, Record, Whereabouts
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4
+PER_S = 5.0
+"""So that a peer with a thousand shares spreads its work."""
+ENOUGH_STORERS = 3
+LOOK_AGAIN_S = 300.0
+"""What is held of a fetch under way is told this often."""
+
+
+class Publisher:
+    """One peer's records. `run` it once the overlays run."""
+
+    def __init__(self, local: Local, overlays: Overlays, state: OverlayState) -> None:
+        self._local = local
+        self._overlays = overlays
+        self._state = state
+        self._network = local.config.network.name
+        self._offers = Offers(local)
+        self._last: dict[bytes, Publication] = {}
+        self._next: dict[bytes, float] = {}
+        self._failures: Counter[bytes] = Counter()
+
+    async def run(self) -> None:
+        self._last = await trio.to_thread.run_sync(self._state.publications)
+        await self._overlays.joined.wait()
+        while True:
+            news = self._local.news.count
+            offered = (await self._offers.all())[: publications.MOST_SHARES]
+            sought = hiring.looks_for(self._local)
+            due_at = await trio.to_thread.run_sync(self._due, offered, sought, self._place)
+            due = sorted((item for item, at in due_at.items() if at <= time.time()), key=lambda item: due_at[item])
+            for first in range(0, len(due), AT_ONCE):
+                await self._publish_some(due[first : first + AT_ONCE])
+                if self._local.news.count > news:
+                    break  # what is shared now is not to wait for a thousand older ones
+                await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
+            if due:
+                continue
+            with trio.move_on_after(min(LOOK_AGAIN_S, max(0.1, min(due_at.values()) - time.time()))):
+                await self._local.news.after(news)
+
+    def _due(self, offered: Sequence[Offered], sought: frozenset[str], place: str) -> dict[Item, float]:
+        """All that is to be published, and when. In a thread: of a thousand shares this is no moment's work."""
+        local = self._local
+        items = [publications.address_item(local.peer_id)]
+        capacity = None if local.volunteering is None else local.volunteering.capacity()
+        if capacity is not None:
+            items += publications.capacity_items(capacity)
+        items += publications.hiring_items(sought)
+        items += publications.pointer_items(pointers.to_publish(local))
+        items += publications.provider_items((one.share, one.held) for one in offered)
+        items += publications.keyword_items((one.share, one.name, one.size) for one in offered if one.listed)
+        return {item: self._due_at(item, place) for item in items}
+
+    async def _publish_some(self, items: Sequence[Item]) -> None:
+        async with trio.open_nursery() as nursery:
+            for item in items:
+                nursery.start_soon(self._publish, item)
+
+    async def _publish(self, item: Item) -> None:
+        result = await self._store(item, item.key)
+        for other in item.others:
+            if result.stored >= ENOUGH_STORERS or FULL not in result.refused:
+                break
+            result = await self._store(item, other)
+        chance = self._local.random.random()
+        if _is_settled(result):
+            self._failures.pop(item.key, None)
+            self._next[item.key] = publications.due_at(time.time(), item.kind, chance)
+        else:
+            logger.debug("nobody took the %s record: %s", item.kind.name, ", ".join(set(result.refused)) or "no answer")
+            self._failures[item.key] += 1
+            self._next[item.key] = time.time() + publications.again_after(self._failures[item.key], chance)
+
+    async def _store(self, item: Item, key: bytes) -> Published:
+        local = self._local
+        now = int(self._overlays.now())
+        before = self._last.get(key)
+        # The clock alone would do but for one that was put back.
+        sequence = max(now, before.sequence + 1 if before else 0)
+
+        def make(host: str) -> Record:
+            if item.record is not None:
+                return item.record
+            payload = _at(item.payload, self._addresses(host))
+            return records.seal(local.dialer.identity, key, payload, sequence=sequence, now=now, lasts_s=item.lasts_s)
+
+        result = await self._overlays.publish(key, make)
+        publication = Publication(
+            sequence, item.content(self._network, self._place) if _is_settled(result) else b"", time.time()
+        )
+        self._last[key] = publication
+        try:
+            await trio.to_thread.run_sync(self._state.published, key, publication)
+        except StorageError as error:
+            logger.warning("it is published again after the next start: %s", error)
+        return result
+
+    @property
+    def _place(self) -> str:
+        return ",".join(sorted(map(str, self._local.advertised())))
+
+    def _addresses(self, host: str) -> tuple[tuple[str, int], ...]:
+        """What a record that goes to a storer which sees this peer at the host may name."""
+        port = self._local.dialer.port
+        return tuple(self._local.reachability.advertised((Address(host, port),))) if port else ()
+
+    def _due_at(self, item: Item, place: str) -> float:
+        last = self._last.get(item.key)
+        if last is None or last.published > time.time():  # the clock was put back
+            return 0.0
+        if self._failures[item.key]:
+            return self._next[item.key]
+        if last.content != item.content(self._network, place):
+            return 0.0
+        again = publications.due_at(last.published, item.kind, self._local.random.random())
+        return self._next.setdefault(item.key, again)
+
+
+def _is_settled(result: Published) -> bool:
+    """Whether it is as published as it will be for a while: who has no room for it has none a minute later either."""
+    return result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
+
+
+def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:
+    """The payload with the publisher's addresses, where it names any."""
+    match payload:
+        case Provider():
+            return Provider(addresses, payload.held)
+        case Whereabouts():
+            return Whereabouts(addresses)
+        case Offer():
+            return Offer(payload.capacity, addresses)
+        case _:
+            return payload

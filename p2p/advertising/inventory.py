@@ -1,0 +1,91 @@
+"""What this peer offers: the shares it serves and those it is fetching, as others are told of them."""
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import trio
+
+from p2p.core.shares.coverage import coverage
+from p2p.core.shares.manifest import Kind
+from p2p.errors import BadData, NotFound
+from p2p.ids import ShareId
+from p2p.peer_context import Local
+from p2p.sharing.swarm import Swarm
+from p2p.store.library import SharedRow
+from p2p.wire.records import MAP_BYTES, WHOLE
+from p2p.wire.tracker import MAX_CONTENTS, Content
+
+
+@dataclass(frozen=True)
+class Offered:
+    """One share; sizes in bytes."""
+
+    share: ShareId
+    name: str
+    size: int
+    files: int
+    listed: bool
+    held: bytes
+    """Which ranges of its chunks are here (`core.coverage`)."""
+    contents: tuple[Content, ...] = ()
+    """The first of its files, of a listed folder."""
+
+    @property
+    def whole(self) -> bool:
+        return self.held == WHOLE
+
+
+class Offers:
+    """Looks up what is offered; remembers what it would have to read a manifest for."""
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+        self._contents: dict[ShareId, tuple[Content, ...]] = {}
+
+    async def all(self, *, contents: bool = False) -> list[Offered]:
+        """The newest first, those being fetched before all. With `contents` where wanted: they take long to read."""
+        local = self._local
+        fetching = [
+            Offered(share, swarm.holding.layout.manifest.root.name, 0, 0, False, _held(swarm))
+            for share, swarm in local.swarms.items()
+            if swarm.sink is not None
+        ]
+        # Before its manifest is here nothing is known of a fetch but that it wants the share.
+        fetching += [
+            Offered(share, "", 0, 0, False, bytes(MAP_BYTES)) for share in local.fetching if share not in local.swarms
+        ]
+        held = {share: _held(swarm) for share, swarm in local.swarms.items()}
+        return await trio.to_thread.run_sync(self._look_up, fetching, held, contents)
+
+    def _look_up(self, fetching: list[Offered], held: dict[ShareId, bytes], contents: bool) -> list[Offered]:
+        """In a thread: of thousands of shares this is no moment's work."""
+        under_way = {offered.share for offered in fetching}
+        offered = list(fetching)
+        known: dict[ShareId, tuple[Content, ...]] = {}
+        for row in self._local.library.shares():
+            share = ShareId(row.id)
+            if share in under_way:
+                continue
+            listed = not row.unlisted
+            if contents and listed:
+                known[share] = self._contents[share] if share in self._contents else self._read(row)
+            has = held.get(share, bytes(MAP_BYTES) if row.stale else WHOLE)
+            offered.append(Offered(share, row.name, row.size, row.files, listed, has, known.get(share, ())))
+        self._contents = known
+        return offered
+
+    def _read(self, row: SharedRow) -> tuple[Content, ...]:
+        trio.from_thread.check_cancelled()
+        if row.files <= 1 and not any(Path(path).is_dir() for path in row.paths):
+            return ()  # a share that is one file has its name
+        try:
+            manifest = self._local.library.manifest(ShareId(row.id))
+        except (NotFound, BadData):
+            return ()
+        files = (entry for entry in manifest.entries if entry.kind is Kind.FILE)
+        return tuple(Content("/".join(entry.path)[:1024], entry.size) for entry in islice(files, MAX_CONTENTS))
+
+
+def _held(swarm: Swarm) -> bytes:
+    return coverage(swarm.holding.held, swarm.holding.layout.chunks)

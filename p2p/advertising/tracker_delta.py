@@ -1,0 +1,102 @@
+"""What is still to be told to one tracker: the difference between what it knows and what is offered, in bounded steps.
+
+A tracker knows what was announced to it up to a sequence. Each announce says what changed since; one that the tracker
+cannot place is answered with a conflict, and all is told anew.
+"""
+
+from collections.abc import Iterable
+
+from p2p.advertising.inventory import Offered
+from p2p.ids import to_text
+from p2p.wire.tracker import (
+    MAX_SHARES_PER_ANNOUNCE,
+    Announce,
+    Listing,
+    Provided,
+    key_text,
+    provider_key,
+)
+
+MOST_BYTES = 768 * 1024
+"""Of one announce, about: half of what a tracker accepts."""
+EXPIRES_S = 3600
+
+Told = Listing | Provided
+
+
+class Difference:
+    """What one tracker knows of this peer, and what it does not know yet."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Told] = {}
+        self._wanted: dict[str, Told] = {}
+        self._sequence = 0
+        self._anew = True
+
+    def want(self, offered: Iterable[Offered], also: Iterable[Provided] = ()) -> None:
+        """This is what the tracker is to know; `also` is what is announced as if it were a share."""
+        wanted: dict[str, Told] = {}
+        for one in offered:
+            key = key_text(provider_key(one.share))
+            if one.listed:
+                wanted[key] = Listing(to_text(one.share), one.name, one.size, one.files, one.contents, whole=one.whole)
+            else:
+                wanted[key] = Provided(key, whole=one.whole)
+        wanted |= {one.key: one for one in also}
+        self._wanted = wanted
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the tracker lacks something."""
+        return self._anew or self._known != self._wanted
+
+    def step(self, tracker: str, network: str, port: int, clock_ms: int) -> tuple[Announce, dict[str, Told | None]]:
+        """The next announce, and what the tracker knows (None: no more) once it has taken it in."""
+        known = {} if self._anew else self._known
+        change: dict[str, Told | None] = {}
+        size = 0
+        for key, told in self._wanted.items():
+            if known.get(key) != told:
+                size += _size(told)
+                if change and (size > MOST_BYTES or len(change) >= MAX_SHARES_PER_ANNOUNCE):
+                    break
+                change[key] = told
+        gone = [key for key in known if key not in self._wanted][: MAX_SHARES_PER_ANNOUNCE - len(change)]
+        change |= dict.fromkeys(gone)
+        announce = Announce(
+            tracker=tracker,
+            network=network,
+            # By the clock, so that a peer which forgot is not behind itself.
+            sequence=max(self._sequence + 1, clock_ms),
+            previous=self._sequence,
+            reset=self._anew,
+            expires_s=EXPIRES_S,
+            port=port,
+            add=tuple(told for told in change.values() if isinstance(told, Listing)),
+            provide=tuple(told for told in change.values() if isinstance(told, Provided)),
+            drop=tuple(gone),
+        )
+        return announce, change
+
+    def taken(self, announce: Announce, change: dict[str, Told | None]) -> None:
+        """The tracker has taken the announce in."""
+        if announce.reset:
+            self._known = {}
+        self._anew = False
+        self._sequence = announce.sequence
+        for key, told in change.items():
+            if told is None:
+                self._known.pop(key, None)
+            else:
+                self._known[key] = told
+
+    def conflict(self, sequence: int) -> None:
+        """The tracker knows another past, up to this sequence of its own."""
+        self._anew = True
+        self._sequence = max(self._sequence, sequence)
+
+
+def _size(told: Told) -> int:
+    if isinstance(told, Provided):
+        return 64
+    return 200 + 6 * len(told.name) + sum(40 + 6 * len(content.path) for content in told.contents)

@@ -1,0 +1,421 @@
+"""`shoal demo`: a whole network on this machine, of real processes, with every result checked.
+
+A tracker runs, and one peer shares a folder through a line as thin as a home's. Another peer knows a word and finds
+it; four fetch it by a link without any address, and feed each other. Meanwhile one of them is killed with SIGKILL and
+started again, and so is the tracker, for good: a last peer finds the folder by the same word over the DHT and fetches
+it. Then it has the four count the words of what was fetched, in their sandboxes, and one of them is killed in the
+middle. Afterwards every file is compared byte by byte, and the words with a plain count made here.
+"""
+
+import filecmp
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2p.control import server as control
+from p2p.control.protocol import AnyRequest, Event, Jobs, Status
+from p2p.errors import PeerError, ShoalError
+from p2p.units import format_size
+
+FETCHERS = 4
+VICTIM = 2
+KILL_AT = 0.5
+ORIGIN_LIMIT_BYTES_PER_S = 24 * 1024 * 1024
+MOST_COPIES = 2.0
+READY_S = 30.0
+LOOK_EVERY_S = 0.1
+_SHOAL = [sys.executable, "-P", "-m", "cli"]
+_NETWORK = "demo"
+_HERE = ["--listen", "127.0.0.1:0", "--network", _NETWORK, "--no-lan"]
+WORD = "treasure"
+FOUND_WITHIN_S = 20.0
+TEXT = "python"
+UNITS_BEFORE_KILL = 2
+JOB = """\
+def job(inputs, top):
+    words = inputs.lines().flat_map(str.split).map(lambda word: (word, 1))
+    return words.reduce_by_key(lambda a, b: a + b).top(top, key=lambda pair: (pair[1], pair[0]))
+"""
+TOP = 1000
+
+
+@dataclass
+class Report:
+    """What was checked, for people as it happens and for programs at the end."""
+
+    as_json: bool
+    checks: dict[str, bool] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        if not self.as_json:
+            print(text, flush=True)
+
+    def check(self, name: str, text: str, held: bool) -> None:
+        self.checks[name] = held
+        self.say(f"  {_colour('✓', 32) if held else _colour('✗', 31)} {text}")
+
+
+@dataclass
+class Peer:
+    """One peer of the demo: a home, an output folder, and how far it is."""
+
+    name: str
+    home: Path
+    out: Path
+    extra: list[str] = field(default_factory=list)
+    """Options of its node."""
+    runs: bool = False
+    process: trio.Process | None = None
+    id: str = ""
+    address: str = ""
+    progress: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] | None = None
+    half_way: trio.Event = field(default_factory=trio.Event)
+    fetched: trio.Event = field(default_factory=trio.Event)
+    over: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def fraction(self) -> float:
+        """How much of the share is here and verified."""
+        if self.answer is not None:
+            return 1.0
+        size = self.progress.get("size", 0)
+        return float(self.progress["done"] / size) if size else 0.0
+
+
+def run_demo(size: int, *, as_json: bool) -> int:
+    """Runs the demo with a large file of `size` bytes; the exit code is 0 only if all checks held."""
+    report = Report(as_json)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="shoal-demo-") as folder:
+        try:
+            trio.run(_demo, report, Path(folder), size)
+        except* KeyboardInterrupt:
+            report.say("Interrupted.")
+            sys.exit(130)
+        except* ShoalError as errors:
+            report.check("ran", str(errors.exceptions[0]), False)
+    seconds = time.monotonic() - started
+    good = bool(report.checks) and all(report.checks.values())
+    if as_json:
+        print(json.dumps({"ok": good, "seconds": round(seconds, 1), "checks": report.checks, **report.figures}))
+    report.say(f"{'All checks held' if good else 'NOT all checks held'}, in {seconds:.0f} s.")
+    return 0 if good else 1
+
+
+async def _demo(report: Report, folder: Path, size: int) -> None:
+    report.say(_colour("A tracker and six peers on this machine", 1))
+    data = folder / f"{WORD} library"
+    files, total = await trio.to_thread.run_sync(_make_data, data, size)
+    report.say(f"Data: {files:,} files, {format_size(total)} (Python's own library, and one large file)")
+    async with _tracker(folder) as (tracker, url):
+        origin = Peer("origin", folder / "origin", folder)
+        origin.extra = ["--tracker", url, "--upload-limit", str(ORIGIN_LIMIT_BYTES_PER_S)]
+        async with _running(origin):
+            answer = await _shoal(origin, "share", str(data), "--json")
+            report.say(f"The origin shares them after {answer['seconds']:.2g} s, with the tracker {url} and the DHT.")
+            fetchers = _fetchers(folder, ["--tracker", url, "--join", origin.address])
+            await _search(report, fetchers[0], answer["id"])
+            uploaded = await _fetch_all(report, fetchers, tracker, origin, _bare(answer["id"]))
+    report.say("Checks:")
+    same = 0
+    for peer in fetchers:
+        same += await trio.to_thread.run_sync(_equal, data, peer.out / data.name)
+    text = f"{len(fetchers)} times {files:,} files are equal to the origin's, byte by byte"
+    report.check("equal", text, same == len(fetchers))
+    copies = uploaded / total
+    text = f"the origin sent {copies:.2f} copies for {FETCHERS} peers; the rest they gave each other"
+    report.check("copies", text, copies < MOST_COPIES)
+    victim = fetchers[VICTIM].answer or {}
+    again = victim.get("received", total)
+    report.check(
+        "resumed",
+        f"{fetchers[VICTIM].name} was killed half-way; started again, it fetched only the missing {format_size(again)}",
+        again < 0.75 * total,
+    )
+    report.figures.update(files=files, bytes=total, origin_copies=round(copies, 3), received_after_kill=again)
+
+
+def _fetchers(folder: Path, options: list[str]) -> list[Peer]:
+    """Four, and the one that comes late."""
+    names = [f"peer {number + 1}" for number in range(FETCHERS)] + ["the latecomer"]
+    options = [*options, "--volunteer", "--cores", "1"]
+    return [Peer(name, folder / f"home{n}", folder / f"out{n}", options) for n, name in enumerate(names)]
+
+
+async def _search(report: Report, peer: Peer, share: str) -> None:
+    async with _running(peer):
+        found = await _find(peer)
+    right = found is not None and found["id"] == share
+    report.check("found", f"{peer.name} knows the word {WORD!r} and finds it, over the tracker", right)
+
+
+async def _fetch_all(report: Report, fetchers: list[Peer], tracker: trio.Process, origin: Peer, link: str) -> int:
+    """All fetch it, the last one without the tracker; the bytes that the origin sent to the first four."""
+    *four, late = fetchers
+    report.say(f"Four peers fetch {link[:44]}…, a link without an address.")
+    report.say(
+        f"The origin's line carries {format_size(ORIGIN_LIMIT_BYTES_PER_S)}/s, so they had better help each other."
+    )
+    async with trio.open_nursery() as nursery:
+        for peer in four:
+            nursery.start_soon(partial(_fetch, peer, link, report, killed=peer is four[VICTIM]))
+        watching = trio.CancelScope()
+        nursery.start_soon(_watch, four, report, watching)
+        await four[VICTIM].half_way.wait()
+        tracker.kill()
+        report.say("  the tracker killed with SIGKILL, and not started again")
+        for peer in four:
+            await peer.fetched.wait()
+        watching.cancel()
+        uploaded: int = (await _status(origin))["uploaded"]
+        async with _running(late):
+            found = await _find(late)
+            right = found is not None and _bare(found["id"]) == link
+            report.check("found_without_tracker", f"{late.name} finds it by the same word, over the DHT", right)
+            late.answer = await _shoal(late, "get", link, "--out", str(late.out), "--json")
+            await _count_words(report, late, four)
+        for peer in four:
+            peer.over.set()
+    return uploaded
+
+
+async def _count_words(report: Report, owner: Peer, volunteers: list[Peer]) -> None:
+    """A job of the owner, worked on by four volunteers of which one is killed when a part of it is done."""
+    text = owner.out / f"{WORD} library" / TEXT
+    job = owner.home.parent / "words.py"
+    await trio.Path(job).write_text(JOB)
+    report.say(f"The four count the words of {TEXT}/ for {owner.name}, in WebAssembly sandboxes.")
+    peers = [option for peer in volunteers for option in ("--peer", peer.address)]
+    limits = ("--unit-memory", "256MiB", "--wait", "120s", "--arg", f"top={TOP}")
+    answer: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
+    started = time.monotonic()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_kill_one, report, owner, volunteers[-1], seen)
+        with suppress(subprocess.CalledProcessError):
+            answer = await _shoal(owner, "run", str(job), "--input", str(text), *limits, *peers, "--json")
+        nursery.cancel_scope.cancel()
+    seconds = time.monotonic() - started
+    words = await trio.to_thread.run_sync(_plain_count, text)
+    right = answer.get("result") == [[word, number] for word, number in words]
+    said = f"its {TOP} words are those of a plain count made here; it took {seconds:.0f} s"
+    report.check("counted", said, right)
+    again = seen.get("losses", 0) + seen.get("failures", 0)
+    report.check("job_survived", f"one volunteer was killed meanwhile: {again} units were tried again", again > 0)
+    report.figures.update(units_done=seen.get("units_done", 0), units_again=again)
+
+
+async def _kill_one(report: Report, owner: Peer, victim: Peer, seen: dict[str, Any]) -> None:
+    """Kills the volunteer once some units are done, and goes on to see what becomes of the job."""
+    while True:
+        with suppress(PeerError):
+            for job in await _ask(owner, Jobs()):
+                if job["state"] == "running":  # of one that has ended there is nothing to see
+                    seen.update(job)
+        busy = any(one["units"] and one["peer"] == victim.id for one in seen.get("volunteers", []))
+        if victim.process is not None and busy and seen["units_done"] >= UNITS_BEFORE_KILL:
+            victim.process.kill()
+            victim.process = None
+            report.say(f"  {victim.name} killed with SIGKILL in the middle of it")
+        await trio.sleep(LOOK_EVERY_S / 4)
+
+
+async def _find(peer: Peer) -> dict[str, Any] | None:
+    """The share, by the word alone, and only if nothing else was found. What is published takes a moment to arrive."""
+    with trio.move_on_after(FOUND_WITHIN_S):
+        while True:
+            with suppress(subprocess.CalledProcessError):
+                found = await _shoal(peer, "search", WORD, "--json")
+                if found:
+                    return found[0] if len(found) == 1 else None
+            await trio.sleep(LOOK_EVERY_S)
+    return None
+
+
+def _bare(share: str) -> str:
+    return f"magnet:?xt=urn:shoal:{share}"
+
+
+async def _fetch(peer: Peer, link: str, report: Report, *, killed: bool) -> None:
+    """Runs the peer and its fetch; the unlucky one dies half-way and is started again."""
+    if killed:
+        async with _running(peer) as process, trio.open_nursery() as nursery:
+            nursery.start_soon(_fetch_until_killed, peer, link)
+            await peer.half_way.wait()
+            process.kill()
+        report.say(f"  {peer.name} killed with SIGKILL at {100 * peer.fraction:.0f} %, and started again")
+    async with _running(peer):
+        peer.answer = await _shoal(peer, "get", link, "--out", str(peer.out), "--json")
+        peer.fetched.set()
+        await peer.over.wait()  # until then it serves the others
+
+
+async def _fetch_until_killed(peer: Peer, link: str) -> None:
+    with suppress(subprocess.CalledProcessError):
+        await _shoal(peer, "get", link, "--out", str(peer.out), "--json")
+
+
+async def _watch(peers: list[Peer], report: Report, scope: trio.CancelScope) -> None:
+    """Follows the fetches, and shows them where somebody looks on."""
+    with scope, _bars(peers, report) as redraw:
+        while True:
+            for peer in peers:
+                if peer.runs and peer.answer is None:
+                    with suppress(PeerError):
+                        fetches = (await _status(peer))["fetches"]
+                        peer.progress = fetches[0] if fetches else peer.progress
+                    if peer.fraction >= KILL_AT:
+                        peer.half_way.set()
+            redraw()
+            await trio.sleep(LOOK_EVERY_S)
+
+
+@contextmanager
+def _bars(peers: list[Peer], report: Report) -> Iterator[Any]:
+    if report.as_json or not sys.stdout.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    with Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=40),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=Console(highlight=False),
+        transient=True,
+    ) as progress:
+        tasks = {peer.name: progress.add_task(peer.name, total=1.0, detail="") for peer in peers}
+
+        def redraw() -> None:
+            for peer in peers:
+                now = peer.progress
+                detail = f"{format_size(now['rate'])}/s from {now['sources']}" if now and peer.fraction < 1 else ""
+                progress.update(tasks[peer.name], completed=peer.fraction, detail=detail)
+
+        yield redraw
+        redraw()
+
+
+# Processes.
+
+
+@asynccontextmanager
+async def _running(peer: Peer) -> AsyncIterator[trio.Process]:
+    """The peer's node, from its `ready` to its end; the body may end it earlier."""
+    command = ["--home", str(peer.home), "node", *_HERE, *peer.extra]
+    async with _process(command, peer.home.parent / f"{peer.home.name}.log") as (process, ready):
+        peer.id, peer.address = ready[:2]
+        peer.runs = True
+        peer.process = process
+        try:
+            yield process
+        finally:
+            peer.runs = False
+
+
+@asynccontextmanager
+async def _tracker(folder: Path) -> AsyncIterator[tuple[trio.Process, str]]:
+    """The tracker, and its URL."""
+    home = folder / "tracker"
+    command = ["--home", str(home), "tracker", "--listen", "127.0.0.1:0", "--network", _NETWORK]
+    async with _process(command, folder / "tracker.log") as (process, ready):
+        yield process, ready[0]
+
+
+@asynccontextmanager
+async def _process(command: list[str], log_path: Path) -> AsyncIterator[tuple[trio.Process, list[str]]]:
+    """A process of ours from its `ready` to its end, and the words after that."""
+    with log_path.open("ab") as log:
+        process = await trio.lowlevel.open_process([*_SHOAL, *command], stdout=subprocess.PIPE, stderr=log)
+    try:
+        assert process.stdout is not None
+        line = b""
+        with trio.move_on_after(READY_S):
+            line = bytes(await process.stdout.receive_some())
+        if not line.startswith(b"ready "):
+            raise ShoalError(f"`shoal {command[2]}` did not start; run it by itself to see why.")
+        yield process, line.decode().split()[1:]
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        if process.stdout is not None:
+            await process.stdout.aclose()
+
+
+async def _shoal(peer: Peer, *arguments: str) -> Any:
+    """Runs one command in the peer's home; its JSON answer. Raises CalledProcessError."""
+    done = await trio.run_process(
+        [*_SHOAL, "--home", str(peer.home), *arguments], capture_stdout=True, stderr=subprocess.DEVNULL
+    )
+    return json.loads(done.stdout)
+
+
+async def _status(peer: Peer) -> Any:
+    return await _ask(peer, Status())
+
+
+async def _ask(peer: Peer, request: AnyRequest) -> Any:
+    async def ignore(_: Event) -> None:
+        pass
+
+    return await control.ask(peer.home, request, ignore)
+
+
+# Data.
+
+
+def _make_data(folder: Path, size: int) -> tuple[int, int]:
+    """Copies Python's library sources and makes one large file; returns the number of files and their bytes."""
+    library = Path(sysconfig.get_path("stdlib"))
+    skip = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__", "*.pyc", "*.so", "*.a", "config-*")
+    shutil.copytree(library, folder / TEXT, ignore=skip, symlinks=False, ignore_dangling_symlinks=True)
+    noise = random.Random(7)
+    with (folder / "large.bin").open("wb") as file:
+        for at in range(0, size, 1 << 20):
+            file.write(noise.randbytes(min(1 << 20, size - at)))
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return len(sizes), sum(sizes)
+
+
+def _plain_count(folder: Path) -> list[tuple[str, int]]:
+    """The most frequent words of all files, without any of Shoal."""
+    counts: Counter[str] = Counter()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            counts.update(path.read_bytes().decode(errors="replace").split())
+    return sorted(counts.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)[:TOP]
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two trees hold the same files with the same bytes."""
+    listed = [sorted(path.relative_to(top) for path in top.rglob("*")) for top in (one, other)]
+    if listed[0] != listed[1]:
+        return False
+    names = [str(name) for name in listed[0] if (one / name).is_file()]
+    _, different, failed = filecmp.cmpfiles(one, other, names, shallow=False)
+    return not different and not failed
+
+
+def _colour(text: str, code: int) -> str:
+    return f"\033[{code}m{text}\033[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else text

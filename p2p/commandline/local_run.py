@@ -1,0 +1,71 @@
+"""`shoal run --local`: a job in this process, on this machine's files, without a peer, volunteers or walls."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from p2p.commandline.terminal import note
+from p2p.compute import bundles
+from p2p.compute.owner import saved_files as saved
+from p2p.core.compute.report import Report
+from p2p.errors import ConfigError, JobError, StorageError
+from p2p.jobs import local
+from p2p.jobs.codec import Unreadable
+from p2p.jobs.faults import JobFault, PlanMismatch
+from p2p.jobs.planning import Settings
+
+PARTITIONS = 8
+
+
+def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> dict[str, Any]:
+    """Runs the job to its end; what `shoal run` answers. Raises ConfigError, JobError, StorageError."""
+    paths = [Path(text) for text in inputs]
+    for text, one in zip(inputs, paths, strict=True):
+        if not one.exists():
+            raise ConfigError(f"{text} does not exist; --local reads files of this machine, no links.")
+    if out is not None:
+        saved.check_out(out)
+    made: dict[int, list[Path]] = {}
+
+    def save(action: int, partition: int, body: bytes) -> None:
+        if out is None:
+            raise ConfigError("The job saves files: say where with --out DIR.")
+        target = out / saved.name_of(action) / saved.part_of(partition)
+        made.setdefault(action, []).append(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(body)
+
+    # The API is this process's own; the job's files are imported from memory, as in a guest.
+    files, title = bundles.collect(path), bundles.title_of(path)
+    if bundles.MODULE in files:
+        raise ConfigError(f"--local is for jobs in Python; {path.name} runs without Shoal in any WASI runtime.")
+    note("--local: the job's code runs in this process, with all that you may do")
+    settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
+    try:
+        answer = local.run(bundles.titled(files, title), paths, arguments, save=save, entry=title, settings=settings)
+        written = _in_place(made)
+        made.clear()
+    except JobFault as fault:
+        raise JobError(msgspec.convert(fault.report(), Report).told(*fault.unit)) from fault
+    except (PlanMismatch, Unreadable) as error:
+        raise JobError(str(error)) from error
+    except OSError as error:
+        raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
+    finally:
+        for of_action in made.values():
+            shutil.rmtree(of_action[0].parent, ignore_errors=True)  # it failed: a part of a result is none
+    value = json.loads(answer.json)
+    return {"job": "local", "state": "done", "result": value} | ({"paths": written} if written else {})
+
+
+def _in_place(made: dict[int, list[Path]]) -> list[str]:
+    """The files of what was saved, by action; of a single action they move to where all folders are. Raises OSError."""
+    if len(made) != 1:
+        return [str(path) for paths in made.values() for path in paths]
+    (paths,) = made.values()
+    moved = [path.rename(path.parents[1] / path.name) for path in paths]
+    paths[0].parent.rmdir()
+    return list(map(str, moved))

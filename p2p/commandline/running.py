@@ -1,0 +1,76 @@
+"""From a command to a peer: the running one of its home, or one in the foreground for as long as it takes.
+
+Exit codes are those of docs/cli.md.
+"""
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2p import config
+from p2p.commandline import terminal
+from p2p.config import Loaded, Settings
+from p2p.control import server as control
+from p2p.control.operations import perform as perform_here
+from p2p.control.protocol import AnyRequest
+from p2p.errors import NotFound, ShoalError
+from p2p.log import FAILED, explain
+from p2p.node import open_node
+
+DONE, INTERRUPTED = 0, terminal.INTERRUPTED
+
+
+def run(command: Callable[[], Awaitable[int]], *, interrupted: str = "", nobody: int = FAILED) -> int:
+    """Runs an async command; its exit code. `nobody` is the one for a NotFound."""
+    # Until the command looks for it, Ctrl-C simply ends the process, without a stack trace.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # What the imports made is never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    try:
+        code = trio.run(command)
+    except NotFound as error:
+        return explain(error, nobody)
+    except ShoalError as error:
+        return explain(error)
+    if code == INTERRUPTED:
+        print(f"Interrupted. {interrupted}".rstrip(), file=sys.stderr)
+    return code
+
+
+async def perform(
+    home: Path, request: AnyRequest, settings: Settings | None, show: Callable[[Any], None], *, stay: bool
+) -> int:
+    """Has the running peer of the home perform the request, or else a peer in the foreground (never, for None)."""
+    loaded = config.load(home, os.environ, settings or {})
+    interrupted = terminal.on_signal()
+    if await control.is_running(home):
+        if settings:
+            terminal.note("a peer is running in this home: the network options given are ignored, its own hold")
+        return await terminal.until_answered(partial(control.ask, home, request), show, interrupted)
+    if settings is None:
+        raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
+    return await _in_foreground(home, request, loaded, show, interrupted, stay=stay)
+
+
+async def _in_foreground(
+    home: Path, request: AnyRequest, loaded: Loaded, show: Callable[[Any], None], interrupted: trio.Event, *, stay: bool
+) -> int:
+    async with open_node(home, loaded.config, foreground=True) as running:
+        for note in running.notes:
+            terminal.note(note)
+        here = partial(perform_here, running.local, request, keep_serving=False)
+        code = await terminal.until_answered(here, show, interrupted)
+        if stay and code == DONE:
+            terminal.note(f"Serving it from {running.local.addresses[0]} until Ctrl-C.")
+            await interrupted.wait()
+        # Other commands may have found this peer meanwhile and use it.
+        await terminal.first_of(running.local.idle, interrupted.wait)
+    return code

@@ -1,0 +1,307 @@
+"""What people see: live bars while something runs, tables, notes. All on stderr but the tables, which are answers.
+
+Bars, colours and the running commentary only on a terminal; elsewhere a changed state is one plain line. Names come
+from strangers and are escaped before they are printed.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from p2p.control.protocol import Event, Note, Update
+from p2p.errors import ShoalError
+from p2p.log import printable
+from p2p.units import format_size, format_time
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import TaskID
+
+INTERRUPTED = 130
+WORTH_SAYING_S = 1.0
+SLOW_STATES = frozenset(
+    (
+        "asking trackers, or the DHT",
+        "checking what is there",
+        "copying from the version before",
+        "copying from this peer's own share",
+        "looking for the newest version",
+        "looking for the peer",
+    )
+)
+"""What may take long without anything to count; said as it is."""
+REPEATED_S = 1.0
+"""Signals closer together are one wish: `timeout` and some terminals send them twice."""
+
+Perform = Callable[[Callable[[Event], Awaitable[None]]], Awaitable[Any]]
+
+
+def note(text: str, *, only_live: bool = False) -> None:
+    """One line on stderr; with `only_live` only where a person looks on."""
+    if not only_live or sys.stderr.isatty():
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def on_signal() -> trio.Event:
+    """An event that Ctrl-C or SIGTERM sets, for the rest of the process. Asked again later, it ends at once."""
+    interrupted = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    first: float | None = None
+
+    def stop(*_: object) -> None:
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = now
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(interrupted.set)
+        elif now - first > REPEATED_S:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # a live bar hides the cursor
+            os._exit(INTERRUPTED)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return interrupted
+
+
+async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
+    """Returns when the first of these does."""
+    async with trio.open_nursery() as nursery:
+
+        async def end_with(wait: Callable[[], Awaitable[None]]) -> None:
+            await wait()
+            nursery.cancel_scope.cancel()
+
+        for wait in waits:
+            nursery.start_soon(end_with, wait)
+
+
+async def until_answered(perform: Perform, show: Callable[[Any], None], interrupted: trio.Event) -> int:
+    """Performs with a live view and shows the answer; the exit code. Raises the performance's ShoalError."""
+    answer: Any = None
+    failure: ShoalError | None = None
+    answered = False
+    view: View = LiveView() if sys.stderr.isatty() else PlainView()
+
+    async def emit(event: Event) -> None:
+        match event:
+            case Update(progress):
+                view.update(progress)
+            case Note(text):
+                view.note(text)
+            case _:
+                raise AssertionError("answers are returned, failures raised")
+
+    async with trio.open_nursery() as nursery:
+
+        async def stop() -> None:
+            await interrupted.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(stop)
+        try:
+            answer = await perform(emit)
+            answered = True
+        except ShoalError as error:
+            failure = error
+        finally:
+            view.close()
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if not answered:
+        return INTERRUPTED
+    show(answer)
+    return 0
+
+
+class PlainView:
+    """For files and pipes: a line when the state changes to something worth knowing."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._said = True
+        self._since = time.monotonic()
+
+    def update(self, progress: dict[str, Any]) -> None:
+        text = _commentary(progress)
+        if text != self._last:
+            self._last, self._said, self._since = text, not text, time.monotonic()
+        elif not self._said and time.monotonic() - self._since >= WORTH_SAYING_S:
+            note(text)
+            self._said = True
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def close(self) -> None:
+        pass
+
+
+class LiveView:
+    """For a person: a fetch is one bar with rate, sources and time left; a job a line of words and a bar a stage."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+        from rich.spinner import Spinner
+
+        self.console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}", markup=True),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+            console=self.console,
+            expand=True,
+        )
+        self._task = self._bars.add_task("", total=None, detail="")
+        self._words = Spinner("dots")
+        self._stages: list[TaskID] = []
+        self._action = 0
+        self._live = Live(console=self.console, transient=True, get_renderable=self.picture)
+
+    def picture(self) -> "RenderableType":
+        """What is on the screen."""
+        from rich.console import Group
+        from rich.constrain import Constrain
+
+        bars = self._bars.get_renderable()
+        # A full line and the `^C` that the terminal echoes behind it would be two lines, of which one would stay.
+        width = max(self.console.width - len("^C"), 1)
+        return Constrain(Group(self._words, bars) if self._words.text else bars, width)
+
+    def update(self, progress: dict[str, Any]) -> None:
+        from rich.markup import escape
+
+        self._live.start()  # not before: a bar without a word says nothing
+        if progress["view"]:
+            self._update_job(progress["view"])
+            return
+        size, done, rate = progress["size"], progress["done"], progress["rate"]
+        pieces = []
+        if progress["state"] in {"fetching", "hashing"}:
+            pieces.append(f"{format_size(done)} of {format_size(size)}")
+            if rate >= 1:
+                pieces.append(f"{format_size(rate)}/s")
+            if progress["sources"]:
+                pieces.append(count(progress["sources"], "source"))
+            if rate >= 1 and size > done:
+                pieces.append(f"{format_time((size - done) / rate)} left")
+        else:
+            pieces.append(_commentary(progress) or progress["state"])
+        name = _shortened(printable(progress["name"]) or "share", 32)
+        self._bars.update(
+            self._task, description=escape(name), total=size or None, completed=done, detail=" · ".join(pieces)
+        )
+
+    def _update_job(self, view: dict[str, Any]) -> None:
+        """A bar for each stage, and who is at work."""
+        from rich.markup import escape
+        from rich.text import Text
+
+        busy = sum(one["units"] for one in view["volunteers"])
+        pieces = [
+            *(["being planned"] if view["state"] == "planning" else []),
+            count(len(view["volunteers"]), "volunteer"),
+            f"{count(busy, 'unit')} out",
+            *([f"queued at {len(view['queued']):,} more"] if view["queued"] else []),
+            *([f"{_rate(view['rate'])} units/s"] if view["rate"] >= 0.01 else []),
+            f"{format_size(view['bytes_moved'])} moved",
+            *([f"{format_time(view['left_s'])} left"] if view["left_s"] is not None else []),
+            *([f"{view['failures']:,} failed"] if view["failures"] else []),
+            *([f"{view['losses']:,} lost"] if view["losses"] else []),
+        ]
+        title = f"{printable(view['name'])}, action {view['action']}"
+        said = printable(view["why"]) or " · ".join(pieces)
+        self._words.update(text=Text.assemble((title, "bold"), f": {said}"))
+        self._bars.update(self._task, visible=False)
+        if view["action"] != self._action:
+            self._action = view["action"]
+            for task in self._stages:
+                self._bars.reset(task)  # else they are finished, and do not turn
+        label = max(self.console.width // 3, 8)
+        for number, stage in enumerate(view["stages"]):
+            if number == len(self._stages):
+                self._stages.append(self._bars.add_task("", total=None, detail=""))
+            self._bars.update(
+                self._stages[number],
+                description=escape(_shortened(printable(stage["label"]), label)),
+                total=stage["units"] or None,
+                completed=stage["done"],
+                detail=f"{stage['done']:,} of {stage['units']:,}, {stage['running']:,} out",
+                visible=True,
+            )
+        for task in self._stages[len(view["stages"]) :]:
+            self._bars.update(task, visible=False)
+
+    def note(self, text: str) -> None:
+        self.console.print(printable(text), markup=False)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+View = PlainView | LiveView
+
+
+def _commentary(progress: dict[str, Any]) -> str:
+    """Why nothing moves, in a few words; empty while all is well."""
+    state: str = progress["state"]
+    if progress["view"] and progress["view"]["why"]:
+        return f"nothing runs: {printable(progress['view']['why'])}"
+    if progress["view"] and progress["view"]["state"] == "planning":
+        return "the job is being planned"
+    if state in {"looking for sources", "waiting for sources"}:
+        trouble = f" ({printable(progress['trouble'])})" if progress["trouble"] else ""
+        return f"waiting for sources{trouble}" if progress["known"] else "no source is known yet"
+    return state if state in SLOW_STATES else ""
+
+
+# Answers.
+
+
+def shared(answer: dict[str, Any]) -> None:
+    """A share was made."""
+    rate = answer["bytes"] / answer["seconds"] if answer["seconds"] else 0
+    reused = f", {format_size(answer['reused'])} unchanged" if answer["reused"] else ""
+    note(
+        f"Shared {answer['name']}: {count(answer['files'], 'file')}, {format_size(answer['bytes'])}"
+        f"{reused}, in {answer['seconds']:.2g} s ({format_size(rate)}/s)."
+    )
+
+
+def fetched(answer: dict[str, Any]) -> None:
+    """A fetch is done."""
+    if not answer["received"]:
+        note(f"Nothing had to be fetched: {format_size(answer['bytes'])} were here already, and are right.")
+        return
+    rate = answer["received"] / answer["seconds"] if answer["seconds"] else 0
+    note(
+        f"Fetched {format_size(answer['received'])} in {answer['seconds']:.2g} s ({format_size(rate)}/s) "
+        f"from {count(len(answer['sources']), 'source')}; every chunk verified."
+    )
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _shortened(text: str, most: int) -> str:
+    """At most so many characters, of its beginning and its end."""
+    tail = most // 3
+    return text if len(text) <= most else f"{text[: most - tail - 1]}…{text[len(text) - tail :]}"
+
+
+def count(number: int, noun: str) -> str:
+    """`3 files`, `1 file`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

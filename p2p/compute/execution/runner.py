@@ -1,0 +1,226 @@
+"""How units are run: in a guest that lives on between the units of one job, as calls of one program or as commands.
+
+The same for a volunteer and for an owner that repeats a unit. What a guest says is a stranger's word; what it says of
+its job's own fault is passed on as it is, within bounds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from p2p.compute.bundles import Description
+from p2p.compute.execution.unit import Given, unit_frame, unit_seed
+from p2p.core.compute.report import MOST_TEXT, Report
+from p2p.errors import MalformedMessage, SandboxFailed
+from p2p.ids import H
+from p2p.sandbox.guest import Guest
+from p2p.sandbox.limits import MAX_FRAME_BYTES, EndKind, GuestEnded, Limits
+from p2p.sandbox.messages import command_frame
+from p2p.sandbox.runtimes import Runtime
+from p2p.sandbox.sandbox import Sandbox
+from p2p.wire import guest as frames
+from p2p.wire import work
+
+LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
+"""How a guest ends that took more than it may; any other end is a guest's or a machine's that broke."""
+LOST = "lost"
+"""Of a unit whose owner would repeat it, but what it reads has to be made again first."""
+UNITS_A_GUEST = 4_096
+"""Of commands: should its process ever keep something of each, it does not grow for long."""
+MOST_GIVEN_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
+"""That a unit can be given at all."""
+
+
+class Made(NamedTuple):
+    """What came of a unit: its outputs; or, with a `kind` as in `work.Result`, why there are none.
+
+    `log` is what it printed.
+    """
+
+    outputs: list[bytes]
+    records: tuple[int, int] = (0, 0)
+    kind: str = ""
+    text: str = ""
+    log: bytes = b""
+
+
+class Reply(msgspec.Struct):
+    """What a guest answers to `load` and `unit`."""
+
+    ok: str = ""
+    error: str = ""
+    text: str = ""
+    records_in: int = 0
+    records_out: int = 0
+
+
+Batch = Sequence[tuple[work.Unit, Given]]
+Done = Callable[[work.Unit, Made], None]
+
+
+class Runner(Protocol):
+    """Runs units of one job, one after the other."""
+
+    async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
+        """Runs the units, which may read these results of actions; `done` gets each, in order.
+
+        Raises GuestEnded when there is no guest any more: then the first unit that is not done has ended it.
+        """
+
+    def close(self) -> None:
+        """Ends its guest."""
+
+
+class Resident:
+    """A guest that has loaded the job."""
+
+    def __init__(self, guest: Guest, job: bytes, limits: Limits) -> None:
+        self._guest = guest
+        self._job = job
+        self._limits = limits
+        self._known = 0
+
+    async def load(self, frame: bytes) -> Made | None:
+        """Gives it the job; returns why it cannot be loaded, else None. Raises GuestEnded, MalformedMessage."""
+        reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=self._limits)
+        made = _made(reply, log)
+        return made if made.kind else None
+
+    async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
+        requests: list[tuple[bytes, bytes]] = []
+        too_large = ""
+        for unit, given in units:
+            fresh = results[self._known : unit.results]
+            try:
+                frame = unit_frame(unit, given, self._known, fresh)
+            except ValueError as error:
+                too_large = f"What the unit reads is too much for one guest: {error}."
+                break
+            requests.append((frame, unit_seed(self._job, unit)))
+            self._known += len(fresh)
+        broken = ""
+
+        def answered(index: int, reply: tuple[bytes, bytes]) -> None:
+            nonlocal broken
+            if broken:
+                return
+            try:
+                made = _made(*reply)
+            except MalformedMessage as error:
+                broken = str(error)
+            else:
+                done(units[index][0], made)
+
+        await self._guest.call_many(requests, self._limits, answered)
+        if broken:
+            raise GuestEnded("broken", broken)
+        if too_large:
+            raise GuestEnded("memory", too_large)
+
+    def close(self) -> None:
+        self._guest.discard()
+
+
+class Command:
+    """A WASI command: each unit is one's whole life, with its lines as standard input; one guest runs many."""
+
+    def __init__(
+        self, sandbox: Sandbox, guest: Guest, runtime: Runtime, job: bytes, limits: Limits, description: Description
+    ) -> None:
+        self._sandbox = sandbox
+        self._guest = guest
+        self._runtime = runtime
+        self._job = job
+        self._limits = limits
+        self._options = [f"--{name}={_plain(value)}" for name, value in description.args.items()]
+        self._partitions = description.partitions
+        self._ran = 0
+
+    async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
+        if self._ran >= UNITS_A_GUEST:
+            await self._renew()
+        self._ran += len(units)
+        requests = [(self._frame(unit, given), unit_seed(self._job, unit)) for unit, given in units]
+        await self._guest.call_many(
+            requests, self._limits, lambda index, reply: done(units[index][0], Made([reply[0]], log=reply[1]))
+        )
+
+    def _frame(self, unit: work.Unit, given: Given) -> bytes:
+        place = [f"--partition={unit.partition}", f"--partitions={self._partitions}"]
+        return command_frame([self._runtime.module.name, *self._options, *place], _lines(given.blobs))
+
+    async def _renew(self) -> None:
+        self._guest.discard()
+        try:
+            self._guest = await self._sandbox.guest(self._runtime)
+        except SandboxFailed as error:
+            raise GuestEnded("broken", str(error)) from error
+        self._ran = 0
+
+    def close(self) -> None:
+        self._guest.discard()
+
+
+async def runner(
+    sandbox: Sandbox, runtime: Runtime, job: bytes, limits: Limits, load: bytes, description: Description
+) -> Runner | Made:
+    """Who runs units of a job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
+    guest = await sandbox.guest(runtime)
+    if not runtime.resident:
+        return Command(sandbox, guest, runtime, job, limits, description)
+    resident = Resident(guest, job, limits)
+    try:
+        why = await resident.load(load)
+    except BaseException:
+        resident.close()
+        raise
+    if why is None:
+        return resident
+    resident.close()
+    return why
+
+
+def ending(ended: GuestEnded) -> Made:
+    """What is said of the unit that ended its guest."""
+    if ended.kind == "failed":
+        said = ended.log.decode(errors="replace")[-MOST_TEXT:].strip()
+        return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
+    kind = "limit" if ended.kind in LIMITS else "broken"
+    return Made([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
+
+
+def _lines(blobs: Sequence[bytes]) -> bytes:
+    """Pieces of several files as one text: a last line without its end does not become one with the next file's."""
+    if len(blobs) == 1:
+        return blobs[0]
+    ended = [blob if not blob or blob.endswith(b"\n") else blob + b"\n" for blob in blobs[:-1]]
+    return b"".join([*ended, *blobs[-1:]])
+
+
+def _plain(value: object) -> str:
+    """An argument of the user's as a command gets it: text as it is, else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _made(reply: bytes, log: bytes) -> Made:
+    """Raises MalformedMessage."""
+    said, outputs = frames.decode(reply, Reply)
+    if not said.error:
+        if len(outputs) > work.MAX_OUTPUTS:
+            text = f"it has {len(outputs)} outputs; {work.MAX_OUTPUTS} are allowed"
+            return Made([], kind="limit", text=text, log=log)
+        return Made(outputs, (max(0, said.records_in), max(0, said.records_out)), log=log)
+    if said.error == "job":
+        return _fault(frames.decode(reply, Report)[0], log)
+    kind = said.error if said.error in {"plan", "limit"} else "broken"
+    return Made([], kind=kind, text=said.text[: work.MAX_TEXT], log=log)
+
+
+def _fault(report: Report, log: bytes) -> Made:
+    """The job's own fault, with the whole report, to be read by its owner."""
+    text = msgspec.json.encode(report).decode()
+    if len(text) > work.MAX_TEXT:
+        report = msgspec.structs.replace(report, text=report.text[: MOST_TEXT // 8], traceback="", record="")
+        text = msgspec.json.encode(report).decode()
+    return Made([], kind="job", text=text, log=log)

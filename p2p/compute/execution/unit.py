@@ -1,0 +1,130 @@
+"""One unit, on its way into a guest and out again: the same for volunteers and for an owner that repeats it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from p2p.errors import JobError, ProtocolViolation
+from p2p.ids import H
+from p2p.sandbox.limits import MAX_FRAME_BYTES
+from p2p.sharing.reading.open_share import Held
+from p2p.wire import guest as frames
+from p2p.wire import work
+
+MOST_SAID_BYTES = 512 * 1024
+"""Units, or results, that are said together."""
+LINE_KINDS = frozenset({"lines", "records", "chunks"})
+
+
+class Given(NamedTuple):
+    """What a unit's guest is given: what it has of its source (`jobs.sources.batches`), and the bytes that it reads."""
+
+    source: Sequence[object]
+    blobs: list[bytes]
+
+
+async def given_to(
+    unit: work.Unit, joined: bytes, kept: Mapping[int, bytes], input_of: Callable[[int], Held], most: int
+) -> Given:
+    """Brings together what a unit reads: outputs of earlier units, or `most` bytes of inputs.
+
+    Of the outputs, those in `kept` were read where they are kept, by their places; the others are `joined`. Raises
+    ProtocolViolation where they do not fit the unit, JobError where they are more, ShoalError where an input cannot be
+    had.
+    """
+    if unit.reads or not unit.kind:
+        came = cut(joined, [size for place, size in enumerate(unit.sizes) if place not in kept])
+        if came is None or sum(unit.reads) != len(unit.sizes) or any(len(kept[n]) != unit.sizes[n] for n in kept):
+            raise ProtocolViolation("a unit without all of what it reads")
+        check_size(unit, most)
+        rest = iter(came)
+        blobs = [kept[place] if place in kept else next(rest) for place in range(len(unit.sizes))]
+        return Given((), blobs)
+    if unit.kind in {"range", "params"}:
+        return Given((unit.first, unit.count), [])
+    await expect(unit, input_of, most)
+    blobs = []
+    files: list[tuple[str, int, int]] = []
+    for piece in unit.pieces:
+        held = input_of(piece.input)
+        if unit.kind in LINE_KINDS:
+            body = await held.lines(piece.path, piece.offset, piece.length, most)
+        else:
+            if piece.length > most:
+                raise JobError(f"A partition has {piece.length} bytes of {piece.path!r}; {most} are allowed.")
+            body = await held.read(piece.path, piece.offset, piece.length)
+        most -= len(body)
+        blobs.append(body)
+        files.append((piece.path, piece.offset, len(body)))
+    return Given(files, blobs)
+
+
+def check_size(unit: work.Unit, most: int) -> None:
+    """Raises JobError where the outputs that a unit reads have more bytes."""
+    if sum(unit.sizes) > most:
+        raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
+
+
+async def expect(unit: work.Unit, input_of: Callable[[int], Held], most: int) -> None:
+    """Has fetched, all at once, what a unit reads of inputs, up to `most` bytes. Raises as `given_to` does."""
+    for piece in unit.pieces:
+        length = min(piece.length, most)
+        await input_of(piece.input).expect(piece.path, piece.offset, length)
+        most -= length
+
+
+def cut(joined: bytes, sizes: Sequence[int]) -> list[bytes] | None:
+    """Outputs that came as one, in order; None where their sizes are others."""
+    if sum(sizes) != len(joined):
+        return None
+    outputs, at = [], 0
+    for size in sizes:
+        outputs.append(joined[at : at + size])
+        at += size
+    return outputs
+
+
+def pieces(of: bytes, body: bytes) -> list[work.Bytes]:
+    """What is too large to go within a message."""
+    step = work.MAX_PIECE_BYTES
+    return [work.Bytes(of, at, len(body), body[at : at + step]) for at in range(0, max(len(body), 1), step)]
+
+
+def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]) -> bytes:
+    """The frame for a guest that knows so many actions' results, with those that it does not know yet.
+
+    Raises ValueError where that is too large for a frame.
+    """
+    # By place, not by name: of all that a guest does for a small unit, to read names takes the longest.
+    place = unit.action, unit.stage, unit.partition
+    header: dict[str, object] = {"unit": [*place, unit.plan.hex(), given.source]}
+    if fresh:
+        header["results"] = list(range(known, known + len(fresh)))
+    frame = frames.encode(header, [*fresh, *given.blobs])
+    if len(frame) > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame has at most {MAX_FRAME_BYTES} bytes")
+    return frame
+
+
+def unit_seed(job: bytes, unit: work.Unit) -> bytes:
+    """From which a unit's chance comes: the same wherever it runs."""
+    return H("unit", job, b"%d %d %d" % (unit.action, unit.stage, unit.partition))
+
+
+def action_key(job: bytes, action: int) -> bytes:
+    """Under which the result of an action is sent."""
+    return H("action result", job, action.to_bytes(4, "big"))
+
+
+def result_digest(outputs: Sequence[bytes]) -> bytes:
+    """By which results are compared: of the same unit, honest ones are equal."""
+    return digest_of([output_digest(output) for output in outputs])
+
+
+def output_digest(output: bytes) -> bytes:
+    """Of one output."""
+    return H("output", output)
+
+
+def digest_of(digests: Sequence[bytes]) -> bytes:
+    """The result's digest, from those of its outputs: so that one output can be checked without the others."""
+    return H("result", *digests)

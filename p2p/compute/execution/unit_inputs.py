@@ -1,0 +1,141 @@
+"""What units read at a volunteer: outputs that came with them or are kept elsewhere, inputs, results of actions."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import trio
+
+from p2p.compute.execution.kept_outputs import Kept, Place, Reader
+from p2p.compute.execution.reassembly import THING_BYTES, Arriving
+from p2p.compute.execution.unit import Given, action_key, check_size, expect, given_to
+from p2p.core.compute.plan import MOST_RESULT_BYTES
+from p2p.errors import NotFound, PeerError, ProtocolViolation, ShoalError
+from p2p.ids import PeerId, short
+from p2p.sharing.reading.open_share import Held
+from p2p.wire import work
+from p2p.wire.address import Address
+
+logger = logging.getLogger(__name__)
+
+MOST_PENDING_BYTES = 256 * 1024 * 1024
+MOST_RESULTS_BYTES = 256 * 1024 * 1024
+
+
+class Missing(NotFound):
+    """Outputs that a unit reads are not where they should be kept: those of `units`."""
+
+    def __init__(self, units: Iterable[bytes]) -> None:
+        super().__init__("outputs of other units are not to be had")
+        self.units = tuple(units)
+
+
+class Reading:
+    """What the units of one job read. `most` bytes for each; `kept` is what this peer keeps for others, if it does."""
+
+    def __init__(
+        self, job: bytes, me: PeerId, inputs: Sequence[Held], kept: Kept | None, reader: Reader, most: int
+    ) -> None:
+        self._job = job
+        self._me = me
+        self._inputs = inputs
+        self._kept = kept
+        self._reader = reader
+        self._most = most
+        self._arriving = Arriving(MOST_PENDING_BYTES)
+        self._places: dict[bytes, dict[int, Place]] = {}
+        self._places_known = 0
+        self.results: list[bytes] = []
+        """Of the actions until now."""
+        self._results_bytes = 0
+
+    # What the owner sends.
+
+    def arrived(self, piece: work.Bytes) -> bool:
+        """Takes a piece; whether an action's result is whole with it. Raises ProtocolViolation."""
+        whole = self._arriving.add(piece)
+        if piece.of != action_key(self._job, len(self.results)):
+            return False
+        if piece.total > MOST_RESULT_BYTES:
+            raise ProtocolViolation("an action's result that is too large")
+        if whole:
+            self.results.append(self._arriving.pop(piece.of) or b"")
+            self._results_bytes += THING_BYTES + piece.total
+            if self._results_bytes > MOST_RESULTS_BYTES:
+                raise ProtocolViolation("more results of actions than there is room for")
+        return whole
+
+    def reads(self, unit: bytes, kept: Sequence[work.KeptOutput], holders: Sequence[work.Holder]) -> None:
+        """Where a unit finds some of what it reads. Raises ProtocolViolation."""
+        self._places_known += len(kept)
+        if not kept or self._places_known > work.MAX_READS:
+            raise ProtocolViolation("nothing to read, or more than a unit may")
+        places = self._places.setdefault(unit, {})
+        for one in kept:
+            if one.holder >= len(holders):
+                raise ProtocolViolation("an output that nobody keeps")
+            holder = holders[one.holder]
+            peer, address = PeerId(holder.peer), Address(holder.host, holder.port)
+            places[one.place] = Place(one.unit, one.digest, one.number, peer, address)
+
+    def forget(self, unit: bytes) -> None:
+        """The unit will not run here."""
+        self._arriving.pop(unit)
+        self._pop_places(unit)
+
+    # What units get.
+
+    async def given(self, unit: work.Unit) -> Given:
+        """What the unit reads.
+
+        Raises ProtocolViolation for what makes no sense, JobError for more than a unit may have, Missing, and
+        ShoalError where an input cannot be had.
+        """
+        joined, places = self._arriving.pop(unit.id), self._pop_places(unit.id)
+        kept = await self._read(unit, places) if places else {}
+        return await given_to(unit, unit.inline if joined is None else joined, kept, self._input, self._most)
+
+    async def look_ahead(self, units: Sequence[work.Unit]) -> None:
+        """Has fetched what these read of inputs, while those before them run."""
+        for unit in units:
+            # What cannot be had is said when the unit's turn comes.
+            with suppress(ShoalError):
+                await expect(unit, self._input, self._most)
+
+    async def _read(self, unit: work.Unit, places: dict[int, Place]) -> dict[int, bytes]:
+        """What is kept here and elsewhere of what the unit reads, by its place."""
+        found: dict[int, bytes] = {}
+        missing: dict[bytes, None] = {}
+        if any(place >= len(unit.sizes) for place in places):
+            raise ProtocolViolation("an output that the unit does not read")
+        check_size(unit, self._most)
+
+        async def read(peer: PeerId) -> None:
+            for number, place in places.items():
+                if place.peer != peer or len(missing) >= work.MAX_MISSING:
+                    continue
+                try:
+                    if peer == self._me and self._kept is not None:
+                        found[number] = await self._kept.get(place.unit, place.number)
+                    else:
+                        found[number] = await self._reader.get(place, unit.sizes[number])
+                except PeerError as error:
+                    logger.debug("an output kept by %s: %s", short(peer), error)
+                    missing[place.unit] = None
+
+        async with trio.open_nursery() as nursery:
+            for peer in {place.peer for place in places.values()}:
+                nursery.start_soon(read, peer)
+        if missing:
+            raise Missing(missing)
+        return found
+
+    def _pop_places(self, unit: bytes) -> dict[int, Place]:
+        places = self._places.pop(unit, {})
+        self._places_known -= len(places)
+        return places
+
+    def _input(self, index: int) -> Held:
+        if index >= len(self._inputs):
+            raise ProtocolViolation("a unit of an input that the job does not have")
+        return self._inputs[index]

@@ -1,0 +1,156 @@
+"""What is sent to a volunteer with units: what they read, and results of actions that it does not have yet."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+from p2p.compute.execution.unit import MOST_SAID_BYTES, action_key, pieces
+from p2p.compute.owner.outputs import Lost
+from p2p.compute.owner.shuffle import Shuffle
+from p2p.core.compute.attempts import Work
+from p2p.core.compute.partitions import Partitioner, Piece, items
+from p2p.core.compute.plan import OF_BYTES, Plan
+from p2p.core.packing import packed
+from p2p.errors import JobError, StorageError
+from p2p.ids import H, ShareId
+from p2p.wire import work
+from p2p.wire.link import PeerHint
+
+UNIT_BYTES, PIECE_BYTES = 300, 100
+"""That a unit, or a piece of an input, takes in a message besides its bytes, about."""
+
+
+class Input(NamedTuple):
+    """An input share and its files: (path, bytes), in its order; and who may have it."""
+
+    share: ShareId
+    name: str
+    files: tuple[tuple[str, int], ...]
+    hints: tuple[PeerHint, ...]
+
+
+class _Ready(NamedTuple):
+    """A unit, and what is to be said before it."""
+
+    unit: work.Unit
+    before: Sequence[work.Reads | work.Bytes] = ()
+
+
+class Dispatch:
+    """The units of one job's running action, as they are sent."""
+
+    def __init__(
+        self, job: bytes, inputs: Sequence[Input], shuffle: Shuffle, results: Sequence[bytes], each: int
+    ) -> None:
+        """`results` are those of the actions until now; `each`: bytes of a partition, about."""
+        self._job = job
+        self._inputs = inputs
+        self._shuffle = shuffle
+        self._results = results
+        self._each = each
+        self._plan: Plan | None = None
+        self._partitions: dict[int, list[tuple[Piece, ...]]] = {}
+
+    def cut(self, plan: Plan) -> tuple[list[int | None], dict[int, bytes]]:
+        """Cuts the inputs for this plan, the next action's.
+
+        Returns the number of units of each stage on bytes, None for others, and a digest for each stage with a source.
+        Raises JobError for too many.
+        """
+        self._plan = plan
+        partitioner = Partitioner([[size for _, size in one.files] for one in self._inputs], self._each)
+        self._partitions = {
+            stage.index: partitioner.pieces(stage.source)
+            for stage in plan.stages
+            if stage.source is not None and stage.source.kind in OF_BYTES
+        }
+        names = [[len(path.encode()) for path, _ in one.files] for one in self._inputs]
+        for of in chain.from_iterable(self._partitions.values()):
+            if sum(PIECE_BYTES + names[piece.input][piece.file] for piece in of) > MOST_SAID_BYTES:
+                raise JobError("Files of the inputs have names that are too long. Shorten them, or put files together.")
+        counts = [len(self._partitions[n]) if n in self._partitions else None for n in range(len(plan.stages))]
+        shares = b"".join(one.share for one in self._inputs)
+        sources = {
+            stage.index: H("source", shares, repr(self._partitions.get(stage.index, stage.source)).encode())
+            for stage in plan.stages
+            if stage.source is not None
+        }
+        return counts, sources
+
+    def end(self) -> None:
+        """The action is over; units of it that were still to be sent are nobody's any more."""
+        self._plan = None
+
+    def near(self, held: frozenset[int]) -> dict[int, list[int]]:
+        """By stage, the partitions that read nothing but these inputs (by number)."""
+        return {
+            stage: [n for n, of in enumerate(partitions) if all(piece.input in held for piece in of)]
+            for stage, partitions in self._partitions.items()
+        }
+
+    async def messages(
+        self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
+    ) -> list[Any]:
+        """The messages that bring these units to somebody who has `sent` actions' results already.
+
+        `lost` is called for a unit that cannot be sent, since what it reads is lost. `keep`: large outputs may be kept
+        there, for others to read. Raises StorageError.
+        """
+        plan = self._plan
+        if plan is None:
+            return []
+        ready: list[_Ready] = []
+        for one in units:
+            failure: StorageError | Lost | None = None
+            try:
+                ready.append(await self._ready(plan, one, keep=keep))
+            except (StorageError, Lost) as error:
+                failure = error
+            if self._plan is not plan:
+                return []  # whatever failed: nobody needs the units of an action that is over
+            if isinstance(failure, StorageError):
+                raise failure
+            if failure is not None:
+                lost(one)
+        said: list[Any] = []
+        # Results go with units alone, which say how many there are: nobody sends them twice.
+        for action in range(sent, len(self._results)) if ready else ():
+            said += pieces(action_key(self._job, action), self._results[action])
+        for some in packed(ready, _weight, MOST_SAID_BYTES, work.MAX_UNITS):
+            said += chain.from_iterable(one.before for one in some)
+            said.append(work.Units(tuple(one.unit for one in some)))
+        return said
+
+    async def _ready(self, plan: Plan, one: Work, *, keep: bool) -> _Ready:
+        """Raises StorageError, Lost."""
+        stage, source = plan.stages[one.stage], plan.stages[one.stage].source
+        unit = partial(
+            work.Unit,
+            one.unit,
+            plan.action,
+            one.stage,
+            one.partition,
+            bytes.fromhex(plan.digest),
+            results=plan.action,
+            keep=keep and stage.outputs > 0,
+        )
+        if source is None:
+            read = await self._shuffle.read_by(one)
+            return _Ready(unit(reads=read.counts, sizes=read.sizes, inline=read.inline), read.before)
+        if one.stage in self._partitions:
+            parts = map(self._piece, self._partitions[one.stage][one.partition])
+            return _Ready(unit(kind=source.kind, pieces=tuple(parts)))
+        first, count = items(source.count or 0, stage.partitions or 1, one.partition)
+        return _Ready(unit(kind=source.kind, first=first, count=count))
+
+    def _piece(self, piece: Piece) -> work.Piece:
+        path, _ = self._inputs[piece.input].files[piece.file]
+        return work.Piece(piece.input, path, piece.offset, piece.length)
+
+
+def _weight(one: _Ready) -> int:
+    """Bytes of a message that the unit takes, about."""
+    unit = one.unit
+    size = UNIT_BYTES + 4 * len(unit.sizes) + len(unit.inline)
+    return size + sum(PIECE_BYTES + 4 * len(piece.path) for piece in unit.pieces)

@@ -1,0 +1,106 @@
+"""The state machine of a job (`core.job`) at its owner, and its commands, carried out as they come.
+
+Who is at work is known here, as most commands go to one of them. What is made of units, and what volunteers say of
+them, is not: see `intake` and `employing`.
+"""
+
+from collections.abc import Callable, Sequence, Set
+
+import trio
+
+from p2p.compute.owner.volunteer_session import Member
+from p2p.core.compute.attempts import Cancel, Command, Drop, Ended, Finish, Known, Send, State, Work
+from p2p.core.compute.job import Job
+from p2p.core.compute.plan import Plan
+from p2p.errors import JobError, ShoalError
+from p2p.ids import PeerId
+from p2p.wire.address import Address
+
+
+class Driver:
+    """One job of the peer `owner`. `repeat` has units run by the owner itself; the others are as for `Job`."""
+
+    def __init__(self, owner: PeerId, context: bytes, unit_s: float, repeat: Callable[[Sequence[Work]], None]) -> None:
+        self._owner = owner
+        self._context = context
+        self._unit_s = unit_s
+        self._repeat = repeat
+        self.job = Job(owner, context, unit_s)
+        self.plan: Plan | None = None
+        """The action's that runs, or ran last."""
+        self.members: dict[PeerId, Member] = {}
+        """Who is at work for it."""
+        self._joined = trio.Event()
+        self._finish = trio.Event()
+        self._stopped: ShoalError | None = None
+
+    def recall(self, results: Sequence[bytes]) -> None:
+        """Before all else: the digests of the actions' results that an earlier process has got."""
+        self.job = Job(self._owner, self._context, self._unit_s, results)
+
+    def begin(
+        self, plan: Plan, counts: Sequence[int], sources: dict[int, bytes], known: Sequence[Known], now: float
+    ) -> None:
+        """The next action is to be run: see `Job.planned`."""
+        self.plan, self._finish = plan, trio.Event()
+        self.do(self.job.planned(plan, counts, sources, now, known))
+
+    async def finished(self) -> None:
+        """Returns once all units of the action have results. Raises the ShoalError for which the job cannot go on."""
+        if self._stopped is None:
+            await self._finish.wait()
+        if self._stopped is not None:
+            raise self._stopped
+
+    def stop(self, error: ShoalError) -> None:
+        """It cannot go on; the first reason counts."""
+        self._stopped = self._stopped or error
+        self._finish.set()
+
+    def do(self, commands: Sequence[Command]) -> None:
+        """Carries out what the state machine commands."""
+        for command in commands:
+            match command:
+                case Send(volunteer, units):
+                    if volunteer == self._owner:
+                        self._repeat(units)
+                    else:
+                        self.members[volunteer].units(units)
+                case Cancel(volunteer, units):
+                    if volunteer in self.members:
+                        self.members[volunteer].cancel(units)
+                case Drop(volunteer, reason):
+                    if volunteer in self.members:
+                        self.members[volunteer].drop(reason)
+                case Finish():
+                    self._finish.set()
+                case Ended(state, reason):
+                    if state is not State.DONE:
+                        self.stop(JobError(reason))
+                case _:
+                    pass
+
+    # Who is at work.
+
+    def join(self, peer: PeerId, member: Member, window: int, relation: str) -> None:
+        """One more volunteer: see `Job.joined`."""
+        self.members[peer] = member
+        self._joined.set()
+        self._joined = trio.Event()
+        self.do(self.job.joined(peer, member.slots, trio.current_time(), window=window, relation=relation))
+
+    def leave(self, peer: PeerId) -> None:
+        """It is gone, and with it what it kept."""
+        del self.members[peer]
+        now = trio.current_time()
+        self.do([*self.job.left(peer, now), *self.job.unheld(peer, now)])
+
+    async def until_joined(self, peers: Set[PeerId]) -> None:
+        """Returns once all of these are at work."""
+        while not peers <= self.members.keys():
+            await self._joined.wait()
+
+    def address_of(self, peer: PeerId) -> Address | None:
+        """Where others can dial one that is at work; None where they cannot."""
+        member = self.members.get(peer)
+        return None if member is None else member.address

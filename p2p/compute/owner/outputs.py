@@ -1,0 +1,314 @@
+"""What the units of a job's running action have made, as its owner knows it.
+
+Every accepted result goes into the journal, many in one transaction, and is not made again, whatever happens to this
+process. Small outputs are in the journal and, lately made ones, in memory too; large ones are files in the job's
+folder, which the journal knows by the unit's id and digest. No volunteer's end loses these. Others stay with the
+volunteers that made them, for those that read them; they are lost with their holders, and made again.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from p2p.compute.execution.unit import cut, result_digest
+from p2p.core.compute.attempts import Known
+from p2p.errors import NotFound, StorageError
+from p2p.ids import H, PeerId, to_text
+from p2p.store.journal import Entry, Journal
+from p2p.wire import work
+
+INLINE = work.MAX_INLINE_BYTES
+MOST_IN_MEMORY = 128 * 1024 * 1024
+MOST_PENDING = 32 * 1024 * 1024
+"""Bytes that may wait to be written before results of volunteers wait too."""
+ENTRY_BYTES = 300
+WRITE_EVERY_S = 0.05
+"""So long results wait for others to be written with."""
+
+
+class Large(NamedTuple):
+    """Outputs in a file, one after the other, with their sizes."""
+
+    path: Path
+    sizes: tuple[int, ...]
+
+
+class Remote(NamedTuple):
+    """Outputs that the volunteer which made them keeps; with the id of their unit, and the digest of the result."""
+
+    unit: bytes
+    digest: bytes
+    sizes: tuple[int, ...]
+    holder: PeerId
+
+
+class Lost(NotFound):
+    """Outputs that were to be read are nowhere: their unit runs again."""
+
+
+Made = list[bytes] | Large | Remote
+_Place = tuple[int, int]
+
+
+class Outputs:
+    """The outputs of one job, by stage and partition of the action that runs."""
+
+    def __init__(self, journal: Journal, job: bytes, folder: Path) -> None:
+        self._journal = journal
+        self._job = job
+        self._folder = folder
+        self._action = 0
+        self._small: dict[_Place, list[bytes]] = {}
+        self._in_memory = 0
+        self._large: dict[_Place, Large] = {}
+        self._remote: dict[_Place, Remote] = {}
+        self._places: dict[bytes, _Place] = {}
+        self._pending: list[Entry] = []
+        self._pending_bytes = 0
+        self._news = trio.Event()
+        self._urgent = trio.Event()
+        self._written = trio.Event()
+        self._writing = False
+        self.failure: StorageError | None = None
+        """Why nothing can be kept any more; the job cannot go on then."""
+
+    # Results that come.
+
+    async def verified(self, path: Path, unit: bytes, sizes: Sequence[int], digest: bytes) -> Large | None:
+        """Takes over a file with a unit's outputs; None, and the file is gone, if they are not what the digest says."""
+        return await trio.to_thread.run_sync(self._take_over, path, unit, tuple(sizes), digest)
+
+    def keep(self, known: Known, made: Made) -> None:
+        """The result counts from now on; it is written soon."""
+        place = known.stage, known.partition
+        self._drop(place)
+        if isinstance(made, Remote):
+            self._remote[place] = made
+            self._places[made.unit] = place
+            entry, size = Entry(known, self._action, made.sizes, None), ENTRY_BYTES
+        elif isinstance(made, Large):
+            self._large[place] = made
+            entry, size = Entry(known, self._action, made.sizes, None), ENTRY_BYTES
+        else:
+            entry = Entry(known, self._action, tuple(map(len, made)), b"".join(made))
+            size = ENTRY_BYTES + len(entry.outputs or b"")
+            self._remember(place, made)
+        self._pending.append(entry)
+        self._pending_bytes += size
+        self._news.set()
+
+    async def store(self, unit: bytes, outputs: list[bytes]) -> Made:
+        """A unit's outputs, in a file if they are large. Raises StorageError."""
+        if sum(map(len, outputs)) <= INLINE:
+            return outputs
+        return await trio.to_thread.run_sync(self._store, unit, outputs)
+
+    async def room(self) -> None:
+        """Waits while too much is still to be written. Raises StorageError."""
+        await self._while(lambda: self._pending_bytes > MOST_PENDING)
+
+    async def write(self) -> None:
+        """Writes what is kept, until cancelled or the disk fails."""
+        while self.failure is None:
+            await self._news.wait()
+            with trio.move_on_after(WRITE_EVERY_S):
+                await self._urgent.wait()
+            self._news, self._urgent = trio.Event(), trio.Event()
+            entries, self._writing = self._pending, True
+            self._pending, self._pending_bytes = [], 0
+            try:
+                # Not to be left half-way: what a cancelled job has accepted is to be there when it goes on.
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._journal.accept, self._job, entries)
+            except StorageError as error:
+                self.failure = error
+            self._writing = False
+            self._forget_some()
+            self._written.set()
+            self._written = trio.Event()
+
+    async def settle(self) -> None:
+        """Returns once everything kept is written. Raises StorageError."""
+        await self._while(lambda: bool(self._pending) or self._writing)
+
+    async def _while(self, waits: Callable[[], bool]) -> None:
+        while waits() and self.failure is None:
+            self._urgent.set()
+            await self._written.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    # Results that are elsewhere.
+
+    def remote(self, stage: int, partition: int) -> Remote | None:
+        """Where a unit's outputs are, if they are not here."""
+        return self._remote.get((stage, partition))
+
+    def place_of(self, unit: bytes) -> _Place | None:
+        """Stage and partition of a unit whose outputs are elsewhere."""
+        return self._places.get(unit)
+
+    def lost(self, holder: PeerId) -> None:
+        """What the holder kept is no longer to be had of it."""
+        for place in [place for place, remote in self._remote.items() if remote.holder == holder]:
+            self._drop(place)
+
+    def lost_unit(self, unit: bytes) -> None:
+        """What was kept of this unit is no longer to be had."""
+        place = self._places.get(unit)
+        if place is not None:
+            self._drop(place)
+
+    # Results that are read.
+
+    async def get(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """Single outputs of units that are done, each by stage, partition and number. Raises StorageError, Lost."""
+        try:
+            return [self._small[stage, partition][number] for stage, partition, number in wanted]
+        except KeyError:
+            await self.settle()
+            return await trio.to_thread.run_sync(self._read, wanted)
+
+    # Actions.
+
+    async def begin(self, action: int, *, again: bool) -> list[Known]:
+        """The next action; with `again` what is journaled of it, which an earlier process had begun."""
+        self._action = action
+        return await trio.to_thread.run_sync(self._recall) if again else []
+
+    async def finish(self, digest: bytes, result: bytes) -> None:
+        """The action has its result, which is journaled now; its outputs are forgotten. Raises StorageError."""
+        # What is still to be written of its units need not be any more.
+        self._pending.clear()
+        self._pending_bytes = 0
+        await self.settle()
+        await trio.to_thread.run_sync(self._finish, digest, result)
+        self._small.clear()
+        self._large.clear()
+        self._remote.clear()
+        self._places.clear()
+        self._in_memory = 0
+
+    # In memory.
+
+    def _drop(self, place: _Place) -> None:
+        remote = self._remote.pop(place, None)
+        if remote is not None:
+            self._places.pop(remote.unit, None)
+        before = self._small.pop(place, None)
+        if before is not None:
+            self._in_memory -= ENTRY_BYTES + sum(map(len, before))
+        self._large.pop(place, None)
+
+    def _remember(self, place: _Place, made: list[bytes]) -> None:
+        self._small[place] = made
+        self._in_memory += ENTRY_BYTES + sum(map(len, made))
+
+    def _forget_some(self) -> None:
+        """What is in the journal need not be in memory: the oldest is forgotten where that is too much."""
+        unwritten = {(entry.known.stage, entry.known.partition) for entry in self._pending}
+        for place in list(self._small) if self._in_memory > MOST_IN_MEMORY else ():
+            if self._in_memory <= MOST_IN_MEMORY // 2:
+                break
+            if place not in unwritten:
+                self._in_memory -= ENTRY_BYTES + sum(map(len, self._small.pop(place)))
+
+    # In threads.
+
+    def _finish(self, digest: bytes, result: bytes) -> None:
+        self._journal.finish(self._job, self._action, digest, result)
+        shutil.rmtree(self._folder, True)
+
+    def _take_over(self, path: Path, unit: bytes, sizes: tuple[int, ...], digest: bytes) -> Large | None:
+        target = self._path(unit, digest)
+        try:
+            outputs = cut(path.read_bytes(), sizes)
+            if outputs is None or result_digest(outputs) != digest:
+                path.unlink()
+                return None
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        except OSError as error:
+            raise _failed(self._folder, error) from error
+        return Large(target, sizes)
+
+    def _store(self, unit: bytes, outputs: list[bytes]) -> Large:
+        target = self._path(unit, result_digest(outputs))
+        made = target.with_suffix(".part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with made.open("wb") as file:
+                file.writelines(outputs)
+            made.rename(target)
+        except OSError as error:
+            raise _failed(self._folder, error) from error
+        return Large(target, tuple(map(len, outputs)))
+
+    def _path(self, unit: bytes, digest: bytes) -> Path:
+        # A second attempt with another result must not take the place of what was accepted.
+        return self._folder / to_text(H("outputs", unit, digest))
+
+    def _read(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        found: list[bytes] = []
+        for stage, partition, number in wanted:
+            small, large = self._small.get((stage, partition)), self._large.get((stage, partition))
+            if small is not None:
+                found.append(small[number])
+                continue
+            if large is not None:
+                found.append(_part(large, number))
+                continue
+            output = self._journal.output(self._job, self._action, stage, partition, number)
+            if output is None:
+                raise Lost(f"the outputs of partition {partition} of stage {stage} are lost")
+            found.append(output)
+        return found
+
+    def _recall(self) -> list[Known]:
+        known = {(one.stage, one.partition): one for one in self._journal.replay(self._job)}
+        for stage in {stage for stage, _ in known}:
+            for partition, sizes, outputs in self._journal.outputs(self._job, self._action, stage):
+                place = stage, partition
+                holder = known[place].holder
+                if outputs is None and holder is not None:
+                    remote = Remote(known[place].unit, known[place].digest, sizes, holder)
+                    self._remote[place] = remote
+                    self._places[remote.unit] = place
+                elif outputs is None:
+                    large = Large(self._path(known[place].unit, known[place].digest), sizes)
+                    if _is_whole(large, known[place].digest):
+                        self._large[place] = large
+                    else:
+                        del known[place]
+                elif self._in_memory < MOST_IN_MEMORY // 2:
+                    self._remember(place, cut(outputs, sizes) or [])
+        return list(known.values())
+
+
+def _part(large: Large, number: int) -> bytes:
+    size = large.sizes[number]
+    try:
+        with large.path.open("rb") as file:
+            found = os.pread(file.fileno(), size, sum(large.sizes[:number]))
+    except OSError as error:
+        raise _failed(large.path, error) from error
+    if len(found) != size:
+        raise StorageError(f"{large.path} is shorter than it was.")
+    return found
+
+
+def _is_whole(large: Large, digest: bytes) -> bool:
+    """Whether a file has what it had: a machine that lost its power may have lost the end of it."""
+    try:
+        outputs = cut(large.path.read_bytes(), large.sizes)
+    except OSError:
+        return False
+    return outputs is not None and result_digest(outputs) == digest
+
+
+def _failed(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"Cannot keep the outputs of units in {path}: {error.strerror}. Is the disk full?")

@@ -1,0 +1,187 @@
+"""Who plans a job: the job's own code, in a guest of its owner's; or, for a WASI command, nobody needs to ask.
+
+A planner says what action comes next, once it has the results of those before, and makes an action's result from what
+the units of its last stage made.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from p2p.compute.execution.runner import MOST_GIVEN_BYTES
+from p2p.core.compute import plan as plans
+from p2p.core.compute.plan import MOST_ANSWER_BYTES, MOST_RESULT_BYTES, Plan
+from p2p.core.compute.report import Report
+from p2p.errors import JobError, MalformedMessage
+from p2p.ids import H
+from p2p.sandbox.guest import Guest
+from p2p.sandbox.limits import GuestEnded, Limits
+from p2p.sandbox.runtimes import Runtime
+from p2p.sandbox.sandbox import Sandbox
+from p2p.wire import guest as frames
+
+_LIMITS_SET = " It may take as much as a unit: see --unit-time and --unit-memory."
+GUESTS_TRIED = 3
+"""A guest that broke, as when its process was killed, is replaced so many times."""
+
+
+class Answer(NamedTuple):
+    """What the job returned, as JSON values."""
+
+    value: Any
+
+
+class Planner(Protocol):
+    """Plans one job."""
+
+    async def next(self, results: Sequence[bytes]) -> Plan | Answer:
+        """The next action, or what the job returned, given the results of all actions until now. Raises JobError."""
+
+    async def confirm(self, plan: Plan) -> None:
+        """Plans that action once more. Raises JobError where the plan is another one."""
+
+    async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
+        """The action's result. Raises JobError."""
+
+
+class _Said(msgspec.Struct):
+    """What the owner's guest answers."""
+
+    ok: str = ""
+    plan: msgspec.Raw = msgspec.Raw(b"")
+    value: Any = None
+    error: str = ""
+
+
+class GuestPlanner:
+    """Runs `job` in a guest."""
+
+    def __init__(
+        self, sandbox: Sandbox, runtime: Runtime, job: bytes, load: bytes, limits: Limits, inputs: int, log: bytearray
+    ) -> None:
+        self._sandbox = sandbox
+        self._runtime = runtime
+        self._job = job
+        self._load = load
+        self._limits = limits
+        self._inputs = inputs
+        self._log = log
+        self._guest: Guest | None = None
+        self._over = False
+        self._known = 0
+        self._broken = 0
+        self._results: Sequence[bytes] = ()
+
+    async def next(self, results: Sequence[bytes]) -> Plan | Answer:
+        self._results = results
+        said, blobs = await self._ask({"do": "plan"}, [])
+        if said.ok == "done":
+            # What is too large for a header comes as JSON of its own.
+            return Answer(_json(blobs[0]) if blobs else said.value)
+        return plans.decode(bytes(said.plan), self._inputs)
+
+    async def confirm(self, plan: Plan) -> None:
+        await self._ask({"do": "confirm", "action": plan.action, "digest": plan.digest}, [])
+
+    async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
+        size = sum(map(len, partials))
+        if size > MOST_GIVEN_BYTES:
+            raise JobError(
+                f"What the units made of {plan.kind} has {size} bytes together; {MOST_GIVEN_BYTES} can be combined. "
+                "Use save, which writes files."
+            )
+        _, blobs = await self._ask({"do": "finish", "action": plan.action, "digest": plan.digest}, partials)
+        result = blobs[0] if blobs else b""
+        if len(result) > MOST_RESULT_BYTES:
+            raise JobError(
+                f"The result of an action has {len(result)} bytes; {MOST_RESULT_BYTES} are allowed. Use save."
+            )
+        return result
+
+    async def _ask(self, header: dict[str, Any], blobs: Sequence[bytes]) -> tuple[_Said, list[bytes]]:
+        """Asks the guest, or a new one if it breaks. Raises JobError for what the job did wrong."""
+        while True:
+            try:
+                if self._guest is None:
+                    self._guest = await self._sandbox.guest(self._runtime)
+                    self._known = 0
+                    self._check()
+                    await self._call(self._load)
+                fresh = self._results[self._known :]
+                known = list(range(self._known, self._known + len(fresh)))
+                self._known += len(fresh)
+                return await self._call(frames.encode(header | {"results": known}, [*fresh, *blobs]))
+            except GuestEnded as ended:
+                self._end_guest()
+                self._check()
+                self._broken += 1
+                if ended.kind != "broken" or self._broken == GUESTS_TRIED:
+                    hint = _LIMITS_SET if ended.kind in ("time", "memory") else ""
+                    raise JobError(f"The job could not be planned: {ended}{hint}") from ended
+
+    async def _call(self, frame: bytes) -> tuple[_Said, list[bytes]]:
+        assert self._guest is not None
+        try:
+            reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=self._limits)
+            self._log += log[: max(0, self._limits.log_bytes - len(self._log))]
+            said, blobs = frames.decode(reply, _Said)
+            report = frames.decode(reply, Report)[0] if said.error else None
+        except MalformedMessage as error:
+            raise JobError(f"The job's guest does not make sense: {error}.") from error
+        if report is not None:
+            raise JobError(report.told() if report.error == "job" else f"The job could not be planned: {report.told()}")
+        return said, blobs
+
+    def close(self) -> None:
+        """Nothing is planned any more: who waits for a plan all the same gets a JobError, and no further guest."""
+        self._over = True
+        self._end_guest()
+
+    def _check(self) -> None:
+        if self._over:
+            self._end_guest()
+            raise JobError("The job has ended.")
+
+    def _end_guest(self) -> None:
+        if self._guest is not None:
+            self._guest.discard()
+            self._guest = None
+
+
+class CommandPlanner:
+    """Plans a WASI command: one action, whose files are what each unit wrote. `partitions`: without input."""
+
+    def __init__(self, partitions: int | None) -> None:
+        self._partitions = partitions
+
+    async def next(self, results: Sequence[bytes]) -> Plan | Answer:
+        return Answer(None) if results else plans.of_command(self._partitions)
+
+    async def confirm(self, plan: Plan) -> None:
+        pass
+
+    async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
+        return b""
+
+
+@asynccontextmanager
+async def guest_planner(
+    sandbox: Sandbox, runtime: Runtime, job: bytes, load: bytes, limits: Limits, inputs: int, log: bytearray
+) -> AsyncIterator[GuestPlanner]:
+    """A planner whose guest ends with the body. What the job prints is added to `log`."""
+    planner = GuestPlanner(sandbox, runtime, job, load, limits, inputs, log)
+    try:
+        yield planner
+    finally:
+        planner.close()
+
+
+def _json(text: bytes) -> Any:
+    if len(text) > MOST_ANSWER_BYTES:
+        raise JobError(f"The job's result has {len(text)} bytes of JSON; {MOST_ANSWER_BYTES} are allowed.")
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise JobError(f"The job's result makes no sense: {error}.") from None

@@ -1,0 +1,257 @@
+"""Where an owner's volunteers come from: named peers, the local network, trackers, the DHT; and why none came.
+
+Whoever is found is dialled and offered the job by the owner's `engage`. One that has no core free may have the owner
+wait in line (`waiting`), at many volunteers at once, until as many are at work as are wanted; a peer that refused or
+was lost is asked again a little later, for as long as the job lasts. Who cannot be dialled calls (`hiring`), and is
+offered the job then. Such a stranger chose to come: until it takes the job it has one of few places, of which one
+network gets half at most.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from p2p.core.compute.hindrances import where_it_waits, why_nothing_runs
+from p2p.core.compute.matching import Need, Offer, suits
+from p2p.discovery import volunteers as capacity
+from p2p.errors import PeerError
+from p2p.ids import PeerId, short
+from p2p.net.connection import Connection, Ends
+from p2p.peer_context import Local
+from p2p.reach.reachability import Reach
+from p2p.wire import work
+from p2p.wire.address import is_link_local, prefix
+from p2p.wire.link import PeerHint
+from p2p.wire.tracker import Capacity
+
+logger = logging.getLogger(__name__)
+
+FIND_EVERY_S = 3.0
+REFUSED_AGAIN_S = 10.0
+FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
+"""Who declined is asked again after that, then after twice as long, and so on; so often, then after REFUSED_AGAIN_S."""
+MOST_VOLUNTEERS = 256
+MOST_LINES = 64
+"""In which a job waits. At the others, if all are busy, it asks again and again."""
+MOST_CALLERS = 16
+"""Who called, and have not answered the offer yet."""
+MOST_REMEMBERED = 4096
+
+
+class Recruiter:
+    """Finds volunteers for one job. `engage` has the whole conversation with one, and has who takes the job hired."""
+
+    def __init__(
+        self,
+        local: Local,
+        need: Need,
+        peers: Sequence[PeerHint],
+        most: int,
+        engage: Callable[[Connection], Awaitable[None]],
+    ) -> None:
+        self._local = local
+        self._need = need
+        self._peers = peers
+        self._most = most or MOST_VOLUNTEERS
+        self._engage = engage
+        self._offers: dict[PeerId, Offer] = {}
+        self._refusals: dict[PeerId, str] = {}
+        self._found: list[PeerHint] = []
+        """By trackers and the DHT."""
+        self._unreachable: set[PeerId] = set()
+        self._failures: dict[PeerHint, str] = {}
+        """Of the named peers, why they could not be dialled the last time."""
+        self._talking: dict[PeerId, trio.CancelScope] = {}
+        self.lines: dict[PeerId, work.JobQueued] = {}
+        """The volunteers in whose lines the job waits, and where."""
+        self._callers: dict[PeerId, str] = {}
+        """Those of whom it is not known yet whether they take the job, with their networks."""
+        self._called_in_vain: dict[PeerId, float] = {}
+        """Until when they need not call again."""
+        self._tried: dict[PeerHint, float] = {}
+        self._sooner = trio.Event()
+        self._hint_of: dict[PeerId, PeerHint] = {}
+        self._times_declined: dict[PeerId, int] = {}
+        self._nursery: trio.Nursery | None = None
+        self.engaged: set[PeerId] = set()
+        """Whom `engage` has at work."""
+
+    async def run(self) -> None:
+        """Looks for volunteers, and talks with them, until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._watch_neighbours)
+            self._nursery.start_soon(self._look_up)
+            while True:
+                now = trio.current_time()
+                self._tried = {hint: again for hint, again in self._tried.items() if again > now}
+                for hint in self._hints():
+                    known = hint.peer_id in self._talking or hint.peer_id == self._local.peer_id
+                    busy = len(self._talking) - len(self._callers) - len(self.lines)
+                    if not known and hint not in self._tried and busy < self._most:
+                        self._tried[hint] = now + REFUSED_AGAIN_S
+                        self._nursery.start_soon(self._dial, hint)
+                with trio.move_on_after(FIND_EVERY_S):
+                    await self._sooner.wait()
+                    self._sooner = trio.Event()
+
+    def again(self) -> None:
+        """Those that refused may have room now."""
+        self._tried.clear()
+        self._sooner.set()
+
+    def declined(self, peer: PeerId, reason: str) -> None:
+        """It does not take the job when it is offered. It is asked again, ever less often: it may soon be free."""
+        self._refused(peer, reason)
+        hint, times = self._hint_of.get(peer), self._times_declined.get(peer, 0)
+        if hint is not None and self._nursery is not None and times < MOST_QUICK:
+            self._times_declined[peer] = times + 1
+            self._nursery.start_soon(self._soon_again, hint, FIRST_AGAIN_S * 2.0**times)
+
+    async def _soon_again(self, hint: PeerHint, delay_s: float) -> None:
+        await trio.sleep(delay_s)
+        self._tried.pop(hint, None)
+        self._sooner.set()
+
+    def may_wait(self, ends: Ends) -> bool:
+        """Whether the job would wait in the line of that volunteer. One that calls comes again when it has room."""
+        return ends.dialed and len(self.lines) < MOST_LINES
+
+    def in_line(self, peer: PeerId, queued: work.JobQueued) -> None:
+        """It takes the job later, perhaps; others are asked meanwhile."""
+        if peer not in self.lines:
+            self._sooner.set()
+        self.lines[peer] = queued
+
+    def why(self) -> str:
+        """Why nobody is at work; empty if somebody could be."""
+        if self.lines:
+            return where_it_waits([(queued.place, queued.reason) for queued in self.lines.values()])
+        dialable = self._local.reachability.state is not Reach.NOT_DIALABLE
+        silent, failures = self._unreachable, list(dict.fromkeys(self._failures.values()))
+        return why_nothing_runs(self._need, self._offers, self._refusals, silent, failures, dialable=dialable)
+
+    # Who calls.
+
+    def wants(self, ends: Ends, offered: Capacity | None) -> bool:
+        """Whether the job is to be offered to a volunteer that has called, and says that it has this."""
+        if self._nursery is None or self._nursery.cancel_scope.cancel_called:
+            return False
+        now, network, peer = trio.current_time(), prefix(ends.remote_host), ends.peer_id
+        places = len(self._callers) < MOST_CALLERS
+        of_network = list(self._callers.values()).count(network) < MOST_CALLERS // 2
+        return (
+            (offered is None or suits(self._need, _offer(offered)))
+            and (places and of_network and len(self.engaged) < self._most)
+            and peer not in self._talking.keys() | self._callers.keys()
+            and self._called_in_vain.get(peer, now) <= now
+        )
+
+    async def take(self, connection: Connection) -> None:
+        """The conversation with a volunteer that called and is wanted, to its end."""
+        assert self._nursery is not None
+        self._callers[connection.ends.peer_id] = prefix(connection.ends.remote_host)
+        over = trio.Event()
+        # In a task of the job's: it ends with the job, and the job does not end before.
+        self._nursery.start_soon(self._talk_to_caller, connection, over)
+        await over.wait()
+
+    async def _talk_to_caller(self, connection: Connection, over: trio.Event) -> None:
+        peer = connection.ends.peer_id
+        try:
+            await self._talk(connection)
+        finally:
+            if self._callers.pop(peer, None) is not None:
+                self._called_in_vain.pop(peer, None)
+                self._called_in_vain[peer] = trio.current_time() + REFUSED_AGAIN_S
+                if len(self._called_in_vain) > MOST_REMEMBERED:
+                    del self._called_in_vain[next(iter(self._called_in_vain))]
+            over.set()
+
+    def hire(self, peer: PeerId) -> bool:
+        """It takes the job; whether there is still a place."""
+        if len(self.engaged) >= self._most:
+            return False
+        self._callers.pop(peer, None)
+        self.lines.pop(peer, None)
+        self.engaged.add(peer)
+        if len(self.engaged) == self._most:
+            for other in self.lines:
+                self._talking[other].cancel()  # others may be glad of its place
+        return True
+
+    def dismiss(self, peer: PeerId) -> None:
+        """It is at work no longer."""
+        self.engaged.discard(peer)
+        self._sooner.set()
+
+    async def _dial(self, hint: PeerHint) -> None:
+        try:
+            connection = await self._local.dialer.dial(hint.address, hint.peer_id)
+        except PeerError as error:
+            logger.debug("volunteer at %s: %s", hint.address, error)
+            if hint in self._peers:
+                self._failures[hint] = str(error)
+            return
+        self._failures.pop(hint, None)
+        self._local.contacts.reached(connection, hint.address.port)
+        if len(self._hint_of) < MOST_REMEMBERED:
+            self._hint_of[connection.ends.peer_id] = hint
+        await self._talk(connection)
+
+    async def _talk(self, connection: Connection) -> None:
+        """The conversation with a peer that may be a volunteer, to its end."""
+        peer = connection.ends.peer_id
+        try:
+            if peer in self._talking:
+                return
+            with trio.CancelScope() as self._talking[peer]:
+                try:
+                    self._refusals.pop(peer, None)
+                    await self._engage(connection)
+                finally:
+                    scope = self._talking.pop(peer)
+                    self.lines.pop(peer, None)
+            if scope.cancelled_caught and peer in self._hint_of:
+                self._tried.pop(self._hint_of[peer], None)  # it did not refuse
+        except PeerError as error:
+            logger.debug("volunteer %s: %s", short(peer), error)
+            self._refused(peer, str(error))
+        finally:
+            connection.close()
+
+    def _refused(self, peer: PeerId, reason: str) -> None:
+        """It does not work for the job, or no longer."""
+        self._offers.setdefault(peer, Offer(1, self._need.memory, frozenset({self._need.runtime})))
+        if len(self._refusals) < MOST_REMEMBERED:
+            self._refusals.setdefault(peer, reason)
+
+    async def _look_up(self) -> None:
+        """Beside the rest: a tracker that does not answer keeps nobody from those who are known already."""
+        while True:
+            found = await capacity.known(self._local, self._need.runtime)
+            for one in found:
+                if len(self._offers) < MOST_REMEMBERED or one.peer in self._offers:
+                    self._offers[one.peer] = _offer(one.capacity)
+            self._found = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
+            self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in self._found}
+            self._sooner.set()
+            await trio.sleep(FIND_EVERY_S)
+
+    def _hints(self) -> list[PeerHint]:
+        hints = [*self._found, *self._local.neighbours.hints()]
+        # An address of the link alone is of use where there is no other.
+        better = {hint.peer_id for hint in hints if not is_link_local(hint.address.host)}
+        return [
+            *self._peers,
+            *(hint for hint in hints if not is_link_local(hint.address.host) or hint.peer_id not in better),
+        ]
+
+    async def _watch_neighbours(self) -> None:
+        while True:
+            await self._local.neighbours.changed()
+            self._sooner.set()
+
+
+def _offer(offered: Capacity) -> Offer:
+    return Offer(offered.cores, offered.memory, frozenset(offered.runtimes))

@@ -1,0 +1,129 @@
+"""What comes of units, taken in by their job's owner: checked, kept, and told to the state machine.
+
+A result is what its digest says or it is nothing; whose fault it is that there is none is read here from what the
+volunteer, or the owner's own guest, says.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import trio
+
+from p2p.compute.execution import runner as running
+from p2p.compute.execution.reassembly import Spool
+from p2p.compute.execution.unit import cut, result_digest
+from p2p.compute.owner.driver import Driver
+from p2p.compute.owner.log import JobLog
+from p2p.compute.owner.outputs import Made, Outputs, Remote
+from p2p.compute.owner.view import Watch
+from p2p.core.compute.attempts import Accept, Command, Fault, Result, Work
+from p2p.core.compute.report import Report
+from p2p.ids import PeerId
+from p2p.wire import work
+
+
+class Intake:
+    """Of one job. `pull` has outputs brought here that a volunteer could not read where they are kept, by unit."""
+
+    def __init__(
+        self, driver: Driver, outputs: Outputs, watch: Watch, log: JobLog, pull: Callable[[bytes], None]
+    ) -> None:
+        self._driver = driver
+        self._outputs = outputs
+        self._watch = watch
+        self._log = log
+        self._pull = pull
+
+    async def results(self, peer: PeerId, results: Sequence[work.Result], spool: Spool) -> None:
+        """A volunteer's, whose large outputs are in the spool. Raises StorageError."""
+        driver = self._driver
+        made: dict[bytes, Made] = {}
+        good: list[Result] = []
+        answered: set[bytes] = set()
+        for result in results:
+            place = driver.job.place(peer, result.id)
+            if place is None or result.id in answered:
+                continue  # nobody asked it for that, or nobody does any more; of two answers the first counts
+            answered.add(result.id)
+            if result.log:
+                self._log.add(driver.job.action, place, peer, result)
+            if result.kind:
+                for unit in result.missing:
+                    self._pull(unit)
+                self._failed(peer, result.id, result, trio.current_time())
+                continue
+            outputs = await self._made(peer, result, spool)
+            if outputs is None:
+                said = "a result that is not what it says"
+                driver.do(driver.job.failed(peer, result.id, Fault.PEER, said, trio.current_time()))
+                continue
+            made[result.id] = outputs
+            holder = outputs.holder if isinstance(outputs, Remote) else None
+            good.append(Result(result.id, result.digest, holder))
+        commands = driver.job.returned(peer, good, trio.current_time())  # it may have taken long to look at them
+        # Nothing may come between: whoever finishes the action finds all outputs that were accepted.
+        self._keep(peer, commands, made)
+        driver.do(commands)
+        await spool.drop([result.id for result in results])
+        await self._outputs.room()
+
+    def own(self, owner: PeerId, one: Work, made: running.Made) -> None:
+        """What came of a unit that the owner has run itself."""
+        driver, now = self._driver, trio.current_time()
+        if made.kind == running.LOST:
+            driver.do(driver.job.failed(owner, one.unit, Fault.INPUT, made.text, now))
+            return
+        if made.kind:
+            self._failed(owner, one.unit, made, now)
+            return
+        commands = driver.job.returned(owner, [Result(one.unit, result_digest(made.outputs))], now)
+        self._keep(owner, commands, {one.unit: made.outputs})
+        driver.do(commands)
+
+    def _keep(self, peer: PeerId, commands: Sequence[Command], made: dict[bytes, Made]) -> None:
+        for command in commands:
+            if isinstance(command, Accept):
+                self._outputs.keep(command.result, made[command.result.unit])
+                self._watch.accepted(peer)
+
+    def _failed(self, peer: PeerId, unit: bytes, said: work.Result | running.Made, now: float) -> None:
+        fault, report = _fault(said.kind, said.text, missing=isinstance(said, work.Result) and bool(said.missing))
+        self._driver.do(self._driver.job.failed(peer, unit, fault, report, now))
+
+    async def _made(self, peer: PeerId, result: work.Result, spool: Spool) -> Made | None:
+        """What came with a result, or before it; None if it is not what the result says."""
+        place, plan = self._driver.job.place(peer, result.id), self._driver.plan
+        if place is None or plan is None:
+            return None
+        outputs = plan.stages[place[0]].outputs
+        if len(result.sizes) != max(outputs, 1):
+            return None
+        if result.kept:
+            able = outputs > 0 and self._driver.address_of(peer) is not None and sum(result.sizes) <= spool.most
+            return Remote(result.id, result.digest, result.sizes, peer) if able else None
+        path = spool.take(result.id) if not result.inline else None
+        if path is not None:
+            return await self._outputs.verified(path, result.id, result.sizes, result.digest)
+        made = cut(result.inline, result.sizes)
+        return made if made is not None and result_digest(made) == result.digest else None
+
+
+_LIMITS_SET = "They are set with --unit-time and --unit-memory; units are smaller with more --partitions."
+
+
+def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]:
+    """Whose fault it is that a unit has no result, of a kind as in `work.Result`."""
+    match kind:
+        case "job":
+            try:
+                return Fault.JOB, msgspec.json.decode(text, type=Report)
+            except (msgspec.DecodeError, RecursionError):
+                return Fault.PEER, "a report that makes no sense"
+        case "plan":
+            return Fault.JOB, Report("plan", f"The job plans differently each time: {text}")
+        case "limit":
+            return Fault.JOB, Report("limit", f"A unit went over its limits: {text.rstrip('.')}. {_LIMITS_SET}")
+        case "input" if missing:
+            return Fault.INPUT, text
+        case _:
+            return Fault.TRANSIENT, text or kind

@@ -1,0 +1,286 @@
+"""The owner's side of a job: its actions, one after the other, from the plan to the result.
+
+What is decided is in `core.job`, and carried out by the `Driver`; volunteers are had at work by the `Employer`, and
+what they bring back goes through the `Intake`. The job's own code runs in guests only, here too: the plan and the last
+step of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and handed on
+from there, so that no volunteer's end loses them; large ones may stay with volunteers who read them from each other.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from p2p.compute import bundles
+from p2p.compute.execution.kept_outputs import Reader
+from p2p.compute.owner import saved_files as saved
+from p2p.compute.owner.dispatch import Dispatch
+from p2p.compute.owner.driver import Driver
+from p2p.compute.owner.employer import Employer
+from p2p.compute.owner.log import JobLog
+from p2p.compute.owner.outputs import Outputs
+from p2p.compute.owner.planner import Answer, CommandPlanner, Planner, guest_planner
+from p2p.compute.owner.puller import Puller
+from p2p.compute.owner.rerun import Repeater
+from p2p.compute.owner.results import Intake
+from p2p.compute.owner.setup import Setup
+from p2p.compute.owner.shuffle import Shuffle
+from p2p.compute.owner.view import View, Watch
+from p2p.compute.owner.volunteer_session import Member
+from p2p.concurrency.background import Aside
+from p2p.core.compute import plan as plans
+from p2p.core.compute.attempts import Known, State, Work
+from p2p.core.compute.matching import Need
+from p2p.core.compute.plan import Plan
+from p2p.errors import JobError, NotFound, ShoalError, StorageError
+from p2p.ids import H, PeerId, ShareId, to_text
+from p2p.peer_context import Local
+
+TICK_S = 0.25
+HOLDERS_S = 3.0
+WIND_UP_S = 5.0
+CONFIRM_S = 5.0
+"""So long a job that cannot go on waits to hear whether its plan was the reason."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a job returned, and the folder with the files that it saved, if it did."""
+
+    value: Any
+    saved: Path | None
+
+
+class Run:
+    """One job under way."""
+
+    def __init__(self, local: Local, setup: Setup, view: View) -> None:
+        self._local = local
+        self._setup = setup
+        self._view = view
+        self._results: list[bytes] = []
+        """Of the actions until now."""
+        limits = msgspec.json.encode([setup.limits.wall_s, setup.limits.memory_bytes, setup.limits.output_bytes])
+        context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
+        self._driver = driver = Driver(local.peer_id, context, setup.limits.wall_s, self._repeat)
+        self._outputs = outputs = Outputs(local.journal, setup.id, setup.folder / "outputs")
+        self._writing = trio.CancelScope(shield=True)
+        self._shuffle = shuffle = Shuffle(outputs, driver.address_of)
+        self._dispatch = dispatch = Dispatch(setup.id, setup.inputs, shuffle, self._results, setup.partition_bytes)
+        self._watch = Watch(view)
+        self._log = JobLog(local.journal, setup.id, local.peer_id)
+        self._reader = Reader(local.dialer, setup.id, setup.token)
+        self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
+        self._repeater = Repeater(local, setup, self._load, dispatch, self._reader, self._results)
+        self._puller = Puller(driver, outputs, shuffle, self._reader)
+        self._intake = Intake(driver, outputs, self._watch, self._log, self._pull)
+        self._employer = Employer(local, setup, driver, dispatch, self._intake, outputs, self._watch)
+        self.recruiter = self._employer.recruiter
+        self.over = False
+        """Whether its user has cancelled it for good."""
+        self._nursery: trio.Nursery
+        self._progressed = trio.current_time()
+
+    @property
+    def members(self) -> Mapping[PeerId, Member]:
+        """Who is at work for it."""
+        return self._driver.members
+
+    @property
+    def bundle(self) -> ShareId:
+        """The share that carries it."""
+        return self._setup.bundle
+
+    @property
+    def need(self) -> Need:
+        """What it could use now."""
+        setup = self._setup
+        units = sum(stage.count - stage.done for stage in self._driver.job.stages)
+        return Need(setup.runtime.name, setup.limits.memory_bytes, max(units, 1))
+
+    async def all(self) -> Ending:
+        """Runs it to its end.
+
+        Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which
+        it can go on some other time.
+        """
+        actions = await trio.to_thread.run_sync(self._local.journal.actions, self._setup.id)
+        self._results += [action.result for action in actions]
+        self._driver.recall([action.digest for action in actions])
+        outcome: Ending | ShoalError | None = None
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._write)
+            nursery.start_soon(self._tick)
+            nursery.start_soon(self.recruiter.run)
+            try:
+                async with self._planner() as planner:
+                    outcome = await self._actions(planner)
+            except ShoalError as error:
+                outcome = error
+            finally:
+                try:
+                    self._look()
+                    await self._wind_up(over=self.over or isinstance(outcome, Ending | JobError))
+                finally:
+                    self._writing.cancel()
+            nursery.cancel_scope.cancel()
+        assert outcome is not None
+        if isinstance(outcome, ShoalError):
+            raise outcome
+        self._view.state = "done"
+        return outcome
+
+    async def _write(self) -> None:
+        """To the end, also of a job that is interrupted: what was accepted is not to be made again."""
+        with self._writing:
+            await self._outputs.write()
+
+    async def _wind_up(self, *, over: bool) -> None:
+        """Writes what is still to be written. Of a job that may go on, volunteers keep the outputs for a while."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + WIND_UP_S):
+            async with trio.open_nursery() as nursery:
+                for member in self.members.values() if over else ():
+                    nursery.start_soon(member.end, self._setup.id)
+                with suppress(StorageError):
+                    await self._outputs.settle()
+                await self._log.write(self._driver.job.action)
+        self._reader.close()
+
+    # Actions.
+
+    @asynccontextmanager
+    async def _planner(self) -> AsyncIterator[Planner]:
+        setup = self._setup
+        if not setup.runtime.resident:
+            yield CommandPlanner(None if setup.inputs else setup.description.partitions)
+            return
+        count, sandbox = len(setup.inputs), self._local.sandbox
+        async with guest_planner(
+            sandbox, setup.runtime, setup.id, self._load, setup.limits, count, self._log.planning
+        ) as planner:
+            yield planner
+
+    async def _actions(self, planner: Planner) -> Ending:
+        driver = self._driver
+        said = await planner.next(self._results)
+        while not isinstance(said, Answer):
+            result = await self._run_action(planner, said)
+            digest = H("action", result)
+            keeping = Aside(partial(self._outputs.finish, digest, result))
+            self._nursery.start_soon(keeping.run)
+            self._results.append(result)
+            said = await planner.next(self._results)
+            # Nothing runs of an action before what it follows from is journaled.
+            await keeping.done()
+            driver.do(driver.job.finished(digest))
+        driver.do(driver.job.done())
+        return Ending(said.value, await trio.to_thread.run_sync(saved.folder_of, self._saved))
+
+    async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
+        """The action's result."""
+        driver = self._driver
+        of_bytes, sources = self._dispatch.cut(plan)
+        counts = plans.sizes(plan, of_bytes)
+        self._shuffle.begin(plan, counts)
+        again = self._setup.again and driver.plan is None
+        known = await self._still_held(await self._outputs.begin(plan.action, again=again))
+        self._view.state, self._view.action = "running", plan.action
+        driver.begin(plan, counts, sources, known, trio.current_time())
+        if known:
+            self._view.units_known += sum(stage.done for stage in driver.job.stages)
+        self._employer.prefer()
+        # The plan is made once more while its units run: they need not wait for that.
+        confirming = Aside(partial(planner.confirm, plan))
+        self._nursery.start_soon(confirming.run)
+        try:
+            await driver.finished()
+        except ShoalError:
+            with trio.move_on_after(CONFIRM_S):
+                await confirming.done()  # of a job that plans by chance volunteers know less to say
+            raise
+        await confirming.done()
+        self._watch.look_at_stages(driver.job, plan)
+        result = await self._combined(planner, plan, counts[-1])
+        self._dispatch.end()
+        self._shuffle.end()
+        return result
+
+    async def _still_held(self, known: list[Known]) -> list[Known]:
+        """Of results from before those whose outputs can be had: volunteers that keep some are waited for a little."""
+        holders = {one.holder for one in known if one.holder is not None}
+        with trio.move_on_after(HOLDERS_S):
+            await self._driver.until_joined(holders)
+        for holder in holders - self.members.keys():
+            self._outputs.lost(holder)
+        return [one for one in known if one.holder is None or one.holder in self.members]
+
+    async def _combined(self, planner: Planner, plan: Plan, count: int) -> bytes:
+        """The action's result, of the units of its final stage. What `save` made goes into the job's folder."""
+        final = plan.stages[-1].index
+        if plan.kind != "save":
+            return await planner.finish(plan, await self._outputs.get([(final, n, 0) for n in range(count)]))
+        await saved.save(self._outputs, final, count, self._saved / saved.name_of(plan.action))
+        return await planner.finish(plan, [])
+
+    @property
+    def _saved(self) -> Path:
+        return self._setup.folder / "saved"
+
+    # Meanwhile.
+
+    async def _tick(self) -> None:
+        driver, patience = self._driver, self._setup.wait_s
+        while True:
+            await trio.sleep(TICK_S)
+            now = trio.current_time()
+            driver.do(driver.job.tick(now))
+            self._look()
+            if self._outputs.failure is not None:
+                driver.stop(self._outputs.failure)
+            await self._log.write(driver.job.action)
+            if self._is_at_work or driver.job.state is not State.RUNNING:
+                self._progressed = now
+            elif patience is not None and now - self._progressed > patience:
+                why = self._view.why or "the volunteers are gone"
+                driver.stop(NotFound(f"Nobody works for this job: {why}."))
+
+    def _look(self) -> None:
+        self._watch.look(self._driver.job, self._driver.plan, self.members, TICK_S)
+        # While there are no units yet, that nobody was found is not why nothing runs.
+        begun = self._driver.job.state is State.RUNNING
+        self._view.why = ""
+        if not self._view.volunteers and (begun or self.recruiter.lines):
+            self._view.why = self.recruiter.why()
+        elif begun and not self._is_at_work:
+            self._view.why = "the volunteers are paused, or busy with other jobs"
+        lines = self.recruiter.lines.items()
+        self._view.queued = [{"peer": to_text(peer), "place": queued.place} for peer, queued in lines]
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether somebody has a unit, or would take one."""
+        volunteers = self._driver.job.volunteers().items()
+        return any(units or self.members[peer].slots for peer, units in volunteers) or self._driver.job.owner_at_work
+
+    def _pull(self, unit: bytes) -> None:
+        self._nursery.start_soon(self._puller.pull, unit)
+
+    def _repeat(self, units: Sequence[Work]) -> None:
+        self._nursery.start_soon(self._run_own, units)
+
+    async def _run_own(self, units: Sequence[Work]) -> None:
+        """Units about which volunteers complain."""
+        for one in units:
+            await self._puller.pull_what_it_reads(one)  # so that nothing hangs on what a holder says of it
+            try:
+                made = await self._repeater.run(one)
+            except ShoalError as error:
+                self._driver.stop(error)
+                return
+            self._intake.own(self._local.peer_id, one, made)

@@ -1,0 +1,77 @@
+"""The files that a job saves: in its folder as parts, one of each unit of the last stage, until the job has ended.
+
+Each action that saves has a folder of its own, as the next may save too. Who gets the files sees these folders only
+where there are several.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2p.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from p2p.compute.owner.outputs import Outputs
+
+PARTS_AT_ONCE = 16
+SAVED = re.compile(r"part-\d{5,}|action-\d{3,}")
+
+
+def name_of(action: int) -> str:
+    """The folder of an action's files."""
+    return f"action-{action:03}"
+
+
+def part_of(number: int) -> str:
+    """The name of a partition's file."""
+    return f"part-{number:05}"
+
+
+def check_out(out: Path) -> None:
+    """Raises ConfigError where files of an earlier result are: the parts of two results would be mixed."""
+    try:
+        there = next((name for name in sorted(os.listdir(out)) if SAVED.fullmatch(name)), None)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"Cannot write a result to {out}: {error.strerror}. Name another folder.") from error
+    if there is not None:
+        raise ConfigError(f"{out} has an earlier result ({there}): name another folder, or remove that first.")
+
+
+def files_in(out: Path) -> list[Path]:
+    """The files of a result that was given away, in their order."""
+    found = [*out.glob("part-*"), *out.glob("action-*/part-*")]
+    return sorted(path for path in found if all(map(SAVED.fullmatch, path.relative_to(out).parts)))
+
+
+def folder_of(saved: Path) -> Path | None:
+    """The folder to give away, of the one with those of the actions: the only one of these, else it itself. None if
+    nothing was saved.
+    """
+    try:
+        names = os.listdir(saved)
+    except FileNotFoundError:
+        return None
+    return saved / names[0] if len(names) == 1 and (saved / names[0]).is_dir() else saved
+
+
+async def save(outputs: "Outputs", stage: int, count: int, folder: Path) -> None:
+    """Writes what the units of a stage, so many, have made. Raises StorageError, Lost."""
+    for first in range(0, count, PARTS_AT_ONCE):
+        numbers = range(first, min(first + PARTS_AT_ONCE, count))
+        parts = await outputs.get([(stage, number, 0) for number in numbers])
+        await trio.to_thread.run_sync(_write, folder, numbers, parts)
+
+
+def _write(folder: Path, numbers: Sequence[int], parts: Sequence[bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, part in zip(numbers, parts, strict=True):
+            (folder / part_of(number)).write_bytes(part)
+    except OSError as error:
+        raise StorageError(f"Cannot keep the job's files in {folder}: {error.strerror}. Is the disk full?") from error

@@ -1,0 +1,121 @@
+"""How a job stands, for whoever looks: stages, volunteers and their pace, bytes moved, time left."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2p.compute.owner.volunteer_session import Member
+from p2p.core.compute.attempts import State
+from p2p.core.compute.job import Job
+from p2p.core.compute.plan import Plan
+from p2p.ids import PeerId, to_text
+
+MEMORY_S = 15.0
+"""How far back a volunteer's rate looks: over several units, though each may take seconds."""
+
+
+@dataclass
+class View:
+    """Updated in place; rates in units a second."""
+
+    job: str = ""
+    name: str = ""
+    state: str = "planning"
+    runtime: str = ""
+    action: int = 0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    volunteers: list[dict[str, Any]] = field(default_factory=list)
+    failures: int = 0
+    losses: int = 0
+    units_done: int = 0
+    units_known: int = 0
+    """Units that an earlier process had done."""
+    rate: float = 0.0
+    bytes_moved: int = 0
+    """Over the network, for this job: between this peer and volunteers, and what these fetched."""
+    bytes_fetched: int = 0
+    """Of that, what volunteers fetched by themselves, as they say: inputs, outputs that others keep, the bundle."""
+    left_s: float | None = None
+    """Until the stage that runs is done, at this pace."""
+    why: str = ""
+    """Why nothing runs."""
+    queued: list[dict[str, Any]] = field(default_factory=list)
+    """The volunteers in whose lines it waits, and at which place, from 1."""
+
+
+@dataclass
+class Rate:
+    """Of one volunteer: units by seconds, of which the older weigh less."""
+
+    units: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, units: int, elapsed_s: float) -> None:
+        """So many units were done in the last seconds."""
+        keep = math.exp(-elapsed_s / MEMORY_S)
+        self.units = self.units * keep + units
+        self.seconds = self.seconds * keep + elapsed_s
+
+    @property
+    def per_s(self) -> float:
+        """Units a second."""
+        return self.units / self.seconds if self.seconds else 0.0
+
+
+class Watch:
+    """Keeps a view."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._accepted: Counter[PeerId] = Counter()
+        self._rates: dict[PeerId, Rate] = {}
+        self._moved = self._fetched = 0
+
+    def accepted(self, peer: PeerId) -> None:
+        """One more result of this volunteer counts."""
+        self._view.units_done += 1
+        self._accepted[peer] += 1
+
+    def left(self, member: Member) -> None:
+        """A volunteer is gone."""
+        self._moved += member.bytes_moved
+        self._fetched += member.bytes_fetched
+
+    def look(self, job: Job, plan: Plan | None, members: Mapping[PeerId, Member], elapsed_s: float) -> None:
+        """Brings the view up to date, after so many seconds."""
+        view = self._view
+        view.state = "planning" if job.state is State.PLANNING else "running"
+        view.failures, view.losses = job.failures, job.losses
+        if plan is not None:
+            self.look_at_stages(job, plan)
+        at_work = {peer: count for peer, count in job.volunteers().items() if peer in members}
+        self._rates = {peer: self._rates.get(peer, Rate()) for peer in at_work}
+        for peer, rate in self._rates.items():
+            rate.add(self._accepted[peer], elapsed_s)
+        self._accepted.clear()
+        view.volunteers = [
+            {
+                "peer": to_text(peer),
+                "units": count,
+                "slots": members[peer].slots,
+                "rate": round(self._rates[peer].per_s, 3),
+                "bytes_moved": members[peer].bytes_moved,
+                "bytes_fetched": members[peer].bytes_fetched,
+            }
+            for peer, count in at_work.items()
+        ]
+        view.rate = sum(rate.per_s for rate in self._rates.values())
+        view.bytes_moved = self._moved + sum(member.bytes_moved for member in members.values())
+        view.bytes_fetched = self._fetched + sum(member.bytes_fetched for member in members.values())
+        waiting = sum(stage["units"] - stage["done"] for stage in view.stages)
+        view.left_s = waiting / view.rate if waiting and view.rate > 0.01 else None
+
+    def look_at_stages(self, job: Job, plan: Plan) -> None:
+        """Brings only the stages up to date; those of an action stay until the next one's."""
+        if job.stages:
+            self._view.stages = [
+                {"label": stage.label, "units": units.count, "done": units.done, "running": len(units.running)}
+                for stage, units in zip(plan.stages, job.stages, strict=True)
+            ]

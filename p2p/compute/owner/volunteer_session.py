@@ -1,0 +1,217 @@
+"""A volunteer at work for a job, as the owner sees it: what is to be said to it, and what it says."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+import trio
+
+from p2p.bucket import TokenBucket
+from p2p.compute.execution.reassembly import Spool
+from p2p.concurrency.supervision import storage_errors_plain
+from p2p.core.compute.attempts import Work
+from p2p.errors import PeerError, PeerGone, ProtocolViolation
+from p2p.net.connection import Connection
+from p2p.wire import work
+from p2p.wire.address import is_link_local
+from p2p.wire.messages import DialMe
+
+HEARTBEAT_S = 1.0
+ALL_SLOTS = 4096
+"""What a volunteer is told of whom all slots are wanted: also those that it does not give yet."""
+WORDS_PER_S, MOST_WORDS = 20.0, 200.0
+"""Heartbeats and the like that a volunteer may say; past that it waits."""
+CALLS_PER_S, CALLS_BURST = 1.0, 70.0
+"""So often it may ask to be called about the shares of the job."""
+
+Said = work.Results | work.Heartbeat | work.Slots | DialMe
+Heard = Callable[[Said, Spool], Awaitable[None]]
+
+
+class Messages(Protocol):
+    """Makes messages: see `Dispatch.messages`."""
+
+    async def __call__(
+        self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
+    ) -> list[Any]: ...
+
+
+class Member:
+    """One volunteer. `messages` are those that bring it units, given how many actions' results it has."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        accepted: work.JobAccepted,
+        messages: Messages,
+        lost: Callable[[Work], None],
+        spool: Spool,
+    ) -> None:
+        self.connection = connection
+        self.slots = self.offered = self.wanted = accepted.slots
+        """Those that it gives now, the most that it ever gave, and that it was asked for."""
+        self.held = frozenset(accepted.held)
+        """The inputs that it has whole, by number."""
+        address = connection.ends.claimed_address
+        told = connection.ends.dialed and address is not None and not is_link_local(address.host)
+        self.address = address if told else None
+        """Where others can dial it: outputs are kept there only if they can."""
+        self._messages = messages
+        self._lost = lost
+        self._spool = spool
+        self._todo: dict[bytes, Work] = {}
+        self._outbox: list[Any] = []
+        self._wake = trio.Event()
+        self._dropped = ""
+        self._sent = 0
+        self._given = self._answered = 0
+        """Units, and results of any."""
+        self.bytes_fetched = 0
+        """By it, of what its units read, from whomever; as it says."""
+        self._came = 0
+        """Messages."""
+        self._dealing = False
+        self._words = TokenBucket(WORDS_PER_S, MOST_WORDS, trio.current_time())
+        self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
+
+    @property
+    def bytes_moved(self) -> int:
+        """To it, from it, and what it fetched."""
+        return self.connection.bytes_in + self.connection.bytes_out + self.bytes_fetched
+
+    def units(self, units: Sequence[Work]) -> None:
+        """These are for it."""
+        self._todo.update((one.unit, one) for one in units)
+        self._given += len(units)
+        self._wake.set()
+
+    def cancel(self, units: Sequence[bytes]) -> None:
+        """Nobody needs these any more."""
+        sent = [unit for unit in units if self._todo.pop(unit, None) is None]
+        for at in range(0, len(sent), work.MAX_UNITS):
+            self._outbox.append(work.CancelUnits(tuple(sent[at : at + work.MAX_UNITS])))
+        self._wake.set()
+
+    def use(self, slots: int) -> None:
+        """At most so many of its slots are wanted; if that is all it ever gave, also more."""
+        if slots != self.wanted:
+            self.wanted = slots
+            self._outbox.append(work.Slots(slots if slots < self.offered else ALL_SLOTS))
+            self._wake.set()
+
+    def drop(self, reason: str) -> None:
+        """Ends the conversation, for this reason."""
+        self._dropped = reason
+        self.connection.close()
+
+    async def end(self, job: bytes) -> None:
+        """Says that the job is over."""
+        with suppress(PeerError), trio.move_on_after(1, shield=True):
+            await self.connection.send(work.JobEnd(job))
+
+    async def run(self, heard: Heard) -> None:
+        """The conversation, to its end. Raises PeerError, StorageError."""
+        failure: PeerError | None = None
+        with storage_errors_plain():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell)
+                nursery.start_soon(self._beat)
+                nursery.start_soon(self._notice, heard)
+                try:
+                    await self._listen(heard)
+                except PeerError as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
+        if self._dropped:
+            raise PeerGone(self._dropped) from failure
+        if failure is not None:
+            raise failure
+
+    async def _tell(self) -> None:
+        with suppress(PeerError):
+            while True:
+                said, self._outbox = self._outbox, []
+                todo, self._todo = self._todo, {}
+                if todo:
+                    keep = self.address is not None
+                    messages = await self._messages(list(todo.values()), self._sent, self._lost, keep=keep)
+                    results = (
+                        unit.results for batch in messages if isinstance(batch, work.Units) for unit in batch.units
+                    )
+                    self._sent = max(results, default=self._sent)
+                    said += messages
+                for message in said:
+                    await self.connection.send(message)
+                if not self._todo and not self._outbox:
+                    self._wake = trio.Event()
+                    await self._wake.wait()
+        self.connection.close()
+
+    async def _beat(self) -> None:
+        """Says that this side is there, also while messages are made, which may have to wait for something."""
+        with suppress(PeerError):
+            while True:
+                await self.connection.send(work.Heartbeat())
+                await trio.sleep(HEARTBEAT_S)
+        self.connection.close()
+
+    async def _notice(self, heard: Heard) -> None:
+        """A message that is still on its way, over a slow line, is a sign of life; so is one that waits for this side.
+
+        Messages that came are not: some say nothing, however many they are.
+        """
+        while True:
+            came, bytes_in = self._came, self.connection.bytes_in
+            await trio.sleep(HEARTBEAT_S)
+            if came == self._came and (bytes_in != self.connection.bytes_in or self._dealing):
+                await heard(work.Heartbeat(), self._spool)
+
+    async def _listen(self, heard: Heard) -> None:
+        while True:
+            message = await self.connection.receive()
+            self._came += 1
+            match message:
+                case work.Bytes():
+                    with self._dealt_with():
+                        await self._spool.add(message)
+                    await heard(work.Heartbeat(), self._spool)
+                case work.Slots() | work.Heartbeat():
+                    if isinstance(message, work.Slots):
+                        self._gives(message.count)
+                    else:
+                        self._fetched(message.fetched)
+                    await heard(message, self._spool)
+                    await trio.sleep(self._words.take(1, trio.current_time()))
+                case work.Results(results):
+                    self._fetched(message.fetched)
+                    self._answered += len(results)
+                    if self._answered > self._given:
+                        raise ProtocolViolation("more results than units")
+                    with self._dealt_with():
+                        await heard(message, self._spool)
+                case DialMe():
+                    if self._calls.try_take(1, trio.current_time()):
+                        await heard(message, self._spool)
+                case work.JobRefused(reason):
+                    raise PeerGone(reason)
+                case _:
+                    raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
+
+    def _gives(self, slots: int) -> None:
+        """More than ever, perhaps, since others have left it: all of them are wanted, if all were until now."""
+        if slots > self.offered:
+            if self.wanted == self.offered:
+                self.wanted = slots
+            self.offered = slots
+        self.slots = slots
+
+    @contextmanager
+    def _dealt_with(self) -> Iterator[None]:
+        self._dealing = True
+        try:
+            yield
+        finally:
+            self._dealing = False
+
+    def _fetched(self, count: int) -> None:
+        self.bytes_fetched = max(self.bytes_fetched, count)

@@ -1,0 +1,50 @@
+"""What jobs need of this machine: its runtimes, compiled, and what it offers of itself."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from p2p.compute.volunteer.volunteering import Volunteering
+from p2p.errors import ConfigError
+from p2p.jobs.bootstrap import BOOTSTRAP
+from p2p.peer_context import Local
+from p2p.sandbox import compiled, runtimes
+from p2p.sandbox.runtimes import SCIENCE, Runtime
+
+
+@functools.cache
+def all_runtimes() -> tuple[Runtime, ...]:
+    """Those that are installed here; each knows its digest once it was asked for."""
+    science = runtimes.python_science(BOOTSTRAP)
+    return (runtimes.python(BOOTSTRAP), *([science] if science is not None else []))
+
+
+async def runtime_for(name: str, tell: Callable[[str], None]) -> Runtime:
+    """The runtime of that name, compiled; `tell` gets what to show meanwhile. Raises ConfigError, SandboxFailed."""
+    for runtime in all_runtimes():
+        if runtime.name == name:
+            await compiled.ensure_compiled(compiled.default_folder(), runtime, tell)
+            return runtime
+    if name == SCIENCE:
+        raise ConfigError(f"{name} is not installed here. Install it with: pip install 'shoal[science]'")
+    known = ", ".join(runtime.name for runtime in all_runtimes())
+    raise ConfigError(f"There is no runtime {name!r} for Python here; there is {known}.")
+
+
+async def runtime_of(module: Path, tell: Callable[[str], None]) -> Runtime:
+    """The runtime that is this WASI command, compiled. Raises SandboxFailed."""
+    runtime = runtimes.for_module(module)
+    await compiled.ensure_compiled(compiled.default_folder(), runtime, tell)
+    return runtime
+
+
+def is_ready(name: str) -> bool:
+    """Whether the runtime is installed and compiled. Blocking: the first time its files are read."""
+    cache = compiled.default_folder()
+    return any(runtime.name == name and compiled.is_compiled(cache, runtime) for runtime in all_runtimes())
+
+
+def volunteering(local: Local) -> Volunteering:
+    """What this peer offers, as it is set."""
+    offered = local.config.volunteer
+    return Volunteering(local, all_runtimes(), offered.cores, offered.memory_bytes)

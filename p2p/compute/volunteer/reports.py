@@ -1,0 +1,105 @@
+"""What a volunteer tells the owner of a job: results as they come, a few together, its slots, and a sign of life."""
+
+from collections.abc import Callable
+
+import trio
+
+from p2p.compute.execution.runner import Made
+from p2p.compute.execution.unit import MOST_SAID_BYTES, pieces, result_digest
+from p2p.core.packing import packed
+from p2p.net.connection import Connection
+from p2p.wire import work
+
+MOST_UNSENT_BYTES = 16 * 1024 * 1024
+RESULTS_EVERY_S = 0.02
+"""Results that come closer together travel together."""
+HEARTBEAT_S = 1.0
+
+
+class Answers:
+    """What is to be said of one job. `slots` are those that it has now, `fetched` the bytes that came for it."""
+
+    def __init__(self, connection: Connection, slots: Callable[[], int], fetched: Callable[[], int]) -> None:
+        self._connection = connection
+        self._slots = slots
+        self._fetched = fetched
+        self._done: list[work.Result] = []
+        self._news = trio.Event()
+        self._unsent_bytes = 0
+        self._sent = trio.Event()
+        self._slots_told = True
+        self.running: set[bytes] = set()
+        """The units that run now."""
+        self.made = 0
+        """Results so far."""
+
+    def __len__(self) -> int:
+        """How many results wait to be sent."""
+        return len(self._done)
+
+    def made_of(self, unit: work.Unit, made: Made, seconds: float, *, kept: bool = False) -> None:
+        """What came of a unit; its outputs go with it where they are small, else they went before, or are `kept`."""
+        log = made.log[-work.MAX_LOG :]
+        if made.kind:
+            self.say(work.Result(unit.id, seconds=seconds, kind=made.kind, text=made.text, log=log))
+            return
+        self.made += 1
+        sizes = tuple(map(len, made.outputs))
+        inline = b"".join(made.outputs) if sum(sizes) <= work.MAX_INLINE_BYTES else b""
+        digest = result_digest(made.outputs)
+        self.say(work.Result(unit.id, digest, sizes, inline, seconds, made.records, kept=kept, log=log))
+
+    async def large(self, unit: work.Unit, made: Made, seconds: float) -> None:
+        """Sends outputs that are too large to go with their result, and it after them. Raises PeerError."""
+        for piece in pieces(unit.id, b"".join(made.outputs)):
+            await self._connection.send(piece)
+        self.made_of(unit, made, seconds)
+
+    async def refuse(self, reason: str) -> None:
+        """Says why this peer can work no longer. Raises PeerError."""
+        await self._connection.send(work.JobRefused(reason[:255]))
+
+    def say(self, result: work.Result) -> None:
+        """Sends it soon; the unit runs no longer."""
+        self.running.discard(result.id)
+        self._done.append(result)
+        self._unsent_bytes += _size(result)
+        self._news.set()
+
+    def say_slots(self) -> None:
+        """The owner is to know how many slots there are."""
+        self._slots_told = False
+        self._news.set()
+
+    async def room(self) -> None:
+        """Waits while the owner does not listen: it gets no more done."""
+        while self._unsent_bytes > MOST_UNSENT_BYTES:
+            await self._sent.wait()
+
+    async def run(self, busy: Callable[[], object]) -> None:
+        """Says it, until cancelled; while `busy`, more results are about to come. Raises PeerError."""
+        connection = self._connection
+        told = trio.current_time()
+        while True:
+            with trio.move_on_at(told + HEARTBEAT_S):
+                await self._news.wait()
+            self._news, some, self._done = trio.Event(), self._done, []
+            if not self._slots_told:
+                self._slots_told = True
+                await connection.send(work.Slots(self._slots()))
+            for results in packed(some, _size, MOST_SAID_BYTES, work.MAX_UNITS):
+                await connection.send(work.Results(tuple(results), self._fetched()))
+            self._unsent_bytes -= sum(map(_size, some))
+            self._sent.set()
+            self._sent = trio.Event()
+            if not some:
+                await connection.send(work.Heartbeat(tuple(self.running)[: work.MAX_UNITS], self._fetched()))
+            told = trio.current_time()
+            if busy():
+                await trio.sleep(RESULTS_EVERY_S)
+
+
+def _size(result: work.Result) -> int:
+    """Bytes of a message that a result takes, about."""
+    listed = 5 * len(result.sizes) + 36 * len(result.missing)
+    return 200 + listed + len(result.inline) + len(result.log) + 4 * len(result.text)

@@ -1,0 +1,238 @@
+"""The slots of one job at a volunteer: units wait in one queue, and each slot runs them in a guest of its own.
+
+A guest has run nobody else's code, and is thrown away after anything that went wrong in it. What it was asked ahead of
+the unit that ended it is for the next guest.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from itertools import islice
+
+import trio
+
+from p2p.compute.execution.kept_outputs import Kept
+from p2p.compute.execution.runner import Made, Runner, ending
+from p2p.compute.execution.unit import Given
+from p2p.compute.execution.unit_inputs import Missing, Reading
+from p2p.compute.volunteer.reports import Answers
+from p2p.errors import JobError, MalformedMessage, PeerGone, ProtocolViolation, SandboxFailed, ShoalError, StorageError
+from p2p.sandbox.limits import GuestEnded
+from p2p.wire import work
+
+logger = logging.getLogger(__name__)
+
+WINDOW_PER_SLOT = 1024
+MOST_QUEUED_BYTES = 256 * 1024 * 1024
+AHEAD_S, MOST_AT_ONCE = 0.03, 128
+"""For so long a guest is asked ahead, in units that are that quick: so that it never waits for this process."""
+DISK_FAILURES = 2
+"""That inputs of units may meet, one after the other."""
+RUNNERS_TRIED, RUNNER_AGAIN_S = 3, 1.0
+
+Start = Callable[[], Awaitable[Runner | Made]]
+"""A guest that has loaded the job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
+
+
+class Slots:
+    """`count` slots, which serve once they are started."""
+
+    def __init__(self, count: int, reading: Reading, answers: Answers, kept: Kept) -> None:
+        self.count = count
+        self._reading = reading
+        self._answers = answers
+        self._kept = kept
+        self._queue: deque[work.Unit] = deque()
+        self._queue_bytes = 0
+        self._changed = trio.Event()
+        self._serving: set[int] = set()
+        self._disk_failures = 0
+        self._last_unit = trio.current_time()
+        self._start: Start | None = None
+        self._nursery: trio.Nursery
+
+    def __len__(self) -> int:
+        """How many units wait."""
+        return len(self._queue)
+
+    @property
+    def idle_s(self) -> float:
+        """For how long there has been nothing to do."""
+        # What waits where there is no slot is nothing to do.
+        if (self._queue and self.count) or self._answers.running:
+            return 0.0
+        return trio.current_time() - self._last_unit
+
+    def take(self, units: Collection[work.Unit]) -> None:
+        """More units. Raises ProtocolViolation for more than was agreed."""
+        under_way = len(self._queue) + len(self._answers.running) + len(self._answers)
+        # Twice: what the owner takes back is gone for it at once, and here when it has been run.
+        if under_way + len(units) > 2 * max(self.count, 1) * WINDOW_PER_SLOT:
+            raise ProtocolViolation("more units than the window has room for")
+        self._queue_bytes += sum(map(_weight, units))
+        if self._queue_bytes > MOST_QUEUED_BYTES:
+            raise ProtocolViolation("larger units than there is room for")
+        self._queue.extend(units)
+        self._changed.set()
+
+    def cancel(self, ids: Collection[bytes]) -> None:
+        """These need not run, if they have not begun."""
+        unwanted = set(ids)
+        waiting, self._queue = self._queue, deque()
+        for unit in waiting:
+            if unit.id in unwanted:
+                self._queue_bytes -= _weight(unit)
+                self._reading.forget(unit.id)
+            else:
+                self._queue.append(unit)
+
+    def start(self, nursery: trio.Nursery, start: Start) -> None:
+        """They serve from now on, in tasks of the nursery, which may raise PeerError."""
+        self._nursery, self._start = nursery, start
+        self._serve()
+
+    def resize(self, count: int) -> None:
+        """There are so many from now on; a slot that is no more ends what it has begun."""
+        self.count = count
+        self._changed.set()
+        self._serve()
+
+    def _serve(self) -> None:
+        for number in range(self.count) if self._start is not None else ():
+            if number not in self._serving:
+                self._serving.add(number)
+                self._nursery.start_soon(self._serve_slot, number)
+
+    async def _serve_slot(self, number: int) -> None:
+        """Runs units, in one guest after the other, for as long as there is the slot."""
+        assert self._start is not None
+        failures = 0
+        try:
+            while number < self.count:
+                try:
+                    found = await self._start()
+                except (SandboxFailed, MalformedMessage) as error:
+                    failures += 1
+                    if failures == RUNNERS_TRIED:
+                        raise PeerGone(f"this side's sandbox failed: {error}") from error
+                    await trio.sleep(RUNNER_AGAIN_S)
+                    continue
+                except GuestEnded as ended:
+                    found = ending(ended)
+                failures = 0
+                if isinstance(found, Made):
+                    # Every unit of this job will say so: let the owner hear it with the next.
+                    for unit in await self._next_few(number, 1):
+                        self._answers.made_of(unit, found, 0.0)
+                    continue
+                try:
+                    await self._use(found, number)
+                except GuestEnded as ended:
+                    logger.debug("a guest ended: %s", ended)
+                finally:
+                    found.close()
+        finally:
+            self._serving.discard(number)
+
+    async def _use(self, runner: Runner, number: int) -> None:
+        """Has it run units until the slot is no more. Raises GuestEnded, PeerError."""
+        running = self._answers.running
+        each_s = 1.0
+        while number < self.count:
+            await self._answers.room()
+            most = max(1, min(MOST_AT_ONCE, int(AHEAD_S / each_s)))
+            units = await self._next_few(number, most)
+            running.update(unit.id for unit in units)
+            started = trio.current_time()
+            try:
+                await self._run_units(runner, units)
+            finally:
+                running.difference_update(unit.id for unit in units)
+                self._last_unit = trio.current_time()
+            each_s = max(1e-6, (trio.current_time() - started) / max(1, len(units)))
+
+    async def _next_few(self, number: int, most: int) -> list[work.Unit]:
+        """The next unit, and others like it that are there already; none when the slot is no more."""
+        units: list[work.Unit] = []
+        while not units or (len(units) < most and self._queue and self._queue[0].results == units[0].results):
+            while not self._queue:
+                if number >= self.count:
+                    return []
+                if self._changed.is_set():
+                    self._changed = trio.Event()  # one for all slots that wait
+                await self._changed.wait()
+            units.append(self._queue.popleft())
+            self._queue_bytes -= _weight(units[-1])
+        return units
+
+    async def _run_units(self, runner: Runner, units: list[work.Unit]) -> None:
+        """Runs units and answers for them. Raises GuestEnded, PeerError."""
+        answers = self._answers
+        batch: list[tuple[work.Unit, Given]] = []
+        for unit in units:
+            given = await self._given(unit)
+            if given is not None:
+                batch.append((unit, given))
+        if any(unit.pieces for unit in units):
+            following = list(islice(self._queue, len(units) * self.count))
+            self._nursery.start_soon(self._reading.look_ahead, following)
+        answered = 0
+        before = trio.current_time()
+        large: list[tuple[work.Unit, Made, float]] = []
+
+        def done(unit: work.Unit, made: Made) -> None:
+            nonlocal answered, before
+            answered += 1
+            now = trio.current_time()
+            seconds, before = now - before, now
+            if sum(map(len, made.outputs)) <= work.MAX_INLINE_BYTES:
+                answers.made_of(unit, made, seconds)
+            else:
+                large.append((unit, made, seconds))
+
+        try:
+            await runner.run(batch, self._reading.results, done)
+        except GuestEnded as ended:
+            if answered < len(batch):
+                answers.made_of(batch[answered][0], ending(ended), trio.current_time() - before)
+                # First again: whoever waits for them has waited already.
+                again = [unit for unit, _ in batch[answered + 1 :]]
+                answers.running.difference_update(unit.id for unit in again)
+                self._queue.extendleft(reversed(again))
+                self._queue_bytes += sum(map(_weight, again))
+            raise
+        finally:
+            for unit, made, seconds in large:
+                if unit.keep and await self._kept.keep(unit.id, unit.action, made.outputs):
+                    answers.made_of(unit, made, seconds, kept=True)
+                else:
+                    await answers.large(unit, made, seconds)
+
+    async def _given(self, unit: work.Unit) -> Given | None:
+        """What the unit reads; None where it could not be had, which the owner is told. Raises PeerError."""
+        if unit.results > len(self._reading.results):
+            raise ProtocolViolation("a unit before the results that it reads")
+        try:
+            given = await self._reading.given(unit)
+        except ProtocolViolation:
+            raise
+        except Missing as error:
+            self._answers.say(work.Result(unit.id, kind="input", text=str(error), missing=error.units))
+        except JobError as error:
+            self._answers.made_of(unit, Made([], kind="limit", text=str(error)[: work.MAX_TEXT]), 0.0)
+        except ShoalError as error:
+            self._disk_failures += isinstance(error, StorageError)
+            if self._disk_failures > DISK_FAILURES:
+                # Others may have room: better gone than the one at whom every unit fails.
+                await self._answers.refuse(str(error))
+                raise PeerGone(f"this side's disk failed: {error}") from error
+            self._answers.made_of(unit, Made([], kind="input", text=str(error)[: work.MAX_TEXT]), 0.0)
+        else:
+            self._disk_failures = 0
+            return given
+        return None
+
+
+def _weight(unit: work.Unit) -> int:
+    """Bytes of memory that a unit takes, about."""
+    return 500 + len(unit.inline) + 40 * len(unit.sizes) + sum(300 + len(piece.path) for piece in unit.pieces)

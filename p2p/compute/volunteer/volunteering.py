@@ -1,0 +1,285 @@
+"""Volunteering: this peer runs units of other people's jobs in its sandbox, one guest for each offered core.
+
+What it offers, and to whom it is given. A job has all cores that are free when it comes; who comes while none is may
+wait in line (`waiting`), and has them as soon as some are; for those that nobody wants the jobs at work may have use.
+Nothing of a job stays but its inputs, up to a bound, for later jobs.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import trio
+
+from p2p.compute.execution.kept_outputs import Kept
+from p2p.compute.owner.queueing import Waiter
+from p2p.compute.volunteer.job_session import Engagement, limits_of
+from p2p.concurrency.bell import News
+from p2p.core.compute.line import Line, Place
+from p2p.core.compute.matching import topped_up
+from p2p.errors import SandboxFailed
+from p2p.ids import PeerId, to_text
+from p2p.net.connection import Connection
+from p2p.peer_context import Local
+from p2p.sandbox import compiled
+from p2p.sandbox.runtimes import MODULE, Runtime
+from p2p.sharing.reading.open_shares import FOLDER
+from p2p.units import format_size
+from p2p.wire import work
+from p2p.wire.address import prefix
+from p2p.wire.tracker import Capacity
+
+logger = logging.getLogger(__name__)
+
+MOST_JOBS = 8
+GIVE_WAY_S = 10.0
+IDLE_S = 60.0
+"""An owner with nothing to do for so long makes room for the next."""
+LINGER_S = 300.0
+"""So long outputs are kept for an owner who went without a word."""
+SWEEP_S = 1.0
+
+
+class _Left(NamedTuple):
+    """What a job without its owner has left here."""
+
+    owner: PeerId
+    kept: Kept
+    until: float
+
+
+class Volunteering:
+    """What this peer offers, and to how many jobs it is given."""
+
+    def __init__(self, local: Local, runtimes: Sequence[Runtime], cores: int, memory: int) -> None:
+        self.local = local
+        self.runtimes = runtimes
+        self.cores = cores
+        self.memory = memory
+        self._paused = False
+        self.jobs: dict[bytes, Engagement] = {}
+        self._line = Line()
+        self._changes = News()
+        """Of the line, and of what is free for those in it."""
+        self._left: dict[bytes, _Left] = {}
+        self._kept_folder = local.home / FOLDER / "kept"
+        self._done = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether it takes no work; what is begun is finished."""
+        return self._paused
+
+    def pause(self, paused: bool) -> None:
+        """Takes no more work, or takes it again; owners and those who look for volunteers are told."""
+        if paused != self._paused:
+            self._paused = paused
+            self.local.news.ring()
+            self._changes.ring()
+            for job in self.jobs.values():
+                job.tell_slots()
+
+    def freed(self) -> None:
+        """A job has given cores back."""
+        self._changes.ring()
+
+    @property
+    def units_done(self) -> int:
+        """Since this peer started."""
+        return self._done + sum(job.units_done for job in self.jobs.values())
+
+    @property
+    def busy(self) -> int:
+        """Cores that are given to jobs."""
+        return sum(job.slots for job in self.jobs.values())
+
+    @property
+    def spare(self) -> int:
+        """Cores that are given to no job, and that nobody waits for."""
+        return 0 if self._line else max(self.cores - self.busy, 0)
+
+    @property
+    def waiting(self) -> int:
+        """Offers in line."""
+        return len(self._line)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it would take one more job, of anybody."""
+        return not self._line and self._could_take
+
+    @property
+    def _is_full(self) -> bool:
+        return self.busy >= self.cores or len(self.jobs) >= MOST_JOBS
+
+    @property
+    def _could_take(self) -> bool:
+        return not self.paused and not self._is_full
+
+    async def run(self) -> None:
+        """Has the runtimes compiled, the plain one with a spare guest; then looks after what is left of jobs."""
+        for folder in (self._kept_folder, self.local.home / FOLDER / "jobs"):
+            await trio.to_thread.run_sync(shutil.rmtree, folder, True)  # of a process that was killed
+        await self._prepare()
+        while True:
+            await trio.sleep(SWEEP_S)
+            if self._line and (idle := self._idle()) is not None:
+                idle.give_way()
+            self._top_up()
+            now = trio.current_time()
+            for job in [job for job, left in self._left.items() if left.until <= now]:
+                await self._left.pop(job).kept.clear()
+
+    def _top_up(self) -> None:
+        """Jobs at work have the cores for which nobody has come since they fell free."""
+        at_work = [] if self.paused else [job for job in self.jobs.values() if job.lacks_slots]
+        now = topped_up([job.slots for job in at_work], [job.wanted for job in at_work], self.spare)
+        for job, slots in zip(at_work, now, strict=True):
+            if slots > job.slots:
+                job.resize(slots)
+
+    async def _prepare(self) -> None:
+        for runtime in self.runtimes:
+            try:
+                await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.info)
+                if runtime is self.runtimes[0]:
+                    await self.local.sandbox.prepare(runtime)
+            except SandboxFailed as error:
+                logger.warning("this peer cannot volunteer with %s: %s", runtime.name, error)
+            self.local.news.ring()
+
+    def capacity(self) -> Capacity | None:
+        """What others are told of; None while paused."""
+        cache = compiled.default_folder()
+        ready = tuple(runtime.name for runtime in self.runtimes if compiled.is_compiled(cache, runtime))
+        if self.paused or not ready:
+            return None
+        return Capacity((*ready, MODULE), self.cores, self.memory, load=self.busy / self.cores)
+
+    def _no_room(self) -> str:
+        """Why it takes nothing now."""
+        if self.paused:
+            return "paused by its user"
+        return "no core is free" if self.cores > 1 else "its core is busy"
+
+    def _misfit(self, offer: work.JobOffer) -> str:
+        """Why it does not take this, be there room or not; empty if it would."""
+        if offer.job in self.jobs:
+            return "at work on this job over another connection"
+        if offer.memory > self.memory:
+            return f"it gives a unit {format_size(self.memory)} of memory, {format_size(offer.memory)} are asked for"
+        try:
+            limits_of(offer)
+        except ValueError as error:
+            return str(error)
+        if offer.runtime == MODULE:
+            return ""  # compiled when it is here
+        runtime = self.runtime(offer)
+        if runtime is None:
+            return f"no runtime {offer.runtime} of that build"
+        return (
+            "" if compiled.is_compiled(compiled.default_folder(), runtime) else f"{offer.runtime} is not compiled here"
+        )
+
+    def runtime(self, offer: work.JobOffer) -> Runtime | None:
+        """The runtime that is asked for, if this peer has that very build."""
+        for runtime in self.runtimes:
+            if runtime.name == offer.runtime and runtime.digest == offer.digest:
+                return runtime
+        return None
+
+    async def converse(self, connection: Connection, offer: work.JobOffer) -> None:
+        """Answers an offer, at once or when its turn has come, and works on the job until its end. Raises PeerError."""
+        owner, before = connection.ends.peer_id, self.jobs.get(offer.job)
+        # The owner has begun anew, after a crash perhaps, and this side has not yet noticed the end of before.
+        returning = before if before is not None and before.owner == owner else None
+        # Not where it was to make room, for this owner anew or for others: one comes back first, and once.
+        first = returning is not None and not returning.gives_way
+        place = Place(owner, prefix(connection.ends.remote_host), first)
+        job: Engagement | None = None
+        with self._in_line(place):
+            if (ending := returning or (None if self._misfit(offer) else self._idle())) is not None:
+                await self._end(ending)
+            waiter = Waiter(connection, lambda: self._place(place), self._no_room, self._changes)
+            while not (reason := self._misfit(offer)) and self._place(place):
+                if not (offer.waits and self._line.holds(place)):
+                    reason = self._no_room()
+                    break
+                offer = await waiter.turn(offer)
+            if not reason:
+                self._line.serve(place)
+                job = self.jobs[offer.job] = Engagement(self, connection, offer, self.cores - self.busy)
+        if job is None:
+            await connection.send(work.JobRefused(reason))
+            return
+        with self._taking(job):
+            await job.run()
+
+    @contextmanager
+    def _in_line(self, place: Place) -> Iterator[None]:
+        if self._line.join(place):
+            self._changes.ring()  # it may come before others
+        try:
+            yield
+        finally:
+            if self._line.holds(place) and not self._place(place):
+                self._line.serve(place)  # a turn that is not taken was one: else who lets all pass is always first
+            self._line.leave(place)
+            self._changes.ring()
+
+    def _place(self, place: Place) -> int:
+        """Where it is in line: 0 if its job could begin, 1 for the next."""
+        order = self._line.order({job.owner for job in self.jobs.values() if job.slots})
+        if order and order[0] is place and self._could_take:
+            return 0
+        return order.index(place) + 1 if place in order else len(order) + 1
+
+    def _idle(self) -> Engagement | None:
+        """The job that has to make room, if one has."""
+        if self.paused or not self._is_full:
+            return None
+        idle = max(self.jobs.values(), key=lambda job: job.idle_s)
+        return idle if idle.idle_s > IDLE_S else None
+
+    async def _end(self, job: Engagement) -> None:
+        job.give_way()
+        with trio.move_on_after(GIVE_WAY_S):
+            await job.over.wait()
+
+    # Outputs that stay here for other volunteers.
+
+    def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> Kept:
+        """Where outputs of a job are kept: those of before, where its owner comes back for them."""
+        left = self._left.pop(job, None)
+        if left is not None and left.owner == owner and left.kept.token == token:
+            return left.kept
+        most = self.local.config.volunteer.cache_bytes // MOST_JOBS
+        return Kept(self._kept_folder / to_text(job), token, most)
+
+    async def linger(self, job: bytes, owner: PeerId, kept: Kept) -> None:
+        """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
+        self._left[job] = _Left(owner, kept, trio.current_time() + LINGER_S)
+        if len(self._left) > MOST_JOBS:
+            await self._left.pop(next(iter(self._left))).kept.clear()
+
+    async def output(self, connection: Connection, wanted: work.GetOutput) -> None:
+        """Answers a volunteer of the same job. Raises PeerError."""
+        job, left = self.jobs.get(wanted.job), self._left.get(wanted.job)
+        if job is not None:
+            await job.kept.answer(connection, wanted)
+        elif left is not None:
+            await left.kept.answer(connection, wanted)
+        else:
+            await connection.send(work.OutputGone())
+
+    @contextmanager
+    def _taking(self, job: Engagement) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            del self.jobs[job.offer.job]
+            self._done += job.units_done
+            job.over.set()
+            self._changes.ring()

@@ -1,0 +1,1 @@
+"""Small pieces of trio that everybody uses."""

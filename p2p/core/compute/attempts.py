@@ -1,0 +1,154 @@
+"""The words between the decisions about a job and what carries them out: attempts, results, and what is to be done."""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+from p2p.core.compute.stage import Units
+from p2p.ids import PeerId
+
+
+class State(Enum):
+    """How far a job is. See `p2p.core.compute.job.Job`."""
+
+    PLANNING = "planning"
+    RUNNING = "running"
+    FINISHING = "finishing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OVER = frozenset({State.DONE, State.FAILED, State.CANCELLED})
+
+
+class Fault(Enum):
+    """Whose fault it is that a unit gave no result."""
+
+    JOB = "job"
+    """It raised. Believed once the owner has repeated it, which it does when somebody unrelated, if any, has."""
+    TRANSIENT = "transient"
+    """Nobody's, or nobody knows: a disk was full, a guest broke. Tried again, elsewhere first, by the owner at last."""
+    INPUT = "input"
+    """Outputs that it reads were not to be had. Tried again, which those who lost them are to blame for."""
+    PEER = "peer"
+    """The volunteer's: it rests, ever longer, and is dropped in the end."""
+
+
+class Step(IntEnum):
+    """How far an attempt has come. See `Attempt`."""
+
+    SENT = 0
+    RUNNING = 1
+    COMMITTED = 2
+    ACCEPTED = 3
+    LOST = 4
+    FAILED = 5
+    REFUSED = 6
+    CANCELLED = 7
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at a unit by one volunteer.
+
+    SENT -> RUNNING (its heartbeat says so) -> COMMITTED (its digest is known) -> ACCEPTED
+    SENT, RUNNING -> COMMITTED | LOST | FAILED | REFUSED | CANCELLED
+
+    COMMITTED is where results wait to be believed; under the trust `own` none waits.
+    """
+
+    unit: bytes
+    stage: Units
+    partition: int
+    at: float
+    step: Step = Step.SENT
+
+
+class Result(NamedTuple):
+    """What a volunteer says came of a unit: the digest of its outputs; who holds them, None for the owner itself."""
+
+    unit: bytes
+    digest: bytes
+    holder: PeerId | None = None
+
+
+class Known(NamedTuple):
+    """An accepted result, as a journal has it."""
+
+    unit: bytes
+    stage: int
+    partition: int
+    digest: bytes
+    holder: PeerId | None
+
+
+class Work(NamedTuple):
+    """One unit to be sent."""
+
+    unit: bytes
+    stage: int
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these units to the volunteer, which may be the owner's own guest."""
+
+    volunteer: PeerId
+    units: tuple[Work, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Tell the volunteer that these are no longer wanted."""
+
+    volunteer: PeerId
+    units: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The volunteer works for this job no longer; end the conversation."""
+
+    volunteer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """This result counts; journal it."""
+
+    result: Known
+
+
+@dataclass(frozen=True, slots=True)
+class StageDone:
+    """All units of the stage have results; for a view."""
+
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """All units of the action have results: combine those of the final stage, then say `finished`."""
+
+    action: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Outputs of the final stage were lost before the action was finished; another Finish follows."""
+
+    action: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The job is over. `reason` is for people, empty for DONE."""
+
+    state: State
+    reason: str = ""
+
+
+Command = Send | Cancel | Drop | Accept | StageDone | Finish | Unfinished | Ended

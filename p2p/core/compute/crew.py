@@ -1,0 +1,236 @@
+"""The volunteers of one job: what each has before it, how it behaves, and what it gets next. Sans-IO."""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from p2p.core.compute.attempts import Attempt, Send, Step, Work
+from p2p.core.compute.matching import AHEAD_S, Pace, portion, stranger_room
+from p2p.core.compute.stage import Units
+from p2p.ids import PeerId
+
+MOST_STRIKES = 3
+FORGIVEN = 100
+"""Results that outweigh one strike."""
+FIRST_REST_S = 1.0
+MOST_REMEMBERED = 4096
+STRAGGLER, QUARTILE = 1.5, 0.75
+"""An attempt is late when it is so many times older than the stage's third quartile of turnarounds."""
+LEAST_STRAGGLER_S = 0.25
+UNKNOWN_STRAGGLER_S = 10.0
+"""And while nothing is known of the stage's turnarounds."""
+TAKEN_AT_ITS_WORD = 64
+"""So many slots are believed of a volunteer; for more it is to have returned half as many results."""
+SCANNED = 1024
+
+
+class Volunteer:
+    """One volunteer. It may have `most` units before it, whatever its pace."""
+
+    def __init__(self, peer: PeerId, now: float) -> None:
+        self.peer = peer
+        self.claimed = 0
+        """Slots that it says it has."""
+        self.most = 0
+        self.stranger = False
+        self.relation = ""
+        self.attempts: dict[bytes, Attempt] = {}
+        self.heard = self.progress = self.rests_until = now
+        self.returned = 0
+        self.accusations = 0
+        """Units of which it says that the job is at fault, and nobody has judged yet."""
+        self._paces: dict[int, Pace] = {}
+        self._taken: dict[int, int] = {}
+
+    @property
+    def slots(self) -> int:
+        """How many units it may be given to run at once."""
+        return min(self.claimed, max(TAKEN_AT_ITS_WORD, 2 * self.returned))
+
+    def free(self, now: float) -> bool:
+        """Whether it may be given work at all."""
+        return self.slots > 0 and self.rests_until <= now and self.accusations < MOST_STRIKES
+
+    def idle(self, now: float) -> bool:
+        """Whether it has slots for which it has no unit."""
+        return self.free(now) and len(self.attempts) < min(self.slots, self.most)
+
+    def soon_idle(self, stage: Units, now: float) -> bool:
+        """Whether it will have run dry of units like those of this stage before anybody looks again."""
+        pace = self._pace(stage, now)
+        soon = int(max(pace.rate, self.slots / max(pace.least, 1e-3)) * AHEAD_S)
+        return self.free(now) and len(self.attempts) < min(max(self.slots, soon), self.most)
+
+    def next_action(self) -> None:
+        """Stages are numbered anew."""
+        self._paces.clear()
+        self._taken.clear()
+        self.accusations = 0
+
+    def room(self, stage: Units, now: float) -> int:
+        """How many units of the stage it should get now."""
+        pace = self._pace(stage, now)
+        window = min(pace.window(self.slots), self.most)
+        room = window - len(self.attempts)
+        # Few large messages, unless it is about to run dry.
+        return 0 if room < window // 4 and len(self.attempts) > self.slots else max(room, 0)
+
+    def _pace(self, stage: Units, now: float) -> Pace:
+        pace = self._paces.get(stage.index)
+        if pace is None:
+            pace = self._paces[stage.index] = Pace(now)
+        return pace
+
+    def taken(self, stage: Units) -> int:
+        """How many units of the stage it ever got."""
+        return self._taken.get(stage.index, 0)
+
+    def begin(self, stage: Units, partition: int, now: float) -> Work:
+        """It is at this unit from now on."""
+        if not self.attempts and now > self.progress:
+            # It had nothing to do, which says nothing about its pace.
+            self.progress = now
+            if stage.index in self._paces:
+                self._paces[stage.index].begin(now)
+        unit = stage.unit(partition)
+        self.attempts[unit] = Attempt(unit, stage, partition, now)
+        self._taken[stage.index] = self.taken(stage) + 1
+        return Work(unit, stage.index, partition)
+
+    def commit(self, attempt: Attempt, now: float) -> None:
+        """It stands by a result."""
+        attempt.step = Step.COMMITTED
+        self.heard = self.progress = now
+        self.returned += 1
+        attempt.stage.turnaround.add(now - attempt.at)
+        pace = self._paces.get(attempt.stage.index)
+        if pace is not None:
+            pace.returned(attempt.at, now)
+
+    def stop(self, attempt: Attempt, step: Step) -> None:
+        """It is no longer at the unit, and gave no result."""
+        attempt.step = step
+        del self.attempts[attempt.unit]
+        attempt.stage.stop(attempt.partition, self.peer)
+
+
+class Crew:
+    """All volunteers of a job. `own` is the owner's guest: always there, with slots only if it has joined."""
+
+    def __init__(self, owner: PeerId) -> None:
+        self.own = Volunteer(owner, 0.0)
+        self.joined: dict[PeerId, Volunteer] = {}
+        self._strikes: dict[PeerId, int] = {}
+
+    def everyone(self) -> list[Volunteer]:
+        """The owner's guest too, once, whether it has joined or not."""
+        return [self.own, *(volunteer for volunteer in self.joined.values() if volunteer is not self.own)]
+
+    def find(self, peer: PeerId) -> Volunteer | None:
+        """Who has joined by that id, or is the owner's guest."""
+        return self.own if peer == self.own.peer else self.joined.get(peer)
+
+    def is_out(self, peer: PeerId) -> bool:
+        """Whether the peer has failed too often in this job."""
+        return self._strikes.get(peer, 0) >= MOST_STRIKES
+
+    def strike(self, volunteer: Volunteer, now: float) -> bool:
+        """One more fault of the volunteer: it rests, ever longer. Whether it is out."""
+        strikes = self._strikes.pop(volunteer.peer, 0) + 1
+        self._strikes[volunteer.peer] = strikes
+        if len(self._strikes) > MOST_REMEMBERED:
+            del self._strikes[next(iter(self._strikes))]
+        volunteer.rests_until = now + FIRST_REST_S * 2.0 ** min(strikes - 1, 6)
+        return strikes >= MOST_STRIKES and volunteer is not self.own
+
+    def worked(self, volunteer: Volunteer) -> None:
+        """One more result of the volunteer."""
+        if volunteer.returned % FORGIVEN == 0 and self._strikes.get(volunteer.peer):
+            self._strikes[volunteer.peer] -= 1
+
+    def fill_all(self, stages: Sequence[Units], now: float) -> list[Send]:
+        """Sends everyone what they should have more of these stages."""
+        if not any(stage.waiting for stage in stages):
+            return []
+        # Strangers last: what they may have depends on whether others idle.
+        order = sorted(self.joined.values(), key=lambda volunteer: volunteer.stranger)
+        slots = self._slots(now)
+        return [send for volunteer in order for send in self.fill(volunteer, stages, now, slots)]
+
+    def fill(
+        self, volunteer: Volunteer, stages: Sequence[Units], now: float, all_slots: int | None = None
+    ) -> list[Send]:
+        """Sends the volunteer more, if it has less before it than it should have."""
+        if not volunteer.free(now):
+            return []
+        work: list[Work] = []
+        for stage in stages:
+            if not stage.waiting:
+                continue
+            room = volunteer.room(stage, now)
+            if room and volunteer.stranger and self._others_idle(volunteer, now):
+                room = min(room, stranger_room(stage.count, volunteer.taken(stage)))
+            if not room:
+                continue
+            all_slots = self._slots(now) if all_slots is None else all_slots
+            idle = volunteer.slots - len(volunteer.attempts)
+            most = portion(room, stage.waiting, volunteer.slots, all_slots, idle)
+            for partition in stage.take(volunteer.peer, most, self.may(stage, volunteer, now)):
+                work.append(volunteer.begin(stage, partition, now))
+        return [Send(volunteer.peer, tuple(work))] if work else []
+
+    def hedge(self, stages: Sequence[Units], now: float) -> list[Send]:
+        """Gives idle volunteers what others are late with, as a second attempt.
+
+        A third goes to one that is known to return something, where neither of the two is.
+        """
+        idle = [volunteer for volunteer in self.joined.values() if volunteer.idle(now)]
+        sends: list[Send] = []
+        for stage in stages if idle else ():
+            late_s = max(STRAGGLER * stage.turnaround.quantile(QUARTILE), LEAST_STRAGGLER_S)
+            if not stage.turnaround.count:
+                late_s = UNKNOWN_STRAGGLER_S
+            for partition, peers in list(islice(stage.running.items(), SCANNED)):
+                at_it = [volunteer for peer in peers if (volunteer := self.find(peer)) is not None]
+                if not idle or len(at_it) > 2 or self.own in at_it:
+                    continue
+                third = len(at_it) == 2
+                if third and any(volunteer.returned for volunteer in at_it):
+                    continue
+                if now - at_it[-1].attempts[stage.unit(partition)].at < late_s:
+                    continue
+                able = (
+                    v
+                    for v in idle
+                    if v not in at_it and (v.returned or not third) and self.may(stage, v, now)(partition)
+                )
+                volunteer = min(able, key=lambda v: len(v.attempts), default=None)
+                if volunteer is not None:
+                    stage.start(partition, volunteer.peer)
+                    sends.append(Send(volunteer.peer, (volunteer.begin(stage, partition, now),)))
+                    idle = [v for v in idle if v.soon_idle(stage, now)]
+        return sends
+
+    def may(self, stage: Units, volunteer: Volunteer, now: float) -> Callable[[int], bool]:
+        """Whether the volunteer should have a unit that was tried before: not where it failed, if others can."""
+
+        def may(partition: int) -> bool:
+            trouble = stage.troubles.get(partition)
+            if trouble is None or trouble.for_owner:
+                return trouble is None
+            if trouble.accusers:
+                return volunteer.relation not in trouble.accusers.values()
+            if volunteer.peer not in trouble.peers:
+                return True
+            return not any(other.free(now) and peer not in trouble.peers for peer, other in self.joined.items())
+
+        return may
+
+    def unrelated(self, relations: set[str], now: float) -> bool:
+        """Whether anybody could be asked who is related to none of these."""
+        return any(volunteer.free(now) and volunteer.relation not in relations for volunteer in self.joined.values())
+
+    def _slots(self, now: float) -> int:
+        return sum(volunteer.slots for volunteer in self.joined.values() if volunteer.free(now))
+
+    def _others_idle(self, volunteer: Volunteer, now: float) -> bool:
+        return any(other is not volunteer and other.idle(now) for other in self.joined.values())

@@ -1,0 +1,113 @@
+"""Units at which volunteers fail: whom to believe about them, and what the owner runs itself to know. Sans-IO.
+
+That a job is at fault is believed when the owner has seen its unit fail. It repeats a unit as soon as two unrelated
+volunteers accuse the job, nobody unrelated is left to ask, or volunteers have tried it often enough; one at a time, so
+who lies about that costs the job no more than one unit in the owner's guest. Whoever was wrong is struck for it.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from p2p.core.compute.attempts import Attempt, Fault, Send
+from p2p.core.compute.crew import Crew, Volunteer
+from p2p.core.compute.stage import AGAIN, RUNNING, Trouble, Units
+from p2p.ids import PeerId
+
+MOST_FAILURES = 4
+MOST_LOSSES = 8
+"""Volunteers that a unit may take down with it. After so many, or so many failures, the owner runs it itself."""
+LOOKED_AT = 64
+"""Disputed units at a time, so that a job with many costs its owner no more than one with few."""
+
+
+class Disputes:
+    """The disputed units of the action that a job runs, among the job's volunteers and its owner's guest."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._disputed: dict[tuple[Units, int], None] = {}
+        """In the order in which the owner repeats them."""
+
+    def clear(self) -> None:
+        """The action is over, and so is all that was disputed of it."""
+        self._disputed.clear()
+
+    def failed(self, attempt: Attempt, volunteer: Volunteer, fault: Fault) -> None:
+        """A volunteer, which is not the owner's guest, has no result of the unit."""
+        trouble = _troubled(attempt, volunteer.peer, lost=fault is Fault.INPUT)
+        if fault is Fault.JOB:
+            if set(trouble.accusers.values()) - {volunteer.relation}:
+                trouble.for_owner = True
+            trouble.accusers[volunteer.peer] = volunteer.relation
+            volunteer.accusations += 1
+            self._disputed[attempt.stage, attempt.partition] = None
+        self._tried(attempt, trouble)
+
+    def lost(self, attempt: Attempt, volunteer: Volunteer) -> None:
+        """A volunteer is gone, and the unit may have been what took it down."""
+        self._tried(attempt, _troubled(attempt, volunteer.peer, lost=True))
+
+    def judged(self, attempt: Attempt, fault: Fault, said: str, *, is_open: bool) -> str | None:
+        """The unit failed in the owner's own guest too. Why the job ends with it, for people; None: it goes on.
+
+        `is_open`: whether the unit's stage is; else what it reads is being made again. `said` is the failure's text.
+        """
+        stage, partition = attempt.stage, attempt.partition
+        trouble = _troubled(attempt, self._crew.own.peer, lost=fault is Fault.INPUT)
+        if fault is Fault.JOB:
+            return said
+        # Where what it reads is being made again, the owner has seen nothing of the unit itself.
+        trouble.judged += is_open or fault is not Fault.INPUT
+        last = trouble.for_owner and fault is not Fault.INPUT and stage.state(partition) == AGAIN
+        if last or trouble.judged >= MOST_FAILURES:
+            times = trouble.failures + trouble.losses
+            return f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
+        return None
+
+    def repeat(self, stages: Sequence[Units], now: float) -> list[Send]:
+        """Sends the owner's guest what it should run next of these stages, if it is at nothing disputed already."""
+        own = self._crew.own
+        if any((attempt.stage, attempt.partition) in self._disputed for attempt in own.attempts.values()):
+            return []
+        for stage, partition in islice(self._disputed, LOOKED_AT):
+            state = stage.state(partition)
+            if stage not in stages or state not in {AGAIN, RUNNING}:
+                continue
+            trouble = stage.trouble(partition)
+            # Who is at it still may be so for ever.
+            if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(set(trouble.accusers.values()), now)):
+                stage.start(partition, own.peer)
+                return [Send(own.peer, (own.begin(stage, partition, now),))]
+        return []
+
+    def acquit(self, attempt: Attempt, trouble: Trouble, now: float) -> Iterator[Volunteer]:
+        """The unit is fine: whoever said that the job was at fault was wrong, or failed where the owner did not.
+
+        They are struck, one after the other; yields those that are out with it.
+        """
+        self._disputed.pop((attempt.stage, attempt.partition), None)
+        for peer in trouble.peers if trouble.for_owner else trouble.accusers:
+            volunteer = self._crew.joined.get(peer)
+            if volunteer is None:
+                continue
+            if peer in trouble.accusers:
+                volunteer.accusations = max(0, volunteer.accusations - 1)
+            if self._crew.strike(volunteer, now):
+                yield volunteer
+
+    def _tried(self, attempt: Attempt, trouble: Trouble) -> None:
+        """Volunteers have tried the unit in vain once more: often enough, and it is the owner's to run."""
+        if trouble.failures >= MOST_FAILURES or trouble.losses >= MOST_LOSSES:
+            trouble.for_owner = True
+            self._disputed[attempt.stage, attempt.partition] = None
+
+
+def _troubled(attempt: Attempt, peer: PeerId, *, lost: bool) -> Trouble:
+    """What the unit has been through, with this attempt: it was lost, or failed."""
+    trouble = attempt.stage.trouble(attempt.partition)
+    trouble.peers.add(peer)
+    if lost:
+        trouble.losses += 1
+    else:
+        trouble.failures += 1
+    return trouble

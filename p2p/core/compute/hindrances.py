@@ -1,0 +1,60 @@
+"""Why nobody works for a job, in words for people: what `matching` found lacking, and what volunteers said."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from p2p.core.compute.matching import Need, Offer, suits
+from p2p.ids import PeerId
+from p2p.units import format_size
+
+
+def why_nothing_runs(
+    need: Need,
+    offers: Mapping[PeerId, Offer],
+    refusals: Mapping[PeerId, str],
+    unreachable: Collection[PeerId] = (),
+    failures: Sequence[str] = (),
+    *,
+    dialable: bool = True,
+) -> str:
+    """For people: why none of the volunteers found works for the job; empty if one could.
+
+    Those that are unreachable cannot be dialled; they call, if the owner is `dialable`. `failures` says why peers that
+    the user has named did not answer.
+    """
+    if not offers and failures:
+        return f"no volunteers found yet: {', '.join(failures[:3])}"
+    if not offers:
+        return "no volunteers found yet; name one that you know with --peer HOST:PORT"
+    found = f"{len(offers)} volunteer{'s' if len(offers) != 1 else ''} found"
+    with_runtime = [offer for offer in offers.values() if need.runtime in offer.runtimes]
+    if not with_runtime:
+        return f"{found}, 0 offer {need.runtime}"
+    if not any(offer.memory >= need.memory for offer in with_runtime):
+        return f"{found}, 0 of the {len(with_runtime)} with {need.runtime} have {format_size(need.memory)} for a unit"
+    fit = {peer for peer, offer in offers.items() if suits(need, offer)}
+    if not fit:
+        return f"{found}, 0 have a free core"
+    silent = fit - refusals.keys()
+    if not silent <= set(unreachable):
+        return ""
+    reasons = Counter(refusals[peer] for peer in sorted(fit & refusals.keys()))
+    texts = [f"{count} said: {reason}" for reason, count in list(reasons.items())[:3]]
+    if silent:
+        more = "and may call this peer" if dialable else "and neither can this peer"
+        texts.append(f"{len(silent)} cannot be dialled, {more}")
+    peers = f"{len(offers)} peer{'s' if len(offers) != 1 else ''} found"  # of neighbours it is not known what they are
+    return f"{peers}, none takes the job: {', '.join(texts)}"
+
+
+def where_it_waits(lines: Collection[tuple[int, str]]) -> str:
+    """For people: in how many volunteers' lines a job waits, its best place (from 1), and what that volunteer says."""
+    place, reason = min(lines)
+    where = "1 volunteer" if len(lines) == 1 else f"{len(lines)} volunteers"
+    best = " at best" if len(lines) > 1 else ""
+    return f"queued at {where}, {_ordinal(place)} in line{best}: {reason}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

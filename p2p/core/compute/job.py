@@ -1,0 +1,373 @@
+"""The owner's decisions about one job: which unit is run by whom, which result counts, when it is over. Sans-IO.
+
+Volunteers come and go, fail and lie; units go through attempts until each has exactly one accepted result. What must
+be known again after a restart is said as `Accept` and given back to `planned`. Bytes of results never come here: a
+result is its digest and who holds it. Where windows and portions come from: `crew` and `matching`; what becomes of
+units at which volunteers fail: `disputes`; of outputs that are lost: `stages`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from p2p.core.compute.attempts import (
+    OVER,
+    Accept,
+    Attempt,
+    Cancel,
+    Command,
+    Drop,
+    Ended,
+    Fault,
+    Finish,
+    Known,
+    Result,
+    StageDone,
+    State,
+    Step,
+    Unfinished,
+)
+from p2p.core.compute.crew import FIRST_REST_S, Crew, Volunteer
+from p2p.core.compute.disputes import Disputes
+from p2p.core.compute.plan import Plan
+from p2p.core.compute.report import Report
+from p2p.core.compute.stage import Units
+from p2p.core.compute.stages import Stages
+from p2p.ids import ID_BYTES, PeerId
+
+LEASE_S = 4.0
+"""A volunteer that says nothing for so long is lost."""
+STALL_S = 60.0
+"""Beyond the time that a unit may take: how long a volunteer may neither begin nor end one (it fetches inputs)."""
+
+
+class Job:
+    """One job of the peer `owner`, whose own guest repeats the units at which volunteers fail.
+
+        PLANNING --planned--> RUNNING --(all results)--> FINISHING --finished--> PLANNING --done--> DONE
+        FINISHING --(an output is lost)--> RUNNING
+        PLANNING, RUNNING, FINISHING --(the job's fault, or nothing left to try)--> FAILED
+        PLANNING, RUNNING, FINISHING --cancel--> CANCELLED
+
+    However many volunteers say that a unit cannot be run, the job goes on until the owner has seen it fail.
+
+    Each event returns what is to be done. Events that come too late are ignored. `context` is `plan.job_context`,
+    `unit_s` the seconds that a unit may take, `results` the digests of the actions' results known from before. Times
+    are seconds of one monotonic clock.
+    """
+
+    def __init__(self, owner: PeerId, context: bytes, unit_s: float, results: Sequence[bytes] = ()) -> None:
+        self.state = State.PLANNING
+        self.stages: list[Units] = []
+        self.failures = self.losses = self.repeats = 0
+        """Attempts that failed or were lost, and units that ran again because their outputs were lost."""
+        self._context = context
+        self._unit_s = unit_s
+        self._results = list(results)
+        self._stages: Stages | None = None
+        self._open: list[Units] = []
+        self._crew = Crew(owner)
+        self._disputes = Disputes(self._crew)
+
+    @property
+    def action(self) -> int:
+        """The number of the action that is planned, run or finished now."""
+        return len(self._results)
+
+    def volunteers(self) -> dict[PeerId, int]:
+        """Who works for the job, and how many units each has before it."""
+        return {peer: len(volunteer.attempts) for peer, volunteer in self._crew.joined.items()}
+
+    @property
+    def owner_at_work(self) -> bool:
+        """Whether a unit runs in the owner's own guest."""
+        return bool(self._crew.own.attempts)
+
+    def place(self, peer: PeerId, unit: bytes) -> tuple[int, int] | None:
+        """Stage and partition of a unit that the volunteer is at; None for any other."""
+        volunteer = self._crew.find(peer)
+        attempt = None if volunteer is None else volunteer.attempts.get(unit)
+        return None if attempt is None else (attempt.stage.index, attempt.partition)
+
+    # The owner's own events.
+
+    def planned(
+        self, plan: Plan, counts: Sequence[int], sources: Mapping[int, bytes], now: float, known: Iterable[Known] = ()
+    ) -> list[Command]:
+        """The next action is to be run; what is `known` is not run again.
+
+        `counts` has the units of each stage (`plan.sizes`), `sources` a digest for each stage with a source: of its
+        inputs and how they are cut.
+        """
+        if self.state is not State.PLANNING:
+            return []
+        if plan.action != self.action:
+            return self.broke(f"The job planned action {plan.action} where {self.action} was next.")
+        self.state = State.RUNNING
+        self._stages = Stages(plan, counts, sources, self._context, self._results)
+        self.stages = self._stages.all
+        self._disputes.clear()
+        for volunteer in self._crew.everyone():
+            volunteer.next_action()
+        self._stages.recall(known)
+        return self._advance(now)
+
+    def finished(self, digest: bytes) -> list[Command]:
+        """The action's result, with this digest, is journaled; the next action may be planned."""
+        if self.state is State.FINISHING:
+            self._results.append(digest)
+            self.state, self.stages, self._open = State.PLANNING, [], []
+        return []
+
+    def done(self) -> list[Command]:
+        """The job returned, and the owner holds all that it returned."""
+        return self._end(State.DONE, "") if self.state is State.PLANNING else []
+
+    def broke(self, reason: str) -> list[Command]:
+        """The job cannot go on: its plan or what finishes an action raised, or the owner's disk is full."""
+        return self._end(State.FAILED, reason)
+
+    def cancel(self) -> list[Command]:
+        """The user wants it no longer."""
+        return self._end(State.CANCELLED, "cancelled")
+
+    def kept(self, stage: int, partition: int) -> None:
+        """The owner has this output from now on, whatever becomes of its holder."""
+        if stage < len(self.stages):
+            self.stages[stage].kept(partition)
+
+    def tick(self, now: float) -> list[Command]:
+        """To be called a few times a second: silent and stalled volunteers, rests that are over, stragglers."""
+        commands: list[Command] = []
+        for volunteer in self._crew.everyone():
+            if self.state in OVER:
+                return commands
+            if volunteer is self._crew.own:
+                continue
+            if now - volunteer.heard > LEASE_S:
+                commands += self._expel(volunteer, f"it was silent for {LEASE_S:g} seconds", now)
+            elif volunteer.attempts and now - volunteer.progress > self._unit_s + STALL_S:
+                self._crew.strike(volunteer, now)
+                commands += self._expel(volunteer, "it neither began nor finished a unit in time", now)
+        commands += self._fill_all(now)
+        if self.state is State.RUNNING:
+            commands += self._crew.hedge(self._open, now)
+        return commands
+
+    # Events of volunteers.
+
+    def joined(
+        self, peer: PeerId, slots: int, now: float, *, window: int = 65536, stranger: bool = False, relation: str = ""
+    ) -> list[Command]:
+        """A volunteer took the job, with so many slots and at most `window` units before it.
+
+        Peers of the same `relation` (a network prefix, say) are not believed to judge alone.
+        """
+        if self.state in OVER or peer in self._crew.joined:
+            return []
+        if self._crew.is_out(peer):
+            return [Drop(peer, "it failed too often in this job")]
+        volunteer = self._crew.find(peer) or Volunteer(peer, now)
+        volunteer.claimed, volunteer.most = slots, window
+        volunteer.stranger, volunteer.relation = stranger, relation
+        self._crew.joined[peer] = volunteer
+        return self._fill(volunteer, now)
+
+    def slots(self, peer: PeerId, slots: int, now: float) -> list[Command]:
+        """The volunteer may use so many slots from now on; with none it ends what it has and gets no more."""
+        volunteer = self._crew.joined.get(peer)
+        if volunteer is None:
+            return []
+        volunteer.claimed = slots
+        return self._fill_all(now)
+
+    def near(self, peer: PeerId, stage: int, partitions: Iterable[int]) -> None:
+        """The volunteer has the input of these already. It gets them first, as long as they wait anyway."""
+        if peer in self._crew.joined and stage < len(self.stages):
+            count = self.stages[stage].count
+            self.stages[stage].prefer(peer, [partition for partition in partitions if 0 <= partition < count])
+
+    def left(self, peer: PeerId, now: float) -> list[Command]:
+        """The volunteer is gone, or takes part no longer. Its outputs may still be had: see `unheld`."""
+        volunteer = self._crew.joined.get(peer)
+        if volunteer is None:
+            return []
+        if volunteer.attempts and not volunteer.returned:
+            self._crew.strike(volunteer, now)
+        return self._lose(volunteer, now)
+
+    def unheld(self, peer: PeerId, now: float) -> list[Command]:
+        """Nothing that the peer holds can be had any more."""
+        for stage in self.stages:
+            stage.unheld(peer)
+        return self._advance(now)
+
+    def missing(self, stage: int, partition: int, holder: PeerId, now: float) -> list[Command]:
+        """The holder has this one output no longer, or never had it."""
+        if stage >= len(self.stages) or self.stages[stage].holder(partition) != holder:
+            return []
+        self.stages[stage].missing(partition, holder)
+        volunteer = self._crew.joined.get(holder)
+        # What is found to be missing while it rests went with the rest.
+        commands: list[Command] = []
+        if volunteer is not None and volunteer.rests_until <= now and self._crew.strike(volunteer, now):
+            commands += self._expel(volunteer, "it did not keep what it said that it keeps", now)
+        return commands + self._advance(now)
+
+    def heard(self, peer: PeerId, now: float, running: Iterable[bytes] = ()) -> None:
+        """The volunteer said something: it is there, and at these units."""
+        volunteer = self._crew.find(peer)
+        if volunteer is None:
+            return
+        volunteer.heard = now
+        for unit in running:
+            attempt = volunteer.attempts.get(unit)
+            if attempt is not None and attempt.step is Step.SENT:
+                attempt.step = Step.RUNNING
+                volunteer.progress = now
+
+    def returned(self, peer: PeerId, results: Iterable[Result], now: float) -> list[Command]:
+        """Results came from the volunteer. Those of units that it was not asked for are nothing."""
+        volunteer = self._crew.find(peer)
+        if volunteer is None:
+            return []
+        volunteer.heard = now
+        commands: list[Command] = []
+        completes = False
+        for result in results:
+            attempt = volunteer.attempts.get(result.unit)
+            if attempt is None:
+                continue
+            if len(result.digest) != ID_BYTES:
+                commands += self.failed(peer, result.unit, Fault.PEER, "a result without a digest", now)
+                continue
+            volunteer.commit(attempt, now)
+            self._crew.worked(volunteer)
+            # Here other levels of trust will wait for more: a second opinion, or an audit.
+            commands += self._accept(volunteer, attempt, result, now)
+            completes = completes or attempt.stage.complete
+        if completes:
+            return commands + self._advance(now)
+        return commands + (self._fill_all(now) if volunteer is self._crew.own else self._fill(volunteer, now))
+
+    def failed(self, peer: PeerId, unit: bytes, fault: Fault, report: Report | str, now: float) -> list[Command]:
+        """The volunteer has no result of the unit; the report says why."""
+        volunteer = self._crew.find(peer)
+        attempt = None if volunteer is None else volunteer.attempts.get(unit)
+        if volunteer is None or attempt is None:
+            return []
+        volunteer.heard = volunteer.progress = now
+        self.failures += 1
+        volunteer.stop(attempt, Step.FAILED)
+        stage = attempt.stage
+        said = report if isinstance(report, str) else report.told(stage.index, attempt.partition)
+        if volunteer is self._crew.own:
+            reason = self._disputes.judged(attempt, fault, said, is_open=stage in self._open)
+            return self._fill_all(now) if reason is None else self._end(State.FAILED, reason)
+        self._disputes.failed(attempt, volunteer, fault)
+        if fault is Fault.PEER and self._crew.strike(volunteer, now):
+            return self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
+        return self._fill_all(now)
+
+    def refused(self, peer: PeerId, units: Iterable[bytes], now: float) -> list[Command]:
+        """The volunteer has no room for these now. Nobody's fault, but it rests a little."""
+        volunteer = self._crew.find(peer)
+        if volunteer is None:
+            return []
+        volunteer.heard = volunteer.progress = now
+        for unit in units:
+            attempt = volunteer.attempts.get(unit)
+            if attempt is not None:
+                volunteer.stop(attempt, Step.REFUSED)
+                volunteer.rests_until = max(volunteer.rests_until, now + FIRST_REST_S)
+        return self._fill_all(now)
+
+    # Results.
+
+    def _accept(self, volunteer: Volunteer, attempt: Attempt, result: Result, now: float) -> list[Command]:
+        stage, partition = attempt.stage, attempt.partition
+        before = stage.digest(partition)
+        if before is not None and before != result.digest:
+            where = f"partition {partition} of stage {stage.index}"
+            told = f"The job is not deterministic, or a volunteer lied: {where} gave two different results."
+            return self._end(State.FAILED, told)
+        attempt.step = Step.ACCEPTED
+        del volunteer.attempts[attempt.unit]
+        trouble = stage.troubles.get(partition)
+        known = Known(attempt.unit, stage.index, partition, result.digest, result.holder)
+        commands: list[Command] = [Accept(known)]
+        for peer in stage.finish(partition, result.digest, result.holder):
+            other = self._crew.find(peer)
+            if other is not None and other is not volunteer:
+                other.attempts.pop(attempt.unit).step = Step.CANCELLED
+                commands.append(Cancel(peer, (attempt.unit,)))
+                commands += self._fill(other, now)
+        if trouble is not None:
+            for wrong in self._disputes.acquit(attempt, trouble, now):
+                commands += self._expel(wrong, "it blamed the job for its own failures", now)
+        return commands
+
+    # Stages.
+
+    def _advance(self, now: float) -> list[Command]:
+        """Something about whole stages may have changed: what is needed again, what is open, whether all is done."""
+        if self.state not in {State.RUNNING, State.FINISHING}:
+            return []
+        assert self._stages is not None
+        self.repeats += self._stages.revive()
+        was_open, self._open = self._open, self._stages.open()
+        commands: list[Command] = [StageDone(stage.index) for stage in was_open if stage.complete]
+        whole = self._stages.complete
+        if whole and self.state is State.RUNNING:
+            self.state = State.FINISHING
+            return [*commands, *self._recalled(), Finish(self.action)]
+        if not whole and self.state is State.FINISHING:
+            self.state = State.RUNNING
+            commands.append(Unfinished(self.action))
+        return commands + self._fill_all(now)
+
+    # Volunteers.
+
+    def _fill(self, volunteer: Volunteer, now: float) -> list[Command]:
+        return [*self._crew.fill(volunteer, self._open, now)] if self.state is State.RUNNING else []
+
+    def _fill_all(self, now: float) -> list[Command]:
+        if self.state is not State.RUNNING:
+            return []
+        return [*self._crew.fill_all(self._open, now), *self._disputes.repeat(self._open, now)]
+
+    def _expel(self, volunteer: Volunteer, reason: str, now: float) -> list[Command]:
+        return [Drop(volunteer.peer, reason), *self._lose(volunteer, now)]
+
+    def _lose(self, volunteer: Volunteer, now: float) -> list[Command]:
+        """The volunteer is no longer there; what it had runs elsewhere."""
+        self._crew.joined.pop(volunteer.peer, None)
+        for stage in self.stages:
+            stage.forget(volunteer.peer)
+        begun = 0
+        for attempt in list(volunteer.attempts.values()):
+            self.losses += 1
+            # Only what it was at can have been what took it down, and no more than its slots at once.
+            if attempt.step is Step.RUNNING or begun < volunteer.slots:
+                begun += 1
+                self._disputes.lost(attempt, volunteer)
+            volunteer.stop(attempt, Step.LOST)
+        volunteer.claimed = 0
+        return self._fill_all(now)
+
+    def _recalled(self) -> list[Command]:
+        """Takes back all that is under way."""
+        commands: list[Command] = []
+        for volunteer in self._crew.everyone():
+            if volunteer.attempts:
+                commands.append(Cancel(volunteer.peer, tuple(volunteer.attempts)))
+                for attempt in list(volunteer.attempts.values()):
+                    volunteer.stop(attempt, Step.CANCELLED)
+        return commands
+
+    def _end(self, state: State, reason: str) -> list[Command]:
+        if self.state in OVER:
+            return []
+        commands = self._recalled()
+        self.state, self._open = state, []
+        self._crew.joined.clear()
+        self._disputes.clear()
+        return [*commands, Ended(state, reason)]

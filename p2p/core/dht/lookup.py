@@ -1,0 +1,182 @@
+"""The iterative lookup of the DHT, as a state machine: whom to ask next, and when enough is known.
+
+A candidate is WAITING, then ASKED; it may become STALLED (no answer yet, and no longer counted against the
+parallelism), and ends ANSWERED or FAILED. Legal moves: WAITING -> ASKED -> STALLED -> ANSWERED | FAILED, and ASKED ->
+ANSWERED | FAILED. The lookup is done when the `K` nearest candidates that are neither failed nor stalled have all
+answered: where half of `K` have, nobody waits for a dead contact (kademlia's crawlers wait for the slowest of each
+round).
+
+Against liars: a candidate is a node at an address, so naming a node where it is not hides nothing; a contact that
+others name counts for nothing until it has answered itself; one peer may name only so many that turn out not to be
+there before the rest of what it alone named is dropped, unless one of them was there; and of the nearest at most two
+are of one prefix.
+
+kademlia's `NodeHeap` was tried and left: it knows a node by its id alone, so a liar who names a true node at a false
+address takes the true one's place, and it sorts all candidates at every step.
+"""
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from p2p.core.dht.routing import MOST_OF_A_PREFIX, Contact, K, point
+from p2p.wire.address import Scope
+
+ALPHA = 3
+"""How many are asked at once."""
+MOST_NAMED_IN_VAIN = 4
+MOST_CANDIDATES = 400
+
+_Key = tuple[bytes, str, int]
+
+
+class State(Enum):
+    """Where a candidate stands."""
+
+    WAITING = auto()
+    ASKED = auto()
+    STALLED = auto()
+    ANSWERED = auto()
+    FAILED = auto()
+
+
+@dataclass(eq=False, slots=True)
+class _Candidate:
+    contact: Contact
+    distance: int
+    depth: int
+    namer: _Key | None
+    """Who alone has named it; None for a seed, and for what several have named."""
+    state: State = State.WAITING
+
+
+class Lookup:
+    """One lookup for a target of 20 bytes, from the contacts that are known."""
+
+    def __init__(
+        self, target: bytes, own_id: bytes, seeds: Iterable[Contact], *, k: int = K, local_exempt: bool = True
+    ) -> None:
+        self._k = k
+        self._own_id = own_id
+        self._local_exempt = local_exempt
+        self._point = point(target)
+        self._candidates: dict[_Key, _Candidate] = {}
+        self._by_distance: list[_Candidate] = []
+        self._in_vain: Counter[_Key] = Counter()
+        self._vouched: set[_Key] = set()
+        self.asked = 0
+        self.failures = 0
+        self.hops = 0
+        self._busy = 0
+        self._take(seeds, None)
+
+    def next(self) -> Contact | None:
+        """The next contact to ask, which counts as asked from now on; None while there is none to be asked."""
+        if self._busy >= ALPHA:
+            return None
+        for candidate in self._nearest():
+            if candidate.state is State.WAITING:
+                candidate.state = State.ASKED
+                self._busy += 1
+                self.asked += 1
+                return candidate.contact
+        return None
+
+    def stalled(self, contact: Contact) -> None:
+        """The contact lets us wait."""
+        candidate = self._candidates[contact.key]
+        if candidate.state is State.ASKED:
+            candidate.state = State.STALLED
+            self._busy -= 1
+
+    def answered(self, contact: Contact, named: Iterable[Contact]) -> None:
+        """The contact has answered and named others."""
+        candidate = self._ended(contact, State.ANSWERED)
+        self.hops = max(self.hops, candidate.depth)
+        if candidate.namer is not None:
+            self._vouched.add(candidate.namer)
+        self._drop(
+            other
+            for other in self._by_distance
+            if other.contact.id == contact.id and other.state is State.WAITING  # it is here, so it is not there
+        )
+        self._take(named, candidate)
+
+    def failed(self, contact: Contact) -> None:
+        """The contact did not answer, was somebody else, or made no sense."""
+        namer = self._ended(contact, State.FAILED).namer
+        self.failures += 1
+        if namer is None:
+            return
+        self._in_vain[namer] += 1
+        if self._in_vain[namer] >= MOST_NAMED_IN_VAIN and namer not in self._vouched:
+            self._drop(other for other in self._by_distance if other.namer == namer and other.state is State.WAITING)
+
+    @property
+    def done(self) -> bool:
+        """Whether asking on would bring nothing nearer."""
+        answered = [candidate.state is State.ANSWERED for candidate in self._nearest()]
+        if not all(answered):
+            return False
+        return len(answered) >= self._k // 2 or all(
+            candidate.state is not State.STALLED for candidate in self._by_distance
+        )
+
+    def nearest(self) -> list[Contact]:
+        """The nearest that have answered, nearest first."""
+        return [candidate.contact for candidate in self._nearest() if candidate.state is State.ANSWERED]
+
+    def state(self, contact: Contact) -> State | None:
+        """Where a candidate stands."""
+        candidate = self._candidates.get(contact.key)
+        return None if candidate is None else candidate.state
+
+    def _nearest(self) -> list[_Candidate]:
+        """The `K` nearest that may be there: each node once, few of a prefix."""
+        found: list[_Candidate] = []
+        nodes: set[bytes] = set()
+        prefixes: Counter[str] = Counter()
+        for candidate in self._by_distance:
+            contact = candidate.contact
+            if candidate.state in {State.STALLED, State.FAILED} or contact.id in nodes:
+                continue
+            if not (self._local_exempt and contact.scope != Scope.GLOBAL):
+                if prefixes[contact.prefix] >= MOST_OF_A_PREFIX:
+                    continue
+                prefixes[contact.prefix] += 1
+            nodes.add(contact.id)
+            found.append(candidate)
+            if len(found) == self._k:
+                break
+        return found
+
+    def _ended(self, contact: Contact, state: State) -> _Candidate:
+        candidate = self._candidates[contact.key]
+        assert candidate.state in {State.ASKED, State.STALLED}, "a contact ends once, after it was asked"
+        if candidate.state is State.ASKED:
+            self._busy -= 1
+        candidate.state = state
+        return candidate
+
+    def _take(self, contacts: Iterable[Contact], namer: _Candidate | None) -> None:
+        nodes: set[bytes] = set()
+        for contact in contacts:
+            if contact.id == self._own_id or contact.id in nodes:
+                continue  # who says that one node is in two places makes more work than sense
+            nodes.add(contact.id)
+            known = self._candidates.get(contact.key)
+            if known is not None:
+                known.namer = None
+            elif len(self._candidates) < MOST_CANDIDATES:
+                distance = self._point.distance_to(contact)
+                depth, by = (1, None) if namer is None else (namer.depth + 1, namer.contact.key)
+                candidate = self._candidates[contact.key] = _Candidate(contact, distance, depth, by)
+                insort(self._by_distance, candidate, key=lambda one: one.distance)
+
+    def _drop(self, candidates: Iterable[_Candidate]) -> None:
+        """Forgets candidates that wait; whoever names them again brings them back."""
+        for candidate in list(candidates):
+            del self._candidates[candidate.contact.key]
+            self._by_distance.remove(candidate)

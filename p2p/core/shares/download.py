@@ -1,0 +1,392 @@
+"""Which chunk is asked of whom: the decisions of a download, sans-IO.
+
+What is wanted may grow while it runs. A wanted chunk goes through
+
+    free --ask--> asked --received--> taken --stored--> have
+    asked --(source gone, choked, Gone)--> free
+    asked --steal--> asked of another source as well; the first to finish wins and the others are cancelled
+
+and has one owner, and one more each time that it is stolen, which is when all who were asked are overdue: with two at
+most, two liars could hold a chunk for as long as they like. Rarest first with random ties; a request is a run of
+consecutive chunks, because disks and small files like neighbours. How much is asked ahead of a source follows its
+measured rate, and never more than its fair part of half of what is left (guided self-scheduling, Polychronopoulos and
+Kuck 1987), so that all sources end together. A straggler's chunk is stolen when it is 10 times older than a fast
+source would have taken, 3 times when the thief has nothing else to do (the thresholds of rqbit).
+
+Every method that can lead to messages returns them as commands. Times are seconds of one monotonic clock.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from p2p.core.shares import bitmap
+from p2p.core.shares.availability import Availability
+from p2p.core.shares.layout import Layout
+
+AHEAD_S = 0.25
+LEAST_AHEAD_BYTES = 1024 * 1024
+MOST_AHEAD_BYTES = 64 * 1024 * 1024
+LEAST_ASK_BYTES = 256 * 1024
+MOST_ASKED_CHUNKS = 4096
+MOST_ASKS = 64
+"""Runs asked for at one event: each takes time in proportion to the share, and a hostile map has only short ones."""
+STEAL_BUSY, STEAL_IDLE = 10.0, 3.0
+LATENCY_S = 0.1
+GUESS_BYTES_PER_S = 256 * 1024.0
+SILENT_S = 30.0
+SLOW_WINDOW_S = 60.0
+SLOW_BYTES_PER_S = 256.0
+RATE_SAMPLE_S = 0.1
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[Key]):
+    """Request chunks first .. first + count - 1 of the source."""
+
+    source: Key
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Generic[Key]):
+    """Tell the source that this is no longer wanted."""
+
+    source: Key
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Generic[Key]):
+    """End the exchange with the source."""
+
+    source: Key
+    reason: str
+
+
+Command = Ask[Key] | Cancel[Key] | Drop[Key]
+
+
+@dataclass(slots=True)
+class _Asked:
+    at: float
+    ahead: int
+    """Bytes asked of the source at that moment, this chunk's included."""
+    size: int
+
+
+@dataclass(slots=True)
+class _Hedge:
+    """A chunk that was stolen: of how many sources it is asked, and since when of the last."""
+
+    owners: int
+    at: float
+
+
+@dataclass(slots=True)
+class Source:
+    """What is known of one source. `rate` in bytes/s, 0 until measured."""
+
+    have: int = 0
+    asked: dict[int, _Asked] = field(default_factory=dict)
+    outstanding: int = 0
+    rate: float = 0.0
+    choked: bool = False
+    received: int = 0
+    chunks: int = 0
+    """Chunks that came whole and right. Before the first one, a rate means nothing."""
+    sample_at: float = 0.0
+    sample_bytes: int = 0
+    progress_at: float = 0.0
+    window_at: float = 0.0
+    window_bytes: int = 0
+
+
+class Download(Generic[Key]):
+    """The state of one download. `wanted` and `have` are bitmaps of chunks, `below(n)` draws from 0 .. n - 1.
+
+    The events of a source come between its `joined` and `gone`.
+    """
+
+    def __init__(
+        self, layout: Layout, wanted: int, have: int, below: Callable[[int], int], *, sequential: bool = False
+    ) -> None:
+        self.layout = layout
+        self.wanted = wanted
+        self.have = have
+        self.sources: dict[Key, Source] = {}
+        self._below = below
+        self._sequential = sequential
+        self._free = wanted & ~have
+        self._free_bytes = layout.bytes_in(self._free)
+        self._hedges: dict[int, _Hedge] = {}
+        self._availability = Availability()
+
+    # What can be asked of it.
+
+    @property
+    def complete(self) -> bool:
+        """Whether every wanted chunk is stored."""
+        return not self.wanted & ~self.have
+
+    def needs(self, source: Key, chunk: int) -> bool:
+        """Whether this chunk was asked of the source and has not come yet."""
+        return chunk in self.sources[source].asked
+
+    def covers(self) -> bool:
+        """Whether the sources connected now hold, together, all that is missing."""
+        missing = self.wanted & ~self.have
+        for source in self.sources.values():
+            missing &= ~source.have
+        return not missing
+
+    @property
+    def useful(self) -> int:
+        """How many sources have something of what is wanted."""
+        return sum(1 for source in self.sources.values() if source.have & self.wanted)
+
+    # Events.
+
+    def want(self, chunks: int, now: float) -> list[Command[Key]]:
+        """These chunks are wanted as well from now on."""
+        missing = chunks & ~self.wanted & ~self.have
+        self.wanted |= chunks
+        self._free |= missing
+        self._free_bytes += self.layout.bytes_in(missing)
+        return self._fill_all(now) if missing else []
+
+    def joined(self, key: Key, now: float) -> None:
+        """A source is connected; what it has is said by `offers`."""
+        assert key not in self.sources
+        self.sources[key] = Source(progress_at=now, window_at=now)
+
+    def offers(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
+        """The source has these chunks, beside those it said before."""
+        source = self.sources[key]
+        new = chunks & ~source.have
+        source.have |= new
+        self._availability.add(new)
+        return self._fill(key, source, now)
+
+    def lost(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
+        """The source has these no longer."""
+        source = self.sources[key]
+        gone = chunks & source.have
+        source.have &= ~gone
+        self._availability.remove(gone)
+        off = bitmap.to_bytes(gone, self.layout.chunks)
+        for chunk in [chunk for chunk in source.asked if off[chunk >> 3] >> (chunk & 7) & 1]:
+            self._release(source, chunk)
+        return self._fill_all(now)
+
+    def gone(self, key: Key, now: float) -> list[Command[Key]]:
+        """The source is no longer connected."""
+        source = self.sources.pop(key)
+        self._availability.remove(source.have)
+        for chunk in list(source.asked):
+            self._release(source, chunk)
+        return self._fill_all(now)
+
+    def choked(self, key: Key, waits: bool, now: float) -> list[Command[Key]]:
+        """The source makes us wait for a slot, or no longer does. Only its oldest chunk stays asked meanwhile."""
+        source = self.sources[key]
+        if waits != source.choked:
+            source.progress_at = source.window_at = now
+            source.window_bytes = 0
+        source.choked = waits
+        if not waits:
+            return self._fill(key, source, now)
+        released = list(source.asked)[1:]
+        for chunk in released:
+            self._release(source, chunk)
+        ranges = bitmap.runs(bitmap.of([(chunk, 1) for chunk in sorted(released)]))
+        commands: list[Command[Key]] = [Cancel(key, first, count) for first, count in ranges]
+        return commands + self._fill_all(now)
+
+    def progress(self, key: Key, count: int, now: float) -> None:
+        """`count` bytes of asked chunks came from the source."""
+        source = self.sources[key]
+        source.progress_at = now
+        source.received += count
+        source.window_bytes += count
+        source.sample_bytes += count
+        elapsed = now - source.sample_at
+        if elapsed >= RATE_SAMPLE_S:
+            sample = source.sample_bytes / elapsed
+            source.rate = 0.6 * source.rate + 0.4 * sample if source.rate else sample
+            source.sample_at = now
+            source.sample_bytes = 0
+
+    def received(self, key: Key, chunk: int, now: float) -> list[Command[Key]]:
+        """An asked chunk came whole and matches its hash. It is asked of nobody from now on."""
+        source = self.sources[key]
+        asked = source.asked.pop(chunk)
+        source.outstanding -= asked.size
+        source.chunks += 1
+        commands: list[Command[Key]] = []
+        if self._hedges.pop(chunk, None) is not None:
+            for other_key, other in self.sources.items():
+                if chunk in other.asked:
+                    other.outstanding -= other.asked.pop(chunk).size
+                    commands.append(Cancel(other_key, chunk, 1))
+                    commands += self._fill(other_key, other, now)
+        return commands + self._fill(key, source, now)
+
+    def stored(self, chunk: int) -> list[Command[Key]]:
+        """The chunk is written and counts from now on, whoever it came from; nobody is asked for it any more."""
+        self.have |= 1 << chunk
+        if self._free >> chunk & 1:
+            self._take(1 << chunk)
+        self._hedges.pop(chunk, None)
+        commands: list[Command[Key]] = []
+        for key, source in self.sources.items():
+            asked = source.asked.pop(chunk, None)
+            if asked is not None:
+                source.outstanding -= asked.size
+                commands.append(Cancel(key, chunk, 1))
+        return commands
+
+    def copied(self, chunks: int) -> None:
+        """These, which are not asked of anybody, were filled from an equal file on this machine."""
+        self.have |= chunks
+        self._take(chunks & self._free)
+
+    def tick(self, now: float) -> list[Command[Key]]:
+        """To be called a few times a second: silent sources, stragglers, idle sources."""
+        commands: list[Command[Key]] = []
+        for key, source in self.sources.items():
+            if not source.asked or source.choked:
+                source.progress_at = source.window_at = now
+                source.window_bytes = 0
+            elif now - source.progress_at > SILENT_S:
+                commands.append(Drop(key, f"it sent nothing for {SILENT_S:.0f} seconds"))
+            elif now - source.window_at > SLOW_WINDOW_S:
+                if source.window_bytes < SLOW_BYTES_PER_S * SLOW_WINDOW_S:
+                    commands.append(Drop(key, "it is too slow to be of use"))
+                source.window_at = now
+                source.window_bytes = 0
+        by_rate = sorted(self.sources.items(), key=lambda item: -item[1].rate)
+        for key, source in by_rate:
+            commands += self._steal(key, source, STEAL_BUSY, now)
+            commands += self._fill(key, source, now)
+        return commands
+
+    # Decisions.
+
+    def _fill_all(self, now: float) -> list[Command[Key]]:
+        return [command for key, source in list(self.sources.items()) for command in self._fill(key, source, now)]
+
+    def _fill(self, key: Key, source: Source, now: float) -> list[Command[Key]]:
+        """Asks the source for more, if it has less before it than it should have."""
+        if source.choked and source.asked:
+            return []
+        target = min(MOST_AHEAD_BYTES, max(LEAST_AHEAD_BYTES, int(source.rate * AHEAD_S)))
+        busy = source.outstanding > target // 2 or len(source.asked) > MOST_ASKED_CHUNKS // 2
+        if busy and len(source.asked) > 1:
+            return []
+        commands: list[Command[Key]] = []
+        candidates = self._free & source.have
+        while candidates and len(source.asked) < MOST_ASKED_CHUNKS and len(commands) < MOST_ASKS:
+            budget = min(target - source.outstanding, self._fair_part(source))
+            if len(source.asked) > 1 and budget < LEAST_ASK_BYTES:
+                break
+            first, count = self._pick(candidates, max(budget, LEAST_ASK_BYTES), MOST_ASKED_CHUNKS - len(source.asked))
+            self._ask(source, first, count, now)
+            commands.append(Ask(key, first, count))
+            candidates &= ~bitmap.span(first, count)
+            if source.choked:
+                break
+        if not source.asked and not candidates:
+            commands += self._steal(key, source, STEAL_IDLE, now)
+        return commands
+
+    def _fair_part(self, source: Source) -> int:
+        total = sum(other.rate for other in self.sources.values())
+        fraction = source.rate / total if total and source.rate else 1 / len(self.sources)
+        return int(self._free_bytes * fraction / 2)
+
+    def _pick(self, candidates: int, budget: int, most: int) -> tuple[int, int]:
+        """A run of candidates of about `budget` bytes, at least one chunk."""
+        if self._sequential:
+            pool = candidates
+            first = bitmap.lowest(candidates)
+        else:
+            pool = self._availability.rarest(candidates)
+            first = bitmap.nth(pool, self._below(pool.bit_count()))
+        longest = bitmap.run_length(pool, first, most)
+        count, size = 1, self.layout.size(first)
+        while count < longest:
+            size += self.layout.size(first + count)
+            if size > budget:
+                break
+            count += 1
+        return first, count
+
+    def _ask(self, source: Source, first: int, count: int, now: float) -> None:
+        if not source.asked:
+            source.progress_at = source.sample_at = source.window_at = now
+            source.sample_bytes = source.window_bytes = 0
+        self._take(bitmap.span(first, count) & self._free)
+        for chunk in range(first, first + count):
+            size = self.layout.size(chunk)
+            source.outstanding += size
+            source.asked[chunk] = _Asked(now, source.outstanding, size)
+
+    def _take(self, chunks: int) -> None:
+        self._free &= ~chunks
+        self._free_bytes -= self.layout.bytes_in(chunks)
+
+    def _release(self, source: Source, chunk: int) -> None:
+        """The chunk is no longer asked of the source; free again unless another one has it."""
+        source.outstanding -= source.asked.pop(chunk).size
+        hedge = self._hedges.get(chunk)
+        if hedge is None:
+            self._free |= 1 << chunk
+            self._free_bytes += self.layout.size(chunk)
+        elif hedge.owners > 2:
+            hedge.owners -= 1
+        else:
+            del self._hedges[chunk]
+
+    def _steal(self, key: Key, thief: Source, factor: float, now: float) -> list[Command[Key]]:
+        """Asks the thief for the chunk that is most overdue at all who were asked, if one is overdue by the factor."""
+        rate = self._fast_rate()
+        if factor == STEAL_IDLE:
+            # Who has nothing to do may as well help; else one that trickles would be the measure of its own lateness.
+            rate = max(rate, GUESS_BYTES_PER_S)
+        if thief.choked or len(thief.asked) > 1:
+            return []
+        if not thief.chunks and rate != GUESS_BYTES_PER_S:
+            factor *= 2  # those who have delivered before go first
+        held = bitmap.to_bytes(thief.have, self.layout.chunks)
+        best: tuple[float, int] | None = None
+        for other in self.sources.values():
+            if other is thief:
+                continue
+            for chunk, asked in other.asked.items():
+                if not held[chunk >> 3] >> (chunk & 7) & 1 or chunk in thief.asked:
+                    continue
+                hedge = self._hedges.get(chunk)
+                expected = LATENCY_S + asked.ahead / rate
+                overdue = (now - (asked.at if hedge is None else hedge.at)) / expected
+                if other.choked and hedge is None:
+                    overdue += factor
+                if overdue >= factor and (best is None or overdue > best[0]):
+                    best = overdue, chunk
+        if best is None:
+            return []
+        chunk = best[1]
+        hedge = self._hedges.setdefault(chunk, _Hedge(1, now))
+        hedge.owners, hedge.at = hedge.owners + 1, now
+        self._ask(thief, chunk, 1, now)
+        return [Ask(key, chunk, 1)]
+
+    def _fast_rate(self) -> float:
+        """The mean rate of the faster half of those sources that have delivered a chunk, in bytes/s; else a guess."""
+        delivered = [source.rate for source in self.sources.values() if source.chunks and source.rate]
+        half = sorted(delivered, reverse=True)[: (len(delivered) + 1) // 2]
+        return sum(half) / len(half) if half else GUESS_BYTES_PER_S

@@ -1,0 +1,109 @@
+"""How chunks are numbered through a whole share, so that one range covers many small files."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from p2p.core.shares import bitmap
+from p2p.core.shares.manifest import Kind, Manifest, chunk_bytes
+from p2p.ids import ID_BYTES, ChunkHash
+
+
+class Place(NamedTuple):
+    """Where a chunk lies: the entry's index, and offset and size in bytes within the file."""
+
+    entry: int
+    offset: int
+    size: int
+
+
+class Layout:
+    """Chunk numbers of a manifest. Files follow each other in manifest order; empty ones and folders have no chunks."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._entries: list[int] = []
+        self._firsts: list[int] = []
+        self._starts: list[int] = []
+        """Where each of them starts in the share's bytes."""
+        first = start = 0
+        for index, entry in enumerate(manifest.entries):
+            if entry.chunks:
+                self._entries.append(index)
+                self._firsts.append(first)
+                self._starts.append(start)
+                first += entry.chunks
+                start += entry.size
+        self.chunks = first
+        self.everything = (1 << first) - 1
+        self.largest_chunk = max((min(e.size, chunk_bytes(e.size)) for e in manifest.entries), default=0)
+
+    def place(self, chunk: int) -> Place:
+        """Where `chunk` lies. Raises IndexError beyond the share."""
+        if not 0 <= chunk < self.chunks:
+            raise IndexError(chunk)
+        at = bisect_right(self._firsts, chunk) - 1
+        index = self._entries[at]
+        size = self.manifest.entries[index].size
+        each = chunk_bytes(size)
+        offset = (chunk - self._firsts[at]) * each
+        return Place(index, offset, min(each, size - offset))
+
+    def size(self, chunk: int) -> int:
+        """The chunk's bytes."""
+        return self.place(chunk).size
+
+    def hash(self, chunk: int) -> ChunkHash:
+        """The chunk's expected BLAKE3-256."""
+        at = bisect_right(self._firsts, chunk) - 1
+        start = (chunk - self._firsts[at]) * ID_BYTES
+        return ChunkHash(self.manifest.entries[self._entries[at]].hashes[start : start + ID_BYTES])
+
+    def range_of(self, entry: int) -> tuple[int, int]:
+        """(first chunk, count) of an entry; count 0 for an empty file or folder."""
+        count = self.manifest.entries[entry].chunks
+        if not count:
+            return 0, 0
+        at = bisect_right(self._entries, entry) - 1
+        return self._firsts[at], count
+
+    def chunks_in(self, entry: int, offset: int, size: int) -> int:
+        """The chunks with these bytes of an entry, which has them, as a bitmap."""
+        if not size:
+            return 0
+        first, _ = self.range_of(entry)
+        each = chunk_bytes(self.manifest.entries[entry].size)
+        begin = offset // each
+        return bitmap.span(first + begin, -(-(offset + size) // each) - begin)
+
+    def chunks_of(self, entries: Iterable[int]) -> int:
+        """The chunks of these entries, as a bitmap."""
+        return bitmap.of([span for entry in sorted(entries) if (span := self.range_of(entry))[1]])
+
+    def bytes_in(self, chunks: int) -> int:
+        """The bytes of a set of chunks, given as a bitmap."""
+        return sum(self.run_bytes(first, count) for first, count in bitmap.runs(chunks))
+
+    def run_bytes(self, first: int, count: int) -> int:
+        """The bytes of consecutive chunks."""
+        return self._start(first + count) - self._start(first)
+
+    def _start(self, chunk: int) -> int:
+        """The bytes of all chunks before this one."""
+        at = bisect_right(self._firsts, chunk) - 1
+        if at < 0:
+            return 0
+        size = self.manifest.entries[self._entries[at]].size
+        return self._starts[at] + min((chunk - self._firsts[at]) * chunk_bytes(size), size)
+
+    @property
+    def files(self) -> Iterable[int]:
+        """The indexes of the files that have chunks."""
+        return self._entries
+
+    def empty(self) -> Iterable[int]:
+        """The indexes of empty files and folders."""
+        return (index for index, entry in enumerate(self.manifest.entries) if not entry.chunks)
+
+    def is_file(self, entry: int) -> bool:
+        return self.manifest.entries[entry].kind is Kind.FILE

@@ -1,0 +1,241 @@
+"""Manifests: the canonical list of a share's files, and the share id that follows from it.
+
+Entries are sorted by path and encoded each as length (4, big-endian) and a msgpack array. The concatenation is cut
+into parts of at most 256 KiB, whatever entry they cut through; the root holds the totals and the hash of each part.
+The share id is the hash of the root, so every piece verifies by itself, whoever sends it.
+
+Everything decoded here came from a stranger: totals are checked against limits before parts are fetched, and each
+entry against the totals before the next is read, so that a small message cannot make a large structure.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import Annotated
+
+import msgspec
+from blake3 import blake3
+
+from p2p.core.shares import names
+from p2p.errors import BadData, Unacceptable
+from p2p.ids import ID_BYTES, ChunkHash, FileId, H, ShareId
+from p2p.wire.messages import MAX_PART_BYTES, Number, ShortText
+
+VERSION = 1
+MIN_CHUNK_BYTES = 256 * 1024
+MAX_CHUNK_BYTES = 8 * 1024 * 1024
+MAX_CHUNKS_PER_FILE = 2000
+"""Chunks grow with the file to stay under this, until they are as large as chunks get."""
+
+_LENGTH = struct.Struct(">I")
+
+
+class Kind(IntEnum):
+    """What an entry is. Folders are listed only where they are empty."""
+
+    FILE = 0
+    FOLDER = 1
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A file or empty folder of a share; `size` in bytes, `hashes` its 32-byte chunk hashes one after the other."""
+
+    kind: Kind
+    path: Annotated[names.Path, msgspec.Meta(max_length=names.MAX_DEPTH)]
+    size: Number = 0
+    executable: bool = False
+    hashes: bytes = b""
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the file has; an empty one has none."""
+        return len(self.hashes) // ID_BYTES
+
+    @property
+    def file_id(self) -> FileId:
+        """Equal for equal files."""
+        return FileId(H("file", self.size.to_bytes(8, "big"), self.hashes))
+
+
+class Root(msgspec.Struct, frozen=True):
+    """The head of a manifest. `size` is the sum of the files' bytes, `length` that of the encoded entries."""
+
+    version: int
+    name: ShortText
+    single: bool
+    """One file by itself rather than a folder."""
+    files: Number
+    folders: Number
+    size: Number
+    chunks: Number
+    length: Number
+    parts: bytes
+
+    @property
+    def part_count(self) -> int:
+        return len(self.parts) // ID_BYTES
+
+    def part_hash(self, index: int) -> bytes:
+        return self.parts[index * ID_BYTES : (index + 1) * ID_BYTES]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How large a manifest a peer accepts."""
+
+    entries: int = 2_000_000
+    length: int = 512 * 1024 * 1024
+    size: Annotated[int, msgspec.Meta(ge=0)] = 2**50
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """A share's root and entries; what the share is, whole and checked."""
+
+    share_id: ShareId
+    root: Root
+    entries: tuple[Entry, ...]
+
+
+_root_decoder = msgspec.msgpack.Decoder(Root)
+_entry_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def chunk_bytes(size: int) -> int:
+    """The chunk size of a file of `size` bytes: the smallest power of two that gives fewer than 2,000 chunks,
+    from 256 KiB to 8 MiB. A function of the size alone, so equal files have equal chunks everywhere."""
+    chunk = MIN_CHUNK_BYTES
+    while chunk < MAX_CHUNK_BYTES and size >= chunk * MAX_CHUNKS_PER_FILE:
+        chunk *= 2
+    return chunk
+
+
+def chunk_count(size: int) -> int:
+    """How many chunks a file of `size` bytes has."""
+    return -(-size // chunk_bytes(size))
+
+
+def hash_chunk(data: bytes | bytearray | memoryview) -> ChunkHash:
+    """BLAKE3-256 of a chunk. Releases the GIL while it works."""
+    return ChunkHash(blake3(data).digest())
+
+
+def hash_part(data: bytes) -> bytes:
+    return blake3(data, derive_key_context="shoal part 1").digest()
+
+
+def share_id_of(root: bytes) -> ShareId:
+    """The share id: the hash of the encoded root."""
+    return ShareId(blake3(root, derive_key_context="shoal manifest 1").digest())
+
+
+def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes, list[bytes]]:
+    """The root and parts of a share with these entries, which are sorted here. Names were checked by the caller."""
+    encoder = msgspec.msgpack.Encoder()
+    stream = bytearray()
+    files = folders = size = chunks = 0
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        body = encoder.encode(entry)
+        stream += _LENGTH.pack(len(body))
+        stream += body
+        files += entry.kind is Kind.FILE
+        folders += entry.kind is Kind.FOLDER
+        size += entry.size
+        chunks += entry.chunks
+    parts = [bytes(stream[at : at + MAX_PART_BYTES]) for at in range(0, len(stream), MAX_PART_BYTES)]
+    hashes = b"".join(map(hash_part, parts))
+    root = Root(VERSION, name, single, files, folders, size, chunks, len(stream), hashes)
+    return encoder.encode(root), parts
+
+
+def decode_root(share_id: ShareId, body: bytes, limits: Limits) -> Root:
+    """The root that `body` encodes, checked to be this share's and within limits.
+
+    Raises BadData; Unacceptable where the share itself is the reason.
+    """
+    if share_id_of(body) != share_id:
+        raise BadData("the manifest root is not the one the link names")
+    try:
+        root = _root_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unacceptable(f"the share's manifest is broken: {error}") from None
+    if root.version != VERSION:
+        raise Unacceptable(f"the share's manifest has version {root.version}, this Shoal reads {VERSION}: update Shoal")
+    if reason := names.refusal(root.name):
+        raise Unacceptable(f"the share's name {reason}")
+    for setting, found, most in (
+        ("entries", root.files + root.folders, limits.entries),
+        ("manifest_bytes", root.length, limits.length),
+        ("share_bytes", root.size, limits.size),
+    ):
+        if found > most:
+            raise Unacceptable(
+                f"the share is larger than this peer accepts: {setting} {found:,}, at most {most:,}; "
+                f"see {setting} of [limits] in config.toml"
+            )
+    if len(root.parts) != ID_BYTES * -(-root.length // MAX_PART_BYTES):
+        raise Unacceptable("the manifest's root does not agree with itself")
+    # A chunk has its hash in the parts, so these bound each other.
+    if root.chunks * ID_BYTES > root.length or root.chunks > root.size:
+        raise Unacceptable("the manifest's totals do not agree with each other")
+    return root
+
+
+def part_length(root: Root, index: int) -> int:
+    """The bytes of part `index`: all are full but the last."""
+    return min(MAX_PART_BYTES, root.length - index * MAX_PART_BYTES)
+
+
+def check_part(root: Root, index: int, body: bytes) -> None:
+    """Raises BadData unless `body` is part `index` of the manifest."""
+    if not 0 <= index < root.part_count or len(body) != part_length(root, index):
+        raise BadData(f"manifest part {index} has the wrong length")
+    if hash_part(body) != root.part_hash(index):
+        raise BadData(f"manifest part {index} does not match its hash")
+
+
+def decode(share_id: ShareId, root: Root, parts: Sequence[bytes]) -> Manifest:
+    """The manifest whose checked parts these are. Raises BadData where its author broke the rules."""
+    entries: list[Entry] = []
+    files = size = chunks = 0
+    previous: names.Path = ()
+    for entry in _decode_entries(b"".join(parts)):
+        path = entry.path
+        if reason := names.path_refusal(path):
+            raise BadData(f"the share names a path that {reason}: {path!r:.200}")
+        if path <= previous:
+            raise BadData(f"the share's paths are not in order: {path!r:.200}")
+        if previous and path[: len(previous)] == previous:
+            raise BadData(f"the share has a file that is also a folder: {previous!r:.200}")
+        previous = path
+        if entry.kind is Kind.FILE:
+            if len(entry.hashes) != ID_BYTES * chunk_count(entry.size):
+                raise BadData(f"the share gives a wrong number of chunk hashes for {path!r:.200}")
+            files += 1
+            size += entry.size
+            chunks += entry.chunks
+        elif entry.size or entry.hashes or entry.executable:
+            raise BadData(f"the share gives a folder a file's properties: {path!r:.200}")
+        entries.append(entry)
+        if files > root.files or len(entries) > root.files + root.folders:
+            raise BadData("the share has more entries than its root says")
+    if (files, len(entries) - files, size, chunks) != (root.files, root.folders, root.size, root.chunks):
+        raise BadData("the share's entries do not add up to its totals")
+    if root.single and (len(entries) != 1 or files != 1 or len(entries[0].path) != 1):
+        raise BadData("the share says it is a single file but is not")
+    return Manifest(share_id, root, tuple(entries))
+
+
+def _decode_entries(stream: bytes) -> Iterator[Entry]:
+    view = memoryview(stream)
+    at, end = 0, len(stream)
+    while at < end:
+        if at + _LENGTH.size > end:
+            raise BadData("the manifest ends within an entry")
+        (length,) = _LENGTH.unpack_from(stream, at)
+        at += _LENGTH.size
+        if at + length > end:
+            raise BadData("the manifest ends within an entry")
+        try:
+            yield _entry_decoder.decode(view[at : at + length])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadData(f"the manifest has a broken entry: {error}") from None
+        at += length

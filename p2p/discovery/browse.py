@@ -1,0 +1,132 @@
+"""Browse: what one peer lists, asked of itself, or of a tracker where it cannot be reached."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from p2p import ids
+from p2p.discovery import finders
+from p2p.errors import ConfigError, NotFound, PeerError, ProtocolViolation, Refused
+from p2p.ids import PeerId, ShareId
+from p2p.log import printable
+from p2p.net.connection import Connection
+from p2p.peer_context import Local
+from p2p.wire import messages
+from p2p.wire.link import Link, PeerHint, parse_peer
+
+BROWSE_S = 20.0
+MOST_SHARES = 10_000
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One listed share; size in bytes."""
+
+    share: ShareId
+    name: str
+    size: int
+    files: int
+    link: str
+
+
+async def browse(local: Local, who: str, note: Callable[[str], None]) -> list[Listed]:
+    """What a peer lists. `who` is a peer id, HOST:PORT, or both with an @ between. Raises ConfigError, NotFound."""
+    peer, hint = _parse(who)
+    if peer == local.peer_id:
+        raise ConfigError(f"{who} is this peer itself. `shoal shares` lists what it shares.")
+    found: list[Listed] | None = None
+    troubles: list[str] = []
+
+    async with trio.open_nursery() as nursery:
+
+        async def ask(hint: PeerHint) -> None:
+            nonlocal found
+            try:
+                found = await _ask(local, hint)
+                nursery.cancel_scope.cancel()
+            except PeerError as error:
+                troubles.append(str(error))
+
+        with trio.move_on_after(BROWSE_S):
+            if hint is not None:
+                await ask(hint)
+            elif peer is not None:
+                async with trio.open_nursery() as asking:
+                    known: set[PeerHint] = set()
+
+                    def heard(hint: PeerHint) -> None:
+                        if hint not in known:
+                            known.add(hint)
+                            asking.start_soon(ask, hint)
+
+                    await finders.find_peer(local, peer, heard)
+        nursery.cancel_scope.cancel()
+    if found is None and peer is not None:
+        with trio.move_on_after(BROWSE_S):
+            found = await _of_trackers(local, peer, note, troubles[-1] if troubles else "nobody knows where it is")
+    if found is None:
+        raise NotFound(troubles[-1] + "." if troubles else f"Nobody knows where {who} is. Give its HOST:PORT.")
+    return found
+
+
+def _parse(who: str) -> tuple[PeerId | None, PeerHint | None]:
+    try:
+        return PeerId(ids.from_text(who)), None
+    except ValueError:
+        if ":" not in who:
+            raise ConfigError(f"{who!r} is neither a peer id (52 letters and digits) nor HOST:PORT.") from None
+    hint = parse_peer(who)
+    return hint.peer_id, hint
+
+
+async def _ask(local: Local, hint: PeerHint) -> list[Listed]:
+    """The peer's own list. Raises PeerError."""
+    connection = await local.dialer.dial(hint.address, hint.peer_id)
+    known = (PeerHint(hint.address, connection.ends.peer_id),)
+    found: list[Listed] = []
+    cursor = ""
+    try:
+        while True:
+            reply = await _page(connection, cursor)
+            for one in reply.shares:
+                name = printable(one.name)
+                share = ShareId(one.share)
+                found.append(Listed(share, name, one.size, one.files, str(Link(share, name, one.size, known))))
+            cursor = reply.cursor
+            if not cursor or not reply.shares or len(found) >= MOST_SHARES:
+                return found
+    finally:
+        connection.close()
+
+
+async def _page(connection: Connection, cursor: str) -> messages.Listed:
+    await connection.send(messages.Browse(cursor=cursor))
+    reply = await connection.receive()
+    if isinstance(reply, messages.Failed):
+        raise Refused(reply.reason)
+    if not isinstance(reply, messages.Listed):
+        raise ProtocolViolation("something else where its list belongs")
+    return reply
+
+
+async def _of_trackers(local: Local, peer: PeerId, note: Callable[[str], None], trouble: str) -> list[Listed] | None:
+    """What a tracker knows that the peer lists; None where none knows the peer."""
+    for url in local.trackers.urls:
+        found: list[Listed] = []
+        cursor = ""
+        try:
+            while True:
+                view = await local.trackers.peer(url, peer, cursor)
+                for one in view.shares:
+                    share, name = ShareId(ids.from_text(one.share)), printable(one.name)
+                    link = str(Link(share, name, one.size, trackers=(url,)))
+                    found.append(Listed(share, name, one.size, one.files, link))
+                cursor = view.cursor
+                if not cursor or not view.shares or len(found) >= MOST_SHARES:
+                    break
+        except (PeerError, NotFound, ValueError):
+            continue
+        note(f"the peer itself cannot be reached ({trouble}); this is what the tracker {url} knows of it")
+        return found
+    return None

@@ -1,0 +1,259 @@
+"""This peer in the DHT: a node in each overlay (IPv4, IPv6), on the UDP port of the same number as its TCP port.
+
+The overlays are joined by whatever is known: nodes that were there last time, `--join`, and every address that a link,
+the local network or a tracker names. The work of the node id is done in a thread, once for each network.
+"""
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from random import Random
+
+import trio
+
+from p2p.concurrency.supervision import persist
+from p2p.errors import ConfigError, StorageError
+from p2p.identity import Identity
+from p2p.ids import PeerId
+from p2p.net.datagrams import Endpoint, open_socket
+from p2p.net.dht import ENOUGH_HOLDERS, Dht, MakeRecord, Published
+from p2p.store.overlay import OverlayState
+from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
+from p2p.wire.datagrams import Codec
+from p2p.wire.nodeid import find_nonce
+from p2p.wire.records import FULL_SHARD, Kind, Record
+
+logger = logging.getLogger(__name__)
+
+MOST_HINTED = 64
+KEEP_CONTACTS_EVERY_S = 300.0
+FIRST_KEEP_S = 20.0
+RESOLVE_EVERY_S = 600.0
+RESOLVE_AGAIN_S = 15.0
+
+
+class Overlays:
+    """What services ask of the DHT. `sockets` are its own from now on, one for each family."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        state: OverlayState,
+        network: str,
+        bits: int,
+        sockets: Sequence[socket.socket],
+        join: Sequence[str],
+        random: Random,
+    ) -> None:
+        self._identity = identity
+        self._state = state
+        self._network = network
+        self._bits = bits
+        self._sockets = sockets
+        self._join = [parse_address(text) for text in join]
+        self._random = random
+        self._hinted: deque[Address] = deque(maxlen=MOST_HINTED)
+        self._resolved: set[Address] = set()
+        self._kept: list[Address] = []
+        self.nodes: list[Dht] = []
+        self.joined = trio.Event()
+        """Set once somebody else was found in one of the overlays."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Takes part until cancelled; nobody waits for the node id's work."""
+        task_status.started()
+        unused = list(self._sockets)
+        try:
+            nonce = await self._nonce()
+            self._kept = [Address(*contact) for contact in await trio.to_thread.run_sync(self._state.contacts)]
+            async with trio.open_nursery() as nursery:
+                for udp in self._sockets:
+                    endpoint = Endpoint(Codec(self._identity, nonce, self._network, self._bits), udp)
+                    node = Dht(endpoint, partial(self._ways_in, endpoint.v6), random=self._random)
+                    unused.remove(udp)
+                    await nursery.start(node.run)
+                    self.nodes.append(node)
+                    nursery.start_soon(self._tell_joined, node)
+                nursery.start_soon(self._resolve)
+                nursery.start_soon(persist, self._keep_contacts, self._random)
+        finally:
+            for udp in unused:
+                udp.close()
+
+    @property
+    def size(self) -> int:
+        """How many nodes this one knows."""
+        return sum(len(node.table) for node in self.nodes)
+
+    @property
+    def knows_a_way_in(self) -> bool:
+        """Whether there is anybody to try."""
+        return bool(self._join or self._hinted or self._kept)
+
+    @property
+    def records(self) -> int:
+        """How many records it keeps for others."""
+        return sum(len(node.store) for node in self.nodes)
+
+    def now(self) -> float:
+        """Seconds since 1970, as the network has it."""
+        return max((node.endpoint.now() for node in self.nodes), default=0.0)
+
+    def hint(self, address: Address) -> None:
+        """There may be a node at this address."""
+        if ip(address.host) is None or not is_dialable_host(address.host):
+            return
+        if address not in self._hinted:
+            self._hinted.append(address)
+        self._try(address)
+
+    def is_plausible(self, host: str) -> bool:
+        """Whether a record may name the host: none is of a narrower network than the nodes that are known.
+
+        So nobody on the Internet can send this peer to the machines around it.
+        """
+        if not is_dialable_host(host):
+            return False
+        width = scope(host)
+        contacts = (contact for node in self.nodes for contact in node.contacts())
+        return width == Scope.GLOBAL or any(scope(contact.ip) <= width for contact in contacts)
+
+    def rejoin(self) -> None:
+        """The network may have changed."""
+        for node in self.nodes:
+            node.rejoin()
+
+    async def get(
+        self,
+        key: bytes,
+        kind: Kind,
+        heard: Callable[[Record], None] = lambda record: None,
+        *,
+        enough: int | None = ENOUGH_HOLDERS,
+    ) -> dict[PeerId, Record]:
+        """The records of a kind under a key in all overlays, by publisher; `heard` gets each as it comes."""
+        found: dict[PeerId, Record] = {}
+
+        async def look(node: Dht) -> None:
+            outcome = await node.get(key, kind, enough=enough, heard=heard)
+            for record in outcome.found.values():
+                keep_newest(found, record)
+
+        async with trio.open_nursery() as nursery:
+            for node in self.nodes:
+                nursery.start_soon(look, node)
+        return found
+
+    async def walk(self, keys: Iterable[bytes], kind: Kind, heard: Callable[[Record], None]) -> None:
+        """The records under keys of one name (`records.shards`); a later key is asked only where those before are full.
+
+        `heard` gets each as it comes.
+        """
+        for key in keys:
+            if len(await self.get(key, kind, heard)) < FULL_SHARD:
+                return
+
+    async def publish(self, key: bytes, make: MakeRecord) -> Published:
+        """Stores a record in all overlays."""
+        done: list[Published] = []
+
+        async def store(node: Dht) -> None:
+            done.append(await node.publish(key, make))
+
+        async with trio.open_nursery() as nursery:
+            for node in self.nodes:
+                nursery.start_soon(store, node)
+        return Published(sum(one.stored for one in done), tuple(text for one in done for text in one.refused))
+
+    # Ways in.
+
+    async def _nonce(self) -> bytes:
+        nonce = await trio.to_thread.run_sync(self._state.nonce, self._bits)
+        if nonce is None:
+            find = partial(find_nonce, self._identity.peer_id, self._bits, trio.from_thread.check_cancelled)
+            nonce = await trio.to_thread.run_sync(find)
+            try:
+                await trio.to_thread.run_sync(self._state.keep_nonce, self._bits, nonce)
+            except StorageError as error:
+                logger.warning("the next start finds its node id anew: %s", error)
+        return nonce
+
+    def _ways_in(self, v6: bool) -> Iterator[tuple[str, int]]:
+        for address in dict.fromkeys((*self._hinted, *self._resolved, *self._kept)):
+            if _is_v6(address) == v6:
+                yield address.host, address.port
+
+    def _try(self, address: Address) -> None:
+        for node in self.nodes:
+            if node.endpoint.v6 == _is_v6(address):
+                node.hint((address.host, address.port))
+                if not node.joined.is_set():
+                    node.rejoin()
+
+    async def _resolve(self) -> None:
+        """The addresses of `--join`, whose names may mean other machines tomorrow."""
+        while self._join:
+            found: set[Address] = set()
+            for address in self._join:
+                with suppress(OSError):
+                    for info in await trio.socket.getaddrinfo(address.host, address.port, type=trio.socket.SOCK_DGRAM):
+                        found.add(Address(str(info[4][0]), address.port))
+            self._resolved = found or self._resolved
+            for address in found:
+                self._try(address)
+            await trio.sleep(RESOLVE_EVERY_S if self.joined.is_set() else RESOLVE_AGAIN_S)
+
+    async def _tell_joined(self, node: Dht) -> None:
+        await node.joined.wait()
+        self.joined.set()
+
+    async def _keep_contacts(self) -> None:
+        """Also at once after joining: a short command is to join faster the next time."""
+        await self.joined.wait()
+        pause = FIRST_KEEP_S
+        while True:
+            await trio.sleep(pause)
+            pause = KEEP_CONTACTS_EVERY_S
+            contacts = [contact.address for node in self.nodes for contact in node.contacts()]
+            if contacts:
+                await trio.to_thread.run_sync(self._state.keep_contacts, contacts)
+
+
+def keep_newest(found: dict[PeerId, Record], record: Record) -> None:
+    """Of each publisher the record with the highest sequence stays."""
+    before = found.get(record.publisher)
+    if before is None or record.sequence > before.sequence:
+        found[record.publisher] = record
+
+
+def open_sockets(bound: Iterable[Address]) -> tuple[list[socket.socket], list[str]]:
+    """UDP sockets for these TCP addresses, one for each family, and what to say about them.
+
+    Where the number is taken for UDP another one does: others see whence datagrams come.
+    """
+    opened: list[socket.socket] = []
+    notes: list[str] = []
+    families: set[bool] = set()
+    for address in bound:
+        if _is_v6(address) in families:
+            continue
+        try:
+            try:
+                udp = open_socket(address.host, address.port)
+            except ConfigError:
+                udp = open_socket(address.host, 0)
+                notes.append(f"UDP port {address.port} is taken: the DHT is on {udp.getsockname()[1]} instead")
+        except ConfigError as error:
+            notes.append(f"{error} This peer goes without the DHT there.")
+            continue
+        families.add(_is_v6(address))
+        opened.append(udp)
+    return opened, notes
+
+
+def _is_v6(address: Address) -> bool:
+    parsed = ip(address.host)
+    return parsed is not None and parsed.version == 6

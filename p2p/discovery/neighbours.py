@@ -1,0 +1,151 @@
+"""Neighbours: peers of the local network, by their beacons. They come and go by themselves and prove who they are when
+dialled: what is known here is only where to try.
+
+What a peer said counts by its start and the host it came from, so a beacon that somebody plays back adds an address at
+worst, and takes none away. Who is silent for three beacons is forgotten.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from p2p.ids import PeerId
+from p2p.net.lan import BEACON_EVERY_S, Lan
+from p2p.wire.address import Address, is_dialable_host
+from p2p.wire.beacon import START_BYTES, Beacon, Codec, Kind
+from p2p.wire.link import PeerHint
+
+if TYPE_CHECKING:
+    from p2p.peer_context import Local
+
+FORGET_AFTER_S = 100.0
+MOST_NEIGHBOURS = 1024
+MOST_PER_HOST = 64
+MOST_PER_PEER = 8
+"""Addresses and starts: IPv4 and IPv6, by cable and by radio."""
+GATHER_S = 0.1
+WAYS_IN = 16
+
+assert FORGET_AFTER_S > 3 * BEACON_EVERY_S
+
+
+class _Claim(NamedTuple):
+    """Who speaks from where: all that a beacon may change."""
+
+    peer: PeerId
+    start: bytes
+    host: str
+
+
+@dataclass
+class _Heard:
+    """The last beacon of a claim."""
+
+    number: int
+    port: int
+    at: float
+
+
+class Neighbours:
+    """The peers on the local network, bounded; none where nobody listens there."""
+
+    def __init__(self) -> None:
+        self._claims: dict[_Claim, _Heard] = {}
+        """Who was heard last comes last."""
+        self._changed = trio.Event()
+
+    def __len__(self) -> int:
+        """How many peers there are, those that cannot be dialled too."""
+        return len({claim.peer for claim in self._living()})
+
+    def hints(self) -> list[PeerHint]:
+        """Where they can be dialled, who was heard last first; a peer may be at several addresses."""
+        found: dict[PeerHint, None] = {}
+        for claim in reversed(self._living()):
+            if port := self._claims[claim].port:
+                found[PeerHint(Address(claim.host, port), claim.peer)] = None
+        return list(found)
+
+    async def changed(self) -> None:
+        """Waits until somebody comes, goes or moves, and a little longer: who comes once comes often in company."""
+        await self._changed.wait()
+        await trio.sleep(GATHER_S)
+
+    def heard(self, beacon: Beacon, host: str) -> bool:
+        """Takes a proven beacon that came from the host; tells whether it was news, not one played back."""
+        claim = _Claim(beacon.peer, beacon.start, host)
+        before = self._claims.get(claim)
+        if before is not None and beacon.number <= before.number:
+            return False
+        if beacon.kind is Kind.LEAVING:
+            return self._leave(beacon)
+        if before is None and not self._has_room(claim):
+            return False
+        self._claims.pop(claim, None)
+        self._claims[claim] = _Heard(beacon.number, beacon.port, trio.current_time())
+        if before is None or before.port != beacon.port:
+            self._ring()
+        return True
+
+    def _leave(self, beacon: Beacon) -> bool:
+        """The peer is gone from all its addresses; only from those that this very start has claimed before."""
+        gone = [
+            claim
+            for claim, heard in self._claims.items()
+            if (claim.peer, claim.start) == (beacon.peer, beacon.start) and heard.number < beacon.number
+        ]
+        for claim in gone:
+            del self._claims[claim]
+        if gone:
+            self._ring()
+        return bool(gone)
+
+    def _has_room(self, new: _Claim) -> bool:
+        """Those who are there stay: whoever invents neighbours drives none out. Of one peer, the newest count."""
+        living = self._living()
+        if not is_dialable_host(new.host) or sum(claim.host == new.host for claim in living) >= MOST_PER_HOST:
+            return False
+        same = [claim for claim in living if claim.peer == new.peer]
+        if len(same) >= MOST_PER_PEER:
+            del self._claims[same[0]]
+            return True
+        return len(living) < MOST_NEIGHBOURS
+
+    def _living(self) -> list[_Claim]:
+        """Forgets who was silent for too long; the others, who was heard last comes last."""
+        oldest = trio.current_time() - FORGET_AFTER_S
+        for claim in [claim for claim, heard in self._claims.items() if heard.at < oldest]:
+            del self._claims[claim]
+        return list(self._claims)
+
+    def _ring(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+async def run(
+    local: "Local", listening: Sequence[Address], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Keeps `local.neighbours` until cancelled. `listening` is where this peer takes connections, wildcards as such."""
+    codec = Codec(local.dialer.identity, local.config.network.name, os.urandom(START_BYTES))
+
+    def is_dialable(address: Address) -> bool:
+        return bool(local.reachability.advertised((address,)))
+
+    lan = Lan(codec, listening, local.neighbours.heard, local.random, is_dialable=is_dialable)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_hint_overlays, local)
+        await nursery.start(lan.run)
+        task_status.started()
+
+
+async def _hint_overlays(local: "Local") -> None:
+    """Where a neighbour is there may be a node of the DHT. An address with a zone means nothing in one."""
+    while True:
+        await local.neighbours.changed()
+        plain = [hint.address for hint in local.neighbours.hints() if "%" not in hint.address.host]
+        for address in plain[:WAYS_IN]:
+            local.way_in(address)

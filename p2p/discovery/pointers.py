@@ -1,0 +1,146 @@
+"""Mutable links: `shoal:<peer>/<name>` points to the newest share that a peer published under a name.
+
+A pointer is a record (`wire.records`) that its publisher signed; nobody can make one up, only hide the newest, so all
+who may know it are asked at once: the DHT, the local network, and the publisher itself wherever it is found. The
+highest sequence ever seen is kept, and nothing older is believed again.
+"""
+
+import logging
+
+import trio
+
+from p2p.discovery import finders
+from p2p.discovery.dht import Overlays
+from p2p.errors import ConfigError, MalformedMessage, PeerError
+from p2p.ids import ShareId
+from p2p.peer_context import Local
+from p2p.wire import messages, records
+from p2p.wire.link import Link, PeerHint, PointerLink, check_pointer_name
+from p2p.wire.records import LONGEST_S, SKEW_S, Kind, Pointer, Record, pointer_key
+
+logger = logging.getLogger(__name__)
+
+RENEW_S = LONGEST_S[Kind.POINTER] / 2
+ASK_S = 5.0
+RESOLVE_S = 10.0
+GRACE_S = 1.0
+"""How long the publisher has to answer once everybody else has."""
+MOST_HINTS = 16
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigError for what cannot be the name in a mutable link."""
+    try:
+        check_pointer_name(name)
+    except ValueError as error:
+        raise ConfigError(f"{name!r} cannot be the name of a mutable link: {error}.") from None
+
+
+def point(local: Local, name: str, share: ShareId) -> Record:
+    """This peer's pointer of that name is the share from now on. Blocking."""
+    before = local.pointers.newest(local.peer_id, name)
+    return _make(local, name, share, 0 if before is None else before.sequence + 1)
+
+
+def to_publish(local: Local) -> list[Record]:
+    """This peer's pointers, renewed where they would expire, and those it follows. Blocking."""
+    now = local.clock()
+    found = []
+    for record in local.pointers.of(local.peer_id):
+        assert isinstance(record.payload, Pointer)
+        if not -SKEW_S <= now - record.issued <= RENEW_S:  # or nobody takes it yet: the clock was wrong
+            record = _make(local, record.payload.name, ShareId(record.payload.share), record.sequence + 1)
+        found.append(record)
+    return found + [record for record in local.pointers.followed() if record.expires > now]
+
+
+def _make(local: Local, name: str, share: ShareId, least: int) -> Record:
+    now = int(local.clock())
+    record = records.seal(
+        local.dialer.identity,
+        pointer_key(local.peer_id, name),
+        Pointer(name, share),
+        sequence=max(least, now),
+        now=now,
+        lasts_s=LONGEST_S[Kind.POINTER],
+    )
+    local.pointers.saw(record, local.peer_id)
+    return record
+
+
+async def resolve(local: Local, link: PointerLink) -> tuple[Link, list[PeerHint]] | None:
+    """The share that the link means now, with addresses of its publisher; None where nobody knew any.
+
+    Ends as soon as the publisher itself has answered.
+    """
+    publisher, name = link.publisher, link.name
+    hints: dict[PeerHint, None] = {}
+    answered = trio.Event()
+
+    async with trio.open_nursery() as nursery:
+
+        def heard(hint: PeerHint) -> None:
+            if hint not in hints and len(hints) < MOST_HINTS:
+                hints[hint] = None
+                nursery.start_soon(ask_publisher, hint)
+
+        async def ask_publisher(hint: PeerHint) -> None:
+            if await _ask(local, hint, link):
+                answered.set()
+
+        async def ask_overlays(overlays: Overlays) -> None:
+            with trio.move_on_after(finders.JOIN_S):
+                await overlays.joined.wait()
+            found = await overlays.get(pointer_key(publisher, name), Kind.POINTER, enough=None)
+            if publisher in found:
+                await trio.to_thread.run_sync(local.pointers.saw, found[publisher], local.peer_id)
+
+        async def ask_all() -> None:
+            async with trio.open_nursery() as asking:
+                # Neighbours may know it where its publisher is away.
+                for hint in local.neighbours.hints()[:MOST_HINTS]:
+                    asking.start_soon(_ask, local, hint, link)
+                asking.start_soon(finders.find_peer, local, publisher, heard)
+                if local.overlays is not None:
+                    asking.start_soon(ask_overlays, local.overlays)
+
+        async def stop() -> None:
+            await answered.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(stop)
+        with trio.move_on_after(RESOLVE_S):
+            await ask_all()
+            await trio.sleep(GRACE_S if hints else 0)
+        nursery.cancel_scope.cancel()
+    newest = await trio.to_thread.run_sync(local.pointers.newest, publisher, name)
+    if newest is None:
+        return None
+    assert isinstance(newest.payload, Pointer)
+    return Link(ShareId(newest.payload.share)), list(hints)
+
+
+async def _ask(local: Local, hint: PeerHint, link: PointerLink) -> bool:
+    """Asks one peer for the newest that it has seen, and keeps it; whether it had any."""
+    try:
+        with trio.move_on_after(ASK_S):
+            connection = await local.dialer.dial(hint.address, hint.peer_id)
+            try:
+                await connection.send(messages.GetPointer(publisher=link.publisher, name=link.name))
+                reply = await connection.receive()
+                if isinstance(reply, messages.PointerIs):
+                    await trio.to_thread.run_sync(_take, local, reply.record, link)
+                    return True
+            finally:
+                connection.close()
+    except PeerError as error:
+        logger.debug("%s: %s", hint, error)
+    return False
+
+
+def _take(local: Local, raw: bytes, link: PointerLink) -> None:
+    """Keeps a pointer as somebody sent it, if it is right and the newest. Raises MalformedMessage."""
+    record = records.read(raw, pointer_key(link.publisher, link.name), local.clock())
+    if record.publisher != link.publisher or record.kind is not Kind.POINTER:
+        raise MalformedMessage("another pointer than was asked for")
+    local.pointers.saw(record, local.peer_id)

@@ -1,0 +1,148 @@
+"""Search: shares by words, over trackers, and over the keyword records of the DHT where no tracker answers.
+
+A result is what somebody says of a share; who said it is shown, and the link holds no more than the share's id, its
+name and size as said, and the tracker that knew it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from p2p import ids
+from p2p.discovery.dht import Overlays
+from p2p.errors import ConfigError, NotFound, PeerError
+from p2p.ids import PeerId, ShareId
+from p2p.log import printable
+from p2p.peer_context import Local
+from p2p.wire import words
+from p2p.wire.link import Link
+from p2p.wire.records import Kind, Record, Titles, keyword_key, shards
+from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
+
+SEARCH_S = 10.0
+JOIN_S = 5.0
+MOST_HITS = 100
+TOO_SHORT = "Search for a word of at least {} letters or digits."
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A share that was found; sizes in bytes."""
+
+    share: ShareId
+    name: str
+    size: int
+    files: int | None
+    sources: int
+    """Peers that have it, or in the DHT those that say so."""
+    age_s: int | None
+    signer: PeerId
+    """Who named it so first."""
+    link: str
+    matched: str | None = None
+    """The file in it that matched, where its name did not."""
+
+
+async def search(local: Local, query: str, note: Callable[[str], None]) -> list[Hit]:
+    """Shares with all the words, those with most sources first.
+
+    Raises ConfigError for words that cannot be looked for, NotFound where nobody can be asked.
+    """
+    query = query.encode(errors="replace").decode()  # an argument's stray bytes
+    if len(query) > MAX_QUERY_CHARS:
+        raise ConfigError(f"A search has at most {MAX_QUERY_CHARS} characters. Use fewer words.")
+    least = MIN_PREFIX_CHARS if local.trackers.urls else words.MIN_WORD_CHARS
+    if not words.words(query, least):
+        raise ConfigError(TOO_SHORT.format(least))
+    hits: list[Hit] = []
+    answered = 0
+
+    async def ask(url: str) -> None:
+        nonlocal answered
+        try:
+            with trio.fail_after(SEARCH_S):
+                answer = await local.trackers.search(url, query, MOST_HITS)
+        except (PeerError, NotFound) as error:
+            note(f"tracker {url}: {error}")
+        except trio.TooSlowError:
+            note(f"tracker {url} did not answer within {SEARCH_S:.0f} seconds")
+        else:
+            answered += 1
+            hits.extend(_from_tracker(url, answer))
+            if answer.partial:
+                note(f"tracker {url} has more matches than it ranks: add a word")
+
+    async with trio.open_nursery() as nursery:
+        for url in local.trackers.urls:
+            nursery.start_soon(ask, url)
+    if not answered:
+        if local.overlays is None:
+            if local.trackers.urls:
+                raise NotFound("No tracker answers. Name another with --tracker URL, or take part in the DHT.")
+            raise NotFound("There is nobody to ask: name a tracker with --tracker URL, or take part in the DHT.")
+        hits = await _over(local.overlays, query)
+        if not hits:
+            note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
+    return _merged(hits)
+
+
+async def _over(overlays: Overlays, query: str) -> list[Hit]:
+    """What the DHT has under the most telling word, filtered by the others. Raises NotFound where nobody is there."""
+    wanted = words.words(query)
+    if not wanted:
+        raise ConfigError(TOO_SHORT.format(words.MIN_WORD_CHARS))
+    with trio.move_on_after(JOIN_S):
+        await overlays.joined.wait()
+    if not overlays.joined.is_set():
+        raise NotFound(
+            "No tracker answers, and nobody of the DHT was found. Name somebody with --join HOST:PORT or --tracker URL."
+        )
+    telling = words.telling(query, 1) or wanted[:1]
+    found: list[Record] = []
+    with trio.move_on_after(SEARCH_S):
+        async with trio.open_nursery() as nursery:
+            for key in shards(keyword_key, telling[0]):
+                nursery.start_soon(partial(overlays.get, key, Kind.KEYWORD, found.append, enough=None))
+    said: dict[ShareId, dict[PeerId, tuple[str, int]]] = {}
+    for record in found:
+        assert isinstance(record.payload, Titles)
+        for title in record.payload.titles:
+            if words.matches(wanted, title.title):
+                said.setdefault(ShareId(title.share), {})[record.publisher] = (title.title, title.size)
+    return [_said(share, by) for share, by in said.items()]
+
+
+def _said(share: ShareId, by: dict[PeerId, tuple[str, int]]) -> Hit:
+    signer, (name, size) = next(iter(by.items()))
+    name = printable(name)
+    return Hit(share, name, size, None, len(by), None, signer, str(Link(share, name, size)))
+
+
+def _from_tracker(url: str, answer: SearchAnswer) -> Iterable[Hit]:
+    for found in answer.results:
+        hit = _hit(url, found)
+        if hit is not None:
+            yield hit
+
+
+def _hit(url: str, found: Found) -> Hit | None:
+    try:
+        share, signer = ShareId(ids.from_text(found.share)), PeerId(ids.from_text(found.signer))
+    except ValueError:
+        return None
+    name = printable(found.name)
+    link = str(Link(share, name, found.size, trackers=(url,)))
+    matched = None if found.matched is None else printable(found.matched)
+    return Hit(share, name, found.size, found.files, found.sources, found.age_s, signer, link, matched)
+
+
+def _merged(hits: Iterable[Hit]) -> list[Hit]:
+    """Each share once, as the finder with most sources has it."""
+    best: dict[ShareId, Hit] = {}
+    for hit in hits:
+        if hit.share not in best or hit.sources > best[hit.share].sources:
+            best[hit.share] = hit
+    # The trackers' own order, by match and sources, is kept among equals.
+    return sorted(best.values(), key=lambda hit: -hit.sources)[:MOST_HITS]

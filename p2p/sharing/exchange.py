@@ -1,0 +1,397 @@
+"""An exchange: one conversation about one share, both sides equal.
+
+Three tasks: `listen` takes what the peer says, `upload` serves its wants, `tell` says what this side has to say.
+Everything that is decided elsewhere comes in through plain methods that only leave a message in the outbox.
+"""
+
+import errno
+import logging
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2p.core.shares import bitmap
+from p2p.core.shares.layout import Layout
+from p2p.errors import PeerError, PeerGone, ProtocolViolation, Refused, StorageError
+from p2p.ids import PeerId, short
+from p2p.net.connection import Connection, Ends
+from p2p.net.pace import Pace
+from p2p.peer_context import Local
+from p2p.store import posix
+from p2p.store.library import Stamp
+from p2p.wire import messages
+from p2p.wire.address import may_tell, prefix
+from p2p.wire.frames import MAX_DATA_BYTES, DataHeader
+from p2p.wire.messages import AnyMessage, Unknown
+
+if TYPE_CHECKING:
+    from p2p.sharing.swarm import Swarm
+
+logger = logging.getLogger(__name__)
+
+HAVE_EVERY_S = 0.05
+IDLE_S = 300.0
+MOST_WANTS = 8192
+MOST_UNSAID = 8192
+
+Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
+"""Answers what is not about this exchange (manifests, browsing)."""
+
+
+class Exchange:
+    """The exchange of a swarm's share over a connection, from `run` until either side ends it."""
+
+    def __init__(self, connection: Connection, swarm: "Swarm", local: Local, answer: Answer) -> None:
+        self.connection = connection
+        self.swarm = swarm
+        self._local = local
+        self._answer = answer
+        self._layout: Layout = swarm.holding.layout
+        self._wants: deque[tuple[int, int]] = deque()
+        self._wanted = trio.Event()
+        self._sending_chunk: int | None = None
+        self._outbox: list[AnyMessage] = []
+        self._have = swarm.holding.held
+        self._gone = 0
+        self._theirs = 0
+        self._tell_peers = True
+        self._told_peers: set[PeerId] = set()
+        self._wake = trio.Event()
+        self._reason: PeerError | None = None
+        self._last: PeerError | None = None
+        self._heard_at = trio.current_time()
+        self.uploaded = 0
+        self.downloaded = 0
+
+    @property
+    def ends(self) -> Ends:
+        return self.connection.ends
+
+    @property
+    def theirs(self) -> int:
+        """The chunks that the peer says it has, as a bitmap."""
+        return self._theirs
+
+    async def run(self, first: AnyMessage | Unknown | None = None) -> None:
+        """Exchanges until an end; `first` is a message already taken from the connection. Raises PeerError."""
+        if not self.swarm.admit(self):
+            await self.connection.send(messages.Failed(reason=messages.DUPLICATE, share=self.swarm.share_id))
+            raise Refused("another connection with the same peer stands")
+        address = self.ends.claimed_address
+        if self.ends.dialed or address is None:
+            self.swarm.met()
+        else:
+            self._local.contacts.prove(self.ends.peer_id, address, self.swarm.met)
+        try:
+            async with trio.open_nursery() as nursery:
+                for task in (self._tell, self._upload):
+                    nursery.start_soon(self._guarded, task)
+                await self._guarded(self._listen, first)
+                nursery.cancel_scope.cancel()
+        finally:
+            self.swarm.leave(self)
+            self.connection.close()
+        if self._reason is not None:
+            raise self._reason
+
+    def end(self, why: str | PeerError) -> None:
+        """Ends the exchange from outside."""
+        self._reason = self._reason or (PeerGone(why) if isinstance(why, str) else why)
+        self.connection.close()
+
+    def end_after(self, last: AnyMessage, error: PeerError) -> None:
+        """Ends the exchange once the message is sent."""
+        self._last = error
+        self.say(last)
+
+    async def _guarded(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """One of the tasks; its peer's fault ends all three."""
+        try:
+            await task(*arguments)
+        except PeerError as error:
+            self.end(error)
+        except StorageError as error:
+            logger.warning("share %s: %s", short(self.swarm.share_id), error)
+            self.end("this side's disk failed")
+
+    # Things to say.
+
+    def say(self, message: AnyMessage) -> None:
+        """Sends the message soon; ends the exchange with a peer that makes us say more than it reads."""
+        self._outbox.append(message)
+        if len(self._outbox) > MOST_UNSAID:
+            self.end("it does not read what it is told")
+        self._wake.set()
+
+    def tell_have(self, chunks: int) -> None:
+        """This side holds these now. What the peer has itself it need not know."""
+        news = chunks & ~self._theirs
+        if news:
+            self._have |= news
+            self._wake.set()
+
+    def tell_gone(self, chunks: int) -> None:
+        """This side holds these no longer."""
+        self._have &= ~chunks
+        self._gone |= chunks
+        self._wake.set()
+
+    def tell_peers(self) -> None:
+        """There may be news about others."""
+        self._tell_peers = True
+        self._wake.set()
+
+    async def _tell(self) -> None:
+        connection = self.connection
+        await connection.send(*have_messages(self._have, self._layout.chunks))
+        self._have = 0
+        while True:
+            if self._outbox:
+                said, self._outbox = self._outbox, []
+                await connection.send(*said)
+            if self._last is not None:
+                raise self._last
+            if self._gone:
+                gone, self._gone = self._gone, 0
+                await connection.send(*gone_messages(gone))
+            if self._have:
+                have, self._have = self._have, 0
+                await connection.send(*have_messages(have, self._layout.chunks))
+            if self._tell_peers:
+                self._tell_peers = False
+                await self._send_peers()
+            with trio.move_on_after(IDLE_S / 4):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            if not self._outbox and self._have:
+                # Chunks come by the hundred a second; the peer need not hear of each at once.
+                with trio.move_on_after(HAVE_EVERY_S):
+                    while not self._outbox:
+                        await self._wake.wait()
+                        self._wake = trio.Event()
+            if trio.current_time() - self._heard_at > IDLE_S:
+                raise PeerGone(f"nothing was heard of it for {IDLE_S:.0f} seconds")
+
+    async def _send_peers(self) -> None:
+        contacts = self._local.contacts
+        told = []
+        for peer in self.swarm.proven_members(contacts.address_of):
+            address = contacts.address_of(peer)
+            if (
+                address is not None
+                and peer != self.ends.peer_id
+                and peer not in self._told_peers
+                and may_tell(address.host, self.ends.remote_host)
+            ):
+                told.append((peer, address.host, address.port))
+        told = told[: messages.MAX_PEERS]
+        if told:
+            self._told_peers.update(peer for peer, _, _ in told)
+            await self.connection.send(messages.Peers(peers=tuple(told)))
+
+    # Things heard.
+
+    async def _listen(self, first: AnyMessage | Unknown | None) -> None:
+        connection = self.connection
+        pace = Pace(self._layout.chunks)
+        if first is not None:
+            await self._heard(first)
+        while True:
+            message = await connection.receive()
+            self._heard_at = trio.current_time()
+            if isinstance(message, DataHeader):
+                if self.swarm.sink is None:
+                    raise ProtocolViolation("chunks that nobody asked for")
+                self.downloaded += message.size
+                await self.swarm.sink.data(self, message)
+                continue
+            # A flood of messages is answered with patience, not with work.
+            await pace.spend(message, len(self._wants))
+            await self._heard(message)
+
+    async def _heard(self, message: AnyMessage | Unknown) -> None:
+        sink = self.swarm.sink
+        match message:
+            case messages.Have():
+                chunks = self._decoded(message)
+                self._theirs |= chunks
+                if sink is not None:
+                    sink.offered(self, chunks)
+            case messages.Gone(ranges):
+                chunks = self._in_bounds(ranges)
+                self._theirs &= ~chunks
+                if sink is not None:
+                    sink.lost(self, chunks)
+            case messages.Want(first, count):
+                self._check([(first, count)])
+                if len(self._wants) >= MOST_WANTS:
+                    raise ProtocolViolation("too many requests at once")
+                self._wants.append((first, count))
+                self._wanted.set()
+            case messages.Cancel(first, count):
+                self._check([(first, count)])
+                self._cancel(first, count)
+            case messages.Choked(position):
+                if sink is not None:
+                    sink.choked(self, position)
+            case messages.Peers(peers):
+                if sink is not None:
+                    sink.heard_of(peers, self.ends.remote_host)
+            case messages.Bad(chunk):
+                self._check([(chunk, 1)])
+                logger.debug("peer %s got a bad chunk %d from us", short(self.ends.peer_id), chunk)
+                await trio.to_thread.run_sync(self._recheck, chunk, limiter=self._local.disk)
+            case messages.Failed(reason):
+                if reason != messages.UNSUPPORTED:
+                    raise Refused(reason)
+            case _:
+                await self._answer(self.connection, message)
+
+    def _in_bounds(self, ranges: Sequence[tuple[int, int]]) -> int:
+        self._check(ranges)
+        return bitmap.of(ranges)
+
+    def _check(self, ranges: Sequence[tuple[int, int]]) -> None:
+        end = 0
+        for first, count in ranges:
+            if first < end:
+                raise ProtocolViolation("ranges out of order")
+            end = first + count
+        if end > self._layout.chunks:
+            raise ProtocolViolation("chunks beyond the share")
+
+    def _decoded(self, have: messages.Have) -> int:
+        chunks = self._in_bounds(have.ranges)
+        if have.bits:
+            if have.first > self._layout.chunks:
+                raise ProtocolViolation("chunks beyond the share")
+            chunks |= bitmap.from_bytes(have.bits) << have.first
+            if chunks > self._layout.everything:
+                raise ProtocolViolation("chunks beyond the share")
+        return chunks
+
+    def _cancel(self, first: int, count: int) -> None:
+        last = first + count
+        kept: deque[tuple[int, int]] = deque()
+        for at, many in self._wants:
+            end = at + many
+            if end <= first or at >= last:
+                kept.append((at, many))
+                continue
+            if at < first:
+                kept.append((at, first - at))
+            if end > last:
+                kept.append((last, end - last))
+        self._wants = kept
+        if self._sending_chunk is not None and first <= self._sending_chunk < last:
+            self._sending_chunk = None
+
+    # Serving.
+
+    async def _upload(self) -> None:
+        buffer = memoryview(bytearray(min(MAX_DATA_BYTES, self._layout.largest_chunk)))
+        host = self.ends.remote_host
+        while True:
+            await self._wanted.wait()
+            async with self._local.slots.hold(prefix(host), self.ends.peer_id, self._tell_choked) as slot:
+                while self._wants:
+                    first, count = self._wants.popleft()
+                    absent = self._absent(first, count)
+                    dealt_with = max(1, absent)
+                    if count > dealt_with:
+                        self._wants.appendleft((first + dealt_with, count - dealt_with))
+                    if absent:
+                        # All at once: a peer may ask for millions of chunks, every one in vain.
+                        self.tell_gone(bitmap.span(first, absent))
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        await self._send_chunk(first, buffer)
+                    if slot.must_yield():
+                        break
+                await self.connection.flush()
+            if not self._wants:
+                self._wanted = trio.Event()
+
+    def _absent(self, first: int, count: int) -> int:
+        """How many of these chunks, from the first on, are not held here."""
+        held = self.swarm.holding.held
+        return 0 if held >> first & 1 else bitmap.run_length(~held, first, count)
+
+    async def _tell_choked(self, position: int) -> None:
+        await self.connection.send(messages.Choked(position=position))
+
+    async def _send_chunk(self, chunk: int, buffer: memoryview) -> None:
+        holding = self.swarm.holding
+        place = self._layout.place(chunk)
+        self._sending_chunk = chunk
+        try:
+            with holding.reading(place.entry) as (descriptor, stamp):
+                offset = 0
+                while offset < place.size:
+                    view = buffer[: min(MAX_DATA_BYTES, place.size - offset)]
+                    if not await self._read(descriptor, stamp, view, place.offset + offset):
+                        await self._changed(place.entry)
+                        return
+                    await self._local.upload.spend(len(view))
+                    if self._sending_chunk != chunk:
+                        return
+                    await self.connection.send_data(chunk, offset, view)
+                    offset += len(view)
+                    self.uploaded += len(view)
+                    self._local.bytes_uploaded += len(view)
+        except OSError as error:
+            # A folder of a fetch or a job that has ended meanwhile says EBADF.
+            level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
+            logger.log(level, "cannot read a file of share %s: %s", short(self.swarm.share_id), error)
+            await self._changed(place.entry)
+
+    async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:
+        """Fills the view from the file; False where the file is not what it was."""
+        if stamp is not None and Stamp.of(os.fstat(descriptor)) != stamp:
+            return False
+        count = posix.read_without_waiting(descriptor, view, offset)
+        if count is None or count < len(view):
+            count = await trio.to_thread.run_sync(os.preadv, descriptor, [view], offset, limiter=self._local.disk)
+        return count == len(view) and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
+
+    async def _changed(self, entry: int) -> None:
+        """A file is not what was shared: no more of it to anybody."""
+        chunks = await trio.to_thread.run_sync(self.swarm.holding.changed, entry, limiter=self._local.disk)
+        self.swarm.lost(chunks)
+
+    def _recheck(self, chunk: int) -> None:
+        """The peer complains: a file that changed is noticed now, whatever else was wrong. In a thread."""
+        holding = self.swarm.holding
+        entry = self._layout.place(chunk).entry
+        try:
+            with holding.reading(entry) as (descriptor, stamp):
+                same = stamp is None or Stamp.of(os.fstat(descriptor)) == stamp
+        except OSError:
+            same = False
+        if not same:
+            gone = holding.changed(entry)
+            trio.from_thread.run_sync(self.swarm.lost, gone)
+
+
+def have_messages(chunks: int, size: int) -> list[AnyMessage]:
+    """The set as `Have` messages, the shorter of ranges and bits; always at least one, which may be empty."""
+    ranges = []
+    for run in bitmap.runs(chunks):
+        ranges.append(run)
+        if len(ranges) > messages.MAX_RANGES:
+            break
+    else:
+        return [messages.Have(ranges=tuple(ranges))]
+    packed = bitmap.to_bytes(chunks, size)
+    step = messages.MAX_MAP_BYTES
+    return [messages.Have(first=8 * at, bits=packed[at : at + step]) for at in range(0, len(packed), step)]
+
+
+def gone_messages(chunks: int) -> list[AnyMessage]:
+    """The set as `Gone` messages."""
+    ranges = list(bitmap.runs(chunks))
+    step = messages.MAX_RANGES
+    return [messages.Gone(ranges=tuple(ranges[at : at + step])) for at in range(0, len(ranges), step)]

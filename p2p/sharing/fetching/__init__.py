@@ -1,0 +1,1 @@
+"""From a link to files in place: the manifest, sources, and the receiver of chunks."""

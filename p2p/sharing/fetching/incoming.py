@@ -1,0 +1,107 @@
+"""Callers: sources that cannot be dialled. They are asked to call, and what they offer is taken as from any other.
+
+A caller is a stranger who chose to come, so there is room for so many, at most half of it for one network. How much of
+a fetch depends on it is not decided here: the conversation is the same as with a source that was dialled.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.errors import PeerError, PeerGone, Refused
+from p2p.ids import PeerId, ShareId
+from p2p.net.connection import Connection
+from p2p.peer_context import Local, Take
+from p2p.progress import Progress
+from p2p.reach.reachability import Reach
+from p2p.wire import messages
+from p2p.wire.address import prefix
+
+ASK_AGAIN_S = 60.0
+MOST_ASKED = 64
+
+
+@dataclass(eq=False)
+class _Taken:
+    """A connection in use."""
+
+    network: str
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+class Callers:
+    """Those of one fetch, whose conversation with a source is `talk`. `take` is for `Local.wanted`."""
+
+    def __init__(
+        self, local: Local, share: ShareId, talk: Take, connected: Callable[[PeerId], bool], progress: Progress
+    ) -> None:
+        self._local = local
+        self._share = share
+        self._talk = talk
+        self._connected = connected
+        self._progress = progress
+        self._most = local.config.transfer.max_sources
+        self._taken: dict[PeerId, _Taken] = {}
+        self._asked: dict[PeerId, float] = {}
+
+    @property
+    def known(self) -> int:
+        """How many have the share but cannot be dialled."""
+        return len(self._asked)
+
+    def ask(self, peer: PeerId) -> None:
+        """This peer has the share, but cannot be dialled: it is asked to call, if there is a connection to ask over.
+
+        Whoever told of it knows of this peer too, and has told it or will.
+        """
+        now = trio.current_time()
+        if self._connected(peer) or self._asked.get(peer, float("-inf")) + ASK_AGAIN_S > now:
+            return
+        if peer not in self._asked and len(self._asked) >= MOST_ASKED:
+            return
+        self._asked[peer] = now
+        for swarm in self._local.swarms.values():
+            if peer in swarm.members:
+                swarm.members[peer].say(messages.DialMe(share=self._share))
+                break
+        if self._local.reachability.state is Reach.NOT_DIALABLE:
+            port = self._local.addresses[0].port if self._local.addresses else 0
+            self._progress.trouble = (
+                f"one who has it cannot be dialled, nor can this peer: forward TCP port {port} to this machine"
+            )
+        else:
+            self._progress.trouble = "one who has it cannot be dialled; it was asked to call"
+
+    async def take(self, connection: Connection) -> None:
+        """Uses a connection whose dialer offers the share, to its end. Raises PeerError."""
+        ends = connection.ends
+        peer, taken = ends.peer_id, _Taken(prefix(ends.remote_host))
+        if self._local.standing.banned_until(peer) > trio.current_time():
+            raise Refused("it sent wrong bytes before and is banned for a while")
+        if (before := self._taken.pop(peer, None)) is not None:
+            # It begins anew: the connection before may be dead without this side knowing.
+            before.scope.cancel()
+        same = Counter(other.network for other in self._taken.values())[taken.network]
+        if len(self._taken) >= self._most or same >= max(1, self._most // 2):
+            await connection.send(messages.Failed(reason=messages.BUSY, share=self._share))
+            raise Refused("there are callers enough")
+        self._taken[peer] = taken
+        with taken.scope:
+            try:
+                await self._talk(connection)
+            except PeerError as error:
+                self._progress.trouble = f"{ends}: {error}"
+                raise
+            finally:
+                if self._taken.get(peer) is taken:
+                    del self._taken[peer]
+        if taken.scope.cancelled_caught:
+            raise PeerGone("this peer no longer uses the connection")
+
+    def close(self) -> None:
+        """The fetch has ended; what is exchanged in its swarm by now ends with the swarm."""
+        for peer, taken in self._taken.items():
+            if not self._connected(peer):
+                taken.scope.cancel()

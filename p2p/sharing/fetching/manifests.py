@@ -1,0 +1,135 @@
+"""Getting a manifest: root and parts from whoever has them, each checked before it is kept.
+
+Every source works through the parts that nobody was asked for yet, then through those that were asked of others but
+did not come: one that stalls delays nobody. What was kept survives a restart.
+"""
+
+from collections import Counter
+from typing import TypeVar
+
+import trio
+
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares.manifest import Limits, Manifest, Root
+from p2p.discovery import finders
+from p2p.errors import NotFound, PeerGone, ProtocolViolation, Refused, Unacceptable
+from p2p.ids import ShareId
+from p2p.net.connection import Connection
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing.fetching.incoming import Callers
+from p2p.sharing.fetching.outgoing import Sources
+from p2p.wire import messages
+from p2p.wire.link import Link
+from p2p.wire.messages import AnyMessage
+
+PATIENCE_S = 20.0
+PIPELINED = 8
+
+M = TypeVar("M", messages.Root, messages.Part)
+
+
+class ManifestFetch:
+    """The manifest of one share on its way. `ready` is set once it is whole, or known to be none for this peer."""
+
+    def __init__(self, local: Local, share: ShareId, limits: Limits) -> None:
+        self._local = local
+        self._share = share
+        self._limits = limits
+        self._root: Root | None = None
+        self._missing: set[int] = set()
+        self._asked: Counter[int] = Counter()
+        self._failure: Unacceptable | None = None
+        self.ready = trio.Event()
+
+    async def start(self) -> None:
+        """Takes up what an earlier try kept."""
+        library = self._local.library
+        body = await trio.to_thread.run_sync(library.root, self._share)
+        if body is not None:
+            held = await trio.to_thread.run_sync(library.parts_held, self._share)
+            self._begin(manifests.decode_root(self._share, body, self._limits), held)
+
+    async def manifest(self) -> Manifest:
+        """The whole manifest, once `ready`. Raises BadData where its author broke the rules, or it is too large."""
+        self.check()
+        return await trio.to_thread.run_sync(self._local.library.manifest, self._share)
+
+    def check(self) -> None:
+        """Raises Unacceptable where that is known of the share."""
+        if self._failure is not None:
+            raise self._failure
+
+    async def work(self, connection: Connection) -> None:
+        """Gets from this peer what is missing, until nothing is. Raises PeerError; BadData for a lie."""
+        library = self._local.library
+        if self._root is None:
+            reply = await self._ask(connection, [messages.GetRoot(share=self._share)], messages.Root)
+            body = reply[0].body
+            try:
+                root = manifests.decode_root(self._share, body, self._limits)
+            except Unacceptable as error:
+                self._failure = error
+                self.ready.set()
+                raise
+            if self._root is None:
+                await trio.to_thread.run_sync(library.keep_root, self._share, body)
+                self._begin(root, set())
+        assert self._root is not None
+        while self._missing:
+            batch = sorted(self._missing, key=lambda index: (self._asked[index], index))[:PIPELINED]
+            self._asked.update(batch)
+            asked: list[AnyMessage] = [messages.GetPart(share=self._share, index=index) for index in batch]
+            parts: dict[int, bytes] = {}
+            for index, part in zip(batch, await self._ask(connection, asked, messages.Part), strict=True):
+                if part.index != index:
+                    raise ProtocolViolation("a manifest part that was not asked for")
+                manifests.check_part(self._root, index, part.body)
+                parts[index] = part.body
+            await trio.to_thread.run_sync(library.keep_parts, self._share, parts)
+            self._missing -= parts.keys()
+        self.ready.set()
+
+    def _begin(self, root: Root, held: set[int]) -> None:
+        if self._root is None:
+            self._root = root
+            self._missing = set(range(root.part_count)) - held
+            if not self._missing:
+                self.ready.set()
+
+    async def _ask(self, connection: Connection, asked: list[AnyMessage], kind: type[M]) -> list[M]:
+        with trio.move_on_after(PATIENCE_S):
+            await connection.send(*asked)
+            return [await self._reply(connection, kind) for _ in asked]
+        raise PeerGone(f"it did not answer within {PATIENCE_S:.0f} seconds")
+
+    async def _reply(self, connection: Connection, kind: type[M]) -> M:
+        reply = await connection.receive()
+        if isinstance(reply, messages.Failed):
+            raise Refused(reply.reason)
+        if not isinstance(reply, kind):
+            raise ProtocolViolation(f"a {type(reply).__name__} where a {kind.__name__} belongs")
+        return reply
+
+
+async def fetch_manifest(local: Local, link: Link, wait_s: float | None) -> None:
+    """Has the manifest of a share here, and nothing more of it.
+
+    Raises NotFound when nobody has it for `wait_s`, Unacceptable.
+    """
+    fetching = ManifestFetch(local, link.share_id, local.library.limits)
+    await trio.to_thread.run_sync(local.records.remember, link.share_id, local.home / "manifests")
+    await fetching.start()
+    progress = Progress()
+    with trio.move_on_after(float("inf") if wait_s is None else wait_s):
+        async with trio.open_nursery() as nursery:
+            callers = Callers(local, link.share_id, fetching.work, lambda peer: False, progress)
+            sources = Sources(local, nursery, fetching.work, lambda peer: False, lambda peer: 0, progress, callers)
+            for hint in link.peers:
+                sources.add(hint)
+            nursery.start_soon(finders.find, local, link, sources, progress.note)
+            await fetching.ready.wait()
+            nursery.cancel_scope.cancel()
+    if not fetching.ready.is_set():
+        raise NotFound(f"Nobody had the input for {wait_s:g} seconds.")
+    fetching.check()

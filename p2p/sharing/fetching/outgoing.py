@@ -1,0 +1,141 @@
+"""Courting: keeps trying every address at which a share may be had, each with its own back-off.
+
+A source that comes back is used again; one that is useless is tried ever more seldom; a banned one not at all until
+its ban is over. How many are connected at once is bounded, and so is how many addresses are remembered.
+"""
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from p2p.core.standing import Backoff
+from p2p.errors import BadData, OwnAddress, PeerError, Refused
+from p2p.ids import PeerId, short
+from p2p.log import context
+from p2p.peer_context import Local, Take
+from p2p.progress import Progress
+from p2p.sharing.fetching.incoming import Callers
+from p2p.wire.address import Address
+from p2p.wire.link import PeerHint
+
+logger = logging.getLogger(__name__)
+
+MOST_ADDRESSES = 256
+MOST_HEARSAY_TRIES = 3
+"""After so many dials in vain, an address that only another peer told of makes room for others."""
+CONNECTED_CHECK_S = 0.5
+
+
+class Sources:
+    """The addresses of one fetch. `talk` is the whole conversation with a source; it raises PeerError at its end.
+
+    `given` tells how many bytes a peer has given that turned out right: no others make it worth while to hurry back.
+    """
+
+    def __init__(
+        self,
+        local: Local,
+        nursery: trio.Nursery,
+        talk: Take,
+        connected: Callable[[PeerId], bool],
+        given: Callable[[PeerId], int],
+        progress: Progress,
+        callers: Callers,
+    ) -> None:
+        self._local = local
+        self._nursery = nursery
+        self._talk = talk
+        self._connected = connected
+        self._given = given
+        self._progress = progress
+        self._callers = callers
+        self._addresses: dict[Address, PeerHint] = {}
+        self._places = trio.CapacityLimiter(local.config.transfer.max_sources)
+        self.useful: dict[PeerId, Address] = {}
+        """Those that could be dialled, and where: whom to ask first another time."""
+
+    @property
+    def any_known(self) -> bool:
+        """Whether there is an address to try."""
+        return bool(self._addresses)
+
+    @property
+    def any_connected(self) -> bool:
+        """Whether somebody gives chunks at the moment."""
+        return self._progress.sources > 0
+
+    def heard_of(self, hint: PeerHint) -> None:
+        """An address that another peer told of: tried for a while, for ever once somebody was there."""
+        self.add(hint, hearsay=True)
+
+    def add(self, hint: PeerHint, *, hearsay: bool = False) -> None:
+        """One more address to try. Known ones, and those past the bound, are ignored."""
+        if hint.address not in self._addresses and len(self._addresses) < MOST_ADDRESSES:
+            self._addresses[hint.address] = hint
+            self._count()
+            self._nursery.start_soon(self._pursue, hint, hearsay)
+
+    def not_dialable(self, peer_id: PeerId) -> None:
+        """This peer has the share, but no address at which it can be dialled."""
+        self._callers.ask(peer_id)
+        self._count()
+
+    def _count(self) -> None:
+        self._progress.known = len(self._addresses) + self._callers.known
+
+    async def _pursue(self, hint: PeerHint, hearsay: bool) -> None:
+        backoff = Backoff()
+        context.set(f"source={hint.address}")
+        peer_id = hint.peer_id
+        while True:
+            if peer_id is not None and (self._connected(peer_id) or self._banned(peer_id)):
+                await trio.sleep(CONNECTED_CHECK_S)
+                continue
+            try:
+                async with self._places:
+                    peer_id = await self._try(hint, peer_id, backoff)
+            except OwnAddress:
+                return
+            if hearsay and peer_id is None and backoff.failures >= MOST_HEARSAY_TRIES - 1:
+                del self._addresses[hint.address]
+                self._count()
+                return
+            await trio.sleep(backoff.failed(self._local.random.random()))
+
+    async def _try(self, hint: PeerHint, peer_id: PeerId | None, backoff: Backoff) -> PeerId | None:
+        """One connection, from dialling to its end; returns who was there. Raises OwnAddress."""
+        try:
+            connection = await self._local.dialer.dial(hint.address, hint.peer_id)
+        except OwnAddress:
+            raise
+        except PeerError as error:
+            self._note(hint, error)
+            return peer_id
+        peer_id = connection.ends.peer_id
+        self._local.contacts.reached(connection, hint.address.port)
+        before = self._given(peer_id)
+        try:
+            if self._banned(peer_id):
+                raise Refused("it sent wrong bytes before and is banned for a while")
+            if not self._connected(peer_id):
+                self.useful[peer_id] = hint.address
+                await self._talk(connection)
+        except PeerError as error:
+            if isinstance(error, BadData):
+                self.useful.pop(peer_id, None)
+            elif self._given(peer_id) > before:
+                backoff.worked()
+            self._note(hint, error)
+        finally:
+            connection.close()
+        return peer_id
+
+    def _banned(self, peer_id: PeerId) -> bool:
+        return self._local.standing.banned_until(peer_id) > trio.current_time()
+
+    def _note(self, hint: PeerHint, error: PeerError) -> None:
+        who = f"{short(hint.peer_id)} at {hint.address}" if hint.peer_id else str(hint.address)
+        logger.debug("%s: %s", who, error)
+        text = str(error)
+        self._progress.trouble = text if str(hint.address) in text else f"{who}: {text}"

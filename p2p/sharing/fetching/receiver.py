@@ -1,0 +1,364 @@
+"""Receiving: the part of a fetch that takes part in the swarm. Chunks are assembled, verified, written, and served.
+
+`core.download` decides what is asked of whom, `services.verify` hashes and writes. A task of its own brings bytes
+to the disk and whole files to their names, every 256 MiB or five seconds, and at the end.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from p2p.concurrency.throttle import Throttle
+from p2p.core.shares import bitmap
+from p2p.core.shares.download import Ask, Cancel, Command, Download, Drop
+from p2p.core.shares.layout import Layout, Place
+from p2p.errors import BadData, ProtocolViolation, ShoalError, StorageError
+from p2p.ids import PeerId
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing.exchange import Exchange
+from p2p.sharing.fetching.verifier import Arrived, Buffers, Verifier
+from p2p.sharing.swarm import Swarm
+from p2p.store.library import Stamp
+from p2p.store.target import Target
+from p2p.wire import messages
+from p2p.wire.address import Address, ip, is_dialable_host, may_tell
+from p2p.wire.frames import DataHeader
+from p2p.wire.link import PeerHint
+
+DURABLE_BYTES = 256 * 1024 * 1024
+DURABLE_FILES = 2000
+DURABLE_S = 5.0
+RATE_EVERY_S = 0.5
+BUFFER_BYTES = 96 * 1024 * 1024
+"""What the buffers of all sources may take together, when every one is in the middle of a chunk."""
+LEAST_SOURCES = 8
+BUFFERS_AHEAD = 3
+"""Chunks that may wait for the verifier."""
+SMALL_BYTES = 64 * 1024
+"""Verifying and writing less than this takes less time than handing it to a thread."""
+
+_NOWHERE = Place(0, 0, 0)
+
+
+@dataclass
+class _Incoming:
+    """What is arriving from one source."""
+
+    buffer: memoryview
+    credit: int = 0
+    """Bytes asked for that have not come; nobody may send more."""
+    chunk: int = -1
+    size: int = 0
+    filled: int = 0
+    place: Place = _NOWHERE
+    wanted: bool = False
+    cancelled: set[int] = field(default_factory=set)
+
+
+class Receiver:
+    """A fetch as its swarm sees it: the `Sink`, and the `Holding` until the fetch is done.
+
+    A growing one wants nothing but what `want` says, until `finish`. `done` says that all that is wanted is in place,
+    `failure` that and why the disk ended it.
+    """
+
+    def __init__(
+        self,
+        local: Local,
+        target: Target,
+        progress: Progress,
+        heard_of: Callable[[PeerHint], None],
+        *,
+        sequential: bool = False,
+        limit_bytes_per_s: int = 0,
+        growing: bool = False,
+    ) -> None:
+        self.layout: Layout = target.layout
+        self.swarm = Swarm(target.layout.manifest.share_id, self, self)
+        self.done = False
+        self._growing = growing
+        self._finishing = False
+        self._copying = not growing
+        self._ended = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
+        """Where those wait who want to see every chunk that is stored, and the end."""
+        self.failure: ShoalError | None = None
+        self.from_peers: dict[PeerId, int] = {}
+        self._local = local
+        self._target = target
+        self._progress = progress
+        self._heard_of = heard_of
+        wanted = 0 if growing else target.wanted
+        self._download: Download[Exchange] = Download(
+            self.layout, wanted, target.record.have, local.random.randrange, sequential=sequential
+        )
+        self._throttle = Throttle(limit_bytes_per_s)
+        self._incoming: dict[Exchange, _Incoming] = {}
+        self._dirty: set[int] = set()
+        self._dirty_bytes = 0
+        self._missing = target.missing_chunks()
+        self._whole = [entry for entry, missing in self._missing.items() if not missing and entry not in target.placed]
+        self._work = trio.Event()
+        if self._download.complete:
+            self._work.set()
+        most = local.config.transfer.max_sources
+        largest = max(1, self.layout.largest_chunk)
+        self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // largest))
+        self._buffers = Buffers(self.most_sources + BUFFERS_AHEAD, largest)
+        self._verifier = Verifier(target, self._verified)
+        self._measured_at, self._measured = trio.current_time(), progress.received
+
+    # Holding.
+
+    @property
+    def held(self) -> int:
+        """What is written and verified."""
+        return self._download.have
+
+    def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
+        return self._target.reading(entry)
+
+    def changed(self, entry: int) -> int:
+        """Somebody meddled with a file of this fetch: it is not served any more."""
+        return bitmap.span(*self.layout.range_of(entry))
+
+    # Sink: what the exchanges tell.
+
+    def joined(self, exchange: Exchange) -> None:
+        now = trio.current_time()
+        banned = self._local.standing.banned_until(exchange.ends.peer_id) > now
+        if len(self._incoming) < self.most_sources and not banned:
+            buffer = self._buffers.take_nowait()
+            if buffer is not None:
+                self._incoming[exchange] = _Incoming(buffer)
+                self._download.joined(exchange, now)
+
+    def left(self, exchange: Exchange) -> None:
+        if self._incoming.pop(exchange, None) is not None:
+            self._buffers.replace()
+            self._do(self._download.gone(exchange, trio.current_time()))
+            for member in self.swarm.members.values():
+                # One that came when all places were taken may take this one.
+                if member not in self._incoming:
+                    self.joined(member)
+                    self.offered(member, member.theirs)
+
+    def offered(self, exchange: Exchange, chunks: int) -> None:
+        if exchange in self._incoming:
+            self._do(self._download.offers(exchange, chunks, trio.current_time()))
+
+    def lost(self, exchange: Exchange, chunks: int) -> None:
+        if exchange in self._incoming:
+            self._do(self._download.lost(exchange, chunks, trio.current_time()))
+
+    def choked(self, exchange: Exchange, position: int) -> None:
+        if exchange in self._incoming:
+            self._do(self._download.choked(exchange, position > 0, trio.current_time()))
+
+    def heard_of(self, peers: tuple[tuple[bytes, str, int], ...], from_host: str) -> None:
+        for peer, host, port in peers:
+            sane = ip(host) is not None and is_dialable_host(host)
+            if sane and may_tell(host, from_host) and peer != self._local.peer_id:
+                # Without the id, which is hearsay too: a made-up one would keep us from whoever is there.
+                self._heard_of(PeerHint(Address(host, port)))
+
+    async def data(self, exchange: Exchange, header: DataHeader) -> None:
+        """Takes a data frame's bytes off the connection. Raises PeerError where it is not what was asked for."""
+        incoming = self._incoming.get(exchange)
+        if incoming is None or header.size > incoming.credit:
+            raise ProtocolViolation("more chunks than were asked for")
+        incoming.credit -= header.size
+        if header.offset == 0:
+            self._begin(exchange, incoming, header.chunk)
+        end = header.offset + header.size
+        if header.chunk != incoming.chunk or header.offset != incoming.filled or end > incoming.size:
+            raise ProtocolViolation("a chunk's bytes out of place")
+        await exchange.connection.receive_body(incoming.buffer[header.offset : end])
+        incoming.filled = end
+        self._progress.received += header.size
+        self._local.bytes_downloaded += header.size
+        if incoming.wanted:
+            self._download.progress(exchange, header.size, trio.current_time())
+        if end == incoming.size:
+            await self._came(exchange, incoming)
+        await self._throttle.spend(header.size)
+        await self._local.download.spend(header.size)
+
+    def _begin(self, exchange: Exchange, incoming: _Incoming, chunk: int) -> None:
+        incoming.wanted = self._download.needs(exchange, chunk)
+        if not incoming.wanted and chunk not in incoming.cancelled:
+            raise ProtocolViolation("a chunk that was not asked for")
+        incoming.place = self.layout.place(chunk)
+        incoming.chunk, incoming.size, incoming.filled = chunk, incoming.place.size, 0
+
+    async def _came(self, exchange: Exchange, incoming: _Incoming) -> None:
+        """A chunk is whole. Large ones go to the verifier; a small one would wait there longer than it takes here."""
+        chunk = incoming.chunk
+        incoming.chunk = -1
+        incoming.cancelled.discard(chunk)
+        if not self._download.needs(exchange, chunk):
+            return
+        arrived = Arrived(exchange, chunk, incoming.place, self.layout.hash(chunk), incoming.buffer)
+        if incoming.size < SMALL_BYTES:
+            arrived.verify_and_write(self._target)
+            self._settled(arrived)
+        else:
+            self._verifier.hand_in(arrived)
+            incoming.buffer = await self._buffers.take()
+
+    def _verified(self, arrived: Arrived[Exchange]) -> None:
+        self._buffers.give(arrived.buffer)
+        self._settled(arrived)
+
+    def _settled(self, arrived: Arrived[Exchange]) -> None:
+        """A chunk is verified, written, and from then on ours to serve; or its source is a liar, or the disk full."""
+        exchange, chunk = arrived.source, arrived.chunk
+        peer = exchange.ends.peer_id
+        if arrived.failure is not None:
+            self.fail(arrived.failure)
+        elif not arrived.good:
+            self._local.standing.strike(peer, trio.current_time())
+            self._progress.trouble = "a source sent wrong bytes; they were thrown away"
+            exchange.end_after(messages.Bad(chunk=chunk), BadData(f"chunk {chunk} does not match its hash"))
+        elif not self._download.have >> chunk & 1:
+            if exchange in self._incoming and self._download.needs(exchange, chunk):
+                self._do(self._download.received(exchange, chunk, trio.current_time()))
+            self.from_peers[peer] = self.from_peers.get(peer, 0) + arrived.place.size
+            self._stored(chunk, arrived.place)
+
+    def _stored(self, chunk: int, place: Place) -> None:
+        bit = 1 << chunk
+        self._do(self._download.stored(chunk))
+        self.swarm.gained(bit)
+        self._progress.done += place.size
+        entry = place.entry
+        self._dirty.add(entry)
+        self._dirty_bytes += place.size
+        self._missing[entry] -= 1
+        if not self._missing[entry]:
+            self._whole.append(entry)
+        self._changed.unpark_all()
+        enough = self._finishing or (self._download.complete and not self._growing)
+        if self._dirty_bytes >= DURABLE_BYTES or len(self._whole) >= DURABLE_FILES or enough:
+            self._work.set()
+
+    def _do(self, commands: list[Command[Exchange]]) -> None:
+        for command in commands:
+            match command:
+                case Ask(exchange, first, count):
+                    self._incoming[exchange].credit += self.layout.run_bytes(first, count)
+                    exchange.say(messages.Want(first=first, count=count))
+                case Cancel(exchange, first, count):
+                    self._incoming[exchange].cancelled.update(range(first, first + count))
+                    exchange.say(messages.Cancel(first=first, count=count))
+                case Drop(exchange, reason):
+                    exchange.end(reason)
+
+    # Tasks.
+
+    async def ended(self) -> None:
+        """Waits until it is done or has failed."""
+        await self._ended.wait()
+
+    def want(self, chunks: int) -> None:
+        """Has these chunks fetched as well. Raises what has ended it, StorageError where the disk has no room."""
+        if self.failure is not None:
+            raise self.failure
+        new = chunks & ~self._download.wanted
+        if new:
+            self._target.check_space(self._download.wanted | new)
+            self._progress.size += self.layout.bytes_in(new)
+            self._progress.done += self.layout.bytes_in(new & self.held)
+            self._do(self._download.want(new, trio.current_time()))
+
+    async def arrived(self, chunks: int) -> bool:
+        """Waits until one more of these chunks is there than now; False where that is not needed, all being there.
+
+        Raises the error that has ended it.
+        """
+        before = chunks & ~self.held
+        while self.failure is None and before and before == chunks & ~self.held:
+            await self._changed.park()
+        if self.failure is not None:
+            raise self.failure
+        return bool(before)
+
+    def finish(self, *, copies: bool) -> None:
+        """A growing one wants nothing more: what came is brought to the disk, then it is done.
+
+        `copies`: files that are equal to others, which were not fetched, are to be there too.
+        """
+        self._finishing = True
+        self._copying = copies
+        self._work.set()
+
+    def tick(self) -> None:
+        """To be called a few times a second. Keeps the figures that people look at."""
+        now, progress = trio.current_time(), self._progress
+        self._do(self._download.tick(now))
+        progress.sources = self._download.useful
+        if now - self._measured_at >= RATE_EVERY_S:
+            progress.measured(progress.received - self._measured, now - self._measured_at)
+            self._measured_at, self._measured = now, progress.received
+        progress.state = "fetching" if progress.sources else "waiting for sources"
+        if self._growing and self._download.complete:
+            progress.state = "waiting for units"
+        elif progress.sources and not self._download.covers():
+            progress.state = "waiting for sources"
+            progress.trouble = "those connected lack some of it"
+        elif progress.done >= progress.size:
+            progress.state = "putting files into place"
+
+    @asynccontextmanager
+    async def verifying(self) -> AsyncIterator[None]:
+        """To be entered while chunks may come."""
+        try:
+            async with self._verifier.running():
+                yield
+        finally:
+            self._buffers.close()
+
+    async def keep_on_disk(self) -> None:
+        """Brings files to their names and bytes to the disk until all is done or the disk says no."""
+        try:
+            await self._copy()
+            while not self._finished():
+                with trio.move_on_after(DURABLE_S):
+                    await self._work.wait()
+                self._work = trio.Event()
+                await self._settle()
+                await self._copy()
+                self._progress.files_done = len(self._target.placed)
+        except StorageError as error:
+            self.fail(error)
+        else:
+            self.done = True
+            self._ended.set()
+
+    def _finished(self) -> bool:
+        enough = self._finishing and not self._dirty if self._growing else self._download.complete
+        return enough and not self._whole and not self._uncopied()
+
+    def _uncopied(self) -> list[int]:
+        return self._target.uncopied() if self._copying else []
+
+    async def _copy(self) -> None:
+        if originals := self._uncopied():
+            chunks = await trio.to_thread.run_sync(self._target.fill_copies, originals, limiter=self._local.disk)
+            self._download.copied(chunks)
+            self.swarm.gained(chunks)
+
+    async def _settle(self) -> None:
+        if self._dirty or self._whole:
+            dirty, self._dirty, self._dirty_bytes = self._dirty, set(), 0
+            whole, self._whole = self._whole, []
+            await trio.to_thread.run_sync(self._target.settle, [*dirty.union(whole)], whole, limiter=self._local.disk)
+
+    def fail(self, error: ShoalError) -> None:
+        """It ends; whoever waits for it gets the error, unless another one came first."""
+        self.failure = self.failure or error
+        self._ended.set()
+        self._changed.unpark_all()

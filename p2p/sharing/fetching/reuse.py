@@ -1,0 +1,72 @@
+"""Chunks that need no network: what this peer shares itself, and what an earlier version of the share left."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from p2p.core.shares import bitmap
+from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.manifest import hash_chunk
+from p2p.errors import BadData, NotFound
+from p2p.ids import PeerId, ShareId
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.store.earlier import Earlier
+from p2p.store.library import SharedFiles
+from p2p.store.target import Target
+
+
+async def from_library(local: Local, share: ShareId, target: Target, progress: Progress) -> None:
+    """Copies what this peer shares itself, each chunk verified. Raises NotFound where it does not."""
+    files = await trio.to_thread.run_sync(SharedFiles, local.library, share, limiter=local.disk)
+    progress.state = "copying from this peer's own share"
+
+    def copy(chunk: int) -> bool:
+        place = target.layout.place(chunk)
+        with suppress(OSError), files.reading(place.entry) as (descriptor, _):
+            return _copy(target, chunk, descriptor, place)
+        return False
+
+    for chunk in bitmap.members(files.held & target.wanted & ~target.record.have):
+        if await trio.to_thread.run_sync(copy, chunk, limiter=local.disk):
+            progress.done += target.layout.size(chunk)
+
+
+async def from_earlier(local: Local, earlier: Earlier, target: Target, progress: Progress) -> None:
+    """Copies the chunks that an earlier version has too, each verified."""
+    progress.state = "copying from the version before"
+    layout = target.layout
+
+    def copy(chunk: int, place: Place) -> bool:
+        with suppress(OSError), earlier.reading(place.entry) as descriptor:
+            return _copy(target, chunk, descriptor, place)
+        return False
+
+    for chunk in bitmap.members(target.wanted & ~target.record.have):
+        place = earlier.place(layout.hash(chunk))
+        if place is not None and await trio.to_thread.run_sync(copy, chunk, place, limiter=local.disk):
+            progress.done += layout.size(chunk)
+
+
+def find_earlier(local: Local, folder: Path, publisher: PeerId, name: str) -> Earlier | None:
+    """The version of a pointer that was fetched into the folder before. Blocking."""
+    version = local.pointers.version(publisher, name, folder)
+    if version is None:
+        return None
+    share, stamps = version
+    try:
+        layout = Layout(local.library.manifest(share))
+        return Earlier(layout, folder, stamps)
+    except (NotFound, BadData, ValueError):
+        return None
+
+
+def _copy(target: Target, chunk: int, descriptor: int, source: Place) -> bool:
+    """Copies one chunk if it is still right. In a thread."""
+    data = os.pread(descriptor, source.size, source.offset)
+    if len(data) == source.size and hash_chunk(data) == target.layout.hash(chunk):
+        target.write(chunk, target.layout.place(chunk), memoryview(data))
+        return True
+    return False

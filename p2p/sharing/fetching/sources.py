@@ -1,0 +1,180 @@
+"""Gathering: those from whom a share is fetched, found and talked to, from its manifest to its swarm.
+
+The sources are courted all the while; a `Receiver` takes them over as soon as the manifest allows one.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from p2p.core.shares.manifest import Limits
+from p2p.discovery import finders
+from p2p.errors import BadData, ConfigError, PeerGone, ProtocolViolation, Refused, Unacceptable
+from p2p.ids import PeerId, ShareId
+from p2p.net.connection import Connection
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing.exchange import Exchange
+from p2p.sharing.fetching.incoming import Callers
+from p2p.sharing.fetching.manifests import ManifestFetch
+from p2p.sharing.fetching.outgoing import Sources
+from p2p.sharing.fetching.receiver import Receiver
+from p2p.sharing.handlers import answer, converse
+from p2p.store.target import Target
+from p2p.wire import messages
+from p2p.wire.frames import DataHeader
+from p2p.wire.link import Link, PeerHint, parse_peer
+
+OPEN_S = 20.0
+KEEP_SOURCES_EVERY_S = 10.0
+FIRST_SOURCES_S = 0.1
+MOST_KEPT_SOURCES = 32
+ALREADY = "This peer is fetching that share already; `shoal status` shows how far it is."
+
+
+@contextmanager
+def under_way(local: Local, share: ShareId, progress: Progress) -> Iterator[None]:
+    """The share is being fetched while the body runs. Raises ConfigError where it is already."""
+    if share in local.fetching:
+        raise ConfigError(ALREADY)
+    local.fetching[share] = progress
+    local.news.ring()
+    try:
+        yield
+    finally:
+        del local.fetching[share]
+        local.news.ring()
+
+
+class Gathering:
+    """The sources of one fetch. `start`, then `running`, and within it `exchanging` once there is a receiver."""
+
+    def __init__(self, local: Local, link: Link, progress: Progress, limits: Limits | None = None) -> None:
+        self._local = local
+        self._link = link
+        self._share: ShareId = link.share_id
+        self._progress = progress
+        self._receiver: Receiver | None = None
+        self._receiving = trio.Event()
+        self._sources: Sources | None = None
+        self._earlier: Sequence[str] = ()
+        self.manifests = ManifestFetch(local, link.share_id, limits or local.library.limits)
+        self.first_request: float | None = None
+        """When the first source was asked for something."""
+
+    async def start(self, folder: Path) -> None:
+        """Takes up what an earlier try of a fetch to this folder left. Raises StorageError."""
+        records = self._local.records
+        await trio.to_thread.run_sync(records.remember, self._share, folder)
+        self._earlier = await trio.to_thread.run_sync(records.sources, self._share)
+        await self.manifests.start()
+
+    @asynccontextmanager
+    async def running(self, hints: Sequence[PeerHint]) -> AsyncIterator[trio.Nursery]:
+        """Courts sources while the body runs. It must not raise: the nursery, which ends with it, would wrap that."""
+        async with trio.open_nursery() as nursery:
+            local, progress, share = self._local, self._progress, self._share
+            callers = Callers(local, share, self._talk, self._is_member, progress)
+            sources = Sources(local, nursery, self._talk, self._is_member, self._given_by, progress, callers)
+            self._sources = sources
+            local.wanted[share] = callers.take
+            local.news.ring()
+            for hint in (*hints, *self._link.peers):
+                sources.add(hint)
+            for text in self._earlier:
+                with suppress(ConfigError):
+                    sources.add(parse_peer(text))
+            nursery.start_soon(finders.find, local, self._link, sources, progress.note)
+            try:
+                yield nursery
+            finally:
+                del local.wanted[share]
+                callers.close()
+            nursery.cancel_scope.cancel()
+
+    def add(self, hint: PeerHint) -> None:
+        """One more address to try, while `running`."""
+        if self._sources is not None:
+            self._sources.add(hint)
+
+    def heard_of(self, hint: PeerHint) -> None:
+        """An address that another peer told of."""
+        if self._sources is not None:
+            self._sources.heard_of(hint)
+
+    @contextmanager
+    def exchanging(self, nursery: trio.Nursery, target: Target, receiver: Receiver) -> Iterator[None]:
+        """Sources are led to the receiver, and its swarm is this peer's, while the body runs."""
+        local = self._local
+        standing = local.swarms.get(self._share)
+        local.swarms[self._share] = receiver.swarm
+        if standing is not None:
+            standing.disband("the share is being fetched again")
+        self._receiver = receiver
+        self._receiving.set()
+        local.news.ring()
+        nursery.start_soon(receiver.keep_on_disk)
+        nursery.start_soon(self._keep_sources, target)
+        try:
+            yield
+        finally:
+            if local.swarms.get(self._share) is receiver.swarm and receiver.swarm.sink is not None:
+                del local.swarms[self._share]
+                receiver.swarm.disband("this peer has stopped fetching")
+
+    async def _keep_sources(self, target: Target) -> None:
+        """Whom to ask first after a restart."""
+        assert self._sources is not None
+        kept: list[str] = []
+        while True:
+            hints = [str(PeerHint(address, peer)) for peer, address in self._sources.useful.items()][
+                -MOST_KEPT_SOURCES:
+            ]
+            if hints and hints != kept:
+                kept = hints
+                await trio.to_thread.run_sync(target.record.keep_sources, hints)
+            await trio.sleep(KEEP_SOURCES_EVERY_S if kept else FIRST_SOURCES_S)
+
+    def _is_member(self, peer: PeerId) -> bool:
+        return self._receiver is not None and peer in self._receiver.swarm.members
+
+    def _given_by(self, peer: PeerId) -> int:
+        return self._receiver.from_peers.get(peer, 0) if self._receiver is not None else 0
+
+    async def _talk(self, connection: Connection) -> None:
+        """The whole conversation with one source. Raises PeerError."""
+        if self.first_request is None:
+            self.first_request = trio.current_time()
+        try:
+            await self.manifests.work(connection)
+        except Unacceptable:  # whoever gives it
+            raise
+        except BadData:
+            self._local.standing.strike(connection.ends.peer_id, trio.current_time())
+            raise
+        await self._receiving.wait()
+        assert self._receiver is not None
+        with trio.move_on_after(OPEN_S) as patience:
+            await connection.send(messages.Open(share=self._share))
+            reply = await connection.receive()
+        if patience.cancelled_caught:
+            raise PeerGone("it did not open the exchange in time")
+        if isinstance(reply, messages.Failed):
+            if reply.reason != messages.NOT_FOUND:
+                raise Refused(reply.reason)
+            await self._offer(connection)
+        if isinstance(reply, DataHeader):
+            raise ProtocolViolation("chunks before they were asked for")
+        await Exchange(connection, self._receiver.swarm, self._local, partial(answer, self._local)).run(reply)
+
+    async def _offer(self, connection: Connection) -> None:
+        """It may be fetching too and have no manifest yet: then it is glad of this peer. Raises PeerError."""
+        assert self._receiver is not None
+        if self._receiver.held:
+            await connection.send(messages.Offer(share=self._share))
+            with suppress(Refused):
+                await converse(self._local, connection)
+        raise Refused("it does not have the share")

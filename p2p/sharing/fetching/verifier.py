@@ -1,0 +1,127 @@
+"""Verifying and writing large chunks, in a thread of their own beside the trio thread.
+
+BLAKE3 and the write let go of the interpreter, so that one thread decrypts the next chunk while the other hashes and
+writes the last: about a fifth faster than in turn, in a prototype on two idle cores. It is one thread with a plain
+queue, since handing each chunk to `to_thread` had made an earlier prototype slower. A slow disk holds up this thread
+and, once the buffers are used up, the sources; never the loop.
+"""
+
+import mmap
+import queue
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import trio
+
+from p2p.core.shares.layout import Place
+from p2p.core.shares.manifest import hash_chunk
+from p2p.errors import PeerGone, StorageError
+from p2p.ids import ChunkHash
+from p2p.store.target import Target
+
+Key = TypeVar("Key")
+
+
+@dataclass(slots=True)
+class Arrived(Generic[Key]):
+    """A chunk that has come whole, in a buffer of which it is the beginning; and then what became of it."""
+
+    source: Key
+    chunk: int
+    place: Place
+    expected: ChunkHash
+    buffer: memoryview
+    good: bool = False
+    failure: StorageError | None = None
+
+    def verify_and_write(self, target: Target) -> None:
+        """Sets `good`, or `failure` where the disk refused a good chunk."""
+        view = self.buffer[: self.place.size]
+        self.good = hash_chunk(view) == self.expected
+        if self.good:
+            try:
+                target.write(self.chunk, self.place, view)
+            except StorageError as error:
+                self.failure = error
+
+
+class Buffers:
+    """`count` buffers of `size` bytes. The last given back is the first taken: it is still in the processor's cache,
+    and the kernel gives pages only to those that are ever written to."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self._size = size
+        self._free = [self._new() for _ in range(count)]
+        self._given = trio.Event()
+        self._closed = False
+
+    def take_nowait(self) -> memoryview | None:
+        """A buffer, if one is free."""
+        return self._free.pop() if self._free else None
+
+    async def take(self) -> memoryview:
+        """A buffer, when one is free. Raises PeerGone once closed."""
+        while not self._free and not self._closed:
+            await self._given.wait()
+        if self._closed:
+            raise PeerGone("the fetch has ended")
+        return self._free.pop()
+
+    def close(self) -> None:
+        """No more buffers: those who wait for one get PeerGone."""
+        self._closed = True
+        self._given.set()
+
+    def give(self, buffer: memoryview) -> None:
+        """Nobody uses the buffer any more."""
+        self._free.append(buffer)
+        self._given.set()
+        if not self._closed:
+            self._given = trio.Event()
+
+    def replace(self) -> None:
+        """A buffer is lost to somebody who may still write to it: a new one takes its place."""
+        self.give(self._new())
+
+    def _new(self) -> memoryview:
+        # A bytearray would be zeroed, and so take its memory, at once.
+        return memoryview(mmap.mmap(-1, self._size))
+
+
+class Verifier(Generic[Key]):
+    """The thread, and the task that hears from it. `settled` is called in the trio thread for each chunk handed in."""
+
+    def __init__(self, target: Target, settled: Callable[[Arrived[Key]], None]) -> None:
+        self._target = target
+        self._settled = settled
+        self._queue: queue.SimpleQueue[Arrived[Key] | None] = queue.SimpleQueue()
+
+    def hand_in(self, arrived: Arrived[Key]) -> None:
+        """Has the chunk verified and written soon."""
+        self._queue.put(arrived)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works while the body runs; then finishes what was handed in, without telling."""
+        send, receive = trio.open_memory_channel[Arrived[Key]](float("inf"))
+        token = trio.lowlevel.current_trio_token()
+
+        def work() -> None:
+            while (arrived := self._queue.get()) is not None:
+                arrived.verify_and_write(self._target)
+                token.run_sync_soon(send.send_nowait, arrived)
+
+        async def listen() -> None:
+            async for arrived in receive:
+                self._settled(arrived)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, work)
+            nursery.start_soon(listen)
+            try:
+                yield
+            finally:
+                self._queue.put(None)
+                nursery.cancel_scope.cancel()

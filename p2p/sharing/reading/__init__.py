@@ -1,0 +1,1 @@
+"""Any share read by byte ranges, fetched as needed, kept within a bound."""

@@ -1,0 +1,96 @@
+"""The room that inputs of jobs take on the disk: those that are read now, and those that are kept for later jobs.
+
+Where its bound is reached, shares go that no job needs, the longest unused first; then what was fetched of those that
+jobs need, all but what units are reading at the moment: it is fetched again, if units come back to it.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from p2p.errors import NotFound, StorageError
+from p2p.ids import ShareId, short
+from p2p.peer_context import Local
+from p2p.sharing import share
+from p2p.sharing.reading.open_share import Held
+from p2p.sharing.reading.partial import Ranges
+from p2p.store.cache import Cache
+
+logger = logging.getLogger(__name__)
+
+
+class Room:
+    """At most `most_bytes` for all, as far as that is possible. `held` are the shares that jobs read now."""
+
+    def __init__(self, local: Local, cache: Cache, held: Mapping[ShareId, Held], most_bytes: int) -> None:
+        self._local = local
+        self._cache = cache
+        self._held = held
+        self._most = most_bytes
+        self._resting: dict[ShareId, int] = {}
+        """Bytes of the disk that shares take of which nothing is fetched now."""
+        self._making = trio.Lock()
+        self.dropping = trio.Lock()
+        """Held while shares are dropped, and while it is decided where one is read from."""
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the disk that all take, with those still to come of what is asked for."""
+        return sum(held.taken for held in self._held.values()) + sum(self._resting.values())
+
+    def has(self, more: int) -> bool:
+        """Whether so many bytes more would still be within the bound."""
+        return self.taken + more <= self._most
+
+    async def make(self, more: int) -> None:
+        """Drops what is not needed now, as far as it must for so many bytes more, and as far as it can."""
+        if not more or self.has(more):
+            return
+        async with self._making:
+            if not self.has(more):
+                await self.trim(more)
+            while not self.has(more):
+                in_use = [held for held in self._held.values() if held.taken and held.parts is not None]
+                if not in_use:
+                    return  # what units read at the moment is more than the bound
+                fullest = max(in_use, key=lambda held: held.taken)
+                await fullest.empty(partial(self._drop_read, fullest))
+
+    def taken_up(self, wanted: ShareId) -> None:
+        """The share is fetched again: its `Held` says what it takes, from now on."""
+        self._resting.pop(wanted, None)
+
+    async def trim(self, more: int = 0) -> None:
+        """Drops what no job needs, as far as it must for so many bytes more."""
+        async with self.dropping:
+            try:
+                kept = await trio.to_thread.run_sync(self._cache.all)
+                fetched = {share for share, held in self._held.items() if isinstance(held.parts, Ranges)}
+                self._resting = {cached.share: cached.size for cached in kept if cached.share not in fetched}
+                for cached in kept:
+                    if self.has(more):
+                        break
+                    if cached.share not in self._held:
+                        await self._drop(cached.share)
+                        self._resting.pop(cached.share, None)
+            except StorageError as error:
+                logger.warning("%s", error)
+
+    async def _drop_read(self, held: Held) -> None:
+        async with self.dropping:
+            if self._held.get(held.share) is held:
+                await self._drop(held.share)
+
+    async def _drop(self, wanted: ShareId) -> None:
+        local, folder = self._local, self._cache.folder(wanted)
+        row = await trio.to_thread.run_sync(local.library.share, wanted)
+        if row is not None and row.fetched and any(Path(path).is_relative_to(folder) for path in row.paths):
+            with suppress(NotFound):
+                await share.unshare(local, wanted)
+        await trio.to_thread.run_sync(local.records.drop, wanted, folder)
+        await trio.to_thread.run_sync(self._cache.drop, wanted)
+        logger.info("input %s is no longer kept", short(wanted))

@@ -1,0 +1,134 @@
+"""A fetch of a share that a job of this peer is reading: its user gets the whole of it all the same.
+
+A share has one fetch at a time, and that is the job's, which fetches only what is read. So the user is one more reader:
+of every chunk that is missing in the target. The job goes on, and what it may keep of the share stays bounded.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from p2p.concurrency.throttle import Throttle
+from p2p.core.shares import bitmap
+from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.manifest import hash_chunk
+from p2p.errors import ConfigError, NotFound, ShoalError, StorageError
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing.fetching.receiver import DURABLE_BYTES, RATE_EVERY_S
+from p2p.sharing.fetching.sources import ALREADY
+from p2p.sharing.reading.open_share import Held
+from p2p.store.target import Target
+
+AT_ONCE = 8
+AHEAD_BYTES = 16 * 1024 * 1024
+AGAIN_S = 1.0
+
+
+@contextmanager
+def joined(held: Held) -> Iterator[None]:
+    """The user is a reader of it while the body runs. Raises ConfigError where that is so already."""
+    if held.joined:
+        raise ConfigError(ALREADY)
+    held.joined = True
+    try:
+        yield
+    finally:
+        held.joined = False
+
+
+async def layout_of(held: Held) -> Layout:
+    """How the share is laid out, as soon as somebody says so."""
+    while True:
+        try:
+            return await held.layout()
+        except NotFound:
+            await trio.sleep(AGAIN_S)
+
+
+class Joining:
+    """Copies what a target still lacks, chunk by chunk as they come, to the disk and to their names."""
+
+    def __init__(self, local: Local, held: Held, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
+        self._local = local
+        self._held = held
+        self._target = target
+        self._progress = progress
+        self._throttle = Throttle(limit_bytes_per_s)
+        self._missing = bitmap.members(target.wanted & ~target.record.have)
+        self._dirty: set[int] = set()
+        self._dirty_bytes = 0
+        self._settling = trio.Lock()
+        self._failure: ShoalError | None = None
+
+    async def run(self) -> None:
+        """To the end. Raises StorageError, ShoalError for whatever else keeps the share from being fetched."""
+        async with trio.open_nursery() as looking:
+            looking.start_soon(self._look)
+            async with trio.open_nursery() as nursery:
+                for _ in range(AT_ONCE):
+                    nursery.start_soon(self._work, nursery.cancel_scope)
+            looking.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
+        self._progress.state = "putting files into place"
+        await trio.to_thread.run_sync(self._finish, limiter=self._local.disk)
+
+    async def _look(self) -> None:
+        """Keeps the figures that people look at."""
+        progress = self._progress
+        while True:
+            ranges, before = self._held.ranges, progress.received
+            progress.sources = 0 if ranges is None else ranges.progress.sources
+            progress.state = "fetching, together with a job" if progress.sources else "waiting for sources"
+            await trio.sleep(RATE_EVERY_S)
+            progress.measured(progress.received - before, RATE_EVERY_S)
+
+    async def _work(self, scope: trio.CancelScope) -> None:
+        try:
+            for chunk in self._missing:
+                await self._copy(chunk)
+        except ShoalError as error:
+            self._failure = self._failure or error
+            scope.cancel()
+
+    async def _copy(self, chunk: int) -> None:
+        progress, layout = self._progress, self._target.layout
+        place = layout.place(chunk)
+        path = "/".join(layout.manifest.entries[place.entry].path)
+        await self._held.expect(path, place.offset, AHEAD_BYTES)
+        data = await self._read(path, place)
+        await trio.to_thread.run_sync(self._write, chunk, place, data, limiter=self._local.disk)
+        progress.received += place.size
+        progress.done += place.size
+        self._dirty.add(place.entry)
+        self._dirty_bytes += place.size
+        if self._dirty_bytes >= DURABLE_BYTES:
+            await self._settle()
+        await self._throttle.spend(place.size)
+
+    async def _read(self, path: str, place: Place) -> bytes:
+        while True:
+            try:
+                return await self._held.read(path, place.offset, place.size)
+            except NotFound:  # nobody had it for long: how long is too long the user says
+                await trio.sleep(AGAIN_S)
+
+    def _write(self, chunk: int, place: Place, data: bytes) -> None:
+        if hash_chunk(data) != self._target.layout.hash(chunk):
+            raise StorageError("A file of the job's was changed while it was read. Run the same command again.")
+        self._target.write(chunk, place, memoryview(data))
+
+    async def _settle(self) -> None:
+        async with self._settling:
+            dirty, self._dirty, self._dirty_bytes = [*self._dirty], set(), 0
+            whole = self._target.whole(dirty)
+            await trio.to_thread.run_sync(self._target.settle, dirty, whole, limiter=self._local.disk)
+        self._progress.files_done = len(self._target.placed)
+
+    def _finish(self) -> None:
+        target = self._target
+        target.settle([*self._dirty], target.whole(target.selected))
+        target.fill_copies(target.uncopied())
+        self._progress.files_done = len(target.placed)

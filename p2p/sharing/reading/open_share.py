@@ -1,0 +1,254 @@
+"""One input share of jobs, as the units of all jobs here read it: by path, ranges of bytes or of lines.
+
+Where it is read from is opened when something of it is needed, and may be dropped beneath its readers to make room
+for others: then they begin again.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import trio
+
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.manifest import chunk_bytes
+from p2p.errors import JobError, NotFound, ShoalError, StorageError
+from p2p.ids import ShareId
+from p2p.jobs.cutting import Piece, at_lines
+from p2p.sharing.reading.local_copy import Whole
+from p2p.sharing.reading.partial import Ranges
+from p2p.store.library import Stamp
+from p2p.wire.link import PeerHint
+
+MOST_HINTS = 256
+READ_BYTES = 1 << 24
+READERS_S = 30.0
+"""So long those who read a share are waited for, before it is dropped to make room: then they begin again."""
+
+Parts = Whole | Ranges
+Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
+"""Reads something of an entry, given by its number."""
+
+
+class Held:
+    """The share `wanted`, which `open_parts` opens where it is. Made by `Inputs.use`.
+
+    `has_room` is asked, and `make_room` awaited, before so many bytes more are fetched: see `Room`.
+
+    Its methods raise NotFound for a path that the share does not have, and where nobody had the bytes for a while;
+    StorageError; ShoalError for whatever else keeps the share from being fetched. The next read tries again.
+    """
+
+    def __init__(
+        self,
+        wanted: ShareId,
+        disk: trio.CapacityLimiter,
+        open_parts: Callable[["Held"], Awaitable[Parts]],
+        has_room: Callable[[int], bool],
+        make_room: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self.share = wanted
+        self.users = 0
+        self.hints: dict[PeerHint, None] = {}
+        self.joined = False
+        """Whether this peer's user is among its readers: see `services.joining`."""
+        self.parts: Parts | None = None
+        self.ranges: Ranges | None = None
+        """Those of its parts that are fetched, or were last."""
+        self._disk = disk
+        self._open_parts = open_parts
+        self._has_room = has_room
+        self._make_room = make_room
+        self._opening = trio.Lock()
+        self._entries: dict[str, int] = {}
+        self._readers = 0
+        self._unread = trio.Event()
+        self._fetching: Parts | None = None
+        self._fetched_before = 0
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that came of it over the network, for whichever job."""
+        return self._fetched_before + (0 if self._fetching is None else self._fetching.fetched)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that it takes of the disk, with those that are on their way: until all of it is dropped."""
+        return 0 if self._fetching is None else self._fetching.taken
+
+    def add(self, hints: Sequence[PeerHint]) -> None:
+        """More addresses at which it may be had."""
+        for hint in hints:
+            if hint not in self.hints and len(self.hints) < MOST_HINTS:
+                self.hints[hint] = None
+                if self.parts is not None:
+                    self.parts.add(hint)
+
+    async def expect(self, path: str, offset: int, size: int) -> None:
+        """These bytes, as far as the file has them, will be read: has them fetched, without waiting for them.
+
+        Nothing is dropped for them: what does not fit now is fetched when it is read.
+        """
+        parts, layout = await self._open()
+        chunks = _chunks(parts, layout, self._entry(path), offset, size)
+        more = parts.more(chunks)
+        if more and parts is self.parts and self._has_room(more):
+            parts.want(chunks)
+
+    async def layout(self) -> Layout:
+        """How the share is laid out."""
+        return (await self._open())[1]
+
+    async def read(self, path: str, offset: int, size: int) -> bytes:
+        """Exactly these bytes."""
+
+        async def read(parts: Parts, layout: Layout, entry: int) -> bytes:
+            if offset + size > layout.manifest.entries[entry].size:
+                raise NotFound(f"the input's file {path!r} has no {size} bytes from {offset} on")
+            return await self._read(parts, layout, entry, offset, size)
+
+        return await self._use(read, path, offset, size)
+
+    async def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
+        """The lines that belong to this range (`jobs.cutting`), at most so many bytes. Raises JobError for more."""
+        # The byte before the range says whether a line starts with it.
+        before = max(0, offset - 1)
+        expected = offset - before + min(size, most)
+
+        async def read(parts: Parts, layout: Layout, entry: int) -> bytes:
+            parts.want(_chunks(parts, layout, entry, before, expected))
+            piece = await self._cut(parts, layout, entry, Piece(0, offset, size), most)
+            if piece.size > most:
+                raise _too_long(path, piece.size, most)
+            return await self._read(parts, layout, entry, piece.offset, piece.size)
+
+        return await self._use(read, path, before, expected)
+
+    async def _cut(self, parts: Parts, layout: Layout, entry: int, piece: Piece, most: int) -> Piece:
+        """The piece with its lines whole. Raises JobError where one of them is too long."""
+        whole = layout.manifest.entries[entry].size
+        cut = at_lines(piece, whole)
+        try:
+            at, wanted = next(cut)
+            while True:
+                if at - piece.offset > min(piece.size, most) + most:
+                    raise _too_long("/".join(layout.manifest.entries[entry].path), at - piece.offset, most)
+                # Not beyond a chunk's end: the next one may not be needed.
+                each = chunk_bytes(whole)
+                seen = await self._read(parts, layout, entry, at, min(wanted, each - at % each))
+                at, wanted = cut.send(seen)
+        except StopIteration as end:
+            found: Piece = end.value
+        return found
+
+    async def _use(self, use: Use, path: str, offset: int, size: int) -> bytes:
+        """Has these bytes used, with room made for them; again, if they were dropped meanwhile."""
+        while True:
+            parts, layout = await self._open()
+            entry = self._entry(path)
+            await self._make_room(parts.more(_chunks(parts, layout, entry, offset, size)))
+            if parts is not self.parts:
+                continue
+            self._readers += 1
+            try:
+                return await use(parts, layout, entry)
+            except ShoalError:
+                if parts is self.parts:
+                    raise
+            finally:
+                self._readers -= 1
+                if not self._readers:
+                    self._unread.set()
+                    self._unread = trio.Event()
+
+    async def empty(self, drop: Callable[[], Awaitable[None]]) -> None:
+        """Has what was fetched of it dropped, once nobody reads it."""
+        async with self._opening:
+            parts = self.parts
+            if parts is None:
+                return
+            self.parts = None
+            try:
+                with trio.move_on_after(READERS_S):
+                    while self._readers:
+                        await self._unread.wait()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await parts.close()
+                    await drop()
+                    self._fetched_before, self._fetching = self.fetched, None
+
+    async def _open(self) -> tuple[Parts, Layout]:
+        while True:
+            async with self._opening:
+                if self.parts is None or not self.parts.usable:
+                    opened = await self._open_parts(self)
+                    self._fetched_before, self._fetching, self.parts = self.fetched, opened, opened
+                    self.ranges = opened if isinstance(opened, Ranges) else None
+                parts = self.parts
+            try:
+                layout = await parts.layout()
+                break
+            except ShoalError:
+                if parts is self.parts:  # else it was dropped meanwhile
+                    raise
+        if not self._entries:
+            self._entries = await trio.to_thread.run_sync(_entries, layout)
+        return parts, layout
+
+    def _entry(self, path: str) -> int:
+        entry = self._entries.get(path)
+        if entry is None:
+            raise NotFound(f"the input has no file {path!r}")
+        return entry
+
+    async def _read(self, parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> bytes:
+        if not size:
+            return b""
+        entry = parts.original(entry)
+        await parts.have(layout.chunks_in(entry, offset, size))
+        read = partial(_exactly, parts, entry, offset, size)
+        try:
+            return await trio.to_thread.run_sync(read, limiter=self._disk)
+        except StorageError as error:
+            if parts.usable:
+                await parts.changed(entry, error)
+            raise
+
+
+def _entries(layout: Layout) -> dict[str, int]:
+    entries = layout.manifest.entries
+    return {"/".join(entry.path): number for number, entry in enumerate(entries) if layout.is_file(number)}
+
+
+def _chunks(parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> int:
+    """Those with these bytes, as far as the file has them."""
+    size = max(0, min(size, layout.manifest.entries[entry].size - offset))
+    return layout.chunks_in(parts.original(entry), offset, size)
+
+
+def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
+    """Reads bytes that are here. In a thread; raises StorageError where the file is not what it was."""
+    pieces = []
+    try:
+        with parts.reading(entry) as (descriptor, stamp):
+            while size:
+                piece = os.pread(descriptor, min(size, READ_BYTES), offset)
+                if not piece:
+                    break
+                pieces.append(piece)
+                offset += len(piece)
+                size -= len(piece)
+            same = not size and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
+    except OSError as error:
+        raise StorageError(f"Cannot read an input: {error.strerror}.") from error
+    if not same:
+        raise StorageError("An input file is not what it was. It is fetched again.")
+    return b"".join(pieces)
+
+
+def _too_long(path: str, size: int, most: int) -> JobError:
+    return JobError(
+        f"A partition of {path!r} has {size} bytes in its lines; {most} are allowed. Its lines must be shorter, or "
+        "--unit-memory larger: no unit is given more than 240 MiB."
+    )

@@ -1,0 +1,259 @@
+"""A share of which parts are fetched as they are needed.
+
+It is a fetch whose goal grows: open with nothing wanted, it has those chunks fetched that somebody asks for, from the
+swarm as usual, and serves meanwhile what it has. What came is kept in its folder; the next one goes on from there, and
+once nothing is missing the share joins the library.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from p2p.concurrency.supervision import storage_errors_plain
+from p2p.core.shares import bitmap
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.manifest import Manifest
+from p2p.errors import NotFound, ShoalError, StorageError
+from p2p.ids import ShareId, short
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing import share
+from p2p.sharing.fetching.receiver import Receiver
+from p2p.sharing.fetching.sources import Gathering, under_way
+from p2p.store.library import Stamp
+from p2p.store.target import Target
+from p2p.units import format_time
+from p2p.wire.link import Link, PeerHint
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.1
+PATIENCE_S = 600.0
+"""So long a reader waits for the next of its chunks."""
+
+
+class Ranges:
+    """One such fetch. `run` is its life, which ends after `stop`, or with an error; what readers call waits for it to
+    be open, and raises what has ended it.
+
+    The folder is this peer's own: what lies there and is different makes room. A share of more than `most` bytes does
+    not join the library: files that are equal to others would take more of the disk than what was fetched.
+    """
+
+    def __init__(
+        self,
+        local: Local,
+        wanted: ShareId,
+        folder: Path,
+        hints: Sequence[PeerHint],
+        patience_s: float = PATIENCE_S,
+        most: int = 2**63,
+    ) -> None:
+        self._local = local
+        self._share = wanted
+        self._folder = folder
+        self._hints = list(hints)
+        self._patience_s = patience_s
+        self._most = most
+        self.progress = Progress()
+        self._gathering = Gathering(local, Link(wanted), self.progress)
+        self._counted = 0
+        self.taken = 0
+        """Bytes that it takes of the disk, with those that are still to come."""
+        self._target: Target | None = None
+        self._receiver: Receiver | None = None
+        self._opened = trio.Event()
+        self._closing = trio.Event()
+        self._opening = trio.CancelScope()
+        self._running = False
+        self._failure: ShoalError | None = None
+        self._ended = trio.Event()
+
+    # For readers.
+
+    @property
+    def usable(self) -> bool:
+        """Whether chunks can be had of it, now or soon."""
+        failed = self._receiver is not None and self._receiver.failure is not None
+        return not failed and not self._ended.is_set()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every chunk is here; of equal files, one's."""
+        held = 0 if self._receiver is None else self._receiver.held
+        return self._target is not None and not self._target.wanted & ~held
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that came over the network."""
+        return self.progress.received
+
+    def more(self, chunks: int) -> int:
+        """By how much it takes more of the disk, in bytes, once it has these as well."""
+        assert self._receiver is not None
+        return self._receiver.layout.bytes_in(chunks & ~self._counted)
+
+    def add(self, hint: PeerHint) -> None:
+        """One more address at which it may be had."""
+        self._hints.append(hint)
+        self._gathering.add(hint)
+
+    async def layout(self) -> Layout:
+        """How the share is laid out, once its manifest is here. Raises NotFound after a while without, ShoalError."""
+        with trio.move_on_after(self._patience_s):
+            await self._opened.wait()
+        if self._failure is not None:
+            raise self._failure
+        if self._receiver is None:
+            raise self._nobody()
+        return self._receiver.layout
+
+    def original(self, entry: int) -> int:
+        """The entry to read in place of this one: of equal files, one is fetched."""
+        assert self._target is not None
+        return self._target.original(entry)
+
+    def want(self, chunks: int) -> None:
+        """These will be needed. Raises StorageError where the disk has no room."""
+        assert self._receiver is not None
+        self._receiver.want(chunks)
+        self.taken += self.more(chunks)
+        self._counted |= chunks
+
+    async def have(self, chunks: int) -> None:
+        """Waits until these are here. Raises NotFound when none came for a while, ShoalError."""
+        assert self._receiver is not None
+        self.want(chunks)
+        coming = True
+        while coming:
+            with trio.move_on_after(self._patience_s) as patience:
+                coming = await self._receiver.arrived(chunks)
+            if patience.cancelled_caught:
+                raise self._nobody()
+
+    def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
+        """A descriptor of the entry's file, of which only the chunks that are here may be read. Raises OSError."""
+        assert self._target is not None
+        return self._target.reading(entry)
+
+    async def changed(self, entry: int, error: StorageError) -> None:
+        """Somebody meddled with the entry's file: nothing of it is believed any more, and this ends with the error."""
+        assert self._target is not None
+        assert self._receiver is not None
+        self._receiver.fail(error)
+        gone = bitmap.span(*self._receiver.layout.range_of(entry))
+        with suppress(StorageError):  # closed meanwhile
+            await trio.to_thread.run_sync(partial(self._target.record.correct, gone=gone), limiter=self._local.disk)
+
+    def stop(self) -> None:
+        """It ends soon; what came is brought to the disk first."""
+        self._closing.set()
+        if self._receiver is None:
+            self._opening.cancel()
+        if not self._running:
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Ends it, and returns when it has."""
+        self.stop()
+        await self._ended.wait()
+
+    # Its life.
+
+    async def run(self) -> None:
+        """Fetches and serves until closed, or until the disk fails it: then readers get the error."""
+        if self._ended.is_set():
+            return
+        self._running = True
+        try:
+            with self._opening:
+                await self._run()
+        except ShoalError as error:
+            logger.info("input %s: %s", short(self._share), error)
+            self._failure = error
+        finally:
+            if self._failure is None:
+                self._failure = NotFound("The input is no longer fetched.")
+            if self._receiver is not None:
+                self._receiver.fail(self._failure)
+            self._ended.set()
+            self._opened.set()
+
+    async def _run(self) -> None:
+        local = self._local
+        while self._share in local.fetching:
+            # For its user, or for a job before this one.
+            await local.news.after(local.news.count)
+        with under_way(local, self._share, self.progress):
+            await self._gathering.start(self._folder)
+            failure: ShoalError | None = None
+            with storage_errors_plain():
+                async with self._gathering.running(self._hints) as nursery:
+                    try:
+                        await self._steps(nursery)
+                    except ShoalError as error:
+                        failure = error
+            if failure is not None:
+                raise failure
+
+    async def _steps(self, nursery: trio.Nursery) -> None:
+        manifests = self._gathering.manifests
+        await manifests.ready.wait()
+        manifest = await manifests.manifest()
+        check = trio.from_thread.check_cancelled
+
+        def open_target(manifest: Manifest) -> Target:
+            layout = Layout(manifest)
+            record = self._local.records.begin(self._share, self._folder, layout.chunks)
+            with ExitStack() as undo:
+                undo.callback(record.close)
+                target = Target(layout, self._folder, range(len(manifest.entries)), record, overwrite=True)
+                undo.callback(target.close)
+                target.survey(check)
+                undo.pop_all()
+            return target
+
+        target = await trio.to_thread.run_sync(open_target, manifest, limiter=self._local.disk)
+        try:
+            self.progress.name = manifest.root.name
+            self.progress.files = manifest.root.files
+            await self._serve(target, nursery)
+        finally:
+            target.close()
+
+    async def _serve(self, target: Target, nursery: trio.Nursery) -> None:
+        local, progress = self._local, self.progress
+        receiver = Receiver(local, target, progress, self._gathering.heard_of, growing=True)
+        with self._gathering.exchanging(nursery, target, receiver):
+            async with receiver.verifying():
+                self._target, self._receiver = target, receiver
+                self._counted = receiver.held
+                self.taken = receiver.layout.bytes_in(receiver.held)
+                self._opened.set()
+                while not self._closing.is_set() and receiver.failure is None:
+                    receiver.tick()
+                    with trio.move_on_after(TICK_S):
+                        await self._closing.wait()
+            joins = self.whole and await self._may_join(target)
+            if receiver.failure is None:
+                receiver.finish(copies=joins)
+                await receiver.ended()
+            if receiver.failure is not None:
+                raise receiver.failure
+            if joins:
+                await trio.to_thread.run_sync(target.make_empty, limiter=local.disk)
+                await share.keep_serving(local, target, receiver.swarm)
+                await trio.to_thread.run_sync(target.record.forget, limiter=local.disk)
+
+    async def _may_join(self, target: Target) -> bool:
+        """Whether the share is small enough, and its user has it nowhere else."""
+        row = await trio.to_thread.run_sync(self._local.library.share, self._share, limiter=self._local.disk)
+        return target.selected_bytes <= self._most and (row is None or bool(row.stale))
+
+    def _nobody(self) -> NotFound:
+        trouble = f" ({self.progress.trouble})" if self.progress.trouble else ""
+        return NotFound(f"Nobody had the input for {format_time(self._patience_s)}{trouble}.")

@@ -1,0 +1,189 @@
+"""Sharing: paths become a share of the library, hashed in place by all cores, and a link."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from p2p.core.shares import manifest as manifests
+from p2p.core.shares import names
+from p2p.core.shares.manifest import Entry, Kind
+from p2p.errors import BadData, ConfigError, NotFound
+from p2p.ids import ShareId
+from p2p.peer_context import Local
+from p2p.progress import Progress
+from p2p.sharing.swarm import Swarm
+from p2p.store.indexing import Indexer, Known
+from p2p.store.library import SharedFiles, Stamp
+from p2p.store.target import Target
+
+SAMPLE_S = 0.1
+MOST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A share that was made; sizes in bytes."""
+
+    share_id: ShareId
+    name: str
+    bytes: int
+    files: int
+    reused: int
+    """Bytes that were not read again, since their files did not change."""
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+async def share(local: Local, paths: Sequence[Path], name: str | None, progress: Progress, *, unlisted: bool) -> Shared:
+    """Indexes files and folders as one share and adds it to the library, in place of an older one of the same paths.
+
+    Raises ConfigError for paths and names that cannot be shared, StorageError for files that keep changing.
+    """
+    started = trio.current_time()
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist.")
+    name = paths[0].name if name is None else name
+    if reason := names.refusal(name):
+        raise ConfigError(f"The share's name {name!r} {reason}. Give it another with --name.")
+    progress.name = name
+    progress.state = "listing files"
+    previous = await trio.to_thread.run_sync(local.library.find_by_paths, paths)
+    known = await trio.to_thread.run_sync(_known, local, previous)
+    indexer = Indexer(paths, known)
+    check = trio.from_thread.check_cancelled
+    await trio.to_thread.run_sync(indexer.walk, check)
+    progress.state = "hashing"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_sample, indexer, progress)
+        for _ in range(MOST_ROUNDS):
+            await _hash(indexer)
+            if not indexer.retry():
+                break
+        nursery.cancel_scope.cancel()
+    _look(indexer, progress)
+    progress.state = "writing the manifest"
+
+    def finish() -> tuple[ShareId, int, int]:
+        entries, stamps = indexer.finish()
+        if not entries:
+            raise ConfigError(f"There is nothing to share in {paths[0]}.")
+        return _add(local, name, entries, stamps, paths, single=indexer.single, unlisted=unlisted)
+
+    share_id, size, files = await trio.to_thread.run_sync(finish)
+    await _refresh(local, share_id)
+    local.news.ring()
+    if previous is not None and previous != share_id:
+        drop_swarm(local, previous, "the share was replaced by a newer one")
+    return Shared(
+        share_id,
+        name,
+        size,
+        files,
+        indexer.bytes_reused,
+        trio.current_time() - started,
+        tuple(indexer.warnings) + ((f"{indexer.skipped} skipped in all",) if indexer.skipped > 1 else ()),
+    )
+
+
+async def unshare(local: Local, share_id: ShareId) -> None:
+    """Stops sharing; the files stay. Raises NotFound."""
+    await trio.to_thread.run_sync(local.library.remove, share_id)
+    drop_swarm(local, share_id, "not found")
+    local.news.ring()
+
+
+async def keep_serving(local: Local, target: Target, swarm: Swarm | None) -> None:
+    """A share that was fetched whole joins the library, in place; those who are fetching it of the swarm here go on."""
+    share_id = target.layout.manifest.share_id
+
+    def add() -> SharedFiles:
+        root = local.library.root(share_id)
+        assert root is not None
+        shared = local.library.share(share_id)
+        if shared is None or shared.fetched or shared.stale:
+            # Not listed: whether its publisher wants it listed is not known here.
+            local.library.add(share_id, root, [], [target.top], target.stamps(), unlisted=True, fetched=True)
+        return SharedFiles(local.library, share_id)
+
+    files = await trio.to_thread.run_sync(add, limiter=local.disk)
+    if swarm is not None:
+        swarm.holding, swarm.sink = files, None
+    local.news.ring()
+
+
+def drop_swarm(local: Local, share_id: ShareId, why: str) -> None:
+    """Ends the exchanges of a share that is no longer served, unless it is being fetched."""
+    swarm = local.swarms.get(share_id)
+    if swarm is not None and swarm.sink is None:
+        del local.swarms[share_id]
+        swarm.disband(why)
+
+
+async def _hash(indexer: Indexer) -> None:
+    """One round, on every core."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limiter = trio.CapacityLimiter(workers)
+    async with trio.open_nursery() as nursery:
+        for _ in range(workers):
+            nursery.start_soon(_work, indexer, limiter)
+
+
+async def _work(indexer: Indexer, limiter: trio.CapacityLimiter) -> None:
+    await trio.to_thread.run_sync(indexer.work, trio.from_thread.check_cancelled, limiter=limiter)
+
+
+async def _sample(indexer: Indexer, progress: Progress) -> None:
+    before = indexer.bytes_done
+    while True:
+        _look(indexer, progress)
+        await trio.sleep(SAMPLE_S)
+        progress.measured(indexer.bytes_done - before, SAMPLE_S)
+        before = indexer.bytes_done
+
+
+def _look(indexer: Indexer, progress: Progress) -> None:
+    progress.size = indexer.bytes_total
+    progress.done = indexer.bytes_done
+    progress.files = indexer.files
+
+
+async def _refresh(local: Local, share_id: ShareId) -> None:
+    """Exchanges that go on serve from the files as they are now."""
+    swarm = local.swarms.get(share_id)
+    if swarm is not None and swarm.sink is None:
+        before = swarm.holding.held
+        holding = await trio.to_thread.run_sync(SharedFiles, local.library, share_id)
+        swarm.holding = holding
+        swarm.gained(holding.held & ~before)
+
+
+def _known(local: Local, previous: ShareId | None) -> Known:
+    """Stamps and hashes of an earlier share of the same paths."""
+    if previous is None:
+        return {}
+    try:
+        manifest = local.library.manifest(previous)
+        stamps = local.library.stamps(previous)
+    except (NotFound, BadData):
+        return {}
+    return {entry.path: (stamp, entry.hashes) for entry, stamp in zip(manifest.entries, stamps, strict=True)}
+
+
+def _add(
+    local: Local,
+    name: str,
+    entries: list[Entry],
+    stamps: list[Stamp],
+    paths: Sequence[Path],
+    *,
+    single: bool,
+    unlisted: bool,
+) -> tuple[ShareId, int, int]:
+    root_body, parts = manifests.encode(name, entries, single=single)
+    share_id = manifests.share_id_of(root_body)
+    local.library.add(share_id, root_body, parts, paths, stamps, unlisted=unlisted, fetched=False)
+    return share_id, sum(entry.size for entry in entries), sum(entry.kind is Kind.FILE for entry in entries)

@@ -1,0 +1,106 @@
+"""A swarm: the peers with which this one exchanges a share at the moment, and what this one holds of it.
+
+A swarm serves from its `Holding`; while the share is being fetched it also has a `Sink` for what arrives. One
+exchange per peer: where two peers dial each other at once, the connection dialled by the smaller id stands.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from p2p.core.shares.layout import Layout
+from p2p.ids import PeerId, ShareId
+from p2p.sharing.exchange import Exchange
+from p2p.store.library import Stamp
+from p2p.wire.frames import DataHeader
+
+
+class Holding(Protocol):
+    """Chunks that can be served: a share of the library, or a fetch under way."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def held(self) -> int:
+        """The chunks held now, as a bitmap."""
+
+    def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
+        """A descriptor of the entry's file, and the stamp it must have, if any. Raises OSError."""
+
+    def changed(self, entry: int) -> int:
+        """The entry's file is not what it was; returns the chunks no longer held. Blocking."""
+
+
+class Sink(Protocol):
+    """What takes part in a swarm to get something out of it. Its methods may raise PeerError."""
+
+    def joined(self, exchange: Exchange) -> None: ...
+
+    def left(self, exchange: Exchange) -> None: ...
+
+    def offered(self, exchange: Exchange, chunks: int) -> None: ...
+
+    def lost(self, exchange: Exchange, chunks: int) -> None: ...
+
+    def choked(self, exchange: Exchange, position: int) -> None: ...
+
+    def heard_of(self, peers: tuple[tuple[bytes, str, int], ...], from_host: str) -> None: ...
+
+    def data(self, exchange: Exchange, header: DataHeader) -> Awaitable[None]: ...
+
+
+class Swarm:
+    """The exchanges of one share."""
+
+    def __init__(self, share_id: ShareId, holding: Holding, sink: Sink | None = None) -> None:
+        self.share_id = share_id
+        self.holding = holding
+        self.sink = sink
+        self.members: dict[PeerId, Exchange] = {}
+
+    def admit(self, exchange: Exchange) -> bool:
+        """Takes the exchange in, unless another one with that peer stands; ends the other one if it must give way."""
+        peer = exchange.ends.peer_id
+        other = self.members.get(peer)
+        if other is not None:
+            if other.ends.dialer != exchange.ends.dialer and other.ends.dialer < exchange.ends.dialer:
+                return False
+            self.leave(other)
+            other.end("another connection with the same peer took its place")
+        self.members[peer] = exchange
+        if self.sink is not None:
+            self.sink.joined(exchange)
+        return True
+
+    def leave(self, exchange: Exchange) -> None:
+        """The exchange has ended. Idempotent."""
+        peer = exchange.ends.peer_id
+        if self.members.get(peer) is exchange:
+            del self.members[peer]
+            if self.sink is not None:
+                self.sink.left(exchange)
+
+    def disband(self, why: str) -> None:
+        """Ends all exchanges."""
+        for member in list(self.members.values()):
+            member.end(why)
+
+    def gained(self, chunks: int) -> None:
+        """This peer holds these from now on."""
+        for member in self.members.values():
+            member.tell_have(chunks)
+
+    def lost(self, chunks: int) -> None:
+        """This peer holds these no longer."""
+        for member in self.members.values():
+            member.tell_gone(chunks)
+
+    def met(self) -> None:
+        """A member's address was proven: the others may hear of it."""
+        for member in self.members.values():
+            member.tell_peers()
+
+    def proven_members(self, address_of: Callable[[PeerId], object]) -> list[PeerId]:
+        """The members whose address is known for sure."""
+        return [peer for peer in self.members if address_of(peer) is not None]
