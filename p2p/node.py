@@ -1,6 +1,7 @@
-"""A peer, wired: it opens the stores, starts the services in order, and closes them in the reverse order.
+"""A peer, wired: it opens the stores, makes every part of the peer in order, starts their tasks, and closes them in the
+reverse order.
 
-This file only wires. What is decided is in `core`, what is done in `services`.
+This file only wires. Nothing below imports it; tests and the command line look at a peer through `Node`.
 """
 
 import errno
@@ -14,40 +15,69 @@ from random import Random
 import trio
 
 from p2p import identity as identities
+from p2p.advertising import deps as advertising_deps
 from p2p.advertising.dht_publisher import Publisher
-from p2p.advertising.seekers import look_for_wishes
-from p2p.compute.owner import fair_share as fairness
-from p2p.compute.owner import hiring
-from p2p.compute.runtimes import volunteering
+from p2p.advertising.seekers import SeekerSearch
+from p2p.advertising.tracker_announcer import TrackerAnnouncer
+from p2p.compute.owner import deps as owner_deps
+from p2p.compute.owner.fair_share import share_volunteers
+from p2p.compute.owner.jobs import Jobs
+from p2p.compute.runtimes import all_runtimes
+from p2p.compute.volunteer import deps as volunteer_deps
+from p2p.compute.volunteer import refusals
+from p2p.compute.volunteer.owner_search import OwnerSearch, WorkCalls
+from p2p.compute.volunteer.volunteering import Volunteering
+from p2p.concurrency.bell import Bell
 from p2p.concurrency.supervision import persist
-from p2p.concurrency.throttle import Throttle, UploadSlots
+from p2p.concurrency.throttle import Throttle
 from p2p.config import DEFAULT_PORT, Config
-from p2p.control import server as control
+from p2p.control import operations as control_operations
+from p2p.control.operations import Operations
+from p2p.control.peers import PeersView
+from p2p.control.server import Server
+from p2p.control.shares import SharesView
+from p2p.control.status import StatusView
+from p2p.core.bans import Bans
 from p2p.core.shares.manifest import Limits
 from p2p.discovery import dht, neighbours
 from p2p.discovery.dht import Overlays
+from p2p.discovery.discovery import Discovery
+from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, ShoalError
 from p2p.identity import Identity
+from p2p.ids import PeerId
 from p2p.net import listener
+from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
 from p2p.net.interfaces import reachable
+from p2p.net.router import Router
 from p2p.net.tls import Contexts
-from p2p.peer_context import Local
 from p2p.reach.calls import Calls
 from p2p.reach.contacts import Contacts
+from p2p.reach.presence import Presence
 from p2p.reach.reachability import Reachability
 from p2p.sandbox import compiled
-from p2p.sandbox.sandbox import open_sandbox
-from p2p.sharing import handlers as serve
-from p2p.sharing.reading.open_shares import Inputs
+from p2p.sandbox.sandbox import Sandbox, open_sandbox
+from p2p.sharing.fetching import deps as fetching_deps
+from p2p.sharing.fetching.fetch import Fetching
+from p2p.sharing.handlers import ShareHandlers
+from p2p.sharing.reading import deps as reading_deps
+from p2p.sharing.reading.open_shares import OpenShares
+from p2p.sharing.share import Sharing
+from p2p.sharing.share_calls import ShareCalls
+from p2p.sharing.swarms import Swarms
+from p2p.sharing.traffic import Traffic
+from p2p.sharing.upload_slots import UploadSlots
 from p2p.store import posix
 from p2p.store.database import Database
+from p2p.store.disk import Disk
 from p2p.store.journal import Journal
 from p2p.store.library import Library
 from p2p.store.overlay import OverlayState
 from p2p.store.pointers import Pointers
 from p2p.store.records import Records
+from p2p.wire import messages
 from p2p.wire.address import Address, parse_address
 from p2p.wire.nodeid import work_bits
 
@@ -58,11 +88,47 @@ OWN_GUESTS = 2
 
 @dataclass(frozen=True)
 class Node:
-    """A running peer."""
+    """A running peer: what it is made of. `notes` are what its user should know about how it started."""
 
-    local: Local
+    home: Path
+    config: Config
+    dialer: Dialer
+    library: Library
+    records: Records
+    pointers: Pointers
+    journal: Journal
+    disk: Disk
+    random: Random
+    changes: Bell
+    bans: Bans[PeerId]
+    presence: Presence
+    discovery: Discovery
+    router: Router
+    swarms: Swarms
+    traffic: Traffic
+    sharing: Sharing
+    fetching: Fetching
+    open_shares: OpenShares
+    sandbox: Sandbox
+    volunteering: Volunteering | None
+    calls: Calls
+    jobs: Jobs
+    announcer: TrackerAnnouncer
+    publisher: Publisher
+    seeker_search: SeekerSearch
+    owner_search: OwnerSearch | None
+    operations: Operations
+    server: Server
     notes: tuple[str, ...]
-    """What its user should know about how it started."""
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self.presence.peer_id
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where this peer can be reached, as far as it knows."""
+        return self.presence.addresses
 
 
 @asynccontextmanager
@@ -78,64 +144,18 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
         database = Database(home)
         try:
             listeners, notes = await _listen(config, foreground=foreground)
-            dialer = Dialer(identity, Contexts(identity, home, config.network.name), config.network.name)
             bound = [listener.bound_address(one) for one in listeners]
-            reachability = Reachability(never=config.network.dialable == "no")
-            dialer.port = 0 if reachability.never else bound[0].port
             state = OverlayState(database, config.network.name)
-            overlays = None
-            if config.network.dht:
-                overlays, more = _overlays(identity, config, state, bound)
-                notes += more
-            local = Local(
-                home=home,
-                config=config,
-                dialer=dialer,
-                library=Library(database, _limits(config)),
-                records=Records(database, home),
-                pointers=Pointers(database),
-                journal=Journal(database),
-                contacts=Contacts(dialer),
-                slots=UploadSlots(config.transfer.upload_slots, config.transfer.slot_quantum_s),
-                upload=Throttle(config.transfer.upload_limit_bytes_per_s),
-                download=Throttle(config.transfer.download_limit_bytes_per_s),
-                addresses=reachable(bound),
-                reachability=reachability,
-                overlays=overlays,
-            )
-            local.trackers = Trackers(local, config.network.trackers)
-            local.calls = Calls(local)
-            local.inputs = Inputs(local, config.volunteer.cache_bytes)
-            if config.volunteer.cores:
-                local.volunteering = volunteering(local)
+            overlays, more = _overlays(identity, config, state, bound)
             failure: ShoalError | None = None
             async with (
-                open_sandbox(config.volunteer.cores + OWN_GUESTS, compiled.default_folder()) as local.sandbox,
+                open_sandbox(config.volunteer.cores + OWN_GUESTS, compiled.default_folder()) as sandbox,
                 trio.open_nursery() as nursery,
             ):
-                network = config.network
-                admission = listener.Admission(
-                    network.max_connections, network.max_connections_per_prefix, network.max_connections_per_peer
-                )
                 try:
-                    await nursery.start(local.contacts.run)
-                    await nursery.start(local.calls.run)
-                    await nursery.start(local.inputs.run)
-                    await nursery.start(listener.run, listeners, dialer, admission, partial(serve.welcome, local))
-                    await nursery.start(control.run, local)
-                    if local.volunteering is not None:
-                        nursery.start_soon(local.volunteering.run)
-                        nursery.start_soon(hiring.look_for_owners, local)
-                    if overlays is not None:
-                        await nursery.start(overlays.run)
-                        nursery.start_soon(persist, Publisher(local, overlays, state).run, local.random)
-                        nursery.start_soon(persist, partial(look_for_wishes, local, overlays), local.random)
-                    await nursery.start(local.trackers.run)
-                    if network.lan:
-                        await nursery.start(neighbours.run, local, bound)
-                    nursery.start_soon(_watch_network, local, bound)
-                    nursery.start_soon(fairness.share_volunteers, local)
-                    yield Node(local, tuple(notes))
+                    node = _make(home, config, identity, database, bound, state, overlays, sandbox, (*notes, *more))
+                    await _start(node, nursery, listeners, bound)
+                    yield node
                 except ShoalError as error:
                     failure = error
                 nursery.cancel_scope.cancel()
@@ -145,27 +165,224 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             database.close()
 
 
+def _make(
+    home: Path,
+    config: Config,
+    identity: Identity,
+    database: Database,
+    bound: list[Address],
+    state: OverlayState,
+    overlays: Overlays,
+    sandbox: Sandbox,
+    notes: tuple[str, ...],
+) -> Node:
+    """Makes every part, each of what was made before it."""
+    network, transfer, offered = config.network, config.transfer, config.volunteer
+    library, records = Library(database, _limits(config)), Records(database, home)
+    pointers, journal, disk = Pointers(database), Journal(database), Disk()
+    random, changes, bans = Random(), Bell(), Bans[PeerId]()
+
+    # Where it is, and what others offer.
+    reachability = Reachability(never=network.dialable == "no")
+    port = 0 if reachability.never else bound[0].port
+    dialer = Dialer(identity, Contexts(identity, home, network.name), network.name, port)
+    presence = Presence(dialer, Contacts(dialer), reachability, reachable(bound))
+    trackers = Trackers(network.trackers, network.name)
+    discovery = Discovery(dialer, presence, pointers, trackers, overlays, Neighbours(), random)
+
+    # Shares.
+    router = Router()
+    swarms = Swarms(library, disk, changes)
+    traffic = Traffic(
+        slots=UploadSlots(transfer.upload_slots, transfer.slot_quantum_s),
+        upload=Throttle(transfer.upload_limit_bytes_per_s),
+        download=Throttle(transfer.download_limit_bytes_per_s),
+    )
+    ShareHandlers(library, pointers, disk, presence.contacts, swarms, traffic, router)
+    sharing = Sharing(library, swarms, disk, changes)
+    fetching = Fetching(
+        fetching_deps.Deps(
+            library=library,
+            records=records,
+            disk=disk,
+            presence=presence,
+            finders=discovery.finders,
+            router=router,
+            swarms=swarms,
+            traffic=traffic,
+            bans=bans,
+            random=random,
+            max_sources=transfer.max_sources,
+        ),
+        sharing,
+        pointers,
+        home / "manifests",
+    )
+    open_shares = OpenShares(
+        reading_deps.Deps(library, records, disk, swarms, sharing, fetching),
+        home / "volunteer" / "inputs",  # where earlier versions had them
+        offered.cache_bytes,
+    )
+
+    # Work for others, and what this peer calls others about.
+    volunteering_deps = volunteer_deps.Deps(dialer, presence, records, disk, swarms, open_shares, sandbox, changes)
+    volunteering, work_calls = None, None
+    if offered.cores:
+        volunteering = Volunteering(
+            volunteering_deps,
+            home / "volunteer",
+            all_runtimes(),
+            offered.cores,
+            offered.memory_bytes,
+            offered.cache_bytes,
+        )
+        work_calls = WorkCalls(volunteering_deps, volunteering)
+    router.add(openings=refusals.openings() if volunteering is None else volunteering.openings())
+    share_calls = ShareCalls(presence.contacts, library, disk, swarms, router)
+    calls = Calls(presence, bans, random, [share_calls] if work_calls is None else [work_calls, share_calls])
+    router.add(requests={messages.DialMe: calls.dial_me})
+    jobs = Jobs(
+        owner_deps.Deps(
+            dialer=dialer,
+            presence=presence,
+            discovery=discovery,
+            calls=calls,
+            library=library,
+            journal=journal,
+            disk=disk,
+            sandbox=sandbox,
+            sharing=sharing,
+            fetching=fetching,
+            open_shares=open_shares,
+            changes=changes,
+        ),
+        home / "jobs",
+        home / "results",
+    )
+    router.add(openings=jobs.openings())
+
+    # What others are told.
+    advertising = advertising_deps.Deps(
+        dialer=dialer,
+        presence=presence,
+        overlays=overlays,
+        library=library,
+        swarms=swarms,
+        calls=calls,
+        random=random,
+        changes=changes,
+        adverts=[jobs.advert] if work_calls is None else [jobs.advert, work_calls.advert],
+    )
+    announcer = TrackerAnnouncer(advertising, trackers)
+
+    # What the user may ask.
+    shares = SharesView(
+        presence.peer_id, library, pointers, swarms, discovery.links, (home / "jobs", open_shares.folder)
+    )
+    operations = Operations(
+        control_operations.Deps(
+            peer_id=presence.peer_id,
+            discovery=discovery,
+            sharing=sharing,
+            open_shares=open_shares,
+            jobs=jobs,
+            volunteering=volunteering,
+            shares=shares,
+            peers=PeersView(presence.contacts, swarms, jobs, volunteering),
+            status=StatusView(
+                home, network.name, presence, shares, swarms, traffic, overlays, discovery.neighbours, announcer, jobs
+            ),
+            changes=changes,
+        )
+    )
+    return Node(
+        home=home,
+        config=config,
+        dialer=dialer,
+        library=library,
+        records=records,
+        pointers=pointers,
+        journal=journal,
+        disk=disk,
+        random=random,
+        changes=changes,
+        bans=bans,
+        presence=presence,
+        discovery=discovery,
+        router=router,
+        swarms=swarms,
+        traffic=traffic,
+        sharing=sharing,
+        fetching=fetching,
+        open_shares=open_shares,
+        sandbox=sandbox,
+        volunteering=volunteering,
+        calls=calls,
+        jobs=jobs,
+        announcer=announcer,
+        publisher=Publisher(advertising, discovery.mutable_links, state),
+        seeker_search=SeekerSearch(advertising),
+        owner_search=(
+            None if work_calls is None else OwnerSearch(volunteering_deps, work_calls, calls, discovery, random)
+        ),
+        operations=operations,
+        server=Server(home, partial(operations.perform, keep_serving=True)),
+        notes=notes,
+    )
+
+
+async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketListener], bound: list[Address]) -> None:
+    """Starts the tasks of a peer, those first that others need."""
+    network, presence, overlays = node.config.network, node.presence, node.discovery.overlays
+    admission = listener.Admission(
+        network.max_connections, network.max_connections_per_prefix, network.max_connections_per_peer
+    )
+
+    async def welcome(connection: Connection) -> None:
+        """One connection that another peer dialled, to its end. Raises PeerError."""
+        presence.reachability.dialled_from(connection.ends.remote_host)
+        await node.router.converse(connection)
+
+    await nursery.start(presence.contacts.run)
+    await nursery.start(node.calls.run)
+    await nursery.start(node.open_shares.run)
+    await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
+    await nursery.start(node.server.run)
+    if node.volunteering is not None:
+        nursery.start_soon(node.volunteering.run)
+    if node.owner_search is not None:
+        nursery.start_soon(node.owner_search.run)
+    if overlays.is_on:
+        await nursery.start(overlays.run)
+        nursery.start_soon(persist, node.publisher.run, node.random)
+        nursery.start_soon(persist, node.seeker_search.run, node.random)
+    await nursery.start(node.announcer.run)
+    if network.lan:
+        near = node.discovery.neighbours
+        await nursery.start(neighbours.run, near, node.dialer, presence, overlays, node.random, bound)
+    nursery.start_soon(_watch_network, node, bound)
+    nursery.start_soon(share_volunteers, node.jobs.runs)
+
+
+async def _watch_network(node: Node, bound: list[Address]) -> None:
+    """Says so when this machine is in another network: others have to hear of it, and ways in may have changed."""
+    while True:
+        await trio.sleep(WATCH_NETWORK_EVERY_S)
+        now = reachable(bound)
+        if now != node.presence.addresses:
+            node.presence.moved(now)
+            node.changes.ring()
+            node.discovery.overlays.rejoin()
+
+
 def _overlays(
     identity: Identity, config: Config, state: OverlayState, bound: Iterable[Address]
 ) -> tuple[Overlays, list[str]]:
     """This peer's part in the DHT, and what to say about it."""
     network = config.network
-    sockets, notes = dht.open_sockets(bound)
+    sockets, notes = dht.open_sockets(bound) if network.dht else (None, [])
     bits = work_bits(network.name, config.dht.work_bits)
-    return Overlays(identity, state, network.name, bits, sockets, network.join, Random()), notes
-
-
-async def _watch_network(local: Local, bound: list[Address]) -> None:
-    """Says so when this machine is in another network: others have to hear of it, and ways in may have changed."""
-    while True:
-        await trio.sleep(WATCH_NETWORK_EVERY_S)
-        now = reachable(bound)
-        if now != local.addresses:
-            local.addresses = now
-            local.reachability.forget()
-            local.news.ring()
-            if local.overlays is not None:
-                local.overlays.rejoin()
+    return Overlays(identity, state, network.name, bits, sockets, network.join if network.dht else (), Random()), notes
 
 
 def _limits(config: Config) -> Limits:

@@ -11,19 +11,17 @@ from collections.abc import Sequence
 
 import trio
 
-from p2p.advertising.inventory import Offered, Offers
-from p2p.compute.owner import hiring
+from p2p.advertising.adverts import gather
+from p2p.advertising.deps import Deps
+from p2p.advertising.inventory import Inventory, InventoryEntry
 from p2p.core.dht import publications
 from p2p.core.dht.publications import Item
 from p2p.core.dht.recordstore import FULL, QUOTA
-from p2p.discovery import pointers
-from p2p.discovery.dht import Overlays
+from p2p.discovery.pointers import MutableLinks
 from p2p.errors import StorageError
 from p2p.net.dht import Published
-from p2p.peer_context import Local
 from p2p.store.overlay import OverlayState, Publication
 from p2p.wire import records
-from p2p.wire.address import Address
 from p2p.wire.records import Offer, Payload, Provider, Record, Whereabouts
 
 logger = logging.getLogger(__name__)
@@ -39,12 +37,13 @@ LOOK_AGAIN_S = 300.0
 class Publisher:
     """One peer's records. `run` it once the overlays run."""
 
-    def __init__(self, local: Local, overlays: Overlays, state: OverlayState) -> None:
-        self._local = local
-        self._overlays = overlays
+    def __init__(self, deps: Deps, mutable_links: MutableLinks, state: OverlayState) -> None:
+        self._deps = deps
+        self._mutable_links = mutable_links
+        self._overlays = deps.overlays
         self._state = state
-        self._network = local.config.network.name
-        self._offers = Offers(local)
+        self._network = deps.dialer.network
+        self._inventory = Inventory(deps.library, deps.swarms)
         self._last: dict[bytes, Publication] = {}
         self._next: dict[bytes, float] = {}
         self._failures: Counter[bytes] = Counter()
@@ -53,30 +52,25 @@ class Publisher:
         self._last = await trio.to_thread.run_sync(self._state.publications)
         await self._overlays.joined.wait()
         while True:
-            news = self._local.news.count
-            offered = (await self._offers.all())[: publications.MOST_SHARES]
-            sought = hiring.looks_for(self._local)
-            due_at = await trio.to_thread.run_sync(self._due, offered, sought, self._place)
+            news = self._deps.changes.count
+            offered = (await self._inventory.all())[: publications.MOST_SHARES]
+            advert = gather(self._deps.adverts)
+            due_at = await trio.to_thread.run_sync(self._due, offered, advert.items, self._place)
             due = sorted((item for item, at in due_at.items() if at <= time.time()), key=lambda item: due_at[item])
             for first in range(0, len(due), AT_ONCE):
                 await self._publish_some(due[first : first + AT_ONCE])
-                if self._local.news.count > news:
+                if self._deps.changes.count > news:
                     break  # what is shared now is not to wait for a thousand older ones
                 await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
             if due:
                 continue
             with trio.move_on_after(min(LOOK_AGAIN_S, max(0.1, min(due_at.values()) - time.time()))):
-                await self._local.news.after(news)
+                await self._deps.changes.after(news)
 
-    def _due(self, offered: Sequence[Offered], sought: frozenset[str], place: str) -> dict[Item, float]:
+    def _due(self, offered: Sequence[InventoryEntry], advertised: Sequence[Item], place: str) -> dict[Item, float]:
         """All that is to be published, and when. In a thread: of a thousand shares this is no moment's work."""
-        local = self._local
-        items = [publications.address_item(local.peer_id)]
-        capacity = None if local.volunteering is None else local.volunteering.capacity()
-        if capacity is not None:
-            items += publications.capacity_items(capacity)
-        items += publications.hiring_items(sought)
-        items += publications.pointer_items(pointers.to_publish(local))
+        items = [publications.address_item(self._deps.presence.peer_id), *advertised]
+        items += publications.pointer_items(self._mutable_links.to_publish())
         items += publications.provider_items((one.share, one.held) for one in offered)
         items += publications.keyword_items((one.share, one.name, one.size) for one in offered if one.listed)
         return {item: self._due_at(item, place) for item in items}
@@ -92,7 +86,7 @@ class Publisher:
             if result.stored >= ENOUGH_STORERS or FULL not in result.refused:
                 break
             result = await self._store(item, other)
-        chance = self._local.random.random()
+        chance = self._deps.random.random()
         if _is_settled(result):
             self._failures.pop(item.key, None)
             self._next[item.key] = publications.due_at(time.time(), item.kind, chance)
@@ -102,8 +96,7 @@ class Publisher:
             self._next[item.key] = time.time() + publications.again_after(self._failures[item.key], chance)
 
     async def _store(self, item: Item, key: bytes) -> Published:
-        local = self._local
-        now = int(self._overlays.now())
+        now = int(self._overlays.clock())
         before = self._last.get(key)
         # The clock alone would do but for one that was put back.
         sequence = max(now, before.sequence + 1 if before else 0)
@@ -111,8 +104,10 @@ class Publisher:
         def make(host: str) -> Record:
             if item.record is not None:
                 return item.record
-            payload = _at(item.payload, self._addresses(host))
-            return records.seal(local.dialer.identity, key, payload, sequence=sequence, now=now, lasts_s=item.lasts_s)
+            payload = _at(item.payload, self._deps.presence.advertised_as(host))
+            return records.seal(
+                self._deps.dialer.identity, key, payload, sequence=sequence, now=now, lasts_s=item.lasts_s
+            )
 
         result = await self._overlays.publish(key, make)
         publication = Publication(
@@ -127,12 +122,7 @@ class Publisher:
 
     @property
     def _place(self) -> str:
-        return ",".join(sorted(map(str, self._local.advertised())))
-
-    def _addresses(self, host: str) -> tuple[tuple[str, int], ...]:
-        """What a record that goes to a storer which sees this peer at the host may name."""
-        port = self._local.dialer.port
-        return tuple(self._local.reachability.advertised((Address(host, port),))) if port else ()
+        return ",".join(sorted(map(str, self._deps.presence.advertised())))
 
     def _due_at(self, item: Item, place: str) -> float:
         last = self._last.get(item.key)
@@ -142,7 +132,7 @@ class Publisher:
             return self._next[item.key]
         if last.content != item.content(self._network, place):
             return 0.0
-        again = publications.due_at(last.published, item.kind, self._local.random.random())
+        again = publications.due_at(last.published, item.kind, self._deps.random.random())
         return self._next.setdefault(item.key, again)
 
 

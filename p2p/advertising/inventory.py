@@ -10,15 +10,15 @@ from p2p.core.shares.coverage import coverage
 from p2p.core.shares.manifest import Kind
 from p2p.errors import BadData, NotFound
 from p2p.ids import ShareId
-from p2p.peer_context import Local
 from p2p.sharing.swarm import Swarm
-from p2p.store.library import SharedRow
+from p2p.sharing.swarms import Swarms
+from p2p.store.library import Library, SharedRow
 from p2p.wire.records import MAP_BYTES, WHOLE
 from p2p.wire.tracker import MAX_CONTENTS, Content
 
 
 @dataclass(frozen=True)
-class Offered:
+class InventoryEntry:
     """One share; sizes in bytes."""
 
     share: ShareId
@@ -36,34 +36,38 @@ class Offered:
         return self.held == WHOLE
 
 
-class Offers:
+class Inventory:
     """Looks up what is offered; remembers what it would have to read a manifest for."""
 
-    def __init__(self, local: Local) -> None:
-        self._local = local
+    def __init__(self, library: Library, swarms: Swarms) -> None:
+        self._library = library
+        self._swarms = swarms
         self._contents: dict[ShareId, tuple[Content, ...]] = {}
 
-    async def all(self, *, contents: bool = False) -> list[Offered]:
+    async def all(self, *, contents: bool = False) -> list[InventoryEntry]:
         """The newest first, those being fetched before all. With `contents` where wanted: they take long to read."""
-        local = self._local
         fetching = [
-            Offered(share, swarm.holding.layout.manifest.root.name, 0, 0, False, _held(swarm))
-            for share, swarm in local.swarms.items()
+            InventoryEntry(swarm.share_id, swarm.holding.layout.manifest.root.name, 0, 0, False, _held(swarm))
+            for swarm in self._swarms
             if swarm.sink is not None
         ]
         # Before its manifest is here nothing is known of a fetch but that it wants the share.
         fetching += [
-            Offered(share, "", 0, 0, False, bytes(MAP_BYTES)) for share in local.fetching if share not in local.swarms
+            InventoryEntry(share, "", 0, 0, False, bytes(MAP_BYTES))
+            for share, _ in self._swarms.fetches
+            if self._swarms.get(share) is None
         ]
-        held = {share: _held(swarm) for share, swarm in local.swarms.items()}
+        held = {swarm.share_id: _held(swarm) for swarm in self._swarms}
         return await trio.to_thread.run_sync(self._look_up, fetching, held, contents)
 
-    def _look_up(self, fetching: list[Offered], held: dict[ShareId, bytes], contents: bool) -> list[Offered]:
+    def _look_up(
+        self, fetching: list[InventoryEntry], held: dict[ShareId, bytes], contents: bool
+    ) -> list[InventoryEntry]:
         """In a thread: of thousands of shares this is no moment's work."""
         under_way = {offered.share for offered in fetching}
         offered = list(fetching)
         known: dict[ShareId, tuple[Content, ...]] = {}
-        for row in self._local.library.shares():
+        for row in self._library.shares():
             share = ShareId(row.id)
             if share in under_way:
                 continue
@@ -71,7 +75,7 @@ class Offers:
             if contents and listed:
                 known[share] = self._contents[share] if share in self._contents else self._read(row)
             has = held.get(share, bytes(MAP_BYTES) if row.stale else WHOLE)
-            offered.append(Offered(share, row.name, row.size, row.files, listed, has, known.get(share, ())))
+            offered.append(InventoryEntry(share, row.name, row.size, row.files, listed, has, known.get(share, ())))
         self._contents = known
         return offered
 
@@ -80,7 +84,7 @@ class Offers:
         if row.files <= 1 and not any(Path(path).is_dir() for path in row.paths):
             return ()  # a share that is one file has its name
         try:
-            manifest = self._local.library.manifest(ShareId(row.id))
+            manifest = self._library.manifest(ShareId(row.id))
         except (NotFound, BadData):
             return ()
         files = (entry for entry in manifest.entries if entry.kind is Kind.FILE)

@@ -1,12 +1,12 @@
 """What is still to be told to one tracker: the difference between what it knows and what is offered, in bounded steps.
 
 A tracker knows what was announced to it up to a sequence. Each announce says what changed since; one that the tracker
-cannot place is answered with a conflict, and all is told anew.
+cannot place is answered with a conflict, and all is told again.
 """
 
 from collections.abc import Iterable
 
-from p2p.advertising.inventory import Offered
+from p2p.advertising.inventory import InventoryEntry
 from p2p.ids import to_text
 from p2p.wire.tracker import (
     MAX_SHARES_PER_ANNOUNCE,
@@ -24,7 +24,7 @@ EXPIRES_S = 3600
 Told = Listing | Provided
 
 
-class Difference:
+class TrackerDelta:
     """What one tracker knows of this peer, and what it does not know yet."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Difference:
         self._sequence = 0
         self._anew = True
 
-    def want(self, offered: Iterable[Offered], also: Iterable[Provided] = ()) -> None:
+    def want(self, offered: Iterable[InventoryEntry], also: Iterable[Provided] = ()) -> None:
         """This is what the tracker is to know; `also` is what is announced as if it were a share."""
         wanted: dict[str, Told] = {}
         for one in offered:

@@ -27,7 +27,7 @@ from typing import Any
 
 import trio
 
-from p2p.control import server as control
+from p2p.control import client
 from p2p.control.protocol import AnyRequest, Event, Jobs, Status
 from p2p.errors import PeerError, ShoalError
 from p2p.units import format_size
@@ -379,7 +379,7 @@ async def _ask(peer: Peer, request: AnyRequest) -> Any:
     async def ignore(_: Event) -> None:
         pass
 
-    return await control.ask(peer.home, request, ignore)
+    return await client.ask(peer.home, request, ignore)
 
 
 # Data.

@@ -67,7 +67,8 @@ def run(
     settings: "Settings",
 ) -> None:
     """Run a job on volunteers' machines, and print its result."""
-    from p2p.control.protocol import Resume, Run, Wish
+    from p2p.compute.spec import JobSpec
+    from p2p.control.protocol import Resume, Run
     from p2p.errors import ConfigError
     from p2p.units import parse_size, parse_time
     from p2p.wire.link import parse_peer
@@ -100,7 +101,7 @@ def run(
             raise ConfigError(f"{', '.join(given)}: not with --resume, which goes on with a job as it was begun.")
         request = Resume(id=str(resume), peers=tuple(peer or ()))
         perform(request, settings, show, interrupted=stopped, nobody=NOBODY)
-    wish = Wish(
+    wish = JobSpec(
         path=str(job.absolute()),
         inputs=tuple(map(_input, inputs or ())),
         args=dict(map(_argument, arg or ())),

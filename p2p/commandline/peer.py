@@ -46,9 +46,8 @@ def node(
         async with open_node(Global.home, loaded.config, foreground=False) as running:
             for note in running.notes:
                 terminal.note(note)
-            local = running.local
-            print(f"ready {ids.to_text(local.peer_id)} {local.addresses[0]}", flush=True)
-            terminal.note(f"This peer runs in {local.home}. Stop it with Ctrl-C.", only_live=True)
+            print(f"ready {ids.to_text(running.peer_id)} {running.addresses[0]}", flush=True)
+            terminal.note(f"This peer runs in {running.home}. Stop it with Ctrl-C.", only_live=True)
             if lent := loaded.config.volunteer.cores:
                 lent_text = f"It lends {terminal.count(lent, 'core')}; `shoal volunteer status` says to what."
                 terminal.note(lent_text, only_live=True)

@@ -17,8 +17,7 @@ import trio
 from p2p import config
 from p2p.commandline import terminal
 from p2p.config import Loaded, Settings
-from p2p.control import server as control
-from p2p.control.operations import perform as perform_here
+from p2p.control import client
 from p2p.control.protocol import AnyRequest
 from p2p.errors import NotFound, ShoalError
 from p2p.log import FAILED, explain
@@ -51,10 +50,10 @@ async def perform(
     """Has the running peer of the home perform the request, or else a peer in the foreground (never, for None)."""
     loaded = config.load(home, os.environ, settings or {})
     interrupted = terminal.on_signal()
-    if await control.is_running(home):
+    if await client.is_running(home):
         if settings:
             terminal.note("a peer is running in this home: the network options given are ignored, its own hold")
-        return await terminal.until_answered(partial(control.ask, home, request), show, interrupted)
+        return await terminal.until_answered(partial(client.ask, home, request), show, interrupted)
     if settings is None:
         raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
     return await _in_foreground(home, request, loaded, show, interrupted, stay=stay)
@@ -66,11 +65,11 @@ async def _in_foreground(
     async with open_node(home, loaded.config, foreground=True) as running:
         for note in running.notes:
             terminal.note(note)
-        here = partial(perform_here, running.local, request, keep_serving=False)
+        here = partial(running.operations.perform, request, keep_serving=False)
         code = await terminal.until_answered(here, show, interrupted)
         if stay and code == DONE:
-            terminal.note(f"Serving it from {running.local.addresses[0]} until Ctrl-C.")
+            terminal.note(f"Serving it from {running.addresses[0]} until Ctrl-C.")
             await interrupted.wait()
         # Other commands may have found this peer meanwhile and use it.
-        await terminal.first_of(running.local.idle, interrupted.wait)
+        await terminal.first_of(running.server.idle, interrupted.wait)
     return code

@@ -1,13 +1,11 @@
-"""What jobs need of this machine: its runtimes, compiled, and what it offers of itself."""
+"""The runtimes of this machine, compiled for the jobs that need them."""
 
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.errors import ConfigError
 from p2p.jobs.bootstrap import BOOTSTRAP
-from p2p.peer_context import Local
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.runtimes import SCIENCE, Runtime
 
@@ -42,9 +40,3 @@ def is_ready(name: str) -> bool:
     """Whether the runtime is installed and compiled. Blocking: the first time its files are read."""
     cache = compiled.default_folder()
     return any(runtime.name == name and compiled.is_compiled(cache, runtime) for runtime in all_runtimes())
-
-
-def volunteering(local: Local) -> Volunteering:
-    """What this peer offers, as it is set."""
-    offered = local.config.volunteer
-    return Volunteering(local, all_runtimes(), offered.cores, offered.memory_bytes)

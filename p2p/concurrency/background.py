@@ -1,4 +1,4 @@
-"""What is done beside something else, and waited for later."""
+"""A task that is begun now and awaited later."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,8 +7,8 @@ import trio
 from p2p.errors import ShoalError
 
 
-class Aside:
-    """One such piece of work: `run` is a task for a nursery, which no ShoalError leaves."""
+class Background:
+    """A piece of work: `run` is a task for a nursery, and no ShoalError leaves it."""
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work

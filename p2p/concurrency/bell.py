@@ -1,9 +1,9 @@
-"""News: what this peer offers or where it is has changed, so whoever tells others of it has something to tell."""
+"""A bell: something has changed, so whoever tells others of it has something to tell."""
 
 import trio
 
 
-class News:
+class Bell:
     """A bell that many listen to, none of whom may miss it while busy."""
 
     def __init__(self) -> None:
@@ -12,7 +12,7 @@ class News:
         self._rung = trio.Event()
 
     def ring(self) -> None:
-        """There are news."""
+        """Something has changed."""
         self.count += 1
         self._rung.set()
         self._rung = trio.Event()

@@ -1,7 +1,7 @@
 """Supervision: what a failing disk may end, and what it may not.
 
-A full disk, or a database that another program holds, ends what a user asked for, with words; never the peer, nor what
-it does beside: that is begun again, ever less often.
+A full disk, or a database that another program holds, ends what a user asked for, with words; it never ends the peer.
+What the peer does of its own accord is begun again, less and less often.
 """
 
 import logging
@@ -11,7 +11,7 @@ from random import Random
 
 import trio
 
-from p2p.core.standing import Backoff
+from p2p.core.backoff import Backoff
 from p2p.errors import StorageError
 
 logger = logging.getLogger(__name__)

@@ -1,16 +1,11 @@
-"""Rate limits and upload slots as trio tasks meet them."""
-
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+"""Rate limits as trio tasks meet them."""
 
 import trio
 
 from p2p.bucket import TokenBucket
-from p2p.core.shares.slots import Slots
 
 BURST_S = 0.1
 LEAST_BURST_BYTES = 64 * 1024
-POSITION_EVERY_S = 5.0
 
 
 class Throttle:
@@ -26,43 +21,3 @@ class Throttle:
             wait = self._bucket.take(count, trio.current_time())
             if wait:
                 await trio.sleep(wait)
-
-
-class Slot:
-    """One holder's place among the upload slots."""
-
-    def __init__(self, slots: "UploadSlots") -> None:
-        self._slots = slots
-        self.granted = trio.Event()
-
-    def must_yield(self) -> bool:
-        """Whether the holder has had its turn and somebody waits."""
-        return self._slots.must_yield(self)
-
-
-class UploadSlots:
-    """The upload slots of a peer; the order of service is that of `core.slots`."""
-
-    def __init__(self, capacity: int, quantum_s: float) -> None:
-        self._slots: Slots[Slot] = Slots(capacity, quantum_s)
-
-    @asynccontextmanager
-    async def hold(
-        self, prefix: str, identity: bytes, waiting: Callable[[int], Awaitable[None]]
-    ) -> AsyncIterator[Slot]:
-        """Holds a slot. `waiting` is told the position (1: next) while there is none, and 0 when one is had at last."""
-        slot = Slot(self)
-        try:
-            if not self._slots.ask(slot, prefix, identity, trio.current_time()):
-                while not slot.granted.is_set():
-                    await waiting(self._slots.waiting().index(slot) + 1)
-                    with trio.move_on_after(POSITION_EVERY_S):
-                        await slot.granted.wait()
-                await waiting(0)
-            yield slot
-        finally:
-            for other in self._slots.leave(slot, trio.current_time()):
-                other.granted.set()
-
-    def must_yield(self, slot: Slot) -> bool:
-        return self._slots.must_yield(slot, trio.current_time())

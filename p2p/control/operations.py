@@ -1,7 +1,7 @@
 """What a peer does at its user's request, the same for the control socket and for a command in the foreground."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,24 @@ from typing import Any
 import trio
 
 from p2p import ids
-from p2p.compute.owner import jobs
+from p2p.compute.owner.jobs import Jobs
+from p2p.compute.volunteer.volunteering import Volunteering
+from p2p.concurrency.bell import Bell
 from p2p.concurrency.supervision import storage_errors_plain
 from p2p.control import protocol as requests
-from p2p.control import status as overview
-from p2p.control.protocol import AnyRequest, Event, Note, Update
+from p2p.control.peers import PeersView
+from p2p.control.protocol import AnyRequest, Emit, Note, Update
+from p2p.control.shares import SharesView
+from p2p.control.status import StatusView
 from p2p.discovery import browse, pointers, search
+from p2p.discovery.discovery import Discovery
 from p2p.errors import ConfigError, NotFound
-from p2p.ids import ShareId
-from p2p.peer_context import Local
+from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sandbox.sandbox import describe
-from p2p.sharing import share
-from p2p.sharing.fetching import fetch
+from p2p.sharing.fetching.supply import Options
+from p2p.sharing.reading.open_shares import OpenShares
+from p2p.sharing.share import Sharing
 from p2p.store.library import SharedRow
 from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
@@ -29,169 +34,185 @@ from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_lin
 UPDATE_EVERY_S = 0.15
 RESOLVE_AGAIN_S = 3.0
 
-Emit = Callable[[Event], Awaitable[None]]
+
+@dataclasses.dataclass(frozen=True)
+class Deps:
+    """The faces of the packages below, and what their user is told. Made by `p2p.node`."""
+
+    peer_id: PeerId
+    discovery: Discovery
+    sharing: Sharing
+    open_shares: OpenShares
+    jobs: Jobs
+    volunteering: Volunteering | None
+    """What this peer offers of its cores, unless it offers nothing."""
+    shares: SharesView
+    peers: PeersView
+    status: StatusView
+    changes: Bell
 
 
-async def perform(local: Local, request: AnyRequest, emit: Emit, *, keep_serving: bool) -> Any:
-    """Does what is asked; returns the answer. `emit` gets updates and notes meanwhile. Raises ShoalError."""
-    match request:
-        case requests.Share():
-            return await _share(local, request, emit)
-        case requests.Get():
-            return await _get(local, request, emit, keep_serving=keep_serving)
-        case requests.Run(wish=wish):
-            progress = Progress(state="looking at the job", name=Path(wish.path).name)
-            async with _reported(progress, emit):
-                return await jobs.begin(local, wish, progress)
-        case requests.Resume(id=text, peers=peers):
-            progress = Progress(state="looking at the job", name=text)
-            async with _reported(progress, emit):
-                return await jobs.resume(local, text, progress, peers)
-        case requests.Jobs():
-            return await jobs.listed(local)
-        case requests.Logs(id=text, unit=unit):
-            return await jobs.logs(local, text, unit)
-        case requests.Cancel(id=text):
-            return {"job": ids.to_text(await jobs.cancel(local, text))}
-        case requests.VolunteerStatus(pause=pause):
-            return _volunteer(local, pause)
-        case requests.Search(query=query):
-            progress = Progress(state="asking trackers, or the DHT", name=query)
-            async with _reported(progress, emit):
-                hits = await search.search(local, query, progress.note)
-            return [_hit(hit) for hit in hits]
-        case requests.Browse(peer=who):
-            progress = Progress(state="looking for the peer", name=who)
-            async with _reported(progress, emit):
-                listed = await browse.browse(local, who, progress.note)
-            return [_listed(one) for one in listed]
-        case requests.Shares():
-            return await overview.shares(local)
-        case requests.Unshare(id=text):
-            return await _unshare(local, text)
-        case requests.Peers():
-            return overview.peers(local)
-        case requests.Status():
-            rows = await trio.to_thread.run_sync(overview.own_shares, local)
-            return overview.status(local, rows)
+class Operations:
+    """Everything that a user may ask of one peer."""
 
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
 
-async def _share(local: Local, request: requests.Share, emit: Emit) -> dict[str, Any]:
-    progress = Progress(state="listing files")
-    paths = [Path(path) for path in request.paths]
-    if request.pointer is not None:
-        pointers.check_name(request.pointer)
-    async with _reported(progress, emit):
-        done = await share.share(local, paths, request.name, progress, unlisted=request.unlisted)
-    for warning in done.warnings:
-        await emit(Note(warning))
-    answer: dict[str, Any] = {}
-    if request.pointer is not None:
-        if request.unlisted:
-            await emit(Note("a mutable link is public: who keeps it in the DHT learns the id of the unlisted share"))
-        record = await trio.to_thread.run_sync(pointers.point, local, request.pointer, done.share_id)
-        local.news.ring()
-        answer["pointer"] = str(PointerLink(local.peer_id, request.pointer))
-        answer["version"] = record.sequence
-    return {
-        "link": overview.link_of(local, done.share_id, done.name, done.bytes),
-        "id": ids.to_text(done.share_id),
-        "name": done.name,
-        "bytes": done.bytes,
-        "files": done.files,
-        "reused": done.reused,
-        "seconds": round(done.seconds, 3),
-        **answer,
-    }
+    async def perform(self, request: AnyRequest, emit: Emit, *, keep_serving: bool) -> Any:
+        """Does what is asked; returns the answer. `emit` gets updates and notes meanwhile. Raises ShoalError."""
+        deps = self._deps
+        match request:
+            case requests.Share():
+                return await self._share(request, emit)
+            case requests.Get():
+                return await self._get(request, emit, keep_serving=keep_serving)
+            case requests.Run(wish=wish):
+                progress = Progress(state="looking at the job", name=Path(wish.path).name)
+                async with _reported(progress, emit):
+                    return await deps.jobs.begin(wish, progress)
+            case requests.Resume(id=text, peers=peers):
+                progress = Progress(state="looking at the job", name=text)
+                async with _reported(progress, emit):
+                    return await deps.jobs.resume(text, progress, peers)
+            case requests.Jobs():
+                return await deps.jobs.listed()
+            case requests.Logs(id=text, unit=unit):
+                return await deps.jobs.logs(text, unit)
+            case requests.Cancel(id=text):
+                return {"job": ids.to_text(await deps.jobs.cancel(text))}
+            case requests.VolunteerStatus(pause=pause):
+                return self._volunteer(pause)
+            case requests.Search(query=query):
+                progress = Progress(state="asking trackers, or the DHT", name=query)
+                async with _reported(progress, emit):
+                    hits = await deps.discovery.search(query, progress.note)
+                return [_hit(hit) for hit in hits]
+            case requests.Browse(peer=who):
+                progress = Progress(state="looking for the peer", name=who)
+                async with _reported(progress, emit):
+                    listed = await deps.discovery.browse(who, progress.note)
+                return [_listed(one) for one in listed]
+            case requests.Shares():
+                return await deps.shares.answer()
+            case requests.Unshare(id=text):
+                return await self._unshare(text)
+            case requests.Peers():
+                return deps.peers.answer()
+            case requests.Status():
+                return await deps.status.answer()
 
+    async def _share(self, request: requests.Share, emit: Emit) -> dict[str, Any]:
+        deps, progress = self._deps, Progress(state="listing files")
+        paths = [Path(path) for path in request.paths]
+        if request.pointer is not None:
+            pointers.check_name(request.pointer)
+        async with _reported(progress, emit):
+            done = await deps.sharing.share(paths, request.name, progress, unlisted=request.unlisted)
+        for warning in done.warnings:
+            await emit(Note(warning))
+        answer: dict[str, Any] = {}
+        if request.pointer is not None:
+            if request.unlisted:
+                await emit(
+                    Note("a mutable link is public: who keeps it in the DHT learns the id of the unlisted share")
+                )
+            record = await trio.to_thread.run_sync(deps.discovery.mutable_links.point, request.pointer, done.share_id)
+            deps.changes.ring()
+            answer["pointer"] = str(PointerLink(deps.peer_id, request.pointer))
+            answer["version"] = record.sequence
+        return {
+            "link": deps.discovery.links.to(done.share_id, done.name, done.bytes),
+            "id": ids.to_text(done.share_id),
+            "name": done.name,
+            "bytes": done.bytes,
+            "files": done.files,
+            "reused": done.reused,
+            "seconds": round(done.seconds, 3),
+            **answer,
+        }
 
-async def _get(local: Local, request: requests.Get, emit: Emit, *, keep_serving: bool) -> dict[str, Any]:
-    named = parse_any_link(request.link)
-    hints = [parse_peer(text) for text in request.peers]
-    progress = Progress()
-    async with _reported(progress, emit):
-        follows = None
-        if isinstance(named, PointerLink):
-            follows = (named.publisher, named.name)
-            link, known = await _newest(local, named, request.wait_s, progress)
-            hints += known
-        else:
-            link = named
-        options = fetch.Options(
-            folder=Path(request.out),
-            select=request.select,
-            sequential=request.sequential,
-            overwrite=request.overwrite,
-            wait_s=request.wait_s,
-            limit_bytes_per_s=request.limit_bytes_per_s,
-            keep_serving=keep_serving,
-            follows=follows,
+    async def _get(self, request: requests.Get, emit: Emit, *, keep_serving: bool) -> dict[str, Any]:
+        named = parse_any_link(request.link)
+        hints = [parse_peer(text) for text in request.peers]
+        progress = Progress()
+        async with _reported(progress, emit):
+            follows = None
+            if isinstance(named, PointerLink):
+                follows = (named.publisher, named.name)
+                link, known = await self._newest(named, request.wait_s, progress)
+                hints += known
+            else:
+                link = named
+            options = Options(
+                folder=Path(request.out),
+                select=request.select,
+                sequential=request.sequential,
+                overwrite=request.overwrite,
+                wait_s=request.wait_s,
+                limit_bytes_per_s=request.limit_bytes_per_s,
+                keep_serving=keep_serving,
+                follows=follows,
+            )
+            result = await self._deps.open_shares.fetch(link, hints, options, progress)
+        return {
+            "paths": [str(path) for path in result.paths],
+            "bytes": result.bytes,
+            "received": result.received,
+            "seconds": round(result.seconds, 3),
+            "sources": {ids.to_text(peer): count for peer, count in result.sources.items()},
+        }
+
+    def _volunteer(self, pause: bool | None) -> dict[str, Any]:
+        volunteering, open_shares = self._deps.volunteering, self._deps.open_shares
+        if volunteering is None:
+            raise ConfigError("This peer offers no computing power. Start it with: shoal node --volunteer")
+        if pause is not None:
+            volunteering.pause(pause)
+        capacity = volunteering.capacity()
+        return {
+            "cores": volunteering.cores,
+            "memory_bytes": volunteering.memory,
+            "paused": volunteering.paused,
+            "runtimes": list(capacity.runtimes) if capacity else [],
+            "busy": volunteering.busy,
+            "jobs": [ids.to_text(job) for job in volunteering.jobs],
+            "waiting": volunteering.waiting,
+            "units_done": volunteering.units_done,
+            "inputs_bytes": open_shares.taken_bytes,
+            "inputs_most_bytes": open_shares.most_bytes,
+            "walls": describe(),
+        }
+
+    async def _newest(self, link: PointerLink, wait_s: float | None, progress: Progress) -> tuple[Link, list[PeerHint]]:
+        """The share that the link means now. Raises NotFound when nobody knew for `wait_s`."""
+        progress.state = "looking for the newest version"
+        progress.name = link.name
+        with trio.move_on_after(float("inf") if wait_s is None else wait_s):
+            while True:
+                with storage_errors_plain():
+                    found = await self._deps.discovery.mutable_links.resolve(link)
+                if found is not None:
+                    return found
+                await trio.sleep(RESOLVE_AGAIN_S)
+        raise NotFound(
+            f"Nobody knew of {link.name!r} by peer {ids.short(link.publisher)} for {format_time(wait_s or 0)}. "
+            "Try again when its publisher is there."
         )
-        result = await fetch.fetch(local, link, hints, options, progress)
-    return {
-        "paths": [str(path) for path in result.paths],
-        "bytes": result.bytes,
-        "received": result.received,
-        "seconds": round(result.seconds, 3),
-        "sources": {ids.to_text(peer): count for peer, count in result.sources.items()},
-    }
 
+    async def _unshare(self, text: str) -> dict[str, Any]:
+        if text.startswith("magnet:"):
+            text = ids.to_text(parse_link(text).share_id)
 
-def _volunteer(local: Local, pause: bool | None) -> dict[str, Any]:
-    volunteering = local.volunteering
-    if volunteering is None:
-        raise ConfigError("This peer offers no computing power. Start it with: shoal node --volunteer")
-    if pause is not None:
-        volunteering.pause(pause)
-    capacity = volunteering.capacity()
-    return {
-        "cores": volunteering.cores,
-        "memory_bytes": volunteering.memory,
-        "paused": volunteering.paused,
-        "runtimes": list(capacity.runtimes) if capacity else [],
-        "busy": volunteering.busy,
-        "jobs": [ids.to_text(job) for job in volunteering.jobs],
-        "waiting": volunteering.waiting,
-        "units_done": volunteering.units_done,
-        "inputs_bytes": local.inputs.taken_bytes,
-        "inputs_most_bytes": local.inputs.most_bytes,
-        "walls": describe(),
-    }
+        def match() -> list[SharedRow]:
+            return [row for row in self._deps.shares.rows() if ids.to_text(row.id).startswith(text.lower())]
 
-
-async def _newest(
-    local: Local, link: PointerLink, wait_s: float | None, progress: Progress
-) -> tuple[Link, list[PeerHint]]:
-    """The share that the link means now. Raises NotFound when nobody knew for `wait_s`."""
-    progress.state = "looking for the newest version"
-    progress.name = link.name
-    with trio.move_on_after(float("inf") if wait_s is None else wait_s):
-        while True:
-            with storage_errors_plain():
-                found = await pointers.resolve(local, link)
-            if found is not None:
-                return found
-            await trio.sleep(RESOLVE_AGAIN_S)
-    raise NotFound(
-        f"Nobody knew of {link.name!r} by peer {ids.short(link.publisher)} for {format_time(wait_s or 0)}. "
-        "Try again when its publisher is there."
-    )
-
-
-async def _unshare(local: Local, text: str) -> dict[str, Any]:
-    if text.startswith("magnet:"):
-        text = ids.to_text(parse_link(text).share_id)
-
-    def match() -> list[SharedRow]:
-        return [row for row in overview.own_shares(local) if ids.to_text(row.id).startswith(text.lower())]
-
-    matching = await trio.to_thread.run_sync(match) if text else []
-    if not matching:
-        raise NotFound(f"This peer shares nothing with the id {text!r}. `shoal shares` lists what it does.")
-    if len(matching) > 1:
-        raise ConfigError(f"{len(matching)} shares have an id that starts with {text!r}. Give more of it.")
-    await share.unshare(local, ShareId(matching[0].id))
-    return {"id": ids.to_text(matching[0].id), "name": matching[0].name}
+        matching = await trio.to_thread.run_sync(match) if text else []
+        if not matching:
+            raise NotFound(f"This peer shares nothing with the id {text!r}. `shoal shares` lists what it does.")
+        if len(matching) > 1:
+            raise ConfigError(f"{len(matching)} shares have an id that starts with {text!r}. Give more of it.")
+        await self._deps.sharing.unshare(ShareId(matching[0].id))
+        return {"id": ids.to_text(matching[0].id), "name": matching[0].name}
 
 
 def _hit(hit: search.Hit) -> dict[str, Any]:

@@ -5,11 +5,13 @@ absolute: the peer does not know the folder in which a command runs. Closing the
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from p2p import errors
+from p2p.compute.spec import JobSpec
 
 VERSION = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024
@@ -56,26 +58,10 @@ class Browse(Request, frozen=True, kw_only=True, tag="browse"):
     peer: str
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """What the user asked for; sizes in bytes. Inputs are links, or absolute paths."""
-
-    path: str
-    inputs: tuple[str, ...] = ()
-    args: dict[str, Any] = {}
-    runtime: str | None = None
-    partitions: int = 0
-    unit_memory: int = 512 * 1024 * 1024
-    unit_time_s: float = 600.0
-    peers: tuple[str, ...] = ()
-    volunteers: int = 0
-    out: str | None = None
-    wait_s: float | None = None
-
-
 class Run(Request, frozen=True, kw_only=True, tag="run"):
     """Answered by {"job", "state", "result", "seconds", "units"}; if it saved, "paths" or "link", "folder"."""
 
-    wish: Wish
+    wish: JobSpec
 
 
 class Resume(Request, frozen=True, kw_only=True, tag="resume"):
@@ -176,6 +162,9 @@ class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
 
 
 Event = Update | Note | Answer | Failure
+
+Emit = Callable[[Event], Awaitable[None]]
+"""Where events go that come before the end."""
 
 _request_decoder = msgspec.json.Decoder(AnyRequest)
 _event_decoder = msgspec.json.Decoder(Event)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import trio
 
 from p2p import ids
-from p2p.discovery import finders
+from p2p.discovery.finders import Finders
+from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotFound, PeerError, ProtocolViolation, Refused
 from p2p.ids import PeerId, ShareId
 from p2p.log import printable
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.net.dialer import Dialer
 from p2p.wire import messages
 from p2p.wire.link import Link, PeerHint, parse_peer
 
@@ -30,10 +31,12 @@ class Listed:
     link: str
 
 
-async def browse(local: Local, who: str, note: Callable[[str], None]) -> list[Listed]:
+async def browse(
+    dialer: Dialer, trackers: Trackers, finders: Finders, who: str, note: Callable[[str], None]
+) -> list[Listed]:
     """What a peer lists. `who` is a peer id, HOST:PORT, or both with an @ between. Raises ConfigError, NotFound."""
     peer, hint = _parse(who)
-    if peer == local.peer_id:
+    if peer == dialer.identity.peer_id:
         raise ConfigError(f"{who} is this peer itself. `shoal shares` lists what it shares.")
     found: list[Listed] | None = None
     troubles: list[str] = []
@@ -43,7 +46,7 @@ async def browse(local: Local, who: str, note: Callable[[str], None]) -> list[Li
         async def ask(hint: PeerHint) -> None:
             nonlocal found
             try:
-                found = await _ask(local, hint)
+                found = await _ask(dialer, hint)
                 nursery.cancel_scope.cancel()
             except PeerError as error:
                 troubles.append(str(error))
@@ -60,11 +63,11 @@ async def browse(local: Local, who: str, note: Callable[[str], None]) -> list[Li
                             known.add(hint)
                             asking.start_soon(ask, hint)
 
-                    await finders.find_peer(local, peer, heard)
+                    await finders.find_peer(peer, heard)
         nursery.cancel_scope.cancel()
     if found is None and peer is not None:
         with trio.move_on_after(BROWSE_S):
-            found = await _of_trackers(local, peer, note, troubles[-1] if troubles else "nobody knows where it is")
+            found = await _of_trackers(trackers, peer, note, troubles[-1] if troubles else "nobody knows where it is")
     if found is None:
         raise NotFound(troubles[-1] + "." if troubles else f"Nobody knows where {who} is. Give its HOST:PORT.")
     return found
@@ -80,9 +83,9 @@ def _parse(who: str) -> tuple[PeerId | None, PeerHint | None]:
     return hint.peer_id, hint
 
 
-async def _ask(local: Local, hint: PeerHint) -> list[Listed]:
+async def _ask(dialer: Dialer, hint: PeerHint) -> list[Listed]:
     """The peer's own list. Raises PeerError."""
-    connection = await local.dialer.dial(hint.address, hint.peer_id)
+    connection = await dialer.dial(hint.address, hint.peer_id)
     known = (PeerHint(hint.address, connection.ends.peer_id),)
     found: list[Listed] = []
     cursor = ""
@@ -110,14 +113,16 @@ async def _page(connection: Connection, cursor: str) -> messages.Listed:
     return reply
 
 
-async def _of_trackers(local: Local, peer: PeerId, note: Callable[[str], None], trouble: str) -> list[Listed] | None:
+async def _of_trackers(
+    trackers: Trackers, peer: PeerId, note: Callable[[str], None], trouble: str
+) -> list[Listed] | None:
     """What a tracker knows that the peer lists; None where none knows the peer."""
-    for url in local.trackers.urls:
+    for url in trackers.urls:
         found: list[Listed] = []
         cursor = ""
         try:
             while True:
-                view = await local.trackers.peer(url, peer, cursor)
+                view = await trackers.peer(url, peer, cursor)
                 for one in view.shares:
                     share, name = ShareId(ids.from_text(one.share)), printable(one.name)
                     link = str(Link(share, name, one.size, trackers=(url,)))

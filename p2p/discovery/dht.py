@@ -6,6 +6,7 @@ the local network or a tracker names. The work of the node id is done in a threa
 
 import logging
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -36,7 +37,10 @@ RESOLVE_AGAIN_S = 15.0
 
 
 class Overlays:
-    """What services ask of the DHT. `sockets` are its own from now on, one for each family."""
+    """What is asked of the DHT. `sockets` are its own from now on, one for each family.
+
+    With None for them this peer goes without the DHT: it is never joined, and nothing is found.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class Overlays:
         state: OverlayState,
         network: str,
         bits: int,
-        sockets: Sequence[socket.socket],
+        sockets: Sequence[socket.socket] | None,
         join: Sequence[str],
         random: Random,
     ) -> None:
@@ -52,7 +56,9 @@ class Overlays:
         self._state = state
         self._network = network
         self._bits = bits
-        self._sockets = sockets
+        self.is_on = sockets is not None
+        """Whether this peer takes part."""
+        self._sockets = sockets or ()
         self._join = [parse_address(text) for text in join]
         self._random = random
         self._hinted: deque[Address] = deque(maxlen=MOST_HINTED)
@@ -98,9 +104,16 @@ class Overlays:
         """How many records it keeps for others."""
         return sum(len(node.store) for node in self.nodes)
 
-    def now(self) -> float:
-        """Seconds since 1970, as the network has it."""
-        return max((node.endpoint.now() for node in self.nodes), default=0.0)
+    def clock(self) -> float:
+        """Seconds since 1970, as most of the network has it; as this machine has it where there is no network."""
+        return max(node.endpoint.now() for node in self.nodes) if self.nodes else time.time()
+
+    async def joined_within(self, seconds: float) -> bool:
+        """Waits for the DHT to be joined, for so long; whether it is. At once where this peer goes without."""
+        if self.is_on:
+            with trio.move_on_after(seconds):
+                await self.joined.wait()
+        return self.joined.is_set()
 
     def hint(self, address: Address) -> None:
         """There may be a node at this address."""

@@ -6,17 +6,19 @@ there proves itself by its key, and what it sends by its hash.
 
 import logging
 from collections.abc import Callable
+from random import Random
+from typing import Protocol
 
 import trio
 
 from p2p import ids
 from p2p.discovery.dht import Overlays
+from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotAllowed, NotFound, PeerError
 from p2p.ids import PeerId
 from p2p.net.web import check_url
-from p2p.peer_context import Local
-from p2p.sharing.fetching.outgoing import Sources
+from p2p.reach.presence import Presence
 from p2p.wire.address import Address, Scope, is_dialable_host, parse_address, scope
 from p2p.wire.link import Link, PeerHint
 from p2p.wire.records import Kind, Provider, Record, address_key, addresses_of
@@ -35,137 +37,167 @@ CONTENT_S = 300.0
 Heard = Callable[[PeerHint], None]
 
 
-async def find(local: Local, link: Link, sources: Sources, note: Callable[[str], None]) -> None:
-    """Feeds the sources of a fetch until cancelled; `note` gets what the user should know."""
-    key = provider_key(link.share_id)
+class Seeker(Protocol):
+    """Who looks for the sources of a share."""
 
-    def heard(hint: PeerHint) -> None:
-        if hint.peer_id != local.peer_id:
-            sources.heard_of(hint)
+    @property
+    def any_known(self) -> bool:
+        """Whether there is an address to try."""
 
-    for hint in link.peers:
-        local.way_in(hint.address)
-    async with trio.open_nursery() as nursery:
-        for url in _trackers(local, link, note):
-            nursery.start_soon(_from_tracker, local, url, key, heard, sources, note)
-        if local.overlays is not None:
-            nursery.start_soon(_from_overlays, local, local.overlays, key, heard, sources)
-        nursery.start_soon(_from_neighbours, local, heard)
-        nursery.start_soon(_tell_if_lonely, local, link, sources, note)
+    @property
+    def any_connected(self) -> bool:
+        """Whether somebody gives chunks at the moment."""
 
+    def heard_of(self, hint: PeerHint) -> None:
+        """There may be a source at this address."""
 
-async def find_peer(local: Local, peer: PeerId, heard: Heard) -> None:
-    """Where a peer may be reached: once through all finders."""
-    key = address_key(peer)
-
-    def told(hint: PeerHint) -> None:
-        if hint.peer_id == peer:
-            heard(hint)
-
-    async def ask_tracker(trackers: Trackers, url: str) -> None:
-        try:
-            for hint in hints_of((await trackers.sources(url, key)).sources, trusted=True):
-                told(hint)
-        except (PeerError, NotFound) as error:
-            logger.debug("tracker %s: %s", url, error)
-
-    async def ask_overlays(overlays: Overlays) -> None:
-        with trio.move_on_after(JOIN_S):
-            await overlays.joined.wait()
-        await overlays.get(key, Kind.ADDRESS, lambda record: _tell(overlays, record, told))
-
-    for hint in local.neighbours.hints():
-        told(hint)
-    address = local.contacts.address_of(peer)
-    if address is not None:
-        told(PeerHint(address, peer))
-    async with trio.open_nursery() as nursery:
-        for url in local.trackers.urls:
-            nursery.start_soon(ask_tracker, local.trackers, url)
-        if local.overlays is not None:
-            nursery.start_soon(ask_overlays, local.overlays)
+    def not_dialable(self, peer_id: PeerId) -> None:
+        """This peer has the share, but no address at which it can be dialled."""
 
 
-def _trackers(local: Local, link: Link, note: Callable[[str], None]) -> list[str]:
-    urls = list(local.trackers.urls)
-    for text in link.trackers[:MOST_LINK_TRACKERS]:
-        try:
-            url = check_url(text)
-        except ConfigError as error:
-            note(f"a tracker in the link is left out: {error}")
-            continue
-        if url not in urls:
-            urls.append(url)
-    return urls
+class Finders:
+    """All of one peer's finders."""
 
+    def __init__(
+        self, presence: Presence, trackers: Trackers, overlays: Overlays, neighbours: Neighbours, random: Random
+    ) -> None:
+        self._presence = presence
+        self._trackers = trackers
+        self._overlays = overlays
+        self._neighbours = neighbours
+        self._random = random
 
-async def _from_tracker(
-    local: Local, url: str, key: bytes, heard: Heard, sources: Sources, note: Callable[[str], None]
-) -> None:
-    attempt = 0
-    while True:
-        try:
-            answer = await local.trackers.sources(url, key)
-        except NotAllowed as error:
-            note(f"the tracker {url} of the link is not asked: {error}. If you trust it, name it: --tracker {url}")
-            return
-        except (PeerError, NotFound) as error:
-            logger.debug("tracker %s: %s", url, error)
-        else:
-            for hint in hints_of(answer.sources, trusted=url in local.trackers.urls):
-                local.way_in(hint.address)
+    async def find(self, link: Link, seeker: Seeker, note: Callable[[str], None]) -> None:
+        """Tells a seeker of sources until cancelled; `note` gets what the user should know."""
+        key = provider_key(link.share_id)
+
+        def heard(hint: PeerHint) -> None:
+            if hint.peer_id != self._presence.peer_id:
+                seeker.heard_of(hint)
+
+        for hint in link.peers:
+            self._overlays.hint(hint.address)
+        async with trio.open_nursery() as nursery:
+            for url in self._urls(link, note):
+                nursery.start_soon(self._from_tracker, url, key, heard, seeker, note)
+            if self._overlays.is_on:
+                nursery.start_soon(self._from_overlays, key, heard, seeker)
+            nursery.start_soon(self._from_neighbours, heard)
+            nursery.start_soon(self._tell_if_lonely, link, seeker, note)
+
+    async def find_peer(self, peer: PeerId, heard: Heard) -> None:
+        """Where a peer may be reached: once through all finders."""
+        key = address_key(peer)
+
+        def told(hint: PeerHint) -> None:
+            if hint.peer_id == peer:
                 heard(hint)
-            for source in answer.sources:
-                if source.address is None:
-                    _mention(local, source.peer, sources)
-        attempt += 1
-        await _pause(local, attempt, sources)
 
+        async def ask_tracker(url: str) -> None:
+            try:
+                for hint in hints_of((await self._trackers.sources(url, key)).sources, trusted=True):
+                    told(hint)
+            except (PeerError, NotFound) as error:
+                logger.debug("tracker %s: %s", url, error)
 
-async def _from_overlays(local: Local, overlays: Overlays, key: bytes, heard: Heard, sources: Sources) -> None:
-    attempt = 0
+        async def ask_overlays() -> None:
+            await self._overlays.joined_within(JOIN_S)
+            await self._overlays.get(key, Kind.ADDRESS, lambda record: self._tell(record, told))
 
-    def told(record: Record) -> None:
-        _tell(overlays, record, heard)
-        if isinstance(record.payload, Provider) and not record.payload.addresses:
-            _mention(local, ids.to_text(record.publisher), sources)
+        for hint in self._neighbours.hints():
+            told(hint)
+        address = self._presence.contacts.address_of(peer)
+        if address is not None:
+            told(PeerHint(address, peer))
+        async with trio.open_nursery() as nursery:
+            for url in self._trackers.urls:
+                nursery.start_soon(ask_tracker, url)
+            nursery.start_soon(ask_overlays)
 
-    await overlays.joined.wait()
-    while True:
-        await overlays.get(key, Kind.PROVIDER, told)
-        attempt += 1
-        await _pause(local, attempt, sources)
+    def _urls(self, link: Link, note: Callable[[str], None]) -> list[str]:
+        """The trackers to ask: this peer's, and some that the link names."""
+        urls = list(self._trackers.urls)
+        for text in link.trackers[:MOST_LINK_TRACKERS]:
+            try:
+                url = check_url(text)
+            except ConfigError as error:
+                note(f"a tracker in the link is left out: {error}")
+                continue
+            if url not in urls:
+                urls.append(url)
+        return urls
 
+    async def _from_tracker(
+        self, url: str, key: bytes, heard: Heard, seeker: Seeker, note: Callable[[str], None]
+    ) -> None:
+        attempt = 0
+        while True:
+            try:
+                answer = await self._trackers.sources(url, key)
+            except NotAllowed as error:
+                note(f"the tracker {url} of the link is not asked: {error}. If you trust it, name it: --tracker {url}")
+                return
+            except (PeerError, NotFound) as error:
+                logger.debug("tracker %s: %s", url, error)
+            else:
+                for hint in hints_of(answer.sources, trusted=url in self._trackers.urls):
+                    self._overlays.hint(hint.address)
+                    heard(hint)
+                for source in answer.sources:
+                    if source.address is None:
+                        self._mention(source.peer, seeker)
+            attempt += 1
+            await self._pause(attempt, seeker)
 
-async def _from_neighbours(local: Local, heard: Heard) -> None:
-    """Neighbours do not say what they have: all are asked."""
-    while True:
-        for hint in local.neighbours.hints():
-            heard(hint)
-        await local.neighbours.changed()
+    async def _from_overlays(self, key: bytes, heard: Heard, seeker: Seeker) -> None:
+        attempt = 0
 
+        def told(record: Record) -> None:
+            self._tell(record, heard)
+            if isinstance(record.payload, Provider) and not record.payload.addresses:
+                self._mention(ids.to_text(record.publisher), seeker)
 
-async def _tell_if_lonely(local: Local, link: Link, sources: Sources, note: Callable[[str], None]) -> None:
-    """A peer that knows nobody waits in vain, and its user should know."""
-    await trio.sleep(LONELY_AFTER_S)
-    overlays = local.overlays
-    asked = overlays is not None and (overlays.joined.is_set() or overlays.knows_a_way_in)
-    if not (asked or sources.any_known or local.trackers.urls or link.trackers or len(local.neighbours)):
-        note("nobody is known to ask: name somebody with --peer HOST:PORT, --join HOST:PORT or --tracker URL")
+        await self._overlays.joined.wait()
+        while True:
+            await self._overlays.get(key, Kind.PROVIDER, told)
+            attempt += 1
+            await self._pause(attempt, seeker)
 
+    async def _from_neighbours(self, heard: Heard) -> None:
+        """Neighbours do not say what they have: all are asked."""
+        while True:
+            for hint in self._neighbours.hints():
+                heard(hint)
+            await self._neighbours.changed()
 
-async def _pause(local: Local, attempt: int, sources: Sources) -> None:
-    """Until a finder is asked again: soon while there is nobody, seldom while chunks come."""
-    pause = min(LAST_AGAIN_S, FIRST_AGAIN_S * 2.0 ** min(attempt - 1, 16))
-    if sources.any_connected:
-        pause = CONTENT_S
-    await trio.sleep(pause * (0.8 + 0.4 * local.random.random()))
+    async def _tell_if_lonely(self, link: Link, seeker: Seeker, note: Callable[[str], None]) -> None:
+        """A peer that knows nobody waits in vain, and its user should know."""
+        await trio.sleep(LONELY_AFTER_S)
+        overlays = self._overlays
+        asked = overlays.is_on and (overlays.joined.is_set() or overlays.knows_a_way_in)
+        if not (asked or seeker.any_known or self._trackers.urls or link.trackers or len(self._neighbours)):
+            note("nobody is known to ask: name somebody with --peer HOST:PORT, --join HOST:PORT or --tracker URL")
 
+    async def _pause(self, attempt: int, seeker: Seeker) -> None:
+        """Until a finder is asked again: soon while there is nobody, seldom while chunks come."""
+        pause = min(LAST_AGAIN_S, FIRST_AGAIN_S * 2.0 ** min(attempt - 1, 16))
+        if seeker.any_connected:
+            pause = CONTENT_S
+        await trio.sleep(pause * (0.8 + 0.4 * self._random.random()))
 
-def _tell(overlays: Overlays, record: Record, heard: Heard) -> None:
-    for host, port in addresses_of(record.payload):
-        if overlays.is_plausible(host):
-            heard(PeerHint(Address(host, port), record.publisher))
+    def _tell(self, record: Record, heard: Heard) -> None:
+        for host, port in addresses_of(record.payload):
+            if self._overlays.is_plausible(host):
+                heard(PeerHint(Address(host, port), record.publisher))
+
+    def _mention(self, peer_text: str, seeker: Seeker) -> None:
+        """Somebody has it who cannot be dialled: it is told of us, and may call."""
+        try:
+            peer = PeerId(ids.from_text(peer_text))
+        except ValueError:
+            return
+        if peer != self._presence.peer_id:
+            seeker.not_dialable(peer)
 
 
 def hints_of(sources: tuple[Source, ...], *, trusted: bool) -> list[PeerHint]:
@@ -181,13 +213,3 @@ def hints_of(sources: tuple[Source, ...], *, trusted: bool) -> list[PeerHint]:
         if is_dialable_host(address.host) and (trusted or scope(address.host) == Scope.GLOBAL):
             found.append(PeerHint(address, peer))
     return found
-
-
-def _mention(local: Local, peer_text: str, sources: Sources) -> None:
-    """Somebody has it who cannot be dialled: it is told of us, and may call."""
-    try:
-        peer = PeerId(ids.from_text(peer_text))
-    except ValueError:
-        return
-    if peer != local.peer_id:
-        sources.not_dialable(peer)

@@ -8,18 +8,19 @@ worst, and takes none away. Who is silent for three beacons is forgotten.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from random import Random
+from typing import NamedTuple
 
 import trio
 
+from p2p.discovery.dht import Overlays
 from p2p.ids import PeerId
+from p2p.net.dialer import Dialer
 from p2p.net.lan import BEACON_EVERY_S, Lan
+from p2p.reach.presence import Presence
 from p2p.wire.address import Address, is_dialable_host
 from p2p.wire.beacon import START_BYTES, Beacon, Codec, Kind
 from p2p.wire.link import PeerHint
-
-if TYPE_CHECKING:
-    from p2p.peer_context import Local
 
 FORGET_AFTER_S = 100.0
 MOST_NEIGHBOURS = 1024
@@ -127,25 +128,32 @@ class Neighbours:
 
 
 async def run(
-    local: "Local", listening: Sequence[Address], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    neighbours: Neighbours,
+    dialer: Dialer,
+    presence: Presence,
+    overlays: Overlays,
+    random: Random,
+    listening: Sequence[Address],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Keeps `local.neighbours` until cancelled. `listening` is where this peer takes connections, wildcards as such."""
-    codec = Codec(local.dialer.identity, local.config.network.name, os.urandom(START_BYTES))
+    """Keeps the neighbours until cancelled. `listening` is where this peer takes connections, wildcards as such."""
+    codec = Codec(dialer.identity, dialer.network, os.urandom(START_BYTES))
 
     def is_dialable(address: Address) -> bool:
-        return bool(local.reachability.advertised((address,)))
+        return bool(presence.reachability.advertised((address,)))
 
-    lan = Lan(codec, listening, local.neighbours.heard, local.random, is_dialable=is_dialable)
+    lan = Lan(codec, listening, neighbours.heard, random, is_dialable=is_dialable)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_hint_overlays, local)
+        nursery.start_soon(_hint_overlays, neighbours, overlays)
         await nursery.start(lan.run)
         task_status.started()
 
 
-async def _hint_overlays(local: "Local") -> None:
+async def _hint_overlays(neighbours: Neighbours, overlays: Overlays) -> None:
     """Where a neighbour is there may be a node of the DHT. An address with a zone means nothing in one."""
     while True:
-        await local.neighbours.changed()
-        plain = [hint.address for hint in local.neighbours.hints() if "%" not in hint.address.host]
+        await neighbours.changed()
+        plain = [hint.address for hint in neighbours.hints() if "%" not in hint.address.host]
         for address in plain[:WAYS_IN]:
-            local.way_in(address)
+            overlays.hint(address)

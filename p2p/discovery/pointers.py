@@ -9,11 +9,13 @@ import logging
 
 import trio
 
-from p2p.discovery import finders
 from p2p.discovery.dht import Overlays
+from p2p.discovery.finders import JOIN_S, Finders
+from p2p.discovery.neighbours import Neighbours
 from p2p.errors import ConfigError, MalformedMessage, PeerError
-from p2p.ids import ShareId
-from p2p.peer_context import Local
+from p2p.ids import PeerId, ShareId
+from p2p.net.dialer import Dialer
+from p2p.store.pointers import Pointers
 from p2p.wire import messages, records
 from p2p.wire.link import Link, PeerHint, PointerLink, check_pointer_name
 from p2p.wire.records import LONGEST_S, SKEW_S, Kind, Pointer, Record, pointer_key
@@ -36,111 +38,120 @@ def check_name(name: str) -> None:
         raise ConfigError(f"{name!r} cannot be the name of a mutable link: {error}.") from None
 
 
-def point(local: Local, name: str, share: ShareId) -> Record:
-    """This peer's pointer of that name is the share from now on. Blocking."""
-    before = local.pointers.newest(local.peer_id, name)
-    return _make(local, name, share, 0 if before is None else before.sequence + 1)
+class MutableLinks:
+    """The pointers that this peer publishes, and those that it follows."""
 
+    def __init__(
+        self, dialer: Dialer, pointers: Pointers, overlays: Overlays, neighbours: Neighbours, finders: Finders
+    ) -> None:
+        self._dialer = dialer
+        self._pointers = pointers
+        self._overlays = overlays
+        self._neighbours = neighbours
+        self._finders = finders
 
-def to_publish(local: Local) -> list[Record]:
-    """This peer's pointers, renewed where they would expire, and those it follows. Blocking."""
-    now = local.clock()
-    found = []
-    for record in local.pointers.of(local.peer_id):
-        assert isinstance(record.payload, Pointer)
-        if not -SKEW_S <= now - record.issued <= RENEW_S:  # or nobody takes it yet: the clock was wrong
-            record = _make(local, record.payload.name, ShareId(record.payload.share), record.sequence + 1)
-        found.append(record)
-    return found + [record for record in local.pointers.followed() if record.expires > now]
+    @property
+    def _peer_id(self) -> PeerId:
+        return self._dialer.identity.peer_id
 
+    def point(self, name: str, share: ShareId) -> Record:
+        """This peer's pointer of that name is the share from now on. Blocking."""
+        before = self._pointers.newest(self._peer_id, name)
+        return self._make(name, share, 0 if before is None else before.sequence + 1)
 
-def _make(local: Local, name: str, share: ShareId, least: int) -> Record:
-    now = int(local.clock())
-    record = records.seal(
-        local.dialer.identity,
-        pointer_key(local.peer_id, name),
-        Pointer(name, share),
-        sequence=max(least, now),
-        now=now,
-        lasts_s=LONGEST_S[Kind.POINTER],
-    )
-    local.pointers.saw(record, local.peer_id)
-    return record
+    def to_publish(self) -> list[Record]:
+        """This peer's pointers, renewed where they would expire, and those it follows. Blocking."""
+        now = self._overlays.clock()
+        found = []
+        for record in self._pointers.of(self._peer_id):
+            assert isinstance(record.payload, Pointer)
+            if not -SKEW_S <= now - record.issued <= RENEW_S:  # or nobody takes it yet: the clock was wrong
+                record = self._make(record.payload.name, ShareId(record.payload.share), record.sequence + 1)
+            found.append(record)
+        return found + [record for record in self._pointers.followed() if record.expires > now]
 
+    def _make(self, name: str, share: ShareId, least: int) -> Record:
+        now = int(self._overlays.clock())
+        record = records.seal(
+            self._dialer.identity,
+            pointer_key(self._peer_id, name),
+            Pointer(name, share),
+            sequence=max(least, now),
+            now=now,
+            lasts_s=LONGEST_S[Kind.POINTER],
+        )
+        self._pointers.saw(record, self._peer_id)
+        return record
 
-async def resolve(local: Local, link: PointerLink) -> tuple[Link, list[PeerHint]] | None:
-    """The share that the link means now, with addresses of its publisher; None where nobody knew any.
+    async def resolve(self, link: PointerLink) -> tuple[Link, list[PeerHint]] | None:
+        """The share that the link means now, with addresses of its publisher; None where nobody knew any.
 
-    Ends as soon as the publisher itself has answered.
-    """
-    publisher, name = link.publisher, link.name
-    hints: dict[PeerHint, None] = {}
-    answered = trio.Event()
+        Ends as soon as the publisher itself has answered.
+        """
+        publisher, name = link.publisher, link.name
+        hints: dict[PeerHint, None] = {}
+        answered = trio.Event()
 
-    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
 
-        def heard(hint: PeerHint) -> None:
-            if hint not in hints and len(hints) < MOST_HINTS:
-                hints[hint] = None
-                nursery.start_soon(ask_publisher, hint)
+            def heard(hint: PeerHint) -> None:
+                if hint not in hints and len(hints) < MOST_HINTS:
+                    hints[hint] = None
+                    nursery.start_soon(ask_publisher, hint)
 
-        async def ask_publisher(hint: PeerHint) -> None:
-            if await _ask(local, hint, link):
-                answered.set()
+            async def ask_publisher(hint: PeerHint) -> None:
+                if await self._ask(hint, link):
+                    answered.set()
 
-        async def ask_overlays(overlays: Overlays) -> None:
-            with trio.move_on_after(finders.JOIN_S):
-                await overlays.joined.wait()
-            found = await overlays.get(pointer_key(publisher, name), Kind.POINTER, enough=None)
-            if publisher in found:
-                await trio.to_thread.run_sync(local.pointers.saw, found[publisher], local.peer_id)
+            async def ask_overlays() -> None:
+                await self._overlays.joined_within(JOIN_S)
+                found = await self._overlays.get(pointer_key(publisher, name), Kind.POINTER, enough=None)
+                if publisher in found:
+                    await trio.to_thread.run_sync(self._pointers.saw, found[publisher], self._peer_id)
 
-        async def ask_all() -> None:
-            async with trio.open_nursery() as asking:
-                # Neighbours may know it where its publisher is away.
-                for hint in local.neighbours.hints()[:MOST_HINTS]:
-                    asking.start_soon(_ask, local, hint, link)
-                asking.start_soon(finders.find_peer, local, publisher, heard)
-                if local.overlays is not None:
-                    asking.start_soon(ask_overlays, local.overlays)
+            async def ask_all() -> None:
+                async with trio.open_nursery() as asking:
+                    # Neighbours may know it where its publisher is away.
+                    for hint in self._neighbours.hints()[:MOST_HINTS]:
+                        asking.start_soon(self._ask, hint, link)
+                    asking.start_soon(self._finders.find_peer, publisher, heard)
+                    asking.start_soon(ask_overlays)
 
-        async def stop() -> None:
-            await answered.wait()
+            async def stop() -> None:
+                await answered.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop)
+            with trio.move_on_after(RESOLVE_S):
+                await ask_all()
+                await trio.sleep(GRACE_S if hints else 0)
             nursery.cancel_scope.cancel()
+        newest = await trio.to_thread.run_sync(self._pointers.newest, publisher, name)
+        if newest is None:
+            return None
+        assert isinstance(newest.payload, Pointer)
+        return Link(ShareId(newest.payload.share)), list(hints)
 
-        nursery.start_soon(stop)
-        with trio.move_on_after(RESOLVE_S):
-            await ask_all()
-            await trio.sleep(GRACE_S if hints else 0)
-        nursery.cancel_scope.cancel()
-    newest = await trio.to_thread.run_sync(local.pointers.newest, publisher, name)
-    if newest is None:
-        return None
-    assert isinstance(newest.payload, Pointer)
-    return Link(ShareId(newest.payload.share)), list(hints)
+    async def _ask(self, hint: PeerHint, link: PointerLink) -> bool:
+        """Asks one peer for the newest that it has seen, and keeps it; whether it had any."""
+        try:
+            with trio.move_on_after(ASK_S):
+                connection = await self._dialer.dial(hint.address, hint.peer_id)
+                try:
+                    await connection.send(messages.GetPointer(publisher=link.publisher, name=link.name))
+                    reply = await connection.receive()
+                    if isinstance(reply, messages.PointerIs):
+                        await trio.to_thread.run_sync(self._take, reply.record, link)
+                        return True
+                finally:
+                    connection.close()
+        except PeerError as error:
+            logger.debug("%s: %s", hint, error)
+        return False
 
-
-async def _ask(local: Local, hint: PeerHint, link: PointerLink) -> bool:
-    """Asks one peer for the newest that it has seen, and keeps it; whether it had any."""
-    try:
-        with trio.move_on_after(ASK_S):
-            connection = await local.dialer.dial(hint.address, hint.peer_id)
-            try:
-                await connection.send(messages.GetPointer(publisher=link.publisher, name=link.name))
-                reply = await connection.receive()
-                if isinstance(reply, messages.PointerIs):
-                    await trio.to_thread.run_sync(_take, local, reply.record, link)
-                    return True
-            finally:
-                connection.close()
-    except PeerError as error:
-        logger.debug("%s: %s", hint, error)
-    return False
-
-
-def _take(local: Local, raw: bytes, link: PointerLink) -> None:
-    """Keeps a pointer as somebody sent it, if it is right and the newest. Raises MalformedMessage."""
-    record = records.read(raw, pointer_key(link.publisher, link.name), local.clock())
-    if record.publisher != link.publisher or record.kind is not Kind.POINTER:
-        raise MalformedMessage("another pointer than was asked for")
-    local.pointers.saw(record, local.peer_id)
+    def _take(self, raw: bytes, link: PointerLink) -> None:
+        """Keeps a pointer as somebody sent it, if it is right and the newest. Raises MalformedMessage."""
+        record = records.read(raw, pointer_key(link.publisher, link.name), self._overlays.clock())
+        if record.publisher != link.publisher or record.kind is not Kind.POINTER:
+            raise MalformedMessage("another pointer than was asked for")
+        self._pointers.saw(record, self._peer_id)

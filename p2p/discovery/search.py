@@ -12,10 +12,10 @@ import trio
 
 from p2p import ids
 from p2p.discovery.dht import Overlays
+from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotFound, PeerError
 from p2p.ids import PeerId, ShareId
 from p2p.log import printable
-from p2p.peer_context import Local
 from p2p.wire import words
 from p2p.wire.link import Link
 from p2p.wire.records import Kind, Record, Titles, keyword_key, shards
@@ -45,7 +45,7 @@ class Hit:
     """The file in it that matched, where its name did not."""
 
 
-async def search(local: Local, query: str, note: Callable[[str], None]) -> list[Hit]:
+async def search(trackers: Trackers, overlays: Overlays, query: str, note: Callable[[str], None]) -> list[Hit]:
     """Shares with all the words, those with most sources first.
 
     Raises ConfigError for words that cannot be looked for, NotFound where nobody can be asked.
@@ -53,7 +53,7 @@ async def search(local: Local, query: str, note: Callable[[str], None]) -> list[
     query = query.encode(errors="replace").decode()  # an argument's stray bytes
     if len(query) > MAX_QUERY_CHARS:
         raise ConfigError(f"A search has at most {MAX_QUERY_CHARS} characters. Use fewer words.")
-    least = MIN_PREFIX_CHARS if local.trackers.urls else words.MIN_WORD_CHARS
+    least = MIN_PREFIX_CHARS if trackers.urls else words.MIN_WORD_CHARS
     if not words.words(query, least):
         raise ConfigError(TOO_SHORT.format(least))
     hits: list[Hit] = []
@@ -63,7 +63,7 @@ async def search(local: Local, query: str, note: Callable[[str], None]) -> list[
         nonlocal answered
         try:
             with trio.fail_after(SEARCH_S):
-                answer = await local.trackers.search(url, query, MOST_HITS)
+                answer = await trackers.search(url, query, MOST_HITS)
         except (PeerError, NotFound) as error:
             note(f"tracker {url}: {error}")
         except trio.TooSlowError:
@@ -75,14 +75,14 @@ async def search(local: Local, query: str, note: Callable[[str], None]) -> list[
                 note(f"tracker {url} has more matches than it ranks: add a word")
 
     async with trio.open_nursery() as nursery:
-        for url in local.trackers.urls:
+        for url in trackers.urls:
             nursery.start_soon(ask, url)
     if not answered:
-        if local.overlays is None:
-            if local.trackers.urls:
+        if not overlays.is_on:
+            if trackers.urls:
                 raise NotFound("No tracker answers. Name another with --tracker URL, or take part in the DHT.")
             raise NotFound("There is nobody to ask: name a tracker with --tracker URL, or take part in the DHT.")
-        hits = await _over(local.overlays, query)
+        hits = await _over(overlays, query)
         if not hits:
             note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
     return _merged(hits)
@@ -93,9 +93,7 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
     wanted = words.words(query)
     if not wanted:
         raise ConfigError(TOO_SHORT.format(words.MIN_WORD_CHARS))
-    with trio.move_on_after(JOIN_S):
-        await overlays.joined.wait()
-    if not overlays.joined.is_set():
+    if not await overlays.joined_within(JOIN_S):
         raise NotFound(
             "No tracker answers, and nobody of the DHT was found. Name somebody with --join HOST:PORT or --tracker URL."
         )

@@ -48,6 +48,12 @@ class Contacts:
         address = ends.claimed_address
         return False if address is None or self._was_in_vain(ends.peer_id, address) else None
 
+    async def dial(self, address: Address, expected: PeerId | None = None) -> Connection:
+        """Dials a peer, and remembers where it was reached. Raises PeerError."""
+        connection = await self._dialer.dial(address, expected)
+        self.reached(connection, address.port)
+        return connection
+
     def reached(self, connection: Connection, port: int) -> None:
         """This peer has dialled that connection, to this port: remembered with the IP address that it came to."""
         self.proven(connection.ends.peer_id, Address(connection.ends.remote_host, port))

@@ -1,15 +1,11 @@
 """An exchange: one conversation about one share, both sides equal.
 
-Three tasks: `listen` takes what the peer says, `upload` serves its wants, `tell` says what this side has to say.
+Three tasks: `listen` takes what the peer says, `Uploads` serves its wants, `tell` says what this side has to say.
 Everything that is decided elsewhere comes in through plain methods that only leave a message in the outbox.
 """
 
-import errno
 import logging
-import os
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -19,22 +15,20 @@ from p2p.errors import PeerError, PeerGone, ProtocolViolation, Refused, StorageE
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
 from p2p.net.pace import Pace
-from p2p.peer_context import Local
-from p2p.store import posix
-from p2p.store.library import Stamp
+from p2p.reach.contacts import Contacts
+from p2p.sharing.swarm import Swarm
+from p2p.sharing.traffic import Traffic
+from p2p.sharing.uploads import Uploads
+from p2p.store.disk import Disk
 from p2p.wire import messages
-from p2p.wire.address import may_tell, prefix
-from p2p.wire.frames import MAX_DATA_BYTES, DataHeader
+from p2p.wire.address import may_tell
+from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Unknown
-
-if TYPE_CHECKING:
-    from p2p.sharing.swarm import Swarm
 
 logger = logging.getLogger(__name__)
 
 HAVE_EVERY_S = 0.05
 IDLE_S = 300.0
-MOST_WANTS = 8192
 MOST_UNSAID = 8192
 
 Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
@@ -44,15 +38,15 @@ Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
 class Exchange:
     """The exchange of a swarm's share over a connection, from `run` until either side ends it."""
 
-    def __init__(self, connection: Connection, swarm: "Swarm", local: Local, answer: Answer) -> None:
+    def __init__(
+        self, connection: Connection, swarm: Swarm, contacts: Contacts, traffic: Traffic, disk: Disk, answer: Answer
+    ) -> None:
         self.connection = connection
         self.swarm = swarm
-        self._local = local
+        self._contacts = contacts
         self._answer = answer
         self._layout: Layout = swarm.holding.layout
-        self._wants: deque[tuple[int, int]] = deque()
-        self._wanted = trio.Event()
-        self._sending_chunk: int | None = None
+        self._uploads = Uploads(connection, swarm, traffic, disk, self.tell_gone)
         self._outbox: list[AnyMessage] = []
         self._have = swarm.holding.held
         self._gone = 0
@@ -63,12 +57,15 @@ class Exchange:
         self._reason: PeerError | None = None
         self._last: PeerError | None = None
         self._heard_at = trio.current_time()
-        self.uploaded = 0
         self.downloaded = 0
 
     @property
     def ends(self) -> Ends:
         return self.connection.ends
+
+    @property
+    def uploaded(self) -> int:
+        return self._uploads.sent
 
     @property
     def theirs(self) -> int:
@@ -84,10 +81,10 @@ class Exchange:
         if self.ends.dialed or address is None:
             self.swarm.met()
         else:
-            self._local.contacts.prove(self.ends.peer_id, address, self.swarm.met)
+            self._contacts.prove(self.ends.peer_id, address, self.swarm.met)
         try:
             async with trio.open_nursery() as nursery:
-                for task in (self._tell, self._upload):
+                for task in (self._tell, self._uploads.run):
                     nursery.start_soon(self._guarded, task)
                 await self._guarded(self._listen, first)
                 nursery.cancel_scope.cancel()
@@ -176,7 +173,7 @@ class Exchange:
                 raise PeerGone(f"nothing was heard of it for {IDLE_S:.0f} seconds")
 
     async def _send_peers(self) -> None:
-        contacts = self._local.contacts
+        contacts = self._contacts
         told = []
         for peer in self.swarm.proven_members(contacts.address_of):
             address = contacts.address_of(peer)
@@ -209,7 +206,7 @@ class Exchange:
                 await self.swarm.sink.data(self, message)
                 continue
             # A flood of messages is answered with patience, not with work.
-            await pace.spend(message, len(self._wants))
+            await pace.spend(message, len(self._uploads))
             await self._heard(message)
 
     async def _heard(self, message: AnyMessage | Unknown) -> None:
@@ -227,13 +224,10 @@ class Exchange:
                     sink.lost(self, chunks)
             case messages.Want(first, count):
                 self._check([(first, count)])
-                if len(self._wants) >= MOST_WANTS:
-                    raise ProtocolViolation("too many requests at once")
-                self._wants.append((first, count))
-                self._wanted.set()
+                self._uploads.want(first, count)
             case messages.Cancel(first, count):
                 self._check([(first, count)])
-                self._cancel(first, count)
+                self._uploads.cancel(first, count)
             case messages.Choked(position):
                 if sink is not None:
                     sink.choked(self, position)
@@ -243,7 +237,7 @@ class Exchange:
             case messages.Bad(chunk):
                 self._check([(chunk, 1)])
                 logger.debug("peer %s got a bad chunk %d from us", short(self.ends.peer_id), chunk)
-                await trio.to_thread.run_sync(self._recheck, chunk, limiter=self._local.disk)
+                await self._uploads.recheck(chunk)
             case messages.Failed(reason):
                 if reason != messages.UNSUPPORTED:
                     raise Refused(reason)
@@ -272,108 +266,6 @@ class Exchange:
             if chunks > self._layout.everything:
                 raise ProtocolViolation("chunks beyond the share")
         return chunks
-
-    def _cancel(self, first: int, count: int) -> None:
-        last = first + count
-        kept: deque[tuple[int, int]] = deque()
-        for at, many in self._wants:
-            end = at + many
-            if end <= first or at >= last:
-                kept.append((at, many))
-                continue
-            if at < first:
-                kept.append((at, first - at))
-            if end > last:
-                kept.append((last, end - last))
-        self._wants = kept
-        if self._sending_chunk is not None and first <= self._sending_chunk < last:
-            self._sending_chunk = None
-
-    # Serving.
-
-    async def _upload(self) -> None:
-        buffer = memoryview(bytearray(min(MAX_DATA_BYTES, self._layout.largest_chunk)))
-        host = self.ends.remote_host
-        while True:
-            await self._wanted.wait()
-            async with self._local.slots.hold(prefix(host), self.ends.peer_id, self._tell_choked) as slot:
-                while self._wants:
-                    first, count = self._wants.popleft()
-                    absent = self._absent(first, count)
-                    dealt_with = max(1, absent)
-                    if count > dealt_with:
-                        self._wants.appendleft((first + dealt_with, count - dealt_with))
-                    if absent:
-                        # All at once: a peer may ask for millions of chunks, every one in vain.
-                        self.tell_gone(bitmap.span(first, absent))
-                        await trio.lowlevel.checkpoint()
-                    else:
-                        await self._send_chunk(first, buffer)
-                    if slot.must_yield():
-                        break
-                await self.connection.flush()
-            if not self._wants:
-                self._wanted = trio.Event()
-
-    def _absent(self, first: int, count: int) -> int:
-        """How many of these chunks, from the first on, are not held here."""
-        held = self.swarm.holding.held
-        return 0 if held >> first & 1 else bitmap.run_length(~held, first, count)
-
-    async def _tell_choked(self, position: int) -> None:
-        await self.connection.send(messages.Choked(position=position))
-
-    async def _send_chunk(self, chunk: int, buffer: memoryview) -> None:
-        holding = self.swarm.holding
-        place = self._layout.place(chunk)
-        self._sending_chunk = chunk
-        try:
-            with holding.reading(place.entry) as (descriptor, stamp):
-                offset = 0
-                while offset < place.size:
-                    view = buffer[: min(MAX_DATA_BYTES, place.size - offset)]
-                    if not await self._read(descriptor, stamp, view, place.offset + offset):
-                        await self._changed(place.entry)
-                        return
-                    await self._local.upload.spend(len(view))
-                    if self._sending_chunk != chunk:
-                        return
-                    await self.connection.send_data(chunk, offset, view)
-                    offset += len(view)
-                    self.uploaded += len(view)
-                    self._local.bytes_uploaded += len(view)
-        except OSError as error:
-            # A folder of a fetch or a job that has ended meanwhile says EBADF.
-            level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
-            logger.log(level, "cannot read a file of share %s: %s", short(self.swarm.share_id), error)
-            await self._changed(place.entry)
-
-    async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:
-        """Fills the view from the file; False where the file is not what it was."""
-        if stamp is not None and Stamp.of(os.fstat(descriptor)) != stamp:
-            return False
-        count = posix.read_without_waiting(descriptor, view, offset)
-        if count is None or count < len(view):
-            count = await trio.to_thread.run_sync(os.preadv, descriptor, [view], offset, limiter=self._local.disk)
-        return count == len(view) and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
-
-    async def _changed(self, entry: int) -> None:
-        """A file is not what was shared: no more of it to anybody."""
-        chunks = await trio.to_thread.run_sync(self.swarm.holding.changed, entry, limiter=self._local.disk)
-        self.swarm.lost(chunks)
-
-    def _recheck(self, chunk: int) -> None:
-        """The peer complains: a file that changed is noticed now, whatever else was wrong. In a thread."""
-        holding = self.swarm.holding
-        entry = self._layout.place(chunk).entry
-        try:
-            with holding.reading(entry) as (descriptor, stamp):
-                same = stamp is None or Stamp.of(os.fstat(descriptor)) == stamp
-        except OSError:
-            same = False
-        if not same:
-            gone = holding.changed(entry)
-            trio.from_thread.run_sync(self.swarm.lost, gone)
 
 
 def have_messages(chunks: int, size: int) -> list[AnyMessage]:

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import trio
 
+from p2p.concurrency.bell import Bell
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
 from p2p.core.shares.manifest import Entry, Kind
 from p2p.errors import BadData, ConfigError, NotFound
 from p2p.ids import ShareId
-from p2p.peer_context import Local
 from p2p.progress import Progress
 from p2p.sharing.swarm import Swarm
+from p2p.sharing.swarms import Swarms
+from p2p.store.disk import Disk
 from p2p.store.indexing import Indexer, Known
-from p2p.store.library import SharedFiles, Stamp
+from p2p.store.library import Library, SharedFiles, Stamp
 from p2p.store.target import Target
 
 SAMPLE_S = 0.1
@@ -37,90 +39,115 @@ class Shared:
     warnings: tuple[str, ...]
 
 
-async def share(local: Local, paths: Sequence[Path], name: str | None, progress: Progress, *, unlisted: bool) -> Shared:
-    """Indexes files and folders as one share and adds it to the library, in place of an older one of the same paths.
+class Sharing:
+    """What this peer does with its shares at its user's word, or of its own jobs."""
 
-    Raises ConfigError for paths and names that cannot be shared, StorageError for files that keep changing.
-    """
-    started = trio.current_time()
-    for path in paths:
-        if not path.exists():
-            raise ConfigError(f"{path} does not exist.")
-    name = paths[0].name if name is None else name
-    if reason := names.refusal(name):
-        raise ConfigError(f"The share's name {name!r} {reason}. Give it another with --name.")
-    progress.name = name
-    progress.state = "listing files"
-    previous = await trio.to_thread.run_sync(local.library.find_by_paths, paths)
-    known = await trio.to_thread.run_sync(_known, local, previous)
-    indexer = Indexer(paths, known)
-    check = trio.from_thread.check_cancelled
-    await trio.to_thread.run_sync(indexer.walk, check)
-    progress.state = "hashing"
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_sample, indexer, progress)
-        for _ in range(MOST_ROUNDS):
-            await _hash(indexer)
-            if not indexer.retry():
-                break
-        nursery.cancel_scope.cancel()
-    _look(indexer, progress)
-    progress.state = "writing the manifest"
+    def __init__(self, library: Library, swarms: Swarms, disk: Disk, changes: Bell) -> None:
+        self._library = library
+        self._swarms = swarms
+        self._disk = disk
+        self._changes = changes
 
-    def finish() -> tuple[ShareId, int, int]:
-        entries, stamps = indexer.finish()
-        if not entries:
-            raise ConfigError(f"There is nothing to share in {paths[0]}.")
-        return _add(local, name, entries, stamps, paths, single=indexer.single, unlisted=unlisted)
+    async def share(self, paths: Sequence[Path], name: str | None, progress: Progress, *, unlisted: bool) -> Shared:
+        """Indexes files and folders as one share, which takes the place of an older one of the same paths.
 
-    share_id, size, files = await trio.to_thread.run_sync(finish)
-    await _refresh(local, share_id)
-    local.news.ring()
-    if previous is not None and previous != share_id:
-        drop_swarm(local, previous, "the share was replaced by a newer one")
-    return Shared(
-        share_id,
-        name,
-        size,
-        files,
-        indexer.bytes_reused,
-        trio.current_time() - started,
-        tuple(indexer.warnings) + ((f"{indexer.skipped} skipped in all",) if indexer.skipped > 1 else ()),
-    )
+        Raises ConfigError for paths and names that cannot be shared, StorageError for files that keep changing.
+        """
+        started = trio.current_time()
+        for path in paths:
+            if not path.exists():
+                raise ConfigError(f"{path} does not exist.")
+        name = paths[0].name if name is None else name
+        if reason := names.refusal(name):
+            raise ConfigError(f"The share's name {name!r} {reason}. Give it another with --name.")
+        progress.name = name
+        progress.state = "listing files"
+        previous = await trio.to_thread.run_sync(self._library.find_by_paths, paths)
+        known = await trio.to_thread.run_sync(self._known, previous)
+        indexer = Indexer(paths, known)
+        check = trio.from_thread.check_cancelled
+        await trio.to_thread.run_sync(indexer.walk, check)
+        progress.state = "hashing"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_sample, indexer, progress)
+            for _ in range(MOST_ROUNDS):
+                await _hash(indexer)
+                if not indexer.retry():
+                    break
+            nursery.cancel_scope.cancel()
+        _look(indexer, progress)
+        progress.state = "writing the manifest"
 
+        def finish() -> tuple[ShareId, int, int]:
+            entries, stamps = indexer.finish()
+            if not entries:
+                raise ConfigError(f"There is nothing to share in {paths[0]}.")
+            return self._add(name, entries, stamps, paths, single=indexer.single, unlisted=unlisted)
 
-async def unshare(local: Local, share_id: ShareId) -> None:
-    """Stops sharing; the files stay. Raises NotFound."""
-    await trio.to_thread.run_sync(local.library.remove, share_id)
-    drop_swarm(local, share_id, "not found")
-    local.news.ring()
+        share_id, size, files = await trio.to_thread.run_sync(finish)
+        await self._swarms.refresh(share_id)
+        self._changes.ring()
+        if previous is not None and previous != share_id:
+            self._swarms.drop(previous, "the share was replaced by a newer one")
+        return Shared(
+            share_id,
+            name,
+            size,
+            files,
+            indexer.bytes_reused,
+            trio.current_time() - started,
+            tuple(indexer.warnings) + ((f"{indexer.skipped} skipped in all",) if indexer.skipped > 1 else ()),
+        )
 
+    async def unshare(self, share_id: ShareId) -> None:
+        """Stops sharing; the files stay. Raises NotFound."""
+        await trio.to_thread.run_sync(self._library.remove, share_id)
+        self._swarms.drop(share_id, "not found")
+        self._changes.ring()
 
-async def keep_serving(local: Local, target: Target, swarm: Swarm | None) -> None:
-    """A share that was fetched whole joins the library, in place; those who are fetching it of the swarm here go on."""
-    share_id = target.layout.manifest.share_id
+    async def keep_serving(self, target: Target, swarm: Swarm | None) -> None:
+        """Adds a share that was fetched whole to the library, in place. Its swarm goes on, with those who fetch it."""
+        share_id = target.layout.manifest.share_id
 
-    def add() -> SharedFiles:
-        root = local.library.root(share_id)
-        assert root is not None
-        shared = local.library.share(share_id)
-        if shared is None or shared.fetched or shared.stale:
-            # Not listed: whether its publisher wants it listed is not known here.
-            local.library.add(share_id, root, [], [target.top], target.stamps(), unlisted=True, fetched=True)
-        return SharedFiles(local.library, share_id)
+        def add() -> SharedFiles:
+            root = self._library.root(share_id)
+            assert root is not None
+            shared = self._library.share(share_id)
+            if shared is None or shared.fetched or shared.stale:
+                # Not listed: whether its publisher wants it listed is not known here.
+                self._library.add(share_id, root, [], [target.top], target.stamps(), unlisted=True, fetched=True)
+            return SharedFiles(self._library, share_id)
 
-    files = await trio.to_thread.run_sync(add, limiter=local.disk)
-    if swarm is not None:
-        swarm.holding, swarm.sink = files, None
-    local.news.ring()
+        files = await self._disk.run(add)
+        if swarm is not None:
+            swarm.holding, swarm.sink = files, None
+        self._changes.ring()
 
+    def _known(self, previous: ShareId | None) -> Known:
+        """Stamps and hashes of an earlier share of the same paths."""
+        if previous is None:
+            return {}
+        try:
+            manifest = self._library.manifest(previous)
+            stamps = self._library.stamps(previous)
+        except (NotFound, BadData):
+            return {}
+        return {entry.path: (stamp, entry.hashes) for entry, stamp in zip(manifest.entries, stamps, strict=True)}
 
-def drop_swarm(local: Local, share_id: ShareId, why: str) -> None:
-    """Ends the exchanges of a share that is no longer served, unless it is being fetched."""
-    swarm = local.swarms.get(share_id)
-    if swarm is not None and swarm.sink is None:
-        del local.swarms[share_id]
-        swarm.disband(why)
+    def _add(
+        self,
+        name: str,
+        entries: list[Entry],
+        stamps: list[Stamp],
+        paths: Sequence[Path],
+        *,
+        single: bool,
+        unlisted: bool,
+    ) -> tuple[ShareId, int, int]:
+        root_body, parts = manifests.encode(name, entries, single=single)
+        share_id = manifests.share_id_of(root_body)
+        self._library.add(share_id, root_body, parts, paths, stamps, unlisted=unlisted, fetched=False)
+        return share_id, sum(entry.size for entry in entries), sum(entry.kind is Kind.FILE for entry in entries)
 
 
 async def _hash(indexer: Indexer) -> None:
@@ -149,41 +176,3 @@ def _look(indexer: Indexer, progress: Progress) -> None:
     progress.size = indexer.bytes_total
     progress.done = indexer.bytes_done
     progress.files = indexer.files
-
-
-async def _refresh(local: Local, share_id: ShareId) -> None:
-    """Exchanges that go on serve from the files as they are now."""
-    swarm = local.swarms.get(share_id)
-    if swarm is not None and swarm.sink is None:
-        before = swarm.holding.held
-        holding = await trio.to_thread.run_sync(SharedFiles, local.library, share_id)
-        swarm.holding = holding
-        swarm.gained(holding.held & ~before)
-
-
-def _known(local: Local, previous: ShareId | None) -> Known:
-    """Stamps and hashes of an earlier share of the same paths."""
-    if previous is None:
-        return {}
-    try:
-        manifest = local.library.manifest(previous)
-        stamps = local.library.stamps(previous)
-    except (NotFound, BadData):
-        return {}
-    return {entry.path: (stamp, entry.hashes) for entry, stamp in zip(manifest.entries, stamps, strict=True)}
-
-
-def _add(
-    local: Local,
-    name: str,
-    entries: list[Entry],
-    stamps: list[Stamp],
-    paths: Sequence[Path],
-    *,
-    single: bool,
-    unlisted: bool,
-) -> tuple[ShareId, int, int]:
-    root_body, parts = manifests.encode(name, entries, single=single)
-    share_id = manifests.share_id_of(root_body)
-    local.library.add(share_id, root_body, parts, paths, stamps, unlisted=unlisted, fetched=False)
-    return share_id, sum(entry.size for entry in entries), sum(entry.kind is Kind.FILE for entry in entries)

@@ -9,10 +9,54 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from p2p.core.shares.layout import Layout
+from p2p.errors import PeerError
 from p2p.ids import PeerId, ShareId
-from p2p.sharing.exchange import Exchange
+from p2p.net.connection import Connection, Ends
 from p2p.store.library import Stamp
 from p2p.wire.frames import DataHeader
+from p2p.wire.messages import AnyMessage
+
+
+class Party(Protocol):
+    """One of the peers of a swarm, as an exchange with it: what a swarm, and a fetch that takes part, ask of it."""
+
+    @property
+    def connection(self) -> Connection: ...
+
+    @property
+    def ends(self) -> Ends: ...
+
+    @property
+    def theirs(self) -> int:
+        """The chunks that the peer says it has, as a bitmap."""
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes of chunks that went to the peer."""
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes of chunks that came from it."""
+
+    def __hash__(self) -> int: ...
+
+    def say(self, message: AnyMessage) -> None:
+        """Sends the message soon."""
+
+    def end(self, why: str | PeerError) -> None:
+        """Ends the exchange."""
+
+    def end_after(self, last: AnyMessage, error: PeerError) -> None:
+        """Ends the exchange once the message is sent."""
+
+    def tell_have(self, chunks: int) -> None:
+        """This side holds these now."""
+
+    def tell_gone(self, chunks: int) -> None:
+        """This side holds these no longer."""
+
+    def tell_peers(self) -> None:
+        """Others may have been met meanwhile."""
 
 
 class Holding(Protocol):
@@ -35,19 +79,19 @@ class Holding(Protocol):
 class Sink(Protocol):
     """What takes part in a swarm to get something out of it. Its methods may raise PeerError."""
 
-    def joined(self, exchange: Exchange) -> None: ...
+    def joined(self, party: Party) -> None: ...
 
-    def left(self, exchange: Exchange) -> None: ...
+    def left(self, party: Party) -> None: ...
 
-    def offered(self, exchange: Exchange, chunks: int) -> None: ...
+    def offered(self, party: Party, chunks: int) -> None: ...
 
-    def lost(self, exchange: Exchange, chunks: int) -> None: ...
+    def lost(self, party: Party, chunks: int) -> None: ...
 
-    def choked(self, exchange: Exchange, position: int) -> None: ...
+    def choked(self, party: Party, position: int) -> None: ...
 
     def heard_of(self, peers: tuple[tuple[bytes, str, int], ...], from_host: str) -> None: ...
 
-    def data(self, exchange: Exchange, header: DataHeader) -> Awaitable[None]: ...
+    def data(self, party: Party, header: DataHeader) -> Awaitable[None]: ...
 
 
 class Swarm:
@@ -57,29 +101,29 @@ class Swarm:
         self.share_id = share_id
         self.holding = holding
         self.sink = sink
-        self.members: dict[PeerId, Exchange] = {}
+        self.members: dict[PeerId, Party] = {}
 
-    def admit(self, exchange: Exchange) -> bool:
+    def admit(self, party: Party) -> bool:
         """Takes the exchange in, unless another one with that peer stands; ends the other one if it must give way."""
-        peer = exchange.ends.peer_id
+        peer = party.ends.peer_id
         other = self.members.get(peer)
         if other is not None:
-            if other.ends.dialer != exchange.ends.dialer and other.ends.dialer < exchange.ends.dialer:
+            if other.ends.dialer != party.ends.dialer and other.ends.dialer < party.ends.dialer:
                 return False
             self.leave(other)
             other.end("another connection with the same peer took its place")
-        self.members[peer] = exchange
+        self.members[peer] = party
         if self.sink is not None:
-            self.sink.joined(exchange)
+            self.sink.joined(party)
         return True
 
-    def leave(self, exchange: Exchange) -> None:
+    def leave(self, party: Party) -> None:
         """The exchange has ended. Idempotent."""
-        peer = exchange.ends.peer_id
-        if self.members.get(peer) is exchange:
+        peer = party.ends.peer_id
+        if self.members.get(peer) is party:
             del self.members[peer]
             if self.sink is not None:
-                self.sink.left(exchange)
+                self.sink.left(party)
 
     def disband(self, why: str) -> None:
         """Ends all exchanges."""

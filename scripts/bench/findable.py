@@ -22,12 +22,9 @@ from typing import Any
 import trio
 
 from p2p.config import Config, Network
-from p2p.node import open_node
-from p2p.peer_context import Local
+from p2p.node import Node, open_node
 from p2p.progress import Progress
-from p2p.sharing import share
-from p2p.sharing.fetching import fetch
-from p2p.sharing.fetching.fetch import Options
+from p2p.sharing.fetching.supply import Options
 from p2p.wire.link import Link
 from scripts.bench.overlay import NETWORK, Overlay, more_descriptors
 
@@ -36,15 +33,15 @@ PATIENCE_S = 60.0
 _SHOAL = [sys.executable, "-P", "-m", "cli"]
 
 
-async def _rounds(folder: Path, giver: Local, taker: Local, count: int) -> list[float]:
+async def _rounds(folder: Path, giver: Node, taker: Node, count: int) -> list[float]:
     seconds = []
     for number in range(count):
         file = folder / f"file {number}"
         file.write_bytes(os.urandom(1000))
-        done = await share.share(giver, [file], None, Progress(), unlisted=False)
+        done = await giver.sharing.share([file], None, Progress(), unlisted=False)
         started = trio.current_time()
         with trio.fail_after(PATIENCE_S):
-            await fetch.fetch(taker, Link(done.share_id), [], Options(folder / "out"), Progress())
+            await taker.open_shares.fetch(Link(done.share_id), [], Options(folder / "out"), Progress())
         seconds.append(trio.current_time() - started)
     return seconds
 
@@ -57,10 +54,10 @@ async def _measure(folder: Path, network: dict[str, Any], count: int) -> list[fl
         open_node(folder / "giver", config, foreground=True) as giver,
         open_node(folder / "taker", config, foreground=True) as taker,
     ):
-        for local in (giver.local, taker.local):
-            if local.overlays is not None:
-                await local.overlays.joined.wait()
-        return await _rounds(folder, giver.local, taker.local, count)
+        for local in (giver, taker):
+            if local.discovery.overlays is not None:
+                await local.discovery.overlays.joined.wait()
+        return await _rounds(folder, giver, taker, count)
 
 
 async def _over_dht(folder: Path, count: int) -> list[float]:

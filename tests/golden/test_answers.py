@@ -19,8 +19,9 @@ import pytest
 import trio
 
 from p2p.compute.runtimes import runtime_for
+from p2p.compute.spec import JobSpec
 from p2p.control import protocol as requests
-from p2p.control import server as control
+from p2p.control.path import socket_path
 from p2p.control.protocol import AnyRequest, Event
 from tests.golden.recorded import left_out, load, samples, save, tag_of
 from tests.harness import Peer, make_file, until
@@ -48,7 +49,7 @@ def work(n):
 """
 FAULTY = "def job(inputs):\n    raise ValueError('no such luck')\n"
 
-WISH = requests.Wish(
+WISH = JobSpec(
     path="/home/somebody/job.py",
     inputs=("/home/somebody/texts",),
     args={"words": ["a", 1, None]},
@@ -150,7 +151,7 @@ def of(peer: Peer, request: AnyRequest) -> Any:
 def hanging(peer: Peer, request: AnyRequest) -> Iterator[socket.socket]:
     """A request whose answer nobody waits for while the body runs."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(control.socket_path(peer.home)))
+        connection.connect(str(socket_path(peer.home)))
         connection.sendall(requests.encode(request))
         yield connection
 
@@ -210,8 +211,8 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         request("get", requests.Get(link=hers["link"], out=str(folder / "again")))
         (done,) = of(owner, requests.Jobs())
 
-        def wish(name: str) -> requests.Wish:
-            return requests.Wish(
+        def wish(name: str) -> JobSpec:
+            return JobSpec(
                 str(folder / name), runtime="python-wasm", partitions=2, peers=(volunteer.address,), wait_s=60.0
             )
 

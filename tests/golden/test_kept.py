@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from p2p.compute.owner import setup as job_setup
-from p2p.control import protocol as requests
+from p2p.compute.spec import JobSpec
 from p2p.ids import PeerId, ShareId
 from p2p.store import library
 from p2p.store.library import Stamp
@@ -22,7 +22,7 @@ from tests.golden.recorded import SIGNER, left_out, load, save
 
 KEPT, LINKS = "kept.json", "links.json"
 SHARE, PEER = ShareId(bytes(range(32))), PeerId(bytes(range(32, 64)))
-WISH = requests.Wish(
+WISH = JobSpec(
     path="/home/somebody/job.py",
     inputs=("/home/somebody/texts", "magnet:?xt=urn:shoal:a"),
     args={"words": ["a", 1, None], "deep": {"b": 0.5}},
@@ -45,7 +45,7 @@ JOB = job_setup.Resumable(
     made=("c" * 52, "d" * 52),
     partition_bytes=65_536,
 )
-PLAIN = job_setup.Resumable(requests.Wish("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
+PLAIN = job_setup.Resumable(JobSpec("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
 STAMPS = [Stamp(11, 12, 1_700_000_000_123_456_789), library.NOT_HELD, Stamp(2**63, 10, 2**64 - 1)]
 LINK = Link(
     SHARE,
@@ -90,7 +90,7 @@ def test_a_job_without_its_later_fields_is_read() -> None:
     del fewer["partition_bytes"]
     assert msgspec.convert(fewer, job_setup.Resumable) == msgspec.structs.replace(JOB, partition_bytes=0)
     fewer["wish"] = {"path": "/job.py"}
-    assert msgspec.convert(fewer, job_setup.Resumable).wish == requests.Wish("/job.py")
+    assert msgspec.convert(fewer, job_setup.Resumable).wish == JobSpec("/job.py")
 
 
 def test_links_are_written_and_read_as_they_were_recorded() -> None:

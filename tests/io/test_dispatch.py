@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from p2p.compute.execution.unit import MOST_SAID_BYTES, action_key
-from p2p.compute.owner.dispatch import Dispatch, Input
+from p2p.compute.owner.dispatch import Dispatch, JobInput
 from p2p.compute.owner.outputs import INLINE, Outputs, Remote
 from p2p.compute.owner.shuffle import NOWHERE, Shuffle
 from p2p.core.compute.attempts import Known, Work
@@ -45,7 +45,7 @@ class Owner:
         self.outputs = Outputs(journal, JOB, folder)
         self.shuffle = Shuffle(self.outputs, address_of)
         files = tuple((f"folder/{number}", 10_000) for number in range(3))
-        inputs = [Input(ShareId(bytes(32)), "input", files, ())]
+        inputs = [JobInput(ShareId(bytes(32)), "input", files, ())]
         self.dispatch = Dispatch(JOB, inputs, self.shuffle, RESULTS, 5000)
         self.lost: list[Work] = []
 

@@ -9,8 +9,8 @@ import trio
 
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
-from p2p.sharing import exchange
+from p2p.node import Node
+from p2p.sharing import exchange, uploads
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
@@ -22,17 +22,17 @@ CHUNKS = 6
 
 
 @pytest.fixture
-async def origin(world: World) -> Local:
+async def origin(world: World) -> Node:
     return await world.peer("origin")
 
 
 @pytest.fixture
-async def published(world: World, origin: Local) -> Published:
+async def published(world: World, origin: Node) -> Published:
     return await world.publish(origin, FILES)
 
 
 @asynccontextmanager
-async def dialled(folder: Path, local: Local) -> AsyncIterator[Connection]:
+async def dialled(folder: Path, local: Node) -> AsyncIterator[Connection]:
     """A proven connection of a peer that says what the test says."""
     connection = await make_dialer(folder / "asker", NETWORK).dial(local.addresses[0], local.peer_id)
     try:
@@ -213,7 +213,7 @@ async def test_any_cursor_is_answered(tmp_path: Path, published: Published, curs
 async def test_a_peer_says_nothing_and_is_hung_up_on(
     tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2p.sharing.handlers.FIRST_WORD_S", 0.1)
+    monkeypatch.setattr("p2p.net.router.FIRST_WORD_S", 0.1)
     monkeypatch.setattr(exchange, "IDLE_S", 0.1)
     async with dialled(tmp_path, published.origin) as connection:
         assert await is_ended(connection)
@@ -224,7 +224,7 @@ async def test_a_peer_says_nothing_and_is_hung_up_on(
 async def test_too_many_requests_at_once_end_the_exchange(
     tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "MOST_WANTS", 10)
+    monkeypatch.setattr(uploads, "MAX_WANTS", 10)
     async with opened(tmp_path, published) as connection:
         # Nothing is read meanwhile, so the serving side is stuck after a few chunks.
         with pytest.raises(PeerGone):

@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.compute.execution.reassembly import Spool
-from p2p.compute.owner.volunteer_session import Member, Said
+from p2p.compute.execution.reassembly import SpooledReassembly
+from p2p.compute.owner.volunteer_session import Said, VolunteerSession
 from p2p.core.compute.attempts import Work
 from p2p.errors import PeerGone
 from p2p.identity import Identity
@@ -23,7 +23,7 @@ async def never(units: Sequence[Work], sent: int, lost: Callable[[Work], None], 
     return []
 
 
-async def nothing(said: Said, spool: Spool) -> None:
+async def nothing(said: Said, spool: SpooledReassembly) -> None:
     """It heard it."""
 
 
@@ -32,7 +32,9 @@ async def test_a_line_that_breaks_while_units_are_prepared_ends_the_conversation
 ) -> None:
     ours, theirs = pipes()
     line = proven(ours, Identity.generate(), Identity.generate(), dialed=True)
-    member = Member(line, work.JobAccepted(1, 16), never, lambda _: None, Spool(tmp_path / "spool", 1000))
+    member = VolunteerSession(
+        line, work.JobAccepted(1, 16), never, lambda _: None, SpooledReassembly(tmp_path / "spool", 1000)
+    )
     member.units([Work(b"u" * 32, 0, 0)])
     theirs._stream.receive_stream.close()  # it hears nothing any more, and does not say so
     with pytest.raises(PeerGone):

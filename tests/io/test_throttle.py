@@ -4,7 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.concurrency.throttle import POSITION_EVERY_S, Slot, Throttle, UploadSlots
+from p2p.concurrency.throttle import Throttle
+from p2p.sharing.upload_slots import POSITION_EVERY_S, Slot, UploadSlots
 
 
 async def test_no_limit_never_waits() -> None:

@@ -9,7 +9,7 @@ import trio
 from p2p.core.shares.layout import Layout
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.store.library import SharedFiles
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
@@ -30,7 +30,7 @@ class Truth:
     files: SharedFiles
 
     @classmethod
-    def of(cls, local: Local, share: ShareId) -> "Truth":
+    def of(cls, local: Node, share: ShareId) -> "Truth":
         files = SharedFiles(local.library, share)
         root = local.library.root(share)
         assert root is not None

@@ -13,11 +13,9 @@ from p2p.discovery import browse, finders
 from p2p.errors import NotFound
 from p2p.ids import PeerId
 from p2p.net import web
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
-from p2p.sharing import share
-from p2p.sharing.fetching import fetch
-from p2p.sharing.fetching.fetch import Options
+from p2p.sharing.fetching.supply import Options
 from p2p.wire import tracker as wire
 from p2p.wire.address import Address
 from p2p.wire.link import Link
@@ -88,12 +86,12 @@ def sources(*found: Source) -> Say:
     return say
 
 
-async def with_tracker(world: World, url: str, name: str = "taker") -> Local:
+async def with_tracker(world: World, url: str, name: str = "taker") -> Node:
     return await world.peer(name, network={"trackers": (url,)})
 
 
-def trouble(local: Local) -> str:
-    (state,) = local.trackers.states.values()
+def trouble(local: Node) -> str:
+    (state,) = local.announcer.states.values()
     return state.trouble
 
 
@@ -151,10 +149,10 @@ async def test_a_tracker_hears_from_a_machine_that_has_moved(world: World, nurse
     """It sees for itself where an announce comes from, so it needs one."""
     server = await start(nursery, taken)
     local = await with_tracker(world, server.url)
-    await until(lambda: local.trackers.states[server.url].announced is not None)
-    local.news.ring()
-    local.addresses = (Address("127.0.0.2", local.dialer.port),)
-    local.news.ring()
+    await until(lambda: local.announcer.states[server.url].announced is not None)
+    local.changes.ring()
+    local.presence.addresses = (Address("127.0.0.2", local.dialer.port),)
+    local.changes.ring()
     await until(lambda: len(server.requests) == 2)
     assert is_announce(server.requests[1])
 
@@ -166,7 +164,7 @@ async def test_a_tracker_learns_the_files_of_a_listed_share_and_not_even_the_id_
     local = await with_tracker(world, server.url)
     listed = await world.publish(local, {"a/one": 10, "two": 20})
     (world.folder / "secret").write_bytes(b"x")
-    hidden = await share.share(local, [world.folder / "secret"], None, Progress(), unlisted=True)
+    hidden = await local.sharing.share([world.folder / "secret"], None, Progress(), unlisted=True)
     key = wire.key_text(wire.provider_key(hidden.share_id))
     await until(lambda: key.encode() in b"".join(server.requests))
     said = b"".join(server.requests)
@@ -186,7 +184,7 @@ async def test_a_list_without_an_end_is_left(
     server = await start(nursery, lambda request: taken(request) if is_announce(request) else view)
     local = await with_tracker(world, server.url)
     with pytest.raises(NotFound), trio.fail_after(PATIENCE_S):
-        await browse.browse(local, peer, lambda note: None)
+        await local.discovery.browse(peer, lambda note: None)
     assert len(server.requests) > 2
 
 
@@ -242,7 +240,7 @@ async def test_wishes_that_make_no_sense_are_left(world: World, nursery: trio.Nu
     )
     server = await start(nursery, lambda request: taken(request, wanted=wishes, dialable=False, shares=3))
     local = await with_tracker(world, server.url)
-    await until(lambda: local.trackers.states[server.url].shares)
+    await until(lambda: local.announcer.states[server.url].shares)
     assert not trouble(local)
 
 
@@ -256,7 +254,7 @@ async def test_the_tracker_of_a_link_is_not_asked_where_only_the_user_may_send_u
     link = Link(published.link.share_id, peers=published.link.peers, trackers=(server.url, *bad))
     progress = Progress()
     with trio.fail_after(PATIENCE_S):
-        await fetch.fetch(local, link, [], Options(folder=world.out(local)), progress)
+        await local.open_shares.fetch(link, [], Options(folder=world.out(local)), progress)
     await until(lambda: len(progress.notes) >= 4)
     (note,) = [note for note in progress.notes if "is not asked" in note]
     assert "not on the open Internet" in note

@@ -8,12 +8,13 @@ import pytest
 import trio
 
 from p2p.errors import NotFound, OwnAddress, PeerError, PeerGone
-from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.ids import PeerId, ShareId
+from p2p.net.connection import Connection, Ends
+from p2p.node import Node
 from p2p.progress import Progress
-from p2p.reach.calls import call
 from p2p.reach.reachability import Reach
-from p2p.sharing.fetching.incoming import Callers
+from p2p.sharing.fetching.incoming import IncomingSources
+from p2p.sharing.share_calls import ShareCalls
 from p2p.wire import messages
 from p2p.wire.address import Address
 from p2p.wire.messages import DialMe, Failed, Have, Offer, Open
@@ -27,12 +28,19 @@ FILES = {"large.bin": 3 * MIB + 17, "small.txt": 999, "sub/other.bin": 300_000}
 SIZE = sum(FILES.values())
 
 
-def tell(caller: Local, published: Published, fetcher: Local) -> None:
+def tell(caller: Node, published: Published, fetcher: Node) -> None:
     """What a tracker would tell the caller."""
     caller.calls.wanted(published.link.share_id, fetcher.peer_id, fetcher.addresses[0])
 
 
-def arrived(world: World, published: Published, *fetchers: Local) -> bool:
+def ends_of(node: Node, share: ShareId, peer: PeerId) -> Ends:
+    """Both ends of the exchange of a share with that peer."""
+    swarm = node.swarms.get(share)
+    assert swarm is not None
+    return swarm.members[peer].ends
+
+
+def arrived(world: World, published: Published, *fetchers: Node) -> bool:
     return all(same_tree(published.path, world.out(fetcher) / "data") for fetcher in fetchers)
 
 
@@ -42,16 +50,16 @@ async def test_a_fetch_from_one_who_cannot_be_dialled(world: World, named: Calla
     published = await world.publish(origin, FILES)
     share = published.link.share_id
     assert not published.link.peers
-    assert not origin.advertised()
+    assert not origin.presence.advertised()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, published.link)
-        await until(lambda: share in fetcher.wanted)  # it has no manifest, and nobody to ask for one
+        await until(lambda: fetcher.swarms.taker(share))  # it has no manifest, and nobody to ask for one
         origin.calls.wanted(named(share), fetcher.peer_id, fetcher.addresses[0])
     assert arrived(world, published, fetcher)
-    assert fetcher.contacts.address_of(origin.peer_id) is None
-    assert origin.contacts.address_of(fetcher.peer_id) == fetcher.addresses[0]
-    assert fetcher.reachability.state is Reach.DIALABLE
-    assert not fetcher.wanted
+    assert fetcher.presence.contacts.address_of(origin.peer_id) is None
+    assert origin.presence.contacts.address_of(fetcher.peer_id) == fetcher.addresses[0]
+    assert fetcher.presence.reachability.state is Reach.DIALABLE
+    assert fetcher.swarms.taker(share) is None
 
 
 async def test_one_who_can_be_dialled_passes_it_on_between_two_who_cannot(world: World) -> None:
@@ -61,19 +69,19 @@ async def test_one_who_can_be_dialled_passes_it_on_between_two_who_cannot(world:
     share = published.link.share_id
     results = {}
 
-    async def get(peer: Local) -> None:
+    async def get(peer: Node) -> None:
         hints = [hint_of(middle)] if peer is other else []
         results[peer.peer_id] = await world.get(peer, bare(published.link), hints, keep_serving=True)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(get, middle)
         nursery.start_soon(get, other)
-        await until(lambda: share in middle.wanted)
+        await until(lambda: middle.swarms.taker(share))
         tell(origin, published, middle)
     assert arrived(world, published, middle, other)
     assert results[middle.peer_id].sources.keys() == {origin.peer_id}
     assert results[other.peer_id].sources.keys() == {middle.peer_id}
-    assert origin.bytes_uploaded < 1.5 * SIZE
+    assert origin.traffic.bytes_uploaded < 1.5 * SIZE
 
 
 async def test_who_cannot_be_dialled_offers_what_it_has_to_whoever_has_nothing_yet(world: World) -> None:
@@ -86,7 +94,7 @@ async def test_who_cannot_be_dialled_offers_what_it_has_to_whoever_has_nothing_y
     progress = Progress()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(world.get, none, bare(published.link), progress=progress, keep_serving=True))
-        await until(lambda: published.link.share_id in none.wanted)
+        await until(lambda: none.swarms.taker(published.link.share_id))
         nursery.start_soon(world.get, some, bare(published.link), [hint_of(none)])
         await until(lambda: progress.done == FILES["large.bin"])
         again = await world.peer("again", dialable="no")
@@ -108,14 +116,14 @@ async def test_a_second_share_is_called_for_over_the_exchange_of_the_first(world
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, first.link)
-        await until(lambda: first.link.share_id in fetcher.wanted)
+        await until(lambda: fetcher.swarms.taker(first.link.share_id))
         tell(origin, first, fetcher)
-        await until(lambda: origin.bytes_uploaded)
+        await until(lambda: origin.traffic.bytes_uploaded)
         progress = Progress()
         async with trio.open_nursery() as inner:
             inner.start_soon(partial(world.get, fetcher, second.link, folder=world.folder / "b"))
-            await until(lambda: share in fetcher.wanted)
-            callers = Callers(fetcher, share, unused, lambda peer: False, progress)
+            await until(lambda: fetcher.swarms.taker(share))
+            callers = IncomingSources(fetcher.fetching._deps, share, unused, lambda peer: False, progress)
             for _ in range(100):
                 callers.ask(origin.peer_id)
         assert callers.known == 1
@@ -136,7 +144,7 @@ async def test_who_is_connected_already_is_not_called(world: World) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, published.link)
-        await until(lambda: fetcher.bytes_downloaded)
+        await until(lambda: fetcher.traffic.bytes_downloaded)
         for _ in range(50):
             tell(fetcher, published, origin)
         rogue = await start_rogue(nursery, origin, refuse)
@@ -155,7 +163,9 @@ async def test_when_nobody_can_be_dialled_the_user_is_told_what_to_do(world: Wor
     async def unused(connection: Connection) -> None:
         raise AssertionError("nobody calls")
 
-    Callers(fetcher, published.link.share_id, unused, lambda peer: False, progress).ask(origin.peer_id)
+    IncomingSources(fetcher.fetching._deps, published.link.share_id, unused, lambda peer: False, progress).ask(
+        origin.peer_id
+    )
     assert f"forward TCP port {fetcher.addresses[0].port}" in progress.trouble
 
 
@@ -169,10 +179,10 @@ async def test_a_peer_behind_a_router_that_does_not_know_it(world: World) -> Non
         origin.dialer.port = closed.getsockname()[1]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(world.get, fetcher, bare(published.link), keep_serving=True))
-            await until(lambda: share in fetcher.wanted)
+            await until(lambda: fetcher.swarms.taker(share))
             tell(origin, published, fetcher)
-        ends = fetcher.swarms[share].members[origin.peer_id].ends
-        await until(lambda: fetcher.contacts.is_dialable(ends) is False)
+        ends = ends_of(fetcher, share, origin.peer_id)
+        await until(lambda: fetcher.presence.contacts.is_dialable(ends) is False)
     assert arrived(world, published, fetcher)
 
 
@@ -195,7 +205,7 @@ async def test_an_offer_that_nobody_wants_is_not_found(world: World, tmp_path: P
 
 async def offers(
     folder: Path,
-    to: Local,
+    to: Node,
     share: bytes,
     behave: Callable[[Connection], Awaitable[None]],
     *,
@@ -238,7 +248,7 @@ async def test_a_caller_that_lies_beside_an_honest_one(world: World, tmp_path: P
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as fetching:
             fetching.start_soon(world.get, fetcher, published.link)
-            await until(lambda: share in fetcher.wanted)
+            await until(lambda: fetcher.swarms.taker(share))
             await nursery.start(offers, tmp_path / "rogue", fetcher, share, behave)
             tell(origin, published, fetcher)
         nursery.cancel_scope.cancel()
@@ -253,7 +263,7 @@ async def test_floods_of_offers_neither_kill_nor_starve(world: World, tmp_path: 
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as fetching:
             fetching.start_soon(world.get, fetcher, published.link)
-            await until(lambda: share in fetcher.wanted)
+            await until(lambda: fetcher.swarms.taker(share))
             for number, offered in enumerate((share, bytes(32)) * 2):
                 behave = partial(floods_offers, offered)
                 await nursery.start(offers, tmp_path / f"rogue{number}", fetcher, offered, behave)
@@ -273,7 +283,7 @@ async def test_the_second_call_of_a_peer_takes_the_place_of_its_first_and_places
     connections = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, published.link)
-        await until(lambda: share in fetcher.wanted)
+        await until(lambda: fetcher.swarms.taker(share))
         answers = []
         for dialer in (dialers[0], dialers[0], dialers[1], dialers[2]):
             connection = await dialer.dial(fetcher.addresses[0], fetcher.peer_id)
@@ -301,10 +311,10 @@ async def test_a_banned_liar_is_not_taken_when_it_calls_again(world: World, tmp_
     behave = behaviours(Truth.of(origin, share))["wrong_bytes"]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, published.link)
-        await until(lambda: share in fetcher.wanted)
+        await until(lambda: fetcher.swarms.taker(share))
         nursery.start_soon(offers, tmp_path / "rogue", fetcher, share, behave)
         peer = rogue.identity.peer_id
-        await until(lambda: fetcher.standing.banned_until(peer) > trio.current_time())
+        await until(lambda: fetcher.bans.banned_until(peer) > trio.current_time())
         connection = await rogue.dial(fetcher.addresses[0], fetcher.peer_id)
         await connection.send(Offer(share=share))
         with pytest.raises(PeerGone):
@@ -320,18 +330,19 @@ async def test_nobody_calls_itself(world: World) -> None:
     local, other = await world.peer("local"), await world.peer("other")
     published = await world.publish(local, FILES)
     address = local.addresses[0]
+    local_calls = ShareCalls(local.presence.contacts, local.library, local.disk, local.swarms, local.router)
     with pytest.raises(OwnAddress):
-        await call(local, address, local.peer_id, published.link.share_id)
+        await local_calls.call(address, local.peer_id, published.link.share_id)
     with pytest.raises(PeerError):
-        await call(local, address, other.peer_id, published.link.share_id)
+        await local_calls.call(address, other.peer_id, published.link.share_id)
     for peer in (local.peer_id, other.peer_id):
         local.calls.wanted(published.link.share_id, peer, address)
     local.calls.wanted(published.link.share_id, other.peer_id, Address("0.0.0.0", address.port))
     tell(local, published, other)
     await until(lambda: local.calls._past)
     assert local.calls._past.keys() == {(other.peer_id, published.link.share_id)}
-    assert other.reachability.state is Reach.DIALABLE
-    assert local.reachability.state is Reach.UNKNOWN  # nobody came
+    assert other.presence.reachability.state is Reach.DIALABLE
+    assert local.presence.reachability.state is Reach.UNKNOWN  # nobody came
 
 
 async def test_who_refuses_is_not_called_again_at_once(world: World) -> None:
@@ -374,11 +385,11 @@ async def test_dial_me_leads_to_nobody_else(world: World, tmp_path: Path, nurser
     ask = DialMe(share=second.link.share_id)
     await connection.send(*[ask] * 100, Open(share=share))
     assert isinstance(await connection.receive(), Have)  # never answered
-    ends = origin.swarms[share].members[rogue.identity.peer_id].ends
-    await until(lambda: origin.contacts.is_dialable(ends) is False)
+    ends = ends_of(origin, share, rogue.identity.peer_id)
+    await until(lambda: origin.presence.contacts.is_dialable(ends) is False)
     await connection.send(*[ask] * 100, messages.GetRoot(share=share))
     assert isinstance(await connection.receive(), messages.Root)
-    assert origin.contacts.address_of(rogue.identity.peer_id) is None
+    assert origin.presence.contacts.address_of(rogue.identity.peer_id) is None
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert door.came == 1
     connection.close()
@@ -418,9 +429,9 @@ async def test_a_caller_that_stops_is_replaced_by_its_next_call(world: World) ->
     share = published.link.share_id
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, published.link)
-        await until(lambda: share in fetcher.wanted)
+        await until(lambda: fetcher.swarms.taker(share))
         tell(origin, published, fetcher)
-        await until(lambda: fetcher.bytes_downloaded > MIB)
+        await until(lambda: fetcher.traffic.bytes_downloaded > MIB)
         await world.stop("origin")
         origin = await world.peer("origin", dialable="no")
         tell(origin, published, fetcher)
@@ -440,12 +451,12 @@ async def test_a_fetch_that_ends_lets_its_callers_go(world: World, tmp_path: Pat
                 await world.get(fetcher, published.link, wait_s=2)
 
         nursery.start_soon(get)
-        await until(lambda: share in fetcher.wanted)
+        await until(lambda: fetcher.swarms.taker(share))
         connection = await dialer.dial(fetcher.addresses[0], fetcher.peer_id)
         await connection.send(Offer(share=share))
         assert await connection.receive() == messages.GetRoot(share=share)
         with trio.fail_after(10), pytest.raises(PeerGone):
             await connection.receive()
     connection.close()
-    assert not fetcher.wanted
+    assert fetcher.swarms.taker(share) is None
     assert not fetcher.swarms

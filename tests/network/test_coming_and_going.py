@@ -1,6 +1,7 @@
 """Honest peers among themselves: they feed each other, come and go, and every file arrives right."""
 
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,8 @@ import trio
 from p2p import ids
 from p2p.errors import NotFound
 from p2p.ids import PeerId
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
-from p2p.sharing import share
 from p2p.sharing.fetching.fetch import Result
 from tests.network.world import Published, World, bare, hint_of, same_tree, until
 
@@ -20,7 +20,7 @@ FILES = {"large.bin": 5 * MIB // 2 + 17, "small.txt": 999, "sub/other.bin": 700_
 SIZE = sum(FILES.values())
 
 
-async def holders(world: World, count: int, *, mib_per_s: int) -> tuple[Published, list[Local]]:
+async def holders(world: World, count: int, *, mib_per_s: int) -> tuple[Published, list[Node]]:
     """So many peers that share the same folder."""
     peers = [await world.peer(f"holder{n}", upload_limit_bytes_per_s=mib_per_s * MIB) for n in range(count)]
     published = await world.publish(peers[0], FILES)
@@ -29,7 +29,7 @@ async def holders(world: World, count: int, *, mib_per_s: int) -> tuple[Publishe
     return published, peers
 
 
-def arrived(world: World, published: Published, *fetchers: Local) -> bool:
+def arrived(world: World, published: Published, *fetchers: Node) -> bool:
     return all(same_tree(published.path, world.out(fetcher) / "data") for fetcher in fetchers)
 
 
@@ -39,7 +39,7 @@ async def test_one_of_several_sources_vanishes(world: World) -> None:
     progress = Progress()
 
     async def vanish() -> None:
-        await until(lambda: peers[1].bytes_uploaded > 0 and progress.done > SIZE // 4)
+        await until(lambda: peers[1].traffic.bytes_uploaded > 0 and progress.done > SIZE // 4)
         await world.stop("holder1")
 
     async with trio.open_nursery() as nursery:
@@ -104,7 +104,7 @@ async def test_unshared_in_the_middle_of_a_fetch(world: World) -> None:
 
         async def unshare() -> None:
             await until(lambda: progress.done > SIZE // 4)
-            await share.unshare(origin, published.link.share_id)
+            await origin.sharing.unshare(published.link.share_id)
 
         nursery.start_soon(unshare)
         with pytest.raises(NotFound, match="does not have the share"):
@@ -131,7 +131,7 @@ async def test_a_file_changes_at_one_source_in_the_middle_of_a_fetch(world: Worl
             file.write(b"changed" * 1000)
 
     async def change_soon() -> None:
-        await until(lambda: changing.bytes_uploaded > 300_000)
+        await until(lambda: changing.traffic.bytes_uploaded > 300_000)
         change()
 
     async with trio.open_nursery() as nursery:
@@ -142,7 +142,7 @@ async def test_a_file_changes_at_one_source_in_the_middle_of_a_fetch(world: Worl
     assert row is not None
     assert "large.bin" in (row.stale or "")
     # Nobody was taken for a liar.
-    assert fetcher.standing.banned_until(changing.peer_id) < trio.current_time()
+    assert fetcher.bans.banned_until(changing.peer_id) < trio.current_time()
 
 
 async def test_a_file_that_is_removed_at_the_only_source(world: World) -> None:
@@ -153,7 +153,7 @@ async def test_a_file_that_is_removed_at_the_only_source(world: World) -> None:
     async with trio.open_nursery() as nursery:
 
         async def remove() -> None:
-            await until(lambda: origin.bytes_uploaded > 300_000)
+            await until(lambda: origin.traffic.bytes_uploaded > 300_000)
             (published.path / "large.bin").unlink()
 
         nursery.start_soon(remove)
@@ -173,7 +173,7 @@ async def test_peers_that_only_dial_out_still_exchange(world: World) -> None:
     hidden.dialer.port = 0
     results: dict[str, Result] = {}
 
-    async def fetch(name: str, fetcher: Local) -> None:
+    async def fetch(name: str, fetcher: Node) -> None:
         results[name] = await world.get(fetcher, bare(published.link), [published.hint], keep_serving=True)
 
     async with trio.open_nursery() as nursery:
@@ -182,7 +182,7 @@ async def test_peers_that_only_dial_out_still_exchange(world: World) -> None:
     assert arrived(world, published, hidden, open_peer)
     assert open_peer.peer_id in results["hidden"].sources
     assert hidden.peer_id in results["open"].sources
-    assert origin.contacts.address_of(hidden.peer_id) is None
+    assert origin.presence.contacts.address_of(hidden.peer_id) is None
 
 
 async def test_two_peers_dial_each_other_at_the_same_moment(world: World) -> None:
@@ -191,7 +191,7 @@ async def test_two_peers_dial_each_other_at_the_same_moment(world: World) -> Non
 
     gave: set[PeerId] = set()
 
-    async def fetch(fetcher: Local) -> None:
+    async def fetch(fetcher: Node) -> None:
         hints = [hint_of(peer) for peer in (*pair, origin)]  # its own address is among them
         result = await world.get(fetcher, bare(published.link), hints, keep_serving=True)
         gave.update(result.sources)
@@ -199,17 +199,8 @@ async def test_two_peers_dial_each_other_at_the_same_moment(world: World) -> Non
     async with trio.open_nursery() as nursery:
         for fetcher in pair:
             nursery.start_soon(fetch, fetcher)
-        await until(
-            lambda: (
-                all(
-                    {peer.peer_id for peer in pair if peer is not fetcher}
-                    <= fetcher.swarms[published.link.share_id].members.keys()
-                    for fetcher in pair
-                    if published.link.share_id in fetcher.swarms
-                )
-                and all(published.link.share_id in fetcher.swarms for fetcher in pair)
-            ),
-        )
+        share = published.link.share_id
+        await until(lambda: all(one.swarms.is_exchanging(share, other.peer_id) for one, other in permutations(pair)))
     assert arrived(world, published, *pair)
     # The one connection that stood of the two was of use.
     assert gave & {peer.peer_id for peer in pair}
@@ -251,10 +242,10 @@ async def test_what_a_peer_shares_itself_it_copies(world: World, tmp_path: Path)
     published, (origin,) = await holders(world, 1, mib_per_s=1)
     result = await world.get(origin, bare(published.link))
     assert arrived(world, published, origin)
-    assert (result.received, origin.bytes_uploaded) == (0, 0)
+    assert (result.received, origin.traffic.bytes_uploaded) == (0, 0)
     # It goes on sharing what it shared.
     other = await world.peer("other")
-    origin.upload._bucket = None
+    origin.traffic.upload._bucket = None
     await world.get(other, bare(published.link), [published.hint])
     assert arrived(world, published, other)
 

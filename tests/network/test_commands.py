@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from p2p.errors import JobError
-from p2p.peer_context import Local
+from p2p.node import Node
 from tests.network.working import run_job, volunteer
 from tests.network.world import World, hint_of, until
 from tests.sandbox.guests import children, write_module
@@ -43,7 +43,7 @@ FAILS_LATE = """
 """
 
 
-def guests_of(local: Local) -> list[int]:
+def guests_of(local: Node) -> list[int]:
     return [process for worker in local.sandbox.process_ids() for process in children(worker)]
 
 

@@ -11,7 +11,7 @@ import trio
 from p2p.control import protocol as requests
 from p2p.errors import StorageError
 from p2p.ids import ShareId
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from p2p.store import database
 from p2p.wire.records import Kind
@@ -31,7 +31,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def unwritable(local: Local) -> Iterator[None]:
+def unwritable(local: Node) -> Iterator[None]:
     """Another program holds the home's database."""
     with closing(sqlite3.connect(local.home / database.DATABASE_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -40,7 +40,7 @@ def unwritable(local: Local) -> Iterator[None]:
 
 
 @contextmanager
-def unreadable(local: Local) -> Iterator[None]:
+def unreadable(local: Node) -> Iterator[None]:
     """What is shared cannot be looked up."""
     with closing(sqlite3.connect(local.home / database.DATABASE_FILE, timeout=10, isolation_level=None)) as other:
         other.execute("ALTER TABLE share RENAME TO away")
@@ -48,9 +48,9 @@ def unreadable(local: Local) -> Iterator[None]:
         other.execute("ALTER TABLE away RENAME TO share")
 
 
-def want_something(local: Local) -> None:
-    local.fetching[WANTED] = Progress()
-    local.news.ring()
+def want_something(local: Node) -> None:
+    local.swarms._fetches[WANTED] = Progress()
+    local.changes.ring()
 
 
 async def test_what_cannot_be_remembered_is_published_all_the_same(world: World) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import trio
 
-from p2p.compute.owner import jobs
 from p2p.errors import NotFound, StorageError
 from p2p.ids import from_text
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from p2p.store import database
 from tests.network.test_failing_disk import unwritable
@@ -60,7 +59,7 @@ def no_folder(place: Path) -> Iterator[None]:
 class Case:
     """A job of an owner with one volunteer."""
 
-    def __init__(self, world: World, owner: Local, peer: Local, source: str, **wish: Any) -> None:
+    def __init__(self, world: World, owner: Node, peer: Node, source: str, **wish: Any) -> None:
         self._owner = owner
         self._path = write_job(world, source)
         self._peer = peer
@@ -86,14 +85,14 @@ class Case:
         """Waits for the end while something hurts; what its user was told."""
         with hurt:
             await self._ended.wait()
-        (listed,) = await jobs.listed(self._owner)
+        (listed,) = await self._owner.jobs.listed()
         assert listed["state"] == "stopped"
         return self._told
 
     async def resume(self) -> dict[str, Any]:
-        (listed,) = await jobs.listed(self._owner)
+        (listed,) = await self._owner.jobs.listed()
         with trio.fail_after(PATIENCE_S):
-            return await jobs.resume(self._owner, listed["job"], Progress())
+            return await self._owner.jobs.resume(listed["job"], Progress())
 
 
 async def test_the_owners_journal_cannot_be_written(world: World, nursery: trio.Nursery) -> None:

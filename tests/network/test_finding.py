@@ -12,15 +12,14 @@ import trio
 
 from p2p import ids
 from p2p.advertising import seekers as wishes
-from p2p.advertising.inventory import Offers
-from p2p.control import operations
+from p2p.advertising.inventory import Inventory
 from p2p.control import protocol as requests
 from p2p.control.protocol import Event, Note
 from p2p.core.dht import publications
-from p2p.discovery import browse, pointers, search
+from p2p.discovery import browse
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import PeerId, ShareId
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.store.database import DATABASE_FILE
 from p2p.store.overlay import OverlayState
 from p2p.wire.link import PointerLink, parse_any_link
@@ -47,7 +46,7 @@ T = TypeVar("T")
 FILES = {"a/one.bin": 300_000, "two.bin": 1_000_000}
 
 
-async def net(world: World, count: int, **more: Any) -> list[Local]:
+async def net(world: World, count: int, **more: Any) -> list[Node]:
     """Peers of one DHT, all of which have joined by the first."""
     first = await world.peer("p0", network={"dht": True} | more)
     others = []
@@ -55,9 +54,9 @@ async def net(world: World, count: int, **more: Any) -> list[Local]:
         settings = {"dht": True, "join": (str(first.addresses[0]),)} | more
         others.append(await world.peer(f"p{number}", network=settings))
     for local in (first, *others):
-        assert local.overlays is not None
+        assert local.discovery.overlays is not None
         with trio.fail_after(PATIENCE_S):
-            await local.overlays.joined.wait()
+            await local.discovery.overlays.joined.wait()
     return [first, *others]
 
 
@@ -69,13 +68,13 @@ async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], objec
     return answer
 
 
-async def records(local: Local, key: bytes, kind: Kind) -> dict[PeerId, Record]:
+async def records(local: Node, key: bytes, kind: Kind) -> dict[PeerId, Record]:
     """All that the DHT has under a key."""
-    assert local.overlays is not None
-    return await local.overlays.get(key, kind, enough=None)
+    assert local.discovery.overlays is not None
+    return await local.discovery.overlays.get(key, kind, enough=None)
 
 
-async def perform(local: Local, request: requests.AnyRequest) -> tuple[Any, list[str]]:
+async def perform(local: Node, request: requests.AnyRequest) -> tuple[Any, list[str]]:
     notes: list[str] = []
 
     async def emit(event: Event) -> None:
@@ -83,7 +82,7 @@ async def perform(local: Local, request: requests.AnyRequest) -> tuple[Any, list
             notes.append(event.text)
 
     with trio.fail_after(PATIENCE_S):
-        return await operations.perform(local, request, emit, keep_serving=True), notes
+        return await local.operations.perform(request, emit, keep_serving=True), notes
 
 
 async def test_a_bare_link_is_enough(world: World) -> None:
@@ -99,7 +98,7 @@ async def test_a_fetch_that_came_before_the_share_gets_it(world: World) -> None:
     await world.stop("p1")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, peers[2], bare(published.link))
-        await until(lambda: peers[2].fetching)
+        await until(lambda: peers[2].swarms.fetches)
         await world.peer("p1", network={"dht": True, "join": (str(peers[0].addresses[0]),)})
     assert same_tree(world.out(peers[2]) / "data", published.path)
 
@@ -149,14 +148,14 @@ async def test_search_by_words_without_a_tracker(world: World) -> None:
         await perform(peers[1], requests.Share(paths=(str(path),)))
 
     async def names(query: str) -> list[str]:
-        return sorted(hit.name for hit in await search.search(peers[3], query, lambda note: None))
+        return sorted(hit.name for hit in await peers[3].discovery.search(query, lambda note: None))
 
     both = ["Summer concert 2024", "Winter concert 2023"]
     await eventually(partial(names, "concert"), lambda found: found == both)
     await eventually(partial(names, "SUMMER photos"), lambda found: found == ["summer photos"])
     assert await names("concert 2024") == ["Summer concert 2024"]
     assert await names("nothing of the kind") == []
-    (hit,) = await search.search(peers[3], "winter", lambda note: None)
+    (hit,) = await peers[3].discovery.search("winter", lambda note: None)
     assert hit.signer == peers[1].peer_id
     assert hit.size == 1000
     link = parse_any_link(hit.link)
@@ -167,9 +166,9 @@ async def test_search_by_words_without_a_tracker(world: World) -> None:
 async def test_a_search_that_cannot_be(world: World) -> None:
     alone = await world.peer("alone")
     with pytest.raises(ConfigError, match="at least 3 letters"):
-        await search.search(alone, "a -- b", lambda note: None)
+        await alone.discovery.search("a -- b", lambda note: None)
     with pytest.raises(NotFound, match="nobody to ask"):
-        await search.search(alone, "concert", lambda note: None)
+        await alone.discovery.search("concert", lambda note: None)
 
 
 async def test_browse_by_the_peers_id_alone(world: World) -> None:
@@ -178,7 +177,7 @@ async def test_browse_by_the_peers_id_alone(world: World) -> None:
 
     async def listed() -> list[browse.Listed]:
         try:
-            return await browse.browse(peers[2], ids.to_text(peers[1].peer_id), lambda note: None)
+            return await peers[2].discovery.browse(ids.to_text(peers[1].peer_id), lambda note: None)
         except NotFound:
             return []
 
@@ -242,10 +241,10 @@ async def test_a_mutable_link_that_nobody_knows_is_waited_for_and_given_up(world
 
 async def test_an_older_pointer_is_not_believed_once_a_newer_one_was_seen(world: World) -> None:
     publisher, reader = await net(world, 2)
-    first = pointers.point(publisher, "data", ShareId(b"1" * 32))
-    second = pointers.point(publisher, "data", ShareId(b"2" * 32))
+    first = publisher.discovery.mutable_links.point("data", ShareId(b"1" * 32))
+    second = publisher.discovery.mutable_links.point("data", ShareId(b"2" * 32))
     reader.pointers.saw(second, reader.peer_id)
-    assert publisher.overlays is not None
+    assert publisher.discovery.overlays is not None
     await world.stop("p0")
     await world.stop("p1")
     assert second.sequence > first.sequence
@@ -270,11 +269,11 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
     state.keep_contacts([(peer.addresses[0].host, peer.addresses[0].port) for peer in peers if peer is not peers[1]])
     await world.stop("p1")
     again = await world.peer("p1", listen=f"127.0.0.1:{port}", network={"dht": True})
-    assert again.overlays is not None
+    assert again.discovery.overlays is not None
     with trio.fail_after(PATIENCE_S):
-        await again.overlays.joined.wait()
+        await again.discovery.overlays.joined.wait()
     await world.publish(again, {"new": 10}, name="another")
-    last = (await Offers(again).all())[0].share
+    last = (await Inventory(again.library, again.swarms).all())[0].share
     await eventually(partial(records, again, provider_key(last), Kind.PROVIDER))
     assert await sequence() == before
 
@@ -325,15 +324,15 @@ async def test_what_was_published_in_one_network_is_published_in_another(world: 
 async def test_a_pointer_from_a_clock_that_was_ahead_is_made_anew(world: World) -> None:
     local = await world.peer("p")
     share = ShareId(b"1" * 32)
-    key, now = pointer_key(local.peer_id, "data"), int(local.clock())
+    key, now = pointer_key(local.peer_id, "data"), int(local.discovery.overlays.clock())
     for ahead, remade in ((36000, True), (SKEW_S // 2, False)):
         wrong = seal(
             local.dialer.identity, key, Pointer("data", share), sequence=now + ahead, now=now + ahead, lasts_s=86400
         )
         local.pointers._database.rows("DELETE FROM pointer")
         local.pointers.saw(wrong, local.peer_id)
-        (record,) = pointers.to_publish(local)
-        assert read(record.raw, key, local.clock()).payload == Pointer("data", share)
+        (record,) = local.discovery.mutable_links.to_publish()
+        assert read(record.raw, key, local.discovery.overlays.clock()).payload == Pointer("data", share)
         assert (record.sequence > wrong.sequence) is remade
 
 
@@ -347,7 +346,7 @@ async def test_an_unlisted_share_with_a_mutable_link_is_said_to_be_public(world:
 async def test_a_search_with_bytes_that_are_no_text(world: World) -> None:
     local = await world.peer("p", network={"trackers": ("http://127.0.0.1:1",)})
     with pytest.raises(NotFound):
-        await search.search(local, "caf\udcff concert", lambda note: None)
+        await local.discovery.search("caf\udcff concert", lambda note: None)
 
 
 async def test_what_is_published_names_only_the_publishers_own_address(world: World) -> None:

@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 import trio
 
-from p2p.compute.owner import hiring
+from p2p.advertising.adverts import gather
 from p2p.compute.owner import recruiter as recruiting
 from p2p.compute.runtimes import all_runtimes
+from p2p.compute.volunteer import job_session, owner_search
 from p2p.errors import PeerError, PeerGone
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import messages, work
 from p2p.wire.link import PeerHint
 from p2p.wire.records import WHOLE, Kind, Provider, hiring_key
-from p2p.wire.tracker import Capacity, key_text
+from p2p.wire.tracker import Capacity, Provided, key_text
 from tests.io.pipes import make_dialer
 from tests.network.working import SUM, compile_once, run_job, volunteer, write_job
 from tests.network.world import NETWORK, World, hint_of, start_rogue, until
@@ -39,18 +40,18 @@ def compiled() -> None:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.2)
-    monkeypatch.setattr(hiring, "COOL_S", 0.05)
-    monkeypatch.setattr(hiring, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(owner_search, "COOL_S", 0.05)
+    monkeypatch.setattr(owner_search, "LOOK_EVERY_S", 0.1)
 
 
-async def hidden(world: World, name: str = "hidden", **more: Any) -> Local:
+async def hidden(world: World, name: str = "hidden", **more: Any) -> Node:
     """A volunteer that cannot be dialled."""
     local = await world.peer(name, dialable="no", volunteer={"cores": 1}, **more)
     await local.sandbox.prepare(all_runtimes()[0])
     return local
 
 
-def tell(local: Local, *owners: PeerHint) -> None:
+def tell(local: Node, *owners: PeerHint) -> None:
     """What a tracker would tell a volunteer."""
     for owner in owners:
         assert owner.peer_id is not None
@@ -71,7 +72,7 @@ class Job:
 
 @asynccontextmanager
 async def running(
-    world: World, owner: Local, source: str = SUM, peers: Sequence[PeerHint] = (), **wish: Any
+    world: World, owner: Node, source: str = SUM, peers: Sequence[PeerHint] = (), **wish: Any
 ) -> AsyncIterator[Job]:
     """A job that looks for volunteers when the body begins, and has its answer after it."""
     job = Job()
@@ -87,20 +88,25 @@ async def running(
         yield job
 
 
+def announced(node: Node) -> tuple[Provided, ...]:
+    """The keys besides shares that trackers are told."""
+    return gather(node.announcer._deps.adverts).keys
+
+
 # Found, and at work.
 
 
 async def test_a_volunteer_that_cannot_be_dialled_calls_the_owner(world: World) -> None:
     owner, caller = await world.peer("owner"), await hidden(world)
-    (announced,) = [one for one in hiring.announced(caller) if one.key == key_text(hiring_key(PYTHON))]
-    assert announced.whole
+    (offered,) = [one for one in announced(caller) if one.key == key_text(hiring_key(PYTHON))]
+    assert offered.whole
     async with running(world, owner) as job:
-        (sought,) = hiring.announced(owner)
-        assert (sought.key, sought.whole) == (announced.key, False)
+        (sought,) = announced(owner)
+        assert (sought.key, sought.whole) == (offered.key, False)
         tell(caller, hint_of(owner))
     assert job.answer["result"] == SQUARES
-    assert not hiring.announced(owner)
-    assert owner.contacts.address_of(caller.peer_id) is None
+    assert not announced(owner)
+    assert owner.presence.contacts.address_of(caller.peer_id) is None
 
 
 async def test_it_comes_again_for_the_next_job_without_being_told(world: World) -> None:
@@ -115,8 +121,8 @@ async def test_it_comes_again_for_the_next_job_without_being_told(world: World) 
 
 async def test_who_can_be_dialled_announces_nothing(world: World) -> None:
     local = await volunteer(world)
-    assert hiring.offers(local) == ()
-    assert not hiring.announced(local)
+    assert not announced(local)
+    assert not announced(local)
     tell(local, hint_of(await world.peer("owner")))
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert not local.calls._past
@@ -129,8 +135,8 @@ async def test_owners_are_found_over_the_dht(world: World) -> None:
     async with running(world, owner) as job:
         pass
     assert job.answer["result"] == SQUARES
-    assert middle.overlays is not None
-    (record,) = (await middle.overlays.get(hiring_key(PYTHON), Kind.PROVIDER, enough=None)).values()
+    assert middle.discovery.overlays is not None
+    (record,) = (await middle.discovery.overlays.get(hiring_key(PYTHON), Kind.PROVIDER, enough=None)).values()
     assert record.publisher == owner.peer_id
     assert isinstance(record.payload, Provider)
     assert record.payload.held != WHOLE
@@ -156,13 +162,13 @@ async def test_an_owner_that_cannot_be_dialled_calls_its_volunteers_about_bundle
     async with running(world, owner, LINES, list(map(hint_of, both)), inputs=(str(text),), partitions=8) as job:
         pass
     assert job.answer["result"] == 200_000 * len("some words")
-    assert sum(local.bytes_downloaded for local in both) >= text.stat().st_size
-    assert not owner.reachability.advertised(owner.addresses)
+    assert sum(local.traffic.bytes_downloaded for local in both) >= text.stat().st_size
+    assert not owner.presence.reachability.advertised(owner.addresses)
 
 
 async def test_an_owner_that_is_dialled_in_vain_is_asked_to_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says where it listens, but nobody can reach it there."""
-    monkeypatch.setattr(hiring, "ASK_AGAIN_S", 0.1)
+    monkeypatch.setattr(job_session, "ASK_AGAIN_S", 0.1)
     owner, one = await world.peer("owner"), await volunteer(world)
     with trio.socket.socket() as closed:
         await closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -193,7 +199,7 @@ class Caller:
         self.dialer = make_dialer(folder, NETWORK)
 
     @asynccontextmanager
-    async def calling(self, owner: Local, **said: Any) -> AsyncIterator[tuple[Connection, Any]]:
+    async def calling(self, owner: Node, **said: Any) -> AsyncIterator[tuple[Connection, Any]]:
         """The connection, and the answer to `Volunteering`."""
         connection = await self.dialer.dial(owner.addresses[0], owner.peer_id)
         try:
@@ -225,11 +231,11 @@ async def test_a_job_is_offered_to_those_who_can_work_on_it(world: World, tmp_pa
                 assert answer == refused
         async with callers[2].calling(owner, job=os.urandom(32)) as (_, answer):
             assert answer == refused
-        (id_of_job,) = owner.jobs
-        async with callers[3].calling(owner, job=id_of_job, capacity=Capacity((PYTHON,), 1, 1 << 40)) as (_, answer):
+        (underway,) = owner.jobs.under_way
+        async with callers[3].calling(owner, job=underway.id, capacity=Capacity((PYTHON,), 1, 1 << 40)) as (_, answer):
             assert isinstance(answer, work.JobOffer)
-            assert answer.job == id_of_job
-        owner.jobs[id_of_job].run.recruiter._peers = [hint_of(one)]
+            assert answer.job == underway.id
+        underway.run.recruiter._peers = [hint_of(one)]
     assert job.answer["result"] == SQUARES
 
 
@@ -254,7 +260,7 @@ async def test_callers_that_do_not_answer_have_few_places_and_do_not_keep_others
         async with Caller(tmp_path / "late").calling(owner) as (_, answer):
             assert isinstance(answer, work.JobRefused), "half of the places are for one network"
         # One volunteer is wanted, and those who only called do not count.
-        (underway,) = owner.jobs.values()
+        (underway,) = owner.jobs.under_way
         underway.run.recruiter._peers = [hint_of(one)]
     assert job.answer["result"] == SQUARES
     nursery.cancel_scope.cancel()
@@ -283,10 +289,10 @@ async def test_no_more_are_hired_than_are_wanted(world: World, tmp_path: Path) -
         async with first.calling(owner) as (one, offer), second.calling(owner) as (other, _):
             assert isinstance(offer, work.JobOffer)
             await one.send(work.JobAccepted(1, 1))
-            await until(lambda: any(underway.run.recruiter.engaged for underway in owner.jobs.values()))
+            await until(lambda: any(underway.run.recruiter.engaged for underway in owner.jobs.under_way))
             await other.send(work.JobAccepted(1, 1))
             assert await other.receive() == work.JobEnd(offer.job)
-        await until(lambda: not any(underway.run.recruiter.engaged for underway in owner.jobs.values()))
+        await until(lambda: not any(underway.run.recruiter.engaged for underway in owner.jobs.under_way))
         tell(honest, hint_of(owner))
     assert job.answer["result"] == SQUARES
 
@@ -338,7 +344,7 @@ async def test_a_volunteer_that_asks_to_be_called_about_anything_is_called_about
     rogue = await start_rogue(nursery, owner, behave)
     async with running(world, owner, peers=[rogue.hint]) as job:
         await until(lambda: said)
-        (underway,) = owner.jobs.values()
+        (underway,) = owner.jobs.under_way
         bundle = underway.run._setup.bundle
         underway.run.recruiter._peers = [hint_of(one)]
     assert set(said) == {bundle}
@@ -378,7 +384,7 @@ async def says_something_else(connection: Connection) -> None:
 async def test_owners_that_have_no_work_are_called_ever_less_often(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hiring, "OFFER_S", 0.3)
+    monkeypatch.setattr(owner_search, "OFFER_S", 0.3)
     owner, caller = await world.peer("owner"), await hidden(world)
     lures = [refuses, says_nothing, ends_at_once, says_something_else]
     came: list[list[float]] = [[] for _ in lures]
@@ -435,7 +441,7 @@ async def test_a_volunteer_calls_only_while_it_would_work(world: World) -> None:
     await until(lambda: not volunteering.busy)
     async with running(world, owner) as job:
         volunteering.pause(True)
-        assert hiring.offers(caller) == ()
+        assert not announced(caller)
         tell(caller, hint_of(owner))
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert owner.peer_id not in {peer for peer, _ in caller.calls._past}

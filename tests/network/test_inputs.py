@@ -10,16 +10,15 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.control import status as overview
+from p2p.control.protocol import Shares
 from p2p.errors import JobError, NotFound, StorageError, Unacceptable
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import Piece, at_lines, driven
-from p2p.peer_context import Local
-from p2p.sharing.fetching.manifests import fetch_manifest
-from p2p.sharing.reading.open_share import Held
+from p2p.node import Node
+from p2p.sharing.reading.open_share import OpenShare
 from p2p.wire.link import PeerHint
 from tests.network.rogues import Truth, behaviours
-from tests.network.world import PATIENCE_S, World, bare, hint_of, same_tree, start_rogue, until
+from tests.network.world import PATIENCE_S, World, asked, bare, hint_of, same_tree, start_rogue, until
 
 KIB, MIB = 1024, 1024 * 1024
 CHUNK = 256 * KIB
@@ -27,17 +26,17 @@ MOST = 16 * MIB
 
 
 @asynccontextmanager
-async def using(local: Local, share: ShareId, hints: Sequence[PeerHint] = ()) -> AsyncIterator[Held]:
+async def using(local: Node, share: ShareId, hints: Sequence[PeerHint] = ()) -> AsyncIterator[OpenShare]:
     """The input as a job has it."""
-    held = local.inputs.use(share, hints)
+    held = local.open_shares.open(share, hints)
     try:
         with trio.fail_after(PATIENCE_S):
             yield held
     finally:
-        await local.inputs.release(held)
+        await local.open_shares.release(held)
 
 
-def cached(local: Local) -> list[str]:
+def cached(local: Node) -> list[str]:
     root = local.home / "volunteer" / "inputs"
     return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
@@ -49,15 +48,15 @@ async def test_only_the_chunks_that_are_read_are_fetched(world: World) -> None:
     truth = (published.path / "large.bin").read_bytes()
     async with using(reader, published.link.share_id, [published.hint]) as held:
         assert await held.read("large.bin", 10 * MIB + 5, MIB) == truth[10 * MIB + 5 : 11 * MIB + 5]
-        assert reader.bytes_downloaded == 5 * CHUNK
+        assert reader.traffic.bytes_downloaded == 5 * CHUNK
         assert await held.read("large.bin", 64 * MIB - 7, 7) == truth[-7:]
-        assert reader.bytes_downloaded == 6 * CHUNK
+        assert reader.traffic.bytes_downloaded == 6 * CHUNK
         # Nothing is fetched twice, and nothing for nothing.
         assert await held.read("large.bin", 10 * MIB, CHUNK) == truth[10 * MIB : 10 * MIB + CHUNK]
         assert await held.read("large.bin", 5, 0) == b""
         assert await held.read("empty", 0, 0) == b""
-        assert reader.bytes_downloaded == 6 * CHUNK
-        assert not await reader.inputs.holds(published.link.share_id)
+        assert reader.traffic.bytes_downloaded == 6 * CHUNK
+        assert not await reader.open_shares.holds(published.link.share_id)
 
 
 async def test_what_the_share_does_not_have_is_not_found(world: World) -> None:
@@ -73,7 +72,7 @@ async def test_what_the_share_does_not_have_is_not_found(world: World) -> None:
             with pytest.raises(NotFound, match="5 bytes"):
                 await held.read("some.bin", CHUNK - 4, 5)
             await held.expect("some.bin", CHUNK, 5)
-    assert reader.bytes_downloaded == 0
+    assert reader.traffic.bytes_downloaded == 0
 
 
 def text_of(size: int) -> bytes:
@@ -118,7 +117,7 @@ async def test_lines_are_followed_no_further_than_they_go(world: World) -> None:
         async with using(reader, published.link.share_id, [published.hint]) as held:
             found = await held.lines(name, 0, 2 * CHUNK, MOST)
             assert found == (b"y" if start else b"") + line * (2 * CHUNK // 1024)
-            assert reader.bytes_downloaded == count * CHUNK
+            assert reader.traffic.bytes_downloaded == count * CHUNK
 
 
 async def test_a_line_that_is_too_long_is_refused_before_all_of_it_is_here(world: World) -> None:
@@ -132,7 +131,7 @@ async def test_a_line_that_is_too_long_is_refused_before_all_of_it_is_here(world
         for offset, size in ((0, 1000), (0, 8 * MIB), (MIB, 7 * MIB)):
             with pytest.raises(JobError, match="bytes in its lines; 262144 are allowed"):
                 await held.lines("one.txt", offset, size, CHUNK)
-        assert reader.bytes_downloaded <= 12 * CHUNK
+        assert reader.traffic.bytes_downloaded <= 12 * CHUNK
         assert await held.lines("one.txt", MIB, 1000, CHUNK) == b""
 
 
@@ -149,7 +148,7 @@ async def test_jobs_that_read_the_same_share_fetch_it_once(world: World) -> None
                 for offset in range(0, 2 * MIB, MIB):
                     nursery.start_soon(unit, held, name, offset)
 
-    async def unit(held: Held, name: str, offset: int) -> None:
+    async def unit(held: OpenShare, name: str, offset: int) -> None:
         read[name, offset] = await held.read(name, offset, MIB)
 
     async with trio.open_nursery() as nursery:
@@ -157,9 +156,9 @@ async def test_jobs_that_read_the_same_share_fetch_it_once(world: World) -> None
         nursery.start_soon(job, [published.hint])
     for (name, offset), body in read.items():
         assert body == (published.path / name).read_bytes()[offset : offset + MIB]
-    assert reader.bytes_downloaded == 4 * MIB
-    assert not reader.fetching
-    assert share not in reader.swarms
+    assert reader.traffic.bytes_downloaded == 4 * MIB
+    assert not reader.swarms.fetches
+    assert reader.swarms.get(share) is None
 
 
 async def test_readers_feed_each_other(world: World) -> None:
@@ -172,7 +171,7 @@ async def test_readers_feed_each_other(world: World) -> None:
         await world.stop("origin")
         async with using(second, share, [hint_of(first)]) as other:
             assert await other.read("large.bin", MIB, 2 * MIB) == body
-    assert first.bytes_uploaded == 2 * MIB
+    assert first.traffic.bytes_uploaded == 2 * MIB
 
 
 async def test_another_source_takes_over(world: World) -> None:
@@ -188,11 +187,11 @@ async def test_another_source_takes_over(world: World) -> None:
             assert await held.read("large.bin", 0, 6 * MIB) == (published.path / "large.bin").read_bytes()[: 6 * MIB]
 
         nursery.start_soon(read)
-        await until(lambda: reader.bytes_downloaded >= MIB)
+        await until(lambda: reader.traffic.bytes_downloaded >= MIB)
         await world.stop("origin")
-        again = reader.inputs.use(share, [hint_of(other)])  # another job knows another source
-        await reader.inputs.release(again)
-    assert other.bytes_uploaded >= 3 * MIB
+        again = reader.open_shares.open(share, [hint_of(other)])  # another job knows another source
+        await reader.open_shares.release(again)
+    assert other.traffic.bytes_uploaded >= 3 * MIB
 
 
 @pytest.mark.parametrize("name", ["wrong_bytes", "one_wrong_bit", "closes", "gone", "floods", "wrong_part", "garbage"])
@@ -222,7 +221,7 @@ async def test_what_was_fetched_is_there_after_a_restart(world: World) -> None:
     reader = await world.peer("reader")
     async with using(reader, share, [published.hint]) as held:
         assert await held.read("large.bin", 2 * MIB, 2 * MIB) == truth[2 * MIB : 4 * MIB]
-        assert reader.bytes_downloaded == MIB
+        assert reader.traffic.bytes_downloaded == MIB
         await world.stop("origin")
         assert await held.read("large.bin", 3 * MIB, 5) == truth[3 * MIB : 3 * MIB + 5]
 
@@ -231,12 +230,12 @@ async def test_what_nobody_has_is_waited_for_only_so_long(world: World) -> None:
     origin = await world.peer("origin")
     published = await world.publish(origin, {"large.bin": MIB})
     reader = await world.peer("reader")
-    reader.inputs.patience_s = 0.3
+    reader.open_shares.patience_s = 0.3
     nobody = ShareId(b"n" * 32)
     async with using(reader, nobody, [published.hint]) as held:
         with pytest.raises(NotFound, match="Nobody had the input"):
             await held.read("large.bin", 0, 1)
-    reader.inputs.patience_s = 2.0  # enough for the read that succeeds
+    reader.open_shares.patience_s = 2.0  # enough for the read that succeeds
     async with using(reader, published.link.share_id, [published.hint]) as held:
         await held.read("large.bin", 0, 1)
         await world.stop("origin")
@@ -254,7 +253,7 @@ async def test_what_is_larger_than_this_peer_accepts_is_waited_for_by_nobody(wor
             with pytest.raises(Unacceptable, match="see share_bytes of"):
                 await held.read("large.bin", 0, 1)
         with trio.fail_after(PATIENCE_S), pytest.raises(Unacceptable, match="see share_bytes of"):
-            await fetch_manifest(reader, published.link, None)
+            await reader.fetching.fetch_manifest(published.link, None)
 
 
 async def test_what_is_whole_joins_the_library_and_is_served(world: World) -> None:
@@ -268,15 +267,15 @@ async def test_what_is_whole_joins_the_library_and_is_served(world: World) -> No
     async with using(reader, share, [published.hint]) as held:
         # Of equal files one is fetched.
         assert await held.read("b/again.bin", 5, 100) == (published.path / "a.bin").read_bytes()[5:105]
-        assert reader.bytes_downloaded == CHUNK
+        assert reader.traffic.bytes_downloaded == CHUNK
         for name, size in files.items():
             await held.read(name, 0, size)
-    assert reader.bytes_downloaded == MIB + 5
-    assert await reader.inputs.holds(share)
+    assert reader.traffic.bytes_downloaded == MIB + 5
+    assert await reader.open_shares.holds(share)
     # It is of the bounded cache, and none that the reader's user shares.
     assert reader.library.share(share) is not None
-    assert await overview.shares(reader) == []
-    assert 2 * MIB + 5 <= reader.inputs.taken_bytes < 3 * MIB < reader.inputs.most_bytes
+    assert await asked(reader, Shares()) == []
+    assert 2 * MIB + 5 <= reader.open_shares.taken_bytes < 3 * MIB < reader.open_shares.most_bytes
     assert same_tree(published.path, reader.home / "volunteer" / "inputs" / to_text(share) / "data")
     await world.stop("origin")
     other = await world.peer("other")
@@ -303,7 +302,7 @@ async def test_the_longest_unused_make_room(world: World) -> None:
     await read(0, 5)
     await read(2, MIB)
     assert cached(reader) == kept(0, 2)
-    assert not await reader.inputs.holds(made[1].link.share_id)
+    assert not await reader.open_shares.holds(made[1].link.share_id)
     async with using(reader, made[0].link.share_id) as held:
         await read(3, 2 * MIB)
         # What is in use stays, however long ago it came.
@@ -333,7 +332,7 @@ async def test_a_cached_file_that_changed_is_fetched_again(world: World) -> None
         assert await held.read("some.bin", 5, 5) == truth[5:10]
         await held.read("some.bin", 0, MIB)
     assert file.read_bytes() == truth
-    assert await reader.inputs.holds(share)
+    assert await reader.open_shares.holds(share)
 
 
 async def test_a_part_that_somebody_removed_fails_the_unit_and_is_fetched_again(world: World) -> None:
@@ -366,9 +365,9 @@ async def test_what_changes_while_it_is_used_is_fetched_again(world: World) -> N
             await held.read("large.bin", CHUNK, 5)
         assert await held.read("large.bin", CHUNK, 5) == large[CHUNK : CHUNK + 5]
         # Others of the share are still believed.
-        before = reader.bytes_downloaded
+        before = reader.traffic.bytes_downloaded
         assert await held.read("small.bin", 0, 9) == small
-        assert reader.bytes_downloaded == before
+        assert reader.traffic.bytes_downloaded == before
         root = reader.home / "volunteer" / "inputs"
         await until(lambda: list(root.rglob("small.bin")))  # it has its name
         [file] = root.rglob("small.bin")
@@ -395,7 +394,7 @@ async def test_a_disk_that_takes_no_more_fails_the_unit_and_not_the_peer(world: 
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert await held.read("some.bin", 0, 4 * MIB) == whole
-    assert reader.bytes_downloaded <= 4 * MIB + 2 * CHUNK
+    assert reader.traffic.bytes_downloaded <= 4 * MIB + 2 * CHUNK
 
 
 async def test_a_share_that_its_user_is_fetching_is_waited_for(world: World) -> None:
@@ -405,7 +404,7 @@ async def test_a_share_that_its_user_is_fetching_is_waited_for(world: World) -> 
     reader = await world.peer("reader")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(world.get, reader, published.link))
-        await until(lambda: share in reader.fetching)
+        await until(lambda: reader.swarms.progress_of(share))
         async with using(reader, share, [published.hint]) as held:
             assert await held.read("some.bin", 5, 5) == (published.path / "some.bin").read_bytes()[5:10]
     assert same_tree(published.path, world.out(reader) / "data")
@@ -421,13 +420,13 @@ async def test_a_job_that_ends_in_the_middle_leaves_nothing_behind(world: World)
         async with using(reader, share, [published.hint]) as held:
             await held.read("some.bin", 0, 8 * MIB)
 
-    for begun in (lambda: share in reader.fetching, lambda: reader.bytes_downloaded >= MIB):
+    for begun in (lambda: reader.swarms.progress_of(share), lambda: reader.traffic.bytes_downloaded >= MIB):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(job)
             await until(begun)
             nursery.cancel_scope.cancel()
-        assert not reader.fetching
-        assert share not in reader.swarms
+        assert not reader.swarms.fetches
+        assert reader.swarms.get(share) is None
 
 
 async def test_who_releases_an_input_when_it_is_cancelled_releases_it(world: World) -> None:
@@ -436,11 +435,11 @@ async def test_who_releases_an_input_when_it_is_cancelled_releases_it(world: Wor
     published = await world.publish(origin, {"some.bin": MIB})
     share = published.link.share_id
     reader = await world.peer("reader")
-    held = reader.inputs.use(share, [published.hint])
+    held = reader.open_shares.open(share, [published.hint])
     await held.read("some.bin", 0, 1)
-    assert share in reader.fetching
+    assert reader.swarms.progress_of(share)
     with trio.CancelScope() as scope:
         scope.cancel()
-        await reader.inputs.release(held)
-    assert not reader.fetching
-    assert share not in reader.swarms
+        await reader.open_shares.release(held)
+    assert not reader.swarms.fetches
+    assert reader.swarms.get(share) is None

@@ -12,7 +12,7 @@ import trio
 
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from tests.network.test_inputs import using
 from tests.network.world import Published, World, same_tree, until
@@ -23,7 +23,7 @@ SPARE = 64 * KIB
 """Blocks of the disk, for folders and for files that do not fill theirs."""
 
 
-def taken(local: Local) -> int:
+def taken(local: Node) -> int:
     """Bytes of the disk that inputs take."""
     size = 0
     for folder, _, names in os.walk(local.home / "volunteer" / "inputs"):
@@ -34,7 +34,7 @@ def taken(local: Local) -> int:
 
 
 @asynccontextmanager
-async def watching(local: Local) -> AsyncIterator[list[int]]:
+async def watching(local: Node) -> AsyncIterator[list[int]]:
     """The most that they took while the body ran."""
     most = [0]
 
@@ -60,7 +60,7 @@ async def test_what_units_have_read_makes_room_for_what_they_read_next(world: Wo
                 await held.expect("large.bin", offset + MIB, MIB)
                 assert await held.read("large.bin", offset, MIB) == truth[offset : offset + MIB]
         # Little is dropped that was asked for ahead.
-        assert 8 * MIB < held.fetched == reader.bytes_downloaded <= 24 * MIB
+        assert 8 * MIB < held.fetched == reader.traffic.bytes_downloaded <= 24 * MIB
     assert MIB < most[0] <= 4 * MIB + SPARE
     assert taken(reader) <= 3 * MIB + SPARE
 
@@ -83,7 +83,7 @@ async def test_units_at_once_take_no_more_than_they_read(world: World) -> None:
             places = [chance.randrange(11 * MIB) for _ in range(6)]
             nursery.start_soon(slot, published[number % 2], places)
     assert most[0] <= 2 * MIB + units * (MIB + 2 * CHUNK) + SPARE
-    assert not reader.fetching
+    assert not reader.swarms.fetches
 
 
 async def test_a_unit_may_read_more_than_the_bound(world: World) -> None:
@@ -124,9 +124,9 @@ async def test_who_waits_in_vain_keeps_no_room(world: World, monkeypatch: pytest
             assert await another.read("some.bin", 0, 2 * MIB) == (second.path / "some.bin").read_bytes()
         assert not found
         origin = await world.peer("origin")
-        again = reader.inputs.use(first.link.share_id, [(await world.publish_path(origin, first.path)).hint])
+        again = reader.open_shares.open(first.link.share_id, [(await world.publish_path(origin, first.path)).hint])
         await until(lambda: found)
-        await reader.inputs.release(again)
+        await reader.open_shares.release(again)
     assert found == [(first.path / "some.bin").read_bytes()[3 * MIB // 2 :][:100]]
 
 
@@ -143,15 +143,15 @@ async def test_files_that_are_equal_take_no_more_than_what_was_fetched(world: Wo
             async with using(reader, share, [published.hint]) as held:
                 for number in range(8):
                     assert len(await held.read(f"{number}.bin", 0, MIB)) == MIB
-                assert await reader.inputs.holds(share)
-    assert reader.bytes_downloaded == MIB
+                assert await reader.open_shares.holds(share)
+    assert reader.traffic.bytes_downloaded == MIB
     assert most[0] <= MIB + SPARE
 
 
 # The user of a volunteer fetches what a job there is reading.
 
 
-async def reading(local: Local, share: ShareId, published: Published, over: trio.Event) -> int:
+async def reading(local: Node, share: ShareId, published: Published, over: trio.Event) -> int:
     """A job that reads one range after the other until it is over; how many it read."""
     truth = (published.path / "large.bin").read_bytes()
     chance = random.Random(5)
@@ -176,7 +176,7 @@ async def test_the_user_gets_a_share_that_a_job_is_reading(world: World, cache: 
     over, progress = trio.Event(), Progress()
     async with watching(reader) as most, trio.open_nursery() as nursery:
         nursery.start_soon(reading, reader, share, published, over)
-        await until(lambda: reader.inputs.being_read(share))
+        await until(lambda: reader.open_shares.being_read(share))
         done = await world.get(reader, published.link, progress=progress, keep_serving=True)
         over.set()
     out = world.out(reader) / "data"
@@ -189,7 +189,7 @@ async def test_the_user_gets_a_share_that_a_job_is_reading(world: World, cache: 
     row = reader.library.share(share)
     assert row is not None
     assert row.paths == (str(out),)
-    assert not reader.fetching
+    assert not reader.swarms.fetches
     async with using(reader, share) as held:
         await world.stop("origin")
         assert await held.read("sub/small.bin", 5, 5) == (published.path / "sub" / "small.bin").read_bytes()[5:10]
@@ -203,7 +203,7 @@ async def test_one_joins_only_once_and_what_it_has_stays(world: World) -> None:
     over = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reading, reader, share, published, over)
-        await until(lambda: reader.inputs.being_read(share))
+        await until(lambda: reader.open_shares.being_read(share))
         first = Progress()
         async with trio.open_nursery() as getting:
             getting.start_soon(partial(world.get, reader, published.link, progress=first))

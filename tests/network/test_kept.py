@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2p.compute.execution.kept_outputs import Kept, NotKept, Place, Reader
+from p2p.compute.execution.kept_outputs import OutputStore
+from p2p.compute.execution.output_reader import OutputLocation, OutputNotKept, OutputReader
 from p2p.compute.execution.unit import result_digest
-from p2p.compute.owner.view import View
+from p2p.compute.owner.view import JobView
 from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.errors import BadData, PeerError
 from p2p.ids import PeerId
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire.link import PeerHint
 from tests.network.working import compile_once, run_job, volunteer, write_job
@@ -36,13 +37,13 @@ def compiled() -> None:
     compile_once()
 
 
-def volunteering(local: Local) -> Volunteering:
+def volunteering(local: Node) -> Volunteering:
     assert local.volunteering is not None
     return local.volunteering
 
 
-def place(holder: Local) -> Place:
-    return Place(UNIT, result_digest(OUTPUTS), 0, holder.peer_id, hint_of(holder).address)
+def place(holder: Node) -> OutputLocation:
+    return OutputLocation(UNIT, result_digest(OUTPUTS), 0, holder.peer_id, hint_of(holder).address)
 
 
 async def test_an_output_is_read_and_checked(world: World) -> None:
@@ -50,7 +51,7 @@ async def test_an_output_is_read_and_checked(world: World) -> None:
     kept = volunteering(holder).kept_for(JOB, reader.peer_id, TOKEN)
     assert await kept.keep(UNIT, 0, OUTPUTS)
     await volunteering(holder).linger(JOB, reader.peer_id, kept)
-    reading = Reader(reader.dialer, JOB, TOKEN)
+    reading = OutputReader(reader.dialer, JOB, TOKEN)
     where = place(holder)
     for number, output in enumerate(OUTPUTS):
         assert await reading.get(replace(where, number=number), len(output)) == output
@@ -61,29 +62,29 @@ async def test_an_output_is_read_and_checked(world: World) -> None:
     for wrong in (replace(where, unit=b"v" * 32), replace(where, number=3)):
         with pytest.raises(PeerError):
             await reading.get(wrong, 10_000)
-    stranger = Reader(reader.dialer, JOB, b"x" * 16)
-    with pytest.raises(NotKept):
+    stranger = OutputReader(reader.dialer, JOB, b"x" * 16)
+    with pytest.raises(OutputNotKept):
         await stranger.get(where, 10_000)
-    with pytest.raises(NotKept):
-        await Reader(reader.dialer, b"k" * 32, TOKEN).get(where, 10_000)
+    with pytest.raises(OutputNotKept):
+        await OutputReader(reader.dialer, b"k" * 32, TOKEN).get(where, 10_000)
     # One that has changed on the disk is noticed.
     (file,) = (holder.home / "volunteer" / "kept").rglob(UNIT.hex())
     file.write_bytes(b"x" * file.stat().st_size)
     with pytest.raises(BadData):
         await reading.get(where, 10_000)
     file.unlink()
-    with pytest.raises(NotKept):
+    with pytest.raises(OutputNotKept):
         await reading.get(where, 10_000)
     reading.close()
 
 
 async def test_what_is_kept_is_bounded_and_goes_with_its_action(tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "kept", TOKEN, 1000)
+    kept = OutputStore(tmp_path / "kept", TOKEN, 1000)
     assert await kept.keep(b"a" * 32, 0, [b"x" * 600])
     assert not await kept.keep(b"b" * 32, 1, [b"x" * 600])
     assert await kept.keep(b"c" * 32, 1, [b"x" * 300])
     await kept.forget_before(1)
-    with pytest.raises(NotKept):
+    with pytest.raises(OutputNotKept):
         await kept.get(b"a" * 32, 0)
     assert await kept.get(b"c" * 32, 0) == b"x" * 300
     assert await kept.keep(b"b" * 32, 1, [b"x" * 600])
@@ -100,7 +101,7 @@ async def test_the_owners_line_does_not_carry_the_shuffle(world: World) -> None:
     answer = await run_job(owner, path, hints, progress=progress, partitions=6, args={"rounds": 2})
     assert answer["result"] == 2 * 20_000 * 200
     view = progress.view
-    assert isinstance(view, View)
+    assert isinstance(view, JobView)
     # Each round makes 4 MB, of which each volunteer reads about half from the other.
     assert view.bytes_moved - view.bytes_fetched < 1_000_000 < view.bytes_fetched < 10_000_000
     assert view.losses == view.failures == 0
@@ -170,14 +171,14 @@ async def test_what_a_reader_cannot_reach_comes_by_the_owner(world: World, monke
 
         monkeypatch.setattr(node.dialer, "dial", dial)
     pulled: dict[PeerId, list[bytes]] = {node.peer_id: [] for node in nodes}
-    get = Reader.get
+    get = OutputReader.get
 
-    async def noted(self: Reader, where: Place, size: int) -> bytes:
+    async def noted(self: OutputReader, where: OutputLocation, size: int) -> bytes:
         output = await get(self, where, size)
         pulled[where.peer].append(where.unit)
         return output
 
-    monkeypatch.setattr(Reader, "get", noted)
+    monkeypatch.setattr(OutputReader, "get", noted)
     hints: list[PeerHint] = [hint_of(node) for node in nodes]
     answer = await run_job(owner, write_job(world, SHUFFLE), hints, progress=progress, partitions=6)
     assert answer["result"] == 20_000 * 200
@@ -190,6 +191,6 @@ async def test_what_a_reader_cannot_reach_comes_by_the_owner(world: World, monke
 
 async def test_a_holder_where_the_owner_cannot_know_is_not_dialled(world: World) -> None:
     reader = await world.peer("reader")
-    reading = Reader(reader.dialer, JOB, TOKEN, told_from="203.0.113.5")
-    with pytest.raises(NotKept):
+    reading = OutputReader(reader.dialer, JOB, TOKEN, told_from="203.0.113.5")
+    with pytest.raises(OutputNotKept):
         await reading.get(place(reader), 10_000)

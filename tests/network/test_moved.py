@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from p2p.compute.owner.view import View
-from p2p.peer_context import Local
+from p2p.compute.owner.view import JobView
+from p2p.node import Node
 from p2p.progress import Progress
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of
@@ -25,14 +25,14 @@ def compiled() -> None:
     compile_once()
 
 
-async def run(world: World, owner: Local, text: Path, *nodes: Local) -> View:
+async def run(world: World, owner: Node, text: Path, *nodes: Node) -> JobView:
     """The view of a job that reads all of the text."""
     progress = Progress()
     hints = [hint_of(node) for node in nodes]
     answer = await run_job(owner, write_job(world, LINES), hints, inputs=(str(text),), progress=progress, partitions=8)
     assert answer["result"] == 7 * SIZE // 8
     view = progress.view
-    assert isinstance(view, View)
+    assert isinstance(view, JobView)
     assert view.bytes_fetched <= view.bytes_moved <= view.bytes_fetched + MIB
     return view
 
@@ -42,7 +42,7 @@ async def test_inputs_that_volunteers_fetch_are_counted(world: World) -> None:
     owner = await world.peer("owner")
     nodes = [await volunteer(world, f"volunteer{number}") for number in range(2)]
     view = await run(world, owner, text, *nodes)
-    assert SIZE <= view.bytes_fetched <= sum(node.bytes_downloaded for node in nodes)
+    assert SIZE <= view.bytes_fetched <= sum(node.traffic.bytes_downloaded for node in nodes)
 
 
 async def test_what_is_there_already_is_not_counted(world: World) -> None:

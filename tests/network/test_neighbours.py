@@ -5,21 +5,20 @@ from typing import Any
 
 import trio
 
-from p2p.control import operations
 from p2p.control import protocol as requests
 from p2p.control.protocol import Event
-from p2p.peer_context import Local
+from p2p.node import Node
 from tests.network.world import PATIENCE_S, World, bare, hint_of, same_tree, until
 
 LAN = {"lan": True, "name": f"test-lan-{os.getpid()}"}
 """A network of this process: the port is the same for all."""
 
 
-async def status(local: Local) -> Any:
+async def status(local: Node) -> Any:
     async def emit(event: Event) -> None:
         raise AssertionError(event)
 
-    return await operations.perform(local, requests.Status(), emit, keep_serving=True)
+    return await local.operations.perform(requests.Status(), emit, keep_serving=True)
 
 
 async def test_a_share_of_a_neighbour_is_found_by_its_id_alone(world: World) -> None:
@@ -35,7 +34,7 @@ async def test_a_fetch_goes_on_with_a_neighbour_who_comes_later(world: World, nu
     await world.stop("origin")
     async with trio.open_nursery() as fetching:
         fetching.start_soon(world.get, reader, bare(published.link))
-        await until(lambda: reader.fetching)
+        await until(lambda: reader.swarms.fetches)
         await world.peer("origin", network=LAN)
     assert same_tree(published.path, world.out(reader) / "data")
 
@@ -43,35 +42,35 @@ async def test_a_fetch_goes_on_with_a_neighbour_who_comes_later(world: World, nu
 async def test_neighbours_come_and_go(world: World) -> None:
     one, other = await world.peer("one", network=LAN), await world.peer("other", network=LAN)
     with trio.fail_after(PATIENCE_S):
-        while not one.neighbours.hints():
-            await one.neighbours.changed()
-    assert one.neighbours.hints() == [hint_of(other)]
+        while not one.discovery.neighbours.hints():
+            await one.discovery.neighbours.changed()
+    assert one.discovery.neighbours.hints() == [hint_of(other)]
     assert (await status(one))["neighbours"] == 1
     await world.stop("other")
-    await until(lambda: not one.neighbours.hints())
+    await until(lambda: not one.discovery.neighbours.hints())
     assert (await status(one))["neighbours"] == 0
 
 
 async def test_who_cannot_be_dialled_is_a_neighbour_without_an_address(world: World) -> None:
     one = await world.peer("one", network=LAN)
     hidden = await world.peer("hidden", network=LAN, dialable="no")
-    await until(lambda: len(one.neighbours) == 1 and hidden.neighbours.hints())
-    assert one.neighbours.hints() == []
-    assert hidden.neighbours.hints() == [hint_of(one)]
+    await until(lambda: len(one.discovery.neighbours) == 1 and hidden.discovery.neighbours.hints())
+    assert one.discovery.neighbours.hints() == []
+    assert hidden.discovery.neighbours.hints() == [hint_of(one)]
 
 
 async def test_another_network_and_a_peer_without_are_no_neighbours(world: World) -> None:
     one, other = await world.peer("one", network=LAN), await world.peer("other", network=LAN)
     strange = await world.peer("strange", network=LAN | {"name": f"{LAN['name']}-other"})
     without = await world.peer("without", network=LAN | {"lan": False})
-    await until(lambda: one.neighbours.hints() and other.neighbours.hints())
-    assert (one.neighbours.hints(), other.neighbours.hints()) == ([hint_of(other)], [hint_of(one)])
-    assert (len(strange.neighbours), len(without.neighbours)) == (0, 0)
+    await until(lambda: one.discovery.neighbours.hints() and other.discovery.neighbours.hints())
+    assert (one.discovery.neighbours.hints(), other.discovery.neighbours.hints()) == ([hint_of(other)], [hint_of(one)])
+    assert (len(strange.discovery.neighbours), len(without.discovery.neighbours)) == (0, 0)
 
 
 async def test_the_dht_is_joined_by_a_neighbour(world: World) -> None:
     one, other = [await world.peer(name, network=LAN | {"dht": True}) for name in ("one", "other")]
     for local in (one, other):
-        assert local.overlays is not None
+        assert local.discovery.overlays is not None
         with trio.fail_after(PATIENCE_S):
-            await local.overlays.joined.wait()
+            await local.discovery.overlays.joined.wait()

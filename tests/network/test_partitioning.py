@@ -5,8 +5,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from p2p.compute.owner import jobs
-from p2p.compute.owner.view import View
+from p2p.compute.owner.view import JobView
 from p2p.core.compute.partitions import chosen_bytes
 from p2p.errors import NotFound, PeerError
 from p2p.net.connection import Connection
@@ -39,7 +38,7 @@ async def boasts(connection: Connection) -> None:
 
 def units(progress: Progress) -> int:
     """Of the first stage."""
-    assert isinstance(progress.view, View)
+    assert isinstance(progress.view, JobView)
     count: int = progress.view.stages[0]["units"]
     return count
 
@@ -59,9 +58,9 @@ async def test_a_job_that_goes_on_is_cut_as_when_it_began(world: World) -> None:
         nursery.cancel_scope.cancel()
     local.volunteering.pause(False)
     progress = Progress()
-    (listed,) = await jobs.listed(owner)
+    (listed,) = await owner.jobs.listed()
     with trio.fail_after(PATIENCE_S):
-        answer = await jobs.resume(owner, listed["job"], progress)
+        answer = await owner.jobs.resume(listed["job"], progress)
     assert answer["result"] == SIZE // 8
     many, few = SIZE // chosen_bytes(SIZE, CORES), SIZE // chosen_bytes(SIZE, 1)
     assert units(progress) == many > few

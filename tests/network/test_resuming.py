@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import trio
 
-from p2p.compute.owner import jobs
 from p2p.errors import ConfigError, JobError, ShoalError
 from p2p.ids import from_text
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import PATIENCE_S, World, hint_of, until
@@ -31,7 +30,7 @@ def compiled() -> None:
     compile_once()
 
 
-async def interrupted(owner: Local, path: Path, *volunteers: Local, **wish: Any) -> str:
+async def interrupted(owner: Node, path: Path, *volunteers: Node, **wish: Any) -> str:
     """A job whose user pressed Ctrl-C, once something of it was done if anybody was there to do it; its id."""
     progress = Progress()
     async with trio.open_nursery() as nursery:
@@ -43,16 +42,16 @@ async def interrupted(owner: Local, path: Path, *volunteers: Local, **wish: Any)
         nursery.start_soon(run)
         await until(lambda: progress.view is not None and progress.view.units_done >= 2 * len(volunteers))
         nursery.cancel_scope.cancel()
-    (listed,) = await jobs.listed(owner)
+    (listed,) = await owner.jobs.listed()
     assert listed["state"] == "stopped"
     return str(listed["job"])
 
 
-async def resumed(owner: Local, job: str) -> object:
+async def resumed(owner: Node, job: str) -> object:
     """What its user gets, or the kind of error."""
     try:
         with trio.fail_after(PATIENCE_S):
-            return (await jobs.resume(owner, job, Progress()))["result"]
+            return (await owner.jobs.resume(job, Progress()))["result"]
     except ShoalError as error:
         return str(error)
 
@@ -68,12 +67,12 @@ async def test_of_those_who_resume_a_job_at_the_same_moment_one_does(world: Worl
     async with trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(resume)
-        await until(lambda: owner.jobs)
+        await until(lambda: owner.jobs.under_way)
         nursery.start_soon(resume)
     assert outcomes == {ANSWER: 1, f"Job {job[:8]} is under way already.": 4}
     with pytest.raises(ConfigError, match="there is nothing left to do"):
-        await jobs.resume(owner, job, Progress())
-    assert not owner.claims
+        await owner.jobs.resume(job, Progress())
+    assert not owner.jobs.claimed
     assert not list((owner.home / "jobs").iterdir())
 
 
@@ -89,7 +88,7 @@ async def test_what_was_accepted_before_an_interruption_is_kept(world: World) ->
         nursery.start_soon(run)
         await until(lambda: progress.view is not None and progress.view.units_done >= 2)
         nursery.cancel_scope.cancel()
-    (listed,) = await jobs.listed(owner)
+    (listed,) = await owner.jobs.listed()
     assert len(list(owner.journal.replay(from_text(listed["job"])))) == progress.view.units_done
 
 
@@ -105,19 +104,19 @@ async def test_a_job_is_cancelled_while_it_is_set_up_again(world: World) -> None
 
         async def resume() -> None:
             with pytest.raises(JobError, match="cancelled"):
-                await jobs.resume(owner, job, progress)
+                await owner.jobs.resume(job, progress)
 
         nursery.start_soon(resume)
         await until(lambda: progress.state.startswith("indexing"))
-        assert not owner.jobs
+        assert not owner.jobs.under_way
         # Who cancels it too is not told that nothing is there.
-        nursery.start_soon(jobs.cancel, owner, job)
-        assert await jobs.cancel(owner, job) == from_text(job)
-    (listed,) = await jobs.listed(owner)
+        nursery.start_soon(owner.jobs.cancel, job)
+        assert await owner.jobs.cancel(job) == from_text(job)
+    (listed,) = await owner.jobs.listed()
     assert listed["state"] == "cancelled"
     assert not list((owner.home / "jobs").iterdir())
     assert not owner.library.shares()
-    for again in (jobs.cancel(owner, job), jobs.resume(owner, job, Progress())):
+    for again in (owner.jobs.cancel(job), owner.jobs.resume(job, Progress())):
         with pytest.raises(ConfigError, match="is cancelled"):
             await again
 
@@ -131,12 +130,12 @@ async def test_a_job_that_is_resumed_and_cancelled_at_the_same_moment(world: Wor
         outcomes.append(await resumed(owner, job))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(jobs.cancel, owner, job)
+        nursery.start_soon(owner.jobs.cancel, job)
         for _ in range(3):
             nursery.start_soon(resume)
     # Whoever came first: it is cancelled in the end, and nobody got half of it.
     assert all(isinstance(one, str) and ("cancelled" in one or "under way" in one) for one in outcomes), outcomes
-    (listed,) = await jobs.listed(owner)
+    (listed,) = await owner.jobs.listed()
     assert listed["state"] == "cancelled"
-    assert not owner.claims
+    assert not owner.jobs.claimed
     assert not list((owner.home / "jobs").iterdir())

@@ -10,7 +10,7 @@ from p2p.errors import PeerError
 from p2p.ids import PeerId
 from p2p.net import tls
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.wire import messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import Cancel, Have, Open, Want
@@ -156,7 +156,7 @@ async def test_who_holds_the_only_slot_and_never_reads_loses_it(
 # What rogues say of others.
 
 
-async def fetch_by_word_of(world: World, told: Callable[[Local], list[messages.Peers]]) -> bool:
+async def fetch_by_word_of(world: World, told: Callable[[Node], list[messages.Peers]]) -> bool:
     """Fetches with a rogue as the only known source, which has nothing and says these things of the good one."""
     good = await world.peer("good")
     published = await world.publish(good, LARGE)
@@ -188,7 +188,7 @@ async def fetch_by_word_of(world: World, told: Callable[[Local], list[messages.P
     return same_tree(published.path, world.out(fetcher) / "data")
 
 
-def about(local: Local, peer: PeerId | bytes | None = None) -> tuple[bytes, str, int]:
+def about(local: Node, peer: PeerId | bytes | None = None) -> tuple[bytes, str, int]:
     address = hint_of(local).address
     return (local.peer_id if peer is None else peer, address.host, address.port)
 
@@ -208,7 +208,7 @@ async def test_a_wrong_identity_told_first_hides_nobody(world: World) -> None:
 async def test_endless_tales_hide_nobody_for_long(world: World) -> None:
     """More addresses where nobody is than are ever remembered, and only then, now and then, a good one."""
 
-    def tales(good: Local) -> list[messages.Peers]:
+    def tales(good: Node) -> list[messages.Peers]:
         made_up = [(bytes([n]) * 32, f"127.66.{n}.1", 1 + m) for n in range(10) for m in range(60)]
         return [
             *[messages.Peers(peers=tuple(made_up[at : at + 60])) for at in range(0, len(made_up), 60)],

@@ -19,7 +19,7 @@ from p2p.compute.volunteer import reports as answers
 from p2p.compute.volunteer import slots
 from p2p.errors import PeerError
 from p2p.ids import ShareId
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.wire import work
 from tests.network.working import (
     MIB,
@@ -50,12 +50,12 @@ def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_RESULTS_BYTES", 2 * MIB)
 
 
-def left_of_jobs(local: Local) -> list[str]:
+def left_of_jobs(local: Node) -> list[str]:
     """What there is of jobs in a volunteer's home."""
     return [str(path) for name in ("volunteer/jobs", "fetches") for path in (local.home / name).rglob("*")]
 
 
-async def free(local: Local) -> None:
+async def free(local: Node) -> None:
     """Waits until it works for nobody; then nothing must be left."""
     assert local.volunteering is not None
     offering = local.volunteering
@@ -65,7 +65,7 @@ async def free(local: Local) -> None:
     assert all(Path(path).is_relative_to(cache) for row in local.library.shares() for path in row.paths)
 
 
-async def serves(world: World, local: Local) -> None:
+async def serves(world: World, local: Node) -> None:
     """An honest owner's job runs, and leaves nothing either."""
     await free(local)
     owner = await world.peer("honest")
@@ -279,7 +279,7 @@ async def test_one_bundle_for_two_jobs_at_once(world: World) -> None:
 
 async def test_inputs_that_are_not_what_units_say(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner")
-    local.inputs.patience_s = 0.3
+    local.open_shares.patience_s = 0.3
     published = await world.publish(owner, {"some.txt": 1000, "sub/empty": 0})
     employer = Employer(owner)
     shares = (work.Input(published.link.share_id), work.Input(os.urandom(32)))

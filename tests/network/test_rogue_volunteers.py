@@ -10,7 +10,7 @@ import trio
 from p2p.compute.execution import reassembly as pieces
 from p2p.core.compute import crew
 from p2p.errors import JobError, NotFound
-from p2p.peer_context import Local
+from p2p.node import Node
 from tests.network.rogue_volunteers import BEHAVIOURS, KEEPERS, lasting
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of, start_rogue
@@ -46,7 +46,7 @@ def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "MOST_SPOOLED_BYTES", 8 * MIB)
 
 
-async def largest(local: Local, *, task_status: trio.TaskStatus[list[int]]) -> None:
+async def largest(local: Node, *, task_status: trio.TaskStatus[list[int]]) -> None:
     """Keeps the most bytes that the folders of its jobs ever had."""
     most = [0]
     task_status.started(most)

@@ -77,4 +77,4 @@ async def test_a_repeated_liar_is_banned(world: World) -> None:
         with pytest.raises(NotFound):
             await world.get(fetcher, bare(published.link), [rogue.hint], wait_s=3.0)
         nursery.cancel_scope.cancel()
-    assert fetcher.standing.banned_until(rogue.dialer.identity.peer_id) > trio.current_time()
+    assert fetcher.bans.banned_until(rogue.dialer.identity.peer_id) > trio.current_time()

@@ -7,10 +7,10 @@ import pytest
 import trio
 
 from p2p.compute.execution.unit import pieces, result_digest
-from p2p.compute.volunteer.job_session import Engagement
+from p2p.compute.volunteer.job_session import JobSession
 from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import work
 from tests.network.rogue_volunteers import asked, take
@@ -31,11 +31,11 @@ def compiled() -> None:
     compile_once()
 
 
-def slots(owner: Local, name: str) -> list[int]:
+def slots(owner: Node, name: str) -> list[int]:
     """Of each volunteer at work for the job."""
-    for underway in owner.jobs.values():
+    for underway in owner.jobs.under_way:
         if underway.view.name == name:
-            return sorted(member.slots for member in underway.run.members.values())
+            return sorted(member.slots for member in underway.run.sessions.values())
     return []
 
 
@@ -81,8 +81,8 @@ async def test_cores_that_fall_free_are_for_the_job_that_is_still_at_work(world:
 
         nursery.start_soon(begin)
         await until(lambda: slots(owner, "job.py") == [1])
-        (underway,) = owner.jobs.values()
-        (member,) = underway.run.members.values()
+        (underway,) = owner.jobs.under_way
+        (member,) = underway.run.sessions.values()
         member.use(0)
         member.use(1)  # all again, as after another job of the owner
         await connection.send(work.JobEnd(offer.job))
@@ -120,7 +120,7 @@ async def test_slots_that_came_later_send_large_outputs_at_the_same_time(world: 
 class _Sweep(trio.abc.Instrument):
     """Gives the slots that fell free away at the very moment when all tasks of a job have ended."""
 
-    def __init__(self, offering: Volunteering, job: Engagement) -> None:
+    def __init__(self, offering: Volunteering, job: JobSession) -> None:
         self._offering = offering
         self._nursery = job._slots._nursery
         self.swept = False

@@ -8,12 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.compute.execution import kept_outputs as kept
-from p2p.compute.execution.kept_outputs import Place, Reader
+from p2p.compute.execution import output_reader
+from p2p.compute.execution.output_reader import OutputLocation, OutputReader
 from p2p.compute.execution.unit import result_digest
 from p2p.compute.owner import recruiter as recruiting
 from p2p.compute.owner.outputs import Outputs
-from p2p.compute.owner.view import View
+from p2p.compute.owner.view import JobView
 from p2p.compute.volunteer import job_session as engagement
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
@@ -83,7 +83,7 @@ async def test_a_slow_peer_is_not_a_silent_one(
         assert trio.current_time() - began > 1_400_000 / STEP_BYTES * STEP_S
         nursery.cancel_scope.cancel()
     assert answer["result"] == 1 + 2 * 700_000
-    assert isinstance(progress.view, View)
+    assert isinstance(progress.view, JobView)
     assert progress.view.losses == progress.view.failures == 0
 
 
@@ -114,14 +114,14 @@ async def test_an_output_that_is_kept_behind_a_slow_line_is_read(
     world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mock_clock.rate = 1.0
-    monkeypatch.setattr(kept, "READ_S", 4.0)
+    monkeypatch.setattr(output_reader, "READ_TIMEOUT_S", 4.0)
     local, owner = await volunteer(world), await world.peer("owner")
     job, token, unit, outputs = b"j" * 32, b"t" * 16, b"u" * 32, [b"x" * 700_000]
     assert local.volunteering is not None
     store = local.volunteering.kept_for(job, owner.peer_id, token)
     assert await store.keep(unit, 0, outputs)
     await local.volunteering.linger(job, owner.peer_id, store)
-    reader = Reader(owner.dialer, job, token)
+    reader = OutputReader(owner.dialer, job, token)
 
     async def silent(connection: Connection) -> None:
         await connection.receive()
@@ -132,11 +132,13 @@ async def test_an_output_that_is_kept_behind_a_slow_line_is_read(
     async with trio.open_nursery() as nursery:
         line = SlowLine(hint_of(local).address, mock_clock)
         await nursery.start(partial(line.run))
-        place = Place(unit, result_digest(outputs), 0, local.peer_id, line.address)
+        place = OutputLocation(unit, result_digest(outputs), 0, local.peer_id, line.address)
         assert await reader.get(place, len(outputs[0])) == outputs[0]
         assert reader.bytes_read == len(outputs[0])
         rogue = await start_rogue(nursery, owner, silent)
         with pytest.raises(PeerGone, match="nothing came of it for 4 seconds"):
-            await reader.get(Place(unit, place.digest, 0, rogue.dialer.identity.peer_id, rogue.hint.address), 10)
+            await reader.get(
+                OutputLocation(unit, place.digest, 0, rogue.dialer.identity.peer_id, rogue.hint.address), 10
+            )
         reader.close()
         nursery.cancel_scope.cancel()

@@ -10,8 +10,7 @@ from p2p.core.shares import bitmap
 from p2p.core.shares.manifest import Limits
 from p2p.errors import ConfigError, NotFound, Unacceptable
 from p2p.progress import Progress
-from p2p.sharing.fetching.fetch import Options, fetch
-from p2p.sharing.share import share, unshare
+from p2p.sharing.fetching.supply import Options
 from p2p.store.records import FETCH_FOLDER
 from tests.network.world import World, bare, hint_of, same_tree, until
 
@@ -30,8 +29,8 @@ async def test_four_fetchers_feed_each_other(world: World) -> None:
     for fetcher in fetchers:
         assert same_tree(published.path, world.out(fetcher) / "data")
     # Each was told only of the origin; what the others gave came through peer exchange.
-    assert origin.bytes_uploaded < 2.5 * size
-    assert sum(fetcher.bytes_uploaded for fetcher in fetchers) > size
+    assert origin.traffic.bytes_uploaded < 2.5 * size
+    assert sum(fetcher.traffic.bytes_uploaded for fetcher in fetchers) > size
 
 
 async def test_what_was_fetched_is_served_and_only_what_was_shared_listed(world: World) -> None:
@@ -55,7 +54,7 @@ async def test_a_source_that_vanishes_is_replaced_and_used_again_when_it_returns
     link = bare(published.link)
     options = Options(folder=world.out(fetcher))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(fetch, fetcher, link, [hint_of(origin)], options, progress)
+        nursery.start_soon(fetcher.open_shares.fetch, link, [hint_of(origin)], options, progress)
         with trio.fail_after(30):
             await until(lambda: progress.done >= 2 * MIB)
             await world.stop("origin")
@@ -72,7 +71,7 @@ async def test_a_cancelled_fetch_goes_on_and_fetches_nothing_again(world: World)
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             options = Options(folder=world.out(fetcher))
-            nursery.start_soon(fetch, fetcher, published.link, [], options, progress)
+            nursery.start_soon(fetcher.open_shares.fetch, published.link, [], options, progress)
             await until(lambda: progress.done >= 3 * MIB)
             scope.cancel()
     (record,) = (fetcher.home / FETCH_FOLDER).iterdir()
@@ -119,10 +118,10 @@ async def test_unsharing_ends_the_exchanges(world: World) -> None:
     progress = Progress()
     async with trio.open_nursery() as nursery:
         options = Options(folder=world.out(fetcher))
-        nursery.start_soon(fetch, fetcher, published.link, [], options, progress)
+        nursery.start_soon(fetcher.open_shares.fetch, published.link, [], options, progress)
         with trio.fail_after(30):
             await until(lambda: progress.done >= MIB)
-            await unshare(origin, published.link.share_id)
+            await origin.sharing.unshare(published.link.share_id)
             await until(lambda: "does not have" in progress.trouble)
             assert not origin.swarms
         nursery.cancel_scope.cancel()
@@ -132,7 +131,7 @@ async def test_sharing_the_same_paths_again_makes_a_new_share_in_place_of_the_ol
     origin = await world.peer("origin")
     published = await world.publish(origin, FILES)
     (published.path / "a" / "small.txt").write_bytes(b"new")
-    again = await share(origin, [published.path], "data", Progress(), unlisted=False)
+    again = await origin.sharing.share([published.path], "data", Progress(), unlisted=False)
     assert again.share_id != published.link.share_id
     assert again.reused == 6 * MIB + 5 + 1000
     assert [row.id for row in origin.library.shares()] == [again.share_id]
@@ -152,7 +151,7 @@ async def test_a_share_is_not_fetched_twice_at_once(world: World) -> None:
     fetcher = await world.peer("fetcher")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, published.link)
-        await until(lambda: bool(fetcher.fetching))
+        await until(lambda: bool(fetcher.swarms.fetches))
         with pytest.raises(ConfigError, match="fetching that share already"):
             await world.get(fetcher, published.link)
         nursery.cancel_scope.cancel()

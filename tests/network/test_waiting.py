@@ -9,15 +9,15 @@ import msgspec
 import pytest
 import trio
 
-from p2p.compute.owner import jobs
-from p2p.compute.owner import queueing as waiting
+from p2p.compute.owner import queueing
 from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.volunteer import queue
 from p2p.compute.volunteer.volunteering import MOST_JOBS, Volunteering
-from p2p.core.compute import line
+from p2p.core.compute import waiting_queue
 from p2p.errors import JobError, PeerError
 from p2p.ids import to_text
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import work
 from p2p.wire.link import PeerHint
@@ -45,12 +45,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is looked at now and then: what happens at once does, the rest never."""
-    monkeypatch.setattr(waiting, "HEARTBEAT_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(waiting, "PATIENCE_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(waiting, "ANSWER_S", 10 * PATIENCE_S)
+    for module in (queue, queueing):
+        monkeypatch.setattr(module, "HEARTBEAT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(queue, "PATIENCE_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(queueing, "ANSWER_S", 10 * PATIENCE_S)
 
 
-def offering(local: Local) -> Volunteering:
+def offering(local: Node) -> Volunteering:
     assert local.volunteering is not None
     return local.volunteering
 
@@ -58,7 +59,7 @@ def offering(local: Local) -> Volunteering:
 class Job:
     """A job of an owner."""
 
-    def __init__(self, owner: Local) -> None:
+    def __init__(self, owner: Node) -> None:
         self._owner = owner
         self.progress = Progress()
         self.answer: dict[str, Any] = {}
@@ -81,10 +82,10 @@ class Job:
 
     async def cancel(self) -> None:
         assert self.progress.view is not None
-        await jobs.cancel(self._owner, self.progress.view.job)
+        await self._owner.jobs.cancel(self.progress.view.job)
 
 
-def begin(nursery: trio.Nursery, world: World, owner: Local, *peers: PeerHint, source: str = SUM, **wish: Any) -> Job:
+def begin(nursery: trio.Nursery, world: World, owner: Node, *peers: PeerHint, source: str = SUM, **wish: Any) -> Job:
     job = Job(owner)
 
     async def run() -> None:
@@ -95,7 +96,7 @@ def begin(nursery: trio.Nursery, world: World, owner: Local, *peers: PeerHint, s
 
 
 @asynccontextmanager
-async def at_work(employer: Employer, node: Local, **changed: Any) -> AsyncIterator[tuple[Connection, work.JobOffer]]:
+async def at_work(employer: Employer, node: Node, **changed: Any) -> AsyncIterator[tuple[Connection, work.JobOffer]]:
     """While the body runs an owner has all cores that were free, and gives them nothing to do."""
     offer = employer.offer(await employer.bundle(), **changed)
     connection = await employer.dial(node)
@@ -284,7 +285,7 @@ async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
 # Misuse.
 
 
-async def crowd(world: World, node: Local, count: int) -> list[tuple[Connection, Any]]:
+async def crowd(world: World, node: Node, count: int) -> list[tuple[Connection, Any]]:
     """So many owners that offer and would wait, with what they are answered."""
     employer, said = Employer(node), []
     for n in range(count):
@@ -297,7 +298,7 @@ async def crowd(world: World, node: Local, count: int) -> list[tuple[Connection,
 async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "MOST_OF_NETWORK", 5)
+    monkeypatch.setattr(waiting_queue, "MOST_OF_NETWORK", 5)
     monkeypatch.setattr(recruiting, "FIRST_AGAIN_S", 0.01)
     monkeypatch.setattr(recruiting, "MOST_QUICK", 1000)
     monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 0.1)
@@ -320,8 +321,9 @@ async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
 async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "PATIENCE_S", 0.5)
-    monkeypatch.setattr(waiting, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(queue, "PATIENCE_S", 0.5)
+    for module in (queue, queueing):
+        monkeypatch.setattr(module, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 0.1)  # the honest one may be slow here
     monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.1)
 
@@ -376,7 +378,7 @@ async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
         other = await honest.dial(node)
         await other.send(honest.offer(bytes(32), waits=True))
         assert (await heard(other)).place == 1
-        async with node.inputs._room.dropping:  # what is left of the job is not swept yet
+        async with node.open_shares._budget.dropping:  # what is left of the job is not swept yet
             monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.1)
             with pytest.raises(PeerError):
                 await heard(idle, work.JobEnd)

@@ -11,15 +11,13 @@ import trio
 
 from p2p.compute import bundles
 from p2p.compute.bundles import Description
-from p2p.compute.owner import jobs
 from p2p.compute.runtimes import all_runtimes, runtime_for
-from p2p.control.protocol import Wish
+from p2p.compute.spec import JobSpec
 from p2p.errors import PeerError
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.node import Node
 from p2p.progress import Progress
-from p2p.sharing import share
 from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.network.world import PATIENCE_S, World, hint_of
@@ -33,7 +31,7 @@ def compile_once() -> None:
     trio.run(runtime_for, "python-wasm", lambda text: None)
 
 
-async def volunteer(world: World, name: str = "volunteer", cores: int = 1, **settings: Any) -> Local:
+async def volunteer(world: World, name: str = "volunteer", cores: int = 1, **settings: Any) -> Node:
     """A peer that volunteers, with its first guest ready."""
     local = await world.peer(name, volunteer={"cores": cores, **settings})
     await local.sandbox.prepare(all_runtimes()[0])
@@ -47,13 +45,13 @@ def write_job(world: World, source: str, name: str = "job.py") -> Path:
 
 
 async def run_job(
-    local: Local, path: Path, peers: Sequence[PeerHint], *, progress: Progress | None = None, **wish: Any
+    local: Node, path: Path, peers: Sequence[PeerHint], *, progress: Progress | None = None, **wish: Any
 ) -> dict[str, Any]:
     """A job of the peer's, to its end, within a minute; what its user gets."""
     wish = {"unit_time_s": 20.0, "wait_s": 20.0} | wish
-    asked = Wish(str(path), peers=tuple(map(str, peers)), **wish)
+    asked = JobSpec(str(path), peers=tuple(map(str, peers)), **wish)
     with trio.fail_after(PATIENCE_S):
-        return await jobs.begin(local, asked, progress or Progress())
+        return await local.jobs.begin(asked, progress or Progress())
 
 
 # Owners.
@@ -62,12 +60,12 @@ async def run_job(
 class Employer:
     """An owner who says whatever a test has it say to a volunteer; what it shares it serves as any peer does."""
 
-    def __init__(self, local: Local) -> None:
+    def __init__(self, local: Node) -> None:
         self.local = local
 
     async def share(self, folder: Path) -> ShareId:
         """Shares a folder as it is."""
-        return (await share.share(self.local, [folder], folder.name, Progress(), unlisted=True)).share_id
+        return (await self.local.sharing.share([folder], folder.name, Progress(), unlisted=True)).share_id
 
     async def bundle(
         self, source: str = SUM, inputs: Sequence[bundles.Input] = (), files: dict[str, bytes] | None = None
@@ -94,10 +92,10 @@ class Employer:
         )
         return msgspec.structs.replace(offer, **changed)
 
-    async def dial(self, to: Local) -> Connection:
+    async def dial(self, to: Node) -> Connection:
         return await self.local.dialer.dial(hint_of(to).address, to.peer_id)
 
-    async def tell(self, to: Local, offer: work.JobOffer, *said: Any) -> list[Any]:
+    async def tell(self, to: Node, offer: work.JobOffer, *said: Any) -> list[Any]:
         """Offers, says all this when accepted, and hears the volunteer out: until it has answered for all units, or
         hung up."""
         connection = await self.dial(to)

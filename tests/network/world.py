@@ -10,16 +10,14 @@ from typing import Any, Literal
 import trio
 
 from p2p.config import Config, ManifestLimits, Network, Transfer, Volunteer
-from p2p.control.status import link_of
+from p2p.control.protocol import AnyRequest, Event
 from p2p.ids import ShareId
 from p2p.net import listener
 from p2p.net.dialer import Dialer
-from p2p.node import open_node
-from p2p.peer_context import Local
+from p2p.node import Node, open_node
 from p2p.progress import Progress
-from p2p.sharing import share
-from p2p.sharing.fetching import fetch
-from p2p.sharing.fetching.fetch import Options, Result
+from p2p.sharing.fetching.fetch import Result
+from p2p.sharing.fetching.supply import Options
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, parse_link
 
@@ -33,7 +31,7 @@ class Published:
 
     link: Link
     path: Path
-    origin: Local
+    origin: Node
 
     @property
     def hint(self) -> PeerHint:
@@ -47,10 +45,10 @@ class _Running:
         self.stop = trio.Event()
         self.stopped = trio.Event()
 
-    async def run(self, home: Path, config: Config, *, task_status: trio.TaskStatus[Local]) -> None:
+    async def run(self, home: Path, config: Config, *, task_status: trio.TaskStatus[Node]) -> None:
         try:
             async with open_node(home, config, foreground=True) as node:
-                task_status.started(node.local)
+                task_status.started(node)
                 await self.stop.wait()
         finally:
             self.stopped.set()
@@ -74,7 +72,7 @@ class World:
         volunteer: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
         **transfer: Any,
-    ) -> Local:
+    ) -> Node:
         """A node; `network`, `volunteer`, `limits` and `transfer` are settings of those sections. It finds nobody
         unless it is told to.
 
@@ -94,7 +92,7 @@ class World:
             limits=ManifestLimits(**limits or {}),
         )
         running = self._running[name] = _Running()
-        local: Local = await self._nursery.start(running.run, self.folder / name, config)
+        local: Node = await self._nursery.start(running.run, self.folder / name, config)
         return local
 
     async def stop(self, name: str) -> None:
@@ -107,7 +105,7 @@ class World:
         for name in reversed(list(self._running)):
             await self.stop(name)
 
-    async def publish(self, local: Local, files: dict[str, int], name: str = "data", seed: int = 1) -> Published:
+    async def publish(self, local: Node, files: dict[str, int], name: str = "data", seed: int = 1) -> Published:
         """A folder with files of these sizes, shared by the peer."""
         path = self.folder / f"{local.home.name}-{name}"
         noise = random.Random(seed)
@@ -117,13 +115,13 @@ class World:
             target.write_bytes(noise.randbytes(size))
         return await self.publish_path(local, path)
 
-    async def publish_path(self, local: Local, path: Path) -> Published:
-        done = await share.share(local, [path], "data", Progress(), unlisted=False)
-        return Published(parse_link(link_of(local, done.share_id, done.name, done.bytes)), path, local)
+    async def publish_path(self, local: Node, path: Path) -> Published:
+        done = await local.sharing.share([path], "data", Progress(), unlisted=False)
+        return Published(parse_link(local.discovery.links.to(done.share_id, done.name, done.bytes)), path, local)
 
     async def get(
         self,
-        local: Local,
+        local: Node,
         link: Link | ShareId,
         hints: Sequence[PeerHint] = (),
         *,
@@ -135,10 +133,19 @@ class World:
         progress = progress or Progress()
         link = link if isinstance(link, Link) else Link(link)
         with trio.fail_after(PATIENCE_S):
-            return await fetch.fetch(local, link, hints, Options(folder=where, **options), progress)
+            return await local.open_shares.fetch(link, hints, Options(folder=where, **options), progress)
 
-    def out(self, local: Local) -> Path:
+    def out(self, local: Node) -> Path:
         return self.folder / f"out-{local.home.name}"
+
+
+async def asked(node: Node, request: AnyRequest) -> Any:
+    """What a peer's user gets to see."""
+
+    async def ignore(event: Event) -> None:
+        pass
+
+    return await node.operations.perform(request, ignore, keep_serving=True)
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -148,7 +155,7 @@ async def until(holds: Callable[[], object]) -> None:
             await trio.sleep(0.005)
 
 
-def hint_of(local: Local) -> PeerHint:
+def hint_of(local: Node) -> PeerHint:
     return PeerHint(local.addresses[0], local.peer_id)
 
 
@@ -169,7 +176,7 @@ def same_tree(one: Path, other: Path) -> bool:
 class Rogue:
     """A peer with a real identity, TLS and handshake, that then does what `behave(connection)` does."""
 
-    def __init__(self, local: Local, behave: Any) -> None:
+    def __init__(self, local: Node, behave: Any) -> None:
         from p2p.identity import Identity, load_or_create
         from p2p.net.tls import Contexts
 
@@ -189,7 +196,7 @@ class Rogue:
         await listener.run(listeners, self.dialer, admission, self.behave, task_status=task_status)
 
 
-async def start_rogue(nursery: trio.Nursery, local: Local, behave: Any) -> Rogue:
+async def start_rogue(nursery: trio.Nursery, local: Node, behave: Any) -> Rogue:
     rogue = Rogue(local, behave)
     await nursery.start(partial(rogue.run))
     return rogue

@@ -5,7 +5,7 @@ import pytest
 
 from p2p.compute.bundles import Description
 from p2p.compute.execution import runner as running
-from p2p.compute.execution.runner import Made, Runner
+from p2p.compute.execution.runner import Runner, UnitOutcome
 from p2p.compute.execution.unit import Given
 from p2p.core.compute.report import Report
 from p2p.sandbox.limits import GuestEnded, Limits
@@ -22,7 +22,7 @@ LIMITS = Limits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_byte
 async def runner_of(modules: Sandbox, module: Runtime, partitions: int = 9) -> Runner:
     description = Description(args={"top": 3, "word": "x"}, partitions=partitions, reduce_partitions=1)
     found = await running.runner(modules, module, JOB, LIMITS, b"", description)
-    assert not isinstance(found, Made)
+    assert not isinstance(found, UnitOutcome)
     return found
 
 
@@ -37,7 +37,7 @@ def processes(modules: Sandbox) -> list[int]:
 
 async def test_units_find_their_lines_and_their_place(modules: Sandbox, obedient: Runtime) -> None:
     runner = await runner_of(modules, obedient)
-    done: dict[int, Made] = {}
+    done: dict[int, UnitOutcome] = {}
     batch = [unit(0, b"e1\n", b"2"), unit(1, b"e1", b"2\n"), unit(2, b"a"), unit(3, b"g"), unit(4, b"d")]
     await runner.run(batch, [], lambda which, made: done.update({which.partition: made}))
     await runner.run([unit(4, b"d"), unit(5, b"d")], [], lambda which, made: done.update({which.partition + 1: made}))
@@ -92,7 +92,7 @@ def complaining(module_of: ModuleOf) -> Runtime:
 
 async def test_the_unit_that_fails_is_told_with_its_words_and_no_other(modules: Sandbox, complaining: Runtime) -> None:
     runner = await runner_of(modules, complaining)
-    done: list[tuple[int, Made]] = []
+    done: list[tuple[int, UnitOutcome]] = []
     with pytest.raises(GuestEnded) as ended:
         await runner.run(
             [unit(0, b""), unit(1, b""), unit(2, b"no\n"), unit(3, b"")],
@@ -100,7 +100,7 @@ async def test_the_unit_that_fails_is_told_with_its_words_and_no_other(modules: 
             lambda which, made: done.append((which.partition, made)),
         )
     runner.close()
-    assert done == [(0, Made([b""])), (1, Made([b""]))]
+    assert done == [(0, UnitOutcome([b""])), (1, UnitOutcome([b""]))]
     made = running.ending(ended.value)
     assert (made.kind, made.log) == ("job", b"no\n")
     report = msgspec.json.decode(made.text, type=Report)

@@ -10,7 +10,7 @@ import trio.testing
 from p2p.compute import bundles
 from p2p.compute.bundles import Description
 from p2p.compute.owner.planner import guest_planner
-from p2p.concurrency.background import Aside
+from p2p.concurrency.background import Background
 from p2p.core.compute import plan as plans
 from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, SandboxFailed
@@ -29,7 +29,7 @@ async def test_who_waits_for_a_plan_made_again_hears_that_it_cannot_be_made(pyth
         guest_planner(sandbox, python, b"j" * 32, b"", limits, 0, bytearray()) as planner,
         trio.open_nursery() as nursery,
     ):
-        confirming = Aside(partial(planner.confirm, plan))
+        confirming = Background(partial(planner.confirm, plan))
         nursery.start_soon(confirming.run)
         with pytest.raises(SandboxFailed):
             await confirming.done()
@@ -45,7 +45,7 @@ async def test_a_planner_that_is_closed_starts_no_guest_for_those_who_still_wait
         async with guest_planner(sandbox, runtime, b"j" * 32, load, limits, 0, bytearray()) as planner:
             plan = await planner.next([])
             assert isinstance(plan, Plan)
-            confirming = Aside(partial(planner.confirm, plan))
+            confirming = Background(partial(planner.confirm, plan))
             nursery.start_soon(confirming.run)
             await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(JobError, match="has ended"):

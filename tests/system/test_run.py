@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from p2p.compute.runtimes import runtime_for
-from p2p.control import server as control
+from p2p.control import client
 from p2p.control.protocol import Jobs
 from tests.harness import PATIENCE_S, SHOAL, Node, Peer, until
 
@@ -99,7 +99,7 @@ def under_way(peer: Peer) -> list[dict[str, Any]]:
     async def quiet(event: object) -> None:
         pass
 
-    rows: list[dict[str, Any]] = trio.run(control.ask, peer.home, Jobs(), quiet)
+    rows: list[dict[str, Any]] = trio.run(client.ask, peer.home, Jobs(), quiet)
     return [row for row in rows if row["state"] in {"planning", "running"}]
 
 

@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from p2p.advertising.inventory import Offered
-from p2p.advertising.tracker_delta import Difference, Told
+from p2p.advertising.inventory import InventoryEntry
+from p2p.advertising.tracker_delta import Told, TrackerDelta
 from p2p.ids import ShareId
 from p2p.wire.records import WHOLE
 from p2p.wire.tracker import (
@@ -20,9 +20,9 @@ from p2p.wire.tracker import (
 URL, NETWORK = "http://127.0.0.1:8000", "test"
 
 
-def offered(number: int, *, listed: bool = True, held: bytes = WHOLE, contents: int = 0) -> Offered:
+def offered(number: int, *, listed: bool = True, held: bytes = WHOLE, contents: int = 0) -> InventoryEntry:
     files = tuple(Content(f"{'x' * 900}{index}", index) for index in range(contents))
-    return Offered(ShareId(number.to_bytes(32, "big")), f"share {number}", number, 1, listed, held, files)
+    return InventoryEntry(ShareId(number.to_bytes(32, "big")), f"share {number}", number, 1, listed, held, files)
 
 
 class Announcing(RuleBasedStateMachine):
@@ -30,10 +30,10 @@ class Announcing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.difference = Difference()
+        self.difference = TrackerDelta()
         self.sequence = 0
         self.told: dict[str, Told] = {}
-        self.wanted: list[Offered] = []
+        self.wanted: list[InventoryEntry] = []
         self.clock = 1000
 
     @rule(
@@ -91,7 +91,7 @@ TestAnnouncing = Announcing.TestCase
 
 
 def test_many_shares_take_several_announces_within_bounds() -> None:
-    difference = Difference()
+    difference = TrackerDelta()
     difference.want([offered(number, contents=50) for number in range(1, 201)] + [offered(n) for n in range(300, 3300)])
     steps = 0
     while difference.is_pending:
@@ -105,7 +105,7 @@ def test_many_shares_take_several_announces_within_bounds() -> None:
 
 
 def test_a_peer_that_was_started_anew_is_not_behind_itself() -> None:
-    first, second = Difference(), Difference()
+    first, second = TrackerDelta(), TrackerDelta()
     before, _ = first.step(URL, NETWORK, 1, 5000)
     after, _ = second.step(URL, NETWORK, 1, 5001)
     assert after.sequence > before.sequence
@@ -113,7 +113,7 @@ def test_a_peer_that_was_started_anew_is_not_behind_itself() -> None:
 
 
 def test_an_unlisted_share_is_announced_by_its_key_alone() -> None:
-    difference = Difference()
+    difference = TrackerDelta()
     difference.want([offered(7, listed=False)])
     announce, _ = difference.step(URL, NETWORK, 1, 1)
     assert not announce.add

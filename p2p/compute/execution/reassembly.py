@@ -18,7 +18,7 @@ THING_BYTES = 256
 """That a thing takes besides its bytes, about."""
 
 
-class Arriving:
+class Reassembly:
     """Pieces of several things at once, held in memory; `most` bytes of all of them."""
 
     def __init__(self, most: int) -> None:
@@ -48,7 +48,7 @@ class Arriving:
         return bytes(found[0])
 
 
-class Spool:
+class SpooledReassembly:
     """Pieces of what one volunteer sends, in files of a folder: things of `most` bytes each."""
 
     def __init__(self, folder: Path, most: int) -> None:

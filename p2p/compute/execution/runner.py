@@ -32,7 +32,7 @@ MOST_GIVEN_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
 """That a unit can be given at all."""
 
 
-class Made(NamedTuple):
+class UnitOutcome(NamedTuple):
     """What came of a unit: its outputs; or, with a `kind` as in `work.Result`, why there are none.
 
     `log` is what it printed.
@@ -45,7 +45,7 @@ class Made(NamedTuple):
     log: bytes = b""
 
 
-class Reply(msgspec.Struct):
+class GuestReply(msgspec.Struct):
     """What a guest answers to `load` and `unit`."""
 
     ok: str = ""
@@ -56,7 +56,7 @@ class Reply(msgspec.Struct):
 
 
 Batch = Sequence[tuple[work.Unit, Given]]
-Done = Callable[[work.Unit, Made], None]
+Done = Callable[[work.Unit, UnitOutcome], None]
 
 
 class Runner(Protocol):
@@ -72,7 +72,7 @@ class Runner(Protocol):
         """Ends its guest."""
 
 
-class Resident:
+class ResidentRunner:
     """A guest that has loaded the job."""
 
     def __init__(self, guest: Guest, job: bytes, limits: Limits) -> None:
@@ -81,7 +81,7 @@ class Resident:
         self._limits = limits
         self._known = 0
 
-    async def load(self, frame: bytes) -> Made | None:
+    async def load(self, frame: bytes) -> UnitOutcome | None:
         """Gives it the job; returns why it cannot be loaded, else None. Raises GuestEnded, MalformedMessage."""
         reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=self._limits)
         made = _made(reply, log)
@@ -122,7 +122,7 @@ class Resident:
         self._guest.discard()
 
 
-class Command:
+class CommandRunner:
     """A WASI command: each unit is one's whole life, with its lines as standard input; one guest runs many."""
 
     def __init__(
@@ -143,7 +143,7 @@ class Command:
         self._ran += len(units)
         requests = [(self._frame(unit, given), unit_seed(self._job, unit)) for unit, given in units]
         await self._guest.call_many(
-            requests, self._limits, lambda index, reply: done(units[index][0], Made([reply[0]], log=reply[1]))
+            requests, self._limits, lambda index, reply: done(units[index][0], UnitOutcome([reply[0]], log=reply[1]))
         )
 
     def _frame(self, unit: work.Unit, given: Given) -> bytes:
@@ -164,12 +164,12 @@ class Command:
 
 async def runner(
     sandbox: Sandbox, runtime: Runtime, job: bytes, limits: Limits, load: bytes, description: Description
-) -> Runner | Made:
+) -> Runner | UnitOutcome:
     """Who runs units of a job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
     guest = await sandbox.guest(runtime)
     if not runtime.resident:
-        return Command(sandbox, guest, runtime, job, limits, description)
-    resident = Resident(guest, job, limits)
+        return CommandRunner(sandbox, guest, runtime, job, limits, description)
+    resident = ResidentRunner(guest, job, limits)
     try:
         why = await resident.load(load)
     except BaseException:
@@ -181,13 +181,13 @@ async def runner(
     return why
 
 
-def ending(ended: GuestEnded) -> Made:
+def ending(ended: GuestEnded) -> UnitOutcome:
     """What is said of the unit that ended its guest."""
     if ended.kind == "failed":
         said = ended.log.decode(errors="replace")[-MOST_TEXT:].strip()
         return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
     kind = "limit" if ended.kind in LIMITS else "broken"
-    return Made([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
+    return UnitOutcome([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
 
 
 def _lines(blobs: Sequence[bytes]) -> bytes:
@@ -203,24 +203,24 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _made(reply: bytes, log: bytes) -> Made:
+def _made(reply: bytes, log: bytes) -> UnitOutcome:
     """Raises MalformedMessage."""
-    said, outputs = frames.decode(reply, Reply)
+    said, outputs = frames.decode(reply, GuestReply)
     if not said.error:
         if len(outputs) > work.MAX_OUTPUTS:
             text = f"it has {len(outputs)} outputs; {work.MAX_OUTPUTS} are allowed"
-            return Made([], kind="limit", text=text, log=log)
-        return Made(outputs, (max(0, said.records_in), max(0, said.records_out)), log=log)
+            return UnitOutcome([], kind="limit", text=text, log=log)
+        return UnitOutcome(outputs, (max(0, said.records_in), max(0, said.records_out)), log=log)
     if said.error == "job":
         return _fault(frames.decode(reply, Report)[0], log)
     kind = said.error if said.error in {"plan", "limit"} else "broken"
-    return Made([], kind=kind, text=said.text[: work.MAX_TEXT], log=log)
+    return UnitOutcome([], kind=kind, text=said.text[: work.MAX_TEXT], log=log)
 
 
-def _fault(report: Report, log: bytes) -> Made:
+def _fault(report: Report, log: bytes) -> UnitOutcome:
     """The job's own fault, with the whole report, to be read by its owner."""
     text = msgspec.json.encode(report).decode()
     if len(text) > work.MAX_TEXT:
         report = msgspec.structs.replace(report, text=report.text[: MOST_TEXT // 8], traceback="", record="")
         text = msgspec.json.encode(report).decode()
-    return Made([], kind="job", text=text, log=log)
+    return UnitOutcome([], kind="job", text=text, log=log)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from p2p.errors import JobError, ProtocolViolation
 from p2p.ids import H
 from p2p.sandbox.limits import MAX_FRAME_BYTES
-from p2p.sharing.reading.open_share import Held
+from p2p.sharing.reading.open_share import OpenShare
 from p2p.wire import guest as frames
 from p2p.wire import work
 
@@ -23,7 +23,7 @@ class Given(NamedTuple):
 
 
 async def given_to(
-    unit: work.Unit, joined: bytes, kept: Mapping[int, bytes], input_of: Callable[[int], Held], most: int
+    unit: work.Unit, joined: bytes, kept: Mapping[int, bytes], input_of: Callable[[int], OpenShare], most: int
 ) -> Given:
     """Brings together what a unit reads: outputs of earlier units, or `most` bytes of inputs.
 
@@ -64,7 +64,7 @@ def check_size(unit: work.Unit, most: int) -> None:
         raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
 
 
-async def expect(unit: work.Unit, input_of: Callable[[int], Held], most: int) -> None:
+async def expect(unit: work.Unit, input_of: Callable[[int], OpenShare], most: int) -> None:
     """Has fetched, all at once, what a unit reads of inputs, up to `most` bytes. Raises as `given_to` does."""
     for piece in unit.pieces:
         length = min(piece.length, most)

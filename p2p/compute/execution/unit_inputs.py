@@ -6,13 +6,14 @@ from contextlib import suppress
 
 import trio
 
-from p2p.compute.execution.kept_outputs import Kept, Place, Reader
-from p2p.compute.execution.reassembly import THING_BYTES, Arriving
+from p2p.compute.execution.kept_outputs import OutputStore
+from p2p.compute.execution.output_reader import OutputLocation, OutputReader
+from p2p.compute.execution.reassembly import THING_BYTES, Reassembly
 from p2p.compute.execution.unit import Given, action_key, check_size, expect, given_to
 from p2p.core.compute.plan import MOST_RESULT_BYTES
 from p2p.errors import NotFound, PeerError, ProtocolViolation, ShoalError
 from p2p.ids import PeerId, short
-from p2p.sharing.reading.open_share import Held
+from p2p.sharing.reading.open_share import OpenShare
 from p2p.wire import work
 from p2p.wire.address import Address
 
@@ -30,11 +31,17 @@ class Missing(NotFound):
         self.units = tuple(units)
 
 
-class Reading:
+class UnitInputs:
     """What the units of one job read. `most` bytes for each; `kept` is what this peer keeps for others, if it does."""
 
     def __init__(
-        self, job: bytes, me: PeerId, inputs: Sequence[Held], kept: Kept | None, reader: Reader, most: int
+        self,
+        job: bytes,
+        me: PeerId,
+        inputs: Sequence[OpenShare],
+        kept: OutputStore | None,
+        reader: OutputReader,
+        most: int,
     ) -> None:
         self._job = job
         self._me = me
@@ -42,8 +49,8 @@ class Reading:
         self._kept = kept
         self._reader = reader
         self._most = most
-        self._arriving = Arriving(MOST_PENDING_BYTES)
-        self._places: dict[bytes, dict[int, Place]] = {}
+        self._arriving = Reassembly(MOST_PENDING_BYTES)
+        self._places: dict[bytes, dict[int, OutputLocation]] = {}
         self._places_known = 0
         self.results: list[bytes] = []
         """Of the actions until now."""
@@ -76,7 +83,7 @@ class Reading:
                 raise ProtocolViolation("an output that nobody keeps")
             holder = holders[one.holder]
             peer, address = PeerId(holder.peer), Address(holder.host, holder.port)
-            places[one.place] = Place(one.unit, one.digest, one.number, peer, address)
+            places[one.place] = OutputLocation(one.unit, one.digest, one.number, peer, address)
 
     def forget(self, unit: bytes) -> None:
         """The unit will not run here."""
@@ -102,7 +109,7 @@ class Reading:
             with suppress(ShoalError):
                 await expect(unit, self._input, self._most)
 
-    async def _read(self, unit: work.Unit, places: dict[int, Place]) -> dict[int, bytes]:
+    async def _read(self, unit: work.Unit, places: dict[int, OutputLocation]) -> dict[int, bytes]:
         """What is kept here and elsewhere of what the unit reads, by its place."""
         found: dict[int, bytes] = {}
         missing: dict[bytes, None] = {}
@@ -130,12 +137,12 @@ class Reading:
             raise Missing(missing)
         return found
 
-    def _pop_places(self, unit: bytes) -> dict[int, Place]:
+    def _pop_places(self, unit: bytes) -> dict[int, OutputLocation]:
         places = self._places.pop(unit, {})
         self._places_known -= len(places)
         return places
 
-    def _input(self, index: int) -> Held:
+    def _input(self, index: int) -> OpenShare:
         if index >= len(self._inputs):
             raise ProtocolViolation("a unit of an input that the job does not have")
         return self._inputs[index]

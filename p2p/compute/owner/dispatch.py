@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from p2p.compute.execution.unit import MOST_SAID_BYTES, action_key, pieces
-from p2p.compute.owner.outputs import Lost
+from p2p.compute.owner.outputs import OutputsLost
 from p2p.compute.owner.shuffle import Shuffle
 from p2p.core.compute.attempts import Work
 from p2p.core.compute.partitions import Partitioner, Piece, items
@@ -21,7 +21,7 @@ UNIT_BYTES, PIECE_BYTES = 300, 100
 """That a unit, or a piece of an input, takes in a message besides its bytes, about."""
 
 
-class Input(NamedTuple):
+class JobInput(NamedTuple):
     """An input share and its files: (path, bytes), in its order; and who may have it."""
 
     share: ShareId
@@ -41,7 +41,7 @@ class Dispatch:
     """The units of one job's running action, as they are sent."""
 
     def __init__(
-        self, job: bytes, inputs: Sequence[Input], shuffle: Shuffle, results: Sequence[bytes], each: int
+        self, job: bytes, inputs: Sequence[JobInput], shuffle: Shuffle, results: Sequence[bytes], each: int
     ) -> None:
         """`results` are those of the actions until now; `each`: bytes of a partition, about."""
         self._job = job
@@ -102,10 +102,10 @@ class Dispatch:
             return []
         ready: list[_Ready] = []
         for one in units:
-            failure: StorageError | Lost | None = None
+            failure: StorageError | OutputsLost | None = None
             try:
                 ready.append(await self._ready(plan, one, keep=keep))
-            except (StorageError, Lost) as error:
+            except (StorageError, OutputsLost) as error:
                 failure = error
             if self._plan is not plan:
                 return []  # whatever failed: nobody needs the units of an action that is over
@@ -123,7 +123,7 @@ class Dispatch:
         return said
 
     async def _ready(self, plan: Plan, one: Work, *, keep: bool) -> _Ready:
-        """Raises StorageError, Lost."""
+        """Raises StorageError, OutputsLost."""
         stage, source = plan.stages[one.stage], plan.stages[one.stage].source
         unit = partial(
             work.Unit,

@@ -1,14 +1,14 @@
-"""The state machine of a job (`core.job`) at its owner, and its commands, carried out as they come.
+"""The state machine of a job (`core.compute.job`) at its owner, and its commands, carried out as they come.
 
 Who is at work is known here, as most commands go to one of them. What is made of units, and what volunteers say of
-them, is not: see `intake` and `employing`.
+them, is not: see `results` and `employer`.
 """
 
 from collections.abc import Callable, Sequence, Set
 
 import trio
 
-from p2p.compute.owner.volunteer_session import Member
+from p2p.compute.owner.volunteer_session import VolunteerSession
 from p2p.core.compute.attempts import Cancel, Command, Drop, Ended, Finish, Known, Send, State, Work
 from p2p.core.compute.job import Job
 from p2p.core.compute.plan import Plan
@@ -28,7 +28,7 @@ class Driver:
         self.job = Job(owner, context, unit_s)
         self.plan: Plan | None = None
         """The action's that runs, or ran last."""
-        self.members: dict[PeerId, Member] = {}
+        self.sessions: dict[PeerId, VolunteerSession] = {}
         """Who is at work for it."""
         self._joined = trio.Event()
         self._finish = trio.Event()
@@ -65,13 +65,13 @@ class Driver:
                     if volunteer == self._owner:
                         self._repeat(units)
                     else:
-                        self.members[volunteer].units(units)
+                        self.sessions[volunteer].units(units)
                 case Cancel(volunteer, units):
-                    if volunteer in self.members:
-                        self.members[volunteer].cancel(units)
+                    if volunteer in self.sessions:
+                        self.sessions[volunteer].cancel(units)
                 case Drop(volunteer, reason):
-                    if volunteer in self.members:
-                        self.members[volunteer].drop(reason)
+                    if volunteer in self.sessions:
+                        self.sessions[volunteer].drop(reason)
                 case Finish():
                     self._finish.set()
                 case Ended(state, reason):
@@ -82,25 +82,25 @@ class Driver:
 
     # Who is at work.
 
-    def join(self, peer: PeerId, member: Member, window: int, relation: str) -> None:
+    def join(self, peer: PeerId, session: VolunteerSession, window: int, relation: str) -> None:
         """One more volunteer: see `Job.joined`."""
-        self.members[peer] = member
+        self.sessions[peer] = session
         self._joined.set()
         self._joined = trio.Event()
-        self.do(self.job.joined(peer, member.slots, trio.current_time(), window=window, relation=relation))
+        self.do(self.job.joined(peer, session.slots, trio.current_time(), window=window, relation=relation))
 
     def leave(self, peer: PeerId) -> None:
         """It is gone, and with it what it kept."""
-        del self.members[peer]
+        del self.sessions[peer]
         now = trio.current_time()
         self.do([*self.job.left(peer, now), *self.job.unheld(peer, now)])
 
     async def until_joined(self, peers: Set[PeerId]) -> None:
         """Returns once all of these are at work."""
-        while not peers <= self.members.keys():
+        while not peers <= self.sessions.keys():
             await self._joined.wait()
 
     def address_of(self, peer: PeerId) -> Address | None:
         """Where others can dial one that is at work; None where they cannot."""
-        member = self.members.get(peer)
-        return None if member is None else member.address
+        session = self.sessions.get(peer)
+        return None if session is None else session.address

@@ -1,73 +1,72 @@
-"""An owner's conversations with its volunteers, each from the offer to the end: what is `engagement` at their side.
+"""An owner's conversations with its volunteers, each from the offer to the end: what is `job_session` at their side.
 
-Who they are is found by the `Recruiter`; what is said to one that has taken the job is `Member`'s.
+Who they are is found by the `Recruiter`; what is said to one that has taken the job is `VolunteerSession`'s.
 """
 
 from functools import partial
 
 import trio
 
-from p2p.compute.execution.reassembly import Spool
-from p2p.compute.owner import hiring
-from p2p.compute.owner import queueing as waiting
+from p2p.compute.execution.reassembly import SpooledReassembly
+from p2p.compute.owner import queueing
+from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import Dispatch
 from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.outputs import Outputs
 from p2p.compute.owner.recruiter import Recruiter
-from p2p.compute.owner.results import Intake
+from p2p.compute.owner.results import ResultIntake
 from p2p.compute.owner.setup import Setup
 from p2p.compute.owner.view import Watch
-from p2p.compute.owner.volunteer_session import Member, Said
+from p2p.compute.owner.volunteer_session import Said, VolunteerSession
 from p2p.core.compute.attempts import OVER, Fault, Work
 from p2p.core.compute.matching import Need
 from p2p.errors import ProtocolViolation, StorageError
 from p2p.ids import PeerId, ShareId, short
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
 from p2p.wire import work
 from p2p.wire.address import prefix
 from p2p.wire.messages import DialMe
 
 
 class Employer:
-    """The volunteers of one job: found by its `recruiter`, and had at work."""
+    """The volunteers of one job: found by its `recruiter`, and kept at work."""
 
     def __init__(
         self,
-        local: Local,
+        deps: Deps,
         setup: Setup,
         driver: Driver,
         dispatch: Dispatch,
-        intake: Intake,
+        results: ResultIntake,
         outputs: Outputs,
         watch: Watch,
     ) -> None:
-        self._local = local
+        self._deps = deps
         self._setup = setup
         self._driver = driver
         self._dispatch = dispatch
-        self._intake = intake
+        self._results = results
         self._outputs = outputs
         self._watch = watch
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
-        self.recruiter = Recruiter(local, need, setup.peers, setup.volunteers, self._engage)
+        self.recruiter = Recruiter(deps, need, setup.peers, setup.volunteers, self._engage)
 
     def prefer(self) -> None:
         """An action has begun: who has the inputs of some of its units gets those first."""
-        for peer in self._driver.members:
+        for peer in self._driver.sessions:
             self._prefer(peer)
 
     def _prefer(self, peer: PeerId) -> None:
-        held = self._driver.members[peer].held
+        held = self._driver.sessions[peer].held
         if held:
             for stage, partitions in self._dispatch.near(held).items():
                 self._driver.job.near(peer, stage, partitions)
 
     async def _engage(self, connection: Connection) -> None:
-        """Offers the job, and has a volunteer that takes it work, to the conversation's end. Raises PeerError."""
+        """Offers the job, and keeps a volunteer that takes it at work, to the conversation's end. Raises PeerError."""
         peer = connection.ends.peer_id
         queued = partial(self.recruiter.in_line, peer)
-        answer = await waiting.answer(connection, partial(self._offer, connection), queued)
+        answer = await queueing.offer_and_wait(connection, partial(self._offer, connection), queued)
         if isinstance(answer, work.JobRefused):
             self.recruiter.declined(peer, answer.reason)
             return
@@ -79,19 +78,21 @@ class Employer:
         await self._employ(connection, answer)
 
     async def _employ(self, connection: Connection, accepted: work.JobAccepted) -> None:
-        """Has it work. Raises PeerError."""
+        """Keeps it at work. Raises PeerError."""
         setup, driver, peer = self._setup, self._driver, connection.ends.peer_id
-        spool = Spool(setup.folder / "arriving" / short(peer), setup.limits.output_bytes)
-        member = Member(connection, accepted, self._dispatch.messages, partial(self._undeliverable, peer), spool)
+        spool = SpooledReassembly(setup.folder / "arriving" / short(peer), setup.limits.output_bytes)
+        session = VolunteerSession(
+            connection, accepted, self._dispatch.messages, partial(self._undeliverable, peer), spool
+        )
         try:
-            driver.join(peer, member, accepted.window, prefix(connection.ends.remote_host))
+            driver.join(peer, session, accepted.window, prefix(connection.ends.remote_host))
             self._prefer(peer)
-            await member.run(partial(self._heard, peer))
+            await session.run(partial(self._heard, peer))
         except StorageError as error:
             driver.stop(error)
         finally:
             self.recruiter.dismiss(peer)
-            self._watch.left(member)
+            self._watch.left(session)
             self._outputs.lost(peer)
             driver.leave(peer)
             await spool.clear()
@@ -112,7 +113,7 @@ class Employer:
                 work.Input(one.share, tuple((hint.address.host, hint.address.port) for hint in one.hints[:8]))
                 for one in setup.inputs
             ),
-            port=hiring.serving_port(self._local, connection),
+            port=self._deps.presence.serving_port(connection),
             waits=self.recruiter.may_wait(connection.ends),
         )
 
@@ -121,15 +122,15 @@ class Employer:
         driver, now = self._driver, trio.current_time()
         driver.do(driver.job.failed(peer, one.unit, Fault.INPUT, "what it reads is lost", now))
 
-    async def _heard(self, peer: PeerId, message: Said, spool: Spool) -> None:
+    async def _heard(self, peer: PeerId, message: Said, spool: SpooledReassembly) -> None:
         driver, now = self._driver, trio.current_time()
         match message:
             case DialMe(share):
                 if share in {self._setup.bundle, *(one.share for one in self._setup.inputs)}:
-                    self._local.calls.asked_by(peer, ShareId(share))
+                    self._deps.calls.asked_by(peer, ShareId(share))
             case work.Heartbeat(ids):
                 driver.job.heard(peer, now, ids)
             case work.Slots(count):
                 driver.do(driver.job.slots(peer, count, now))
             case work.Results(results):
-                await self._intake.results(peer, results, spool)
+                await self._results.results(peer, results, spool)

@@ -1,46 +1,47 @@
 """Fair shares: several jobs of one owner divide the volunteers between them, as evenly as what each can use allows.
 
 A volunteer gives a job all its free cores, so the first job would have everybody for as long as it lasts. Every few
-seconds it is decided anew whose slots are whose (`core.matching.allot`); a job that has too many gives them back, by
+seconds it is decided again whose slots are whose (`core.matching.allot`); a job that has too many gives them back, by
 word to the volunteer, and the other is offered there again.
 """
 
+from collections.abc import Callable, Sequence
+
 import trio
 
+from p2p.compute.owner.run import Run
 from p2p.core.compute.matching import Offer, allot
 from p2p.ids import PeerId
-from p2p.peer_context import Local
 
 SHARE_EVERY_S = 2.0
 
 
-async def share_volunteers(local: Local) -> None:
-    """Divides the volunteers of this peer's jobs among them, until cancelled."""
+async def share_volunteers(runs: Callable[[], Sequence[Run]]) -> None:
+    """Divides the volunteers of jobs among them, until cancelled; `runs` are those under way."""
     while True:
         await trio.sleep(SHARE_EVERY_S)
-        divide(local)
+        divide(runs())
 
 
-def divide(local: Local) -> None:
+def divide(runs: Sequence[Run]) -> None:
     """Tells each job how many slots of each of its volunteers it may use from now on."""
-    runs = [underway.run for underway in local.jobs.values()]
     needs = [run.need for run in runs]
     offers: dict[PeerId, Offer] = {}
     for run in runs:
-        for peer, member in run.members.items():
+        for peer, session in run.sessions.items():
             before = offers.get(peer)
-            slots = max(member.offered, 0 if before is None else before.slots)
+            slots = max(session.offered, 0 if before is None else before.slots)
             runtimes = frozenset({run.need.runtime}) | (frozenset() if before is None else before.runtimes)
             memory = max(run.need.memory, 0 if before is None else before.memory)
             offers[peer] = Offer(slots, memory, runtimes)
     # Jobs of one runtime can use the same volunteers, whether they have met them or not.
-    held = [{peer: member.wanted for peer, member in run.members.items()} for run in runs]
+    held = [{peer: session.wanted for peer, session in run.sessions.items()} for run in runs]
     freed = False
     for run, given in zip(runs, allot(needs, offers, held), strict=True):
-        for peer, member in run.members.items():
-            slots = given.get(peer, 0) if len(runs) > 1 else member.offered
-            freed = freed or slots < member.wanted
-            member.use(slots)
+        for peer, session in run.sessions.items():
+            slots = given.get(peer, 0) if len(runs) > 1 else session.offered
+            freed = freed or slots < session.wanted
+            session.use(slots)
     if freed:
         for run in runs:
             run.recruiter.again()

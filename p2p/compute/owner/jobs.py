@@ -19,26 +19,29 @@ from typing import Any
 import msgspec
 import trio
 
-from p2p.compute.owner import saved_files as saved
+from p2p.advertising.adverts import Advert
+from p2p.compute.owner import hiring, saved_files
+from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.log import PLAN
 from p2p.compute.owner.run import Ending, Run
-from p2p.compute.owner.setup import Resumable, Setup, folder_of, set_up, set_up_again
-from p2p.compute.owner.view import View
-from p2p.control.protocol import Wish
-from p2p.control.status import link_of
+from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
+from p2p.compute.owner.view import JobView
+from p2p.compute.spec import JobSpec
 from p2p.errors import ConfigError, JobError, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
-from p2p.peer_context import Local
+from p2p.net.connection import Connection
+from p2p.net.router import Opening
 from p2p.progress import Progress
-from p2p.sharing import share
 from p2p.store.journal import RUNNING, Listed, Logged
+from p2p.wire import work
 
 
 @dataclass
 class Underway:
     """A job that runs now."""
 
-    view: View
+    id: bytes
+    view: JobView
     run: Run
 
 
@@ -50,133 +53,209 @@ class Claim:
     given_up: trio.Event = field(default_factory=trio.Event)
 
 
-@contextmanager
-def _claimed(local: Local, job: bytes) -> Iterator[None]:
-    """Raises ConfigError while somebody else is at the job, JobError where it is cancelled."""
-    if job in local.claims:
-        raise ConfigError(f"Job {short(job)} is under way already.")
-    with trio.CancelScope() as scope:
-        claim = local.claims[job] = Claim(scope)
+class Jobs:
+    """All of one peer's jobs. `folder` has those that are not over, `results_folder` what they saved."""
+
+    def __init__(self, deps: Deps, folder: Path, results_folder: Path) -> None:
+        self._deps = deps
+        self._folder = folder
+        self._results_folder = results_folder
+        self._under_way: dict[bytes, Underway] = {}
+        self._claims: dict[bytes, Claim] = {}
+        """The jobs that are set up, run or ended just now."""
+
+    @property
+    def under_way(self) -> list[Underway]:
+        """The jobs that run now."""
+        return list(self._under_way.values())
+
+    @property
+    def claimed(self) -> frozenset[bytes]:
+        """The jobs that somebody sets up, runs or ends just now."""
+        return frozenset(self._claims)
+
+    def runs(self) -> list[Run]:
+        """The runs of the jobs under way."""
+        return [underway.run for underway in self._under_way.values()]
+
+    # Volunteers that call.
+
+    def openings(self) -> dict[type, Opening]:
+        """What volunteers may ask of an owner."""
+        return {work.Volunteering: self._offer_job}
+
+    async def _offer_job(self, connection: Connection, asking: work.Volunteering) -> bool:
+        recruiters = {job: underway.run.recruiter for job, underway in self._under_way.items()}
+        return await hiring.offer_job(recruiters, connection, asking)
+
+    def advert(self) -> Advert:
+        """What others are told, so that volunteers call; nothing where this peer could not be called."""
+        if self._deps.presence.is_out_of_reach:
+            return Advert()
+        return hiring.advert(underway.view.runtime for underway in self._under_way.values())
+
+    # From the beginning to the end.
+
+    def _folder_of(self, job: bytes) -> Path:
+        return self._folder / to_text(job)
+
+    @contextmanager
+    def _claimed(self, job: bytes) -> Iterator[None]:
+        """Raises ConfigError while somebody else is at the job, JobError where it is cancelled."""
+        if job in self._claims:
+            raise ConfigError(f"Job {short(job)} is under way already.")
+        with trio.CancelScope() as scope:
+            claim = self._claims[job] = Claim(scope)
+            try:
+                yield
+            finally:
+                del self._claims[job]
+                claim.given_up.set()
+        if scope.cancelled_caught:
+            raise JobError("The job was cancelled.")
+
+    async def begin(self, spec: JobSpec, progress: Progress) -> dict[str, Any]:
+        """Runs a job to its end; what `shoal run` answers.
+
+        Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which
+        it can be resumed; ConfigError for what was asked for wrongly.
+        """
+        job = os.urandom(32)
+        if spec.out is not None:
+            await trio.to_thread.run_sync(saved_files.check_out, Path(spec.out))
+        with self._claimed(job):
+            setup, kept = await self._begin(spec, job, progress)
+            progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
+            return await self._run(setup, kept, progress)
+
+    async def _begin(self, spec: JobSpec, job: bytes, progress: Progress) -> tuple[Setup, Resumable]:
+        made: list[ShareId] = []
         try:
-            yield
+            setup = await set_up(self._deps, spec, job, self._folder_of(job), made, progress)
+            kept = Resumable(
+                spec,
+                setup.runtime.name,
+                setup.runtime.digest.hex(),
+                to_text(setup.bundle),
+                setup.token.hex(),
+                tuple(to_text(one.share) for one in setup.inputs),
+                tuple(map(to_text, made)),
+                setup.partition_bytes,
+            )
+            await trio.to_thread.run_sync(self._deps.journal.begin, job, msgspec.to_builtins(kept))
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._clear(self._folder_of(job), made)
+            raise
+        return setup, kept
+
+    async def resume(self, text: str, progress: Progress, peers: Sequence[str] = ()) -> dict[str, Any]:
+        """Goes on with a job that was stopped, as it was asked for, with these volunteers too. Raises as `begin`."""
+        job = (await self._find(text)).id
+        with self._claimed(job):
+            listed = await self._find(to_text(job))  # as it is now that nobody else changes it
+            if listed.state != RUNNING:
+                raise ConfigError(f"Job {short(job)} is {listed.state}: there is nothing left to do.")
+            kept = msgspec.convert(listed.description, Resumable)
+            spec = msgspec.structs.replace(kept.wish, peers=(*kept.wish.peers, *peers))
+            kept = msgspec.structs.replace(kept, wish=spec)
+            setup = await set_up_again(self._deps, job, self._folder_of(job), kept, progress)
+            return await self._run(setup, kept, progress)
+
+    async def _run(self, setup: Setup, kept: Resumable, progress: Progress) -> dict[str, Any]:
+        job, name = setup.id, Path(kept.wish.path).name
+        view = JobView(job=to_text(job), name=name, runtime=setup.runtime.name)
+        progress.view, progress.state, progress.name = view, "running", name
+        started = trio.current_time()
+        state, ending = "", ""
+        underway = self._under_way[job] = Underway(job, view, Run(self._deps, setup, view))
+        self._deps.changes.ring()
+        try:
+            answer = await self._answer(kept, await underway.run.all(), job)
+            state = "done"
+        except JobError as error:
+            state, ending = "failed", str(error)
+            raise
         finally:
-            del local.claims[job]
-            claim.given_up.set()
-    if scope.cancelled_caught:
-        raise JobError("The job was cancelled.")
+            with trio.CancelScope(shield=True):
+                if state:
+                    await self._end(kept, job, state, ending)
+            del self._under_way[job]
+            self._deps.changes.ring()
+        seconds = round(trio.current_time() - started, 3)
+        return {"job": view.job, "state": "done", **answer, "seconds": seconds, "units": view.units_done}
 
+    async def cancel(self, text: str) -> bytes:
+        """Ends a job, or forgets one that was stopped; its id. Raises ConfigError."""
+        job = (await self._find(text)).id
+        stopped = False
+        while (claim := self._claims.get(job)) is not None:
+            if job in self._under_way:
+                self._under_way[job].run.over = True
+            claim.scope.cancel()
+            await claim.given_up.wait()
+            stopped = True
+        # Once begun it is seen through.
+        with self._claimed(job), trio.CancelScope(shield=True):
+            listed = await self._find(to_text(job))
+            if listed.state == RUNNING:
+                await self._end(msgspec.convert(listed.description, Resumable), job, "cancelled", "")
+            elif not stopped or listed.state != "cancelled":
+                raise ConfigError(f"Job {short(job)} is {listed.state} already.")
+        return job
 
-async def begin(local: Local, wish: Wish, progress: Progress) -> dict[str, Any]:
-    """Runs a job to its end; what `shoal run` answers.
+    async def listed(self) -> list[dict[str, Any]]:
+        """The jobs under way, those that were stopped, and the last ones that ended; the newest first."""
+        rows = []
+        for one in await trio.to_thread.run_sync(self._deps.journal.jobs):
+            underway = self._under_way.get(one.id)
+            view = underway.view if underway is not None else JobView(job=to_text(one.id), name=_name(one))
+            row = {**msgspec.to_builtins(view), "created": one.created, "ending": one.ending}
+            rows.append(
+                row if underway is not None else row | {"state": "stopped" if one.state == RUNNING else one.state}
+            )
+        return rows
 
-    Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which it
-    can be resumed; ConfigError for what was asked for wrongly.
-    """
-    job = os.urandom(32)
-    if wish.out is not None:
-        await trio.to_thread.run_sync(saved.check_out, Path(wish.out))
-    with _claimed(local, job):
-        setup, kept = await _begin(local, wish, job, progress)
-        progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
-        return await _run(local, setup, kept, progress)
+    async def logs(self, text: str, unit: tuple[int, int, int] | None) -> list[dict[str, Any]]:
+        """What the units of a job printed: rows by action, stage, partition. Raises ConfigError."""
+        listed = await self._find(text)
+        rows = await trio.to_thread.run_sync(self._deps.journal.logs, listed.id, unit)
+        return list(map(_logged, rows))
 
+    async def _find(self, text: str) -> Listed:
+        """The one job whose id starts so. Raises ConfigError."""
+        rows = await trio.to_thread.run_sync(self._deps.journal.jobs)
+        matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
+        if len(matching) != 1:
+            raise ConfigError(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
+        return matching[0]
 
-async def _begin(local: Local, wish: Wish, job: bytes, progress: Progress) -> tuple[Setup, Resumable]:
-    made: list[ShareId] = []
-    try:
-        setup = await set_up(local, wish, job, made, progress)
-        kept = Resumable(
-            wish,
-            setup.runtime.name,
-            setup.runtime.digest.hex(),
-            to_text(setup.bundle),
-            setup.token.hex(),
-            tuple(to_text(one.share) for one in setup.inputs),
-            tuple(map(to_text, made)),
-            setup.partition_bytes,
-        )
-        await trio.to_thread.run_sync(local.journal.begin, job, msgspec.to_builtins(kept))
-    except BaseException:
-        with trio.CancelScope(shield=True):
-            await _clear(local, folder_of(local, job), made)
-        raise
-    return setup, kept
+    async def _answer(self, kept: Resumable, ending: Ending, job: bytes) -> dict[str, Any]:
+        """What the user gets; files that the job saved go to `out`, else into a share."""
+        answer: dict[str, Any] = {"result": ending.value}
+        if ending.saved is None:
+            return answer
+        if kept.wish.out is not None:
+            paths = await trio.to_thread.run_sync(_move_all, ending.saved, Path(kept.wish.out))
+            return answer | {"paths": paths}
+        name = f"{Path(kept.wish.path).stem}-{short(job)}"
+        folder = self._results_folder / name
+        await trio.to_thread.run_sync(_move_all, ending.saved, folder)
+        done = await self._deps.sharing.share([folder], name, Progress(), unlisted=True)
+        link = self._deps.discovery.links.to(done.share_id, done.name, done.bytes)
+        return answer | {"link": link, "folder": str(folder)}
 
+    async def _end(self, kept: Resumable, job: bytes, state: str, ending: str) -> None:
+        """It is over: what was kept to go on with it goes."""
+        with suppress(StorageError):
+            await trio.to_thread.run_sync(self._deps.journal.end, job, state, ending)
+        await self._clear(self._folder_of(job), [ShareId(from_text(text)) for text in kept.made])
 
-async def resume(local: Local, text: str, progress: Progress, peers: Sequence[str] = ()) -> dict[str, Any]:
-    """Goes on with a job that was stopped, as it was asked for, with these volunteers too. Raises as `begin`."""
-    job = (await _find(local, text)).id
-    with _claimed(local, job):
-        listed = await _find(local, to_text(job))  # as it is now that nobody else changes it
-        if listed.state != RUNNING:
-            raise ConfigError(f"Job {short(job)} is {listed.state}: there is nothing left to do.")
-        kept = msgspec.convert(listed.description, Resumable)
-        wish = msgspec.structs.replace(kept.wish, peers=(*kept.wish.peers, *peers))
-        kept = msgspec.structs.replace(kept, wish=wish)
-        setup = await set_up_again(local, job, kept, progress)
-        return await _run(local, setup, kept, progress)
-
-
-async def _run(local: Local, setup: Setup, kept: Resumable, progress: Progress) -> dict[str, Any]:
-    job, name = setup.id, Path(kept.wish.path).name
-    view = View(job=to_text(job), name=name, runtime=setup.runtime.name)
-    progress.view, progress.state, progress.name = view, "running", name
-    started = trio.current_time()
-    state, ending = "", ""
-    underway = local.jobs[job] = Underway(view, Run(local, setup, view))
-    local.news.ring()
-    try:
-        answer = await _answer(local, kept, await underway.run.all(), job)
-        state = "done"
-    except JobError as error:
-        state, ending = "failed", str(error)
-        raise
-    finally:
-        with trio.CancelScope(shield=True):
-            if state:
-                await _end(local, kept, job, state, ending)
-        del local.jobs[job]
-        local.news.ring()
-    seconds = round(trio.current_time() - started, 3)
-    return {"job": view.job, "state": "done", **answer, "seconds": seconds, "units": view.units_done}
-
-
-async def cancel(local: Local, text: str) -> bytes:
-    """Ends a job, or forgets one that was stopped; its id. Raises ConfigError."""
-    job = (await _find(local, text)).id
-    stopped = False
-    while (claim := local.claims.get(job)) is not None:
-        if job in local.jobs:
-            local.jobs[job].run.over = True
-        claim.scope.cancel()
-        await claim.given_up.wait()
-        stopped = True
-    # Once begun it is seen through.
-    with _claimed(local, job), trio.CancelScope(shield=True):
-        listed = await _find(local, to_text(job))
-        if listed.state == RUNNING:
-            await _end(local, msgspec.convert(listed.description, Resumable), job, "cancelled", "")
-        elif not stopped or listed.state != "cancelled":
-            raise ConfigError(f"Job {short(job)} is {listed.state} already.")
-    return job
-
-
-async def listed(local: Local) -> list[dict[str, Any]]:
-    """The jobs under way, those that were stopped, and the last ones that ended; the newest first."""
-    rows = []
-    for one in await trio.to_thread.run_sync(local.journal.jobs):
-        underway = local.jobs.get(one.id)
-        view = underway.view if underway is not None else View(job=to_text(one.id), name=_name(one))
-        row = {**msgspec.to_builtins(view), "created": one.created, "ending": one.ending}
-        rows.append(row if underway is not None else row | {"state": "stopped" if one.state == RUNNING else one.state})
-    return rows
-
-
-async def logs(local: Local, text: str, unit: tuple[int, int, int] | None) -> list[dict[str, Any]]:
-    """What the units of a job printed: rows by action, stage, partition. Raises ConfigError."""
-    listed = await _find(local, text)
-    rows = await trio.to_thread.run_sync(local.journal.logs, listed.id, unit)
-    return list(map(_logged, rows))
+    async def _clear(self, folder: Path, made: Sequence[ShareId]) -> None:
+        for one in made:
+            with suppress(ShoalError):
+                await self._deps.sharing.unshare(one)
+        await trio.to_thread.run_sync(shutil.rmtree, folder, True)
 
 
 def _logged(one: Logged) -> dict[str, Any]:
@@ -188,50 +267,8 @@ def _logged(one: Logged) -> dict[str, Any]:
     }
 
 
-async def _find(local: Local, text: str) -> Listed:
-    """The one job whose id starts so. Raises ConfigError."""
-    rows = await trio.to_thread.run_sync(local.journal.jobs)
-    matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
-    if len(matching) != 1:
-        raise ConfigError(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
-    return matching[0]
-
-
 def _name(one: Listed) -> str:
     return Path(msgspec.convert(one.description, Resumable).wish.path).name
-
-
-# Ends.
-
-
-async def _answer(local: Local, kept: Resumable, ending: Ending, job: bytes) -> dict[str, Any]:
-    """What the user gets; files that the job saved go to `out`, else into a share."""
-    answer: dict[str, Any] = {"result": ending.value}
-    if ending.saved is None:
-        return answer
-    if kept.wish.out is not None:
-        paths = await trio.to_thread.run_sync(_move_all, ending.saved, Path(kept.wish.out))
-        return answer | {"paths": paths}
-    name = f"{Path(kept.wish.path).stem}-{short(job)}"
-    folder = local.home / "results" / name
-    await trio.to_thread.run_sync(_move_all, ending.saved, folder)
-    done = await share.share(local, [folder], name, Progress(), unlisted=True)
-    link = link_of(local, done.share_id, done.name, done.bytes)
-    return answer | {"link": link, "folder": str(folder)}
-
-
-async def _end(local: Local, kept: Resumable, job: bytes, state: str, ending: str) -> None:
-    """It is over: what was kept to go on with it goes."""
-    with suppress(StorageError):
-        await trio.to_thread.run_sync(local.journal.end, job, state, ending)
-    await _clear(local, folder_of(local, job), [ShareId(from_text(text)) for text in kept.made])
-
-
-async def _clear(local: Local, folder: Path, made: Sequence[ShareId]) -> None:
-    for one in made:
-        with suppress(ShoalError):
-            await share.unshare(local, one)
-    await trio.to_thread.run_sync(shutil.rmtree, folder, True)
 
 
 def _move_all(folder: Path, out: Path) -> list[str]:
@@ -242,7 +279,7 @@ def _move_all(folder: Path, out: Path) -> list[str]:
             target.mkdir(parents=True, exist_ok=True)
             for name in names:
                 shutil.move(os.path.join(where, name), target / name)
-        return [str(path) for path in saved.files_in(out)]
+        return [str(path) for path in saved_files.files_in(out)]
     except OSError as error:
         raise StorageError(
             f"Cannot write the result to {out}: {error.strerror}. Resume the job once it can."

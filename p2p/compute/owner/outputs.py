@@ -46,11 +46,11 @@ class Remote(NamedTuple):
     holder: PeerId
 
 
-class Lost(NotFound):
+class OutputsLost(NotFound):
     """Outputs that were to be read are nowhere: their unit runs again."""
 
 
-Made = list[bytes] | Large | Remote
+StoredOutputs = list[bytes] | Large | Remote
 _Place = tuple[int, int]
 
 
@@ -82,7 +82,7 @@ class Outputs:
         """Takes over a file with a unit's outputs; None, and the file is gone, if they are not what the digest says."""
         return await trio.to_thread.run_sync(self._take_over, path, unit, tuple(sizes), digest)
 
-    def keep(self, known: Known, made: Made) -> None:
+    def keep(self, known: Known, made: StoredOutputs) -> None:
         """The result counts from now on; it is written soon."""
         place = known.stage, known.partition
         self._drop(place)
@@ -101,7 +101,7 @@ class Outputs:
         self._pending_bytes += size
         self._news.set()
 
-    async def store(self, unit: bytes, outputs: list[bytes]) -> Made:
+    async def store(self, unit: bytes, outputs: list[bytes]) -> StoredOutputs:
         """A unit's outputs, in a file if they are large. Raises StorageError."""
         if sum(map(len, outputs)) <= INLINE:
             return outputs
@@ -166,7 +166,10 @@ class Outputs:
     # Results that are read.
 
     async def get(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        """Single outputs of units that are done, each by stage, partition and number. Raises StorageError, Lost."""
+        """Single outputs of units that are done, each by stage, partition and number.
+
+        Raises StorageError, OutputsLost.
+        """
         try:
             return [self._small[stage, partition][number] for stage, partition, number in wanted]
         except KeyError:
@@ -264,7 +267,7 @@ class Outputs:
                 continue
             output = self._journal.output(self._job, self._action, stage, partition, number)
             if output is None:
-                raise Lost(f"the outputs of partition {partition} of stage {stage} are lost")
+                raise OutputsLost(f"the outputs of partition {partition} of stage {stage} are lost")
             found.append(output)
         return found
 

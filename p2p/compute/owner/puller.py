@@ -4,7 +4,7 @@ import logging
 
 import trio
 
-from p2p.compute.execution.kept_outputs import Place, Reader
+from p2p.compute.execution.output_reader import OutputLocation, OutputReader
 from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.outputs import Outputs, Remote
 from p2p.compute.owner.shuffle import Shuffle
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Puller:
     """Pulls outputs of one job: those of one unit at a time from each holder, as they are in memory meanwhile."""
 
-    def __init__(self, driver: Driver, outputs: Outputs, shuffle: Shuffle, reader: Reader) -> None:
+    def __init__(self, driver: Driver, outputs: Outputs, shuffle: Shuffle, reader: OutputReader) -> None:
         self._driver = driver
         self._outputs = outputs
         self._shuffle = shuffle
@@ -56,7 +56,7 @@ class Puller:
                 raise PeerGone("who keeps it is gone")
             outputs = []
             for number, size in enumerate(remote.sizes):
-                where = Place(unit, remote.digest, number, remote.holder, address)
+                where = OutputLocation(unit, remote.digest, number, remote.holder, address)
                 outputs.append(await self._reader.get(where, size))
             made = await self._outputs.store(unit, outputs)
         except PeerError as error:

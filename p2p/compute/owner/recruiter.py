@@ -12,14 +12,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from p2p.compute.owner.deps import Deps
 from p2p.core.compute.hindrances import where_it_waits, why_nothing_runs
 from p2p.core.compute.matching import Need, Offer, suits
-from p2p.discovery import volunteers as capacity
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
-from p2p.peer_context import Local
-from p2p.reach.reachability import Reach
 from p2p.wire import work
 from p2p.wire.address import is_link_local, prefix
 from p2p.wire.link import PeerHint
@@ -40,17 +38,17 @@ MOST_REMEMBERED = 4096
 
 
 class Recruiter:
-    """Finds volunteers for one job. `engage` has the whole conversation with one, and has who takes the job hired."""
+    """Finds volunteers for one job. `engage` holds the whole conversation with one, and hires whoever takes the job."""
 
     def __init__(
         self,
-        local: Local,
+        deps: Deps,
         need: Need,
         peers: Sequence[PeerHint],
         most: int,
         engage: Callable[[Connection], Awaitable[None]],
     ) -> None:
-        self._local = local
+        self._deps = deps
         self._need = need
         self._peers = peers
         self._most = most or MOST_VOLUNTEERS
@@ -86,7 +84,7 @@ class Recruiter:
                 now = trio.current_time()
                 self._tried = {hint: again for hint, again in self._tried.items() if again > now}
                 for hint in self._hints():
-                    known = hint.peer_id in self._talking or hint.peer_id == self._local.peer_id
+                    known = hint.peer_id in self._talking or hint.peer_id == self._deps.presence.peer_id
                     busy = len(self._talking) - len(self._callers) - len(self.lines)
                     if not known and hint not in self._tried and busy < self._most:
                         self._tried[hint] = now + REFUSED_AGAIN_S
@@ -127,7 +125,7 @@ class Recruiter:
         """Why nobody is at work; empty if somebody could be."""
         if self.lines:
             return where_it_waits([(queued.place, queued.reason) for queued in self.lines.values()])
-        dialable = self._local.reachability.state is not Reach.NOT_DIALABLE
+        dialable = not self._deps.presence.is_out_of_reach
         silent, failures = self._unreachable, list(dict.fromkeys(self._failures.values()))
         return why_nothing_runs(self._need, self._offers, self._refusals, silent, failures, dialable=dialable)
 
@@ -187,14 +185,13 @@ class Recruiter:
 
     async def _dial(self, hint: PeerHint) -> None:
         try:
-            connection = await self._local.dialer.dial(hint.address, hint.peer_id)
+            connection = await self._deps.presence.contacts.dial(hint.address, hint.peer_id)
         except PeerError as error:
             logger.debug("volunteer at %s: %s", hint.address, error)
             if hint in self._peers:
                 self._failures[hint] = str(error)
             return
         self._failures.pop(hint, None)
-        self._local.contacts.reached(connection, hint.address.port)
         if len(self._hint_of) < MOST_REMEMBERED:
             self._hint_of[connection.ends.peer_id] = hint
         await self._talk(connection)
@@ -229,7 +226,7 @@ class Recruiter:
     async def _look_up(self) -> None:
         """Beside the rest: a tracker that does not answer keeps nobody from those who are known already."""
         while True:
-            found = await capacity.known(self._local, self._need.runtime)
+            found = await self._deps.discovery.volunteers.known(self._need.runtime)
             for one in found:
                 if len(self._offers) < MOST_REMEMBERED or one.peer in self._offers:
                     self._offers[one.peer] = _offer(one.capacity)
@@ -239,7 +236,7 @@ class Recruiter:
             await trio.sleep(FIND_EVERY_S)
 
     def _hints(self) -> list[PeerHint]:
-        hints = [*self._found, *self._local.neighbours.hints()]
+        hints = [*self._found, *self._deps.discovery.neighbours.hints()]
         # An address of the link alone is of use where there is no other.
         better = {hint.peer_id for hint in hints if not is_link_local(hint.address.host)}
         return [
@@ -249,7 +246,7 @@ class Recruiter:
 
     async def _watch_neighbours(self) -> None:
         while True:
-            await self._local.neighbours.changed()
+            await self._deps.discovery.neighbours.changed()
             self._sooner.set()
 
 

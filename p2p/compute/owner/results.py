@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 import trio
 
-from p2p.compute.execution import runner as running
-from p2p.compute.execution.reassembly import Spool
+from p2p.compute.execution.reassembly import SpooledReassembly
+from p2p.compute.execution.runner import LOST, UnitOutcome
 from p2p.compute.execution.unit import cut, result_digest
 from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.log import JobLog
-from p2p.compute.owner.outputs import Made, Outputs, Remote
+from p2p.compute.owner.outputs import Outputs, Remote, StoredOutputs
 from p2p.compute.owner.view import Watch
 from p2p.core.compute.attempts import Accept, Command, Fault, Result, Work
 from p2p.core.compute.report import Report
@@ -22,8 +22,8 @@ from p2p.ids import PeerId
 from p2p.wire import work
 
 
-class Intake:
-    """Of one job. `pull` has outputs brought here that a volunteer could not read where they are kept, by unit."""
+class ResultIntake:
+    """The results of one job. `pull` brings a unit's outputs here where a volunteer could not read them."""
 
     def __init__(
         self, driver: Driver, outputs: Outputs, watch: Watch, log: JobLog, pull: Callable[[bytes], None]
@@ -34,10 +34,10 @@ class Intake:
         self._log = log
         self._pull = pull
 
-    async def results(self, peer: PeerId, results: Sequence[work.Result], spool: Spool) -> None:
+    async def results(self, peer: PeerId, results: Sequence[work.Result], spool: SpooledReassembly) -> None:
         """A volunteer's, whose large outputs are in the spool. Raises StorageError."""
         driver = self._driver
-        made: dict[bytes, Made] = {}
+        made: dict[bytes, StoredOutputs] = {}
         good: list[Result] = []
         answered: set[bytes] = set()
         for result in results:
@@ -67,10 +67,10 @@ class Intake:
         await spool.drop([result.id for result in results])
         await self._outputs.room()
 
-    def own(self, owner: PeerId, one: Work, made: running.Made) -> None:
+    def own(self, owner: PeerId, one: Work, made: UnitOutcome) -> None:
         """What came of a unit that the owner has run itself."""
         driver, now = self._driver, trio.current_time()
-        if made.kind == running.LOST:
+        if made.kind == LOST:
             driver.do(driver.job.failed(owner, one.unit, Fault.INPUT, made.text, now))
             return
         if made.kind:
@@ -80,17 +80,17 @@ class Intake:
         self._keep(owner, commands, {one.unit: made.outputs})
         driver.do(commands)
 
-    def _keep(self, peer: PeerId, commands: Sequence[Command], made: dict[bytes, Made]) -> None:
+    def _keep(self, peer: PeerId, commands: Sequence[Command], made: dict[bytes, StoredOutputs]) -> None:
         for command in commands:
             if isinstance(command, Accept):
                 self._outputs.keep(command.result, made[command.result.unit])
                 self._watch.accepted(peer)
 
-    def _failed(self, peer: PeerId, unit: bytes, said: work.Result | running.Made, now: float) -> None:
+    def _failed(self, peer: PeerId, unit: bytes, said: work.Result | UnitOutcome, now: float) -> None:
         fault, report = _fault(said.kind, said.text, missing=isinstance(said, work.Result) and bool(said.missing))
         self._driver.do(self._driver.job.failed(peer, unit, fault, report, now))
 
-    async def _made(self, peer: PeerId, result: work.Result, spool: Spool) -> Made | None:
+    async def _made(self, peer: PeerId, result: work.Result, spool: SpooledReassembly) -> StoredOutputs | None:
         """What came with a result, or before it; None if it is not what the result says."""
         place, plan = self._driver.job.place(peer, result.id), self._driver.plan
         if place is None or plan is None:

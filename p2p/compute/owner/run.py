@@ -1,9 +1,10 @@
 """The owner's side of a job: its actions, one after the other, from the plan to the result.
 
-What is decided is in `core.job`, and carried out by the `Driver`; volunteers are had at work by the `Employer`, and
-what they bring back goes through the `Intake`. The job's own code runs in guests only, here too: the plan and the last
-step of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and handed on
-from there, so that no volunteer's end loses them; large ones may stay with volunteers who read them from each other.
+What is decided is in `core.compute.job`, and carried out by the `Driver`; the `Employer` keeps volunteers at work, and
+what they bring back goes through the `ResultIntake`. The job's own code runs in guests only, here too: the plan and the
+last step of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and
+handed on from there, so that no volunteer's end loses them; large ones may stay with volunteers, who read them from
+each other.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,8 +18,9 @@ import msgspec
 import trio
 
 from p2p.compute import bundles
-from p2p.compute.execution.kept_outputs import Reader
-from p2p.compute.owner import saved_files as saved
+from p2p.compute.execution.output_reader import OutputReader
+from p2p.compute.owner import saved_files
+from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import Dispatch
 from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.employer import Employer
@@ -26,26 +28,25 @@ from p2p.compute.owner.log import JobLog
 from p2p.compute.owner.outputs import Outputs
 from p2p.compute.owner.planner import Answer, CommandPlanner, Planner, guest_planner
 from p2p.compute.owner.puller import Puller
-from p2p.compute.owner.rerun import Repeater
-from p2p.compute.owner.results import Intake
+from p2p.compute.owner.rerun import Rerunner
+from p2p.compute.owner.results import ResultIntake
 from p2p.compute.owner.setup import Setup
 from p2p.compute.owner.shuffle import Shuffle
-from p2p.compute.owner.view import View, Watch
-from p2p.compute.owner.volunteer_session import Member
-from p2p.concurrency.background import Aside
+from p2p.compute.owner.view import JobView, Watch
+from p2p.compute.owner.volunteer_session import VolunteerSession
+from p2p.concurrency.background import Background
 from p2p.core.compute import plan as plans
 from p2p.core.compute.attempts import Known, State, Work
 from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, to_text
-from p2p.peer_context import Local
 
 TICK_S = 0.25
 HOLDERS_S = 3.0
 WIND_UP_S = 5.0
 CONFIRM_S = 5.0
-"""So long a job that cannot go on waits to hear whether its plan was the reason."""
+"""How long a job that cannot go on waits to hear whether its plan was the reason."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +60,27 @@ class Ending:
 class Run:
     """One job under way."""
 
-    def __init__(self, local: Local, setup: Setup, view: View) -> None:
-        self._local = local
+    def __init__(self, deps: Deps, setup: Setup, view: JobView) -> None:
+        self._deps = deps
         self._setup = setup
         self._view = view
         self._results: list[bytes] = []
         """Of the actions until now."""
         limits = msgspec.json.encode([setup.limits.wall_s, setup.limits.memory_bytes, setup.limits.output_bytes])
         context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
-        self._driver = driver = Driver(local.peer_id, context, setup.limits.wall_s, self._repeat)
-        self._outputs = outputs = Outputs(local.journal, setup.id, setup.folder / "outputs")
+        self._driver = driver = Driver(deps.presence.peer_id, context, setup.limits.wall_s, self._repeat)
+        self._outputs = outputs = Outputs(deps.journal, setup.id, setup.folder / "outputs")
         self._writing = trio.CancelScope(shield=True)
         self._shuffle = shuffle = Shuffle(outputs, driver.address_of)
         self._dispatch = dispatch = Dispatch(setup.id, setup.inputs, shuffle, self._results, setup.partition_bytes)
         self._watch = Watch(view)
-        self._log = JobLog(local.journal, setup.id, local.peer_id)
-        self._reader = Reader(local.dialer, setup.id, setup.token)
+        self._log = JobLog(deps.journal, setup.id, deps.presence.peer_id)
+        self._reader = OutputReader(deps.dialer, setup.id, setup.token)
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
-        self._repeater = Repeater(local, setup, self._load, dispatch, self._reader, self._results)
+        self._rerunner = Rerunner(deps, setup, self._load, dispatch, self._reader, self._results)
         self._puller = Puller(driver, outputs, shuffle, self._reader)
-        self._intake = Intake(driver, outputs, self._watch, self._log, self._pull)
-        self._employer = Employer(local, setup, driver, dispatch, self._intake, outputs, self._watch)
+        self._intake = ResultIntake(driver, outputs, self._watch, self._log, self._pull)
+        self._employer = Employer(deps, setup, driver, dispatch, self._intake, outputs, self._watch)
         self.recruiter = self._employer.recruiter
         self.over = False
         """Whether its user has cancelled it for good."""
@@ -87,9 +88,9 @@ class Run:
         self._progressed = trio.current_time()
 
     @property
-    def members(self) -> Mapping[PeerId, Member]:
+    def sessions(self) -> Mapping[PeerId, VolunteerSession]:
         """Who is at work for it."""
-        return self._driver.members
+        return self._driver.sessions
 
     @property
     def bundle(self) -> ShareId:
@@ -109,7 +110,7 @@ class Run:
         Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which
         it can go on some other time.
         """
-        actions = await trio.to_thread.run_sync(self._local.journal.actions, self._setup.id)
+        actions = await trio.to_thread.run_sync(self._deps.journal.actions, self._setup.id)
         self._results += [action.result for action in actions]
         self._driver.recall([action.digest for action in actions])
         outcome: Ending | ShoalError | None = None
@@ -145,8 +146,8 @@ class Run:
         """Writes what is still to be written. Of a job that may go on, volunteers keep the outputs for a while."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + WIND_UP_S):
             async with trio.open_nursery() as nursery:
-                for member in self.members.values() if over else ():
-                    nursery.start_soon(member.end, self._setup.id)
+                for session in self.sessions.values() if over else ():
+                    nursery.start_soon(session.end, self._setup.id)
                 with suppress(StorageError):
                     await self._outputs.settle()
                 await self._log.write(self._driver.job.action)
@@ -160,7 +161,7 @@ class Run:
         if not setup.runtime.resident:
             yield CommandPlanner(None if setup.inputs else setup.description.partitions)
             return
-        count, sandbox = len(setup.inputs), self._local.sandbox
+        count, sandbox = len(setup.inputs), self._deps.sandbox
         async with guest_planner(
             sandbox, setup.runtime, setup.id, self._load, setup.limits, count, self._log.planning
         ) as planner:
@@ -172,7 +173,7 @@ class Run:
         while not isinstance(said, Answer):
             result = await self._run_action(planner, said)
             digest = H("action", result)
-            keeping = Aside(partial(self._outputs.finish, digest, result))
+            keeping = Background(partial(self._outputs.finish, digest, result))
             self._nursery.start_soon(keeping.run)
             self._results.append(result)
             said = await planner.next(self._results)
@@ -180,7 +181,7 @@ class Run:
             await keeping.done()
             driver.do(driver.job.finished(digest))
         driver.do(driver.job.done())
-        return Ending(said.value, await trio.to_thread.run_sync(saved.folder_of, self._saved))
+        return Ending(said.value, await trio.to_thread.run_sync(saved_files.folder_of, self._saved))
 
     async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
         """The action's result."""
@@ -196,7 +197,7 @@ class Run:
             self._view.units_known += sum(stage.done for stage in driver.job.stages)
         self._employer.prefer()
         # The plan is made once more while its units run: they need not wait for that.
-        confirming = Aside(partial(planner.confirm, plan))
+        confirming = Background(partial(planner.confirm, plan))
         self._nursery.start_soon(confirming.run)
         try:
             await driver.finished()
@@ -216,16 +217,16 @@ class Run:
         holders = {one.holder for one in known if one.holder is not None}
         with trio.move_on_after(HOLDERS_S):
             await self._driver.until_joined(holders)
-        for holder in holders - self.members.keys():
+        for holder in holders - self.sessions.keys():
             self._outputs.lost(holder)
-        return [one for one in known if one.holder is None or one.holder in self.members]
+        return [one for one in known if one.holder is None or one.holder in self.sessions]
 
     async def _combined(self, planner: Planner, plan: Plan, count: int) -> bytes:
         """The action's result, of the units of its final stage. What `save` made goes into the job's folder."""
         final = plan.stages[-1].index
         if plan.kind != "save":
             return await planner.finish(plan, await self._outputs.get([(final, n, 0) for n in range(count)]))
-        await saved.save(self._outputs, final, count, self._saved / saved.name_of(plan.action))
+        await saved_files.save(self._outputs, final, count, self._saved / saved_files.name_of(plan.action))
         return await planner.finish(plan, [])
 
     @property
@@ -251,7 +252,7 @@ class Run:
                 driver.stop(NotFound(f"Nobody works for this job: {why}."))
 
     def _look(self) -> None:
-        self._watch.look(self._driver.job, self._driver.plan, self.members, TICK_S)
+        self._watch.look(self._driver.job, self._driver.plan, self.sessions, TICK_S)
         # While there are no units yet, that nobody was found is not why nothing runs.
         begun = self._driver.job.state is State.RUNNING
         self._view.why = ""
@@ -266,7 +267,7 @@ class Run:
     def _is_at_work(self) -> bool:
         """Whether somebody has a unit, or would take one."""
         volunteers = self._driver.job.volunteers().items()
-        return any(units or self.members[peer].slots for peer, units in volunteers) or self._driver.job.owner_at_work
+        return any(units or self.sessions[peer].slots for peer, units in volunteers) or self._driver.job.owner_at_work
 
     def _pull(self, unit: bytes) -> None:
         self._nursery.start_soon(self._puller.pull, unit)
@@ -279,8 +280,8 @@ class Run:
         for one in units:
             await self._puller.pull_what_it_reads(one)  # so that nothing hangs on what a holder says of it
             try:
-                made = await self._repeater.run(one)
+                made = await self._rerunner.run(one)
             except ShoalError as error:
                 self._driver.stop(error)
                 return
-            self._intake.own(self._local.peer_id, one, made)
+            self._intake.own(self._deps.presence.peer_id, one, made)

@@ -12,31 +12,27 @@ from typing import Any
 import msgspec
 import trio
 
-from p2p.compute import bundles
-from p2p.compute import runtimes as computing
+from p2p.compute import bundles, runtimes
 from p2p.compute.bundles import Description
-from p2p.compute.owner.dispatch import Input
-from p2p.control.protocol import Wish
+from p2p.compute.owner.deps import Deps
+from p2p.compute.owner.dispatch import JobInput
+from p2p.compute.spec import JobSpec
 from p2p.core.compute.partitions import LEAST_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
 from p2p.core.compute.plan import MOST_UNITS, Source
 from p2p.core.shares.manifest import Kind
-from p2p.discovery import volunteers as capacity
 from p2p.errors import ConfigError, JobError
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
-from p2p.peer_context import Local
 from p2p.progress import Progress
 from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, Limits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
-from p2p.sharing import share
-from p2p.sharing.fetching.manifests import fetch_manifest
 from p2p.units import format_size
 from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
 from p2p.wire.tracker import Capacity
 
 REDUCE_PARTITIONS = 8
 MOST_ARGUMENT_BYTES = 64 * 1024
-OUT_OF_DATE = "Start the job anew, and forget this one with `shoal cancel`."
+OUT_OF_DATE = "Start the job again, and forget this one with `shoal cancel`."
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Setup:
     """Of the bundle."""
     description: Description
     bundle: ShareId
-    inputs: tuple[Input, ...]
+    inputs: tuple[JobInput, ...]
     partition_bytes: int
     """Of inputs, that a unit reads, about."""
     runtime: Runtime
@@ -67,7 +63,7 @@ class Setup:
 class Resumable(msgspec.Struct, frozen=True):
     """A job as the journal has it: all that is needed to go on. Ids as text."""
 
-    wish: Wish
+    wish: JobSpec
     runtime: str
     digest: str
     bundle: str
@@ -79,82 +75,71 @@ class Resumable(msgspec.Struct, frozen=True):
     """What units read of inputs, about; 0 in older journals: what was asked for, or the one size of then."""
 
 
-def folder_of(local: Local, job: bytes) -> Path:
-    """The folder of one of this peer's jobs."""
-    return jobs_folder(local) / to_text(job)
-
-
-def jobs_folder(local: Local) -> Path:
-    """Where the folders of this peer's jobs are."""
-    return local.home / "jobs"
-
-
-async def set_up(local: Local, wish: Wish, job: bytes, made: list[ShareId], progress: Progress) -> Setup:
-    """Shares inputs and bundle, which `made` has then, and chooses the runtime."""
-    files = await trio.to_thread.run_sync(bundles.collect, Path(wish.path))
-    _check_bounds(wish)
-    _check_arguments(wish.args)
-    peers = tuple(map(parse_peer, wish.peers))
+async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list[ShareId], progress: Progress) -> Setup:
+    """Shares inputs and bundle, which `made` has then, and chooses the runtime. `folder` is the job's own."""
+    files = await trio.to_thread.run_sync(bundles.collect, Path(spec.path))
+    _check_bounds(spec)
+    _check_arguments(spec.args)
+    peers = tuple(map(parse_peer, spec.peers))
     is_module = bundles.MODULE in files
     found: list[Capacity] = []
-    if not wish.partitions or not (is_module or wish.runtime):
+    if not spec.partitions or not (is_module or spec.runtime):
         progress.state = "asking what volunteers offer"
-        found = await capacity.survey(local, peers, (PYTHON, SCIENCE))
-    runtime = None if is_module else await _choose(wish, files, found, progress)
-    cores = _cores(found, MODULE if runtime is None else runtime.name, wish.volunteers)
-    inputs = [await _input(local, text, wish.wait_s, made, progress) for text in wish.inputs]
-    each = _asked_bytes(wish, inputs) or chosen_bytes(_size(inputs), cores)
-    count = wish.partitions or chosen_count(cores)
+        found = await deps.discovery.volunteers.survey(peers, (PYTHON, SCIENCE))
+    runtime = None if is_module else await _choose(spec, files, found, progress)
+    cores = _cores(found, MODULE if runtime is None else runtime.name, spec.volunteers)
+    inputs = [await _input(deps, text, spec.wait_s, made, progress) for text in spec.inputs]
+    each = _asked_bytes(spec, inputs) or chosen_bytes(_size(inputs), cores)
+    count = spec.partitions or chosen_count(cores)
     description = Description(
-        args=wish.args,
+        args=spec.args,
         partitions=_units_of_module(inputs, each) if is_module and inputs else count,
         reduce_partitions=REDUCE_PARTITIONS,
         inputs=tuple(bundles.Input(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs),
-        title=bundles.ENTRY if is_module else bundles.title_of(Path(wish.path)),
+        title=bundles.ENTRY if is_module else bundles.title_of(Path(spec.path)),
     )
-    folder = folder_of(local, job)
     whole = bundles.whole(files)
     await trio.to_thread.run_sync(bundles.write, folder / "bundle", whole, description)
     if runtime is None:
         progress.state = "compiling the module"
-        runtime = await computing.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
+        runtime = await runtimes.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
     progress.note(f"runtime {runtime.name}; --trust own: every volunteer that takes the job is believed")
-    done = await share.share(local, [folder / "bundle"], "bundle", Progress(), unlisted=True)
+    done = await deps.sharing.share([folder / "bundle"], "bundle", Progress(), unlisted=True)
     made.append(done.share_id)
-    return _setup(local, wish, job, None, whole, description, done.share_id, inputs, each, runtime)
+    return _setup(spec, job, folder, None, whole, description, done.share_id, inputs, each, runtime)
 
 
-async def set_up_again(local: Local, job: bytes, kept: Resumable, progress: Progress) -> Setup:
+async def set_up_again(deps: Deps, job: bytes, folder: Path, kept: Resumable, progress: Progress) -> Setup:
     """As it was. Raises JobError for what has changed since, as results of before would no longer fit."""
-    folder, wish = folder_of(local, job), kept.wish
+    spec = kept.wish
     description, files = await trio.to_thread.run_sync(bundles.read, folder / "bundle")
     if kept.runtime == MODULE:
-        runtime = await computing.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
+        runtime = await runtimes.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
     else:
-        runtime = await computing.runtime_for(kept.runtime, progress.note)
-    done = await share.share(local, [folder / "bundle"], "bundle", Progress(), unlisted=True)
-    inputs = [await _input(local, text, wish.wait_s, [], progress) for text in wish.inputs]
+        runtime = await runtimes.runtime_for(kept.runtime, progress.note)
+    done = await deps.sharing.share([folder / "bundle"], "bundle", Progress(), unlisted=True)
+    inputs = [await _input(deps, text, spec.wait_s, [], progress) for text in spec.inputs]
     if runtime.digest.hex() != kept.digest:
         raise JobError(f"The runtime {runtime.name} is another than when the job began. {OUT_OF_DATE}")
     if to_text(done.share_id) != kept.bundle:
         raise JobError(f"The job's files in {folder} have changed. {OUT_OF_DATE}")
-    for text, one, before in zip(wish.inputs, inputs, kept.inputs, strict=True):
+    for text, one, before in zip(spec.inputs, inputs, kept.inputs, strict=True):
         if to_text(one.share) != before:
             raise JobError(f"The input {text} has changed since the job began. {OUT_OF_DATE}")
     token = bytes.fromhex(kept.token)
-    each = kept.partition_bytes or _asked_bytes(wish, inputs) or DEFAULT_PARTITION_BYTES
-    return _setup(local, wish, job, token, files, description, done.share_id, inputs, each, runtime)
+    each = kept.partition_bytes or _asked_bytes(spec, inputs) or DEFAULT_PARTITION_BYTES
+    return _setup(spec, job, folder, token, files, description, done.share_id, inputs, each, runtime)
 
 
 def _setup(
-    local: Local,
-    wish: Wish,
+    spec: JobSpec,
     job: bytes,
+    folder: Path,
     token: bytes | None,
     files: dict[str, bytes],
     description: Description,
     bundle: ShareId,
-    inputs: Sequence[Input],
+    inputs: Sequence[JobInput],
     partition_bytes: int,
     runtime: Runtime,
 ) -> Setup:
@@ -162,21 +147,21 @@ def _setup(
         id=job,
         again=token is not None,
         token=token or os.urandom(16),
-        folder=folder_of(local, job),
+        folder=folder,
         files=files,
         description=description,
         bundle=bundle,
         inputs=tuple(inputs),
         partition_bytes=partition_bytes,
         runtime=runtime,
-        limits=Limits(wall_s=wish.unit_time_s, memory_bytes=wish.unit_memory),
-        peers=tuple(map(parse_peer, wish.peers)),
-        volunteers=wish.volunteers,
-        wait_s=wish.wait_s,
+        limits=Limits(wall_s=spec.unit_time_s, memory_bytes=spec.unit_memory),
+        peers=tuple(map(parse_peer, spec.peers)),
+        volunteers=spec.volunteers,
+        wait_s=spec.wait_s,
     )
 
 
-def _size(inputs: Sequence[Input]) -> int:
+def _size(inputs: Sequence[JobInput]) -> int:
     return sum(size for one in inputs for _, size in one.files)
 
 
@@ -186,32 +171,32 @@ def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
     return sum(cores[: volunteers or None])
 
 
-def _units_of_module(inputs: Sequence[Input], each: int) -> int:
+def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
     """How many units a command has that reads these, which is told to each."""
     sizes = [[size for _, size in one.files] for one in inputs]
     return max(1, len(Partitioner(sizes, each).pieces(Source("lines"))))
 
 
-def _asked_bytes(wish: Wish, inputs: Sequence[Input]) -> int:
+def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:
     """What a unit is to read, as the user asked for it; 0 where that is left open."""
-    return max(-(-_size(inputs) // wish.partitions), LEAST_PARTITION_BYTES) if wish.partitions else 0
+    return max(-(-_size(inputs) // spec.partitions), LEAST_PARTITION_BYTES) if spec.partitions else 0
 
 
-async def _choose(wish: Wish, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress) -> Runtime:
+async def _choose(spec: JobSpec, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress) -> Runtime:
     """The runtime asked for; else python-wasm-science where it is ready here and with half of the volunteers."""
-    name = wish.runtime or bundles.runtime_asked_for(files)
+    name = spec.runtime or bundles.runtime_asked_for(files)
     if name == MODULE:
         raise ConfigError(f"The runtime {MODULE} runs a module: give a .wasm file as the job.")
     if name is None:
         name = PYTHON
         offered = sum(SCIENCE in one.runtimes for one in found)
-        if offered and 2 * offered >= len(found) and await trio.to_thread.run_sync(computing.is_ready, SCIENCE):
+        if offered and 2 * offered >= len(found) and await trio.to_thread.run_sync(runtimes.is_ready, SCIENCE):
             name = SCIENCE
     progress.state = "getting the runtime ready"
-    return await computing.runtime_for(name, progress.note)
+    return await runtimes.runtime_for(name, progress.note)
 
 
-async def _input(local: Local, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> Input:
+async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> JobInput:
     """A path is shared until the job has ended; of a link the manifest is fetched."""
     path = Path(text)
     if path.is_absolute() and not await trio.to_thread.run_sync(path.exists):
@@ -219,9 +204,9 @@ async def _input(local: Local, text: str, wait_s: float | None, made: list[Share
     if not text.startswith("magnet:") and await trio.to_thread.run_sync(path.exists):
         progress.state = f"indexing {path.name}"
         # What its user shares already is left as it is.
-        own = await trio.to_thread.run_sync(local.library.find_by_paths, [path])
-        row = None if own is None else await trio.to_thread.run_sync(local.library.share, own)
-        done = await share.share(local, [path], None, Progress(), unlisted=row is None or row.unlisted)
+        own = await trio.to_thread.run_sync(deps.library.find_by_paths, [path])
+        row = None if own is None else await trio.to_thread.run_sync(deps.library.share, own)
+        done = await deps.sharing.share([path], None, Progress(), unlisted=row is None or row.unlisted)
         for warning in done.warnings:
             progress.note(warning)
         if row is None:
@@ -230,24 +215,24 @@ async def _input(local: Local, text: str, wait_s: float | None, made: list[Share
     else:
         progress.state = "looking for the input"
         link = parse_link(text)
-        await fetch_manifest(local, link, wait_s)
-    manifest = await trio.to_thread.run_sync(local.library.manifest, link.share_id)
+        await deps.fetching.fetch_manifest(link, wait_s)
+    manifest = await trio.to_thread.run_sync(deps.library.manifest, link.share_id)
     files = tuple(("/".join(entry.path), entry.size) for entry in manifest.entries if entry.kind is Kind.FILE)
-    return Input(link.share_id, manifest.root.name, files, link.peers)
+    return JobInput(link.share_id, manifest.root.name, files, link.peers)
 
 
-def _check_bounds(wish: Wish) -> None:
+def _check_bounds(spec: JobSpec) -> None:
     """Raises ConfigError for what no sandbox grants, and no volunteer takes."""
-    if not 0 <= wish.partitions <= MOST_UNITS:
-        raise ConfigError(f"--partitions {wish.partitions}: {MOST_UNITS:,} at most, or 0 for as many as fit.")
-    if wish.volunteers < 0:
-        raise ConfigError(f"--volunteers {wish.volunteers}: 1 at least, or 0 for all that come.")
-    if not 0 < wish.unit_memory <= MAX_MEMORY_BYTES:
+    if not 0 <= spec.partitions <= MOST_UNITS:
+        raise ConfigError(f"--partitions {spec.partitions}: {MOST_UNITS:,} at most, or 0 for as many as fit.")
+    if spec.volunteers < 0:
+        raise ConfigError(f"--volunteers {spec.volunteers}: 1 at least, or 0 for all that come.")
+    if not 0 < spec.unit_memory <= MAX_MEMORY_BYTES:
         raise ConfigError(
-            f"--unit-memory {wish.unit_memory}: {format_size(MAX_MEMORY_BYTES)} at most, and not nothing."
+            f"--unit-memory {spec.unit_memory}: {format_size(MAX_MEMORY_BYTES)} at most, and not nothing."
         )
-    if not 0 < wish.unit_time_s <= MAX_WALL_S:
-        raise ConfigError(f"--unit-time {wish.unit_time_s:g}s: {MAX_WALL_S / 3600:g}h at most, and not nothing.")
+    if not 0 < spec.unit_time_s <= MAX_WALL_S:
+        raise ConfigError(f"--unit-time {spec.unit_time_s:g}s: {MAX_WALL_S / 3600:g}h at most, and not nothing.")
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

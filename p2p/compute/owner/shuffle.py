@@ -7,7 +7,7 @@ from typing import NamedTuple
 import trio
 
 from p2p.compute.execution.unit import pieces
-from p2p.compute.owner.outputs import INLINE, Lost, Outputs, Remote
+from p2p.compute.owner.outputs import INLINE, Outputs, OutputsLost, Remote
 from p2p.core.compute.attempts import Work
 from p2p.core.compute.plan import Plan
 from p2p.ids import PeerId
@@ -51,12 +51,15 @@ class Shuffle:
         return [remote for place in places if (remote := self._outputs.remote(*place)) is not None]
 
     async def read_by(self, one: Work) -> Read:
-        """What a unit is given that reads outputs. Raises StorageError; Lost where some are, or the action is over."""
+        """What a unit is given that reads outputs.
+
+        Raises StorageError; OutputsLost where some are lost, or the action is over.
+        """
         plan, places = self._plan, self._places(one)
         for place in places:
             await self.pulled(*place)
         if plan is None or plan is not self._plan:
-            raise Lost("the action is over")
+            raise OutputsLost("the action is over")
         counts = tuple(self._counts[read] for read in plan.stages[one.stage].reads)
         remotes = [self._outputs.remote(*place) for place in places]
         here = [(*place, one.partition) for place, remote in zip(places, remotes, strict=True) if remote is None]

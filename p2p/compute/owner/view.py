@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from p2p.compute.owner.volunteer_session import Member
+from p2p.compute.owner.volunteer_session import VolunteerSession
 from p2p.core.compute.attempts import State
 from p2p.core.compute.job import Job
 from p2p.core.compute.plan import Plan
@@ -17,7 +17,7 @@ MEMORY_S = 15.0
 
 
 @dataclass
-class View:
+class JobView:
     """Updated in place; rates in units a second."""
 
     job: str = ""
@@ -67,7 +67,7 @@ class Rate:
 class Watch:
     """Keeps a view."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: JobView) -> None:
         self._view = view
         self._accepted: Counter[PeerId] = Counter()
         self._rates: dict[PeerId, Rate] = {}
@@ -78,19 +78,19 @@ class Watch:
         self._view.units_done += 1
         self._accepted[peer] += 1
 
-    def left(self, member: Member) -> None:
+    def left(self, session: VolunteerSession) -> None:
         """A volunteer is gone."""
-        self._moved += member.bytes_moved
-        self._fetched += member.bytes_fetched
+        self._moved += session.bytes_moved
+        self._fetched += session.bytes_fetched
 
-    def look(self, job: Job, plan: Plan | None, members: Mapping[PeerId, Member], elapsed_s: float) -> None:
+    def look(self, job: Job, plan: Plan | None, sessions: Mapping[PeerId, VolunteerSession], elapsed_s: float) -> None:
         """Brings the view up to date, after so many seconds."""
         view = self._view
         view.state = "planning" if job.state is State.PLANNING else "running"
         view.failures, view.losses = job.failures, job.losses
         if plan is not None:
             self.look_at_stages(job, plan)
-        at_work = {peer: count for peer, count in job.volunteers().items() if peer in members}
+        at_work = {peer: count for peer, count in job.volunteers().items() if peer in sessions}
         self._rates = {peer: self._rates.get(peer, Rate()) for peer in at_work}
         for peer, rate in self._rates.items():
             rate.add(self._accepted[peer], elapsed_s)
@@ -99,16 +99,16 @@ class Watch:
             {
                 "peer": to_text(peer),
                 "units": count,
-                "slots": members[peer].slots,
+                "slots": sessions[peer].slots,
                 "rate": round(self._rates[peer].per_s, 3),
-                "bytes_moved": members[peer].bytes_moved,
-                "bytes_fetched": members[peer].bytes_fetched,
+                "bytes_moved": sessions[peer].bytes_moved,
+                "bytes_fetched": sessions[peer].bytes_fetched,
             }
             for peer, count in at_work.items()
         ]
         view.rate = sum(rate.per_s for rate in self._rates.values())
-        view.bytes_moved = self._moved + sum(member.bytes_moved for member in members.values())
-        view.bytes_fetched = self._fetched + sum(member.bytes_fetched for member in members.values())
+        view.bytes_moved = self._moved + sum(session.bytes_moved for session in sessions.values())
+        view.bytes_fetched = self._fetched + sum(session.bytes_fetched for session in sessions.values())
         waiting = sum(stage["units"] - stage["done"] for stage in view.stages)
         view.left_s = waiting / view.rate if waiting and view.rate > 0.01 else None
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import trio
 
 from p2p.bucket import TokenBucket
-from p2p.compute.execution.reassembly import Spool
+from p2p.compute.execution.reassembly import SpooledReassembly
 from p2p.concurrency.supervision import storage_errors_plain
 from p2p.core.compute.attempts import Work
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
@@ -25,7 +25,7 @@ CALLS_PER_S, CALLS_BURST = 1.0, 70.0
 """So often it may ask to be called about the shares of the job."""
 
 Said = work.Results | work.Heartbeat | work.Slots | DialMe
-Heard = Callable[[Said, Spool], Awaitable[None]]
+Heard = Callable[[Said, SpooledReassembly], Awaitable[None]]
 
 
 class Messages(Protocol):
@@ -36,7 +36,7 @@ class Messages(Protocol):
     ) -> list[Any]: ...
 
 
-class Member:
+class VolunteerSession:
     """One volunteer. `messages` are those that bring it units, given how many actions' results it has."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Member:
         accepted: work.JobAccepted,
         messages: Messages,
         lost: Callable[[Work], None],
-        spool: Spool,
+        spool: SpooledReassembly,
     ) -> None:
         self.connection = connection
         self.slots = self.offered = self.wanted = accepted.slots

@@ -3,27 +3,29 @@
     engaged --(bundle here, guests ready)--> at work --(JobEnd, silence, a fault of either side)--> over
 
 The conversation is that of `wire.work`. What units read, the slots that run them, and what the owner is told are
-`reading`, `slots` and `answers`. The owner hears of this peer from the first moment on, also while the bundle is still
-fetched. What was not asked for, or is more than was agreed, ends the conversation.
+`unit_inputs`, `slots` and `reports`. The owner hears of this peer from the first moment on, also while the bundle is
+still fetched. What was not asked for, or is more than was agreed, ends the conversation.
 """
 
 import logging
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from p2p.compute import bundles
 from p2p.compute.bundles import Description
-from p2p.compute.execution.kept_outputs import Reader
+from p2p.compute.execution.kept_outputs import OutputStore
+from p2p.compute.execution.output_reader import OutputReader
 from p2p.compute.execution.runner import MOST_GIVEN_BYTES, runner
-from p2p.compute.execution.unit_inputs import Reading
-from p2p.compute.owner import hiring
-from p2p.compute.volunteer.reports import Answers
-from p2p.compute.volunteer.slots import WINDOW_PER_SLOT, Slots
+from p2p.compute.execution.unit_inputs import UnitInputs
+from p2p.compute.volunteer.deps import Deps
+from p2p.compute.volunteer.reports import Reports
+from p2p.compute.volunteer.slots import WINDOW_PER_SLOT, GuestSlots
 from p2p.errors import (
     ConfigError,
     MalformedMessage,
@@ -35,27 +37,49 @@ from p2p.errors import (
     StorageError,
     Unacceptable,
 )
-from p2p.ids import ShareId, short, to_text
+from p2p.ids import PeerId, ShareId, short, to_text
 from p2p.net.connection import Connection
 from p2p.progress import Progress
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.limits import Limits
 from p2p.sandbox.runtimes import Runtime
-from p2p.sharing.fetching import fetch
-from p2p.sharing.fetching.fetch import Options
-from p2p.sharing.reading.open_share import Held
-from p2p.sharing.reading.open_shares import FOLDER
-from p2p.wire import work
+from p2p.sharing.fetching.supply import Options
+from p2p.sharing.reading.open_share import OpenShare
+from p2p.wire import messages, work
 from p2p.wire.address import Address, may_tell
 from p2p.wire.link import Link, PeerHint
-
-if TYPE_CHECKING:
-    from p2p.compute.volunteer.volunteering import Volunteering
 
 logger = logging.getLogger(__name__)
 
 SILENCE_S = 30.0
 FETCH_S, BUNDLE_PATIENCE_S = 600.0, 30.0
+ASK_AGAIN_S = 5.0
+
+
+class Host(Protocol):
+    """What one job asks of the volunteer that it is at."""
+
+    @property
+    def cores(self) -> int: ...
+
+    @property
+    def paused(self) -> bool: ...
+
+    @property
+    def spare(self) -> int:
+        """Cores that are given to no job, and that nobody waits for."""
+
+    def freed(self) -> None:
+        """A job has given cores back."""
+
+    def runtime(self, offer: work.JobOffer) -> Runtime | None:
+        """The runtime that is asked for, if this peer has that very build."""
+
+    def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
+        """Where outputs of a job are kept."""
+
+    async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
+        """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
 
 
 def limits_of(offer: work.JobOffer) -> Limits:
@@ -68,32 +92,34 @@ def limits_of(offer: work.JobOffer) -> Limits:
     )
 
 
-class Engagement:
-    """One job of one owner here, which has `slots` at first."""
+class JobSession:
+    """One job of one owner here, which has `slots` at first; `folder` is its own."""
 
-    def __init__(self, volunteering: "Volunteering", connection: Connection, offer: work.JobOffer, slots: int) -> None:
-        self._volunteering = volunteering
-        self._local = volunteering.local
+    def __init__(
+        self, host: Host, deps: Deps, connection: Connection, offer: work.JobOffer, slots: int, folder: Path
+    ) -> None:
+        self._host = host
+        self._deps = deps
         self._connection = connection
         self.offer = offer
         self.owner = connection.ends.peer_id
-        self.kept = volunteering.kept_for(offer.job, self.owner, offer.token)
+        self.kept = host.kept_for(offer.job, self.owner, offer.token)
         """Outputs that stay here for other volunteers."""
         self.gives_way = False
         """Whether it was told to make room."""
-        self.wanted = volunteering.cores
+        self.wanted = host.cores
         """How many slots its owner would use: all that there are, until it says otherwise."""
         self.over = trio.Event()
         self._limits = limits_of(offer)
-        self._inputs: list[Held] = []
+        self._inputs: list[OpenShare] = []
         self._fetched_before = self._bundle_bytes = 0
-        self._reader = Reader(self._local.dialer, offer.job, offer.token, connection.ends.remote_host)
+        self._reader = OutputReader(deps.dialer, offer.job, offer.token, connection.ends.remote_host)
         most = min(offer.memory, MOST_GIVEN_BYTES)
-        self._reading = Reading(offer.job, self._local.peer_id, self._inputs, self.kept, self._reader, most)
-        self._answers = Answers(connection, lambda: 0 if volunteering.paused else self.slots, self._fetched)
-        self._slots = Slots(slots, self._reading, self._answers, self.kept)
+        self._reading = UnitInputs(offer.job, deps.presence.peer_id, self._inputs, self.kept, self._reader, most)
+        self._reports = Reports(connection, lambda: 0 if host.paused else self.slots, self._fetched)
+        self._slots = GuestSlots(slots, self._reading, self._reports, self.kept)
         self._ended_well = False
-        self._folder = self._local.home / FOLDER / "jobs" / to_text(offer.job)
+        self._folder = folder
 
     @property
     def slots(self) -> int:
@@ -103,7 +129,7 @@ class Engagement:
     @property
     def units_done(self) -> int:
         """Results so far."""
-        return self._answers.made
+        return self._reports.made
 
     @property
     def lacks_slots(self) -> bool:
@@ -122,7 +148,7 @@ class Engagement:
 
     def tell_slots(self) -> None:
         """The owner is to know how many there are now: none while paused, when what is here already is finished."""
-        self._answers.say_slots()
+        self._reports.say_slots()
 
     def resize(self, slots: int) -> None:
         """It has so many from now on, which the owner is told."""
@@ -136,12 +162,12 @@ class Engagement:
 
     async def run(self) -> None:
         """Works until the job's end. Raises PeerError."""
-        inputs = self._local.inputs
+        inputs = self._deps.open_shares
         for one in self.offer.inputs:
             told = [Address(host, port) for host, port in one.peers]
             near = self._connection.ends.remote_host
             hints = [PeerHint(address) for address in told if may_tell(address.host, near)] + self._owner_hints()
-            self._inputs.append(inputs.use(ShareId(one.share), hints))
+            self._inputs.append(inputs.open(ShareId(one.share), hints))
         self._fetched_before = sum(one.fetched for one in self._inputs)
         failure: PeerError | None = None
         try:
@@ -149,7 +175,7 @@ class Engagement:
             window = self.slots * WINDOW_PER_SLOT
             await self._connection.send(work.JobAccepted(self.slots, window, tuple(held)))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._answers.run, self._slots.__len__)
+                nursery.start_soon(self._reports.run, self._slots.__len__)
                 nursery.start_soon(self._begin, nursery)
                 nursery.start_soon(self._ask_for_calls)
                 nursery.start_soon(self._notice_silence)
@@ -165,7 +191,7 @@ class Engagement:
             failure = PeerGone("this side's disk failed")
         finally:
             self._slots.count = self.wanted = 0  # the next owner need not wait for the sweeping
-            self._volunteering.freed()
+            self._host.freed()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
                 await self._clean_up()
         if failure is not None:
@@ -176,9 +202,9 @@ class Engagement:
         try:
             runtime, load, description = await self._fetch_bundle()
         except (NotFound, StorageError, SandboxFailed, MalformedMessage, ConfigError, Unacceptable) as error:
-            await self._answers.refuse(str(error))
+            await self._reports.refuse(str(error))
             raise PeerGone(f"its bundle is of no use: {error}") from error
-        sandbox = self._local.sandbox
+        sandbox = self._deps.sandbox
         self._slots.start(nursery, partial(runner, sandbox, runtime, self.offer.job, self._limits, load, description))
 
     def _fetched(self) -> int:
@@ -190,12 +216,11 @@ class Engagement:
 
     async def _fetch_bundle(self) -> tuple[Runtime, bytes, Description]:
         """The job's runtime, the frame that loads it into a guest, and what it is besides."""
-        local, bundle = self._local, ShareId(self.offer.bundle)
+        deps, bundle = self._deps, ShareId(self.offer.bundle)
         options = Options(folder=self._folder / "bundle", wait_s=BUNDLE_PATIENCE_S, limits=bundles.LIMITS)
         with trio.move_on_after(FETCH_S) as patience:
-            while bundle in local.fetching:
-                await local.news.after(local.news.count)  # for another owner of the same job
-            done = await fetch.fetch(local, Link(bundle), self._owner_hints(), options, Progress())
+            await deps.swarms.until_free(bundle)  # by another owner of the same job
+            done = await deps.open_shares.fetch(Link(bundle), self._owner_hints(), options, Progress())
         if patience.cancelled_caught:
             raise NotFound("its bundle could not be had")
         self._bundle_bytes = done.received
@@ -203,7 +228,7 @@ class Engagement:
         description, files = await trio.to_thread.run_sync(bundles.read, found)
         if (bundles.MODULE in files) != (self.offer.runtime == runtimes.MODULE):
             raise MalformedMessage(f"not a bundle for the runtime {self.offer.runtime}")
-        known = self._volunteering.runtime(self.offer)
+        known = self._host.runtime(self.offer)
         if known is not None:
             return known, bundles.load_frame(to_text(self.offer.job), files, description), description
         runtime = runtimes.for_module(found / bundles.MODULE)
@@ -214,7 +239,7 @@ class Engagement:
 
     async def _ask_for_calls(self) -> None:
         shares = [ShareId(self.offer.bundle), *(one.share for one in self._inputs)]
-        await hiring.ask_for_calls(self._local, self._connection, shares, at_once=not self.offer.port)
+        await ask_for_calls(self._deps, self._connection, shares, at_once=not self.offer.port)
 
     def _owner_hints(self) -> list[PeerHint]:
         if not self.offer.port:
@@ -227,10 +252,10 @@ class Engagement:
             await self.kept.clear()
         else:
             # The owner may come back, and go on.
-            await self._volunteering.linger(self.offer.job, self.owner, self.kept)
-        await self._local.inputs.release(*self._inputs)
+            await self._host.linger(self.offer.job, self.owner, self.kept)
+        await self._deps.open_shares.release(*self._inputs)
         with suppress(StorageError):
-            drop = self._local.records.drop
+            drop = self._deps.records.drop
             await trio.to_thread.run_sync(drop, ShareId(self.offer.bundle), self._folder / "bundle")
         await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
@@ -258,8 +283,8 @@ class Engagement:
                     self._slots.cancel(ids)
                 case work.Slots(count):
                     self.wanted = count
-                    self.resize(min(count, self.slots + self._volunteering.spare))
-                    self._volunteering.freed()
+                    self.resize(min(count, self.slots + self._host.spare))
+                    self._host.freed()
                 case work.Heartbeat():
                     pass
                 case work.JobEnd():
@@ -267,6 +292,25 @@ class Engagement:
                     return
                 case other:
                     raise ProtocolViolation(f"a {type(other).__name__} in the middle of a job")
+
+
+async def ask_for_calls(deps: Deps, connection: Connection, shares: Sequence[ShareId], *, at_once: bool) -> None:
+    """Has the owner call about those of the shares that are fetched, while it gives nothing of them. Until cancelled.
+
+    `at_once`: it cannot be dialled; else only if it was dialled in vain for a while. Raises PeerError.
+    """
+    owner = connection.ends.peer_id
+    due: dict[ShareId, float] = {}
+    while True:
+        news, now = deps.changes.count, trio.current_time()
+        for share in shares:
+            if deps.swarms.taker(share) is None or deps.swarms.is_exchanging(share, owner):
+                due.pop(share, None)
+            elif due.setdefault(share, now if at_once else now + ASK_AGAIN_S) <= now:
+                due[share] = now + ASK_AGAIN_S
+                await connection.send(messages.DialMe(share=share))
+        with trio.move_on_after(ASK_AGAIN_S):
+            await deps.changes.after(news)
 
 
 def _first(errors: BaseExceptionGroup[PeerError]) -> PeerError:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from p2p.compute.execution.runner import Made
+from p2p.compute.execution.runner import UnitOutcome
 from p2p.compute.execution.unit import MOST_SAID_BYTES, pieces, result_digest
 from p2p.core.packing import packed
 from p2p.net.connection import Connection
@@ -16,7 +16,7 @@ RESULTS_EVERY_S = 0.02
 HEARTBEAT_S = 1.0
 
 
-class Answers:
+class Reports:
     """What is to be said of one job. `slots` are those that it has now, `fetched` the bytes that came for it."""
 
     def __init__(self, connection: Connection, slots: Callable[[], int], fetched: Callable[[], int]) -> None:
@@ -37,7 +37,7 @@ class Answers:
         """How many results wait to be sent."""
         return len(self._done)
 
-    def made_of(self, unit: work.Unit, made: Made, seconds: float, *, kept: bool = False) -> None:
+    def made_of(self, unit: work.Unit, made: UnitOutcome, seconds: float, *, kept: bool = False) -> None:
         """What came of a unit; its outputs go with it where they are small, else they went before, or are `kept`."""
         log = made.log[-work.MAX_LOG :]
         if made.kind:
@@ -49,7 +49,7 @@ class Answers:
         digest = result_digest(made.outputs)
         self.say(work.Result(unit.id, digest, sizes, inline, seconds, made.records, kept=kept, log=log))
 
-    async def large(self, unit: work.Unit, made: Made, seconds: float) -> None:
+    async def large(self, unit: work.Unit, made: UnitOutcome, seconds: float) -> None:
         """Sends outputs that are too large to go with their result, and it after them. Raises PeerError."""
         for piece in pieces(unit.id, b"".join(made.outputs)):
             await self._connection.send(piece)

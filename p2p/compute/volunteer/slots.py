@@ -11,11 +11,11 @@ from itertools import islice
 
 import trio
 
-from p2p.compute.execution.kept_outputs import Kept
-from p2p.compute.execution.runner import Made, Runner, ending
+from p2p.compute.execution.kept_outputs import OutputStore
+from p2p.compute.execution.runner import Runner, UnitOutcome, ending
 from p2p.compute.execution.unit import Given
-from p2p.compute.execution.unit_inputs import Missing, Reading
-from p2p.compute.volunteer.reports import Answers
+from p2p.compute.execution.unit_inputs import Missing, UnitInputs
+from p2p.compute.volunteer.reports import Reports
 from p2p.errors import JobError, MalformedMessage, PeerGone, ProtocolViolation, SandboxFailed, ShoalError, StorageError
 from p2p.sandbox.limits import GuestEnded
 from p2p.wire import work
@@ -30,17 +30,17 @@ DISK_FAILURES = 2
 """That inputs of units may meet, one after the other."""
 RUNNERS_TRIED, RUNNER_AGAIN_S = 3, 1.0
 
-Start = Callable[[], Awaitable[Runner | Made]]
+Start = Callable[[], Awaitable[Runner | UnitOutcome]]
 """A guest that has loaded the job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
 
 
-class Slots:
+class GuestSlots:
     """`count` slots, which serve once they are started."""
 
-    def __init__(self, count: int, reading: Reading, answers: Answers, kept: Kept) -> None:
+    def __init__(self, count: int, reading: UnitInputs, reports: Reports, kept: OutputStore) -> None:
         self.count = count
         self._reading = reading
-        self._answers = answers
+        self._reports = reports
         self._kept = kept
         self._queue: deque[work.Unit] = deque()
         self._queue_bytes = 0
@@ -59,13 +59,13 @@ class Slots:
     def idle_s(self) -> float:
         """For how long there has been nothing to do."""
         # What waits where there is no slot is nothing to do.
-        if (self._queue and self.count) or self._answers.running:
+        if (self._queue and self.count) or self._reports.running:
             return 0.0
         return trio.current_time() - self._last_unit
 
     def take(self, units: Collection[work.Unit]) -> None:
         """More units. Raises ProtocolViolation for more than was agreed."""
-        under_way = len(self._queue) + len(self._answers.running) + len(self._answers)
+        under_way = len(self._queue) + len(self._reports.running) + len(self._reports)
         # Twice: what the owner takes back is gone for it at once, and here when it has been run.
         if under_way + len(units) > 2 * max(self.count, 1) * WINDOW_PER_SLOT:
             raise ProtocolViolation("more units than the window has room for")
@@ -120,10 +120,10 @@ class Slots:
                 except GuestEnded as ended:
                     found = ending(ended)
                 failures = 0
-                if isinstance(found, Made):
+                if isinstance(found, UnitOutcome):
                     # Every unit of this job will say so: let the owner hear it with the next.
                     for unit in await self._next_few(number, 1):
-                        self._answers.made_of(unit, found, 0.0)
+                        self._reports.made_of(unit, found, 0.0)
                     continue
                 try:
                     await self._use(found, number)
@@ -136,10 +136,10 @@ class Slots:
 
     async def _use(self, runner: Runner, number: int) -> None:
         """Has it run units until the slot is no more. Raises GuestEnded, PeerError."""
-        running = self._answers.running
+        running = self._reports.running
         each_s = 1.0
         while number < self.count:
-            await self._answers.room()
+            await self._reports.room()
             most = max(1, min(MOST_AT_ONCE, int(AHEAD_S / each_s)))
             units = await self._next_few(number, most)
             running.update(unit.id for unit in units)
@@ -167,7 +167,7 @@ class Slots:
 
     async def _run_units(self, runner: Runner, units: list[work.Unit]) -> None:
         """Runs units and answers for them. Raises GuestEnded, PeerError."""
-        answers = self._answers
+        reports = self._reports
         batch: list[tuple[work.Unit, Given]] = []
         for unit in units:
             given = await self._given(unit)
@@ -178,15 +178,15 @@ class Slots:
             self._nursery.start_soon(self._reading.look_ahead, following)
         answered = 0
         before = trio.current_time()
-        large: list[tuple[work.Unit, Made, float]] = []
+        large: list[tuple[work.Unit, UnitOutcome, float]] = []
 
-        def done(unit: work.Unit, made: Made) -> None:
+        def done(unit: work.Unit, made: UnitOutcome) -> None:
             nonlocal answered, before
             answered += 1
             now = trio.current_time()
             seconds, before = now - before, now
             if sum(map(len, made.outputs)) <= work.MAX_INLINE_BYTES:
-                answers.made_of(unit, made, seconds)
+                reports.made_of(unit, made, seconds)
             else:
                 large.append((unit, made, seconds))
 
@@ -194,19 +194,19 @@ class Slots:
             await runner.run(batch, self._reading.results, done)
         except GuestEnded as ended:
             if answered < len(batch):
-                answers.made_of(batch[answered][0], ending(ended), trio.current_time() - before)
+                reports.made_of(batch[answered][0], ending(ended), trio.current_time() - before)
                 # First again: whoever waits for them has waited already.
                 again = [unit for unit, _ in batch[answered + 1 :]]
-                answers.running.difference_update(unit.id for unit in again)
+                reports.running.difference_update(unit.id for unit in again)
                 self._queue.extendleft(reversed(again))
                 self._queue_bytes += sum(map(_weight, again))
             raise
         finally:
             for unit, made, seconds in large:
                 if unit.keep and await self._kept.keep(unit.id, unit.action, made.outputs):
-                    answers.made_of(unit, made, seconds, kept=True)
+                    reports.made_of(unit, made, seconds, kept=True)
                 else:
-                    await answers.large(unit, made, seconds)
+                    await reports.large(unit, made, seconds)
 
     async def _given(self, unit: work.Unit) -> Given | None:
         """What the unit reads; None where it could not be had, which the owner is told. Raises PeerError."""
@@ -217,16 +217,16 @@ class Slots:
         except ProtocolViolation:
             raise
         except Missing as error:
-            self._answers.say(work.Result(unit.id, kind="input", text=str(error), missing=error.units))
+            self._reports.say(work.Result(unit.id, kind="input", text=str(error), missing=error.units))
         except JobError as error:
-            self._answers.made_of(unit, Made([], kind="limit", text=str(error)[: work.MAX_TEXT]), 0.0)
+            self._reports.made_of(unit, UnitOutcome([], kind="limit", text=str(error)[: work.MAX_TEXT]), 0.0)
         except ShoalError as error:
             self._disk_failures += isinstance(error, StorageError)
             if self._disk_failures > DISK_FAILURES:
                 # Others may have room: better gone than the one at whom every unit fails.
-                await self._answers.refuse(str(error))
+                await self._reports.refuse(str(error))
                 raise PeerGone(f"this side's disk failed: {error}") from error
-            self._answers.made_of(unit, Made([], kind="input", text=str(error)[: work.MAX_TEXT]), 0.0)
+            self._reports.made_of(unit, UnitOutcome([], kind="input", text=str(error)[: work.MAX_TEXT]), 0.0)
         else:
             self._disk_failures = 0
             return given

@@ -1,7 +1,7 @@
 """Volunteering: this peer runs units of other people's jobs in its sandbox, one guest for each offered core.
 
 What it offers, and to whom it is given. A job has all cores that are free when it comes; who comes while none is may
-wait in line (`waiting`), and has them as soon as some are; for those that nobody wants the jobs at work may have use.
+wait in line (`queue`), and has them as soon as some are; for those that nobody wants the jobs at work may have use.
 Nothing of a job stays but its inputs, up to a bound, for later jobs.
 """
 
@@ -9,23 +9,24 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import trio
 
-from p2p.compute.execution.kept_outputs import Kept
-from p2p.compute.owner.queueing import Waiter
-from p2p.compute.volunteer.job_session import Engagement, limits_of
-from p2p.concurrency.bell import News
-from p2p.core.compute.line import Line, Place
+from p2p.compute.execution.kept_outputs import OutputStore
+from p2p.compute.volunteer.deps import Deps
+from p2p.compute.volunteer.job_session import JobSession, limits_of
+from p2p.compute.volunteer.queue import QueuedOwner
+from p2p.concurrency.bell import Bell
 from p2p.core.compute.matching import topped_up
+from p2p.core.compute.waiting_queue import QueuePlace, WaitingQueue
 from p2p.errors import SandboxFailed
 from p2p.ids import PeerId, to_text
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
+from p2p.net.router import Opening
 from p2p.sandbox import compiled
 from p2p.sandbox.runtimes import MODULE, Runtime
-from p2p.sharing.reading.open_shares import FOLDER
 from p2p.units import format_size
 from p2p.wire import work
 from p2p.wire.address import prefix
@@ -46,25 +47,29 @@ class _Left(NamedTuple):
     """What a job without its owner has left here."""
 
     owner: PeerId
-    kept: Kept
+    kept: OutputStore
     until: float
 
 
 class Volunteering:
     """What this peer offers, and to how many jobs it is given."""
 
-    def __init__(self, local: Local, runtimes: Sequence[Runtime], cores: int, memory: int) -> None:
-        self.local = local
+    def __init__(
+        self, deps: Deps, folder: Path, runtimes: Sequence[Runtime], cores: int, memory: int, most_kept_bytes: int
+    ) -> None:
+        """`folder` is its own; `memory` bytes are what it gives a unit, `most_kept_bytes` what all jobs may keep."""
+        self._deps = deps
         self.runtimes = runtimes
         self.cores = cores
         self.memory = memory
         self._paused = False
-        self.jobs: dict[bytes, Engagement] = {}
-        self._line = Line()
-        self._changes = News()
+        self.jobs: dict[bytes, JobSession] = {}
+        self._queue = WaitingQueue()
+        self._changes = Bell()
         """Of the line, and of what is free for those in it."""
         self._left: dict[bytes, _Left] = {}
-        self._kept_folder = local.home / FOLDER / "kept"
+        self._kept_folder, self._jobs_folder = folder / "kept", folder / "jobs"
+        self._most_kept_bytes = most_kept_bytes
         self._done = 0
 
     @property
@@ -76,7 +81,7 @@ class Volunteering:
         """Takes no more work, or takes it again; owners and those who look for volunteers are told."""
         if paused != self._paused:
             self._paused = paused
-            self.local.news.ring()
+            self._deps.changes.ring()
             self._changes.ring()
             for job in self.jobs.values():
                 job.tell_slots()
@@ -98,17 +103,17 @@ class Volunteering:
     @property
     def spare(self) -> int:
         """Cores that are given to no job, and that nobody waits for."""
-        return 0 if self._line else max(self.cores - self.busy, 0)
+        return 0 if self._queue else max(self.cores - self.busy, 0)
 
     @property
     def waiting(self) -> int:
         """Offers in line."""
-        return len(self._line)
+        return len(self._queue)
 
     @property
     def has_room(self) -> bool:
         """Whether it would take one more job, of anybody."""
-        return not self._line and self._could_take
+        return not self._queue and self._could_take
 
     @property
     def _is_full(self) -> bool:
@@ -120,12 +125,12 @@ class Volunteering:
 
     async def run(self) -> None:
         """Has the runtimes compiled, the plain one with a spare guest; then looks after what is left of jobs."""
-        for folder in (self._kept_folder, self.local.home / FOLDER / "jobs"):
+        for folder in (self._kept_folder, self._jobs_folder):
             await trio.to_thread.run_sync(shutil.rmtree, folder, True)  # of a process that was killed
         await self._prepare()
         while True:
             await trio.sleep(SWEEP_S)
-            if self._line and (idle := self._idle()) is not None:
+            if self._queue and (idle := self._idle()) is not None:
                 idle.give_way()
             self._top_up()
             now = trio.current_time()
@@ -145,10 +150,10 @@ class Volunteering:
             try:
                 await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.info)
                 if runtime is self.runtimes[0]:
-                    await self.local.sandbox.prepare(runtime)
+                    await self._deps.sandbox.prepare(runtime)
             except SandboxFailed as error:
                 logger.warning("this peer cannot volunteer with %s: %s", runtime.name, error)
-            self.local.news.ring()
+            self._deps.changes.ring()
 
     def capacity(self) -> Capacity | None:
         """What others are told of; None while paused."""
@@ -197,20 +202,22 @@ class Volunteering:
         returning = before if before is not None and before.owner == owner else None
         # Not where it was to make room, for this owner anew or for others: one comes back first, and once.
         first = returning is not None and not returning.gives_way
-        place = Place(owner, prefix(connection.ends.remote_host), first)
-        job: Engagement | None = None
+        place = QueuePlace(owner, prefix(connection.ends.remote_host), first)
+        job: JobSession | None = None
         with self._in_line(place):
             if (ending := returning or (None if self._misfit(offer) else self._idle())) is not None:
                 await self._end(ending)
-            waiter = Waiter(connection, lambda: self._place(place), self._no_room, self._changes)
+            waiter = QueuedOwner(connection, lambda: self._place(place), self._no_room, self._changes)
             while not (reason := self._misfit(offer)) and self._place(place):
-                if not (offer.waits and self._line.holds(place)):
+                if not (offer.waits and self._queue.holds(place)):
                     reason = self._no_room()
                     break
                 offer = await waiter.turn(offer)
             if not reason:
-                self._line.serve(place)
-                job = self.jobs[offer.job] = Engagement(self, connection, offer, self.cores - self.busy)
+                self._queue.serve(place)
+                job = self.jobs[offer.job] = JobSession(
+                    self, self._deps, connection, offer, self.cores - self.busy, self._jobs_folder / to_text(offer.job)
+                )
         if job is None:
             await connection.send(work.JobRefused(reason))
             return
@@ -218,53 +225,64 @@ class Volunteering:
             await job.run()
 
     @contextmanager
-    def _in_line(self, place: Place) -> Iterator[None]:
-        if self._line.join(place):
+    def _in_line(self, place: QueuePlace) -> Iterator[None]:
+        if self._queue.join(place):
             self._changes.ring()  # it may come before others
         try:
             yield
         finally:
-            if self._line.holds(place) and not self._place(place):
-                self._line.serve(place)  # a turn that is not taken was one: else who lets all pass is always first
-            self._line.leave(place)
+            if self._queue.holds(place) and not self._place(place):
+                self._queue.serve(place)  # a turn that is not taken was one: else who lets all pass is always first
+            self._queue.leave(place)
             self._changes.ring()
 
-    def _place(self, place: Place) -> int:
+    def _place(self, place: QueuePlace) -> int:
         """Where it is in line: 0 if its job could begin, 1 for the next."""
-        order = self._line.order({job.owner for job in self.jobs.values() if job.slots})
+        order = self._queue.order({job.owner for job in self.jobs.values() if job.slots})
         if order and order[0] is place and self._could_take:
             return 0
         return order.index(place) + 1 if place in order else len(order) + 1
 
-    def _idle(self) -> Engagement | None:
+    def _idle(self) -> JobSession | None:
         """The job that has to make room, if one has."""
         if self.paused or not self._is_full:
             return None
         idle = max(self.jobs.values(), key=lambda job: job.idle_s)
         return idle if idle.idle_s > IDLE_S else None
 
-    async def _end(self, job: Engagement) -> None:
+    async def _end(self, job: JobSession) -> None:
         job.give_way()
         with trio.move_on_after(GIVE_WAY_S):
             await job.over.wait()
 
+    def openings(self) -> dict[type, Opening]:
+        """What others may ask of a volunteer: `refusals` is for who is none."""
+        return {work.JobOffer: self._job_offer, work.GetOutput: self._output, work.GetCapacity: self._get_capacity}
+
+    async def _job_offer(self, connection: Connection, offer: work.JobOffer) -> bool:
+        await self.converse(connection, offer)
+        return True
+
+    async def _get_capacity(self, connection: Connection, asked: work.GetCapacity) -> bool:
+        await connection.send(work.CapacityIs(self.capacity()))
+        return False
+
     # Outputs that stay here for other volunteers.
 
-    def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> Kept:
+    def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
         """Where outputs of a job are kept: those of before, where its owner comes back for them."""
         left = self._left.pop(job, None)
         if left is not None and left.owner == owner and left.kept.token == token:
             return left.kept
-        most = self.local.config.volunteer.cache_bytes // MOST_JOBS
-        return Kept(self._kept_folder / to_text(job), token, most)
+        return OutputStore(self._kept_folder / to_text(job), token, self._most_kept_bytes // MOST_JOBS)
 
-    async def linger(self, job: bytes, owner: PeerId, kept: Kept) -> None:
+    async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
         """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
         self._left[job] = _Left(owner, kept, trio.current_time() + LINGER_S)
         if len(self._left) > MOST_JOBS:
             await self._left.pop(next(iter(self._left))).kept.clear()
 
-    async def output(self, connection: Connection, wanted: work.GetOutput) -> None:
+    async def _output(self, connection: Connection, wanted: work.GetOutput) -> bool:
         """Answers a volunteer of the same job. Raises PeerError."""
         job, left = self.jobs.get(wanted.job), self._left.get(wanted.job)
         if job is not None:
@@ -273,9 +291,10 @@ class Volunteering:
             await left.kept.answer(connection, wanted)
         else:
             await connection.send(work.OutputGone())
+        return False
 
     @contextmanager
-    def _taking(self, job: Engagement) -> Iterator[None]:
+    def _taking(self, job: JobSession) -> Iterator[None]:
         try:
             yield
         finally:

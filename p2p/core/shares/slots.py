@@ -11,7 +11,7 @@ somebody waits.
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from p2p.core.turns import Turns
+from p2p.core.round_robin import RoundRobin
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -23,7 +23,7 @@ class Slots(Generic[Key]):
         self._capacity = capacity
         self._quantum_s = quantum_s
         self._granted: dict[Key, float] = {}
-        self._waiting: Turns[Key] = Turns()
+        self._waiting: RoundRobin[Key] = RoundRobin()
 
     def ask(self, key: Key, prefix: str, identity: bytes, now: float) -> bool:
         """Whether the key has a slot now; else it waits for one."""

@@ -13,9 +13,9 @@ import trio
 from p2p.errors import PeerError, PeerGone, Refused
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
-from p2p.peer_context import Local, Take
 from p2p.progress import Progress
-from p2p.reach.reachability import Reach
+from p2p.sharing.fetching.deps import Deps
+from p2p.sharing.swarms import Take
 from p2p.wire import messages
 from p2p.wire.address import prefix
 
@@ -31,18 +31,18 @@ class _Taken:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
-class Callers:
-    """Those of one fetch, whose conversation with a source is `talk`. `take` is for `Local.wanted`."""
+class IncomingSources:
+    """Those of one fetch, whose conversation with a source is `talk`. `take` is for `Swarms.wanted`."""
 
     def __init__(
-        self, local: Local, share: ShareId, talk: Take, connected: Callable[[PeerId], bool], progress: Progress
+        self, deps: Deps, share: ShareId, talk: Take, connected: Callable[[PeerId], bool], progress: Progress
     ) -> None:
-        self._local = local
+        self._deps = deps
         self._share = share
         self._talk = talk
         self._connected = connected
         self._progress = progress
-        self._most = local.config.transfer.max_sources
+        self._most = deps.max_sources
         self._taken: dict[PeerId, _Taken] = {}
         self._asked: dict[PeerId, float] = {}
 
@@ -62,12 +62,11 @@ class Callers:
         if peer not in self._asked and len(self._asked) >= MOST_ASKED:
             return
         self._asked[peer] = now
-        for swarm in self._local.swarms.values():
-            if peer in swarm.members:
-                swarm.members[peer].say(messages.DialMe(share=self._share))
-                break
-        if self._local.reachability.state is Reach.NOT_DIALABLE:
-            port = self._local.addresses[0].port if self._local.addresses else 0
+        if (party := self._deps.swarms.party(peer)) is not None:
+            party.say(messages.DialMe(share=self._share))
+        presence = self._deps.presence
+        if presence.is_out_of_reach:
+            port = presence.addresses[0].port if presence.addresses else 0
             self._progress.trouble = (
                 f"one who has it cannot be dialled, nor can this peer: forward TCP port {port} to this machine"
             )
@@ -78,7 +77,7 @@ class Callers:
         """Uses a connection whose dialer offers the share, to its end. Raises PeerError."""
         ends = connection.ends
         peer, taken = ends.peer_id, _Taken(prefix(ends.remote_host))
-        if self._local.standing.banned_until(peer) > trio.current_time():
+        if self._deps.bans.banned_until(peer) > trio.current_time():
             raise Refused("it sent wrong bytes before and is banned for a while")
         if (before := self._taken.pop(peer, None)) is not None:
             # It begins anew: the connection before may be dead without this side knowing.

@@ -11,16 +11,11 @@ import trio
 
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.manifest import Limits, Manifest, Root
-from p2p.discovery import finders
-from p2p.errors import NotFound, PeerGone, ProtocolViolation, Refused, Unacceptable
+from p2p.errors import PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
-from p2p.progress import Progress
-from p2p.sharing.fetching.incoming import Callers
-from p2p.sharing.fetching.outgoing import Sources
+from p2p.store.library import Library
 from p2p.wire import messages
-from p2p.wire.link import Link
 from p2p.wire.messages import AnyMessage
 
 PATIENCE_S = 20.0
@@ -32,8 +27,8 @@ M = TypeVar("M", messages.Root, messages.Part)
 class ManifestFetch:
     """The manifest of one share on its way. `ready` is set once it is whole, or known to be none for this peer."""
 
-    def __init__(self, local: Local, share: ShareId, limits: Limits) -> None:
-        self._local = local
+    def __init__(self, library: Library, share: ShareId, limits: Limits) -> None:
+        self._library = library
         self._share = share
         self._limits = limits
         self._root: Root | None = None
@@ -44,7 +39,7 @@ class ManifestFetch:
 
     async def start(self) -> None:
         """Takes up what an earlier try kept."""
-        library = self._local.library
+        library = self._library
         body = await trio.to_thread.run_sync(library.root, self._share)
         if body is not None:
             held = await trio.to_thread.run_sync(library.parts_held, self._share)
@@ -53,7 +48,7 @@ class ManifestFetch:
     async def manifest(self) -> Manifest:
         """The whole manifest, once `ready`. Raises BadData where its author broke the rules, or it is too large."""
         self.check()
-        return await trio.to_thread.run_sync(self._local.library.manifest, self._share)
+        return await trio.to_thread.run_sync(self._library.manifest, self._share)
 
     def check(self) -> None:
         """Raises Unacceptable where that is known of the share."""
@@ -62,7 +57,7 @@ class ManifestFetch:
 
     async def work(self, connection: Connection) -> None:
         """Gets from this peer what is missing, until nothing is. Raises PeerError; BadData for a lie."""
-        library = self._local.library
+        library = self._library
         if self._root is None:
             reply = await self._ask(connection, [messages.GetRoot(share=self._share)], messages.Root)
             body = reply[0].body
@@ -110,26 +105,3 @@ class ManifestFetch:
         if not isinstance(reply, kind):
             raise ProtocolViolation(f"a {type(reply).__name__} where a {kind.__name__} belongs")
         return reply
-
-
-async def fetch_manifest(local: Local, link: Link, wait_s: float | None) -> None:
-    """Has the manifest of a share here, and nothing more of it.
-
-    Raises NotFound when nobody has it for `wait_s`, Unacceptable.
-    """
-    fetching = ManifestFetch(local, link.share_id, local.library.limits)
-    await trio.to_thread.run_sync(local.records.remember, link.share_id, local.home / "manifests")
-    await fetching.start()
-    progress = Progress()
-    with trio.move_on_after(float("inf") if wait_s is None else wait_s):
-        async with trio.open_nursery() as nursery:
-            callers = Callers(local, link.share_id, fetching.work, lambda peer: False, progress)
-            sources = Sources(local, nursery, fetching.work, lambda peer: False, lambda peer: 0, progress, callers)
-            for hint in link.peers:
-                sources.add(hint)
-            nursery.start_soon(finders.find, local, link, sources, progress.note)
-            await fetching.ready.wait()
-            nursery.cancel_scope.cancel()
-    if not fetching.ready.is_set():
-        raise NotFound(f"Nobody had the input for {wait_s:g} seconds.")
-    fetching.check()

@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 import trio
 
-from p2p.core.standing import Backoff
+from p2p.core.backoff import Backoff
 from p2p.errors import BadData, OwnAddress, PeerError, Refused
 from p2p.ids import PeerId, short
 from p2p.log import context
-from p2p.peer_context import Local, Take
 from p2p.progress import Progress
-from p2p.sharing.fetching.incoming import Callers
+from p2p.sharing.fetching.deps import Deps
+from p2p.sharing.fetching.incoming import IncomingSources
+from p2p.sharing.swarms import Take
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
 
@@ -27,7 +28,7 @@ MOST_HEARSAY_TRIES = 3
 CONNECTED_CHECK_S = 0.5
 
 
-class Sources:
+class OutgoingSources:
     """The addresses of one fetch. `talk` is the whole conversation with a source; it raises PeerError at its end.
 
     `given` tells how many bytes a peer has given that turned out right: no others make it worth while to hurry back.
@@ -35,23 +36,23 @@ class Sources:
 
     def __init__(
         self,
-        local: Local,
+        deps: Deps,
         nursery: trio.Nursery,
         talk: Take,
         connected: Callable[[PeerId], bool],
         given: Callable[[PeerId], int],
         progress: Progress,
-        callers: Callers,
+        incoming: IncomingSources,
     ) -> None:
-        self._local = local
+        self._deps = deps
         self._nursery = nursery
         self._talk = talk
         self._connected = connected
         self._given = given
         self._progress = progress
-        self._callers = callers
+        self._incoming = incoming
         self._addresses: dict[Address, PeerHint] = {}
-        self._places = trio.CapacityLimiter(local.config.transfer.max_sources)
+        self._places = trio.CapacityLimiter(deps.max_sources)
         self.useful: dict[PeerId, Address] = {}
         """Those that could be dialled, and where: whom to ask first another time."""
 
@@ -78,11 +79,11 @@ class Sources:
 
     def not_dialable(self, peer_id: PeerId) -> None:
         """This peer has the share, but no address at which it can be dialled."""
-        self._callers.ask(peer_id)
+        self._incoming.ask(peer_id)
         self._count()
 
     def _count(self) -> None:
-        self._progress.known = len(self._addresses) + self._callers.known
+        self._progress.known = len(self._addresses) + self._incoming.known
 
     async def _pursue(self, hint: PeerHint, hearsay: bool) -> None:
         backoff = Backoff()
@@ -101,19 +102,18 @@ class Sources:
                 del self._addresses[hint.address]
                 self._count()
                 return
-            await trio.sleep(backoff.failed(self._local.random.random()))
+            await trio.sleep(backoff.failed(self._deps.random.random()))
 
     async def _try(self, hint: PeerHint, peer_id: PeerId | None, backoff: Backoff) -> PeerId | None:
         """One connection, from dialling to its end; returns who was there. Raises OwnAddress."""
         try:
-            connection = await self._local.dialer.dial(hint.address, hint.peer_id)
+            connection = await self._deps.presence.contacts.dial(hint.address, hint.peer_id)
         except OwnAddress:
             raise
         except PeerError as error:
             self._note(hint, error)
             return peer_id
         peer_id = connection.ends.peer_id
-        self._local.contacts.reached(connection, hint.address.port)
         before = self._given(peer_id)
         try:
             if self._banned(peer_id):
@@ -132,7 +132,7 @@ class Sources:
         return peer_id
 
     def _banned(self, peer_id: PeerId) -> bool:
-        return self._local.standing.banned_until(peer_id) > trio.current_time()
+        return self._deps.bans.banned_until(peer_id) > trio.current_time()
 
     def _note(self, hint: PeerHint, error: PeerError) -> None:
         who = f"{short(hint.peer_id)} at {hint.address}" if hint.peer_id else str(hint.address)

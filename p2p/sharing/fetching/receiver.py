@@ -1,6 +1,6 @@
 """Receiving: the part of a fetch that takes part in the swarm. Chunks are assembled, verified, written, and served.
 
-`core.download` decides what is asked of whom, `services.verify` hashes and writes. A task of its own brings bytes
+`core.shares.download` decides what is asked of whom, `verifier` hashes and writes. A task of its own brings bytes
 to the disk and whole files to their names, every 256 MiB or five seconds, and at the end.
 """
 
@@ -16,11 +16,10 @@ from p2p.core.shares.download import Ask, Cancel, Command, Download, Drop
 from p2p.core.shares.layout import Layout, Place
 from p2p.errors import BadData, ProtocolViolation, ShoalError, StorageError
 from p2p.ids import PeerId
-from p2p.peer_context import Local
 from p2p.progress import Progress
-from p2p.sharing.exchange import Exchange
+from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.verifier import Arrived, Buffers, Verifier
-from p2p.sharing.swarm import Swarm
+from p2p.sharing.swarm import Party, Swarm
 from p2p.store.library import Stamp
 from p2p.store.target import Target
 from p2p.wire import messages
@@ -67,7 +66,7 @@ class Receiver:
 
     def __init__(
         self,
-        local: Local,
+        deps: Deps,
         target: Target,
         progress: Progress,
         heard_of: Callable[[PeerHint], None],
@@ -87,16 +86,17 @@ class Receiver:
         """Where those wait who want to see every chunk that is stored, and the end."""
         self.failure: ShoalError | None = None
         self.from_peers: dict[PeerId, int] = {}
-        self._local = local
+        self._deps = deps
+        self._traffic = deps.traffic
         self._target = target
         self._progress = progress
         self._heard_of = heard_of
         wanted = 0 if growing else target.wanted
-        self._download: Download[Exchange] = Download(
-            self.layout, wanted, target.record.have, local.random.randrange, sequential=sequential
+        self._download: Download[Party] = Download(
+            self.layout, wanted, target.record.have, deps.random.randrange, sequential=sequential
         )
         self._throttle = Throttle(limit_bytes_per_s)
-        self._incoming: dict[Exchange, _Incoming] = {}
+        self._incoming: dict[Party, _Incoming] = {}
         self._dirty: set[int] = set()
         self._dirty_bytes = 0
         self._missing = target.missing_chunks()
@@ -104,7 +104,7 @@ class Receiver:
         self._work = trio.Event()
         if self._download.complete:
             self._work.set()
-        most = local.config.transfer.max_sources
+        most = deps.max_sources
         largest = max(1, self.layout.largest_chunk)
         self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // largest))
         self._buffers = Buffers(self.most_sources + BUFFERS_AHEAD, largest)
@@ -127,16 +127,16 @@ class Receiver:
 
     # Sink: what the exchanges tell.
 
-    def joined(self, exchange: Exchange) -> None:
+    def joined(self, exchange: Party) -> None:
         now = trio.current_time()
-        banned = self._local.standing.banned_until(exchange.ends.peer_id) > now
+        banned = self._deps.bans.banned_until(exchange.ends.peer_id) > now
         if len(self._incoming) < self.most_sources and not banned:
             buffer = self._buffers.take_nowait()
             if buffer is not None:
                 self._incoming[exchange] = _Incoming(buffer)
                 self._download.joined(exchange, now)
 
-    def left(self, exchange: Exchange) -> None:
+    def left(self, exchange: Party) -> None:
         if self._incoming.pop(exchange, None) is not None:
             self._buffers.replace()
             self._do(self._download.gone(exchange, trio.current_time()))
@@ -146,26 +146,26 @@ class Receiver:
                     self.joined(member)
                     self.offered(member, member.theirs)
 
-    def offered(self, exchange: Exchange, chunks: int) -> None:
+    def offered(self, exchange: Party, chunks: int) -> None:
         if exchange in self._incoming:
             self._do(self._download.offers(exchange, chunks, trio.current_time()))
 
-    def lost(self, exchange: Exchange, chunks: int) -> None:
+    def lost(self, exchange: Party, chunks: int) -> None:
         if exchange in self._incoming:
             self._do(self._download.lost(exchange, chunks, trio.current_time()))
 
-    def choked(self, exchange: Exchange, position: int) -> None:
+    def choked(self, exchange: Party, position: int) -> None:
         if exchange in self._incoming:
             self._do(self._download.choked(exchange, position > 0, trio.current_time()))
 
     def heard_of(self, peers: tuple[tuple[bytes, str, int], ...], from_host: str) -> None:
         for peer, host, port in peers:
             sane = ip(host) is not None and is_dialable_host(host)
-            if sane and may_tell(host, from_host) and peer != self._local.peer_id:
+            if sane and may_tell(host, from_host) and peer != self._deps.presence.peer_id:
                 # Without the id, which is hearsay too: a made-up one would keep us from whoever is there.
                 self._heard_of(PeerHint(Address(host, port)))
 
-    async def data(self, exchange: Exchange, header: DataHeader) -> None:
+    async def data(self, exchange: Party, header: DataHeader) -> None:
         """Takes a data frame's bytes off the connection. Raises PeerError where it is not what was asked for."""
         incoming = self._incoming.get(exchange)
         if incoming is None or header.size > incoming.credit:
@@ -179,22 +179,22 @@ class Receiver:
         await exchange.connection.receive_body(incoming.buffer[header.offset : end])
         incoming.filled = end
         self._progress.received += header.size
-        self._local.bytes_downloaded += header.size
+        self._traffic.bytes_downloaded += header.size
         if incoming.wanted:
             self._download.progress(exchange, header.size, trio.current_time())
         if end == incoming.size:
             await self._came(exchange, incoming)
         await self._throttle.spend(header.size)
-        await self._local.download.spend(header.size)
+        await self._traffic.download.spend(header.size)
 
-    def _begin(self, exchange: Exchange, incoming: _Incoming, chunk: int) -> None:
+    def _begin(self, exchange: Party, incoming: _Incoming, chunk: int) -> None:
         incoming.wanted = self._download.needs(exchange, chunk)
         if not incoming.wanted and chunk not in incoming.cancelled:
             raise ProtocolViolation("a chunk that was not asked for")
         incoming.place = self.layout.place(chunk)
         incoming.chunk, incoming.size, incoming.filled = chunk, incoming.place.size, 0
 
-    async def _came(self, exchange: Exchange, incoming: _Incoming) -> None:
+    async def _came(self, exchange: Party, incoming: _Incoming) -> None:
         """A chunk is whole. Large ones go to the verifier; a small one would wait there longer than it takes here."""
         chunk = incoming.chunk
         incoming.chunk = -1
@@ -209,18 +209,18 @@ class Receiver:
             self._verifier.hand_in(arrived)
             incoming.buffer = await self._buffers.take()
 
-    def _verified(self, arrived: Arrived[Exchange]) -> None:
+    def _verified(self, arrived: Arrived[Party]) -> None:
         self._buffers.give(arrived.buffer)
         self._settled(arrived)
 
-    def _settled(self, arrived: Arrived[Exchange]) -> None:
+    def _settled(self, arrived: Arrived[Party]) -> None:
         """A chunk is verified, written, and from then on ours to serve; or its source is a liar, or the disk full."""
         exchange, chunk = arrived.source, arrived.chunk
         peer = exchange.ends.peer_id
         if arrived.failure is not None:
             self.fail(arrived.failure)
         elif not arrived.good:
-            self._local.standing.strike(peer, trio.current_time())
+            self._deps.bans.strike(peer, trio.current_time())
             self._progress.trouble = "a source sent wrong bytes; they were thrown away"
             exchange.end_after(messages.Bad(chunk=chunk), BadData(f"chunk {chunk} does not match its hash"))
         elif not self._download.have >> chunk & 1:
@@ -245,7 +245,7 @@ class Receiver:
         if self._dirty_bytes >= DURABLE_BYTES or len(self._whole) >= DURABLE_FILES or enough:
             self._work.set()
 
-    def _do(self, commands: list[Command[Exchange]]) -> None:
+    def _do(self, commands: list[Command[Party]]) -> None:
         for command in commands:
             match command:
                 case Ask(exchange, first, count):
@@ -347,7 +347,7 @@ class Receiver:
 
     async def _copy(self) -> None:
         if originals := self._uncopied():
-            chunks = await trio.to_thread.run_sync(self._target.fill_copies, originals, limiter=self._local.disk)
+            chunks = await self._deps.disk.run(self._target.fill_copies, originals)
             self._download.copied(chunks)
             self.swarm.gained(chunks)
 
@@ -355,7 +355,7 @@ class Receiver:
         if self._dirty or self._whole:
             dirty, self._dirty, self._dirty_bytes = self._dirty, set(), 0
             whole, self._whole = self._whole, []
-            await trio.to_thread.run_sync(self._target.settle, [*dirty.union(whole)], whole, limiter=self._local.disk)
+            await self._deps.disk.run(self._target.settle, [*dirty.union(whole)], whole)
 
     def fail(self, error: ShoalError) -> None:
         """It ends; whoever waits for it gets the error, unless another one came first."""

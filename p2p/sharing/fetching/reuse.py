@@ -4,23 +4,22 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import trio
-
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout, Place
 from p2p.core.shares.manifest import hash_chunk
 from p2p.errors import BadData, NotFound
 from p2p.ids import PeerId, ShareId
-from p2p.peer_context import Local
 from p2p.progress import Progress
+from p2p.sharing.fetching.deps import Deps
 from p2p.store.earlier import Earlier
-from p2p.store.library import SharedFiles
+from p2p.store.library import Library, SharedFiles
+from p2p.store.pointers import Pointers
 from p2p.store.target import Target
 
 
-async def from_library(local: Local, share: ShareId, target: Target, progress: Progress) -> None:
+async def from_library(deps: Deps, share: ShareId, target: Target, progress: Progress) -> None:
     """Copies what this peer shares itself, each chunk verified. Raises NotFound where it does not."""
-    files = await trio.to_thread.run_sync(SharedFiles, local.library, share, limiter=local.disk)
+    files = await deps.disk.run(SharedFiles, deps.library, share)
     progress.state = "copying from this peer's own share"
 
     def copy(chunk: int) -> bool:
@@ -30,11 +29,11 @@ async def from_library(local: Local, share: ShareId, target: Target, progress: P
         return False
 
     for chunk in bitmap.members(files.held & target.wanted & ~target.record.have):
-        if await trio.to_thread.run_sync(copy, chunk, limiter=local.disk):
+        if await deps.disk.run(copy, chunk):
             progress.done += target.layout.size(chunk)
 
 
-async def from_earlier(local: Local, earlier: Earlier, target: Target, progress: Progress) -> None:
+async def from_earlier(deps: Deps, earlier: Earlier, target: Target, progress: Progress) -> None:
     """Copies the chunks that an earlier version has too, each verified."""
     progress.state = "copying from the version before"
     layout = target.layout
@@ -46,18 +45,18 @@ async def from_earlier(local: Local, earlier: Earlier, target: Target, progress:
 
     for chunk in bitmap.members(target.wanted & ~target.record.have):
         place = earlier.place(layout.hash(chunk))
-        if place is not None and await trio.to_thread.run_sync(copy, chunk, place, limiter=local.disk):
+        if place is not None and await deps.disk.run(copy, chunk, place):
             progress.done += layout.size(chunk)
 
 
-def find_earlier(local: Local, folder: Path, publisher: PeerId, name: str) -> Earlier | None:
+def find_earlier(library: Library, pointers: Pointers, folder: Path, publisher: PeerId, name: str) -> Earlier | None:
     """The version of a pointer that was fetched into the folder before. Blocking."""
-    version = local.pointers.version(publisher, name, folder)
+    version = pointers.version(publisher, name, folder)
     if version is None:
         return None
     share, stamps = version
     try:
-        layout = Layout(local.library.manifest(share))
+        layout = Layout(library.manifest(share))
         return Earlier(layout, folder, stamps)
     except (NotFound, BadData, ValueError):
         return None

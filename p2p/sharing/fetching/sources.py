@@ -1,28 +1,25 @@
-"""Gathering: those from whom a share is fetched, found and talked to, from its manifest to its swarm.
+"""Sources: those from whom a share is fetched, found and talked to, from its manifest to its swarm.
 
-The sources are courted all the while; a `Receiver` takes them over as soon as the manifest allows one.
+They are courted all the while; a `Receiver` takes them over as soon as the manifest allows one.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import trio
 
 from p2p.core.shares.manifest import Limits
-from p2p.discovery import finders
 from p2p.errors import BadData, ConfigError, PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
-from p2p.peer_context import Local
 from p2p.progress import Progress
 from p2p.sharing.exchange import Exchange
-from p2p.sharing.fetching.incoming import Callers
+from p2p.sharing.fetching.deps import Deps
+from p2p.sharing.fetching.incoming import IncomingSources
 from p2p.sharing.fetching.manifests import ManifestFetch
-from p2p.sharing.fetching.outgoing import Sources
+from p2p.sharing.fetching.outgoing import OutgoingSources
 from p2p.sharing.fetching.receiver import Receiver
-from p2p.sharing.handlers import answer, converse
 from p2p.store.target import Target
 from p2p.wire import messages
 from p2p.wire.frames import DataHeader
@@ -32,42 +29,27 @@ OPEN_S = 20.0
 KEEP_SOURCES_EVERY_S = 10.0
 FIRST_SOURCES_S = 0.1
 MOST_KEPT_SOURCES = 32
-ALREADY = "This peer is fetching that share already; `shoal status` shows how far it is."
 
 
-@contextmanager
-def under_way(local: Local, share: ShareId, progress: Progress) -> Iterator[None]:
-    """The share is being fetched while the body runs. Raises ConfigError where it is already."""
-    if share in local.fetching:
-        raise ConfigError(ALREADY)
-    local.fetching[share] = progress
-    local.news.ring()
-    try:
-        yield
-    finally:
-        del local.fetching[share]
-        local.news.ring()
-
-
-class Gathering:
+class Sources:
     """The sources of one fetch. `start`, then `running`, and within it `exchanging` once there is a receiver."""
 
-    def __init__(self, local: Local, link: Link, progress: Progress, limits: Limits | None = None) -> None:
-        self._local = local
+    def __init__(self, deps: Deps, link: Link, progress: Progress, limits: Limits | None = None) -> None:
+        self._deps = deps
         self._link = link
         self._share: ShareId = link.share_id
         self._progress = progress
         self._receiver: Receiver | None = None
         self._receiving = trio.Event()
-        self._sources: Sources | None = None
+        self._outgoing: OutgoingSources | None = None
         self._earlier: Sequence[str] = ()
-        self.manifests = ManifestFetch(local, link.share_id, limits or local.library.limits)
+        self.manifests = ManifestFetch(deps.library, link.share_id, limits or deps.library.limits)
         self.first_request: float | None = None
         """When the first source was asked for something."""
 
     async def start(self, folder: Path) -> None:
         """Takes up what an earlier try of a fetch to this folder left. Raises StorageError."""
-        records = self._local.records
+        records = self._deps.records
         await trio.to_thread.run_sync(records.remember, self._share, folder)
         self._earlier = await trio.to_thread.run_sync(records.sources, self._share)
         await self.manifests.start()
@@ -75,62 +57,50 @@ class Gathering:
     @asynccontextmanager
     async def running(self, hints: Sequence[PeerHint]) -> AsyncIterator[trio.Nursery]:
         """Courts sources while the body runs. It must not raise: the nursery, which ends with it, would wrap that."""
+        deps, progress, share = self._deps, self._progress, self._share
+        incoming = IncomingSources(deps, share, self._talk, self._is_member, progress)
         async with trio.open_nursery() as nursery:
-            local, progress, share = self._local, self._progress, self._share
-            callers = Callers(local, share, self._talk, self._is_member, progress)
-            sources = Sources(local, nursery, self._talk, self._is_member, self._given_by, progress, callers)
-            self._sources = sources
-            local.wanted[share] = callers.take
-            local.news.ring()
-            for hint in (*hints, *self._link.peers):
-                sources.add(hint)
-            for text in self._earlier:
-                with suppress(ConfigError):
-                    sources.add(parse_peer(text))
-            nursery.start_soon(finders.find, local, self._link, sources, progress.note)
-            try:
-                yield nursery
-            finally:
-                del local.wanted[share]
-                callers.close()
+            outgoing = OutgoingSources(deps, nursery, self._talk, self._is_member, self._given_by, progress, incoming)
+            self._outgoing = outgoing
+            with deps.swarms.wanted(share, incoming.take):
+                for hint in (*hints, *self._link.peers):
+                    outgoing.add(hint)
+                for text in self._earlier:
+                    with suppress(ConfigError):
+                        outgoing.add(parse_peer(text))
+                nursery.start_soon(deps.finders.find, self._link, outgoing, progress.note)
+                try:
+                    yield nursery
+                finally:
+                    incoming.close()
             nursery.cancel_scope.cancel()
 
     def add(self, hint: PeerHint) -> None:
         """One more address to try, while `running`."""
-        if self._sources is not None:
-            self._sources.add(hint)
+        if self._outgoing is not None:
+            self._outgoing.add(hint)
 
     def heard_of(self, hint: PeerHint) -> None:
         """An address that another peer told of."""
-        if self._sources is not None:
-            self._sources.heard_of(hint)
+        if self._outgoing is not None:
+            self._outgoing.heard_of(hint)
 
     @contextmanager
     def exchanging(self, nursery: trio.Nursery, target: Target, receiver: Receiver) -> Iterator[None]:
         """Sources are led to the receiver, and its swarm is this peer's, while the body runs."""
-        local = self._local
-        standing = local.swarms.get(self._share)
-        local.swarms[self._share] = receiver.swarm
-        if standing is not None:
-            standing.disband("the share is being fetched again")
-        self._receiver = receiver
-        self._receiving.set()
-        local.news.ring()
-        nursery.start_soon(receiver.keep_on_disk)
-        nursery.start_soon(self._keep_sources, target)
-        try:
+        with self._deps.swarms.exchanging(receiver.swarm):
+            self._receiver = receiver
+            self._receiving.set()
+            nursery.start_soon(receiver.keep_on_disk)
+            nursery.start_soon(self._keep_sources, target)
             yield
-        finally:
-            if local.swarms.get(self._share) is receiver.swarm and receiver.swarm.sink is not None:
-                del local.swarms[self._share]
-                receiver.swarm.disband("this peer has stopped fetching")
 
     async def _keep_sources(self, target: Target) -> None:
         """Whom to ask first after a restart."""
-        assert self._sources is not None
+        assert self._outgoing is not None
         kept: list[str] = []
         while True:
-            hints = [str(PeerHint(address, peer)) for peer, address in self._sources.useful.items()][
+            hints = [str(PeerHint(address, peer)) for peer, address in self._outgoing.useful.items()][
                 -MOST_KEPT_SOURCES:
             ]
             if hints and hints != kept:
@@ -153,7 +123,7 @@ class Gathering:
         except Unacceptable:  # whoever gives it
             raise
         except BadData:
-            self._local.standing.strike(connection.ends.peer_id, trio.current_time())
+            self._deps.bans.strike(connection.ends.peer_id, trio.current_time())
             raise
         await self._receiving.wait()
         assert self._receiver is not None
@@ -168,7 +138,11 @@ class Gathering:
             await self._offer(connection)
         if isinstance(reply, DataHeader):
             raise ProtocolViolation("chunks before they were asked for")
-        await Exchange(connection, self._receiver.swarm, self._local, partial(answer, self._local)).run(reply)
+        deps = self._deps
+        exchange = Exchange(
+            connection, self._receiver.swarm, deps.presence.contacts, deps.traffic, deps.disk, deps.router.answer
+        )
+        await exchange.run(reply)
 
     async def _offer(self, connection: Connection) -> None:
         """It may be fetching too and have no manifest yet: then it is glad of this peer. Raises PeerError."""
@@ -176,5 +150,5 @@ class Gathering:
         if self._receiver.held:
             await connection.send(messages.Offer(share=self._share))
             with suppress(Refused):
-                await converse(self._local, connection)
+                await self._deps.router.converse(connection)
         raise Refused("it does not have the share")

@@ -14,20 +14,19 @@ import trio
 
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId, short
-from p2p.peer_context import Local
-from p2p.sharing import share
-from p2p.sharing.reading.open_share import Held
-from p2p.sharing.reading.partial import Ranges
+from p2p.sharing.reading.deps import Deps
+from p2p.sharing.reading.open_share import OpenShare
+from p2p.sharing.reading.partial import PartialFetch
 from p2p.store.cache import Cache
 
 logger = logging.getLogger(__name__)
 
 
-class Room:
+class CacheBudget:
     """At most `most_bytes` for all, as far as that is possible. `held` are the shares that jobs read now."""
 
-    def __init__(self, local: Local, cache: Cache, held: Mapping[ShareId, Held], most_bytes: int) -> None:
-        self._local = local
+    def __init__(self, deps: Deps, cache: Cache, held: Mapping[ShareId, OpenShare], most_bytes: int) -> None:
+        self._deps = deps
         self._cache = cache
         self._held = held
         self._most = most_bytes
@@ -61,7 +60,7 @@ class Room:
                 await fullest.empty(partial(self._drop_read, fullest))
 
     def taken_up(self, wanted: ShareId) -> None:
-        """The share is fetched again: its `Held` says what it takes, from now on."""
+        """The share is fetched again: its `OpenShare` says what it takes, from now on."""
         self._resting.pop(wanted, None)
 
     async def trim(self, more: int = 0) -> None:
@@ -69,7 +68,7 @@ class Room:
         async with self.dropping:
             try:
                 kept = await trio.to_thread.run_sync(self._cache.all)
-                fetched = {share for share, held in self._held.items() if isinstance(held.parts, Ranges)}
+                fetched = {share for share, held in self._held.items() if isinstance(held.parts, PartialFetch)}
                 self._resting = {cached.share: cached.size for cached in kept if cached.share not in fetched}
                 for cached in kept:
                     if self.has(more):
@@ -80,17 +79,17 @@ class Room:
             except StorageError as error:
                 logger.warning("%s", error)
 
-    async def _drop_read(self, held: Held) -> None:
+    async def _drop_read(self, held: OpenShare) -> None:
         async with self.dropping:
             if self._held.get(held.share) is held:
                 await self._drop(held.share)
 
     async def _drop(self, wanted: ShareId) -> None:
-        local, folder = self._local, self._cache.folder(wanted)
-        row = await trio.to_thread.run_sync(local.library.share, wanted)
+        deps, folder = self._deps, self._cache.folder(wanted)
+        row = await trio.to_thread.run_sync(deps.library.share, wanted)
         if row is not None and row.fetched and any(Path(path).is_relative_to(folder) for path in row.paths):
             with suppress(NotFound):
-                await share.unshare(local, wanted)
-        await trio.to_thread.run_sync(local.records.drop, wanted, folder)
+                await deps.sharing.unshare(wanted)
+        await trio.to_thread.run_sync(deps.records.drop, wanted, folder)
         await trio.to_thread.run_sync(self._cache.drop, wanted)
         logger.info("input %s is no longer kept", short(wanted))

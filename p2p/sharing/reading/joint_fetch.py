@@ -1,24 +1,27 @@
-"""A fetch of a share that a job of this peer is reading: its user gets the whole of it all the same.
+"""A fetch of a share that others here are reading: its user gets the whole of it all the same.
 
-A share has one fetch at a time, and that is the job's, which fetches only what is read. So the user is one more reader:
-of every chunk that is missing in the target. The job goes on, and what it may keep of the share stays bounded.
+A share has one fetch at a time, and that is the readers', which fetches only what is read. So the user is one more
+reader: of every chunk that is missing in the target. The others go on, and what is kept for them stays bounded.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 
 from p2p.concurrency.throttle import Throttle
 from p2p.core.shares import bitmap
-from p2p.core.shares.layout import Layout, Place
-from p2p.core.shares.manifest import hash_chunk
+from p2p.core.shares.layout import Place
+from p2p.core.shares.manifest import Manifest, hash_chunk
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError
-from p2p.peer_context import Local
 from p2p.progress import Progress
 from p2p.sharing.fetching.receiver import DURABLE_BYTES, RATE_EVERY_S
-from p2p.sharing.fetching.sources import ALREADY
-from p2p.sharing.reading.open_share import Held
+from p2p.sharing.fetching.supply import Filled
+from p2p.sharing.reading.deps import Deps
+from p2p.sharing.reading.open_share import OpenShare
+from p2p.sharing.swarms import ALREADY
+from p2p.store.disk import Disk
 from p2p.store.target import Target
 
 AT_ONCE = 8
@@ -26,32 +29,61 @@ AHEAD_BYTES = 16 * 1024 * 1024
 AGAIN_S = 1.0
 
 
-@contextmanager
-def joined(held: Held) -> Iterator[None]:
-    """The user is a reader of it while the body runs. Raises ConfigError where that is so already."""
-    if held.joined:
-        raise ConfigError(ALREADY)
-    held.joined = True
-    try:
-        yield
-    finally:
-        held.joined = False
+class JointFetch:
+    """The `Supply` of such a fetch: `held` is the share as it is read, `release` gives it back."""
 
+    def __init__(
+        self,
+        deps: Deps,
+        held: OpenShare,
+        release: Callable[[OpenShare], Awaitable[None]],
+        folder: Path,
+        progress: Progress,
+        limit_bytes_per_s: int,
+    ) -> None:
+        self._deps = deps
+        self._held = held
+        self._release = release
+        self._folder = folder
+        self._progress = progress
+        self._limit = limit_bytes_per_s
 
-async def layout_of(held: Held) -> Layout:
-    """How the share is laid out, as soon as somebody says so."""
-    while True:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[trio.Nursery]:
+        held, records = self._held, self._deps.records
         try:
-            return await held.layout()
-        except NotFound:
-            await trio.sleep(AGAIN_S)
+            if held.joined:
+                raise ConfigError(ALREADY)
+            held.joined = True
+            try:
+                await trio.to_thread.run_sync(records.remember, held.share, self._folder)
+                async with trio.open_nursery() as nursery:
+                    yield nursery
+                    nursery.cancel_scope.cancel()
+            finally:
+                held.joined = False
+        finally:
+            await self._release(held)
+
+    async def manifest(self) -> Manifest:
+        while True:
+            try:
+                return (await self._held.layout()).manifest
+            except NotFound:
+                await trio.sleep(AGAIN_S)
+
+    @asynccontextmanager
+    async def filling(self, target: Target) -> AsyncIterator[Filled]:
+        started = trio.current_time()
+        await _Copying(self._deps.disk, self._held, target, self._progress, self._limit).run()
+        yield Filled(trio.current_time() - started, {}, None)
 
 
-class Joining:
+class _Copying:
     """Copies what a target still lacks, chunk by chunk as they come, to the disk and to their names."""
 
-    def __init__(self, local: Local, held: Held, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
-        self._local = local
+    def __init__(self, disk: Disk, held: OpenShare, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
+        self._disk = disk
         self._held = held
         self._target = target
         self._progress = progress
@@ -73,14 +105,14 @@ class Joining:
         if self._failure is not None:
             raise self._failure
         self._progress.state = "putting files into place"
-        await trio.to_thread.run_sync(self._finish, limiter=self._local.disk)
+        await self._disk.run(self._finish)
 
     async def _look(self) -> None:
         """Keeps the figures that people look at."""
         progress = self._progress
         while True:
-            ranges, before = self._held.ranges, progress.received
-            progress.sources = 0 if ranges is None else ranges.progress.sources
+            partial, before = self._held.partial, progress.received
+            progress.sources = 0 if partial is None else partial.progress.sources
             progress.state = "fetching, together with a job" if progress.sources else "waiting for sources"
             await trio.sleep(RATE_EVERY_S)
             progress.measured(progress.received - before, RATE_EVERY_S)
@@ -99,7 +131,7 @@ class Joining:
         path = "/".join(layout.manifest.entries[place.entry].path)
         await self._held.expect(path, place.offset, AHEAD_BYTES)
         data = await self._read(path, place)
-        await trio.to_thread.run_sync(self._write, chunk, place, data, limiter=self._local.disk)
+        await self._disk.run(self._write, chunk, place, data)
         progress.received += place.size
         progress.done += place.size
         self._dirty.add(place.entry)
@@ -124,7 +156,7 @@ class Joining:
         async with self._settling:
             dirty, self._dirty, self._dirty_bytes = [*self._dirty], set(), 0
             whole = self._target.whole(dirty)
-            await trio.to_thread.run_sync(self._target.settle, dirty, whole, limiter=self._local.disk)
+            await self._disk.run(self._target.settle, dirty, whole)
         self._progress.files_done = len(self._target.placed)
 
     def _finish(self) -> None:

@@ -10,8 +10,8 @@ from p2p.store.library import SharedFiles, Stamp
 from p2p.wire.link import PeerHint
 
 
-class Whole:
-    """A share of the library, as readers see it: `Ranges` of which nothing is missing."""
+class LocalCopy:
+    """A share of the library, as readers see it: `PartialFetch` of which nothing is missing."""
 
     def __init__(self, files: SharedFiles) -> None:
         self._files = files

@@ -15,8 +15,9 @@ from p2p.core.shares.manifest import chunk_bytes
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId
 from p2p.jobs.cutting import Piece, at_lines
-from p2p.sharing.reading.local_copy import Whole
-from p2p.sharing.reading.partial import Ranges
+from p2p.sharing.reading.local_copy import LocalCopy
+from p2p.sharing.reading.partial import PartialFetch
+from p2p.store.disk import Disk
 from p2p.store.library import Stamp
 from p2p.wire.link import PeerHint
 
@@ -25,15 +26,15 @@ READ_BYTES = 1 << 24
 READERS_S = 30.0
 """So long those who read a share are waited for, before it is dropped to make room: then they begin again."""
 
-Parts = Whole | Ranges
+Parts = LocalCopy | PartialFetch
 Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
 """Reads something of an entry, given by its number."""
 
 
-class Held:
-    """The share `wanted`, which `open_parts` opens where it is. Made by `Inputs.use`.
+class OpenShare:
+    """The share `wanted`, which `open_parts` opens where it is. Made by `OpenShares.open`.
 
-    `has_room` is asked, and `make_room` awaited, before so many bytes more are fetched: see `Room`.
+    `has_room` is asked, and `make_room` awaited, before so many bytes more are fetched: see `CacheBudget`.
 
     Its methods raise NotFound for a path that the share does not have, and where nobody had the bytes for a while;
     StorageError; ShoalError for whatever else keeps the share from being fetched. The next read tries again.
@@ -42,8 +43,8 @@ class Held:
     def __init__(
         self,
         wanted: ShareId,
-        disk: trio.CapacityLimiter,
-        open_parts: Callable[["Held"], Awaitable[Parts]],
+        disk: Disk,
+        open_parts: Callable[["OpenShare"], Awaitable[Parts]],
         has_room: Callable[[int], bool],
         make_room: Callable[[int], Awaitable[None]],
     ) -> None:
@@ -51,9 +52,9 @@ class Held:
         self.users = 0
         self.hints: dict[PeerHint, None] = {}
         self.joined = False
-        """Whether this peer's user is among its readers: see `services.joining`."""
+        """Whether this peer's user is among its readers: see `joint_fetch`."""
         self.parts: Parts | None = None
-        self.ranges: Ranges | None = None
+        self.partial: PartialFetch | None = None
         """Those of its parts that are fetched, or were last."""
         self._disk = disk
         self._open_parts = open_parts
@@ -184,7 +185,7 @@ class Held:
                 if self.parts is None or not self.parts.usable:
                     opened = await self._open_parts(self)
                     self._fetched_before, self._fetching, self.parts = self.fetched, opened, opened
-                    self.ranges = opened if isinstance(opened, Ranges) else None
+                    self.partial = opened if isinstance(opened, PartialFetch) else None
                 parts = self.parts
             try:
                 layout = await parts.layout()
@@ -209,7 +210,7 @@ class Held:
         await parts.have(layout.chunks_in(entry, offset, size))
         read = partial(_exactly, parts, entry, offset, size)
         try:
-            return await trio.to_thread.run_sync(read, limiter=self._disk)
+            return await self._disk.run(read)
         except StorageError as error:
             if parts.usable:
                 await parts.changed(entry, error)

@@ -19,11 +19,9 @@ from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Manifest
 from p2p.errors import NotFound, ShoalError, StorageError
 from p2p.ids import ShareId, short
-from p2p.peer_context import Local
 from p2p.progress import Progress
-from p2p.sharing import share
 from p2p.sharing.fetching.receiver import Receiver
-from p2p.sharing.fetching.sources import Gathering, under_way
+from p2p.sharing.reading.deps import Deps
 from p2p.store.library import Stamp
 from p2p.store.target import Target
 from p2p.units import format_time
@@ -36,7 +34,7 @@ PATIENCE_S = 600.0
 """So long a reader waits for the next of its chunks."""
 
 
-class Ranges:
+class PartialFetch:
     """One such fetch. `run` is its life, which ends after `stop`, or with an error; what readers call waits for it to
     be open, and raises what has ended it.
 
@@ -46,21 +44,21 @@ class Ranges:
 
     def __init__(
         self,
-        local: Local,
+        deps: Deps,
         wanted: ShareId,
         folder: Path,
         hints: Sequence[PeerHint],
         patience_s: float = PATIENCE_S,
         most: int = 2**63,
     ) -> None:
-        self._local = local
+        self._deps = deps
         self._share = wanted
         self._folder = folder
         self._hints = list(hints)
         self._patience_s = patience_s
         self._most = most
         self.progress = Progress()
-        self._gathering = Gathering(local, Link(wanted), self.progress)
+        self._sources = deps.fetching.sources(Link(wanted), self.progress)
         self._counted = 0
         self.taken = 0
         """Bytes that it takes of the disk, with those that are still to come."""
@@ -100,7 +98,7 @@ class Ranges:
     def add(self, hint: PeerHint) -> None:
         """One more address at which it may be had."""
         self._hints.append(hint)
-        self._gathering.add(hint)
+        self._sources.add(hint)
 
     async def layout(self) -> Layout:
         """How the share is laid out, once its manifest is here. Raises NotFound after a while without, ShoalError."""
@@ -147,7 +145,7 @@ class Ranges:
         self._receiver.fail(error)
         gone = bitmap.span(*self._receiver.layout.range_of(entry))
         with suppress(StorageError):  # closed meanwhile
-            await trio.to_thread.run_sync(partial(self._target.record.correct, gone=gone), limiter=self._local.disk)
+            await self._deps.disk.run(partial(self._target.record.correct, gone=gone))
 
     def stop(self) -> None:
         """It ends soon; what came is brought to the disk first."""
@@ -184,15 +182,13 @@ class Ranges:
             self._opened.set()
 
     async def _run(self) -> None:
-        local = self._local
-        while self._share in local.fetching:
-            # For its user, or for a job before this one.
-            await local.news.after(local.news.count)
-        with under_way(local, self._share, self.progress):
-            await self._gathering.start(self._folder)
+        swarms = self._deps.swarms
+        await swarms.until_free(self._share)  # by its user, or by whoever read it before
+        with swarms.fetching(self._share, self.progress):
+            await self._sources.start(self._folder)
             failure: ShoalError | None = None
             with storage_errors_plain():
-                async with self._gathering.running(self._hints) as nursery:
+                async with self._sources.running(self._hints) as nursery:
                     try:
                         await self._steps(nursery)
                     except ShoalError as error:
@@ -201,14 +197,14 @@ class Ranges:
                 raise failure
 
     async def _steps(self, nursery: trio.Nursery) -> None:
-        manifests = self._gathering.manifests
+        manifests = self._sources.manifests
         await manifests.ready.wait()
         manifest = await manifests.manifest()
         check = trio.from_thread.check_cancelled
 
         def open_target(manifest: Manifest) -> Target:
             layout = Layout(manifest)
-            record = self._local.records.begin(self._share, self._folder, layout.chunks)
+            record = self._deps.records.begin(self._share, self._folder, layout.chunks)
             with ExitStack() as undo:
                 undo.callback(record.close)
                 target = Target(layout, self._folder, range(len(manifest.entries)), record, overwrite=True)
@@ -217,7 +213,7 @@ class Ranges:
                 undo.pop_all()
             return target
 
-        target = await trio.to_thread.run_sync(open_target, manifest, limiter=self._local.disk)
+        target = await self._deps.disk.run(open_target, manifest)
         try:
             self.progress.name = manifest.root.name
             self.progress.files = manifest.root.files
@@ -226,9 +222,9 @@ class Ranges:
             target.close()
 
     async def _serve(self, target: Target, nursery: trio.Nursery) -> None:
-        local, progress = self._local, self.progress
-        receiver = Receiver(local, target, progress, self._gathering.heard_of, growing=True)
-        with self._gathering.exchanging(nursery, target, receiver):
+        deps = self._deps
+        receiver = deps.fetching.receiver(target, self.progress, self._sources)
+        with self._sources.exchanging(nursery, target, receiver):
             async with receiver.verifying():
                 self._target, self._receiver = target, receiver
                 self._counted = receiver.held
@@ -245,13 +241,13 @@ class Ranges:
             if receiver.failure is not None:
                 raise receiver.failure
             if joins:
-                await trio.to_thread.run_sync(target.make_empty, limiter=local.disk)
-                await share.keep_serving(local, target, receiver.swarm)
-                await trio.to_thread.run_sync(target.record.forget, limiter=local.disk)
+                await deps.disk.run(target.make_empty)
+                await deps.sharing.keep_serving(target, receiver.swarm)
+                await deps.disk.run(target.record.forget)
 
     async def _may_join(self, target: Target) -> bool:
         """Whether the share is small enough, and its user has it nowhere else."""
-        row = await trio.to_thread.run_sync(self._local.library.share, self._share, limiter=self._local.disk)
+        row = await self._deps.disk.run(self._deps.library.share, self._share)
         return target.selected_bytes <= self._most and (row is None or bool(row.stale))
 
     def _nobody(self) -> NotFound:

@@ -17,8 +17,8 @@ from typing import Any
 
 import trio
 
+from p2p.control import client
 from p2p.control import protocol as requests
-from p2p.control import server as control
 from scripts.bench import shoal
 from scripts.bench.data import workspace
 from scripts.bench.jobs.network import LONGEST_S, NO_OP, PYTHON, VOLUNTEER, Network, at, check, network
@@ -164,7 +164,7 @@ def _ask(node: shoal.Node, request: requests.AnyRequest) -> Any:
 
     async def pass_over(_event: requests.Event) -> None: ...
 
-    return trio.run(control.ask, node.home, request, pass_over)
+    return trio.run(client.ask, node.home, request, pass_over)
 
 
 def _busy(peers: Network, loops: int) -> float:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Turns(Generic[Key]):
+class RoundRobin(Generic[Key]):
     """The keys that wait, each of one identity at one prefix."""
 
     def __init__(self) -> None:

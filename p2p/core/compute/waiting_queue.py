@@ -8,7 +8,7 @@ nothing at work here, then the others. Within each group turns go round as for u
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from p2p.core.turns import Turns
+from p2p.core.round_robin import RoundRobin
 from p2p.ids import PeerId
 
 MOST = 32
@@ -17,7 +17,7 @@ MOST_OF_OWNER = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class QueuePlace:
     """One offer in line, of an owner at a network (`wire.address.prefix`)."""
 
     owner: PeerId
@@ -26,21 +26,21 @@ class Place:
     """Its job was at work here until now. Bounded by the jobs at work, so a place for it there always is."""
 
 
-class Line:
+class WaitingQueue:
     """Who waits. A place that was not given is in no line, and never first."""
 
     def __init__(self) -> None:
-        self._turns: Turns[Place] = Turns()
-        self._places: set[Place] = set()
+        self._turns: RoundRobin[QueuePlace] = RoundRobin()
+        self._places: set[QueuePlace] = set()
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def holds(self, place: Place) -> bool:
+    def holds(self, place: QueuePlace) -> bool:
         """Whether it waits."""
         return place in self._places
 
-    def join(self, place: Place) -> bool:
+    def join(self, place: QueuePlace) -> bool:
         """Whether there is such a place, which is had from now on."""
         if not place.returns and not self._has_room(place):
             return False
@@ -48,23 +48,23 @@ class Line:
         self._turns.add(place, place.network, place.owner)
         return True
 
-    def _has_room(self, place: Place) -> bool:
+    def _has_room(self, place: QueuePlace) -> bool:
         return (
             len(self._places) < MOST
             and sum(other.network == place.network for other in self._places) < MOST_OF_NETWORK
             and sum(other.owner == place.owner for other in self._places) < MOST_OF_OWNER
         )
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: QueuePlace) -> None:
         """It waits no longer, if it did."""
         self._places.discard(place)
         self._turns.drop(place)
 
-    def serve(self, place: Place) -> None:
+    def serve(self, place: QueuePlace) -> None:
         """One that waits has its turn now."""
         self._places.remove(place)
         self._turns.serve(place)
 
-    def order(self, at_work: Collection[PeerId]) -> list[Place]:
+    def order(self, at_work: Collection[PeerId]) -> list[QueuePlace]:
         """Who is first, second and so on, where these owners have jobs at work."""
         return sorted(self._turns.order(), key=lambda place: (not place.returns, place.owner in at_work))

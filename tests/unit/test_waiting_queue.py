@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2p.core.compute import line
-from p2p.core.compute.line import Line, Place
+from p2p.core.compute import waiting_queue
+from p2p.core.compute.waiting_queue import QueuePlace, WaitingQueue
 from p2p.ids import PeerId
 
 
@@ -13,12 +13,12 @@ def owner(number: int) -> PeerId:
     return PeerId(number.to_bytes(32, "big"))
 
 
-def joined(waiting: Line, *places: Place) -> list[Place]:
+def joined(waiting: WaitingQueue, *places: QueuePlace) -> list[QueuePlace]:
     assert all(map(waiting.join, places))
     return list(places)
 
 
-def served(waiting: Line) -> list[Place]:
+def served(waiting: WaitingQueue) -> list[QueuePlace]:
     """All, in the order of their turns."""
     order = []
     while waiting:
@@ -28,8 +28,8 @@ def served(waiting: Line) -> list[Place]:
 
 
 def test_first_come_first_served() -> None:
-    waiting = Line()
-    places = joined(waiting, *(Place(owner(n), "net") for n in range(5)))
+    waiting = WaitingQueue()
+    places = joined(waiting, *(QueuePlace(owner(n), "net") for n in range(5)))
     assert waiting.order(()) == places
     waiting.leave(places[1])
     del places[1]
@@ -38,52 +38,52 @@ def test_first_come_first_served() -> None:
 
 
 def test_an_owner_with_many_jobs_has_one_turn_like_others() -> None:
-    waiting = Line()
-    many = joined(waiting, *(Place(owner(0), "net") for _ in range(3)))
-    others = joined(waiting, *(Place(owner(n), "net") for n in (1, 2)))
+    waiting = WaitingQueue()
+    many = joined(waiting, *(QueuePlace(owner(0), "net") for _ in range(3)))
+    others = joined(waiting, *(QueuePlace(owner(n), "net") for n in (1, 2)))
     assert served(waiting) == [many[0], *others, *many[1:]]
 
 
 def test_who_has_nothing_at_work_comes_before_who_has() -> None:
-    waiting = Line()
-    first, second = joined(waiting, Place(owner(0), "net"), Place(owner(1), "net"))
+    waiting = WaitingQueue()
+    first, second = joined(waiting, QueuePlace(owner(0), "net"), QueuePlace(owner(1), "net"))
     assert waiting.order({owner(0)}) == [second, first]
     assert waiting.order({owner(0), owner(1)}) == [first, second]
 
 
 def test_who_comes_back_for_its_own_job_is_first_whatever_there_is() -> None:
-    waiting = Line()
-    joined(waiting, *(Place(owner(n), f"{n % 2}") for n in range(line.MOST)))
-    (back,) = joined(waiting, Place(owner(0), "0", returns=True))
+    waiting = WaitingQueue()
+    joined(waiting, *(QueuePlace(owner(n), f"{n % 2}") for n in range(waiting_queue.MOST)))
+    (back,) = joined(waiting, QueuePlace(owner(0), "0", returns=True))
     assert waiting.order({owner(0)})[0] is back
 
 
 def test_a_full_line() -> None:
-    waiting = Line()
-    crowd = joined(waiting, *(Place(owner(n), "crowd") for n in range(line.MOST_OF_NETWORK)))
-    refused = Place(owner(1000), "crowd")
+    waiting = WaitingQueue()
+    crowd = joined(waiting, *(QueuePlace(owner(n), "crowd") for n in range(waiting_queue.MOST_OF_NETWORK)))
+    refused = QueuePlace(owner(1000), "crowd")
     assert not waiting.join(refused)
     assert refused not in waiting.order(())
     waiting.leave(refused)
-    greedy = joined(waiting, *(Place(owner(2000), "net") for _ in range(line.MOST_OF_OWNER)))
-    assert not waiting.join(Place(owner(2000), "net"))
-    for n in range(line.MOST - len(crowd) - len(greedy)):
-        joined(waiting, Place(owner(3000 + n), "net"))
-    assert not waiting.join(Place(owner(4000), "elsewhere"))
+    greedy = joined(waiting, *(QueuePlace(owner(2000), "net") for _ in range(waiting_queue.MOST_OF_OWNER)))
+    assert not waiting.join(QueuePlace(owner(2000), "net"))
+    for n in range(waiting_queue.MOST - len(crowd) - len(greedy)):
+        joined(waiting, QueuePlace(owner(3000 + n), "net"))
+    assert not waiting.join(QueuePlace(owner(4000), "elsewhere"))
     waiting.leave(crowd[0])
-    assert waiting.join(Place(owner(4000), "elsewhere"))
-    assert len(waiting) == line.MOST
+    assert waiting.join(QueuePlace(owner(4000), "elsewhere"))
+    assert len(waiting) == waiting_queue.MOST
 
 
-@given(st.integers(1, line.MOST_OF_NETWORK), st.integers(0, 3))
+@given(st.integers(1, waiting_queue.MOST_OF_NETWORK), st.integers(0, 3))
 def test_a_crowd_of_one_network_holds_nobody_up_for_long(crowd: int, had: int) -> None:
     """However many of them there are, and however many turns they had: one more, and it is the turn of another."""
-    waiting = Line()
-    joined(waiting, *(Place(owner(n), "crowd") for n in range(crowd)))
+    waiting = WaitingQueue()
+    joined(waiting, *(QueuePlace(owner(n), "crowd") for n in range(crowd)))
     for n in range(min(had, crowd - 1)):
         waiting.serve(waiting.order(())[0])
-        joined(waiting, Place(owner(100 + n), "crowd"))
-    (lone,) = joined(waiting, Place(owner(1000), "elsewhere"))
+        joined(waiting, QueuePlace(owner(100 + n), "crowd"))
+    (lone,) = joined(waiting, QueuePlace(owner(1000), "elsewhere"))
     assert waiting.order(()).index(lone) == 1
     waiting.serve(waiting.order(())[0])
     assert waiting.order(())[0] is lone
@@ -94,16 +94,20 @@ class Coming(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.line = Line()
-        self.waiting: list[Place] = []
+        self.line = WaitingQueue()
+        self.waiting: list[QueuePlace] = []
         """In the order in which they came."""
 
     @rule(number=st.integers(0, 30), network=st.integers(0, 2), returns=st.sampled_from([False] * 9 + [True]))
     def join(self, number: int, network: int, returns: bool) -> None:
-        place = Place(owner(number), f"{network}", returns)
+        place = QueuePlace(owner(number), f"{network}", returns)
         of_network = sum(other.network == place.network for other in self.waiting)
         of_owner = sum(other.owner == place.owner for other in self.waiting)
-        room = len(self.waiting) < line.MOST and of_network < line.MOST_OF_NETWORK and of_owner < line.MOST_OF_OWNER
+        room = (
+            len(self.waiting) < waiting_queue.MOST
+            and of_network < waiting_queue.MOST_OF_NETWORK
+            and of_owner < waiting_queue.MOST_OF_OWNER
+        )
         assert self.line.join(place) == (room or returns)
         if room or returns:
             self.waiting.append(place)
@@ -135,7 +139,7 @@ class Coming(RuleBasedStateMachine):
         assert set(order) == set(self.waiting)
 
 
-def claim(place: Place, at_work: set[PeerId]) -> tuple[bool, bool]:
+def claim(place: QueuePlace, at_work: set[PeerId]) -> tuple[bool, bool]:
     return not place.returns, place.owner in at_work
 
 

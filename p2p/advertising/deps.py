@@ -1,0 +1,28 @@
+"""What the parts of advertising share."""
+
+from dataclasses import dataclass
+from random import Random
+
+from p2p.advertising.adverts import Adverts
+from p2p.concurrency.bell import Bell
+from p2p.discovery.dht import Overlays
+from p2p.net.dialer import Dialer
+from p2p.reach.calls import Calls
+from p2p.reach.presence import Presence
+from p2p.sharing.swarms import Swarms
+from p2p.store.library import Library
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Made by `p2p.node`. `changes` rings when there is something else to tell."""
+
+    dialer: Dialer
+    presence: Presence
+    overlays: Overlays
+    library: Library
+    swarms: Swarms
+    calls: Calls
+    random: Random
+    changes: Bell
+    adverts: Adverts

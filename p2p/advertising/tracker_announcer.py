@@ -1,0 +1,166 @@
+"""Announcing: keeps the trackers that this peer is set to use informed of what it has, and learns from their answers.
+
+An announce that fails is tried again, less and less often.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import msgspec
+import trio
+
+from p2p import ids
+from p2p.advertising.adverts import gather
+from p2p.advertising.deps import Deps
+from p2p.advertising.inventory import Inventory
+from p2p.advertising.tracker_delta import TrackerDelta
+from p2p.core.backoff import Backoff
+from p2p.discovery.trackers import Trackers, problem_in, read
+from p2p.errors import ConfigError, NotFound, PeerError, Refused, StorageError
+from p2p.ids import PeerId
+from p2p.log import printable
+from p2p.net.web import Answered
+from p2p.wire import tracker as wire
+from p2p.wire.address import parse_address
+from p2p.wire.records import address_key
+from p2p.wire.tracker import Announced
+
+logger = logging.getLogger(__name__)
+
+BYE_S = 2.0
+DEBOUNCE_S = 0.05
+MOST_STEPS = 200
+CONFLICTS_AT_ONCE = 3
+
+
+@dataclass
+class TrackerState:
+    """How it stands with one tracker, for people."""
+
+    url: str
+    trouble: str = ""
+    """Why it does not work at the moment; empty while it does."""
+    announced: float | None = None
+    """When an announce was taken last, by trio's clock."""
+    shares: int = 0
+    dialable: bool | None = None
+    seen_host: str = ""
+    refused: tuple[str, ...] = ()
+
+
+class TrackerAnnouncer:
+    """Announces to all trackers of one peer. `run` announces until cancelled, and says good-bye."""
+
+    def __init__(self, deps: Deps, trackers: Trackers) -> None:
+        self._deps = deps
+        self._trackers = trackers
+        self._inventory = Inventory(deps.library, deps.swarms)
+        self.states = {url: TrackerState(url) for url in trackers.urls}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                for url in self._trackers.urls:
+                    nursery.start_soon(self._announce, url)
+                await trio.sleep_forever()
+        finally:
+            await self._trackers.close()
+
+    async def _announce(self, url: str) -> None:
+        """Keeps one tracker informed."""
+        delta = TrackerDelta()
+        backoff = Backoff()
+        state = self.states[url]
+        # As if it were a share: who looks for this peer finds it as a source of its address key.
+        here = wire.Provided(wire.key_text(address_key(self._deps.presence.peer_id)))
+        due = trio.current_time()
+        told_from = self._deps.presence.addresses
+        try:
+            while True:
+                # Several changes at once are one announce.
+                await trio.sleep(DEBOUNCE_S)
+                news = self._deps.changes.count
+                addresses = self._deps.presence.addresses
+                try:
+                    advert = gather(self._deps.adverts)
+                    also = [here, *advert.keys]
+                    await trio.to_thread.run_sync(delta.want, await self._inventory.all(contents=True), also)
+                    if delta.is_pending or addresses != told_from or trio.current_time() >= due:
+                        interval = await self._tell(url, delta, state, len(also))
+                        due = trio.current_time() + interval * (0.9 + 0.1 * self._deps.random.random())
+                except (PeerError, NotFound, StorageError) as error:
+                    if not state.trouble:
+                        logger.warning("tracker %s: %s", url, error)
+                    state.trouble = str(error)
+                    await trio.sleep(backoff.failed(self._deps.random.random()))
+                    continue
+                # It sees for itself where an announce comes from.
+                told_from = addresses
+                state.trouble = ""
+                backoff.worked()
+                with trio.move_on_at(due):
+                    await self._deps.changes.after(news)
+        finally:
+            if state.announced is not None and not state.trouble:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + BYE_S):
+                    await self._say_bye(url, delta)
+
+    async def _tell(self, url: str, delta: TrackerDelta, state: TrackerState, no_shares: int) -> float:
+        """Announces until the tracker knows all; seconds until the next announce. Raises PeerError.
+
+        So many keys that it is told are none of shares.
+        """
+        deps = self._deps
+        conflicts = 0
+        for _ in range(MOST_STEPS):
+            announce, change = delta.step(url, deps.dialer.network, deps.dialer.port, self._clock_ms())
+            announce = msgspec.structs.replace(announce, capacity=gather(deps.adverts).capacity)
+            answered = await self._post(url, announce)
+            if answered.status == 409:
+                conflicts += 1
+                if conflicts > CONFLICTS_AT_ONCE:
+                    raise Refused("it is told of this peer by somebody else too: does another process use this key?")
+                delta.conflict(problem_in(answered).sequence)
+                continue
+            answer = read(answered, Announced)
+            delta.taken(announce, change)
+            self._learn(url, answer, state, no_shares)
+            if not delta.is_pending:
+                return float(answer.interval_s)
+        raise Refused("it takes announces in, but is never done")
+
+    async def _post(self, url: str, announce: wire.Announce) -> Answered:
+        body, headers = wire.sign_announce(announce, self._deps.dialer.identity)
+        return await self._trackers.announce(url, body, headers)
+
+    async def _say_bye(self, url: str, delta: TrackerDelta) -> None:
+        announce, _ = delta.step(url, self._deps.dialer.network, 0, self._clock_ms())
+        bye = msgspec.structs.replace(announce, bye=True, add=(), provide=(), drop=())
+        try:
+            await self._post(url, bye)
+        except PeerError as error:
+            logger.debug("tracker %s: %s", url, error)
+
+    def _learn(self, url: str, answer: Announced, state: TrackerState, no_shares: int) -> None:
+        state.announced = trio.current_time()
+        state.shares = max(0, answer.shares - no_shares)
+        state.dialable = answer.dialable
+        state.seen_host = printable(answer.seen_host)
+        state.refused = tuple(printable(text) for text in answer.refused)
+        if answer.dialable is not None:
+            reachability = self._deps.presence.reachability
+            before = reachability.state
+            reachability.tracker_says(url, answer.dialable, answer.seen_host)
+            if reachability.state is not before:
+                self._deps.changes.ring()
+        for wanted in answer.wanted:
+            try:
+                peer, address = PeerId(ids.from_text(wanted.peer)), parse_address(wanted.address)
+                key = wire.key_from_text(wanted.key)
+            except (ValueError, ConfigError):
+                continue
+            self._deps.calls.wanted(key, peer, address)
+
+    def _clock_ms(self) -> int:
+        return int(self._deps.overlays.clock() * 1000)

@@ -1,0 +1,34 @@
+"""What the parts of a job's owner share."""
+
+from dataclasses import dataclass
+
+from p2p.concurrency.bell import Bell
+from p2p.discovery.discovery import Discovery
+from p2p.net.dialer import Dialer
+from p2p.reach.calls import Calls
+from p2p.reach.presence import Presence
+from p2p.sandbox.sandbox import Sandbox
+from p2p.sharing.fetching.fetch import Fetching
+from p2p.sharing.reading.open_shares import OpenShares
+from p2p.sharing.share import Sharing
+from p2p.store.disk import Disk
+from p2p.store.journal import Journal
+from p2p.store.library import Library
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Made by `p2p.node`. `changes` rings when other work is to be done for this peer."""
+
+    dialer: Dialer
+    presence: Presence
+    discovery: Discovery
+    calls: Calls
+    library: Library
+    journal: Journal
+    disk: Disk
+    sandbox: Sandbox
+    sharing: Sharing
+    fetching: Fetching
+    open_shares: OpenShares
+    changes: Bell

@@ -1,0 +1,26 @@
+"""What the parts of volunteering share."""
+
+from dataclasses import dataclass
+
+from p2p.concurrency.bell import Bell
+from p2p.net.dialer import Dialer
+from p2p.reach.presence import Presence
+from p2p.sandbox.sandbox import Sandbox
+from p2p.sharing.reading.open_shares import OpenShares
+from p2p.sharing.swarms import Swarms
+from p2p.store.disk import Disk
+from p2p.store.records import Records
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Made by `p2p.node`. `changes` rings when what this peer offers has changed."""
+
+    dialer: Dialer
+    presence: Presence
+    records: Records
+    disk: Disk
+    swarms: Swarms
+    open_shares: OpenShares
+    sandbox: Sandbox
+    changes: Bell

@@ -1,0 +1,168 @@
+"""How a volunteer that cannot be dialled finds owners: it calls them.
+
+It is told of owners as if the work for a runtime were a share (`records.hiring_key`): it has it, they lack it. It calls
+them (`p2p.reach.calls`), says `Volunteering`, and is offered a job.
+"""
+
+import logging
+from random import Random
+
+import trio
+
+from p2p.advertising.adverts import Advert
+from p2p.advertising.seekers import caller
+from p2p.compute.volunteer.deps import Deps
+from p2p.compute.volunteer.volunteering import Volunteering
+from p2p.core.dht import publications
+from p2p.discovery.discovery import Discovery
+from p2p.errors import PeerError, PeerGone, ProtocolViolation, Refused
+from p2p.ids import PeerId, short
+from p2p.reach.calls import Calls
+from p2p.wire import messages, work
+from p2p.wire.address import Address
+from p2p.wire.records import Kind, hiring_key, shards
+from p2p.wire.tracker import Provided, key_text
+
+logger = logging.getLogger(__name__)
+
+MOST_CALLS = 8
+"""At most half of them to one network: who offers nothing shall not keep a volunteer from those who do."""
+NEXT_JOB_S = 0.5
+OFFER_S = 15.0
+LOOK_EVERY_S = 10.0
+COOL_S = 3.0
+ASK_EVERY_S = 2.0
+"""Of neighbours; each is called as seldom as its refusals tell."""
+NEIGHBOURS_AT_ONCE = 16
+
+WORK = b"work"
+"""What all calls are about, whatever the runtime."""
+
+
+class WorkCalls:
+    """The `Subject` of calls to owners, and what others are told so that they are found."""
+
+    most = MOST_CALLS
+
+    def __init__(self, deps: Deps, volunteering: Volunteering) -> None:
+        self._deps = deps
+        self._volunteering = volunteering
+
+    def runtimes(self) -> tuple[str, ...]:
+        """The runtimes for which this peer would call owners; none where they can dial it."""
+        if not self._deps.presence.is_out_of_reach:
+            return ()
+        capacity = self._volunteering.capacity()
+        return () if capacity is None else capacity.runtimes
+
+    @property
+    def is_free(self) -> bool:
+        """Whether this peer would call an owner now."""
+        return bool(self.runtimes()) and self._volunteering.has_room
+
+    def advert(self) -> Advert:
+        """What others are told of this volunteer."""
+        capacity = self._volunteering.capacity()
+        return Advert(
+            keys=tuple(Provided(key_text(hiring_key(runtime))) for runtime in self.runtimes()),
+            capacity=capacity,
+            items=() if capacity is None else tuple(publications.capacity_items(capacity)),
+        )
+
+    async def resolve(self, named: bytes) -> bytes | None:
+        """`WORK`, where those who lack what is behind the key look for volunteers like this peer."""
+        return WORK if any(named == hiring_key(runtime) for runtime in self.runtimes()) else None
+
+    def is_wanted(self, about: bytes, peer: PeerId) -> bool:
+        """Whether there is a core to give."""
+        return self.is_free
+
+    async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
+        """Works for an owner, on one job after the other, while it has some and there is a core; whether a unit of them
+        was done.
+
+        Raises PeerError; Refused where it has no job for this peer.
+        """
+        worked = False
+        try:
+            while self.is_free and await self._work(address, peer):
+                worked = True
+                await trio.sleep(NEXT_JOB_S)
+        except PeerError as error:
+            if not worked:
+                raise
+            logger.debug("called %s for work: %s", short(peer), error)
+        if worked:
+            self._deps.changes.ring()  # its cores are free: who else wants them?
+        return worked
+
+    async def _work(self, address: Address, owner: PeerId) -> bool:
+        """Dials an owner, and works on the job that it offers to its end; whether a unit of it was done."""
+        volunteering = self._volunteering
+        connection = await self._deps.presence.contacts.dial(address, owner)
+        try:
+            await connection.send(work.Volunteering(capacity=volunteering.capacity()))
+            with trio.move_on_after(OFFER_S) as patience:
+                offer = await connection.receive()
+            if patience.cancelled_caught:
+                raise PeerGone("it offers nothing")
+            match offer:
+                case work.JobOffer():
+                    before = volunteering.units_done
+                    await volunteering.converse(connection, offer)
+                    return volunteering.units_done > before
+                case work.JobRefused(reason) | messages.Failed(reason):
+                    raise Refused(f"it has no work: {reason}")
+                case _:
+                    raise ProtocolViolation("something else where an offer belongs")
+        finally:
+            connection.close()
+
+
+class OwnerSearch:
+    """Has owners called of whom the DHT and the local network know, while this peer cannot be dialled.
+
+    Trackers tell with their answers to announces.
+    """
+
+    def __init__(self, deps: Deps, work_calls: WorkCalls, calls: Calls, discovery: Discovery, random: Random) -> None:
+        self._deps = deps
+        self._work_calls = work_calls
+        self._calls = calls
+        self._discovery = discovery
+        self._random = random
+
+    async def run(self) -> None:
+        """Looks for owners until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ask_neighbours)
+            if self._discovery.overlays.is_on:
+                nursery.start_soon(self._look_in_overlays)
+
+    async def _ask_neighbours(self) -> None:
+        """Neighbours do not say whether they have work: all are called, less and less often. Those who are out of reach
+        only from far away can be dialled by their neighbours.
+        """
+        neighbours, reachability = self._discovery.neighbours, self._deps.presence.reachability
+        while True:
+            if reachability.never and self._work_calls.is_free:
+                hints, key = neighbours.hints(), hiring_key(self._work_calls.runtimes()[0])
+                for hint in self._random.sample(hints, min(NEIGHBOURS_AT_ONCE, len(hints))):
+                    if hint.peer_id is not None:
+                        self._calls.wanted(key, hint.peer_id, hint.address)
+            with trio.move_on_after(ASK_EVERY_S):
+                await neighbours.changed()
+
+    async def _look_in_overlays(self) -> None:
+        overlays, changes = self._discovery.overlays, self._deps.changes
+        await overlays.joined.wait()
+        while True:
+            news = changes.count
+            if self._work_calls.is_free:
+                async with trio.open_nursery() as nursery:
+                    for runtime in self._work_calls.runtimes():
+                        heard = caller(self._calls, overlays, self._deps.presence.peer_id, hiring_key(runtime))
+                        nursery.start_soon(overlays.walk, shards(hiring_key, runtime), Kind.PROVIDER, heard)
+            with trio.move_on_after(LOOK_EVERY_S * (0.8 + 0.4 * self._random.random())):
+                await trio.sleep(COOL_S)
+                await changes.after(news)

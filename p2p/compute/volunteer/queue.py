@@ -1,0 +1,92 @@
+"""The waiting line of a volunteer, as it is told to an owner in it.
+
+An owner whose offer comes while all cores are busy hears at once when one is free. The conversation stays open, and the
+owner is told its place (`JobQueued`); who is first is decided in `p2p.core.compute`. Once there is room the first is
+called, and offers its job again: so the offer is as the job is now, its owner is known to be there, and whoever would
+not answer holds up the others for some seconds only. Between the call and the new offer cores are nobody's: whoever is
+first then has them, even one with a better claim that has come meanwhile. An owner in line costs the volunteer one of
+few places, a connection that it has anyway, and two tasks; nothing of its offer is kept.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from p2p.concurrency.bell import Bell
+from p2p.errors import PeerError, PeerGone, ProtocolViolation
+from p2p.net.connection import Connection
+from p2p.net.pace import Pace
+from p2p.wire import work
+
+HEARTBEAT_S = 1.0
+PATIENCE_S = 10.0
+"""An owner in line that is silent for so long, or does not take its turn, loses its place."""
+
+
+class QueuedOwner:
+    """An owner in line. `place` says where: 0 when it may have its turn, else 1, 2, ...; it may change with `changes`.
+
+    `reason` says why there is no room.
+    """
+
+    def __init__(
+        self, connection: Connection, place: Callable[[], int], reason: Callable[[], str], changes: Bell
+    ) -> None:
+        self._connection = connection
+        self._place = place
+        self._reason = reason
+        self._changes = changes
+        self._pace = Pace()
+
+    async def turn(self, offer: work.JobOffer) -> work.JobOffer:
+        """Waits for its turn; its new offer. Whether it still is its turn then is to be seen. Raises PeerError."""
+        failure: PeerError | None = PeerGone("nothing was heard of it while it waited, or at its turn")
+        with trio.CancelScope(deadline=trio.current_time() + PATIENCE_S) as patience:
+            async with trio.open_nursery() as nursery:
+                called = trio.Event()
+                nursery.start_soon(self._tell, patience, called)
+                try:
+                    again = await self._hear(offer.job, patience, called)
+                except PeerError as error:
+                    failure = error
+                else:
+                    failure = None
+                nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return again
+
+    async def _tell(self, patience: trio.CancelScope, called: trio.Event) -> None:
+        said, said_at = None, float("-inf")
+        try:
+            while True:
+                news, now = self._changes.count, trio.current_time()
+                place = self._place()
+                if not place:
+                    break
+                saying = work.JobQueued(place, self._reason())
+                if saying != said or now - said_at >= HEARTBEAT_S:
+                    await self._connection.send(saying)
+                    said, said_at = saying, now
+                with trio.move_on_at(said_at + HEARTBEAT_S):
+                    await self._changes.after(news)
+            called.set()
+            patience.deadline = trio.current_time() + PATIENCE_S
+            await self._connection.send(work.JobQueued(0))
+        except PeerError:
+            self._connection.close()  # which whoever listens hears
+
+    async def _hear(self, job: bytes, patience: trio.CancelScope, called: trio.Event) -> work.JobOffer:
+        while True:
+            message = await self._connection.receive()
+            match message:
+                case work.Heartbeat():
+                    if not called.is_set():
+                        patience.deadline = trio.current_time() + PATIENCE_S
+                    await self._pace.spend(message)
+                case work.JobOffer() if called.is_set() and message.job == job:
+                    return message
+                case work.JobEnd():
+                    raise PeerGone("it waits no longer")
+                case other:
+                    raise ProtocolViolation(f"a {type(other).__name__} of an owner in line")

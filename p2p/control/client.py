@@ -1,0 +1,63 @@
+"""Asking the peer that runs in a home, over its control socket."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2p.control import protocol
+from p2p.control.path import is_own_user, socket_path
+from p2p.control.protocol import Answer, AnyRequest, Emit, Failure
+from p2p.errors import PeerGone
+
+
+async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
+    """Has the peer running in the home perform a request; returns the answer.
+
+    Raises the ShoalError that the peer raised, and PeerGone where none runs or it stops meanwhile.
+    """
+    stream = await _connect(home)
+    if stream is None:
+        raise PeerGone(f"No peer is running in {home}. Start one with `shoal node`.")
+    async with stream:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(protocol.encode(request))
+            buffer = bytearray()
+            async for data in stream:
+                buffer += data
+                while (end := buffer.find(b"\n")) >= 0:
+                    event = protocol.decode_event(bytes(buffer[:end]))
+                    del buffer[: end + 1]
+                    match event:
+                        case Answer(value):
+                            return value
+                        case Failure():
+                            raise event.error()
+                        case _:
+                            await emit(event)
+    again = "repeat the command"
+    if isinstance(request, protocol.Run | protocol.Resume):
+        again = "`shoal jobs` lists the job, `shoal run --resume ID` goes on with it"
+    raise PeerGone(f"The running peer stopped before it had answered. Start it again; {again}.")
+
+
+async def is_running(home: Path) -> bool:
+    """Whether a peer answers in this home."""
+    stream = await _connect(home)
+    if stream is None:
+        return False
+    await stream.aclose()
+    return True
+
+
+async def _connect(home: Path) -> trio.SocketStream | None:
+    """A connection to the peer of this home, or None where none runs that is this user's."""
+    try:
+        stream = await trio.open_unix_socket(socket_path(home))
+    except OSError:
+        return None
+    if is_own_user(stream):
+        return stream
+    await stream.aclose()
+    return None

@@ -1,0 +1,36 @@
+"""Where the control socket of a home is, and who may talk over it.
+
+It is a Unix socket in the home, for its user alone: the folder is 0700, the socket 0600, and each end checks the
+other's user by the kernel's word. It is never HTTP, so no web page in the user's browser can reach it.
+"""
+
+import hashlib
+import os
+import socket
+import struct
+import tempfile
+from pathlib import Path
+
+import trio
+
+SOCKET_FILE = "control.sock"
+MAX_PATH_BYTES = 100
+_CREDENTIALS = struct.Struct("3i")
+
+
+def socket_path(home: Path) -> Path:
+    """Where the socket of a home is: in it, or where its path would be too long for a socket, in the runtime folder."""
+    path = home.absolute() / SOCKET_FILE
+    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
+        return path
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or Path(tempfile.gettempdir()) / f"shoal-{os.getuid()}")
+    return runtime / f"shoal-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def is_own_user(stream: trio.SocketStream) -> bool:
+    """Whether the other end is a process of this user, or of root."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # the socket's mode has to do
+    packed = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(packed)
+    return user in {os.getuid(), 0}

@@ -1,0 +1,72 @@
+"""What a peer tells its user of its shares."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2p.discovery.links import Links, MakeLink
+from p2p.ids import PeerId, ShareId, to_text
+from p2p.sharing.swarms import Swarms
+from p2p.store.library import Library, SharedRow
+from p2p.store.pointers import Pointers
+from p2p.wire.link import PointerLink
+from p2p.wire.records import Pointer
+
+
+class SharesView:
+    """The shares of one peer, but for bundles and inputs of jobs: they lie in the `passing` folders."""
+
+    def __init__(
+        self,
+        peer_id: PeerId,
+        library: Library,
+        pointers: Pointers,
+        swarms: Swarms,
+        links: Links,
+        passing: Sequence[Path],
+    ) -> None:
+        self._peer_id = peer_id
+        self._library = library
+        self._pointers = pointers
+        self._swarms = swarms
+        self._links = links
+        self._passing = passing
+
+    def rows(self) -> list[SharedRow]:
+        """As the library has them. Blocking."""
+        return [
+            row
+            for row in self._library.shares()
+            if not (row.paths and any(Path(row.paths[0]).is_relative_to(folder) for folder in self._passing))
+        ]
+
+    async def answer(self) -> list[dict[str, Any]]:
+        """As they are shown."""
+        return await trio.to_thread.run_sync(self._rows, self._links.maker())
+
+    def _rows(self, link: MakeLink) -> list[dict[str, Any]]:
+        """In a thread: of thousands of shares this is no moment's work."""
+        pointed: dict[bytes, list[str]] = {}
+        for record in self._pointers.of(self._peer_id):
+            assert isinstance(record.payload, Pointer)
+            pointed.setdefault(record.payload.share, []).append(str(PointerLink(self._peer_id, record.payload.name)))
+        return [self._share(row, link) | {"pointers": pointed.get(row.id, [])} for row in self.rows()]
+
+    def _share(self, row: SharedRow, link: MakeLink) -> dict[str, Any]:
+        swarm = self._swarms.get(ShareId(row.id))
+        return {
+            "id": to_text(row.id),
+            "name": row.name,
+            "bytes": row.size,
+            "files": row.files,
+            "paths": row.paths,
+            "unlisted": row.unlisted,
+            "fetched": row.fetched,
+            "age_s": round(time.time() - row.created),
+            "stale": row.stale,
+            "peers": len(swarm.members) if swarm else 0,
+            "link": link(ShareId(row.id), row.name, row.size),
+        }

@@ -1,0 +1,91 @@
+"""Routing: which handler has a message that a peer says of its own accord.
+
+A conversation begins with an opening: it asks for a share, offers a job, and so on. Requests are answered at any time,
+also within an exchange. Each package that serves others adds its own two tables; this file knows none of them.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import trio
+
+from p2p.errors import PeerGone, ProtocolViolation, Refused, StorageError
+from p2p.ids import short
+from p2p.net.connection import Connection
+from p2p.net.pace import Pace
+from p2p.wire.frames import DataHeader
+from p2p.wire.messages import UNSUPPORTED, AnyMessage, Failed, Unknown
+
+logger = logging.getLogger(__name__)
+
+FIRST_WORD_S = 60.0
+
+Opening = Callable[[Connection, Any], Awaitable[bool]]
+"""Deals with a message. True: the connection was used to its end. Raises PeerError."""
+Request = Callable[[Connection, Any], Awaitable[None]]
+"""Answers a message. Raises PeerError."""
+
+
+class Router:
+    """The handlers of one peer, by the type of the message."""
+
+    def __init__(self) -> None:
+        self._openings: dict[type, Opening] = {}
+        self._requests: dict[type, Request] = {}
+
+    def add(
+        self, openings: Mapping[type, Opening] | None = None, requests: Mapping[type, Request] | None = None
+    ) -> None:
+        """Registers handlers: of `openings`, said between exchanges only, and of `requests`, said at any time.
+
+        Raises ValueError for a type that has one already.
+        """
+        for kind in (*(openings or {}), *(requests or {})):
+            if kind in self._openings or kind in self._requests:
+                raise ValueError(f"{kind.__name__} has a handler already")
+        self._openings.update(openings or {})
+        self._requests.update(requests or {})
+
+    async def converse(self, connection: Connection) -> None:
+        """Serves the peer at the other end, whoever dialled, until the connection's end. Raises PeerError."""
+        try:
+            await self._converse(connection)
+        except StorageError as error:
+            logger.warning("%s", error)
+            raise PeerGone("this side's disk failed") from error
+
+    async def _converse(self, connection: Connection) -> None:
+        pace = Pace()
+        while True:
+            with trio.move_on_after(FIRST_WORD_S) as patience:
+                message = await connection.receive()
+            if patience.cancelled_caught:
+                raise PeerGone("it had nothing to ask")
+            if isinstance(message, DataHeader):
+                raise ProtocolViolation("chunks that nobody asked for")
+            await pace.spend(message)
+            opening = self._openings.get(type(message))
+            if opening is not None:
+                if await opening(connection, message):
+                    return
+            elif isinstance(message, Failed) and connection.ends.dialed:
+                raise Refused(f"it does not take the offer: {message.reason}")
+            else:
+                await self.answer(connection, message)
+
+    async def answer(self, connection: Connection, message: AnyMessage | Unknown) -> None:
+        """Answers a message that belongs to no exchange. Raises PeerError."""
+        request = self._requests.get(type(message))
+        if request is not None:
+            await request(connection, message)
+        else:
+            await refuse(connection, message)
+
+
+async def refuse(connection: Connection, message: AnyMessage | Unknown) -> None:
+    """Answers that the message means nothing here. Raises PeerGone."""
+    kind = message.type if isinstance(message, Unknown) else type(message).__name__
+    logger.debug("peer %s says %.40r, which means nothing here", short(connection.ends.peer_id), kind)
+    if not isinstance(message, Failed):
+        await connection.send(Failed(reason=UNSUPPORTED))

@@ -1,0 +1,58 @@
+"""Presence: where this peer is, and at which of its addresses others can dial it."""
+
+from p2p.ids import PeerId
+from p2p.net.connection import Connection
+from p2p.net.dialer import Dialer
+from p2p.reach.contacts import Contacts
+from p2p.reach.reachability import Reach, Reachability
+from p2p.wire.address import Address, is_host
+from p2p.wire.link import PeerHint
+
+
+class Presence:
+    """This peer in its networks. `addresses` are those that its machine has, of which others may be out of reach."""
+
+    def __init__(
+        self, dialer: Dialer, contacts: Contacts, reachability: Reachability, addresses: tuple[Address, ...]
+    ) -> None:
+        self._dialer = dialer
+        self.contacts = contacts
+        self.reachability = reachability
+        self.addresses = addresses
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self._dialer.identity.peer_id
+
+    @property
+    def port(self) -> int:
+        """The port at which this peer takes connections; 0 where it takes none."""
+        return self._dialer.port
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether it is known that others cannot dial this peer."""
+        return self.reachability.state is Reach.NOT_DIALABLE
+
+    def advertised(self) -> tuple[Address, ...]:
+        """The addresses of this peer that others may be told; none where it cannot be dialled."""
+        return self.reachability.advertised(self.addresses)
+
+    def advertised_as(self, host: str) -> tuple[Address, ...]:
+        """The address to tell somebody who sees this peer at the host; none where it cannot be dialled there."""
+        return self.reachability.advertised((Address(host, self.port),)) if self.port else ()
+
+    def hints(self) -> tuple[PeerHint, ...]:
+        """The same, as links have them."""
+        return tuple(PeerHint(address, self.peer_id) for address in self.advertised())
+
+    def serving_port(self, connection: Connection) -> int:
+        """The port at which the peer at the other end can dial this one, as far as is known; 0 if it cannot."""
+        port, seen_host = self.port, connection.ends.hello.seen_host
+        told = not is_host(seen_host) or self.reachability.advertised([Address(seen_host, port)])
+        return port if told else 0
+
+    def moved(self, addresses: tuple[Address, ...]) -> None:
+        """This machine is in another network now: what was known of its reach means nothing there."""
+        self.addresses = addresses
+        self.reachability.forget()

@@ -1,0 +1,32 @@
+"""What the parts of a fetch share."""
+
+from dataclasses import dataclass
+from random import Random
+
+from p2p.core.bans import Bans
+from p2p.discovery.finders import Finders
+from p2p.ids import PeerId
+from p2p.net.router import Router
+from p2p.reach.presence import Presence
+from p2p.sharing.swarms import Swarms
+from p2p.sharing.traffic import Traffic
+from p2p.store.disk import Disk
+from p2p.store.library import Library
+from p2p.store.records import Records
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Made by `p2p.node`. `max_sources` bounds the sources of one fetch at a time."""
+
+    library: Library
+    records: Records
+    disk: Disk
+    presence: Presence
+    finders: Finders
+    router: Router
+    swarms: Swarms
+    traffic: Traffic
+    bans: Bans[PeerId]
+    random: Random
+    max_sources: int

@@ -1,0 +1,116 @@
+"""Supply: where a fetch gets the manifest and the bytes of a share. The swarm is one; another reader of it may be."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import trio
+
+from p2p.core.shares.manifest import Limits, Manifest
+from p2p.ids import PeerId
+from p2p.progress import Progress
+from p2p.sharing.fetching.deps import Deps
+from p2p.sharing.fetching.receiver import Receiver
+from p2p.sharing.fetching.sources import Sources
+from p2p.sharing.swarm import Swarm
+from p2p.store.target import Target
+from p2p.wire.link import Link, PeerHint
+
+TICK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for. `select` are globs on the paths within the share; empty means everything."""
+
+    folder: Path
+    select: tuple[str, ...] = ()
+    sequential: bool = False
+    overwrite: bool = False
+    wait_s: float | None = None
+    limit_bytes_per_s: int = 0
+    keep_serving: bool = False
+    limits: Limits | None = None
+    """How large a share may be; None: as this peer accepts any."""
+    follows: tuple[PeerId, str] | None = None
+    """The pointer (publisher, name) whose newest version this is: the version before is made use of and replaced."""
+
+
+class Filled(NamedTuple):
+    """What came of filling a target."""
+
+    seconds: float
+    """From the first request to the last rename."""
+    sources: dict[PeerId, int]
+    """Bytes by peer, where that is known."""
+    swarm: Swarm | None
+    """To go on serving from, if there is one."""
+
+
+class Supply(Protocol):
+    """Gives one share to a fetch."""
+
+    def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
+        """To be entered around all else. The body must not raise: the nursery, which ends with it, would wrap that.
+
+        Raises ConfigError where somebody else is fetching the share, StorageError.
+        """
+
+    async def manifest(self) -> Manifest:
+        """The manifest, as soon as somebody gives it. Raises BadData, ShoalError."""
+
+    def filling(self, target: Target) -> AbstractAsyncContextManager[Filled]:
+        """Brings what the target lacks to its place. What it came from is there until the body has ended.
+
+        Raises StorageError, ShoalError for whatever else keeps the share from being fetched.
+        """
+
+
+class SwarmSupply:
+    """The peers that have the share, or parts of it."""
+
+    def __init__(self, deps: Deps, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> None:
+        self._deps = deps
+        self._share = link.share_id
+        self._hints = hints
+        self._options = options
+        self._progress = progress
+        self._sources = Sources(deps, link, progress, options.limits)
+        self._nursery: trio.Nursery
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[trio.Nursery]:
+        with self._deps.swarms.fetching(self._share, self._progress):
+            await self._sources.start(self._options.folder)
+            async with self._sources.running(self._hints) as self._nursery:
+                yield self._nursery
+
+    async def manifest(self) -> Manifest:
+        manifests = self._sources.manifests
+        await manifests.ready.wait()
+        return await manifests.manifest()
+
+    @asynccontextmanager
+    async def filling(self, target: Target) -> AsyncIterator[Filled]:
+        options, sources = self._options, self._sources
+        receiver = Receiver(
+            self._deps,
+            target,
+            self._progress,
+            sources.heard_of,
+            sequential=options.sequential,
+            limit_bytes_per_s=options.limit_bytes_per_s,
+        )
+        started = trio.current_time()
+        with sources.exchanging(self._nursery, target, receiver):
+            async with receiver.verifying():
+                while not receiver.done and receiver.failure is None:
+                    receiver.tick()
+                    with trio.move_on_after(TICK_S):
+                        await receiver.ended()
+            ended = trio.current_time()
+            if receiver.failure is not None:
+                raise receiver.failure
+            yield Filled(ended - (sources.first_request or started), receiver.from_peers, receiver.swarm)

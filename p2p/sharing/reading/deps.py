@@ -1,0 +1,22 @@
+"""What the parts of reading share."""
+
+from dataclasses import dataclass
+
+from p2p.sharing.fetching.fetch import Fetching
+from p2p.sharing.share import Sharing
+from p2p.sharing.swarms import Swarms
+from p2p.store.disk import Disk
+from p2p.store.library import Library
+from p2p.store.records import Records
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Made by `p2p.node`."""
+
+    library: Library
+    records: Records
+    disk: Disk
+    swarms: Swarms
+    sharing: Sharing
+    fetching: Fetching

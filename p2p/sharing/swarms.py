@@ -1,0 +1,157 @@
+"""The swarms of one peer, and which shares are being fetched: who adds one, who takes it away, who waits for it."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from p2p.concurrency.bell import Bell
+from p2p.errors import ConfigError, NotFound
+from p2p.ids import PeerId, ShareId
+from p2p.net.connection import Connection
+from p2p.progress import Progress
+from p2p.sharing.swarm import Party, Swarm
+from p2p.store.disk import Disk
+from p2p.store.library import Library, SharedFiles
+from p2p.wire.address import is_host
+
+ALREADY = "This peer is fetching that share already; `shoal status` shows how far it is."
+
+Take = Callable[[Connection], Awaitable[None]]
+"""Uses a connection that another peer dialled and offers as a source, to its end. Raises PeerError."""
+
+
+class Swarms:
+    """One swarm for each share that is exchanged. `changes` rings when a fetch begins, finds its swarm, or ends."""
+
+    def __init__(self, library: Library, disk: Disk, changes: Bell) -> None:
+        self._library = library
+        self._disk = disk
+        self._changes = changes
+        self._swarms: dict[ShareId, Swarm] = {}
+        self._fetches: dict[ShareId, Progress] = {}
+        self._takers: dict[ShareId, Take] = {}
+
+    def __iter__(self) -> Iterator[Swarm]:
+        return iter(list(self._swarms.values()))
+
+    def __len__(self) -> int:
+        return len(self._swarms)
+
+    def get(self, share: ShareId) -> Swarm | None:
+        """The swarm of a share, if it is being exchanged or fetched."""
+        return self._swarms.get(share)
+
+    def is_exchanging(self, share: ShareId, peer: PeerId) -> bool:
+        """Whether the share is being exchanged with that peer."""
+        swarm = self._swarms.get(share)
+        return swarm is not None and peer in swarm.members
+
+    def party(self, peer: PeerId) -> Party | None:
+        """An exchange with that peer, of whatever share."""
+        return next((swarm.members[peer] for swarm in self._swarms.values() if peer in swarm.members), None)
+
+    @property
+    def connections(self) -> int:
+        """How many exchanges there are."""
+        return sum(len(swarm.members) for swarm in self._swarms.values())
+
+    def seen_as(self) -> set[str]:
+        """The hosts at which connected peers see this one."""
+        hosts = {member.ends.hello.seen_host for swarm in self._swarms.values() for member in swarm.members.values()}
+        return {host for host in hosts if is_host(host)}
+
+    # Serving.
+
+    async def serve(self, share: ShareId) -> Swarm | None:
+        """The swarm of a share that this peer holds or is fetching; None where it does neither."""
+        swarm = self._swarms.get(share)
+        if swarm is None:
+            try:
+                holding = await self._disk.run(SharedFiles, self._library, share)
+            except NotFound:
+                return None
+            # Another connection may have been first while the thread ran.
+            swarm = self._swarms.setdefault(share, Swarm(share, holding))
+        return swarm
+
+    def release(self, swarm: Swarm | None) -> None:
+        """An exchange has ended: a share that nobody exchanges takes no memory."""
+        if swarm is None or swarm.members or swarm.sink is not None:
+            return
+        if self._swarms.get(swarm.share_id) is swarm:
+            del self._swarms[swarm.share_id]
+
+    def drop(self, share: ShareId, why: str) -> None:
+        """Ends the exchanges of a share that is no longer served, unless it is being fetched."""
+        swarm = self._swarms.get(share)
+        if swarm is not None and swarm.sink is None:
+            del self._swarms[share]
+            swarm.disband(why)
+
+    async def refresh(self, share: ShareId) -> None:
+        """Exchanges that go on serve from the files as they are now."""
+        swarm = self._swarms.get(share)
+        if swarm is not None and swarm.sink is None:
+            before = swarm.holding.held
+            holding = await trio.to_thread.run_sync(SharedFiles, self._library, share)
+            swarm.holding = holding
+            swarm.gained(holding.held & ~before)
+
+    # Fetching.
+
+    @contextmanager
+    def fetching(self, share: ShareId, progress: Progress) -> Iterator[None]:
+        """The share is being fetched while the body runs. Raises ConfigError where it is already."""
+        if share in self._fetches:
+            raise ConfigError(ALREADY)
+        self._fetches[share] = progress
+        self._changes.ring()
+        try:
+            yield
+        finally:
+            del self._fetches[share]
+            self._changes.ring()
+
+    @property
+    def fetches(self) -> list[tuple[ShareId, Progress]]:
+        """The shares that are being fetched, and how far they are."""
+        return list(self._fetches.items())
+
+    def progress_of(self, share: ShareId) -> Progress | None:
+        """How far the fetch of a share is, if it is being fetched."""
+        return self._fetches.get(share)
+
+    async def until_free(self, share: ShareId) -> None:
+        """Waits until nobody here is fetching the share."""
+        while share in self._fetches:
+            await self._changes.after(self._changes.count)
+
+    @contextmanager
+    def wanted(self, share: ShareId, take: Take) -> Iterator[None]:
+        """Sources may call about the share while the body runs, also before its manifest is known."""
+        self._takers[share] = take
+        self._changes.ring()
+        try:
+            yield
+        finally:
+            del self._takers[share]
+
+    def taker(self, share: ShareId) -> Take | None:
+        """Who uses a connection over which the share is offered."""
+        return self._takers.get(share)
+
+    @contextmanager
+    def exchanging(self, swarm: Swarm) -> Iterator[None]:
+        """The swarm is this peer's while the body runs; unless it was kept to be served from, it ends then."""
+        share, standing = swarm.share_id, self._swarms.get(swarm.share_id)
+        self._swarms[share] = swarm
+        if standing is not None:
+            standing.disband("the share is being fetched again")
+        self._changes.ring()
+        try:
+            yield
+        finally:
+            if self._swarms.get(share) is swarm and swarm.sink is not None:
+                del self._swarms[share]
+                swarm.disband("this peer has stopped fetching")

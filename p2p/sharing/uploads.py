@@ -1,0 +1,161 @@
+"""Uploads: the part of an exchange that serves chunks, in the order the peer wants them, while it has a slot."""
+
+import errno
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from p2p.core.shares import bitmap
+from p2p.core.shares.layout import Layout
+from p2p.errors import ProtocolViolation
+from p2p.ids import short
+from p2p.net.connection import Connection
+from p2p.sharing.swarm import Swarm
+from p2p.sharing.traffic import Traffic
+from p2p.store import posix
+from p2p.store.disk import Disk
+from p2p.store.library import Stamp
+from p2p.wire import messages
+from p2p.wire.address import prefix
+from p2p.wire.frames import MAX_DATA_BYTES
+
+logger = logging.getLogger(__name__)
+
+MAX_WANTS = 8192
+
+
+class Uploads:
+    """The chunks that one peer wants. `tell_gone` has it told of those that are not held here any more."""
+
+    def __init__(
+        self, connection: Connection, swarm: Swarm, traffic: Traffic, disk: Disk, tell_gone: Callable[[int], None]
+    ) -> None:
+        self._connection = connection
+        self._swarm = swarm
+        self._layout: Layout = swarm.holding.layout
+        self._traffic = traffic
+        self._disk = disk
+        self._tell_gone = tell_gone
+        self._wants: deque[tuple[int, int]] = deque()
+        self._wanted = trio.Event()
+        self._sending_chunk: int | None = None
+        self.sent = 0
+        """Bytes of chunks so far."""
+
+    def __len__(self) -> int:
+        """How many requests are open."""
+        return len(self._wants)
+
+    def want(self, first: int, count: int) -> None:
+        """The peer wants these chunks. Raises ProtocolViolation for too many requests."""
+        if len(self._wants) >= MAX_WANTS:
+            raise ProtocolViolation("too many requests at once")
+        self._wants.append((first, count))
+        self._wanted.set()
+
+    def cancel(self, first: int, count: int) -> None:
+        """The peer wants these chunks no longer."""
+        last = first + count
+        kept: deque[tuple[int, int]] = deque()
+        for at, many in self._wants:
+            end = at + many
+            if end <= first or at >= last:
+                kept.append((at, many))
+                continue
+            if at < first:
+                kept.append((at, first - at))
+            if end > last:
+                kept.append((last, end - last))
+        self._wants = kept
+        if self._sending_chunk is not None and first <= self._sending_chunk < last:
+            self._sending_chunk = None
+
+    async def run(self) -> None:
+        """Serves until cancelled. Raises PeerError, StorageError."""
+        buffer = memoryview(bytearray(min(MAX_DATA_BYTES, self._layout.largest_chunk)))
+        ends = self._connection.ends
+        while True:
+            await self._wanted.wait()
+            async with self._traffic.slots.hold(prefix(ends.remote_host), ends.peer_id, self._tell_choked) as slot:
+                while self._wants:
+                    first, count = self._wants.popleft()
+                    absent = self._absent(first, count)
+                    dealt_with = max(1, absent)
+                    if count > dealt_with:
+                        self._wants.appendleft((first + dealt_with, count - dealt_with))
+                    if absent:
+                        # All at once: a peer may ask for millions of chunks, every one in vain.
+                        self._tell_gone(bitmap.span(first, absent))
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        await self._send_chunk(first, buffer)
+                    if slot.must_yield():
+                        break
+                await self._connection.flush()
+            if not self._wants:
+                self._wanted = trio.Event()
+
+    def _absent(self, first: int, count: int) -> int:
+        """How many of these chunks, from the first on, are not held here."""
+        held = self._swarm.holding.held
+        return 0 if held >> first & 1 else bitmap.run_length(~held, first, count)
+
+    async def _tell_choked(self, position: int) -> None:
+        await self._connection.send(messages.Choked(position=position))
+
+    async def _send_chunk(self, chunk: int, buffer: memoryview) -> None:
+        holding = self._swarm.holding
+        place = self._layout.place(chunk)
+        self._sending_chunk = chunk
+        try:
+            with holding.reading(place.entry) as (descriptor, stamp):
+                offset = 0
+                while offset < place.size:
+                    view = buffer[: min(MAX_DATA_BYTES, place.size - offset)]
+                    if not await self._read(descriptor, stamp, view, place.offset + offset):
+                        await self._changed(place.entry)
+                        return
+                    await self._traffic.upload.spend(len(view))
+                    if self._sending_chunk != chunk:
+                        return
+                    await self._connection.send_data(chunk, offset, view)
+                    offset += len(view)
+                    self.sent += len(view)
+                    self._traffic.bytes_uploaded += len(view)
+        except OSError as error:
+            # A folder of a fetch or a job that has ended meanwhile says EBADF.
+            level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
+            logger.log(level, "cannot read a file of share %s: %s", short(self._swarm.share_id), error)
+            await self._changed(place.entry)
+
+    async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:
+        """Fills the view from the file; False where the file is not what it was."""
+        if stamp is not None and Stamp.of(os.fstat(descriptor)) != stamp:
+            return False
+        count = posix.read_without_waiting(descriptor, view, offset)
+        if count is None or count < len(view):
+            count = await self._disk.run(os.preadv, descriptor, [view], offset)
+        return count == len(view) and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
+
+    async def _changed(self, entry: int) -> None:
+        """A file is not what was shared: no more of it to anybody."""
+        self._swarm.lost(await self._disk.run(self._swarm.holding.changed, entry))
+
+    async def recheck(self, chunk: int) -> None:
+        """The peer complains: a file that changed is noticed now, whatever else was wrong. Raises StorageError."""
+        await self._disk.run(self._recheck, chunk)
+
+    def _recheck(self, chunk: int) -> None:
+        holding = self._swarm.holding
+        entry = self._layout.place(chunk).entry
+        try:
+            with holding.reading(entry) as (descriptor, stamp):
+                same = stamp is None or Stamp.of(os.fstat(descriptor)) == stamp
+        except OSError:
+            same = False
+        if not same:
+            gone = holding.changed(entry)
+            trio.from_thread.run_sync(self._swarm.lost, gone)
