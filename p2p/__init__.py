@@ -15,3 +15,5 @@ job, and imports nothing of the rest.
 `commandline`, `command`, `tables`, `terminal` and `demo` are for people: commands, the peer that carries them out,
 what they show, and a whole network on one machine. `local_job` runs a job without a peer.
 """
+
+__version__ = "0.1.0"

@@ -1,9 +1,11 @@
 """The command line itself: help, and how misuse is answered."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from p2p import __version__
 from tests.harness import Outcome, Peer
 
 COMMANDS = (
@@ -11,7 +13,8 @@ COMMANDS = (
     *("peers", "status", "tracker", "config", "demo"),
 )
 SHARE_ID = "a" * 52
-AGREP = Path(__file__).parents[2] / "examples" / "wasm" / "agrep.wasm"
+ROOT = Path(__file__).parents[2]
+AGREP = ROOT / "examples" / "wasm" / "agrep.wasm"
 
 
 def test_help_lists_the_commands(origin: Peer) -> None:
@@ -23,7 +26,12 @@ def test_help_lists_the_commands(origin: Peer) -> None:
 
 
 def test_the_version(origin: Peer) -> None:
-    assert origin.run("--version").out.startswith("shoal 0.")
+    assert origin.run("--version").out == f"shoal {__version__}\n"
+
+
+def test_a_checkout_has_the_command_too(tmp_path: Path) -> None:
+    checkout = Peer(tmp_path / "home", command=(sys.executable, str(ROOT / "cli.py")))
+    assert checkout.run("--version").out == f"shoal {__version__}\n"
 
 
 def test_who_has_read_enough_is_no_fault(origin: Peer) -> None:
