@@ -160,8 +160,8 @@ def test_too_little_work_is_none() -> None:
     nonce = nodeid.find_nonce(IDENTITY.peer_id, 8)
     strict = Codec(Identity.generate(), nonce, "tests", 8)
     worked = Codec(IDENTITY, nonce, "tests", 8)
-    idle = Codec(IDENTITY, bytes([1] * 8), "tests", 8)
-    assert not nodeid.is_valid(idle.node_id, 8)
+    codecs = (Codec(IDENTITY, bytes([count] * 8), "tests", 8) for count in range(256))
+    idle = next(codec for codec in codecs if not nodeid.is_valid(codec.node_id, 8))
     message = Ping(bytes(12), b"")
     assert strict.proven(strict.read(worked.write(message))) == worked.node_id
     assert strict.proven(strict.read(idle.write(message))) is None
