@@ -22,7 +22,7 @@ _Positive = Annotated[int, msgspec.Meta(ge=1)]
 _NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}\Z")]
 
 
-class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where this peer listens and how it finds others."""
 
     name: _NetworkName = "main"
@@ -41,14 +41,14 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections_per_peer: _Positive = 8
 
 
-class Dht(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DhtConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The DHT."""
 
     work_bits: Annotated[int, msgspec.Meta(ge=0, le=32)] | None = None
     """The work in a node id: the same on all peers of a network. None: 16 in `main`, 0 elsewhere."""
 
 
-class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TransferConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How fast and to how many; limits of 0 mean none."""
 
     upload_limit_bytes_per_s: _Bytes = 0
@@ -58,7 +58,7 @@ class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_sources: _Positive = 32
 
 
-class Volunteer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VolunteerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What this peer offers of its computing power; no cores: it is no volunteer."""
 
     cores: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
@@ -79,10 +79,10 @@ class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
-    network: Network = Network()
-    dht: Dht = Dht()
-    transfer: Transfer = Transfer()
-    volunteer: Volunteer = Volunteer()
+    network: NetworkConfig = NetworkConfig()
+    dht: DhtConfig = DhtConfig()
+    transfer: TransferConfig = TransferConfig()
+    volunteer: VolunteerConfig = VolunteerConfig()
     limits: ManifestLimits = ManifestLimits()
 
 

@@ -38,7 +38,7 @@ from p2p.control.server import Server
 from p2p.control.shares import SharesView
 from p2p.control.status import StatusView
 from p2p.core.bans import Bans
-from p2p.core.shares.manifest import Limits
+from p2p.core.shares.manifest import ShareLimits
 from p2p.discovery import dht, neighbours
 from p2p.discovery.dht import Overlays
 from p2p.discovery.discovery import Discovery
@@ -76,7 +76,7 @@ from p2p.store.journal import Journal
 from p2p.store.library import Library
 from p2p.store.overlay import OverlayState
 from p2p.store.pointers import Pointers
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from p2p.wire import messages
 from p2p.wire.address import Address, parse_address
 from p2p.wire.nodeid import work_bits
@@ -94,7 +94,7 @@ class Node:
     config: Config
     dialer: Dialer
     library: Library
-    records: Records
+    records: Fetches
     pointers: Pointers
     journal: Journal
     disk: Disk
@@ -178,7 +178,7 @@ def _make(
 ) -> Node:
     """Makes every part, each of what was made before it."""
     network, transfer, offered = config.network, config.transfer, config.volunteer
-    library, records = Library(database, _limits(config)), Records(database, home)
+    library, records = Library(database, _limits(config)), Fetches(database, home)
     pointers, journal, disk = Pointers(database), Journal(database), Disk()
     random, changes, bans = Random(), Bell(), Bans[PeerId]()
 
@@ -385,9 +385,9 @@ def _overlays(
     return Overlays(identity, state, network.name, bits, sockets, network.join if network.dht else (), Random()), notes
 
 
-def _limits(config: Config) -> Limits:
+def _limits(config: Config) -> ShareLimits:
     limits = config.limits
-    return Limits(entries=limits.entries, length=limits.manifest_bytes, size=limits.share_bytes)
+    return ShareLimits(entries=limits.entries, length=limits.manifest_bytes, size=limits.share_bytes)
 
 
 async def _listen(config: Config, *, foreground: bool) -> tuple[list[trio.SocketListener], list[str]]:

@@ -50,7 +50,7 @@ from tracker.changes import Conflict
 from tracker.cursor import MAX_CURSOR_CHARS
 from tracker.http import Bodies, Guard, Metrics, answer, asker, problem
 from tracker.limits import TooMuch, subject
-from tracker.openapi import Operation, describe
+from tracker.openapi import ApiOperation, describe
 from tracker.service import Service
 from tracker.store import HISTORY_S
 
@@ -101,22 +101,22 @@ class StatisticsQuery(_Query, frozen=True):
 
 
 OPERATIONS = [
-    Operation(
+    ApiOperation(
         f"{API}/announce",
         "Say what one peer has and offers: a signed delta.",
         Announced,
         problems=(400, 403, 408, 409, 413, 429, 503),
         body=Announce,
     ),
-    Operation(f"{API}/search", "Listed shares with all of the words.", SearchAnswer, SearchQuery, (400, 429, 503)),
-    Operation(f"{API}/shares/{{share}}", "A listed share.", ShareView, problems=(400, 404, 429, 503)),
-    Operation(
+    ApiOperation(f"{API}/search", "Listed shares with all of the words.", SearchAnswer, SearchQuery, (400, 429, 503)),
+    ApiOperation(f"{API}/shares/{{share}}", "A listed share.", ShareView, problems=(400, 404, 429, 503)),
+    ApiOperation(
         f"{API}/sources/{{key}}", "Who has the share with a provider key.", SourcesAnswer, problems=(400, 429, 503)
     ),
-    Operation(f"{API}/peers/{{peer}}", "What a peer lists and offers.", PeerView, PageQuery, (400, 404, 429, 503)),
-    Operation(f"{API}/volunteers", "Who offers compute.", VolunteersAnswer, VolunteersQuery, (400, 429, 503)),
-    Operation(f"{API}/statistics", "The network now and before.", Statistics, StatisticsQuery, (400, 429, 503)),
-    Operation(
+    ApiOperation(f"{API}/peers/{{peer}}", "What a peer lists and offers.", PeerView, PageQuery, (400, 404, 429, 503)),
+    ApiOperation(f"{API}/volunteers", "Who offers compute.", VolunteersAnswer, VolunteersQuery, (400, 429, 503)),
+    ApiOperation(f"{API}/statistics", "The network now and before.", Statistics, StatisticsQuery, (400, 429, 503)),
+    ApiOperation(
         f"{API}/events",
         "The network's figures as they change, as server-sent events.",
         Statistics,

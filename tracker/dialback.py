@@ -24,7 +24,7 @@ GOOD_FOR_S, BAD_FOR_S = 3600.0, 600.0
 MOST_KEPT = 100_000
 
 
-class Place(NamedTuple):
+class DialTarget(NamedTuple):
     """Where a peer says it is."""
 
     peer: PeerId
@@ -35,13 +35,13 @@ class Place(NamedTuple):
 class DialBack:
     """Dials in the background; `tell` is called with each finding."""
 
-    def __init__(self, dialer: Dialer, limits: Limits, tell: Callable[[Place, bool], Awaitable[None]]) -> None:
+    def __init__(self, dialer: Dialer, limits: Limits, tell: Callable[[DialTarget, bool], Awaitable[None]]) -> None:
         self._dialer = dialer
         self._tell = tell
         self._rates = Rates(limits.dial_rate, limits.dial_burst)
-        self._found: OrderedDict[Place, float] = OrderedDict()
-        self._pending: set[Place] = set()
-        self._send, self._waiting = trio.open_memory_channel[Place](limits.waiting_dials)
+        self._found: OrderedDict[DialTarget, float] = OrderedDict()
+        self._pending: set[DialTarget] = set()
+        self._send, self._waiting = trio.open_memory_channel[DialTarget](limits.waiting_dials)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Dials until cancelled."""
@@ -50,11 +50,11 @@ class DialBack:
                 nursery.start_soon(self._work)
             task_status.started()
 
-    def is_pending(self, place: Place) -> bool:
+    def is_pending(self, place: DialTarget) -> bool:
         """Whether the peer will be dialled there soon."""
         return place in self._pending
 
-    def look(self, place: Place, now: float, known: bool | None) -> None:
+    def look(self, place: DialTarget, now: float, known: bool | None) -> None:
         """Has the peer dialled there, unless that is known from a short while ago. `known` is what is on record."""
         if place.port == 0 or place in self._pending or not is_dialable_host(place.host):
             return
@@ -67,7 +67,7 @@ class DialBack:
             return  # its next announce asks again
         self._pending.add(place)
 
-    def keep(self, place: Place, dialable: bool, now: float) -> None:
+    def keep(self, place: DialTarget, dialable: bool, now: float) -> None:
         """This was found just now."""
         self._found[place] = now + (GOOD_FOR_S if dialable else BAD_FOR_S)
         self._found.move_to_end(place)
@@ -82,7 +82,7 @@ class DialBack:
             finally:
                 self._pending.discard(place)
 
-    async def _is_there(self, place: Place) -> bool:
+    async def _is_there(self, place: DialTarget) -> bool:
         try:
             connection = await self._dialer.dial(Address(place.host, place.port), place.peer)
         except PeerError as error:

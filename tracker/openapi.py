@@ -12,7 +12,7 @@ REF = "#/components/schemas/{name}"
 
 
 @dataclass(frozen=True)
-class Operation:
+class ApiOperation:
     """One route as it is described; `{names}` in its path are ids or keys in base32."""
 
     path: str
@@ -24,7 +24,7 @@ class Operation:
     media_type: str = "application/json"
 
 
-def describe(operations: list[Operation], version: str) -> dict[str, Any]:
+def describe(operations: list[ApiOperation], version: str) -> dict[str, Any]:
     """The document."""
     answers = [operation.answer for operation in operations]
     _, schemas = msgspec.json.schema_components([Announce, Problem, *answers], ref_template=REF)
@@ -45,7 +45,7 @@ def describe(operations: list[Operation], version: str) -> dict[str, Any]:
     }
 
 
-def _described(operation: Operation) -> dict[str, Any]:
+def _described(operation: ApiOperation) -> dict[str, Any]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names

@@ -35,7 +35,7 @@ from p2p.wire.tracker import (
 from tracker import queries
 from tracker.changes import Conflict, NoRoom, Said
 from tracker.database import READERS, Database
-from tracker.dialback import DialBack, Place
+from tracker.dialback import DialBack, DialTarget
 from tracker.feed import Feed
 from tracker.index import Filter
 from tracker.limits import Limits, Rates, TooMuch, subject
@@ -136,7 +136,7 @@ class Service:
             return outcome
         if isinstance(outcome, NoRoom):
             raise TooMuch(outcome.reason, INTERVAL_S)
-        place = Place(peer, host, announce.port)
+        place = DialTarget(peer, host, announce.port)
         wanted: tuple[Wanted, ...] = ()
         if not announce.bye:
             self._dial_back.look(place, now, outcome.dialable)
@@ -165,7 +165,7 @@ class Service:
         if named != ours:
             raise Refused(f"The announce is for another tracker. This one is {self.url}.")
 
-    async def _interval(self, announce: Announce, place: Place, dialable: bool | None) -> int:
+    async def _interval(self, announce: Announce, place: DialTarget, dialable: bool | None) -> int:
         most = max(1, announce.expires_s // 2)
         if dialable:
             return min(INTERVAL_S, most)
@@ -175,7 +175,7 @@ class Service:
         waiting = figures.now.peers - figures.dialable
         return min(max(CALLED_INTERVAL_S, waiting // CALLED_PER_S), INTERVAL_S, most)
 
-    async def _reached(self, place: Place, dialable: bool) -> None:
+    async def _reached(self, place: DialTarget, dialable: bool) -> None:
         try:
             await self._writer.change(lambda store: store.reached(place.peer, place.host, place.port, dialable))
         except StorageError as error:

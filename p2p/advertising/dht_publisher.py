@@ -22,7 +22,7 @@ from p2p.errors import StorageError
 from p2p.net.dht import Published
 from p2p.store.overlay import OverlayState, Publication
 from p2p.wire import records
-from p2p.wire.records import Offer, Payload, Provider, Record, Whereabouts
+from p2p.wire.records import OfferedCapacity, Payload, Provider, Record, Whereabouts
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:
             return Provider(addresses, payload.held)
         case Whereabouts():
             return Whereabouts(addresses)
-        case Offer():
-            return Offer(payload.capacity, addresses)
+        case OfferedCapacity():
+            return OfferedCapacity(payload.capacity, addresses)
         case _:
             return payload

@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from p2p.core.shares.coverage import coverage
-from p2p.core.shares.manifest import Kind
+from p2p.core.shares.manifest import EntryKind
 from p2p.errors import BadData, NotFound
 from p2p.ids import ShareId
 from p2p.sharing.swarm import Swarm
@@ -87,7 +87,7 @@ class Inventory:
             manifest = self._library.manifest(ShareId(row.id))
         except (NotFound, BadData):
             return ()
-        files = (entry for entry in manifest.entries if entry.kind is Kind.FILE)
+        files = (entry for entry in manifest.entries if entry.kind is EntryKind.FILE)
         return tuple(Content("/".join(entry.path)[:1024], entry.size) for entry in islice(files, MAX_CONTENTS))
 
 

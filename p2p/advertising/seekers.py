@@ -15,7 +15,7 @@ from p2p.discovery.dht import Overlays
 from p2p.ids import PeerId
 from p2p.reach.calls import Calls
 from p2p.wire.address import Address
-from p2p.wire.records import Kind, Provider, Record
+from p2p.wire.records import Provider, Record, RecordKind
 from p2p.wire.tracker import provider_key
 
 LOOK_EVERY_S = 10.0
@@ -54,7 +54,7 @@ class SeekerSearch:
     async def _look(self, entry: InventoryEntry) -> None:
         deps = self._deps
         heard = caller(deps.calls, deps.overlays, deps.presence.peer_id, entry.share)
-        await deps.overlays.get(provider_key(entry.share), Kind.PROVIDER, heard)
+        await deps.overlays.get(provider_key(entry.share), RecordKind.PROVIDER, heard)
 
 
 def caller(calls: Calls, overlays: Overlays, own: PeerId, named: bytes) -> Callable[[Record], None]:

@@ -28,7 +28,7 @@ from typing import Any
 import trio
 
 from p2p.control import client
-from p2p.control.protocol import AnyRequest, Event, Jobs, Status
+from p2p.control.protocol import AnyRequest, Event, JobsRequest, StatusRequest
 from p2p.errors import PeerError, ShoalError
 from p2p.units import format_size
 
@@ -55,7 +55,7 @@ TOP = 1000
 
 
 @dataclass
-class Report:
+class DemoReport:
     """What was checked, for people as it happens and for programs at the end."""
 
     as_json: bool
@@ -101,7 +101,7 @@ class Peer:
 
 def run_demo(size: int, *, as_json: bool) -> int:
     """Runs the demo with a large file of `size` bytes; the exit code is 0 only if all checks held."""
-    report = Report(as_json)
+    report = DemoReport(as_json)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shoal-demo-") as folder:
         try:
@@ -119,7 +119,7 @@ def run_demo(size: int, *, as_json: bool) -> int:
     return 0 if good else 1
 
 
-async def _demo(report: Report, folder: Path, size: int) -> None:
+async def _demo(report: DemoReport, folder: Path, size: int) -> None:
     report.say(_colour("A tracker and six peers on this machine", 1))
     data = folder / f"{WORD} library"
     files, total = await trio.to_thread.run_sync(_make_data, data, size)
@@ -159,14 +159,14 @@ def _fetchers(folder: Path, options: list[str]) -> list[Peer]:
     return [Peer(name, folder / f"home{n}", folder / f"out{n}", options) for n, name in enumerate(names)]
 
 
-async def _search(report: Report, peer: Peer, share: str) -> None:
+async def _search(report: DemoReport, peer: Peer, share: str) -> None:
     async with _running(peer):
         found = await _find(peer)
     right = found is not None and found["id"] == share
     report.check("found", f"{peer.name} knows the word {WORD!r} and finds it, over the tracker", right)
 
 
-async def _fetch_all(report: Report, fetchers: list[Peer], tracker: trio.Process, origin: Peer, link: str) -> int:
+async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Process, origin: Peer, link: str) -> int:
     """All fetch it, the last one without the tracker; the bytes that the origin sent to the first four."""
     *four, late = fetchers
     report.say(f"Four peers fetch {link[:44]}…, a link without an address.")
@@ -196,7 +196,7 @@ async def _fetch_all(report: Report, fetchers: list[Peer], tracker: trio.Process
     return uploaded
 
 
-async def _count_words(report: Report, owner: Peer, volunteers: list[Peer]) -> None:
+async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) -> None:
     """A job of the owner, worked on by four volunteers of which one is killed when a part of it is done."""
     text = owner.out / f"{WORD} library" / TEXT
     job = owner.home.parent / "words.py"
@@ -222,11 +222,11 @@ async def _count_words(report: Report, owner: Peer, volunteers: list[Peer]) -> N
     report.figures.update(units_done=seen.get("units_done", 0), units_again=again)
 
 
-async def _kill_one(report: Report, owner: Peer, victim: Peer, seen: dict[str, Any]) -> None:
+async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: dict[str, Any]) -> None:
     """Kills the volunteer once some units are done, and goes on to see what becomes of the job."""
     while True:
         with suppress(PeerError):
-            for job in await _ask(owner, Jobs()):
+            for job in await _ask(owner, JobsRequest()):
                 if job["state"] == "running":  # of one that has ended there is nothing to see
                     seen.update(job)
         busy = any(one["units"] and one["peer"] == victim.id for one in seen.get("volunteers", []))
@@ -253,7 +253,7 @@ def _bare(share: str) -> str:
     return f"magnet:?xt=urn:shoal:{share}"
 
 
-async def _fetch(peer: Peer, link: str, report: Report, *, killed: bool) -> None:
+async def _fetch(peer: Peer, link: str, report: DemoReport, *, killed: bool) -> None:
     """Runs the peer and its fetch; the unlucky one dies half-way and is started again."""
     if killed:
         async with _running(peer) as process, trio.open_nursery() as nursery:
@@ -272,7 +272,7 @@ async def _fetch_until_killed(peer: Peer, link: str) -> None:
         await _shoal(peer, "get", link, "--out", str(peer.out), "--json")
 
 
-async def _watch(peers: list[Peer], report: Report, scope: trio.CancelScope) -> None:
+async def _watch(peers: list[Peer], report: DemoReport, scope: trio.CancelScope) -> None:
     """Follows the fetches, and shows them where somebody looks on."""
     with scope, _bars(peers, report) as redraw:
         while True:
@@ -288,7 +288,7 @@ async def _watch(peers: list[Peer], report: Report, scope: trio.CancelScope) -> 
 
 
 @contextmanager
-def _bars(peers: list[Peer], report: Report) -> Iterator[Any]:
+def _bars(peers: list[Peer], report: DemoReport) -> Iterator[Any]:
     if report.as_json or not sys.stdout.isatty():
         yield lambda: None
         return
@@ -372,7 +372,7 @@ async def _shoal(peer: Peer, *arguments: str) -> Any:
 
 
 async def _status(peer: Peer) -> Any:
-    return await _ask(peer, Status())
+    return await _ask(peer, StatusRequest())
 
 
 async def _ask(peer: Peer, request: AnyRequest) -> Any:

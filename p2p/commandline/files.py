@@ -26,9 +26,11 @@ def share(
     settings: "Settings",
 ) -> None:
     """Share files or a folder where they are. Prints the link; without a running peer, serves until Ctrl-C."""
-    from p2p.control.protocol import Share
+    from p2p.control.protocol import ShareRequest
 
-    request = Share(paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted, pointer=pointer)
+    request = ShareRequest(
+        paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted, pointer=pointer
+    )
 
     def show(answer: dict[str, Any]) -> None:
         print_answer(json.dumps(answer) if as_json else answer.get("pointer", answer["link"]))
@@ -56,14 +58,14 @@ def get(
     settings: "Settings",
 ) -> None:
     """Fetch a share, verified, from all who have it. Goes on from where an earlier try stopped."""
-    from p2p.control.protocol import Get
+    from p2p.control.protocol import GetRequest
     from p2p.units import parse_size, parse_time
     from p2p.wire.link import parse_any_link, parse_peer
 
     parse_any_link(link)
     for text in peer or ():
         parse_peer(text)
-    request = Get(
+    request = GetRequest(
         link=link,
         out=str(out.absolute()),
         peers=tuple(peer or ()),
@@ -93,9 +95,9 @@ def search(
 ) -> None:
     """Find shares by words, over trackers, else over the DHT."""
     from p2p.commandline import tables
-    from p2p.control.protocol import Search
+    from p2p.control.protocol import SearchRequest
 
-    perform(Search(query=" ".join(words)), settings, either(as_json, tables.hits))
+    perform(SearchRequest(query=" ".join(words)), settings, either(as_json, tables.hits))
 
 
 @networked
@@ -107,17 +109,17 @@ def browse(
 ) -> None:
     """List what one peer shares."""
     from p2p.commandline import tables
-    from p2p.control.protocol import Browse
+    from p2p.control.protocol import BrowseRequest
 
-    perform(Browse(peer=peer), settings, either(as_json, tables.listed))
+    perform(BrowseRequest(peer=peer), settings, either(as_json, tables.listed))
 
 
 def shares(as_json: Json = False) -> None:
     """List what this peer shares."""
     from p2p.commandline import tables
-    from p2p.control.protocol import Shares
+    from p2p.control.protocol import SharesRequest
 
-    perform(Shares(), {}, either(as_json, tables.shares))
+    perform(SharesRequest(), {}, either(as_json, tables.shares))
 
 
 def unshare(
@@ -126,11 +128,11 @@ def unshare(
 ) -> None:
     """Stop sharing; the files stay."""
     from p2p.commandline import terminal
-    from p2p.control.protocol import Unshare
+    from p2p.control.protocol import UnshareRequest
 
     def show(answer: dict[str, Any]) -> None:
         if as_json:
             print_answer(json.dumps(answer))
         terminal.note(f"{answer['name']} is no longer shared; its files stay where they are.")
 
-    perform(Unshare(id=share_id), {}, show)
+    perform(UnshareRequest(id=share_id), {}, show)

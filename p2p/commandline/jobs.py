@@ -68,7 +68,7 @@ def run(
 ) -> None:
     """Run a job on volunteers' machines, and print its result."""
     from p2p.compute.spec import JobSpec
-    from p2p.control.protocol import Resume, Run
+    from p2p.control.protocol import ResumeRequest, RunRequest
     from p2p.errors import ConfigError
     from p2p.units import parse_size, parse_time
     from p2p.wire.link import parse_peer
@@ -99,7 +99,7 @@ def run(
     if job is None:
         if given := [text for name, text in _given(context) if name in NOT_WITH_RESUME]:
             raise ConfigError(f"{', '.join(given)}: not with --resume, which goes on with a job as it was begun.")
-        request = Resume(id=str(resume), peers=tuple(peer or ()))
+        request = ResumeRequest(id=str(resume), peers=tuple(peer or ()))
         perform(request, settings, show, interrupted=stopped, nobody=NOBODY)
     wish = JobSpec(
         path=str(job.absolute()),
@@ -119,15 +119,15 @@ def run(
 
         show(local_job.run(job, list(inputs or ()), wish.args, partitions, out))
         return
-    perform(Run(wish=wish), settings, show, interrupted=stopped, nobody=NOBODY)
+    perform(RunRequest(wish=wish), settings, show, interrupted=stopped, nobody=NOBODY)
 
 
 def jobs(as_json: Json = False) -> None:
     """List this peer's jobs: under way, stopped, and the last that ended."""
     from p2p.commandline import tables
-    from p2p.control.protocol import Jobs
+    from p2p.control.protocol import JobsRequest
 
-    perform(Jobs(), {}, either(as_json, tables.jobs))
+    perform(JobsRequest(), {}, either(as_json, tables.jobs))
 
 
 def logs(
@@ -139,17 +139,17 @@ def logs(
 ) -> None:
     """Print what the units of a job printed."""
     from p2p.commandline import tables
-    from p2p.control.protocol import Logs
+    from p2p.control.protocol import LogsRequest
 
-    perform(Logs(id=job, unit=None if unit is None else _unit(unit)), {}, either(as_json, tables.logs))
+    perform(LogsRequest(id=job, unit=None if unit is None else _unit(unit)), {}, either(as_json, tables.logs))
 
 
 def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")]) -> None:
     """End a job of this peer, or forget one that was stopped."""
     from p2p.commandline import terminal
-    from p2p.control.protocol import Cancel
+    from p2p.control.protocol import CancelRequest
 
-    perform(Cancel(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
+    perform(CancelRequest(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
 
 
 def _given(context: typer.Context) -> Iterator[tuple[str, str]]:

@@ -60,17 +60,17 @@ def node(
 def peers(as_json: Json = False) -> None:
     """List the peers this one is connected with."""
     from p2p.commandline import tables
-    from p2p.control.protocol import Peers
+    from p2p.control.protocol import PeersRequest
 
-    perform(Peers(), None, either(as_json, tables.peers))
+    perform(PeersRequest(), None, either(as_json, tables.peers))
 
 
 def status(as_json: Json = False) -> None:
     """Say what this peer is and does."""
     from p2p.commandline import tables
-    from p2p.control.protocol import Status
+    from p2p.control.protocol import StatusRequest
 
-    perform(Status(), None, either(as_json, tables.status))
+    perform(StatusRequest(), None, either(as_json, tables.status))
 
 
 def config(as_json: Json = False) -> None:

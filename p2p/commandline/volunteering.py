@@ -30,6 +30,6 @@ def resume(as_json: Json = False) -> None:
 
 def _ask(pause: bool | None, as_json: bool) -> NoReturn:
     from p2p.commandline import tables
-    from p2p.control.protocol import VolunteerStatus
+    from p2p.control.protocol import VolunteerRequest
 
-    perform(VolunteerStatus(pause=pause), None, either(as_json, tables.volunteer))
+    perform(VolunteerRequest(pause=pause), None, either(as_json, tables.volunteer))

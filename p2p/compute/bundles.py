@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 
 from p2p.core.shares import names
-from p2p.core.shares.manifest import Limits
+from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import ConfigError, MalformedMessage, StorageError
 from p2p.wire import guest
 
@@ -28,7 +28,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 ADDED_FILES, ADDED_BYTES = 100, 2 * 1024 * 1024
 """What a bundle has besides the job's own files: the job API and the description."""
-LIMITS = Limits(entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES)
+LIMITS = ShareLimits(entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES)
 """Of the share that a bundle is."""
 
 _TAKEN = {*sys.stdlib_module_names, "p2p"}
@@ -36,7 +36,7 @@ _TAKEN = {*sys.stdlib_module_names, "p2p"}
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
-class Input(msgspec.Struct, frozen=True):
+class InputDescription(msgspec.Struct, frozen=True):
     """An input as the job sees it: sizes in bytes of all its files, in the share's order."""
 
     name: Annotated[str, msgspec.Meta(max_length=255)]
@@ -50,7 +50,7 @@ class Description(msgspec.Struct, frozen=True):
     args: dict[str, Any]
     partitions: _Count
     reduce_partitions: _Count
-    inputs: Annotated[tuple[Input, ...], msgspec.Meta(max_length=64)] = ()
+    inputs: Annotated[tuple[InputDescription, ...], msgspec.Meta(max_length=64)] = ()
     title: Annotated[str, msgspec.Meta(max_length=names.MAX_PART_BYTES)] = ENTRY
     """What its user calls the file that is `job.py` here; tracebacks name it so."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1

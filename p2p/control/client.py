@@ -37,7 +37,7 @@ async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
                         case _:
                             await emit(event)
     again = "repeat the command"
-    if isinstance(request, protocol.Run | protocol.Resume):
+    if isinstance(request, protocol.RunRequest | protocol.ResumeRequest):
         again = "`shoal jobs` lists the job, `shoal run --resume ID` goes on with it"
     raise PeerGone(f"The running peer stopped before it had answered. Start it again; {again}.")
 

@@ -62,46 +62,46 @@ class Operations:
         """Does what is asked; returns the answer. `emit` gets updates and notes meanwhile. Raises ShoalError."""
         deps = self._deps
         match request:
-            case requests.Share():
+            case requests.ShareRequest():
                 return await self._share(request, emit)
-            case requests.Get():
+            case requests.GetRequest():
                 return await self._get(request, emit, keep_serving=keep_serving)
-            case requests.Run(wish=wish):
+            case requests.RunRequest(wish=wish):
                 progress = Progress(state="looking at the job", name=Path(wish.path).name)
                 async with _reported(progress, emit):
                     return await deps.jobs.begin(wish, progress)
-            case requests.Resume(id=text, peers=peers):
+            case requests.ResumeRequest(id=text, peers=peers):
                 progress = Progress(state="looking at the job", name=text)
                 async with _reported(progress, emit):
                     return await deps.jobs.resume(text, progress, peers)
-            case requests.Jobs():
+            case requests.JobsRequest():
                 return await deps.jobs.listed()
-            case requests.Logs(id=text, unit=unit):
+            case requests.LogsRequest(id=text, unit=unit):
                 return await deps.jobs.logs(text, unit)
-            case requests.Cancel(id=text):
+            case requests.CancelRequest(id=text):
                 return {"job": ids.to_text(await deps.jobs.cancel(text))}
-            case requests.VolunteerStatus(pause=pause):
+            case requests.VolunteerRequest(pause=pause):
                 return self._volunteer(pause)
-            case requests.Search(query=query):
+            case requests.SearchRequest(query=query):
                 progress = Progress(state="asking trackers, or the DHT", name=query)
                 async with _reported(progress, emit):
                     hits = await deps.discovery.search(query, progress.note)
                 return [_hit(hit) for hit in hits]
-            case requests.Browse(peer=who):
+            case requests.BrowseRequest(peer=who):
                 progress = Progress(state="looking for the peer", name=who)
                 async with _reported(progress, emit):
                     listed = await deps.discovery.browse(who, progress.note)
                 return [_listed(one) for one in listed]
-            case requests.Shares():
+            case requests.SharesRequest():
                 return await deps.shares.answer()
-            case requests.Unshare(id=text):
+            case requests.UnshareRequest(id=text):
                 return await self._unshare(text)
-            case requests.Peers():
+            case requests.PeersRequest():
                 return deps.peers.answer()
-            case requests.Status():
+            case requests.StatusRequest():
                 return await deps.status.answer()
 
-    async def _share(self, request: requests.Share, emit: Emit) -> dict[str, Any]:
+    async def _share(self, request: requests.ShareRequest, emit: Emit) -> dict[str, Any]:
         deps, progress = self._deps, Progress(state="listing files")
         paths = [Path(path) for path in request.paths]
         if request.pointer is not None:
@@ -131,7 +131,7 @@ class Operations:
             **answer,
         }
 
-    async def _get(self, request: requests.Get, emit: Emit, *, keep_serving: bool) -> dict[str, Any]:
+    async def _get(self, request: requests.GetRequest, emit: Emit, *, keep_serving: bool) -> dict[str, Any]:
         named = parse_any_link(request.link)
         hints = [parse_peer(text) for text in request.peers]
         progress = Progress()
@@ -229,7 +229,7 @@ def _hit(hit: search.Hit) -> dict[str, Any]:
     }
 
 
-def _listed(one: browse.Listed) -> dict[str, Any]:
+def _listed(one: browse.ListedShare) -> dict[str, Any]:
     return {
         "id": ids.to_text(one.share),
         "name": one.name,

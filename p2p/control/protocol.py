@@ -17,13 +17,13 @@ VERSION = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
+class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
     """Any request."""
 
     version: int = VERSION
 
 
-class Share(Request, frozen=True, kw_only=True, tag="share"):
+class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     """Answered by {"link", "id", "name", "bytes", "files", "reused", "seconds"}, with a pointer "pointer" too."""
 
     paths: tuple[str, ...]
@@ -33,7 +33,7 @@ class Share(Request, frozen=True, kw_only=True, tag="share"):
     """Publish the share as the newest of this name."""
 
 
-class Get(Request, frozen=True, kw_only=True, tag="get"):
+class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     """Answered by {"paths", "bytes", "received", "seconds", "sources"}; sources maps peer ids to bytes."""
 
     link: str
@@ -46,87 +46,87 @@ class Get(Request, frozen=True, kw_only=True, tag="get"):
     limit_bytes_per_s: int = 0
 
 
-class Search(Request, frozen=True, kw_only=True, tag="search"):
+class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):
     """Answered by a list of shares that were found."""
 
     query: str
 
 
-class Browse(Request, frozen=True, kw_only=True, tag="browse"):
+class BrowseRequest(ControlRequest, frozen=True, kw_only=True, tag="browse"):
     """`peer`: a peer id, HOST:PORT, or both with an @ between. Answered by a list of shares."""
 
     peer: str
 
 
-class Run(Request, frozen=True, kw_only=True, tag="run"):
+class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
     """Answered by {"job", "state", "result", "seconds", "units"}; if it saved, "paths" or "link", "folder"."""
 
     wish: JobSpec
 
 
-class Resume(Request, frozen=True, kw_only=True, tag="resume"):
-    """`id`: of a job that was stopped, or its beginning; `peers`: more volunteers, HOST:PORT. Answered as `Run`."""
+class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
+    """`id`: of a job that was stopped, or its beginning; `peers`: more volunteers, HOST:PORT. Answered as `RunRequest`."""
 
     id: str
     peers: tuple[str, ...] = ()
 
 
-class Logs(Request, frozen=True, kw_only=True, tag="logs"):
+class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
     """`id`: a job's, or its beginning; `unit`: action, stage and partition of one. Answered by what was printed."""
 
     id: str
     unit: tuple[int, int, int] | None = None
 
 
-class Cancel(Request, frozen=True, kw_only=True, tag="cancel"):
+class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):
     """`id`: a job's id, or the beginning of one. Answered by {"job"}."""
 
     id: str
 
 
-class VolunteerStatus(Request, frozen=True, kw_only=True, tag="volunteer_status"):
+class VolunteerRequest(ControlRequest, frozen=True, kw_only=True, tag="volunteer_status"):
     """`pause`: True to take no more work, False to take it again. Answered by what this peer offers and does."""
 
     pause: bool | None = None
 
 
-class Jobs(Request, frozen=True, kw_only=True, tag="jobs"):
+class JobsRequest(ControlRequest, frozen=True, kw_only=True, tag="jobs"):
     """Answered by a list of jobs: those under way, those that were stopped, the last that ended."""
 
 
-class Shares(Request, frozen=True, kw_only=True, tag="shares"):
+class SharesRequest(ControlRequest, frozen=True, kw_only=True, tag="shares"):
     """Answered by a list of shares."""
 
 
-class Unshare(Request, frozen=True, kw_only=True, tag="unshare"):
+class UnshareRequest(ControlRequest, frozen=True, kw_only=True, tag="unshare"):
     """`id`: a share's id, the beginning of one, or a link. Answered by {"id", "name"}."""
 
     id: str
 
 
-class Peers(Request, frozen=True, kw_only=True, tag="peers"):
+class PeersRequest(ControlRequest, frozen=True, kw_only=True, tag="peers"):
     """Answered by a list of connections."""
 
 
-class Status(Request, frozen=True, kw_only=True, tag="status"):
+class StatusRequest(ControlRequest, frozen=True, kw_only=True, tag="status"):
     """Answered by what this peer is and does."""
 
 
 AnyRequest = (
-    Share
-    | Get
-    | Run
-    | Resume
-    | Jobs
-    | Logs
-    | Cancel
-    | VolunteerStatus
-    | Search
-    | Browse
-    | Shares
-    | Unshare
-    | Peers
-    | Status
+    ShareRequest
+    | GetRequest
+    | RunRequest
+    | ResumeRequest
+    | JobsRequest
+    | LogsRequest
+    | CancelRequest
+    | VolunteerRequest
+    | SearchRequest
+    | BrowseRequest
+    | SharesRequest
+    | UnshareRequest
+    | PeersRequest
+    | StatusRequest
 )
 
 

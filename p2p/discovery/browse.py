@@ -21,7 +21,7 @@ MOST_SHARES = 10_000
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedShare:
     """One listed share; size in bytes."""
 
     share: ShareId
@@ -33,12 +33,12 @@ class Listed:
 
 async def browse(
     dialer: Dialer, trackers: Trackers, finders: Finders, who: str, note: Callable[[str], None]
-) -> list[Listed]:
+) -> list[ListedShare]:
     """What a peer lists. `who` is a peer id, HOST:PORT, or both with an @ between. Raises ConfigError, NotFound."""
     peer, hint = _parse(who)
     if peer == dialer.identity.peer_id:
         raise ConfigError(f"{who} is this peer itself. `shoal shares` lists what it shares.")
-    found: list[Listed] | None = None
+    found: list[ListedShare] | None = None
     troubles: list[str] = []
 
     async with trio.open_nursery() as nursery:
@@ -83,11 +83,11 @@ def _parse(who: str) -> tuple[PeerId | None, PeerHint | None]:
     return hint.peer_id, hint
 
 
-async def _ask(dialer: Dialer, hint: PeerHint) -> list[Listed]:
+async def _ask(dialer: Dialer, hint: PeerHint) -> list[ListedShare]:
     """The peer's own list. Raises PeerError."""
     connection = await dialer.dial(hint.address, hint.peer_id)
     known = (PeerHint(hint.address, connection.ends.peer_id),)
-    found: list[Listed] = []
+    found: list[ListedShare] = []
     cursor = ""
     try:
         while True:
@@ -95,7 +95,7 @@ async def _ask(dialer: Dialer, hint: PeerHint) -> list[Listed]:
             for one in reply.shares:
                 name = printable(one.name)
                 share = ShareId(one.share)
-                found.append(Listed(share, name, one.size, one.files, str(Link(share, name, one.size, known))))
+                found.append(ListedShare(share, name, one.size, one.files, str(Link(share, name, one.size, known))))
             cursor = reply.cursor
             if not cursor or not reply.shares or len(found) >= MOST_SHARES:
                 return found
@@ -115,10 +115,10 @@ async def _page(connection: Connection, cursor: str) -> messages.Listed:
 
 async def _of_trackers(
     trackers: Trackers, peer: PeerId, note: Callable[[str], None], trouble: str
-) -> list[Listed] | None:
+) -> list[ListedShare] | None:
     """What a tracker knows that the peer lists; None where none knows the peer."""
     for url in trackers.urls:
-        found: list[Listed] = []
+        found: list[ListedShare] = []
         cursor = ""
         try:
             while True:
@@ -126,7 +126,7 @@ async def _of_trackers(
                 for one in view.shares:
                     share, name = ShareId(ids.from_text(one.share)), printable(one.name)
                     link = str(Link(share, name, one.size, trackers=(url,)))
-                    found.append(Listed(share, name, one.size, one.files, link))
+                    found.append(ListedShare(share, name, one.size, one.files, link))
                 cursor = view.cursor
                 if not cursor or not view.shares or len(found) >= MOST_SHARES:
                     break

@@ -23,9 +23,9 @@ from p2p.net.datagrams import Endpoint, open_socket
 from p2p.net.dht import ENOUGH_HOLDERS, Dht, MakeRecord, Published
 from p2p.store.overlay import OverlayState
 from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
-from p2p.wire.datagrams import Codec
+from p2p.wire.datagrams import DatagramCodec
 from p2p.wire.nodeid import find_nonce
-from p2p.wire.records import FULL_SHARD, Kind, Record
+from p2p.wire.records import FULL_SHARD, Record, RecordKind
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Overlays:
             self._kept = [Address(*contact) for contact in await trio.to_thread.run_sync(self._state.contacts)]
             async with trio.open_nursery() as nursery:
                 for udp in self._sockets:
-                    endpoint = Endpoint(Codec(self._identity, nonce, self._network, self._bits), udp)
+                    endpoint = Endpoint(DatagramCodec(self._identity, nonce, self._network, self._bits), udp)
                     node = Dht(endpoint, partial(self._ways_in, endpoint.v6), random=self._random)
                     unused.remove(udp)
                     await nursery.start(node.run)
@@ -142,7 +142,7 @@ class Overlays:
     async def get(
         self,
         key: bytes,
-        kind: Kind,
+        kind: RecordKind,
         heard: Callable[[Record], None] = lambda record: None,
         *,
         enough: int | None = ENOUGH_HOLDERS,
@@ -160,7 +160,7 @@ class Overlays:
                 nursery.start_soon(look, node)
         return found
 
-    async def walk(self, keys: Iterable[bytes], kind: Kind, heard: Callable[[Record], None]) -> None:
+    async def walk(self, keys: Iterable[bytes], kind: RecordKind, heard: Callable[[Record], None]) -> None:
         """The records under keys of one name (`records.shards`); a later key is asked only where those before are full.
 
         `heard` gets each as it comes.

@@ -44,6 +44,6 @@ class Discovery:
         """Shares with all the words: see `p2p.discovery.search`."""
         return await search.search(self.trackers, self.overlays, query, note)
 
-    async def browse(self, who: str, note: Note) -> list[browse.Listed]:
+    async def browse(self, who: str, note: Note) -> list[browse.ListedShare]:
         """What a peer lists: see `p2p.discovery.browse`."""
         return await browse.browse(self._dialer, self.trackers, self.finders, who, note)

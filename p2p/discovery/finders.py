@@ -21,7 +21,7 @@ from p2p.net.web import check_url
 from p2p.reach.presence import Presence
 from p2p.wire.address import Address, Scope, is_dialable_host, parse_address, scope
 from p2p.wire.link import Link, PeerHint
-from p2p.wire.records import Kind, Provider, Record, address_key, addresses_of
+from p2p.wire.records import Provider, Record, RecordKind, address_key, addresses_of
 from p2p.wire.tracker import Source, provider_key
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Finders:
 
         async def ask_overlays() -> None:
             await self._overlays.joined_within(JOIN_S)
-            await self._overlays.get(key, Kind.ADDRESS, lambda record: self._tell(record, told))
+            await self._overlays.get(key, RecordKind.ADDRESS, lambda record: self._tell(record, told))
 
         for hint in self._neighbours.hints():
             told(hint)
@@ -159,7 +159,7 @@ class Finders:
 
         await self._overlays.joined.wait()
         while True:
-            await self._overlays.get(key, Kind.PROVIDER, told)
+            await self._overlays.get(key, RecordKind.PROVIDER, told)
             attempt += 1
             await self._pause(attempt, seeker)
 

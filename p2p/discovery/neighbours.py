@@ -19,7 +19,7 @@ from p2p.net.dialer import Dialer
 from p2p.net.lan import BEACON_EVERY_S, Lan
 from p2p.reach.presence import Presence
 from p2p.wire.address import Address, is_dialable_host
-from p2p.wire.beacon import START_BYTES, Beacon, Codec, Kind
+from p2p.wire.beacon import START_BYTES, Beacon, BeaconCodec, BeaconKind
 from p2p.wire.link import PeerHint
 
 FORGET_AFTER_S = 100.0
@@ -81,7 +81,7 @@ class Neighbours:
         before = self._claims.get(claim)
         if before is not None and beacon.number <= before.number:
             return False
-        if beacon.kind is Kind.LEAVING:
+        if beacon.kind is BeaconKind.LEAVING:
             return self._leave(beacon)
         if before is None and not self._has_room(claim):
             return False
@@ -138,7 +138,7 @@ async def run(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Keeps the neighbours until cancelled. `listening` is where this peer takes connections, wildcards as such."""
-    codec = Codec(dialer.identity, dialer.network, os.urandom(START_BYTES))
+    codec = BeaconCodec(dialer.identity, dialer.network, os.urandom(START_BYTES))
 
     def is_dialable(address: Address) -> bool:
         return bool(presence.reachability.advertised((address,)))

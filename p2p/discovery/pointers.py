@@ -18,11 +18,11 @@ from p2p.net.dialer import Dialer
 from p2p.store.pointers import Pointers
 from p2p.wire import messages, records
 from p2p.wire.link import Link, PeerHint, PointerLink, check_pointer_name
-from p2p.wire.records import LONGEST_S, SKEW_S, Kind, Pointer, Record, pointer_key
+from p2p.wire.records import LONGEST_S, SKEW_S, Pointer, Record, RecordKind, pointer_key
 
 logger = logging.getLogger(__name__)
 
-RENEW_S = LONGEST_S[Kind.POINTER] / 2
+RENEW_S = LONGEST_S[RecordKind.POINTER] / 2
 ASK_S = 5.0
 RESOLVE_S = 10.0
 GRACE_S = 1.0
@@ -78,7 +78,7 @@ class MutableLinks:
             Pointer(name, share),
             sequence=max(least, now),
             now=now,
-            lasts_s=LONGEST_S[Kind.POINTER],
+            lasts_s=LONGEST_S[RecordKind.POINTER],
         )
         self._pointers.saw(record, self._peer_id)
         return record
@@ -105,7 +105,7 @@ class MutableLinks:
 
             async def ask_overlays() -> None:
                 await self._overlays.joined_within(JOIN_S)
-                found = await self._overlays.get(pointer_key(publisher, name), Kind.POINTER, enough=None)
+                found = await self._overlays.get(pointer_key(publisher, name), RecordKind.POINTER, enough=None)
                 if publisher in found:
                     await trio.to_thread.run_sync(self._pointers.saw, found[publisher], self._peer_id)
 
@@ -152,6 +152,6 @@ class MutableLinks:
     def _take(self, raw: bytes, link: PointerLink) -> None:
         """Keeps a pointer as somebody sent it, if it is right and the newest. Raises MalformedMessage."""
         record = records.read(raw, pointer_key(link.publisher, link.name), self._overlays.clock())
-        if record.publisher != link.publisher or record.kind is not Kind.POINTER:
+        if record.publisher != link.publisher or record.kind is not RecordKind.POINTER:
             raise MalformedMessage("another pointer than was asked for")
         self._pointers.saw(record, self._peer_id)

@@ -18,7 +18,7 @@ from p2p.ids import PeerId, ShareId
 from p2p.log import printable
 from p2p.wire import words
 from p2p.wire.link import Link
-from p2p.wire.records import Kind, Record, Titles, keyword_key, shards
+from p2p.wire.records import Record, RecordKind, Titles, keyword_key, shards
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
 
 SEARCH_S = 10.0
@@ -102,7 +102,7 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
     with trio.move_on_after(SEARCH_S):
         async with trio.open_nursery() as nursery:
             for key in shards(keyword_key, telling[0]):
-                nursery.start_soon(partial(overlays.get, key, Kind.KEYWORD, found.append, enough=None))
+                nursery.start_soon(partial(overlays.get, key, RecordKind.KEYWORD, found.append, enough=None))
     said: dict[ShareId, dict[PeerId, tuple[str, int]]] = {}
     for record in found:
         assert isinstance(record.payload, Titles)

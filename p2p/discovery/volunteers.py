@@ -15,7 +15,7 @@ from p2p.net.dialer import Dialer
 from p2p.wire import records, work
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
-from p2p.wire.records import Kind, Record, capacity_key, shards
+from p2p.wire.records import Record, RecordKind, capacity_key, shards
 from p2p.wire.tracker import Capacity
 
 LOOK_UP_S = 3.0
@@ -53,10 +53,10 @@ class Volunteers:
             return []
         found: dict[PeerId, Record] = {}
         with trio.move_on_after(LOOK_UP_S):
-            await overlays.walk(shards(capacity_key, runtime), Kind.CAPACITY, partial(keep_newest, found))
+            await overlays.walk(shards(capacity_key, runtime), RecordKind.CAPACITY, partial(keep_newest, found))
         volunteers: list[Candidate] = []
         for peer, record in found.items():
-            assert isinstance(record.payload, records.Offer)
+            assert isinstance(record.payload, records.OfferedCapacity)
             capacity, named = record.payload.capacity, record.payload.addresses
             if not named:
                 volunteers.append(Candidate(peer, None, capacity))

@@ -26,8 +26,8 @@ from p2p.wire.datagrams import (
     MAX_DATAGRAM_BYTES,
     NUMBER_BYTES,
     Answer,
-    Codec,
     Datagram,
+    DatagramCodec,
     FindNode,
     FindValue,
     Nodes,
@@ -86,7 +86,7 @@ class Reply:
 class Endpoint:
     """One UDP socket of the DHT; all addresses it knows are of the socket's family."""
 
-    def __init__(self, codec: Codec, udp: socket.socket) -> None:
+    def __init__(self, codec: DatagramCodec, udp: socket.socket) -> None:
         self.codec = codec
         self._socket = udp
         self.v6 = udp.family == socket.AF_INET6

@@ -41,7 +41,7 @@ from p2p.wire.datagrams import (
     Values,
 )
 from p2p.wire.nodeid import NODE_ID_BYTES
-from p2p.wire.records import Kind, Record
+from p2p.wire.records import Record, RecordKind
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Outcome:
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     seen: dict[bytes, str] = field(default_factory=dict)
     """As which host each of them sees this node."""
-    found: dict[tuple[PeerId, Kind], Record] = field(default_factory=dict)
+    found: dict[tuple[PeerId, RecordKind], Record] = field(default_factory=dict)
     holders: int = 0
     asked: int = 0
     failures: int = 0
@@ -254,7 +254,7 @@ class Dht:
     async def get(
         self,
         key: bytes,
-        kind: Kind,
+        kind: RecordKind,
         *,
         enough: int | None = ENOUGH_HOLDERS,
         heard: Callable[[Record], None] = lambda record: None,
@@ -305,7 +305,7 @@ class Dht:
     async def _look_up(
         self,
         target: bytes,
-        kind: Kind | None,
+        kind: RecordKind | None,
         enough: int | None,
         heard: Callable[[Record], None] = lambda record: None,
     ) -> Outcome:
@@ -341,7 +341,7 @@ class Dht:
                 lookup.answered(contact, named)
             progress.set()
 
-        async def take(kept: Iterable[bytes], kind: Kind) -> bool:
+        async def take(kept: Iterable[bytes], kind: RecordKind) -> bool:
             good = False
             for raw in kept:
                 good |= self._take(raw, target, kind, outcome, checked, heard)
@@ -381,7 +381,7 @@ class Dht:
         self,
         raw: bytes,
         key: bytes,
-        kind: Kind,
+        kind: RecordKind,
         outcome: Outcome,
         checked: set[bytes],
         heard: Callable[[Record], None],

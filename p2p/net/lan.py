@@ -17,7 +17,7 @@ from p2p.bucket import TokenBucket, TokenBuckets
 from p2p.errors import MalformedMessage
 from p2p.net.multicast import Channel, Group, Segment, segments
 from p2p.wire.address import Address
-from p2p.wire.beacon import BEACON_BYTES, Beacon, Codec, Kind
+from p2p.wire.beacon import BEACON_BYTES, Beacon, BeaconCodec, BeaconKind
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Lan:
 
     def __init__(
         self,
-        codec: Codec,
+        codec: BeaconCodec,
         listening: Sequence[Address],
         heard: Heard,
         random: Random,
@@ -89,7 +89,7 @@ class Lan:
                     self._follow_interfaces(nursery)
         finally:
             for channel, _ in list(self._channels.values()):
-                self._say(channel, Kind.LEAVING)
+                self._say(channel, BeaconKind.LEAVING)
             for segment in self.segments:
                 self._drop(segment)
 
@@ -136,9 +136,9 @@ class Lan:
             await trio.sleep(pause)
             self._say(channel, kind)
 
-    def _rhythm(self) -> Iterator[tuple[Kind, float]]:
-        hellos = ((Kind.HELLO, pause) for pause in HELLOS_AFTER_S)
-        for kind, pause in chain(hellos, repeat((Kind.HERE, BEACON_EVERY_S))):
+    def _rhythm(self) -> Iterator[tuple[BeaconKind, float]]:
+        hellos = ((BeaconKind.HELLO, pause) for pause in HELLOS_AFTER_S)
+        for kind, pause in chain(hellos, repeat((BeaconKind.HERE, BEACON_EVERY_S))):
             yield kind, pause * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     async def _answer(self, channel: Channel, asked: "_Bell") -> None:
@@ -147,10 +147,10 @@ class Lan:
             await asked.rung()
             await trio.sleep(self._random.uniform(0, ANSWER_WITHIN_S))
             asked.reset()
-            self._say(channel, Kind.HERE)
+            self._say(channel, BeaconKind.HERE)
             await trio.sleep(ANSWER_EVERY_S)
 
-    def _say(self, channel: Channel, kind: Kind) -> None:
+    def _say(self, channel: Channel, kind: BeaconKind) -> None:
         segment = channel.segment
         port = segment.port if self._is_dialable(Address(segment.host, segment.port)) else 0
         try:
@@ -196,7 +196,7 @@ class Lan:
             self.counts["forged"] += 1
             return False
         self.counts["proven"] += 1
-        return self._heard(beacon, host) and beacon.kind is Kind.HELLO
+        return self._heard(beacon, host) and beacon.kind is BeaconKind.HELLO
 
     def _admits(self, host: str) -> bool:
         """Whether a beacon from there may cost a signature check now."""

@@ -21,7 +21,7 @@ _LENGTH = 4
 _CUT = b"\n[what it printed beyond its limit is not kept]\n"
 
 
-class Ended(Exception):
+class GuestExit(Exception):
     """The guest is to go no further."""
 
     def __init__(self, kind: EndKind, text: str) -> None:
@@ -33,7 +33,7 @@ class Finished(Exception):
     """A command has ended as it should."""
 
 
-class Request(NamedTuple):
+class GuestRequest(NamedTuple):
     """The start of a request: see `messages.REQUEST`."""
 
     frame_bytes: int
@@ -51,24 +51,24 @@ class Line:
         self._ahead = memoryview(b"")
         self._log_left = 0
 
-    def next_request(self) -> Request:
+    def next_request(self) -> GuestRequest:
         """Waits for the next request; its frame is then read with `read`."""
         head = bytearray(messages.REQUEST.size)
         self.read_all(memoryview(head))
-        return Request(*messages.REQUEST.unpack(head))
+        return GuestRequest(*messages.REQUEST.unpack(head))
 
-    def request_here(self, most: int) -> Request | None:
+    def request_here(self, most: int) -> GuestRequest | None:
         """The next request, if it has come whole and its frame has at most so many bytes: `read` gives it at once."""
         frame = len(self._ahead) - messages.REQUEST.size
         if frame < 0:
             return None
-        request = Request(*messages.REQUEST.unpack_from(self._ahead))
+        request = GuestRequest(*messages.REQUEST.unpack_from(self._ahead))
         if request.frame_bytes > min(frame, most):
             return None
         self._ahead = self._ahead[messages.REQUEST.size :]
         return request
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: GuestRequest) -> None:
         """From here on what the guest prints belongs to this request."""
         self._log_left = request.log_bytes
 
@@ -132,11 +132,11 @@ class Frames:
     `begin` is told of each request when all before it are answered.
     """
 
-    def __init__(self, connected: Callable[[], Line], begin: Callable[[Request], None]) -> None:
+    def __init__(self, connected: Callable[[], Line], begin: Callable[[GuestRequest], None]) -> None:
         self._connected = connected
         self._begin = begin
         self.line: Line | None = None
-        self._unanswered: deque[Request] = deque()
+        self._unanswered: deque[GuestRequest] = deque()
         """Those that the guest has been given; it is at the first, and only of the last there may be more to read."""
         self._length = b""
         self._left = 0
@@ -149,7 +149,7 @@ class Frames:
             self.line = self._connected()
         if not self._length and not self._left:
             if self._unanswered:
-                raise Ended("broken", "It read beyond the end of a request.")
+                raise GuestExit("broken", "It read beyond the end of a request.")
             self._give(self.line.next_request())
         count = self._read(self.line, into)
         while not self._length and not self._left:
@@ -171,7 +171,7 @@ class Frames:
             count += got
         return count
 
-    def _give(self, request: Request) -> None:
+    def _give(self, request: GuestRequest) -> None:
         self._unanswered.append(request)
         if len(self._unanswered) == 1:
             self._begin_first()
@@ -185,7 +185,7 @@ class Frames:
 
     def write(self, piece: memoryview) -> None:
         if not self._unanswered or self.line is None:
-            raise Ended("broken", "It wrote an answer that nobody had asked for.")
+            raise GuestExit("broken", "It wrote an answer that nobody had asked for.")
         request = self._unanswered[0]
         if len(self._answer) < _LENGTH:
             head = _LENGTH - len(self._answer)
@@ -195,13 +195,13 @@ class Frames:
                 return
         size = int.from_bytes(self._answer[:_LENGTH], "big")
         if size > request.output_bytes:
-            raise Ended("output", f"Its answer of {size} bytes is more than the {request.output_bytes} allowed.")
+            raise GuestExit("output", f"Its answer of {size} bytes is more than the {request.output_bytes} allowed.")
         if len(self._answer) + len(piece) > _LENGTH + size:
-            raise Ended("broken", "It wrote beyond the end of its answer.")
+            raise GuestExit("broken", "It wrote beyond the end of its answer.")
         self._answer += piece
         if len(self._answer) == _LENGTH + size:
             if len(self._unanswered) == 1 and (self._length or self._left):
-                raise Ended("broken", "It answered a request before reading it.")
+                raise GuestExit("broken", "It answered a request before reading it.")
             self.line.reply(memoryview(self._answer)[_LENGTH:])
             self._answer = bytearray()
             self._unanswered.popleft()
@@ -215,7 +215,7 @@ class Frames:
             self.line.log(piece)
 
     def exit(self, code: int) -> NoReturn:
-        raise Ended("exit", f"It ended by itself, with code {code}.")
+        raise GuestExit("exit", f"It ended by itself, with code {code}.")
 
 
 class Command:
@@ -245,7 +245,7 @@ class Command:
 
     def write(self, piece: memoryview) -> None:
         if len(self._output) + len(piece) > self._output_bytes:
-            raise Ended("output", f"It wrote more than the {self._output_bytes} bytes allowed.")
+            raise GuestExit("output", f"It wrote more than the {self._output_bytes} bytes allowed.")
         self._output += piece
 
     def log(self, piece: memoryview) -> None:
@@ -255,4 +255,4 @@ class Command:
     def exit(self, code: int) -> NoReturn:
         if code == 0:
             raise Finished
-        raise Ended("failed", f"It ended with code {code}.")
+        raise GuestExit("failed", f"It ended with code {code}.")

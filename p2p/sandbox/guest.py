@@ -10,7 +10,7 @@ from typing import get_args
 import trio
 
 from p2p.sandbox import messages
-from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded, Limits
+from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded, GuestLimits
 
 _RECEIVE_BYTES = 256 * 1024
 _SEND_AHEAD_BYTES = 64 * 1024
@@ -33,14 +33,14 @@ class Guest:
         self._turn = trio.Lock()
         self._received = bytearray()
 
-    async def call(self, frame: bytes, *, seed: bytes, limits: Limits) -> Reply:
+    async def call(self, frame: bytes, *, seed: bytes, limits: GuestLimits) -> Reply:
         """One request and its answer. Raises GuestEnded; the guest is then gone, as it is after a cancellation."""
         replies: list[Reply] = []
         await self.call_many([(frame, seed)], limits, lambda _, reply: replies.append(reply))
         return replies[0]
 
     async def call_many(
-        self, requests: Sequence[tuple[bytes, bytes]], limits: Limits, answered: Callable[[int, Reply], None]
+        self, requests: Sequence[tuple[bytes, bytes]], limits: GuestLimits, answered: Callable[[int, Reply], None]
     ) -> None:
         """Frames with their seeds, sent ahead of the answers, which `answered` gets in order. Limits are for each.
 
@@ -60,7 +60,7 @@ class Guest:
                 raise
 
     async def _exchange(
-        self, requests: Sequence[tuple[bytes, bytes]], limits: Limits, answered: Callable[[int, Reply], None]
+        self, requests: Sequence[tuple[bytes, bytes]], limits: GuestLimits, answered: Callable[[int, Reply], None]
     ) -> None:
         small = sum(len(head) + len(frame) for head, frame in requests) <= _SEND_AHEAD_BYTES
         if small:
@@ -88,7 +88,7 @@ class Guest:
         except (OSError, trio.ClosedResourceError):
             return  # it has ended: whoever receives will see how
 
-    async def _receive(self, count: int, limits: Limits, answered: Callable[[int, Reply], None]) -> None:
+    async def _receive(self, count: int, limits: GuestLimits, answered: Callable[[int, Reply], None]) -> None:
         log = bytearray()
         with trio.move_on_after(limits.wall_s) as patience:
             for index in range(count):
@@ -114,7 +114,7 @@ class Guest:
         kind, size = messages.ANSWER.unpack_from(received)
         return bool(kind == messages.REPLY and len(received) >= messages.ANSWER.size + size)
 
-    async def _next(self, limits: Limits, log: bytearray) -> tuple[int, bytes]:
+    async def _next(self, limits: GuestLimits, log: bytearray) -> tuple[int, bytes]:
         """The next REPLY or LOG, within the limits."""
         received = self._received
         while len(received) < messages.ANSWER.size:
@@ -157,7 +157,7 @@ class Guest:
             self._ended()
 
 
-def _encoded(frame: bytes, seed: bytes, limits: Limits) -> tuple[bytes, bytes]:
+def _encoded(frame: bytes, seed: bytes, limits: GuestLimits) -> tuple[bytes, bytes]:
     if len(frame) > MAX_FRAME_BYTES or len(seed) != SEED_BYTES:
         raise ValueError(f"a frame has at most {MAX_FRAME_BYTES} bytes and a seed {SEED_BYTES}")
     head = messages.REQUEST.pack(len(frame), seed, limits.memory_bytes, limits.output_bytes, limits.log_bytes)

@@ -15,7 +15,7 @@ EndKind = Literal["time", "memory", "output", "stack", "failed", "exit", "broken
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GuestLimits:
     """The limits of one call. Raises ValueError for what no sandbox would grant."""
 
     wall_s: float = 60.0

@@ -59,7 +59,7 @@ class Wasi:
     """The calls of one guest, or of several after each other. `memory` is set once it has one."""
 
     def __init__(
-        self, arguments: Sequence[bytes], environment: Mapping[str, str], streams: Streams, library: "Library | None"
+        self, arguments: Sequence[bytes], environment: Mapping[str, str], streams: Streams, library: "WasiLibrary | None"
     ) -> None:
         self.arguments = list(arguments)
         self.memory: GuestMemory | None = None
@@ -304,7 +304,7 @@ class Wasi:
         return _REGULAR_FILE if name == self._library.name else _Missing(_NOENT)
 
 
-class Library:
+class WasiLibrary:
     """The one file a guest can read, mapped into memory: a zip of Python's standard library."""
 
     def __init__(self, folder: str, name: str, data: mmap.mmap) -> None:

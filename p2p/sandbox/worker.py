@@ -25,9 +25,9 @@ import wasmtime
 from p2p.sandbox import messages, walls
 from p2p.sandbox.calls import HostCalls
 from p2p.sandbox.engine import engine
-from p2p.sandbox.exchange import Command, Ended, Finished, Frames, Line, Request
+from p2p.sandbox.exchange import Command, Finished, Frames, GuestExit, GuestRequest, Line
 from p2p.sandbox.memory import GuestMemory
-from p2p.sandbox.wasi import Library, Wasi
+from p2p.sandbox.wasi import Wasi, WasiLibrary
 
 _TABLE_ELEMENTS = 1_000_000
 _PARTS = 8
@@ -122,11 +122,11 @@ class Instance:
         self._host = host
         try:
             host.calls.run(lambda: self._start(wasm))
-        except (wasmtime.WasmtimeError, wasmtime.Trap, Ended, Finished) as error:
-            raise Ended("broken", f"The module cannot be started: {error}") from error
+        except (wasmtime.WasmtimeError, wasmtime.Trap, GuestExit, Finished) as error:
+            raise GuestExit("broken", f"The module cannot be started: {error}") from error
         memory = self._exports.get("memory")
         if not isinstance(memory, wasmtime.Memory):
-            raise Ended("broken", "The module exports no memory.")
+            raise GuestExit("broken", "The module exports no memory.")
         self.memory = host.wasi.memory = GuestMemory(self.store, memory)
 
     def _start(self, wasm: wasmtime.Module) -> None:
@@ -140,7 +140,7 @@ class Instance:
         """Calls the exports that are there, one after the other."""
         found = [export for export in map(self._exports.get, names) if isinstance(export, wasmtime.Func)]
         if not found:
-            raise Ended("broken", f"The module exports none of {', '.join(names)}.")
+            raise GuestExit("broken", f"The module exports none of {', '.join(names)}.")
         for function in found:
             self._host.calls.run(functools.partial(function, self.store))
 
@@ -165,22 +165,22 @@ def main() -> None:
             _resident(parked, wasm, settings, library)
         else:
             _commands(parked, wasm)
-    except (OSError, wasmtime.WasmtimeError, Ended) as error:
+    except (OSError, wasmtime.WasmtimeError, GuestExit) as error:
         parked.answer(messages.FAILED, str(error))
     os._exit(1)
 
 
-def _library(path: str, place: str) -> Library:
+def _library(path: str, place: str) -> WasiLibrary:
     folder, _, name = place.rpartition("/")
     with open(path, "rb") as file:
-        return Library(folder, name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return WasiLibrary(folder, name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], library: Library | None) -> None:
+def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], library: WasiLibrary | None) -> None:
     instance: Instance | None = None
     limits = (0, 0)
 
-    def begin(request: Request) -> None:
+    def begin(request: GuestRequest) -> None:
         nonlocal limits
         assert instance is not None
         wasi.reset(request.seed)
@@ -218,7 +218,7 @@ def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) ->
     host.wasi.start_over(arguments, request.seed)
     try:
         instance = Instance(wasm, host, request.memory_bytes)
-    except Ended as error:
+    except GuestExit as error:
         line.ended(error.kind, str(error))
         return False
     goes_on = _to_the_end(streams, instance, ["_start"])
@@ -238,30 +238,30 @@ def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str
         assert isinstance(streams, Command)
         streams.finish()
         return True
-    except Ended as error:
+    except GuestExit as error:
         ended = error
     except wasmtime.Trap as trap:
         ended = _ended_by(trap, instance)
     except wasmtime.WasmtimeError as error:  # what is no trap: `_start` wants parameters, or objects fill their heap
-        ended = Ended("memory" if _HEAP_IS_FULL in str(error) else "broken", str(error))
+        ended = GuestExit("memory" if _HEAP_IS_FULL in str(error) else "broken", str(error))
     except MemoryError:
-        ended = Ended("memory", "Its process had no memory left.")
+        ended = GuestExit("memory", "Its process had no memory left.")
     except OSError as error:  # the peer is gone
-        ended = Ended("broken", str(error))
+        ended = GuestExit("broken", str(error))
     if streams.line is None:
         said = streams.starting.decode("utf-8", "replace") if isinstance(streams, Frames) else ""
-        raise Ended(ended.kind, f"{ended} {said}")
+        raise GuestExit(ended.kind, f"{ended} {said}")
     streams.line.ended(ended.kind, str(ended))
     return False
 
 
-def _ended_by(trap: wasmtime.Trap, instance: Instance) -> Ended:
+def _ended_by(trap: wasmtime.Trap, instance: Instance) -> GuestExit:
     text = trap.message
     if trap.trap_code == wasmtime.TrapCode.STACK_OVERFLOW:
-        return Ended("stack", f"It called itself too deeply. {text}")
+        return GuestExit("stack", f"It called itself too deeply. {text}")
     if instance.is_nearly_full():
-        return Ended("memory", f"It stopped with {instance.memory.size()} bytes taken. {text}")
-    return Ended("broken", text)
+        return GuestExit("memory", f"It stopped with {instance.memory.size()} bytes taken. {text}")
+    return GuestExit("broken", text)
 
 
 if __name__ == "__main__":

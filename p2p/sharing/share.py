@@ -10,7 +10,7 @@ import trio
 from p2p.concurrency.bell import Bell
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
-from p2p.core.shares.manifest import Entry, Kind
+from p2p.core.shares.manifest import Entry, EntryKind
 from p2p.errors import BadData, ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.progress import Progress
@@ -147,7 +147,7 @@ class Sharing:
         root_body, parts = manifests.encode(name, entries, single=single)
         share_id = manifests.share_id_of(root_body)
         self._library.add(share_id, root_body, parts, paths, stamps, unlisted=unlisted, fetched=False)
-        return share_id, sum(entry.size for entry in entries), sum(entry.kind is Kind.FILE for entry in entries)
+        return share_id, sum(entry.size for entry in entries), sum(entry.kind is EntryKind.FILE for entry in entries)
 
 
 async def _hash(indexer: Indexer) -> None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from p2p.core.shares.slots import Slots
+from p2p.core.shares.slots import SlotQueue
 
 POSITION_EVERY_S = 5.0
 
@@ -26,7 +26,7 @@ class UploadSlots:
     """The upload slots of a peer; the order of service is that of `core.shares.slots`."""
 
     def __init__(self, capacity: int, quantum_s: float) -> None:
-        self._slots: Slots[Slot] = Slots(capacity, quantum_s)
+        self._slots: SlotQueue[Slot] = SlotQueue(capacity, quantum_s)
 
     @asynccontextmanager
     async def hold(

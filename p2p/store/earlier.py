@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.ids import ChunkHash
 from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp
@@ -22,14 +22,14 @@ class Earlier:
         top = folder if root.single else folder / root.name
         self._paths = [top.joinpath(*entry.path) for entry in layout.manifest.entries]
         self._stamps = dict(zip(self._paths, stamps, strict=True))
-        self._chunks: dict[ChunkHash, Place] = {}
+        self._chunks: dict[ChunkHash, ChunkPlace] = {}
         for entry in layout.files:
             if stamps[entry] != NOT_HELD:
                 first, count = layout.range_of(entry)
                 for chunk in range(first, first + count):
                     self._chunks.setdefault(layout.hash(chunk), layout.place(chunk))
 
-    def place(self, hash_: ChunkHash) -> Place | None:
+    def place(self, hash_: ChunkHash) -> ChunkPlace | None:
         """Where a chunk with this hash was."""
         return self._chunks.get(hash_)
 

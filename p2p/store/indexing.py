@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from p2p.core.shares import names
-from p2p.core.shares.manifest import Entry, Kind, chunk_bytes, chunk_count, hash_chunk
+from p2p.core.shares.manifest import Entry, EntryKind, chunk_bytes, chunk_count, hash_chunk
 from p2p.errors import ConfigError, StorageError
 from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp
@@ -25,7 +25,7 @@ MAX_WARNINGS = 100
 
 
 @dataclass(slots=True)
-class Found:
+class FoundFile:
     """A file or empty folder on disk, with its place in the share."""
 
     path: names.Path
@@ -40,8 +40,8 @@ class Found:
 
     def entry(self) -> Entry:
         if self.folder:
-            return Entry(Kind.FOLDER, self.path)
-        return Entry(Kind.FILE, self.path, self.stamp.size, self.executable, b"".join(self.hashes))
+            return Entry(EntryKind.FOLDER, self.path)
+        return Entry(EntryKind.FILE, self.path, self.stamp.size, self.executable, b"".join(self.hashes))
 
 
 Known = dict[names.Path, tuple[Stamp, bytes]]
@@ -58,10 +58,10 @@ class Indexer:
         self.paths = paths
         self.single = len(paths) == 1 and paths[0].is_file()
         self._known = known
-        self._found: list[Found] = []
+        self._found: list[FoundFile] = []
         self._lock = threading.Lock()
         self._reads = 1
-        self._spans: Iterator[tuple[Found, int, int]] = iter(())
+        self._spans: Iterator[tuple[FoundFile, int, int]] = iter(())
         self.warnings: list[str] = []
         self.skipped = 0
         self.files = 0
@@ -142,7 +142,7 @@ class Indexer:
                 if reason := names.path_refusal(parts):
                     self._warn(where, f"its path {reason}")
                 else:
-                    self._found.append(Found(parts, where, folder=True))
+                    self._found.append(FoundFile(parts, where, folder=True))
             for item in items:
                 reason = names.refusal(item.name)
                 if reason:
@@ -167,11 +167,11 @@ class Indexer:
             self._warn(where, "it is no regular file")
         else:
             executable = bool(status.st_mode & stat.S_IXUSR)
-            self._found.append(Found(path, where, Stamp.of(status), executable))
+            self._found.append(FoundFile(path, where, Stamp.of(status), executable))
             self.files += 1
             self.bytes_total += status.st_size
 
-    def _cut(self, among: Sequence[Found] | None = None) -> Iterator[tuple[Found, int, int]]:
+    def _cut(self, among: Sequence[FoundFile] | None = None) -> Iterator[tuple[FoundFile, int, int]]:
         for found in self._found if among is None else among:
             size = found.stamp.size
             if found.folder or not size:
@@ -188,7 +188,7 @@ class Indexer:
             for first in range(0, chunks, each):
                 yield found, first, min(each, chunks - first)
 
-    def _hash(self, found: Found, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
+    def _hash(self, found: FoundFile, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
         if found.changed or found.skipped:
             return
         try:
@@ -198,7 +198,7 @@ class Indexer:
         except OSError as error:
             self._skip(found, _reason(error))
 
-    def _read(self, found: Found, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
+    def _read(self, found: FoundFile, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
         with posix.opened(found.where, os.O_RDONLY) as descriptor:
             each = chunk_bytes(found.stamp.size)
             for chunk in range(first, first + count):
@@ -213,7 +213,7 @@ class Indexer:
             if Stamp.of(os.fstat(descriptor)) != found.stamp:
                 found.changed = True
 
-    def _skip(self, found: Found, why: str) -> None:
+    def _skip(self, found: FoundFile, why: str) -> None:
         with self._lock:
             first = not found.skipped
             found.skipped = True

@@ -33,7 +33,7 @@ OUTPUTS_AT_ONCE = 64
 _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """An accepted result with its outputs' sizes in bytes, and the outputs joined; None where they are elsewhere.
 
     Elsewhere is its holder's; without a holder, a file of the owner's.
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     outputs: bytes | None
 
 
-class Finished(NamedTuple):
+class FinishedAction(NamedTuple):
     """An action's result."""
 
     digest: bytes
@@ -63,7 +63,7 @@ class Logged(NamedTuple):
     text: bytes
 
 
-class Listed(NamedTuple):
+class JournaledJob(NamedTuple):
     """A job as a list shows it. `state` is running, done, failed or cancelled; `created` in seconds since 1970."""
 
     id: bytes
@@ -91,12 +91,12 @@ class Journal:
             values = [job, text, RUNNING, _text(None), time.time(), 0]
             connection.execute("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def jobs(self) -> list[Listed]:
+    def jobs(self) -> list[JournaledJob]:
         """All jobs, the newest first."""
         rows = self._database.rows("SELECT id, description, state, ending, created FROM job ORDER BY created DESC, id")
         return [_listed(row) for row in rows]
 
-    def job(self, job: bytes) -> Listed:
+    def job(self, job: bytes) -> JournaledJob:
         """One job. Raises NotFound."""
         row = self._database.row("SELECT id, description, state, ending, created FROM job WHERE id = ?", [job])
         if row is None:
@@ -126,7 +126,7 @@ class Journal:
 
     # What a running job has done.
 
-    def accept(self, job: bytes, entries: Sequence[Entry]) -> None:
+    def accept(self, job: bytes, entries: Sequence[JournalEntry]) -> None:
         """These results count from now on, all of them or none; a later one of the same place replaces the earlier.
 
         Raises StorageError, also when the job's results take more room than they may, NotFound for no open job.
@@ -178,10 +178,10 @@ class Journal:
         rows = self._database.rows(f"{sql} ORDER BY action, stage, partition, number", values)
         return [Logged(a, s, p, bytes(peer), failure, bytes(text)) for a, s, p, peer, failure, text in rows]
 
-    def actions(self, job: bytes) -> list[Finished]:
+    def actions(self, job: bytes) -> list[FinishedAction]:
         """The results of the actions that are finished, in order."""
         sql = "SELECT digest, result FROM job_action WHERE job = ? ORDER BY action"
-        return [Finished(bytes(digest), bytes(result)) for digest, result in self._database.rows(sql, [job])]
+        return [FinishedAction(bytes(digest), bytes(result)) for digest, result in self._database.rows(sql, [job])]
 
     def replay(self, job: bytes) -> Iterator[Known]:
         """The accepted results of the action that runs now, stage by stage, without their outputs."""
@@ -240,7 +240,7 @@ class Journal:
             )
 
 
-def _as_row(job: bytes, entry: Entry) -> tuple[Any, ...]:
+def _as_row(job: bytes, entry: JournalEntry) -> tuple[Any, ...]:
     known = entry.known
     assert len(known.unit) == len(known.digest) == ID_BYTES
     assert entry.outputs is None or sum(entry.sizes) == len(entry.outputs)
@@ -256,6 +256,6 @@ def _text(value: Any) -> bytes:
     return text
 
 
-def _listed(row: tuple[Any, ...]) -> Listed:
+def _listed(row: tuple[Any, ...]) -> JournaledJob:
     job, description, state, ending, created = row
-    return Listed(bytes(job), json.loads(description), state, json.loads(ending), created)
+    return JournaledJob(bytes(job), json.loads(description), state, json.loads(ending), created)

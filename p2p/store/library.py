@@ -20,7 +20,7 @@ import msgspec
 from p2p.core.shares import bitmap
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.layout import Layout
-from p2p.core.shares.manifest import Limits, Manifest
+from p2p.core.shares.manifest import Manifest, ShareLimits
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.store import posix
@@ -64,7 +64,7 @@ _LISTED = "id, name, size, files, paths, unlisted, fetched, created, stale"
 class Library:
     """The shares of one home. Blocking; see `Database` for errors."""
 
-    def __init__(self, database: Database, limits: Limits) -> None:
+    def __init__(self, database: Database, limits: ShareLimits) -> None:
         self._database = database
         self.limits = limits
 

@@ -21,7 +21,7 @@ from p2p.store.database import Database
 FETCH_FOLDER = "fetches"
 
 
-class Records:
+class Fetches:
     """The fetches that have begun, in the database. Blocking."""
 
     def __init__(self, database: Database, home: Path) -> None:
@@ -36,7 +36,7 @@ class Records:
                 [share, as_value(folder)],
             )
 
-    def begin(self, share: ShareId, folder: Path, chunks: int) -> "Record":
+    def begin(self, share: ShareId, folder: Path, chunks: int) -> "FetchRecord":
         """The record of a remembered fetch, with what an earlier try of it left."""
         row = self._database.row(
             "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, as_value(folder)]
@@ -55,7 +55,7 @@ class Records:
             else:
                 # The file may hold bits whose chunks never reached the disk: begin it anew before trusting this boot.
                 self._path(number).unlink(missing_ok=True)
-        record = Record(self._database, number, self._path(number), chunks, have, durable)
+        record = FetchRecord(self._database, number, self._path(number), chunks, have, durable)
         try:
             with self._database.transaction() as connection:
                 connection.execute("UPDATE fetch SET boot = ? WHERE id = ?", [boot, number])
@@ -86,7 +86,7 @@ class Records:
         return self._folder / f"{number}.have"
 
 
-class Record:
+class FetchRecord:
     """What one fetch has, as it survives a crash. Usable from any thread."""
 
     def __init__(self, database: Database, number: int, path: Path, chunks: int, have: int, durable: int) -> None:

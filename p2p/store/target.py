@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from p2p.core.shares import bitmap, names
-from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.manifest import chunk_bytes, hash_chunk
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import FileId, short
@@ -25,7 +25,7 @@ from p2p.store import posix
 from p2p.store.earlier import Earlier
 from p2p.store.folders import Folders
 from p2p.store.library import NOT_HELD, Stamp
-from p2p.store.records import Record
+from p2p.store.records import FetchRecord
 from p2p.units import format_size
 
 SPARE_BYTES = 16 * 1024 * 1024
@@ -48,7 +48,7 @@ class Target:
         layout: Layout,
         folder: Path,
         selected: Sequence[int],
-        record: Record,
+        record: FetchRecord,
         *,
         overwrite: bool,
         earlier: Earlier | None = None,
@@ -264,7 +264,7 @@ class Target:
 
     # Chunks.
 
-    def write(self, chunk: int, place: Place, view: memoryview) -> None:
+    def write(self, chunk: int, place: ChunkPlace, view: memoryview) -> None:
         """Writes a verified chunk, which lies at `place`, and records it."""
         # Small files come by the thousand: no context managers here, and all that needs the file open is done at once.
         if self.record.has(chunk):
@@ -281,7 +281,7 @@ class Target:
             raise explanation(error, self.folder) from error
         self.record.add(chunk)
 
-    def _write_in(self, folder: int, place: Place, view: memoryview) -> None:
+    def _write_in(self, folder: int, place: ChunkPlace, view: memoryview) -> None:
         entry = place.entry
         flags = posix.SAFELY | os.O_WRONLY | (0 if entry in self._begun else os.O_CREAT)
         try:

@@ -26,7 +26,7 @@ _LAYOUT = struct.Struct(f"!{len(MAGIC) + _TAG_BYTES}s32s{_SAID.size}s{SIGNATURE_
 BEACON_BYTES = _LAYOUT.size
 
 
-class Kind(IntEnum):
+class BeaconKind(IntEnum):
     """What a beacon says."""
 
     HELLO = 1
@@ -43,14 +43,14 @@ class Beacon(NamedTuple):
     peer: PeerId
     start: bytes
     number: int
-    kind: Kind
+    kind: BeaconKind
     port: int
     """Where the sender listens; 0 if it cannot be dialled."""
     said: bytes
     signature: bytes
 
 
-class Codec:
+class BeaconCodec:
     """Beacons of one network: written as one start of `identity`, and read."""
 
     def __init__(self, identity: Identity, network: str, start: bytes) -> None:
@@ -65,7 +65,7 @@ class Codec:
     def peer_id(self) -> PeerId:
         return self._identity.peer_id
 
-    def write(self, kind: Kind, port: int) -> bytes:
+    def write(self, kind: BeaconKind, port: int) -> bytes:
         """The next beacon of this start."""
         self._number += 1
         said = _SAID.pack(self._start, self._number, kind, port)
@@ -80,7 +80,7 @@ class Codec:
             raise MalformedMessage("a beacon of something else")
         start, number, kind, port = _SAID.unpack(said)
         try:
-            return Beacon(PeerId(peer), start, number, Kind(kind), port, said, signature)
+            return Beacon(PeerId(peer), start, number, BeaconKind(kind), port, said, signature)
         except ValueError:
             raise MalformedMessage(f"a beacon of kind {kind}") from None
 

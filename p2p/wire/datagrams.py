@@ -133,7 +133,7 @@ class Datagram(NamedTuple):
     message: AnyMessage
 
 
-class Codec:
+class DatagramCodec:
     """Datagrams of one network: written as `identity`, and read."""
 
     def __init__(self, identity: Identity, nonce: bytes, network: str, bits: int) -> None:

@@ -44,7 +44,7 @@ WHOLE = b"\xff" * MAP_BYTES
 SKEW_S = 600
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """What a record says."""
 
     PROVIDER = 1
@@ -55,11 +55,11 @@ class Kind(IntEnum):
 
 
 LONGEST_S = {
-    Kind.PROVIDER: 2 * 3600,
-    Kind.CAPACITY: 1800,
-    Kind.ADDRESS: 2 * 3600,
-    Kind.KEYWORD: 6 * 3600,
-    Kind.POINTER: 30 * 24 * 3600,
+    RecordKind.PROVIDER: 2 * 3600,
+    RecordKind.CAPACITY: 1800,
+    RecordKind.ADDRESS: 2 * 3600,
+    RecordKind.KEYWORD: 6 * 3600,
+    RecordKind.POINTER: 30 * 24 * 3600,
 }
 """For how long a record of each kind may last."""
 
@@ -110,27 +110,27 @@ class Pointer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     share: _Id
 
 
-class Offer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class OfferedCapacity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The compute that the publisher offers, and where it listens."""
 
     capacity: Capacity
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)] = ()
 
 
-Payload = Provider | Whereabouts | Titles | Pointer | Offer
+Payload = Provider | Whereabouts | Titles | Pointer | OfferedCapacity
 
-_PAYLOADS: dict[Kind, type[Payload]] = {
-    Kind.PROVIDER: Provider,
-    Kind.CAPACITY: Offer,
-    Kind.ADDRESS: Whereabouts,
-    Kind.KEYWORD: Titles,
-    Kind.POINTER: Pointer,
+_PAYLOADS: dict[RecordKind, type[Payload]] = {
+    RecordKind.PROVIDER: Provider,
+    RecordKind.CAPACITY: OfferedCapacity,
+    RecordKind.ADDRESS: Whereabouts,
+    RecordKind.KEYWORD: Titles,
+    RecordKind.POINTER: Pointer,
 }
 
 
 class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
-    kind: Kind
+    kind: RecordKind
     key: _Key
     publisher: _Id
     sequence: _Number
@@ -142,7 +142,7 @@ class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A record whose signature was right; `raw` is the whole of it."""
 
-    kind: Kind
+    kind: RecordKind
     key: bytes
     publisher: PeerId
     sequence: int
@@ -191,7 +191,7 @@ def shards(key_of: Callable[[str, int], bytes], name: str) -> tuple[bytes, ...]:
 
 def addresses_of(payload: Payload) -> tuple[tuple[str, int], ...]:
     """The addresses that a payload names."""
-    return payload.addresses if isinstance(payload, Provider | Whereabouts | Offer) else ()
+    return payload.addresses if isinstance(payload, Provider | Whereabouts | OfferedCapacity) else ()
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -257,7 +257,7 @@ def _belongs(key: bytes, publisher: PeerId, payload: Payload) -> bool:
             return key == pointer_key(publisher, name)
         case Titles(titles):
             return all(_among(key, keyword_key, words.words(title.title)) for title in titles)
-        case Offer(capacity):
+        case OfferedCapacity(capacity):
             return _among(key, capacity_key, capacity.runtimes)
 
 

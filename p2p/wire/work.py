@@ -27,7 +27,7 @@ else. One that needs the volunteer no longer says JobEnd, or hangs up. In what o
 decide, and may change: who offers again can find itself in line again.
 
 Before its offer an owner may ask for a peer's capacity: GetCapacity, CapacityIs. A volunteer that cannot be dialled
-dials an owner, of whom trackers, the DHT or the local network have told it, and says `Volunteering`; the owner answers
+dials an owner, of whom trackers, the DHT or the local network have told it, and says `VolunteerCall`; the owner answers
 with the offer of a job that wants it, as if it had dialled, or with `JobRefused`. An owner that cannot be dialled names
 no port: the volunteer says `DialMe(share)` for the bundle and each input, once it fetches them, and the owner calls it
 with an `Offer` of the share.
@@ -78,7 +78,7 @@ class _Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
     pass
 
 
-class Input(_Part, frozen=True, gc=False):
+class InputShare(_Part, frozen=True, gc=False):
     """A share that is input, and who may have it."""
 
     share: _Id
@@ -109,7 +109,7 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
     log_bytes: _Number
     token: _Token = bytes(16)
     """Known to those who work for the job, and to nobody else: it opens outputs that are kept."""
-    inputs: Annotated[tuple[Input, ...], msgspec.Meta(max_length=64)] = ()
+    inputs: Annotated[tuple[InputShare, ...], msgspec.Meta(max_length=64)] = ()
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     """At which the owner serves bundle and inputs, at the host of this connection; 0: over calls of its own."""
     waits: bool = False
@@ -137,7 +137,7 @@ class JobQueued(_Message, frozen=True, gc=False, tag="job_queued"):
     reason: _Short = ""
 
 
-class Volunteering(_Message, frozen=True, gc=False, tag="volunteering"):
+class VolunteerCall(_Message, frozen=True, gc=False, tag="volunteering"):
     """From a volunteer that cannot be dialled, and has this: offer me work, of this job or (no id) of any."""
 
     job: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
@@ -308,7 +308,7 @@ AnyWork = (
     | JobAccepted
     | JobRefused
     | JobQueued
-    | Volunteering
+    | VolunteerCall
     | Units
     | Reads
     | GetOutput

@@ -23,7 +23,7 @@ import trio
 import trio.testing
 
 from p2p.net.dht import Outcome
-from p2p.wire.records import Kind
+from p2p.wire.records import RecordKind
 from scripts.bench.measure import status_bytes
 from scripts.bench.overlay import Flooding, Forging, Lying, Overlay, Silent, SimulatedNode, more_descriptors, share_key
 
@@ -149,7 +149,7 @@ class Simulation:
     async def _get(self, overlay: Overlay, enough: int | None, figures: Figures, number: int) -> None:
         key, publishers = self._published[number % len(self._published)]
         node = overlay.some()
-        outcome = await self._timed(figures, node, lambda: node.dht.get(key, Kind.PROVIDER, enough=enough))
+        outcome = await self._timed(figures, node, lambda: node.dht.get(key, RecordKind.PROVIDER, enough=enough))
         found = {record.publisher for record in outcome.found.values()}
         figures.good += bool(found & publishers)
         figures.wrong += len(found - publishers)

@@ -21,7 +21,7 @@ from typing import Any
 
 import trio
 
-from p2p.config import Config, Network
+from p2p.config import Config, NetworkConfig
 from p2p.node import Node, open_node
 from p2p.progress import Progress
 from p2p.sharing.fetching.supply import Options
@@ -49,7 +49,7 @@ async def _rounds(folder: Path, giver: Node, taker: Node, count: int) -> list[fl
 async def _measure(folder: Path, network: dict[str, Any], count: int) -> list[float]:
     await trio.Path(folder).mkdir()
     settings: dict[str, Any] = {"name": NETWORK, "listen": ("127.0.0.1:0",), "lan": False, "dht": False} | network
-    config = Config(network=Network(**settings))
+    config = Config(network=NetworkConfig(**settings))
     async with (
         open_node(folder / "giver", config, foreground=True) as giver,
         open_node(folder / "taker", config, foreground=True) as taker,

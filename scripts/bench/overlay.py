@@ -23,7 +23,7 @@ from p2p.wire import records
 from p2p.wire.datagrams import (
     MAX_DATAGRAM_BYTES,
     Answer,
-    Codec,
+    DatagramCodec,
     FindNode,
     FindValue,
     Nodes,
@@ -65,7 +65,7 @@ class SimulatedNode:
 
 
 def records_last() -> int:
-    return records.LONGEST_S[records.Kind.PROVIDER]
+    return records.LONGEST_S[records.RecordKind.PROVIDER]
 
 
 class Overlay:
@@ -101,7 +101,7 @@ class Overlay:
 
     async def _start(self, kind: type[Dht]) -> SimulatedNode:
         identity = Identity.generate()
-        codec = Codec(identity, bytes(8), NETWORK, 0)
+        codec = DatagramCodec(identity, bytes(8), NETWORK, 0)
         endpoint = Endpoint(codec, open_socket(self._host(), PORT))
         node = SimulatedNode(identity, kind(endpoint, self._ways_in, local_exempt=False, random=self.random))
         if isinstance(node.dht, HostileDht):

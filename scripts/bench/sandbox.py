@@ -21,7 +21,7 @@ import trio
 
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.guest import Guest
-from p2p.sandbox.limits import SEED_BYTES, Limits
+from p2p.sandbox.limits import SEED_BYTES, GuestLimits
 from p2p.sandbox.messages import command_frame
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
@@ -33,7 +33,7 @@ UNITS = 4_000
 WINDOW = 250
 LARGE = 20
 SEED = bytes(SEED_BYTES)
-LIMITS = Limits(wall_s=60)
+LIMITS = GuestLimits(wall_s=60)
 ECHO = """
 import os, sys
 frames, sys.stdout = sys.stdin.buffer, sys.stderr

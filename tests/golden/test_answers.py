@@ -63,8 +63,8 @@ WISH = JobSpec(
     wait_s=20.0,
 )
 ASKED: tuple[AnyRequest, ...] = (
-    requests.Share(paths=("/a", "/b"), name="both", unlisted=True, pointer="news"),
-    requests.Get(
+    requests.ShareRequest(paths=("/a", "/b"), name="both", unlisted=True, pointer="news"),
+    requests.GetRequest(
         link="magnet:?xt=urn:shoal:a",
         out="/out",
         peers=("192.0.2.1:7474",),
@@ -74,18 +74,18 @@ ASKED: tuple[AnyRequest, ...] = (
         wait_s=1.5,
         limit_bytes_per_s=1000,
     ),
-    requests.Search(query="two words"),
-    requests.Browse(peer="192.0.2.1:7474"),
-    requests.Run(wish=WISH),
-    requests.Resume(id="abc", peers=("192.0.2.1:7474",)),
-    requests.Logs(id="abc", unit=(1, 2, 3)),
-    requests.Cancel(id="abc"),
-    requests.VolunteerStatus(pause=True),
-    requests.Jobs(),
-    requests.Shares(),
-    requests.Unshare(id="abc"),
-    requests.Peers(),
-    requests.Status(),
+    requests.SearchRequest(query="two words"),
+    requests.BrowseRequest(peer="192.0.2.1:7474"),
+    requests.RunRequest(wish=WISH),
+    requests.ResumeRequest(id="abc", peers=("192.0.2.1:7474",)),
+    requests.LogsRequest(id="abc", unit=(1, 2, 3)),
+    requests.CancelRequest(id="abc"),
+    requests.VolunteerRequest(pause=True),
+    requests.JobsRequest(),
+    requests.SharesRequest(),
+    requests.UnshareRequest(id="abc"),
+    requests.PeersRequest(),
+    requests.StatusRequest(),
 )
 ANSWERED: tuple[Event, ...] = (
     requests.Update(progress={"state": "fetching", "rate": 0.5}),
@@ -179,7 +179,7 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     def request(name: str, asked: AnyRequest, by: Peer = owner) -> None:
         events = ask(by, asked)
-        if isinstance(asked, requests.Run):
+        if isinstance(asked, requests.RunRequest):
             events[0]["progress"]["view"]["volunteers"] = []  # who is still there at the end is chance
         answers[name] = settled(events, folder)
 
@@ -189,18 +189,18 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         options = ("--no-lan", "--tracker", url)
         volunteer = stack.enter_context(other.node("--volunteer", "--cores", "1", *options))
         stack.enter_context(owner.node("--join", volunteer.address, *options))
-        hers = of(other, requests.Share(paths=(str(folder / "offered"),)))
-        large = of(other, requests.Share(paths=(str(folder / "large.bin"),), unlisted=True))
+        hers = of(other, requests.ShareRequest(paths=(str(folder / "offered"),)))
+        large = of(other, requests.ShareRequest(paths=(str(folder / "large.bin"),), unlisted=True))
 
         run("share", "share", song, "--as", "news")
-        request("share", requests.Share(paths=(str(song),), name="tune", unlisted=True, pointer="tunes"))
-        until(lambda: of(owner, requests.Search(query="offered")), "the tracker's word")
+        request("share", requests.ShareRequest(paths=(str(song),), name="tune", unlisted=True, pointer="tunes"))
+        until(lambda: of(owner, requests.SearchRequest(query="offered")), "the tracker's word")
         run_at_once(
             ("search", owner, ("search", "offered")),
             ("browse", owner, ("browse", volunteer.address)),
         )
-        request("search", requests.Search(query="offered"))
-        request("browse", requests.Browse(peer=volunteer.address))
+        request("search", requests.SearchRequest(query="offered"))
+        request("browse", requests.BrowseRequest(peer=volunteer.address))
         volunteers = ("--peer", volunteer.address, "--partitions", "2", "--runtime", "python-wasm")
         locally = ("--local", "--partitions", "2", "--out", folder / "here")
         run_at_once(
@@ -208,52 +208,52 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             ("run", owner, ("run", folder / "save.py", *volunteers, "--out", folder / "saved")),
             ("run --local", owner, ("run", folder / "save.py", *locally)),
         )
-        request("get", requests.Get(link=hers["link"], out=str(folder / "again")))
-        (done,) = of(owner, requests.Jobs())
+        request("get", requests.GetRequest(link=hers["link"], out=str(folder / "again")))
+        (done,) = of(owner, requests.JobsRequest())
 
         def wish(name: str) -> JobSpec:
             return JobSpec(
                 str(folder / name), runtime="python-wasm", partitions=2, peers=(volunteer.address,), wait_s=60.0
             )
 
-        request("run", requests.Run(wish=wish("save.py")))
-        request("run, faulty", requests.Run(wish=wish("faulty.py")))
+        request("run", requests.RunRequest(wish=wish("save.py")))
+        request("run, faulty", requests.RunRequest(wish=wish("faulty.py")))
         run("logs", "logs", done["job"])
-        request("logs", requests.Logs(id=done["job"], unit=(1, 0, 1)))
+        request("logs", requests.LogsRequest(id=done["job"], unit=(1, 0, 1)))
 
-        slow = requests.Get(link=large["link"], out=str(folder / "slowly"), limit_bytes_per_s=1 << 18)
-        with hanging(owner, requests.Run(wish=wish("stuck.py"))) as running, hanging(owner, slow):
+        slow = requests.GetRequest(link=large["link"], out=str(folder / "slowly"), limit_bytes_per_s=1 << 18)
+        with hanging(owner, requests.RunRequest(wish=wish("stuck.py"))) as running, hanging(owner, slow):
             until(lambda: is_under_way(owner), "a job and a fetch under way")
-            request("jobs", requests.Jobs())
-            request("peers", requests.Peers())
-            request("status", requests.Status())
-            request("peers, of a volunteer", requests.Peers(), by=other)
+            request("jobs", requests.JobsRequest())
+            request("peers", requests.PeersRequest())
+            request("status", requests.StatusRequest())
+            request("peers, of a volunteer", requests.PeersRequest(), by=other)
             run_at_once(
                 *((name, owner, (name,)) for name in ("jobs", "peers", "status")),
                 ("volunteer status", other, ("volunteer", "status")),
             )
-            (job, *_) = of(owner, requests.Jobs())
-            request("cancel", requests.Cancel(id=job["job"]))
+            (job, *_) = of(owner, requests.JobsRequest())
+            request("cancel", requests.CancelRequest(id=job["job"]))
             answers["run, cancelled"] = settled(json.loads([*running.makefile("rb")][-1]), folder)
-        until(lambda: not of(other, requests.VolunteerStatus())["busy"], "a volunteer without work")
-        request("volunteer_status", requests.VolunteerStatus(pause=True), by=other)
-        request("volunteer_status, of none", requests.VolunteerStatus())
-        request("resume", requests.Resume(id=done["job"]))
+        until(lambda: not of(other, requests.VolunteerRequest())["busy"], "a volunteer without work")
+        request("volunteer_status", requests.VolunteerRequest(pause=True), by=other)
+        request("volunteer_status, of none", requests.VolunteerRequest())
+        request("resume", requests.ResumeRequest(id=done["job"]))
         run_at_once(
             ("volunteer resume", other, ("volunteer", "resume")),
             ("shares", owner, ("shares",)),
             ("config", owner, ("config",)),
         )
-        request("shares", requests.Shares())
-        request("jobs, that ended", requests.Jobs())
+        request("shares", requests.SharesRequest())
+        request("jobs, that ended", requests.JobsRequest())
         run("unshare", "unshare", hers["id"])
-        request("unshare", requests.Unshare(id=hers["id"]))
+        request("unshare", requests.UnshareRequest(id=hers["id"]))
     return commands, answers
 
 
 def is_under_way(owner: Peer) -> bool:
     """Whether a job waits for its last unit alone, and a fetch has begun."""
-    status = of(owner, requests.Status())
+    status = of(owner, requests.StatusRequest())
     running = [stage["running"] for job in status["jobs"] for stage in job["stages"] if stage["done"]]
     return running == [1] and any(fetch["done"] for fetch in status["fetches"])
 

@@ -16,7 +16,7 @@ from tests.golden.recorded import SIGNER, left_out, load, samples, save, tag_of
 
 DATAGRAMS, RECORDS, BEACONS = "datagrams.json", "records.json", "beacons.json"
 NONCE = nodeid.find_nonce(SIGNER.peer_id, 4)
-CODEC = datagrams.Codec(SIGNER, NONCE, "golden", 4)
+CODEC = datagrams.DatagramCodec(SIGNER, NONCE, "golden", 4)
 START = b"at start"
 A = bytes(range(32))
 NUMBER, TO, KEY, TOKEN = A[:12], A[:20], A[12:], b"a token!"
@@ -40,7 +40,7 @@ CAPACITY = Capacity(runtimes=("python-wasm", "wasm"), cores=3, memory=1 << 29, g
 KEPT: tuple[tuple[bytes, Payload], ...] = (
     (provider_key(ShareId(A)), records.Provider(HERE, held=bytes(range(8)))),
     (records.hiring_key("wasm", 1), records.Provider(HERE, held=bytes(8))),
-    (records.capacity_key("wasm", 2), records.Offer(CAPACITY, HERE)),
+    (records.capacity_key("wasm", 2), records.OfferedCapacity(CAPACITY, HERE)),
     (records.address_key(SIGNER.peer_id), records.Whereabouts((("2001:db8::1", 7474),))),
     (records.keyword_key("bucher", 3), records.Titles((records.Title(A, 2**40, "Bücher von gestern"),))),
     (records.pointer_key(SIGNER.peer_id, "news"), records.Pointer("news", A)),
@@ -62,8 +62,8 @@ def sealed() -> dict[str, list[list[str]]]:
 
 
 def told() -> dict[str, str]:
-    codec = beacon.Codec(SIGNER, "golden", START)
-    return {str(int(kind)): codec.write(kind, 7474).hex() for kind in beacon.Kind}
+    codec = beacon.BeaconCodec(SIGNER, "golden", START)
+    return {str(int(kind)): codec.write(kind, 7474).hex() for kind in beacon.BeaconKind}
 
 
 def record(folder: Path) -> None:
@@ -94,7 +94,7 @@ def test_each_record_is_written_and_read_as_it_was_recorded() -> None:
 
 
 def test_each_beacon_is_written_and_read_as_it_was_recorded() -> None:
-    codec, recorded = beacon.Codec(SIGNER, "golden", bytes(8)), load(BEACONS)
+    codec, recorded = beacon.BeaconCodec(SIGNER, "golden", bytes(8)), load(BEACONS)
     assert told() == recorded
     for number, (kind, raw) in enumerate(recorded.items(), start=1):
         read = codec.read(bytes.fromhex(raw))
@@ -104,9 +104,9 @@ def test_each_beacon_is_written_and_read_as_it_was_recorded() -> None:
 
 def test_there_is_one_of_every_kind() -> None:
     assert set(load(DATAGRAMS)) == set(map(tag_of, get_args(AnyMessage))), f"of datagrams, in {DATAGRAMS}"
-    assert set(load(RECORDS)) == {str(int(kind)) for kind in records.Kind}, f"of records, in {RECORDS}"
+    assert set(load(RECORDS)) == {str(int(kind)) for kind in records.RecordKind}, f"of records, in {RECORDS}"
     assert {type(payload) for _, payload in KEPT} == set(get_args(Payload)), f"of payloads, in {RECORDS}"
-    assert set(load(BEACONS)) == {str(int(kind)) for kind in beacon.Kind}, f"of beacons, in {BEACONS}"
+    assert set(load(BEACONS)) == {str(int(kind)) for kind in beacon.BeaconKind}, f"of beacons, in {BEACONS}"
 
 
 if __name__ == "__main__":

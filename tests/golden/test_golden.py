@@ -16,7 +16,7 @@ import pytest
 from blake3 import blake3
 
 from p2p.core.shares import manifest as manifests
-from p2p.core.shares.manifest import Limits
+from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.store.database import DATABASE_FILE, Database
@@ -83,7 +83,7 @@ def test_the_share_id_and_part_hashes_are_the_documented_ones() -> None:
 
 def test_the_entries_are_those_read_by_hand() -> None:
     share_id, body, parts = recorded()
-    root = manifests.decode_root(ShareId(share_id), body, Limits())
+    root = manifests.decode_root(ShareId(share_id), body, ShareLimits())
     entries = manifests.decode(ShareId(share_id), root, parts).entries
     by_hand = entries_by_hand(parts)
     assert [[e.kind.value, list(e.path), e.size, e.executable, e.hashes] for e in entries] == by_hand
@@ -92,10 +92,10 @@ def test_the_entries_are_those_read_by_hand() -> None:
 
 def test_every_changed_byte_is_noticed() -> None:
     share_id, body, parts = recorded()
-    root = manifests.decode_root(ShareId(share_id), body, Limits())
+    root = manifests.decode_root(ShareId(share_id), body, ShareLimits())
     for at in range(len(body)):
         with pytest.raises(BadData):
-            manifests.decode_root(ShareId(share_id), flipped(body, at), Limits())
+            manifests.decode_root(ShareId(share_id), flipped(body, at), ShareLimits())
     for number, part in enumerate(parts):
         for at in range(len(part)):
             with pytest.raises(BadData):
@@ -114,6 +114,6 @@ def test_opening_the_recorded_database_loses_no_row(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     with closing(Database(tmp_path)) as database:
-        (share,) = Library(database, Limits()).shares()
+        (share,) = Library(database, ShareLimits()).shares()
         assert share.id == recorded()[0]
     assert rows(path) == before

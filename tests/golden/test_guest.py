@@ -24,7 +24,7 @@ from p2p.core.compute.plan import Plan
 from p2p.jobs import frames as guest_frames
 from p2p.sandbox import messages
 from p2p.sandbox.guest import Guest
-from p2p.sandbox.limits import Limits
+from p2p.sandbox.limits import GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import guest as frames
@@ -34,9 +34,9 @@ from tests.jobs.guests import guest
 
 TALK, WORKER = "messages_guest.json", "messages_worker.json"
 JOB = "def job(inputs):\n    return inputs.range(6).map(lambda n: n * n).sum()\n"
-ID, LIMITS = b"j" * 32, Limits(wall_s=30, memory_bytes=1 << 28, output_bytes=1 << 20, log_bytes=4096)
+ID, LIMITS = b"j" * 32, GuestLimits(wall_s=30, memory_bytes=1 << 28, output_bytes=1 << 20, log_bytes=4096)
 DESCRIPTION = Description(
-    {"words": ["a", 1, None]}, 4, 3, (bundles.Input(name="texts", size=2**40, files=7),), title="squares.py"
+    {"words": ["a", 1, None]}, 4, 3, (bundles.InputDescription(name="texts", size=2**40, files=7),), title="squares.py"
 )
 FAULT = "def fail(n):\n    raise ValueError('no')\n\ndef job(inputs):\n    return inputs.range(6).map(fail).sum()\n"
 DIGEST = "d" * 64
@@ -143,7 +143,7 @@ async def asked(talk: list[list[str]]) -> list[str]:
                 assert isinstance(planned, Plan)
                 await one.confirm(planned)
                 result = await one.finish(planned, partials)
-                assert await one.next([result]) == planner.Answer(55)
+                assert await one.next([result]) == planner.Returned(55)
     return found
 
 

@@ -59,14 +59,14 @@ OF_JOBS: tuple[AnyWork, ...] = (
         output_bytes=1 << 26,
         log_bytes=65_536,
         token=TOKEN,
-        inputs=(work.Input(share=A, peers=(("192.0.2.1", 7474), ("2001:db8::1", 1))),),
+        inputs=(work.InputShare(share=A, peers=(("192.0.2.1", 7474), ("2001:db8::1", 1))),),
         port=7475,
         waits=True,
     ),
     work.JobAccepted(slots=2, window=64, held=(0, 3)),
     work.JobRefused(reason="busy"),
     work.JobQueued(place=2, reason="paused"),
-    work.Volunteering(job=A, capacity=CAPACITY),
+    work.VolunteerCall(job=A, capacity=CAPACITY),
     work.Units(
         units=(
             work.Unit(
@@ -123,7 +123,7 @@ OF_JOBS: tuple[AnyWork, ...] = (
 BARE = (
     work.Units(units=(work.Unit(id=A, action=0, stage=0, partition=0, plan=B),)),
     work.Results(results=(work.Result(id=A),)),
-    work.JobOffer(A, B, "wasm", C, memory=1, wall_s=1.5, output_bytes=1, log_bytes=0, inputs=(work.Input(A),)),
+    work.JobOffer(A, B, "wasm", C, memory=1, wall_s=1.5, output_bytes=1, log_bytes=0, inputs=(work.InputShare(A),)),
 )
 SAID = {CONNECTION: OF_CONNECTION, JOBS: OF_JOBS}
 

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from p2p.compute.execution.unit import MOST_SAID_BYTES, action_key
 from p2p.compute.owner.dispatch import Dispatch, JobInput
 from p2p.compute.owner.outputs import INLINE, Outputs, Remote
-from p2p.compute.owner.shuffle import NOWHERE, Shuffle
+from p2p.compute.owner.shuffle import NOWHERE, OutputShuffle
 from p2p.core.compute.attempts import Known, Work
 from p2p.core.compute.plan import Plan
 from p2p.ids import H, PeerId, ShareId
@@ -43,7 +43,7 @@ class Owner:
 
     def __init__(self, journal: Journal, folder: Path) -> None:
         self.outputs = Outputs(journal, JOB, folder)
-        self.shuffle = Shuffle(self.outputs, address_of)
+        self.shuffle = OutputShuffle(self.outputs, address_of)
         files = tuple((f"folder/{number}", 10_000) for number in range(3))
         inputs = [JobInput(ShareId(bytes(32)), "input", files, ())]
         self.dispatch = Dispatch(JOB, inputs, self.shuffle, RESULTS, 5000)

@@ -20,7 +20,7 @@ from p2p.wire.datagrams import (
     MAX_DATAGRAM_BYTES,
     NUMBER_BYTES,
     Answer,
-    Codec,
+    DatagramCodec,
     FindNode,
     Nodes,
     Ping,
@@ -56,8 +56,8 @@ class Served:
         self.met.append((contact, unproven_bytes))
 
 
-def codec(network: str = NETWORK, identity: Identity | None = None) -> Codec:
-    return Codec(identity or Identity.generate(), bytes(8), network, 0)
+def codec(network: str = NETWORK, identity: Identity | None = None) -> DatagramCodec:
+    return DatagramCodec(identity or Identity.generate(), bytes(8), network, 0)
 
 
 class Bare:
@@ -111,7 +111,7 @@ async def bare() -> AsyncIterator[Bare]:
         yield made
 
 
-async def start(nursery: trio.Nursery, host: str = "127.0.0.1", of: Codec | None = None) -> Served:
+async def start(nursery: trio.Nursery, host: str = "127.0.0.1", of: DatagramCodec | None = None) -> Served:
     made = Served(Endpoint(of or codec(), open_socket(host, 0)))
     await nursery.start(made.endpoint.run, made.serve, made.meet)
     return made

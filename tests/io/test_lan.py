@@ -13,7 +13,7 @@ from p2p.ids import PeerId
 from p2p.net.lan import BEACON_BURST, BEACONS_PER_S, GROUP, MOST_HOSTS, Lan
 from p2p.net.multicast import MOST_SEGMENTS, Channel, Group, Segment, segments
 from p2p.wire.address import Address
-from p2p.wire.beacon import BEACON_BYTES, START_BYTES, Beacon, Codec, Kind
+from p2p.wire.beacon import BEACON_BYTES, START_BYTES, Beacon, BeaconCodec, BeaconKind
 from tests.network.world import until
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -39,7 +39,7 @@ class Station:
         self.identity = Identity.generate()
         self.heard: list[tuple[Beacon, str]] = []
         self._more = trio.Event()
-        codec = Codec(self.identity, network, random.Random(seed).randbytes(START_BYTES))
+        codec = BeaconCodec(self.identity, network, random.Random(seed).randbytes(START_BYTES))
         self.lan = Lan(
             codec, listening, self._take, random.Random(seed), group=group, is_dialable=lambda a: a.port != 999
         )
@@ -70,7 +70,7 @@ class Station:
         self._scope.cancel()
         await self._ended.wait()
 
-    async def hears(self, peer: PeerId, kind: Kind) -> tuple[str, int]:
+    async def hears(self, peer: PeerId, kind: BeaconKind) -> tuple[str, int]:
         """Waits for such a beacon; returns where the peer is."""
         with trio.fail_after(PATIENCE_S):
             while True:
@@ -91,7 +91,7 @@ async def test_peers_of_one_machine_hear_each_other(nursery: trio.Nursery, group
     for station in stations:
         for number, other in enumerate(stations):
             if other is not station:
-                assert await station.hears(other.peer_id, Kind.HELLO) == ("127.0.0.1", 7000 + number)
+                assert await station.hears(other.peer_id, BeaconKind.HELLO) == ("127.0.0.1", 7000 + number)
     assert all(beacon.peer != station.peer_id for station in stations for beacon, _ in station.heard)
 
 
@@ -101,8 +101,8 @@ async def test_a_hello_is_answered(nursery: trio.Nursery, group: Group) -> None:
     await nursery.start(first.run)
     await nursery.start(second.run)
     with trio.fail_after(20):
-        assert await second.hears(first.peer_id, Kind.HERE) == ("127.0.0.1", 1)
-        assert await first.hears(second.peer_id, Kind.HELLO) == ("127.0.0.2", 2)
+        assert await second.hears(first.peer_id, BeaconKind.HERE) == ("127.0.0.1", 1)
+        assert await first.hears(second.peer_id, BeaconKind.HELLO) == ("127.0.0.2", 2)
 
 
 async def test_what_was_played_back_is_not_answered(nursery: trio.Nursery, group: Group) -> None:
@@ -113,7 +113,7 @@ async def test_what_was_played_back_is_not_answered(nursery: trio.Nursery, group
     with trio.fail_after(PATIENCE_S):  # the second hello; by then the first would have been answered
         while len(first.heard) < 2:
             await first.more()
-    assert Kind.HERE not in {beacon.kind for beacon, _ in second.heard}
+    assert BeaconKind.HERE not in {beacon.kind for beacon, _ in second.heard}
 
 
 async def test_who_stops_says_good_bye(nursery: trio.Nursery, group: Group) -> None:
@@ -121,7 +121,7 @@ async def test_who_stops_says_good_bye(nursery: trio.Nursery, group: Group) -> N
     await nursery.start(first.run)
     await nursery.start(second.run)
     await second.stop()
-    await first.hears(second.peer_id, Kind.LEAVING)
+    await first.hears(second.peer_id, BeaconKind.LEAVING)
     assert second.lan.segments == []
 
 
@@ -129,7 +129,7 @@ async def test_who_cannot_be_dialled_names_no_port(nursery: trio.Nursery, group:
     first, second = Station(group, Address("127.0.0.1", 1)), Station(group, Address("127.0.0.1", 999))
     await nursery.start(first.run)
     await nursery.start(second.run)
-    assert await first.hears(second.peer_id, Kind.HELLO) == ("127.0.0.1", 0)
+    assert await first.hears(second.peer_id, BeaconKind.HELLO) == ("127.0.0.1", 0)
 
 
 async def test_networks_do_not_mix(nursery: trio.Nursery, group: Group) -> None:
@@ -163,7 +163,7 @@ async def test_anything_else_is_counted_and_dropped(
     await nursery.start(station.run)
     to = group.v4, group.port
     noise = random.Random(3)
-    good = Codec(Identity.generate(), "tests", bytes(START_BYTES)).write(Kind.HERE, 5)
+    good = BeaconCodec(Identity.generate(), "tests", bytes(START_BYTES)).write(BeaconKind.HERE, 5)
     forged = good[:-1] + bytes([good[-1] ^ 1])
     for done, length in enumerate([0, 1, 7, BEACON_BYTES - 1, BEACON_BYTES, BEACON_BYTES + 1, 1400, 20000, 60000]):
         raw(noise.randbytes(length), to)
@@ -186,7 +186,7 @@ async def test_a_flood_from_one_host_costs_few_signature_checks_and_silences_nob
     station = Station(group, Address("127.0.0.1", 1))
     await nursery.start(station.run)
     start = trio.current_time()
-    good = Codec(Identity.generate(), "tests", bytes(START_BYTES)).write(Kind.HELLO, 5)
+    good = BeaconCodec(Identity.generate(), "tests", bytes(START_BYTES)).write(BeaconKind.HELLO, 5)
     forged = good[:-1] + bytes([good[-1] ^ 1])
     while station.lan.counts["limited"] < 200:
         for _ in range(50):
@@ -196,7 +196,7 @@ async def test_a_flood_from_one_host_costs_few_signature_checks_and_silences_nob
     assert BEACON_BURST <= station.lan.counts["forged"] <= BEACON_BURST + 1 + took * BEACONS_PER_S
     other = Station(group, Address("127.0.0.7", 7))
     await nursery.start(other.run)
-    assert await station.hears(other.peer_id, Kind.HELLO) == ("127.0.0.7", 7)
+    assert await station.hears(other.peer_id, BeaconKind.HELLO) == ("127.0.0.7", 7)
 
 
 async def test_a_flood_from_many_hosts_takes_bounded_memory(
@@ -204,7 +204,7 @@ async def test_a_flood_from_many_hosts_takes_bounded_memory(
 ) -> None:
     station = Station(group, Address("127.0.0.1", 1))
     await nursery.start(station.run)
-    forged = Codec(Identity.generate(), "tests", bytes(START_BYTES)).write(Kind.HELLO, 5)[:-1] + b"x"
+    forged = BeaconCodec(Identity.generate(), "tests", bytes(START_BYTES)).write(BeaconKind.HELLO, 5)[:-1] + b"x"
     with trio.fail_after(PATIENCE_S):
         for number in count():
             if station.lan.counts["forged"] + station.lan.counts["limited"] > MOST_HOSTS + 200:
@@ -253,6 +253,6 @@ async def test_a_segment_without_multicast_is_left_out(nursery: trio.Nursery, gr
     other = Station(group, Address("127.0.0.1", 8))
     await nursery.start(station.run)
     await nursery.start(other.run)
-    assert await other.hears(station.peer_id, Kind.HELLO) == ("127.0.0.1", 7)
+    assert await other.hears(station.peer_id, BeaconKind.HELLO) == ("127.0.0.1", 7)
     await station.stop()
-    await other.hears(station.peer_id, Kind.LEAVING)
+    await other.hears(station.peer_id, BeaconKind.LEAVING)

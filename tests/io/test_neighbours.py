@@ -12,7 +12,7 @@ from p2p.discovery.neighbours import FORGET_AFTER_S, MOST_NEIGHBOURS, MOST_PER_H
 from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.wire.address import Address
-from p2p.wire.beacon import Beacon, Codec, Kind
+from p2p.wire.beacon import Beacon, BeaconCodec, BeaconKind
 from p2p.wire.link import PeerHint
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -21,15 +21,15 @@ HOST = "192.168.7.7"
 MINE = Identity.generate()
 
 
-def started(number: int = 0) -> Callable[[Kind, int], Beacon]:
+def started(number: int = 0) -> Callable[[BeaconKind, int], Beacon]:
     """One start of a peer: makes its beacons, in the order in which it says them."""
-    codec = Codec(MINE, "tests", number.to_bytes(8, "big"))
+    codec = BeaconCodec(MINE, "tests", number.to_bytes(8, "big"))
     return lambda kind, port: codec.read(codec.write(kind, port))
 
 
 def stranger(number: int, port: int = 7474) -> Beacon:
     """Of a peer that nobody has heard before."""
-    return Beacon(PeerId(number.to_bytes(32, "big")), bytes(8), 1, Kind.HERE, port, b"", b"")
+    return Beacon(PeerId(number.to_bytes(32, "big")), bytes(8), 1, BeaconKind.HERE, port, b"", b"")
 
 
 def at(host: str = HOST, port: int = 7474, peer: PeerId = MINE.peer_id) -> PeerHint:
@@ -39,14 +39,14 @@ def at(host: str = HOST, port: int = 7474, peer: PeerId = MINE.peer_id) -> PeerH
 async def test_who_is_heard_is_there(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
     assert (len(neighbours), neighbours.hints()) == (0, [])
-    assert neighbours.heard(say(Kind.HELLO, 7474), HOST)
+    assert neighbours.heard(say(BeaconKind.HELLO, 7474), HOST)
     assert (len(neighbours), neighbours.hints()) == (1, [at()])
 
 
 async def test_who_moves_is_where_it_said_last(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    assert neighbours.heard(say(Kind.HERE, 1), HOST)
-    assert neighbours.heard(say(Kind.HERE, 2), HOST)
+    assert neighbours.heard(say(BeaconKind.HERE, 1), HOST)
+    assert neighbours.heard(say(BeaconKind.HERE, 2), HOST)
     assert neighbours.hints() == [at(port=2)]
 
 
@@ -54,32 +54,32 @@ async def test_a_peer_is_one_at_several_addresses_the_last_heard_first(autojump_
     neighbours, say = Neighbours(), started()
     hosts = [HOST, "fe80::7%eth0", "10.0.0.7"]
     for host in hosts:
-        assert neighbours.heard(say(Kind.HERE, 7474), host)
-    assert neighbours.heard(say(Kind.HERE, 7474), HOST)
+        assert neighbours.heard(say(BeaconKind.HERE, 7474), host)
+    assert neighbours.heard(say(BeaconKind.HERE, 7474), HOST)
     assert neighbours.hints() == [at(HOST), at("10.0.0.7"), at("fe80::7%eth0")]
     assert len(neighbours) == 1
 
 
 async def test_who_cannot_be_dialled_counts_and_is_nowhere(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    assert neighbours.heard(say(Kind.HERE, 0), HOST)
+    assert neighbours.heard(say(BeaconKind.HERE, 0), HOST)
     assert (len(neighbours), neighbours.hints()) == (1, [])
-    assert neighbours.heard(say(Kind.HERE, 9), HOST)
+    assert neighbours.heard(say(BeaconKind.HERE, 9), HOST)
     assert neighbours.hints() == [at(port=9)]
 
 
 async def test_who_leaves_leaves_all_addresses(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    neighbours.heard(say(Kind.HERE, 7474), HOST)
-    neighbours.heard(say(Kind.HERE, 7474), "10.0.0.7")
+    neighbours.heard(say(BeaconKind.HERE, 7474), HOST)
+    neighbours.heard(say(BeaconKind.HERE, 7474), "10.0.0.7")
     neighbours.heard(stranger(5), HOST)
-    neighbours.heard(say(Kind.LEAVING, 7474), "10.0.0.7")
+    neighbours.heard(say(BeaconKind.LEAVING, 7474), "10.0.0.7")
     assert neighbours.hints() == [at(peer=stranger(5).peer)]
 
 
 async def test_who_is_silent_is_forgotten(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    neighbours.heard(say(Kind.HERE, 7474), HOST)
+    neighbours.heard(say(BeaconKind.HERE, 7474), HOST)
     await trio.sleep(FORGET_AFTER_S - 1)
     neighbours.heard(stranger(5), HOST)
     assert len(neighbours) == 2
@@ -100,7 +100,9 @@ async def test_changes_are_told(autojump_clock: MockClock) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
-        for step, beacon in enumerate([say(Kind.HELLO, 1), say(Kind.HERE, 1), say(Kind.HERE, 2), say(Kind.LEAVING, 2)]):
+        for step, beacon in enumerate(
+            [say(BeaconKind.HELLO, 1), say(BeaconKind.HERE, 1), say(BeaconKind.HERE, 2), say(BeaconKind.LEAVING, 2)]
+        ):
             await trio.testing.wait_all_tasks_blocked()
             neighbours.heard(beacon, HOST)
             await trio.sleep(1)
@@ -130,7 +132,7 @@ async def test_many_changes_at_once_are_told_once(autojump_clock: MockClock) -> 
 
 async def test_what_is_played_back_is_no_news(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    first, second = say(Kind.HELLO, 1), say(Kind.HERE, 2)
+    first, second = say(BeaconKind.HELLO, 1), say(BeaconKind.HERE, 2)
     assert neighbours.heard(second, HOST)
     assert not neighbours.heard(second, HOST)
     assert not neighbours.heard(first, HOST)
@@ -143,8 +145,8 @@ async def test_what_is_played_back_is_no_news(autojump_clock: MockClock) -> None
 
 async def test_a_leaving_of_an_earlier_start_hides_nobody(autojump_clock: MockClock) -> None:
     neighbours, before, now = Neighbours(), started(1), started(2)
-    recorded = [before(Kind.HELLO, 7474), before(Kind.HERE, 7474), before(Kind.LEAVING, 7474)]
-    assert neighbours.heard(now(Kind.HELLO, 7474), HOST)
+    recorded = [before(BeaconKind.HELLO, 7474), before(BeaconKind.HERE, 7474), before(BeaconKind.LEAVING, 7474)]
+    assert neighbours.heard(now(BeaconKind.HELLO, 7474), HOST)
     for beacon in recorded:
         neighbours.heard(beacon, HOST)
         assert at() in neighbours.hints()
@@ -152,7 +154,7 @@ async def test_a_leaving_of_an_earlier_start_hides_nobody(autojump_clock: MockCl
 
 async def test_a_leaving_of_nobody_is_no_news(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    assert not neighbours.heard(say(Kind.LEAVING, 7474), HOST)
+    assert not neighbours.heard(say(BeaconKind.LEAVING, 7474), HOST)
     assert len(neighbours) == 0
 
 
@@ -162,7 +164,7 @@ recordings = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.sampled
 @given(recordings, st.integers(0, 39))
 def test_no_replay_hides_a_peer_that_is_there(replayed: list[tuple[int, int, str]], when: int) -> None:
     """Whatever somebody recorded of earlier starts, or of this one from elsewhere, and plays back from anywhere."""
-    script = [Kind.HELLO, Kind.HERE, Kind.HERE, Kind.HERE, Kind.HERE, Kind.LEAVING]
+    script = [BeaconKind.HELLO, BeaconKind.HERE, BeaconKind.HERE, BeaconKind.HERE, BeaconKind.HERE, BeaconKind.LEAVING]
     says = [started(number) for number in range(3)]
     recorded = [[say(kind, 7474) for kind in script] for say in says]
     recorded[2].pop()  # this start has not said good-bye
@@ -172,8 +174,8 @@ def test_no_replay_hides_a_peer_that_is_there(replayed: list[tuple[int, int, str
         for step, (start, number, host) in enumerate(replayed):
             neighbours.heard(recorded[start][min(number, len(recorded[start]) - 1)], host)
             if step == when:
-                neighbours.heard(says[2](Kind.HERE, 7474), HOST)
-        neighbours.heard(says[2](Kind.HERE, 7474), HOST)
+                neighbours.heard(says[2](BeaconKind.HERE, 7474), HOST)
+        neighbours.heard(says[2](BeaconKind.HERE, 7474), HOST)
         assert neighbours.hints()[0] == at()
         for start, number, host in replayed:
             neighbours.heard(recorded[start][min(number, len(recorded[start]) - 1)], host)
@@ -193,19 +195,19 @@ async def test_one_host_has_so_many_peers(autojump_clock: MockClock) -> None:
 async def test_one_peer_has_so_many_addresses_the_newest(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
     for number in range(MOST_PER_PEER + 3):
-        assert neighbours.heard(say(Kind.HERE, 7474), f"10.0.0.{number}")
+        assert neighbours.heard(say(BeaconKind.HERE, 7474), f"10.0.0.{number}")
     assert neighbours.hints() == [at(f"10.0.0.{number}") for number in range(MOST_PER_PEER + 2, 2, -1)]
 
 
 async def test_inventing_neighbours_drives_none_out(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    neighbours.heard(say(Kind.HERE, 7474), HOST)
+    neighbours.heard(say(BeaconKind.HERE, 7474), HOST)
     for number in range(3 * MOST_NEIGHBOURS):
         neighbours.heard(stranger(number), f"10.0.{number // 200}.{number % 200}")
     assert len(neighbours) == MOST_NEIGHBOURS
     assert at() in neighbours.hints()
     await trio.sleep(FORGET_AFTER_S - 1)
-    assert neighbours.heard(say(Kind.HERE, 7474), HOST)
+    assert neighbours.heard(say(BeaconKind.HERE, 7474), HOST)
     await trio.sleep(2)
     assert neighbours.hints() == [at()]
 

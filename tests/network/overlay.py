@@ -14,7 +14,7 @@ from p2p.ids import H
 from p2p.net.datagrams import Endpoint, open_socket
 from p2p.net.dht import Address, Dht
 from p2p.wire import records
-from p2p.wire.datagrams import NUMBER_BYTES, Answer, Codec, FindNode, Nodes, Query, Store, Stored, Values
+from p2p.wire.datagrams import NUMBER_BYTES, Answer, DatagramCodec, FindNode, Nodes, Query, Store, Stored, Values
 from p2p.wire.records import Provider, Record
 
 NETWORK = "overlay"
@@ -74,7 +74,7 @@ class Overlay:
         udp = open_socket(host or f"127.{self._count // 250 + 1}.{self._count % 250}.1", 0)
         first = [node.address for node in self.nodes[:3]]
         dht = kind(
-            endpoint(Codec(identity, bytes(8), NETWORK, 0), udp),
+            endpoint(DatagramCodec(identity, bytes(8), NETWORK, 0), udp),
             ways_in or (lambda: first),
             local_exempt=local_exempt,
             random=self.random,
@@ -115,7 +115,7 @@ class Bare:
 
     def __init__(self, host: str = "127.200.0.1") -> None:
         self.identity = Identity.generate()
-        self.codec = Codec(self.identity, bytes(8), NETWORK, 0)
+        self.codec = DatagramCodec(self.identity, bytes(8), NETWORK, 0)
         self.stdlib = open_socket(host, 0)
         self.socket = trio.socket.from_stdlib_socket(self.stdlib)
 

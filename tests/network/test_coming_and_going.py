@@ -12,7 +12,7 @@ from p2p.errors import NotFound
 from p2p.ids import PeerId
 from p2p.node import Node
 from p2p.progress import Progress
-from p2p.sharing.fetching.fetch import Result
+from p2p.sharing.fetching.fetch import Fetched
 from tests.network.world import Published, World, bare, hint_of, same_tree, until
 
 MIB = 1024 * 1024
@@ -171,7 +171,7 @@ async def test_peers_that_only_dial_out_still_exchange(world: World) -> None:
     published, (origin,) = await holders(world, 1, mib_per_s=2)
     hidden, open_peer = await world.peer("hidden"), await world.peer("open")
     hidden.dialer.port = 0
-    results: dict[str, Result] = {}
+    results: dict[str, Fetched] = {}
 
     async def fetch(name: str, fetcher: Node) -> None:
         results[name] = await world.get(fetcher, bare(published.link), [published.hint], keep_serving=True)

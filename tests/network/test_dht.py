@@ -32,7 +32,7 @@ from p2p.wire.datagrams import (
     pack_address,
     pack_contacts,
 )
-from p2p.wire.records import Kind, Pointer, Provider, Record, Whereabouts
+from p2p.wire.records import Pointer, Provider, Record, RecordKind, Whereabouts
 from tests.network.overlay import KEY, PATIENCE_S, Bare, Overlay, Running, provider
 from tests.network.world import until
 
@@ -49,7 +49,7 @@ def bare() -> Iterator[Bare]:
         yield made
 
 
-async def found(node: Running, key: bytes = KEY, kind: Kind = Kind.PROVIDER) -> set[bytes]:
+async def found(node: Running, key: bytes = KEY, kind: RecordKind = RecordKind.PROVIDER) -> set[bytes]:
     """The publishers that a get over all holders finds."""
     with trio.fail_after(PATIENCE_S):
         outcome = await node.dht.get(key, kind, enough=None)
@@ -67,9 +67,9 @@ async def test_what_is_published_is_found_though_half_of_the_nodes_die(overlay: 
     await overlay.kill(nodes[:7])
     for node in nodes[7:9]:
         assert await found(node) == publishers
-    outcome = await nodes[-1].dht.get(KEY, Kind.PROVIDER)
+    outcome = await nodes[-1].dht.get(KEY, RecordKind.PROVIDER)
     assert outcome.holders >= module.ENOUGH_HOLDERS
-    assert not (await nodes[-1].dht.get(H("nothing")[:20], Kind.PROVIDER)).found
+    assert not (await nodes[-1].dht.get(H("nothing")[:20], RecordKind.PROVIDER)).found
 
 
 async def test_an_overlay_of_ipv6(overlay: Overlay) -> None:
@@ -93,7 +93,9 @@ async def test_a_record_on_one_node_is_found(overlay: Overlay, bare: Bare) -> No
     record = provider(bare.identity)("127.200.0.1")
     assert await bare.store(await bare.token(nodes[3]), KEY, record.raw, nodes[3]) == ""
     for node in nodes:
-        assert (await node.dht.get(KEY, Kind.PROVIDER)).found == {(bare.identity.peer_id, Kind.PROVIDER): record}
+        assert (await node.dht.get(KEY, RecordKind.PROVIDER)).found == {
+            (bare.identity.peer_id, RecordKind.PROVIDER): record
+        }
 
 
 async def test_records_are_heard_as_they_come_and_own_ones_first(overlay: Overlay) -> None:
@@ -103,7 +105,7 @@ async def test_records_are_heard_as_they_come_and_own_ones_first(overlay: Overla
     asker = nodes[3].dht
     queries = asker.endpoint.counts["queries"]
     outcome = await asker.get(
-        KEY, Kind.PROVIDER, heard=lambda record: heard.append((record, asker.endpoint.counts["queries"]))
+        KEY, RecordKind.PROVIDER, heard=lambda record: heard.append((record, asker.endpoint.counts["queries"]))
     )
     assert [(record.publisher, count) for record, count in heard] == [(nodes[0].identity.peer_id, queries)]
     assert outcome.holders == module.ENOUGH_HOLDERS, "what this node keeps itself is no other's word"
@@ -114,7 +116,7 @@ async def test_the_highest_sequence_is_found(overlay: Overlay, bare: Bare) -> No
     for sequence, node in ((5, nodes[0]), (7, nodes[1]), (6, nodes[2])):
         raw = provider(bare.identity, sequence=sequence)("127.200.0.1").raw
         assert await bare.store(await bare.token(node), KEY, raw, node) == ""
-    outcome = await nodes[3].dht.get(KEY, Kind.PROVIDER, enough=None)
+    outcome = await nodes[3].dht.get(KEY, RecordKind.PROVIDER, enough=None)
     assert [record.sequence for record in outcome.found.values()] == [7]
 
 
@@ -218,7 +220,7 @@ async def test_readers_believe_no_storer(overlay: Overlay) -> None:
     )
     await overlay.grow(4, Forging)
     [reader] = await overlay.grow(1)
-    outcome = await reader.dht.get(KEY, Kind.PROVIDER)
+    outcome = await reader.dht.get(KEY, RecordKind.PROVIDER)
     assert (outcome.found, outcome.holders) == ({}, 0)
     await honest.dht.publish(KEY, provider(honest.identity))
     assert await found(reader) == {honest.identity.peer_id}
@@ -235,7 +237,7 @@ async def test_records_of_another_kind_make_nobody_a_holder(overlay: Overlay, ba
         assert await bare.store(token, key, provider(bare.identity, key)("127.200.0.1").raw, node) == ""
     assert await bare.store(await bare.token(nodes[5]), key, pointer.raw, nodes[5]) == ""
     for node in nodes:
-        outcome = await node.dht.get(key, Kind.POINTER)
+        outcome = await node.dht.get(key, RecordKind.POINTER)
         assert [record.payload for record in outcome.found.values()] == [Pointer("news", bytes(32))]
 
 
@@ -329,7 +331,7 @@ def full(node: Running) -> None:
         publisher = H("publisher", bytes([number]))
         raw = os.urandom((512, 450, 200, 100)[number % 4])
         node.dht.store.put(
-            Record(Kind.PROVIDER, KEY, publisher, 0, now, now + 900, Provider(()), raw),  # type: ignore[arg-type]
+            Record(RecordKind.PROVIDER, KEY, publisher, 0, now, now + 900, Provider(()), raw),  # type: ignore[arg-type]
             "",
             now,
         )
@@ -507,7 +509,7 @@ async def test_cancelled_in_the_midst_of_everything_nothing_is_left(overlay: Ove
             for number in range(4):
                 key = H("busy", bytes([number]))[:20]
                 busy.start_soon(node.dht.publish, key, provider(node.identity, key))
-                busy.start_soon(partial(node.dht.get, key, Kind.PROVIDER))
+                busy.start_soon(partial(node.dht.get, key, RecordKind.PROVIDER))
         await until(lambda: all(node.dht.endpoint._pending for node in nodes))
         busy.cancel_scope.cancel()
     assert not any(node.dht.endpoint._pending for node in nodes)

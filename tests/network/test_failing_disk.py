@@ -14,7 +14,7 @@ from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.store import database
-from p2p.wire.records import Kind
+from p2p.wire.records import RecordKind
 from p2p.wire.tracker import provider_key
 from tests.network.test_bad_trackers import start, taken, trouble
 from tests.network.test_finding import FILES, eventually, net, perform, records
@@ -57,7 +57,7 @@ async def test_what_cannot_be_remembered_is_published_all_the_same(world: World)
     peers = await net(world, 2)
     with unwritable(peers[1]):
         want_something(peers[1])
-        found = await eventually(partial(records, peers[0], provider_key(WANTED), Kind.PROVIDER))
+        found = await eventually(partial(records, peers[0], provider_key(WANTED), RecordKind.PROVIDER))
     assert list(found) == [peers[1].peer_id]
 
 
@@ -69,7 +69,7 @@ async def test_publishing_and_calling_go_on_once_the_disk_is_well(
         want_something(peers[1])
         # One each for what is published and for whom to call.
         await until(lambda: caplog.text.count("no such table: share") >= 2)
-    assert await eventually(partial(records, peers[0], provider_key(WANTED), Kind.PROVIDER))
+    assert await eventually(partial(records, peers[0], provider_key(WANTED), RecordKind.PROVIDER))
 
 
 async def test_a_tracker_hears_of_everything_once_the_disk_is_well(world: World, nursery: trio.Nursery) -> None:
@@ -88,8 +88,8 @@ async def test_a_tracker_hears_of_everything_once_the_disk_is_well(world: World,
 async def test_a_mutable_link_that_cannot_be_kept_ends_the_command_alone(world: World) -> None:
     publisher, reader = await net(world, 2)
     published = await world.publish(publisher, FILES)
-    answer, _ = await perform(publisher, requests.Share(paths=(str(published.path),), pointer="data"))
-    get = requests.Get(link=answer["pointer"], out=str(world.out(reader)))
+    answer, _ = await perform(publisher, requests.ShareRequest(paths=(str(published.path),), pointer="data"))
+    get = requests.GetRequest(link=answer["pointer"], out=str(world.out(reader)))
     with unwritable(reader), pytest.raises(StorageError, match="locked"):
         await perform(reader, get)
     with trio.fail_after(PATIENCE_S):

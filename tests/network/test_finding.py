@@ -26,10 +26,10 @@ from p2p.wire.link import PointerLink, parse_any_link
 from p2p.wire.records import (
     SKEW_S,
     WHOLE,
-    Kind,
     Pointer,
     Provider,
     Record,
+    RecordKind,
     Whereabouts,
     address_key,
     keyword_key,
@@ -68,7 +68,7 @@ async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], objec
     return answer
 
 
-async def records(local: Node, key: bytes, kind: Kind) -> dict[PeerId, Record]:
+async def records(local: Node, key: bytes, kind: RecordKind) -> dict[PeerId, Record]:
     """All that the DHT has under a key."""
     assert local.discovery.overlays is not None
     return await local.discovery.overlays.get(key, kind, enough=None)
@@ -107,13 +107,13 @@ async def test_who_fetches_is_found_too(world: World) -> None:
     peers = await net(world, 4)
     published = await world.publish(peers[1], FILES)
     answer, _ = await perform(
-        peers[2], requests.Get(link=ids.to_text(published.link.share_id), out=str(world.out(peers[2])))
+        peers[2], requests.GetRequest(link=ids.to_text(published.link.share_id), out=str(world.out(peers[2])))
     )
     assert answer["bytes"] == sum(FILES.values())
     key = provider_key(published.link.share_id)
 
     async def holders() -> set[bytes]:
-        found = await records(peers[3], key, Kind.PROVIDER)
+        found = await records(peers[3], key, RecordKind.PROVIDER)
         return {record.publisher for record in found.values() if _held(record.payload) == WHOLE}
 
     await eventually(holders, lambda found: found == {peers[1].peer_id, peers[2].peer_id})
@@ -131,11 +131,11 @@ async def test_an_unlisted_share_is_found_by_its_link_and_by_nothing_else(world:
     path = world.folder / "secret plans"
     path.mkdir()
     (path / "x").write_bytes(b"x" * 1000)
-    answer, _ = await perform(peers[1], requests.Share(paths=(str(path),), unlisted=True))
+    answer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), unlisted=True))
     await world.get(peers[2], ShareId(ids.from_text(answer["id"])))
-    found, _ = await perform(peers[0], requests.Search(query="secret plans"))
+    found, _ = await perform(peers[0], requests.SearchRequest(query="secret plans"))
     assert found == []
-    found, _ = await perform(peers[0], requests.Browse(peer=str(peers[1].addresses[0])))
+    found, _ = await perform(peers[0], requests.BrowseRequest(peer=str(peers[1].addresses[0])))
     assert found == []
 
 
@@ -145,7 +145,7 @@ async def test_search_by_words_without_a_tracker(world: World) -> None:
         path = world.folder / name
         path.mkdir()
         (path / "x").write_bytes(bytes([number]) * 1000)
-        await perform(peers[1], requests.Share(paths=(str(path),)))
+        await perform(peers[1], requests.ShareRequest(paths=(str(path),)))
 
     async def names(query: str) -> list[str]:
         return sorted(hit.name for hit in await peers[3].discovery.search(query, lambda note: None))
@@ -175,7 +175,7 @@ async def test_browse_by_the_peers_id_alone(world: World) -> None:
     peers = await net(world, 3)
     published = await world.publish(peers[1], FILES)
 
-    async def listed() -> list[browse.Listed]:
+    async def listed() -> list[browse.ListedShare]:
         try:
             return await peers[2].discovery.browse(ids.to_text(peers[1].peer_id), lambda note: None)
         except NotFound:
@@ -193,26 +193,26 @@ async def test_a_mutable_link_leads_to_the_newest_and_only_what_is_new_is_fetche
     path.mkdir()
     (path / "one.bin").write_bytes(b"1" * 2_000_000)
     (path / "two.bin").write_bytes(b"2" * 500_000)
-    answer, _ = await perform(peers[1], requests.Share(paths=(str(path),), pointer="photos"))
+    answer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="photos"))
     out = world.out(peers[2])
-    got, _ = await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+    got, _ = await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
     assert got["received"] == got["bytes"] == 2_500_000
     assert same_tree(out / "photos", path)
 
     (path / "one.bin").write_bytes(b"1" * 2_000_000 + b"more")
     (path / "three.bin").write_bytes(b"3" * 300_000)
-    newer, _ = await perform(peers[1], requests.Share(paths=(str(path),), pointer="photos"))
+    newer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="photos"))
     assert newer["pointer"] == answer["pointer"]
     assert newer["version"] > answer["version"]
-    got, _ = await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+    got, _ = await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
     assert got["received"] < 1_000_000 < got["bytes"]
     assert same_tree(out / "photos", path)
-    rows, _ = await perform(peers[2], requests.Shares())
+    rows, _ = await perform(peers[2], requests.SharesRequest())
     assert [row["id"] for row in rows] == [newer["id"]]
 
     # Its publisher goes; who follows it answers for it, and is asked for the chunks too.
     await world.stop("p1")
-    got, _ = await perform(peers[3], requests.Get(link=answer["pointer"], out=str(world.out(peers[3]))))
+    got, _ = await perform(peers[3], requests.GetRequest(link=answer["pointer"], out=str(world.out(peers[3]))))
     assert same_tree(world.out(peers[3]) / "photos", path)
 
 
@@ -221,14 +221,14 @@ async def test_what_somebody_changed_himself_is_not_replaced_by_a_newer_version(
     path = world.folder / "notes"
     path.mkdir()
     (path / "mine.txt").write_bytes(b"from the publisher")
-    answer, _ = await perform(peers[1], requests.Share(paths=(str(path),), pointer="notes"))
+    answer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="notes"))
     out = world.out(peers[2])
-    await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+    await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
     (out / "notes/mine.txt").write_bytes(b"my own words")
     (path / "mine.txt").write_bytes(b"from the publisher again")
-    await perform(peers[1], requests.Share(paths=(str(path),), pointer="notes"))
+    await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="notes"))
     with pytest.raises(Exception, match="is a different file"):
-        await perform(peers[2], requests.Get(link=answer["pointer"], out=str(out)))
+        await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
     assert (out / "notes/mine.txt").read_bytes() == b"my own words"
 
 
@@ -236,7 +236,7 @@ async def test_a_mutable_link_that_nobody_knows_is_waited_for_and_given_up(world
     peers = await net(world, 2)
     link = PointerLink(peers[1].peer_id, "nothing")
     with pytest.raises(NotFound, match="Nobody knew of 'nothing'"):
-        await perform(peers[0], requests.Get(link=str(link), out=str(world.out(peers[0])), wait_s=0.2))
+        await perform(peers[0], requests.GetRequest(link=str(link), out=str(world.out(peers[0])), wait_s=0.2))
 
 
 async def test_an_older_pointer_is_not_believed_once_a_newer_one_was_seen(world: World) -> None:
@@ -260,7 +260,7 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
     key = provider_key(published.link.share_id)
 
     async def sequence() -> int:
-        found = await records(peers[2], key, Kind.PROVIDER)
+        found = await records(peers[2], key, RecordKind.PROVIDER)
         return found[peers[1].peer_id].sequence if peers[1].peer_id in found else 0
 
     before = await eventually(sequence)
@@ -274,7 +274,7 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
         await again.discovery.overlays.joined.wait()
     await world.publish(again, {"new": 10}, name="another")
     last = (await Inventory(again.library, again.swarms).all())[0].share
-    await eventually(partial(records, again, provider_key(last), Kind.PROVIDER))
+    await eventually(partial(records, again, provider_key(last), RecordKind.PROVIDER))
     assert await sequence() == before
 
 
@@ -288,7 +288,7 @@ async def test_what_nobody_took_is_published_once_somebody_is_there(
     published = await world.publish(local, FILES)
     await until(lambda: "nobody took the PROVIDER record" in caplog.text)
     again = await world.peer("p0", listen=str(first.addresses[0]), network={"dht": True})
-    found = await eventually(partial(records, again, provider_key(published.link.share_id), Kind.PROVIDER))
+    found = await eventually(partial(records, again, provider_key(published.link.share_id), RecordKind.PROVIDER))
     assert list(found) == [local.peer_id]
 
 
@@ -299,7 +299,7 @@ async def test_what_a_clock_that_was_ahead_has_published_is_published_again(worl
     join = (str(peers[0].addresses[0]),)
 
     async def sequence() -> int:
-        found = await records(peers[0], key, Kind.ADDRESS)
+        found = await records(peers[0], key, RecordKind.ADDRESS)
         return found[peers[1].peer_id].sequence if found else 0
 
     before = await eventually(sequence)
@@ -314,11 +314,11 @@ async def test_what_was_published_in_one_network_is_published_in_another(world: 
     peers = await net(world, 2)
     await world.publish(peers[1], {"x": 10}, name="concert")
     key = keyword_key("data")
-    assert await eventually(partial(records, peers[0], key, Kind.KEYWORD))
+    assert await eventually(partial(records, peers[0], key, RecordKind.KEYWORD))
     await world.stop("p1")
     await world.stop("p0")
     peers = await net(world, 2, name="elsewhere")
-    assert await eventually(partial(records, peers[0], key, Kind.KEYWORD))
+    assert await eventually(partial(records, peers[0], key, RecordKind.KEYWORD))
 
 
 async def test_a_pointer_from_a_clock_that_was_ahead_is_made_anew(world: World) -> None:
@@ -339,7 +339,7 @@ async def test_a_pointer_from_a_clock_that_was_ahead_is_made_anew(world: World) 
 async def test_an_unlisted_share_with_a_mutable_link_is_said_to_be_public(world: World) -> None:
     local = await world.peer("p")
     (world.folder / "secret").write_bytes(b"x")
-    share = requests.Share(paths=(str(world.folder / "secret"),), unlisted=True, pointer="mine")
+    share = requests.ShareRequest(paths=(str(world.folder / "secret"),), unlisted=True, pointer="mine")
     assert "public" in "".join((await perform(local, share))[1])
 
 
@@ -351,7 +351,7 @@ async def test_a_search_with_bytes_that_are_no_text(world: World) -> None:
 
 async def test_what_is_published_names_only_the_publishers_own_address(world: World) -> None:
     peers = await net(world, 3)
-    found = await eventually(partial(records, peers[2], address_key(peers[1].peer_id), Kind.ADDRESS))
+    found = await eventually(partial(records, peers[2], address_key(peers[1].peer_id), RecordKind.ADDRESS))
     (record,) = found.values()
     assert record.at_home("127.0.0.1")
     assert not record.at_home("127.0.0.2")
@@ -371,6 +371,6 @@ async def test_a_peer_that_cannot_be_dialled_finds_out_who_lacks_what_it_has_and
 
 async def test_a_peer_that_cannot_be_dialled_publishes_no_address(world: World) -> None:
     peers = await net(world, 3, dialable="no")
-    found = await eventually(partial(records, peers[2], address_key(peers[1].peer_id), Kind.ADDRESS))
+    found = await eventually(partial(records, peers[2], address_key(peers[1].peer_id), RecordKind.ADDRESS))
     (record,) = found.values()
     assert record.payload == Whereabouts(())

@@ -20,7 +20,7 @@ from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import messages, work
 from p2p.wire.link import PeerHint
-from p2p.wire.records import WHOLE, Kind, Provider, hiring_key
+from p2p.wire.records import WHOLE, Provider, RecordKind, hiring_key
 from p2p.wire.tracker import Capacity, Provided, key_text
 from tests.io.pipes import make_dialer
 from tests.network.working import SUM, compile_once, run_job, volunteer, write_job
@@ -136,7 +136,7 @@ async def test_owners_are_found_over_the_dht(world: World) -> None:
         pass
     assert job.answer["result"] == SQUARES
     assert middle.discovery.overlays is not None
-    (record,) = (await middle.discovery.overlays.get(hiring_key(PYTHON), Kind.PROVIDER, enough=None)).values()
+    (record,) = (await middle.discovery.overlays.get(hiring_key(PYTHON), RecordKind.PROVIDER, enough=None)).values()
     assert record.publisher == owner.peer_id
     assert isinstance(record.payload, Provider)
     assert record.payload.held != WHOLE
@@ -203,7 +203,7 @@ class Caller:
         """The connection, and the answer to `Volunteering`."""
         connection = await self.dialer.dial(owner.addresses[0], owner.peer_id)
         try:
-            await connection.send(work.Volunteering(**said))
+            await connection.send(work.VolunteerCall(**said))
             yield connection, await connection.receive()
         finally:
             connection.close()
@@ -213,7 +213,7 @@ async def test_who_has_no_job_has_no_offer(world: World, tmp_path: Path) -> None
     local = await world.peer("local")
     async with Caller(tmp_path / "caller").calling(local) as (connection, answer):
         assert answer == work.JobRefused("no job wants volunteers")
-        await connection.send(*[work.Volunteering()] * 3, messages.Browse())
+        await connection.send(*[work.VolunteerCall()] * 3, messages.Browse())
         assert [await connection.receive() for _ in range(3)] == [answer] * 3
         assert isinstance(await connection.receive(), messages.Listed)
 
@@ -307,7 +307,7 @@ async def test_floods_of_volunteering_neither_kill_nor_starve(world: World, tmp_
                 connection = await dialer.dial(owner.addresses[0], owner.peer_id)
                 try:
                     while True:
-                        await connection.send(*[work.Volunteering()] * 500)
+                        await connection.send(*[work.VolunteerCall()] * 500)
                 finally:
                     connection.close()
             await trio.sleep(0.05)

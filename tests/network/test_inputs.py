@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.control.protocol import Shares
+from p2p.control.protocol import SharesRequest
 from p2p.errors import JobError, NotFound, StorageError, Unacceptable
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import Piece, at_lines, driven
@@ -274,7 +274,7 @@ async def test_what_is_whole_joins_the_library_and_is_served(world: World) -> No
     assert await reader.open_shares.holds(share)
     # It is of the bounded cache, and none that the reader's user shares.
     assert reader.library.share(share) is not None
-    assert await asked(reader, Shares()) == []
+    assert await asked(reader, SharesRequest()) == []
     assert 2 * MIB + 5 <= reader.open_shares.taken_bytes < 3 * MIB < reader.open_shares.most_bytes
     assert same_tree(published.path, reader.home / "volunteer" / "inputs" / to_text(share) / "data")
     await world.stop("origin")

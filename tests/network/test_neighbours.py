@@ -18,7 +18,7 @@ async def status(local: Node) -> Any:
     async def emit(event: Event) -> None:
         raise AssertionError(event)
 
-    return await local.operations.perform(requests.Status(), emit, keep_serving=True)
+    return await local.operations.perform(requests.StatusRequest(), emit, keep_serving=True)
 
 
 async def test_a_share_of_a_neighbour_is_found_by_its_id_alone(world: World) -> None:

@@ -282,7 +282,7 @@ async def test_inputs_that_are_not_what_units_say(world: World) -> None:
     local.open_shares.patience_s = 0.3
     published = await world.publish(owner, {"some.txt": 1000, "sub/empty": 0})
     employer = Employer(owner)
-    shares = (work.Input(published.link.share_id), work.Input(os.urandom(32)))
+    shares = (work.InputShare(published.link.share_id), work.InputShare(os.urandom(32)))
     offer = employer.offer(await employer.bundle(), inputs=shares)
     lies: dict[str, tuple[work.Piece, str, str]] = {
         "past the end": (work.Piece(0, "some.txt", 999, 2), "has no 2 bytes from 999 on", ""),

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from p2p.core.shares import bitmap
-from p2p.core.shares.manifest import Limits
+from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import ConfigError, NotFound, Unacceptable
 from p2p.progress import Progress
 from p2p.sharing.fetching.supply import Options
@@ -187,8 +187,8 @@ async def test_what_is_larger_than_the_limits_is_refused_at_once(world: World) -
     # Whoever gives it is not to blame, however often.
     for _ in range(3):
         with pytest.raises(Unacceptable, match=r"entries 4, at most 3; see entries of \[limits\] in config.toml"):
-            await world.get(fetcher, published.link, limits=Limits(entries=3))
+            await world.get(fetcher, published.link, limits=ShareLimits(entries=3))
     with pytest.raises(Unacceptable, match="share_bytes"):
-        await world.get(fetcher, published.link, limits=Limits(size=5 * MIB))
+        await world.get(fetcher, published.link, limits=ShareLimits(size=5 * MIB))
     await world.get(fetcher, published.link)
     assert same_tree(published.path, world.out(fetcher) / "data")

@@ -68,7 +68,7 @@ class Employer:
         return (await self.local.sharing.share([folder], folder.name, Progress(), unlisted=True)).share_id
 
     async def bundle(
-        self, source: str = SUM, inputs: Sequence[bundles.Input] = (), files: dict[str, bytes] | None = None
+        self, source: str = SUM, inputs: Sequence[bundles.InputDescription] = (), files: dict[str, bytes] | None = None
     ) -> ShareId:
         """Shares the bundle of a job with this source, or these files."""
         folder = self.local.home / f"bundle-{os.urandom(4).hex()}"

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import trio
 
-from p2p.config import Config, ManifestLimits, Network, Transfer, Volunteer
+from p2p.config import Config, ManifestLimits, NetworkConfig, TransferConfig, VolunteerConfig
 from p2p.control.protocol import AnyRequest, Event
 from p2p.ids import ShareId
 from p2p.net import listener
 from p2p.net.dialer import Dialer
 from p2p.node import Node, open_node
 from p2p.progress import Progress
-from p2p.sharing.fetching.fetch import Result
+from p2p.sharing.fetching.fetch import Fetched
 from p2p.sharing.fetching.supply import Options
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, parse_link
@@ -86,9 +86,9 @@ class World:
             "dht": False,
         }
         config = Config(
-            network=Network(**settings | (network or {})),
-            volunteer=Volunteer(**volunteer or {}),
-            transfer=Transfer(**transfer),
+            network=NetworkConfig(**settings | (network or {})),
+            volunteer=VolunteerConfig(**volunteer or {}),
+            transfer=TransferConfig(**transfer),
             limits=ManifestLimits(**limits or {}),
         )
         running = self._running[name] = _Running()
@@ -127,7 +127,7 @@ class World:
         *,
         progress: Progress | None = None,
         **options: Any,
-    ) -> Result:
+    ) -> Fetched:
         """Fetches to the peer's own output folder, so long as there is hope."""
         where = options.pop("folder", self.out(local))
         progress = progress or Progress()

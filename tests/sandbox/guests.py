@@ -6,7 +6,7 @@ import wasmtime
 
 from p2p.sandbox import messages
 from p2p.sandbox.guest import Guest, Reply
-from p2p.sandbox.limits import SEED_BYTES, Limits
+from p2p.sandbox.limits import SEED_BYTES, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 
@@ -32,10 +32,10 @@ while True:
 """A frame is Python code, a zero byte, and what the code finds in `data`; the answer is what it leaves in `result`."""
 
 SEED = bytes(SEED_BYTES)
-PLENTY = Limits(wall_s=30, memory_bytes=256 << 20)
+PLENTY = GuestLimits(wall_s=30, memory_bytes=256 << 20)
 
 
-async def run(guest: Guest, code: str, data: bytes = b"", *, seed: bytes = SEED, limits: Limits = PLENTY) -> bytes:
+async def run(guest: Guest, code: str, data: bytes = b"", *, seed: bytes = SEED, limits: GuestLimits = PLENTY) -> bytes:
     """The code's result."""
     reply, _ = await guest.call(code.encode() + b"\0" + data, seed=seed, limits=limits)
     return reply
@@ -133,7 +133,7 @@ def write_module(folder: Path, name: str, text: str) -> Path:
 
 
 async def run_module(
-    sandbox: Sandbox, module: Runtime, arguments: list[str], stdin: bytes, *, seed: bytes, limits: Limits
+    sandbox: Sandbox, module: Runtime, arguments: list[str], stdin: bytes, *, seed: bytes, limits: GuestLimits
 ) -> Reply:
     """Runs a WASI command in a guest of its own: what it wrote to stdout, and what to stderr."""
     guest = await sandbox.guest(module)

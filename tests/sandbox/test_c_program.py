@@ -13,14 +13,14 @@ import trio
 from p2p.jobs.cutting import at_lines, by_size, driven
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.guest import Reply
-from p2p.sandbox.limits import GuestEnded, Limits
+from p2p.sandbox.limits import GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from tests.sandbox.guests import SEED, run_module
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "wasm"
-LIMITS = Limits(wall_s=30, memory_bytes=4 << 20, output_bytes=8 << 20)
+LIMITS = GuestLimits(wall_s=30, memory_bytes=4 << 20, output_bytes=8 << 20)
 BUFFER_BYTES = 64 * 1024
 
 

@@ -8,7 +8,7 @@ from p2p.compute.execution import runner as running
 from p2p.compute.execution.runner import Runner, UnitOutcome
 from p2p.compute.execution.unit import Given
 from p2p.core.compute.report import Report
-from p2p.sandbox.limits import GuestEnded, Limits
+from p2p.sandbox.limits import GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import work
@@ -16,7 +16,7 @@ from tests.sandbox.conftest import ModuleOf
 from tests.sandbox.guests import children
 
 JOB = b"j" * 32
-LIMITS = Limits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=1000)
+LIMITS = GuestLimits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=1000)
 
 
 async def runner_of(modules: Sandbox, module: Runtime, partitions: int = 9) -> Runner:

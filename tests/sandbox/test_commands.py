@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from p2p.sandbox.guest import Guest, Reply
-from p2p.sandbox.limits import EndKind, GuestEnded, Limits
+from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.messages import command_frame
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
@@ -19,7 +19,7 @@ from tests.sandbox.conftest import ModuleOf
 from tests.sandbox.guests import SEED, children, process_status, run_module
 
 MIB = 1 << 20
-LIMITS = Limits(wall_s=30, memory_bytes=32 * MIB, output_bytes=MIB, log_bytes=100)
+LIMITS = GuestLimits(wall_s=30, memory_bytes=32 * MIB, output_bytes=MIB, log_bytes=100)
 
 WITNESS = r"""
 (module
@@ -75,7 +75,7 @@ EFAULT = 21
 Request = tuple[bytes, bytes]
 
 
-async def replies(guest: Guest, requests: Sequence[Request], limits: Limits = LIMITS) -> list[Reply]:
+async def replies(guest: Guest, requests: Sequence[Request], limits: GuestLimits = LIMITS) -> list[Reply]:
     """Of commands whose standard inputs and seeds these are, sent ahead."""
     got: list[Reply] = []
     frames = [(command_frame([], stdin), seed) for stdin, seed in requests]

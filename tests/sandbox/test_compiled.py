@@ -8,7 +8,7 @@ import trio
 
 from p2p.errors import SandboxFailed
 from p2p.sandbox import compiled, runtimes
-from p2p.sandbox.limits import Limits
+from p2p.sandbox.limits import GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import open_sandbox
 from tests.sandbox.guests import NO_MEMORY, OBEDIENT, SEED, run_module, write_module
@@ -50,7 +50,7 @@ async def test_a_file_that_others_could_write_is_compiled_anew(tmp_path: Path, m
     assert not compiled.is_compiled(cache, module)
     await compiled.ensure_compiled(cache, module, _silent)
     async with open_sandbox(1, cache) as sandbox:
-        assert (await run_module(sandbox, module, [], b"e!", seed=SEED, limits=Limits()))[0] == b"!"
+        assert (await run_module(sandbox, module, [], b"e!", seed=SEED, limits=GuestLimits()))[0] == b"!"
     place.unlink()
     place.symlink_to(tmp_path / "elsewhere")
     assert not compiled.is_compiled(cache, module)

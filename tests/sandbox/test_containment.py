@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from p2p.sandbox import compiled
-from p2p.sandbox.limits import EndKind, GuestEnded, Limits
+from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from tests.sandbox.guests import PLENTY, SEED, children, open_files, process_status, run
@@ -77,7 +77,7 @@ async def test_who_speaks_out_of_turn_is_ended(sandbox: Sandbox, python: Runtime
 
     async def calls() -> None:
         # A whole answer that was sent too early may still be taken for one: the next call ends then.
-        await run(guest, code, limits=Limits(output_bytes=1 << 20, wall_s=20))
+        await run(guest, code, limits=GuestLimits(output_bytes=1 << 20, wall_s=20))
         await run(guest, "result = 0")
 
     with pytest.raises(GuestEnded) as ended:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.sandbox import messages
-from p2p.sandbox.exchange import Ended, Frames, Line
+from p2p.sandbox.exchange import Frames, GuestExit, Line
 
 OUTPUT_BYTES = 100
 Sent = list[tuple[bytes, bytes]]
@@ -77,17 +77,17 @@ def test_who_reads_on_before_it_answers_or_answers_too_often_goes_no_further() -
     into = memoryview(bytearray(1000))
     streams, _, _ = streams_of(requests, [1000])
     assert streams.read(into) == 4 + 5 + 4 + 6  # both are there
-    with pytest.raises(Ended, match="beyond the end"):
+    with pytest.raises(GuestExit, match="beyond the end"):
         streams.read(into)
     streams, _, _ = streams_of(requests, [1000])
     assert streams.read(into[:15]) == 4 + 5  # there is no room for both
     streams.write(memoryview(with_length(b"1")))
     assert streams.read(into[:7]) == 7
-    with pytest.raises(Ended, match="before reading"):
+    with pytest.raises(GuestExit, match="before reading"):
         streams.write(memoryview(with_length(b"2")))
     streams, _, _ = streams_of(requests, [1000])
     streams.read(into)
     for _ in requests:
         streams.write(memoryview(with_length(b"")))
-    with pytest.raises(Ended, match="nobody had asked for"):
+    with pytest.raises(GuestExit, match="nobody had asked for"):
         streams.write(memoryview(with_length(b"")))

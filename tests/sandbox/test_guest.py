@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from p2p.errors import SandboxFailed
 from p2p.sandbox import compiled, messages, runtimes, walls
 from p2p.sandbox.guest import Guest, Reply
-from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, Limits
+from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, describe, open_sandbox
 from tests.sandbox.conftest import CORES, ModuleOf
@@ -268,7 +268,7 @@ async def test_what_is_not_compiled_is_not_started(python: Runtime, tmp_path_fac
 def test_what_no_sandbox_grants_is_refused() -> None:
     for wrong in ({"wall_s": 0.0}, {"memory_bytes": 1 << 40}, {"output_bytes": MAX_FRAME_BYTES + 1}, {"log_bytes": -1}):
         with pytest.raises(ValueError, match="beyond"):
-            Limits(**wrong)
+            GuestLimits(**wrong)
 
 
 @pytest.mark.skipif(not shutil.which("bwrap"), reason="bubblewrap is not installed")
@@ -303,7 +303,7 @@ async def test_science_has_numpy(sandbox: Sandbox) -> None:
 # -- a process that is in a stranger's hands
 
 
-async def _told(said: bytes, limits: Limits) -> Reply:
+async def _told(said: bytes, limits: GuestLimits) -> Reply:
     """What a call gives when the other side says this, whatever it was asked, and is gone."""
     ours, theirs = socket.socketpair()
     guest = Guest(trio.socket.from_stdlib_socket(ours), lambda: None)
@@ -316,7 +316,7 @@ async def _told(said: bytes, limits: Limits) -> Reply:
             guest.discard()
 
 
-_SMALL = Limits(output_bytes=100, log_bytes=100)
+_SMALL = GuestLimits(output_bytes=100, log_bytes=100)
 _WORDS = st.binary(max_size=120)
 _ANSWER = st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 2**32 - 1)), _WORDS)
 

@@ -4,13 +4,13 @@ import struct
 
 import pytest
 
-from p2p.sandbox.limits import EndKind, GuestEnded, Limits
+from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from tests.sandbox.conftest import ModuleOf
 from tests.sandbox.guests import SEED, run_module
 
-LIMITS = Limits(wall_s=30, memory_bytes=16 << 20, output_bytes=1 << 20, log_bytes=100)
+LIMITS = GuestLimits(wall_s=30, memory_bytes=16 << 20, output_bytes=1 << 20, log_bytes=100)
 
 MEMORY = '(memory (export "memory") 1)'
 START = '(func (export "_start"))'

@@ -16,13 +16,13 @@ from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, SandboxFailed
 from p2p.jobs.bootstrap import BOOTSTRAP
 from p2p.sandbox import compiled, runtimes
-from p2p.sandbox.limits import Limits
+from p2p.sandbox.limits import GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import open_sandbox
 
 
 async def test_who_waits_for_a_plan_made_again_hears_that_it_cannot_be_made(python: Runtime, tmp_path: Path) -> None:
-    limits = Limits(wall_s=5, memory_bytes=1 << 28)
+    limits = GuestLimits(wall_s=5, memory_bytes=1 << 28)
     plan = plans.of_command(1)
     async with (
         open_sandbox(1, tmp_path / "nothing compiled") as sandbox,
@@ -37,7 +37,7 @@ async def test_who_waits_for_a_plan_made_again_hears_that_it_cannot_be_made(pyth
 
 @pytest.mark.usefixtures("python")
 async def test_a_planner_that_is_closed_starts_no_guest_for_those_who_still_wait() -> None:
-    limits = Limits(wall_s=30, memory_bytes=1 << 28)
+    limits = GuestLimits(wall_s=30, memory_bytes=1 << 28)
     slow = b"def job(inputs):\n    for _ in range(3_000_000): pass\n    return inputs.range(5).count()\n"
     load = bundles.load_frame("ab" * 32, bundles.whole({"job.py": slow}), Description({}, 1, 1))
     async with open_sandbox(1, compiled.default_folder()) as sandbox, trio.open_nursery() as nursery:

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from p2p.sandbox.limits import EndKind, GuestEnded, Limits
+from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from tests.sandbox import guests
 from tests.sandbox.conftest import ModuleOf
 from tests.sandbox.guests import SEED, run_module
 
-LIMITS = Limits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=100)
+LIMITS = GuestLimits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=100)
 
 
 async def test_input_goes_in_and_output_comes_out(modules: Sandbox, obedient: Runtime) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core.shares.manifest import Limits
+from p2p.core.shares.manifest import ShareLimits
 from p2p.store.database import Database
 from p2p.store.library import Library
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from tests.leaks import none_left
 
 
@@ -40,12 +40,12 @@ def database(home: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def library(database: Database) -> Library:
-    return Library(database, Limits())
+    return Library(database, ShareLimits())
 
 
 @pytest.fixture
-def records(database: Database, home: Path) -> Records:
-    return Records(database, home)
+def records(database: Database, home: Path) -> Fetches:
+    return Fetches(database, home)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ ACTION` once an action is, and `done`.
 import sys
 from pathlib import Path
 
-from p2p.core.compute.attempts import Known, Result, Send
+from p2p.core.compute.attempts import Known, SendUnits, UnitResult
 from p2p.core.compute.job import Job
 from p2p.ids import H
 from p2p.store.database import Database
-from p2p.store.journal import Entry, Journal
+from p2p.store.journal import Journal, JournalEntry
 from tests.unit.working import CONTEXT, OWNER, UNIT_S, output_of, peer, plan_of
 
 JOB = b"j" * 32
@@ -25,9 +25,9 @@ def content(unit: bytes) -> bytes:
     return unit * (1 + unit[0] * 2)
 
 
-def entry_of(known: Known, action: int) -> Entry:
+def entry_of(known: Known, action: int) -> JournalEntry:
     body = content(known.unit)
-    return Entry(known, action, (len(body) - 7, 7), body)
+    return JournalEntry(known, action, (len(body) - 7, 7), body)
 
 
 def main() -> None:
@@ -51,14 +51,14 @@ def run(journal: Journal, action: int, results: list[bytes]) -> bytes:
     commands = job.planned(plan, [UNITS, 5], {0: b"range"}, 0.0, journal.replay(JOB))
     commands += job.joined(peer("a"), 7, 0.0)
     now = 0.0
-    while sends := [command for command in commands if isinstance(command, Send)]:
+    while sends := [command for command in commands if isinstance(command, SendUnits)]:
         commands, entries = [], []
         now += 0.01
         for work in (work for send in sends for work in send.units):
             print("ran", action, work.stage, work.partition, flush=True)
             known = Known(work.unit, work.stage, work.partition, output_of(work.unit), None)
             entries.append(entry_of(known, action))
-            commands += job.returned(peer("a"), [Result(work.unit, output_of(work.unit))], now)
+            commands += job.returned(peer("a"), [UnitResult(work.unit, output_of(work.unit))], now)
         journal.accept(JOB, entries)
         for entry in entries:
             print("kept", action, entry.known.stage, entry.known.partition, flush=True)

@@ -10,8 +10,8 @@ from blake3 import blake3
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
 from p2p.core.shares.layout import Layout
-from p2p.core.shares.manifest import Entry, Kind, Limits, Manifest
-from p2p.store.records import Record, Records
+from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
+from p2p.store.records import Fetches, FetchRecord
 from p2p.store.target import Target
 
 CHUNK = manifests.MIN_CHUNK_BYTES
@@ -29,11 +29,11 @@ def hashes_of(data: bytes) -> bytes:
 
 
 def file_entry(path: str, data: bytes, *, executable: bool = False) -> Entry:
-    return Entry(Kind.FILE, tuple(path.split("/")), len(data), executable, hashes_of(data))
+    return Entry(EntryKind.FILE, tuple(path.split("/")), len(data), executable, hashes_of(data))
 
 
 def folder_entry(path: str) -> Entry:
-    return Entry(Kind.FOLDER, tuple(path.split("/")))
+    return Entry(EntryKind.FOLDER, tuple(path.split("/")))
 
 
 def oracle(top: Path) -> list[Entry]:
@@ -44,7 +44,7 @@ def oracle(top: Path) -> list[Entry]:
         if path.is_file():
             entries.append(
                 Entry(
-                    Kind.FILE,
+                    EntryKind.FILE,
                     parts,
                     path.stat().st_size,
                     bool(path.stat().st_mode & 0o100),
@@ -52,7 +52,7 @@ def oracle(top: Path) -> list[Entry]:
                 )
             )
         elif not list(path.iterdir()):
-            entries.append(Entry(Kind.FOLDER, parts))
+            entries.append(Entry(EntryKind.FOLDER, parts))
     return sorted(entries, key=lambda entry: entry.path)
 
 
@@ -60,7 +60,7 @@ def manifest_of(entries: Sequence[Entry], name: str = "share", *, single: bool =
     """The manifest as a stranger would send it: encoded, decoded and checked."""
     body, parts = manifests.encode(name, entries, single=single)
     share_id = manifests.share_id_of(body)
-    root = manifests.decode_root(share_id, body, Limits())
+    root = manifests.decode_root(share_id, body, ShareLimits())
     return manifests.decode(share_id, root, parts)
 
 
@@ -100,13 +100,13 @@ class Share:
         assert data is not None
         return data[place.offset : place.offset + place.size]
 
-    def record(self, records: Records, out: Path) -> Record:
+    def record(self, records: Fetches, out: Path) -> FetchRecord:
         records.remember(self.manifest.share_id, out)
         return records.begin(self.manifest.share_id, out, self.layout.chunks)
 
     def open(
         self,
-        records: Records,
+        records: Fetches,
         out: Path,
         *,
         overwrite: bool = False,
@@ -140,7 +140,7 @@ class Share:
         settle(target)
         return missing
 
-    def fetch(self, records: Records, out: Path, *, overwrite: bool = False, only: Iterable[str] | None = None) -> None:
+    def fetch(self, records: Fetches, out: Path, *, overwrite: bool = False, only: Iterable[str] | None = None) -> None:
         """A whole fetch."""
         target = self.open(records, out, overwrite=overwrite, only=only)
         try:

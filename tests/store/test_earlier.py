@@ -11,7 +11,7 @@ from p2p.core.shares import bitmap
 from p2p.errors import TargetExists
 from p2p.store.earlier import Earlier
 from p2p.store.library import NOT_HELD, Stamp
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from p2p.store.target import Target
 from tests.store.shares import CHUNK, Share, noise, settle, uncheck
 
@@ -26,7 +26,7 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def earlier(records: Records, out: Path) -> Earlier:
+def earlier(records: Fetches, out: Path) -> Earlier:
     """The first version, whole in the output folder."""
     FIRST.fetch(records, out)
     return Earlier(FIRST.layout, out, stamps(out))
@@ -38,7 +38,7 @@ def stamps(out: Path) -> list[Stamp]:
 
 
 @contextmanager
-def opened(records: Records, out: Path, earlier: Earlier) -> Iterator[Target]:
+def opened(records: Fetches, out: Path, earlier: Earlier) -> Iterator[Target]:
     """A fetch of the second version, as far as the look at what is there."""
     entries = range(len(SECOND.manifest.entries))
     target = Target(SECOND.layout, out, entries, SECOND.record(records, out), overwrite=False, earlier=earlier)
@@ -83,7 +83,7 @@ def test_no_link_is_followed(out: Path, earlier: Earlier, tmp_path: Path) -> Non
     assert not earlier.left(path, path.lstat())
 
 
-def test_files_as_they_were_left_make_room(records: Records, out: Path, earlier: Earlier) -> None:
+def test_files_as_they_were_left_make_room(records: Fetches, out: Path, earlier: Earlier) -> None:
     with opened(records, out, earlier) as target:
         for chunk in bitmap.members(target.wanted & ~target.record.have):
             SECOND.write(target, chunk)
@@ -93,7 +93,7 @@ def test_files_as_they_were_left_make_room(records: Records, out: Path, earlier:
     assert SECOND.in_place(out)
 
 
-def test_a_file_that_somebody_changed_is_in_the_way(records: Records, out: Path, earlier: Earlier) -> None:
+def test_a_file_that_somebody_changed_is_in_the_way(records: Fetches, out: Path, earlier: Earlier) -> None:
     (out / "share/note").write_bytes(b"mine!")
     with pytest.raises(TargetExists, match="note"), opened(records, out, earlier):
         pass
@@ -101,7 +101,7 @@ def test_a_file_that_somebody_changed_is_in_the_way(records: Records, out: Path,
     assert (out / "share/big").read_bytes() == BIG
 
 
-def test_a_file_that_somebody_changes_meanwhile_stays(records: Records, out: Path, earlier: Earlier) -> None:
+def test_a_file_that_somebody_changes_meanwhile_stays(records: Fetches, out: Path, earlier: Earlier) -> None:
     with opened(records, out, earlier) as target:
         for chunk in bitmap.members(target.wanted & ~target.record.have):
             SECOND.write(target, chunk)
@@ -112,7 +112,7 @@ def test_a_file_that_somebody_changes_meanwhile_stays(records: Records, out: Pat
 
 
 def test_a_file_of_the_same_name_that_is_not_of_that_version_stays(
-    records: Records, out: Path, earlier: Earlier
+    records: Fetches, out: Path, earlier: Earlier
 ) -> None:
     """Say, from the fetch of another version to the same folder, under way at the same time."""
     other = out / "share/note"

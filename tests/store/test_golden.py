@@ -12,11 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 from p2p.core.shares import manifest as manifests
-from p2p.core.shares.manifest import Entry, Kind, Limits
+from p2p.core.shares.manifest import Entry, EntryKind, ShareLimits
 from p2p.ids import ShareId, to_text
 from p2p.store.database import DATABASE_FILE, Database
 from p2p.store.library import NOT_HELD, Library, Stamp
-from p2p.store.records import FETCH_FOLDER, Records
+from p2p.store.records import FETCH_FOLDER, Fetches
 from tests.store.shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -43,12 +43,12 @@ def record(folder: Path) -> None:
     text = {"share_id": share_id.hex(), "root": root.hex(), "parts": [part.hex() for part in parts]}
     (folder / MANIFEST).write_text(json.dumps(text, indent=1) + "\n")
     database = Database(folder)
-    library = Library(database, Limits())
+    library = Library(database, ShareLimits())
     library.add(share_id, root, parts, [Path("/home/somebody/golden")], STAMPS, unlisted=True, fetched=False)
     library.mark_stale(share_id, "a.txt changed")
     with database.transaction() as connection:
         connection.execute("UPDATE share SET created = 1700000000.5")
-    records = Records(database, folder)
+    records = Fetches(database, folder)
     records.remember(FETCHED, Path("/home/somebody/Downloads"))
     with closing(records.begin(FETCHED, Path("/home/somebody/Downloads"), CHUNKS)) as fetch:
         fetch.correct(there=DURABLE)
@@ -75,14 +75,14 @@ def recorded() -> tuple[ShareId, bytes, list[bytes]]:
 
 def test_a_recorded_manifest_is_read() -> None:
     share_id, body, parts = recorded()
-    root = manifests.decode_root(share_id, body, Limits())
+    root = manifests.decode_root(share_id, body, ShareLimits())
     for index, part in enumerate(parts):
         manifests.check_part(root, index, part)
     manifest = manifests.decode(share_id, root, parts)
     assert manifest.entries == tuple(ENTRIES)
     assert (root.version, root.name, root.single, root.files, root.folders) == (1, "golden", False, 4, 1)
     assert (root.size, root.chunks) == (CHUNK + 9 + 13 + 10, 4)
-    assert [entry.kind for entry in manifest.entries].count(Kind.FOLDER) == 1
+    assert [entry.kind for entry in manifest.entries].count(EntryKind.FOLDER) == 1
 
 
 def test_the_same_files_still_have_the_recorded_share_id() -> None:
@@ -95,7 +95,7 @@ def test_a_recorded_database_is_read_and_written(home: Path) -> None:
     shutil.copy(GOLDEN / SCHEMA, home / DATABASE_FILE)
     share_id, _, _ = recorded()
     with closing(Database(home)) as database:
-        library, records = Library(database, Limits()), Records(database, home)
+        library, records = Library(database, ShareLimits()), Fetches(database, home)
         (row,) = library.shares()
         assert (row.id, row.name, row.size, row.files) == (share_id, "golden", CHUNK + 32, 4)
         assert row.paths == ("/home/somebody/golden",)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.core.shares.manifest import Entry, Kind, chunk_bytes
+from p2p.core.shares.manifest import Entry, EntryKind, chunk_bytes
 from p2p.errors import ConfigError, StorageError
 from p2p.store import indexing
 from p2p.store.indexing import MAX_WARNINGS, Indexer, Known
@@ -119,7 +119,7 @@ def test_a_tree_is_indexed_as_the_oracle_does(tmp_path: Path) -> None:
     assert not indexer.single
     for entry, stamp in zip(indexed.entries, indexed.stamps, strict=True):
         path = top.joinpath(*entry.path)
-        assert stamp == (NOT_HELD if entry.kind is Kind.FOLDER else Stamp.of(path.stat()))
+        assert stamp == (NOT_HELD if entry.kind is EntryKind.FOLDER else Stamp.of(path.stat()))
 
 
 def test_a_single_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from p2p.errors import NotFound, StorageError
 from p2p.ids import H
 from p2p.store import journal as module
 from p2p.store.database import Database
-from p2p.store.journal import Entry, Finished, Journal
+from p2p.store.journal import FinishedAction, Journal, JournalEntry
 from tests.store import journalist
 from tests.store.journalist import ACTIONS, JOB, UNITS
 from tests.unit.working import peer
@@ -36,8 +36,8 @@ def known(number: int, stage: int = 0) -> Known:
     return Known(H("test unit", bytes([stage]), number.to_bytes(4, "big")), stage, number, H("test", bytes(4)), None)
 
 
-def entry(number: int, *, stage: int = 0, action: int = 0, outputs: tuple[bytes, ...] = (b"out", b"")) -> Entry:
-    return Entry(known(number, stage), action, tuple(map(len, outputs)), b"".join(outputs))
+def entry(number: int, *, stage: int = 0, action: int = 0, outputs: tuple[bytes, ...] = (b"out", b"")) -> JournalEntry:
+    return JournalEntry(known(number, stage), action, tuple(map(len, outputs)), b"".join(outputs))
 
 
 def test_what_was_accepted_is_replayed_in_order(journal: Journal) -> None:
@@ -58,7 +58,7 @@ def test_replay_of_more_than_is_fetched_at_once(journal: Journal, monkeypatch: p
 
 def test_outputs_one_by_one(journal: Journal) -> None:
     journal.accept(JOB, [entry(0, outputs=(b"first", b"", b"third"))])
-    held = Entry(known(1)._replace(holder=peer("h")), 0, (10**9,), None)
+    held = JournalEntry(known(1)._replace(holder=peer("h")), 0, (10**9,), None)
     journal.accept(JOB, [held])
     assert [journal.output(JOB, 0, 0, 0, n) for n in (-1, 0, 1, 2, 3)] == [None, b"first", b"", b"third", None]
     assert journal.output(JOB, 0, 0, 1, 0) is None
@@ -68,7 +68,7 @@ def test_outputs_one_by_one(journal: Journal) -> None:
 
 
 def test_a_later_result_of_a_place_replaces_the_earlier(journal: Journal) -> None:
-    journal.accept(JOB, [Entry(known(0)._replace(holder=peer("h")), 0, (3,), None)])
+    journal.accept(JOB, [JournalEntry(known(0)._replace(holder=peer("h")), 0, (3,), None)])
     journal.accept(JOB, [entry(0)])
     assert list(journal.replay(JOB)) == [known(0)]
 
@@ -79,7 +79,7 @@ def test_a_finished_action_is_all_that_is_kept_of_its_units(journal: Journal, da
     assert list(journal.replay(JOB)) == []
     journal.accept(JOB, [entry(3, action=1)])
     assert list(journal.replay(JOB)) == [known(3)]
-    assert journal.actions(JOB) == [Finished(b"d" * 32, b"its result")]
+    assert journal.actions(JOB) == [FinishedAction(b"d" * 32, b"its result")]
     assert database.row("SELECT count(*) FROM job_unit") == (1,)
 
 

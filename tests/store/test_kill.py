@@ -9,7 +9,7 @@ from pathlib import Path
 from p2p.core.shares import bitmap
 from p2p.ids import short
 from p2p.store.database import Database
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from tests.store.shares import Share
 from tests.store.writer import share_of
 
@@ -58,7 +58,7 @@ class Killed:
 def believed(share: Share, home: Path, out: Path) -> set[int]:
     """The chunks that the record claims, after looking at the files: each must be right on disk."""
     database = Database(home)
-    target = share.open(Records(database, home), out)
+    target = share.open(Fetches(database, home), out)
     have = target.record.have
     for chunk in bitmap.members(have):
         place = share.layout.place(chunk)

@@ -15,7 +15,7 @@ import pytest
 
 from p2p.core.shares import bitmap
 from p2p.store.database import Database
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from tests.store.shares import CHUNK, Share, noise
 
 SHARE = Share({"big": noise(1, 6 * CHUNK + 5), "small": b"small"})
@@ -27,7 +27,7 @@ def die(home: Path, out: Path, limit: int) -> None:
     """Writes chunk after chunk until the kernel ends it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    target = SHARE.open(Records(Database(home), home), out)
+    target = SHARE.open(Fetches(Database(home), home), out)
     SHARE.write(target, LAST)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     for chunk in range(LAST):
@@ -39,7 +39,7 @@ def test_a_chunk_whose_write_was_cut_off_by_death_is_not_believed(home: Path, tm
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tests.store.test_killed_while_writing", str(home), str(out), str(limit)]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGXFSZ
-    with closing(Database(home)) as database, closing(SHARE.open(Records(database, home), out)) as target:
+    with closing(Database(home)) as database, closing(SHARE.open(Fetches(database, home), out)) as target:
         assert target.record.have == bitmap.of([(0, limit // CHUNK), (LAST, 1)])
         assert LAST not in SHARE.finish(target)
     assert SHARE.in_place(out)

@@ -7,7 +7,7 @@ import pytest
 
 from p2p.core.shares import bitmap
 from p2p.core.shares import manifest as manifests
-from p2p.core.shares.manifest import Limits
+from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import BadData, NotFound, ShoalError
 from p2p.ids import ShareId
 from p2p.store.database import Database
@@ -20,7 +20,7 @@ from p2p.store.library import (
     pack_stamps,
     unpack_stamps,
 )
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from tests.store.shares import CHUNK, Share, noise
 
 FILES: dict[str, bytes | None] = {
@@ -89,7 +89,7 @@ def test_a_fetched_share_of_the_same_path_stays(library: Library, tmp_path: Path
 
 
 def test_removing_forgets_the_manifest_but_not_one_that_is_being_fetched(
-    library: Library, records: Records, tmp_path: Path
+    library: Library, records: Fetches, tmp_path: Path
 ) -> None:
     one = put(library, Share({"a": b"1"}), tmp_path / "1")
     two = put(library, Share({"a": b"2"}), tmp_path / "2")
@@ -107,7 +107,7 @@ def test_removing_forgets_the_manifest_but_not_one_that_is_being_fetched(
 
 
 def test_a_manifest_arrives_piece_by_piece(
-    library: Library, database: Database, records: Records, tmp_path: Path
+    library: Library, database: Database, records: Fetches, tmp_path: Path
 ) -> None:
     share = Share({f"{number:04}": b"%d" % number for number in range(6000)})
     root, parts = manifests.encode(share.name, share.manifest.entries, single=False)
@@ -139,7 +139,7 @@ def test_a_manifest_that_was_damaged_on_disk_is_bad_data(library: Library, datab
 
 
 def test_a_share_beyond_the_limits_is_refused_whole(database: Database, tmp_path: Path) -> None:
-    small = Library(database, Limits(entries=1))
+    small = Library(database, ShareLimits(entries=1))
     with pytest.raises(ShoalError):
         put(small, Share({"a": b"1", "b": b"2"}), tmp_path)
     assert small.shares() == []

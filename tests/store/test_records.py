@@ -12,7 +12,7 @@ from p2p.core.shares import bitmap
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store.database import Database
-from p2p.store.records import FETCH_FOLDER, Record, Records
+from p2p.store.records import FETCH_FOLDER, Fetches, FetchRecord
 from tests.store.shares import CHUNK, Share, noise
 
 SHARE = ShareId(bytes(range(32)))
@@ -25,13 +25,13 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def begin(records: Records, out: Path, chunks: int = CHUNKS) -> Record:
+def begin(records: Fetches, out: Path, chunks: int = CHUNKS) -> FetchRecord:
     records.remember(SHARE, out)
     return records.begin(SHARE, out, chunks)
 
 
 @contextmanager
-def begun(records: Records, out: Path) -> Iterator[Record]:
+def begun(records: Fetches, out: Path) -> Iterator[FetchRecord]:
     with closing(begin(records, out)) as record:
         yield record
 
@@ -47,7 +47,7 @@ def have_file(home: Path) -> Path:
     return path
 
 
-def test_what_was_added_is_believed_in_the_same_boot(records: Records, out: Path) -> None:
+def test_what_was_added_is_believed_in_the_same_boot(records: Fetches, out: Path) -> None:
     with begun(records, out) as record:
         assert record.have == record.durable == 0
         for chunk in (0, 7, 8, 20):
@@ -61,7 +61,7 @@ def test_what_was_added_is_believed_in_the_same_boot(records: Records, out: Path
         assert record.has(20)
 
 
-def test_only_what_is_durable_is_believed_after_a_reboot(records: Records, database: Database, out: Path) -> None:
+def test_only_what_is_durable_is_believed_after_a_reboot(records: Fetches, database: Database, out: Path) -> None:
     with begun(records, out) as record:
         for chunk in range(6):
             record.add(chunk)
@@ -76,7 +76,7 @@ def test_only_what_is_durable_is_believed_after_a_reboot(records: Records, datab
 
 
 def test_a_reboot_before_the_first_use_of_the_record(
-    records: Records, database: Database, home: Path, out: Path
+    records: Fetches, database: Database, home: Path, out: Path
 ) -> None:
     with begun(records, out) as record:
         record.add(3)
@@ -87,7 +87,7 @@ def test_a_reboot_before_the_first_use_of_the_record(
 
 
 def test_a_file_left_over_from_another_fetch_of_the_same_number_is_not_believed(
-    records: Records, home: Path, out: Path
+    records: Fetches, home: Path, out: Path
 ) -> None:
     with begun(records, out) as record:
         record.add(1)
@@ -115,7 +115,7 @@ def test_a_file_left_over_from_another_fetch_of_the_same_number_is_not_believed(
     ids=["empty", "short", "padding set", "long", "only padding"],
 )
 def test_a_file_of_the_wrong_length_is_read_as_far_as_it_means_anything(
-    records: Records, home: Path, out: Path, body: bytes, expected: int
+    records: Fetches, home: Path, out: Path, body: bytes, expected: int
 ) -> None:
     with begun(records, out) as record:
         record.add(2)
@@ -129,7 +129,7 @@ def test_a_file_of_the_wrong_length_is_read_as_far_as_it_means_anything(
         assert record.have == expected | 1 << 20
 
 
-def test_a_file_that_is_gone_leaves_what_is_durable(records: Records, home: Path, out: Path) -> None:
+def test_a_file_that_is_gone_leaves_what_is_durable(records: Fetches, home: Path, out: Path) -> None:
     with begun(records, out) as record:
         record.add(0)
         record.add(1)
@@ -139,7 +139,7 @@ def test_a_file_that_is_gone_leaves_what_is_durable(records: Records, home: Path
         assert record.have == 0b1
 
 
-def test_a_durable_bitmap_of_the_wrong_length_is_cut(records: Records, database: Database, out: Path) -> None:
+def test_a_durable_bitmap_of_the_wrong_length_is_cut(records: Fetches, database: Database, out: Path) -> None:
     with begun(records, out):
         pass
     with database.transaction() as connection:
@@ -148,7 +148,7 @@ def test_a_durable_bitmap_of_the_wrong_length_is_cut(records: Records, database:
         assert record.have == record.durable == EVERYTHING
 
 
-def test_corrections_hold_for_both_bitmaps_and_after_a_restart(records: Records, database: Database, out: Path) -> None:
+def test_corrections_hold_for_both_bitmaps_and_after_a_restart(records: Fetches, database: Database, out: Path) -> None:
     with begun(records, out) as record:
         for chunk in range(4):
             record.add(chunk)
@@ -165,7 +165,7 @@ def test_corrections_hold_for_both_bitmaps_and_after_a_restart(records: Records,
         assert record.have == 0b1100
 
 
-def test_each_folder_has_a_record_of_its_own_and_sources_are_of_all(records: Records, tmp_path: Path) -> None:
+def test_each_folder_has_a_record_of_its_own_and_sources_are_of_all(records: Fetches, tmp_path: Path) -> None:
     with closing(begin(records, tmp_path / "1")) as one, closing(begin(records, tmp_path / "2")) as two:
         one.add(1)
         one.keep_sources(["a", "b"])
@@ -178,7 +178,7 @@ def test_each_folder_has_a_record_of_its_own_and_sources_are_of_all(records: Rec
         assert one.have == 0
 
 
-def test_a_fetch_that_nobody_is_at_can_be_dropped(records: Records, home: Path, tmp_path: Path) -> None:
+def test_a_fetch_that_nobody_is_at_can_be_dropped(records: Fetches, home: Path, tmp_path: Path) -> None:
     for number, folder in enumerate((tmp_path / "1", tmp_path / "2")):
         with begun(records, folder) as record:
             record.add(number)
@@ -191,7 +191,7 @@ def test_a_fetch_that_nobody_is_at_can_be_dropped(records: Records, home: Path, 
         assert (again.have, other.have) == (0, 0b10)
 
 
-def test_remembering_again_forgets_nothing(records: Records, out: Path) -> None:
+def test_remembering_again_forgets_nothing(records: Fetches, out: Path) -> None:
     with begun(records, out) as record:
         record.add(5)
         record.keep_sources(["a"])
@@ -201,14 +201,14 @@ def test_remembering_again_forgets_nothing(records: Records, out: Path) -> None:
         assert record.have == 1 << 5
 
 
-def test_a_share_without_chunks_has_a_record_too(records: Records, out: Path) -> None:
+def test_a_share_without_chunks_has_a_record_too(records: Fetches, out: Path) -> None:
     with closing(begin(records, out, 0)) as record:
         assert record.have == 0
         record.keep_durable(0)
         record.forget()
 
 
-def test_threads_that_add_neighbours_lose_none(records: Records, home: Path, out: Path) -> None:
+def test_threads_that_add_neighbours_lose_none(records: Fetches, home: Path, out: Path) -> None:
     chunks = 4000
     with closing(begin(records, out, chunks)) as record:
 
@@ -223,7 +223,7 @@ def test_threads_that_add_neighbours_lose_none(records: Records, home: Path, out
         assert have_file(home).read_bytes() == b"\xff" * (chunks // 8)
 
 
-def test_troubles_of_the_homes_disk_are_storage_errors(records: Records, home: Path, out: Path) -> None:
+def test_troubles_of_the_homes_disk_are_storage_errors(records: Fetches, home: Path, out: Path) -> None:
     (home / FETCH_FOLDER).write_bytes(b"in the way")
     with pytest.raises(StorageError, match="Check the disk of the peer's home"):
         begin(records, out)
@@ -251,7 +251,7 @@ def test_troubles_of_the_homes_disk_are_storage_errors(records: Records, home: P
 
 
 def test_after_a_reboot_only_what_was_synced_is_kept_of_a_fetch(
-    records: Records, database: Database, out: Path
+    records: Fetches, database: Database, out: Path
 ) -> None:
     share = Share({"a": noise(1, 3 * CHUNK), "b": b"b", "c": b"c"})
     target = share.open(records, out)

@@ -18,7 +18,7 @@ from p2p.ids import ShareId, short
 from p2p.store import target as target_module
 from p2p.store.folders import MOST_OPEN, Folders
 from p2p.store.library import Stamp
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from p2p.store.target import Target
 from tests.store.shares import CHUNK, Share, contents, noise, settle, uncheck
 
@@ -41,7 +41,7 @@ def out(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(share: Share, records: Records, out: Path, *, overwrite: bool = False) -> Iterator[Target]:
+def opened(share: Share, records: Fetches, out: Path, *, overwrite: bool = False) -> Iterator[Target]:
     target = share.open(records, out, overwrite=overwrite)
     try:
         yield target
@@ -57,7 +57,7 @@ def parts(out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_chunks_in_any_order_become_the_files(records: Records, out: Path, seed: int) -> None:
+def test_chunks_in_any_order_become_the_files(records: Fetches, out: Path, seed: int) -> None:
     with opened(MIXED, records, out) as target:
         assert MIXED.finish(target, seed=seed) != sorted(range(MIXED.layout.chunks))
         assert MIXED.in_place(out)
@@ -72,7 +72,7 @@ def test_chunks_in_any_order_become_the_files(records: Records, out: Path, seed:
     assert os.listdir(out.parent / "home/fetches") == []
 
 
-def test_a_file_grows_as_a_part_and_gets_its_name_when_whole(records: Records, out: Path) -> None:
+def test_a_file_grows_as_a_part_and_gets_its_name_when_whole(records: Fetches, out: Path) -> None:
     share = Share({"a": BIG, "b": b"small"})
     mark = short(share.manifest.share_id)
     with opened(share, records, out) as target:
@@ -90,13 +90,13 @@ def test_a_file_grows_as_a_part_and_gets_its_name_when_whole(records: Records, o
     assert share.in_place(out)
 
 
-def test_a_single_file_is_written_under_its_own_name(records: Records, out: Path) -> None:
+def test_a_single_file_is_written_under_its_own_name(records: Fetches, out: Path) -> None:
     share = Share({"the file": BIG}, name="some other name", single=True)
     share.fetch(records, out)
     assert share.in_place(out)
 
 
-def test_the_umask_is_respected(records: Records, out: Path) -> None:
+def test_the_umask_is_respected(records: Fetches, out: Path) -> None:
     share = Share({"plain": b"1", "tool": b"2", "empty": b""}, executable=frozenset({"tool"}))
     before = os.umask(0o027)
     try:
@@ -107,7 +107,7 @@ def test_the_umask_is_respected(records: Records, out: Path) -> None:
     assert modes == {"plain": 0o640, "tool": 0o750, "empty": 0o640}
 
 
-def test_equal_files_are_fetched_once_and_copied(records: Records, out: Path) -> None:
+def test_equal_files_are_fetched_once_and_copied(records: Fetches, out: Path) -> None:
     share = Share({"a": BIG, "b/copy": BIG, "c": b"x", "d": b"x", "e": b"x"}, executable=frozenset({"b/copy", "d"}))
     with opened(share, records, out) as target:
         assert target.wanted.bit_count() == 4 + 1
@@ -117,7 +117,7 @@ def test_equal_files_are_fetched_once_and_copied(records: Records, out: Path) ->
     assert {name for name in share.files if (out / "share" / name).stat().st_mode & 0o100} == {"b/copy", "d"}
 
 
-def test_a_copy_is_not_made_from_a_file_that_was_changed(records: Records, out: Path) -> None:
+def test_a_copy_is_not_made_from_a_file_that_was_changed(records: Fetches, out: Path) -> None:
     share = Share({"a": BIG, "b": BIG})
     with opened(share, records, out) as target:
         for chunk in bitmap.members(target.wanted):
@@ -131,7 +131,7 @@ def test_a_copy_is_not_made_from_a_file_that_was_changed(records: Records, out: 
     assert share.in_place(out)
 
 
-def test_only_what_is_selected_is_fetched(records: Records, out: Path) -> None:
+def test_only_what_is_selected_is_fetched(records: Fetches, out: Path) -> None:
     target = MIXED.open(records, out, only=["deep/exact", "empty"])
     try:
         assert len(MIXED.finish(target)) == 2
@@ -145,7 +145,7 @@ def test_only_what_is_selected_is_fetched(records: Records, out: Path) -> None:
     assert MIXED.in_place(out)
 
 
-def test_a_selection_that_makes_a_copy_of_what_was_begun_as_an_original(records: Records, out: Path) -> None:
+def test_a_selection_that_makes_a_copy_of_what_was_begun_as_an_original(records: Fetches, out: Path) -> None:
     share = Share({"a": BIG, "b": BIG})
     target = share.open(records, out, only=["b"])
     share.write(target, 5)
@@ -154,7 +154,7 @@ def test_a_selection_that_makes_a_copy_of_what_was_begun_as_an_original(records:
     assert share.in_place(out)
 
 
-def test_a_fetch_goes_on_where_it_stopped(records: Records, out: Path) -> None:
+def test_a_fetch_goes_on_where_it_stopped(records: Fetches, out: Path) -> None:
     with opened(MIXED, records, out) as target:
         for chunk in (0, 2, 5):
             MIXED.write(target, chunk)
@@ -166,14 +166,14 @@ def test_a_fetch_goes_on_where_it_stopped(records: Records, out: Path) -> None:
     assert MIXED.in_place(out)
 
 
-def test_names_as_long_as_names_get(records: Records, out: Path) -> None:
+def test_names_as_long_as_names_get(records: Fetches, out: Path) -> None:
     share = Share({"x" * 255: BIG, "y" * 250: b"2", "é" * 127: b"3", "z" * 255 + "/" + "z" * 255: b"4"})
     share.fetch(records, out)
     assert share.in_place(out)
 
 
 @pytest.mark.parametrize("guess", [".1", "1", ".x", ".part", f".{short(bytes(32))}"])
-def test_no_name_makes_one_files_part_another_files(records: Records, out: Path, guess: str) -> None:
+def test_no_name_makes_one_files_part_another_files(records: Fetches, out: Path, guess: str) -> None:
     # The second file's name is too long for its part to carry it; the first guesses what its part is called instead.
     share = Share({guess: BIG, "x" * 250: BIG[::-1]})
     with opened(share, records, out) as target:
@@ -185,7 +185,7 @@ def test_no_name_makes_one_files_part_another_files(records: Records, out: Path,
 
 
 @pytest.mark.parametrize("name", ["a.aaaaaaaa.part", ".aaaaaaaa.0.part", ".aaaaaaaa.part"])
-def test_a_name_that_is_another_files_part_is_refused(records: Records, out: Path, name: str) -> None:
+def test_a_name_that_is_another_files_part_is_refused(records: Fetches, out: Path, name: str) -> None:
     share_id = ShareId(bytes(32))
     assert short(share_id) == "aaaaaaaa"
     layout = Layout(msgspec.structs.replace(Share({"a": b"1", name: b"2"}).manifest, share_id=share_id))
@@ -195,7 +195,7 @@ def test_a_name_that_is_another_files_part_is_refused(records: Records, out: Pat
     assert not out.exists()
 
 
-def test_an_output_folder_whose_name_is_not_utf8(records: Records, tmp_path: Path) -> None:
+def test_an_output_folder_whose_name_is_not_utf8(records: Fetches, tmp_path: Path) -> None:
     out = tmp_path / os.fsdecode(b"caf\xe9")
     with opened(MIXED, records, out) as target:
         MIXED.write(target, 1)
@@ -221,7 +221,7 @@ def write_all(top: Path, share: Share) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_equal_files_are_taken_as_fetched(records: Records, out: Path, overwrite: bool) -> None:
+def test_equal_files_are_taken_as_fetched(records: Fetches, out: Path, overwrite: bool) -> None:
     write_all(out / "share", MIXED)
     inodes = {path: path.stat().st_ino for path in out.rglob("*") if path.is_file()}
     with opened(MIXED, records, out, overwrite=overwrite) as target:
@@ -232,7 +232,7 @@ def test_equal_files_are_taken_as_fetched(records: Records, out: Path, overwrite
 
 @pytest.mark.parametrize("name", ["a.txt", "deep/er/big", "empty"])
 @pytest.mark.parametrize("longer", [False, True])
-def test_a_different_file_is_refused_and_kept(records: Records, out: Path, name: str, longer: bool) -> None:
+def test_a_different_file_is_refused_and_kept(records: Fetches, out: Path, name: str, longer: bool) -> None:
     data = MIXED.files[name]
     assert data is not None
     theirs = data + b"more" if longer or not data else b"X" + data[1:]
@@ -250,7 +250,7 @@ def test_a_different_file_is_refused_and_kept(records: Records, out: Path, name:
     assert MIXED.in_place(out)
 
 
-def test_overwriting_leaves_a_files_other_names_alone(records: Records, out: Path, tmp_path: Path) -> None:
+def test_overwriting_leaves_a_files_other_names_alone(records: Fetches, out: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_bytes(b"backup")
     (out / "share").mkdir(parents=True)
@@ -264,7 +264,7 @@ def test_overwriting_leaves_a_files_other_names_alone(records: Records, out: Pat
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["a.txt", "empty", "tool"])
-def test_a_folder_in_a_files_place_is_refused(records: Records, out: Path, name: str, overwrite: bool) -> None:
+def test_a_folder_in_a_files_place_is_refused(records: Fetches, out: Path, name: str, overwrite: bool) -> None:
     (out / "share" / name).mkdir(parents=True)
     (out / "share" / name / "theirs").write_bytes(b"theirs")
     with pytest.raises(TargetExists):
@@ -273,7 +273,7 @@ def test_a_folder_in_a_files_place_is_refused(records: Records, out: Path, name:
 
 
 @pytest.mark.parametrize("name", ["deep", "deep/er", "nothing", "nothing/at all"])
-def test_a_file_in_a_folders_place_is_refused(records: Records, out: Path, name: str) -> None:
+def test_a_file_in_a_folders_place_is_refused(records: Fetches, out: Path, name: str) -> None:
     path = out / "share" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(b"theirs")
@@ -282,7 +282,7 @@ def test_a_file_in_a_folders_place_is_refused(records: Records, out: Path, name:
     assert path.read_bytes() == b"theirs"
 
 
-def test_the_output_folder_may_not_be_a_file(records: Records, out: Path) -> None:
+def test_the_output_folder_may_not_be_a_file(records: Fetches, out: Path) -> None:
     out.write_bytes(b"theirs")
     with pytest.raises(StorageError):
         MIXED.open(records, out)
@@ -290,7 +290,7 @@ def test_the_output_folder_may_not_be_a_file(records: Records, out: Path) -> Non
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_that_appears_while_it_is_fetched(records: Records, out: Path, overwrite: bool) -> None:
+def test_a_file_that_appears_while_it_is_fetched(records: Fetches, out: Path, overwrite: bool) -> None:
     share = Share({"a": b"ours", "b": BIG})
     with opened(share, records, out, overwrite=overwrite) as target:
         for chunk in range(share.layout.chunks):
@@ -312,7 +312,7 @@ def test_a_file_that_appears_while_it_is_fetched(records: Records, out: Path, ov
     assert share.in_place(out)
 
 
-def test_a_file_put_into_place_by_hand_makes_its_part_superfluous(records: Records, out: Path) -> None:
+def test_a_file_put_into_place_by_hand_makes_its_part_superfluous(records: Fetches, out: Path) -> None:
     share = Share({"a": BIG, "b": b"2"})
     with opened(share, records, out) as target:
         share.write(target, 0)
@@ -338,7 +338,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["", "deep", "deep/er", "nothing", "nothing/at all"])
-def test_a_linked_folder_is_refused(records: Records, out: Path, outside: Path, name: str, overwrite: bool) -> None:
+def test_a_linked_folder_is_refused(records: Fetches, out: Path, outside: Path, name: str, overwrite: bool) -> None:
     path = out / "share" / name
     path.parent.mkdir(parents=True)
     path.symlink_to(outside)
@@ -346,7 +346,7 @@ def test_a_linked_folder_is_refused(records: Records, out: Path, outside: Path, 
         MIXED.open(records, out, overwrite=overwrite)
 
 
-def test_a_folder_that_becomes_a_link_while_it_is_fetched(records: Records, out: Path, outside: Path) -> None:
+def test_a_folder_that_becomes_a_link_while_it_is_fetched(records: Fetches, out: Path, outside: Path) -> None:
     with opened(MIXED, records, out) as target:
         (out / "share/deep").symlink_to(outside)
         with pytest.raises(StorageError, match="leads through a link"):
@@ -360,7 +360,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_fetched(records: Records, out:
 @pytest.mark.parametrize("name", ["a.txt", "tool", "empty"])
 @pytest.mark.parametrize("to", ["victim", "nowhere"])
 def test_a_link_in_a_files_place_is_refused(
-    records: Records, out: Path, outside: Path, name: str, to: str, overwrite: bool
+    records: Fetches, out: Path, outside: Path, name: str, to: str, overwrite: bool
 ) -> None:
     (out / "share").mkdir(parents=True)
     (out / "share" / name).symlink_to(outside / to)
@@ -370,7 +370,7 @@ def test_a_link_in_a_files_place_is_refused(
 
 
 @pytest.mark.parametrize("name", ["a.txt", "tool", "empty"])
-def test_a_link_in_a_parts_place_is_refused(records: Records, out: Path, outside: Path, name: str) -> None:
+def test_a_link_in_a_parts_place_is_refused(records: Fetches, out: Path, outside: Path, name: str) -> None:
     (out / "share").mkdir(parents=True)
     part = out / "share" / f"{name}.{short(MIXED.manifest.share_id)}.part"
     part.symlink_to(outside / "victim")
@@ -386,7 +386,7 @@ def test_a_link_in_a_parts_place_is_refused(records: Records, out: Path, outside
     assert MIXED.in_place(out)
 
 
-def test_a_link_in_a_finished_files_place_is_replaced_not_followed(records: Records, out: Path, outside: Path) -> None:
+def test_a_link_in_a_finished_files_place_is_replaced_not_followed(records: Fetches, out: Path, outside: Path) -> None:
     share = Share({"a": b"ours"})
     with opened(share, records, out, overwrite=True) as target:
         share.write(target, 0)
@@ -396,7 +396,7 @@ def test_a_link_in_a_finished_files_place_is_replaced_not_followed(records: Reco
     assert share.in_place(out)
 
 
-def test_the_output_folder_itself_may_be_a_link(records: Records, out: Path, tmp_path: Path) -> None:
+def test_the_output_folder_itself_may_be_a_link(records: Fetches, out: Path, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     out.symlink_to(tmp_path / "real")
     MIXED.fetch(records, out)
@@ -404,7 +404,7 @@ def test_the_output_folder_itself_may_be_a_link(records: Records, out: Path, tmp
 
 
 @pytest.mark.parametrize("name", ["a.txt", "tool", "empty"])
-def test_a_pipe_holds_nobody_up(records: Records, out: Path, name: str) -> None:
+def test_a_pipe_holds_nobody_up(records: Fetches, out: Path, name: str) -> None:
     (out / "share").mkdir(parents=True)
     os.mkfifo(out / "share" / name)
     with pytest.raises(TargetExists):
@@ -423,7 +423,7 @@ def test_a_pipe_holds_nobody_up(records: Records, out: Path, name: str) -> None:
 # Meddlers.
 
 
-def test_a_part_that_is_removed_is_not_made_again_with_holes(records: Records, out: Path) -> None:
+def test_a_part_that_is_removed_is_not_made_again_with_holes(records: Fetches, out: Path) -> None:
     share = Share({"a": BIG, "b": noise(8, 2 * CHUNK)})
     with opened(share, records, out) as target:
         for chunk in (0, 4):
@@ -439,7 +439,7 @@ def test_a_part_that_is_removed_is_not_made_again_with_holes(records: Records, o
 
 
 @pytest.mark.parametrize("size", [0, CHUNK, len(BIG) - 1])
-def test_a_part_that_is_cut_short_is_not_believed(records: Records, out: Path, size: int) -> None:
+def test_a_part_that_is_cut_short_is_not_believed(records: Fetches, out: Path, size: int) -> None:
     share = Share({"a": BIG})
     with opened(share, records, out) as target:
         for chunk in range(4):
@@ -454,7 +454,7 @@ def test_a_part_that_is_cut_short_is_not_believed(records: Records, out: Path, s
 
 
 @pytest.mark.parametrize("size", [0, CHUNK])
-def test_a_part_cut_short_between_two_tries_is_not_believed(records: Records, out: Path, size: int) -> None:
+def test_a_part_cut_short_between_two_tries_is_not_believed(records: Fetches, out: Path, size: int) -> None:
     share = Share({"a": BIG, "b": b"2"})
     with opened(share, records, out) as target:
         for chunk in (0, 2, 4):
@@ -468,7 +468,7 @@ def test_a_part_cut_short_between_two_tries_is_not_believed(records: Records, ou
 
 
 @pytest.mark.parametrize("data", [b"small", BIG])
-def test_a_part_that_is_too_long_is_cut(records: Records, out: Path, data: bytes) -> None:
+def test_a_part_that_is_too_long_is_cut(records: Fetches, out: Path, data: bytes) -> None:
     share = Share({"a": data})
     (out / "share").mkdir(parents=True)
     (out / "share" / f"a.{short(share.manifest.share_id)}.part").write_bytes(bytes(len(BIG) + 100))
@@ -476,7 +476,7 @@ def test_a_part_that_is_too_long_is_cut(records: Records, out: Path, data: bytes
     assert share.in_place(out)
 
 
-def test_a_whole_part_that_is_removed_is_an_error_and_fetched_again(records: Records, out: Path) -> None:
+def test_a_whole_part_that_is_removed_is_an_error_and_fetched_again(records: Fetches, out: Path) -> None:
     share = Share({"a": b"small", "b": BIG})
     with opened(share, records, out) as target:
         for chunk in range(share.layout.chunks):
@@ -489,7 +489,7 @@ def test_a_whole_part_that_is_removed_is_an_error_and_fetched_again(records: Rec
     assert share.in_place(out)
 
 
-def test_a_file_removed_between_two_tries_is_fetched_again(records: Records, out: Path) -> None:
+def test_a_file_removed_between_two_tries_is_fetched_again(records: Fetches, out: Path) -> None:
     with opened(MIXED, records, out) as target:
         MIXED.finish(target)
     (out / "share/tool").unlink()
@@ -498,7 +498,7 @@ def test_a_file_removed_between_two_tries_is_fetched_again(records: Records, out
     assert MIXED.in_place(out)
 
 
-def test_the_folder_removed_while_it_is_fetched(records: Records, out: Path) -> None:
+def test_the_folder_removed_while_it_is_fetched(records: Fetches, out: Path) -> None:
     share = Share({"f/a": BIG})
     with opened(share, records, out) as target:
         share.write(target, 0)
@@ -511,7 +511,7 @@ def test_the_folder_removed_while_it_is_fetched(records: Records, out: Path) -> 
     assert share.in_place(out)
 
 
-def test_a_chunk_that_comes_twice_leaves_nothing_behind(records: Records, out: Path) -> None:
+def test_a_chunk_that_comes_twice_leaves_nothing_behind(records: Fetches, out: Path) -> None:
     share = Share({"a": b"small", "b": BIG})
     with opened(share, records, out) as target:
         share.finish(target)
@@ -525,7 +525,7 @@ def test_a_chunk_that_comes_twice_leaves_nothing_behind(records: Records, out: P
 
 
 def test_a_full_disk_is_explained_and_what_was_written_is_kept(
-    records: Records, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+    records: Fetches, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target_module, "SPARE_BYTES", -(2**60))
     out = small_disk(5 * CHUNK) / "out"
@@ -545,7 +545,7 @@ def test_a_full_disk_is_explained_and_what_was_written_is_kept(
 
 
 def test_only_what_is_wanted_needs_room(
-    records: Records, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+    records: Fetches, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target_module, "SPARE_BYTES", CHUNK)
     out = small_disk(5 * CHUNK) / "out"
@@ -564,7 +564,7 @@ def test_only_what_is_wanted_needs_room(
             target.check_space(0b11111)
 
 
-def test_of_equal_files_the_first_is_read_until_all_are_in_place(records: Records, out: Path) -> None:
+def test_of_equal_files_the_first_is_read_until_all_are_in_place(records: Fetches, out: Path) -> None:
     share = Share({"a": b"same", "b": b"other", "c": b"same", "d": None, "e": b""})
     with opened(share, records, out) as target:
         assert [target.original(entry) for entry in range(5)] == [0, 1, 0, 3, 4]
@@ -585,14 +585,14 @@ def right(share: Share, target: Target) -> None:
             assert os.pread(descriptor, place.size, place.offset) == share.chunk(chunk)
 
 
-def test_a_disk_without_room_for_folders_is_explained(records: Records, small_disk: Callable[[int], Path]) -> None:
+def test_a_disk_without_room_for_folders_is_explained(records: Fetches, small_disk: Callable[[int], Path]) -> None:
     out = small_disk(64 * 1024)
     (out / "ballast").write_bytes(bytes(64 * 1024))
     with pytest.raises(StorageError, match="0 B free"):
         MIXED.open(records, out)
 
 
-def test_a_file_larger_than_the_disk_takes_is_explained(records: Records, out: Path) -> None:
+def test_a_file_larger_than_the_disk_takes_is_explained(records: Fetches, out: Path) -> None:
     share = Share({"a": noise(1, 4 * CHUNK)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(share, records, out) as target:
@@ -609,7 +609,7 @@ def test_a_file_larger_than_the_disk_takes_is_explained(records: Records, out: P
     assert share.in_place(out)
 
 
-def test_too_little_room_is_said_before_it_starts(records: Records, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_said_before_it_starts(records: Fetches, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_module, "SPARE_BYTES", 2**60)
     with pytest.raises(StorageError, match=r"free, but .* are still to come"):
         MIXED.open(records, out)
@@ -619,7 +619,7 @@ def test_too_little_room_is_said_before_it_starts(records: Records, out: Path, m
 
 
 def test_a_folder_that_may_not_be_written_to_is_explained(
-    records: Records, tmp_path: Path, nobody: Callable[[], AbstractContextManager[None]]
+    records: Fetches, tmp_path: Path, nobody: Callable[[], AbstractContextManager[None]]
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -635,7 +635,7 @@ def test_a_folder_that_may_not_be_written_to_is_explained(
         out.chmod(0o755)
 
 
-def test_what_happens_after_closing_is_a_storage_error(records: Records, out: Path) -> None:
+def test_what_happens_after_closing_is_a_storage_error(records: Fetches, out: Path) -> None:
     target = MIXED.open(records, out)
     MIXED.write(target, 0)
     target.close()
@@ -649,7 +649,7 @@ def test_what_happens_after_closing_is_a_storage_error(records: Records, out: Pa
 # Threads.
 
 
-def test_writing_settling_and_reading_at_once(records: Records, out: Path) -> None:
+def test_writing_settling_and_reading_at_once(records: Fetches, out: Path) -> None:
     files: dict[str, bytes | None] = {f"{n % 9}/{n:03}": noise(n, 100 + n) for n in range(300)}
     files |= {f"big{n}": noise(n, 4 * CHUNK + n) for n in range(4)}
     share = Share(files)
@@ -681,7 +681,7 @@ def test_writing_settling_and_reading_at_once(records: Records, out: Path) -> No
         assert target.record.have == share.layout.everything
 
 
-def test_a_file_is_found_under_one_name_or_the_other_at_every_moment(records: Records, out: Path) -> None:
+def test_a_file_is_found_under_one_name_or_the_other_at_every_moment(records: Fetches, out: Path) -> None:
     share = Share({f"{n}": b"%d" % n for n in range(400)})
     with opened(share, records, out) as target:
         for chunk in range(share.layout.chunks):
@@ -696,7 +696,7 @@ def test_a_file_is_found_under_one_name_or_the_other_at_every_moment(records: Re
             settling.result()
 
 
-def test_only_what_was_synced_is_called_durable(records: Records, out: Path) -> None:
+def test_only_what_was_synced_is_called_durable(records: Fetches, out: Path) -> None:
     share = Share({"a": b"1", "b": BIG})
     with opened(share, records, out) as target:
         share.write(target, 0)
@@ -741,7 +741,7 @@ def descriptors(top: Path) -> list[int]:
     return found
 
 
-def test_a_manifest_of_nothing_but_folders(records: Records, out: Path) -> None:
+def test_a_manifest_of_nothing_but_folders(records: Fetches, out: Path) -> None:
     share = Share({"a/b": None, "c": None})
     share.fetch(records, out)
     assert share.in_place(out)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from p2p.core.shares import bitmap
 from p2p.store.database import Database
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 from tests.store.shares import CHUNK, Share, noise, settle
 
 SETTLE_EVERY = 5
@@ -29,7 +29,7 @@ def main() -> None:
     home, out, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     share = share_of(seed)
     database = Database(home)
-    target = share.open(Records(database, home), out)
+    target = share.open(Fetches(database, home), out)
     print("have", target.record.have, flush=True)
     missing = list(bitmap.members(target.wanted & ~target.record.have))
     random.Random(seed).shuffle(missing)

@@ -14,7 +14,7 @@ from p2p import ids
 from p2p.identity import Identity
 from p2p.net.lan import Lan
 from p2p.wire.address import Address
-from p2p.wire.beacon import START_BYTES, Beacon, Codec
+from p2p.wire.beacon import START_BYTES, Beacon, BeaconCodec
 
 EVERY_S = 0.02
 
@@ -25,7 +25,7 @@ def heard(beacon: Beacon, host: str) -> bool:
 
 
 async def main(network: str) -> None:
-    codec = Codec(Identity.generate(), network, os.urandom(START_BYTES))
+    codec = BeaconCodec(Identity.generate(), network, os.urandom(START_BYTES))
     everywhere = [Address("0.0.0.0", 7), Address("::", 7)]
     lan = Lan(codec, everywhere, heard, random.Random(), interfaces_every_s=EVERY_S)
     before = None

@@ -15,7 +15,7 @@ import trio
 
 from p2p.compute.runtimes import runtime_for
 from p2p.control import client
-from p2p.control.protocol import Jobs
+from p2p.control.protocol import JobsRequest
 from tests.harness import PATIENCE_S, SHOAL, Node, Peer, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -99,7 +99,7 @@ def under_way(peer: Peer) -> list[dict[str, Any]]:
     async def quiet(event: object) -> None:
         pass
 
-    rows: list[dict[str, Any]] = trio.run(client.ask, peer.home, Jobs(), quiet)
+    rows: list[dict[str, Any]] = trio.run(client.ask, peer.home, JobsRequest(), quiet)
     return [row for row in rows if row["state"] in {"planning", "running"}]
 
 

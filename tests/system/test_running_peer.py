@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 def share_id_of_small(file: Path) -> str:
     """The id that the share of a file of one chunk gets."""
     data = file.read_bytes()
-    entry = manifests.Entry(manifests.Kind.FILE, (file.name,), len(data), False, manifests.hash_chunk(data))
+    entry = manifests.Entry(manifests.EntryKind.FILE, (file.name,), len(data), False, manifests.hash_chunk(data))
     root, _ = manifests.encode(file.name, [entry], single=True)
     return ids.to_text(manifests.share_id_of(root))
 

@@ -15,7 +15,7 @@ from tests.network.world import World
 from tests.tracker.saying import HOST, NETWORK, URL, Announcer, key, listing, provided, share
 from tracker.changes import Conflict
 from tracker.database import Database
-from tracker.dialback import DialBack, Place
+from tracker.dialback import DialBack, DialTarget
 from tracker.limits import Limits, TooMuch
 from tracker.service import CALLED_INTERVAL_S, INTERVAL_S, PENDING_INTERVAL_S, Service
 
@@ -251,21 +251,21 @@ async def test_who_cannot_be_dialled_hears_who_wants_to_be_called(service: Servi
 
 
 async def test_dial_backs_are_kept_and_bounded(dialer: Dialer, nursery: trio.Nursery) -> None:
-    send, receive = trio.open_memory_channel[tuple[Place, bool]](10)
+    send, receive = trio.open_memory_channel[tuple[DialTarget, bool]](10)
 
-    async def tell(place: Place, dialable: bool) -> None:
+    async def tell(place: DialTarget, dialable: bool) -> None:
         dial_back.keep(place, dialable, 0.0)
         await send.send((place, dialable))
 
     dial_back = DialBack(dialer, Limits(dial_burst=2, dial_rate=0.0001), tell)
     await nursery.start(dial_back.run)
     peer = dialer.identity.peer_id
-    dial_back.look(Place(peer, "0.0.0.0", 9), 0.0, None)
-    dial_back.look(Place(peer, "127.0.0.1", 0), 0.0, None)
-    assert not dial_back.is_pending(Place(peer, "0.0.0.0", 9))
+    dial_back.look(DialTarget(peer, "0.0.0.0", 9), 0.0, None)
+    dial_back.look(DialTarget(peer, "127.0.0.1", 0), 0.0, None)
+    assert not dial_back.is_pending(DialTarget(peer, "0.0.0.0", 9))
     with trio.socket.socket() as nobody:
         await nobody.bind(("127.0.0.1", 0))
-        place = Place(peer, "127.0.0.1", nobody.getsockname()[1])
+        place = DialTarget(peer, "127.0.0.1", nobody.getsockname()[1])
         dial_back.look(place, 0.0, None)
         dial_back.look(place, 0.0, None)  # it is under way
         assert dial_back.is_pending(place)

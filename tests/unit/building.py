@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.layout import Layout
-from p2p.core.shares.manifest import Entry, Kind, Limits, Manifest
+from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
 from p2p.ids import ID_BYTES
 from p2p.wire.messages import MAX_PART_BYTES
 
@@ -20,18 +20,18 @@ def hashes(size: int) -> bytes:
 
 
 def file(*path: str, size: int = 0, executable: bool = False) -> Entry:
-    return Entry(Kind.FILE, path, size, executable, hashes(size))
+    return Entry(EntryKind.FILE, path, size, executable, hashes(size))
 
 
 def folder(*path: str) -> Entry:
-    return Entry(Kind.FOLDER, path)
+    return Entry(EntryKind.FOLDER, path)
 
 
 def manifest_of(entries: Sequence[Entry], *, name: str = "share", single: bool = False) -> Manifest:
     """The manifest of these entries, encoded, checked and decoded."""
     body, parts = manifests.encode(name, entries, single=single)
     share_id = manifests.share_id_of(body)
-    root = manifests.decode_root(share_id, body, Limits())
+    root = manifests.decode_root(share_id, body, ShareLimits())
     for index, part in enumerate(parts):
         manifests.check_part(root, index, part)
     return manifests.decode(share_id, root, parts)

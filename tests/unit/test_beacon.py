@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from p2p.errors import MalformedMessage
 from p2p.identity import Identity
 from p2p.ids import H
-from p2p.wire.beacon import BEACON_BYTES, MAGIC, START_BYTES, Codec, Kind
+from p2p.wire.beacon import BEACON_BYTES, MAGIC, START_BYTES, BeaconCodec, BeaconKind
 from p2p.wire.signatures import Purpose, to_sign
 
 IDENTITY = Identity.generate()
-READER = Codec(Identity.generate(), "tests", bytes(START_BYTES))
+READER = BeaconCodec(Identity.generate(), "tests", bytes(START_BYTES))
 
 starts = st.binary(min_size=START_BYTES, max_size=START_BYTES)
-kinds = st.sampled_from(Kind)
+kinds = st.sampled_from(BeaconKind)
 ports = st.integers(0, 65535)
 
 
@@ -28,8 +28,8 @@ SAID = bytes(START_BYTES) + (7).to_bytes(4, "big") + b"\2" + (7474).to_bytes(2, 
 
 
 @given(starts, st.lists(st.tuples(kinds, ports), min_size=1, max_size=5))
-def test_what_is_written_is_read_and_proven(start: bytes, said: list[tuple[Kind, int]]) -> None:
-    codec = Codec(IDENTITY, "tests", start)
+def test_what_is_written_is_read_and_proven(start: bytes, said: list[tuple[BeaconKind, int]]) -> None:
+    codec = BeaconCodec(IDENTITY, "tests", start)
     for number, (kind, port) in enumerate(said, 1):
         written = codec.write(kind, port)
         assert len(written) == BEACON_BYTES == 118
@@ -41,12 +41,12 @@ def test_what_is_written_is_read_and_proven(start: bytes, said: list[tuple[Kind,
 def test_the_layout_is_the_documented_one() -> None:
     read = READER.read(by_hand(SAID))
     assert READER.proven(read)
-    assert read[:5] == (IDENTITY.peer_id, bytes(START_BYTES), 7, Kind.HERE, 7474)
+    assert read[:5] == (IDENTITY.peer_id, bytes(START_BYTES), 7, BeaconKind.HERE, 7474)
 
 
 @given(kinds, ports, st.integers(0, BEACON_BYTES * 8 - 1))
-def test_no_bit_can_be_turned(kind: Kind, port: int, at: int) -> None:
-    turned = bytearray(Codec(IDENTITY, "tests", bytes(START_BYTES)).write(kind, port))
+def test_no_bit_can_be_turned(kind: BeaconKind, port: int, at: int) -> None:
+    turned = bytearray(BeaconCodec(IDENTITY, "tests", bytes(START_BYTES)).write(kind, port))
     turned[at // 8] ^= 1 << at % 8
     try:
         read = READER.read(bytes(turned))

@@ -15,7 +15,7 @@ from p2p.wire.datagrams import (
     MAX_DATAGRAM_BYTES,
     PADDED_BYTES,
     AnyMessage,
-    Codec,
+    DatagramCodec,
     FindNode,
     FindValue,
     Nodes,
@@ -29,8 +29,8 @@ from p2p.wire.signatures import Purpose, to_sign
 
 IDENTITY = Identity.generate()
 NONCE = bytes(8)
-CODEC = Codec(IDENTITY, NONCE, "tests", 0)
-READER = Codec(Identity.generate(), NONCE, "tests", 0)
+CODEC = DatagramCodec(IDENTITY, NONCE, "tests", 0)
+READER = DatagramCodec(Identity.generate(), NONCE, "tests", 0)
 HEADER_BYTES = 111
 
 numbers = st.binary(min_size=12, max_size=12)
@@ -140,7 +140,7 @@ def test_signed_nonsense_is_malformed(body: bytes) -> None:
 def test_another_network_is_something_else() -> None:
     for name in ("Tests", "tests ", "", "main"):
         with pytest.raises(MalformedMessage, match="something else"):
-            Codec(IDENTITY, NONCE, name, 0).read(CODEC.write(Ping(bytes(12), b"")))
+            DatagramCodec(IDENTITY, NONCE, name, 0).read(CODEC.write(Ping(bytes(12), b"")))
 
 
 def test_the_whole_name_of_the_network_is_signed() -> None:
@@ -158,9 +158,9 @@ def test_a_signature_for_something_else_is_none() -> None:
 
 def test_too_little_work_is_none() -> None:
     nonce = nodeid.find_nonce(IDENTITY.peer_id, 8)
-    strict = Codec(Identity.generate(), nonce, "tests", 8)
-    worked = Codec(IDENTITY, nonce, "tests", 8)
-    codecs = (Codec(IDENTITY, bytes([count] * 8), "tests", 8) for count in range(256))
+    strict = DatagramCodec(Identity.generate(), nonce, "tests", 8)
+    worked = DatagramCodec(IDENTITY, nonce, "tests", 8)
+    codecs = (DatagramCodec(IDENTITY, bytes([count] * 8), "tests", 8) for count in range(256))
     idle = next(codec for codec in codecs if not nodeid.is_valid(codec.node_id, 8))
     message = Ping(bytes(12), b"")
     assert strict.proven(strict.read(worked.write(message))) == worked.node_id

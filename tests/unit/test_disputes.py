@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.compute.attempts import Attempt, Fault, Step
-from p2p.core.compute.crew import FIRST_REST_S, MOST_STRIKES, Crew, Volunteer
+from p2p.core.compute.crew import FIRST_REST_S, MOST_STRIKES, Crew, CrewMember
 from p2p.core.compute.disputes import MOST_FAILURES, MOST_LOSSES, Disputes
-from p2p.core.compute.stage import DONE, RUNNING, Units
+from p2p.core.compute.stage import DONE, RUNNING, StageUnits
 from tests.unit.working import OWNER, peer
 
 NOW = 1000.0
@@ -23,22 +23,22 @@ class Company:
     def __init__(self, relations: Iterable[str], units: int = 2) -> None:
         self.crew = Crew(OWNER)
         self.disputes = Disputes(self.crew)
-        self.stage = Units(0, units, (), ())
+        self.stage = StageUnits(0, units, (), ())
         self.stage.named(b"context")
         self.volunteers = [self._joined(number, relation) for number, relation in enumerate(relations)]
 
-    def _joined(self, number: int, relation: str) -> Volunteer:
-        volunteer = Volunteer(peer(f"volunteer {number}"), NOW)
+    def _joined(self, number: int, relation: str) -> CrewMember:
+        volunteer = CrewMember(peer(f"volunteer {number}"), NOW)
         volunteer.claimed = volunteer.most = 8
         volunteer.relation = relation
         self.crew.joined[volunteer.peer] = volunteer
         return volunteer
 
-    def begin(self, volunteer: Volunteer, partition: int = 0) -> Attempt:
+    def begin(self, volunteer: CrewMember, partition: int = 0) -> Attempt:
         self.stage.start(partition, volunteer.peer)
         return volunteer.attempts[volunteer.begin(self.stage, partition, NOW).unit]
 
-    def fail(self, volunteer: Volunteer, fault: Fault, partition: int = 0) -> Attempt:
+    def fail(self, volunteer: CrewMember, fault: Fault, partition: int = 0) -> Attempt:
         attempt = self.begin(volunteer, partition)
         volunteer.stop(attempt, Step.FAILED)
         self.disputes.failed(attempt, volunteer, fault)
@@ -60,7 +60,7 @@ class Company:
         self.crew.own.stop(attempt, Step.FAILED)
         return self.disputes.judged(attempt, fault, SAID, is_open=is_open)
 
-    def acquit(self, attempt: Attempt) -> list[Volunteer]:
+    def acquit(self, attempt: Attempt) -> list[CrewMember]:
         """A result of the unit is accepted."""
         trouble = self.stage.troubles[attempt.partition]
         for at_it in self.stage.finish(attempt.partition, b"digest", None):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from p2p.core.shares import bitmap, download
-from p2p.core.shares.download import Ask, Cancel, Command, Download, Drop
+from p2p.core.shares.download import Ask, AskNoMore, Command, Download, DropSource
 from p2p.core.shares.layout import Layout
 from tests.unit.building import KIB, MIB, layout_of
 
@@ -62,11 +62,11 @@ class Swarm:
                         assert not self.have >> chunk & 1, "asked though it is here"
                         assert self.wanted >> chunk & 1, "asked though nobody wants it"
                         self.asked[source].append(chunk)
-                case Cancel(source, first, count):
+                case AskNoMore(source, first, count):
                     for chunk in range(first, first + count):
                         self.asked[source].remove(chunk)
                         self.cancelled.append((source, chunk))
-                case Drop(source, reason):
+                case DropSource(source, reason):
                     assert source in self.asked
                     self.dropped[source] = reason
 

@@ -1,7 +1,7 @@
 """What a user is told when nobody works for a job."""
 
 from p2p.core.compute.hindrances import where_it_waits, why_nothing_runs
-from p2p.core.compute.matching import Need, Offer
+from p2p.core.compute.matching import Need, VolunteerOffer
 from p2p.ids import PeerId
 
 SMALL, LARGE = 2**28, 2**32
@@ -10,17 +10,17 @@ PEERS = [PeerId(bytes([n]) * 32) for n in range(3)]
 
 def test_why_nothing_runs() -> None:
     need = Need("python-wasm-science", LARGE, 5)
-    plain = Offer(1, SMALL, frozenset({"python-wasm"}))
+    plain = VolunteerOffer(1, SMALL, frozenset({"python-wasm"}))
     science = frozenset({"python-wasm", "python-wasm-science"})
     assert why_nothing_runs(need, {}, {}).startswith("no volunteers found yet")
     assert why_nothing_runs(need, {}, {}, failures=["a: refused"]) == "no volunteers found yet: a: refused"
     three = dict.fromkeys(PEERS[:3], plain)
     assert why_nothing_runs(need, three, {}) == "3 volunteers found, 0 offer python-wasm-science"
-    little = {PEERS[0]: plain, PEERS[1]: Offer(1, SMALL, science)}
+    little = {PEERS[0]: plain, PEERS[1]: VolunteerOffer(1, SMALL, science)}
     assert "0 of the 1 with python-wasm-science have 4 GiB" in why_nothing_runs(need, little, {})
-    full = {PEERS[0]: Offer(0, LARGE, science)}
+    full = {PEERS[0]: VolunteerOffer(0, LARGE, science)}
     assert why_nothing_runs(need, full, {}) == "1 volunteer found, 0 have a free core"
-    fit = dict.fromkeys(PEERS[:2], Offer(1, LARGE, science))
+    fit = dict.fromkeys(PEERS[:2], VolunteerOffer(1, LARGE, science))
     assert why_nothing_runs(need, fit, {PEERS[0]: "paused"}) == ""
     text = why_nothing_runs(need, fit, dict.fromkeys(PEERS[:2], "paused"))
     assert text == "2 peers found, none takes the job: 2 said: paused"

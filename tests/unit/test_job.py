@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2p.core.compute.attempts import Cancel, Ended, Fault, Known, Result, Send, State
+from p2p.core.compute.attempts import Fault, JobEnded, JobState, Known, SendUnits, UnitResult, WithdrawUnits
 from p2p.core.compute.crew import MOST_STRIKES, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
 from p2p.core.compute.disputes import MOST_FAILURES, MOST_LOSSES
 from p2p.core.compute.job import LEASE_S, STALL_S, Job
@@ -35,7 +35,7 @@ def test_one_unit_from_plan_to_result() -> None:
     world.give(a, unit)
     assert world.finishing
     world.finish()
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
     assert [known.unit for known in world.accepted] == [unit]
 
 
@@ -43,7 +43,7 @@ def test_a_job_without_units_is_done_at_once() -> None:
     world = begun(NOTHING)
     assert world.finishing
     world.finish()
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_a_stage_waits_for_all_that_it_reads() -> None:
@@ -61,21 +61,21 @@ def test_actions_follow_each_other_and_the_ids_depend_on_earlier_results() -> No
         job = Job(OWNER, CONTEXT, UNIT_S, [first_result])
         commands = job.planned(plan_of((3, (), 0), action=1), [3], {0: b"range"}, 0.0)
         commands += job.joined(peer("a"), 4, 0.0)
-        return [work.unit for command in commands if isinstance(command, Send) for work in command.units]
+        return [work.unit for command in commands if isinstance(command, SendUnits) for work in command.units]
 
     assert second(b"x" * 32) == second(b"x" * 32)
     assert not set(second(b"x" * 32)) & set(second(b"y" * 32))
     world = begun(SHUFFLE, plan_of((3, (), 0), action=1))
     world.run(world.join("a"))
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
     assert len(world.actions) == 2
 
 
 def test_a_plan_of_another_action_fails_the_job() -> None:
     job = Job(OWNER, CONTEXT, UNIT_S)
     (ended,) = job.planned(plan_of((1, (), 0), action=3), [1], {0: b""}, 0.0)
-    assert isinstance(ended, Ended)
-    assert ended.state is State.FAILED
+    assert isinstance(ended, JobEnded)
+    assert ended.state is JobState.FAILED
 
 
 def test_the_window_follows_the_pace_and_bounds_hold() -> None:
@@ -105,7 +105,7 @@ def test_what_a_volunteer_had_goes_to_others_when_it_leaves() -> None:
     had = set(world.asked[a])
     world.leave(a)
     world.run(b)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
     assert had <= world.runs.keys()
     assert world.job.losses == len(had)
 
@@ -170,8 +170,10 @@ def test_results_of_others_units_and_of_none_are_nothing() -> None:
     world = begun(MANY)
     a, b = world.join("a"), world.join("b")
     others = list(world.asked[b])
-    world.obey(world.job.returned(a, [Result(unit, output_of(unit)) for unit in (*others, b"x" * 32, b"")], world.now))
-    world.obey(world.job.returned(peer("stranger"), [Result(others[0], output_of(others[0]))], world.now))
+    world.obey(
+        world.job.returned(a, [UnitResult(unit, output_of(unit)) for unit in (*others, b"x" * 32, b"")], world.now)
+    )
+    world.obey(world.job.returned(peer("stranger"), [UnitResult(others[0], output_of(others[0]))], world.now))
     assert not world.accepted
     unit = world.work(a)[0]
     world.give(a, unit)  # a duplicate
@@ -183,7 +185,7 @@ def test_a_result_without_a_digest_is_the_peers_fault() -> None:
     a, b = world.join("a"), world.join("b")
     (unit,) = world.asked.pop(a)
     world.asked[a] = {}
-    world.obey(world.job.returned(a, [Result(unit, b"short")], world.now))
+    world.obey(world.job.returned(a, [UnitResult(unit, b"short")], world.now))
     assert list(world.asked[b]) == [unit]
 
 
@@ -199,7 +201,7 @@ def test_the_jobs_fault_is_believed_once_an_unrelated_peer_and_the_owner_repeat_
     assert world.ended is None
     assert list(world.asked[OWNER]) == [unit]
     world.fail(OWNER, unit, Fault.JOB, "ValueError: 3")
-    assert world.ended == Ended(State.FAILED, "ValueError: 3")
+    assert world.ended == JobEnded(JobState.FAILED, "ValueError: 3")
 
 
 def test_related_peers_are_not_believed_and_the_owner_repeats_it() -> None:
@@ -210,7 +212,7 @@ def test_related_peers_are_not_believed_and_the_owner_repeats_it() -> None:
     assert not world.asked[b]
     assert list(world.asked[OWNER]) == [unit]
     world.fail(OWNER, unit, Fault.JOB, "ValueError: here too")
-    assert world.ended == Ended(State.FAILED, "ValueError: here too")
+    assert world.ended == JobEnded(JobState.FAILED, "ValueError: here too")
 
 
 def test_who_blames_the_job_wrongly_is_at_fault_itself() -> None:
@@ -227,7 +229,7 @@ def test_who_blames_the_job_wrongly_is_at_fault_itself() -> None:
     world.join("a")
     assert not world.asked.get(a)
     world.run(world.join("b"))
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_a_disputed_unit_whose_second_judge_leaves_goes_to_the_owner() -> None:
@@ -268,7 +270,7 @@ def test_attempts_are_capped_and_the_last_is_the_owners() -> None:
     assert list(world.asked[OWNER]) == [unit]
     world.fail(OWNER, unit, Fault.TRANSIENT, "out of memory here too")
     assert world.ended is not None
-    assert world.ended.state is State.FAILED
+    assert world.ended.state is JobState.FAILED
     assert f"tried {MOST_FAILURES + 1} times in vain, last with: out of memory here too" in world.ended.reason
 
 
@@ -331,7 +333,7 @@ def test_volunteers_together_do_not_end_a_job_whose_units_run() -> None:
             world.tick(2.0)
             assert world.ended is None, fault
         world.run(honest)
-        assert world.state is State.DONE, fault
+        assert world.state is JobState.DONE, fault
 
 
 def test_who_fails_where_the_owner_does_not_is_dropped_in_the_end() -> None:
@@ -344,7 +346,7 @@ def test_who_fails_where_the_owner_does_not_is_dropped_in_the_end() -> None:
         world.work(OWNER)
     assert "its own failures" in world.dropped[a]
     world.run(world.join("b"))
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_a_unit_that_takes_volunteers_down_is_run_by_the_owner() -> None:
@@ -374,7 +376,7 @@ def test_who_says_that_it_keeps_what_it_does_not_is_dropped_in_the_end() -> None
             world.tick(1)
     assert "did not keep" in world.dropped[liar]
     world.run(world.join("honest"))
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_who_holds_on_to_a_unit_does_not_keep_it_from_the_owner() -> None:
@@ -437,7 +439,7 @@ def test_a_faulty_peer_rests_ever_longer_and_is_dropped_in_the_end() -> None:
     assert "disk full" in world.dropped[a]
     assert world.ended is None
     world.run(world.join("b"))
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_refusals_are_nobodys_fault() -> None:
@@ -449,7 +451,7 @@ def test_refusals_are_nobodys_fault() -> None:
         assert not world.asked[a]
         world.tick(1.1)
     world.run(a)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_no_slots_no_units_and_what_was_begun_ends() -> None:
@@ -474,7 +476,7 @@ def test_lost_outputs_are_made_again_exactly() -> None:
     world.leave(a)
     world.lose(a)
     world.run(b)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
     accepted = [known.unit for known in world.accepted]
     assert {unit for unit in accepted if accepted.count(unit) > 1} == held_by_a
     assert world.job.repeats == len(held_by_a)
@@ -506,7 +508,7 @@ def test_what_nobody_needs_any_more_is_taken_back_before_the_end() -> None:
     assert world.finishing
     assert not any(world.asked.values())
     world.finish()
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_a_loss_further_back_is_found_when_it_is_needed() -> None:
@@ -519,7 +521,7 @@ def test_a_loss_further_back_is_found_when_it_is_needed() -> None:
     world.lose(b)
     assert world.job.repeats >= 5, "all units of two stages"
     world.run(a, b)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_final_outputs_lost_before_the_owner_has_them_are_made_again() -> None:
@@ -531,11 +533,11 @@ def test_final_outputs_lost_before_the_owner_has_them_are_made_again() -> None:
     world.job.kept(0, 0)
     world.journal[0, 0] = world.journal[0, 0]._replace(holder=None)
     world.lose(a)
-    assert world.state is State.RUNNING
+    assert world.state is JobState.RUNNING
     assert not world.finishing
     assert world.job.repeats == 2
     world.run(a)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_one_missing_output_is_made_again() -> None:
@@ -550,7 +552,7 @@ def test_one_missing_output_is_made_again() -> None:
     world.obey(world.job.missing(0, 2, a, world.now))
     assert world.job.repeats == 1
     world.run(a)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_a_job_that_gives_another_result_the_second_time_is_stopped() -> None:
@@ -562,8 +564,8 @@ def test_a_job_that_gives_another_result_the_second_time_is_stopped() -> None:
     world.lose(a)
     again = next(work.unit for work in (*world.asked[a].values(), *world.asked[b].values()) if work.stage == 0)
     who = a if again in world.asked[a] else b
-    commands = world.job.returned(who, [Result(again, b"z" * 32)], world.now)
-    assert isinstance(commands[-1], Ended)
+    commands = world.job.returned(who, [UnitResult(again, b"z" * 32)], world.now)
+    assert isinstance(commands[-1], JobEnded)
     assert "not deterministic" in commands[-1].reason
 
 
@@ -572,9 +574,9 @@ def test_cancel_frees_everybody_and_is_final() -> None:
     a, b = world.join("a"), world.join("b")
     had = {who: tuple(world.asked[who]) for who in (a, b)}
     commands = world.job.cancel()
-    assert commands == [Cancel(a, had[a]), Cancel(b, had[b]), Ended(State.CANCELLED, "cancelled")]
+    assert commands == [WithdrawUnits(a, had[a]), WithdrawUnits(b, had[b]), JobEnded(JobState.CANCELLED, "cancelled")]
     assert world.job.cancel() == world.job.tick(world.now + 100) == world.job.joined(peer("c"), 1, world.now) == []
-    assert world.job.returned(a, [Result(had[a][0], output_of(had[a][0]))], world.now) == []
+    assert world.job.returned(a, [UnitResult(had[a][0], output_of(had[a][0]))], world.now) == []
     assert world.job.done() == []
 
 
@@ -587,7 +589,7 @@ def test_what_is_journaled_is_never_run_again() -> None:
     runs = {unit: world.runs[unit] for unit in done}
     world.restart()
     world.run(world.join("b"))
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
     assert {unit: world.runs[unit] for unit in done} == runs
 
 
@@ -693,7 +695,7 @@ class AnyJob(RuleBasedStateMachine):
         assert self.world.job.tick(self.world.now) == self.world.job.cancel() == []
         assert self.world.job.joined(peer("late"), 1, self.world.now) == []
         for who, unit in self.old:
-            assert self.world.job.returned(who, [Result(unit, output_of(unit))], self.world.now) == []
+            assert self.world.job.returned(who, [UnitResult(unit, output_of(unit))], self.world.now) == []
             assert self.world.job.left(who, self.world.now) == []
 
     def _goes_on(self) -> bool:
@@ -776,7 +778,9 @@ class AnyJob(RuleBasedStateMachine):
         others = {unit for asked in self.world.asked.values() for unit in asked} - set(self.world.asked[who])
         others |= {known.unit for known in self.world.journal.values()} - set(self.world.asked[who]) | {noise}
         before = len(self.world.accepted)
-        self.world.obey(self.world.job.returned(who, [Result(unit, b"l" * 32, who) for unit in others], self.world.now))
+        self.world.obey(
+            self.world.job.returned(who, [UnitResult(unit, b"l" * 32, who) for unit in others], self.world.now)
+        )
         self.world.obey(self.world.job.failed(who, noise, Fault.JOB, "a lie", self.world.now))
         assert len(self.world.accepted) == before
 
@@ -892,8 +896,8 @@ class AnyJob(RuleBasedStateMachine):
             self.world.run(self.world.join("honest"), self.world.join("upright", 3))
         assert self.world.ended is not None
         if not self.judged:
-            assert self.world.state is State.DONE
-        if self.world.state is State.DONE:
+            assert self.world.state is JobState.DONE
+        if self.world.state is JobState.DONE:
             assert len(self.world.actions) == len(self.world.plans)
         else:
             assert self.world.ended.reason
@@ -914,7 +918,7 @@ def test_a_boast_is_believed_only_so_far() -> None:
         world.work(a, len(world.asked[a]))
     assert len(world.asked[a]) > 2 * TAKEN_AT_ITS_WORD
     world.run(a, b)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_idle_volunteers_help_out_though_nothing_has_come_back_yet() -> None:
@@ -928,7 +932,7 @@ def test_idle_volunteers_help_out_though_nothing_has_come_back_yet() -> None:
         world.tick(UNKNOWN_STRAGGLER_S / 4)
     assert len(world.asked[b]) == 2
     world.run(b)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE
 
 
 def test_what_two_that_never_return_anything_have_goes_to_a_third_that_does() -> None:
@@ -968,4 +972,4 @@ def test_who_accuses_the_job_gets_little_more_until_that_is_judged() -> None:
         world.work(honest, len(world.asked[honest]))
     assert world.job.failures <= 2 * MOST_STRIKES
     world.run(honest)
-    assert world.state is State.DONE
+    assert world.state is JobState.DONE

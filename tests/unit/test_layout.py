@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from p2p.core.shares import bitmap
-from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.manifest import Entry, chunk_bytes
 from tests.unit.building import KIB, MIB, file, folder, layout_of, manifest_of
 
@@ -20,13 +20,13 @@ entries = st.lists(st.none() | sizes, max_size=12).map(
 )
 
 
-def all_chunks(found: list[Entry]) -> list[tuple[Place, bytes]]:
+def all_chunks(found: list[Entry]) -> list[tuple[ChunkPlace, bytes]]:
     """Where each chunk lies, and its hash, one after the other."""
     listed = []
     for index, entry in enumerate(found):
         each = chunk_bytes(entry.size)
         for number, offset in enumerate(range(0, entry.size, each)):
-            place = Place(index, offset, min(each, entry.size - offset))
+            place = ChunkPlace(index, offset, min(each, entry.size - offset))
             listed.append((place, entry.hashes[32 * number : 32 * number + 32]))
     return listed
 

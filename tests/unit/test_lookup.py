@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2p.core.dht.lookup import ALPHA, MOST_CANDIDATES, MOST_NAMED_IN_VAIN, Lookup, State
+from p2p.core.dht.lookup import ALPHA, MOST_CANDIDATES, MOST_NAMED_IN_VAIN, Lookup, LookupState
 from p2p.core.dht.routing import MOST_OF_A_PREFIX, Contact, K
 
 OWN = b"\xaa" * 20
@@ -56,7 +56,7 @@ class AnyOrder(RuleBasedStateMachine):
     def stall(self, which: int) -> None:
         slow = self.out.pop(which % len(self.out))
         self.lookup.stalled(slow)
-        assert self.lookup.state(slow) is State.STALLED
+        assert self.lookup.state(slow) is LookupState.STALLED
         self.lookup.stalled(slow)  # it is told again when it goes on
         self.late.append(slow)
 
@@ -71,7 +71,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.offered |= {one.key for one in others}
         self.lookup.answered(who, others)
         self.answered.append(who)
-        assert self.lookup.state(who) is State.ANSWERED
+        assert self.lookup.state(who) is LookupState.ANSWERED
 
     @precondition(lambda self: len(self.out + self.late) > 0)
     @rule(which=st.integers(0, 20))
@@ -79,7 +79,7 @@ class AnyOrder(RuleBasedStateMachine):
         who = self.take(which)
         self.lookup.failed(who)
         self.failed += 1
-        assert self.lookup.state(who) is State.FAILED
+        assert self.lookup.state(who) is LookupState.FAILED
 
     def take(self, which: int) -> Contact:
         under_way = self.out + self.late
@@ -104,7 +104,7 @@ class AnyOrder(RuleBasedStateMachine):
     def either_somebody_is_asked_or_it_is_done(self) -> None:
         """Else it would wait for ever."""
         if hasattr(self, "lookup") and not self.out and not self.late:
-            waiting = [one for one in self.lookup._candidates.values() if one.state is State.WAITING]
+            waiting = [one for one in self.lookup._candidates.values() if one.state is LookupState.WAITING]
             assert self.lookup.done or waiting
 
     def teardown(self) -> None:
@@ -183,7 +183,7 @@ def test_it_finds_the_true_nearest(seed: int, count: int) -> None:
     lookup = Lookup(TARGET, OWN, seeds)
     network.run(lookup, slow=0.2)
     # Whoever has not answered yet when ten have may be left out: of them nobody waits.
-    stalled = [one for one in network.nodes if lookup.state(one) is State.STALLED]
+    stalled = [one for one in network.nodes if lookup.state(one) is LookupState.STALLED]
     expected = [one for one in sorted(network.nodes, key=distance) if one not in stalled][:K]
     assert lookup.nearest() == expected
     assert lookup.asked <= count
@@ -214,7 +214,7 @@ def test_only_so_many_are_asked_at_once_and_who_stalls_does_not_count() -> None:
     assert lookup.next() is not None
     assert lookup.next() is None
     lookup.answered(asked[0], [])  # late, and taken
-    assert lookup.state(asked[0]) is State.ANSWERED
+    assert lookup.state(asked[0]) is LookupState.ANSWERED
     assert lookup.next() is None, "it gave its place away when it stalled"
 
 

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
-from p2p.core.shares.manifest import Entry, Kind, Limits, Manifest
+from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
 from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.wire import messages
 from tests.unit.building import KIB, MIB, cut, file, folder, hashes, manifest_of, mutations
 from tests.unit.test_names import REFUSED
 
-LIMITS = Limits()
+LIMITS = ShareLimits()
 part_names = st.text("aB.é文\U0001f41f -~", min_size=1, max_size=4).filter(lambda name: names.refusal(name) is None)
 paths = st.lists(part_names, min_size=1, max_size=4).map(tuple)
 some_files = st.builds(
-    lambda path, size, executable: Entry(Kind.FILE, path, size, executable, hashes(size)),
+    lambda path, size, executable: Entry(EntryKind.FILE, path, size, executable, hashes(size)),
     paths,
     st.integers(0, 3 * MIB) | st.sampled_from([0, 1, 256 * KIB, 256 * KIB + 1, 600 * MIB]),
     st.booleans(),
@@ -130,7 +130,8 @@ def test_file_ids_depend_on_content_alone() -> None:
     assert file("a", size=5).file_id == file("b", "c", size=5, executable=True).file_id
     assert file("a", size=5).file_id != file("a", size=6).file_id
     assert (
-        Entry(Kind.FILE, ("a",), 5, False, bytes(32)).file_id != Entry(Kind.FILE, ("a",), 5, False, b"x" * 32).file_id
+        Entry(EntryKind.FILE, ("a",), 5, False, bytes(32)).file_id
+        != Entry(EntryKind.FILE, ("a",), 5, False, b"x" * 32).file_id
     )
 
 
@@ -157,7 +158,7 @@ def root_of(stream: bytes, **changed: Any) -> bytes:
     return msgspec.msgpack.encode(fields | changed)
 
 
-def read(body: bytes, stream: bytes, limits: Limits = LIMITS) -> Manifest:
+def read(body: bytes, stream: bytes, limits: ShareLimits = LIMITS) -> Manifest:
     share_id = manifests.share_id_of(body)
     root = manifests.decode_root(share_id, body, limits)
     parts = cut(stream)
@@ -362,10 +363,14 @@ def test_a_later_version_is_told_to_update() -> None:
 
 
 def test_a_share_may_be_as_large_as_the_limits() -> None:
-    limits = Limits(entries=3, length=LIMITS.length, size=3)
+    limits = ShareLimits(entries=3, length=LIMITS.length, size=3)
     stream = byte_file("a") + byte_file("b") + byte_file("c")
     assert read(root_of(stream, files=3, size=3, chunks=3), stream, limits)
-    for smaller in (Limits(2, LIMITS.length, 3), Limits(3, len(stream) - 1, 3), Limits(3, LIMITS.length, 2)):
+    for smaller in (
+        ShareLimits(2, LIMITS.length, 3),
+        ShareLimits(3, len(stream) - 1, 3),
+        ShareLimits(3, LIMITS.length, 2),
+    ):
         with pytest.raises(BadData, match="larger than this peer accepts"):
             read(root_of(stream, files=3, size=3, chunks=3), stream, smaller)
 

@@ -7,8 +7,8 @@ from p2p.core.compute.matching import (
     LEAST_AHEAD,
     MOST_AHEAD,
     Need,
-    Offer,
-    Pace,
+    UnitPace,
+    VolunteerOffer,
     allot,
     portion,
     stranger_room,
@@ -21,7 +21,10 @@ from p2p.ids import PeerId
 SMALL, LARGE = 2**28, 2**32
 PEERS = [PeerId(bytes([n]) * 32) for n in range(6)]
 OFFERS = st.builds(
-    Offer, st.integers(0, 9), st.sampled_from([SMALL, LARGE]), st.frozensets(st.sampled_from(["wasm", "python-wasm"]))
+    VolunteerOffer,
+    st.integers(0, 9),
+    st.sampled_from([SMALL, LARGE]),
+    st.frozensets(st.sampled_from(["wasm", "python-wasm"])),
 )
 NEEDS = st.builds(Need, st.sampled_from(["wasm", "python-wasm"]), st.sampled_from([SMALL, LARGE]), st.integers(0, 20))
 
@@ -29,7 +32,7 @@ NEEDS = st.builds(Need, st.sampled_from(["wasm", "python-wasm"]), st.sampled_fro
 @given(st.floats(1e-4, 100), st.floats(1e-4, 5), st.integers(1, 64))
 def test_the_window_settles_at_the_rate_and_stays_in_its_bounds(unit_s: float, trip_s: float, slots: int) -> None:
     """A volunteer that takes `unit_s` for a unit in each slot and is `trip_s` away is never idle for long."""
-    pace, now = Pace(0.0), 0.0
+    pace, now = UnitPace(0.0), 0.0
     for _ in range(60):
         window = pace.window(slots)
         assert LEAST_AHEAD * slots <= window <= MOST_AHEAD * slots
@@ -44,7 +47,7 @@ def test_the_window_settles_at_the_rate_and_stays_in_its_bounds(unit_s: float, t
 
 
 def test_a_fast_volunteer_gets_a_tenth_of_a_second_ahead() -> None:
-    pace = Pace(0.0)
+    pace = UnitPace(0.0)
     for n in range(1, 2001):
         pace.returned(n / 2000 - 0.001, n / 2000)
     assert 180 <= pace.window(1) <= 220
@@ -79,7 +82,7 @@ def test_a_third_for_strangers() -> None:
 
 @given(st.lists(NEEDS, max_size=5), st.dictionaries(st.sampled_from(PEERS), OFFERS), st.data())
 def test_slots_are_allotted_to_jobs_that_can_use_them_as_evenly_as_can_be(
-    needs: list[Need], offers: dict[PeerId, Offer], data: st.DataObject
+    needs: list[Need], offers: dict[PeerId, VolunteerOffer], data: st.DataObject
 ) -> None:
     held = [data.draw(st.dictionaries(st.sampled_from(PEERS), st.integers(1, 3))) for _ in needs]
     given_slots = allot(needs, offers, held)
@@ -97,7 +100,7 @@ def test_slots_are_allotted_to_jobs_that_can_use_them_as_evenly_as_can_be(
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.lists(st.integers(1, 30), min_size=1, max_size=6))
 def test_equal_jobs_get_equal_parts(wanted: list[int], slots: list[int]) -> None:
     needs = [Need("wasm", SMALL, units) for units in wanted]
-    offers = {PEERS[n]: Offer(count, SMALL, frozenset({"wasm"})) for n, count in enumerate(slots)}
+    offers = {PEERS[n]: VolunteerOffer(count, SMALL, frozenset({"wasm"})) for n, count in enumerate(slots)}
     totals = [sum(one.values()) for one in allot(needs, offers, [{}] * len(needs))]
     unfed = [total for total, units in zip(totals, wanted, strict=True) if total < units]
     assert sum(totals) == min(sum(wanted), sum(slots))
@@ -107,7 +110,7 @@ def test_equal_jobs_get_equal_parts(wanted: list[int], slots: list[int]) -> None
 
 def test_a_job_keeps_its_volunteers_when_another_comes() -> None:
     needs = [Need("wasm", SMALL, 10), Need("wasm", SMALL, 10)]
-    offers = {peer: Offer(1, SMALL, frozenset({"wasm"})) for peer in PEERS[:4]}
+    offers = {peer: VolunteerOffer(1, SMALL, frozenset({"wasm"})) for peer in PEERS[:4]}
     held: list[dict[PeerId, int]] = [{}, dict.fromkeys(PEERS[:2], 1)]
     first, second = allot(needs, offers, held)
     assert len(first) == len(second) == 2
@@ -116,7 +119,7 @@ def test_a_job_keeps_its_volunteers_when_another_comes() -> None:
 
 def test_allotting_thousands_of_slots_takes_few_steps() -> None:
     needs = [Need("wasm", SMALL, 10**6) for _ in range(10)]
-    offers = {PEERS[n]: Offer(10**6, SMALL, frozenset({"wasm"})) for n in range(6)}
+    offers = {PEERS[n]: VolunteerOffer(10**6, SMALL, frozenset({"wasm"})) for n in range(6)}
     totals = [sum(one.values()) for one in allot(needs, offers, [{}] * 10)]
     assert sum(totals) == 6 * 10**6
     assert max(totals) - min(totals) <= 1

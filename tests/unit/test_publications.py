@@ -8,7 +8,7 @@ from p2p.core.dht.publications import EVERY_S, JITTER, again_after, due_at, keyw
 from p2p.identity import Identity
 from p2p.ids import ShareId
 from p2p.wire import records, words
-from p2p.wire.records import LONGEST_S, MAX_RECORD_BYTES, Kind, Titles, keyword_key
+from p2p.wire.records import LONGEST_S, MAX_RECORD_BYTES, RecordKind, Titles, keyword_key
 from p2p.wire.tracker import Capacity
 
 ME = Identity.generate()
@@ -60,8 +60,8 @@ def test_a_long_name_is_cut_on_a_whole_letter() -> None:
     assert len(item.payload.titles[0].title.encode()) <= records.MAX_TITLE_BYTES
 
 
-@given(st.sampled_from(Kind), st.floats(0, 1))
-def test_a_record_is_due_again_well_before_it_expires(kind: Kind, chance: float) -> None:
+@given(st.sampled_from(RecordKind), st.floats(0, 1))
+def test_a_record_is_due_again_well_before_it_expires(kind: RecordKind, chance: float) -> None:
     again = due_at(NOW, kind, chance) - NOW
     assert (1 - JITTER) * EVERY_S[kind] <= again <= (1 + JITTER) * EVERY_S[kind] < 0.75 * LONGEST_S[kind]
 
@@ -91,7 +91,7 @@ def test_a_volunteer_is_found_by_each_of_its_runtimes() -> None:
     items = list(publications.capacity_items(capacity))
     assert [item.key for item in items] == [records.capacity_key("python-wasm"), records.capacity_key("wasm")]
     for item in items:
-        assert records.read(sealed(item).raw, item.key, NOW).payload == records.Offer(
+        assert records.read(sealed(item).raw, item.key, NOW).payload == records.OfferedCapacity(
             Capacity(("python-wasm", "wasm"), 4, 2**30)
         )
 

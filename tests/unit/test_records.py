@@ -16,12 +16,12 @@ from p2p.wire.records import (
     MAX_RECORD_BYTES,
     MAX_SHARDS,
     SKEW_S,
-    Kind,
-    Offer,
+    OfferedCapacity,
     Payload,
     Pointer,
     Provider,
     Record,
+    RecordKind,
     Title,
     Titles,
     Whereabouts,
@@ -56,7 +56,7 @@ def placed(payload: Payload) -> tuple[bytes, Payload]:
             return records.pointer_key(IDENTITY.peer_id, name), payload
         case Titles():
             return records.keyword_key("germinal", MAX_SHARDS - 1), payload
-        case Offer():
+        case OfferedCapacity():
             return records.capacity_key("wasm-1"), payload
 
 
@@ -65,7 +65,7 @@ payloads = st.one_of(
     st.builds(Whereabouts, addresses),
     st.builds(Pointer, names, share_ids),
     st.builds(Titles, st.tuples(st.builds(Title, share_ids, sizes, names.map(lambda name: name + " Germinal")))),
-    st.builds(Offer, capacities, addresses),
+    st.builds(OfferedCapacity, capacities, addresses),
 ).map(placed)
 
 
@@ -135,8 +135,8 @@ anything = st.recursive(
 )
 
 
-@given(anything, st.sampled_from(Kind))
-def test_any_signed_structure_is_malformed(value: object, kind: Kind) -> None:
+@given(anything, st.sampled_from(RecordKind))
+def test_any_signed_structure_is_malformed(value: object, kind: RecordKind) -> None:
     for bad in (msgspec.msgpack.encode(value), body(kind=int(kind), payload=msgspec.msgpack.encode([value, value]))):
         with pytest.raises(MalformedMessage):
             records.read(signed(bad), KEY, NOW)
@@ -161,7 +161,7 @@ def test_any_signed_structure_is_malformed(value: object, kind: Kind) -> None:
         {"issued": NOW + SKEW_S + 1, "expires": NOW + SKEW_S + 2},
         {"expires": NOW},
         {"expires": NOW - 1},
-        {"expires": NOW + LONGEST_S[Kind.PROVIDER] + 1},
+        {"expires": NOW + LONGEST_S[RecordKind.PROVIDER] + 1},
         {"issued": NOW + 5, "expires": NOW + 5},
         {"issued": NOW + 5, "expires": NOW + 4},
         {"expires": float(NOW + 1800)},
@@ -219,7 +219,7 @@ def test_times_are_held_against_the_clock_of_the_reader() -> None:
         (records.keyword_key("zola"), Titles((Title(bytes(32), 1, "Germinal"),))),
         (records.keyword_key("zola"), Titles((Title(bytes(32), 1, "Zola"), Title(bytes(32), 1, "Germinal")))),
         (records.keyword_key("zola", MAX_SHARDS), Titles((Title(bytes(32), 1, "Zola"),))),
-        (records.capacity_key("other"), Offer(Capacity(("wasm-1",), 1, 1))),
+        (records.capacity_key("other"), OfferedCapacity(Capacity(("wasm-1",), 1, 1))),
     ],
     ids=["address", "publisher", "name", "word", "words", "shard", "runtime"],
 )
@@ -231,7 +231,9 @@ def test_a_record_belongs_under_its_key_only(key: bytes, payload: Payload) -> No
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: records.seal(IDENTITY, KEY, Provider(()), sequence=0, now=NOW, lasts_s=LONGEST_S[Kind.PROVIDER] + 1),
+        lambda: records.seal(
+            IDENTITY, KEY, Provider(()), sequence=0, now=NOW, lasts_s=LONGEST_S[RecordKind.PROVIDER] + 1
+        ),
         lambda: records.seal(IDENTITY, KEY, Provider(()), sequence=0, now=NOW, lasts_s=0),
         lambda: sealed(KEY, Provider((("192.0.2.7", 1), ("192.0.2.8", 1)))),
         lambda: sealed(KEY, Provider((("example.org", 1),))),

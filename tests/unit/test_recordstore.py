@@ -12,7 +12,7 @@ from p2p.core.dht import recordstore
 from p2p.core.dht.recordstore import FULL, RecordStore
 from p2p.errors import Refused
 from p2p.ids import H, PeerId
-from p2p.wire.records import Kind, Pointer, Provider, Record
+from p2p.wire.records import Pointer, Provider, Record, RecordKind
 
 START = 1_800_000_000
 
@@ -23,7 +23,9 @@ def record(
     """What `records.read` gives; the store looks at no signature, so there is none."""
     raw = b"%d %d %d %d " % (key, publisher, sequence, now + lasts)
     peer = PeerId(H("publisher", b"%d" % publisher))
-    return Record(Kind.PROVIDER, b"%020d" % key, peer, sequence, now, now + lasts, Provider(()), raw.ljust(size, b"."))
+    return Record(
+        RecordKind.PROVIDER, b"%020d" % key, peer, sequence, now, now + lasts, Provider(()), raw.ljust(size, b".")
+    )
 
 
 def kept(store: RecordStore, now: float) -> set[bytes]:
@@ -202,7 +204,9 @@ def test_a_renewal_that_is_refused_leaves_what_was_there(monkeypatch: pytest.Mon
 def test_kinds_of_one_publisher_stand_side_by_side() -> None:
     store = RecordStore()
     one = record(1, 1)
-    pointer = Record(Kind.POINTER, one.key, one.publisher, 0, START, START + 9, Pointer("a", bytes(32)), b"another")
+    pointer = Record(
+        RecordKind.POINTER, one.key, one.publisher, 0, START, START + 9, Pointer("a", bytes(32)), b"another"
+    )
     store.put(one, "a", START)
     store.put(pointer, "a", START)
     assert set(store.get(one.key, START)) == {one.raw, pointer.raw}

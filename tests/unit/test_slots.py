@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2p.core.shares.slots import Slots
+from p2p.core.shares.slots import SlotQueue
 
 
-def asks(slots: Slots[str], prefix: str, identity: str, name: str) -> str | None:
+def asks(slots: SlotQueue[str], prefix: str, identity: str, name: str) -> str | None:
     """A connection asks; its name, or None where it waits."""
     key = f"{prefix} {identity} {name}"
     return key if slots.ask(key, prefix, identity.encode(), 0) else None
 
 
-def served(slots: Slots[str], holder: str, count: int) -> list[str]:
+def served(slots: SlotQueue[str], holder: str, count: int) -> list[str]:
     """Who is served next, each leaving at once."""
     order = []
     for _ in range(count):
@@ -25,7 +25,7 @@ def served(slots: Slots[str], holder: str, count: int) -> list[str]:
 
 
 def test_slots_are_granted_until_there_are_none() -> None:
-    slots: Slots[str] = Slots(2, 10)
+    slots: SlotQueue[str] = SlotQueue(2, 10)
     assert slots.ask("a", "net", b"a", 0)
     assert slots.ask("b", "net", b"b", 0)
     assert not slots.ask("c", "net", b"c", 0)
@@ -36,7 +36,7 @@ def test_slots_are_granted_until_there_are_none() -> None:
 
 
 def test_many_addresses_in_one_network_count_once() -> None:
-    slots: Slots[str] = Slots(1, 10)
+    slots: SlotQueue[str] = SlotQueue(1, 10)
     holder = asks(slots, "x", "x", "x")
     assert holder
     for n in range(5):
@@ -48,7 +48,7 @@ def test_many_addresses_in_one_network_count_once() -> None:
 
 
 def test_many_connections_of_one_identity_count_once() -> None:
-    slots: Slots[str] = Slots(1, 10)
+    slots: SlotQueue[str] = SlotQueue(1, 10)
     holder = asks(slots, "x", "x", "x")
     assert holder
     for n in range(3):
@@ -60,7 +60,7 @@ def test_many_connections_of_one_identity_count_once() -> None:
 
 
 def test_a_slot_is_given_up_after_its_quantum_if_somebody_waits() -> None:
-    slots: Slots[str] = Slots(1, 10)
+    slots: SlotQueue[str] = SlotQueue(1, 10)
     slots.ask("a", "p", b"a", 0)
     assert not slots.must_yield("a", 100)
     slots.ask("b", "q", b"b", 100)
@@ -73,7 +73,7 @@ def test_a_slot_is_given_up_after_its_quantum_if_somebody_waits() -> None:
 
 
 def test_who_no_longer_waits_is_forgotten() -> None:
-    slots: Slots[str] = Slots(1, 10)
+    slots: SlotQueue[str] = SlotQueue(1, 10)
     slots.ask("a", "p", b"a", 0)
     slots.ask("b", "q", b"b", 0)
     assert slots.leave("b", 0) == []
@@ -85,7 +85,7 @@ def test_who_no_longer_waits_is_forgotten() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=12))
 def test_nobody_in_a_network_of_his_own_waits_for_a_crowd(crowd: list[tuple[int, int]]) -> None:
     """However many came before, whoever is alone in his network is served within one turn of the networks."""
-    slots: Slots[str] = Slots(1, 10)
+    slots: SlotQueue[str] = SlotQueue(1, 10)
     holder = asks(slots, "x", "x", "x")
     assert holder
     for n, (prefix, identity) in enumerate(crowd):
@@ -107,7 +107,7 @@ class Traffic(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.slots: Slots[Connection] = Slots(3, 10)
+        self.slots: SlotQueue[Connection] = SlotQueue(3, 10)
         self.granted: set[Connection] = set()
         self.waiting: set[Connection] = set()
         self.now = 0.0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from p2p.core.compute.attempts import Known
 from p2p.core.compute.plan import Plan, sizes
-from p2p.core.compute.stage import DONE, Units
+from p2p.core.compute.stage import DONE, StageUnits
 from p2p.core.compute.stages import Stages
 from tests.unit.working import CONTEXT, output_of, peer, plan_of
 
@@ -21,7 +21,7 @@ def stages_of(plan: Plan, results: Sequence[bytes] = (), source: bytes = b"range
     return Stages(plan, sizes(plan, [None] * len(plan.stages)), sources, CONTEXT, results)
 
 
-def finish(stage: Units, partition: int, holder: int = 2) -> Known:
+def finish(stage: StageUnits, partition: int, holder: int = 2) -> Known:
     unit = stage.unit(partition)
     stage.finish(partition, output_of(unit), HOLDERS[holder])
     return Known(unit, stage.index, partition, output_of(unit), HOLDERS[holder])
@@ -36,7 +36,7 @@ def finish_all(stages: Stages, holder: int = 2) -> list[Known]:
     return known
 
 
-def indexes(opened: Sequence[Units]) -> list[int]:
+def indexes(opened: Sequence[StageUnits]) -> list[int]:
     return [stage.index for stage in opened]
 
 

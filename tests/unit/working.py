@@ -5,22 +5,22 @@ from collections.abc import Iterable
 from p2p.core.compute.attempts import (
     OVER,
     Accept,
-    Cancel,
     Command,
-    Drop,
-    Ended,
+    DropVolunteer,
     Fault,
     Finish,
+    JobEnded,
+    JobState,
     Known,
-    Result,
-    Send,
+    SendUnits,
     StageDone,
-    State,
     Unfinished,
+    UnitResult,
+    WithdrawUnits,
     Work,
 )
 from p2p.core.compute.job import Job
-from p2p.core.compute.plan import Plan, Source, Stage, check, job_context, sizes
+from p2p.core.compute.plan import Plan, Stage, StageSource, check, job_context, sizes
 from p2p.ids import H, PeerId
 
 UNIT_S = 30.0
@@ -39,7 +39,7 @@ def plan_of(*stages: tuple[int, tuple[int, ...], int], action: int = 0) -> Plan:
     made = tuple(
         Stage(
             index,
-            None if reads else Source("range", count=units),
+            None if reads else StageSource("range", count=units),
             reads,
             outputs,
             partitions=units,
@@ -76,21 +76,21 @@ class World:
         self.accepted: list[Known] = []
         self.dropped: dict[PeerId, str] = {}
         self.finishing = False
-        self.ended: Ended | None = None
+        self.ended: JobEnded | None = None
 
     # Carrying out.
 
     def obey(self, commands: Iterable[Command]) -> None:
         for command in commands:
-            assert self.ended is None or isinstance(command, Drop), f"{command} after the end"
+            assert self.ended is None or isinstance(command, DropVolunteer), f"{command} after the end"
             match command:
-                case Send(volunteer, units):
+                case SendUnits(volunteer, units):
                     self._sent(volunteer, units)
-                case Cancel(volunteer, ids):
+                case WithdrawUnits(volunteer, ids):
                     assert ids
                     for unit in ids:
                         del self.asked[volunteer][unit]
-                case Drop(volunteer, reason):
+                case DropVolunteer(volunteer, reason):
                     assert reason
                     self.present.discard(volunteer)
                     self.asked.pop(volunteer, None)
@@ -107,7 +107,7 @@ class World:
                 case Unfinished():
                     assert self.finishing
                     self.finishing = False
-                case Ended():
+                case JobEnded():
                     assert not any(self.asked.values()), "volunteers are freed first"
                     self.ended = command
         assert (self.ended is not None) == (self.job.state in OVER)
@@ -193,7 +193,7 @@ class World:
         """Results of these units come from the volunteer, whoever was asked for them."""
         for unit in units:
             self.asked.get(who, {}).pop(unit, None)
-        results = [Result(unit, output_of(unit), who if held else None) for unit in units]
+        results = [UnitResult(unit, output_of(unit), who if held else None) for unit in units]
         self.obey(self.job.returned(who, results, self.now))
 
     def work(self, who: PeerId, most: int = 1, *, held: bool = False) -> list[bytes]:
@@ -260,5 +260,5 @@ class World:
         raise AssertionError(f"the job does not end: {self.job.state}, {self.asked}")
 
     @property
-    def state(self) -> State:
+    def state(self) -> JobState:
         return self.job.state

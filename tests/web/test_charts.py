@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from tracker.web import charts
-from tracker.web.charts import COUNT, SIZE, Unit
+from tracker.web.charts import COUNT, SIZE, AxisUnit
 
 DAY = 86400.0
 NOON = 1_795_262_400.0  # 2026-11-21, 12:00 UTC
@@ -33,7 +33,7 @@ def curve(tree: ElementTree.Element) -> list[tuple[float, float]]:
 
 
 @given(points, st.sampled_from([COUNT, SIZE]))
-def test_any_figures_make_a_curve_within_its_frame(points: list[tuple[float, float]], unit: Unit) -> None:
+def test_any_figures_make_a_curve_within_its_frame(points: list[tuple[float, float]], unit: AxisUnit) -> None:
     chart = charts.chart(points, key="k", name="Peers", unit=unit, start=NOON - DAY, end=NOON)
     within = {time for time, _ in points if NOON - DAY <= time <= NOON}
     assert (chart is None) == (len(within) < 2)
@@ -77,7 +77,7 @@ def test_too_little_is_no_curve(points: list[tuple[float, float]]) -> None:
 
 
 @given(st.floats(0, 2**60, allow_nan=False), st.sampled_from([COUNT, SIZE]))
-def test_ticks_are_few_even_and_reach_the_top(highest: float, unit: Unit) -> None:
+def test_ticks_are_few_even_and_reach_the_top(highest: float, unit: AxisUnit) -> None:
     marks = charts.ticks(highest, unit)
     assert 2 <= len(marks) <= 4
     assert marks[0] == 0

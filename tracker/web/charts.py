@@ -25,7 +25,7 @@ _MAX_LABELS = 5
 
 
 @dataclass(frozen=True)
-class Unit:
+class AxisUnit:
     """How a figure is stepped and written."""
 
     steps: Callable[[float], float]
@@ -42,11 +42,11 @@ def _nice_size(least: float) -> float:
     return 2.0 ** math.ceil(math.log2(max(least, 1.0)))
 
 
-COUNT = Unit(_nice_count, count)
-SIZE = Unit(_nice_size, format_size)
+COUNT = AxisUnit(_nice_count, count)
+SIZE = AxisUnit(_nice_size, format_size)
 
 
-def ticks(highest: float, unit: Unit) -> list[float]:
+def ticks(highest: float, unit: AxisUnit) -> list[float]:
     """From 0 in at most three even steps to a top that is at least the highest figure."""
     step = unit.steps(highest / 3)
     return [step * index for index in range(max(1, math.ceil(highest / step)) + 1)]
@@ -70,7 +70,7 @@ def chart(
     *,
     key: str,
     name: str,
-    unit: Unit,
+    unit: AxisUnit,
     start: float,
     end: float,
     height: int = 150,

@@ -165,7 +165,7 @@ async def about(_: Service, request: Request) -> Response:
 def _charts(statistics: Statistics, span_s: float) -> list[dict[str, object]]:
     end = statistics.now.time
     moments = [*statistics.history, statistics.now]
-    figures: list[tuple[str, str, charts.Unit, Callable[[Moment], int]]] = [
+    figures: list[tuple[str, str, charts.AxisUnit, Callable[[Moment], int]]] = [
         ("peers", "Peers", charts.COUNT, lambda moment: moment.peers),
         ("shares", "Shares", charts.COUNT, lambda moment: moment.shares),
         ("bytes", "Shared", charts.SIZE, lambda moment: moment.bytes),

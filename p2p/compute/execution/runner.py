@@ -15,7 +15,7 @@ from p2p.core.compute.report import MOST_TEXT, Report
 from p2p.errors import MalformedMessage, SandboxFailed
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
-from p2p.sandbox.limits import MAX_FRAME_BYTES, EndKind, GuestEnded, Limits
+from p2p.sandbox.limits import MAX_FRAME_BYTES, EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.messages import command_frame
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
@@ -75,7 +75,7 @@ class Runner(Protocol):
 class ResidentRunner:
     """A guest that has loaded the job."""
 
-    def __init__(self, guest: Guest, job: bytes, limits: Limits) -> None:
+    def __init__(self, guest: Guest, job: bytes, limits: GuestLimits) -> None:
         self._guest = guest
         self._job = job
         self._limits = limits
@@ -126,7 +126,13 @@ class CommandRunner:
     """A WASI command: each unit is one's whole life, with its lines as standard input; one guest runs many."""
 
     def __init__(
-        self, sandbox: Sandbox, guest: Guest, runtime: Runtime, job: bytes, limits: Limits, description: Description
+        self,
+        sandbox: Sandbox,
+        guest: Guest,
+        runtime: Runtime,
+        job: bytes,
+        limits: GuestLimits,
+        description: Description,
     ) -> None:
         self._sandbox = sandbox
         self._guest = guest
@@ -163,7 +169,7 @@ class CommandRunner:
 
 
 async def runner(
-    sandbox: Sandbox, runtime: Runtime, job: bytes, limits: Limits, load: bytes, description: Description
+    sandbox: Sandbox, runtime: Runtime, job: bytes, limits: GuestLimits, load: bytes, description: Description
 ) -> Runner | UnitOutcome:
     """Who runs units of a job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
     guest = await sandbox.guest(runtime)

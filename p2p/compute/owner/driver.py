@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence, Set
 import trio
 
 from p2p.compute.owner.volunteer_session import VolunteerSession
-from p2p.core.compute.attempts import Cancel, Command, Drop, Ended, Finish, Known, Send, State, Work
+from p2p.core.compute.attempts import (
+    Command,
+    DropVolunteer,
+    Finish,
+    JobEnded,
+    JobState,
+    Known,
+    SendUnits,
+    WithdrawUnits,
+    Work,
+)
 from p2p.core.compute.job import Job
 from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, ShoalError
@@ -61,21 +71,21 @@ class Driver:
         """Carries out what the state machine commands."""
         for command in commands:
             match command:
-                case Send(volunteer, units):
+                case SendUnits(volunteer, units):
                     if volunteer == self._owner:
                         self._repeat(units)
                     else:
                         self.sessions[volunteer].units(units)
-                case Cancel(volunteer, units):
+                case WithdrawUnits(volunteer, units):
                     if volunteer in self.sessions:
                         self.sessions[volunteer].cancel(units)
-                case Drop(volunteer, reason):
+                case DropVolunteer(volunteer, reason):
                     if volunteer in self.sessions:
                         self.sessions[volunteer].drop(reason)
                 case Finish():
                     self._finish.set()
-                case Ended(state, reason):
-                    if state is not State.DONE:
+                case JobEnded(state, reason):
+                    if state is not JobState.DONE:
                         self.stop(JobError(reason))
                 case _:
                     pass

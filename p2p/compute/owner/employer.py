@@ -110,7 +110,7 @@ class Employer:
             log_bytes=setup.limits.log_bytes,
             token=setup.token,
             inputs=tuple(
-                work.Input(one.share, tuple((hint.address.host, hint.address.port) for hint in one.hints[:8]))
+                work.InputShare(one.share, tuple((hint.address.host, hint.address.port) for hint in one.hints[:8]))
                 for one in setup.inputs
             ),
             port=self._deps.presence.serving_port(connection),

@@ -9,31 +9,31 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from p2p.compute.owner.run import Run
-from p2p.core.compute.matching import Offer, allot
+from p2p.compute.owner.run import JobRun
+from p2p.core.compute.matching import VolunteerOffer, allot
 from p2p.ids import PeerId
 
 SHARE_EVERY_S = 2.0
 
 
-async def share_volunteers(runs: Callable[[], Sequence[Run]]) -> None:
+async def share_volunteers(runs: Callable[[], Sequence[JobRun]]) -> None:
     """Divides the volunteers of jobs among them, until cancelled; `runs` are those under way."""
     while True:
         await trio.sleep(SHARE_EVERY_S)
         divide(runs())
 
 
-def divide(runs: Sequence[Run]) -> None:
+def divide(runs: Sequence[JobRun]) -> None:
     """Tells each job how many slots of each of its volunteers it may use from now on."""
     needs = [run.need for run in runs]
-    offers: dict[PeerId, Offer] = {}
+    offers: dict[PeerId, VolunteerOffer] = {}
     for run in runs:
         for peer, session in run.sessions.items():
             before = offers.get(peer)
             slots = max(session.offered, 0 if before is None else before.slots)
             runtimes = frozenset({run.need.runtime}) | (frozenset() if before is None else before.runtimes)
             memory = max(run.need.memory, 0 if before is None else before.memory)
-            offers[peer] = Offer(slots, memory, runtimes)
+            offers[peer] = VolunteerOffer(slots, memory, runtimes)
     # Jobs of one runtime can use the same volunteers, whether they have met them or not.
     held = [{peer: session.wanted for peer, session in run.sessions.items()} for run in runs]
     freed = False

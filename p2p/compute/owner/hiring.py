@@ -26,7 +26,7 @@ def advert(runtimes: Iterable[str]) -> Advert:
     )
 
 
-async def offer_job(recruiters: Mapping[bytes, Recruiter], connection: Connection, asking: work.Volunteering) -> bool:
+async def offer_job(recruiters: Mapping[bytes, Recruiter], connection: Connection, asking: work.VolunteerCall) -> bool:
     """Offers one of the jobs under way to a volunteer that dialled, and lets it work; whether one wanted it.
 
     Raises PeerError.

@@ -23,7 +23,7 @@ from p2p.advertising.adverts import Advert
 from p2p.compute.owner import hiring, saved_files
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.log import PLAN
-from p2p.compute.owner.run import Ending, Run
+from p2p.compute.owner.run import Ending, JobRun
 from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
 from p2p.compute.owner.view import JobView
 from p2p.compute.spec import JobSpec
@@ -32,7 +32,7 @@ from p2p.ids import ShareId, from_text, short, to_text
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
 from p2p.progress import Progress
-from p2p.store.journal import RUNNING, Listed, Logged
+from p2p.store.journal import RUNNING, JournaledJob, Logged
 from p2p.wire import work
 
 
@@ -42,7 +42,7 @@ class Underway:
 
     id: bytes
     view: JobView
-    run: Run
+    run: JobRun
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Jobs:
         """The jobs that somebody sets up, runs or ends just now."""
         return frozenset(self._claims)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[JobRun]:
         """The runs of the jobs under way."""
         return [underway.run for underway in self._under_way.values()]
 
@@ -82,9 +82,9 @@ class Jobs:
 
     def openings(self) -> dict[type, Opening]:
         """What volunteers may ask of an owner."""
-        return {work.Volunteering: self._offer_job}
+        return {work.VolunteerCall: self._offer_job}
 
-    async def _offer_job(self, connection: Connection, asking: work.Volunteering) -> bool:
+    async def _offer_job(self, connection: Connection, asking: work.VolunteerCall) -> bool:
         recruiters = {job: underway.run.recruiter for job, underway in self._under_way.items()}
         return await hiring.offer_job(recruiters, connection, asking)
 
@@ -168,7 +168,7 @@ class Jobs:
         progress.view, progress.state, progress.name = view, "running", name
         started = trio.current_time()
         state, ending = "", ""
-        underway = self._under_way[job] = Underway(job, view, Run(self._deps, setup, view))
+        underway = self._under_way[job] = Underway(job, view, JobRun(self._deps, setup, view))
         self._deps.changes.ring()
         try:
             answer = await self._answer(kept, await underway.run.all(), job)
@@ -222,7 +222,7 @@ class Jobs:
         rows = await trio.to_thread.run_sync(self._deps.journal.logs, listed.id, unit)
         return list(map(_logged, rows))
 
-    async def _find(self, text: str) -> Listed:
+    async def _find(self, text: str) -> JournaledJob:
         """The one job whose id starts so. Raises ConfigError."""
         rows = await trio.to_thread.run_sync(self._deps.journal.jobs)
         matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
@@ -267,7 +267,7 @@ def _logged(one: Logged) -> dict[str, Any]:
     }
 
 
-def _name(one: Listed) -> str:
+def _name(one: JournaledJob) -> str:
     return Path(msgspec.convert(one.description, Resumable).wish.path).name
 
 

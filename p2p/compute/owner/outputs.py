@@ -18,7 +18,7 @@ from p2p.compute.execution.unit import cut, result_digest
 from p2p.core.compute.attempts import Known
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H, PeerId, to_text
-from p2p.store.journal import Entry, Journal
+from p2p.store.journal import Journal, JournalEntry
 from p2p.wire import work
 
 INLINE = work.MAX_INLINE_BYTES
@@ -67,7 +67,7 @@ class Outputs:
         self._large: dict[_Place, Large] = {}
         self._remote: dict[_Place, Remote] = {}
         self._places: dict[bytes, _Place] = {}
-        self._pending: list[Entry] = []
+        self._pending: list[JournalEntry] = []
         self._pending_bytes = 0
         self._news = trio.Event()
         self._urgent = trio.Event()
@@ -89,12 +89,12 @@ class Outputs:
         if isinstance(made, Remote):
             self._remote[place] = made
             self._places[made.unit] = place
-            entry, size = Entry(known, self._action, made.sizes, None), ENTRY_BYTES
+            entry, size = JournalEntry(known, self._action, made.sizes, None), ENTRY_BYTES
         elif isinstance(made, Large):
             self._large[place] = made
-            entry, size = Entry(known, self._action, made.sizes, None), ENTRY_BYTES
+            entry, size = JournalEntry(known, self._action, made.sizes, None), ENTRY_BYTES
         else:
-            entry = Entry(known, self._action, tuple(map(len, made)), b"".join(made))
+            entry = JournalEntry(known, self._action, tuple(map(len, made)), b"".join(made))
             size = ENTRY_BYTES + len(entry.outputs or b"")
             self._remember(place, made)
         self._pending.append(entry)

@@ -17,7 +17,7 @@ from p2p.core.compute.report import Report
 from p2p.errors import JobError, MalformedMessage
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
-from p2p.sandbox.limits import GuestEnded, Limits
+from p2p.sandbox.limits import GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import guest as frames
@@ -27,7 +27,7 @@ GUESTS_TRIED = 3
 """A guest that broke, as when its process was killed, is replaced so many times."""
 
 
-class Answer(NamedTuple):
+class Returned(NamedTuple):
     """What the job returned, as JSON values."""
 
     value: Any
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
 class Planner(Protocol):
     """Plans one job."""
 
-    async def next(self, results: Sequence[bytes]) -> Plan | Answer:
+    async def next(self, results: Sequence[bytes]) -> Plan | Returned:
         """The next action, or what the job returned, given the results of all actions until now. Raises JobError."""
 
     async def confirm(self, plan: Plan) -> None:
@@ -59,7 +59,14 @@ class GuestPlanner:
     """Runs `job` in a guest."""
 
     def __init__(
-        self, sandbox: Sandbox, runtime: Runtime, job: bytes, load: bytes, limits: Limits, inputs: int, log: bytearray
+        self,
+        sandbox: Sandbox,
+        runtime: Runtime,
+        job: bytes,
+        load: bytes,
+        limits: GuestLimits,
+        inputs: int,
+        log: bytearray,
     ) -> None:
         self._sandbox = sandbox
         self._runtime = runtime
@@ -74,12 +81,12 @@ class GuestPlanner:
         self._broken = 0
         self._results: Sequence[bytes] = ()
 
-    async def next(self, results: Sequence[bytes]) -> Plan | Answer:
+    async def next(self, results: Sequence[bytes]) -> Plan | Returned:
         self._results = results
         said, blobs = await self._ask({"do": "plan"}, [])
         if said.ok == "done":
             # What is too large for a header comes as JSON of its own.
-            return Answer(_json(blobs[0]) if blobs else said.value)
+            return Returned(_json(blobs[0]) if blobs else said.value)
         return plans.decode(bytes(said.plan), self._inputs)
 
     async def confirm(self, plan: Plan) -> None:
@@ -156,8 +163,8 @@ class CommandPlanner:
     def __init__(self, partitions: int | None) -> None:
         self._partitions = partitions
 
-    async def next(self, results: Sequence[bytes]) -> Plan | Answer:
-        return Answer(None) if results else plans.of_command(self._partitions)
+    async def next(self, results: Sequence[bytes]) -> Plan | Returned:
+        return Returned(None) if results else plans.of_command(self._partitions)
 
     async def confirm(self, plan: Plan) -> None:
         pass
@@ -168,7 +175,7 @@ class CommandPlanner:
 
 @asynccontextmanager
 async def guest_planner(
-    sandbox: Sandbox, runtime: Runtime, job: bytes, load: bytes, limits: Limits, inputs: int, log: bytearray
+    sandbox: Sandbox, runtime: Runtime, job: bytes, load: bytes, limits: GuestLimits, inputs: int, log: bytearray
 ) -> AsyncIterator[GuestPlanner]:
     """A planner whose guest ends with the body. What the job prints is added to `log`."""
     planner = GuestPlanner(sandbox, runtime, job, load, limits, inputs, log)

@@ -7,7 +7,7 @@ import trio
 from p2p.compute.execution.output_reader import OutputLocation, OutputReader
 from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.outputs import Outputs, Remote
-from p2p.compute.owner.shuffle import Shuffle
+from p2p.compute.owner.shuffle import OutputShuffle
 from p2p.core.compute.attempts import Known, Work
 from p2p.errors import PeerError, PeerGone, StorageError
 from p2p.ids import PeerId
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Puller:
     """Pulls outputs of one job: those of one unit at a time from each holder, as they are in memory meanwhile."""
 
-    def __init__(self, driver: Driver, outputs: Outputs, shuffle: Shuffle, reader: OutputReader) -> None:
+    def __init__(self, driver: Driver, outputs: Outputs, shuffle: OutputShuffle, reader: OutputReader) -> None:
         self._driver = driver
         self._outputs = outputs
         self._shuffle = shuffle

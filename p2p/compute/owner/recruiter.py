@@ -14,7 +14,7 @@ import trio
 
 from p2p.compute.owner.deps import Deps
 from p2p.core.compute.hindrances import where_it_waits, why_nothing_runs
-from p2p.core.compute.matching import Need, Offer, suits
+from p2p.core.compute.matching import Need, VolunteerOffer, suits
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
@@ -53,7 +53,7 @@ class Recruiter:
         self._peers = peers
         self._most = most or MOST_VOLUNTEERS
         self._engage = engage
-        self._offers: dict[PeerId, Offer] = {}
+        self._offers: dict[PeerId, VolunteerOffer] = {}
         self._refusals: dict[PeerId, str] = {}
         self._found: list[PeerHint] = []
         """By trackers and the DHT."""
@@ -219,7 +219,7 @@ class Recruiter:
 
     def _refused(self, peer: PeerId, reason: str) -> None:
         """It does not work for the job, or no longer."""
-        self._offers.setdefault(peer, Offer(1, self._need.memory, frozenset({self._need.runtime})))
+        self._offers.setdefault(peer, VolunteerOffer(1, self._need.memory, frozenset({self._need.runtime})))
         if len(self._refusals) < MOST_REMEMBERED:
             self._refusals.setdefault(peer, reason)
 
@@ -250,5 +250,5 @@ class Recruiter:
             self._sooner.set()
 
 
-def _offer(offered: Capacity) -> Offer:
-    return Offer(offered.cores, offered.memory, frozenset(offered.runtimes))
+def _offer(offered: Capacity) -> VolunteerOffer:
+    return VolunteerOffer(offered.cores, offered.memory, frozenset(offered.runtimes))

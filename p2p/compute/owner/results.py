@@ -16,7 +16,7 @@ from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.log import JobLog
 from p2p.compute.owner.outputs import Outputs, Remote, StoredOutputs
 from p2p.compute.owner.view import Watch
-from p2p.core.compute.attempts import Accept, Command, Fault, Result, Work
+from p2p.core.compute.attempts import Accept, Command, Fault, UnitResult, Work
 from p2p.core.compute.report import Report
 from p2p.ids import PeerId
 from p2p.wire import work
@@ -38,7 +38,7 @@ class ResultIntake:
         """A volunteer's, whose large outputs are in the spool. Raises StorageError."""
         driver = self._driver
         made: dict[bytes, StoredOutputs] = {}
-        good: list[Result] = []
+        good: list[UnitResult] = []
         answered: set[bytes] = set()
         for result in results:
             place = driver.job.place(peer, result.id)
@@ -59,7 +59,7 @@ class ResultIntake:
                 continue
             made[result.id] = outputs
             holder = outputs.holder if isinstance(outputs, Remote) else None
-            good.append(Result(result.id, result.digest, holder))
+            good.append(UnitResult(result.id, result.digest, holder))
         commands = driver.job.returned(peer, good, trio.current_time())  # it may have taken long to look at them
         # Nothing may come between: whoever finishes the action finds all outputs that were accepted.
         self._keep(peer, commands, made)
@@ -76,7 +76,7 @@ class ResultIntake:
         if made.kind:
             self._failed(owner, one.unit, made, now)
             return
-        commands = driver.job.returned(owner, [Result(one.unit, result_digest(made.outputs))], now)
+        commands = driver.job.returned(owner, [UnitResult(one.unit, result_digest(made.outputs))], now)
         self._keep(owner, commands, {one.unit: made.outputs})
         driver.do(commands)
 
@@ -112,7 +112,7 @@ _LIMITS_SET = "They are set with --unit-time and --unit-memory; units are smalle
 
 
 def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]:
-    """Whose fault it is that a unit has no result, of a kind as in `work.Result`."""
+    """Whose fault it is that a unit has no result, of a kind as in `work.UnitResult`."""
     match kind:
         case "job":
             try:

@@ -26,17 +26,17 @@ from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.employer import Employer
 from p2p.compute.owner.log import JobLog
 from p2p.compute.owner.outputs import Outputs
-from p2p.compute.owner.planner import Answer, CommandPlanner, Planner, guest_planner
+from p2p.compute.owner.planner import CommandPlanner, Planner, Returned, guest_planner
 from p2p.compute.owner.puller import Puller
 from p2p.compute.owner.rerun import Rerunner
 from p2p.compute.owner.results import ResultIntake
 from p2p.compute.owner.setup import Setup
-from p2p.compute.owner.shuffle import Shuffle
+from p2p.compute.owner.shuffle import OutputShuffle
 from p2p.compute.owner.view import JobView, Watch
 from p2p.compute.owner.volunteer_session import VolunteerSession
 from p2p.concurrency.background import Background
 from p2p.core.compute import plan as plans
-from p2p.core.compute.attempts import Known, State, Work
+from p2p.core.compute.attempts import JobState, Known, Work
 from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
@@ -57,7 +57,7 @@ class Ending:
     saved: Path | None
 
 
-class Run:
+class JobRun:
     """One job under way."""
 
     def __init__(self, deps: Deps, setup: Setup, view: JobView) -> None:
@@ -71,7 +71,7 @@ class Run:
         self._driver = driver = Driver(deps.presence.peer_id, context, setup.limits.wall_s, self._repeat)
         self._outputs = outputs = Outputs(deps.journal, setup.id, setup.folder / "outputs")
         self._writing = trio.CancelScope(shield=True)
-        self._shuffle = shuffle = Shuffle(outputs, driver.address_of)
+        self._shuffle = shuffle = OutputShuffle(outputs, driver.address_of)
         self._dispatch = dispatch = Dispatch(setup.id, setup.inputs, shuffle, self._results, setup.partition_bytes)
         self._watch = Watch(view)
         self._log = JobLog(deps.journal, setup.id, deps.presence.peer_id)
@@ -170,7 +170,7 @@ class Run:
     async def _actions(self, planner: Planner) -> Ending:
         driver = self._driver
         said = await planner.next(self._results)
-        while not isinstance(said, Answer):
+        while not isinstance(said, Returned):
             result = await self._run_action(planner, said)
             digest = H("action", result)
             keeping = Background(partial(self._outputs.finish, digest, result))
@@ -245,7 +245,7 @@ class Run:
             if self._outputs.failure is not None:
                 driver.stop(self._outputs.failure)
             await self._log.write(driver.job.action)
-            if self._is_at_work or driver.job.state is not State.RUNNING:
+            if self._is_at_work or driver.job.state is not JobState.RUNNING:
                 self._progressed = now
             elif patience is not None and now - self._progressed > patience:
                 why = self._view.why or "the volunteers are gone"
@@ -254,7 +254,7 @@ class Run:
     def _look(self) -> None:
         self._watch.look(self._driver.job, self._driver.plan, self.sessions, TICK_S)
         # While there are no units yet, that nobody was found is not why nothing runs.
-        begun = self._driver.job.state is State.RUNNING
+        begun = self._driver.job.state is JobState.RUNNING
         self._view.why = ""
         if not self._view.volunteers and (begun or self.recruiter.lines):
             self._view.why = self.recruiter.why()

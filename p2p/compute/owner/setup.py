@@ -18,13 +18,13 @@ from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput
 from p2p.compute.spec import JobSpec
 from p2p.core.compute.partitions import LEAST_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
-from p2p.core.compute.plan import MOST_UNITS, Source
-from p2p.core.shares.manifest import Kind
+from p2p.core.compute.plan import MOST_UNITS, StageSource
+from p2p.core.shares.manifest import EntryKind
 from p2p.errors import ConfigError, JobError
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 from p2p.progress import Progress
-from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, Limits
+from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, GuestLimits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
 from p2p.units import format_size
 from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
@@ -53,7 +53,7 @@ class Setup:
     partition_bytes: int
     """Of inputs, that a unit reads, about."""
     runtime: Runtime
-    limits: Limits
+    limits: GuestLimits
     peers: tuple[PeerHint, ...]
     volunteers: int
     """At most so many; 0 for any number."""
@@ -95,7 +95,9 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
         args=spec.args,
         partitions=_units_of_module(inputs, each) if is_module and inputs else count,
         reduce_partitions=REDUCE_PARTITIONS,
-        inputs=tuple(bundles.Input(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs),
+        inputs=tuple(
+            bundles.InputDescription(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs
+        ),
         title=bundles.ENTRY if is_module else bundles.title_of(Path(spec.path)),
     )
     whole = bundles.whole(files)
@@ -154,7 +156,7 @@ def _setup(
         inputs=tuple(inputs),
         partition_bytes=partition_bytes,
         runtime=runtime,
-        limits=Limits(wall_s=spec.unit_time_s, memory_bytes=spec.unit_memory),
+        limits=GuestLimits(wall_s=spec.unit_time_s, memory_bytes=spec.unit_memory),
         peers=tuple(map(parse_peer, spec.peers)),
         volunteers=spec.volunteers,
         wait_s=spec.wait_s,
@@ -174,7 +176,7 @@ def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
 def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
     """How many units a command has that reads these, which is told to each."""
     sizes = [[size for _, size in one.files] for one in inputs]
-    return max(1, len(Partitioner(sizes, each).pieces(Source("lines"))))
+    return max(1, len(Partitioner(sizes, each).pieces(StageSource("lines"))))
 
 
 def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:
@@ -217,7 +219,7 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
         link = parse_link(text)
         await deps.fetching.fetch_manifest(link, wait_s)
     manifest = await trio.to_thread.run_sync(deps.library.manifest, link.share_id)
-    files = tuple(("/".join(entry.path), entry.size) for entry in manifest.entries if entry.kind is Kind.FILE)
+    files = tuple(("/".join(entry.path), entry.size) for entry in manifest.entries if entry.kind is EntryKind.FILE)
     return JobInput(link.share_id, manifest.root.name, files, link.peers)
 
 

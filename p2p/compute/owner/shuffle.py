@@ -27,7 +27,7 @@ class Read(NamedTuple):
     """To be said before the unit."""
 
 
-class Shuffle:
+class OutputShuffle:
     """The outputs of one job's running action. `address_of`: where a volunteer that keeps some can be dialled."""
 
     def __init__(self, outputs: Outputs, address_of: Callable[[PeerId], Address | None]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2p.compute.owner.volunteer_session import VolunteerSession
-from p2p.core.compute.attempts import State
+from p2p.core.compute.attempts import JobState
 from p2p.core.compute.job import Job
 from p2p.core.compute.plan import Plan
 from p2p.ids import PeerId, to_text
@@ -86,7 +86,7 @@ class Watch:
     def look(self, job: Job, plan: Plan | None, sessions: Mapping[PeerId, VolunteerSession], elapsed_s: float) -> None:
         """Brings the view up to date, after so many seconds."""
         view = self._view
-        view.state = "planning" if job.state is State.PLANNING else "running"
+        view.state = "planning" if job.state is JobState.PLANNING else "running"
         view.failures, view.losses = job.failures, job.losses
         if plan is not None:
             self.look_at_stages(job, plan)

@@ -9,7 +9,7 @@ from p2p.sandbox.sandbox import Sandbox
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Deps:
 
     dialer: Dialer
     presence: Presence
-    records: Records
+    records: Fetches
     disk: Disk
     swarms: Swarms
     open_shares: OpenShares

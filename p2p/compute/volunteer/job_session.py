@@ -41,7 +41,7 @@ from p2p.ids import PeerId, ShareId, short, to_text
 from p2p.net.connection import Connection
 from p2p.progress import Progress
 from p2p.sandbox import compiled, runtimes
-from p2p.sandbox.limits import Limits
+from p2p.sandbox.limits import GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_share import OpenShare
@@ -56,7 +56,7 @@ FETCH_S, BUNDLE_PATIENCE_S = 600.0, 30.0
 ASK_AGAIN_S = 5.0
 
 
-class Host(Protocol):
+class JobHost(Protocol):
     """What one job asks of the volunteer that it is at."""
 
     @property
@@ -82,9 +82,9 @@ class Host(Protocol):
         """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
 
 
-def limits_of(offer: work.JobOffer) -> Limits:
+def limits_of(offer: work.JobOffer) -> GuestLimits:
     """What each unit of a job may take. Raises ValueError for what no sandbox would grant."""
-    return Limits(
+    return GuestLimits(
         wall_s=offer.wall_s,
         memory_bytes=offer.memory,
         output_bytes=offer.output_bytes,
@@ -96,7 +96,7 @@ class JobSession:
     """One job of one owner here, which has `slots` at first; `folder` is its own."""
 
     def __init__(
-        self, host: Host, deps: Deps, connection: Connection, offer: work.JobOffer, slots: int, folder: Path
+        self, host: JobHost, deps: Deps, connection: Connection, offer: work.JobOffer, slots: int, folder: Path
     ) -> None:
         self._host = host
         self._deps = deps

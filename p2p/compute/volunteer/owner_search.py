@@ -20,7 +20,7 @@ from p2p.ids import PeerId, short
 from p2p.reach.calls import Calls
 from p2p.wire import messages, work
 from p2p.wire.address import Address
-from p2p.wire.records import Kind, hiring_key, shards
+from p2p.wire.records import RecordKind, hiring_key, shards
 from p2p.wire.tracker import Provided, key_text
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class WorkCalls:
         volunteering = self._volunteering
         connection = await self._deps.presence.contacts.dial(address, owner)
         try:
-            await connection.send(work.Volunteering(capacity=volunteering.capacity()))
+            await connection.send(work.VolunteerCall(capacity=volunteering.capacity()))
             with trio.move_on_after(OFFER_S) as patience:
                 offer = await connection.receive()
             if patience.cancelled_caught:
@@ -162,7 +162,7 @@ class OwnerSearch:
                 async with trio.open_nursery() as nursery:
                     for runtime in self._work_calls.runtimes():
                         heard = caller(self._calls, overlays, self._deps.presence.peer_id, hiring_key(runtime))
-                        nursery.start_soon(overlays.walk, shards(hiring_key, runtime), Kind.PROVIDER, heard)
+                        nursery.start_soon(overlays.walk, shards(hiring_key, runtime), RecordKind.PROVIDER, heard)
             with trio.move_on_after(LOOK_EVERY_S * (0.8 + 0.4 * self._random.random())):
                 await trio.sleep(COOL_S)
                 await changes.after(news)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
-from p2p.core.compute.stage import Units
+from p2p.core.compute.stage import StageUnits
 from p2p.ids import PeerId
 
 
-class State(Enum):
+class JobState(Enum):
     """How far a job is. See `p2p.core.compute.job.Job`."""
 
     PLANNING = "planning"
@@ -19,7 +19,7 @@ class State(Enum):
     CANCELLED = "cancelled"
 
 
-OVER = frozenset({State.DONE, State.FAILED, State.CANCELLED})
+OVER = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
 class Fault(Enum):
@@ -59,13 +59,13 @@ class Attempt:
     """
 
     unit: bytes
-    stage: Units
+    stage: StageUnits
     partition: int
     at: float
     step: Step = Step.SENT
 
 
-class Result(NamedTuple):
+class UnitResult(NamedTuple):
     """What a volunteer says came of a unit: the digest of its outputs; who holds them, None for the owner itself."""
 
     unit: bytes
@@ -92,7 +92,7 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendUnits:
     """Send these units to the volunteer, which may be the owner's own guest."""
 
     volunteer: PeerId
@@ -100,7 +100,7 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class WithdrawUnits:
     """Tell the volunteer that these are no longer wanted."""
 
     volunteer: PeerId
@@ -108,7 +108,7 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class DropVolunteer:
     """The volunteer works for this job no longer; end the conversation."""
 
     volunteer: PeerId
@@ -144,11 +144,11 @@ class Unfinished:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class JobEnded:
     """The job is over. `reason` is for people, empty for DONE."""
 
-    state: State
+    state: JobState
     reason: str = ""
 
 
-Command = Send | Cancel | Drop | Accept | StageDone | Finish | Unfinished | Ended
+Command = SendUnits | WithdrawUnits | DropVolunteer | Accept | StageDone | Finish | Unfinished | JobEnded

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from p2p.core.compute.attempts import Attempt, Send, Step, Work
-from p2p.core.compute.matching import AHEAD_S, Pace, portion, stranger_room
-from p2p.core.compute.stage import Units
+from p2p.core.compute.attempts import Attempt, SendUnits, Step, Work
+from p2p.core.compute.matching import AHEAD_S, UnitPace, portion, stranger_room
+from p2p.core.compute.stage import StageUnits
 from p2p.ids import PeerId
 
 MOST_STRIKES = 3
@@ -23,7 +23,7 @@ TAKEN_AT_ITS_WORD = 64
 SCANNED = 1024
 
 
-class Volunteer:
+class CrewMember:
     """One volunteer. It may have `most` units before it, whatever its pace."""
 
     def __init__(self, peer: PeerId, now: float) -> None:
@@ -38,7 +38,7 @@ class Volunteer:
         self.returned = 0
         self.accusations = 0
         """Units of which it says that the job is at fault, and nobody has judged yet."""
-        self._paces: dict[int, Pace] = {}
+        self._paces: dict[int, UnitPace] = {}
         self._taken: dict[int, int] = {}
 
     @property
@@ -54,7 +54,7 @@ class Volunteer:
         """Whether it has slots for which it has no unit."""
         return self.free(now) and len(self.attempts) < min(self.slots, self.most)
 
-    def soon_idle(self, stage: Units, now: float) -> bool:
+    def soon_idle(self, stage: StageUnits, now: float) -> bool:
         """Whether it will have run dry of units like those of this stage before anybody looks again."""
         pace = self._pace(stage, now)
         soon = int(max(pace.rate, self.slots / max(pace.least, 1e-3)) * AHEAD_S)
@@ -66,7 +66,7 @@ class Volunteer:
         self._taken.clear()
         self.accusations = 0
 
-    def room(self, stage: Units, now: float) -> int:
+    def room(self, stage: StageUnits, now: float) -> int:
         """How many units of the stage it should get now."""
         pace = self._pace(stage, now)
         window = min(pace.window(self.slots), self.most)
@@ -74,17 +74,17 @@ class Volunteer:
         # Few large messages, unless it is about to run dry.
         return 0 if room < window // 4 and len(self.attempts) > self.slots else max(room, 0)
 
-    def _pace(self, stage: Units, now: float) -> Pace:
+    def _pace(self, stage: StageUnits, now: float) -> UnitPace:
         pace = self._paces.get(stage.index)
         if pace is None:
-            pace = self._paces[stage.index] = Pace(now)
+            pace = self._paces[stage.index] = UnitPace(now)
         return pace
 
-    def taken(self, stage: Units) -> int:
+    def taken(self, stage: StageUnits) -> int:
         """How many units of the stage it ever got."""
         return self._taken.get(stage.index, 0)
 
-    def begin(self, stage: Units, partition: int, now: float) -> Work:
+    def begin(self, stage: StageUnits, partition: int, now: float) -> Work:
         """It is at this unit from now on."""
         if not self.attempts and now > self.progress:
             # It had nothing to do, which says nothing about its pace.
@@ -117,15 +117,15 @@ class Crew:
     """All volunteers of a job. `own` is the owner's guest: always there, with slots only if it has joined."""
 
     def __init__(self, owner: PeerId) -> None:
-        self.own = Volunteer(owner, 0.0)
-        self.joined: dict[PeerId, Volunteer] = {}
+        self.own = CrewMember(owner, 0.0)
+        self.joined: dict[PeerId, CrewMember] = {}
         self._strikes: dict[PeerId, int] = {}
 
-    def everyone(self) -> list[Volunteer]:
+    def everyone(self) -> list[CrewMember]:
         """The owner's guest too, once, whether it has joined or not."""
         return [self.own, *(volunteer for volunteer in self.joined.values() if volunteer is not self.own)]
 
-    def find(self, peer: PeerId) -> Volunteer | None:
+    def find(self, peer: PeerId) -> CrewMember | None:
         """Who has joined by that id, or is the owner's guest."""
         return self.own if peer == self.own.peer else self.joined.get(peer)
 
@@ -133,7 +133,7 @@ class Crew:
         """Whether the peer has failed too often in this job."""
         return self._strikes.get(peer, 0) >= MOST_STRIKES
 
-    def strike(self, volunteer: Volunteer, now: float) -> bool:
+    def strike(self, volunteer: CrewMember, now: float) -> bool:
         """One more fault of the volunteer: it rests, ever longer. Whether it is out."""
         strikes = self._strikes.pop(volunteer.peer, 0) + 1
         self._strikes[volunteer.peer] = strikes
@@ -142,12 +142,12 @@ class Crew:
         volunteer.rests_until = now + FIRST_REST_S * 2.0 ** min(strikes - 1, 6)
         return strikes >= MOST_STRIKES and volunteer is not self.own
 
-    def worked(self, volunteer: Volunteer) -> None:
+    def worked(self, volunteer: CrewMember) -> None:
         """One more result of the volunteer."""
         if volunteer.returned % FORGIVEN == 0 and self._strikes.get(volunteer.peer):
             self._strikes[volunteer.peer] -= 1
 
-    def fill_all(self, stages: Sequence[Units], now: float) -> list[Send]:
+    def fill_all(self, stages: Sequence[StageUnits], now: float) -> list[SendUnits]:
         """Sends everyone what they should have more of these stages."""
         if not any(stage.waiting for stage in stages):
             return []
@@ -157,8 +157,8 @@ class Crew:
         return [send for volunteer in order for send in self.fill(volunteer, stages, now, slots)]
 
     def fill(
-        self, volunteer: Volunteer, stages: Sequence[Units], now: float, all_slots: int | None = None
-    ) -> list[Send]:
+        self, volunteer: CrewMember, stages: Sequence[StageUnits], now: float, all_slots: int | None = None
+    ) -> list[SendUnits]:
         """Sends the volunteer more, if it has less before it than it should have."""
         if not volunteer.free(now):
             return []
@@ -176,15 +176,15 @@ class Crew:
             most = portion(room, stage.waiting, volunteer.slots, all_slots, idle)
             for partition in stage.take(volunteer.peer, most, self.may(stage, volunteer, now)):
                 work.append(volunteer.begin(stage, partition, now))
-        return [Send(volunteer.peer, tuple(work))] if work else []
+        return [SendUnits(volunteer.peer, tuple(work))] if work else []
 
-    def hedge(self, stages: Sequence[Units], now: float) -> list[Send]:
+    def hedge(self, stages: Sequence[StageUnits], now: float) -> list[SendUnits]:
         """Gives idle volunteers what others are late with, as a second attempt.
 
         A third goes to one that is known to return something, where neither of the two is.
         """
         idle = [volunteer for volunteer in self.joined.values() if volunteer.idle(now)]
-        sends: list[Send] = []
+        sends: list[SendUnits] = []
         for stage in stages if idle else ():
             late_s = max(STRAGGLER * stage.turnaround.quantile(QUARTILE), LEAST_STRAGGLER_S)
             if not stage.turnaround.count:
@@ -206,11 +206,11 @@ class Crew:
                 volunteer = min(able, key=lambda v: len(v.attempts), default=None)
                 if volunteer is not None:
                     stage.start(partition, volunteer.peer)
-                    sends.append(Send(volunteer.peer, (volunteer.begin(stage, partition, now),)))
+                    sends.append(SendUnits(volunteer.peer, (volunteer.begin(stage, partition, now),)))
                     idle = [v for v in idle if v.soon_idle(stage, now)]
         return sends
 
-    def may(self, stage: Units, volunteer: Volunteer, now: float) -> Callable[[int], bool]:
+    def may(self, stage: StageUnits, volunteer: CrewMember, now: float) -> Callable[[int], bool]:
         """Whether the volunteer should have a unit that was tried before: not where it failed, if others can."""
 
         def may(partition: int) -> bool:
@@ -232,5 +232,5 @@ class Crew:
     def _slots(self, now: float) -> int:
         return sum(volunteer.slots for volunteer in self.joined.values() if volunteer.free(now))
 
-    def _others_idle(self, volunteer: Volunteer, now: float) -> bool:
+    def _others_idle(self, volunteer: CrewMember, now: float) -> bool:
         return any(other is not volunteer and other.idle(now) for other in self.joined.values())

@@ -8,9 +8,9 @@ who lies about that costs the job no more than one unit in the owner's guest. Wh
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from p2p.core.compute.attempts import Attempt, Fault, Send
-from p2p.core.compute.crew import Crew, Volunteer
-from p2p.core.compute.stage import AGAIN, RUNNING, Trouble, Units
+from p2p.core.compute.attempts import Attempt, Fault, SendUnits
+from p2p.core.compute.crew import Crew, CrewMember
+from p2p.core.compute.stage import AGAIN, RUNNING, StageUnits, Trouble
 from p2p.ids import PeerId
 
 MOST_FAILURES = 4
@@ -25,14 +25,14 @@ class Disputes:
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._disputed: dict[tuple[Units, int], None] = {}
+        self._disputed: dict[tuple[StageUnits, int], None] = {}
         """In the order in which the owner repeats them."""
 
     def clear(self) -> None:
         """The action is over, and so is all that was disputed of it."""
         self._disputed.clear()
 
-    def failed(self, attempt: Attempt, volunteer: Volunteer, fault: Fault) -> None:
+    def failed(self, attempt: Attempt, volunteer: CrewMember, fault: Fault) -> None:
         """A volunteer, which is not the owner's guest, has no result of the unit."""
         trouble = _troubled(attempt, volunteer.peer, lost=fault is Fault.INPUT)
         if fault is Fault.JOB:
@@ -43,7 +43,7 @@ class Disputes:
             self._disputed[attempt.stage, attempt.partition] = None
         self._tried(attempt, trouble)
 
-    def lost(self, attempt: Attempt, volunteer: Volunteer) -> None:
+    def lost(self, attempt: Attempt, volunteer: CrewMember) -> None:
         """A volunteer is gone, and the unit may have been what took it down."""
         self._tried(attempt, _troubled(attempt, volunteer.peer, lost=True))
 
@@ -64,7 +64,7 @@ class Disputes:
             return f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
         return None
 
-    def repeat(self, stages: Sequence[Units], now: float) -> list[Send]:
+    def repeat(self, stages: Sequence[StageUnits], now: float) -> list[SendUnits]:
         """Sends the owner's guest what it should run next of these stages, if it is at nothing disputed already."""
         own = self._crew.own
         if any((attempt.stage, attempt.partition) in self._disputed for attempt in own.attempts.values()):
@@ -77,10 +77,10 @@ class Disputes:
             # Who is at it still may be so for ever.
             if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(set(trouble.accusers.values()), now)):
                 stage.start(partition, own.peer)
-                return [Send(own.peer, (own.begin(stage, partition, now),))]
+                return [SendUnits(own.peer, (own.begin(stage, partition, now),))]
         return []
 
-    def acquit(self, attempt: Attempt, trouble: Trouble, now: float) -> Iterator[Volunteer]:
+    def acquit(self, attempt: Attempt, trouble: Trouble, now: float) -> Iterator[CrewMember]:
         """The unit is fine: whoever said that the job was at fault was wrong, or failed where the owner did not.
 
         They are struck, one after the other; yields those that are out with it.

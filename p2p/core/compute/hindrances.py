@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from p2p.core.compute.matching import Need, Offer, suits
+from p2p.core.compute.matching import Need, VolunteerOffer, suits
 from p2p.ids import PeerId
 from p2p.units import format_size
 
 
 def why_nothing_runs(
     need: Need,
-    offers: Mapping[PeerId, Offer],
+    offers: Mapping[PeerId, VolunteerOffer],
     refusals: Mapping[PeerId, str],
     unreachable: Collection[PeerId] = (),
     failures: Sequence[str] = (),

@@ -12,24 +12,24 @@ from p2p.core.compute.attempts import (
     OVER,
     Accept,
     Attempt,
-    Cancel,
     Command,
-    Drop,
-    Ended,
+    DropVolunteer,
     Fault,
     Finish,
+    JobEnded,
+    JobState,
     Known,
-    Result,
     StageDone,
-    State,
     Step,
     Unfinished,
+    UnitResult,
+    WithdrawUnits,
 )
-from p2p.core.compute.crew import FIRST_REST_S, Crew, Volunteer
+from p2p.core.compute.crew import FIRST_REST_S, Crew, CrewMember
 from p2p.core.compute.disputes import Disputes
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.report import Report
-from p2p.core.compute.stage import Units
+from p2p.core.compute.stage import StageUnits
 from p2p.core.compute.stages import Stages
 from p2p.ids import ID_BYTES, PeerId
 
@@ -55,15 +55,15 @@ class Job:
     """
 
     def __init__(self, owner: PeerId, context: bytes, unit_s: float, results: Sequence[bytes] = ()) -> None:
-        self.state = State.PLANNING
-        self.stages: list[Units] = []
+        self.state = JobState.PLANNING
+        self.stages: list[StageUnits] = []
         self.failures = self.losses = self.repeats = 0
         """Attempts that failed or were lost, and units that ran again because their outputs were lost."""
         self._context = context
         self._unit_s = unit_s
         self._results = list(results)
         self._stages: Stages | None = None
-        self._open: list[Units] = []
+        self._open: list[StageUnits] = []
         self._crew = Crew(owner)
         self._disputes = Disputes(self._crew)
 
@@ -97,11 +97,11 @@ class Job:
         `counts` has the units of each stage (`plan.sizes`), `sources` a digest for each stage with a source: of its
         inputs and how they are cut.
         """
-        if self.state is not State.PLANNING:
+        if self.state is not JobState.PLANNING:
             return []
         if plan.action != self.action:
             return self.broke(f"The job planned action {plan.action} where {self.action} was next.")
-        self.state = State.RUNNING
+        self.state = JobState.RUNNING
         self._stages = Stages(plan, counts, sources, self._context, self._results)
         self.stages = self._stages.all
         self._disputes.clear()
@@ -112,22 +112,22 @@ class Job:
 
     def finished(self, digest: bytes) -> list[Command]:
         """The action's result, with this digest, is journaled; the next action may be planned."""
-        if self.state is State.FINISHING:
+        if self.state is JobState.FINISHING:
             self._results.append(digest)
-            self.state, self.stages, self._open = State.PLANNING, [], []
+            self.state, self.stages, self._open = JobState.PLANNING, [], []
         return []
 
     def done(self) -> list[Command]:
         """The job returned, and the owner holds all that it returned."""
-        return self._end(State.DONE, "") if self.state is State.PLANNING else []
+        return self._end(JobState.DONE, "") if self.state is JobState.PLANNING else []
 
     def broke(self, reason: str) -> list[Command]:
         """The job cannot go on: its plan or what finishes an action raised, or the owner's disk is full."""
-        return self._end(State.FAILED, reason)
+        return self._end(JobState.FAILED, reason)
 
     def cancel(self) -> list[Command]:
         """The user wants it no longer."""
-        return self._end(State.CANCELLED, "cancelled")
+        return self._end(JobState.CANCELLED, "cancelled")
 
     def kept(self, stage: int, partition: int) -> None:
         """The owner has this output from now on, whatever becomes of its holder."""
@@ -148,7 +148,7 @@ class Job:
                 self._crew.strike(volunteer, now)
                 commands += self._expel(volunteer, "it neither began nor finished a unit in time", now)
         commands += self._fill_all(now)
-        if self.state is State.RUNNING:
+        if self.state is JobState.RUNNING:
             commands += self._crew.hedge(self._open, now)
         return commands
 
@@ -164,8 +164,8 @@ class Job:
         if self.state in OVER or peer in self._crew.joined:
             return []
         if self._crew.is_out(peer):
-            return [Drop(peer, "it failed too often in this job")]
-        volunteer = self._crew.find(peer) or Volunteer(peer, now)
+            return [DropVolunteer(peer, "it failed too often in this job")]
+        volunteer = self._crew.find(peer) or CrewMember(peer, now)
         volunteer.claimed, volunteer.most = slots, window
         volunteer.stranger, volunteer.relation = stranger, relation
         self._crew.joined[peer] = volunteer
@@ -224,7 +224,7 @@ class Job:
                 attempt.step = Step.RUNNING
                 volunteer.progress = now
 
-    def returned(self, peer: PeerId, results: Iterable[Result], now: float) -> list[Command]:
+    def returned(self, peer: PeerId, results: Iterable[UnitResult], now: float) -> list[Command]:
         """Results came from the volunteer. Those of units that it was not asked for are nothing."""
         volunteer = self._crew.find(peer)
         if volunteer is None:
@@ -261,7 +261,7 @@ class Job:
         said = report if isinstance(report, str) else report.told(stage.index, attempt.partition)
         if volunteer is self._crew.own:
             reason = self._disputes.judged(attempt, fault, said, is_open=stage in self._open)
-            return self._fill_all(now) if reason is None else self._end(State.FAILED, reason)
+            return self._fill_all(now) if reason is None else self._end(JobState.FAILED, reason)
         self._disputes.failed(attempt, volunteer, fault)
         if fault is Fault.PEER and self._crew.strike(volunteer, now):
             return self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
@@ -282,13 +282,13 @@ class Job:
 
     # Results.
 
-    def _accept(self, volunteer: Volunteer, attempt: Attempt, result: Result, now: float) -> list[Command]:
+    def _accept(self, volunteer: CrewMember, attempt: Attempt, result: UnitResult, now: float) -> list[Command]:
         stage, partition = attempt.stage, attempt.partition
         before = stage.digest(partition)
         if before is not None and before != result.digest:
             where = f"partition {partition} of stage {stage.index}"
             told = f"The job is not deterministic, or a volunteer lied: {where} gave two different results."
-            return self._end(State.FAILED, told)
+            return self._end(JobState.FAILED, told)
         attempt.step = Step.ACCEPTED
         del volunteer.attempts[attempt.unit]
         trouble = stage.troubles.get(partition)
@@ -298,7 +298,7 @@ class Job:
             other = self._crew.find(peer)
             if other is not None and other is not volunteer:
                 other.attempts.pop(attempt.unit).step = Step.CANCELLED
-                commands.append(Cancel(peer, (attempt.unit,)))
+                commands.append(WithdrawUnits(peer, (attempt.unit,)))
                 commands += self._fill(other, now)
         if trouble is not None:
             for wrong in self._disputes.acquit(attempt, trouble, now):
@@ -309,35 +309,35 @@ class Job:
 
     def _advance(self, now: float) -> list[Command]:
         """Something about whole stages may have changed: what is needed again, what is open, whether all is done."""
-        if self.state not in {State.RUNNING, State.FINISHING}:
+        if self.state not in {JobState.RUNNING, JobState.FINISHING}:
             return []
         assert self._stages is not None
         self.repeats += self._stages.revive()
         was_open, self._open = self._open, self._stages.open()
         commands: list[Command] = [StageDone(stage.index) for stage in was_open if stage.complete]
         whole = self._stages.complete
-        if whole and self.state is State.RUNNING:
-            self.state = State.FINISHING
+        if whole and self.state is JobState.RUNNING:
+            self.state = JobState.FINISHING
             return [*commands, *self._recalled(), Finish(self.action)]
-        if not whole and self.state is State.FINISHING:
-            self.state = State.RUNNING
+        if not whole and self.state is JobState.FINISHING:
+            self.state = JobState.RUNNING
             commands.append(Unfinished(self.action))
         return commands + self._fill_all(now)
 
     # Volunteers.
 
-    def _fill(self, volunteer: Volunteer, now: float) -> list[Command]:
-        return [*self._crew.fill(volunteer, self._open, now)] if self.state is State.RUNNING else []
+    def _fill(self, volunteer: CrewMember, now: float) -> list[Command]:
+        return [*self._crew.fill(volunteer, self._open, now)] if self.state is JobState.RUNNING else []
 
     def _fill_all(self, now: float) -> list[Command]:
-        if self.state is not State.RUNNING:
+        if self.state is not JobState.RUNNING:
             return []
         return [*self._crew.fill_all(self._open, now), *self._disputes.repeat(self._open, now)]
 
-    def _expel(self, volunteer: Volunteer, reason: str, now: float) -> list[Command]:
-        return [Drop(volunteer.peer, reason), *self._lose(volunteer, now)]
+    def _expel(self, volunteer: CrewMember, reason: str, now: float) -> list[Command]:
+        return [DropVolunteer(volunteer.peer, reason), *self._lose(volunteer, now)]
 
-    def _lose(self, volunteer: Volunteer, now: float) -> list[Command]:
+    def _lose(self, volunteer: CrewMember, now: float) -> list[Command]:
         """The volunteer is no longer there; what it had runs elsewhere."""
         self._crew.joined.pop(volunteer.peer, None)
         for stage in self.stages:
@@ -358,16 +358,16 @@ class Job:
         commands: list[Command] = []
         for volunteer in self._crew.everyone():
             if volunteer.attempts:
-                commands.append(Cancel(volunteer.peer, tuple(volunteer.attempts)))
+                commands.append(WithdrawUnits(volunteer.peer, tuple(volunteer.attempts)))
                 for attempt in list(volunteer.attempts.values()):
                     volunteer.stop(attempt, Step.CANCELLED)
         return commands
 
-    def _end(self, state: State, reason: str) -> list[Command]:
+    def _end(self, state: JobState, reason: str) -> list[Command]:
         if self.state in OVER:
             return []
         commands = self._recalled()
         self.state, self._open = state, []
         self._crew.joined.clear()
         self._disputes.clear()
-        return [*commands, Ended(state, reason)]
+        return [*commands, JobEnded(state, reason)]

@@ -18,7 +18,7 @@ MOST_OF_A_STAGE = 3
 """A stranger gets at most one part in so many of a stage while others idle."""
 
 
-class Pace:
+class UnitPace:
     """How fast a volunteer returns the units of one stage."""
 
     __slots__ = ("_count", "_since", "least", "rate")
@@ -67,7 +67,7 @@ def stranger_room(units: int, taken: int) -> int:
     return max(-(-units // MOST_OF_A_STAGE) - taken, 0)
 
 
-class Offer(NamedTuple):
+class VolunteerOffer(NamedTuple):
     """What a volunteer offers: slots, memory in bytes for each, names of its runtimes."""
 
     slots: int
@@ -83,13 +83,13 @@ class Need(NamedTuple):
     units: int
 
 
-def suits(need: Need, offer: Offer) -> bool:
+def suits(need: Need, offer: VolunteerOffer) -> bool:
     """Whether the volunteer can run the job's units."""
     return need.runtime in offer.runtimes and need.memory <= offer.memory and offer.slots > 0
 
 
 def allot(
-    needs: Sequence[Need], offers: Mapping[PeerId, Offer], held: Sequence[Mapping[PeerId, int]]
+    needs: Sequence[Need], offers: Mapping[PeerId, VolunteerOffer], held: Sequence[Mapping[PeerId, int]]
 ) -> list[dict[PeerId, int]]:
     """The slots of each volunteer that each job may use, in the order of `needs`: as even as what they need allows.
 

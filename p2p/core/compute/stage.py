@@ -55,7 +55,7 @@ class Trouble:
         """Who said that it is the job's fault, and their relation: unrelated ones are asked next."""
 
 
-class Units:
+class StageUnits:
     """The units of the stage `index`, which reads the stages `reads`; `readers` read it."""
 
     def __init__(self, index: int, count: int, reads: tuple[int, ...], readers: tuple[int, ...]) -> None:

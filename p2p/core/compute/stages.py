@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from p2p.core.compute.attempts import Known
 from p2p.core.compute.plan import Plan, stage_context
-from p2p.core.compute.stage import DONE, Units
+from p2p.core.compute.stage import DONE, StageUnits
 
 
 class Stages:
@@ -31,7 +31,7 @@ class Stages:
         self._context = context
         self._results = tuple(results)
         self.all = [
-            Units(
+            StageUnits(
                 stage.index,
                 counts[stage.index],
                 stage.reads,
@@ -66,20 +66,20 @@ class Stages:
         # Readers come after what they read, so who needs what is known on the way back.
         return sum(len(stage.revive()) for stage in reversed(self.all) if stage.gone and self._needed(stage))
 
-    def open(self) -> list[Units]:
+    def open(self) -> list[StageUnits]:
         """The stages of which units are to run now."""
         readable = [stage for stage in self.all if self._readable(stage)]
         for stage in readable:
             self._name(stage)
         return [stage for stage in readable if not stage.complete and self._needed(stage)]
 
-    def _needed(self, stage: Units) -> bool:
+    def _needed(self, stage: StageUnits) -> bool:
         return stage is self.all[-1] or any(not self.all[reader].complete for reader in stage.readers)
 
-    def _readable(self, stage: Units) -> bool:
+    def _readable(self, stage: StageUnits) -> bool:
         return all(self.all[read].complete for read in stage.reads)
 
-    def _name(self, stage: Units) -> None:
+    def _name(self, stage: StageUnits) -> None:
         if stage.is_named:
             return
         read = [self.all[read].all_results() for read in stage.reads] or [self._sources[stage.index]]

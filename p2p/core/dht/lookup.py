@@ -32,7 +32,7 @@ MOST_CANDIDATES = 400
 _Key = tuple[bytes, str, int]
 
 
-class State(Enum):
+class LookupState(Enum):
     """Where a candidate stands."""
 
     WAITING = auto()
@@ -49,7 +49,7 @@ class _Candidate:
     depth: int
     namer: _Key | None
     """Who alone has named it; None for a seed, and for what several have named."""
-    state: State = State.WAITING
+    state: LookupState = LookupState.WAITING
 
 
 class Lookup:
@@ -77,8 +77,8 @@ class Lookup:
         if self._busy >= ALPHA:
             return None
         for candidate in self._nearest():
-            if candidate.state is State.WAITING:
-                candidate.state = State.ASKED
+            if candidate.state is LookupState.WAITING:
+                candidate.state = LookupState.ASKED
                 self._busy += 1
                 self.asked += 1
                 return candidate.contact
@@ -87,48 +87,50 @@ class Lookup:
     def stalled(self, contact: Contact) -> None:
         """The contact lets us wait."""
         candidate = self._candidates[contact.key]
-        if candidate.state is State.ASKED:
-            candidate.state = State.STALLED
+        if candidate.state is LookupState.ASKED:
+            candidate.state = LookupState.STALLED
             self._busy -= 1
 
     def answered(self, contact: Contact, named: Iterable[Contact]) -> None:
         """The contact has answered and named others."""
-        candidate = self._ended(contact, State.ANSWERED)
+        candidate = self._ended(contact, LookupState.ANSWERED)
         self.hops = max(self.hops, candidate.depth)
         if candidate.namer is not None:
             self._vouched.add(candidate.namer)
         self._drop(
             other
             for other in self._by_distance
-            if other.contact.id == contact.id and other.state is State.WAITING  # it is here, so it is not there
+            if other.contact.id == contact.id and other.state is LookupState.WAITING  # it is here, so it is not there
         )
         self._take(named, candidate)
 
     def failed(self, contact: Contact) -> None:
         """The contact did not answer, was somebody else, or made no sense."""
-        namer = self._ended(contact, State.FAILED).namer
+        namer = self._ended(contact, LookupState.FAILED).namer
         self.failures += 1
         if namer is None:
             return
         self._in_vain[namer] += 1
         if self._in_vain[namer] >= MOST_NAMED_IN_VAIN and namer not in self._vouched:
-            self._drop(other for other in self._by_distance if other.namer == namer and other.state is State.WAITING)
+            self._drop(
+                other for other in self._by_distance if other.namer == namer and other.state is LookupState.WAITING
+            )
 
     @property
     def done(self) -> bool:
         """Whether asking on would bring nothing nearer."""
-        answered = [candidate.state is State.ANSWERED for candidate in self._nearest()]
+        answered = [candidate.state is LookupState.ANSWERED for candidate in self._nearest()]
         if not all(answered):
             return False
         return len(answered) >= self._k // 2 or all(
-            candidate.state is not State.STALLED for candidate in self._by_distance
+            candidate.state is not LookupState.STALLED for candidate in self._by_distance
         )
 
     def nearest(self) -> list[Contact]:
         """The nearest that have answered, nearest first."""
-        return [candidate.contact for candidate in self._nearest() if candidate.state is State.ANSWERED]
+        return [candidate.contact for candidate in self._nearest() if candidate.state is LookupState.ANSWERED]
 
-    def state(self, contact: Contact) -> State | None:
+    def state(self, contact: Contact) -> LookupState | None:
         """Where a candidate stands."""
         candidate = self._candidates.get(contact.key)
         return None if candidate is None else candidate.state
@@ -140,7 +142,7 @@ class Lookup:
         prefixes: Counter[str] = Counter()
         for candidate in self._by_distance:
             contact = candidate.contact
-            if candidate.state in {State.STALLED, State.FAILED} or contact.id in nodes:
+            if candidate.state in {LookupState.STALLED, LookupState.FAILED} or contact.id in nodes:
                 continue
             if not (self._local_exempt and contact.scope != Scope.GLOBAL):
                 if prefixes[contact.prefix] >= MOST_OF_A_PREFIX:
@@ -152,10 +154,10 @@ class Lookup:
                 break
         return found
 
-    def _ended(self, contact: Contact, state: State) -> _Candidate:
+    def _ended(self, contact: Contact, state: LookupState) -> _Candidate:
         candidate = self._candidates[contact.key]
-        assert candidate.state in {State.ASKED, State.STALLED}, "a contact ends once, after it was asked"
-        if candidate.state is State.ASKED:
+        assert candidate.state in {LookupState.ASKED, LookupState.STALLED}, "a contact ends once, after it was asked"
+        if candidate.state is LookupState.ASKED:
             self._busy -= 1
         candidate.state = state
         return candidate

@@ -18,12 +18,12 @@ from p2p.wire.records import (
     MAP_BYTES,
     MAX_TITLE_BYTES,
     MAX_TITLES,
-    Kind,
-    Offer,
+    OfferedCapacity,
     Payload,
     Pointer,
     Provider,
     Record,
+    RecordKind,
     Title,
     Titles,
     Whereabouts,
@@ -44,11 +44,11 @@ _TITLES_BYTES = 320
 _TITLE_OVERHEAD = 48
 
 EVERY_S = {
-    Kind.PROVIDER: 2700.0,
-    Kind.CAPACITY: 600.0,
-    Kind.ADDRESS: 2700.0,
-    Kind.KEYWORD: 3 * 3600.0,
-    Kind.POINTER: 12 * 3600.0,
+    RecordKind.PROVIDER: 2700.0,
+    RecordKind.CAPACITY: 600.0,
+    RecordKind.ADDRESS: 2700.0,
+    RecordKind.KEYWORD: 3 * 3600.0,
+    RecordKind.POINTER: 12 * 3600.0,
 }
 """How long after it was published a record is due again, give or take a fifth; under half its time to expire."""
 JITTER = 0.2
@@ -69,7 +69,7 @@ class Item:
     """The record itself where it was made before and is only stored again."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> RecordKind:
         return _KIND[type(self.payload)]
 
     def content(self, network: str, place: str) -> bytes:
@@ -78,30 +78,30 @@ class Item:
         return H("published", network.encode(), said, place.encode() if self.kind in _ADDRESSED else b"")[:16]
 
 
-_ADDRESSED = frozenset({Kind.PROVIDER, Kind.ADDRESS, Kind.CAPACITY})
-_KIND: dict[type[Payload], Kind] = {
-    Provider: Kind.PROVIDER,
-    Whereabouts: Kind.ADDRESS,
-    Titles: Kind.KEYWORD,
-    Pointer: Kind.POINTER,
-    Offer: Kind.CAPACITY,
+_ADDRESSED = frozenset({RecordKind.PROVIDER, RecordKind.ADDRESS, RecordKind.CAPACITY})
+_KIND: dict[type[Payload], RecordKind] = {
+    Provider: RecordKind.PROVIDER,
+    Whereabouts: RecordKind.ADDRESS,
+    Titles: RecordKind.KEYWORD,
+    Pointer: RecordKind.POINTER,
+    OfferedCapacity: RecordKind.CAPACITY,
 }
 
 
 def provider_items(shares: Iterable[tuple[ShareId, bytes]]) -> Iterator[Item]:
     """Who has a share, for each share with the map of what is held."""
     for share, held in shares:
-        yield Item(provider_key(share), Provider((), held), LONGEST_S[Kind.PROVIDER])
+        yield Item(provider_key(share), Provider((), held), LONGEST_S[RecordKind.PROVIDER])
 
 
 def address_item(peer: PeerId) -> Item:
     """Where the peer is."""
-    return Item(address_key(peer), Whereabouts(()), LONGEST_S[Kind.ADDRESS])
+    return Item(address_key(peer), Whereabouts(()), LONGEST_S[RecordKind.ADDRESS])
 
 
 def capacity_items(capacity: Capacity) -> Iterator[Item]:
     """What a volunteer offers, for each of its runtimes. How busy it is changes too quickly to be published."""
-    offer = Offer(msgspec.structs.replace(capacity, load=0.0))
+    offer = OfferedCapacity(msgspec.structs.replace(capacity, load=0.0))
     for runtime in capacity.runtimes:
         yield _sharded(shards(capacity_key, runtime), offer)
 
@@ -115,7 +115,7 @@ def hiring_items(runtimes: Iterable[str]) -> Iterator[Item]:
 def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:
     """Pointers, this peer's own and those it follows: anybody may store the same bytes again."""
     for record in pointers:
-        yield Item(record.key, record.payload, LONGEST_S[Kind.POINTER], record=record)
+        yield Item(record.key, record.payload, LONGEST_S[RecordKind.POINTER], record=record)
 
 
 def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
@@ -134,7 +134,7 @@ def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
     return items
 
 
-def due_at(published: float, kind: Kind, chance: float) -> float:
+def due_at(published: float, kind: RecordKind, chance: float) -> float:
     """When what was published at a time is due again; `chance` is a random number from 0 to 1."""
     return published + EVERY_S[kind] * (1 - JITTER + 2 * JITTER * chance)
 

@@ -52,7 +52,7 @@ class Ask(Generic[Key]):
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel(Generic[Key]):
+class AskNoMore(Generic[Key]):
     """Tell the source that this is no longer wanted."""
 
     source: Key
@@ -61,14 +61,14 @@ class Cancel(Generic[Key]):
 
 
 @dataclass(frozen=True, slots=True)
-class Drop(Generic[Key]):
+class DropSource(Generic[Key]):
     """End the exchange with the source."""
 
     source: Key
     reason: str
 
 
-Command = Ask[Key] | Cancel[Key] | Drop[Key]
+Command = Ask[Key] | AskNoMore[Key] | DropSource[Key]
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class _Hedge:
 
 
 @dataclass(slots=True)
-class Source:
+class DownloadSource:
     """What is known of one source. `rate` in bytes/s, 0 until measured."""
 
     have: int = 0
@@ -118,7 +118,7 @@ class Download(Generic[Key]):
         self.layout = layout
         self.wanted = wanted
         self.have = have
-        self.sources: dict[Key, Source] = {}
+        self.sources: dict[Key, DownloadSource] = {}
         self._below = below
         self._sequential = sequential
         self._free = wanted & ~have
@@ -162,7 +162,7 @@ class Download(Generic[Key]):
     def joined(self, key: Key, now: float) -> None:
         """A source is connected; what it has is said by `offers`."""
         assert key not in self.sources
-        self.sources[key] = Source(progress_at=now, window_at=now)
+        self.sources[key] = DownloadSource(progress_at=now, window_at=now)
 
     def offers(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
         """The source has these chunks, beside those it said before."""
@@ -204,7 +204,7 @@ class Download(Generic[Key]):
         for chunk in released:
             self._release(source, chunk)
         ranges = bitmap.runs(bitmap.of([(chunk, 1) for chunk in sorted(released)]))
-        commands: list[Command[Key]] = [Cancel(key, first, count) for first, count in ranges]
+        commands: list[Command[Key]] = [AskNoMore(key, first, count) for first, count in ranges]
         return commands + self._fill_all(now)
 
     def progress(self, key: Key, count: int, now: float) -> None:
@@ -232,7 +232,7 @@ class Download(Generic[Key]):
             for other_key, other in self.sources.items():
                 if chunk in other.asked:
                     other.outstanding -= other.asked.pop(chunk).size
-                    commands.append(Cancel(other_key, chunk, 1))
+                    commands.append(AskNoMore(other_key, chunk, 1))
                     commands += self._fill(other_key, other, now)
         return commands + self._fill(key, source, now)
 
@@ -247,7 +247,7 @@ class Download(Generic[Key]):
             asked = source.asked.pop(chunk, None)
             if asked is not None:
                 source.outstanding -= asked.size
-                commands.append(Cancel(key, chunk, 1))
+                commands.append(AskNoMore(key, chunk, 1))
         return commands
 
     def copied(self, chunks: int) -> None:
@@ -263,10 +263,10 @@ class Download(Generic[Key]):
                 source.progress_at = source.window_at = now
                 source.window_bytes = 0
             elif now - source.progress_at > SILENT_S:
-                commands.append(Drop(key, f"it sent nothing for {SILENT_S:.0f} seconds"))
+                commands.append(DropSource(key, f"it sent nothing for {SILENT_S:.0f} seconds"))
             elif now - source.window_at > SLOW_WINDOW_S:
                 if source.window_bytes < SLOW_BYTES_PER_S * SLOW_WINDOW_S:
-                    commands.append(Drop(key, "it is too slow to be of use"))
+                    commands.append(DropSource(key, "it is too slow to be of use"))
                 source.window_at = now
                 source.window_bytes = 0
         by_rate = sorted(self.sources.items(), key=lambda item: -item[1].rate)
@@ -280,7 +280,7 @@ class Download(Generic[Key]):
     def _fill_all(self, now: float) -> list[Command[Key]]:
         return [command for key, source in list(self.sources.items()) for command in self._fill(key, source, now)]
 
-    def _fill(self, key: Key, source: Source, now: float) -> list[Command[Key]]:
+    def _fill(self, key: Key, source: DownloadSource, now: float) -> list[Command[Key]]:
         """Asks the source for more, if it has less before it than it should have."""
         if source.choked and source.asked:
             return []
@@ -304,7 +304,7 @@ class Download(Generic[Key]):
             commands += self._steal(key, source, STEAL_IDLE, now)
         return commands
 
-    def _fair_part(self, source: Source) -> int:
+    def _fair_part(self, source: DownloadSource) -> int:
         total = sum(other.rate for other in self.sources.values())
         fraction = source.rate / total if total and source.rate else 1 / len(self.sources)
         return int(self._free_bytes * fraction / 2)
@@ -326,7 +326,7 @@ class Download(Generic[Key]):
             count += 1
         return first, count
 
-    def _ask(self, source: Source, first: int, count: int, now: float) -> None:
+    def _ask(self, source: DownloadSource, first: int, count: int, now: float) -> None:
         if not source.asked:
             source.progress_at = source.sample_at = source.window_at = now
             source.sample_bytes = source.window_bytes = 0
@@ -340,7 +340,7 @@ class Download(Generic[Key]):
         self._free &= ~chunks
         self._free_bytes -= self.layout.bytes_in(chunks)
 
-    def _release(self, source: Source, chunk: int) -> None:
+    def _release(self, source: DownloadSource, chunk: int) -> None:
         """The chunk is no longer asked of the source; free again unless another one has it."""
         source.outstanding -= source.asked.pop(chunk).size
         hedge = self._hedges.get(chunk)
@@ -352,7 +352,7 @@ class Download(Generic[Key]):
         else:
             del self._hedges[chunk]
 
-    def _steal(self, key: Key, thief: Source, factor: float, now: float) -> list[Command[Key]]:
+    def _steal(self, key: Key, thief: DownloadSource, factor: float, now: float) -> list[Command[Key]]:
         """Asks the thief for the chunk that is most overdue at all who were asked, if one is overdue by the factor."""
         rate = self._fast_rate()
         if factor == STEAL_IDLE:

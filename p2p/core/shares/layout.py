@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from p2p.core.shares import bitmap
-from p2p.core.shares.manifest import Kind, Manifest, chunk_bytes
+from p2p.core.shares.manifest import EntryKind, Manifest, chunk_bytes
 from p2p.ids import ID_BYTES, ChunkHash
 
 
-class Place(NamedTuple):
+class ChunkPlace(NamedTuple):
     """Where a chunk lies: the entry's index, and offset and size in bytes within the file."""
 
     entry: int
@@ -38,7 +38,7 @@ class Layout:
         self.everything = (1 << first) - 1
         self.largest_chunk = max((min(e.size, chunk_bytes(e.size)) for e in manifest.entries), default=0)
 
-    def place(self, chunk: int) -> Place:
+    def place(self, chunk: int) -> ChunkPlace:
         """Where `chunk` lies. Raises IndexError beyond the share."""
         if not 0 <= chunk < self.chunks:
             raise IndexError(chunk)
@@ -47,7 +47,7 @@ class Layout:
         size = self.manifest.entries[index].size
         each = chunk_bytes(size)
         offset = (chunk - self._firsts[at]) * each
-        return Place(index, offset, min(each, size - offset))
+        return ChunkPlace(index, offset, min(each, size - offset))
 
     def size(self, chunk: int) -> int:
         """The chunk's bytes."""
@@ -106,4 +106,4 @@ class Layout:
         return (index for index, entry in enumerate(self.manifest.entries) if not entry.chunks)
 
     def is_file(self, entry: int) -> bool:
-        return self.manifest.entries[entry].kind is Kind.FILE
+        return self.manifest.entries[entry].kind is EntryKind.FILE

@@ -30,7 +30,7 @@ MAX_CHUNKS_PER_FILE = 2000
 _LENGTH = struct.Struct(">I")
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """What an entry is. Folders are listed only where they are empty."""
 
     FILE = 0
@@ -40,7 +40,7 @@ class Kind(IntEnum):
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A file or empty folder of a share; `size` in bytes, `hashes` its 32-byte chunk hashes one after the other."""
 
-    kind: Kind
+    kind: EntryKind
     path: Annotated[names.Path, msgspec.Meta(max_length=names.MAX_DEPTH)]
     size: Number = 0
     executable: bool = False
@@ -57,7 +57,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return FileId(H("file", self.size.to_bytes(8, "big"), self.hashes))
 
 
-class Root(msgspec.Struct, frozen=True):
+class ManifestRoot(msgspec.Struct, frozen=True):
     """The head of a manifest. `size` is the sum of the files' bytes, `length` that of the encoded entries."""
 
     version: int
@@ -79,7 +79,7 @@ class Root(msgspec.Struct, frozen=True):
         return self.parts[index * ID_BYTES : (index + 1) * ID_BYTES]
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ShareLimits(msgspec.Struct, frozen=True):
     """How large a manifest a peer accepts."""
 
     entries: int = 2_000_000
@@ -91,11 +91,11 @@ class Manifest(msgspec.Struct, frozen=True):
     """A share's root and entries; what the share is, whole and checked."""
 
     share_id: ShareId
-    root: Root
+    root: ManifestRoot
     entries: tuple[Entry, ...]
 
 
-_root_decoder = msgspec.msgpack.Decoder(Root)
+_root_decoder = msgspec.msgpack.Decoder(ManifestRoot)
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
 
 
@@ -136,17 +136,17 @@ def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes,
         body = encoder.encode(entry)
         stream += _LENGTH.pack(len(body))
         stream += body
-        files += entry.kind is Kind.FILE
-        folders += entry.kind is Kind.FOLDER
+        files += entry.kind is EntryKind.FILE
+        folders += entry.kind is EntryKind.FOLDER
         size += entry.size
         chunks += entry.chunks
     parts = [bytes(stream[at : at + MAX_PART_BYTES]) for at in range(0, len(stream), MAX_PART_BYTES)]
     hashes = b"".join(map(hash_part, parts))
-    root = Root(VERSION, name, single, files, folders, size, chunks, len(stream), hashes)
+    root = ManifestRoot(VERSION, name, single, files, folders, size, chunks, len(stream), hashes)
     return encoder.encode(root), parts
 
 
-def decode_root(share_id: ShareId, body: bytes, limits: Limits) -> Root:
+def decode_root(share_id: ShareId, body: bytes, limits: ShareLimits) -> ManifestRoot:
     """The root that `body` encodes, checked to be this share's and within limits.
 
     Raises BadData; Unacceptable where the share itself is the reason.
@@ -179,12 +179,12 @@ def decode_root(share_id: ShareId, body: bytes, limits: Limits) -> Root:
     return root
 
 
-def part_length(root: Root, index: int) -> int:
+def part_length(root: ManifestRoot, index: int) -> int:
     """The bytes of part `index`: all are full but the last."""
     return min(MAX_PART_BYTES, root.length - index * MAX_PART_BYTES)
 
 
-def check_part(root: Root, index: int, body: bytes) -> None:
+def check_part(root: ManifestRoot, index: int, body: bytes) -> None:
     """Raises BadData unless `body` is part `index` of the manifest."""
     if not 0 <= index < root.part_count or len(body) != part_length(root, index):
         raise BadData(f"manifest part {index} has the wrong length")
@@ -192,7 +192,7 @@ def check_part(root: Root, index: int, body: bytes) -> None:
         raise BadData(f"manifest part {index} does not match its hash")
 
 
-def decode(share_id: ShareId, root: Root, parts: Sequence[bytes]) -> Manifest:
+def decode(share_id: ShareId, root: ManifestRoot, parts: Sequence[bytes]) -> Manifest:
     """The manifest whose checked parts these are. Raises BadData where its author broke the rules."""
     entries: list[Entry] = []
     files = size = chunks = 0
@@ -206,7 +206,7 @@ def decode(share_id: ShareId, root: Root, parts: Sequence[bytes]) -> Manifest:
         if previous and path[: len(previous)] == previous:
             raise BadData(f"the share has a file that is also a folder: {previous!r:.200}")
         previous = path
-        if entry.kind is Kind.FILE:
+        if entry.kind is EntryKind.FILE:
             if len(entry.hashes) != ID_BYTES * chunk_count(entry.size):
                 raise BadData(f"the share gives a wrong number of chunk hashes for {path!r:.200}")
             files += 1

@@ -16,7 +16,7 @@ from p2p.core.round_robin import RoundRobin
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Slots(Generic[Key]):
+class SlotQueue(Generic[Key]):
     """`capacity` slots of `quantum_s` seconds. A key is one connection; times in seconds of one monotonic clock."""
 
     def __init__(self, capacity: int, quantum_s: float) -> None:

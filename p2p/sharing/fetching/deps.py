@@ -12,7 +12,7 @@ from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
 from p2p.store.disk import Disk
 from p2p.store.library import Library
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Deps:
     """Made by `p2p.node`. `max_sources` bounds the sources of one fetch at a time."""
 
     library: Library
-    records: Records
+    records: Fetches
     disk: Disk
     presence: Presence
     finders: Finders

@@ -38,7 +38,7 @@ IMPATIENCE_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True)
-class Result:
+class Fetched:
     """What a fetch came to. `seconds` from the first request to the last rename."""
 
     paths: tuple[Path, ...]
@@ -66,7 +66,7 @@ class Fetching:
         options: Options,
         progress: Progress,
         supply: Supply | None = None,
-    ) -> Result:
+    ) -> Fetched:
         """Fetches a share, from its swarm unless there is another supply.
 
         Raises NotFound when nobody has it for `wait_s`, StorageError, ConfigError, BadData.
@@ -125,8 +125,8 @@ class _Fetch:
         progress.name = link.name or ""
         progress.size = link.size or 0
 
-    async def run(self, supply: Supply) -> Result:
-        outcome: Result | ShoalError
+    async def run(self, supply: Supply) -> Fetched:
+        outcome: Fetched | ShoalError
         with storage_errors_plain():  # perhaps from a task beside the steps: the home's disk
             async with supply.running() as nursery:
                 try:
@@ -137,7 +137,7 @@ class _Fetch:
             raise outcome
         return outcome
 
-    async def _steps(self, supply: Supply, nursery: trio.Nursery) -> Result:
+    async def _steps(self, supply: Supply, nursery: trio.Nursery) -> Fetched:
         impatience = _Impatience(self._options.wait_s, self._progress)
         with trio.CancelScope() as scope:
             nursery.start_soon(impatience.watch, scope)
@@ -203,11 +203,11 @@ class _Fetch:
             await self._sharing.keep_serving(target, swarm)
         await trio.to_thread.run_sync(target.record.forget)
 
-    def _result(self, target: Target, filled: Filled) -> Result:
+    def _result(self, target: Target, filled: Filled) -> Fetched:
         progress = self._progress
         progress.state = "done"
         paths, received = tuple(target.results()), progress.received
-        return Result(paths, target.selected_bytes, received, filled.seconds, filled.sources)
+        return Fetched(paths, target.selected_bytes, received, filled.seconds, filled.sources)
 
     async def _keep_version(self, target: Target, publisher: PeerId, name: str) -> None:
         """What is in the folder now is this version; the one before is no longer there to be served."""

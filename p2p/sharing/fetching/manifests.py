@@ -10,7 +10,7 @@ from typing import TypeVar
 import trio
 
 from p2p.core.shares import manifest as manifests
-from p2p.core.shares.manifest import Limits, Manifest, Root
+from p2p.core.shares.manifest import Manifest, ManifestRoot, ShareLimits
 from p2p.errors import PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
@@ -27,11 +27,11 @@ M = TypeVar("M", messages.Root, messages.Part)
 class ManifestFetch:
     """The manifest of one share on its way. `ready` is set once it is whole, or known to be none for this peer."""
 
-    def __init__(self, library: Library, share: ShareId, limits: Limits) -> None:
+    def __init__(self, library: Library, share: ShareId, limits: ShareLimits) -> None:
         self._library = library
         self._share = share
         self._limits = limits
-        self._root: Root | None = None
+        self._root: ManifestRoot | None = None
         self._missing: set[int] = set()
         self._asked: Counter[int] = Counter()
         self._failure: Unacceptable | None = None
@@ -85,7 +85,7 @@ class ManifestFetch:
             self._missing -= parts.keys()
         self.ready.set()
 
-    def _begin(self, root: Root, held: set[int]) -> None:
+    def _begin(self, root: ManifestRoot, held: set[int]) -> None:
         if self._root is None:
             self._root = root
             self._missing = set(range(root.part_count)) - held

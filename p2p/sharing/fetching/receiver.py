@@ -12,8 +12,8 @@ import trio
 
 from p2p.concurrency.throttle import Throttle
 from p2p.core.shares import bitmap
-from p2p.core.shares.download import Ask, Cancel, Command, Download, Drop
-from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.download import Ask, AskNoMore, Command, Download, DropSource
+from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.errors import BadData, ProtocolViolation, ShoalError, StorageError
 from p2p.ids import PeerId
 from p2p.progress import Progress
@@ -39,7 +39,7 @@ BUFFERS_AHEAD = 3
 SMALL_BYTES = 64 * 1024
 """Verifying and writing less than this takes less time than handing it to a thread."""
 
-_NOWHERE = Place(0, 0, 0)
+_NOWHERE = ChunkPlace(0, 0, 0)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class _Incoming:
     chunk: int = -1
     size: int = 0
     filled: int = 0
-    place: Place = _NOWHERE
+    place: ChunkPlace = _NOWHERE
     wanted: bool = False
     cancelled: set[int] = field(default_factory=set)
 
@@ -229,7 +229,7 @@ class Receiver:
             self.from_peers[peer] = self.from_peers.get(peer, 0) + arrived.place.size
             self._stored(chunk, arrived.place)
 
-    def _stored(self, chunk: int, place: Place) -> None:
+    def _stored(self, chunk: int, place: ChunkPlace) -> None:
         bit = 1 << chunk
         self._do(self._download.stored(chunk))
         self.swarm.gained(bit)
@@ -251,10 +251,10 @@ class Receiver:
                 case Ask(exchange, first, count):
                     self._incoming[exchange].credit += self.layout.run_bytes(first, count)
                     exchange.say(messages.Want(first=first, count=count))
-                case Cancel(exchange, first, count):
+                case AskNoMore(exchange, first, count):
                     self._incoming[exchange].cancelled.update(range(first, first + count))
                     exchange.say(messages.Cancel(first=first, count=count))
-                case Drop(exchange, reason):
+                case DropSource(exchange, reason):
                     exchange.end(reason)
 
     # Tasks.

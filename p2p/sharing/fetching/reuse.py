@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2p.core.shares import bitmap
-from p2p.core.shares.layout import Layout, Place
+from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.manifest import hash_chunk
 from p2p.errors import BadData, NotFound
 from p2p.ids import PeerId, ShareId
@@ -38,7 +38,7 @@ async def from_earlier(deps: Deps, earlier: Earlier, target: Target, progress: P
     progress.state = "copying from the version before"
     layout = target.layout
 
-    def copy(chunk: int, place: Place) -> bool:
+    def copy(chunk: int, place: ChunkPlace) -> bool:
         with suppress(OSError), earlier.reading(place.entry) as descriptor:
             return _copy(target, chunk, descriptor, place)
         return False
@@ -62,7 +62,7 @@ def find_earlier(library: Library, pointers: Pointers, folder: Path, publisher: 
         return None
 
 
-def _copy(target: Target, chunk: int, descriptor: int, source: Place) -> bool:
+def _copy(target: Target, chunk: int, descriptor: int, source: ChunkPlace) -> bool:
     """Copies one chunk if it is still right. In a thread."""
     data = os.pread(descriptor, source.size, source.offset)
     if len(data) == source.size and hash_chunk(data) == target.layout.hash(chunk):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from p2p.core.shares.manifest import Limits
+from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import BadData, ConfigError, PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
@@ -34,7 +34,7 @@ MOST_KEPT_SOURCES = 32
 class Sources:
     """The sources of one fetch. `start`, then `running`, and within it `exchanging` once there is a receiver."""
 
-    def __init__(self, deps: Deps, link: Link, progress: Progress, limits: Limits | None = None) -> None:
+    def __init__(self, deps: Deps, link: Link, progress: Progress, limits: ShareLimits | None = None) -> None:
         self._deps = deps
         self._link = link
         self._share: ShareId = link.share_id

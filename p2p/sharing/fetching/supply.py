@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from p2p.core.shares.manifest import Limits, Manifest
+from p2p.core.shares.manifest import Manifest, ShareLimits
 from p2p.ids import PeerId
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
@@ -32,7 +32,7 @@ class Options:
     wait_s: float | None = None
     limit_bytes_per_s: int = 0
     keep_serving: bool = False
-    limits: Limits | None = None
+    limits: ShareLimits | None = None
     """How large a share may be; None: as this peer accepts any."""
     follows: tuple[PeerId, str] | None = None
     """The pointer (publisher, name) whose newest version this is: the version before is made use of and replaced."""

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from p2p.core.shares.layout import Place
+from p2p.core.shares.layout import ChunkPlace
 from p2p.core.shares.manifest import hash_chunk
 from p2p.errors import PeerGone, StorageError
 from p2p.ids import ChunkHash
@@ -30,7 +30,7 @@ class Arrived(Generic[Key]):
 
     source: Key
     chunk: int
-    place: Place
+    place: ChunkPlace
     expected: ChunkHash
     buffer: memoryview
     good: bool = False

@@ -7,7 +7,7 @@ from p2p.sharing.share import Sharing
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
 from p2p.store.library import Library
-from p2p.store.records import Records
+from p2p.store.records import Fetches
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Deps:
     """Made by `p2p.node`."""
 
     library: Library
-    records: Records
+    records: Fetches
     disk: Disk
     swarms: Swarms
     sharing: Sharing

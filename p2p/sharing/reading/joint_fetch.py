@@ -12,7 +12,7 @@ import trio
 
 from p2p.concurrency.throttle import Throttle
 from p2p.core.shares import bitmap
-from p2p.core.shares.layout import Place
+from p2p.core.shares.layout import ChunkPlace
 from p2p.core.shares.manifest import Manifest, hash_chunk
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError
 from p2p.progress import Progress
@@ -140,14 +140,14 @@ class _Copying:
             await self._settle()
         await self._throttle.spend(place.size)
 
-    async def _read(self, path: str, place: Place) -> bytes:
+    async def _read(self, path: str, place: ChunkPlace) -> bytes:
         while True:
             try:
                 return await self._held.read(path, place.offset, place.size)
             except NotFound:  # nobody had it for long: how long is too long the user says
                 await trio.sleep(AGAIN_S)
 
-    def _write(self, chunk: int, place: Place, data: bytes) -> None:
+    def _write(self, chunk: int, place: ChunkPlace, data: bytes) -> None:
         if hash_chunk(data) != self._target.layout.hash(chunk):
             raise StorageError("A file of the job's was changed while it was read. Run the same command again.")
         self._target.write(chunk, place, memoryview(data))

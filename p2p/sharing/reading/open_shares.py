@@ -14,7 +14,7 @@ import trio
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.progress import Progress
-from p2p.sharing.fetching.fetch import Result
+from p2p.sharing.fetching.fetch import Fetched
 from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.budget import CacheBudget
 from p2p.sharing.reading.deps import Deps
@@ -105,7 +105,7 @@ class OpenShares:
         partial = None if held is None else held.partial
         return partial is not None and self._deps.swarms.progress_of(wanted) is partial.progress
 
-    async def fetch(self, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> Result:
+    async def fetch(self, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> Fetched:
         """Fetches a share whole to the user's folder: together with those who are reading it, if somebody is.
 
         Raises as `Fetching.fetch`.
