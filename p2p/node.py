@@ -71,12 +71,12 @@ from p2p.sharing.traffic import Traffic
 from p2p.sharing.upload_slots import UploadSlots
 from p2p.store import posix
 from p2p.store.database import Database
+from p2p.store.dht_state import OverlayState
 from p2p.store.disk import Disk
+from p2p.store.fetches import Fetches
 from p2p.store.journal import Journal
 from p2p.store.library import Library
-from p2p.store.overlay import OverlayState
 from p2p.store.pointers import Pointers
-from p2p.store.records import Fetches
 from p2p.wire import messages
 from p2p.wire.address import Address, parse_address
 from p2p.wire.nodeid import work_bits

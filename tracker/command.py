@@ -11,7 +11,7 @@ import trio
 from p2p import config
 from p2p.config import Settings
 from p2p.errors import ConfigError, StorageError
-from p2p.net.web import check_url
+from p2p.net.http import check_url
 from p2p.wire.address import Address, ip, parse_address
 from tracker.server import MAX_CONNECTIONS, open_tracker
 

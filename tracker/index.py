@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from p2p.wire.keywords import words
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Content, Kind, Listing
-from p2p.wire.words import words
 
 MAX_QUERY_WORDS = 8
 MAX_INDEXED_WORDS = 400

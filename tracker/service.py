@@ -17,7 +17,7 @@ import trio
 from p2p.errors import ConfigError, MalformedMessage, Refused, StorageError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import Dialer
-from p2p.net.web import check_url, origin
+from p2p.net.http import check_url, origin
 from p2p.wire.tracker import (
     MAX_RESULTS,
     Announce,

@@ -20,7 +20,7 @@ from p2p.core.dht.recordstore import FULL, QUOTA
 from p2p.discovery.pointers import MutableLinks
 from p2p.errors import StorageError
 from p2p.net.dht import Published
-from p2p.store.overlay import OverlayState, Publication
+from p2p.store.dht_state import OverlayState, Publication
 from p2p.wire import records
 from p2p.wire.records import OfferedCapacity, Payload, Provider, Record, Whereabouts
 

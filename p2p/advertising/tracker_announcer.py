@@ -19,7 +19,7 @@ from p2p.discovery.trackers import Trackers, problem_in, read
 from p2p.errors import ConfigError, NotFound, PeerError, Refused, StorageError
 from p2p.ids import PeerId
 from p2p.log import printable
-from p2p.net.web import Answered
+from p2p.net.http import Answered
 from p2p.wire import tracker as wire
 from p2p.wire.address import parse_address
 from p2p.wire.records import address_key

@@ -93,7 +93,7 @@ def demo(
 ) -> None:
     """Run a whole network on this machine: a tracker, peers that find and fetch, and what is killed meanwhile."""
     from p2p.commandline.demo import run_demo
-    from p2p.units import parse_size
+    from p2p.formats import parse_size
 
     raise typer.Exit(run_demo(parse_size(size), as_json=as_json))
 

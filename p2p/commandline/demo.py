@@ -30,7 +30,7 @@ import trio
 from p2p.control import client
 from p2p.control.protocol import AnyRequest, Event, JobsRequest, StatusRequest
 from p2p.errors import PeerError, ShoalError
-from p2p.units import format_size
+from p2p.formats import format_size
 
 FETCHERS = 4
 VICTIM = 2

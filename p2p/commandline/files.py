@@ -59,7 +59,7 @@ def get(
 ) -> None:
     """Fetch a share, verified, from all who have it. Goes on from where an earlier try stopped."""
     from p2p.control.protocol import GetRequest
-    from p2p.units import parse_size, parse_time
+    from p2p.formats import parse_size, parse_time
     from p2p.wire.link import parse_any_link, parse_peer
 
     parse_any_link(link)

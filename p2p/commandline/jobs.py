@@ -70,7 +70,7 @@ def run(
     from p2p.compute.spec import JobSpec
     from p2p.control.protocol import ResumeRequest, RunRequest
     from p2p.errors import ConfigError
-    from p2p.units import parse_size, parse_time
+    from p2p.formats import parse_size, parse_time
     from p2p.wire.link import parse_peer
 
     if trust != "own":

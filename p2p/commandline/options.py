@@ -50,7 +50,7 @@ def _network_settings(
     if join:
         values["join"] = [str(parse_address(text)) for text in join]
     if tracker:
-        from p2p.net.web import check_url
+        from p2p.net.http import check_url
 
         values["trackers"] = [check_url(url) for url in tracker]
     if no_lan:

@@ -25,7 +25,7 @@ def node(
 ) -> None:
     """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it serves."""
     from p2p.commandline import running as command
-    from p2p.units import parse_size
+    from p2p.formats import parse_size
 
     for key, text in (("upload", upload_limit), ("download", download_limit)):
         if text is not None:

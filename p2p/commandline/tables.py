@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from p2p.commandline.terminal import count, note
+from p2p.formats import format_size, format_time
 from p2p.log import printable
-from p2p.units import format_size, format_time
 
 
 def hits(rows: list[dict[str, Any]]) -> None:

@@ -16,8 +16,8 @@ import trio
 
 from p2p.control.protocol import Event, Note, Update
 from p2p.errors import ShoalError
+from p2p.formats import format_size, format_time
 from p2p.log import printable
-from p2p.units import format_size, format_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

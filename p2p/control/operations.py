@@ -21,6 +21,7 @@ from p2p.control.status import StatusView
 from p2p.discovery import browse, pointers, search
 from p2p.discovery.discovery import Discovery
 from p2p.errors import ConfigError, NotFound
+from p2p.formats import format_time
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sandbox.sandbox import describe
@@ -28,7 +29,6 @@ from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.share import Sharing
 from p2p.store.library import SharedRow
-from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
 
 UPDATE_EVERY_S = 0.15

@@ -65,7 +65,7 @@ class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
-    """`id`: of a job that was stopped, or its beginning; `peers`: more volunteers, HOST:PORT. Answered as `RunRequest`."""
+    """`id`: of a job that was stopped, or its beginning; `peers`: more volunteers. Answered as `RunRequest`."""
 
     id: str
     peers: tuple[str, ...] = ()

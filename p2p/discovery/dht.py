@@ -21,7 +21,7 @@ from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.net.datagrams import Endpoint, open_socket
 from p2p.net.dht import ENOUGH_HOLDERS, Dht, MakeRecord, Published
-from p2p.store.overlay import OverlayState
+from p2p.store.dht_state import OverlayState
 from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
 from p2p.wire.datagrams import DatagramCodec
 from p2p.wire.nodeid import find_nonce

@@ -17,7 +17,7 @@ from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotAllowed, NotFound, PeerError
 from p2p.ids import PeerId
-from p2p.net.web import check_url
+from p2p.net.http import check_url
 from p2p.reach.presence import Presence
 from p2p.wire.address import Address, Scope, is_dialable_host, parse_address, scope
 from p2p.wire.link import Link, PeerHint

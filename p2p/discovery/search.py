@@ -16,7 +16,7 @@ from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotFound, PeerError
 from p2p.ids import PeerId, ShareId
 from p2p.log import printable
-from p2p.wire import words
+from p2p.wire import keywords
 from p2p.wire.link import Link
 from p2p.wire.records import Record, RecordKind, Titles, keyword_key, shards
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
@@ -53,8 +53,8 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
     query = query.encode(errors="replace").decode()  # an argument's stray bytes
     if len(query) > MAX_QUERY_CHARS:
         raise ConfigError(f"A search has at most {MAX_QUERY_CHARS} characters. Use fewer words.")
-    least = MIN_PREFIX_CHARS if trackers.urls else words.MIN_WORD_CHARS
-    if not words.words(query, least):
+    least = MIN_PREFIX_CHARS if trackers.urls else keywords.MIN_WORD_CHARS
+    if not keywords.words(query, least):
         raise ConfigError(TOO_SHORT.format(least))
     hits: list[Hit] = []
     answered = 0
@@ -90,14 +90,14 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:
     """What the DHT has under the most telling word, filtered by the others. Raises NotFound where nobody is there."""
-    wanted = words.words(query)
+    wanted = keywords.words(query)
     if not wanted:
-        raise ConfigError(TOO_SHORT.format(words.MIN_WORD_CHARS))
+        raise ConfigError(TOO_SHORT.format(keywords.MIN_WORD_CHARS))
     if not await overlays.joined_within(JOIN_S):
         raise NotFound(
             "No tracker answers, and nobody of the DHT was found. Name somebody with --join HOST:PORT or --tracker URL."
         )
-    telling = words.telling(query, 1) or wanted[:1]
+    telling = keywords.telling(query, 1) or wanted[:1]
     found: list[Record] = []
     with trio.move_on_after(SEARCH_S):
         async with trio.open_nursery() as nursery:
@@ -107,7 +107,7 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
     for record in found:
         assert isinstance(record.payload, Titles)
         for title in record.payload.titles:
-            if words.matches(wanted, title.title):
+            if keywords.matches(wanted, title.title):
                 said.setdefault(ShareId(title.share), {})[record.publisher] = (title.title, title.size)
     return [_said(share, by) for share, by in said.items()]
 

@@ -14,7 +14,7 @@ from p2p import ids
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused
 from p2p.ids import PeerId
 from p2p.log import printable
-from p2p.net.web import Answered, Web, check_url
+from p2p.net.http import Answered, Web, check_url
 from p2p.wire import tracker as wire
 from p2p.wire.address import Address, parse_address
 from p2p.wire.tracker import MAX_ANSWER_BYTES, PeerView, Problem, SearchAnswer, SourcesAnswer

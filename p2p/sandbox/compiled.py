@@ -24,8 +24,8 @@ import trio
 from blake3 import blake3
 
 from p2p.errors import SandboxFailed
+from p2p.formats import format_size
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
-from p2p.units import format_size
 
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 """Of a module that a job brings; what a runtime ships is not bound by it."""

@@ -12,7 +12,7 @@ import threading
 import wasmtime
 from blake3 import blake3
 
-from p2p.sandbox import walls
+from p2p.sandbox import isolation
 from p2p.sandbox.engine import engine
 
 _FOREIGN_BYTES = 1024**3
@@ -37,10 +37,10 @@ def main() -> int:
         return 1
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if whose == "foreign":
-        walls.limit_data(_FOREIGN_BYTES)
+        isolation.limit_data(_FOREIGN_BYTES)
         resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_BYTES, _OUTPUT_BYTES))
         resource.setrlimit(resource.RLIMIT_CPU, (_FOREIGN_CPU_S, _FOREIGN_CPU_S))
-        walls.lock_down()
+        isolation.lock_down()
     try:
         compiled = wasmtime.Module(engine(parallel=whose == "own"), module).serialize()
         with open(int(out), "wb") as file:

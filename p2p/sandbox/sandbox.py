@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from p2p.errors import SandboxFailed
-from p2p.sandbox import compiled, messages, walls
+from p2p.sandbox import compiled, isolation, messages
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.runtimes import Runtime
 
@@ -196,7 +196,7 @@ class Sandbox:
         try:
             with theirs:
                 process = await trio.lowlevel.open_process(
-                    walls.around(command, readable),
+                    isolation.around(command, readable),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
@@ -242,4 +242,4 @@ async def open_sandbox(cores: int, cache: Path) -> AsyncIterator[Sandbox]:
 
 def describe() -> str:
     """Which walls stand around guests of this machine."""
-    return "; ".join(walls.describe())
+    return "; ".join(isolation.describe())

@@ -11,7 +11,7 @@ from typing import NoReturn, Protocol
 
 from blake3 import blake3
 
-from p2p.sandbox.calls import HostCalls
+from p2p.sandbox.hostcalls import HostCalls
 from p2p.sandbox.memory import GuestMemory, OutOfBounds
 
 MODULE = "wasi_snapshot_preview1"
@@ -59,7 +59,11 @@ class Wasi:
     """The calls of one guest, or of several after each other. `memory` is set once it has one."""
 
     def __init__(
-        self, arguments: Sequence[bytes], environment: Mapping[str, str], streams: Streams, library: "WasiLibrary | None"
+        self,
+        arguments: Sequence[bytes],
+        environment: Mapping[str, str],
+        streams: Streams,
+        library: "WasiLibrary | None",
     ) -> None:
         self.arguments = list(arguments)
         self.memory: GuestMemory | None = None

@@ -22,11 +22,11 @@ from typing import Any, NoReturn
 
 import wasmtime
 
-from p2p.sandbox import messages, walls
-from p2p.sandbox.calls import HostCalls
+from p2p.sandbox import isolation, messages
 from p2p.sandbox.engine import engine
-from p2p.sandbox.exchange import Command, Finished, Frames, GuestExit, GuestRequest, Line
+from p2p.sandbox.hostcalls import HostCalls
 from p2p.sandbox.memory import GuestMemory
+from p2p.sandbox.stdio import Command, Finished, Frames, GuestExit, GuestRequest, Line
 from p2p.sandbox.wasi import Wasi, WasiLibrary
 
 _TABLE_ELEMENTS = 1_000_000
@@ -66,7 +66,7 @@ class Parked:
                     continue
                 if process == 0:
                     self._control.close()
-                    walls.raise_around_guest(worker)
+                    isolation.raise_around_guest(worker)
                     return Line(passed[0].dup())
             self._guests[number] = process
             self.answer(messages.OK, "")
@@ -160,7 +160,7 @@ def main() -> None:
         with open(settings["compiled"], "rb") as file:
             wasm = wasmtime.Module.deserialize_file(wasm_engine, f"/dev/fd/{file.fileno()}")
         library = _library(settings["library"], settings["library_at"]) if settings["library"] else None
-        walls.raise_around_worker()
+        isolation.raise_around_worker()
         if settings["resident"]:
             _resident(parked, wasm, settings, library)
         else:
@@ -187,7 +187,7 @@ def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], l
         if limits != (request.memory_bytes, request.output_bytes):
             limits = (request.memory_bytes, request.output_bytes)
             instance.limit(request.memory_bytes)
-            walls.limit_data(sum(limits) + _HOST_BYTES)
+            isolation.limit_data(sum(limits) + _HOST_BYTES)
 
     streams = Frames(parked.wait, begin)
     arguments = [argument.encode() for argument in settings["arguments"]]
@@ -210,7 +210,7 @@ def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) ->
     """A request's whole life, in an instance that is gone with it; whether there may be another in this process."""
     request = line.next_request()
     line.begin(request)
-    walls.limit_data(request.memory_bytes + request.output_bytes + request.frame_bytes + _HOST_BYTES)
+    isolation.limit_data(request.memory_bytes + request.output_bytes + request.frame_bytes + _HOST_BYTES)
     frame = memoryview(bytearray(request.frame_bytes))
     line.read_all(frame)
     arguments, stdin = messages.read_command_frame(frame)

@@ -7,8 +7,8 @@ from pathlib import Path
 from p2p.errors import MalformedMessage
 from p2p.ids import PeerId, ShareId
 from p2p.store.database import Database
+from p2p.store.fetches import as_value
 from p2p.store.library import Stamp, pack_stamps, unpack_stamps
-from p2p.store.records import as_value
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 

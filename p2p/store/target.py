@@ -20,13 +20,13 @@ from p2p.core.shares import bitmap, names
 from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.manifest import chunk_bytes, hash_chunk
 from p2p.errors import BadData, StorageError, TargetExists
+from p2p.formats import format_size
 from p2p.ids import FileId, short
 from p2p.store import posix
-from p2p.store.earlier import Earlier
+from p2p.store.fetches import FetchRecord
 from p2p.store.folders import Folders
 from p2p.store.library import NOT_HELD, Stamp
-from p2p.store.records import FetchRecord
-from p2p.units import format_size
+from p2p.store.previous_version import Earlier
 
 SPARE_BYTES = 16 * 1024 * 1024
 """Room that a fetch leaves on the disk."""

@@ -121,7 +121,7 @@ Tracker
     HTTP and JSON; `tracker` has the requests, answers and bounds. Announces are signed deltas. A peer announces its
     shares under H("provider", share id), and itself under H("address", peer id), so that both can be looked for.
     A tracker that a link names, and not the user, is asked only if its host is on the open Internet, now and after
-    every redirect (`p2p.net.web`).
+    every redirect (`p2p.net.http`).
 
 Local network
     Peers of one local network find each other by beacons (`beacon`), sent over UDP by multicast with a TTL of 1, to

@@ -28,7 +28,7 @@ import msgspec
 from p2p.errors import MalformedMessage
 from p2p.identity import Identity, verify
 from p2p.ids import H, PeerId
-from p2p.wire import words
+from p2p.wire import keywords
 from p2p.wire.address import Port, ip
 from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, to_sign
 from p2p.wire.tracker import KEY_BYTES, Capacity
@@ -256,7 +256,7 @@ def _belongs(key: bytes, publisher: PeerId, payload: Payload) -> bool:
         case Pointer(name):
             return key == pointer_key(publisher, name)
         case Titles(titles):
-            return all(_among(key, keyword_key, words.words(title.title)) for title in titles)
+            return all(_among(key, keyword_key, keywords.words(title.title)) for title in titles)
         case OfferedCapacity(capacity):
             return _among(key, capacity_key, capacity.runtimes)
 

@@ -12,7 +12,7 @@ from p2p import ids
 from p2p.discovery import browse, finders
 from p2p.errors import NotFound
 from p2p.ids import PeerId
-from p2p.net import web
+from p2p.net import http
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.sharing.fetching.supply import Options
@@ -63,7 +63,7 @@ async def start(nursery: trio.Nursery, say: Say) -> HttpServer:
     return server
 
 
-def http(status: int, body: bytes | msgspec.Struct, *headers: str) -> bytes:
+def response(status: int, body: bytes | msgspec.Struct, *headers: str) -> bytes:
     body = body if isinstance(body, bytes) else wire.encode(body)
     head = "\r\n".join([f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers])
     return head.encode() + b"\r\n\r\n" + body
@@ -76,12 +76,12 @@ def is_announce(request: bytes) -> bool:
 def taken(request: bytes, **more: Any) -> bytes:
     """A well-behaved answer to an announce."""
     announce = msgspec.json.decode(request.partition(b"\r\n\r\n")[2], type=wire.Announce)
-    return http(200, Announced(announce.sequence, 60, "127.0.0.1", **more))
+    return response(200, Announced(announce.sequence, 60, "127.0.0.1", **more))
 
 
 def sources(*found: Source) -> Say:
     def say(request: bytes) -> bytes:
-        return taken(request) if is_announce(request) else http(200, SourcesAnswer(found, len(found)))
+        return taken(request) if is_announce(request) else response(200, SourcesAnswer(found, len(found)))
 
     return say
 
@@ -97,15 +97,15 @@ def trouble(local: Node) -> str:
 
 BAD: list[tuple[Say, str]] = [
     (lambda request: b"garbage\r\n\r\n", "broke off"),
-    (lambda request: http(200, b"not json"), "makes no sense"),
-    (lambda request: http(200, b"[" * 100_000), "makes no sense"),
-    (lambda request: http(200, b'{"sequence": -5}'), "makes no sense"),
-    (lambda request: http(200, b"x" * (wire.MAX_ANSWER_BYTES + 1)), "more than"),
-    (lambda request: http(500, b"<html>oops"), "status 500"),
-    (lambda request: http(404, b"<html>no such page"), "status 404"),
-    (lambda request: http(403, Problem("not \x1b[31myou")), "not "),
-    (lambda request: http(409, Problem("start over", 5)), "somebody else too"),
-    (lambda request: http(307, b"", "location: http://127.0.0.1:1/"), "redirects announces"),
+    (lambda request: response(200, b"not json"), "makes no sense"),
+    (lambda request: response(200, b"[" * 100_000), "makes no sense"),
+    (lambda request: response(200, b'{"sequence": -5}'), "makes no sense"),
+    (lambda request: response(200, b"x" * (wire.MAX_ANSWER_BYTES + 1)), "more than"),
+    (lambda request: response(500, b"<html>oops"), "status 500"),
+    (lambda request: response(404, b"<html>no such page"), "status 404"),
+    (lambda request: response(403, Problem("not \x1b[31myou")), "not "),
+    (lambda request: response(409, Problem("start over", 5)), "somebody else too"),
+    (lambda request: response(307, b"", "location: http://127.0.0.1:1/"), "redirects announces"),
     (lambda request: b"", "broke off"),
 ]
 
@@ -180,7 +180,7 @@ async def test_a_list_without_an_end_is_left(
     monkeypatch.setattr(browse, "BROWSE_S", 0.3)
     peer = ids.to_text(PeerId(bytes(32)))
     found = wire.Found(peer, "x", 1, 1, wire.Kind.DATA, 1, 1, peer, "")
-    view = http(200, wire.PeerView(peer, False, 1, 1, (found,), cursor="more"))
+    view = response(200, wire.PeerView(peer, False, 1, 1, (found,), cursor="more"))
     server = await start(nursery, lambda request: taken(request) if is_announce(request) else view)
     local = await with_tracker(world, server.url)
     with pytest.raises(NotFound), trio.fail_after(PATIENCE_S):
@@ -191,7 +191,7 @@ async def test_a_list_without_an_end_is_left(
 async def test_a_silent_tracker_holds_up_neither_a_fetch_nor_the_end(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "REQUEST_S", 0.3)
+    monkeypatch.setattr(http, "REQUEST_S", 0.3)
 
     async def silent(stream: trio.SocketStream) -> None:
         async with stream:

@@ -21,7 +21,7 @@ from p2p.errors import ConfigError, NotFound
 from p2p.ids import PeerId, ShareId
 from p2p.node import Node
 from p2p.store.database import DATABASE_FILE
-from p2p.store.overlay import OverlayState
+from p2p.store.dht_state import OverlayState
 from p2p.wire.link import PointerLink, parse_any_link
 from p2p.wire.records import (
     SKEW_S,

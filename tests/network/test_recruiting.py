@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import trio
 
-from p2p.net import web
+from p2p.net import http
 from tests.network.working import SUM, compile_once, run_job, volunteer, write_job
 from tests.network.world import PATIENCE_S, World, hint_of
 
@@ -18,7 +18,7 @@ def compiled() -> None:
 async def test_a_tracker_that_does_not_answer_keeps_nobody_from_volunteers_that_are_named(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "REQUEST_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(http, "REQUEST_S", 10 * PATIENCE_S)
     asked: list[bytes] = []
 
     async def hear(stream: trio.SocketStream) -> None:

@@ -11,7 +11,7 @@ from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import ConfigError, NotFound, Unacceptable
 from p2p.progress import Progress
 from p2p.sharing.fetching.supply import Options
-from p2p.store.records import FETCH_FOLDER
+from p2p.store.fetches import FETCH_FOLDER
 from tests.network.world import World, bare, hint_of, same_tree, until
 
 MIB = 1024 * 1024

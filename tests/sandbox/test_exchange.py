@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.sandbox import messages
-from p2p.sandbox.exchange import Frames, GuestExit, Line
+from p2p.sandbox.stdio import Frames, GuestExit, Line
 
 OUTPUT_BYTES = 100
 Sent = list[tuple[bytes, bytes]]

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.errors import SandboxFailed
-from p2p.sandbox import compiled, messages, runtimes, walls
+from p2p.sandbox import compiled, isolation, messages, runtimes
 from p2p.sandbox.guest import Guest, Reply
 from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
@@ -275,7 +275,7 @@ def test_what_no_sandbox_grants_is_refused() -> None:
 async def test_where_landlock_is_missing_bubblewrap_stands_instead(
     python: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walls, "landlock_version", lambda: 0)
+    monkeypatch.setattr(isolation, "landlock_version", lambda: 0)
     assert "bubblewrap" in describe()
     async with open_sandbox(1, compiled.default_folder()) as sandbox:
         assert await run(await sandbox.guest(python), "result = 5") == b"5"

@@ -12,8 +12,8 @@ import pytest
 
 from p2p.core.shares.manifest import ShareLimits
 from p2p.store.database import Database
+from p2p.store.fetches import Fetches
 from p2p.store.library import Library
-from p2p.store.records import Fetches
 from tests.leaks import none_left
 
 

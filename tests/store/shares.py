@@ -11,7 +11,7 @@ from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
-from p2p.store.records import Fetches, FetchRecord
+from p2p.store.fetches import Fetches, FetchRecord
 from p2p.store.target import Target
 
 CHUNK = manifests.MIN_CHUNK_BYTES

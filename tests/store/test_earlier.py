@@ -9,9 +9,9 @@ import pytest
 
 from p2p.core.shares import bitmap
 from p2p.errors import TargetExists
-from p2p.store.earlier import Earlier
+from p2p.store.fetches import Fetches
 from p2p.store.library import NOT_HELD, Stamp
-from p2p.store.records import Fetches
+from p2p.store.previous_version import Earlier
 from p2p.store.target import Target
 from tests.store.shares import CHUNK, Share, noise, settle, uncheck
 

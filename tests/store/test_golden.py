@@ -15,8 +15,8 @@ from p2p.core.shares import manifest as manifests
 from p2p.core.shares.manifest import Entry, EntryKind, ShareLimits
 from p2p.ids import ShareId, to_text
 from p2p.store.database import DATABASE_FILE, Database
+from p2p.store.fetches import FETCH_FOLDER, Fetches
 from p2p.store.library import NOT_HELD, Library, Stamp
-from p2p.store.records import FETCH_FOLDER, Fetches
 from tests.store.shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"

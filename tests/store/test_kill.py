@@ -9,7 +9,7 @@ from pathlib import Path
 from p2p.core.shares import bitmap
 from p2p.ids import short
 from p2p.store.database import Database
-from p2p.store.records import Fetches
+from p2p.store.fetches import Fetches
 from tests.store.shares import Share
 from tests.store.writer import share_of
 

@@ -11,6 +11,7 @@ from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import BadData, NotFound, ShoalError
 from p2p.ids import ShareId
 from p2p.store.database import Database
+from p2p.store.fetches import Fetches
 from p2p.store.library import (
     NOT_HELD,
     Library,
@@ -20,7 +21,6 @@ from p2p.store.library import (
     pack_stamps,
     unpack_stamps,
 )
-from p2p.store.records import Fetches
 from tests.store.shares import CHUNK, Share, noise
 
 FILES: dict[str, bytes | None] = {

@@ -1,7 +1,7 @@
 """What the DHT remembers over a restart, and how much."""
 
 from p2p.store.database import Database
-from p2p.store.overlay import KEPT_S, MOST_CONTACTS, OverlayState, Publication
+from p2p.store.dht_state import KEPT_S, MOST_CONTACTS, OverlayState, Publication
 
 
 def test_the_work_of_a_node_id_is_done_once_for_each_network_and_work(database: Database) -> None:

@@ -12,7 +12,7 @@ from p2p.core.shares import bitmap
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store.database import Database
-from p2p.store.records import FETCH_FOLDER, Fetches, FetchRecord
+from p2p.store.fetches import FETCH_FOLDER, Fetches, FetchRecord
 from tests.store.shares import CHUNK, Share, noise
 
 SHARE = ShareId(bytes(range(32)))

@@ -16,9 +16,9 @@ from p2p.core.shares.layout import Layout
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import ShareId, short
 from p2p.store import target as target_module
+from p2p.store.fetches import Fetches
 from p2p.store.folders import MOST_OPEN, Folders
 from p2p.store.library import Stamp
-from p2p.store.records import Fetches
 from p2p.store.target import Target
 from tests.store.shares import CHUNK, Share, contents, noise, settle, uncheck
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from p2p.core.shares import bitmap
 from p2p.store.database import Database
-from p2p.store.records import Fetches
+from p2p.store.fetches import Fetches
 from tests.store.shares import CHUNK, Share, noise, settle
 
 SETTLE_EVERY = 5

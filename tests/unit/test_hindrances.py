@@ -1,6 +1,6 @@
 """What a user is told when nobody works for a job."""
 
-from p2p.core.compute.hindrances import where_it_waits, why_nothing_runs
+from p2p.core.compute.diagnosis import where_it_waits, why_nothing_runs
 from p2p.core.compute.matching import Need, VolunteerOffer
 from p2p.ids import PeerId
 

@@ -7,7 +7,7 @@ from p2p.core.dht import publications
 from p2p.core.dht.publications import EVERY_S, JITTER, again_after, due_at, keyword_items, provider_items
 from p2p.identity import Identity
 from p2p.ids import ShareId
-from p2p.wire import records, words
+from p2p.wire import keywords, records
 from p2p.wire.records import LONGEST_S, MAX_RECORD_BYTES, RecordKind, Titles, keyword_key
 from p2p.wire.tracker import Capacity
 
@@ -83,7 +83,7 @@ def test_words_are_bounded() -> None:
     names = [f"{number:05} {number:06}x" for number in range(1000)]
     known = [(ShareId(number.to_bytes(32, "big")), name, 1) for number, name in enumerate(names)]
     assert len({item.key for item in keyword_items(known)}) <= publications.MOST_WORDS
-    assert words.telling(names[0], 6)
+    assert keywords.telling(names[0], 6)
 
 
 def test_a_volunteer_is_found_by_each_of_its_runtimes() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from p2p import units
+from p2p import formats
 from p2p.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ from p2p.errors import ConfigError
     ],
 )
 def test_size(text: str, count: int) -> None:
-    assert units.parse_size(text) == count
+    assert formats.parse_size(text) == count
 
 
 @pytest.mark.parametrize(
@@ -35,21 +35,21 @@ def test_size(text: str, count: int) -> None:
     [("30", 30), ("30s", 30), ("1.5", 1.5), ("500ms", 0.5), ("5m", 300), ("5 min", 300), ("2h", 7200), ("1D", 86400)],
 )
 def test_time(text: str, seconds: float) -> None:
-    assert units.parse_time(text) == pytest.approx(seconds)
+    assert formats.parse_time(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "+1", "1e9", "1,5GB", "1.", ".5", "5 XB", "1 2", "inf", "nan", "1_0"])
 def test_neither_size_nor_time(text: str) -> None:
     with pytest.raises(ConfigError, match="not a size"):
-        units.parse_size(text)
+        formats.parse_size(text)
     with pytest.raises(ConfigError, match="not a time"):
-        units.parse_time(text)
+        formats.parse_time(text)
 
 
 @given(st.integers(0, 2**50), st.sampled_from(["", "B", "K", "KiB", "M", "MiB"]))
 def test_whole_numbers_are_exact(count: int, unit: str) -> None:
     factor = {"": 0, "B": 0, "K": 1, "M": 2}[unit.removesuffix("iB")]
-    assert units.parse_size(f"{count}{unit}") == count * 1024**factor
+    assert formats.parse_size(f"{count}{unit}") == count * 1024**factor
 
 
 numeric = st.from_regex(r"[0-9]{0,400}(\.[0-9]{0,40})?\s?[a-zA-Z]{0,4}", fullmatch=True)
@@ -61,9 +61,9 @@ numeric = st.from_regex(r"[0-9]{0,400}(\.[0-9]{0,40})?\s?[a-zA-Z]{0,4}", fullmat
 @example("١٢")
 def test_any_text_is_a_number_or_a_config_error(text: str) -> None:
     with suppress(ConfigError):
-        assert 0 <= units.parse_size(text) < 2**120
+        assert 0 <= formats.parse_size(text) < 2**120
     with suppress(ConfigError):
-        assert 0 <= units.parse_time(text) < 1e25
+        assert 0 <= formats.parse_time(text) < 1e25
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_any_text_is_a_number_or_a_config_error(text: str) -> None:
     ],
 )
 def test_format_size(count: int, text: str) -> None:
-    assert units.format_size(count) == text
+    assert formats.format_size(count) == text
 
 
 @given(st.integers(0, 10**15))
 def test_a_formatted_size_reads_back_to_three_digits(count: int) -> None:
-    assert units.parse_size(units.format_size(count)) == pytest.approx(count, rel=0.006, abs=1)
+    assert formats.parse_size(formats.format_size(count)) == pytest.approx(count, rel=0.006, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_a_formatted_size_reads_back_to_three_digits(count: int) -> None:
     [(0, "0 s"), (45.4, "45 s"), (59.6, "1:00"), (125, "2:05"), (3599.7, "1:00:00"), (3725, "1:02:05")],
 )
 def test_format_time(seconds: float, text: str) -> None:
-    assert units.format_time(seconds) == text
+    assert formats.format_time(seconds) == text

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.wire.words import COMMON, MAX_WORD_CHARS, MIN_WORD_CHARS, matches, telling, words
+from p2p.wire.keywords import COMMON, MAX_WORD_CHARS, MIN_WORD_CHARS, matches, telling, words
 
 
 def test_case_accents_and_what_stands_between_do_not_count() -> None:

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from p2p.units import format_size
+from p2p.formats import format_size
 from p2p.wire.link import parse_link
 from p2p.wire.tracker import Capacity
 from tests.web.site import Announcer, Site, listing

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from p2p.units import format_size
+from p2p.formats import format_size
 from tracker.web.text import count, sampled
 
 MAX_POINTS = 150

@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from p2p import ids
 from p2p.errors import ConfigError, MalformedMessage, NotFound
+from p2p.formats import parse_size
 from p2p.ids import PeerId, ShareId
-from p2p.units import parse_size
 from p2p.wire.address import canonical
 from p2p.wire.tracker import Kind, Moment, Statistics
 from tracker.service import Service

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from p2p.units import format_size
+from p2p.formats import format_size
 from p2p.wire.tracker import Kind
 from tracker.web import text
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from p2p.compute.owner.deps import Deps
-from p2p.core.compute.hindrances import where_it_waits, why_nothing_runs
+from p2p.core.compute.diagnosis import where_it_waits, why_nothing_runs
 from p2p.core.compute.matching import Need, VolunteerOffer, suits
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short

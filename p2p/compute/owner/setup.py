@@ -21,12 +21,12 @@ from p2p.core.compute.partitions import LEAST_PARTITION_BYTES, Partitioner, chos
 from p2p.core.compute.plan import MOST_UNITS, StageSource
 from p2p.core.shares.manifest import EntryKind
 from p2p.errors import ConfigError, JobError
+from p2p.formats import format_size
 from p2p.ids import ShareId, to_text
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 from p2p.progress import Progress
 from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, GuestLimits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
-from p2p.units import format_size
 from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
 from p2p.wire.tracker import Capacity
 

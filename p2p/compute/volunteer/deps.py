@@ -9,7 +9,7 @@ from p2p.sandbox.sandbox import Sandbox
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
-from p2p.store.records import Fetches
+from p2p.store.fetches import Fetches
 
 
 @dataclass(frozen=True)

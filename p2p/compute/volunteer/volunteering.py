@@ -22,12 +22,12 @@ from p2p.concurrency.bell import Bell
 from p2p.core.compute.matching import topped_up
 from p2p.core.compute.waiting_queue import QueuePlace, WaitingQueue
 from p2p.errors import SandboxFailed
+from p2p.formats import format_size
 from p2p.ids import PeerId, to_text
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
 from p2p.sandbox import compiled
 from p2p.sandbox.runtimes import MODULE, Runtime
-from p2p.units import format_size
 from p2p.wire import work
 from p2p.wire.address import prefix
 from p2p.wire.tracker import Capacity

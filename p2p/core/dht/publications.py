@@ -12,7 +12,7 @@ import msgspec
 
 from p2p.core.packing import packed
 from p2p.ids import H, PeerId, ShareId
-from p2p.wire import words
+from p2p.wire import keywords
 from p2p.wire.records import (
     LONGEST_S,
     MAP_BYTES,
@@ -123,7 +123,7 @@ def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
     by_word: dict[str, list[Title]] = {}
     for share, name, size in shares:
         title = _cut(name)
-        for word in words.telling(title, WORDS_PER_NAME):
+        for word in keywords.telling(title, WORDS_PER_NAME):
             if word in by_word or len(by_word) < MOST_WORDS:
                 by_word.setdefault(word, []).append(Title(share, size, title))
     items = []

@@ -11,8 +11,8 @@ from p2p.reach.presence import Presence
 from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
 from p2p.store.disk import Disk
+from p2p.store.fetches import Fetches
 from p2p.store.library import Library
-from p2p.store.records import Fetches
 
 
 @dataclass(frozen=True)

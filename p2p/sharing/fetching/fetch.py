@@ -16,6 +16,7 @@ from p2p.concurrency.supervision import storage_errors_plain
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Manifest
 from p2p.errors import ConfigError, NotFound, ShoalError
+from p2p.formats import format_time
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sharing.fetching import reuse
@@ -28,10 +29,9 @@ from p2p.sharing.fetching.sources import Sources
 from p2p.sharing.fetching.supply import Filled, Options, Supply, SwarmSupply
 from p2p.sharing.share import Sharing
 from p2p.sharing.swarm import Swarm
-from p2p.store.earlier import Earlier
 from p2p.store.pointers import Pointers
+from p2p.store.previous_version import Earlier
 from p2p.store.target import Target
-from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint
 
 IMPATIENCE_INTERVAL_S = 0.1

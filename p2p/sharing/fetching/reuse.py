@@ -11,9 +11,9 @@ from p2p.errors import BadData, NotFound
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
-from p2p.store.earlier import Earlier
 from p2p.store.library import Library, SharedFiles
 from p2p.store.pointers import Pointers
+from p2p.store.previous_version import Earlier
 from p2p.store.target import Target
 
 

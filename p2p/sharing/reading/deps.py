@@ -6,8 +6,8 @@ from p2p.sharing.fetching.fetch import Fetching
 from p2p.sharing.share import Sharing
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
+from p2p.store.fetches import Fetches
 from p2p.store.library import Library
-from p2p.store.records import Fetches
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Manifest
 from p2p.errors import NotFound, ShoalError, StorageError
+from p2p.formats import format_time
 from p2p.ids import ShareId, short
 from p2p.progress import Progress
 from p2p.sharing.fetching.receiver import Receiver
 from p2p.sharing.reading.deps import Deps
 from p2p.store.library import Stamp
 from p2p.store.target import Target
-from p2p.units import format_time
 from p2p.wire.link import Link, PeerHint
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from p2p.core.compute.matching import Need, VolunteerOffer, suits
+from p2p.formats import format_size
 from p2p.ids import PeerId
-from p2p.units import format_size
 
 
 def why_nothing_runs(
