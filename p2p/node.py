@@ -81,7 +81,7 @@ from p2p.wire import messages
 from p2p.wire.address import Address, parse_address
 from p2p.wire.nodeid import work_bits
 
-WATCH_NETWORK_EVERY_S = 10.0
+WATCH_NETWORK_INTERVAL_S = 10.0
 OWN_GUESTS = 2
 """Guests for this peer's own jobs, beside those of others."""
 
@@ -367,7 +367,7 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
 async def _watch_network(node: Node, bound: list[Address]) -> None:
     """Says so when this machine is in another network: others have to hear of it, and ways in may have changed."""
     while True:
-        await trio.sleep(WATCH_NETWORK_EVERY_S)
+        await trio.sleep(WATCH_NETWORK_INTERVAL_S)
         now = reachable(bound)
         if now != node.presence.addresses:
             node.presence.moved(now)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SMOOTHING = 0.2
-MOST_NOTES = 16
+MAX_NOTES = 16
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Says this to the user, unless it was said before."""
-        if text not in self.notes and len(self.notes) < MOST_NOTES:
+        if text not in self.notes and len(self.notes) < MAX_NOTES:
             self.notes.append(text)
 
     def measured(self, count: int, seconds: float) -> None:

@@ -22,7 +22,7 @@ EXPIRES_S = 2 * INTERVAL_S + 300
 MAX_MEMBERS = 200_000
 MAX_PER_SWARM = 5_000
 MAX_PER_ADDRESS = 2_000
-MOST_TOLD, USUALLY_TOLD = 200, 50
+MAX_TOLD, DEFAULT_TOLD = 200, 50
 MAX_SCRAPED = 64
 MAX_QUERY_CHARS = 8192
 HASH_BYTES = 20
@@ -197,7 +197,7 @@ def read_announce(query: bytes, host: str) -> Asked:
         port=port,
         left=_number(said, b"left", MAX_LEFT, MAX_LEFT),
         event=said.get(b"event", b"").decode("ascii", "replace"),
-        numwant=_number(said, b"numwant", USUALLY_TOLD, MOST_TOLD),
+        numwant=_number(said, b"numwant", DEFAULT_TOLD, MAX_TOLD),
         compact=said.get(b"compact") != b"0",
         with_ids=said.get(b"no_peer_id", b"0") == b"0",
     )

@@ -19,7 +19,7 @@ from tracker.limits import Limits
 
 RESET_GRACE_S = 30.0
 """For so long after a reset the old rows stay, to be taken over."""
-MOST_COUNTED = 2**40
+MAX_COUNTED_BYTES = 2**40
 """Of a listing's bytes in sums: one liar shall not drown the figures."""
 MAX_REFUSED = 16
 
@@ -355,7 +355,7 @@ class Changes:
         )
         self._connection.execute("INSERT INTO words (rowid, name, contents) VALUES (?, ?, ?)", (place, *said))
         self._totals.listings += 1
-        self._totals.bytes += min(listing.size, MOST_COUNTED)
+        self._totals.bytes += min(listing.size, MAX_COUNTED_BYTES)
         self._totals.text += text
         return int(fresh)
 
@@ -388,7 +388,7 @@ class Changes:
             (share,),
         )
         self._totals.listings -= 1
-        self._totals.bytes -= min(size, MOST_COUNTED)
+        self._totals.bytes -= min(size, MAX_COUNTED_BYTES)
         self._totals.text -= text
 
     def _count_sources(self, share: int, live: int) -> None:

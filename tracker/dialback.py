@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 16
 GOOD_FOR_S, BAD_FOR_S = 3600.0, 600.0
-MOST_KEPT = 100_000
+MAX_KEPT = 100_000
 
 
 class DialTarget(NamedTuple):
@@ -71,7 +71,7 @@ class DialBack:
         """This was found just now."""
         self._found[place] = now + (GOOD_FOR_S if dialable else BAD_FOR_S)
         self._found.move_to_end(place)
-        if len(self._found) > MOST_KEPT:
+        if len(self._found) > MAX_KEPT:
             self._found.popitem(last=False)
 
     async def _work(self) -> None:

@@ -10,7 +10,7 @@ from p2p.errors import StorageError
 from p2p.wire.tracker import Statistics
 from tracker.limits import TooMuch
 
-EVERY_S = 1.0
+FEED_INTERVAL_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Feed:
                 if self._latest is None or not _is_same(figures, self._latest):
                     self._latest = figures
                     self._turn()
-            await trio.sleep(EVERY_S)
+            await trio.sleep(FEED_INTERVAL_S)
             if not self._listeners:
                 self._listening, self._latest = trio.Event(), None
 

@@ -26,10 +26,10 @@ from tracker.limits import Limits, Rates, TooMuch, subject
 
 logger = logging.getLogger(__name__)
 
-MOST_HELD, MOST_HELD_OF_ADDRESS = 32 * 1024 * 1024, 12 * 1024 * 1024
+MAX_HELD_BYTES, MAX_HELD_BYTES_PER_ADDRESS = 32 * 1024 * 1024, 12 * 1024 * 1024
 """Bytes of bodies; decoded, they are several times as large."""
-BODY_S = 30.0
-DRAIN_S = 5.0
+BODY_TIMEOUT_S = 30.0
+DRAIN_TIMEOUT_S = 5.0
 JSON = "application/json"
 ABORT = "shoal.abort"
 """In the state of a request: a function that cuts its connection."""
@@ -97,10 +97,10 @@ class Bodies:
         address = subject(asker(request))
         body = bytearray()
         try:
-            with trio.move_on_after(BODY_S) as patience:
+            with trio.move_on_after(BODY_TIMEOUT_S) as patience:
                 await self._read(request, address, body)
             if patience.cancelled_caught:
-                raise TooSlow(f"The body did not come within {BODY_S:.0f} seconds.")
+                raise TooSlow(f"The body did not come within {BODY_TIMEOUT_S:.0f} seconds.")
             yield bytes(body)
         finally:
             self._held -= Counter({address: len(body)})
@@ -114,7 +114,7 @@ class Bodies:
             piece = message.get("body", b"")
             if len(body) + len(piece) > self._most:
                 raise TooLarge(f"The body is larger than {self._most} bytes.")
-            if self._held[address] > MOST_HELD_OF_ADDRESS or self._held.total() > MOST_HELD:
+            if self._held[address] > MAX_HELD_BYTES_PER_ADDRESS or self._held.total() > MAX_HELD_BYTES:
                 raise TooMuch("Too much is being read already. Try again in a while.", 10)
             body += piece
             self._held[address] += len(piece)
@@ -216,7 +216,7 @@ class _Body:
 
     async def drain(self) -> None:
         """Reads what is left, or else cuts the connection."""
-        with trio.move_on_after(DRAIN_S):
+        with trio.move_on_after(DRAIN_TIMEOUT_S):
             while not self._ended:
                 await self.receive()
         if not self._ended and self._abort is not None:

@@ -32,14 +32,14 @@ from p2p.wire.tracker import (
     provider_key,
 )
 from tracker import index
-from tracker.changes import MOST_COUNTED, unpack_contents
+from tracker.changes import MAX_COUNTED_BYTES, unpack_contents
 from tracker.cursor import seal, unseal
 from tracker.index import Filter, Query
 
-MOST_RANKED = 10_000
-MOST_SCANNED = 50_000
+MAX_RANKED = 10_000
+MAX_SCANNED = 50_000
 """Matches that are looked at where a filter leaves most of them out."""
-MOST_WANTED = 64
+MAX_WANTED = 64
 MAX_MOMENTS = 600
 LARGEST = 2**53 - 1
 
@@ -91,7 +91,7 @@ def _tiers(query: Query | None) -> list[str | None]:
 
 def _page(connection: sqlite3.Connection, expression: str | None, filter: Filter, after: int, limit: int) -> list[int]:
     condition, values = filter.condition("scanned.place")
-    scanned, scanned_values = _scanned(expression, after, MOST_SCANNED if condition else limit)
+    scanned, scanned_values = _scanned(expression, after, MAX_SCANNED if condition else limit)
     sql = f"SELECT place FROM ({scanned}) AS scanned {'WHERE ' + condition if condition else ''} LIMIT ?"
     return [place for (place,) in connection.execute(sql, (*scanned_values, *values, limit))]
 
@@ -102,11 +102,11 @@ def _count(connection: sqlite3.Connection, query: Query | None, filter: Filter) 
     if query is None and not condition:
         (total,) = connection.execute("SELECT listings FROM totals").fetchone()
         return total, False
-    most = MOST_SCANNED if condition else MOST_RANKED + 1
+    most = MAX_SCANNED if condition else MAX_RANKED + 1
     scanned, scanned_values = _scanned(query.expression() if query else None, 0, most)
     sql = f"SELECT count(*), coalesce(sum({condition or '1'}), 0) FROM ({scanned}) AS scanned"
     looked_at, total = connection.execute(sql, (*values, *scanned_values)).fetchone()
-    return min(total, MOST_RANKED), looked_at >= most or total > MOST_RANKED
+    return min(total, MAX_RANKED), looked_at >= most or total > MAX_RANKED
 
 
 def _scanned(expression: str | None, after: int, most: int) -> tuple[str, tuple[object, ...]]:
@@ -190,9 +190,8 @@ def peer(
     identifier, generation, dialable, heard, first_heard, capacity = row
     listed = "FROM sources INDEXED BY sources_by_peer JOIN listings ON listings.id = sources.listing"
     of_peer = "WHERE sources.peer = ? AND generation = ?"
-    total, size = connection.execute(
-        f"SELECT count(*), coalesce(sum(min(size, {MOST_COUNTED})), 0) {listed} {of_peer}", (identifier, generation)
-    ).fetchone()
+    counted = f"SELECT count(*), coalesce(sum(min(size, {MAX_COUNTED_BYTES})), 0)"
+    total, size = connection.execute(f"{counted} {listed} {of_peer}", (identifier, generation)).fetchone()
     ids = [
         one
         for (one,) in connection.execute(
@@ -266,7 +265,7 @@ def wanted(connection: sqlite3.Connection, announcer: int, asker: str, now: floa
         "JOIN peers ON peers.id = theirs.peer JOIN shares ON shares.id = mine.share "
         "WHERE mine.peer = ? AND mine.whole = 1 AND peers.dialable = 1 AND expires > ? "
         "AND theirs.generation = peers.generation ORDER BY random() LIMIT ?",
-        (announcer, now, MOST_WANTED),
+        (announcer, now, MAX_WANTED),
     ).fetchall()
     return tuple(
         Wanted(key_text(key), to_text(peer), str(Address(host, port)))

@@ -42,10 +42,10 @@ logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 4096
 MAX_PER_ADDRESS = 256
-GRACE_S = 3.0
+GRACE_TIMEOUT_S = 3.0
 """For answers under way when the tracker stops."""
 STALLED_S = 30.0
-IDLE_S = 30.0
+IDLE_TIMEOUT_S = 30.0
 """Between two requests of a connection, and until its first is there."""
 OUT_OF_FILES_PAUSE_S = 0.1
 
@@ -224,7 +224,7 @@ async def _serve(
                 for listener in listeners:
                     listener.socket.close()
                 await context.terminated.set()
-                with trio.move_on_after(GRACE_S):
+                with trio.move_on_after(GRACE_TIMEOUT_S):
                     await connections.ended()
             finally:
                 # Sending is shielded within hypercorn: it ends with its socket, not with a cancellation.
@@ -276,6 +276,6 @@ def _config() -> Config:
     config.accesslog = None
     config.errorlog = logger
     config.include_server_header = False
-    config.keep_alive_timeout = IDLE_S
+    config.keep_alive_timeout = IDLE_TIMEOUT_S
     config.keep_alive_max_requests = 10_000
     return config

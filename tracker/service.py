@@ -49,8 +49,8 @@ CALLED_INTERVAL_S = 20
 CALLED_PER_S = 50
 """About how many of these announces there may be a second; where there are more peers, each announces less often."""
 INTERVAL_S = 900
-TIDY_EVERY_S = 1.0
-MOMENT_EVERY_S = 60
+TIDY_INTERVAL_S = 1.0
+MOMENT_INTERVAL_S = 60
 FRESH_S = 1.0
 _READ_IN_THREAD_BYTES = 32 * 1024
 _BYTES_PER_TURN = 256 * 1024
@@ -102,8 +102,8 @@ class Service:
             await nursery.start(self._writer.run)
             await nursery.start(self._dial_back.run)
             await nursery.start(self._feed.run)
-            nursery.start_soon(self._regularly, self.tidy, TIDY_EVERY_S)
-            nursery.start_soon(self._regularly, self.remember, MOMENT_EVERY_S)
+            nursery.start_soon(self._regularly, self.tidy, TIDY_INTERVAL_S)
+            nursery.start_soon(self._regularly, self.remember, MOMENT_INTERVAL_S)
             task_status.started()
 
     def stop(self) -> None:

@@ -13,8 +13,8 @@ from tracker.changes import Outcome, Said
 from tracker.limits import TooMuch
 from tracker.store import Store
 
-MOST_TOGETHER = 64
-MOST_CHANGES_TOGETHER = 1000
+MAX_BATCH = 64
+MAX_BATCH_CHANGES = 1000
 
 T = TypeVar("T")
 
@@ -47,13 +47,13 @@ class Writer:
             batch = [first or await self._waiting.receive()]
             first = None
             changes = batch[0].changes
-            while len(batch) < MOST_TOGETHER:
+            while len(batch) < MAX_BATCH:
                 try:
                     further = self._waiting.receive_nowait()
                 except trio.WouldBlock:
                     break
                 changes += further.changes
-                if changes > MOST_CHANGES_TOGETHER:
+                if changes > MAX_BATCH_CHANGES:
                     first = further
                     break
                 batch.append(further)

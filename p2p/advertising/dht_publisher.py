@@ -30,7 +30,7 @@ AT_ONCE = 4
 PER_S = 5.0
 """So that a peer with a thousand shares spreads its work."""
 ENOUGH_STORERS = 3
-LOOK_AGAIN_S = 300.0
+LOOK_INTERVAL_S = 300.0
 """What is held of a fetch under way is told this often."""
 
 
@@ -53,7 +53,7 @@ class Publisher:
         await self._overlays.joined.wait()
         while True:
             news = self._deps.changes.count
-            offered = (await self._inventory.all())[: publications.MOST_SHARES]
+            offered = (await self._inventory.all())[: publications.MAX_SHARES]
             advert = gather(self._deps.adverts)
             due_at = await trio.to_thread.run_sync(self._due, offered, advert.items, self._place)
             due = sorted((item for item, at in due_at.items() if at <= time.time()), key=lambda item: due_at[item])
@@ -64,7 +64,7 @@ class Publisher:
                 await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
             if due:
                 continue
-            with trio.move_on_after(min(LOOK_AGAIN_S, max(0.1, min(due_at.values()) - time.time()))):
+            with trio.move_on_after(min(LOOK_INTERVAL_S, max(0.1, min(due_at.values()) - time.time()))):
                 await self._deps.changes.after(news)
 
     def _due(self, offered: Sequence[InventoryEntry], advertised: Sequence[Item], place: str) -> dict[Item, float]:

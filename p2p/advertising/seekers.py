@@ -18,10 +18,10 @@ from p2p.wire.address import Address
 from p2p.wire.records import Provider, Record, RecordKind
 from p2p.wire.tracker import provider_key
 
-LOOK_EVERY_S = 10.0
+LOOK_INTERVAL_S = 10.0
 SHARES_AT_ONCE = 8
 """Of more, each has its turn, a few every time."""
-COOL_S = 3.0
+MIN_LOOK_INTERVAL_S = 3.0
 
 
 class SeekerSearch:
@@ -46,8 +46,8 @@ class SeekerSearch:
                 for _ in range(min(SHARES_AT_ONCE, len(queue))):
                     nursery.start_soon(self._look, queue.popleft())
             news = changes.count
-            with trio.move_on_after(LOOK_EVERY_S * (0.8 + 0.4 * random.random())):
-                await trio.sleep(COOL_S)
+            with trio.move_on_after(LOOK_INTERVAL_S * (0.8 + 0.4 * random.random())):
+                await trio.sleep(MIN_LOOK_INTERVAL_S)
                 await changes.after(news)
                 queue.clear()
 

@@ -27,10 +27,10 @@ from p2p.wire.tracker import Announced
 
 logger = logging.getLogger(__name__)
 
-BYE_S = 2.0
+BYE_TIMEOUT_S = 2.0
 DEBOUNCE_S = 0.05
-MOST_STEPS = 200
-CONFLICTS_AT_ONCE = 3
+MAX_STEPS = 200
+MAX_CONFLICTS = 3
 
 
 @dataclass
@@ -103,7 +103,7 @@ class TrackerAnnouncer:
                     await self._deps.changes.after(news)
         finally:
             if state.announced is not None and not state.trouble:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + BYE_S):
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + BYE_TIMEOUT_S):
                     await self._say_bye(url, delta)
 
     async def _tell(self, url: str, delta: TrackerDelta, state: TrackerState, no_shares: int) -> float:
@@ -113,13 +113,13 @@ class TrackerAnnouncer:
         """
         deps = self._deps
         conflicts = 0
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             announce, change = delta.step(url, deps.dialer.network, deps.dialer.port, self._clock_ms())
             announce = msgspec.structs.replace(announce, capacity=gather(deps.adverts).capacity)
             answered = await self._post(url, announce)
             if answered.status == 409:
                 conflicts += 1
-                if conflicts > CONFLICTS_AT_ONCE:
+                if conflicts > MAX_CONFLICTS:
                     raise Refused("it is told of this peer by somebody else too: does another process use this key?")
                 delta.conflict(problem_in(answered).sequence)
                 continue

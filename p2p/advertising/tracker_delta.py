@@ -17,7 +17,7 @@ from p2p.wire.tracker import (
     provider_key,
 )
 
-MOST_BYTES = 768 * 1024
+MAX_ANNOUNCE_BYTES = 768 * 1024
 """Of one announce, about: half of what a tracker accepts."""
 EXPIRES_S = 3600
 
@@ -58,7 +58,7 @@ class TrackerDelta:
         for key, told in self._wanted.items():
             if known.get(key) != told:
                 size += _size(told)
-                if change and (size > MOST_BYTES or len(change) >= MAX_SHARES_PER_ANNOUNCE):
+                if change and (size > MAX_ANNOUNCE_BYTES or len(change) >= MAX_SHARES_PER_ANNOUNCE):
                     break
                 change[key] = told
         gone = [key for key in known if key not in self._wanted][: MAX_SHARES_PER_ANNOUNCE - len(change)]

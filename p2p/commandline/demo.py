@@ -36,14 +36,14 @@ FETCHERS = 4
 VICTIM = 2
 KILL_AT = 0.5
 ORIGIN_LIMIT_BYTES_PER_S = 24 * 1024 * 1024
-MOST_COPIES = 2.0
-READY_S = 30.0
-LOOK_EVERY_S = 0.1
+MAX_COPIES = 2.0
+READY_TIMEOUT_S = 30.0
+LOOK_INTERVAL_S = 0.1
 _SHOAL = [sys.executable, "-P", "-m", "p2p.commandline.app"]
 _NETWORK = "demo"
 _HERE = ["--listen", "127.0.0.1:0", "--network", _NETWORK, "--no-lan"]
 WORD = "treasure"
-FOUND_WITHIN_S = 20.0
+FOUND_TIMEOUT_S = 20.0
 TEXT = "python"
 UNITS_BEFORE_KILL = 2
 JOB = """\
@@ -141,7 +141,7 @@ async def _demo(report: DemoReport, folder: Path, size: int) -> None:
     report.check("equal", text, same == len(fetchers))
     copies = uploaded / total
     text = f"the origin sent {copies:.2f} copies for {FETCHERS} peers; the rest they gave each other"
-    report.check("copies", text, copies < MOST_COPIES)
+    report.check("copies", text, copies < MAX_COPIES)
     victim = fetchers[VICTIM].answer or {}
     again = victim.get("received", total)
     report.check(
@@ -234,18 +234,18 @@ async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: dict[st
             victim.process.kill()
             victim.process = None
             report.say(f"  {victim.name} killed with SIGKILL in the middle of it")
-        await trio.sleep(LOOK_EVERY_S / 4)
+        await trio.sleep(LOOK_INTERVAL_S / 4)
 
 
 async def _find(peer: Peer) -> dict[str, Any] | None:
     """The share, by the word alone, and only if nothing else was found. What is published takes a moment to arrive."""
-    with trio.move_on_after(FOUND_WITHIN_S):
+    with trio.move_on_after(FOUND_TIMEOUT_S):
         while True:
             with suppress(subprocess.CalledProcessError):
                 found = await _shoal(peer, "search", WORD, "--json")
                 if found:
                     return found[0] if len(found) == 1 else None
-            await trio.sleep(LOOK_EVERY_S)
+            await trio.sleep(LOOK_INTERVAL_S)
     return None
 
 
@@ -284,7 +284,7 @@ async def _watch(peers: list[Peer], report: DemoReport, scope: trio.CancelScope)
                     if peer.fraction >= KILL_AT:
                         peer.half_way.set()
             redraw()
-            await trio.sleep(LOOK_EVERY_S)
+            await trio.sleep(LOOK_INTERVAL_S)
 
 
 @contextmanager
@@ -349,7 +349,7 @@ async def _process(command: list[str], log_path: Path) -> AsyncIterator[tuple[tr
     try:
         assert process.stdout is not None
         line = b""
-        with trio.move_on_after(READY_S):
+        with trio.move_on_after(READY_TIMEOUT_S):
             line = bytes(await process.stdout.receive_some())
         if not line.startswith(b"ready "):
             raise ShoalError(f"`shoal {command[2]}` did not start; run it by itself to see why.")

@@ -5,14 +5,14 @@ import trio
 from p2p.bucket import TokenBucket
 
 BURST_S = 0.1
-LEAST_BURST_BYTES = 64 * 1024
+MIN_BURST_BYTES = 64 * 1024
 
 
 class Throttle:
     """Lets so many bytes a second through, in all, for whoever spends here; a rate of 0 lets everything through."""
 
     def __init__(self, bytes_per_s: int) -> None:
-        burst = max(LEAST_BURST_BYTES, bytes_per_s * BURST_S)
+        burst = max(MIN_BURST_BYTES, bytes_per_s * BURST_S)
         self._bucket = TokenBucket(bytes_per_s, burst, trio.current_time()) if bytes_per_s else None
 
     async def spend(self, count: int) -> None:

@@ -31,8 +31,8 @@ from p2p.sharing.share import Sharing
 from p2p.store.library import SharedRow
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
 
-UPDATE_EVERY_S = 0.15
-RESOLVE_AGAIN_S = 3.0
+UPDATE_INTERVAL_S = 0.15
+RESOLVE_RETRY_S = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Operations:
                     found = await self._deps.discovery.mutable_links.resolve(link)
                 if found is not None:
                     return found
-                await trio.sleep(RESOLVE_AGAIN_S)
+                await trio.sleep(RESOLVE_RETRY_S)
         raise NotFound(
             f"Nobody knew of {link.name!r} by peer {ids.short(link.publisher)} for {format_time(wait_s or 0)}. "
             "Try again when its publisher is there."
@@ -256,7 +256,7 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
         while True:
             await emit_notes()
             await emit(Update(dataclasses.asdict(progress)))
-            await trio.sleep(UPDATE_EVERY_S)
+            await trio.sleep(UPDATE_INTERVAL_S)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(report)

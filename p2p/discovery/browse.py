@@ -16,8 +16,8 @@ from p2p.net.dialer import Dialer
 from p2p.wire import messages
 from p2p.wire.link import Link, PeerHint, parse_peer
 
-BROWSE_S = 20.0
-MOST_SHARES = 10_000
+BROWSE_TIMEOUT_S = 20.0
+MAX_SHARES = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ async def browse(
             except PeerError as error:
                 troubles.append(str(error))
 
-        with trio.move_on_after(BROWSE_S):
+        with trio.move_on_after(BROWSE_TIMEOUT_S):
             if hint is not None:
                 await ask(hint)
             elif peer is not None:
@@ -66,7 +66,7 @@ async def browse(
                     await finders.find_peer(peer, heard)
         nursery.cancel_scope.cancel()
     if found is None and peer is not None:
-        with trio.move_on_after(BROWSE_S):
+        with trio.move_on_after(BROWSE_TIMEOUT_S):
             found = await _of_trackers(trackers, peer, note, troubles[-1] if troubles else "nobody knows where it is")
     if found is None:
         raise NotFound(troubles[-1] + "." if troubles else f"Nobody knows where {who} is. Give its HOST:PORT.")
@@ -97,7 +97,7 @@ async def _ask(dialer: Dialer, hint: PeerHint) -> list[ListedShare]:
                 share = ShareId(one.share)
                 found.append(ListedShare(share, name, one.size, one.files, str(Link(share, name, one.size, known))))
             cursor = reply.cursor
-            if not cursor or not reply.shares or len(found) >= MOST_SHARES:
+            if not cursor or not reply.shares or len(found) >= MAX_SHARES:
                 return found
     finally:
         connection.close()
@@ -128,7 +128,7 @@ async def _of_trackers(
                     link = str(Link(share, name, one.size, trackers=(url,)))
                     found.append(ListedShare(share, name, one.size, one.files, link))
                 cursor = view.cursor
-                if not cursor or not view.shares or len(found) >= MOST_SHARES:
+                if not cursor or not view.shares or len(found) >= MAX_SHARES:
                     break
         except (PeerError, NotFound, ValueError):
             continue

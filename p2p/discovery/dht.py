@@ -29,11 +29,11 @@ from p2p.wire.records import FULL_SHARD, Record, RecordKind
 
 logger = logging.getLogger(__name__)
 
-MOST_HINTED = 64
-KEEP_CONTACTS_EVERY_S = 300.0
-FIRST_KEEP_S = 20.0
-RESOLVE_EVERY_S = 600.0
-RESOLVE_AGAIN_S = 15.0
+MAX_HINTED = 64
+KEEP_CONTACTS_INTERVAL_S = 300.0
+FIRST_KEEP_CONTACTS_S = 20.0
+RESOLVE_INTERVAL_S = 600.0
+UNJOINED_RESOLVE_INTERVAL_S = 15.0
 
 
 class Overlays:
@@ -61,7 +61,7 @@ class Overlays:
         self._sockets = sockets or ()
         self._join = [parse_address(text) for text in join]
         self._random = random
-        self._hinted: deque[Address] = deque(maxlen=MOST_HINTED)
+        self._hinted: deque[Address] = deque(maxlen=MAX_HINTED)
         self._resolved: set[Address] = set()
         self._kept: list[Address] = []
         self.nodes: list[Dht] = []
@@ -217,7 +217,7 @@ class Overlays:
             self._resolved = found or self._resolved
             for address in found:
                 self._try(address)
-            await trio.sleep(RESOLVE_EVERY_S if self.joined.is_set() else RESOLVE_AGAIN_S)
+            await trio.sleep(RESOLVE_INTERVAL_S if self.joined.is_set() else UNJOINED_RESOLVE_INTERVAL_S)
 
     async def _tell_joined(self, node: Dht) -> None:
         await node.joined.wait()
@@ -226,10 +226,10 @@ class Overlays:
     async def _keep_contacts(self) -> None:
         """Also at once after joining: a short command is to join faster the next time."""
         await self.joined.wait()
-        pause = FIRST_KEEP_S
+        pause = FIRST_KEEP_CONTACTS_S
         while True:
             await trio.sleep(pause)
-            pause = KEEP_CONTACTS_EVERY_S
+            pause = KEEP_CONTACTS_INTERVAL_S
             contacts = [contact.address for node in self.nodes for contact in node.contacts()]
             if contacts:
                 await trio.to_thread.run_sync(self._state.keep_contacts, contacts)

@@ -26,12 +26,12 @@ from p2p.wire.tracker import Source, provider_key
 
 logger = logging.getLogger(__name__)
 
-MOST_LINK_TRACKERS = 4
-FIRST_AGAIN_S, LAST_AGAIN_S = 0.2, 60.0
-JOIN_S = 5.0
+MAX_LINK_TRACKERS = 4
+FIRST_RETRY_S, LAST_RETRY_S = 0.2, 60.0
+JOIN_TIMEOUT_S = 5.0
 """How long a single question waits for the DHT to be joined."""
 LONELY_AFTER_S = 0.2
-CONTENT_S = 300.0
+SUPPLIED_INTERVAL_S = 300.0
 """Pause of a finder while others give chunks."""
 
 Heard = Callable[[PeerHint], None]
@@ -101,7 +101,7 @@ class Finders:
                 logger.debug("tracker %s: %s", url, error)
 
         async def ask_overlays() -> None:
-            await self._overlays.joined_within(JOIN_S)
+            await self._overlays.joined_within(JOIN_TIMEOUT_S)
             await self._overlays.get(key, RecordKind.ADDRESS, lambda record: self._tell(record, told))
 
         for hint in self._neighbours.hints():
@@ -117,7 +117,7 @@ class Finders:
     def _urls(self, link: Link, note: Callable[[str], None]) -> list[str]:
         """The trackers to ask: this peer's, and some that the link names."""
         urls = list(self._trackers.urls)
-        for text in link.trackers[:MOST_LINK_TRACKERS]:
+        for text in link.trackers[:MAX_LINK_TRACKERS]:
             try:
                 url = check_url(text)
             except ConfigError as error:
@@ -180,9 +180,9 @@ class Finders:
 
     async def _pause(self, attempt: int, seeker: Seeker) -> None:
         """Until a finder is asked again: soon while there is nobody, seldom while chunks come."""
-        pause = min(LAST_AGAIN_S, FIRST_AGAIN_S * 2.0 ** min(attempt - 1, 16))
+        pause = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 16))
         if seeker.any_connected:
-            pause = CONTENT_S
+            pause = SUPPLIED_INTERVAL_S
         await trio.sleep(pause * (0.8 + 0.4 * self._random.random()))
 
     def _tell(self, record: Record, heard: Heard) -> None:

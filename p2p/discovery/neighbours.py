@@ -16,21 +16,21 @@ import trio
 from p2p.discovery.dht import Overlays
 from p2p.ids import PeerId
 from p2p.net.dialer import Dialer
-from p2p.net.lan import BEACON_EVERY_S, Lan
+from p2p.net.lan import BEACON_INTERVAL_S, Lan
 from p2p.reach.presence import Presence
 from p2p.wire.address import Address, is_dialable_host
 from p2p.wire.beacon import START_BYTES, Beacon, BeaconCodec, BeaconKind
 from p2p.wire.link import PeerHint
 
 FORGET_AFTER_S = 100.0
-MOST_NEIGHBOURS = 1024
-MOST_PER_HOST = 64
-MOST_PER_PEER = 8
+MAX_NEIGHBOURS = 1024
+MAX_PER_HOST = 64
+MAX_PER_PEER = 8
 """Addresses and starts: IPv4 and IPv6, by cable and by radio."""
 GATHER_S = 0.1
-WAYS_IN = 16
+MAX_WAYS_IN = 16
 
-assert FORGET_AFTER_S > 3 * BEACON_EVERY_S
+assert FORGET_AFTER_S > 3 * BEACON_INTERVAL_S
 
 
 class _Claim(NamedTuple):
@@ -107,13 +107,13 @@ class Neighbours:
     def _has_room(self, new: _Claim) -> bool:
         """Those who are there stay: whoever invents neighbours drives none out. Of one peer, the newest count."""
         living = self._living()
-        if not is_dialable_host(new.host) or sum(claim.host == new.host for claim in living) >= MOST_PER_HOST:
+        if not is_dialable_host(new.host) or sum(claim.host == new.host for claim in living) >= MAX_PER_HOST:
             return False
         same = [claim for claim in living if claim.peer == new.peer]
-        if len(same) >= MOST_PER_PEER:
+        if len(same) >= MAX_PER_PEER:
             del self._claims[same[0]]
             return True
-        return len(living) < MOST_NEIGHBOURS
+        return len(living) < MAX_NEIGHBOURS
 
     def _living(self) -> list[_Claim]:
         """Forgets who was silent for too long; the others, who was heard last comes last."""
@@ -155,5 +155,5 @@ async def _hint_overlays(neighbours: Neighbours, overlays: Overlays) -> None:
     while True:
         await neighbours.changed()
         plain = [hint.address for hint in neighbours.hints() if "%" not in hint.address.host]
-        for address in plain[:WAYS_IN]:
+        for address in plain[:MAX_WAYS_IN]:
             overlays.hint(address)

@@ -10,7 +10,7 @@ import logging
 import trio
 
 from p2p.discovery.dht import Overlays
-from p2p.discovery.finders import JOIN_S, Finders
+from p2p.discovery.finders import JOIN_TIMEOUT_S, Finders
 from p2p.discovery.neighbours import Neighbours
 from p2p.errors import ConfigError, MalformedMessage, PeerError
 from p2p.ids import PeerId, ShareId
@@ -23,11 +23,11 @@ from p2p.wire.records import LONGEST_S, SKEW_S, Pointer, Record, RecordKind, poi
 logger = logging.getLogger(__name__)
 
 RENEW_S = LONGEST_S[RecordKind.POINTER] / 2
-ASK_S = 5.0
-RESOLVE_S = 10.0
+ASK_TIMEOUT_S = 5.0
+RESOLVE_TIMEOUT_S = 10.0
 GRACE_S = 1.0
 """How long the publisher has to answer once everybody else has."""
-MOST_HINTS = 16
+MAX_HINTS = 16
 
 
 def check_name(name: str) -> None:
@@ -95,7 +95,7 @@ class MutableLinks:
         async with trio.open_nursery() as nursery:
 
             def heard(hint: PeerHint) -> None:
-                if hint not in hints and len(hints) < MOST_HINTS:
+                if hint not in hints and len(hints) < MAX_HINTS:
                     hints[hint] = None
                     nursery.start_soon(ask_publisher, hint)
 
@@ -104,7 +104,7 @@ class MutableLinks:
                     answered.set()
 
             async def ask_overlays() -> None:
-                await self._overlays.joined_within(JOIN_S)
+                await self._overlays.joined_within(JOIN_TIMEOUT_S)
                 found = await self._overlays.get(pointer_key(publisher, name), RecordKind.POINTER, enough=None)
                 if publisher in found:
                     await trio.to_thread.run_sync(self._pointers.saw, found[publisher], self._peer_id)
@@ -112,7 +112,7 @@ class MutableLinks:
             async def ask_all() -> None:
                 async with trio.open_nursery() as asking:
                     # Neighbours may know it where its publisher is away.
-                    for hint in self._neighbours.hints()[:MOST_HINTS]:
+                    for hint in self._neighbours.hints()[:MAX_HINTS]:
                         asking.start_soon(self._ask, hint, link)
                     asking.start_soon(self._finders.find_peer, publisher, heard)
                     asking.start_soon(ask_overlays)
@@ -122,7 +122,7 @@ class MutableLinks:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(stop)
-            with trio.move_on_after(RESOLVE_S):
+            with trio.move_on_after(RESOLVE_TIMEOUT_S):
                 await ask_all()
                 await trio.sleep(GRACE_S if hints else 0)
             nursery.cancel_scope.cancel()
@@ -135,7 +135,7 @@ class MutableLinks:
     async def _ask(self, hint: PeerHint, link: PointerLink) -> bool:
         """Asks one peer for the newest that it has seen, and keeps it; whether it had any."""
         try:
-            with trio.move_on_after(ASK_S):
+            with trio.move_on_after(ASK_TIMEOUT_S):
                 connection = await self._dialer.dial(hint.address, hint.peer_id)
                 try:
                     await connection.send(messages.GetPointer(publisher=link.publisher, name=link.name))

@@ -21,9 +21,9 @@ from p2p.wire.link import Link
 from p2p.wire.records import Record, RecordKind, Titles, keyword_key, shards
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
 
-SEARCH_S = 10.0
-JOIN_S = 5.0
-MOST_HITS = 100
+SEARCH_TIMEOUT_S = 10.0
+JOIN_TIMEOUT_S = 5.0
+MAX_HITS = 100
 TOO_SHORT = "Search for a word of at least {} letters or digits."
 
 
@@ -62,12 +62,12 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
     async def ask(url: str) -> None:
         nonlocal answered
         try:
-            with trio.fail_after(SEARCH_S):
-                answer = await trackers.search(url, query, MOST_HITS)
+            with trio.fail_after(SEARCH_TIMEOUT_S):
+                answer = await trackers.search(url, query, MAX_HITS)
         except (PeerError, NotFound) as error:
             note(f"tracker {url}: {error}")
         except trio.TooSlowError:
-            note(f"tracker {url} did not answer within {SEARCH_S:.0f} seconds")
+            note(f"tracker {url} did not answer within {SEARCH_TIMEOUT_S:.0f} seconds")
         else:
             answered += 1
             hits.extend(_from_tracker(url, answer))
@@ -93,13 +93,13 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
     wanted = keywords.words(query)
     if not wanted:
         raise ConfigError(TOO_SHORT.format(keywords.MIN_WORD_CHARS))
-    if not await overlays.joined_within(JOIN_S):
+    if not await overlays.joined_within(JOIN_TIMEOUT_S):
         raise NotFound(
             "No tracker answers, and nobody of the DHT was found. Name somebody with --join HOST:PORT or --tracker URL."
         )
     telling = keywords.telling(query, 1) or wanted[:1]
     found: list[Record] = []
-    with trio.move_on_after(SEARCH_S):
+    with trio.move_on_after(SEARCH_TIMEOUT_S):
         async with trio.open_nursery() as nursery:
             for key in shards(keyword_key, telling[0]):
                 nursery.start_soon(partial(overlays.get, key, RecordKind.KEYWORD, found.append, enough=None))
@@ -143,4 +143,4 @@ def _merged(hits: Iterable[Hit]) -> list[Hit]:
         if hit.share not in best or hit.sources > best[hit.share].sources:
             best[hit.share] = hit
     # The trackers' own order, by match and sources, is kept among equals.
-    return sorted(best.values(), key=lambda hit: -hit.sources)[:MOST_HITS]
+    return sorted(best.values(), key=lambda hit: -hit.sources)[:MAX_HITS]

@@ -18,10 +18,10 @@ from p2p.wire.link import PeerHint
 from p2p.wire.records import Record, RecordKind, capacity_key, shards
 from p2p.wire.tracker import Capacity
 
-LOOK_UP_S = 3.0
+LOOK_UP_TIMEOUT_S = 3.0
 """In the DHT; what has not come by then comes the next time."""
-SURVEY_S = 1.5
-MOST_SURVEYED = 32
+SURVEY_TIMEOUT_S = 1.5
+MAX_SURVEYED = 32
 
 
 class Volunteers:
@@ -52,7 +52,7 @@ class Volunteers:
         if not overlays.joined.is_set():
             return []
         found: dict[PeerId, Record] = {}
-        with trio.move_on_after(LOOK_UP_S):
+        with trio.move_on_after(LOOK_UP_TIMEOUT_S):
             await overlays.walk(shards(capacity_key, runtime), RecordKind.CAPACITY, partial(keep_newest, found))
         volunteers: list[Candidate] = []
         for peer, record in found.items():
@@ -68,7 +68,7 @@ class Volunteers:
     async def survey(self, peers: Sequence[PeerHint], runtimes: Sequence[str]) -> list[Capacity]:
         """What each of the volunteers found offers; asked for no longer than a moment."""
         offers: dict[PeerId, Capacity] = {}
-        with trio.move_on_after(SURVEY_S):
+        with trio.move_on_after(SURVEY_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
 
                 async def look_up(runtime: str) -> None:
@@ -83,7 +83,7 @@ class Volunteers:
 
                 for runtime in runtimes:
                     nursery.start_soon(look_up, runtime)
-                for hint in (*peers, *self._neighbours.hints())[:MOST_SURVEYED]:
+                for hint in (*peers, *self._neighbours.hints())[:MAX_SURVEYED]:
                     nursery.start_soon(ask, hint)
         return list(offers.values())
 

@@ -19,7 +19,7 @@ from p2p.wire.address import Address
 from p2p.wire.frames import ControlHeader, DataHeader
 from p2p.wire.messages import AnyMessage, Hello, Unknown
 
-HANDSHAKE_S = 10.0
+HANDSHAKE_TIMEOUT_S = 10.0
 WORN_OUT_BYTES = 256 * 1024**3
 """A connection ends after this much, well before AES-GCM wants a new key; the next one is dialled at once."""
 

@@ -45,10 +45,10 @@ QUERIES_PER_S, QUERY_BURST = 100.0, 200.0
 """From one IPv4 address or IPv6 /64."""
 ALL_QUERIES_PER_S, ALL_QUERY_BURST = 1000.0, 2000.0
 """From all: verifying so many takes about a sixth of a core."""
-MOST_SOURCES = 4096
-MOST_AT_ONCE = 8
+MAX_SOURCES = 4096
+MAX_DATAGRAMS_PER_TURN = 8
 """Datagrams before other tasks have a turn: some 3 ms of them at worst."""
-MOST_FORGED = 4
+MAX_FORGED_ANSWERS = 4
 """Of answers to one query: more do not cost a signature check each."""
 BUFFER_BYTES = 1024 * 1024
 SEEN_FROM = 64
@@ -91,7 +91,7 @@ class Endpoint:
         self._socket = udp
         self.v6 = udp.family == socket.AF_INET6
         self._pending: dict[bytes, _Pending] = {}
-        self._sources = TokenBuckets(QUERIES_PER_S, QUERY_BURST, MOST_SOURCES)
+        self._sources = TokenBuckets(QUERIES_PER_S, QUERY_BURST, MAX_SOURCES)
         self._all = TokenBucket(ALL_QUERIES_PER_S, ALL_QUERY_BURST, trio.current_time())
         self.patience = Patience()
         self.clock = ClockOffset()
@@ -118,7 +118,7 @@ class Endpoint:
             task_status.started()
             while True:
                 await trio.lowlevel.wait_readable(self._socket)
-                for _ in range(MOST_AT_ONCE):
+                for _ in range(MAX_DATAGRAMS_PER_TURN):
                     try:
                         data, source = self._socket.recvfrom(MAX_DATAGRAM_BYTES + 1)
                     except BlockingIOError:
@@ -214,7 +214,7 @@ class Endpoint:
         if pending is None or pending.address != (host, port) or pending.arrived.is_set():
             self.counts["unasked"] += 1
             return
-        node = self.codec.proven(datagram) if pending.forged < MOST_FORGED else None
+        node = self.codec.proven(datagram) if pending.forged < MAX_FORGED_ANSWERS else None
         if node is None:
             pending.forged += 1
             self.counts["forged"] += 1

@@ -47,22 +47,22 @@ logger = logging.getLogger(__name__)
 
 ENOUGH_HOLDERS = 3
 """A read ends when so many holders have answered with records."""
-SECRET_EVERY_S = 300.0
+SECRET_INTERVAL_S = 300.0
 REFRESH_AFTER_S = 900.0
-MAINTAIN_EVERY_S = 60.0
+MAINTENANCE_INTERVAL_S = 60.0
 LONELY_BELOW = 4
 """With fewer contacts than this, the ways in are tried again soon."""
-SILENCE_S = 120.0
+SILENCE_TIMEOUT_S = 120.0
 """After so long without a word from anybody those that are known may all be gone."""
 FIRST_REJOIN_S, LAST_REJOIN_S = 1.0, 60.0
 SLEPT_S = 60.0
 """A gap between the machine's two clocks after which it must have slept, or its clock was put right."""
-MOST_PROBES = 64
+MAX_PROBES = 64
 PROBES_AT_ONCE = 8
-MOST_SEEN_RECORDS = 1024
-MOST_WAYS_IN = 256
-FEWEST_CONTACTS = 8
-MOST_RECORDS = 16
+MAX_SEEN_RECORDS = 1024
+MAX_WAYS_IN = 256
+MIN_CONTACTS = 8
+MAX_RECORDS = 16
 
 Address = tuple[str, int]
 MakeRecord = Callable[[str], "Record | None"]
@@ -114,7 +114,7 @@ class Dht:
         self.store = RecordStore()
         self._secrets = [os.urandom(16), os.urandom(16)]
         self._probing: set[bytes] = set()
-        self._send_probe, self._receive_probe = trio.open_memory_channel[Contact | Address](MOST_PROBES)
+        self._send_probe, self._receive_probe = trio.open_memory_channel[Contact | Address](MAX_PROBES)
         self._wake = trio.Event()
         self.joined = trio.Event()
         """Set once a first lookup has found others."""
@@ -165,10 +165,10 @@ class Dht:
         token = self._token(contact, self._secrets[0])
         room = budget - datagrams.overhead(Values(*head, token, b"", (), 0)) - 6
         # A few contacts always fit, so that the asker gets nearer whatever is kept here.
-        reserved = FEWEST_CONTACTS * self._contact_bytes
+        reserved = MIN_CONTACTS * self._contact_bytes
         chosen: list[bytes] = []
         for raw in kept:
-            if len(raw) + 3 <= room - reserved and len(chosen) < MOST_RECORDS:
+            if len(raw) + 3 <= room - reserved and len(chosen) < MAX_RECORDS:
                 chosen.append(raw)
                 room -= len(raw) + 3
         return Values(*head, token, self._contacts(key, contact, room), tuple(chosen), len(kept))
@@ -389,7 +389,7 @@ class Dht:
         """Takes a record in if it is right and of the kind; whether it was."""
         if raw in checked:
             return True
-        if len(checked) >= MOST_SEEN_RECORDS:
+        if len(checked) >= MAX_SEEN_RECORDS:
             return False
         try:
             record = records.read(raw, key, self.endpoint.now())
@@ -410,7 +410,7 @@ class Dht:
     async def join(self, addresses: Iterable[Address]) -> int:
         """Asks the addresses who is there, then looks for this node's own neighbours; returns how many it knows."""
         async with trio.open_nursery() as nursery:
-            for address in list(addresses)[:MOST_WAYS_IN]:
+            for address in list(addresses)[:MAX_WAYS_IN]:
                 nursery.start_soon(self._ask, address, Ping)
         if len(self.table):
             await self.find(self.node_id)
@@ -433,7 +433,9 @@ class Dht:
             elif self._is_alone:
                 await self.join(self._ways_in())
                 pause = min(LAST_REJOIN_S, pause * 2)
-            with trio.move_on_after((pause if self._is_alone else MAINTAIN_EVERY_S) * self._random.uniform(0.8, 1.2)):
+            with trio.move_on_after(
+                (pause if self._is_alone else MAINTENANCE_INTERVAL_S) * self._random.uniform(0.8, 1.2)
+            ):
                 await self._wake.wait()
             drift, clocks = time.time() - time.monotonic() - clocks, time.time() - time.monotonic()
             if abs(drift) > SLEPT_S:
@@ -447,7 +449,7 @@ class Dht:
     def _is_alone(self) -> bool:
         """Whether those that are known are too few, or may all be gone: who does not answer is not forgotten for that
         while nobody does."""
-        silent = trio.current_time() - self.endpoint.heard_at > SILENCE_S
+        silent = trio.current_time() - self.endpoint.heard_at > SILENCE_TIMEOUT_S
         return len(self.table) < LONELY_BELOW or silent
 
     async def _refresh(self) -> None:
@@ -458,7 +460,7 @@ class Dht:
 
     async def _rotate_secrets(self) -> None:
         while True:
-            await trio.sleep(SECRET_EVERY_S)
+            await trio.sleep(SECRET_INTERVAL_S)
             self.rotate_secret()
 
     def rotate_secret(self) -> None:

@@ -9,13 +9,13 @@ import trio
 from p2p.errors import OwnAddress, PeerGone, ProtocolViolation
 from p2p.identity import Identity
 from p2p.ids import PeerId, short
-from p2p.net.connection import HANDSHAKE_S, Connection
+from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.tls import Contexts, TlsStream
 from p2p.wire.address import Address
 from p2p.wire.messages import Hello
 
 SOFTWARE = "shoal/0.1"
-MOST_DIALS = 16
+MAX_DIALS = 16
 
 
 @dataclass
@@ -29,14 +29,14 @@ class Dialer:
 
     def __post_init__(self) -> None:
         # Home routers die of hundreds of dials at once (kubo issue 9998).
-        self._dialling = trio.CapacityLimiter(MOST_DIALS)
+        self._dialling = trio.CapacityLimiter(MAX_DIALS)
 
     async def dial(self, address: Address, expected: PeerId | None = None) -> Connection:
         """A proven connection to the peer at the address. Raises PeerGone, or another PeerError where it misbehaves."""
         async with self._dialling:
-            with trio.move_on_after(HANDSHAKE_S):
+            with trio.move_on_after(HANDSHAKE_TIMEOUT_S):
                 return await self._dial(address, expected)
-        raise PeerGone(f"{address} did not answer within {HANDSHAKE_S:.0f} seconds")
+        raise PeerGone(f"{address} did not answer within {HANDSHAKE_TIMEOUT_S:.0f} seconds")
 
     async def _dial(self, address: Address, expected: PeerId | None) -> Connection:
         try:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_URL_CHARS = 512
-REQUEST_S = 20.0
-CONNECT_S = 5.0
-MOST_REDIRECTS = 3
-MOST_ADDRESSES = 4
-MOST_AT_ONCE = 16
+REQUEST_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 5.0
+MAX_REDIRECTS = 3
+MAX_ADDRESSES = 4
+MAX_REQUESTS = 16
 _NETLOC = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -71,8 +71,8 @@ class Web:
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted = {origin(url) for url in trusted}
         self._client: httpx.AsyncClient | None = None
-        self._places = trio.CapacityLimiter(MOST_AT_ONCE)
-        self._strangers = trio.CapacityLimiter(MOST_AT_ONCE)
+        self._places = trio.CapacityLimiter(MAX_REQUESTS)
+        self._strangers = trio.CapacityLimiter(MAX_REQUESTS)
         """Those in links may all be silent: nobody else is to wait for them."""
 
     async def close(self) -> None:
@@ -84,7 +84,7 @@ class Web:
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None, *, most_bytes: int) -> Answered:
         """Asks, following redirects. Raises NotAllowed for a host that only the user may send us to, PeerError."""
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answered = await self._ask("GET", url, b"", headers or {}, most_bytes)
             if answered.status not in _REDIRECTS:
                 return answered
@@ -112,9 +112,9 @@ class Web:
 
     async def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int) -> Answered:
         async with self._places if origin(url) in self._trusted else self._strangers:
-            with trio.move_on_after(REQUEST_S):
+            with trio.move_on_after(REQUEST_TIMEOUT_S):
                 return await self._ask_one_of(await self._addresses(url), method, url, body, headers, most_bytes)
-        raise PeerGone(f"{_host(url)} did not answer within {REQUEST_S:.0f} seconds")
+        raise PeerGone(f"{_host(url)} did not answer within {REQUEST_TIMEOUT_S:.0f} seconds")
 
     async def _ask_one_of(
         self, addresses: list[str], method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int
@@ -144,7 +144,10 @@ class Web:
             asked.copy_with(host=address),
             headers={**headers, **own, **({"content-length": str(len(body))} if body else {})},
             stream=_stream(body),
-            extensions={"sni_hostname": asked.host, "timeout": httpx.Timeout(REQUEST_S, connect=CONNECT_S).as_dict()},
+            extensions={
+                "sni_hostname": asked.host,
+                "timeout": httpx.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S).as_dict(),
+            },
         )
         response = await client.send(request, stream=True)
         try:
@@ -171,7 +174,7 @@ class Web:
             found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
         except OSError as error:
             raise PeerGone(f"{host} has no address: {error.strerror}") from error
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))[:MOST_ADDRESSES]
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))[:MAX_ADDRESSES]
         if (scheme, host, port) not in self._trusted:
             for address in addresses:
                 if ip(address) is None or not is_dialable_host(address) or scope(address) != Scope.GLOBAL:

@@ -25,18 +25,18 @@ GROUP = Group("239.255.74.77", "ff12::8000:7477", 7477)
 """IPv4's local scope (RFC 2365), never routed out of a site; IPv6's link-local scope, a transient group (RFC 4291)."""
 HELLOS_AFTER_S = (0.0, 1.5)
 """Twice, because multicast gets lost easily, over radio above all."""
-BEACON_EVERY_S = 30.0
+BEACON_INTERVAL_S = 30.0
 JITTER = 0.1
 ANSWER_WITHIN_S = 0.3
 """All who are there answer, so not all at once."""
-ANSWER_EVERY_S = 1.0
-INTERFACES_EVERY_S = 10.0
+ANSWER_INTERVAL_S = 1.0
+INTERFACES_INTERVAL_S = 10.0
 BEACONS_PER_S, BEACON_BURST = 10.0, 100.0
 """From one host, on which there may be several peers."""
 ALL_BEACONS_PER_S, ALL_BEACON_BURST = 200.0, 1000.0
 """From all: to verify so many takes 2 % of a core."""
-MOST_HOSTS = 1024
-MOST_AT_ONCE, BREATH_S = 64, 0.02
+MAX_HOSTS = 1024
+MAX_BEACONS_PER_TURN, BREATH_S = 64, 0.02
 """So a flood costs no more than 3,200 looks at a datagram a second; the rest the system throws away."""
 
 Heard = Callable[[Beacon, str], bool]
@@ -58,7 +58,7 @@ class Lan:
         *,
         is_dialable: Callable[[Address], bool] = lambda address: True,
         group: Group = GROUP,
-        interfaces_every_s: float = INTERFACES_EVERY_S,
+        interfaces_every_s: float = INTERFACES_INTERVAL_S,
     ) -> None:
         self._codec = codec
         self._listening = listening
@@ -68,7 +68,7 @@ class Lan:
         self._group = group
         self._interfaces_every_s = interfaces_every_s
         self._channels: dict[Segment, tuple[Channel, trio.CancelScope]] = {}
-        self._hosts = TokenBuckets(BEACONS_PER_S, BEACON_BURST, MOST_HOSTS)
+        self._hosts = TokenBuckets(BEACONS_PER_S, BEACON_BURST, MAX_HOSTS)
         self._all = TokenBucket(ALL_BEACONS_PER_S, ALL_BEACON_BURST, trio.current_time())
         self.counts: Counter[str] = Counter()
         """What was heard: proven, and dropped for what reason."""
@@ -138,7 +138,7 @@ class Lan:
 
     def _rhythm(self) -> Iterator[tuple[BeaconKind, float]]:
         hellos = ((BeaconKind.HELLO, pause) for pause in HELLOS_AFTER_S)
-        for kind, pause in chain(hellos, repeat((BeaconKind.HERE, BEACON_EVERY_S))):
+        for kind, pause in chain(hellos, repeat((BeaconKind.HERE, BEACON_INTERVAL_S))):
             yield kind, pause * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     async def _answer(self, channel: Channel, asked: "_Bell") -> None:
@@ -148,7 +148,7 @@ class Lan:
             await trio.sleep(self._random.uniform(0, ANSWER_WITHIN_S))
             asked.reset()
             self._say(channel, BeaconKind.HERE)
-            await trio.sleep(ANSWER_EVERY_S)
+            await trio.sleep(ANSWER_INTERVAL_S)
 
     def _say(self, channel: Channel, kind: BeaconKind) -> None:
         segment = channel.segment
@@ -164,7 +164,7 @@ class Lan:
     async def _listen(self, channel: Channel, asked: "_Bell") -> None:
         while True:
             await trio.lowlevel.wait_readable(channel.socket)
-            for _ in range(MOST_AT_ONCE):
+            for _ in range(MAX_BEACONS_PER_TURN):
                 try:
                     data, host = channel.receive(BEACON_BYTES + 1)
                 except BlockingIOError:

@@ -15,7 +15,7 @@ import trio
 
 from p2p.errors import ConfigError, PeerError
 from p2p.ids import PeerId
-from p2p.net.connection import HANDSHAKE_S, Connection
+from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.dialer import Dialer, wrap
 from p2p.wire.address import Address, prefix
 from p2p.wire.messages import BUSY, Failed
@@ -151,7 +151,7 @@ async def _meet(
     host = stream.remote_host
     connection = Connection(stream)
     try:
-        with trio.move_on_after(HANDSHAKE_S) as scope:
+        with trio.move_on_after(HANDSHAKE_TIMEOUT_S) as scope:
             unproven.enter(scope, prefix(host))
             try:
                 await stream.handshake(dialer.network)

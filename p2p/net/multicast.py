@@ -19,7 +19,7 @@ from typing import NamedTuple
 from p2p.wire.address import Address, Scope, canonical, ip, prefix, scope
 
 BUFFER_BYTES = 64 * 1024
-MOST_SEGMENTS = 32
+MAX_SEGMENTS = 32
 
 _GET_FLAGS, _GET_ADDRESS = 0x8913, 0x8915  # ioctls of Linux, as netdevice(7) has them
 _UP, _LOOPBACK, _POINT_TO_POINT, _RUNNING, _MULTICAST = 0x1, 0x8, 0x10, 0x40, 0x1000
@@ -53,7 +53,7 @@ class Segment(NamedTuple):
 
 
 def segments(listening: Iterable[Address]) -> list[Segment]:
-    """The segments on which these listening sockets can be reached, at most `MOST_SEGMENTS`.
+    """The segments on which these listening sockets can be reached, at most `MAX_SEGMENTS`.
 
     Of a wildcard address, all interfaces but loopback and point-to-point ones: a tunnel is no local network. Of
     another, the interface that has it. Raises OSError where the system does not tell.
@@ -73,7 +73,7 @@ def segments(listening: Iterable[Address]) -> list[Segment]:
         else:
             own = _unzoned(host)
             found.update(dict.fromkeys(Segment(i, own, address.port) for i, _, has in _v6_addresses() if has == own))
-    return list(found)[:MOST_SEGMENTS]
+    return list(found)[:MAX_SEGMENTS]
 
 
 class Channel:

@@ -19,7 +19,7 @@ from p2p.wire.messages import UNSUPPORTED, AnyMessage, Failed, Unknown
 
 logger = logging.getLogger(__name__)
 
-FIRST_WORD_S = 60.0
+REQUEST_TIMEOUT_S = 60.0
 
 Opening = Callable[[Connection, Any], Awaitable[bool]]
 """Deals with a message. True: the connection was used to its end. Raises PeerError."""
@@ -58,7 +58,7 @@ class Router:
     async def _converse(self, connection: Connection) -> None:
         pace = Pace()
         while True:
-            with trio.move_on_after(FIRST_WORD_S) as patience:
+            with trio.move_on_after(REQUEST_TIMEOUT_S) as patience:
                 message = await connection.receive()
             if patience.cancelled_caught:
                 raise PeerGone("it had nothing to ask")

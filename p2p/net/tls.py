@@ -18,7 +18,7 @@ from p2p.ids import PeerId
 from p2p.wire import handshake
 from p2p.wire.address import canonical
 
-STALLED_S = 60.0
+STALL_TIMEOUT_S = 60.0
 """A peer that reads nothing for this long is gone."""
 
 _USER_TIMEOUT_MS = 90_000
@@ -114,10 +114,10 @@ class TlsStream:
                 while at < end:
                     at += send(view[at:])
             except ssl.SSLWantWriteError:
-                with trio.move_on_after(STALLED_S) as patience:
+                with trio.move_on_after(STALL_TIMEOUT_S) as patience:
                     await self._writable()
                 if patience.cancelled_caught:
-                    raise PeerGone(f"the peer read nothing for {STALLED_S:.0f} seconds") from None
+                    raise PeerGone(f"the peer read nothing for {STALL_TIMEOUT_S:.0f} seconds") from None
             except ssl.SSLWantReadError:
                 await self._readable()
             except OSError as error:

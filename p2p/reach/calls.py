@@ -28,12 +28,12 @@ from p2p.wire.address import Address, is_dialable_host, prefix
 
 logger = logging.getLogger(__name__)
 
-MOST_PENDING = 256
-MOST_CALLS = 32
-MOST_CALLS_PER_PEER = 4
+MAX_PENDING = 256
+MAX_CALLS = 32
+MAX_CALLS_PER_PEER = 4
 """Half of the connections that a peer accepts from one other; it may want several shares."""
 CALLS_PER_S, CALL_BURST = 2.0, 16.0
-MOST_REMEMBERED = 1024
+MAX_REMEMBERED = 1024
 
 
 class Subject(Protocol):
@@ -87,7 +87,7 @@ class Calls:
         self._bans = bans
         self._random = random
         self._subjects = subjects
-        self._send, self._receive = trio.open_memory_channel[_CallRequest](MOST_PENDING)
+        self._send, self._receive = trio.open_memory_channel[_CallRequest](MAX_PENDING)
         self._calling: dict[_Which, _Call] = {}
         self._past: OrderedDict[_Which, _Past] = OrderedDict()
         self._pace = TokenBucket(CALLS_PER_S, CALL_BURST, trio.current_time())
@@ -145,9 +145,9 @@ class Calls:
         now = trio.current_time()
         past = self._past.get(which)
         return (
-            len(self._calling) < MOST_CALLS
-            and Counter(call.network for call in self._calling.values())[network] < MOST_CALLS // 2
-            and Counter(called for called, _ in self._calling)[peer] < MOST_CALLS_PER_PEER
+            len(self._calling) < MAX_CALLS
+            and Counter(call.network for call in self._calling.values())[network] < MAX_CALLS // 2
+            and Counter(called for called, _ in self._calling)[peer] < MAX_CALLS_PER_PEER
             and (past is None or past.not_before <= now)
             and self._bans.banned_until(peer) <= now
             and self._pace.try_take(1, now)
@@ -171,5 +171,5 @@ class Calls:
             past.backoff.worked()
         past.not_before = now + past.backoff.failed(self._random.random())
         self._past.move_to_end(which)
-        if len(self._past) > MOST_REMEMBERED:
+        if len(self._past) > MAX_REMEMBERED:
             self._past.popitem(last=False)

@@ -20,11 +20,11 @@ from p2p.wire.address import Address
 
 logger = logging.getLogger(__name__)
 
-MOST_KNOWN = 4096
-MOST_PENDING = 256
+MAX_KNOWN = 4096
+MAX_PENDING = 256
 DIALS_AT_ONCE = 4
-PATIENCE_S = 5.0
-IN_VAIN_S = 600.0
+DIAL_TIMEOUT_S = 5.0
+UNREACHABLE_MEMORY_S = 600.0
 
 
 class Contacts:
@@ -35,7 +35,7 @@ class Contacts:
         self._known: OrderedDict[PeerId, Address] = OrderedDict()
         self._asked: set[PeerId] = set()
         self._in_vain: OrderedDict[tuple[PeerId, Address], float] = OrderedDict()
-        self._send, self._receive = trio.open_memory_channel[tuple[PeerId, Address, Callable[[], None]]](MOST_PENDING)
+        self._send, self._receive = trio.open_memory_channel[tuple[PeerId, Address, Callable[[], None]]](MAX_PENDING)
 
     def address_of(self, peer: PeerId) -> Address | None:
         """Where the peer was reached."""
@@ -63,7 +63,7 @@ class Contacts:
         self._in_vain.pop((peer, address), None)
         self._known[peer] = address
         self._known.move_to_end(peer)
-        if len(self._known) > MOST_KNOWN:
+        if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
 
     def prove(self, peer: PeerId, address: Address, then: Callable[[], None]) -> None:
@@ -87,7 +87,7 @@ class Contacts:
         while True:
             peer, address, then = await self._receive.receive()
             try:
-                with trio.fail_after(PATIENCE_S):
+                with trio.fail_after(DIAL_TIMEOUT_S):
                     connection = await self._dialer.dial(address, peer)
                 connection.close()
                 self.proven(peer, address)
@@ -99,9 +99,9 @@ class Contacts:
                 self._asked.discard(peer)
 
     def _remember_in_vain(self, peer: PeerId, address: Address) -> None:
-        self._in_vain[peer, address] = trio.current_time() + IN_VAIN_S
+        self._in_vain[peer, address] = trio.current_time() + UNREACHABLE_MEMORY_S
         self._in_vain.move_to_end((peer, address))
-        if len(self._in_vain) > MOST_KNOWN:
+        if len(self._in_vain) > MAX_KNOWN:
             self._in_vain.popitem(last=False)
 
     def _was_in_vain(self, peer: PeerId, address: Address) -> bool:

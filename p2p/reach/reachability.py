@@ -14,7 +14,7 @@ import trio
 from p2p.wire.address import Address, Scope, ip, scope
 
 REMEMBERED_S = 3600.0
-MOST_TRACKERS = 64
+MAX_TRACKERS = 64
 
 _Kind = tuple[int, int]
 """Scope and IP version."""
@@ -44,7 +44,7 @@ class Reachability:
         """A tracker that sees this peer at `host` has dialled back, and reached it or not."""
         self._trackers.pop(url, None)
         self._trackers[url] = (_kind(host), dialable, trio.current_time())
-        if len(self._trackers) > MOST_TRACKERS:
+        if len(self._trackers) > MAX_TRACKERS:
             del self._trackers[next(iter(self._trackers))]
 
     def forget(self) -> None:

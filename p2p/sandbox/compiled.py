@@ -35,7 +35,7 @@ _KEY_LETTERS = 32
 _MODULES_KEPT = 64
 _VERSIONS_KEPT = 3
 """Of a runtime: other installations of the same user may have other versions of the engine."""
-_LOCK_EVERY_S = 0.2
+_LOCK_INTERVAL_S = 0.2
 _WORDS_BYTES = 4_096
 _SETTINGS = 1
 """Changes with `engine.engine`."""
@@ -123,7 +123,7 @@ async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None
                 if not told:
                     tell("Waiting for another process of yours that is compiling")
                 told = True
-                await trio.sleep(_LOCK_EVERY_S)  # a lock on a file has no event to wait for
+                await trio.sleep(_LOCK_INTERVAL_S)  # a lock on a file has no event to wait for
         yield
     finally:
         os.close(descriptor)

@@ -27,9 +27,9 @@ from p2p.wire.messages import AnyMessage, Unknown
 
 logger = logging.getLogger(__name__)
 
-HAVE_EVERY_S = 0.05
-IDLE_S = 300.0
-MOST_UNSAID = 8192
+HAVE_INTERVAL_S = 0.05
+IDLE_TIMEOUT_S = 300.0
+MAX_UNSENT = 8192
 
 Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
 """Answers what is not about this exchange (manifests, browsing)."""
@@ -119,7 +119,7 @@ class Exchange:
     def say(self, message: AnyMessage) -> None:
         """Sends the message soon; ends the exchange with a peer that makes us say more than it reads."""
         self._outbox.append(message)
-        if len(self._outbox) > MOST_UNSAID:
+        if len(self._outbox) > MAX_UNSENT:
             self.end("it does not read what it is told")
         self._wake.set()
 
@@ -160,17 +160,17 @@ class Exchange:
             if self._tell_peers:
                 self._tell_peers = False
                 await self._send_peers()
-            with trio.move_on_after(IDLE_S / 4):
+            with trio.move_on_after(IDLE_TIMEOUT_S / 4):
                 await self._wake.wait()
             self._wake = trio.Event()
             if not self._outbox and self._have:
                 # Chunks come by the hundred a second; the peer need not hear of each at once.
-                with trio.move_on_after(HAVE_EVERY_S):
+                with trio.move_on_after(HAVE_INTERVAL_S):
                     while not self._outbox:
                         await self._wake.wait()
                         self._wake = trio.Event()
-            if trio.current_time() - self._heard_at > IDLE_S:
-                raise PeerGone(f"nothing was heard of it for {IDLE_S:.0f} seconds")
+            if trio.current_time() - self._heard_at > IDLE_TIMEOUT_S:
+                raise PeerGone(f"nothing was heard of it for {IDLE_TIMEOUT_S:.0f} seconds")
 
     async def _send_peers(self) -> None:
         contacts = self._contacts

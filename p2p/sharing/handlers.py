@@ -18,7 +18,7 @@ from p2p.store.pointers import Pointers
 from p2p.wire import messages
 from p2p.wire.messages import Failed
 
-LISTED_AT_ONCE = 100
+MAX_LISTED = 100
 
 
 class ShareHandlers:
@@ -99,7 +99,7 @@ class ShareHandlers:
     def _listed(self, cursor: str) -> messages.Listed:
         rows = [row for row in self._library.shares() if not row.unlisted]
         start = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < 10 else 0
-        page = rows[start : start + LISTED_AT_ONCE]
+        page = rows[start : start + MAX_LISTED]
         following = start + len(page)
         return messages.Listed(
             shares=tuple(messages.Listing(row.id, row.name, row.size, row.files) for row in page),

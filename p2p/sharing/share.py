@@ -21,8 +21,8 @@ from p2p.store.indexing import Indexer, Known
 from p2p.store.library import Library, SharedFiles, Stamp
 from p2p.store.target import Target
 
-SAMPLE_S = 0.1
-MOST_ROUNDS = 3
+SAMPLE_INTERVAL_S = 0.1
+MAX_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Sharing:
         progress.state = "hashing"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_sample, indexer, progress)
-            for _ in range(MOST_ROUNDS):
+            for _ in range(MAX_ROUNDS):
                 await _hash(indexer)
                 if not indexer.retry():
                     break
@@ -167,8 +167,8 @@ async def _sample(indexer: Indexer, progress: Progress) -> None:
     before = indexer.bytes_done
     while True:
         _look(indexer, progress)
-        await trio.sleep(SAMPLE_S)
-        progress.measured(indexer.bytes_done - before, SAMPLE_S)
+        await trio.sleep(SAMPLE_INTERVAL_S)
+        progress.measured(indexer.bytes_done - before, SAMPLE_INTERVAL_S)
         before = indexer.bytes_done
 
 

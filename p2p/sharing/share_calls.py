@@ -7,7 +7,7 @@ import trio
 from p2p.errors import PeerError
 from p2p.ids import ID_BYTES, PeerId, ShareId, short
 from p2p.net.router import Router
-from p2p.reach.calls import MOST_CALLS
+from p2p.reach.calls import MAX_CALLS
 from p2p.reach.contacts import Contacts
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
@@ -26,7 +26,7 @@ KEYS_LAST_S = 5.0
 class ShareCalls:
     """The `Subject` of calls about shares, which others name by their ids or their provider keys."""
 
-    most = MOST_CALLS
+    most = MAX_CALLS
 
     def __init__(self, contacts: Contacts, library: Library, disk: Disk, swarms: Swarms, router: Router) -> None:
         self._contacts = contacts

@@ -7,7 +7,7 @@ import trio
 
 from p2p.core.shares.slots import SlotQueue
 
-POSITION_EVERY_S = 5.0
+POSITION_INTERVAL_S = 5.0
 
 
 class Slot:
@@ -38,7 +38,7 @@ class UploadSlots:
             if not self._slots.ask(slot, prefix, identity, trio.current_time()):
                 while not slot.granted.is_set():
                     await waiting(self._slots.waiting().index(slot) + 1)
-                    with trio.move_on_after(POSITION_EVERY_S):
+                    with trio.move_on_after(POSITION_INTERVAL_S):
                         await slot.granted.wait()
                 await waiting(0)
             yield slot

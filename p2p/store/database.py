@@ -15,7 +15,7 @@ from p2p import sqlite
 from p2p.errors import StorageError
 
 DATABASE_FILE = "shoal.db"
-BUSY_S = 10.0
+BUSY_TIMEOUT_S = 10.0
 
 
 class Database:
@@ -26,7 +26,7 @@ class Database:
         self._lock = threading.Lock()
         with self._explained():
             self._connection = sqlite3.connect(
-                self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             try:
                 self._open()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from p2p.store.database import Database
 
-MOST_CONTACTS = 200
+MAX_CONTACTS = 200
 """For each network. The rest of the state is bounded by what this peer publishes."""
 KEPT_S = 40 * 24 * 3600
 
@@ -39,13 +39,13 @@ class OverlayState:
         return [
             (str(host), int(port))
             for host, port in self._database.rows(
-                "SELECT host, port FROM contact WHERE network = ? LIMIT ?", [self._network, MOST_CONTACTS]
+                "SELECT host, port FROM contact WHERE network = ? LIMIT ?", [self._network, MAX_CONTACTS]
             )
         ]
 
     def keep_contacts(self, contacts: Sequence[tuple[str, int]]) -> None:
-        """In place of those kept before; the first `MOST_CONTACTS`."""
-        rows = [(self._network, host, port) for host, port in contacts[:MOST_CONTACTS]]
+        """In place of those kept before; the first `MAX_CONTACTS`."""
+        rows = [(self._network, host, port) for host, port in contacts[:MAX_CONTACTS]]
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM contact WHERE network = ?", [self._network])
             connection.executemany("INSERT OR IGNORE INTO contact VALUES (?, ?, ?)", rows)

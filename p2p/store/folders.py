@@ -11,7 +11,7 @@ from pathlib import Path
 from p2p.core.shares import names
 from p2p.store import posix
 
-MOST_OPEN = 64
+MAX_OPEN = 64
 
 
 class Folders:
@@ -78,7 +78,7 @@ class Folders:
             os.close(self.root)
 
     def _close_some(self) -> None:
-        if len(self._open) > MOST_OPEN:
-            idle = [path for path in self._open if path not in self._taken][: len(self._open) - MOST_OPEN]
+        if len(self._open) > MAX_OPEN:
+            idle = [path for path in self._open if path not in self._taken][: len(self._open) - MAX_OPEN]
             for path in idle:
                 os.close(self._open.pop(path))

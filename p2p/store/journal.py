@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from p2p.core.compute.attempts import Known
-from p2p.core.compute.plan import MOST_RESULT_BYTES
+from p2p.core.compute.plan import MAX_RESULT_BYTES
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ID_BYTES, PeerId
 from p2p.store.database import Database
 
-MOST_ENDED = 100
+MAX_ENDED = 100
 """Jobs that are over and still listed: the newest."""
-MOST_OPEN = 100
-MOST_JOB_BYTES = 1024 * 1024 * 1024
-MOST_TEXT_BYTES = 1024 * 1024
-MOST_LOG_BYTES = 16 * 1024 * 1024
+MAX_OPEN = 100
+MAX_JOB_BYTES = 1024 * 1024 * 1024
+MAX_TEXT_BYTES = 1024 * 1024
+MAX_LOG_BYTES = 16 * 1024 * 1024
 """Of a job, about: the oldest of what its units printed is dropped for the newest."""
 RUNNING = "running"
 ROW_BYTES = 200
@@ -86,7 +86,7 @@ class Journal:
         text = _text(description)
         with self._database.transaction() as connection:
             (still,) = connection.execute("SELECT count(*) FROM job WHERE state = ?", [RUNNING]).fetchone()
-            if still >= MOST_OPEN:
+            if still >= MAX_OPEN:
                 raise StorageError(f"{still} jobs are open. Cancel some (`shoal jobs`, `shoal cancel`) before more.")
             values = [job, text, RUNNING, _text(None), time.time(), 0]
             connection.execute("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?)", values)
@@ -114,7 +114,7 @@ class Journal:
             connection.execute(
                 "DELETE FROM job WHERE state != ? AND id NOT IN "
                 "(SELECT id FROM job WHERE state != ? ORDER BY created DESC, id LIMIT ?)",
-                [RUNNING, RUNNING, MOST_ENDED],
+                [RUNNING, RUNNING, MAX_ENDED],
             )
             connection.execute("DELETE FROM job_log WHERE job NOT IN (SELECT id FROM job)")
 
@@ -138,8 +138,8 @@ class Journal:
 
     def finish(self, job: bytes, action: int, digest: bytes, result: bytes) -> None:
         """The action has its result; the results of its units are forgotten. Raises as `accept` does."""
-        if len(result) > MOST_RESULT_BYTES:
-            raise StorageError(f"The result of an action has {len(result)} bytes; {MOST_RESULT_BYTES} are allowed.")
+        if len(result) > MAX_RESULT_BYTES:
+            raise StorageError(f"The result of an action has {len(result)} bytes; {MAX_RESULT_BYTES} are allowed.")
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM job_unit WHERE job = ? AND action <= ?", [job, action])
             (kept,) = connection.execute(
@@ -160,12 +160,12 @@ class Journal:
             )
             # Twice the bound at most: to look for the oldest with each would take longer than to keep them.
             (size,) = connection.execute("SELECT sum(length(text)) FROM job_log WHERE job = ?", [job]).fetchone()
-            if size > 2 * MOST_LOG_BYTES:
+            if size > 2 * MAX_LOG_BYTES:
                 connection.execute(
                     "DELETE FROM job_log WHERE number IN (SELECT number FROM (SELECT number, "
                     "sum(length(text)) OVER (ORDER BY number DESC) AS newer FROM job_log WHERE job = ?) "
                     "WHERE newer > ?)",
-                    [job, MOST_LOG_BYTES],
+                    [job, MAX_LOG_BYTES],
                 )
 
     def logs(self, job: bytes, unit: tuple[int, int, int] | None = None) -> list[Logged]:
@@ -233,9 +233,9 @@ class Journal:
         ).fetchone()
         if found is None:
             raise NotFound("The job is not open.")
-        if found[0] > MOST_JOB_BYTES:
+        if found[0] > MAX_JOB_BYTES:
             raise StorageError(
-                f"The job's results take more than {MOST_JOB_BYTES} bytes of the journal. "
+                f"The job's results take more than {MAX_JOB_BYTES} bytes of the journal. "
                 "Use fewer partitions, or an action with a smaller result."
             )
 
@@ -251,8 +251,8 @@ def _as_row(job: bytes, entry: JournalEntry) -> tuple[Any, ...]:
 
 def _text(value: Any) -> bytes:
     text = json.dumps(value).encode()
-    if len(text) > MOST_TEXT_BYTES:
-        raise StorageError(f"The journal keeps {MOST_TEXT_BYTES} bytes of words about a job, not {len(text)}.")
+    if len(text) > MAX_TEXT_BYTES:
+        raise StorageError(f"The journal keeps {MAX_TEXT_BYTES} bytes of words about a job, not {len(text)}.")
     return text
 
 

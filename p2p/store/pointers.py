@@ -12,9 +12,9 @@ from p2p.store.library import Stamp, pack_stamps, unpack_stamps
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 
-MOST_FOREIGN = 1000
+MAX_FOREIGN = 1000
 """Pointers of others that are remembered: those seen last."""
-MOST_FOLLOWED = 100
+MAX_FOLLOWED = 100
 
 
 class Pointers:
@@ -54,7 +54,7 @@ class Pointers:
             connection.execute(
                 "DELETE FROM pointer WHERE publisher != ? AND (publisher, name) NOT IN "
                 "(SELECT publisher, name FROM pointer WHERE publisher != ? ORDER BY seen DESC LIMIT ?)",
-                [own, own, MOST_FOREIGN],
+                [own, own, MAX_FOREIGN],
             )
             return bool(done.rowcount)
 
@@ -67,7 +67,7 @@ class Pointers:
         return self._read(
             "SELECT DISTINCT publisher, name FROM pointer JOIN version USING (publisher, name) "
             "ORDER BY seen DESC LIMIT ?",
-            [MOST_FOLLOWED],
+            [MAX_FOLLOWED],
         )
 
     def _read(self, sql: str, values: Sequence[object]) -> list[Record]:

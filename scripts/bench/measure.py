@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-FIRST_SAMPLE_S, SAMPLE_EVERY_S = 0.002, 0.05  # soon at first: a short command is to be seen too
+FIRST_SAMPLE_S, SAMPLE_INTERVAL_S = 0.002, 0.05  # soon at first: a short command is to be seen too
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 # Everything is on loopback: a proxy or the user's own Shoal settings must not take part.
@@ -137,7 +137,7 @@ def run(argv: Sequence[str], servers: Sequence[Server] = (), timeout_s: float = 
     if process.returncode != 0:
         raise BenchError(f"exit code {process.returncode}: {list(argv)}\n{(said + complained)[-2000:]}")
     if servers:
-        time.sleep(SAMPLE_EVERY_S)  # a server's process for this one connection may end a moment after the client
+        time.sleep(SAMPLE_INTERVAL_S)  # a server's process for this one connection may end a moment after the client
     return Run(
         stdout=said,
         wall_s=wall_s,
@@ -166,7 +166,7 @@ def _watch(pid: int, servers: Sequence[Server], timeout_s: float) -> list[int]:
     exited = os.pidfd_open(pid)
     try:
         while not select.select([exited], [], [], pause_s)[0]:
-            pause_s = min(2 * pause_s, SAMPLE_EVERY_S)
+            pause_s = min(2 * pause_s, SAMPLE_INTERVAL_S)
             peaks = [max(peak, _tree_peak_bytes(root)) for peak, root in zip(peaks, watched, strict=True)]
             if time.monotonic() > deadline:
                 raise TimeoutError

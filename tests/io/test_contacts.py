@@ -52,7 +52,7 @@ async def test_who_was_not_there_is_not_looked_for_again_for_a_while(
         contacts.prove(peer, door.address, met)
     assert contacts.address_of(peer) is None
     # Somebody else may be there, and is looked for; then all that was asked before has been dealt with.
-    monkeypatch.setattr(contacts_module, "IN_VAIN_S", 0.0)
+    monkeypatch.setattr(contacts_module, "UNREACHABLE_MEMORY_S", 0.0)
     for times in (2, 3):
         contacts.prove(other, door.address, met)
         await until(lambda times=times: door.came == times and not contacts._asked)  # type: ignore[misc]
@@ -78,7 +78,7 @@ async def test_who_is_there_after_all_is_known(contacts: Contacts, world: World)
 async def test_what_was_in_vain_is_forgotten_past_a_bound(
     contacts: Contacts, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contacts_module, "MOST_KNOWN", 4)
+    monkeypatch.setattr(contacts_module, "MAX_KNOWN", 4)
     peers = [PeerId(bytes([n]) * 32) for n in range(6)]
     for peer in peers:
         contacts.prove(peer, door.address, met)

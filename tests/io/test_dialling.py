@@ -196,9 +196,9 @@ async def test_few_dials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             with pytest.raises(PeerGone):
                 await one.dial(address)
 
-        for _ in range(2 * dialer_module.MOST_DIALS):
+        for _ in range(2 * dialer_module.MAX_DIALS):
             nursery.start_soon(dial)
-    assert 2 <= most <= dialer_module.MOST_DIALS + 1
+    assert 2 <= most <= dialer_module.MAX_DIALS + 1
 
 
 def other_certificate(folder: Path) -> tuple[Path, Path]:
@@ -400,7 +400,7 @@ async def test_a_close_at_the_very_moment_that_bytes_arrive(tmp_path: Path, how:
 
 
 async def test_a_peer_that_reads_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "STALLED_S", 0.2)
+    monkeypatch.setattr(tls, "STALL_TIMEOUT_S", 0.2)
     one, other = await secure_pair(tmp_path)
     with pytest.raises(PeerGone, match="read nothing"):
         await one.send_all(bytes(50_000_000))

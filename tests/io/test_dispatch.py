@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from p2p.compute.execution.unit import MOST_SAID_BYTES, action_key
+from p2p.compute.execution.unit import MAX_BATCH_BYTES, action_key
 from p2p.compute.owner.dispatch import Dispatch, JobInput
 from p2p.compute.owner.outputs import INLINE, Outputs, Remote
 from p2p.compute.owner.shuffle import NOWHERE, OutputShuffle
@@ -136,7 +136,7 @@ async def test_what_a_unit_reads_comes_with_it_or_before_it(owner: Owner) -> Non
         assert not unit.inline or not came
     batches = [message.units for message in messages if isinstance(message, work.Units)]
     assert len(batches) == 2
-    assert all(sum(len(unit.inline) for unit in units) <= MOST_SAID_BYTES for units in batches)
+    assert all(sum(len(unit.inline) for unit in units) <= MAX_BATCH_BYTES for units in batches)
 
 
 async def test_of_what_is_elsewhere_a_unit_hears_where_it_is(owner: Owner) -> None:

@@ -152,7 +152,7 @@ async def test_every_length_of_nonsense_is_survived(served: Served, bare: Bare) 
         if length % 10 == 0:
             assert await bare.quiet(served) == b"", "nonsense is not answered"
             # 201 pings are in quick succession from one host: that they are too many is another test's business.
-            served.endpoint._sources = TokenBuckets(module.QUERIES_PER_S, module.QUERY_BURST, module.MOST_SOURCES)
+            served.endpoint._sources = TokenBuckets(module.QUERIES_PER_S, module.QUERY_BURST, module.MAX_SOURCES)
     assert served.endpoint.counts["malformed"] > 7000
     assert await bare.quiet(served) == b""
 
@@ -251,11 +251,11 @@ async def test_forged_answers_cost_a_few_signature_checks_and_not_the_answer(
     answer = bare.codec.write(Pong(*head_of(query, served.contact, 0)))
     forged = bytearray(answer)
     forged[60] ^= 1
-    for _ in range(module.MOST_FORGED - 1):
+    for _ in range(module.MAX_FORGED_ANSWERS - 1):
         await bare.send(forged, served)
     await bare.send(answer, served)
     assert isinstance(await came_of(receive), module.Reply)
-    assert served.endpoint.counts["forged"] == module.MOST_FORGED - 1
+    assert served.endpoint.counts["forged"] == module.MAX_FORGED_ANSWERS - 1
 
 
 async def test_an_answer_counts_once(served: Served, bare: Bare, nursery: trio.Nursery) -> None:
@@ -336,7 +336,7 @@ async def test_two_nodes_with_one_key_do_not_answer_each_other(nursery: trio.Nur
 async def test_too_many_queries_of_a_host_are_dropped_before_their_signature_is_checked(
     served: Served, bare: Bare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served.endpoint, "_sources", TokenBuckets(1e-9, 10, module.MOST_SOURCES))
+    monkeypatch.setattr(served.endpoint, "_sources", TokenBuckets(1e-9, 10, module.MAX_SOURCES))
     forged = bytearray(bare.codec.write(Ping(bytes(NUMBER_BYTES), served.endpoint.codec.node_id)))
     forged[60] ^= 1
     for _ in range(50):

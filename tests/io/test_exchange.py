@@ -213,8 +213,8 @@ async def test_any_cursor_is_answered(tmp_path: Path, published: Published, curs
 async def test_a_peer_says_nothing_and_is_hung_up_on(
     tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2p.net.router.FIRST_WORD_S", 0.1)
-    monkeypatch.setattr(exchange, "IDLE_S", 0.1)
+    monkeypatch.setattr("p2p.net.router.REQUEST_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(exchange, "IDLE_TIMEOUT_S", 0.1)
     async with dialled(tmp_path, published.origin) as connection:
         assert await is_ended(connection)
     async with opened(tmp_path, published) as connection:

@@ -10,8 +10,8 @@ import trio
 
 from p2p.identity import Identity
 from p2p.ids import PeerId
-from p2p.net.lan import BEACON_BURST, BEACONS_PER_S, GROUP, MOST_HOSTS, Lan
-from p2p.net.multicast import MOST_SEGMENTS, Channel, Group, Segment, segments
+from p2p.net.lan import BEACON_BURST, BEACONS_PER_S, GROUP, MAX_HOSTS, Lan
+from p2p.net.multicast import MAX_SEGMENTS, Channel, Group, Segment, segments
 from p2p.wire.address import Address
 from p2p.wire.beacon import BEACON_BYTES, START_BYTES, Beacon, BeaconCodec, BeaconKind
 from tests.network.world import until
@@ -207,12 +207,12 @@ async def test_a_flood_from_many_hosts_takes_bounded_memory(
     forged = BeaconCodec(Identity.generate(), "tests", bytes(START_BYTES)).write(BeaconKind.HELLO, 5)[:-1] + b"x"
     with trio.fail_after(PATIENCE_S):
         for number in count():
-            if station.lan.counts["forged"] + station.lan.counts["limited"] > MOST_HOSTS + 200:
+            if station.lan.counts["forged"] + station.lan.counts["limited"] > MAX_HOSTS + 200:
                 break
             raw(forged, (group.v4, group.port), source=f"127.1.{number // 250 % 250}.{number % 250 + 1}")
             if number % 50 == 0:
                 await trio.sleep(0.02)
-    assert len(station.lan._hosts) == MOST_HOSTS
+    assert len(station.lan._hosts) == MAX_HOSTS
 
 
 # Segments.
@@ -236,7 +236,7 @@ def test_a_wildcard_is_every_interface_but_loopback() -> None:
 
 def test_segments_are_bounded() -> None:
     many = [Address(f"127.0.0.{number}", 5) for number in range(1, 200)]
-    assert len(segments(many)) == MOST_SEGMENTS
+    assert len(segments(many)) == MAX_SEGMENTS
 
 
 def test_a_name_is_no_segment() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from p2p.discovery.neighbours import FORGET_AFTER_S, MOST_NEIGHBOURS, MOST_PER_HOST, MOST_PER_PEER, Neighbours
+from p2p.discovery.neighbours import FORGET_AFTER_S, MAX_NEIGHBOURS, MAX_PER_HOST, MAX_PER_PEER, Neighbours
 from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.wire.address import Address
@@ -186,25 +186,25 @@ def test_no_replay_hides_a_peer_that_is_there(replayed: list[tuple[int, int, str
 
 async def test_one_host_has_so_many_peers(autojump_clock: MockClock) -> None:
     neighbours = Neighbours()
-    taken = [neighbours.heard(stranger(number), HOST) for number in range(MOST_PER_HOST + 10)]
-    assert taken == [True] * MOST_PER_HOST + [False] * 10
+    taken = [neighbours.heard(stranger(number), HOST) for number in range(MAX_PER_HOST + 10)]
+    assert taken == [True] * MAX_PER_HOST + [False] * 10
     assert neighbours.heard(stranger(999), "192.168.7.8")
-    assert len(neighbours) == MOST_PER_HOST + 1
+    assert len(neighbours) == MAX_PER_HOST + 1
 
 
 async def test_one_peer_has_so_many_addresses_the_newest(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
-    for number in range(MOST_PER_PEER + 3):
+    for number in range(MAX_PER_PEER + 3):
         assert neighbours.heard(say(BeaconKind.HERE, 7474), f"10.0.0.{number}")
-    assert neighbours.hints() == [at(f"10.0.0.{number}") for number in range(MOST_PER_PEER + 2, 2, -1)]
+    assert neighbours.hints() == [at(f"10.0.0.{number}") for number in range(MAX_PER_PEER + 2, 2, -1)]
 
 
 async def test_inventing_neighbours_drives_none_out(autojump_clock: MockClock) -> None:
     neighbours, say = Neighbours(), started()
     neighbours.heard(say(BeaconKind.HERE, 7474), HOST)
-    for number in range(3 * MOST_NEIGHBOURS):
+    for number in range(3 * MAX_NEIGHBOURS):
         neighbours.heard(stranger(number), f"10.0.{number // 200}.{number % 200}")
-    assert len(neighbours) == MOST_NEIGHBOURS
+    assert len(neighbours) == MAX_NEIGHBOURS
     assert at() in neighbours.hints()
     await trio.sleep(FORGET_AFTER_S - 1)
     assert neighbours.heard(say(BeaconKind.HERE, 7474), HOST)

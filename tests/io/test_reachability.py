@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from p2p.reach.reachability import MOST_TRACKERS, REMEMBERED_S, Reach, Reachability
+from p2p.reach.reachability import MAX_TRACKERS, REMEMBERED_S, Reach, Reachability
 from p2p.wire.address import Address, Scope
 
 PUBLIC, PUBLIC_V6, PRIVATE, OWN = "8.8.8.8", "2001:4860::1", "192.168.1.5", "127.0.0.1"
@@ -77,7 +77,7 @@ async def test_the_word_of_the_user_is_the_last() -> None:
 async def test_trackers_are_remembered_up_to_a_bound_the_newest_of_them() -> None:
     reachability = Reachability()
     reachability.tracker_says("oldest", True, PUBLIC)
-    for number in range(MOST_TRACKERS):
+    for number in range(MAX_TRACKERS):
         reachability.tracker_says(f"tracker {number}", False, PUBLIC)
     assert verdict(reachability)[0] is Reach.NOT_DIALABLE
 

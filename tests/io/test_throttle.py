@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from p2p.concurrency.throttle import Throttle
-from p2p.sharing.upload_slots import POSITION_EVERY_S, Slot, UploadSlots
+from p2p.sharing.upload_slots import POSITION_INTERVAL_S, Slot, UploadSlots
 
 
 async def test_no_limit_never_waits() -> None:
@@ -107,10 +107,10 @@ async def test_who_waits_is_told_its_place_now_and_then_and_its_turn(
     nursery.start_soon(two.run, order)
     await trio.sleep(0.1)
     nursery.start_soon(three.run, order)
-    await trio.sleep(POSITION_EVERY_S + 1)
+    await trio.sleep(POSITION_INTERVAL_S + 1)
     assert (two.told, three.told) == ([1, 1], [2, 2])
     one.release.set()
-    await trio.sleep(POSITION_EVERY_S + 1)
+    await trio.sleep(POSITION_INTERVAL_S + 1)
     assert (two.told[-1], three.told[-1]) == (0, 1)
     two.release.set()
     await trio.sleep(0.1)

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2p.compute.owner import queueing
-from p2p.compute.volunteer.queue import PATIENCE_S, QueuedOwner
+from p2p.compute.volunteer.queue import TURN_TIMEOUT_S, QueuedOwner
 from p2p.concurrency.bell import Bell
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
 from p2p.net import pace
@@ -114,7 +114,7 @@ async def test_both_hear_of_each_other_for_as_long_as_it_waits(
     nursery.start_soon(owner.run)
     nursery.start_soon(volunteer)
     await trio.sleep(HOUR_S / 6)
-    assert len(owner.told) >= HOUR_S / 6 / queueing.HEARTBEAT_S - 2
+    assert len(owner.told) >= HOUR_S / 6 / queueing.HEARTBEAT_INTERVAL_S - 2
     at.move(0)
     await wait_all_tasks_blocked()
     assert owner.answer == JobAccepted(1, 16)
@@ -155,7 +155,7 @@ async def test_an_owner_that_is_silent_loses_its_place(autojump_clock: MockClock
     _, theirs = connections()
     began = trio.current_time()
     assert isinstance(await in_line(theirs, At(place)), PeerGone)
-    assert trio.current_time() - began == PATIENCE_S
+    assert trio.current_time() - began == TURN_TIMEOUT_S
 
 
 async def test_an_owner_that_does_not_take_its_turn_loses_its_place(
@@ -165,7 +165,7 @@ async def test_an_owner_that_does_not_take_its_turn_loses_its_place(
 
     async def beat() -> None:
         await ours.send(work.Heartbeat())
-        await trio.sleep(queueing.HEARTBEAT_S)
+        await trio.sleep(queueing.HEARTBEAT_INTERVAL_S)
 
     nursery.start_soon(endlessly, beat)
     at = At(1)
@@ -175,7 +175,7 @@ async def test_an_owner_that_does_not_take_its_turn_loses_its_place(
     began = trio.current_time()
     at.move(0)
     assert isinstance(await in_line(theirs, at), PeerGone)
-    assert trio.current_time() - began == PATIENCE_S
+    assert trio.current_time() - began == TURN_TIMEOUT_S
     nursery.cancel_scope.cancel()
 
 
@@ -234,7 +234,7 @@ async def test_a_volunteer_that_calls_and_never_takes_is_left(autojump_clock: Mo
     owner = Owner(ours)
     with pytest.raises(ProtocolViolation):
         await owner.run()
-    assert owner.offers == 1 + queueing.MOST_CALLS
+    assert owner.offers == 1 + queueing.MAX_CALLS
 
 
 async def test_a_volunteer_that_has_it_wait_and_says_nothing_more_is_left(autojump_clock: MockClock) -> None:
@@ -243,4 +243,4 @@ async def test_a_volunteer_that_has_it_wait_and_says_nothing_more_is_left(autoju
     owner, began = Owner(ours), trio.current_time()
     with pytest.raises(PeerGone):
         await owner.run()
-    assert trio.current_time() - began == queueing.ANSWER_S
+    assert trio.current_time() - began == queueing.ANSWER_TIMEOUT_S

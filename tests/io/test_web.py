@@ -137,10 +137,10 @@ async def test_silent_servers_of_strangers_hold_up_none_that_the_user_named(nurs
     trio.socket.set_custom_hostname_resolver(Silent())
     asking = client(url)
     async with trio.open_nursery() as strangers:
-        for number in range(2 * http.MOST_AT_ONCE):
+        for number in range(2 * http.MAX_REQUESTS):
             strangers.start_soon(partial(asking.get, f"http://silent{number}.example/", most_bytes=MOST))
         await trio.testing.wait_all_tasks_blocked()
-        with trio.fail_after(http.REQUEST_S / 2):
+        with trio.fail_after(http.REQUEST_TIMEOUT_S / 2):
             assert (await asking.get(url, most_bytes=MOST)).status == 200
         strangers.cancel_scope.cancel()
 
@@ -181,7 +181,7 @@ async def test_a_server_that_redirects_to_itself_is_left(nursery: trio.Nursery, 
     url = await start(nursery, server)
     with pytest.raises(Refused, match="without end"):
         await client(url).get(url, most_bytes=MOST)
-    assert len(server.requests) == http.MOST_REDIRECTS + 1
+    assert len(server.requests) == http.MAX_REDIRECTS + 1
 
 
 async def test_an_announce_is_not_carried_elsewhere(nursery: trio.Nursery, client: Any) -> None:
@@ -218,7 +218,7 @@ async def test_answers_without_measure_or_sense(nursery: trio.Nursery, client: A
 async def test_a_server_that_says_nothing_is_given_up(
     nursery: trio.Nursery, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_S", 0.2)
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 0.2)
 
     async def silent(stream: trio.SocketStream) -> None:
         async with stream:

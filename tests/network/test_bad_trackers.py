@@ -177,7 +177,7 @@ async def test_a_tracker_learns_the_files_of_a_listed_share_and_not_even_the_id_
 async def test_a_list_without_an_end_is_left(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(browse, "BROWSE_S", 0.3)
+    monkeypatch.setattr(browse, "BROWSE_TIMEOUT_S", 0.3)
     peer = ids.to_text(PeerId(bytes(32)))
     found = wire.Found(peer, "x", 1, 1, wire.Kind.DATA, 1, 1, peer, "")
     view = response(200, wire.PeerView(peer, False, 1, 1, (found,), cursor="more"))
@@ -191,7 +191,7 @@ async def test_a_list_without_an_end_is_left(
 async def test_a_silent_tracker_holds_up_neither_a_fetch_nor_the_end(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_S", 0.3)
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 0.3)
 
     async def silent(stream: trio.SocketStream) -> None:
         async with stream:

@@ -180,7 +180,7 @@ async def test_storers_refuse_what_is_no_record(overlay: Overlay, bare: Bare) ->
 async def test_quotas_count_the_prefix_that_stores(overlay: Overlay, monkeypatch: pytest.MonkeyPatch) -> None:
     strict = await overlay.start()
     exempt = await overlay.start(local_exempt=True)
-    monkeypatch.setattr("p2p.core.dht.recordstore.MOST_PER_KEY_OF_A_PREFIX", 2)
+    monkeypatch.setattr("p2p.core.dht.recordstore.MAX_PER_KEY_AND_PREFIX", 2)
     refused: dict[Running, list[str]] = {strict: [], exempt: []}
     for number in range(4):
         one = Bare(f"127.200.0.{number + 1}")
@@ -471,8 +471,8 @@ async def test_after_all_that_were_known_are_gone_it_joins_anew(
     survivor.dht.hint(old[0].address)
     await until(lambda: len(survivor.dht.contacts()) == 6)
     if not told:
-        monkeypatch.setattr(module, "SILENCE_S", 0.05)
-        monkeypatch.setattr(module, "MAINTAIN_EVERY_S", 0.05)
+        monkeypatch.setattr(module, "SILENCE_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(module, "MAINTENANCE_INTERVAL_S", 0.05)
         survivor.dht.rejoin()  # the pause that has begun is still the long one
     await overlay.kill(old)
     if told:

@@ -27,7 +27,7 @@ WANTED = ShareId(b"w" * 32)
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_S", 0.0)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def compiled() -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_S", 0.0)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
 
 
 @contextmanager

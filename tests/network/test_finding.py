@@ -281,7 +281,7 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
 async def test_what_nobody_took_is_published_once_somebody_is_there(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publications, "LAST_AGAIN_S", 0.1)
+    monkeypatch.setattr(publications, "LAST_RETRY_S", 0.1)
     caplog.set_level(logging.DEBUG, "p2p.advertising.dht_publisher")
     first, local = await net(world, 2)
     await world.stop("p0")
@@ -360,7 +360,7 @@ async def test_what_is_published_names_only_the_publishers_own_address(world: Wo
 async def test_a_peer_that_cannot_be_dialled_finds_out_who_lacks_what_it_has_and_calls(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wishes, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(wishes, "LOOK_INTERVAL_S", 0.1)
     peers = await net(world, 2)
     join = (str(peers[0].addresses[0]),)
     hidden = await world.peer("hidden", network={"dht": True, "join": join, "dialable": "no"})

@@ -39,9 +39,9 @@ def compiled() -> None:
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.2)
-    monkeypatch.setattr(owner_search, "COOL_S", 0.05)
-    monkeypatch.setattr(owner_search, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.2)
+    monkeypatch.setattr(owner_search, "MIN_LOOK_INTERVAL_S", 0.05)
+    monkeypatch.setattr(owner_search, "LOOK_INTERVAL_S", 0.1)
 
 
 async def hidden(world: World, name: str = "hidden", **more: Any) -> Node:
@@ -168,7 +168,7 @@ async def test_an_owner_that_cannot_be_dialled_calls_its_volunteers_about_bundle
 
 async def test_an_owner_that_is_dialled_in_vain_is_asked_to_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says where it listens, but nobody can reach it there."""
-    monkeypatch.setattr(job_session, "ASK_AGAIN_S", 0.1)
+    monkeypatch.setattr(job_session, "ASK_INTERVAL_S", 0.1)
     owner, one = await world.peer("owner"), await volunteer(world)
     with trio.socket.socket() as closed:
         await closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -251,7 +251,7 @@ async def test_callers_that_do_not_answer_have_few_places_and_do_not_keep_others
                 held.append(answer)
                 await connection.receive()
 
-    mute = [Caller(tmp_path / f"mute{n}") for n in range(recruiting.MOST_CALLERS // 2)]
+    mute = [Caller(tmp_path / f"mute{n}") for n in range(recruiting.MAX_CALLERS // 2)]
     async with running(world, owner, volunteers=1) as job:
         for caller in mute:
             nursery.start_soon(hold, caller)
@@ -384,7 +384,7 @@ async def says_something_else(connection: Connection) -> None:
 async def test_owners_that_have_no_work_are_called_ever_less_often(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owner_search, "OFFER_S", 0.3)
+    monkeypatch.setattr(owner_search, "OFFER_TIMEOUT_S", 0.3)
     owner, caller = await world.peer("owner"), await hidden(world)
     lures = [refuses, says_nothing, ends_at_once, says_something_else]
     came: list[list[float]] = [[] for _ in lures]

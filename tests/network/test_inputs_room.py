@@ -105,7 +105,7 @@ async def test_a_unit_may_read_more_than_the_bound(world: World) -> None:
 
 async def test_who_waits_in_vain_keeps_no_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been asked of nobody is dropped beneath its reader, which begins again, and is found there."""
-    monkeypatch.setattr("p2p.sharing.reading.open_share.READERS_S", 0.2)
+    monkeypatch.setattr("p2p.sharing.reading.open_share.READERS_TIMEOUT_S", 0.2)
     origin, other = await world.peer("origin"), await world.peer("other")
     first = await world.publish(origin, {"some.bin": 2 * MIB}, "first")
     second = await world.publish(other, {"some.bin": 2 * MIB}, "second", seed=2)

@@ -18,7 +18,7 @@ def compiled() -> None:
 async def test_a_tracker_that_does_not_answer_keeps_nobody_from_volunteers_that_are_named(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 10 * PATIENCE_S)
     asked: list[bytes] = []
 
     async def hear(stream: trio.SocketStream) -> None:

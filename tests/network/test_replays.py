@@ -20,8 +20,8 @@ def compiled() -> None:
 @pytest.fixture(autouse=True)
 def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is lost is looked for again at once."""
-    monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.1)
-    monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 0.2)
+    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.1)
+    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 0.2)
 
 
 class Accomplices:

@@ -140,7 +140,7 @@ async def test_all_rogue_fetchers_at_once(world: World, tmp_path: Path) -> None:
 async def test_who_holds_the_only_slot_and_never_reads_loses_it(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "STALLED_S", 0.5)
+    monkeypatch.setattr(tls, "STALL_TIMEOUT_S", 0.5)
     origin, fetcher = await world.peer("origin", upload_slots=1), await world.peer("fetcher")
     # More than the buffers of a socket take.
     published = await world.publish(origin, {"large.bin": 16 * MIB})

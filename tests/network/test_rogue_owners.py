@@ -44,10 +44,10 @@ def compiled() -> None:
 @pytest.fixture(autouse=True)
 def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds among peers far apart, or hundreds of megabytes, takes less here."""
-    monkeypatch.setattr(answers, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(reading, "MOST_PENDING_BYTES", 4 * MIB)
-    monkeypatch.setattr(slots, "MOST_QUEUED_BYTES", 4 * MIB)
-    monkeypatch.setattr(reading, "MOST_RESULTS_BYTES", 2 * MIB)
+    monkeypatch.setattr(answers, "HEARTBEAT_INTERVAL_S", 0.1)
+    monkeypatch.setattr(reading, "MAX_PENDING_BYTES", 4 * MIB)
+    monkeypatch.setattr(slots, "MAX_QUEUED_BYTES", 4 * MIB)
+    monkeypatch.setattr(reading, "MAX_RESULTS_BYTES", 2 * MIB)
 
 
 def left_of_jobs(local: Node) -> list[str]:
@@ -197,7 +197,7 @@ async def test_an_owner_that_keeps_the_window_full_gets_all_its_answers(world: W
 
 async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     local = await volunteer(world)
-    limits, patience_s = bundles.LIMITS, engagement.BUNDLE_PATIENCE_S
+    limits, patience_s = bundles.LIMITS, engagement.BUNDLE_SOURCE_TIMEOUT_S
     folders = {name: world.folder / name for name in ("other", "huge", "many")}
     for folder in folders.values():
         folder.mkdir()
@@ -225,7 +225,7 @@ async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPat
         fewer = msgspec.structs.replace(limits, entries=250)
         monkeypatch.setattr(bundles, "LIMITS", fewer if name == "too many files" else limits)
         # Short only where it runs out: the manifest of the long names takes a slow machine longer than that.
-        monkeypatch.setattr(engagement, "BUNDLE_PATIENCE_S", 0.4 if made is None else patience_s)
+        monkeypatch.setattr(engagement, "BUNDLE_SOURCE_TIMEOUT_S", 0.4 if made is None else patience_s)
         if isinstance(made, Path):
             bundle = await employer.share(made)
         else:
@@ -454,7 +454,7 @@ async def test_owners_who_say_nothing_more(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     with pytest.MonkeyPatch.context() as patch, trio.fail_after(PATIENCE_S):
-        patch.setattr(engagement, "SILENCE_S", 0.5)
+        patch.setattr(engagement, "SILENCE_TIMEOUT_S", 0.5)
         connection = await employer.dial(local)
         await connection.send(employer.offer(await employer.bundle()))
         await hear_out(connection, 1)
@@ -465,7 +465,7 @@ async def test_owners_who_say_nothing_more(world: World) -> None:
 async def test_an_owner_who_does_not_listen_gets_no_more_work_done(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "MOST_UNSENT_BYTES", MIB)
+    monkeypatch.setattr(answers, "MAX_UNSENT_BYTES", MIB)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     answer = "frame(b'{\"blobs\": [60000]}', bytes(60000))"
@@ -490,7 +490,7 @@ async def test_an_owner_who_does_not_listen_gets_no_more_work_done(
 
 
 async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.2)
+    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.2)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(await world.peer("idler"))
     offer = employer.offer(await employer.bundle())

@@ -43,7 +43,7 @@ def compiled() -> None:
 def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is for long units, or for large disks, is for short and small ones here."""
     monkeypatch.setattr(crew, "UNKNOWN_STRAGGLER_S", 0.5)
-    monkeypatch.setattr(pieces, "MOST_SPOOLED_BYTES", 8 * MIB)
+    monkeypatch.setattr(pieces, "MAX_SPOOLED_BYTES", 8 * MIB)
 
 
 async def largest(local: Node, *, task_status: trio.TaskStatus[list[int]]) -> None:

@@ -136,7 +136,7 @@ class _Sweep(trio.abc.Instrument):
 
 
 async def test_a_job_that_ends_gets_no_more_slots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2p.compute.volunteer.volunteering.SWEEP_S", 1e6)
+    monkeypatch.setattr("p2p.compute.volunteer.volunteering.SWEEP_INTERVAL_S", 1e6)
     node = await volunteer(world)
     offering = node.volunteering
     assert offering is not None

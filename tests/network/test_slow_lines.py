@@ -71,7 +71,7 @@ async def test_a_slow_peer_is_not_a_silent_one(
 ) -> None:
     mock_clock.rate = 1.0
     # The lease is 4 seconds; a piece of half a MiB takes 8.
-    monkeypatch.setattr(engagement, "SILENCE_S", 4.0)
+    monkeypatch.setattr(engagement, "SILENCE_TIMEOUT_S", 4.0)
     owner, local = await world.peer("owner"), await volunteer(world)
     progress = Progress()
     async with trio.open_nursery() as nursery:

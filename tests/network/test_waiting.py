@@ -12,7 +12,7 @@ import trio
 from p2p.compute.owner import queueing
 from p2p.compute.owner import recruiter as recruiting
 from p2p.compute.volunteer import queue
-from p2p.compute.volunteer.volunteering import MOST_JOBS, Volunteering
+from p2p.compute.volunteer.volunteering import MAX_JOBS, Volunteering
 from p2p.core.compute import waiting_queue
 from p2p.errors import JobError, PeerError
 from p2p.ids import to_text
@@ -38,8 +38,8 @@ def compiled() -> None:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is refused does not come again during a test: a turn comes from the line, or not at all."""
-    monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(recruiting, "FIRST_AGAIN_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(recruiting, "FIRST_RETRY_S", 10 * PATIENCE_S)
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is looked at now and then: what happens at once does, the rest never."""
     for module in (queue, queueing):
         monkeypatch.setattr(module, "HEARTBEAT_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(queue, "PATIENCE_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(queueing, "ANSWER_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(queue, "TURN_TIMEOUT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(queueing, "ANSWER_TIMEOUT_S", 10 * PATIENCE_S)
 
 
 def offering(local: Node) -> Volunteering:
@@ -275,7 +275,7 @@ async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
     async with at_work(Employer(await world.peer("idler")), node) as (idler, _):
         job = begin(nursery, world, await world.peer("owner"), hint_of(node))
         await until(lambda: job.places == [1])
-        monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.1)
+        monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.1)
         with pytest.raises(PeerError):
             await heard(idler, work.JobEnd)
         await until(lambda: job.answer)
@@ -298,11 +298,11 @@ async def crowd(world: World, node: Node, count: int) -> list[tuple[Connection, 
 async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting_queue, "MOST_OF_NETWORK", 5)
-    monkeypatch.setattr(recruiting, "FIRST_AGAIN_S", 0.01)
-    monkeypatch.setattr(recruiting, "MOST_QUICK", 1000)
-    monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 0.1)
-    monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.1)
+    monkeypatch.setattr(waiting_queue, "MAX_PER_NETWORK", 5)
+    monkeypatch.setattr(recruiting, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(recruiting, "MAX_QUICK_RETRIES", 1000)
+    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 0.1)
+    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.1)
     node = await volunteer(world)
     async with at_work(Employer(await world.peer("first")), node):
         came = await crowd(world, node, 9)
@@ -321,11 +321,11 @@ async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
 async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(queue, "TURN_TIMEOUT_S", 0.5)
     for module in (queue, queueing):
         monkeypatch.setattr(module, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(recruiting, "REFUSED_AGAIN_S", 0.1)  # the honest one may be slow here
-    monkeypatch.setattr(recruiting, "FIND_EVERY_S", 0.1)
+    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 0.1)  # the honest one may be slow here
+    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.1)
 
     async def beat(connection: Connection) -> None:
         with suppress(PeerError):
@@ -379,7 +379,7 @@ async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
         await other.send(honest.offer(bytes(32), waits=True))
         assert (await heard(other)).place == 1
         async with node.open_shares._budget.dropping:  # what is left of the job is not swept yet
-            monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.1)
+            monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.1)
             with pytest.raises(PeerError):
                 await heard(idle, work.JobEnd)
             back = await idler.dial(node)
@@ -395,12 +395,12 @@ async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
 async def test_an_owner_whose_units_wait_where_it_wants_no_cores_makes_room(
     world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_S", 0.1)
-    monkeypatch.setattr("p2p.compute.volunteer.job_session.SILENCE_S", 10 * PATIENCE_S)
+    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("p2p.compute.volunteer.job_session.SILENCE_TIMEOUT_S", 10 * PATIENCE_S)
     node, rogue = await volunteer(world), Employer(await world.peer("rogue"))
     bundle = await rogue.bundle()
     came = []
-    for _ in range(MOST_JOBS):
+    for _ in range(MAX_JOBS):
         came.append(connection := await rogue.dial(node))
         await connection.send(rogue.offer(bundle))
         assert isinstance(await heard(connection), work.JobAccepted)

@@ -52,7 +52,7 @@ async def test_units_find_their_lines_and_their_place(modules: Sandbox, obedient
 async def test_a_guest_is_for_so_many_units_and_no_more(
     modules: Sandbox, obedient: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "UNITS_A_GUEST", 10)
+    monkeypatch.setattr(running, "MAX_UNITS_PER_GUEST", 10)
     runner = await runner_of(modules, obedient)
     outputs: list[bytes] = []
     used: list[int] = []

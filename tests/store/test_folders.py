@@ -11,10 +11,10 @@ from threading import Barrier
 import pytest
 
 from p2p.errors import StorageError
-from p2p.store.folders import MOST_OPEN, Folders
+from p2p.store.folders import MAX_OPEN, Folders
 from tests.store.test_target import descriptors
 
-MORE = MOST_OPEN + 20
+MORE = MAX_OPEN + 20
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_of_the_idle_ones_the_least_recently_used_are_closed(folders: Folders, t
     for number in range(MORE):
         for path in ((f"{number}",), ("often",)):
             with folders.taken(path):
-                assert len(descriptors(top)) <= MOST_OPEN
+                assert len(descriptors(top)) <= MAX_OPEN
     still = {os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in descriptors(top)}
-    assert still == {str(top / f"{number}") for number in range(MORE - MOST_OPEN + 1, MORE)} | {str(top / "often")}
+    assert still == {str(top / f"{number}") for number in range(MORE - MAX_OPEN + 1, MORE)} | {str(top / "often")}
 
 
 def test_what_is_taken_survives_the_coming_and_going_of_others(folders: Folders, top: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_is_taken_survives_the_coming_and_going_of_others(folders: Folders,
             with folders.taken((f"{number}",)):
                 pass
         assert same(descriptor, top / "mine/own")
-        assert len(descriptors(top)) <= MOST_OPEN
+        assert len(descriptors(top)) <= MAX_OPEN
 
 
 def test_when_many_are_given_back_at_once_few_stay_open(folders: Folders, top: Path) -> None:
@@ -77,7 +77,7 @@ def test_when_many_are_given_back_at_once_few_stay_open(folders: Folders, top: P
         for number in range(MORE):
             assert same(stack.enter_context(folders.taken((f"{number}",))), top / f"{number}")
         assert len(descriptors(top)) == MORE
-    assert len(descriptors(top)) == MOST_OPEN
+    assert len(descriptors(top)) == MAX_OPEN
 
 
 def test_what_is_taken_when_it_closes_is_closed_when_given_back(top: Path) -> None:
@@ -146,7 +146,7 @@ def test_threads_never_get_a_folder_that_is_not_theirs(folders: Folders, top: Pa
     with ThreadPoolExecutor(threads) as pool:
         for future in [pool.submit(work, seed) for seed in range(threads)]:
             future.result()
-    assert len(descriptors(top)) <= MOST_OPEN
+    assert len(descriptors(top)) <= MAX_OPEN
 
 
 def test_threads_that_work_while_it_closes_get_their_folder_or_an_error(top: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.compute.attempts import Known
-from p2p.core.compute.plan import MOST_RESULT_BYTES
+from p2p.core.compute.plan import MAX_RESULT_BYTES
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H
 from p2p.store import journal as module
@@ -109,8 +109,8 @@ def test_jobs_are_apart(journal: Journal) -> None:
 
 
 def test_ended_jobs_are_bounded_and_open_ones_never_dropped(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_ENDED", 3)
-    monkeypatch.setattr(module, "MOST_OPEN", 2)
+    monkeypatch.setattr(module, "MAX_ENDED", 3)
+    monkeypatch.setattr(module, "MAX_OPEN", 2)
     for n in range(6):
         journal.begin(bytes([n]), n)
         with pytest.raises(StorageError, match="open"):
@@ -122,7 +122,7 @@ def test_ended_jobs_are_bounded_and_open_ones_never_dropped(journal: Journal, mo
 def test_the_room_of_a_job_is_bounded_and_what_is_beyond_it_is_not_kept(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_JOB_BYTES", 3000)
+    monkeypatch.setattr(module, "MAX_JOB_BYTES", 3000)
     journal.accept(JOB, [entry(0, outputs=(bytes(1000),))])
     with pytest.raises(StorageError, match="3000 bytes"):
         journal.accept(JOB, [entry(1, outputs=(bytes(1000),)), entry(2, outputs=(bytes(1000),))])
@@ -137,9 +137,9 @@ def test_the_room_of_a_job_is_bounded_and_what_is_beyond_it_is_not_kept(
 
 def test_large_results_and_descriptions_are_refused(journal: Journal) -> None:
     with pytest.raises(StorageError, match="result of an action"):
-        journal.finish(JOB, 0, b"d" * 32, bytes(MOST_RESULT_BYTES + 1))
+        journal.finish(JOB, 0, b"d" * 32, bytes(MAX_RESULT_BYTES + 1))
     with pytest.raises(StorageError, match="words"):
-        journal.begin(b"x", "x" * module.MOST_TEXT_BYTES)
+        journal.begin(b"x", "x" * module.MAX_TEXT_BYTES)
 
 
 def test_a_full_disk_keeps_what_was_there(small_disk: Callable[[int], Path]) -> None:

@@ -1,7 +1,7 @@
 """What the DHT remembers over a restart, and how much."""
 
 from p2p.store.database import Database
-from p2p.store.dht_state import KEPT_S, MOST_CONTACTS, OverlayState, Publication
+from p2p.store.dht_state import KEPT_S, MAX_CONTACTS, OverlayState, Publication
 
 
 def test_the_work_of_a_node_id_is_done_once_for_each_network_and_work(database: Database) -> None:
@@ -16,7 +16,7 @@ def test_the_work_of_a_node_id_is_done_once_for_each_network_and_work(database: 
 def test_contacts_are_replaced_and_bounded(database: Database) -> None:
     state = OverlayState(database, "main")
     state.keep_contacts([("127.0.0.1", port) for port in range(1, 1000)])
-    assert len(state.contacts()) == MOST_CONTACTS
+    assert len(state.contacts()) == MAX_CONTACTS
     state.keep_contacts([("::1", 7474), ("192.0.2.1", 1), ("::1", 7474)])
     assert sorted(state.contacts()) == [("192.0.2.1", 1), ("::1", 7474)]
     assert OverlayState(database, "other").contacts() == []

@@ -58,7 +58,7 @@ def test_it_is_known_long_after_it_has_expired(pointers: Pointers) -> None:
 
 
 def test_those_of_others_are_bounded_and_the_own_ones_stay(pointers: Pointers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_FOREIGN", 3)
+    monkeypatch.setattr(module, "MAX_FOREIGN", 3)
     for number in range(6):
         pointers.saw(record(1, f"own {number}", by=ME), ME.peer_id)
     for number in range(10):

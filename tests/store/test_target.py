@@ -17,7 +17,7 @@ from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import ShareId, short
 from p2p.store import target as target_module
 from p2p.store.fetches import Fetches
-from p2p.store.folders import MOST_OPEN, Folders
+from p2p.store.folders import MAX_OPEN, Folders
 from p2p.store.library import Stamp
 from p2p.store.target import Target
 from tests.store.shares import CHUNK, Share, contents, noise, settle, uncheck
@@ -709,7 +709,7 @@ def test_only_what_was_synced_is_called_durable(records: Fetches, out: Path) -> 
 
 def test_more_folders_than_stay_open(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
-    names = [(f"{number}",) for number in range(MOST_OPEN + 20)]
+    names = [(f"{number}",) for number in range(MAX_OPEN + 20)]
     for _ in range(2):
         for name in names:
             with folders.taken(name) as descriptor:

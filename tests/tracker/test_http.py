@@ -271,7 +271,7 @@ async def test_a_body_without_end(site: Site) -> None:
 
 
 async def test_a_body_that_never_ends_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "DRAIN_S", 0.2)
+    monkeypatch.setattr(http, "DRAIN_TIMEOUT_S", 0.2)
     async with await site.connect() as stream:
         await stream.send_all(b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         with trio.fail_after(10):
@@ -280,8 +280,8 @@ async def test_a_body_that_never_ends_is_cut_off(site: Site, monkeypatch: pytest
 
 
 async def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "BODY_S", 0.05)
-    monkeypatch.setattr(http, "DRAIN_S", 0.05)
+    monkeypatch.setattr(http, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(http, "DRAIN_TIMEOUT_S", 0.05)
     async with await site.connect() as stream:
         await stream.send_all(b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nsome")
         said = b""
@@ -293,8 +293,8 @@ async def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyP
 
 
 async def test_bodies_that_do_not_end_take_bounded_memory(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MOST_HELD_OF_ADDRESS", 100_000)
-    monkeypatch.setattr(http, "DRAIN_S", 0.05)
+    monkeypatch.setattr(http, "MAX_HELD_BYTES_PER_ADDRESS", 100_000)
+    monkeypatch.setattr(http, "DRAIN_TIMEOUT_S", 0.05)
     head = b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
     async with await site.connect() as one, await site.connect() as other:
         await one.send_all(head + bytes(200_000))

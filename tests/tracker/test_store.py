@@ -427,7 +427,7 @@ def test_filters_are_exact(many: Database) -> None:
 
 
 def test_more_matches_than_can_be_ranked(many: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MOST_RANKED", 30)
+    monkeypatch.setattr(queries, "MAX_RANKED", 30)
     with many.reading() as connection:
         answer = queries.search(connection, "common", Filter(), limit=20, cursor="", now=0.0, tracker="")
         assert (answer.total, answer.partial) == (30, True)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.compute.attempts import Attempt, Fault, Step
-from p2p.core.compute.crew import FIRST_REST_S, MOST_STRIKES, Crew, CrewMember
-from p2p.core.compute.disputes import MOST_FAILURES, MOST_LOSSES, Disputes
+from p2p.core.compute.crew import FIRST_REST_S, MAX_STRIKES, Crew, CrewMember
+from p2p.core.compute.disputes import MAX_FAILURES, MAX_LOSSES, Disputes
 from p2p.core.compute.stage import DONE, RUNNING, StageUnits
 from tests.unit.working import OWNER, peer
 
@@ -102,7 +102,7 @@ def test_who_is_at_it_is_waited_for_unless_two_have_accused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "most"), [(Fault.TRANSIENT, MOST_FAILURES), (Fault.PEER, MOST_FAILURES), (Fault.INPUT, MOST_LOSSES)]
+    ("fault", "most"), [(Fault.TRANSIENT, MAX_FAILURES), (Fault.PEER, MAX_FAILURES), (Fault.INPUT, MAX_LOSSES)]
 )
 def test_what_is_tried_often_enough_is_for_the_owner(fault: Fault, most: int) -> None:
     company = Company(["x"] * most)
@@ -113,7 +113,7 @@ def test_what_is_tried_often_enough_is_for_the_owner(fault: Fault, most: int) ->
 
 
 def test_what_takes_volunteers_down_is_for_the_owner() -> None:
-    company = Company(["x"] * MOST_LOSSES)
+    company = Company(["x"] * MAX_LOSSES)
     for volunteer in company.volunteers:
         assert company.repeated() == []
         attempt = company.begin(volunteer)
@@ -146,17 +146,17 @@ def test_what_the_owner_has_seen_raise_ends_the_job() -> None:
 def test_what_fails_otherwise_at_the_owner_ends_the_job_only_after_volunteers_have_tried() -> None:
     company = Company(["x"])
     company.fail(company.volunteers[0], Fault.JOB)
-    for _ in range(MOST_FAILURES - 1):
+    for _ in range(MAX_FAILURES - 1):
         assert company.repeated() == [0]
         assert company.judge(Fault.TRANSIENT) is None
     assert company.repeated() == [0]
     told = company.judge(Fault.TRANSIENT)
-    assert told == f"Partition 0 of stage 0 was tried {1 + MOST_FAILURES} times in vain, last with: {SAID}"
+    assert told == f"Partition 0 of stage 0 was tried {1 + MAX_FAILURES} times in vain, last with: {SAID}"
 
 
 def test_what_fails_at_the_owner_last_of_all_ends_the_job_unless_somebody_is_still_at_it() -> None:
     for at_it in (False, True):
-        company = Company(["x"] * (MOST_FAILURES + 1))
+        company = Company(["x"] * (MAX_FAILURES + 1))
         *tried, other = company.volunteers
         for volunteer in tried:
             company.fail(volunteer, Fault.TRANSIENT)
@@ -169,10 +169,10 @@ def test_what_fails_at_the_owner_last_of_all_ends_the_job_unless_somebody_is_sti
 def test_inputs_that_are_being_made_again_say_nothing_of_the_unit() -> None:
     company = Company(["x"])
     company.fail(company.volunteers[0], Fault.JOB)
-    for _ in range(3 * MOST_FAILURES):
+    for _ in range(3 * MAX_FAILURES):
         assert company.repeated() == [0]
         assert company.judge(Fault.INPUT, is_open=False) is None
-    for _ in range(MOST_FAILURES - 1):
+    for _ in range(MAX_FAILURES - 1):
         assert company.repeated() == [0]
         assert company.judge(Fault.INPUT) is None
     assert company.repeated() == [0]
@@ -180,20 +180,20 @@ def test_inputs_that_are_being_made_again_say_nothing_of_the_unit() -> None:
 
 
 def test_who_accused_a_unit_that_is_fine_is_struck_and_out_in_the_end() -> None:
-    company = Company(["x", "y"], units=MOST_STRIKES)
+    company = Company(["x", "y"], units=MAX_STRIKES)
     liar, honest = company.volunteers
-    for partition in range(MOST_STRIKES):
+    for partition in range(MAX_STRIKES):
         attempt = company.fail(liar, Fault.JOB, partition)
         assert liar.accusations == 1
         out = company.acquit(attempt)
         assert liar.accusations == 0
         assert liar.rests_until > NOW
-        assert out == ([liar] if partition == MOST_STRIKES - 1 else [])
+        assert out == ([liar] if partition == MAX_STRIKES - 1 else [])
     assert honest.rests_until == NOW
 
 
 def test_who_failed_is_struck_only_where_the_owner_was_to_see() -> None:
-    for times in (1, MOST_FAILURES):
+    for times in (1, MAX_FAILURES):
         company = Company(["x"] * times)
         for volunteer in company.volunteers:
             attempt = company.fail(volunteer, Fault.TRANSIENT)

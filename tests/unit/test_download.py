@@ -230,7 +230,7 @@ def test_small_files_are_asked_in_runs() -> None:
 def test_outstanding_requests_are_bounded() -> None:
     swarm = Swarm(layout_of([1] * 20_000), random.Random(1).randrange)
     swarm.join("a", int("01" * 10_000, 2))
-    assert len(swarm.asked["a"]) <= download.MOST_ASKED_CHUNKS
+    assert len(swarm.asked["a"]) <= download.MAX_ASKED_CHUNKS
 
 
 def test_a_hostile_map_of_short_runs_makes_no_giant_answer() -> None:
@@ -241,9 +241,9 @@ def test_a_hostile_map_of_short_runs_makes_no_giant_answer() -> None:
     state.offers("a", 0, 0)
     state.progress("a", 1000, 1)
     commands = state.offers("a", int("01" * 10_000, 2), 1)
-    assert 0 < len(commands) <= download.MOST_ASKS
+    assert 0 < len(commands) <= download.MAX_ASKS
     for waits in (True, False):
-        assert len(state.choked("a", waits, 2)) <= download.MOST_ASKS
+        assert len(state.choked("a", waits, 2)) <= download.MAX_ASKS
 
 
 def test_many_short_runs_are_asked_for_in_the_end() -> None:
@@ -253,7 +253,7 @@ def test_many_short_runs_are_asked_for_in_the_end() -> None:
     swarm.offer("a", int("01" * 1000, 2))
     for _ in range(10):
         swarm.deliver("a")
-    assert len(swarm.asked["a"]) > 2 * download.MOST_ASKS
+    assert len(swarm.asked["a"]) > 2 * download.MAX_ASKS
 
 
 def test_more_is_asked_ahead_of_a_faster_source() -> None:
@@ -268,7 +268,7 @@ def test_more_is_asked_ahead_of_a_faster_source() -> None:
             if len(swarm.asked["a"]) >= before:
                 break  # asked for more
         ahead[rate] = sum(map(swarm.layout.size, swarm.asked["a"]))
-    assert ahead[MIB] <= download.LEAST_AHEAD_BYTES + 256 * KIB
+    assert ahead[MIB] <= download.MIN_AHEAD_BYTES + 256 * KIB
     for rate in (8 * MIB, 40 * MIB):
         assert ahead[rate] == pytest.approx(rate * download.AHEAD_S, rel=0.2)
 
@@ -767,7 +767,7 @@ class AnyDownload(RuleBasedStateMachine):
         assert state.complete == (not swarm.wanted & ~swarm.have)
         owned: dict[int, int] = {}
         for name, chunks in swarm.asked.items():
-            assert len(chunks) <= download.MOST_ASKED_CHUNKS
+            assert len(chunks) <= download.MAX_ASKED_CHUNKS
             assert state.sources[name].outstanding == sum(map(swarm.layout.size, chunks))
             for chunk in chunks:
                 assert state.needs(name, chunk)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from p2p.core.compute.attempts import Fault, JobEnded, JobState, Known, SendUnits, UnitResult, WithdrawUnits
-from p2p.core.compute.crew import MOST_STRIKES, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
-from p2p.core.compute.disputes import MOST_FAILURES, MOST_LOSSES
+from p2p.core.compute.crew import MAX_STRIKES, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
+from p2p.core.compute.disputes import MAX_FAILURES, MAX_LOSSES
 from p2p.core.compute.job import LEASE_S, STALL_S, Job
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.report import Report
@@ -218,7 +218,7 @@ def test_related_peers_are_not_believed_and_the_owner_repeats_it() -> None:
 def test_who_blames_the_job_wrongly_is_at_fault_itself() -> None:
     world = begun(MANY)
     a = world.join("a", relation="net")
-    for _ in range(MOST_STRIKES):
+    for _ in range(MAX_STRIKES):
         world.tick(10)
         assert world.asked[a]
         unit = next(iter(world.asked[a]))
@@ -256,7 +256,7 @@ def test_what_fails_somewhere_is_tried_elsewhere_first() -> None:
 def tried_in_vain(world: World) -> bytes:
     """As often as volunteers may try a unit."""
     a = world.join("a")
-    for n in range(MOST_FAILURES):
+    for n in range(MAX_FAILURES):
         assert not world.asked[OWNER]
         (unit,) = world.asked[a]
         world.fail(a, unit, Fault.TRANSIENT, f"out of memory {n}")
@@ -271,7 +271,7 @@ def test_attempts_are_capped_and_the_last_is_the_owners() -> None:
     world.fail(OWNER, unit, Fault.TRANSIENT, "out of memory here too")
     assert world.ended is not None
     assert world.ended.state is JobState.FAILED
-    assert f"tried {MOST_FAILURES + 1} times in vain, last with: out of memory here too" in world.ended.reason
+    assert f"tried {MAX_FAILURES + 1} times in vain, last with: out of memory here too" in world.ended.reason
 
 
 def test_who_is_dropped_for_the_last_failure_of_a_unit_leaves_it_to_the_owner() -> None:
@@ -282,7 +282,7 @@ def test_who_is_dropped_for_the_last_failure_of_a_unit_leaves_it_to_the_owner() 
         world.fail(a, unit, fault)
         world.tick(3.0)
         assert list(world.asked[a]) == [unit]
-    assert world.job.failures == MOST_FAILURES - 1
+    assert world.job.failures == MAX_FAILURES - 1
     b = world.join("b")
     world.fail(a, unit, Fault.PEER)
     assert a in world.dropped
@@ -308,7 +308,7 @@ def test_those_who_lose_what_a_unit_of_the_owners_reads_do_not_end_the_job() -> 
     unit = tried_in_vain(world)
     world.leave(peer("a"))
     holder = peer("a")
-    for n in range(2 * MOST_FAILURES):
+    for n in range(2 * MAX_FAILURES):
         world.lose(holder)  # while the owner reads
         world.fail(OWNER, unit, Fault.INPUT, "what it reads is lost")
         assert not world.asked[OWNER]
@@ -339,7 +339,7 @@ def test_volunteers_together_do_not_end_a_job_whose_units_run() -> None:
 def test_who_fails_where_the_owner_does_not_is_dropped_in_the_end() -> None:
     world = begun(MANY)
     a = world.join("a")
-    for _ in range(MOST_STRIKES):
+    for _ in range(MAX_STRIKES):
         world.tick(10)
         while a in world.present and not world.asked[OWNER]:
             world.fail(a, next(iter(world.asked[a])), Fault.TRANSIENT)
@@ -351,7 +351,7 @@ def test_who_fails_where_the_owner_does_not_is_dropped_in_the_end() -> None:
 
 def test_a_unit_that_takes_volunteers_down_is_run_by_the_owner() -> None:
     world = begun(ONE)
-    for n in range(MOST_LOSSES):
+    for n in range(MAX_LOSSES):
         assert not world.asked[OWNER]
         world.leave(world.join(f"peer {n}"))
     assert world.ended is None
@@ -365,7 +365,7 @@ def test_a_unit_that_takes_volunteers_down_is_run_by_the_owner() -> None:
 def test_who_says_that_it_keeps_what_it_does_not_is_dropped_in_the_end() -> None:
     world = begun(plan_of((4, (), 1), (1, (0,), 0)))
     liar = world.join("liar", slots=4)
-    for _ in range(MOST_STRIKES):
+    for _ in range(MAX_STRIKES):
         assert liar not in world.dropped
         world.give(liar, *[unit for unit, one in world.asked[liar].items() if one.stage == 0], held=True)
         assert world.complete(0)
@@ -383,7 +383,7 @@ def test_who_holds_on_to_a_unit_does_not_keep_it_from_the_owner() -> None:
     world = begun(ONE)
     holder = world.join("holder")
     (unit,) = world.asked[holder]
-    for n in range(MOST_FAILURES):
+    for n in range(MAX_FAILURES):
         assert not world.asked[OWNER]
         other = world.join(f"other {n}")
         for _ in range(5):
@@ -417,11 +417,11 @@ def test_the_owner_runs_one_unit_at_a_time() -> None:
 
 def test_units_that_merely_wait_at_lost_volunteers_are_not_blamed() -> None:
     world = begun(plan_of((4, (), 0)))
-    for n in range(MOST_LOSSES - 1):
+    for n in range(MAX_LOSSES - 1):
         who = world.join(f"peer {n}")
         world.leave(who)
     waiting = [trouble for stage in world.job.stages for trouble in stage.troubles.values()]
-    assert sum(trouble.losses for trouble in waiting) == MOST_LOSSES - 1
+    assert sum(trouble.losses for trouble in waiting) == MAX_LOSSES - 1
 
 
 def test_a_faulty_peer_rests_ever_longer_and_is_dropped_in_the_end() -> None:
@@ -795,7 +795,7 @@ class AnyJob(RuleBasedStateMachine):
             self.world.fail(who, unit, fault)
 
     @precondition(lambda self: self._goes_on())
-    @rule(data=st.data(), faults=st.lists(st.sampled_from(Fault), min_size=MOST_FAILURES, max_size=2 * MOST_LOSSES))
+    @rule(data=st.data(), faults=st.lists(st.sampled_from(Fault), min_size=MAX_FAILURES, max_size=2 * MAX_LOSSES))
     def fail_everywhere(self, data: st.DataObject, faults: list[Fault]) -> None:
         """One unit fails wherever volunteers are at it, one after the other."""
         asked = sorted({unit for who in self.world.present - {OWNER} for unit in self.world.asked[who]})
@@ -970,6 +970,6 @@ def test_who_accuses_the_job_gets_little_more_until_that_is_judged() -> None:
         for unit in list(world.asked[liar]):
             world.fail(liar, unit, Fault.JOB)
         world.work(honest, len(world.asked[honest]))
-    assert world.job.failures <= 2 * MOST_STRIKES
+    assert world.job.failures <= 2 * MAX_STRIKES
     world.run(honest)
     assert world.state is JobState.DONE

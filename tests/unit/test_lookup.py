@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2p.core.dht.lookup import ALPHA, MOST_CANDIDATES, MOST_NAMED_IN_VAIN, Lookup, LookupState
-from p2p.core.dht.routing import MOST_OF_A_PREFIX, Contact, K
+from p2p.core.dht.lookup import ALPHA, MAX_CANDIDATES, MAX_NAMED_IN_VAIN, Lookup, LookupState
+from p2p.core.dht.routing import MAX_PER_PREFIX, Contact, K
 
 OWN = b"\xaa" * 20
 TARGET = bytes(20)
@@ -97,7 +97,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert len({one.id for one in near}) == len(near)
         assert {one.key for one in near} <= {one.key for one in self.answered}
         assert OWN not in {one.id for one in near}
-        assert max(Counter(one.prefix for one in near).values(), default=0) <= MOST_OF_A_PREFIX
+        assert max(Counter(one.prefix for one in near).values(), default=0) <= MAX_PER_PREFIX
         assert (self.lookup.asked, self.lookup.failures) == (self.asked.total(), self.failed)
 
     @invariant()
@@ -111,7 +111,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Whatever came before: asked until it is done, and that is soon."""
         if not hasattr(self, "lookup"):
             return
-        for _ in range(MOST_CANDIDATES * 2):
+        for _ in range(MAX_CANDIDATES * 2):
             while (chosen := self.lookup.next()) is not None:
                 self.asked[chosen.key] += 1
                 assert self.asked[chosen.key] == 1
@@ -262,11 +262,11 @@ def test_who_named_several_in_vain_is_not_believed_about_the_rest() -> None:
     lookup = Lookup(TARGET, OWN, [contact(90)])
     answer(lookup, 90, [contact(n, NOWHERE) for n in range(1, K + 1)] + [Contact(b"\1" * 20, NOWHERE, 1)])
     asked = drain(lookup, {NOWHERE})
-    assert len(asked) <= MOST_NAMED_IN_VAIN + MOST_OF_A_PREFIX
+    assert len(asked) <= MAX_NAMED_IN_VAIN + MAX_PER_PREFIX
 
 
 def test_what_a_liar_named_and_others_too_is_still_asked() -> None:
-    dead = [contact(n, f"45.{n}.0.1") for n in range(1, 1 + MOST_NAMED_IN_VAIN)]
+    dead = [contact(n, f"45.{n}.0.1") for n in range(1, 1 + MAX_NAMED_IN_VAIN)]
     nodes = [contact(n) for n in range(10, 10 + K)]
     lookup = Lookup(TARGET, OWN, [contact(2**100 + n) for n in range(2)])
     liar, honest = lookup.next(), lookup.next()
@@ -283,7 +283,7 @@ def test_what_was_dropped_comes_back_when_somebody_else_names_it() -> None:
     liar, honest = lookup.next(), lookup.next()
     assert liar is not None
     assert honest is not None
-    dead = [contact(n, f"45.{n}.0.1") for n in range(1, MOST_NAMED_IN_VAIN + 1)]
+    dead = [contact(n, f"45.{n}.0.1") for n in range(1, MAX_NAMED_IN_VAIN + 1)]
     lookup.answered(liar, [*dead, contact(50)])
     for _ in dead:
         chosen = lookup.next()
@@ -317,20 +317,20 @@ def test_a_prefix_does_not_fill_the_result_nor_hide_its_neighbours() -> None:
 def test_prefixes_of_private_networks_count_only_where_that_is_asked_for(exempt: bool) -> None:
     lookup = Lookup(TARGET, OWN, [contact(n, f"127.0.0.{n}") for n in range(1, 31)], local_exempt=exempt)
     drain(lookup)
-    assert len(lookup.nearest()) == (K if exempt else MOST_OF_A_PREFIX)
+    assert len(lookup.nearest()) == (K if exempt else MAX_PER_PREFIX)
 
 
 def test_candidates_are_bounded() -> None:
     lookup = Lookup(TARGET, OWN, [contact(2**100 + n) for n in range(K)])
     number = 10**6
-    for _ in range(5 * MOST_CANDIDATES):
+    for _ in range(5 * MAX_CANDIDATES):
         chosen = lookup.next()
         if chosen is None:
             break
         number -= K
         lookup.answered(chosen, [contact(number + n) for n in range(K)])
     assert lookup.done
-    assert lookup.asked <= MOST_CANDIDATES
+    assert lookup.asked <= MAX_CANDIDATES
 
 
 def test_nobody_waits_for_who_stalls_when_enough_have_answered() -> None:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.compute.matching import (
-    LEAST_AHEAD,
-    MOST_AHEAD,
+    MAX_AHEAD,
+    MIN_AHEAD,
     Need,
     UnitPace,
     VolunteerOffer,
@@ -35,7 +35,7 @@ def test_the_window_settles_at_the_rate_and_stays_in_its_bounds(unit_s: float, t
     pace, now = UnitPace(0.0), 0.0
     for _ in range(60):
         window = pace.window(slots)
-        assert LEAST_AHEAD * slots <= window <= MOST_AHEAD * slots
+        assert MIN_AHEAD * slots <= window <= MAX_AHEAD * slots
         # A window of units comes back one after the other.
         sent, each = now, max(unit_s / slots, trip_s / window)
         for n in range(1, min(window, 50) + 1):

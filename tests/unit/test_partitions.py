@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from p2p.core.compute import partitions as module
 from p2p.core.compute.partitions import (
-    LEAST_CHOSEN_BYTES,
-    LEAST_CORES,
-    LEAST_PARTITION_BYTES,
-    LEAST_UNITS,
     MANY_UNITS,
-    MOST_PIECES,
-    MOST_WISHED,
+    MAX_CHOSEN_UNITS,
+    MAX_PIECES,
+    MIN_CHOSEN_BYTES,
+    MIN_CORES,
+    MIN_PARTITION_BYTES,
+    MIN_UNITS,
     UNITS_PER_CORE,
     InputPiece,
     Partitioner,
@@ -20,13 +20,13 @@ from p2p.core.compute.partitions import (
     chosen_count,
     items,
 )
-from p2p.core.compute.plan import MOST_UNITS, StageSource
+from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, StageSource
 from p2p.errors import JobError
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 
 LINES, FILES = StageSource("lines"), StageSource("files")
 INPUTS = st.lists(st.lists(st.integers(0, 40_000), max_size=20), max_size=4)
-EACH = st.integers(LEAST_PARTITION_BYTES, 30_000)
+EACH = st.integers(MIN_PARTITION_BYTES, 30_000)
 
 
 @given(INPUTS, EACH)
@@ -69,7 +69,7 @@ def test_one_input_alone() -> None:
 
 def test_no_partition_has_more_small_files_than_a_message_can_name() -> None:
     cut = Partitioner([[1] * 1000]).pieces(LINES)
-    assert [len(partition) for partition in cut] == [MOST_PIECES] * 3 + [1000 - 3 * MOST_PIECES]
+    assert [len(partition) for partition in cut] == [MAX_PIECES] * 3 + [1000 - 3 * MAX_PIECES]
     assert sum(len(partition) for partition in Partitioner([[0] * 1000]).pieces(FILES)) == 1000
 
 
@@ -86,9 +86,9 @@ def test_too_many_partitions_are_refused_before_they_are_made() -> None:
 
 
 def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_UNITS", 3)
+    monkeypatch.setattr(module, "MAX_UNITS_PER_STAGE", 3)
     with pytest.raises(JobError, match="4 partitions"):
-        Partitioner([[1] * 4 * MOST_PIECES]).pieces(LINES)
+        Partitioner([[1] * 4 * MAX_PIECES]).pieces(LINES)
 
 
 @given(st.integers(0, 10**7), st.integers(1, 200))
@@ -103,17 +103,17 @@ def test_every_item_is_in_exactly_one_partition(count: int, partitions: int) -> 
 
 
 def test_the_most_units_are_cut_exactly() -> None:
-    assert len(Partitioner([[MOST_UNITS * 4096]], 4096).pieces(LINES)) == MOST_UNITS
+    assert len(Partitioner([[MAX_UNITS_PER_STAGE * 4096]], 4096).pieces(LINES)) == MAX_UNITS_PER_STAGE
 
 
 @given(st.one_of(st.integers(0, 2**24), st.integers(0, 2**50)), st.integers(0, 10**5))
 def test_chosen_partitions_keep_every_core_busy_and_are_not_too_many(size: int, cores: int) -> None:
     each = chosen_bytes(size, cores)
     units = -(-size // each)
-    assert each >= LEAST_CHOSEN_BYTES
-    wished = min(UNITS_PER_CORE * max(cores, LEAST_CORES), MOST_WISHED)
-    assert units <= MOST_UNITS // 2 + MOST_UNITS // 100
-    if each > LEAST_CHOSEN_BYTES:
+    assert each >= MIN_CHOSEN_BYTES
+    wished = min(UNITS_PER_CORE * max(cores, MIN_CORES), MAX_CHOSEN_UNITS)
+    assert units <= MAX_UNITS_PER_STAGE // 2 + MAX_UNITS_PER_STAGE // 100
+    if each > MIN_CHOSEN_BYTES:
         assert units >= wished
     if each < DEFAULT_PARTITION_BYTES:
         # Each is up to half as large as it would be without whole steps.
@@ -124,9 +124,9 @@ def test_chosen_partitions_keep_every_core_busy_and_are_not_too_many(size: int, 
 
 def test_what_is_chosen_for_some_sizes() -> None:
     mib = 1024 * 1024
-    assert chosen_bytes(0, 0) == chosen_bytes(mib, 4) == chosen_bytes(4 * mib, 1000) == LEAST_CHOSEN_BYTES
+    assert chosen_bytes(0, 0) == chosen_bytes(mib, 4) == chosen_bytes(4 * mib, 1000) == MIN_CHOSEN_BYTES
     assert chosen_bytes(64 * mib, 4) == chosen_bytes(64 * mib, 0) == 2 * mib
     assert chosen_bytes(64 * mib, 64) == mib // 4
     assert chosen_bytes(1024 * mib, 4) == chosen_bytes(300 * 1024 * mib, 1) == DEFAULT_PARTITION_BYTES
     assert chosen_bytes(2**40, 1000) > DEFAULT_PARTITION_BYTES
-    assert [chosen_count(cores) for cores in (0, 1, 3, 50, 10**6)] == [LEAST_UNITS, LEAST_UNITS, 12, 200, MOST_WISHED]
+    assert [chosen_count(cores) for cores in (0, 1, 3, 50, 10**6)] == [MIN_UNITS, MIN_UNITS, 12, 200, MAX_CHOSEN_UNITS]

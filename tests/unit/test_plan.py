@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from p2p.core.compute import plan as module
 from p2p.core.compute.plan import (
-    MOST_PLAN_BYTES,
-    MOST_STAGES,
-    MOST_UNITS,
+    MAX_PLAN_BYTES,
+    MAX_STAGES,
+    MAX_UNITS_PER_STAGE,
     Plan,
     check,
     decode,
@@ -86,7 +86,7 @@ def test_numbers_and_saved_files() -> None:
         ({"stage_1__reads": [0, 0]}, "each once"),
         ({"stage_1__reads": [1]}, "itself"),
         ({"stage_1__reads": [5]}, "later"),
-        ({"stage_1__partitions": MOST_UNITS + 1}, "partitions"),
+        ({"stage_1__partitions": MAX_UNITS_PER_STAGE + 1}, "partitions"),
         ({"stage_0__reads": [0]}, "reads stages too"),
         ({"stage_0__partitions": 3}, "size alone"),
         ({"stage_0__source": {"kind": "lines", "input": 1}}, "input 1"),
@@ -110,8 +110,8 @@ def test_bytes_need_an_input() -> None:
 
 def test_large_plans_are_refused_unread() -> None:
     with pytest.raises(JobError, match="bytes"):
-        decode(b" " * (MOST_PLAN_BYTES + 1), 0)
-    chain = [{**TOLD["stages"][1], "index": n, "reads": [n - 1], "outputs": 8} for n in range(1, MOST_STAGES + 1)]
+        decode(b" " * (MAX_PLAN_BYTES + 1), 0)
+    chain = [{**TOLD["stages"][1], "index": n, "reads": [n - 1], "outputs": 8} for n in range(1, MAX_STAGES + 1)]
     with pytest.raises(JobError, match="stages"):
         decode(told(stages=[TOLD["stages"][0], *chain]), 1)
 
@@ -119,12 +119,12 @@ def test_large_plans_are_refused_unread() -> None:
 def test_too_many_units_or_outputs_are_refused() -> None:
     plan = decode(told(), 1)
     with pytest.raises(JobError, match="too many"):
-        sizes(plan, [MOST_UNITS + 1, None])
+        sizes(plan, [MAX_UNITS_PER_STAGE + 1, None])
     wide = decode(told(stage_0__outputs=4096, stage_1__partitions=4096), 1)
     with pytest.raises(JobError, match="too many"):
         sizes(wide, [4097, None])
     source = {"index": 0, "source": {"kind": "range", "count": 10**6}, "reads": [], "outputs": 1}
-    many = [{**source, "index": n, "partitions": MOST_UNITS} for n in range(5)]
+    many = [{**source, "index": n, "partitions": MAX_UNITS_PER_STAGE} for n in range(5)]
     last = {"index": 5, "source": None, "reads": [0, 1, 2, 3, 4], "outputs": 0, "partitions": 1}
     with pytest.raises(JobError, match="units in an action"):
         sizes(decode(told(stages=[*many, last]), 0), [None] * 6)
@@ -182,5 +182,5 @@ def test_the_digest_of_results_depends_on_their_order() -> None:
 
 
 def test_bounds_fit_each_other() -> None:
-    assert module.MOST_UNITS <= module.MOST_UNITS_OF_A_PLAN
-    assert module.MOST_OUTPUTS <= module.MOST_UNITS
+    assert module.MAX_UNITS_PER_STAGE <= module.MAX_UNITS_PER_PLAN
+    assert module.MAX_OUTPUTS <= module.MAX_UNITS_PER_STAGE

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.dht import publications
-from p2p.core.dht.publications import EVERY_S, JITTER, again_after, due_at, keyword_items, provider_items
+from p2p.core.dht.publications import INTERVAL_S, JITTER, again_after, due_at, keyword_items, provider_items
 from p2p.identity import Identity
 from p2p.ids import ShareId
 from p2p.wire import keywords, records
@@ -63,7 +63,7 @@ def test_a_long_name_is_cut_on_a_whole_letter() -> None:
 @given(st.sampled_from(RecordKind), st.floats(0, 1))
 def test_a_record_is_due_again_well_before_it_expires(kind: RecordKind, chance: float) -> None:
     again = due_at(NOW, kind, chance) - NOW
-    assert (1 - JITTER) * EVERY_S[kind] <= again <= (1 + JITTER) * EVERY_S[kind] < 0.75 * LONGEST_S[kind]
+    assert (1 - JITTER) * INTERVAL_S[kind] <= again <= (1 + JITTER) * INTERVAL_S[kind] < 0.75 * LONGEST_S[kind]
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
@@ -82,7 +82,7 @@ def test_where_the_publisher_is_matters_only_to_records_that_say_so() -> None:
 def test_words_are_bounded() -> None:
     names = [f"{number:05} {number:06}x" for number in range(1000)]
     known = [(ShareId(number.to_bytes(32, "big")), name, 1) for number, name in enumerate(names)]
-    assert len({item.key for item in keyword_items(known)}) <= publications.MOST_WORDS
+    assert len({item.key for item in keyword_items(known)}) <= publications.MAX_WORDS
     assert keywords.telling(names[0], 6)
 
 

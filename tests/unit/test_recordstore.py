@@ -39,12 +39,12 @@ class Model(RuleBasedStateMachine):
     def begin(self) -> None:
         self.patch = pytest.MonkeyPatch()
         for name, value in {
-            "MOST_PER_KEY": 4,
-            "MOST_KEYS": 5,
-            "MOST_BYTES": 1500,
-            "MOST_PER_PUBLISHER": 4,
-            "MOST_PER_PREFIX": 6,
-            "MOST_PER_KEY_OF_A_PREFIX": 2,
+            "MAX_PER_KEY": 4,
+            "MAX_KEYS": 5,
+            "MAX_BYTES": 1500,
+            "MAX_PER_PUBLISHER": 4,
+            "MAX_PER_PREFIX": 6,
+            "MAX_PER_KEY_AND_PREFIX": 2,
             "EXPIRED_AT_ONCE": 3,
         }.items():
             self.patch.setattr(recordstore, name, value)
@@ -187,8 +187,8 @@ def test_storing_again_does_not_make_it_last() -> None:
 
 
 def test_a_renewal_that_is_refused_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recordstore, "MOST_BYTES", 250)
-    monkeypatch.setattr(recordstore, "MOST_PER_PREFIX", 1)
+    monkeypatch.setattr(recordstore, "MAX_BYTES", 250)
+    monkeypatch.setattr(recordstore, "MAX_PER_PREFIX", 1)
     store = RecordStore()
     store.put(record(1, 1, 1), "a", START)
     store.put(record(2, 2, 1), "b", START)
@@ -214,18 +214,18 @@ def test_kinds_of_one_publisher_stand_side_by_side() -> None:
 
 def test_a_key_is_full_for_strangers_and_not_for_those_in_it() -> None:
     store = RecordStore()
-    for n in range(recordstore.MOST_PER_KEY):
+    for n in range(recordstore.MAX_PER_KEY):
         store.put(record(1, n), str(n), START)
     with pytest.raises(Refused) as refusal:
         store.put(record(1, 1000), "z", START)
     assert str(refusal.value) == FULL
     store.put(record(1, 3, 1), "3", START)
-    assert len(store) == recordstore.MOST_PER_KEY
+    assert len(store) == recordstore.MAX_PER_KEY
 
 
 def test_one_host_does_not_fill_a_key_for_all_others() -> None:
     store = RecordStore()
-    for n in range(recordstore.MOST_PER_KEY_OF_A_PREFIX):
+    for n in range(recordstore.MAX_PER_KEY_AND_PREFIX):
         store.put(record(1, n), "a", START)
     with pytest.raises(Refused, match="quota"):
         store.put(record(1, 1000), "a", START)
@@ -235,12 +235,12 @@ def test_one_host_does_not_fill_a_key_for_all_others() -> None:
 
 def test_publishers_and_prefixes_have_quotas() -> None:
     store = RecordStore()
-    for n in range(recordstore.MOST_PER_PUBLISHER):
+    for n in range(recordstore.MAX_PER_PUBLISHER):
         store.put(record(n, 1), "", START)
     with pytest.raises(Refused, match="quota"):
         store.put(record(5000, 1), "", START)
     store.put(record(0, 1, 1), "", START)
-    for n in range(recordstore.MOST_PER_PREFIX):
+    for n in range(recordstore.MAX_PER_PREFIX):
         store.put(record(n, 2 + n), "a", START)
     with pytest.raises(Refused, match="quota"):
         store.put(record(5000, 5000), "a", START)
@@ -252,13 +252,13 @@ def test_all_bytes_and_all_keys_are_bounded() -> None:
     store = RecordStore()
     random = Random(1)
     refused: Counter[str] = Counter()
-    for n in range(recordstore.MOST_BYTES // 512 + 2000):
+    for n in range(recordstore.MAX_BYTES // 512 + 2000):
         try:
             store.put(record(random.randrange(8000), n, size=512), str(n // 500), START)
         except Refused as refusal:
             refused[str(refusal)] += 1
-    assert store.bytes <= recordstore.MOST_BYTES
-    assert len(list(store.keys())) <= recordstore.MOST_KEYS
+    assert store.bytes <= recordstore.MAX_BYTES
+    assert len(list(store.keys())) <= recordstore.MAX_KEYS
     assert refused["no room"] > 0
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.dht.routing import MOST_OF_A_PREFIX, Contact, K, Table, point
+from p2p.core.dht.routing import MAX_PER_PREFIX, Contact, K, Table, point
 
 OWN = bytes(20)
 ids = st.binary(min_size=20, max_size=20)
@@ -158,13 +158,13 @@ def test_a_prefix_has_two_places_in_a_bucket() -> None:
     for n in range(100):
         table.add_contact(Contact(near(n), f"81.2.69.{n}", 7474))
         table.add_contact(Contact(near(1000 + n), f"2a00:1450:4001:{n:x}::1", 7474))
-    assert len(table) == 2 * MOST_OF_A_PREFIX
+    assert len(table) == 2 * MAX_PER_PREFIX
     table, members, _ = full_bucket()
     for n in range(100):
         table.add_contact(Contact(b"\xf8" + bytes(17) + bytes([1, n]), f"81.2.69.{n}", 7474))
     for known in members:
         table.remove_contact(known)
-    assert sum(one.prefix == "81.2.69.0/24" for one in table) <= MOST_OF_A_PREFIX
+    assert sum(one.prefix == "81.2.69.0/24" for one in table) <= MAX_PER_PREFIX
 
 
 def test_a_crowd_is_not_let_in_by_moving_to_one_prefix() -> None:
@@ -173,12 +173,12 @@ def test_a_crowd_is_not_let_in_by_moving_to_one_prefix() -> None:
         table.add_contact(contact(near(n), n))
     for n in range(10):
         table.add_contact(Contact(near(n), f"81.2.69.{n}", 7474))
-    assert sum(one.prefix == "81.2.69.0/24" for one in table) == MOST_OF_A_PREFIX
+    assert sum(one.prefix == "81.2.69.0/24" for one in table) == MAX_PER_PREFIX
 
 
 def test_a_known_contact_of_a_full_prefix_is_freshened() -> None:
     table = Table(OWN)
-    for n in range(MOST_OF_A_PREFIX):
+    for n in range(MAX_PER_PREFIX):
         table.add_contact(Contact(near(n), f"81.2.69.{n}", 7474))
     table.add_contact(Contact(near(0), "81.2.69.0", 7474))
     assert [one.id for one in table] == [near(1), near(0)]
@@ -186,7 +186,7 @@ def test_a_known_contact_of_a_full_prefix_is_freshened() -> None:
 
 @pytest.mark.parametrize("private", ["127.0.0.{}", "10.0.0.{}", "192.168.1.{}", "fd00::{}", "::1"])
 def test_prefixes_of_private_networks_count_only_where_that_is_asked_for(private: str) -> None:
-    for exempt, expected in ((True, K), (False, MOST_OF_A_PREFIX)):
+    for exempt, expected in ((True, K), (False, MAX_PER_PREFIX)):
         table = Table(OWN, local_exempt=exempt)
         for n in range(K):
             table.add_contact(Contact(near(n), private.format(n), 7474 + n))

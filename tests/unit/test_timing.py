@@ -9,7 +9,7 @@ from p2p.core.dht.timing import (
     FEWEST_OPINIONS,
     LONGEST_HARD_S,
     LONGEST_SOFT_S,
-    MOST_OPINIONS,
+    MAX_OPINIONS,
     SHORTEST_HARD_S,
     SHORTEST_SOFT_S,
     ClockOffset,
@@ -89,8 +89,8 @@ def test_one_prefix_has_one_opinion_however_often_it_speaks() -> None:
 
 def test_the_oldest_opinions_are_forgotten() -> None:
     clock = ClockOffset()
-    for number in range(MOST_OPINIONS):
+    for number in range(MAX_OPINIONS):
         clock.heard(f"then {number}", 7200)
-    for number in range(MOST_OPINIONS):
+    for number in range(MAX_OPINIONS):
         clock.heard(f"now {number}", 0)
     assert clock.seconds == 0

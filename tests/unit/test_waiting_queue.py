@@ -53,29 +53,29 @@ def test_who_has_nothing_at_work_comes_before_who_has() -> None:
 
 def test_who_comes_back_for_its_own_job_is_first_whatever_there_is() -> None:
     waiting = WaitingQueue()
-    joined(waiting, *(QueuePlace(owner(n), f"{n % 2}") for n in range(waiting_queue.MOST)))
+    joined(waiting, *(QueuePlace(owner(n), f"{n % 2}") for n in range(waiting_queue.MAX_WAITING)))
     (back,) = joined(waiting, QueuePlace(owner(0), "0", returns=True))
     assert waiting.order({owner(0)})[0] is back
 
 
 def test_a_full_line() -> None:
     waiting = WaitingQueue()
-    crowd = joined(waiting, *(QueuePlace(owner(n), "crowd") for n in range(waiting_queue.MOST_OF_NETWORK)))
+    crowd = joined(waiting, *(QueuePlace(owner(n), "crowd") for n in range(waiting_queue.MAX_PER_NETWORK)))
     refused = QueuePlace(owner(1000), "crowd")
     assert not waiting.join(refused)
     assert refused not in waiting.order(())
     waiting.leave(refused)
-    greedy = joined(waiting, *(QueuePlace(owner(2000), "net") for _ in range(waiting_queue.MOST_OF_OWNER)))
+    greedy = joined(waiting, *(QueuePlace(owner(2000), "net") for _ in range(waiting_queue.MAX_PER_OWNER)))
     assert not waiting.join(QueuePlace(owner(2000), "net"))
-    for n in range(waiting_queue.MOST - len(crowd) - len(greedy)):
+    for n in range(waiting_queue.MAX_WAITING - len(crowd) - len(greedy)):
         joined(waiting, QueuePlace(owner(3000 + n), "net"))
     assert not waiting.join(QueuePlace(owner(4000), "elsewhere"))
     waiting.leave(crowd[0])
     assert waiting.join(QueuePlace(owner(4000), "elsewhere"))
-    assert len(waiting) == waiting_queue.MOST
+    assert len(waiting) == waiting_queue.MAX_WAITING
 
 
-@given(st.integers(1, waiting_queue.MOST_OF_NETWORK), st.integers(0, 3))
+@given(st.integers(1, waiting_queue.MAX_PER_NETWORK), st.integers(0, 3))
 def test_a_crowd_of_one_network_holds_nobody_up_for_long(crowd: int, had: int) -> None:
     """However many of them there are, and however many turns they had: one more, and it is the turn of another."""
     waiting = WaitingQueue()
@@ -104,9 +104,9 @@ class Coming(RuleBasedStateMachine):
         of_network = sum(other.network == place.network for other in self.waiting)
         of_owner = sum(other.owner == place.owner for other in self.waiting)
         room = (
-            len(self.waiting) < waiting_queue.MOST
-            and of_network < waiting_queue.MOST_OF_NETWORK
-            and of_owner < waiting_queue.MOST_OF_OWNER
+            len(self.waiting) < waiting_queue.MAX_WAITING
+            and of_network < waiting_queue.MAX_PER_NETWORK
+            and of_owner < waiting_queue.MAX_PER_OWNER
         )
         assert self.line.join(place) == (room or returns)
         if room or returns:

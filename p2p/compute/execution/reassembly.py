@@ -10,9 +10,9 @@ import trio
 from p2p.errors import ProtocolViolation, StorageError
 from p2p.wire import work
 
-MOST_SPOOLED_BYTES = 4 * 1024**3
+MAX_SPOOLED_BYTES = 4 * 1024**3
 """Of one volunteer at once, whatever it says of itself."""
-MOST_SPOOLED = 2 * 4096
+MAX_SPOOLED = 2 * 4096
 """Things of one at once: two of each slot that it may come to have, and use before its word of that is here."""
 THING_BYTES = 256
 """That a thing takes besides its bytes, about."""
@@ -61,8 +61,8 @@ class SpooledReassembly:
     async def add(self, piece: work.Bytes) -> None:
         """Takes a piece. Raises ProtocolViolation, StorageError."""
         if piece.of not in self._things:
-            room = MOST_SPOOLED_BYTES - self._promised
-            if piece.total > min(self.most, room) or len(self._things) >= MOST_SPOOLED:
+            room = MAX_SPOOLED_BYTES - self._promised
+            if piece.total > min(self.most, room) or len(self._things) >= MAX_SPOOLED:
                 raise ProtocolViolation("more bytes than there is room for")
             self._number += 1
             self._promised += piece.total

@@ -11,7 +11,7 @@ import msgspec
 
 from p2p.compute.bundles import Description
 from p2p.compute.execution.unit import Given, unit_frame, unit_seed
-from p2p.core.compute.report import MOST_TEXT, Report
+from p2p.core.compute.report import MAX_TEXT, Report
 from p2p.errors import MalformedMessage, SandboxFailed
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
@@ -26,9 +26,9 @@ LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
 """How a guest ends that took more than it may; any other end is a guest's or a machine's that broke."""
 LOST = "lost"
 """Of a unit whose owner would repeat it, but what it reads has to be made again first."""
-UNITS_A_GUEST = 4_096
+MAX_UNITS_PER_GUEST = 4_096
 """Of commands: should its process ever keep something of each, it does not grow for long."""
-MOST_GIVEN_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
+MAX_UNIT_INPUT_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
 """That a unit can be given at all."""
 
 
@@ -144,7 +144,7 @@ class CommandRunner:
         self._ran = 0
 
     async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
-        if self._ran >= UNITS_A_GUEST:
+        if self._ran >= MAX_UNITS_PER_GUEST:
             await self._renew()
         self._ran += len(units)
         requests = [(self._frame(unit, given), unit_seed(self._job, unit)) for unit, given in units]
@@ -190,7 +190,7 @@ async def runner(
 def ending(ended: GuestEnded) -> UnitOutcome:
     """What is said of the unit that ended its guest."""
     if ended.kind == "failed":
-        said = ended.log.decode(errors="replace")[-MOST_TEXT:].strip()
+        said = ended.log.decode(errors="replace")[-MAX_TEXT:].strip()
         return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
     kind = "limit" if ended.kind in LIMITS else "broken"
     return UnitOutcome([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
@@ -227,6 +227,6 @@ def _fault(report: Report, log: bytes) -> UnitOutcome:
     """The job's own fault, with the whole report, to be read by its owner."""
     text = msgspec.json.encode(report).decode()
     if len(text) > work.MAX_TEXT:
-        report = msgspec.structs.replace(report, text=report.text[: MOST_TEXT // 8], traceback="", record="")
+        report = msgspec.structs.replace(report, text=report.text[: MAX_TEXT // 8], traceback="", record="")
         text = msgspec.json.encode(report).decode()
     return UnitOutcome([], kind="job", text=text, log=log)

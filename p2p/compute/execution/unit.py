@@ -10,7 +10,7 @@ from p2p.sharing.reading.open_share import OpenShare
 from p2p.wire import guest as frames
 from p2p.wire import work
 
-MOST_SAID_BYTES = 512 * 1024
+MAX_BATCH_BYTES = 512 * 1024
 """Units, or results, that are said together."""
 LINE_KINDS = frozenset({"lines", "records", "chunks"})
 

@@ -10,7 +10,7 @@ from p2p.compute.execution.kept_outputs import OutputStore
 from p2p.compute.execution.output_reader import OutputLocation, OutputReader
 from p2p.compute.execution.reassembly import THING_BYTES, Reassembly
 from p2p.compute.execution.unit import Given, action_key, check_size, expect, given_to
-from p2p.core.compute.plan import MOST_RESULT_BYTES
+from p2p.core.compute.plan import MAX_RESULT_BYTES
 from p2p.errors import NotFound, PeerError, ProtocolViolation, ShoalError
 from p2p.ids import PeerId, short
 from p2p.sharing.reading.open_share import OpenShare
@@ -19,8 +19,8 @@ from p2p.wire.address import Address
 
 logger = logging.getLogger(__name__)
 
-MOST_PENDING_BYTES = 256 * 1024 * 1024
-MOST_RESULTS_BYTES = 256 * 1024 * 1024
+MAX_PENDING_BYTES = 256 * 1024 * 1024
+MAX_RESULTS_BYTES = 256 * 1024 * 1024
 
 
 class Missing(NotFound):
@@ -49,7 +49,7 @@ class UnitInputs:
         self._kept = kept
         self._reader = reader
         self._most = most
-        self._arriving = Reassembly(MOST_PENDING_BYTES)
+        self._arriving = Reassembly(MAX_PENDING_BYTES)
         self._places: dict[bytes, dict[int, OutputLocation]] = {}
         self._places_known = 0
         self.results: list[bytes] = []
@@ -63,12 +63,12 @@ class UnitInputs:
         whole = self._arriving.add(piece)
         if piece.of != action_key(self._job, len(self.results)):
             return False
-        if piece.total > MOST_RESULT_BYTES:
+        if piece.total > MAX_RESULT_BYTES:
             raise ProtocolViolation("an action's result that is too large")
         if whole:
             self.results.append(self._arriving.pop(piece.of) or b"")
             self._results_bytes += THING_BYTES + piece.total
-            if self._results_bytes > MOST_RESULTS_BYTES:
+            if self._results_bytes > MAX_RESULTS_BYTES:
                 raise ProtocolViolation("more results of actions than there is room for")
         return whole
 

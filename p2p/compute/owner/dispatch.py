@@ -5,7 +5,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-from p2p.compute.execution.unit import MOST_SAID_BYTES, action_key, pieces
+from p2p.compute.execution.unit import MAX_BATCH_BYTES, action_key, pieces
 from p2p.compute.owner.outputs import OutputsLost
 from p2p.compute.owner.shuffle import OutputShuffle
 from p2p.core.compute.attempts import Work
@@ -67,7 +67,7 @@ class Dispatch:
         }
         names = [[len(path.encode()) for path, _ in one.files] for one in self._inputs]
         for of in chain.from_iterable(self._partitions.values()):
-            if sum(PIECE_BYTES + names[piece.input][piece.file] for piece in of) > MOST_SAID_BYTES:
+            if sum(PIECE_BYTES + names[piece.input][piece.file] for piece in of) > MAX_BATCH_BYTES:
                 raise JobError("Files of the inputs have names that are too long. Shorten them, or put files together.")
         counts = [len(self._partitions[n]) if n in self._partitions else None for n in range(len(plan.stages))]
         shares = b"".join(one.share for one in self._inputs)
@@ -117,7 +117,7 @@ class Dispatch:
         # Results go with units alone, which say how many there are: nobody sends them twice.
         for action in range(sent, len(self._results)) if ready else ():
             said += pieces(action_key(self._job, action), self._results[action])
-        for some in packed(ready, _weight, MOST_SAID_BYTES, work.MAX_UNITS):
+        for some in packed(ready, _weight, MAX_BATCH_BYTES, work.MAX_UNITS):
             said += chain.from_iterable(one.before for one in some)
             said.append(work.Units(tuple(one.unit for one in some)))
         return said

@@ -13,13 +13,13 @@ from p2p.compute.owner.run import JobRun
 from p2p.core.compute.matching import VolunteerOffer, allot
 from p2p.ids import PeerId
 
-SHARE_EVERY_S = 2.0
+SHARE_INTERVAL_S = 2.0
 
 
 async def share_volunteers(runs: Callable[[], Sequence[JobRun]]) -> None:
     """Divides the volunteers of jobs among them, until cancelled; `runs` are those under way."""
     while True:
-        await trio.sleep(SHARE_EVERY_S)
+        await trio.sleep(SHARE_INTERVAL_S)
         divide(runs())
 
 

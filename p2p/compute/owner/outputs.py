@@ -22,11 +22,11 @@ from p2p.store.journal import Journal, JournalEntry
 from p2p.wire import work
 
 INLINE = work.MAX_INLINE_BYTES
-MOST_IN_MEMORY = 128 * 1024 * 1024
-MOST_PENDING = 32 * 1024 * 1024
+MAX_BYTES_IN_MEMORY = 128 * 1024 * 1024
+MAX_PENDING_BYTES = 32 * 1024 * 1024
 """Bytes that may wait to be written before results of volunteers wait too."""
 ENTRY_BYTES = 300
-WRITE_EVERY_S = 0.05
+WRITE_INTERVAL_S = 0.05
 """So long results wait for others to be written with."""
 
 
@@ -109,13 +109,13 @@ class Outputs:
 
     async def room(self) -> None:
         """Waits while too much is still to be written. Raises StorageError."""
-        await self._while(lambda: self._pending_bytes > MOST_PENDING)
+        await self._while(lambda: self._pending_bytes > MAX_PENDING_BYTES)
 
     async def write(self) -> None:
         """Writes what is kept, until cancelled or the disk fails."""
         while self.failure is None:
             await self._news.wait()
-            with trio.move_on_after(WRITE_EVERY_S):
+            with trio.move_on_after(WRITE_INTERVAL_S):
                 await self._urgent.wait()
             self._news, self._urgent = trio.Event(), trio.Event()
             entries, self._writing = self._pending, True
@@ -214,8 +214,8 @@ class Outputs:
     def _forget_some(self) -> None:
         """What is in the journal need not be in memory: the oldest is forgotten where that is too much."""
         unwritten = {(entry.known.stage, entry.known.partition) for entry in self._pending}
-        for place in list(self._small) if self._in_memory > MOST_IN_MEMORY else ():
-            if self._in_memory <= MOST_IN_MEMORY // 2:
+        for place in list(self._small) if self._in_memory > MAX_BYTES_IN_MEMORY else ():
+            if self._in_memory <= MAX_BYTES_IN_MEMORY // 2:
                 break
             if place not in unwritten:
                 self._in_memory -= ENTRY_BYTES + sum(map(len, self._small.pop(place)))
@@ -287,7 +287,7 @@ class Outputs:
                         self._large[place] = large
                     else:
                         del known[place]
-                elif self._in_memory < MOST_IN_MEMORY // 2:
+                elif self._in_memory < MAX_BYTES_IN_MEMORY // 2:
                     self._remember(place, cut(outputs, sizes) or [])
         return list(known.values())
 

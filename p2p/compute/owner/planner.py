@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from p2p.compute.execution.runner import MOST_GIVEN_BYTES
+from p2p.compute.execution.runner import MAX_UNIT_INPUT_BYTES
 from p2p.core.compute import plan as plans
-from p2p.core.compute.plan import MOST_ANSWER_BYTES, MOST_RESULT_BYTES, Plan
+from p2p.core.compute.plan import MAX_ANSWER_BYTES, MAX_RESULT_BYTES, Plan
 from p2p.core.compute.report import Report
 from p2p.errors import JobError, MalformedMessage
 from p2p.ids import H
@@ -23,7 +23,7 @@ from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import guest as frames
 
 _LIMITS_SET = " It may take as much as a unit: see --unit-time and --unit-memory."
-GUESTS_TRIED = 3
+MAX_GUESTS_TRIED = 3
 """A guest that broke, as when its process was killed, is replaced so many times."""
 
 
@@ -94,16 +94,16 @@ class GuestPlanner:
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         size = sum(map(len, partials))
-        if size > MOST_GIVEN_BYTES:
+        if size > MAX_UNIT_INPUT_BYTES:
             raise JobError(
-                f"What the units made of {plan.kind} has {size} bytes together; {MOST_GIVEN_BYTES} can be combined. "
-                "Use save, which writes files."
+                f"What the units made of {plan.kind} has {size} bytes together; {MAX_UNIT_INPUT_BYTES} can be "
+                "combined. Use save, which writes files."
             )
         _, blobs = await self._ask({"do": "finish", "action": plan.action, "digest": plan.digest}, partials)
         result = blobs[0] if blobs else b""
-        if len(result) > MOST_RESULT_BYTES:
+        if len(result) > MAX_RESULT_BYTES:
             raise JobError(
-                f"The result of an action has {len(result)} bytes; {MOST_RESULT_BYTES} are allowed. Use save."
+                f"The result of an action has {len(result)} bytes; {MAX_RESULT_BYTES} are allowed. Use save."
             )
         return result
 
@@ -124,7 +124,7 @@ class GuestPlanner:
                 self._end_guest()
                 self._check()
                 self._broken += 1
-                if ended.kind != "broken" or self._broken == GUESTS_TRIED:
+                if ended.kind != "broken" or self._broken == MAX_GUESTS_TRIED:
                     hint = _LIMITS_SET if ended.kind in ("time", "memory") else ""
                     raise JobError(f"The job could not be planned: {ended}{hint}") from ended
 
@@ -186,8 +186,8 @@ async def guest_planner(
 
 
 def _json(text: bytes) -> Any:
-    if len(text) > MOST_ANSWER_BYTES:
-        raise JobError(f"The job's result has {len(text)} bytes of JSON; {MOST_ANSWER_BYTES} are allowed.")
+    if len(text) > MAX_ANSWER_BYTES:
+        raise JobError(f"The job's result has {len(text)} bytes of JSON; {MAX_ANSWER_BYTES} are allowed.")
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

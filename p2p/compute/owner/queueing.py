@@ -11,9 +11,9 @@ from p2p.net.connection import Connection
 from p2p.net.pace import Pace
 from p2p.wire import work
 
-HEARTBEAT_S = 1.0
-ANSWER_S = 30.0
-MOST_CALLS = 16
+HEARTBEAT_INTERVAL_S = 1.0
+ANSWER_TIMEOUT_S = 30.0
+MAX_CALLS = 16
 """That an owner answers with its offer, without being taken: then it leaves that line."""
 
 
@@ -55,7 +55,7 @@ async def _wait(
             await pace.spend(message)
         else:
             calls += 1
-            if calls > MOST_CALLS:
+            if calls > MAX_CALLS:
                 raise ProtocolViolation("called from the line time and again, and never taken")
             await connection.send(offer())
         message = await _heard(connection)
@@ -63,7 +63,7 @@ async def _wait(
 
 
 async def _heard(connection: Connection) -> Any:
-    with trio.move_on_after(ANSWER_S):
+    with trio.move_on_after(ANSWER_TIMEOUT_S):
         return await connection.receive()
     raise PeerGone("it did not answer the offer")
 
@@ -72,4 +72,4 @@ async def _beat(connection: Connection) -> None:
     with suppress(PeerError):  # whoever listens meets the same
         while True:
             await connection.send(work.Heartbeat())
-            await trio.sleep(HEARTBEAT_S)
+            await trio.sleep(HEARTBEAT_INTERVAL_S)

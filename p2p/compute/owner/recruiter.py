@@ -25,16 +25,16 @@ from p2p.wire.tracker import Capacity
 
 logger = logging.getLogger(__name__)
 
-FIND_EVERY_S = 3.0
-REFUSED_AGAIN_S = 10.0
-FIRST_AGAIN_S, MOST_QUICK = 0.25, 5
+FIND_INTERVAL_S = 3.0
+REFUSED_RETRY_S = 10.0
+FIRST_RETRY_S, MAX_QUICK_RETRIES = 0.25, 5
 """Who declined is asked again after that, then after twice as long, and so on; so often, then after REFUSED_AGAIN_S."""
-MOST_VOLUNTEERS = 256
-MOST_LINES = 64
+MAX_VOLUNTEERS = 256
+MAX_LINES = 64
 """In which a job waits. At the others, if all are busy, it asks again and again."""
-MOST_CALLERS = 16
+MAX_CALLERS = 16
 """Who called, and have not answered the offer yet."""
-MOST_REMEMBERED = 4096
+MAX_REMEMBERED = 4096
 
 
 class Recruiter:
@@ -51,7 +51,7 @@ class Recruiter:
         self._deps = deps
         self._need = need
         self._peers = peers
-        self._most = most or MOST_VOLUNTEERS
+        self._most = most or MAX_VOLUNTEERS
         self._engage = engage
         self._offers: dict[PeerId, VolunteerOffer] = {}
         self._refusals: dict[PeerId, str] = {}
@@ -87,9 +87,9 @@ class Recruiter:
                     known = hint.peer_id in self._talking or hint.peer_id == self._deps.presence.peer_id
                     busy = len(self._talking) - len(self._callers) - len(self.lines)
                     if not known and hint not in self._tried and busy < self._most:
-                        self._tried[hint] = now + REFUSED_AGAIN_S
+                        self._tried[hint] = now + REFUSED_RETRY_S
                         self._nursery.start_soon(self._dial, hint)
-                with trio.move_on_after(FIND_EVERY_S):
+                with trio.move_on_after(FIND_INTERVAL_S):
                     await self._sooner.wait()
                     self._sooner = trio.Event()
 
@@ -102,9 +102,9 @@ class Recruiter:
         """It does not take the job when it is offered. It is asked again, ever less often: it may soon be free."""
         self._refused(peer, reason)
         hint, times = self._hint_of.get(peer), self._times_declined.get(peer, 0)
-        if hint is not None and self._nursery is not None and times < MOST_QUICK:
+        if hint is not None and self._nursery is not None and times < MAX_QUICK_RETRIES:
             self._times_declined[peer] = times + 1
-            self._nursery.start_soon(self._soon_again, hint, FIRST_AGAIN_S * 2.0**times)
+            self._nursery.start_soon(self._soon_again, hint, FIRST_RETRY_S * 2.0**times)
 
     async def _soon_again(self, hint: PeerHint, delay_s: float) -> None:
         await trio.sleep(delay_s)
@@ -113,7 +113,7 @@ class Recruiter:
 
     def may_wait(self, ends: Ends) -> bool:
         """Whether the job would wait in the line of that volunteer. One that calls comes again when it has room."""
-        return ends.dialed and len(self.lines) < MOST_LINES
+        return ends.dialed and len(self.lines) < MAX_LINES
 
     def in_line(self, peer: PeerId, queued: work.JobQueued) -> None:
         """It takes the job later, perhaps; others are asked meanwhile."""
@@ -136,8 +136,8 @@ class Recruiter:
         if self._nursery is None or self._nursery.cancel_scope.cancel_called:
             return False
         now, network, peer = trio.current_time(), prefix(ends.remote_host), ends.peer_id
-        places = len(self._callers) < MOST_CALLERS
-        of_network = list(self._callers.values()).count(network) < MOST_CALLERS // 2
+        places = len(self._callers) < MAX_CALLERS
+        of_network = list(self._callers.values()).count(network) < MAX_CALLERS // 2
         return (
             (offered is None or suits(self._need, _offer(offered)))
             and (places and of_network and len(self.engaged) < self._most)
@@ -161,8 +161,8 @@ class Recruiter:
         finally:
             if self._callers.pop(peer, None) is not None:
                 self._called_in_vain.pop(peer, None)
-                self._called_in_vain[peer] = trio.current_time() + REFUSED_AGAIN_S
-                if len(self._called_in_vain) > MOST_REMEMBERED:
+                self._called_in_vain[peer] = trio.current_time() + REFUSED_RETRY_S
+                if len(self._called_in_vain) > MAX_REMEMBERED:
                     del self._called_in_vain[next(iter(self._called_in_vain))]
             over.set()
 
@@ -192,7 +192,7 @@ class Recruiter:
                 self._failures[hint] = str(error)
             return
         self._failures.pop(hint, None)
-        if len(self._hint_of) < MOST_REMEMBERED:
+        if len(self._hint_of) < MAX_REMEMBERED:
             self._hint_of[connection.ends.peer_id] = hint
         await self._talk(connection)
 
@@ -220,7 +220,7 @@ class Recruiter:
     def _refused(self, peer: PeerId, reason: str) -> None:
         """It does not work for the job, or no longer."""
         self._offers.setdefault(peer, VolunteerOffer(1, self._need.memory, frozenset({self._need.runtime})))
-        if len(self._refusals) < MOST_REMEMBERED:
+        if len(self._refusals) < MAX_REMEMBERED:
             self._refusals.setdefault(peer, reason)
 
     async def _look_up(self) -> None:
@@ -228,12 +228,12 @@ class Recruiter:
         while True:
             found = await self._deps.discovery.volunteers.known(self._need.runtime)
             for one in found:
-                if len(self._offers) < MOST_REMEMBERED or one.peer in self._offers:
+                if len(self._offers) < MAX_REMEMBERED or one.peer in self._offers:
                     self._offers[one.peer] = _offer(one.capacity)
             self._found = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
             self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in self._found}
             self._sooner.set()
-            await trio.sleep(FIND_EVERY_S)
+            await trio.sleep(FIND_INTERVAL_S)
 
     def _hints(self) -> list[PeerHint]:
         hints = [*self._found, *self._deps.discovery.neighbours.hints()]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from p2p.compute.execution import runner
 from p2p.compute.execution.output_reader import OutputReader
-from p2p.compute.execution.runner import LOST, MOST_GIVEN_BYTES, Runner, UnitOutcome
+from p2p.compute.execution.runner import LOST, MAX_UNIT_INPUT_BYTES, Runner, UnitOutcome
 from p2p.compute.execution.unit_inputs import Missing, UnitInputs
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import Dispatch
@@ -50,7 +50,7 @@ class Rerunner:
         setup, inputs = self._setup, self._deps.open_shares
         held = [inputs.open(share.share, share.hints) for share in setup.inputs]
         try:
-            most = min(setup.limits.memory_bytes, MOST_GIVEN_BYTES)
+            most = min(setup.limits.memory_bytes, MAX_UNIT_INPUT_BYTES)
             reading = UnitInputs(setup.id, self._deps.presence.peer_id, held, None, self._reader, most)
             unit: work.Unit | None = None
             lost: list[Work] = []

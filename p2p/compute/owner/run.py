@@ -42,10 +42,10 @@ from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, to_text
 
-TICK_S = 0.25
-HOLDERS_S = 3.0
-WIND_UP_S = 5.0
-CONFIRM_S = 5.0
+TICK_INTERVAL_S = 0.25
+HOLDERS_TIMEOUT_S = 3.0
+WIND_UP_TIMEOUT_S = 5.0
+CONFIRM_TIMEOUT_S = 5.0
 """How long a job that cannot go on waits to hear whether its plan was the reason."""
 
 
@@ -144,7 +144,7 @@ class JobRun:
 
     async def _wind_up(self, *, over: bool) -> None:
         """Writes what is still to be written. Of a job that may go on, volunteers keep the outputs for a while."""
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + WIND_UP_S):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + WIND_UP_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 for session in self.sessions.values() if over else ():
                     nursery.start_soon(session.end, self._setup.id)
@@ -202,7 +202,7 @@ class JobRun:
         try:
             await driver.finished()
         except ShoalError:
-            with trio.move_on_after(CONFIRM_S):
+            with trio.move_on_after(CONFIRM_TIMEOUT_S):
                 await confirming.done()  # of a job that plans by chance volunteers know less to say
             raise
         await confirming.done()
@@ -215,7 +215,7 @@ class JobRun:
     async def _still_held(self, known: list[Known]) -> list[Known]:
         """Of results from before those whose outputs can be had: volunteers that keep some are waited for a little."""
         holders = {one.holder for one in known if one.holder is not None}
-        with trio.move_on_after(HOLDERS_S):
+        with trio.move_on_after(HOLDERS_TIMEOUT_S):
             await self._driver.until_joined(holders)
         for holder in holders - self.sessions.keys():
             self._outputs.lost(holder)
@@ -238,7 +238,7 @@ class JobRun:
     async def _tick(self) -> None:
         driver, patience = self._driver, self._setup.wait_s
         while True:
-            await trio.sleep(TICK_S)
+            await trio.sleep(TICK_INTERVAL_S)
             now = trio.current_time()
             driver.do(driver.job.tick(now))
             self._look()
@@ -252,7 +252,7 @@ class JobRun:
                 driver.stop(NotFound(f"Nobody works for this job: {why}."))
 
     def _look(self) -> None:
-        self._watch.look(self._driver.job, self._driver.plan, self.sessions, TICK_S)
+        self._watch.look(self._driver.job, self._driver.plan, self.sessions, TICK_INTERVAL_S)
         # While there are no units yet, that nobody was found is not why nothing runs.
         begun = self._driver.job.state is JobState.RUNNING
         self._view.why = ""

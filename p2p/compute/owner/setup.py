@@ -17,8 +17,8 @@ from p2p.compute.bundles import Description
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput
 from p2p.compute.spec import JobSpec
-from p2p.core.compute.partitions import LEAST_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
-from p2p.core.compute.plan import MOST_UNITS, StageSource
+from p2p.core.compute.partitions import MIN_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
+from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, StageSource
 from p2p.core.shares.manifest import EntryKind
 from p2p.errors import ConfigError, JobError
 from p2p.formats import format_size
@@ -31,7 +31,7 @@ from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
 from p2p.wire.tracker import Capacity
 
 REDUCE_PARTITIONS = 8
-MOST_ARGUMENT_BYTES = 64 * 1024
+MAX_ARGUMENT_BYTES = 64 * 1024
 OUT_OF_DATE = "Start the job again, and forget this one with `shoal cancel`."
 
 
@@ -181,7 +181,7 @@ def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
 
 def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:
     """What a unit is to read, as the user asked for it; 0 where that is left open."""
-    return max(-(-_size(inputs) // spec.partitions), LEAST_PARTITION_BYTES) if spec.partitions else 0
+    return max(-(-_size(inputs) // spec.partitions), MIN_PARTITION_BYTES) if spec.partitions else 0
 
 
 async def _choose(spec: JobSpec, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress) -> Runtime:
@@ -225,8 +225,8 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
 
 def _check_bounds(spec: JobSpec) -> None:
     """Raises ConfigError for what no sandbox grants, and no volunteer takes."""
-    if not 0 <= spec.partitions <= MOST_UNITS:
-        raise ConfigError(f"--partitions {spec.partitions}: {MOST_UNITS:,} at most, or 0 for as many as fit.")
+    if not 0 <= spec.partitions <= MAX_UNITS_PER_STAGE:
+        raise ConfigError(f"--partitions {spec.partitions}: {MAX_UNITS_PER_STAGE:,} at most, or 0 for as many as fit.")
     if spec.volunteers < 0:
         raise ConfigError(f"--volunteers {spec.volunteers}: 1 at least, or 0 for all that come.")
     if not 0 < spec.unit_memory <= MAX_MEMORY_BYTES:
@@ -243,7 +243,7 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
         text = msgspec.json.encode(arguments)
     except UnicodeEncodeError:
         raise ConfigError("The values of --arg are text in UTF-8.") from None
-    if len(text) > MOST_ARGUMENT_BYTES:
-        raise ConfigError(f"The arguments have {len(text)} bytes; {MOST_ARGUMENT_BYTES} are allowed. Use --input.")
+    if len(text) > MAX_ARGUMENT_BYTES:
+        raise ConfigError(f"The arguments have {len(text)} bytes; {MAX_ARGUMENT_BYTES} are allowed. Use --input.")
     if b"\\u0000" in text:
         raise ConfigError("The values of --arg have no NUL characters.")

@@ -16,10 +16,10 @@ from p2p.wire import work
 from p2p.wire.address import is_link_local
 from p2p.wire.messages import DialMe
 
-HEARTBEAT_S = 1.0
+HEARTBEAT_INTERVAL_S = 1.0
 ALL_SLOTS = 4096
 """What a volunteer is told of whom all slots are wanted: also those that it does not give yet."""
-WORDS_PER_S, MOST_WORDS = 20.0, 200.0
+WORDS_PER_S, MAX_WORDS = 20.0, 200.0
 """Heartbeats and the like that a volunteer may say; past that it waits."""
 CALLS_PER_S, CALLS_BURST = 1.0, 70.0
 """So often it may ask to be called about the shares of the job."""
@@ -71,7 +71,7 @@ class VolunteerSession:
         self._came = 0
         """Messages."""
         self._dealing = False
-        self._words = TokenBucket(WORDS_PER_S, MOST_WORDS, trio.current_time())
+        self._words = TokenBucket(WORDS_PER_S, MAX_WORDS, trio.current_time())
         self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
 
     @property
@@ -152,7 +152,7 @@ class VolunteerSession:
         with suppress(PeerError):
             while True:
                 await self.connection.send(work.Heartbeat())
-                await trio.sleep(HEARTBEAT_S)
+                await trio.sleep(HEARTBEAT_INTERVAL_S)
         self.connection.close()
 
     async def _notice(self, heard: Heard) -> None:
@@ -162,7 +162,7 @@ class VolunteerSession:
         """
         while True:
             came, bytes_in = self._came, self.connection.bytes_in
-            await trio.sleep(HEARTBEAT_S)
+            await trio.sleep(HEARTBEAT_INTERVAL_S)
             if came == self._came and (bytes_in != self.connection.bytes_in or self._dealing):
                 await heard(work.Heartbeat(), self._spool)
 

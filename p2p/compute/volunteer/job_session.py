@@ -21,7 +21,7 @@ from p2p.compute import bundles
 from p2p.compute.bundles import Description
 from p2p.compute.execution.kept_outputs import OutputStore
 from p2p.compute.execution.output_reader import OutputReader
-from p2p.compute.execution.runner import MOST_GIVEN_BYTES, runner
+from p2p.compute.execution.runner import MAX_UNIT_INPUT_BYTES, runner
 from p2p.compute.execution.unit_inputs import UnitInputs
 from p2p.compute.volunteer.deps import Deps
 from p2p.compute.volunteer.reports import Reports
@@ -51,9 +51,9 @@ from p2p.wire.link import Link, PeerHint
 
 logger = logging.getLogger(__name__)
 
-SILENCE_S = 30.0
-FETCH_S, BUNDLE_PATIENCE_S = 600.0, 30.0
-ASK_AGAIN_S = 5.0
+SILENCE_TIMEOUT_S = 30.0
+BUNDLE_TIMEOUT_S, BUNDLE_SOURCE_TIMEOUT_S = 600.0, 30.0
+ASK_INTERVAL_S = 5.0
 
 
 class JobHost(Protocol):
@@ -114,7 +114,7 @@ class JobSession:
         self._inputs: list[OpenShare] = []
         self._fetched_before = self._bundle_bytes = 0
         self._reader = OutputReader(deps.dialer, offer.job, offer.token, connection.ends.remote_host)
-        most = min(offer.memory, MOST_GIVEN_BYTES)
+        most = min(offer.memory, MAX_UNIT_INPUT_BYTES)
         self._reading = UnitInputs(offer.job, deps.presence.peer_id, self._inputs, self.kept, self._reader, most)
         self._reports = Reports(connection, lambda: 0 if host.paused else self.slots, self._fetched)
         self._slots = GuestSlots(slots, self._reading, self._reports, self.kept)
@@ -217,8 +217,8 @@ class JobSession:
     async def _fetch_bundle(self) -> tuple[Runtime, bytes, Description]:
         """The job's runtime, the frame that loads it into a guest, and what it is besides."""
         deps, bundle = self._deps, ShareId(self.offer.bundle)
-        options = Options(folder=self._folder / "bundle", wait_s=BUNDLE_PATIENCE_S, limits=bundles.LIMITS)
-        with trio.move_on_after(FETCH_S) as patience:
+        options = Options(folder=self._folder / "bundle", wait_s=BUNDLE_SOURCE_TIMEOUT_S, limits=bundles.LIMITS)
+        with trio.move_on_after(BUNDLE_TIMEOUT_S) as patience:
             await deps.swarms.until_free(bundle)  # by another owner of the same job
             done = await deps.open_shares.fetch(Link(bundle), self._owner_hints(), options, Progress())
         if patience.cancelled_caught:
@@ -266,8 +266,8 @@ class JobSession:
         before = -1
         while before != self._connection.bytes_in:
             before = self._connection.bytes_in
-            await trio.sleep(SILENCE_S)
-        raise PeerGone(f"nothing was heard of the owner for {SILENCE_S:.0f} seconds")
+            await trio.sleep(SILENCE_TIMEOUT_S)
+        raise PeerGone(f"nothing was heard of the owner for {SILENCE_TIMEOUT_S:.0f} seconds")
 
     async def _listen(self, nursery: trio.Nursery) -> None:
         while True:
@@ -306,10 +306,10 @@ async def ask_for_calls(deps: Deps, connection: Connection, shares: Sequence[Sha
         for share in shares:
             if deps.swarms.taker(share) is None or deps.swarms.is_exchanging(share, owner):
                 due.pop(share, None)
-            elif due.setdefault(share, now if at_once else now + ASK_AGAIN_S) <= now:
-                due[share] = now + ASK_AGAIN_S
+            elif due.setdefault(share, now if at_once else now + ASK_INTERVAL_S) <= now:
+                due[share] = now + ASK_INTERVAL_S
                 await connection.send(messages.DialMe(share=share))
-        with trio.move_on_after(ASK_AGAIN_S):
+        with trio.move_on_after(ASK_INTERVAL_S):
             await deps.changes.after(news)
 
 

@@ -25,13 +25,13 @@ from p2p.wire.tracker import Provided, key_text
 
 logger = logging.getLogger(__name__)
 
-MOST_CALLS = 8
+MAX_CALLS = 8
 """At most half of them to one network: who offers nothing shall not keep a volunteer from those who do."""
-NEXT_JOB_S = 0.5
-OFFER_S = 15.0
-LOOK_EVERY_S = 10.0
-COOL_S = 3.0
-ASK_EVERY_S = 2.0
+NEXT_JOB_PAUSE_S = 0.5
+OFFER_TIMEOUT_S = 15.0
+LOOK_INTERVAL_S = 10.0
+MIN_LOOK_INTERVAL_S = 3.0
+ASK_INTERVAL_S = 2.0
 """Of neighbours; each is called as seldom as its refusals tell."""
 NEIGHBOURS_AT_ONCE = 16
 
@@ -42,7 +42,7 @@ WORK = b"work"
 class WorkCalls:
     """The `Subject` of calls to owners, and what others are told so that they are found."""
 
-    most = MOST_CALLS
+    most = MAX_CALLS
 
     def __init__(self, deps: Deps, volunteering: Volunteering) -> None:
         self._deps = deps
@@ -87,7 +87,7 @@ class WorkCalls:
         try:
             while self.is_free and await self._work(address, peer):
                 worked = True
-                await trio.sleep(NEXT_JOB_S)
+                await trio.sleep(NEXT_JOB_PAUSE_S)
         except PeerError as error:
             if not worked:
                 raise
@@ -102,7 +102,7 @@ class WorkCalls:
         connection = await self._deps.presence.contacts.dial(address, owner)
         try:
             await connection.send(work.VolunteerCall(capacity=volunteering.capacity()))
-            with trio.move_on_after(OFFER_S) as patience:
+            with trio.move_on_after(OFFER_TIMEOUT_S) as patience:
                 offer = await connection.receive()
             if patience.cancelled_caught:
                 raise PeerGone("it offers nothing")
@@ -150,7 +150,7 @@ class OwnerSearch:
                 for hint in self._random.sample(hints, min(NEIGHBOURS_AT_ONCE, len(hints))):
                     if hint.peer_id is not None:
                         self._calls.wanted(key, hint.peer_id, hint.address)
-            with trio.move_on_after(ASK_EVERY_S):
+            with trio.move_on_after(ASK_INTERVAL_S):
                 await neighbours.changed()
 
     async def _look_in_overlays(self) -> None:
@@ -163,6 +163,6 @@ class OwnerSearch:
                     for runtime in self._work_calls.runtimes():
                         heard = caller(self._calls, overlays, self._deps.presence.peer_id, hiring_key(runtime))
                         nursery.start_soon(overlays.walk, shards(hiring_key, runtime), RecordKind.PROVIDER, heard)
-            with trio.move_on_after(LOOK_EVERY_S * (0.8 + 0.4 * self._random.random())):
-                await trio.sleep(COOL_S)
+            with trio.move_on_after(LOOK_INTERVAL_S * (0.8 + 0.4 * self._random.random())):
+                await trio.sleep(MIN_LOOK_INTERVAL_S)
                 await changes.after(news)

@@ -18,8 +18,8 @@ from p2p.net.connection import Connection
 from p2p.net.pace import Pace
 from p2p.wire import work
 
-HEARTBEAT_S = 1.0
-PATIENCE_S = 10.0
+HEARTBEAT_INTERVAL_S = 1.0
+TURN_TIMEOUT_S = 10.0
 """An owner in line that is silent for so long, or does not take its turn, loses its place."""
 
 
@@ -41,7 +41,7 @@ class QueuedOwner:
     async def turn(self, offer: work.JobOffer) -> work.JobOffer:
         """Waits for its turn; its new offer. Whether it still is its turn then is to be seen. Raises PeerError."""
         failure: PeerError | None = PeerGone("nothing was heard of it while it waited, or at its turn")
-        with trio.CancelScope(deadline=trio.current_time() + PATIENCE_S) as patience:
+        with trio.CancelScope(deadline=trio.current_time() + TURN_TIMEOUT_S) as patience:
             async with trio.open_nursery() as nursery:
                 called = trio.Event()
                 nursery.start_soon(self._tell, patience, called)
@@ -65,13 +65,13 @@ class QueuedOwner:
                 if not place:
                     break
                 saying = work.JobQueued(place, self._reason())
-                if saying != said or now - said_at >= HEARTBEAT_S:
+                if saying != said or now - said_at >= HEARTBEAT_INTERVAL_S:
                     await self._connection.send(saying)
                     said, said_at = saying, now
-                with trio.move_on_at(said_at + HEARTBEAT_S):
+                with trio.move_on_at(said_at + HEARTBEAT_INTERVAL_S):
                     await self._changes.after(news)
             called.set()
-            patience.deadline = trio.current_time() + PATIENCE_S
+            patience.deadline = trio.current_time() + TURN_TIMEOUT_S
             await self._connection.send(work.JobQueued(0))
         except PeerError:
             self._connection.close()  # which whoever listens hears
@@ -82,7 +82,7 @@ class QueuedOwner:
             match message:
                 case work.Heartbeat():
                     if not called.is_set():
-                        patience.deadline = trio.current_time() + PATIENCE_S
+                        patience.deadline = trio.current_time() + TURN_TIMEOUT_S
                     await self._pace.spend(message)
                 case work.JobOffer() if called.is_set() and message.job == job:
                     return message

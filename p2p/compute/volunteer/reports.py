@@ -5,15 +5,15 @@ from collections.abc import Callable
 import trio
 
 from p2p.compute.execution.runner import UnitOutcome
-from p2p.compute.execution.unit import MOST_SAID_BYTES, pieces, result_digest
+from p2p.compute.execution.unit import MAX_BATCH_BYTES, pieces, result_digest
 from p2p.core.packing import packed
 from p2p.net.connection import Connection
 from p2p.wire import work
 
-MOST_UNSENT_BYTES = 16 * 1024 * 1024
-RESULTS_EVERY_S = 0.02
+MAX_UNSENT_BYTES = 16 * 1024 * 1024
+RESULTS_INTERVAL_S = 0.02
 """Results that come closer together travel together."""
-HEARTBEAT_S = 1.0
+HEARTBEAT_INTERVAL_S = 1.0
 
 
 class Reports:
@@ -73,7 +73,7 @@ class Reports:
 
     async def room(self) -> None:
         """Waits while the owner does not listen: it gets no more done."""
-        while self._unsent_bytes > MOST_UNSENT_BYTES:
+        while self._unsent_bytes > MAX_UNSENT_BYTES:
             await self._sent.wait()
 
     async def run(self, busy: Callable[[], object]) -> None:
@@ -81,13 +81,13 @@ class Reports:
         connection = self._connection
         told = trio.current_time()
         while True:
-            with trio.move_on_at(told + HEARTBEAT_S):
+            with trio.move_on_at(told + HEARTBEAT_INTERVAL_S):
                 await self._news.wait()
             self._news, some, self._done = trio.Event(), self._done, []
             if not self._slots_told:
                 self._slots_told = True
                 await connection.send(work.Slots(self._slots()))
-            for results in packed(some, _size, MOST_SAID_BYTES, work.MAX_UNITS):
+            for results in packed(some, _size, MAX_BATCH_BYTES, work.MAX_UNITS):
                 await connection.send(work.Results(tuple(results), self._fetched()))
             self._unsent_bytes -= sum(map(_size, some))
             self._sent.set()
@@ -96,7 +96,7 @@ class Reports:
                 await connection.send(work.Heartbeat(tuple(self.running)[: work.MAX_UNITS], self._fetched()))
             told = trio.current_time()
             if busy():
-                await trio.sleep(RESULTS_EVERY_S)
+                await trio.sleep(RESULTS_INTERVAL_S)
 
 
 def _size(result: work.Result) -> int:

@@ -23,12 +23,12 @@ from p2p.wire import work
 logger = logging.getLogger(__name__)
 
 WINDOW_PER_SLOT = 1024
-MOST_QUEUED_BYTES = 256 * 1024 * 1024
-AHEAD_S, MOST_AT_ONCE = 0.03, 128
+MAX_QUEUED_BYTES = 256 * 1024 * 1024
+AHEAD_S, MAX_UNITS_AHEAD = 0.03, 128
 """For so long a guest is asked ahead, in units that are that quick: so that it never waits for this process."""
-DISK_FAILURES = 2
+MAX_DISK_FAILURES = 2
 """That inputs of units may meet, one after the other."""
-RUNNERS_TRIED, RUNNER_AGAIN_S = 3, 1.0
+MAX_RUNNERS_TRIED, RUNNER_RETRY_S = 3, 1.0
 
 Start = Callable[[], Awaitable[Runner | UnitOutcome]]
 """A guest that has loaded the job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
@@ -70,7 +70,7 @@ class GuestSlots:
         if under_way + len(units) > 2 * max(self.count, 1) * WINDOW_PER_SLOT:
             raise ProtocolViolation("more units than the window has room for")
         self._queue_bytes += sum(map(_weight, units))
-        if self._queue_bytes > MOST_QUEUED_BYTES:
+        if self._queue_bytes > MAX_QUEUED_BYTES:
             raise ProtocolViolation("larger units than there is room for")
         self._queue.extend(units)
         self._changed.set()
@@ -113,9 +113,9 @@ class GuestSlots:
                     found = await self._start()
                 except (SandboxFailed, MalformedMessage) as error:
                     failures += 1
-                    if failures == RUNNERS_TRIED:
+                    if failures == MAX_RUNNERS_TRIED:
                         raise PeerGone(f"this side's sandbox failed: {error}") from error
-                    await trio.sleep(RUNNER_AGAIN_S)
+                    await trio.sleep(RUNNER_RETRY_S)
                     continue
                 except GuestEnded as ended:
                     found = ending(ended)
@@ -140,7 +140,7 @@ class GuestSlots:
         each_s = 1.0
         while number < self.count:
             await self._reports.room()
-            most = max(1, min(MOST_AT_ONCE, int(AHEAD_S / each_s)))
+            most = max(1, min(MAX_UNITS_AHEAD, int(AHEAD_S / each_s)))
             units = await self._next_few(number, most)
             running.update(unit.id for unit in units)
             started = trio.current_time()
@@ -222,7 +222,7 @@ class GuestSlots:
             self._reports.made_of(unit, UnitOutcome([], kind="limit", text=str(error)[: work.MAX_TEXT]), 0.0)
         except ShoalError as error:
             self._disk_failures += isinstance(error, StorageError)
-            if self._disk_failures > DISK_FAILURES:
+            if self._disk_failures > MAX_DISK_FAILURES:
                 # Others may have room: better gone than the one at whom every unit fails.
                 await self._reports.refuse(str(error))
                 raise PeerGone(f"this side's disk failed: {error}") from error

@@ -34,13 +34,13 @@ from p2p.wire.tracker import Capacity
 
 logger = logging.getLogger(__name__)
 
-MOST_JOBS = 8
-GIVE_WAY_S = 10.0
-IDLE_S = 60.0
+MAX_JOBS = 8
+GIVE_WAY_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 60.0
 """An owner with nothing to do for so long makes room for the next."""
 LINGER_S = 300.0
 """So long outputs are kept for an owner who went without a word."""
-SWEEP_S = 1.0
+SWEEP_INTERVAL_S = 1.0
 
 
 class _Left(NamedTuple):
@@ -117,7 +117,7 @@ class Volunteering:
 
     @property
     def _is_full(self) -> bool:
-        return self.busy >= self.cores or len(self.jobs) >= MOST_JOBS
+        return self.busy >= self.cores or len(self.jobs) >= MAX_JOBS
 
     @property
     def _could_take(self) -> bool:
@@ -129,7 +129,7 @@ class Volunteering:
             await trio.to_thread.run_sync(shutil.rmtree, folder, True)  # of a process that was killed
         await self._prepare()
         while True:
-            await trio.sleep(SWEEP_S)
+            await trio.sleep(SWEEP_INTERVAL_S)
             if self._queue and (idle := self._idle()) is not None:
                 idle.give_way()
             self._top_up()
@@ -248,11 +248,11 @@ class Volunteering:
         if self.paused or not self._is_full:
             return None
         idle = max(self.jobs.values(), key=lambda job: job.idle_s)
-        return idle if idle.idle_s > IDLE_S else None
+        return idle if idle.idle_s > IDLE_TIMEOUT_S else None
 
     async def _end(self, job: JobSession) -> None:
         job.give_way()
-        with trio.move_on_after(GIVE_WAY_S):
+        with trio.move_on_after(GIVE_WAY_TIMEOUT_S):
             await job.over.wait()
 
     def openings(self) -> dict[type, Opening]:
@@ -274,12 +274,12 @@ class Volunteering:
         left = self._left.pop(job, None)
         if left is not None and left.owner == owner and left.kept.token == token:
             return left.kept
-        return OutputStore(self._kept_folder / to_text(job), token, self._most_kept_bytes // MOST_JOBS)
+        return OutputStore(self._kept_folder / to_text(job), token, self._most_kept_bytes // MAX_JOBS)
 
     async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
         """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
         self._left[job] = _Left(owner, kept, trio.current_time() + LINGER_S)
-        if len(self._left) > MOST_JOBS:
+        if len(self._left) > MAX_JOBS:
             await self._left.pop(next(iter(self._left))).kept.clear()
 
     async def _output(self, connection: Connection, wanted: work.GetOutput) -> bool:

@@ -8,14 +8,14 @@ from p2p.core.compute.matching import AHEAD_S, UnitPace, portion, stranger_room
 from p2p.core.compute.stage import StageUnits
 from p2p.ids import PeerId
 
-MOST_STRIKES = 3
+MAX_STRIKES = 3
 FORGIVEN = 100
 """Results that outweigh one strike."""
 FIRST_REST_S = 1.0
-MOST_REMEMBERED = 4096
+MAX_REMEMBERED = 4096
 STRAGGLER, QUARTILE = 1.5, 0.75
 """An attempt is late when it is so many times older than the stage's third quartile of turnarounds."""
-LEAST_STRAGGLER_S = 0.25
+MIN_STRAGGLER_S = 0.25
 UNKNOWN_STRAGGLER_S = 10.0
 """And while nothing is known of the stage's turnarounds."""
 TAKEN_AT_ITS_WORD = 64
@@ -48,7 +48,7 @@ class CrewMember:
 
     def free(self, now: float) -> bool:
         """Whether it may be given work at all."""
-        return self.slots > 0 and self.rests_until <= now and self.accusations < MOST_STRIKES
+        return self.slots > 0 and self.rests_until <= now and self.accusations < MAX_STRIKES
 
     def idle(self, now: float) -> bool:
         """Whether it has slots for which it has no unit."""
@@ -131,16 +131,16 @@ class Crew:
 
     def is_out(self, peer: PeerId) -> bool:
         """Whether the peer has failed too often in this job."""
-        return self._strikes.get(peer, 0) >= MOST_STRIKES
+        return self._strikes.get(peer, 0) >= MAX_STRIKES
 
     def strike(self, volunteer: CrewMember, now: float) -> bool:
         """One more fault of the volunteer: it rests, ever longer. Whether it is out."""
         strikes = self._strikes.pop(volunteer.peer, 0) + 1
         self._strikes[volunteer.peer] = strikes
-        if len(self._strikes) > MOST_REMEMBERED:
+        if len(self._strikes) > MAX_REMEMBERED:
             del self._strikes[next(iter(self._strikes))]
         volunteer.rests_until = now + FIRST_REST_S * 2.0 ** min(strikes - 1, 6)
-        return strikes >= MOST_STRIKES and volunteer is not self.own
+        return strikes >= MAX_STRIKES and volunteer is not self.own
 
     def worked(self, volunteer: CrewMember) -> None:
         """One more result of the volunteer."""
@@ -186,7 +186,7 @@ class Crew:
         idle = [volunteer for volunteer in self.joined.values() if volunteer.idle(now)]
         sends: list[SendUnits] = []
         for stage in stages if idle else ():
-            late_s = max(STRAGGLER * stage.turnaround.quantile(QUARTILE), LEAST_STRAGGLER_S)
+            late_s = max(STRAGGLER * stage.turnaround.quantile(QUARTILE), MIN_STRAGGLER_S)
             if not stage.turnaround.count:
                 late_s = UNKNOWN_STRAGGLER_S
             for partition, peers in list(islice(stage.running.items(), SCANNED)):

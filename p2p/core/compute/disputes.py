@@ -13,8 +13,8 @@ from p2p.core.compute.crew import Crew, CrewMember
 from p2p.core.compute.stage import AGAIN, RUNNING, StageUnits, Trouble
 from p2p.ids import PeerId
 
-MOST_FAILURES = 4
-MOST_LOSSES = 8
+MAX_FAILURES = 4
+MAX_LOSSES = 8
 """Volunteers that a unit may take down with it. After so many, or so many failures, the owner runs it itself."""
 LOOKED_AT = 64
 """Disputed units at a time, so that a job with many costs its owner no more than one with few."""
@@ -59,7 +59,7 @@ class Disputes:
         # Where what it reads is being made again, the owner has seen nothing of the unit itself.
         trouble.judged += is_open or fault is not Fault.INPUT
         last = trouble.for_owner and fault is not Fault.INPUT and stage.state(partition) == AGAIN
-        if last or trouble.judged >= MOST_FAILURES:
+        if last or trouble.judged >= MAX_FAILURES:
             times = trouble.failures + trouble.losses
             return f"Partition {partition} of stage {stage.index} was tried {times} times in vain, last with: {said}"
         return None
@@ -97,7 +97,7 @@ class Disputes:
 
     def _tried(self, attempt: Attempt, trouble: Trouble) -> None:
         """Volunteers have tried the unit in vain once more: often enough, and it is the owner's to run."""
-        if trouble.failures >= MOST_FAILURES or trouble.losses >= MOST_LOSSES:
+        if trouble.failures >= MAX_FAILURES or trouble.losses >= MAX_LOSSES:
             trouble.for_owner = True
             self._disputed[attempt.stage, attempt.partition] = None
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from p2p.ids import PeerId
 
 AHEAD_S = 0.1
-LEAST_AHEAD, MOST_AHEAD = 2, 1024
+MIN_AHEAD, MAX_AHEAD = 2, 1024
 """Units a slot."""
 SAMPLE_S = 0.05
-MOST_OF_A_STAGE = 3
+STRANGER_SHARE = 3
 """A stranger gets at most one part in so many of a stage while others idle."""
 
 
@@ -47,9 +47,9 @@ class UnitPace:
     def window(self, slots: int) -> int:
         """How many units may be ahead of the volunteer."""
         if not self.rate:
-            return LEAST_AHEAD * slots
+            return MIN_AHEAD * slots
         # What is on its way to and fro is not ahead of it: without this, one far away would stay slow for ever.
-        return min(max(int(self.rate * (AHEAD_S + self.least)), LEAST_AHEAD * slots), MOST_AHEAD * slots)
+        return min(max(int(self.rate * (AHEAD_S + self.least)), MIN_AHEAD * slots), MAX_AHEAD * slots)
 
 
 def portion(room: int, waiting: int, slots: int, all_slots: int, idle: int) -> int:
@@ -64,7 +64,7 @@ def portion(room: int, waiting: int, slots: int, all_slots: int, idle: int) -> i
 
 def stranger_room(units: int, taken: int) -> int:
     """How many more of a stage's units a stranger may have while others idle."""
-    return max(-(-units // MOST_OF_A_STAGE) - taken, 0)
+    return max(-(-units // STRANGER_SHARE) - taken, 0)
 
 
 class VolunteerOffer(NamedTuple):

@@ -6,22 +6,22 @@ Bytes are cut by size; where lines begin and end in them is found by who reads t
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from p2p.core.compute.plan import MOST_UNITS, OF_BYTES, StageSource
+from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, OF_BYTES, StageSource
 from p2p.errors import JobError
 from p2p.jobs import cutting
 
-LEAST_PARTITION_BYTES = 4096
+MIN_PARTITION_BYTES = 4096
 UNITS_PER_CORE = 4
 """So that none idles for long while another ends its last one."""
-LEAST_CORES = 8
+MIN_CORES = 8
 """Others may come than those that were found."""
-MOST_WISHED = 4096
-LEAST_CHOSEN_BYTES = 64 * 1024
+MAX_CHOSEN_UNITS = 4096
+MIN_CHOSEN_BYTES = 64 * 1024
 """Beneath that a unit costs more than what it does."""
 MANY_UNITS = 50_000
-LEAST_UNITS = 8
+MIN_UNITS = 8
 """Of items, which may be few and each take long."""
-MOST_PIECES = 256
+MAX_PIECES = 256
 """Of a partition: so many small files at most."""
 
 
@@ -30,16 +30,16 @@ def chosen_bytes(size: int, cores: int) -> int:
 
     More than the usual size only where there would be too many of them.
     """
-    wished = min(UNITS_PER_CORE * max(cores, LEAST_CORES), MOST_WISHED)
-    each = min(max(size // wished, LEAST_CHOSEN_BYTES), cutting.DEFAULT_PARTITION_BYTES)
+    wished = min(UNITS_PER_CORE * max(cores, MIN_CORES), MAX_CHOSEN_UNITS)
+    each = min(max(size // wished, MIN_CHOSEN_BYTES), cutting.DEFAULT_PARTITION_BYTES)
     each = max(each, size // MANY_UNITS)
     # Whole steps: most end where chunks end, so that few chunks are read twice.
-    return each - each % LEAST_CHOSEN_BYTES
+    return each - each % MIN_CHOSEN_BYTES
 
 
 def chosen_count(cores: int) -> int:
     """Into how many partitions items should be cut, for so many cores."""
-    return min(max(UNITS_PER_CORE * cores, LEAST_UNITS), MOST_WISHED)
+    return min(max(UNITS_PER_CORE * cores, MIN_UNITS), MAX_CHOSEN_UNITS)
 
 
 class InputPiece(NamedTuple):
@@ -55,8 +55,8 @@ class Partitioner:
     """Cuts the inputs of one job, given as the sizes of their files. `each`: bytes of a partition, about."""
 
     def __init__(self, inputs: Sequence[Sequence[int]], each: int = cutting.DEFAULT_PARTITION_BYTES) -> None:
-        if each < LEAST_PARTITION_BYTES:
-            raise JobError(f"A partition of {each} bytes is too small; {LEAST_PARTITION_BYTES} is the least.")
+        if each < MIN_PARTITION_BYTES:
+            raise JobError(f"A partition of {each} bytes is too small; {MIN_PARTITION_BYTES} is the least.")
         self._inputs = inputs
         self._each = each
 
@@ -71,15 +71,15 @@ class Partitioner:
         partitions = []
         for partition in cut(sizes, self._each):
             # Several small files may go into one partition, but not so many that their names are too long a message.
-            for some in _at_most(partition, MOST_PIECES):
+            for some in _at_most(partition, MAX_PIECES):
                 partitions.append(tuple(InputPiece(*places[piece.file], piece.offset, piece.size) for piece in some))
         self._refuse(len(partitions))
         return partitions
 
     def _refuse(self, partitions: int) -> None:
-        if partitions > MOST_UNITS:
+        if partitions > MAX_UNITS_PER_STAGE:
             raise JobError(
-                f"The inputs are cut into {partitions} partitions; {MOST_UNITS} are allowed. "
+                f"The inputs are cut into {partitions} partitions; {MAX_UNITS_PER_STAGE} are allowed. "
                 f"Use larger ones than {self._each} bytes, or fewer and larger files."
             )
 

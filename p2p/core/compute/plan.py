@@ -14,20 +14,20 @@ from p2p.errors import JobError
 from p2p.ids import H
 
 VERSION = 1
-MOST_STAGES = 64
-MOST_UNITS = 100_000
+MAX_STAGES = 64
+MAX_UNITS_PER_STAGE = 100_000
 """Of a stage."""
-MOST_UNITS_OF_A_PLAN = 400_000
-MOST_OUTPUTS = 4096
-MOST_BLOBS = 2**24
+MAX_UNITS_PER_PLAN = 400_000
+MAX_OUTPUTS = 4096
+MAX_BLOBS = 2**24
 """That all units of a stage write together."""
-MOST_PLAN_BYTES = 256 * 1024
-MOST_RESULT_BYTES = 8 * 1024 * 1024
+MAX_PLAN_BYTES = 256 * 1024
+MAX_RESULT_BYTES = 8 * 1024 * 1024
 """Of an action."""
-MOST_ANSWER_BYTES = 32 * 1024 * 1024
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Of what a job returns, as JSON: decoded it can take many times as much."""
 
-_Index = Annotated[int, msgspec.Meta(ge=0, lt=MOST_STAGES)]
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_STAGES)]
 _Line = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _Word = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[a-z_]+\Z")]
 _Text = Annotated[str, msgspec.Meta(max_length=1024)]
@@ -48,11 +48,11 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     index: _Index
     source: StageSource | None
-    reads: Annotated[tuple[_Index, ...], msgspec.Meta(max_length=MOST_STAGES)]
-    outputs: Annotated[int, msgspec.Meta(ge=0, le=MOST_OUTPUTS)]
+    reads: Annotated[tuple[_Index, ...], msgspec.Meta(max_length=MAX_STAGES)]
+    outputs: Annotated[int, msgspec.Meta(ge=0, le=MAX_OUTPUTS)]
     label: _Text = ""
     line: _Line = 0
-    partitions: Annotated[int, msgspec.Meta(ge=0, le=MOST_UNITS)] | None = None
+    partitions: Annotated[int, msgspec.Meta(ge=0, le=MAX_UNITS_PER_STAGE)] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
     kind: _Word
     digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    stages: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1, max_length=MOST_STAGES)]
+    stages: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1, max_length=MAX_STAGES)]
     line: _Line = 0
     form: _Word | None = None
     """Of `save`: what its files are."""
@@ -80,8 +80,8 @@ def of_command(partitions: int | None) -> Plan:
 
 def decode(raw: bytes, inputs: int) -> Plan:
     """The plan of a job with so many inputs, from its JSON. Raises JobError for what is no plan or breaks a bound."""
-    if len(raw) > MOST_PLAN_BYTES:
-        raise JobError(f"The job's plan has {len(raw)} bytes; {MOST_PLAN_BYTES} are allowed.")
+    if len(raw) > MAX_PLAN_BYTES:
+        raise JobError(f"The job's plan has {len(raw)} bytes; {MAX_PLAN_BYTES} are allowed.")
     try:
         plan = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -113,11 +113,11 @@ def sizes(plan: Plan, of_sources: Sequence[int | None]) -> tuple[int, ...]:
     for stage in plan.stages:
         count = stage.partitions if stage.partitions is not None else of_sources[stage.index]
         assert count is not None, "byte sources are cut before"
-        if count > MOST_UNITS or count * stage.outputs > MOST_BLOBS:
+        if count > MAX_UNITS_PER_STAGE or count * stage.outputs > MAX_BLOBS:
             raise _wrong(stage, f"{count} units with {stage.outputs} outputs are too many; use fewer partitions")
         counts.append(count)
-    if sum(counts) > MOST_UNITS_OF_A_PLAN:
-        raise JobError(f"The job has {sum(counts)} units in an action; {MOST_UNITS_OF_A_PLAN} are allowed.")
+    if sum(counts) > MAX_UNITS_PER_PLAN:
+        raise JobError(f"The job has {sum(counts)} units in an action; {MAX_UNITS_PER_PLAN} are allowed.")
     return tuple(counts)
 
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-MOST_TEXT = 8192
-_Text = Annotated[str, msgspec.Meta(max_length=MOST_TEXT)]
+MAX_TEXT = 8192
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Short = Annotated[str, msgspec.Meta(max_length=255)]
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from p2p.core.round_robin import RoundRobin
 from p2p.ids import PeerId
 
-MOST = 32
-MOST_OF_NETWORK = MOST // 2
-MOST_OF_OWNER = 4
+MAX_WAITING = 32
+MAX_PER_NETWORK = MAX_WAITING // 2
+MAX_PER_OWNER = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +50,9 @@ class WaitingQueue:
 
     def _has_room(self, place: QueuePlace) -> bool:
         return (
-            len(self._places) < MOST
-            and sum(other.network == place.network for other in self._places) < MOST_OF_NETWORK
-            and sum(other.owner == place.owner for other in self._places) < MOST_OF_OWNER
+            len(self._places) < MAX_WAITING
+            and sum(other.network == place.network for other in self._places) < MAX_PER_NETWORK
+            and sum(other.owner == place.owner for other in self._places) < MAX_PER_OWNER
         )
 
     def leave(self, place: QueuePlace) -> None:

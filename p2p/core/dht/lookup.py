@@ -21,13 +21,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from p2p.core.dht.routing import MOST_OF_A_PREFIX, Contact, K, point
+from p2p.core.dht.routing import MAX_PER_PREFIX, Contact, K, point
 from p2p.wire.address import Scope
 
 ALPHA = 3
 """How many are asked at once."""
-MOST_NAMED_IN_VAIN = 4
-MOST_CANDIDATES = 400
+MAX_NAMED_IN_VAIN = 4
+MAX_CANDIDATES = 400
 
 _Key = tuple[bytes, str, int]
 
@@ -111,7 +111,7 @@ class Lookup:
         if namer is None:
             return
         self._in_vain[namer] += 1
-        if self._in_vain[namer] >= MOST_NAMED_IN_VAIN and namer not in self._vouched:
+        if self._in_vain[namer] >= MAX_NAMED_IN_VAIN and namer not in self._vouched:
             self._drop(
                 other for other in self._by_distance if other.namer == namer and other.state is LookupState.WAITING
             )
@@ -145,7 +145,7 @@ class Lookup:
             if candidate.state in {LookupState.STALLED, LookupState.FAILED} or contact.id in nodes:
                 continue
             if not (self._local_exempt and contact.scope != Scope.GLOBAL):
-                if prefixes[contact.prefix] >= MOST_OF_A_PREFIX:
+                if prefixes[contact.prefix] >= MAX_PER_PREFIX:
                     continue
                 prefixes[contact.prefix] += 1
             nodes.add(contact.id)
@@ -171,7 +171,7 @@ class Lookup:
             known = self._candidates.get(contact.key)
             if known is not None:
                 known.namer = None
-            elif len(self._candidates) < MOST_CANDIDATES:
+            elif len(self._candidates) < MAX_CANDIDATES:
                 distance = self._point.distance_to(contact)
                 depth, by = (1, None) if namer is None else (namer.depth + 1, namer.contact.key)
                 candidate = self._candidates[contact.key] = _Candidate(contact, distance, depth, by)

@@ -35,15 +35,15 @@ from p2p.wire.records import (
 )
 from p2p.wire.tracker import Capacity, provider_key
 
-MOST_SHARES = 1000
+MAX_SHARES = 1000
 """Of more, the newest are published; the rest is found through trackers and by browsing."""
-MOST_WORDS = 500
+MAX_WORDS = 500
 WORDS_PER_NAME = 6
 _TITLES_BYTES = 320
 """For the titles of one record, so that it stays within its 512 bytes."""
 _TITLE_OVERHEAD = 48
 
-EVERY_S = {
+INTERVAL_S = {
     RecordKind.PROVIDER: 2700.0,
     RecordKind.CAPACITY: 600.0,
     RecordKind.ADDRESS: 2700.0,
@@ -52,7 +52,7 @@ EVERY_S = {
 }
 """How long after it was published a record is due again, give or take a fifth; under half its time to expire."""
 JITTER = 0.2
-FIRST_AGAIN_S, LAST_AGAIN_S = 1.0, 120.0
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
     for share, name, size in shares:
         title = _cut(name)
         for word in keywords.telling(title, WORDS_PER_NAME):
-            if word in by_word or len(by_word) < MOST_WORDS:
+            if word in by_word or len(by_word) < MAX_WORDS:
                 by_word.setdefault(word, []).append(Title(share, size, title))
     items = []
     for word, titles in by_word.items():
@@ -136,12 +136,12 @@ def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
 
 def due_at(published: float, kind: RecordKind, chance: float) -> float:
     """When what was published at a time is due again; `chance` is a random number from 0 to 1."""
-    return published + EVERY_S[kind] * (1 - JITTER + 2 * JITTER * chance)
+    return published + INTERVAL_S[kind] * (1 - JITTER + 2 * JITTER * chance)
 
 
 def again_after(failures: int, chance: float) -> float:
     """Seconds until what nobody took is tried again, for the first, second... failure in a row."""
-    return min(LAST_AGAIN_S, FIRST_AGAIN_S * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
+    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
 
 
 def _sharded(keys: Sequence[bytes], payload: Payload) -> Item:

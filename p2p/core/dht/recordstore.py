@@ -14,12 +14,12 @@ from p2p.errors import Refused
 from p2p.ids import PeerId
 from p2p.wire.records import Record
 
-MOST_PER_KEY = 64
-MOST_KEYS = 4096
-MOST_BYTES = 16 * 1024 * 1024
-MOST_PER_PUBLISHER = 256
-MOST_PER_PREFIX = 512
-MOST_PER_KEY_OF_A_PREFIX = 8
+MAX_PER_KEY = 64
+MAX_KEYS = 4096
+MAX_BYTES = 16 * 1024 * 1024
+MAX_PER_PUBLISHER = 256
+MAX_PER_PREFIX = 512
+MAX_PER_KEY_AND_PREFIX = 8
 """Keys are cheap, so without this one host fills a key for all others."""
 EXPIRED_AT_ONCE = 64
 
@@ -105,17 +105,17 @@ class RecordStore:
     def _refuse_beyond_bounds(
         self, record: Record, prefix: str, before: _Kept | None, others: dict[_Slot, _Kept]
     ) -> None:
-        if before is None and len(others) >= MOST_PER_KEY:
+        if before is None and len(others) >= MAX_PER_KEY:
             raise Refused(FULL)
-        if not others and len(self._keys) >= MOST_KEYS:
+        if not others and len(self._keys) >= MAX_KEYS:
             raise Refused("no room")
-        if self.bytes + len(record.raw) - (len(before.raw) if before else 0) > MOST_BYTES:
+        if self.bytes + len(record.raw) - (len(before.raw) if before else 0) > MAX_BYTES:
             raise Refused("no room")
-        if self._publishers[record.publisher] - (before is not None) >= MOST_PER_PUBLISHER:
+        if self._publishers[record.publisher] - (before is not None) >= MAX_PER_PUBLISHER:
             raise Refused(QUOTA)
         if prefix and (before is None or before.prefix != prefix):
             here = sum(kept.prefix == prefix for kept in others.values())
-            if self._prefixes[prefix] >= MOST_PER_PREFIX or here >= MOST_PER_KEY_OF_A_PREFIX:
+            if self._prefixes[prefix] >= MAX_PER_PREFIX or here >= MAX_PER_KEY_AND_PREFIX:
                 raise Refused(QUOTA)
 
     def _uncount(self, publisher: PeerId, kept: _Kept) -> None:

@@ -21,7 +21,7 @@ from p2p.wire.address import Scope, prefix, scope
 
 K = 20
 """Contacts in a bucket, and holders of a record."""
-MOST_OF_A_PREFIX = 2
+MAX_PER_PREFIX = 2
 
 
 class Contact(Node):  # type: ignore[misc]
@@ -141,4 +141,4 @@ class Table(RoutingTable):  # type: ignore[misc]
         if self._local_exempt and node.scope != Scope.GLOBAL:
             return False
         others: Iterator[Contact] = chain(bucket.nodes.values(), bucket.replacement_nodes.values())
-        return sum(other.prefix == node.prefix and other.id != node.id for other in others) >= MOST_OF_A_PREFIX
+        return sum(other.prefix == node.prefix and other.id != node.id for other in others) >= MAX_PER_PREFIX

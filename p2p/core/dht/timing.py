@@ -6,7 +6,7 @@ from statistics import median
 SHORTEST_SOFT_S, LONGEST_SOFT_S = 0.1, 0.25
 SHORTEST_HARD_S, LONGEST_HARD_S = 0.4, 1.0
 FEWEST_OPINIONS = 5
-MOST_OPINIONS = 64
+MAX_OPINIONS = 64
 BELIEVED_FROM_S = 30.0
 
 
@@ -51,7 +51,7 @@ class ClockOffset:
         """Somebody there has a clock that is so far ahead of this machine's."""
         self._opinions[prefix] = ahead_s
         self._opinions.move_to_end(prefix)
-        if len(self._opinions) > MOST_OPINIONS:
+        if len(self._opinions) > MAX_OPINIONS:
             self._opinions.popitem(last=False)
 
     @property

@@ -25,11 +25,11 @@ from p2p.core.shares.availability import Availability
 from p2p.core.shares.layout import Layout
 
 AHEAD_S = 0.25
-LEAST_AHEAD_BYTES = 1024 * 1024
-MOST_AHEAD_BYTES = 64 * 1024 * 1024
-LEAST_ASK_BYTES = 256 * 1024
-MOST_ASKED_CHUNKS = 4096
-MOST_ASKS = 64
+MIN_AHEAD_BYTES = 1024 * 1024
+MAX_AHEAD_BYTES = 64 * 1024 * 1024
+MIN_ASK_BYTES = 256 * 1024
+MAX_ASKED_CHUNKS = 4096
+MAX_ASKS = 64
 """Runs asked for at one event: each takes time in proportion to the share, and a hostile map has only short ones."""
 STEAL_BUSY, STEAL_IDLE = 10.0, 3.0
 LATENCY_S = 0.1
@@ -284,17 +284,17 @@ class Download(Generic[Key]):
         """Asks the source for more, if it has less before it than it should have."""
         if source.choked and source.asked:
             return []
-        target = min(MOST_AHEAD_BYTES, max(LEAST_AHEAD_BYTES, int(source.rate * AHEAD_S)))
-        busy = source.outstanding > target // 2 or len(source.asked) > MOST_ASKED_CHUNKS // 2
+        target = min(MAX_AHEAD_BYTES, max(MIN_AHEAD_BYTES, int(source.rate * AHEAD_S)))
+        busy = source.outstanding > target // 2 or len(source.asked) > MAX_ASKED_CHUNKS // 2
         if busy and len(source.asked) > 1:
             return []
         commands: list[Command[Key]] = []
         candidates = self._free & source.have
-        while candidates and len(source.asked) < MOST_ASKED_CHUNKS and len(commands) < MOST_ASKS:
+        while candidates and len(source.asked) < MAX_ASKED_CHUNKS and len(commands) < MAX_ASKS:
             budget = min(target - source.outstanding, self._fair_part(source))
-            if len(source.asked) > 1 and budget < LEAST_ASK_BYTES:
+            if len(source.asked) > 1 and budget < MIN_ASK_BYTES:
                 break
-            first, count = self._pick(candidates, max(budget, LEAST_ASK_BYTES), MOST_ASKED_CHUNKS - len(source.asked))
+            first, count = self._pick(candidates, max(budget, MIN_ASK_BYTES), MAX_ASKED_CHUNKS - len(source.asked))
             self._ask(source, first, count, now)
             commands.append(Ask(key, first, count))
             candidates &= ~bitmap.span(first, count)

@@ -19,8 +19,8 @@ from p2p.sharing.swarms import Take
 from p2p.wire import messages
 from p2p.wire.address import prefix
 
-ASK_AGAIN_S = 60.0
-MOST_ASKED = 64
+ASK_INTERVAL_S = 60.0
+MAX_ASKED = 64
 
 
 @dataclass(eq=False)
@@ -57,9 +57,9 @@ class IncomingSources:
         Whoever told of it knows of this peer too, and has told it or will.
         """
         now = trio.current_time()
-        if self._connected(peer) or self._asked.get(peer, float("-inf")) + ASK_AGAIN_S > now:
+        if self._connected(peer) or self._asked.get(peer, float("-inf")) + ASK_INTERVAL_S > now:
             return
-        if peer not in self._asked and len(self._asked) >= MOST_ASKED:
+        if peer not in self._asked and len(self._asked) >= MAX_ASKED:
             return
         self._asked[peer] = now
         if (party := self._deps.swarms.party(peer)) is not None:

@@ -18,8 +18,8 @@ from p2p.store.library import Library
 from p2p.wire import messages
 from p2p.wire.messages import AnyMessage
 
-PATIENCE_S = 20.0
-PIPELINED = 8
+ANSWER_TIMEOUT_S = 20.0
+MAX_PIPELINED = 8
 
 M = TypeVar("M", messages.Root, messages.Part)
 
@@ -72,7 +72,7 @@ class ManifestFetch:
                 self._begin(root, set())
         assert self._root is not None
         while self._missing:
-            batch = sorted(self._missing, key=lambda index: (self._asked[index], index))[:PIPELINED]
+            batch = sorted(self._missing, key=lambda index: (self._asked[index], index))[:MAX_PIPELINED]
             self._asked.update(batch)
             asked: list[AnyMessage] = [messages.GetPart(share=self._share, index=index) for index in batch]
             parts: dict[int, bytes] = {}
@@ -93,10 +93,10 @@ class ManifestFetch:
                 self.ready.set()
 
     async def _ask(self, connection: Connection, asked: list[AnyMessage], kind: type[M]) -> list[M]:
-        with trio.move_on_after(PATIENCE_S):
+        with trio.move_on_after(ANSWER_TIMEOUT_S):
             await connection.send(*asked)
             return [await self._reply(connection, kind) for _ in asked]
-        raise PeerGone(f"it did not answer within {PATIENCE_S:.0f} seconds")
+        raise PeerGone(f"it did not answer within {ANSWER_TIMEOUT_S:.0f} seconds")
 
     async def _reply(self, connection: Connection, kind: type[M]) -> M:
         reply = await connection.receive()

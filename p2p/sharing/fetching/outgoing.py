@@ -22,10 +22,10 @@ from p2p.wire.link import PeerHint
 
 logger = logging.getLogger(__name__)
 
-MOST_ADDRESSES = 256
-MOST_HEARSAY_TRIES = 3
+MAX_ADDRESSES = 256
+MAX_HEARSAY_TRIES = 3
 """After so many dials in vain, an address that only another peer told of makes room for others."""
-CONNECTED_CHECK_S = 0.5
+CONNECTED_CHECK_INTERVAL_S = 0.5
 
 
 class OutgoingSources:
@@ -72,7 +72,7 @@ class OutgoingSources:
 
     def add(self, hint: PeerHint, *, hearsay: bool = False) -> None:
         """One more address to try. Known ones, and those past the bound, are ignored."""
-        if hint.address not in self._addresses and len(self._addresses) < MOST_ADDRESSES:
+        if hint.address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
             self._addresses[hint.address] = hint
             self._count()
             self._nursery.start_soon(self._pursue, hint, hearsay)
@@ -91,14 +91,14 @@ class OutgoingSources:
         peer_id = hint.peer_id
         while True:
             if peer_id is not None and (self._connected(peer_id) or self._banned(peer_id)):
-                await trio.sleep(CONNECTED_CHECK_S)
+                await trio.sleep(CONNECTED_CHECK_INTERVAL_S)
                 continue
             try:
                 async with self._places:
                     peer_id = await self._try(hint, peer_id, backoff)
             except OwnAddress:
                 return
-            if hearsay and peer_id is None and backoff.failures >= MOST_HEARSAY_TRIES - 1:
+            if hearsay and peer_id is None and backoff.failures >= MAX_HEARSAY_TRIES - 1:
                 del self._addresses[hint.address]
                 self._count()
                 return

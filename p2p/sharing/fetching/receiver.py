@@ -29,11 +29,11 @@ from p2p.wire.link import PeerHint
 
 DURABLE_BYTES = 256 * 1024 * 1024
 DURABLE_FILES = 2000
-DURABLE_S = 5.0
-RATE_EVERY_S = 0.5
+DURABLE_INTERVAL_S = 5.0
+RATE_INTERVAL_S = 0.5
 BUFFER_BYTES = 96 * 1024 * 1024
 """What the buffers of all sources may take together, when every one is in the middle of a chunk."""
-LEAST_SOURCES = 8
+MIN_SOURCES = 8
 BUFFERS_AHEAD = 3
 """Chunks that may wait for the verifier."""
 SMALL_BYTES = 64 * 1024
@@ -106,7 +106,7 @@ class Receiver:
             self._work.set()
         most = deps.max_sources
         largest = max(1, self.layout.largest_chunk)
-        self.most_sources = max(min(LEAST_SOURCES, most), min(most, BUFFER_BYTES // largest))
+        self.most_sources = max(min(MIN_SOURCES, most), min(most, BUFFER_BYTES // largest))
         self._buffers = Buffers(self.most_sources + BUFFERS_AHEAD, largest)
         self._verifier = Verifier(target, self._verified)
         self._measured_at, self._measured = trio.current_time(), progress.received
@@ -300,7 +300,7 @@ class Receiver:
         now, progress = trio.current_time(), self._progress
         self._do(self._download.tick(now))
         progress.sources = self._download.useful
-        if now - self._measured_at >= RATE_EVERY_S:
+        if now - self._measured_at >= RATE_INTERVAL_S:
             progress.measured(progress.received - self._measured, now - self._measured_at)
             self._measured_at, self._measured = now, progress.received
         progress.state = "fetching" if progress.sources else "waiting for sources"
@@ -326,7 +326,7 @@ class Receiver:
         try:
             await self._copy()
             while not self._finished():
-                with trio.move_on_after(DURABLE_S):
+                with trio.move_on_after(DURABLE_INTERVAL_S):
                     await self._work.wait()
                 self._work = trio.Event()
                 await self._settle()

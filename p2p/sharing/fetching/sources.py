@@ -25,10 +25,10 @@ from p2p.wire import messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.link import Link, PeerHint, parse_peer
 
-OPEN_S = 20.0
-KEEP_SOURCES_EVERY_S = 10.0
-FIRST_SOURCES_S = 0.1
-MOST_KEPT_SOURCES = 32
+OPEN_TIMEOUT_S = 20.0
+KEEP_SOURCES_INTERVAL_S = 10.0
+FIRST_KEEP_SOURCES_S = 0.1
+MAX_KEPT_SOURCES = 32
 
 
 class Sources:
@@ -101,12 +101,12 @@ class Sources:
         kept: list[str] = []
         while True:
             hints = [str(PeerHint(address, peer)) for peer, address in self._outgoing.useful.items()][
-                -MOST_KEPT_SOURCES:
+                -MAX_KEPT_SOURCES:
             ]
             if hints and hints != kept:
                 kept = hints
                 await trio.to_thread.run_sync(target.record.keep_sources, hints)
-            await trio.sleep(KEEP_SOURCES_EVERY_S if kept else FIRST_SOURCES_S)
+            await trio.sleep(KEEP_SOURCES_INTERVAL_S if kept else FIRST_KEEP_SOURCES_S)
 
     def _is_member(self, peer: PeerId) -> bool:
         return self._receiver is not None and peer in self._receiver.swarm.members
@@ -127,7 +127,7 @@ class Sources:
             raise
         await self._receiving.wait()
         assert self._receiver is not None
-        with trio.move_on_after(OPEN_S) as patience:
+        with trio.move_on_after(OPEN_TIMEOUT_S) as patience:
             await connection.send(messages.Open(share=self._share))
             reply = await connection.receive()
         if patience.cancelled_caught:

@@ -18,7 +18,7 @@ from p2p.sharing.swarm import Swarm
 from p2p.store.target import Target
 from p2p.wire.link import Link, PeerHint
 
-TICK_S = 0.1
+TICK_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class SwarmSupply:
             async with receiver.verifying():
                 while not receiver.done and receiver.failure is None:
                     receiver.tick()
-                    with trio.move_on_after(TICK_S):
+                    with trio.move_on_after(TICK_INTERVAL_S):
                         await receiver.ended()
             ended = trio.current_time()
             if receiver.failure is not None:

@@ -16,7 +16,7 @@ from p2p.core.shares.layout import ChunkPlace
 from p2p.core.shares.manifest import Manifest, hash_chunk
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError
 from p2p.progress import Progress
-from p2p.sharing.fetching.receiver import DURABLE_BYTES, RATE_EVERY_S
+from p2p.sharing.fetching.receiver import DURABLE_BYTES, RATE_INTERVAL_S
 from p2p.sharing.fetching.supply import Filled
 from p2p.sharing.reading.deps import Deps
 from p2p.sharing.reading.open_share import OpenShare
@@ -24,9 +24,9 @@ from p2p.sharing.swarms import ALREADY
 from p2p.store.disk import Disk
 from p2p.store.target import Target
 
-AT_ONCE = 8
+MAX_READS = 8
 AHEAD_BYTES = 16 * 1024 * 1024
-AGAIN_S = 1.0
+RETRY_S = 1.0
 
 
 class JointFetch:
@@ -70,7 +70,7 @@ class JointFetch:
             try:
                 return (await self._held.layout()).manifest
             except NotFound:
-                await trio.sleep(AGAIN_S)
+                await trio.sleep(RETRY_S)
 
     @asynccontextmanager
     async def filling(self, target: Target) -> AsyncIterator[Filled]:
@@ -99,7 +99,7 @@ class _Copying:
         async with trio.open_nursery() as looking:
             looking.start_soon(self._look)
             async with trio.open_nursery() as nursery:
-                for _ in range(AT_ONCE):
+                for _ in range(MAX_READS):
                     nursery.start_soon(self._work, nursery.cancel_scope)
             looking.cancel_scope.cancel()
         if self._failure is not None:
@@ -114,8 +114,8 @@ class _Copying:
             partial, before = self._held.partial, progress.received
             progress.sources = 0 if partial is None else partial.progress.sources
             progress.state = "fetching, together with a job" if progress.sources else "waiting for sources"
-            await trio.sleep(RATE_EVERY_S)
-            progress.measured(progress.received - before, RATE_EVERY_S)
+            await trio.sleep(RATE_INTERVAL_S)
+            progress.measured(progress.received - before, RATE_INTERVAL_S)
 
     async def _work(self, scope: trio.CancelScope) -> None:
         try:
@@ -145,7 +145,7 @@ class _Copying:
             try:
                 return await self._held.read(path, place.offset, place.size)
             except NotFound:  # nobody had it for long: how long is too long the user says
-                await trio.sleep(AGAIN_S)
+                await trio.sleep(RETRY_S)
 
     def _write(self, chunk: int, place: ChunkPlace, data: bytes) -> None:
         if hash_chunk(data) != self._target.layout.hash(chunk):

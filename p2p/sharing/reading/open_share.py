@@ -21,9 +21,9 @@ from p2p.store.disk import Disk
 from p2p.store.library import Stamp
 from p2p.wire.link import PeerHint
 
-MOST_HINTS = 256
+MAX_HINTS = 256
 READ_BYTES = 1 << 24
-READERS_S = 30.0
+READERS_TIMEOUT_S = 30.0
 """So long those who read a share are waited for, before it is dropped to make room: then they begin again."""
 
 Parts = LocalCopy | PartialFetch
@@ -80,7 +80,7 @@ class OpenShare:
     def add(self, hints: Sequence[PeerHint]) -> None:
         """More addresses at which it may be had."""
         for hint in hints:
-            if hint not in self.hints and len(self.hints) < MOST_HINTS:
+            if hint not in self.hints and len(self.hints) < MAX_HINTS:
                 self.hints[hint] = None
                 if self.parts is not None:
                     self.parts.add(hint)
@@ -170,7 +170,7 @@ class OpenShare:
                 return
             self.parts = None
             try:
-                with trio.move_on_after(READERS_S):
+                with trio.move_on_after(READERS_TIMEOUT_S):
                     while self._readers:
                         await self._unread.wait()
             finally:

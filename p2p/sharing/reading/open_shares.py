@@ -21,12 +21,12 @@ from p2p.sharing.reading.deps import Deps
 from p2p.sharing.reading.joint_fetch import JointFetch
 from p2p.sharing.reading.local_copy import LocalCopy
 from p2p.sharing.reading.open_share import OpenShare, Parts
-from p2p.sharing.reading.partial import PATIENCE_S, PartialFetch
+from p2p.sharing.reading.partial import CHUNK_TIMEOUT_S, PartialFetch
 from p2p.store.cache import Cache
 from p2p.store.library import SharedFiles
 from p2p.wire.link import Link, PeerHint
 
-RELEASE_S = 10.0
+RELEASE_TIMEOUT_S = 10.0
 
 
 class OpenShares:
@@ -35,7 +35,7 @@ class OpenShares:
     `folder` has those that are fetched for it; `volunteer` in the home, where earlier versions had them.
     """
 
-    def __init__(self, deps: Deps, folder: Path, most_bytes: int, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, deps: Deps, folder: Path, most_bytes: int, patience_s: float = CHUNK_TIMEOUT_S) -> None:
         self._deps = deps
         self.most_bytes = most_bytes
         """That they may take of the disk, as far as that is possible."""
@@ -82,7 +82,7 @@ class OpenShares:
                 idle.append(held)
                 if held.parts is not None:
                     held.parts.stop()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + RELEASE_S):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + RELEASE_TIMEOUT_S):
             async with self._budget.dropping:
                 for held in idle:
                     if held.parts is not None:

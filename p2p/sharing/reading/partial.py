@@ -29,8 +29,8 @@ from p2p.wire.link import Link, PeerHint
 
 logger = logging.getLogger(__name__)
 
-TICK_S = 0.1
-PATIENCE_S = 600.0
+TICK_INTERVAL_S = 0.1
+CHUNK_TIMEOUT_S = 600.0
 """So long a reader waits for the next of its chunks."""
 
 
@@ -48,7 +48,7 @@ class PartialFetch:
         wanted: ShareId,
         folder: Path,
         hints: Sequence[PeerHint],
-        patience_s: float = PATIENCE_S,
+        patience_s: float = CHUNK_TIMEOUT_S,
         most: int = 2**63,
     ) -> None:
         self._deps = deps
@@ -232,7 +232,7 @@ class PartialFetch:
                 self._opened.set()
                 while not self._closing.is_set() and receiver.failure is None:
                     receiver.tick()
-                    with trio.move_on_after(TICK_S):
+                    with trio.move_on_after(TICK_INTERVAL_S):
                         await self._closing.wait()
             joins = self.whole and await self._may_join(target)
             if receiver.failure is None:

@@ -31,7 +31,7 @@ from scripts.bench.report import Report
 ROOM_BYTES = 1 << 30
 VOLUNTEERS, UNITS, UNIT_S = 4, 100, 0.2
 TRIAL_LOOPS = 1_000_000
-LOOK_EVERY_S = 0.02
+LOOK_INTERVAL_S = 0.02
 SURVIVE = {"dask", "ray"}
 OVER = {"done", "failed", "cancelled"}
 BUSY = """\
@@ -67,7 +67,7 @@ def owner(settings: Settings) -> Report:
     report = Report("owner", f"{_work()}, the owner killed half-way, started again, the job resumed")
     report.notes += [
         "new unit: from typing `shoal run --resume` until a volunteer has one more done, looked at every "
-        f"{LOOK_EVERY_S * 1e3:.0f} ms; done again: what volunteers have done in all, stragglers' second tries too, "
+        f"{LOOK_INTERVAL_S * 1e3:.0f} ms; done again: what volunteers have done in all, stragglers' second tries too, "
         "less the units of the job",
         "extra: from the start to the kill and from `--resume` to the end, less the time without a kill",
     ]
@@ -128,7 +128,7 @@ def _owner_killed(peers: Network, loops: int) -> dict[str, float]:
             while _units_done(peers) == done_at_kill:
                 if command.poll() is not None or time.perf_counter() - started > LONGEST_S:
                     raise BenchError("the resumed job does nothing")
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(LOOK_INTERVAL_S)
             new_unit_s = time.perf_counter() - started
             said, _ = command.communicate(timeout=LONGEST_S)
             resumed_s = time.perf_counter() - started

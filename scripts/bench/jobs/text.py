@@ -12,7 +12,7 @@ from scripts.bench.data import show_size
 from scripts.bench.measure import BenchError
 
 FILE_BYTES = 4 << 20
-LEAST_BYTES = 1 << 20
+MIN_BYTES = 1 << 20
 SOURCES = ("/usr/share/doc/*/copyright", "/usr/share/perl/**/*.pod", "/usr/share/common-licenses/*")
 _PRINTABLE = bytes(code if 32 <= code < 127 or code == 10 else 32 for code in range(256))
 
@@ -20,7 +20,7 @@ _PRINTABLE = bytes(code if 32 <= code < 127 or code == 10 else 32 for code in ra
 def write_text(folder: Path, size: int) -> str:
     """Writes `size` bytes into `folder` in files of `FILE_BYTES`, cut at line ends; says what they are."""
     block = _block()
-    if len(block) < LEAST_BYTES:
+    if len(block) < MIN_BYTES:
         raise BenchError(f"only {show_size(len(block))} of text in {', '.join(SOURCES)}")
     text = (block * (size // len(block) + 1))[: size - 1] + b"\n"
     folder.mkdir()
