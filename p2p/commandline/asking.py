@@ -33,7 +33,15 @@ def perform(
 
 def either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:
     """How an answer is shown."""
-    return (lambda told: print_answer(json.dumps(told))) if as_json else table
+    return (lambda answer: print_answer(as_text(answer))) if as_json else table
+
+
+def as_text(answer: object, **more: object) -> str:
+    """An answer as JSON, with what the command adds."""
+    import msgspec
+
+    plain = msgspec.to_builtins(answer)
+    return json.dumps({**plain, **more} if more else plain)
 
 
 def print_answer(text: str) -> None:

@@ -28,9 +28,11 @@ from typing import Any
 import trio
 
 from p2p.control import client
-from p2p.control.protocol import AnyRequest, Event, JobsRequest, StatusRequest
+from p2p.control.answers import StatusAnswer
+from p2p.control.protocol import Event, StatusRequest
 from p2p.errors import PeerError, ShoalError
 from p2p.formats import format_size
+from p2p.progress import JobView, Progress
 
 FETCHERS = 4
 VICTIM = 2
@@ -84,7 +86,7 @@ class Peer:
     process: trio.Process | None = None
     id: str = ""
     address: str = ""
-    progress: dict[str, Any] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
     answer: dict[str, Any] | None = None
     half_way: trio.Event = field(default_factory=trio.Event)
     fetched: trio.Event = field(default_factory=trio.Event)
@@ -95,8 +97,8 @@ class Peer:
         """How much of the share is here and verified."""
         if self.answer is not None:
             return 1.0
-        size = self.progress.get("size", 0)
-        return float(self.progress["done"] / size) if size else 0.0
+        progress = self.progress
+        return progress.done / progress.size if progress.size else 0.0
 
 
 def run_demo(size: int, *, as_json: bool) -> int:
@@ -184,7 +186,7 @@ async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Pro
         for peer in four:
             await peer.fetched.wait()
         watching.cancel()
-        uploaded: int = (await _status(origin))["uploaded"]
+        uploaded = (await _status(origin)).uploaded
         async with _running(late):
             found = await _find(late)
             right = found is not None and _bare(found["id"]) == link
@@ -205,7 +207,7 @@ async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) 
     peers = [option for peer in volunteers for option in ("--peer", peer.address)]
     limits = ("--unit-memory", "256MiB", "--wait", "120s", "--arg", f"top={TOP}")
     answer: dict[str, Any] = {}
-    seen: dict[str, Any] = {}
+    seen = JobView()
     started = time.monotonic()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_kill_one, report, owner, volunteers[-1], seen)
@@ -217,20 +219,19 @@ async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) 
     right = answer.get("result") == [[word, number] for word, number in words]
     said = f"its {TOP} words are those of a plain count made here; it took {seconds:.0f} s"
     report.check("counted", said, right)
-    again = seen.get("losses", 0) + seen.get("failures", 0)
+    again = seen.losses + seen.failures
     report.check("job_survived", f"one volunteer was killed meanwhile: {again} units were tried again", again > 0)
-    report.figures.update(units_done=seen.get("units_done", 0), units_again=again)
+    report.figures.update(units_done=seen.units_done, units_again=again)
 
 
-async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: dict[str, Any]) -> None:
-    """Kills the volunteer once some units are done, and goes on to see what becomes of the job."""
+async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: JobView) -> None:
+    """Kills the volunteer once some units are done, and goes on to note in `seen` how the job stands."""
     while True:
         with suppress(PeerError):
-            for job in await _ask(owner, JobsRequest()):
-                if job["state"] == "running":  # of one that has ended there is nothing to see
-                    seen.update(job)
-        busy = any(one["units"] and one["peer"] == victim.id for one in seen.get("volunteers", []))
-        if victim.process is not None and busy and seen["units_done"] >= UNITS_BEFORE_KILL:
+            for job in (await _status(owner)).jobs:
+                vars(seen).update(vars(job))
+        busy = any(one.units and one.peer == victim.id for one in seen.volunteers)
+        if victim.process is not None and busy and seen.units_done >= UNITS_BEFORE_KILL:
             victim.process.kill()
             victim.process = None
             report.say(f"  {victim.name} killed with SIGKILL in the middle of it")
@@ -279,7 +280,7 @@ async def _watch(peers: list[Peer], report: DemoReport, scope: trio.CancelScope)
             for peer in peers:
                 if peer.runs and peer.answer is None:
                     with suppress(PeerError):
-                        fetches = (await _status(peer))["fetches"]
+                        fetches = (await _status(peer)).fetches
                         peer.progress = fetches[0] if fetches else peer.progress
                     if peer.fraction >= KILL_AT:
                         peer.half_way.set()
@@ -292,10 +293,11 @@ def _bars(peers: list[Peer], report: DemoReport) -> Iterator[Any]:
     if report.as_json or not sys.stdout.isatty():
         yield lambda: None
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
-    with Progress(
+    with bars.Progress(
         TextColumn("  {task.description}"),
         BarColumn(bar_width=40),
         TaskProgressColumn(),
@@ -371,15 +373,12 @@ async def _shoal(peer: Peer, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-async def _status(peer: Peer) -> Any:
-    return await _ask(peer, StatusRequest())
-
-
-async def _ask(peer: Peer, request: AnyRequest) -> Any:
+async def _status(peer: Peer) -> StatusAnswer:
     async def ignore(_: Event) -> None:
         pass
 
-    return await client.ask(peer.home, request, ignore)
+    answer: StatusAnswer = await client.ask(peer.home, StatusRequest(), ignore)
+    return answer
 
 
 # Data.

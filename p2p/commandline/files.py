@@ -1,16 +1,16 @@
 """Commands about files: to share them, to find and to fetch what others share."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2p.commandline.asking import NOBODY, either, perform, print_answer
+from p2p.commandline.asking import NOBODY, as_text, either, perform, print_answer
 from p2p.commandline.options import Json, networked
 
 if TYPE_CHECKING:
     from p2p.config import Settings
+    from p2p.control.answers import GetAnswer, ShareAnswer, UnshareAnswer
 
 
 @networked
@@ -32,8 +32,9 @@ def share(
         paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted, pointer=pointer
     )
 
-    def show(answer: dict[str, Any]) -> None:
-        print_answer(json.dumps(answer) if as_json else answer.get("pointer", answer["link"]))
+    def show(answer: "ShareAnswer") -> None:
+        link = answer.pointer if isinstance(answer.pointer, str) else answer.link
+        print_answer(as_text(answer) if as_json else link)
         from p2p.commandline import terminal
 
         terminal.shared(answer)
@@ -76,11 +77,11 @@ def get(
         limit_bytes_per_s=0 if limit is None else parse_size(limit),
     )
 
-    def show(answer: dict[str, Any]) -> None:
+    def show(answer: "GetAnswer") -> None:
         from p2p.commandline import terminal
 
         terminal.fetched(answer)
-        print_answer(json.dumps(answer) if as_json else "\n".join(answer["paths"]))
+        print_answer(as_text(answer) if as_json else "\n".join(answer.paths))
 
     again = "What was fetched is kept; the same command goes on from there."
     perform(request, settings, show, interrupted=again, nobody=NOBODY)
@@ -130,9 +131,9 @@ def unshare(
     from p2p.commandline import terminal
     from p2p.control.protocol import UnshareRequest
 
-    def show(answer: dict[str, Any]) -> None:
+    def show(answer: "UnshareAnswer") -> None:
         if as_json:
-            print_answer(json.dumps(answer))
-        terminal.note(f"{answer['name']} is no longer shared; its files stay where they are.")
+            print_answer(as_text(answer))
+        terminal.note(f"{answer.name} is no longer shared; its files stay where they are.")
 
     perform(UnshareRequest(id=share_id), {}, show)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from p2p.commandline.asking import NOBODY, either, perform, print_answer
+from p2p.commandline.asking import NOBODY, as_text, either, perform, print_answer
 from p2p.commandline.options import Json, networked
 
 if TYPE_CHECKING:
+    from p2p.compute.answers import JobAnswer
     from p2p.config import Settings
 
 
@@ -85,13 +86,13 @@ def run(
     if (job is None) == (resume is None):
         raise ConfigError("Give a job to run, or --resume with the id of one that was stopped: see `shoal jobs`.")
 
-    def show(answer: dict[str, Any]) -> None:
+    def show(answer: "JobAnswer") -> None:
         text = _text(answer)
-        print_answer(json.dumps(answer | {"text": text}) if as_json else _shown(text))
-        if "folder" in answer and not as_json:
+        print_answer(as_text(answer, text=text) if as_json else _shown(text))
+        if isinstance(answer.folder, str) and not as_json:
             from p2p.commandline import terminal
 
-            terminal.note(f"The files are in {answer['folder']}, and a peer that runs here shares them.")
+            terminal.note(f"The files are in {answer.folder}, and a peer that runs here shares them.")
 
     stopped = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` goes on, `shoal cancel ID` forgets it."
     for text in peer or ():
@@ -101,7 +102,7 @@ def run(
             raise ConfigError(f"{', '.join(given)}: not with --resume, which goes on with a job as it was begun.")
         request = ResumeRequest(id=str(resume), peers=tuple(peer or ()))
         perform(request, settings, show, interrupted=stopped, nobody=NOBODY)
-    wish = JobSpec(
+    spec = JobSpec(
         path=str(job.absolute()),
         inputs=tuple(map(_input, inputs or ())),
         args=dict(map(_argument, arg or ())),
@@ -115,11 +116,11 @@ def run(
         wait_s=None if wait is None else parse_time(wait),
     )
     if local:
-        from p2p.commandline import local_run as local_job
+        from p2p.commandline import local_run
 
-        show(local_job.run(job, list(inputs or ()), wish.args, partitions, out))
+        show(local_run.run(job, list(inputs or ()), spec.args, partitions, out))
         return
-    perform(RunRequest(wish=wish), settings, show, interrupted=stopped, nobody=NOBODY)
+    perform(RunRequest(wish=spec), settings, show, interrupted=stopped, nobody=NOBODY)
 
 
 def jobs(as_json: Json = False) -> None:
@@ -149,7 +150,7 @@ def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's 
     from p2p.commandline import terminal
     from p2p.control.protocol import CancelRequest
 
-    perform(CancelRequest(id=job), {}, lambda answer: terminal.note(f"Job {answer['job'][:8]} is cancelled."))
+    perform(CancelRequest(id=job), {}, lambda answer: terminal.note(f"Job {answer.job[:8]} is cancelled."))
 
 
 def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
@@ -160,10 +161,9 @@ def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
             yield parameter.name or "", parameter.opts[0]
 
 
-def _text(answer: dict[str, Any]) -> str:
+def _text(answer: "JobAnswer") -> str:
     """What is printed of a job's answer: what it returned, and where its files are."""
-    saved = answer.get("paths") or ([answer["link"]] if "link" in answer else [])
-    result = answer["result"]
+    result, saved = answer.result, answer.saved
     if result is None and saved:
         return "\n".join(saved)
     return "\n".join([result if isinstance(result, str) else json.dumps(result, ensure_ascii=False), *saved])

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from p2p.commandline.terminal import note
 from p2p.compute import bundles
-from p2p.compute.owner import saved_files as saved
+from p2p.compute.answers import JobAnswer
+from p2p.compute.owner import saved_files
 from p2p.core.compute.report import Report
 from p2p.errors import ConfigError, JobError, StorageError
 from p2p.jobs import local
@@ -20,20 +22,20 @@ from p2p.jobs.planning import Settings
 PARTITIONS = 8
 
 
-def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> dict[str, Any]:
+def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> JobAnswer:
     """Runs the job to its end; what `shoal run` answers. Raises ConfigError, JobError, StorageError."""
     paths = [Path(text) for text in inputs]
     for text, one in zip(inputs, paths, strict=True):
         if not one.exists():
             raise ConfigError(f"{text} does not exist; --local reads files of this machine, no links.")
     if out is not None:
-        saved.check_out(out)
+        saved_files.check_out(out)
     made: dict[int, list[Path]] = {}
 
     def save(action: int, partition: int, body: bytes) -> None:
         if out is None:
             raise ConfigError("The job saves files: say where with --out DIR.")
-        target = out / saved.name_of(action) / saved.part_of(partition)
+        target = out / saved_files.name_of(action) / saved_files.part_of(partition)
         made.setdefault(action, []).append(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(body)
@@ -58,7 +60,7 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
         for of_action in made.values():
             shutil.rmtree(of_action[0].parent, ignore_errors=True)  # it failed: a part of a result is none
     value = json.loads(answer.json)
-    return {"job": "local", "state": "done", "result": value} | ({"paths": written} if written else {})
+    return JobAnswer("local", "done", value, paths=tuple(written) if written else UNSET)
 
 
 def _in_place(made: dict[int, list[Path]]) -> list[str]:

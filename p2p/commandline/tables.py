@@ -6,44 +6,54 @@ Names come from strangers and are escaped before they are printed.
 
 import sys
 import time
-from typing import Any
 
 from p2p.commandline.terminal import count, note
+from p2p.compute.answers import JobRow, LogRow
+from p2p.control.answers import (
+    DhtStatus,
+    HitRow,
+    ListedRow,
+    PeerRow,
+    ShareRow,
+    StatusAnswer,
+    TrackerStatus,
+    VolunteerAnswer,
+)
 from p2p.formats import format_size, format_time
 from p2p.log import printable
 
 
-def hits(rows: list[dict[str, Any]]) -> None:
+def hits(rows: list[HitRow]) -> None:
     """`shoal search`."""
     if not rows:
         note("Nothing was found. Try fewer or other words.")
         return
     _table(
         ["name", "size", "peers", "by", "link"],
-        [[_named(row), format_size(row["bytes"]), str(row["peers"]), row["signer"][:8], row["link"]] for row in rows],
+        [[_named(row), format_size(row.bytes), str(row.peers), row.signer[:8], row.link] for row in rows],
         right={1, 2},
         link=True,
     )
 
 
-def listed(rows: list[dict[str, Any]]) -> None:
+def listed(rows: list[ListedRow]) -> None:
     """`shoal browse`."""
     if not rows:
         note("This peer lists nothing.")
         return
     _table(
         ["name", "size", "files", "link"],
-        [[row["name"], format_size(row["bytes"]), str(row["files"]), row["link"]] for row in rows],
+        [[row.name, format_size(row.bytes), str(row.files), row.link] for row in rows],
         right={1, 2},
         link=True,
     )
 
 
-def _named(row: dict[str, Any]) -> str:
-    return f"{row['name']} ({row['matched']})" if row["matched"] else str(row["name"])
+def _named(row: HitRow) -> str:
+    return f"{row.name} ({row.matched})" if row.matched else row.name
 
 
-def shares(rows: list[dict[str, Any]]) -> None:
+def shares(rows: list[ShareRow]) -> None:
     """`shoal shares`."""
     if not rows:
         note("This peer shares nothing. Share something: shoal share PATH")
@@ -52,26 +62,26 @@ def shares(rows: list[dict[str, Any]]) -> None:
         ["id", "name", "size", "files", "peers", "state", "where"],
         [
             [
-                row["id"][:8],
-                row["name"],
-                format_size(row["bytes"]),
-                str(row["files"]),
-                str(row["peers"]),
+                row.id[:8],
+                row.name,
+                format_size(row.bytes),
+                str(row.files),
+                str(row.peers),
                 _share_state(row),
-                ", ".join(row["paths"]),
+                ", ".join(row.paths),
             ]
             for row in rows
         ],
         right={2, 3, 4},
     )
     for row in rows:
-        for pointer in row["pointers"]:
-            note(f"{row['name']} is {pointer}")
-        if row["stale"]:
-            note(f"{row['name']}: {row['stale']}")
+        for pointer in row.pointers:
+            note(f"{row.name} is {pointer}")
+        if row.stale:
+            note(f"{row.name}: {row.stale}")
 
 
-def peers(rows: list[dict[str, Any]]) -> None:
+def peers(rows: list[PeerRow]) -> None:
     """`shoal peers`."""
     if not rows:
         note("Nobody exchanges shares with this peer, or works with it, at the moment.")
@@ -80,13 +90,13 @@ def peers(rows: list[dict[str, Any]]) -> None:
         ["peer", "address", "what", "sent", "received", "has all", "dialled by"],
         [
             [
-                row["peer"][:8],
-                f"{row['address']} (cannot be dialled)" if row["dialable"] is False else row["address"],
+                row.peer[:8],
+                f"{row.address} (cannot be dialled)" if row.dialable is False else row.address,
                 _role(row),
-                format_size(row["uploaded"]),
-                format_size(row["downloaded"]),
-                {True: "yes", False: "no", None: ""}[row["complete"]],
-                "us" if row["dialed"] else "them",
+                format_size(row.uploaded),
+                format_size(row.downloaded),
+                {True: "yes", False: "no", None: ""}[row.complete],
+                "us" if row.dialed else "them",
             ]
             for row in rows
         ],
@@ -94,18 +104,18 @@ def peers(rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _role(row: dict[str, Any]) -> str:
+def _role(row: PeerRow) -> str:
     """What the peer and this one have to do with each other."""
-    match row["role"]:
+    match row.role:
         case "volunteer":
-            return f"works for {row['name']} ({row['job'][:8]}), {count(row['cores'], 'core')}"
+            return f"works for {row.name} ({row.job[:8]}), {count(row.cores, 'core')}"
         case "owner":
-            return f"has {count(row['cores'], 'core')} here for its job {row['job'][:8]}"
+            return f"has {count(row.cores, 'core')} here for its job {row.job[:8]}"
         case _:
-            return f"share {row['share']}"
+            return f"share {row.share}"
 
 
-def jobs(rows: list[dict[str, Any]]) -> None:
+def jobs(rows: list[JobRow]) -> None:
     """`shoal jobs`."""
     if not rows:
         note("This peer has no jobs. Start one: shoal run JOB")
@@ -114,19 +124,19 @@ def jobs(rows: list[dict[str, Any]]) -> None:
         ["job", "name", "begun", "state", "units done", "units/s", "volunteers", "failed", "lost"],
         [
             [
-                row["job"][:8],
-                row["name"],
-                time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"])),
-                row["why"] or row["state"],
+                row.job[:8],
+                row.name,
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created)),
+                row.why or row.state,
                 *(
                     [
-                        f"{row['units_done'] + row['units_known']:,}",
-                        f"{row['rate']:,.1f}",
-                        str(len(row["volunteers"])),
-                        str(row["failures"]),
-                        str(row["losses"]),
+                        f"{row.units_done + row.units_known:,}",
+                        f"{row.rate:,.1f}",
+                        str(len(row.volunteers)),
+                        str(row.failures),
+                        str(row.losses),
                     ]
-                    if row["runtime"]
+                    if row.runtime
                     else [""] * 5
                 ),
             ]
@@ -135,35 +145,35 @@ def jobs(rows: list[dict[str, Any]]) -> None:
         right={4, 5, 6, 7, 8},
     )
     for row in rows:
-        if row["state"] == "stopped":
-            note(f"{row['name']} goes on with: shoal run --resume {row['job'][:8]}")
-        elif row["ending"]:
-            note(f"{row['name']} ({row['job'][:8]}): {row['ending'].splitlines()[0]}")
+        if row.state == "stopped":
+            note(f"{row.name} goes on with: shoal run --resume {row.job[:8]}")
+        elif row.ending:
+            note(f"{row.name} ({row.job[:8]}): {row.ending.splitlines()[0]}")
 
 
-def logs(rows: list[dict[str, Any]]) -> None:
+def logs(rows: list[LogRow]) -> None:
     """`shoal logs`."""
     if not rows:
         note("Nothing was printed.")
     for row in rows:
-        failure = f", {row['failure']}" if row["failure"] else ""
-        print(f"{row['unit']}, peer {row['peer'][:8]}{failure}:")
-        for line in row["text"].splitlines():
+        failure = f", {row.failure}" if row.failure else ""
+        print(f"{row.unit}, peer {row.peer[:8]}{failure}:")
+        for line in row.text.splitlines():
             print(f"  {printable(line)}")
     sys.stdout.flush()
 
 
-def volunteer(answer: dict[str, Any]) -> None:
+def volunteer(answer: VolunteerAnswer) -> None:
     """`shoal volunteer status`."""
-    offered = f"{count(answer['cores'], 'core')}, {format_size(answer['memory_bytes'])} for each"
+    offered = f"{count(answer.cores, 'core')}, {format_size(answer.memory_bytes)} for each"
     lines = [
-        ("offers", "nothing now: paused" if answer["paused"] else offered),
-        *([] if answer["paused"] else [("runtimes", ", ".join(answer["runtimes"]) or "none is ready yet")]),
-        ("busy", f"{count(answer['busy'], 'core')}, {count(len(answer['jobs']), 'job')}"),
-        *([("in line", count(answer["waiting"], "job"))] if answer["waiting"] else []),
-        ("units done", f"{answer['units_done']:,}"),
-        ("inputs kept", f"{format_size(answer['inputs_bytes'])} of at most {format_size(answer['inputs_most_bytes'])}"),
-        ("walls", answer["walls"]),
+        ("offers", "nothing now: paused" if answer.paused else offered),
+        *([] if answer.paused else [("runtimes", ", ".join(answer.runtimes) or "none is ready yet")]),
+        ("busy", f"{count(answer.busy, 'core')}, {count(len(answer.jobs), 'job')}"),
+        *([("in line", count(answer.waiting, "job"))] if answer.waiting else []),
+        ("units done", f"{answer.units_done:,}"),
+        ("inputs kept", f"{format_size(answer.inputs_bytes)} of at most {format_size(answer.inputs_most_bytes)}"),
+        ("walls", answer.walls),
     ]
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
@@ -171,79 +181,75 @@ def volunteer(answer: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def status(answer: dict[str, Any]) -> None:
+def status(answer: StatusAnswer) -> None:
     """`shoal status`."""
     lines = [
-        ("peer", answer["peer"]),
-        ("home", answer["home"]),
-        ("network", answer["network"]),
-        ("listens at", ", ".join(answer["addresses"])),
+        ("peer", answer.peer),
+        ("home", answer.home),
+        ("network", answer.network),
+        ("listens at", ", ".join(answer.addresses)),
         ("dialable", _reachability(answer)),
-        ("seen as", ", ".join(answer["seen_as"]) or "nobody connected yet"),
-        ("up for", format_time(answer["uptime_s"])),
-        ("memory", format_size(answer["memory_bytes"])),
-        ("shares", f"{answer['shares']}, {format_size(answer['shared_bytes'])}"),
-        ("DHT", _dht(answer["dht"])),
-        *(("tracker", _tracker(tracker)) for tracker in answer["trackers"]),
-        ("neighbours", str(answer["neighbours"])),
-        ("connections", str(answer["connections"])),
-        ("sent", format_size(answer["uploaded"])),
-        ("received", format_size(answer["downloaded"])),
+        ("seen as", ", ".join(answer.seen_as) or "nobody connected yet"),
+        ("up for", format_time(answer.uptime_s)),
+        ("memory", format_size(answer.memory_bytes)),
+        ("shares", f"{answer.shares}, {format_size(answer.shared_bytes)}"),
+        ("DHT", _dht(answer.dht)),
+        *(("tracker", _tracker(tracker)) for tracker in answer.trackers),
+        ("neighbours", str(answer.neighbours)),
+        ("connections", str(answer.connections)),
+        ("sent", format_size(answer.uploaded)),
+        ("received", format_size(answer.downloaded)),
     ]
-    for job in answer["jobs"]:
-        done, units = (sum(stage[key] for stage in job["stages"]) for key in ("done", "units"))
-        at_work = count(len(job["volunteers"]), "volunteer")
-        lines.append(("job", f"{printable(job['name'])} ({job['job'][:8]}): {done:,} of {units:,} units, {at_work}"))
-    for fetch in answer["fetches"]:
-        percent = 100 * fetch["done"] / fetch["size"] if fetch["size"] else 0
-        lines.append(
-            ("fetching", f"{fetch['name']}: {percent:.0f} %, {format_size(fetch['rate'])}/s, {fetch['state']}")
-        )
-    lines += [("stale", f"{name}: share it again") for name in answer["stale"]]
+    for job in answer.jobs:
+        done, units = sum(stage.done for stage in job.stages), sum(stage.units for stage in job.stages)
+        at_work = count(len(job.volunteers), "volunteer")
+        lines.append(("job", f"{printable(job.name)} ({job.job[:8]}): {done:,} of {units:,} units, {at_work}"))
+    for fetch in answer.fetches:
+        percent = 100 * fetch.done / fetch.size if fetch.size else 0
+        lines.append(("fetching", f"{fetch.name}: {percent:.0f} %, {format_size(fetch.rate)}/s, {fetch.state}"))
+    lines += [("stale", f"{name}: share it again") for name in answer.stale]
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
         print(f"{label:<{width}}  {printable(value)}")
     sys.stdout.flush()
 
 
-def _dht(dht: dict[str, Any] | None) -> str:
+def _dht(dht: DhtStatus | None) -> str:
     if dht is None:
         return "not taking part"
-    if not dht["joined"]:
+    if not dht.joined:
         return "nobody was found yet; name somebody with --join HOST:PORT"
-    return f"{count(dht['nodes'], 'node')} known, {count(dht['records'], 'record')} kept for others"
+    return f"{count(dht.nodes, 'node')} known, {count(dht.records, 'record')} kept for others"
 
 
-def _tracker(tracker: dict[str, Any]) -> str:
-    url = tracker["url"]
-    if tracker["trouble"]:
-        return f"{url}: {tracker['trouble']}"
-    if tracker["announced_s"] is None:
+def _tracker(tracker: TrackerStatus) -> str:
+    url = tracker.url
+    if tracker.trouble:
+        return f"{url}: {tracker.trouble}"
+    if tracker.announced_s is None:
         return f"{url}: not announced yet"
-    refused = f"; it refused {', '.join(tracker['refused'])}" if tracker["refused"] else ""
-    return (
-        f"{url}: has {count(tracker['shares'], 'share')}, announced {format_time(tracker['announced_s'])} ago{refused}"
-    )
+    refused = f"; it refused {', '.join(tracker.refused)}" if tracker.refused else ""
+    return f"{url}: has {count(tracker.shares, 'share')}, announced {format_time(tracker.announced_s)} ago{refused}"
 
 
-def _reachability(answer: dict[str, Any]) -> str:
-    match answer["reachability"]:
+def _reachability(answer: StatusAnswer) -> str:
+    match answer.reachability:
         case "dialable":
-            return f"yes, from {answer['reachable_from']}"
-        case "not dialable" if answer["reachability_set"]:
+            return f"yes, from {answer.reachable_from}"
+        case "not dialable" if answer.reachability_set:
             return "no, as it is set. It gives and takes over the connections that it opens itself"
         case "not dialable":
-            port = answer["addresses"][0].rpartition(":")[2] if answer["addresses"] else "7474"
+            port = answer.addresses[0].rpartition(":")[2] if answer.addresses else "7474"
             return (
-                f"not from {answer['reachable_from']}: forward TCP port {port} of your router to this machine. "
+                f"not from {answer.reachable_from}: forward TCP port {port} of your router to this machine. "
                 "Until then it gives and takes over the connections that it opens itself"
             )
         case _:
             return "not known yet: nobody has tried"
 
 
-def _share_state(row: dict[str, Any]) -> str:
-    words = [word for word in ("stale", "unlisted", "fetched") if row[word]]
+def _share_state(row: ShareRow) -> str:
+    words = [word for word in ("stale", "unlisted", "fetched") if getattr(row, word)]
     return ", ".join(words) or "ok"
 
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from p2p.control.answers import GetAnswer, ShareAnswer
 from p2p.control.protocol import Event, Note, Update
 from p2p.errors import ShoalError
 from p2p.formats import format_size, format_time
 from p2p.log import printable
+from p2p.progress import JobView, Progress
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -130,7 +132,7 @@ class PlainView:
         self._said = True
         self._since = time.monotonic()
 
-    def update(self, progress: dict[str, Any]) -> None:
+    def update(self, progress: Progress) -> None:
         text = _commentary(progress)
         if text != self._last:
             self._last, self._said, self._since = text, not text, time.monotonic()
@@ -149,13 +151,14 @@ class LiveView:
     """For a person: a fetch is one bar with rate, sources and time left; a job a line of words and a bar a stage."""
 
     def __init__(self) -> None:
+        from rich import progress as progress_bars
         from rich.console import Console
         from rich.live import Live
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
         from rich.spinner import Spinner
 
         self.console = Console(stderr=True, highlight=False)
-        self._bars = Progress(
+        self._bars = progress_bars.Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}", markup=True),
             BarColumn(bar_width=None),
@@ -180,68 +183,68 @@ class LiveView:
         width = max(self.console.width - len("^C"), 1)
         return Constrain(Group(self._words, bars) if self._words.text else bars, width)
 
-    def update(self, progress: dict[str, Any]) -> None:
+    def update(self, progress: Progress) -> None:
         from rich.markup import escape
 
         self._live.start()  # not before: a bar without a word says nothing
-        if progress["view"]:
-            self._update_job(progress["view"])
+        if progress.view:
+            self._update_job(progress.view)
             return
-        size, done, rate = progress["size"], progress["done"], progress["rate"]
+        size, done, rate = progress.size, progress.done, progress.rate
         pieces = []
-        if progress["state"] in {"fetching", "hashing"}:
+        if progress.state in {"fetching", "hashing"}:
             pieces.append(f"{format_size(done)} of {format_size(size)}")
             if rate >= 1:
                 pieces.append(f"{format_size(rate)}/s")
-            if progress["sources"]:
-                pieces.append(count(progress["sources"], "source"))
+            if progress.sources:
+                pieces.append(count(progress.sources, "source"))
             if rate >= 1 and size > done:
                 pieces.append(f"{format_time((size - done) / rate)} left")
         else:
-            pieces.append(_commentary(progress) or progress["state"])
-        name = _shortened(printable(progress["name"]) or "share", 32)
+            pieces.append(_commentary(progress) or progress.state)
+        name = _shortened(printable(progress.name) or "share", 32)
         self._bars.update(
             self._task, description=escape(name), total=size or None, completed=done, detail=" · ".join(pieces)
         )
 
-    def _update_job(self, view: dict[str, Any]) -> None:
+    def _update_job(self, view: JobView) -> None:
         """A bar for each stage, and who is at work."""
         from rich.markup import escape
         from rich.text import Text
 
-        busy = sum(one["units"] for one in view["volunteers"])
+        busy = sum(one.units for one in view.volunteers)
         pieces = [
-            *(["being planned"] if view["state"] == "planning" else []),
-            count(len(view["volunteers"]), "volunteer"),
+            *(["being planned"] if view.state == "planning" else []),
+            count(len(view.volunteers), "volunteer"),
             f"{count(busy, 'unit')} out",
-            *([f"queued at {len(view['queued']):,} more"] if view["queued"] else []),
-            *([f"{_rate(view['rate'])} units/s"] if view["rate"] >= 0.01 else []),
-            f"{format_size(view['bytes_moved'])} moved",
-            *([f"{format_time(view['left_s'])} left"] if view["left_s"] is not None else []),
-            *([f"{view['failures']:,} failed"] if view["failures"] else []),
-            *([f"{view['losses']:,} lost"] if view["losses"] else []),
+            *([f"queued at {len(view.queued):,} more"] if view.queued else []),
+            *([f"{_rate(view.rate)} units/s"] if view.rate >= 0.01 else []),
+            f"{format_size(view.bytes_moved)} moved",
+            *([f"{format_time(view.left_s)} left"] if view.left_s is not None else []),
+            *([f"{view.failures:,} failed"] if view.failures else []),
+            *([f"{view.losses:,} lost"] if view.losses else []),
         ]
-        title = f"{printable(view['name'])}, action {view['action']}"
-        said = printable(view["why"]) or " · ".join(pieces)
+        title = f"{printable(view.name)}, action {view.action}"
+        said = printable(view.why) or " · ".join(pieces)
         self._words.update(text=Text.assemble((title, "bold"), f": {said}"))
         self._bars.update(self._task, visible=False)
-        if view["action"] != self._action:
-            self._action = view["action"]
+        if view.action != self._action:
+            self._action = view.action
             for task in self._stages:
                 self._bars.reset(task)  # else they are finished, and do not turn
         label = max(self.console.width // 3, 8)
-        for number, stage in enumerate(view["stages"]):
+        for number, stage in enumerate(view.stages):
             if number == len(self._stages):
                 self._stages.append(self._bars.add_task("", total=None, detail=""))
             self._bars.update(
                 self._stages[number],
-                description=escape(_shortened(printable(stage["label"]), label)),
-                total=stage["units"] or None,
-                completed=stage["done"],
-                detail=f"{stage['done']:,} of {stage['units']:,}, {stage['running']:,} out",
+                description=escape(_shortened(printable(stage.label), label)),
+                total=stage.units or None,
+                completed=stage.done,
+                detail=f"{stage.done:,} of {stage.units:,}, {stage.running:,} out",
                 visible=True,
             )
-        for task in self._stages[len(view["stages"]) :]:
+        for task in self._stages[len(view.stages) :]:
             self._bars.update(task, visible=False)
 
     def note(self, text: str) -> None:
@@ -254,41 +257,41 @@ class LiveView:
 View = PlainView | LiveView
 
 
-def _commentary(progress: dict[str, Any]) -> str:
+def _commentary(progress: Progress) -> str:
     """Why nothing moves, in a few words; empty while all is well."""
-    state: str = progress["state"]
-    if progress["view"] and progress["view"]["why"]:
-        return f"nothing runs: {printable(progress['view']['why'])}"
-    if progress["view"] and progress["view"]["state"] == "planning":
+    state = progress.state
+    if progress.view and progress.view.why:
+        return f"nothing runs: {printable(progress.view.why)}"
+    if progress.view and progress.view.state == "planning":
         return "the job is being planned"
     if state in {"looking for sources", "waiting for sources"}:
-        trouble = f" ({printable(progress['trouble'])})" if progress["trouble"] else ""
-        return f"waiting for sources{trouble}" if progress["known"] else "no source is known yet"
+        trouble = f" ({printable(progress.trouble)})" if progress.trouble else ""
+        return f"waiting for sources{trouble}" if progress.known else "no source is known yet"
     return state if state in SLOW_STATES else ""
 
 
 # Answers.
 
 
-def shared(answer: dict[str, Any]) -> None:
+def shared(answer: ShareAnswer) -> None:
     """A share was made."""
-    rate = answer["bytes"] / answer["seconds"] if answer["seconds"] else 0
-    reused = f", {format_size(answer['reused'])} unchanged" if answer["reused"] else ""
+    rate = answer.bytes / answer.seconds if answer.seconds else 0
+    reused = f", {format_size(answer.reused)} unchanged" if answer.reused else ""
     note(
-        f"Shared {answer['name']}: {count(answer['files'], 'file')}, {format_size(answer['bytes'])}"
-        f"{reused}, in {answer['seconds']:.2g} s ({format_size(rate)}/s)."
+        f"Shared {answer.name}: {count(answer.files, 'file')}, {format_size(answer.bytes)}"
+        f"{reused}, in {answer.seconds:.2g} s ({format_size(rate)}/s)."
     )
 
 
-def fetched(answer: dict[str, Any]) -> None:
+def fetched(answer: GetAnswer) -> None:
     """A fetch is done."""
-    if not answer["received"]:
-        note(f"Nothing had to be fetched: {format_size(answer['bytes'])} were here already, and are right.")
+    if not answer.received:
+        note(f"Nothing had to be fetched: {format_size(answer.bytes)} were here already, and are right.")
         return
-    rate = answer["received"] / answer["seconds"] if answer["seconds"] else 0
+    rate = answer.received / answer.seconds if answer.seconds else 0
     note(
-        f"Fetched {format_size(answer['received'])} in {answer['seconds']:.2g} s ({format_size(rate)}/s) "
-        f"from {count(len(answer['sources']), 'source')}; every chunk verified."
+        f"Fetched {format_size(answer.received)} in {answer.seconds:.2g} s ({format_size(rate)}/s) "
+        f"from {count(len(answer.sources), 'source')}; every chunk verified."
     )
 
 

@@ -31,7 +31,7 @@ async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
                     del buffer[: end + 1]
                     match event:
                         case Answer(value):
-                            return value
+                            return protocol.read_answer(request, value)
                         case Failure():
                             raise event.error()
                         case _:

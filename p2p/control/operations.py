@@ -1,11 +1,12 @@
 """What a peer does at its user's request, the same for the control socket and for a command in the foreground."""
 
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from p2p import ids
@@ -13,6 +14,7 @@ from p2p.compute.owner.jobs import Jobs
 from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.supervision import storage_errors_plain
+from p2p.control import answers
 from p2p.control import protocol as requests
 from p2p.control.peers import PeersView
 from p2p.control.protocol import AnyRequest, Emit, Note, Update
@@ -35,7 +37,7 @@ UPDATE_INTERVAL_S = 0.15
 RESOLVE_RETRY_S = 3.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Deps:
     """The faces of the packages below, and what their user is told. Made by `p2p.node`."""
 
@@ -79,7 +81,7 @@ class Operations:
             case requests.LogsRequest(id=text, unit=unit):
                 return await deps.jobs.logs(text, unit)
             case requests.CancelRequest(id=text):
-                return {"job": ids.to_text(await deps.jobs.cancel(text))}
+                return answers.CancelAnswer(ids.to_text(await deps.jobs.cancel(text)))
             case requests.VolunteerRequest(pause=pause):
                 return self._volunteer(pause)
             case requests.SearchRequest(query=query):
@@ -101,7 +103,7 @@ class Operations:
             case requests.StatusRequest():
                 return await deps.status.answer()
 
-    async def _share(self, request: requests.ShareRequest, emit: Emit) -> dict[str, Any]:
+    async def _share(self, request: requests.ShareRequest, emit: Emit) -> answers.ShareAnswer:
         deps, progress = self._deps, Progress(state="listing files")
         paths = [Path(path) for path in request.paths]
         if request.pointer is not None:
@@ -110,28 +112,25 @@ class Operations:
             done = await deps.sharing.share(paths, request.name, progress, unlisted=request.unlisted)
         for warning in done.warnings:
             await emit(Note(warning))
-        answer: dict[str, Any] = {}
-        if request.pointer is not None:
-            if request.unlisted:
-                await emit(
-                    Note("a mutable link is public: who keeps it in the DHT learns the id of the unlisted share")
-                )
-            record = await trio.to_thread.run_sync(deps.discovery.mutable_links.point, request.pointer, done.share_id)
-            deps.changes.ring()
-            answer["pointer"] = str(PointerLink(deps.peer_id, request.pointer))
-            answer["version"] = record.sequence
-        return {
-            "link": deps.discovery.links.to(done.share_id, done.name, done.bytes),
-            "id": ids.to_text(done.share_id),
-            "name": done.name,
-            "bytes": done.bytes,
-            "files": done.files,
-            "reused": done.reused,
-            "seconds": round(done.seconds, 3),
-            **answer,
-        }
+        answer = answers.ShareAnswer(
+            link=deps.discovery.links.to(done.share_id, done.name, done.bytes),
+            id=ids.to_text(done.share_id),
+            name=done.name,
+            bytes=done.bytes,
+            files=done.files,
+            reused=done.reused,
+            seconds=round(done.seconds, 3),
+        )
+        if request.pointer is None:
+            return answer
+        if request.unlisted:
+            await emit(Note("a mutable link is public: who keeps it in the DHT learns the id of the unlisted share"))
+        record = await trio.to_thread.run_sync(deps.discovery.mutable_links.point, request.pointer, done.share_id)
+        deps.changes.ring()
+        pointer = str(PointerLink(deps.peer_id, request.pointer))
+        return msgspec.structs.replace(answer, pointer=pointer, version=record.sequence)
 
-    async def _get(self, request: requests.GetRequest, emit: Emit, *, keep_serving: bool) -> dict[str, Any]:
+    async def _get(self, request: requests.GetRequest, emit: Emit, *, keep_serving: bool) -> answers.GetAnswer:
         named = parse_any_link(request.link)
         hints = [parse_peer(text) for text in request.peers]
         progress = Progress()
@@ -154,34 +153,34 @@ class Operations:
                 follows=follows,
             )
             result = await self._deps.open_shares.fetch(link, hints, options, progress)
-        return {
-            "paths": [str(path) for path in result.paths],
-            "bytes": result.bytes,
-            "received": result.received,
-            "seconds": round(result.seconds, 3),
-            "sources": {ids.to_text(peer): count for peer, count in result.sources.items()},
-        }
+        return answers.GetAnswer(
+            paths=tuple(map(str, result.paths)),
+            bytes=result.bytes,
+            received=result.received,
+            seconds=round(result.seconds, 3),
+            sources={ids.to_text(peer): count for peer, count in result.sources.items()},
+        )
 
-    def _volunteer(self, pause: bool | None) -> dict[str, Any]:
+    def _volunteer(self, pause: bool | None) -> answers.VolunteerAnswer:
         volunteering, open_shares = self._deps.volunteering, self._deps.open_shares
         if volunteering is None:
             raise ConfigError("This peer offers no computing power. Start it with: shoal node --volunteer")
         if pause is not None:
             volunteering.pause(pause)
         capacity = volunteering.capacity()
-        return {
-            "cores": volunteering.cores,
-            "memory_bytes": volunteering.memory,
-            "paused": volunteering.paused,
-            "runtimes": list(capacity.runtimes) if capacity else [],
-            "busy": volunteering.busy,
-            "jobs": [ids.to_text(job) for job in volunteering.jobs],
-            "waiting": volunteering.waiting,
-            "units_done": volunteering.units_done,
-            "inputs_bytes": open_shares.taken_bytes,
-            "inputs_most_bytes": open_shares.most_bytes,
-            "walls": describe(),
-        }
+        return answers.VolunteerAnswer(
+            cores=volunteering.cores,
+            memory_bytes=volunteering.memory,
+            paused=volunteering.paused,
+            runtimes=capacity.runtimes if capacity else (),
+            busy=volunteering.busy,
+            jobs=tuple(map(ids.to_text, volunteering.jobs)),
+            waiting=volunteering.waiting,
+            units_done=volunteering.units_done,
+            inputs_bytes=open_shares.taken_bytes,
+            inputs_most_bytes=open_shares.most_bytes,
+            walls=describe(),
+        )
 
     async def _newest(self, link: PointerLink, wait_s: float | None, progress: Progress) -> tuple[Link, list[PeerHint]]:
         """The share that the link means now. Raises NotFound when nobody knew for `wait_s`."""
@@ -199,7 +198,7 @@ class Operations:
             "Try again when its publisher is there."
         )
 
-    async def _unshare(self, text: str) -> dict[str, Any]:
+    async def _unshare(self, text: str) -> answers.UnshareAnswer:
         if text.startswith("magnet:"):
             text = ids.to_text(parse_link(text).share_id)
 
@@ -212,31 +211,25 @@ class Operations:
         if len(matching) > 1:
             raise ConfigError(f"{len(matching)} shares have an id that starts with {text!r}. Give more of it.")
         await self._deps.sharing.unshare(ShareId(matching[0].id))
-        return {"id": ids.to_text(matching[0].id), "name": matching[0].name}
+        return answers.UnshareAnswer(ids.to_text(matching[0].id), matching[0].name)
 
 
-def _hit(hit: search.Hit) -> dict[str, Any]:
-    return {
-        "id": ids.to_text(hit.share),
-        "name": hit.name,
-        "bytes": hit.size,
-        "files": hit.files,
-        "peers": hit.sources,
-        "age_s": hit.age_s,
-        "signer": ids.to_text(hit.signer),
-        "matched": hit.matched,
-        "link": hit.link,
-    }
+def _hit(hit: search.Hit) -> answers.HitRow:
+    return answers.HitRow(
+        id=ids.to_text(hit.share),
+        name=hit.name,
+        bytes=hit.size,
+        files=hit.files,
+        peers=hit.sources,
+        age_s=hit.age_s,
+        signer=ids.to_text(hit.signer),
+        matched=hit.matched,
+        link=hit.link,
+    )
 
 
-def _listed(one: browse.ListedShare) -> dict[str, Any]:
-    return {
-        "id": ids.to_text(one.share),
-        "name": one.name,
-        "bytes": one.size,
-        "files": one.files,
-        "link": one.link,
-    }
+def _listed(one: browse.ListedShare) -> answers.ListedRow:
+    return answers.ListedRow(ids.to_text(one.share), one.name, one.size, one.files, one.link)
 
 
 @asynccontextmanager
@@ -255,7 +248,7 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
     async def report() -> None:
         while True:
             await emit_notes()
-            await emit(Update(dataclasses.asdict(progress)))
+            await emit(Update(progress))
             await trio.sleep(UPDATE_INTERVAL_S)
 
     async with trio.open_nursery() as nursery:
@@ -269,4 +262,4 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
     await emit_notes()
     if failure is not None:
         raise failure
-    await emit(Update(dataclasses.asdict(progress)))
+    await emit(Update(progress))

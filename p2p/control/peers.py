@@ -1,9 +1,10 @@
 """What a peer tells its user of those who are connected to it, and for what."""
 
-from typing import Any
+from msgspec.structs import replace
 
 from p2p.compute.owner.jobs import Jobs
 from p2p.compute.volunteer.volunteering import Volunteering
+from p2p.control.answers import PeerRow
 from p2p.ids import ShareId, to_text
 from p2p.net.connection import Connection
 from p2p.reach.contacts import Contacts
@@ -19,51 +20,45 @@ class PeersView:
         self._jobs = jobs
         self._volunteering = volunteering
 
-    def answer(self) -> list[dict[str, Any]]:
+    def answer(self) -> list[PeerRow]:
         """As they are shown."""
         bundles = {run.bundle for run in self._jobs.runs()}
         rows = []
         for underway in self._jobs.under_way:
             for session in underway.run.sessions.values():
-                job = {
-                    "job": underway.view.job,
-                    "name": underway.view.name,
-                    "cores": min(session.slots, session.wanted),
-                }
-                rows.append(self._peer(session.connection, "volunteer") | job)
+                cores = min(session.slots, session.wanted)
+                row = self._row(session.connection, "volunteer")
+                rows.append(replace(row, job=underway.view.job, name=underway.view.name, cores=cores))
         if self._volunteering is not None:
             for at_work in self._volunteering.jobs.values():
                 bundles.add(ShareId(at_work.offer.bundle))
-                job = {"job": to_text(at_work.offer.job), "cores": at_work.slots}
-                rows.append(self._peer(at_work.connection, "owner") | job)
+                row = self._row(at_work.connection, "owner")
+                rows.append(replace(row, job=to_text(at_work.offer.job), cores=at_work.slots))
         for swarm in self._swarms:
             # That a bundle goes from an owner to its volunteers says no more than that there is a job.
             for exchange in swarm.members.values() if swarm.share_id not in bundles else ():
-                share = {
-                    "share": swarm.holding.layout.manifest.root.name,
-                    "uploaded": exchange.uploaded,
-                    "downloaded": exchange.downloaded,
-                    "complete": exchange.theirs == swarm.holding.layout.everything,
-                }
-                rows.append(self._peer(exchange.connection, "share") | share)
+                layout = swarm.holding.layout
+                row = replace(
+                    self._row(exchange.connection, "share"),
+                    share=layout.manifest.root.name,
+                    uploaded=exchange.uploaded,
+                    downloaded=exchange.downloaded,
+                    complete=exchange.theirs == layout.everything,
+                )
+                rows.append(row)
         return rows
 
-    def _peer(self, connection: Connection, role: str) -> dict[str, Any]:
+    def _row(self, connection: Connection, role: str) -> PeerRow:
         """What is said of every connection."""
         ends = connection.ends
         address = self._contacts.address_of(ends.peer_id) or (ends.claimed_address if ends.dialed else None)
-        return {
-            "peer": to_text(ends.peer_id),
-            "address": ends.remote_host if address is None else str(address),
-            "dialable": self._contacts.is_dialable(ends),
-            "dialed": ends.dialed,
-            "software": ends.hello.software,
-            "role": role,
-            "share": "",
-            "job": "",
-            "name": "",
-            "cores": 0,
-            "uploaded": connection.bytes_out,
-            "downloaded": connection.bytes_in,
-            "complete": None,
-        }
+        return PeerRow(
+            peer=to_text(ends.peer_id),
+            address=ends.remote_host if address is None else str(address),
+            dialable=self._contacts.is_dialable(ends),
+            dialed=ends.dialed,
+            software=ends.hello.software,
+            role=role,
+            uploaded=connection.bytes_out,
+            downloaded=connection.bytes_in,
+        )

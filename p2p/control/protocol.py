@@ -6,26 +6,30 @@ absolute: the peer does not know the folder in which a command runs. Closing the
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from p2p import errors
+from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.compute.spec import JobSpec
+from p2p.control import answers
+from p2p.progress import Progress
 
 VERSION = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
 
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
-    """Any request."""
+    """Any request; `answer` is the type of its answer."""
 
     version: int = VERSION
 
 
 class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
-    """Answered by {"link", "id", "name", "bytes", "files", "reused", "seconds"}, with a pointer "pointer" too."""
+    """Index files or a folder, and share them."""
 
+    answer: ClassVar[Any] = answers.ShareAnswer
     paths: tuple[str, ...]
     name: str | None = None
     unlisted: bool = False
@@ -34,8 +38,9 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
 
 
 class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
-    """Answered by {"paths", "bytes", "received", "seconds", "sources"}; sources maps peer ids to bytes."""
+    """Fetch a share."""
 
+    answer: ClassVar[Any] = answers.GetAnswer
     link: str
     out: str
     peers: tuple[str, ...] = ()
@@ -47,69 +52,85 @@ class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
 
 
 class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):
-    """Answered by a list of shares that were found."""
+    """Find shares by words."""
 
+    answer: ClassVar[Any] = list[answers.HitRow]
     query: str
 
 
 class BrowseRequest(ControlRequest, frozen=True, kw_only=True, tag="browse"):
-    """`peer`: a peer id, HOST:PORT, or both with an @ between. Answered by a list of shares."""
+    """List what a peer shares. `peer`: its id, HOST:PORT, or both with an @ between."""
 
+    answer: ClassVar[Any] = list[answers.ListedRow]
     peer: str
 
 
 class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
-    """Answered by {"job", "state", "result", "seconds", "units"}; if it saved, "paths" or "link", "folder"."""
+    """Run a job to its end."""
 
+    answer: ClassVar[Any] = JobAnswer
     wish: JobSpec
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
-    """`id`: of a job that was stopped, or its beginning; `peers`: more volunteers. Answered as `RunRequest`."""
+    """Go on with a job that was stopped. `id`: its id, or the beginning; `peers`: more volunteers."""
 
+    answer: ClassVar[Any] = JobAnswer
     id: str
     peers: tuple[str, ...] = ()
 
 
 class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
-    """`id`: a job's, or its beginning; `unit`: action, stage and partition of one. Answered by what was printed."""
+    """Show what a job printed. `id`: its id, or the beginning; `unit`: action, stage and partition of one unit."""
 
+    answer: ClassVar[Any] = list[LogRow]
     id: str
     unit: tuple[int, int, int] | None = None
 
 
 class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):
-    """`id`: a job's id, or the beginning of one. Answered by {"job"}."""
+    """End a job for good. `id`: its id, or the beginning."""
 
+    answer: ClassVar[Any] = answers.CancelAnswer
     id: str
 
 
 class VolunteerRequest(ControlRequest, frozen=True, kw_only=True, tag="volunteer_status"):
-    """`pause`: True to take no more work, False to take it again. Answered by what this peer offers and does."""
+    """Tell what this peer offers and does. `pause`: True to take no more work, False to take it again."""
 
+    answer: ClassVar[Any] = answers.VolunteerAnswer
     pause: bool | None = None
 
 
 class JobsRequest(ControlRequest, frozen=True, kw_only=True, tag="jobs"):
-    """Answered by a list of jobs: those under way, those that were stopped, the last that ended."""
+    """List the jobs under way, those that were stopped, and the last that ended."""
+
+    answer: ClassVar[Any] = list[JobRow]
 
 
 class SharesRequest(ControlRequest, frozen=True, kw_only=True, tag="shares"):
-    """Answered by a list of shares."""
+    """List what this peer shares."""
+
+    answer: ClassVar[Any] = list[answers.ShareRow]
 
 
 class UnshareRequest(ControlRequest, frozen=True, kw_only=True, tag="unshare"):
-    """`id`: a share's id, the beginning of one, or a link. Answered by {"id", "name"}."""
+    """Stop sharing. `id`: a share's id, the beginning of one, or a link."""
 
+    answer: ClassVar[Any] = answers.UnshareAnswer
     id: str
 
 
 class PeersRequest(ControlRequest, frozen=True, kw_only=True, tag="peers"):
-    """Answered by a list of connections."""
+    """List the connections."""
+
+    answer: ClassVar[Any] = list[answers.PeerRow]
 
 
 class StatusRequest(ControlRequest, frozen=True, kw_only=True, tag="status"):
-    """Answered by what this peer is and does."""
+    """Tell what this peer is and does."""
+
+    answer: ClassVar[Any] = answers.StatusAnswer
 
 
 AnyRequest = (
@@ -131,9 +152,9 @@ AnyRequest = (
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):
-    """How it stands; the fields of `Progress`."""
+    """How it stands."""
 
-    progress: dict[str, Any]
+    progress: Progress
 
 
 class Note(msgspec.Struct, frozen=True, tag_field="event", tag="note"):
@@ -202,3 +223,11 @@ def decode_event(line: bytes) -> Event:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.ConfigError("The running peer is of another version of Shoal. Restart it.") from error
     return event
+
+
+def read_answer(request: AnyRequest, value: Any) -> Any:
+    """The answer to a request, in its type, from the JSON values of it. Raises ConfigError for what is none."""
+    try:
+        return msgspec.convert(value, request.answer)
+    except msgspec.ValidationError as error:
+        raise errors.ConfigError("The running peer is of another version of Shoal. Restart it.") from error

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import trio
 
+from p2p.control.answers import ShareRow
 from p2p.discovery.links import Links, MakeLink
 from p2p.ids import PeerId, ShareId, to_text
 from p2p.sharing.swarms import Swarms
@@ -43,30 +43,31 @@ class SharesView:
             if not (row.paths and any(Path(row.paths[0]).is_relative_to(folder) for folder in self._passing))
         ]
 
-    async def answer(self) -> list[dict[str, Any]]:
+    async def answer(self) -> list[ShareRow]:
         """As they are shown."""
         return await trio.to_thread.run_sync(self._rows, self._links.maker())
 
-    def _rows(self, link: MakeLink) -> list[dict[str, Any]]:
+    def _rows(self, link: MakeLink) -> list[ShareRow]:
         """In a thread: of thousands of shares this is no moment's work."""
         pointed: dict[bytes, list[str]] = {}
         for record in self._pointers.of(self._peer_id):
             assert isinstance(record.payload, Pointer)
             pointed.setdefault(record.payload.share, []).append(str(PointerLink(self._peer_id, record.payload.name)))
-        return [self._share(row, link) | {"pointers": pointed.get(row.id, [])} for row in self.rows()]
+        return [self._share(row, link, pointed.get(row.id, ())) for row in self.rows()]
 
-    def _share(self, row: SharedRow, link: MakeLink) -> dict[str, Any]:
+    def _share(self, row: SharedRow, link: MakeLink, pointers: Sequence[str]) -> ShareRow:
         swarm = self._swarms.get(ShareId(row.id))
-        return {
-            "id": to_text(row.id),
-            "name": row.name,
-            "bytes": row.size,
-            "files": row.files,
-            "paths": row.paths,
-            "unlisted": row.unlisted,
-            "fetched": row.fetched,
-            "age_s": round(time.time() - row.created),
-            "stale": row.stale,
-            "peers": len(swarm.members) if swarm else 0,
-            "link": link(ShareId(row.id), row.name, row.size),
-        }
+        return ShareRow(
+            id=to_text(row.id),
+            name=row.name,
+            bytes=row.size,
+            files=row.files,
+            paths=tuple(row.paths),
+            unlisted=row.unlisted,
+            fetched=row.fetched,
+            age_s=round(time.time() - row.created),
+            stale=row.stale,
+            peers=len(swarm.members) if swarm else 0,
+            link=link(ShareId(row.id), row.name, row.size),
+            pointers=tuple(pointers),
+        )

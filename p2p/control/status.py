@@ -1,23 +1,23 @@
 """What a peer tells its user of itself: where it is, how it stands with the network, and what it is doing."""
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 import trio
 
-from p2p.advertising.tracker_announcer import TrackerAnnouncer
+from p2p.advertising.tracker_announcer import TrackerAnnouncer, TrackerState
 from p2p.compute.owner.jobs import Jobs
+from p2p.control.answers import DhtStatus, StatusAnswer, TrackerStatus
 from p2p.control.shares import SharesView
 from p2p.discovery.dht import Overlays
 from p2p.discovery.neighbours import Neighbours
 from p2p.ids import to_text
 from p2p.reach.presence import Presence
-from p2p.reach.reachability import Reachability
 from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
 from p2p.store import posix
 from p2p.wire.address import Address, Scope
+
+_SCOPES = {Scope.MACHINE: "this machine", Scope.PRIVATE: "the local network", Scope.GLOBAL: "everywhere"}
 
 
 class StatusView:
@@ -48,58 +48,47 @@ class StatusView:
         self._jobs = jobs
         self._started = trio.current_time()
 
-    async def answer(self) -> dict[str, Any]:
-        """What this peer is and does."""
+    async def answer(self) -> StatusAnswer:
+        """As it is shown."""
         rows = await trio.to_thread.run_sync(self._shares.rows)
         presence = self._presence
-        return {
-            "peer": to_text(presence.peer_id),
-            "home": str(self._home),
-            "network": self._network,
-            "addresses": [str(address) for address in presence.addresses],
-            **_reachability(presence.reachability),
-            "seen_as": sorted(self._swarms.seen_as()),
-            "uptime_s": round(trio.current_time() - self._started),
-            "memory_bytes": posix.resident_bytes(),
-            "shares": len(rows),
-            "shared_bytes": sum(row.size for row in rows),
-            "stale": [row.name for row in rows if row.stale],
-            "dht": _dht(self._overlays),
-            "neighbours": len(self._neighbours),
-            "trackers": [
-                {
-                    "url": state.url,
-                    "trouble": state.trouble,
-                    "announced_s": None if state.announced is None else round(trio.current_time() - state.announced),
-                    "shares": state.shares,
-                    "dialable": state.dialable,
-                    "refused": list(state.refused),
-                }
-                for state in self._announcer.states.values()
-            ],
-            "connections": self._swarms.connections,
-            "uploaded": self._traffic.bytes_uploaded,
-            "downloaded": self._traffic.bytes_downloaded,
-            "fetches": [dataclasses.asdict(progress) for _, progress in self._swarms.fetches],
-            "jobs": [dataclasses.asdict(underway.view) for underway in self._jobs.under_way],
-        }
+        reachability = presence.reachability
+        return StatusAnswer(
+            peer=to_text(presence.peer_id),
+            home=str(self._home),
+            network=self._network,
+            addresses=tuple(map(str, presence.addresses)),
+            reachability=reachability.state.value,
+            reachability_set=reachability.never,
+            reachable_from=None if reachability.scope is None else _SCOPES[reachability.scope],
+            seen_as=tuple(sorted(self._swarms.seen_as())),
+            uptime_s=round(trio.current_time() - self._started),
+            memory_bytes=posix.resident_bytes(),
+            shares=len(rows),
+            shared_bytes=sum(row.size for row in rows),
+            stale=tuple(row.name for row in rows if row.stale),
+            dht=self._dht() if self._overlays.is_on else None,
+            neighbours=len(self._neighbours),
+            trackers=tuple(map(_tracker, self._announcer.states.values())),
+            connections=self._swarms.connections,
+            uploaded=self._traffic.bytes_uploaded,
+            downloaded=self._traffic.bytes_downloaded,
+            fetches=tuple(progress for _, progress in self._swarms.fetches),
+            jobs=tuple(underway.view for underway in self._jobs.under_way),
+        )
+
+    def _dht(self) -> DhtStatus:
+        overlays = self._overlays
+        addresses = tuple(str(Address(*node.endpoint.address)) for node in overlays.nodes)
+        return DhtStatus(overlays.size, overlays.joined.is_set(), overlays.records, addresses)
 
 
-def _dht(overlays: Overlays) -> dict[str, Any] | None:
-    if not overlays.is_on:
-        return None
-    return {
-        "nodes": overlays.size,
-        "joined": overlays.joined.is_set(),
-        "records": overlays.records,
-        "addresses": [str(Address(*node.endpoint.address)) for node in overlays.nodes],
-    }
-
-
-def _reachability(reachability: Reachability) -> dict[str, Any]:
-    names = {Scope.MACHINE: "this machine", Scope.PRIVATE: "the local network", Scope.GLOBAL: "everywhere"}
-    return {
-        "reachability": reachability.state.value,
-        "reachability_set": reachability.never,
-        "reachable_from": None if reachability.scope is None else names[reachability.scope],
-    }
+def _tracker(state: TrackerState) -> TrackerStatus:
+    return TrackerStatus(
+        url=state.url,
+        trouble=state.trouble,
+        announced_s=None if state.announced is None else round(trio.current_time() - state.announced),
+        shares=state.shares,
+        dialable=state.dialable,
+        refused=state.refused,
+    )

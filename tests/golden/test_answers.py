@@ -23,6 +23,7 @@ from p2p.compute.spec import JobSpec
 from p2p.control import protocol as requests
 from p2p.control.path import socket_path
 from p2p.control.protocol import AnyRequest, Event
+from p2p.progress import Progress
 from tests.golden.recorded import left_out, load, samples, save, tag_of
 from tests.harness import Peer, make_file, until
 
@@ -88,7 +89,23 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.StatusRequest(),
 )
 ANSWERED: tuple[Event, ...] = (
-    requests.Update(progress={"state": "fetching", "rate": 0.5}),
+    requests.Update(
+        Progress(
+            state="fetching",
+            name="books",
+            size=9,
+            done=4,
+            resumed=1,
+            received=3,
+            files=2,
+            files_done=1,
+            sources=5,
+            known=6,
+            rate=0.5,
+            trouble="a source is slow",
+            notes=["said once"],
+        )
+    ),
     requests.Note(text="Bücher"),
     requests.Answer(value=[{"a": None}, 1]),
     requests.Failure(kind="NotFound", text="no"),

@@ -40,7 +40,7 @@ DIGESTS = {
     "messages_tracker.json": "9487ffad77f39bd16ad65bedaa01f0aa877b05bcf6a1197642beca2fc1d777bf",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "b55ab2c17448752babe85aa2faa447027e98c611c91e36e2a0030002b088590f",
-    "requests.json": "bdeda6c38009cdb0f069506667bfed43f81fdb502fecca9aaa0d12255d6f7733",
+    "requests.json": "35409dff0249bf835e59f7546d979bcc9c804bf4cb1767b70e81193e20d29ddc",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
 }
 

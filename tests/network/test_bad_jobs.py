@@ -68,7 +68,7 @@ async def test_what_a_job_does_wrong_is_told(world: World) -> None:
         with pytest.raises(JobError, match=says):
             await run_job(owner, write_job(world, source), [hint_of(local)], partitions=4, unit_time_s=unit_time_s)
     answer = await run_job(owner, write_job(world, SUM), [hint_of(local)], partitions=6)
-    assert answer["result"] == sum(i * i for i in range(60))
+    assert answer.result == sum(i * i for i in range(60))
     assert not list((owner.home / "jobs").iterdir())
 
 
@@ -91,7 +91,7 @@ async def test_inputs_of_all_kinds(world: World) -> None:
 
     async def lines_of(*inputs: str) -> list[list[object]]:
         answer = await run_job(owner, job, [hint_of(local)], inputs=inputs)
-        found: list[list[object]] = answer["result"]
+        found: list[list[object]] = answer.result
         return found
 
     cut_short = text(world, "cut short", b"one\ntwo\nthr")
@@ -120,7 +120,7 @@ async def test_one_record_that_is_very_long(world: World) -> None:
     with pytest.raises(JobError, match="bytes in its lines; 67108864 are allowed"):
         await run_job(owner, job, [hint_of(local)], unit_memory=64 * MIB, **run)
     answer = await run_job(owner, job, [hint_of(local)], unit_memory=1024 * MIB, **run)
-    assert answer["result"] == size + 5
+    assert answer.result == size + 5
 
 
 async def test_one_partition_that_has_it_all(world: World) -> None:
@@ -131,4 +131,4 @@ async def test_one_partition_that_has_it_all(world: World) -> None:
         "    pairs = inputs.range(100_000).map(lambda n: ('key', [n]))\n"
         "    return pairs.reduce_by_key(lambda a, b: a + b).map(lambda pair: len(set(pair[1]))).collect()\n",
     )
-    assert (await run_job(owner, job, [hint_of(local)], partitions=8))["result"] == [100_000]
+    assert (await run_job(owner, job, [hint_of(local)], partitions=8)).result == [100_000]

@@ -3,11 +3,11 @@
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
+from p2p.compute.answers import JobAnswer
 from p2p.errors import JobError
 from p2p.node import Node
 from tests.network.working import run_job, volunteer
@@ -51,7 +51,7 @@ async def test_a_guest_that_is_killed_between_its_units_costs_the_job_nothing(wo
     owner, local = await world.peer("owner"), await volunteer(world)
     assert local.volunteering is not None
     volunteering = local.volunteering
-    answers: list[dict[str, Any]] = []
+    answers: list[JobAnswer] = []
     job = write_module(world.folder, "places", PLACES)
 
     async def run() -> None:
@@ -65,7 +65,7 @@ async def test_a_guest_that_is_killed_between_its_units_costs_the_job_nothing(wo
         for process in guests_of(local):
             os.kill(process, signal.SIGKILL)
     (answer,) = answers
-    parts = [Path(path).read_bytes().split(b"\0")[1:-1] for path in answer["paths"]]  # noqa: ASYNC240 - small
+    parts = [Path(path).read_bytes().split(b"\0")[1:-1] for path in answer.saved]  # noqa: ASYNC240 - small
     assert parts == [[b"--partition=%d" % n, b"--partitions=%d" % UNITS] for n in range(UNITS)]
 
 

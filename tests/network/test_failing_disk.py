@@ -93,4 +93,4 @@ async def test_a_mutable_link_that_cannot_be_kept_ends_the_command_alone(world: 
     with unwritable(reader), pytest.raises(StorageError, match="locked"):
         await perform(reader, get)
     with trio.fail_after(PATIENCE_S):
-        assert (await perform(reader, get))[0]["bytes"] == sum(FILES.values())
+        assert (await perform(reader, get))[0].bytes == sum(FILES.values())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from p2p.compute.answers import JobAnswer
 from p2p.errors import NotFound, StorageError
 from p2p.ids import from_text
 from p2p.node import Node
@@ -86,13 +87,13 @@ class Case:
         with hurt:
             await self._ended.wait()
         (listed,) = await self._owner.jobs.listed()
-        assert listed["state"] == "stopped"
+        assert listed.state == "stopped"
         return self._told
 
-    async def resume(self) -> dict[str, Any]:
+    async def resume(self) -> JobAnswer:
         (listed,) = await self._owner.jobs.listed()
         with trio.fail_after(PATIENCE_S):
-            return await self._owner.jobs.resume(listed["job"], Progress())
+            return await self._owner.jobs.resume(listed.job, Progress())
 
 
 async def test_the_owners_journal_cannot_be_written(world: World, nursery: trio.Nursery) -> None:
@@ -103,8 +104,9 @@ async def test_the_owners_journal_cannot_be_written(world: World, nursery: trio.
     await until(lambda: list(owner.journal.replay(job)))
     assert "locked" in await case.ended(unwritable(owner))
     answer = await case.resume()
-    assert answer["result"] == sum(range(60))
-    assert answer["units"] < 60
+    assert answer.result == sum(range(60))
+    assert isinstance(answer.units, int)
+    assert answer.units < 60
 
 
 @pytest.mark.parametrize("name", ["arriving", "outputs", "saved"])
@@ -115,7 +117,7 @@ async def test_a_folder_of_the_owners_job_cannot_be_written(world: World, nurser
     folder = owner.home / "jobs" / await case.until_done(0) / name
     assert str(folder) in await case.ended(no_folder(folder))
     answer = await case.resume()
-    saved = [Path(path).read_text() for path in answer["paths"]]  # noqa: ASYNC240 - small
+    saved = [Path(path).read_text() for path in answer.saved]  # noqa: ASYNC240 - small
     assert "".join(saved) == "".join(str(n) * 200_000 + "\n" for n in range(8))
 
 
@@ -127,4 +129,4 @@ async def test_a_folder_of_the_volunteer_cannot_be_written(world: World, nursery
     case = Case(world, owner, local, LINES, inputs=(str(world.folder / "text"),), wait_s=1.0)
     nursery.start_soon(case.run)
     assert "Not a directory" in await case.ended(no_folder(folder))
-    assert (await case.resume())["result"] == 1000
+    assert (await case.resume()).result == 1000

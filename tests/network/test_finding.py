@@ -109,7 +109,7 @@ async def test_who_fetches_is_found_too(world: World) -> None:
     answer, _ = await perform(
         peers[2], requests.GetRequest(link=ids.to_text(published.link.share_id), out=str(world.out(peers[2])))
     )
-    assert answer["bytes"] == sum(FILES.values())
+    assert answer.bytes == sum(FILES.values())
     key = provider_key(published.link.share_id)
 
     async def holders() -> set[bytes]:
@@ -132,7 +132,7 @@ async def test_an_unlisted_share_is_found_by_its_link_and_by_nothing_else(world:
     path.mkdir()
     (path / "x").write_bytes(b"x" * 1000)
     answer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), unlisted=True))
-    await world.get(peers[2], ShareId(ids.from_text(answer["id"])))
+    await world.get(peers[2], ShareId(ids.from_text(answer.id)))
     found, _ = await perform(peers[0], requests.SearchRequest(query="secret plans"))
     assert found == []
     found, _ = await perform(peers[0], requests.BrowseRequest(peer=str(peers[1].addresses[0])))
@@ -196,7 +196,7 @@ async def test_a_mutable_link_leads_to_the_newest_and_only_what_is_new_is_fetche
     answer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="photos"))
     out = world.out(peers[2])
     got, _ = await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
-    assert got["received"] == got["bytes"] == 2_500_000
+    assert got.received == got.bytes == 2_500_000
     assert same_tree(out / "photos", path)
 
     (path / "one.bin").write_bytes(b"1" * 2_000_000 + b"more")
@@ -205,10 +205,10 @@ async def test_a_mutable_link_leads_to_the_newest_and_only_what_is_new_is_fetche
     assert newer["pointer"] == answer["pointer"]
     assert newer["version"] > answer["version"]
     got, _ = await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
-    assert got["received"] < 1_000_000 < got["bytes"]
+    assert got.received < 1_000_000 < got.bytes
     assert same_tree(out / "photos", path)
     rows, _ = await perform(peers[2], requests.SharesRequest())
-    assert [row["id"] for row in rows] == [newer["id"]]
+    assert [row.id for row in rows] == [newer.id]
 
     # Its publisher goes; who follows it answers for it, and is asked for the chunks too.
     await world.stop("p1")

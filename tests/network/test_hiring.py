@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from p2p.advertising.adverts import gather
+from p2p.compute.answers import JobAnswer
 from p2p.compute.owner import recruiter as recruiting
 from p2p.compute.runtimes import all_runtimes
 from p2p.compute.volunteer import job_session, owner_search
@@ -63,7 +64,13 @@ class Job:
 
     def __init__(self) -> None:
         self.progress = Progress()
-        self.answer: dict[str, Any] = {}
+        self.answer: JobAnswer | None = None
+
+    @property
+    def result(self) -> Any:
+        """What the job returned, once it has."""
+        assert self.answer is not None
+        return self.answer.result
 
     @property
     def why(self) -> str:
@@ -104,7 +111,7 @@ async def test_a_volunteer_that_cannot_be_dialled_calls_the_owner(world: World) 
         (sought,) = announced(owner)
         assert (sought.key, sought.whole) == (offered.key, False)
         tell(caller, hint_of(owner))
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
     assert not announced(owner)
     assert owner.presence.contacts.address_of(caller.peer_id) is None
 
@@ -116,7 +123,7 @@ async def test_it_comes_again_for_the_next_job_without_being_told(world: World) 
         await until(lambda: first.answer)
         async with running(world, owner) as second:
             pass
-    assert first.answer["result"] == second.answer["result"] == SQUARES
+    assert first.result == second.result == SQUARES
 
 
 async def test_who_can_be_dialled_announces_nothing(world: World) -> None:
@@ -134,7 +141,7 @@ async def test_owners_are_found_over_the_dht(world: World) -> None:
     middle, caller = await world.peer("middle", network=joins), await hidden(world, network=joins)
     async with running(world, owner) as job:
         pass
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
     assert middle.discovery.overlays is not None
     (record,) = (await middle.discovery.overlays.get(hiring_key(PYTHON), RecordKind.PROVIDER, enough=None)).values()
     assert record.publisher == owner.peer_id
@@ -149,7 +156,7 @@ async def test_neighbours_are_asked_for_work(world: World) -> None:
     owner, caller = await world.peer("owner", network=lan), await hidden(world, network=lan)
     async with running(world, owner) as job:
         pass
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
     assert caller.volunteering is not None
     assert caller.volunteering.units_done > 0
 
@@ -161,7 +168,7 @@ async def test_an_owner_that_cannot_be_dialled_calls_its_volunteers_about_bundle
     text.write_bytes(b"some words\n" * 200_000)
     async with running(world, owner, LINES, list(map(hint_of, both)), inputs=(str(text),), partitions=8) as job:
         pass
-    assert job.answer["result"] == 200_000 * len("some words")
+    assert job.result == 200_000 * len("some words")
     assert sum(local.traffic.bytes_downloaded for local in both) >= text.stat().st_size
     assert not owner.presence.reachability.advertised(owner.addresses)
 
@@ -175,7 +182,7 @@ async def test_an_owner_that_is_dialled_in_vain_is_asked_to_call(world: World, m
         owner.dialer.port = closed.getsockname()[1]
         async with running(world, owner, peers=[hint_of(one)]) as job:
             pass
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
 
 
 async def test_neither_can_be_dialled_and_the_user_is_told(world: World) -> None:
@@ -236,7 +243,7 @@ async def test_a_job_is_offered_to_those_who_can_work_on_it(world: World, tmp_pa
             assert isinstance(answer, work.JobOffer)
             assert answer.job == underway.id
         underway.run.recruiter._peers = [hint_of(one)]
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
 
 
 async def test_callers_that_do_not_answer_have_few_places_and_do_not_keep_others_out(
@@ -262,7 +269,7 @@ async def test_callers_that_do_not_answer_have_few_places_and_do_not_keep_others
         # One volunteer is wanted, and those who only called do not count.
         (underway,) = owner.jobs.under_way
         underway.run.recruiter._peers = [hint_of(one)]
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
     nursery.cancel_scope.cancel()
 
 
@@ -279,7 +286,7 @@ async def test_who_refuses_is_not_offered_the_job_again_at_once(world: World, tm
             async with caller.calling(owner) as (_, answer):
                 assert isinstance(answer, work.JobRefused)
         tell(honest, hint_of(owner))
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
 
 
 async def test_no_more_are_hired_than_are_wanted(world: World, tmp_path: Path) -> None:
@@ -294,7 +301,7 @@ async def test_no_more_are_hired_than_are_wanted(world: World, tmp_path: Path) -
             assert await other.receive() == work.JobEnd(offer.job)
         await until(lambda: not any(underway.run.recruiter.engaged for underway in owner.jobs.under_way))
         tell(honest, hint_of(owner))
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
 
 
 async def test_floods_of_volunteering_neither_kill_nor_starve(world: World, tmp_path: Path) -> None:
@@ -318,7 +325,7 @@ async def test_floods_of_volunteering_neither_kill_nor_starve(world: World, tmp_
                 nursery.start_soon(flood, tmp_path / f"rogue{number}")
             tell(honest, hint_of(owner))
         nursery.cancel_scope.cancel()
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
 
 
 async def test_a_volunteer_that_asks_to_be_called_about_anything_is_called_about_the_job_alone(
@@ -348,7 +355,7 @@ async def test_a_volunteer_that_asks_to_be_called_about_anything_is_called_about
         bundle = underway.run._setup.bundle
         underway.run.recruiter._peers = [hint_of(one)]
     assert set(said) == {bundle}
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
     nursery.cancel_scope.cancel()
 
 
@@ -408,7 +415,7 @@ async def test_owners_that_have_no_work_are_called_ever_less_often(
             assert third - second >= 1.0
         async with running(world, owner) as job:
             tell(caller, hint_of(owner))
-        assert job.answer["result"] == SQUARES
+        assert job.result == SQUARES
         nursery.cancel_scope.cancel()
 
 
@@ -447,4 +454,4 @@ async def test_a_volunteer_calls_only_while_it_would_work(world: World) -> None:
         assert owner.peer_id not in {peer for peer, _ in caller.calls._past}
         volunteering.pause(False)
         tell(caller, hint_of(owner))
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES

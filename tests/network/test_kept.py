@@ -10,12 +10,11 @@ import trio
 from p2p.compute.execution.kept_outputs import OutputStore
 from p2p.compute.execution.output_reader import OutputLocation, OutputNotKept, OutputReader
 from p2p.compute.execution.unit import result_digest
-from p2p.compute.owner.view import JobView
 from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.errors import BadData, PeerError
 from p2p.ids import PeerId
 from p2p.node import Node
-from p2p.progress import Progress
+from p2p.progress import JobView, Progress
 from p2p.wire.link import PeerHint
 from tests.network.working import compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of, until
@@ -99,7 +98,7 @@ async def test_the_owners_line_does_not_carry_the_shuffle(world: World) -> None:
     path = write_job(world, SHUFFLE)
     hints = [hint_of(node) for node in nodes]
     answer = await run_job(owner, path, hints, progress=progress, partitions=6, args={"rounds": 2})
-    assert answer["result"] == 2 * 20_000 * 200
+    assert answer.result == 2 * 20_000 * 200
     view = progress.view
     assert isinstance(view, JobView)
     # Each round makes 4 MB, of which each volunteer reads about half from the other.
@@ -128,7 +127,7 @@ async def test_outputs_whose_holder_is_gone_are_made_again(world: World) -> None
         hints = [hint_of(node) for node in nodes]
         answer = await run_job(owner, path, hints, progress=progress, partitions=12, args={"n": 60_000})
         await stopped.wait()
-    assert answer["result"] == 60_000 * 200
+    assert answer.result == 60_000 * 200
 
 
 async def test_kept_outputs_that_vanish_from_a_disk_are_made_again(world: World) -> None:
@@ -151,7 +150,8 @@ async def test_kept_outputs_that_vanish_from_a_disk_are_made_again(world: World)
         path = write_job(world, SHUFFLE)
         answer = await run_job(owner, path, hints, progress=progress, partitions=12, args={"n": 60_000})
     assert removed
-    assert answer["result"] == 60_000 * 200
+    assert answer.result == 60_000 * 200
+    assert progress.view is not None
     assert progress.view.failures > 0
 
 
@@ -181,7 +181,8 @@ async def test_what_a_reader_cannot_reach_comes_by_the_owner(world: World, monke
     monkeypatch.setattr(OutputReader, "get", noted)
     hints: list[PeerHint] = [hint_of(node) for node in nodes]
     answer = await run_job(owner, write_job(world, SHUFFLE), hints, progress=progress, partitions=6)
-    assert answer["result"] == 20_000 * 200
+    assert answer.result == 20_000 * 200
+    assert progress.view is not None
     assert progress.view.bytes_moved > 1_000_000
     # All outputs of one unit before those of the next: few are in the owner's memory at once.
     assert any(len(set(units)) > 1 for units in pulled.values())

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from p2p.compute.owner.view import JobView
 from p2p.node import Node
-from p2p.progress import Progress
+from p2p.progress import JobView, Progress
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of
 
@@ -30,7 +29,7 @@ async def run(world: World, owner: Node, text: Path, *nodes: Node) -> JobView:
     progress = Progress()
     hints = [hint_of(node) for node in nodes]
     answer = await run_job(owner, write_job(world, LINES), hints, inputs=(str(text),), progress=progress, partitions=8)
-    assert answer["result"] == 7 * SIZE // 8
+    assert answer.result == 7 * SIZE // 8
     view = progress.view
     assert isinstance(view, JobView)
     assert view.bytes_fetched <= view.bytes_moved <= view.bytes_fetched + MIB

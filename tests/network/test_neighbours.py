@@ -45,10 +45,10 @@ async def test_neighbours_come_and_go(world: World) -> None:
         while not one.discovery.neighbours.hints():
             await one.discovery.neighbours.changed()
     assert one.discovery.neighbours.hints() == [hint_of(other)]
-    assert (await status(one))["neighbours"] == 1
+    assert (await status(one)).neighbours == 1
     await world.stop("other")
     await until(lambda: not one.discovery.neighbours.hints())
-    assert (await status(one))["neighbours"] == 0
+    assert (await status(one)).neighbours == 0
 
 
 async def test_who_cannot_be_dialled_is_a_neighbour_without_an_address(world: World) -> None:

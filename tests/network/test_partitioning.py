@@ -5,11 +5,10 @@ from contextlib import suppress
 import pytest
 import trio
 
-from p2p.compute.owner.view import JobView
 from p2p.core.compute.partitions import chosen_bytes
 from p2p.errors import NotFound, PeerError
 from p2p.net.connection import Connection
-from p2p.progress import Progress
+from p2p.progress import JobView, Progress
 from p2p.wire import work
 from p2p.wire.tracker import Capacity
 from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
@@ -39,7 +38,7 @@ async def boasts(connection: Connection) -> None:
 def units(progress: Progress) -> int:
     """Of the first stage."""
     assert isinstance(progress.view, JobView)
-    count: int = progress.view.stages[0]["units"]
+    count: int = progress.view.stages[0].units
     return count
 
 
@@ -60,8 +59,8 @@ async def test_a_job_that_goes_on_is_cut_as_when_it_began(world: World) -> None:
     progress = Progress()
     (listed,) = await owner.jobs.listed()
     with trio.fail_after(PATIENCE_S):
-        answer = await owner.jobs.resume(listed["job"], progress)
-    assert answer["result"] == SIZE // 8
+        answer = await owner.jobs.resume(listed.job, progress)
+    assert answer.result == SIZE // 8
     many, few = SIZE // chosen_bytes(SIZE, CORES), SIZE // chosen_bytes(SIZE, 1)
     assert units(progress) == many > few
 
@@ -70,5 +69,5 @@ async def test_items_are_cut_for_the_cores_that_are_found(world: World) -> None:
     owner, local = await world.peer("owner"), await volunteer(world, cores=3)
     progress = Progress()
     answer = await run_job(owner, write_job(world, ITEMS), [hint_of(local)], progress=progress)
-    assert answer["result"] == sum(range(1000))
+    assert answer.result == sum(range(1000))
     assert units(progress) == 12

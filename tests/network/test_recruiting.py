@@ -32,6 +32,6 @@ async def test_a_tracker_that_does_not_answer_keeps_nobody_from_volunteers_that_
         owner = await world.peer("owner", network={"trackers": (f"http://127.0.0.1:{port}",)})
         node = await volunteer(world)
         answer = await run_job(owner, write_job(world, SUM), [hint_of(node)])
-        assert answer["result"] == sum(i * i for i in range(60))
+        assert answer.result == sum(i * i for i in range(60))
         assert any(b"/volunteers?" in data for data in asked)
         nursery.cancel_scope.cancel()

@@ -138,7 +138,7 @@ async def test_answers_that_are_not_theirs_to_give(world: World) -> None:
             hints = [*(rogue.hint for rogue in rogues), hint_of(local)]
 
             async def run(hints: list[PeerHint] = hints, answers: list[object] = answers) -> None:
-                answers.append((await run_job(owner, write_job(world, SUM), hints, partitions=40))["result"])
+                answers.append((await run_job(owner, write_job(world, SUM), hints, partitions=40)).result)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(run)

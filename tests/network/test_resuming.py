@@ -43,15 +43,15 @@ async def interrupted(owner: Node, path: Path, *volunteers: Node, **wish: Any) -
         await until(lambda: progress.view is not None and progress.view.units_done >= 2 * len(volunteers))
         nursery.cancel_scope.cancel()
     (listed,) = await owner.jobs.listed()
-    assert listed["state"] == "stopped"
-    return str(listed["job"])
+    assert listed.state == "stopped"
+    return str(listed.job)
 
 
 async def resumed(owner: Node, job: str) -> object:
     """What its user gets, or the kind of error."""
     try:
         with trio.fail_after(PATIENCE_S):
-            return (await owner.jobs.resume(job, Progress()))["result"]
+            return (await owner.jobs.resume(job, Progress())).result
     except ShoalError as error:
         return str(error)
 
@@ -89,7 +89,8 @@ async def test_what_was_accepted_before_an_interruption_is_kept(world: World) ->
         await until(lambda: progress.view is not None and progress.view.units_done >= 2)
         nursery.cancel_scope.cancel()
     (listed,) = await owner.jobs.listed()
-    assert len(list(owner.journal.replay(from_text(listed["job"])))) == progress.view.units_done
+    assert progress.view is not None
+    assert len(list(owner.journal.replay(from_text(listed.job)))) == progress.view.units_done
 
 
 async def test_a_job_is_cancelled_while_it_is_set_up_again(world: World) -> None:
@@ -113,7 +114,7 @@ async def test_a_job_is_cancelled_while_it_is_set_up_again(world: World) -> None
         nursery.start_soon(owner.jobs.cancel, job)
         assert await owner.jobs.cancel(job) == from_text(job)
     (listed,) = await owner.jobs.listed()
-    assert listed["state"] == "cancelled"
+    assert listed.state == "cancelled"
     assert not list((owner.home / "jobs").iterdir())
     assert not owner.library.shares()
     for again in (owner.jobs.cancel(job), owner.jobs.resume(job, Progress())):
@@ -136,6 +137,6 @@ async def test_a_job_that_is_resumed_and_cancelled_at_the_same_moment(world: Wor
     # Whoever came first: it is cancelled in the end, and nobody got half of it.
     assert all(isinstance(one, str) and ("cancelled" in one or "under way" in one) for one in outcomes), outcomes
     (listed,) = await owner.jobs.listed()
-    assert listed["state"] == "cancelled"
+    assert listed.state == "cancelled"
     assert not owner.jobs.claimed
     assert not list((owner.home / "jobs").iterdir())

@@ -70,7 +70,7 @@ async def serves(world: World, local: Node) -> None:
     await free(local)
     owner = await world.peer("honest")
     answer = await run_job(owner, write_job(world, SUM), [hint_of(local)], partitions=6)
-    assert answer["result"] == sum(i * i for i in range(60))
+    assert answer.result == sum(i * i for i in range(60))
     await free(local)
 
 
@@ -501,6 +501,6 @@ async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, monkeyp
     idle = local.volunteering.jobs[offer.job]
     await until(lambda: idle.idle_s > 0.2)
     done = await run_job(owner, write_job(world, SUM), [hint_of(local)])
-    assert done["result"] == sum(i * i for i in range(60))
+    assert done.result == sum(i * i for i in range(60))
     assert idle.over.is_set()
     connection.close()

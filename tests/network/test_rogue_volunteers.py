@@ -69,7 +69,7 @@ async def test_rogues_beside_one_that_works(world: World, names: list[str]) -> N
         hints = [*(rogue.hint for rogue in rogues), hint_of(local)]
         answer = await run_job(owner, write_job(world, JOB), hints, partitions=30)
         nursery.cancel_scope.cancel()
-    assert answer["result"] == sum(range(60))
+    assert answer.result == sum(range(60))
     assert size[0] < 3 * 8 * MIB + MIB
     assert not list((owner.home / "jobs").iterdir())
 
@@ -82,7 +82,7 @@ async def test_rogues_that_keep_nothing_beside_one_that_works(world: World, name
         said, result = "", None
         try:
             answer = await run_job(owner, write_job(world, SHUFFLE), [rogue.hint, hint_of(local)], partitions=6)
-            result = answer["result"]
+            result = answer.result
         except JobError as error:
             said = str(error)
         nursery.cancel_scope.cancel()
@@ -100,7 +100,7 @@ async def test_what_only_a_rogue_was_asked_for_the_owner_does_itself(world: Worl
         hints = [rogue.hint for rogue in rogues]
         answer = await run_job(owner, write_job(world, JOB), hints, partitions=2)
         nursery.cancel_scope.cancel()
-    assert answer["result"] == sum(range(60))
+    assert answer.result == sum(range(60))
 
 
 async def test_with_only_a_rogue_the_job_says_why_it_ends(world: World) -> None:

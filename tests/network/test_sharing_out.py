@@ -1,11 +1,11 @@
 """Two jobs of one owner, who divide its volunteers."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
+from p2p.compute.answers import JobAnswer
 from p2p.compute.execution.unit import pieces, result_digest
 from p2p.compute.volunteer.job_session import JobSession
 from p2p.compute.volunteer.volunteering import Volunteering
@@ -51,7 +51,7 @@ async def test_a_second_job_gets_its_part_and_gives_it_back(world: World) -> Non
 
         nursery.start_soon(begin, Progress())
         await until(lambda: slots(owner, "job.py") == [2, 2])
-        answers: list[dict[str, Any]] = []
+        answers: list[JobAnswer] = []
 
         async def begin_second() -> None:
             answers.append(await run_job(owner, second, hints, partitions=100, args={"n": 100}))
@@ -59,7 +59,7 @@ async def test_a_second_job_gets_its_part_and_gives_it_back(world: World) -> Non
         nursery.start_soon(begin_second)
         await until(lambda: slots(owner, "second.py") and sum(slots(owner, "job.py")) < 4)
         await until(lambda: answers)
-        assert answers[0]["result"] == sum(range(100))
+        assert answers[0].result == sum(range(100))
         await until(lambda: slots(owner, "job.py") == [2, 2])
         nursery.cancel_scope.cancel()
 
@@ -114,7 +114,7 @@ async def test_slots_that_came_later_send_large_outputs_at_the_same_time(world: 
         peer = await start_rogue(nursery, owner, grows)
         answer = await run_job(owner, write_job(world, job), [peer.hint], partitions=4)
         nursery.cancel_scope.cancel()
-    assert [path.read_bytes() for path in sorted(Path(answer["folder"]).iterdir())] == 4 * [body]  # noqa: ASYNC240
+    assert [path.read_bytes() for path in sorted(Path(str(answer.folder)).iterdir())] == 4 * [body]  # noqa: ASYNC240
 
 
 class _Sweep(trio.abc.Instrument):

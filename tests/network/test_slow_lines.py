@@ -13,11 +13,10 @@ from p2p.compute.execution.output_reader import OutputLocation, OutputReader
 from p2p.compute.execution.unit import result_digest
 from p2p.compute.owner import recruiter as recruiting
 from p2p.compute.owner.outputs import Outputs
-from p2p.compute.owner.view import JobView
 from p2p.compute.volunteer import job_session as engagement
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
-from p2p.progress import Progress
+from p2p.progress import JobView, Progress
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
 from tests.network.working import compile_once, run_job, volunteer, write_job
@@ -82,7 +81,7 @@ async def test_a_slow_peer_is_not_a_silent_one(
         answer = await run_job(owner, write_job(world, BOTH_WAYS), hints, progress=progress, partitions=2)
         assert trio.current_time() - began > 1_400_000 / STEP_BYTES * STEP_S
         nursery.cancel_scope.cancel()
-    assert answer["result"] == 1 + 2 * 700_000
+    assert answer.result == 1 + 2 * 700_000
     assert isinstance(progress.view, JobView)
     assert progress.view.losses == progress.view.failures == 0
 
@@ -106,7 +105,7 @@ async def test_who_waits_for_the_owners_slow_disk_is_not_silent(
     monkeypatch.setattr(Outputs, "verified", slow(Outputs.verified, 12, 1.0))
     monkeypatch.setattr(Outputs, "room", slow(Outputs.room, 1, 0.5))
     answer = await run_job(owner, write_job(world, BOTH_WAYS), [hint_of(local)], partitions=2)
-    assert answer["result"] == 1 + 2 * 700_000
+    assert answer.result == 1 + 2 * 700_000
     assert "silent" not in caplog.text
 
 

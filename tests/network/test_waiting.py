@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import trio
 
+from p2p.compute.answers import JobAnswer
 from p2p.compute.owner import queueing
 from p2p.compute.owner import recruiter as recruiting
 from p2p.compute.volunteer import queue
@@ -46,7 +47,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is looked at now and then: what happens at once does, the rest never."""
     for module in (queue, queueing):
-        monkeypatch.setattr(module, "HEARTBEAT_S", 10 * PATIENCE_S)
+        monkeypatch.setattr(module, "HEARTBEAT_INTERVAL_S", 10 * PATIENCE_S)
     monkeypatch.setattr(queue, "TURN_TIMEOUT_S", 10 * PATIENCE_S)
     monkeypatch.setattr(queueing, "ANSWER_TIMEOUT_S", 10 * PATIENCE_S)
 
@@ -62,7 +63,7 @@ class Job:
     def __init__(self, owner: Node) -> None:
         self._owner = owner
         self.progress = Progress()
-        self.answer: dict[str, Any] = {}
+        self.answer: JobAnswer | None = None
 
     @property
     def why(self) -> str:
@@ -72,7 +73,13 @@ class Job:
     def places(self) -> list[int]:
         """In the lines where it waits."""
         view = self.progress.view
-        return [one["place"] for one in view.queued] if view is not None else []
+        return [one.place for one in view.queued] if view is not None else []
+
+    @property
+    def result(self) -> Any:
+        """What the job returned, once it has."""
+        assert self.answer is not None
+        return self.answer.result
 
     async def run(self, world: World, source: str, *peers: PeerHint, **wish: Any) -> None:
         name = f"{os.urandom(4).hex()}.py"
@@ -129,7 +136,7 @@ async def test_the_second_owners_job_begins_when_the_first_ends(world: World, nu
         assert not offering(node).has_room
         await first.send(work.JobEnd(offer.job))
         await until(lambda: second.answer and third.answer)
-    assert second.answer["result"] == third.answer["result"] == SQUARES
+    assert second.result == third.result == SQUARES
     assert second.places == third.places == []
     assert offering(node).waiting == 0
 
@@ -156,7 +163,7 @@ async def test_a_job_at_work_and_one_in_line_are_cancelled(world: World) -> None
         assert offering(node).waiting == 1
         assert not third.answer
         await first.cancel()
-    assert third.answer["result"] == SQUARES
+    assert third.result == SQUARES
 
 
 @pytest.mark.usefixtures("by_events")
@@ -169,7 +176,7 @@ async def test_a_paused_volunteer_serves_its_line_when_it_goes_on(world: World, 
     await until(lambda: other.places == [2])
     offering(node).pause(False)
     await until(lambda: paused.answer and other.answer)
-    assert paused.answer["result"] == other.answer["result"] == SQUARES
+    assert paused.result == other.result == SQUARES
 
 
 async def test_a_job_says_when_all_its_volunteers_are_paused(world: World) -> None:
@@ -204,7 +211,7 @@ async def test_a_job_waits_in_several_lines_until_enough_are_at_work(world: Worl
         await until(lambda: offering(nodes[0]).waiting == 0)
         await until(lambda: job.progress.view is not None and job.progress.view.volunteers)
         assert job.progress.view is not None
-        assert [one["peer"] for one in job.progress.view.volunteers] == [to_text(nodes[1].peer_id)]
+        assert [one.peer for one in job.progress.view.volunteers] == [to_text(nodes[1].peer_id)]
         # When that one is lost, the other's line is the next best.
         await world.stop("v1")
         await until(lambda: job.places == [1])
@@ -265,7 +272,7 @@ async def test_an_owner_that_begins_anew_keeps_its_place_at_work(world: World, n
         assert job.places == [1]
         anew.close()
         await until(lambda: job.answer)
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
 
 
 async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
@@ -279,7 +286,7 @@ async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
         with pytest.raises(PeerError):
             await heard(idler, work.JobEnd)
         await until(lambda: job.answer)
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
 
 
 # Misuse.
@@ -315,7 +322,7 @@ async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
             connection.close()
         await until(lambda: honest.places == [1])
     await until(lambda: honest.answer)
-    assert honest.answer["result"] == SQUARES
+    assert honest.result == SQUARES
 
 
 async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
@@ -323,7 +330,7 @@ async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
 ) -> None:
     monkeypatch.setattr(queue, "TURN_TIMEOUT_S", 0.5)
     for module in (queue, queueing):
-        monkeypatch.setattr(module, "HEARTBEAT_S", 0.1)
+        monkeypatch.setattr(module, "HEARTBEAT_INTERVAL_S", 0.1)
     monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 0.1)  # the honest one may be slow here
     monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.1)
 
@@ -341,7 +348,7 @@ async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
         honest = begin(nursery, world, await world.peer("honest"), hint_of(node))
         await until(lambda: honest.places == [4])
     await until(lambda: honest.answer)
-    assert honest.answer["result"] == SQUARES
+    assert honest.result == SQUARES
     for connection, _ in came:
         connection.close()
 
@@ -409,7 +416,7 @@ async def test_an_owner_whose_units_wait_where_it_wants_no_cores_makes_room(
     assert not offering(node).has_room
     job = begin(nursery, world, await world.peer("honest"), hint_of(node))
     await until(lambda: job.answer)
-    assert job.answer["result"] == SQUARES
+    assert job.result == SQUARES
     for connection in came:
         connection.close()
 
@@ -440,5 +447,5 @@ async def test_a_flood_of_owners_that_come_and_go_keeps_nobody_out(world: World,
             await until(lambda: came > 20)
         await until(lambda: honest.answer)
         rogues.cancel_scope.cancel()
-    assert honest.answer["result"] == SQUARES
+    assert honest.result == SQUARES
     await until(lambda: offering(node).waiting == 0)

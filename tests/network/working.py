@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from p2p.compute import bundles
+from p2p.compute.answers import JobAnswer
 from p2p.compute.bundles import Description
 from p2p.compute.runtimes import all_runtimes, runtime_for
 from p2p.compute.spec import JobSpec
@@ -46,7 +47,7 @@ def write_job(world: World, source: str, name: str = "job.py") -> Path:
 
 async def run_job(
     local: Node, path: Path, peers: Sequence[PeerHint], *, progress: Progress | None = None, **wish: Any
-) -> dict[str, Any]:
+) -> JobAnswer:
     """A job of the peer's, to its end, within a minute; what its user gets."""
     wish = {"unit_time_s": 20.0, "wait_s": 20.0} | wish
     asked = JobSpec(str(path), peers=tuple(map(str, peers)), **wish)

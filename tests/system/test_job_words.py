@@ -91,7 +91,7 @@ def test_who_works_is_listed_and_what_carries_a_job_is_not(origin: Peer, tmp_pat
     with volunteers(tmp_path, 1) as nodes, origin.node(*LONELY) as node:
         volunteer = Peer(tmp_path / "volunteer0")
         with origin.start("run", job, *PLAIN, "--input", tmp_path / "input.txt", *peers(nodes)) as running:
-            until(lambda: any(stage["running"] for row in under_way(origin) for stage in row["stages"]), "a unit")
+            until(lambda: any(stage.running for row in under_way(origin) for stage in row.stages), "a unit")
             row, *others = origin.run("peers", "--json").json()
             (shared,) = origin.run("shares", "--json").json()
             status = origin.run("status", "--json").json()

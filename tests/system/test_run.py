@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
+from p2p.compute.answers import JobRow
 from p2p.compute.runtimes import runtime_for
 from p2p.control import client
 from p2p.control.protocol import JobsRequest
@@ -86,21 +86,21 @@ def test_a_volunteer_killed_in_the_middle_costs_only_its_units(origin: Peer, tmp
         with origin.start(
             "run", job, *PLAIN, "--partitions", "60", "--json", *peers(nodes), "--wait", "60s"
         ) as running:
-            until(lambda: bool(under_way(origin)) and under_way(origin)[0]["units_done"] > 3, "some units done")
+            until(lambda: bool(under_way(origin)) and under_way(origin)[0].units_done > 3, "some units done")
             nodes[0].send(signal.SIGKILL)
             outcome = running.wait()
         assert outcome.code == 0, outcome.err
         assert '"result": 7140' in outcome.out
 
 
-def under_way(peer: Peer) -> list[dict[str, Any]]:
+def under_way(peer: Peer) -> list[JobRow]:
     """Asked of the peer itself: a command would take longer to start than some jobs."""
 
     async def quiet(event: object) -> None:
         pass
 
-    rows: list[dict[str, Any]] = trio.run(client.ask, peer.home, JobsRequest(), quiet)
-    return [row for row in rows if row["state"] in {"planning", "running"}]
+    rows: list[JobRow] = trio.run(client.ask, peer.home, JobsRequest(), quiet)
+    return [row for row in rows if row.state in {"planning", "running"}]
 
 
 def test_what_the_job_does_wrong_is_told_with_record_and_line(origin: Peer, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_interrupted_and_cancelled(origin: Peer) -> None:
     assert "stopped" in listed
     with origin.node(*LONELY), origin.start("run", EXAMPLES / "pi.py") as running:
         until(lambda: bool(under_way(origin)), "the job under way")
-        job = str(under_way(origin)[0]["job"])
+        job = under_way(origin)[0].job
         origin.run("cancel", job[:8])
         outcome = running.wait()
         assert outcome.code == 1
@@ -220,7 +220,7 @@ def test_a_killed_owner_goes_on_and_repeats_nothing_it_had(origin: Peer, tmp_pat
             origin.start("run", job, *PLAIN, "--partitions", "60", *peers(nodes)) as running,
         ):
             # In the second action: so that a result, and units, are there to go on with.
-            until(lambda: any(row["units_done"] > 80 for row in under_way(origin)), "more than an action done")
+            until(lambda: any(row.units_done > 80 for row in under_way(origin)), "more than an action done")
             node.send(signal.SIGKILL)
             assert running.wait().code == 1
             node.wait()

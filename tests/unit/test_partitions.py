@@ -14,17 +14,17 @@ from p2p.core.compute.partitions import (
     MIN_PARTITION_BYTES,
     MIN_UNITS,
     UNITS_PER_CORE,
-    InputPiece,
     Partitioner,
+    Piece,
     chosen_bytes,
     chosen_count,
     items,
 )
-from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, StageSource
+from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
 from p2p.errors import JobError
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 
-LINES, FILES = StageSource("lines"), StageSource("files")
+LINES, FILES = Source("lines"), Source("files")
 INPUTS = st.lists(st.lists(st.integers(0, 40_000), max_size=20), max_size=4)
 EACH = st.integers(MIN_PARTITION_BYTES, 30_000)
 
@@ -55,15 +55,15 @@ def test_files_are_never_split_and_each_is_there_once(inputs: list[list[int]], e
     cut = Partitioner(inputs, each).pieces(FILES)
     assert all(cut)
     pieces = [piece for partition in cut for piece in partition]
-    assert pieces == [InputPiece(n, file, 0, size) for n, sizes in enumerate(inputs) for file, size in enumerate(sizes)]
+    assert pieces == [Piece(n, file, 0, size) for n, sizes in enumerate(inputs) for file, size in enumerate(sizes)]
 
 
 def test_one_input_alone() -> None:
-    cut = Partitioner([[5000], [9000, 100]], 4096).pieces(StageSource("records", input=1))
+    cut = Partitioner([[5000], [9000, 100]], 4096).pieces(Source("records", input=1))
     assert cut == [
-        (InputPiece(1, 0, 0, 4096),),
-        (InputPiece(1, 0, 4096, 4096),),
-        (InputPiece(1, 0, 8192, 808), InputPiece(1, 1, 0, 100)),
+        (Piece(1, 0, 0, 4096),),
+        (Piece(1, 0, 4096, 4096),),
+        (Piece(1, 0, 8192, 808), Piece(1, 1, 0, 100)),
     ]
 
 

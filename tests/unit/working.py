@@ -20,7 +20,7 @@ from p2p.core.compute.attempts import (
     Work,
 )
 from p2p.core.compute.job import Job
-from p2p.core.compute.plan import Plan, Stage, StageSource, check, job_context, sizes
+from p2p.core.compute.plan import Plan, Source, Stage, check, job_context, sizes
 from p2p.ids import H, PeerId
 
 UNIT_S = 30.0
@@ -39,7 +39,7 @@ def plan_of(*stages: tuple[int, tuple[int, ...], int], action: int = 0) -> Plan:
     made = tuple(
         Stage(
             index,
-            None if reads else StageSource("range", count=units),
+            None if reads else Source("range", count=units),
             reads,
             outputs,
             partitions=units,

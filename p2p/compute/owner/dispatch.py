@@ -9,7 +9,7 @@ from p2p.compute.execution.unit import MAX_BATCH_BYTES, action_key, pieces
 from p2p.compute.owner.outputs import OutputsLost
 from p2p.compute.owner.shuffle import OutputShuffle
 from p2p.core.compute.attempts import Work
-from p2p.core.compute.partitions import InputPiece, Partitioner, items
+from p2p.core.compute.partitions import Partitioner, Piece, items
 from p2p.core.compute.plan import OF_BYTES, Plan
 from p2p.core.packing import packed
 from p2p.errors import JobError, StorageError
@@ -50,7 +50,7 @@ class Dispatch:
         self._results = results
         self._each = each
         self._plan: Plan | None = None
-        self._partitions: dict[int, list[tuple[InputPiece, ...]]] = {}
+        self._partitions: dict[int, list[tuple[Piece, ...]]] = {}
 
     def cut(self, plan: Plan) -> tuple[list[int | None], dict[int, bytes]]:
         """Cuts the inputs for this plan, the next action's.
@@ -144,7 +144,7 @@ class Dispatch:
         first, count = items(source.count or 0, stage.partitions or 1, one.partition)
         return _Ready(unit(kind=source.kind, first=first, count=count))
 
-    def _piece(self, piece: InputPiece) -> work.Piece:
+    def _piece(self, piece: Piece) -> work.Piece:
         path, _ = self._inputs[piece.input].files[piece.file]
         return work.Piece(piece.input, path, piece.offset, piece.length)
 

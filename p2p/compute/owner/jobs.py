@@ -14,24 +14,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import trio
 
 from p2p.advertising.adverts import Advert
+from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.compute.owner import hiring, saved_files
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.log import PLAN
 from p2p.compute.owner.run import Ending, JobRun
 from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
-from p2p.compute.owner.view import JobView
 from p2p.compute.spec import JobSpec
 from p2p.errors import ConfigError, JobError, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
-from p2p.progress import Progress
+from p2p.progress import JobView, Progress
 from p2p.store.journal import RUNNING, JournaledJob, Logged
 from p2p.wire import work
 
@@ -114,7 +113,7 @@ class Jobs:
         if scope.cancelled_caught:
             raise JobError("The job was cancelled.")
 
-    async def begin(self, spec: JobSpec, progress: Progress) -> dict[str, Any]:
+    async def begin(self, spec: JobSpec, progress: Progress) -> JobAnswer:
         """Runs a job to its end; what `shoal run` answers.
 
         Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which
@@ -149,7 +148,7 @@ class Jobs:
             raise
         return setup, kept
 
-    async def resume(self, text: str, progress: Progress, peers: Sequence[str] = ()) -> dict[str, Any]:
+    async def resume(self, text: str, progress: Progress, peers: Sequence[str] = ()) -> JobAnswer:
         """Goes on with a job that was stopped, as it was asked for, with these volunteers too. Raises as `begin`."""
         job = (await self._find(text)).id
         with self._claimed(job):
@@ -162,7 +161,7 @@ class Jobs:
             setup = await set_up_again(self._deps, job, self._folder_of(job), kept, progress)
             return await self._run(setup, kept, progress)
 
-    async def _run(self, setup: Setup, kept: Resumable, progress: Progress) -> dict[str, Any]:
+    async def _run(self, setup: Setup, kept: Resumable, progress: Progress) -> JobAnswer:
         job, name = setup.id, Path(kept.wish.path).name
         view = JobView(job=to_text(job), name=name, runtime=setup.runtime.name)
         progress.view, progress.state, progress.name = view, "running", name
@@ -183,7 +182,7 @@ class Jobs:
             del self._under_way[job]
             self._deps.changes.ring()
         seconds = round(trio.current_time() - started, 3)
-        return {"job": view.job, "state": "done", **answer, "seconds": seconds, "units": view.units_done}
+        return msgspec.structs.replace(answer, seconds=seconds, units=view.units_done)
 
     async def cancel(self, text: str) -> bytes:
         """Ends a job, or forgets one that was stopped; its id. Raises ConfigError."""
@@ -204,19 +203,19 @@ class Jobs:
                 raise ConfigError(f"Job {short(job)} is {listed.state} already.")
         return job
 
-    async def listed(self) -> list[dict[str, Any]]:
+    async def listed(self) -> list[JobRow]:
         """The jobs under way, those that were stopped, and the last ones that ended; the newest first."""
         rows = []
         for one in await trio.to_thread.run_sync(self._deps.journal.jobs):
             underway = self._under_way.get(one.id)
             view = underway.view if underway is not None else JobView(job=to_text(one.id), name=_name(one))
-            row = {**msgspec.to_builtins(view), "created": one.created, "ending": one.ending}
-            rows.append(
-                row if underway is not None else row | {"state": "stopped" if one.state == RUNNING else one.state}
-            )
+            row = JobRow(**vars(view), created=one.created, ending=one.ending)
+            if underway is None:
+                row.state = "stopped" if one.state == RUNNING else one.state
+            rows.append(row)
         return rows
 
-    async def logs(self, text: str, unit: tuple[int, int, int] | None) -> list[dict[str, Any]]:
+    async def logs(self, text: str, unit: tuple[int, int, int] | None) -> list[LogRow]:
         """What the units of a job printed: rows by action, stage, partition. Raises ConfigError."""
         listed = await self._find(text)
         rows = await trio.to_thread.run_sync(self._deps.journal.logs, listed.id, unit)
@@ -230,20 +229,20 @@ class Jobs:
             raise ConfigError(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
         return matching[0]
 
-    async def _answer(self, kept: Resumable, ending: Ending, job: bytes) -> dict[str, Any]:
+    async def _answer(self, kept: Resumable, ending: Ending, job: bytes) -> JobAnswer:
         """What the user gets; files that the job saved go to `out`, else into a share."""
-        answer: dict[str, Any] = {"result": ending.value}
+        answer = JobAnswer(to_text(job), "done", ending.value)
         if ending.saved is None:
             return answer
         if kept.wish.out is not None:
             paths = await trio.to_thread.run_sync(_move_all, ending.saved, Path(kept.wish.out))
-            return answer | {"paths": paths}
+            return msgspec.structs.replace(answer, paths=tuple(paths))
         name = f"{Path(kept.wish.path).stem}-{short(job)}"
         folder = self._results_folder / name
         await trio.to_thread.run_sync(_move_all, ending.saved, folder)
         done = await self._deps.sharing.share([folder], name, Progress(), unlisted=True)
         link = self._deps.discovery.links.to(done.share_id, done.name, done.bytes)
-        return answer | {"link": link, "folder": str(folder)}
+        return msgspec.structs.replace(answer, link=link, folder=str(folder))
 
     async def _end(self, kept: Resumable, job: bytes, state: str, ending: str) -> None:
         """It is over: what was kept to go on with it goes."""
@@ -258,13 +257,13 @@ class Jobs:
         await trio.to_thread.run_sync(shutil.rmtree, folder, True)
 
 
-def _logged(one: Logged) -> dict[str, Any]:
-    return {
-        "unit": "plan" if one.stage == PLAN else f"{one.action}.{one.stage}.{one.partition}",
-        "peer": to_text(one.peer),
-        "failure": one.failure,
-        "text": one.text.decode(errors="replace"),
-    }
+def _logged(one: Logged) -> LogRow:
+    return LogRow(
+        unit="plan" if one.stage == PLAN else f"{one.action}.{one.stage}.{one.partition}",
+        peer=to_text(one.peer),
+        failure=one.failure,
+        text=one.text.decode(errors="replace"),
+    )
 
 
 def _name(one: JournaledJob) -> str:

@@ -32,7 +32,7 @@ from p2p.compute.owner.rerun import Rerunner
 from p2p.compute.owner.results import ResultIntake
 from p2p.compute.owner.setup import Setup
 from p2p.compute.owner.shuffle import OutputShuffle
-from p2p.compute.owner.view import JobView, Watch
+from p2p.compute.owner.view import Watch
 from p2p.compute.owner.volunteer_session import VolunteerSession
 from p2p.concurrency.background import Background
 from p2p.core.compute import plan as plans
@@ -41,6 +41,7 @@ from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, to_text
+from p2p.progress import JobView, QueuedAt
 
 TICK_INTERVAL_S = 0.25
 HOLDERS_TIMEOUT_S = 3.0
@@ -261,7 +262,7 @@ class JobRun:
         elif begun and not self._is_at_work:
             self._view.why = "the volunteers are paused, or busy with other jobs"
         lines = self.recruiter.lines.items()
-        self._view.queued = [{"peer": to_text(peer), "place": queued.place} for peer, queued in lines]
+        self._view.queued = [QueuedAt(to_text(peer), queued.place) for peer, queued in lines]
 
     @property
     def _is_at_work(self) -> bool:

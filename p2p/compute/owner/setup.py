@@ -18,7 +18,7 @@ from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput
 from p2p.compute.spec import JobSpec
 from p2p.core.compute.partitions import MIN_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
-from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, StageSource
+from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
 from p2p.core.shares.manifest import EntryKind
 from p2p.errors import ConfigError, JobError
 from p2p.formats import format_size
@@ -176,7 +176,7 @@ def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
 def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
     """How many units a command has that reads these, which is told to each."""
     sizes = [[size for _, size in one.files] for one in inputs]
-    return max(1, len(Partitioner(sizes, each).pieces(StageSource("lines"))))
+    return max(1, len(Partitioner(sizes, each).pieces(Source("lines"))))
 
 
 def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:

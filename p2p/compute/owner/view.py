@@ -3,46 +3,17 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from p2p.compute.owner.volunteer_session import VolunteerSession
 from p2p.core.compute.attempts import JobState
 from p2p.core.compute.job import Job
 from p2p.core.compute.plan import Plan
 from p2p.ids import PeerId, to_text
+from p2p.progress import JobView, StageView, VolunteerView
 
 MEMORY_S = 15.0
 """How far back a volunteer's rate looks: over several units, though each may take seconds."""
-
-
-@dataclass
-class JobView:
-    """Updated in place; rates in units a second."""
-
-    job: str = ""
-    name: str = ""
-    state: str = "planning"
-    runtime: str = ""
-    action: int = 0
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    volunteers: list[dict[str, Any]] = field(default_factory=list)
-    failures: int = 0
-    losses: int = 0
-    units_done: int = 0
-    units_known: int = 0
-    """Units that an earlier process had done."""
-    rate: float = 0.0
-    bytes_moved: int = 0
-    """Over the network, for this job: between this peer and volunteers, and what these fetched."""
-    bytes_fetched: int = 0
-    """Of that, what volunteers fetched by themselves, as they say: inputs, outputs that others keep, the bundle."""
-    left_s: float | None = None
-    """Until the stage that runs is done, at this pace."""
-    why: str = ""
-    """Why nothing runs."""
-    queued: list[dict[str, Any]] = field(default_factory=list)
-    """The volunteers in whose lines it waits, and at which place, from 1."""
 
 
 @dataclass
@@ -96,26 +67,26 @@ class Watch:
             rate.add(self._accepted[peer], elapsed_s)
         self._accepted.clear()
         view.volunteers = [
-            {
-                "peer": to_text(peer),
-                "units": count,
-                "slots": sessions[peer].slots,
-                "rate": round(self._rates[peer].per_s, 3),
-                "bytes_moved": sessions[peer].bytes_moved,
-                "bytes_fetched": sessions[peer].bytes_fetched,
-            }
+            VolunteerView(
+                peer=to_text(peer),
+                units=count,
+                slots=sessions[peer].slots,
+                rate=round(self._rates[peer].per_s, 3),
+                bytes_moved=sessions[peer].bytes_moved,
+                bytes_fetched=sessions[peer].bytes_fetched,
+            )
             for peer, count in at_work.items()
         ]
-        view.rate = sum(rate.per_s for rate in self._rates.values())
+        view.rate = sum((rate.per_s for rate in self._rates.values()), 0.0)
         view.bytes_moved = self._moved + sum(session.bytes_moved for session in sessions.values())
         view.bytes_fetched = self._fetched + sum(session.bytes_fetched for session in sessions.values())
-        waiting = sum(stage["units"] - stage["done"] for stage in view.stages)
+        waiting = sum(stage.units - stage.done for stage in view.stages)
         view.left_s = waiting / view.rate if waiting and view.rate > 0.01 else None
 
     def look_at_stages(self, job: Job, plan: Plan) -> None:
         """Brings only the stages up to date; those of an action stay until the next one's."""
         if job.stages:
             self._view.stages = [
-                {"label": stage.label, "units": units.count, "done": units.done, "running": len(units.running)}
+                StageView(stage.label, units.count, units.done, len(units.running))
                 for stage, units in zip(plan.stages, job.stages, strict=True)
             ]

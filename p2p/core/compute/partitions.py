@@ -6,7 +6,7 @@ Bytes are cut by size; where lines begin and end in them is found by who reads t
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, OF_BYTES, StageSource
+from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, OF_BYTES, Source
 from p2p.errors import JobError
 from p2p.jobs import cutting
 
@@ -42,7 +42,7 @@ def chosen_count(cores: int) -> int:
     return min(max(UNITS_PER_CORE * cores, MIN_UNITS), MAX_CHOSEN_UNITS)
 
 
-class InputPiece(NamedTuple):
+class Piece(NamedTuple):
     """Bytes of a file: numbers of the input and of the file in it, offset and length in bytes."""
 
     input: int
@@ -60,7 +60,7 @@ class Partitioner:
         self._inputs = inputs
         self._each = each
 
-    def pieces(self, source: StageSource) -> list[tuple[InputPiece, ...]]:
+    def pieces(self, source: Source) -> list[tuple[Piece, ...]]:
         """The partitions of a source of bytes; lines are still to be cut. Raises JobError if they are too many."""
         assert source.kind in OF_BYTES
         chosen = range(len(self._inputs)) if source.input is None else [source.input]
@@ -72,7 +72,7 @@ class Partitioner:
         for partition in cut(sizes, self._each):
             # Several small files may go into one partition, but not so many that their names are too long a message.
             for some in _at_most(partition, MAX_PIECES):
-                partitions.append(tuple(InputPiece(*places[piece.file], piece.offset, piece.size) for piece in some))
+                partitions.append(tuple(Piece(*places[piece.file], piece.offset, piece.size) for piece in some))
         self._refuse(len(partitions))
         return partitions
 

@@ -35,7 +35,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=1024)]
 OF_BYTES = ("lines", "records", "chunks", "files")
 
 
-class StageSource(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Where the records of a first stage come from: bytes of one input (None: of all), or `count` items."""
 
     kind: Literal["lines", "records", "chunks", "files", "range", "params"]
@@ -47,7 +47,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A stage; `outputs` 0 for the final one. `partitions`, its units, is None where they follow from the inputs."""
 
     index: _Index
-    source: StageSource | None
+    source: Source | None
     reads: Annotated[tuple[_Index, ...], msgspec.Meta(max_length=MAX_STAGES)]
     outputs: Annotated[int, msgspec.Meta(ge=0, le=MAX_OUTPUTS)]
     label: _Text = ""
@@ -73,7 +73,7 @@ _decoder = msgspec.json.Decoder(Plan)
 
 def of_command(partitions: int | None) -> Plan:
     """The plan of a WASI command: one stage, over the lines of all inputs, or without input so many units."""
-    source = StageSource("lines") if partitions is None else StageSource("range", count=partitions)
+    source = Source("lines") if partitions is None else Source("range", count=partitions)
     stage = Stage(0, source, reads=(), outputs=0, label="command", partitions=partitions)
     return Plan(1, 0, "save", H("command").hex(), (stage,))
 
@@ -145,7 +145,7 @@ def unit_id(context: bytes, partition: int) -> bytes:
     return H("unit", context, _number(partition))
 
 
-def _check_source(stage: Stage, source: StageSource, inputs: int) -> None:
+def _check_source(stage: Stage, source: Source, inputs: int) -> None:
     if stage.reads:
         raise _wrong(stage, "it has a source and reads stages too")
     if source.kind in OF_BYTES:

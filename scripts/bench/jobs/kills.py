@@ -116,7 +116,7 @@ def _owner_killed(peers: Network, loops: int) -> dict[str, float]:
         argv = own.argv(BUSY, "--partitions", str(UNITS), runtime=PYTHON, arguments={"units": UNITS, "loops": loops})
         with _typed(argv) as command:
             time.sleep(whole_s / 2)
-            jobs = [job["job"] for job in _ask(node, requests.JobsRequest()) if job["state"] not in OVER]
+            jobs = [job.job for job in _ask(node, requests.JobsRequest()) if job.state not in OVER]
             node.server.process.kill()
             command.communicate(timeout=LONGEST_S)
     if not jobs:
@@ -156,7 +156,7 @@ def _typed(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def _units_done(peers: Network) -> int:
     """By all volunteers since they started."""
-    return sum(_ask(one, requests.VolunteerRequest())["units_done"] for one in peers.volunteers)
+    return sum(_ask(one, requests.VolunteerRequest()).units_done for one in peers.volunteers)
 
 
 def _ask(node: shoal.Node, request: requests.AnyRequest) -> Any:

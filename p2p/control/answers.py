@@ -1,0 +1,170 @@
+"""What a peer answers to its user: a type for each request of `protocol`, and JSON objects with these names.
+
+Ids of peers and shares are text, sizes in bytes, times in seconds. Answers about jobs are in `p2p.compute.answers`.
+"""
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from p2p.progress import JobView, Progress
+
+
+class ShareAnswer(msgspec.Struct, frozen=True):
+    """A share that was made; `reused` bytes were not read again. With `--as` also the mutable link and its version."""
+
+    link: str
+    id: str
+    name: str
+    bytes: int
+    files: int
+    reused: int
+    seconds: float
+    pointer: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+
+
+class GetAnswer(msgspec.Struct, frozen=True):
+    """A share that was fetched. `sources` has the bytes by peer: of none where a job was fetching it too."""
+
+    paths: tuple[str, ...]
+    bytes: int
+    received: int
+    seconds: float
+    sources: dict[str, int]
+
+
+class HitRow(msgspec.Struct, frozen=True):
+    """A share that a search found, as the peer `signer` named it; `matched` is a file in it, where its name did not."""
+
+    id: str
+    name: str
+    bytes: int
+    files: int | None
+    peers: int
+    age_s: int | None
+    signer: str
+    matched: str | None
+    link: str
+
+
+class ListedRow(msgspec.Struct, frozen=True):
+    """A share that another peer lists."""
+
+    id: str
+    name: str
+    bytes: int
+    files: int
+    link: str
+
+
+class ShareRow(msgspec.Struct, frozen=True):
+    """A share of this peer; `stale` says why it is not served, `pointers` are the mutable links to it."""
+
+    id: str
+    name: str
+    bytes: int
+    files: int
+    paths: tuple[str, ...]
+    unlisted: bool
+    fetched: bool
+    age_s: int
+    stale: str | None
+    peers: int
+    link: str
+    pointers: tuple[str, ...]
+
+
+class UnshareAnswer(msgspec.Struct, frozen=True):
+    """A share that is shared no longer."""
+
+    id: str
+    name: str
+
+
+class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection. By its `role` the peer exchanges a `share`, or is a `volunteer` or the `owner` of a job."""
+
+    peer: str
+    address: str
+    dialable: bool | None
+    dialed: bool
+    """Whether this peer dialled."""
+    software: str
+    role: str
+    share: str = ""
+    job: str = ""
+    name: str = ""
+    cores: int = 0
+    uploaded: int
+    downloaded: int
+    complete: bool | None = None
+    """Whether it has all of the share."""
+
+
+class DhtStatus(msgspec.Struct, frozen=True):
+    """This peer in the DHT: nodes that it knows, records that it keeps for others."""
+
+    nodes: int
+    joined: bool
+    records: int
+    addresses: tuple[str, ...]
+
+
+class TrackerStatus(msgspec.Struct, frozen=True):
+    """One of this peer's trackers; `trouble` says why it does not work, `refused` what it does not take."""
+
+    url: str
+    trouble: str
+    announced_s: int | None
+    shares: int
+    dialable: bool | None
+    refused: tuple[str, ...]
+
+
+class StatusAnswer(msgspec.Struct, frozen=True):
+    """What a peer is and does."""
+
+    peer: str
+    home: str
+    network: str
+    addresses: tuple[str, ...]
+    reachability: str
+    reachability_set: bool
+    """Whether that is the user's own word."""
+    reachable_from: str | None
+    seen_as: tuple[str, ...]
+    uptime_s: int
+    memory_bytes: int
+    shares: int
+    shared_bytes: int
+    stale: tuple[str, ...]
+    dht: DhtStatus | None
+    neighbours: int
+    trackers: tuple[TrackerStatus, ...]
+    connections: int
+    uploaded: int
+    downloaded: int
+    fetches: tuple[Progress, ...]
+    jobs: tuple[JobView, ...]
+
+
+class CancelAnswer(msgspec.Struct, frozen=True):
+    """A job that was cancelled."""
+
+    job: str
+
+
+class VolunteerAnswer(msgspec.Struct, frozen=True):
+    """What a volunteer offers and does; `waiting` counts the jobs in line."""
+
+    cores: int
+    memory_bytes: int
+    paused: bool
+    runtimes: tuple[str, ...]
+    busy: int
+    jobs: tuple[str, ...]
+    waiting: int
+    units_done: int
+    inputs_bytes: int
+    inputs_most_bytes: int
+    walls: str
