@@ -310,7 +310,7 @@ def _bars(peers: list[Peer], report: DemoReport) -> Iterator[Any]:
         def redraw() -> None:
             for peer in peers:
                 now = peer.progress
-                detail = f"{format_size(now['rate'])}/s from {now['sources']}" if now and peer.fraction < 1 else ""
+                detail = f"{format_size(now.rate)}/s from {now.sources}" if now.size and peer.fraction < 1 else ""
                 progress.update(tasks[peer.name], completed=peer.fraction, detail=detail)
 
         yield redraw
