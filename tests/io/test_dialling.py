@@ -147,7 +147,7 @@ async def test_a_listener_that_hangs_up_or_resets(tmp_path: Path) -> None:
 
 
 async def test_a_listener_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialer_module, "HANDSHAKE_S", 0.1)
+    monkeypatch.setattr(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.1)
 
     async def serve(_: trio.SocketStream) -> None:
         await trio.sleep_forever()
@@ -158,7 +158,7 @@ async def test_a_listener_that_never_answers(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_a_listener_that_stops_after_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialer_module, "HANDSHAKE_S", 0.3)
+    monkeypatch.setattr(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.3)
     other = make_dialer(tmp_path / "other")
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -175,7 +175,7 @@ async def test_a_listener_that_stops_after_tls(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_few_dials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialer_module, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.2)
     now = most = 0
 
     async def serve(stream: trio.SocketStream) -> None:

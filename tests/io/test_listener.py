@@ -138,7 +138,7 @@ async def test_the_oldest_of_all_gives_way_where_many_prefixes_flood() -> None:
 
 
 async def test_a_half_open_connection_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "HANDSHAKE_S", 0.1)
+    monkeypatch.setattr(listener, "HANDSHAKE_TIMEOUT_S", 0.1)
     async with listening(make_dialer(tmp_path / "at"), Admission(9, 9, 9)) as address:
         with await connect_from("127.0.0.1", address) as half_open, trio.fail_after(5):
             assert await half_open.recv(100) == b""

@@ -89,7 +89,7 @@ async def test_a_mutable_link_that_cannot_be_kept_ends_the_command_alone(world: 
     publisher, reader = await net(world, 2)
     published = await world.publish(publisher, FILES)
     answer, _ = await perform(publisher, requests.ShareRequest(paths=(str(published.path),), pointer="data"))
-    get = requests.GetRequest(link=answer["pointer"], out=str(world.out(reader)))
+    get = requests.GetRequest(link=answer.pointer, out=str(world.out(reader)))
     with unwritable(reader), pytest.raises(StorageError, match="locked"):
         await perform(reader, get)
     with trio.fail_after(PATIENCE_S):
