@@ -146,14 +146,17 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             listeners, notes = await _listen(config, foreground=foreground)
             bound = [listener.bound_address(one) for one in listeners]
             state = OverlayState(database, config.network.name)
-            overlays, more = _overlays(identity, config, state, bound)
+            disk = Disk()
+            overlays, more = _overlays(identity, config, state, disk, bound)
             failure: ShoalError | None = None
             async with (
                 open_sandbox(config.volunteer.cores + OWN_GUESTS, compiled.default_folder()) as sandbox,
                 trio.open_nursery() as nursery,
             ):
                 try:
-                    node = _make(home, config, identity, database, bound, state, overlays, sandbox, (*notes, *more))
+                    node = _make(
+                        home, config, identity, database, disk, bound, state, overlays, sandbox, (*notes, *more)
+                    )
                     await _start(node, nursery, listeners, bound)
                     yield node
                 except ShoalError as error:
@@ -170,6 +173,7 @@ def _make(
     config: Config,
     identity: Identity,
     database: Database,
+    disk: Disk,
     bound: list[Address],
     state: OverlayState,
     overlays: Overlays,
@@ -179,7 +183,7 @@ def _make(
     """Makes every part, each of what was made before it."""
     network, transfer, offered = config.network, config.transfer, config.volunteer
     library, records = Library(database, _limits(config)), Fetches(database, home)
-    pointers, journal, disk = Pointers(database), Journal(database), Disk()
+    pointers, journal = Pointers(database), Journal(database)
     random, changes, bans = Random(), Bell(), Bans[PeerId]()
 
     # Where it is, and what others offer.
@@ -188,7 +192,7 @@ def _make(
     dialer = Dialer(identity, Contexts(identity, home, network.name), network.name, port)
     presence = Presence(dialer, Contacts(dialer), reachability, reachable(bound))
     trackers = Trackers(network.trackers, network.name)
-    discovery = Discovery(dialer, presence, pointers, trackers, overlays, Neighbours(), random)
+    discovery = Discovery(dialer, presence, pointers, disk, trackers, overlays, Neighbours(), random)
 
     # Shares.
     router = Router()
@@ -267,6 +271,7 @@ def _make(
         presence=presence,
         overlays=overlays,
         library=library,
+        disk=disk,
         swarms=swarms,
         calls=calls,
         random=random,
@@ -277,7 +282,7 @@ def _make(
 
     # What the user may ask.
     shares = SharesView(
-        presence.peer_id, library, pointers, swarms, discovery.links, (home / "jobs", open_shares.folder)
+        presence.peer_id, library, disk, pointers, swarms, discovery.links, (home / "jobs", open_shares.folder)
     )
     operations = Operations(
         control_operations.Deps(
@@ -376,13 +381,15 @@ async def _watch_network(node: Node, bound: list[Address]) -> None:
 
 
 def _overlays(
-    identity: Identity, config: Config, state: OverlayState, bound: Iterable[Address]
+    identity: Identity, config: Config, state: OverlayState, disk: Disk, bound: Iterable[Address]
 ) -> tuple[Overlays, list[str]]:
     """This peer's part in the DHT, and what to say about it."""
     network = config.network
     sockets, notes = dht.open_sockets(bound) if network.dht else (None, [])
     bits = work_bits(network.name, config.dht.work_bits)
-    return Overlays(identity, state, network.name, bits, sockets, network.join if network.dht else (), Random()), notes
+    return Overlays(
+        identity, state, disk, network.name, bits, sockets, network.join if network.dht else (), Random()
+    ), notes
 
 
 def _limits(config: Config) -> ShareLimits:

@@ -10,6 +10,7 @@ from p2p.net.dialer import Dialer
 from p2p.reach.calls import Calls
 from p2p.reach.presence import Presence
 from p2p.sharing.swarms import Swarms
+from p2p.store.disk import Disk
 from p2p.store.library import Library
 
 
@@ -21,6 +22,7 @@ class Deps:
     presence: Presence
     overlays: Overlays
     library: Library
+    disk: Disk
     swarms: Swarms
     calls: Calls
     random: Random

@@ -43,19 +43,19 @@ class Publisher:
         self._overlays = deps.overlays
         self._state = state
         self._network = deps.dialer.network
-        self._inventory = Inventory(deps.library, deps.swarms)
+        self._inventory = Inventory(deps.library, deps.disk, deps.swarms)
         self._last: dict[bytes, Publication] = {}
         self._next: dict[bytes, float] = {}
         self._failures: Counter[bytes] = Counter()
 
     async def run(self) -> None:
-        self._last = await trio.to_thread.run_sync(self._state.publications)
+        self._last = await self._deps.disk.run(self._state.publications)
         await self._overlays.joined.wait()
         while True:
             news = self._deps.changes.count
             offered = (await self._inventory.all())[: publications.MAX_SHARES]
             advert = gather(self._deps.adverts)
-            due_at = await trio.to_thread.run_sync(self._due, offered, advert.items, self._place)
+            due_at = await self._deps.disk.run(self._due, offered, advert.items, self._place)
             due = sorted((item for item, at in due_at.items() if at <= time.time()), key=lambda item: due_at[item])
             for first in range(0, len(due), AT_ONCE):
                 await self._publish_some(due[first : first + AT_ONCE])
@@ -115,7 +115,7 @@ class Publisher:
         )
         self._last[key] = publication
         try:
-            await trio.to_thread.run_sync(self._state.published, key, publication)
+            await self._deps.disk.run(self._state.published, key, publication)
         except StorageError as error:
             logger.warning("it is published again after the next start: %s", error)
         return result

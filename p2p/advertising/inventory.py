@@ -12,6 +12,7 @@ from p2p.errors import BadData, NotFound
 from p2p.ids import ShareId
 from p2p.sharing.swarm import Swarm
 from p2p.sharing.swarms import Swarms
+from p2p.store.disk import Disk
 from p2p.store.library import Library, SharedRow
 from p2p.wire.records import MAP_BYTES, WHOLE
 from p2p.wire.tracker import MAX_CONTENTS, Content
@@ -39,8 +40,9 @@ class InventoryEntry:
 class Inventory:
     """Looks up what is offered; remembers what it would have to read a manifest for."""
 
-    def __init__(self, library: Library, swarms: Swarms) -> None:
+    def __init__(self, library: Library, disk: Disk, swarms: Swarms) -> None:
         self._library = library
+        self._disk = disk
         self._swarms = swarms
         self._contents: dict[ShareId, tuple[Content, ...]] = {}
 
@@ -58,7 +60,7 @@ class Inventory:
             if self._swarms.get(share) is None
         ]
         held = {swarm.share_id: _held(swarm) for swarm in self._swarms}
-        return await trio.to_thread.run_sync(self._look_up, fetching, held, contents)
+        return await self._disk.run(self._look_up, fetching, held, contents)
 
     def _look_up(
         self, fetching: list[InventoryEntry], held: dict[ShareId, bytes], contents: bool

@@ -29,7 +29,7 @@ class SeekerSearch:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._inventory = Inventory(deps.library, deps.swarms)
+        self._inventory = Inventory(deps.library, deps.disk, deps.swarms)
 
     async def run(self) -> None:
         """Looks until cancelled."""

@@ -54,7 +54,7 @@ class TrackerAnnouncer:
     def __init__(self, deps: Deps, trackers: Trackers) -> None:
         self._deps = deps
         self._trackers = trackers
-        self._inventory = Inventory(deps.library, deps.swarms)
+        self._inventory = Inventory(deps.library, deps.disk, deps.swarms)
         self.states = {url: TrackerState(url) for url in trackers.urls}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -30,7 +30,6 @@ from p2p.sandbox.sandbox import describe
 from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.share import Sharing
-from p2p.store.library import SharedRow
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
 
 UPDATE_INTERVAL_S = 0.15
@@ -125,7 +124,7 @@ class Operations:
             return answer
         if request.unlisted:
             await emit(Note("a mutable link is public: who keeps it in the DHT learns the id of the unlisted share"))
-        record = await trio.to_thread.run_sync(deps.discovery.mutable_links.point, request.pointer, done.share_id)
+        record = await deps.discovery.mutable_links.point(request.pointer, done.share_id)
         deps.changes.ring()
         pointer = str(PointerLink(deps.peer_id, request.pointer))
         return msgspec.structs.replace(answer, pointer=pointer, version=record.sequence)
@@ -202,10 +201,8 @@ class Operations:
         if text.startswith("magnet:"):
             text = ids.to_text(parse_link(text).share_id)
 
-        def match() -> list[SharedRow]:
-            return [row for row in self._deps.shares.rows() if ids.to_text(row.id).startswith(text.lower())]
-
-        matching = await trio.to_thread.run_sync(match) if text else []
+        rows = await self._deps.shares.rows() if text else []
+        matching = [row for row in rows if ids.to_text(row.id).startswith(text.lower())]
         if not matching:
             raise NotFound(f"This peer shares nothing with the id {text!r}. `shoal shares` lists what it does.")
         if len(matching) > 1:

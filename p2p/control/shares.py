@@ -4,12 +4,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import trio
-
 from p2p.control.answers import ShareRow
 from p2p.discovery.links import Links, MakeLink
 from p2p.ids import PeerId, ShareId, to_text
 from p2p.sharing.swarms import Swarms
+from p2p.store.disk import Disk
 from p2p.store.library import Library, SharedRow
 from p2p.store.pointers import Pointers
 from p2p.wire.link import PointerLink
@@ -23,6 +22,7 @@ class SharesView:
         self,
         peer_id: PeerId,
         library: Library,
+        disk: Disk,
         pointers: Pointers,
         swarms: Swarms,
         links: Links,
@@ -30,13 +30,17 @@ class SharesView:
     ) -> None:
         self._peer_id = peer_id
         self._library = library
+        self._disk = disk
         self._pointers = pointers
         self._swarms = swarms
         self._links = links
         self._passing = passing
 
-    def rows(self) -> list[SharedRow]:
-        """As the library has them. Blocking."""
+    async def rows(self) -> list[SharedRow]:
+        """As the library has them."""
+        return await self._disk.run(self._own)
+
+    def _own(self) -> list[SharedRow]:
         return [
             row
             for row in self._library.shares()
@@ -45,7 +49,7 @@ class SharesView:
 
     async def answer(self) -> list[ShareRow]:
         """As they are shown."""
-        return await trio.to_thread.run_sync(self._rows, self._links.maker())
+        return await self._disk.run(self._rows, self._links.maker())
 
     def _rows(self, link: MakeLink) -> list[ShareRow]:
         """In a thread: of thousands of shares this is no moment's work."""
@@ -53,7 +57,7 @@ class SharesView:
         for record in self._pointers.of(self._peer_id):
             assert isinstance(record.payload, Pointer)
             pointed.setdefault(record.payload.share, []).append(str(PointerLink(self._peer_id, record.payload.name)))
-        return [self._share(row, link, pointed.get(row.id, ())) for row in self.rows()]
+        return [self._share(row, link, pointed.get(row.id, ())) for row in self._own()]
 
     def _share(self, row: SharedRow, link: MakeLink, pointers: Sequence[str]) -> ShareRow:
         swarm = self._swarms.get(ShareId(row.id))

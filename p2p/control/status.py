@@ -50,7 +50,7 @@ class StatusView:
 
     async def answer(self) -> StatusAnswer:
         """As it is shown."""
-        rows = await trio.to_thread.run_sync(self._shares.rows)
+        rows = await self._shares.rows()
         presence = self._presence
         reachability = presence.reachability
         return StatusAnswer(

@@ -22,6 +22,7 @@ from p2p.ids import PeerId
 from p2p.net.datagrams import Endpoint, open_socket
 from p2p.net.dht import ENOUGH_HOLDERS, Dht, MakeRecord, Published
 from p2p.store.dht_state import OverlayState
+from p2p.store.disk import Disk
 from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
 from p2p.wire.datagrams import DatagramCodec
 from p2p.wire.nodeid import find_nonce
@@ -46,6 +47,7 @@ class Overlays:
         self,
         identity: Identity,
         state: OverlayState,
+        disk: Disk,
         network: str,
         bits: int,
         sockets: Sequence[socket.socket] | None,
@@ -54,6 +56,7 @@ class Overlays:
     ) -> None:
         self._identity = identity
         self._state = state
+        self._disk = disk
         self._network = network
         self._bits = bits
         self.is_on = sockets is not None
@@ -74,7 +77,7 @@ class Overlays:
         unused = list(self._sockets)
         try:
             nonce = await self._nonce()
-            self._kept = [Address(*contact) for contact in await trio.to_thread.run_sync(self._state.contacts)]
+            self._kept = [Address(*contact) for contact in await self._disk.run(self._state.contacts)]
             async with trio.open_nursery() as nursery:
                 for udp in self._sockets:
                     endpoint = Endpoint(DatagramCodec(self._identity, nonce, self._network, self._bits), udp)
@@ -184,12 +187,12 @@ class Overlays:
     # Ways in.
 
     async def _nonce(self) -> bytes:
-        nonce = await trio.to_thread.run_sync(self._state.nonce, self._bits)
+        nonce = await self._disk.run(self._state.nonce, self._bits)
         if nonce is None:
             find = partial(find_nonce, self._identity.peer_id, self._bits, trio.from_thread.check_cancelled)
-            nonce = await trio.to_thread.run_sync(find)
+            nonce = await trio.to_thread.run_sync(find)  # minutes of a processor: not in the disk's threads
             try:
-                await trio.to_thread.run_sync(self._state.keep_nonce, self._bits, nonce)
+                await self._disk.run(self._state.keep_nonce, self._bits, nonce)
             except StorageError as error:
                 logger.warning("the next start finds its node id anew: %s", error)
         return nonce
@@ -232,7 +235,7 @@ class Overlays:
             pause = KEEP_CONTACTS_INTERVAL_S
             contacts = [contact.address for node in self.nodes for contact in node.contacts()]
             if contacts:
-                await trio.to_thread.run_sync(self._state.keep_contacts, contacts)
+                await self._disk.run(self._state.keep_contacts, contacts)
 
 
 def keep_newest(found: dict[PeerId, Record], record: Record) -> None:

@@ -13,6 +13,7 @@ from p2p.discovery.trackers import Trackers
 from p2p.discovery.volunteers import Volunteers
 from p2p.net.dialer import Dialer
 from p2p.reach.presence import Presence
+from p2p.store.disk import Disk
 from p2p.store.pointers import Pointers
 
 Note = Callable[[str], None]
@@ -26,6 +27,7 @@ class Discovery:
         dialer: Dialer,
         presence: Presence,
         pointers: Pointers,
+        disk: Disk,
         trackers: Trackers,
         overlays: Overlays,
         neighbours: Neighbours,
@@ -38,7 +40,7 @@ class Discovery:
         self.links = Links(presence, trackers)
         self.finders = Finders(presence, trackers, overlays, neighbours, random)
         self.volunteers = Volunteers(dialer, trackers, overlays, neighbours)
-        self.mutable_links = MutableLinks(dialer, pointers, overlays, neighbours, self.finders)
+        self.mutable_links = MutableLinks(dialer, pointers, disk, overlays, neighbours, self.finders)
 
     async def search(self, query: str, note: Note) -> list[search.Hit]:
         """Shares with all the words: see `p2p.discovery.search`."""

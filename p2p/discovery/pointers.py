@@ -15,6 +15,7 @@ from p2p.discovery.neighbours import Neighbours
 from p2p.errors import ConfigError, MalformedMessage, PeerError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import Dialer
+from p2p.store.disk import Disk
 from p2p.store.pointers import Pointers
 from p2p.wire import messages, records
 from p2p.wire.link import Link, PeerHint, PointerLink, check_pointer_name
@@ -42,10 +43,17 @@ class MutableLinks:
     """The pointers that this peer publishes, and those that it follows."""
 
     def __init__(
-        self, dialer: Dialer, pointers: Pointers, overlays: Overlays, neighbours: Neighbours, finders: Finders
+        self,
+        dialer: Dialer,
+        pointers: Pointers,
+        disk: Disk,
+        overlays: Overlays,
+        neighbours: Neighbours,
+        finders: Finders,
     ) -> None:
         self._dialer = dialer
         self._pointers = pointers
+        self._disk = disk
         self._overlays = overlays
         self._neighbours = neighbours
         self._finders = finders
@@ -54,8 +62,11 @@ class MutableLinks:
     def _peer_id(self) -> PeerId:
         return self._dialer.identity.peer_id
 
-    def point(self, name: str, share: ShareId) -> Record:
-        """This peer's pointer of that name is the share from now on. Blocking."""
+    async def point(self, name: str, share: ShareId) -> Record:
+        """This peer's pointer of that name is the share from now on."""
+        return await self._disk.run(self._point, name, share)
+
+    def _point(self, name: str, share: ShareId) -> Record:
         before = self._pointers.newest(self._peer_id, name)
         return self._make(name, share, 0 if before is None else before.sequence + 1)
 
@@ -107,7 +118,7 @@ class MutableLinks:
                 await self._overlays.joined_within(JOIN_TIMEOUT_S)
                 found = await self._overlays.get(pointer_key(publisher, name), RecordKind.POINTER, enough=None)
                 if publisher in found:
-                    await trio.to_thread.run_sync(self._pointers.saw, found[publisher], self._peer_id)
+                    await self._disk.run(self._pointers.saw, found[publisher], self._peer_id)
 
             async def ask_all() -> None:
                 async with trio.open_nursery() as asking:
@@ -126,7 +137,7 @@ class MutableLinks:
                 await ask_all()
                 await trio.sleep(GRACE_S if hints else 0)
             nursery.cancel_scope.cancel()
-        newest = await trio.to_thread.run_sync(self._pointers.newest, publisher, name)
+        newest = await self._disk.run(self._pointers.newest, publisher, name)
         if newest is None:
             return None
         assert isinstance(newest.payload, Pointer)
@@ -141,7 +152,7 @@ class MutableLinks:
                     await connection.send(messages.GetPointer(publisher=link.publisher, name=link.name))
                     reply = await connection.receive()
                     if isinstance(reply, messages.PointerIs):
-                        await trio.to_thread.run_sync(self._take, reply.record, link)
+                        await self._disk.run(self._take, reply.record, link)
                         return True
                 finally:
                     connection.close()

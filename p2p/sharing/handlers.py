@@ -3,8 +3,6 @@
 A connection that offers a share goes to the fetch that wants it, if one does: it is the source then.
 """
 
-import trio
-
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
 from p2p.net.router import Router, refuse
@@ -92,7 +90,7 @@ class ShareHandlers:
         await connection.send(await self._disk.run(self._listed, message.cursor))
 
     async def _get_pointer(self, connection: Connection, message: messages.GetPointer) -> None:
-        pointer = await trio.to_thread.run_sync(self._pointers.newest, PeerId(message.publisher), message.name)
+        pointer = await self._disk.run(self._pointers.newest, PeerId(message.publisher), message.name)
         not_found = Failed(reason=messages.NOT_FOUND)
         await connection.send(not_found if pointer is None else messages.PointerIs(pointer.raw))
 

@@ -62,11 +62,11 @@ class Sharing:
             raise ConfigError(f"The share's name {name!r} {reason}. Give it another with --name.")
         progress.name = name
         progress.state = "listing files"
-        previous = await trio.to_thread.run_sync(self._library.find_by_paths, paths)
-        known = await trio.to_thread.run_sync(self._known, previous)
+        previous = await self._disk.run(self._library.find_by_paths, paths)
+        known = await self._disk.run(self._known, previous)
         indexer = Indexer(paths, known)
         check = trio.from_thread.check_cancelled
-        await trio.to_thread.run_sync(indexer.walk, check)
+        await self._disk.run(indexer.walk, check)
         progress.state = "hashing"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_sample, indexer, progress)
@@ -84,7 +84,7 @@ class Sharing:
                 raise ConfigError(f"There is nothing to share in {paths[0]}.")
             return self._add(name, entries, stamps, paths, single=indexer.single, unlisted=unlisted)
 
-        share_id, size, files = await trio.to_thread.run_sync(finish)
+        share_id, size, files = await self._disk.run(finish)
         await self._swarms.refresh(share_id)
         self._changes.ring()
         if previous is not None and previous != share_id:
@@ -101,7 +101,7 @@ class Sharing:
 
     async def unshare(self, share_id: ShareId) -> None:
         """Stops sharing; the files stay. Raises NotFound."""
-        await trio.to_thread.run_sync(self._library.remove, share_id)
+        await self._disk.run(self._library.remove, share_id)
         self._swarms.drop(share_id, "not found")
         self._changes.ring()
 

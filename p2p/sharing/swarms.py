@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-import trio
-
 from p2p.concurrency.bell import Bell
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import PeerId, ShareId
@@ -94,7 +92,7 @@ class Swarms:
         swarm = self._swarms.get(share)
         if swarm is not None and swarm.sink is None:
             before = swarm.holding.held
-            holding = await trio.to_thread.run_sync(SharedFiles, self._library, share)
+            holding = await self._disk.run(SharedFiles, self._library, share)
             swarm.holding = holding
             swarm.gained(holding.held & ~before)
 

@@ -12,7 +12,11 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Disk:
-    """A few threads, shared by all that reads and writes in one peer."""
+    """A few threads, shared by all that reads and writes in one peer.
+
+    Work that takes a processor for long does not belong here: the verifier of a fetch, the hashing of a share and the
+    work of a node id have threads of their own.
+    """
 
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(THREADS)

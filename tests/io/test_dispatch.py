@@ -16,6 +16,7 @@ from p2p.core.compute.attempts import Known, Work
 from p2p.core.compute.plan import Plan
 from p2p.ids import H, PeerId, ShareId
 from p2p.store.database import Database
+from p2p.store.disk import Disk
 from p2p.store.journal import Journal
 from p2p.wire import work
 from p2p.wire.address import Address
@@ -42,7 +43,7 @@ class Owner:
     """What an owner has of a job whose action it runs."""
 
     def __init__(self, journal: Journal, folder: Path) -> None:
-        self.outputs = Outputs(journal, JOB, folder)
+        self.outputs = Outputs(journal, Disk(), JOB, folder)
         self.shuffle = OutputShuffle(self.outputs, address_of)
         files = tuple((f"folder/{number}", 10_000) for number in range(3))
         inputs = [JobInput(ShareId(bytes(32)), "input", files, ())]

@@ -13,6 +13,7 @@ from p2p.compute.owner.volunteer_session import Said, VolunteerSession
 from p2p.core.compute.attempts import Work
 from p2p.errors import PeerGone
 from p2p.identity import Identity
+from p2p.store.disk import Disk
 from p2p.wire import work
 from tests.io.pipes import pipes, proven
 
@@ -33,7 +34,7 @@ async def test_a_line_that_breaks_while_units_are_prepared_ends_the_conversation
     ours, theirs = pipes()
     line = proven(ours, Identity.generate(), Identity.generate(), dialed=True)
     member = VolunteerSession(
-        line, work.JobAccepted(1, 16), never, lambda _: None, SpooledReassembly(tmp_path / "spool", 1000)
+        line, work.JobAccepted(1, 16), never, lambda _: None, SpooledReassembly(Disk(), tmp_path / "spool", 1000)
     )
     member.units([Work(b"u" * 32, 0, 0)])
     theirs._stream.receive_stream.close()  # it hears nothing any more, and does not say so

@@ -195,16 +195,16 @@ async def test_a_mutable_link_leads_to_the_newest_and_only_what_is_new_is_fetche
     (path / "two.bin").write_bytes(b"2" * 500_000)
     answer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="photos"))
     out = world.out(peers[2])
-    got, _ = await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
+    got, _ = await perform(peers[2], requests.GetRequest(link=answer.pointer, out=str(out)))
     assert got.received == got.bytes == 2_500_000
     assert same_tree(out / "photos", path)
 
     (path / "one.bin").write_bytes(b"1" * 2_000_000 + b"more")
     (path / "three.bin").write_bytes(b"3" * 300_000)
     newer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="photos"))
-    assert newer["pointer"] == answer["pointer"]
-    assert newer["version"] > answer["version"]
-    got, _ = await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
+    assert newer.pointer == answer.pointer
+    assert newer.version > answer.version
+    got, _ = await perform(peers[2], requests.GetRequest(link=answer.pointer, out=str(out)))
     assert got.received < 1_000_000 < got.bytes
     assert same_tree(out / "photos", path)
     rows, _ = await perform(peers[2], requests.SharesRequest())
@@ -212,7 +212,7 @@ async def test_a_mutable_link_leads_to_the_newest_and_only_what_is_new_is_fetche
 
     # Its publisher goes; who follows it answers for it, and is asked for the chunks too.
     await world.stop("p1")
-    got, _ = await perform(peers[3], requests.GetRequest(link=answer["pointer"], out=str(world.out(peers[3]))))
+    got, _ = await perform(peers[3], requests.GetRequest(link=answer.pointer, out=str(world.out(peers[3]))))
     assert same_tree(world.out(peers[3]) / "photos", path)
 
 
@@ -223,12 +223,12 @@ async def test_what_somebody_changed_himself_is_not_replaced_by_a_newer_version(
     (path / "mine.txt").write_bytes(b"from the publisher")
     answer, _ = await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="notes"))
     out = world.out(peers[2])
-    await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
+    await perform(peers[2], requests.GetRequest(link=answer.pointer, out=str(out)))
     (out / "notes/mine.txt").write_bytes(b"my own words")
     (path / "mine.txt").write_bytes(b"from the publisher again")
     await perform(peers[1], requests.ShareRequest(paths=(str(path),), pointer="notes"))
     with pytest.raises(Exception, match="is a different file"):
-        await perform(peers[2], requests.GetRequest(link=answer["pointer"], out=str(out)))
+        await perform(peers[2], requests.GetRequest(link=answer.pointer, out=str(out)))
     assert (out / "notes/mine.txt").read_bytes() == b"my own words"
 
 
@@ -241,8 +241,8 @@ async def test_a_mutable_link_that_nobody_knows_is_waited_for_and_given_up(world
 
 async def test_an_older_pointer_is_not_believed_once_a_newer_one_was_seen(world: World) -> None:
     publisher, reader = await net(world, 2)
-    first = publisher.discovery.mutable_links.point("data", ShareId(b"1" * 32))
-    second = publisher.discovery.mutable_links.point("data", ShareId(b"2" * 32))
+    first = await publisher.discovery.mutable_links.point("data", ShareId(b"1" * 32))
+    second = await publisher.discovery.mutable_links.point("data", ShareId(b"2" * 32))
     reader.pointers.saw(second, reader.peer_id)
     assert publisher.discovery.overlays is not None
     await world.stop("p0")
@@ -273,7 +273,7 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
     with trio.fail_after(PATIENCE_S):
         await again.discovery.overlays.joined.wait()
     await world.publish(again, {"new": 10}, name="another")
-    last = (await Inventory(again.library, again.swarms).all())[0].share
+    last = (await Inventory(again.library, again.disk, again.swarms).all())[0].share
     await eventually(partial(records, again, provider_key(last), RecordKind.PROVIDER))
     assert await sequence() == before
 

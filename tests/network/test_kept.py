@@ -15,6 +15,7 @@ from p2p.errors import BadData, PeerError
 from p2p.ids import PeerId
 from p2p.node import Node
 from p2p.progress import JobView, Progress
+from p2p.store.disk import Disk
 from p2p.wire.link import PeerHint
 from tests.network.working import compile_once, run_job, volunteer, write_job
 from tests.network.world import World, hint_of, until
@@ -78,7 +79,7 @@ async def test_an_output_is_read_and_checked(world: World) -> None:
 
 
 async def test_what_is_kept_is_bounded_and_goes_with_its_action(tmp_path: Path) -> None:
-    kept = OutputStore(tmp_path / "kept", TOKEN, 1000)
+    kept = OutputStore(Disk(), tmp_path / "kept", TOKEN, 1000)
     assert await kept.keep(b"a" * 32, 0, [b"x" * 600])
     assert not await kept.keep(b"b" * 32, 1, [b"x" * 600])
     assert await kept.keep(b"c" * 32, 1, [b"x" * 300])

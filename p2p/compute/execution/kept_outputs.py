@@ -13,11 +13,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 from p2p.compute.execution.output_reader import OutputNotKept
 from p2p.compute.execution.unit import output_digest, pieces
 from p2p.net.connection import Connection
+from p2p.store.disk import Disk
 from p2p.wire import work
 
 
@@ -32,7 +31,8 @@ class _Unit:
 class OutputStore:
     """The outputs of one job that are kept here, in files of a folder; `most` bytes of them."""
 
-    def __init__(self, folder: Path, token: bytes, most: int) -> None:
+    def __init__(self, disk: Disk, folder: Path, token: bytes, most: int) -> None:
+        self._disk = disk
         self.token = token
         self._folder = folder
         self._most = most
@@ -49,7 +49,7 @@ class OutputStore:
         self._bytes += size
         path = self._folder / unit.hex()
         try:
-            digests = await trio.to_thread.run_sync(_write, path, outputs)
+            digests = await self._disk.run(_write, path, outputs)
         except OSError:
             self._bytes -= size
             return False  # the owner gets it instead
@@ -63,7 +63,7 @@ class OutputStore:
             raise OutputNotKept("it does not keep the output any more")
         size = kept.sizes[number]
         try:
-            body = await trio.to_thread.run_sync(_read, kept.path, sum(kept.sizes[:number]), size)
+            body = await self._disk.run(_read, kept.path, sum(kept.sizes[:number]), size)
         except OSError:
             body = b""
         if len(body) != size:
@@ -81,13 +81,13 @@ class OutputStore:
             self._bytes -= sum(kept.sizes)
             paths.append(kept.path)
         if paths:
-            await trio.to_thread.run_sync(_remove, paths)
+            await self._disk.run(_remove, paths)
 
     async def clear(self) -> None:
         """Nothing is kept any more."""
         self._units.clear()
         self._bytes = 0
-        await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
+        await self._disk.run(shutil.rmtree, self._folder, True)
 
     async def answer(self, connection: Connection, wanted: work.GetOutput) -> None:
         """Sends one output. Raises PeerError."""

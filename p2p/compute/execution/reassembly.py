@@ -8,6 +8,7 @@ from pathlib import Path
 import trio
 
 from p2p.errors import ProtocolViolation, StorageError
+from p2p.store.disk import Disk
 from p2p.wire import work
 
 MAX_SPOOLED_BYTES = 4 * 1024**3
@@ -51,7 +52,8 @@ class Reassembly:
 class SpooledReassembly:
     """Pieces of what one volunteer sends, in files of a folder: things of `most` bytes each."""
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, disk: Disk, folder: Path, most: int) -> None:
+        self._disk = disk
         self._folder = folder
         self.most = most
         self._number = 0
@@ -70,7 +72,7 @@ class SpooledReassembly:
         path, held, total = self._things[piece.of]
         _check(piece, held, total)
         try:
-            await trio.to_thread.run_sync(_append, path, piece.body)
+            await self._disk.run(_append, path, piece.body)
         except OSError as error:
             raise StorageError(f"Cannot keep what a volunteer sends in {self._folder}: {error.strerror}.") from error
         self._things[piece.of] = path, held + len(piece.body), total
@@ -89,13 +91,13 @@ class SpooledReassembly:
         for path, _, total in [self._things.pop(one) for one in of if one in self._things]:
             self._promised -= total
             with suppress(OSError):
-                await trio.to_thread.run_sync(path.unlink)
+                await self._disk.run(path.unlink)
 
     async def clear(self) -> None:
         """Removes all that was not taken."""
         self._things.clear()
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
+            await self._disk.run(shutil.rmtree, self._folder, True)
 
 
 def _check(piece: work.Bytes, held: int, total: int) -> None:

@@ -80,7 +80,7 @@ class Employer:
     async def _employ(self, connection: Connection, accepted: work.JobAccepted) -> None:
         """Keeps it at work. Raises PeerError."""
         setup, driver, peer = self._setup, self._driver, connection.ends.peer_id
-        spool = SpooledReassembly(setup.folder / "arriving" / short(peer), setup.limits.output_bytes)
+        spool = SpooledReassembly(self._deps.disk, setup.folder / "arriving" / short(peer), setup.limits.output_bytes)
         session = VolunteerSession(
             connection, accepted, self._dispatch.messages, partial(self._undeliverable, peer), spool
         )

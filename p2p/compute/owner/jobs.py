@@ -121,7 +121,7 @@ class Jobs:
         """
         job = os.urandom(32)
         if spec.out is not None:
-            await trio.to_thread.run_sync(saved_files.check_out, Path(spec.out))
+            await self._deps.disk.run(saved_files.check_out, Path(spec.out))
         with self._claimed(job):
             setup, kept = await self._begin(spec, job, progress)
             progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
@@ -141,7 +141,7 @@ class Jobs:
                 tuple(map(to_text, made)),
                 setup.partition_bytes,
             )
-            await trio.to_thread.run_sync(self._deps.journal.begin, job, msgspec.to_builtins(kept))
+            await self._deps.disk.run(self._deps.journal.begin, job, msgspec.to_builtins(kept))
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self._clear(self._folder_of(job), made)
@@ -206,7 +206,7 @@ class Jobs:
     async def listed(self) -> list[JobRow]:
         """The jobs under way, those that were stopped, and the last ones that ended; the newest first."""
         rows = []
-        for one in await trio.to_thread.run_sync(self._deps.journal.jobs):
+        for one in await self._deps.disk.run(self._deps.journal.jobs):
             underway = self._under_way.get(one.id)
             view = underway.view if underway is not None else JobView(job=to_text(one.id), name=_name(one))
             row = JobRow(**vars(view), created=one.created, ending=one.ending)
@@ -218,12 +218,12 @@ class Jobs:
     async def logs(self, text: str, unit: tuple[int, int, int] | None) -> list[LogRow]:
         """What the units of a job printed: rows by action, stage, partition. Raises ConfigError."""
         listed = await self._find(text)
-        rows = await trio.to_thread.run_sync(self._deps.journal.logs, listed.id, unit)
+        rows = await self._deps.disk.run(self._deps.journal.logs, listed.id, unit)
         return list(map(_logged, rows))
 
     async def _find(self, text: str) -> JournaledJob:
         """The one job whose id starts so. Raises ConfigError."""
-        rows = await trio.to_thread.run_sync(self._deps.journal.jobs)
+        rows = await self._deps.disk.run(self._deps.journal.jobs)
         matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
         if len(matching) != 1:
             raise ConfigError(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
@@ -235,11 +235,11 @@ class Jobs:
         if ending.saved is None:
             return answer
         if kept.wish.out is not None:
-            paths = await trio.to_thread.run_sync(_move_all, ending.saved, Path(kept.wish.out))
+            paths = await self._deps.disk.run(_move_all, ending.saved, Path(kept.wish.out))
             return msgspec.structs.replace(answer, paths=tuple(paths))
         name = f"{Path(kept.wish.path).stem}-{short(job)}"
         folder = self._results_folder / name
-        await trio.to_thread.run_sync(_move_all, ending.saved, folder)
+        await self._deps.disk.run(_move_all, ending.saved, folder)
         done = await self._deps.sharing.share([folder], name, Progress(), unlisted=True)
         link = self._deps.discovery.links.to(done.share_id, done.name, done.bytes)
         return msgspec.structs.replace(answer, link=link, folder=str(folder))
@@ -247,14 +247,14 @@ class Jobs:
     async def _end(self, kept: Resumable, job: bytes, state: str, ending: str) -> None:
         """It is over: what was kept to go on with it goes."""
         with suppress(StorageError):
-            await trio.to_thread.run_sync(self._deps.journal.end, job, state, ending)
+            await self._deps.disk.run(self._deps.journal.end, job, state, ending)
         await self._clear(self._folder_of(job), [ShareId(from_text(text)) for text in kept.made])
 
     async def _clear(self, folder: Path, made: Sequence[ShareId]) -> None:
         for one in made:
             with suppress(ShoalError):
                 await self._deps.sharing.unshare(one)
-        await trio.to_thread.run_sync(shutil.rmtree, folder, True)
+        await self._deps.disk.run(shutil.rmtree, folder, True)
 
 
 def _logged(one: Logged) -> LogRow:

@@ -2,10 +2,9 @@
 
 import logging
 
-import trio
-
 from p2p.errors import StorageError
 from p2p.ids import PeerId, short
+from p2p.store.disk import Disk
 from p2p.store.journal import Journal, Logged
 from p2p.wire import work
 
@@ -18,8 +17,9 @@ PLAN = -1
 class JobLog:
     """The log of one job of the peer `owner`."""
 
-    def __init__(self, journal: Journal, job: bytes, owner: PeerId) -> None:
+    def __init__(self, journal: Journal, disk: Disk, job: bytes, owner: PeerId) -> None:
         self._journal = journal
+        self._disk = disk
         self._job = job
         self._owner = owner
         self._waiting: list[Logged] = []
@@ -38,6 +38,6 @@ class JobLog:
             self.planning.clear()
         if logs:
             try:
-                await trio.to_thread.run_sync(self._journal.log, self._job, logs)
+                await self._disk.run(self._journal.log, self._job, logs)
             except StorageError as error:
                 logger.warning("what units of job %s printed is lost: %s", short(self._job), error)

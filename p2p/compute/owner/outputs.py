@@ -18,6 +18,7 @@ from p2p.compute.execution.unit import cut, result_digest
 from p2p.core.compute.attempts import Known
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H, PeerId, to_text
+from p2p.store.disk import Disk
 from p2p.store.journal import Journal, JournalEntry
 from p2p.wire import work
 
@@ -57,8 +58,9 @@ _Place = tuple[int, int]
 class Outputs:
     """The outputs of one job, by stage and partition of the action that runs."""
 
-    def __init__(self, journal: Journal, job: bytes, folder: Path) -> None:
+    def __init__(self, journal: Journal, disk: Disk, job: bytes, folder: Path) -> None:
         self._journal = journal
+        self._disk = disk
         self._job = job
         self._folder = folder
         self._action = 0
@@ -80,7 +82,7 @@ class Outputs:
 
     async def verified(self, path: Path, unit: bytes, sizes: Sequence[int], digest: bytes) -> Large | None:
         """Takes over a file with a unit's outputs; None, and the file is gone, if they are not what the digest says."""
-        return await trio.to_thread.run_sync(self._take_over, path, unit, tuple(sizes), digest)
+        return await self._disk.run(self._take_over, path, unit, tuple(sizes), digest)
 
     def keep(self, known: Known, made: StoredOutputs) -> None:
         """The result counts from now on; it is written soon."""
@@ -105,7 +107,7 @@ class Outputs:
         """A unit's outputs, in a file if they are large. Raises StorageError."""
         if sum(map(len, outputs)) <= INLINE:
             return outputs
-        return await trio.to_thread.run_sync(self._store, unit, outputs)
+        return await self._disk.run(self._store, unit, outputs)
 
     async def room(self) -> None:
         """Waits while too much is still to be written. Raises StorageError."""
@@ -123,7 +125,7 @@ class Outputs:
             try:
                 # Not to be left half-way: what a cancelled job has accepted is to be there when it goes on.
                 with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._journal.accept, self._job, entries)
+                    await self._disk.run(self._journal.accept, self._job, entries)
             except StorageError as error:
                 self.failure = error
             self._writing = False
@@ -174,14 +176,14 @@ class Outputs:
             return [self._small[stage, partition][number] for stage, partition, number in wanted]
         except KeyError:
             await self.settle()
-            return await trio.to_thread.run_sync(self._read, wanted)
+            return await self._disk.run(self._read, wanted)
 
     # Actions.
 
     async def begin(self, action: int, *, again: bool) -> list[Known]:
         """The next action; with `again` what is journaled of it, which an earlier process had begun."""
         self._action = action
-        return await trio.to_thread.run_sync(self._recall) if again else []
+        return await self._disk.run(self._recall) if again else []
 
     async def finish(self, digest: bytes, result: bytes) -> None:
         """The action has its result, which is journaled now; its outputs are forgotten. Raises StorageError."""
@@ -189,7 +191,7 @@ class Outputs:
         self._pending.clear()
         self._pending_bytes = 0
         await self.settle()
-        await trio.to_thread.run_sync(self._finish, digest, result)
+        await self._disk.run(self._finish, digest, result)
         self._small.clear()
         self._large.clear()
         self._remote.clear()

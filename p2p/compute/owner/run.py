@@ -70,12 +70,12 @@ class JobRun:
         limits = msgspec.json.encode([setup.limits.wall_s, setup.limits.memory_bytes, setup.limits.output_bytes])
         context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
         self._driver = driver = Driver(deps.presence.peer_id, context, setup.limits.wall_s, self._repeat)
-        self._outputs = outputs = Outputs(deps.journal, setup.id, setup.folder / "outputs")
+        self._outputs = outputs = Outputs(deps.journal, deps.disk, setup.id, setup.folder / "outputs")
         self._writing = trio.CancelScope(shield=True)
         self._shuffle = shuffle = OutputShuffle(outputs, driver.address_of)
         self._dispatch = dispatch = Dispatch(setup.id, setup.inputs, shuffle, self._results, setup.partition_bytes)
         self._watch = Watch(view)
-        self._log = JobLog(deps.journal, setup.id, deps.presence.peer_id)
+        self._log = JobLog(deps.journal, deps.disk, setup.id, deps.presence.peer_id)
         self._reader = OutputReader(deps.dialer, setup.id, setup.token)
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
         self._rerunner = Rerunner(deps, setup, self._load, dispatch, self._reader, self._results)
@@ -111,7 +111,7 @@ class JobRun:
         Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which
         it can go on some other time.
         """
-        actions = await trio.to_thread.run_sync(self._deps.journal.actions, self._setup.id)
+        actions = await self._deps.disk.run(self._deps.journal.actions, self._setup.id)
         self._results += [action.result for action in actions]
         self._driver.recall([action.digest for action in actions])
         outcome: Ending | ShoalError | None = None
@@ -182,7 +182,7 @@ class JobRun:
             await keeping.done()
             driver.do(driver.job.finished(digest))
         driver.do(driver.job.done())
-        return Ending(said.value, await trio.to_thread.run_sync(saved_files.folder_of, self._saved))
+        return Ending(said.value, await self._deps.disk.run(saved_files.folder_of, self._saved))
 
     async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
         """The action's result."""
@@ -227,7 +227,9 @@ class JobRun:
         final = plan.stages[-1].index
         if plan.kind != "save":
             return await planner.finish(plan, await self._outputs.get([(final, n, 0) for n in range(count)]))
-        await saved_files.save(self._outputs, final, count, self._saved / saved_files.name_of(plan.action))
+        await saved_files.save(
+            self._outputs, self._deps.disk, final, count, self._saved / saved_files.name_of(plan.action)
+        )
         return await planner.finish(plan, [])
 
     @property

@@ -9,10 +9,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import trio
-
 from p2p.compute.owner.outputs import Outputs
 from p2p.errors import ConfigError, StorageError
+from p2p.store.disk import Disk
 
 PARTS_AT_ONCE = 16
 SAVED = re.compile(r"part-\d{5,}|action-\d{3,}")
@@ -57,12 +56,12 @@ def folder_of(saved: Path) -> Path | None:
     return saved / names[0] if len(names) == 1 and (saved / names[0]).is_dir() else saved
 
 
-async def save(outputs: Outputs, stage: int, count: int, folder: Path) -> None:
+async def save(outputs: Outputs, disk: Disk, stage: int, count: int, folder: Path) -> None:
     """Writes what the units of a stage, so many, have made. Raises StorageError, OutputsLost."""
     for first in range(0, count, PARTS_AT_ONCE):
         numbers = range(first, min(first + PARTS_AT_ONCE, count))
         parts = await outputs.get([(stage, number, 0) for number in numbers])
-        await trio.to_thread.run_sync(_write, folder, numbers, parts)
+        await disk.run(_write, folder, numbers, parts)
 
 
 def _write(folder: Path, numbers: Sequence[int], parts: Sequence[bytes]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import trio
 
 from p2p.compute import bundles, runtimes
 from p2p.compute.bundles import Description
@@ -77,7 +76,7 @@ class Resumable(msgspec.Struct, frozen=True):
 
 async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list[ShareId], progress: Progress) -> Setup:
     """Shares inputs and bundle, which `made` has then, and chooses the runtime. `folder` is the job's own."""
-    files = await trio.to_thread.run_sync(bundles.collect, Path(spec.path))
+    files = await deps.disk.run(bundles.collect, Path(spec.path))
     _check_bounds(spec)
     _check_arguments(spec.args)
     peers = tuple(map(parse_peer, spec.peers))
@@ -86,7 +85,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     if not spec.partitions or not (is_module or spec.runtime):
         progress.state = "asking what volunteers offer"
         found = await deps.discovery.volunteers.survey(peers, (PYTHON, SCIENCE))
-    runtime = None if is_module else await _choose(spec, files, found, progress)
+    runtime = None if is_module else await _choose(deps, spec, files, found, progress)
     cores = _cores(found, MODULE if runtime is None else runtime.name, spec.volunteers)
     inputs = [await _input(deps, text, spec.wait_s, made, progress) for text in spec.inputs]
     each = _asked_bytes(spec, inputs) or chosen_bytes(_size(inputs), cores)
@@ -101,7 +100,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
         title=bundles.ENTRY if is_module else bundles.title_of(Path(spec.path)),
     )
     whole = bundles.whole(files)
-    await trio.to_thread.run_sync(bundles.write, folder / "bundle", whole, description)
+    await deps.disk.run(bundles.write, folder / "bundle", whole, description)
     if runtime is None:
         progress.state = "compiling the module"
         runtime = await runtimes.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
@@ -114,7 +113,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
 async def set_up_again(deps: Deps, job: bytes, folder: Path, kept: Resumable, progress: Progress) -> Setup:
     """As it was. Raises JobError for what has changed since, as results of before would no longer fit."""
     spec = kept.wish
-    description, files = await trio.to_thread.run_sync(bundles.read, folder / "bundle")
+    description, files = await deps.disk.run(bundles.read, folder / "bundle")
     if kept.runtime == MODULE:
         runtime = await runtimes.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
     else:
@@ -184,7 +183,9 @@ def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:
     return max(-(-_size(inputs) // spec.partitions), MIN_PARTITION_BYTES) if spec.partitions else 0
 
 
-async def _choose(spec: JobSpec, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress) -> Runtime:
+async def _choose(
+    deps: Deps, spec: JobSpec, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress
+) -> Runtime:
     """The runtime asked for; else python-wasm-science where it is ready here and with half of the volunteers."""
     name = spec.runtime or bundles.runtime_asked_for(files)
     if name == MODULE:
@@ -192,7 +193,7 @@ async def _choose(spec: JobSpec, files: dict[str, bytes], found: Sequence[Capaci
     if name is None:
         name = PYTHON
         offered = sum(SCIENCE in one.runtimes for one in found)
-        if offered and 2 * offered >= len(found) and await trio.to_thread.run_sync(runtimes.is_ready, SCIENCE):
+        if offered and 2 * offered >= len(found) and await deps.disk.run(runtimes.is_ready, SCIENCE):
             name = SCIENCE
     progress.state = "getting the runtime ready"
     return await runtimes.runtime_for(name, progress.note)
@@ -201,13 +202,13 @@ async def _choose(spec: JobSpec, files: dict[str, bytes], found: Sequence[Capaci
 async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> JobInput:
     """A path is shared until the job has ended; of a link the manifest is fetched."""
     path = Path(text)
-    if path.is_absolute() and not await trio.to_thread.run_sync(path.exists):
+    if path.is_absolute() and not await deps.disk.run(path.exists):
         raise ConfigError(f"The input {text} does not exist.")
-    if not text.startswith("magnet:") and await trio.to_thread.run_sync(path.exists):
+    if not text.startswith("magnet:") and await deps.disk.run(path.exists):
         progress.state = f"indexing {path.name}"
         # What its user shares already is left as it is.
-        own = await trio.to_thread.run_sync(deps.library.find_by_paths, [path])
-        row = None if own is None else await trio.to_thread.run_sync(deps.library.share, own)
+        own = await deps.disk.run(deps.library.find_by_paths, [path])
+        row = None if own is None else await deps.disk.run(deps.library.share, own)
         done = await deps.sharing.share([path], None, Progress(), unlisted=row is None or row.unlisted)
         for warning in done.warnings:
             progress.note(warning)
@@ -218,7 +219,7 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
         progress.state = "looking for the input"
         link = parse_link(text)
         await deps.fetching.fetch_manifest(link, wait_s)
-    manifest = await trio.to_thread.run_sync(deps.library.manifest, link.share_id)
+    manifest = await deps.disk.run(deps.library.manifest, link.share_id)
     files = tuple(("/".join(entry.path), entry.size) for entry in manifest.entries if entry.kind is EntryKind.FILE)
     return JobInput(link.share_id, manifest.root.name, files, link.peers)
 

@@ -225,7 +225,7 @@ class JobSession:
             raise NotFound("its bundle could not be had")
         self._bundle_bytes = done.received
         found = Path(done.paths[0])
-        description, files = await trio.to_thread.run_sync(bundles.read, found)
+        description, files = await self._deps.disk.run(bundles.read, found)
         if (bundles.MODULE in files) != (self.offer.runtime == runtimes.MODULE):
             raise MalformedMessage(f"not a bundle for the runtime {self.offer.runtime}")
         known = self._host.runtime(self.offer)
@@ -256,8 +256,8 @@ class JobSession:
         await self._deps.open_shares.release(*self._inputs)
         with suppress(StorageError):
             drop = self._deps.records.drop
-            await trio.to_thread.run_sync(drop, ShareId(self.offer.bundle), self._folder / "bundle")
-        await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
+            await self._deps.disk.run(drop, ShareId(self.offer.bundle), self._folder / "bundle")
+        await self._deps.disk.run(shutil.rmtree, self._folder, True)
 
     # What the owner says.
 

@@ -126,7 +126,7 @@ class Volunteering:
     async def run(self) -> None:
         """Has the runtimes compiled, the plain one with a spare guest; then looks after what is left of jobs."""
         for folder in (self._kept_folder, self._jobs_folder):
-            await trio.to_thread.run_sync(shutil.rmtree, folder, True)  # of a process that was killed
+            await self._deps.disk.run(shutil.rmtree, folder, True)  # of a process that was killed
         await self._prepare()
         while True:
             await trio.sleep(SWEEP_INTERVAL_S)
@@ -274,7 +274,7 @@ class Volunteering:
         left = self._left.pop(job, None)
         if left is not None and left.owner == owner and left.kept.token == token:
             return left.kept
-        return OutputStore(self._kept_folder / to_text(job), token, self._most_kept_bytes // MAX_JOBS)
+        return OutputStore(self._deps.disk, self._kept_folder / to_text(job), token, self._most_kept_bytes // MAX_JOBS)
 
     async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
         """The job's owner is gone, perhaps not for good: what is kept stays for a while."""

@@ -81,8 +81,8 @@ class Fetching:
         Raises NotFound when nobody has it for `wait_s`, Unacceptable.
         """
         deps = self._deps
-        fetching = ManifestFetch(deps.library, link.share_id, deps.library.limits)
-        await trio.to_thread.run_sync(deps.records.remember, link.share_id, self._manifests_folder)
+        fetching = ManifestFetch(deps.library, deps.disk, link.share_id, deps.library.limits)
+        await self._deps.disk.run(deps.records.remember, link.share_id, self._manifests_folder)
         await fetching.start()
         progress = Progress()
         with trio.move_on_after(float("inf") if wait_s is None else wait_s):
@@ -201,7 +201,7 @@ class _Fetch:
             await self._keep_version(target, *options.follows)
         if options.keep_serving:
             await self._sharing.keep_serving(target, swarm)
-        await trio.to_thread.run_sync(target.record.forget)
+        await self._deps.disk.run(target.record.forget)
 
     def _result(self, target: Target, filled: Filled) -> Fetched:
         progress = self._progress

@@ -14,6 +14,7 @@ from p2p.core.shares.manifest import Manifest, ManifestRoot, ShareLimits
 from p2p.errors import PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
+from p2p.store.disk import Disk
 from p2p.store.library import Library
 from p2p.wire import messages
 from p2p.wire.messages import AnyMessage
@@ -27,8 +28,9 @@ M = TypeVar("M", messages.Root, messages.Part)
 class ManifestFetch:
     """The manifest of one share on its way. `ready` is set once it is whole, or known to be none for this peer."""
 
-    def __init__(self, library: Library, share: ShareId, limits: ShareLimits) -> None:
+    def __init__(self, library: Library, disk: Disk, share: ShareId, limits: ShareLimits) -> None:
         self._library = library
+        self._disk = disk
         self._share = share
         self._limits = limits
         self._root: ManifestRoot | None = None
@@ -40,15 +42,15 @@ class ManifestFetch:
     async def start(self) -> None:
         """Takes up what an earlier try kept."""
         library = self._library
-        body = await trio.to_thread.run_sync(library.root, self._share)
+        body = await self._disk.run(library.root, self._share)
         if body is not None:
-            held = await trio.to_thread.run_sync(library.parts_held, self._share)
+            held = await self._disk.run(library.parts_held, self._share)
             self._begin(manifests.decode_root(self._share, body, self._limits), held)
 
     async def manifest(self) -> Manifest:
         """The whole manifest, once `ready`. Raises BadData where its author broke the rules, or it is too large."""
         self.check()
-        return await trio.to_thread.run_sync(self._library.manifest, self._share)
+        return await self._disk.run(self._library.manifest, self._share)
 
     def check(self) -> None:
         """Raises Unacceptable where that is known of the share."""
@@ -68,7 +70,7 @@ class ManifestFetch:
                 self.ready.set()
                 raise
             if self._root is None:
-                await trio.to_thread.run_sync(library.keep_root, self._share, body)
+                await self._disk.run(library.keep_root, self._share, body)
                 self._begin(root, set())
         assert self._root is not None
         while self._missing:
@@ -81,7 +83,7 @@ class ManifestFetch:
                     raise ProtocolViolation("a manifest part that was not asked for")
                 manifests.check_part(self._root, index, part.body)
                 parts[index] = part.body
-            await trio.to_thread.run_sync(library.keep_parts, self._share, parts)
+            await self._disk.run(library.keep_parts, self._share, parts)
             self._missing -= parts.keys()
         self.ready.set()
 

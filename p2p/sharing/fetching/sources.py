@@ -43,15 +43,15 @@ class Sources:
         self._receiving = trio.Event()
         self._outgoing: OutgoingSources | None = None
         self._earlier: Sequence[str] = ()
-        self.manifests = ManifestFetch(deps.library, link.share_id, limits or deps.library.limits)
+        self.manifests = ManifestFetch(deps.library, deps.disk, link.share_id, limits or deps.library.limits)
         self.first_request: float | None = None
         """When the first source was asked for something."""
 
     async def start(self, folder: Path) -> None:
         """Takes up what an earlier try of a fetch to this folder left. Raises StorageError."""
         records = self._deps.records
-        await trio.to_thread.run_sync(records.remember, self._share, folder)
-        self._earlier = await trio.to_thread.run_sync(records.sources, self._share)
+        await self._deps.disk.run(records.remember, self._share, folder)
+        self._earlier = await self._deps.disk.run(records.sources, self._share)
         await self.manifests.start()
 
     @asynccontextmanager
@@ -105,7 +105,7 @@ class Sources:
             ]
             if hints and hints != kept:
                 kept = hints
-                await trio.to_thread.run_sync(target.record.keep_sources, hints)
+                await self._deps.disk.run(target.record.keep_sources, hints)
             await trio.sleep(KEEP_SOURCES_INTERVAL_S if kept else FIRST_KEEP_SOURCES_S)
 
     def _is_member(self, peer: PeerId) -> bool:

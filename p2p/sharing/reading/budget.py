@@ -67,7 +67,7 @@ class CacheBudget:
         """Drops what no job needs, as far as it must for so many bytes more."""
         async with self.dropping:
             try:
-                kept = await trio.to_thread.run_sync(self._cache.all)
+                kept = await self._deps.disk.run(self._cache.all)
                 fetched = {share for share, held in self._held.items() if isinstance(held.parts, PartialFetch)}
                 self._resting = {cached.share: cached.size for cached in kept if cached.share not in fetched}
                 for cached in kept:
@@ -86,10 +86,10 @@ class CacheBudget:
 
     async def _drop(self, wanted: ShareId) -> None:
         deps, folder = self._deps, self._cache.folder(wanted)
-        row = await trio.to_thread.run_sync(deps.library.share, wanted)
+        row = await self._deps.disk.run(deps.library.share, wanted)
         if row is not None and row.fetched and any(Path(path).is_relative_to(folder) for path in row.paths):
             with suppress(NotFound):
                 await deps.sharing.unshare(wanted)
-        await trio.to_thread.run_sync(deps.records.drop, wanted, folder)
-        await trio.to_thread.run_sync(self._cache.drop, wanted)
+        await self._deps.disk.run(deps.records.drop, wanted, folder)
+        await self._deps.disk.run(self._cache.drop, wanted)
         logger.info("input %s is no longer kept", short(wanted))

@@ -56,7 +56,7 @@ class JointFetch:
                 raise ConfigError(ALREADY)
             held.joined = True
             try:
-                await trio.to_thread.run_sync(records.remember, held.share, self._folder)
+                await self._deps.disk.run(records.remember, held.share, self._folder)
                 async with trio.open_nursery() as nursery:
                     yield nursery
                     nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ import trio
 
 from p2p.core.shares.layout import Layout
 from p2p.errors import StorageError
+from p2p.store.disk import Disk
 from p2p.store.library import SharedFiles, Stamp
 from p2p.wire.link import PeerHint
 
@@ -13,8 +14,9 @@ from p2p.wire.link import PeerHint
 class LocalCopy:
     """A share of the library, as readers see it: `PartialFetch` of which nothing is missing."""
 
-    def __init__(self, files: SharedFiles) -> None:
+    def __init__(self, files: SharedFiles, disk: Disk) -> None:
         self._files = files
+        self._disk = disk
         self.usable = True
         self.whole = True
         self.taken = self.fetched = 0
@@ -44,7 +46,7 @@ class LocalCopy:
     async def changed(self, entry: int, error: StorageError) -> None:
         """The file is not what was shared: neither the library nor readers trust it any more."""
         self.usable = False
-        await trio.to_thread.run_sync(self._files.changed, entry)
+        await self._disk.run(self._files.changed, entry)
 
     def stop(self) -> None:
         """There is nothing to end."""

@@ -88,7 +88,7 @@ class OpenShares:
                     if held.parts is not None:
                         await held.parts.close()
                         with suppress(StorageError):
-                            await trio.to_thread.run_sync(self._cache.touch, held.share)
+                            await self._deps.disk.run(self._cache.touch, held.share)
             if idle:
                 await self._budget.trim()
 
@@ -121,9 +121,9 @@ class OpenShares:
         """Where the share is read from, from now on. Raises StorageError."""
         async with self._budget.dropping:
             files = await self._from_library(held.share)
-            await trio.to_thread.run_sync(self._cache.touch, held.share)
+            await self._deps.disk.run(self._cache.touch, held.share)
         if files is not None:
-            return LocalCopy(files)
+            return LocalCopy(files, self._deps.disk)
         folder = self._cache.folder(held.share)
         partial = PartialFetch(self._deps, held.share, folder, [*held.hints], self.patience_s, self.most_bytes)
         self._budget.taken_up(held.share)
