@@ -4,9 +4,8 @@ reverse order.
 This file only wires. Nothing below imports it; tests and the command line look at a peer through `Node`.
 """
 
-import errno
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,7 @@ from p2p.discovery.dht import Overlays
 from p2p.discovery.discovery import Discovery
 from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.trackers import Trackers
-from p2p.errors import ConfigError, ShoalError
+from p2p.errors import ShoalError
 from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.net import listener
@@ -78,7 +77,7 @@ from p2p.store.journal import Journal
 from p2p.store.library import Library
 from p2p.store.pointers import Pointers
 from p2p.wire import messages
-from p2p.wire.address import Address, parse_address
+from p2p.wire.address import Address
 from p2p.wire.nodeid import work_bits
 
 WATCH_NETWORK_INTERVAL_S = 10.0
@@ -143,7 +142,8 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
         identity = identities.load_or_create(home)
         database = Database(home)
         try:
-            listeners, notes = await _listen(config, foreground=foreground)
+            port = 0 if foreground else DEFAULT_PORT
+            listeners, notes = await listener.listen(config.network.listen, port)
             bound = [listener.bound_address(one) for one in listeners]
             state = OverlayState(database, config.network.name)
             disk = Disk()
@@ -395,25 +395,3 @@ def _overlays(
 def _limits(config: Config) -> ShareLimits:
     limits = config.limits
     return ShareLimits(entries=limits.entries, length=limits.manifest_bytes, size=limits.share_bytes)
-
-
-async def _listen(config: Config, *, foreground: bool) -> tuple[list[trio.SocketListener], list[str]]:
-    """The listening sockets, and what to say about them."""
-    if config.network.listen:
-        try:
-            addresses = [parse_address(text, any_port=True) for text in config.network.listen]
-        except ConfigError as error:
-            raise ConfigError(f"network.listen: {error}") from error
-        return await listener.open_listeners(addresses), []
-    notes = []
-    try:
-        opened = await listener.open_listeners([Address("0.0.0.0", 0 if foreground else DEFAULT_PORT)])
-    except ConfigError as error:
-        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
-            raise
-        opened = await listener.open_listeners([Address("0.0.0.0", 0)])
-        port = listener.bound_address(opened[0]).port
-        notes.append(f"port {DEFAULT_PORT} is taken, listening on {port} instead")
-    with suppress(ConfigError):  # a machine without IPv6, or with the port taken there
-        opened += await listener.open_listeners([Address("::", listener.bound_address(opened[0]).port)])
-    return opened, notes

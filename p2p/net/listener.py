@@ -9,6 +9,7 @@ import errno
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -17,7 +18,7 @@ from p2p.errors import ConfigError, PeerError
 from p2p.ids import PeerId
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.dialer import Dialer, wrap
-from p2p.wire.address import Address, prefix
+from p2p.wire.address import Address, parse_address, prefix
 from p2p.wire.messages import BUSY, Failed
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,30 @@ async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListen
                 "Choose another with --listen HOST:PORT (port 0 takes a free one)."
             ) from error
     return opened
+
+
+async def listen(wanted: Sequence[str], port: int) -> tuple[list[trio.SocketListener], list[str]]:
+    """Sockets at the addresses that the user wants, and what to say about them.
+
+    Without any: at all addresses of this machine, on the port, or on a free one where that is taken. Raises ConfigError.
+    """
+    if wanted:
+        try:
+            addresses = [parse_address(text, any_port=True) for text in wanted]
+        except ConfigError as error:
+            raise ConfigError(f"network.listen: {error}") from error
+        return await open_listeners(addresses), []
+    notes = []
+    try:
+        opened = await open_listeners([Address("0.0.0.0", port)])
+    except ConfigError as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
+            raise
+        opened = await open_listeners([Address("0.0.0.0", 0)])
+        notes.append(f"port {port} is taken, listening on {bound_address(opened[0]).port} instead")
+    with suppress(ConfigError):  # a machine without IPv6, or with the port taken there
+        opened += await open_listeners([Address("::", bound_address(opened[0]).port)])
+    return opened, notes
 
 
 def bound_address(listener: trio.SocketListener) -> Address:
