@@ -104,7 +104,7 @@ async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListen
 async def listen(wanted: Sequence[str], port: int) -> tuple[list[trio.SocketListener], list[str]]:
     """Sockets at the addresses that the user wants, and what to say about them.
 
-    Without any: at all addresses of this machine, on the port, or on a free one where that is taken. Raises ConfigError.
+    Without any: at all addresses of this machine, on the port, or on a free one where it is taken. Raises ConfigError.
     """
     if wanted:
         try:

@@ -49,7 +49,7 @@ class Employer:
         self._outputs = outputs
         self._watch = watch
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
-        self.recruiter = Recruiter(deps, need, setup.peers, setup.volunteers, self._engage)
+        self.recruiter = Recruiter(deps, need, setup.hiring.peers, setup.hiring.most, self._engage)
 
     def prefer(self) -> None:
         """An action has begun: who has the inputs of some of its units gets those first."""

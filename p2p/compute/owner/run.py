@@ -239,7 +239,7 @@ class JobRun:
     # Meanwhile.
 
     async def _tick(self) -> None:
-        driver, patience = self._driver, self._setup.wait_s
+        driver, patience = self._driver, self._setup.hiring.wait_s
         while True:
             await trio.sleep(TICK_INTERVAL_S)
             now = trio.current_time()

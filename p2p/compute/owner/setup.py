@@ -35,6 +35,15 @@ OUT_OF_DATE = "Start the job again, and forget this one with `shoal cancel`."
 
 
 @dataclass(frozen=True)
+class HiringTerms:
+    """Whom the user wants for a job: named peers first, `most` volunteers (0: any number); for `wait_s` without any."""
+
+    peers: tuple[PeerHint, ...]
+    most: int
+    wait_s: float | None
+
+
+@dataclass(frozen=True)
 class Setup:
     """A job that is ready to run. `folder` is its own, with its bundle."""
 
@@ -53,10 +62,7 @@ class Setup:
     """Of inputs, that a unit reads, about."""
     runtime: Runtime
     limits: GuestLimits
-    peers: tuple[PeerHint, ...]
-    volunteers: int
-    """At most so many; 0 for any number."""
-    wait_s: float | None
+    hiring: HiringTerms
 
 
 class Resumable(msgspec.Struct, frozen=True):
@@ -156,9 +162,7 @@ def _setup(
         partition_bytes=partition_bytes,
         runtime=runtime,
         limits=GuestLimits(wall_s=spec.unit_time_s, memory_bytes=spec.unit_memory),
-        peers=tuple(map(parse_peer, spec.peers)),
-        volunteers=spec.volunteers,
-        wait_s=spec.wait_s,
+        hiring=HiringTerms(tuple(map(parse_peer, spec.peers)), spec.volunteers, spec.wait_s),
     )
 
 
