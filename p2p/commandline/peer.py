@@ -39,11 +39,10 @@ def node(
     async def serve() -> int:
         from p2p import config, ids
         from p2p.commandline import terminal
-        from p2p.node import open_node
 
         loaded = config.load(Global.home, os.environ, settings)
         interrupted = terminal.on_signal()
-        async with open_node(Global.home, loaded.config, foreground=False) as running:
+        async with command.node_opener()(Global.home, loaded.config, foreground=False) as running:
             for note in running.notes:
                 terminal.note(note)
             print(f"ready {ids.to_text(running.peer_id)} {running.addresses[0]}", flush=True)
