@@ -8,7 +8,7 @@ from p2p.errors import ShoalError
 
 
 class Background:
-    """A piece of work: `run` is a task for a nursery, and no ShoalError leaves it."""
+    """A piece of work: `run` is the task to start in a nursery, and raises no ShoalError."""
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
@@ -16,7 +16,7 @@ class Background:
         self._over = trio.Event()
 
     async def run(self) -> None:
-        """Does it."""
+        """Does the work, and keeps its ShoalError for `done`."""
         try:
             await self._work()
         except ShoalError as error:
@@ -24,7 +24,7 @@ class Background:
         self._over.set()
 
     async def done(self) -> None:
-        """Returns once it is done. Raises the ShoalError with which it failed."""
+        """Waits until the work has ended. Raises the ShoalError that it failed with."""
         await self._over.wait()
         if self._error is not None:
             raise self._error

@@ -1,23 +1,23 @@
-"""A bell: something has changed, so whoever tells others of it has something to tell."""
+"""A bell: rung when something has changed, so that those who tell others of it look again."""
 
 import trio
 
 
 class Bell:
-    """A bell that many listen to, none of whom may miss it while busy."""
+    """A bell with many listeners, none of which misses a ring while it is busy."""
 
     def __init__(self) -> None:
         self.count = 0
-        """How often it rang: what a listener knows is compared with this."""
+        """How often the bell has rung; listeners compare it with the count that they last saw."""
         self._rung = trio.Event()
 
     def ring(self) -> None:
-        """Something has changed."""
+        """Wakes the listeners: something has changed."""
         self.count += 1
         self._rung.set()
         self._rung = trio.Event()
 
     async def after(self, count: int) -> None:
-        """Waits until it has rung more often than this."""
+        """Waits until the bell has rung more than `count` times."""
         while self.count <= count:
             await self._rung.wait()

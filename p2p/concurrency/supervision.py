@@ -1,7 +1,7 @@
 """Supervision: what a failing disk may end, and what it may not.
 
-A full disk, or a database that another program holds, ends what a user asked for, with words; it never ends the peer.
-What the peer does of its own accord is begun again, less and less often.
+A full disk, or a database that another program holds, ends what a user asked for, with an error; it never ends the
+peer. What the peer does on its own is started again, less and less often.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 async def persist(task: Callable[[], Awaitable[None]], random: Random) -> None:
-    """Runs a task to its end, from its beginning again whenever the disk fails it."""
+    """Runs a task to its end, and starts it over whenever the disk fails."""
     backoff = Backoff()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Rate limits as trio tasks meet them."""
+"""Rate limits for trio tasks."""
 
 import trio
 
@@ -9,7 +9,7 @@ MIN_BURST_BYTES = 64 * 1024
 
 
 class Throttle:
-    """Lets so many bytes a second through, in all, for whoever spends here; a rate of 0 lets everything through."""
+    """Lets `bytes_per_s` bytes a second through, shared by all who spend here; 0 lets everything through."""
 
     def __init__(self, bytes_per_s: int) -> None:
         burst = max(MIN_BURST_BYTES, bytes_per_s * BURST_S)
