@@ -1,7 +1,7 @@
 """An exchange: one conversation about one share, both sides equal.
 
-Three tasks: `listen` takes what the peer says, `Uploads` serves its wants, `tell` says what this side has to say.
-Everything that is decided elsewhere comes in through plain methods that only leave a message in the outbox.
+Three tasks: `_listen` takes in what the peer says, `Uploads` serves its wants, `_tell` sends what this side has to say.
+Decisions made elsewhere come in through plain methods, which only leave a message in the outbox.
 """
 
 import logging
@@ -32,7 +32,7 @@ IDLE_TIMEOUT_S = 300.0
 MAX_UNSENT = 8192
 
 Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
-"""Answers what is not about this exchange (manifests, browsing)."""
+"""Answers messages that are not about this exchange (manifests, browsing)."""
 
 
 class Exchange:
@@ -105,7 +105,7 @@ class Exchange:
         self.say(last)
 
     async def _guarded(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """One of the tasks; its peer's fault ends all three."""
+        """Runs one of the tasks; a fault of the peer ends all three."""
         try:
             await task(*arguments)
         except PeerError as error:
@@ -124,20 +124,20 @@ class Exchange:
         self._wake.set()
 
     def tell_have(self, chunks: int) -> None:
-        """This side holds these now. What the peer has itself it need not know."""
+        """This side now holds these chunks; the peer is not told of those that it has itself."""
         news = chunks & ~self._theirs
         if news:
             self._have |= news
             self._wake.set()
 
     def tell_gone(self, chunks: int) -> None:
-        """This side holds these no longer."""
+        """This side no longer holds these chunks."""
         self._have &= ~chunks
         self._gone |= chunks
         self._wake.set()
 
     def tell_peers(self) -> None:
-        """There may be news about others."""
+        """The swarm may have other members; the peer is told soon."""
         self._tell_peers = True
         self._wake.set()
 
@@ -269,7 +269,7 @@ class Exchange:
 
 
 def have_messages(chunks: int, size: int) -> list[AnyMessage]:
-    """The set as `Have` messages, the shorter of ranges and bits; always at least one, which may be empty."""
+    """The chunks as `Have` messages, in ranges or bits, whichever is shorter; at least one, which may be empty."""
     ranges = []
     for run in bitmap.runs(chunks):
         ranges.append(run)
@@ -283,7 +283,7 @@ def have_messages(chunks: int, size: int) -> list[AnyMessage]:
 
 
 def gone_messages(chunks: int) -> list[AnyMessage]:
-    """The set as `Gone` messages."""
+    """The chunks as `Gone` messages."""
     ranges = list(bitmap.runs(chunks))
     step = messages.MAX_RANGES
     return [messages.Gone(ranges=tuple(ranges[at : at + step])) for at in range(0, len(ranges), step)]

@@ -1,6 +1,6 @@
-"""What a proven connection may ask about shares: to open an exchange, manifests, the list of them, and pointers.
+"""What a peer may ask about shares, once proven: an exchange, manifests, the list of shares, and pointers.
 
-A connection that offers a share goes to the fetch that wants it, if one does: it is the source then.
+A connection that offers a share goes to the fetch that wants it, if there is one: the peer is then a source.
 """
 
 from p2p.ids import PeerId, ShareId

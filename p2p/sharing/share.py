@@ -1,4 +1,4 @@
-"""Sharing: paths become a share of the library, hashed in place by all cores, and a link."""
+"""Sharing: paths become a share in the library, and a link; the files are hashed in place, on all cores."""
 
 import os
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Shared:
 
 
 class Sharing:
-    """What this peer does with its shares at its user's word, or of its own jobs."""
+    """What this peer does with its shares for its user, or for its own jobs."""
 
     def __init__(self, library: Library, swarms: Swarms, disk: Disk, changes: Bell) -> None:
         self._library = library
@@ -49,7 +49,7 @@ class Sharing:
         self._changes = changes
 
     async def share(self, paths: Sequence[Path], name: str | None, progress: Progress, *, unlisted: bool) -> Shared:
-        """Indexes files and folders as one share, which takes the place of an older one of the same paths.
+        """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
         Raises ConfigError for paths and names that cannot be shared, StorageError for files that keep changing.
         """
@@ -106,7 +106,7 @@ class Sharing:
         self._changes.ring()
 
     async def keep_serving(self, target: Target, swarm: Swarm | None) -> None:
-        """Adds a share that was fetched whole to the library, in place. Its swarm goes on, with those who fetch it."""
+        """Adds a share that was fetched whole to the library, in place. Its swarm goes on serving it."""
         share_id = target.layout.manifest.share_id
 
         def add() -> SharedFiles:
@@ -151,7 +151,7 @@ class Sharing:
 
 
 async def _hash(indexer: Indexer) -> None:
-    """One round, on every core."""
+    """One round of hashing, on every core."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limiter = trio.CapacityLimiter(workers)
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Calls about shares: who lacks chunks of a share is dialled and offered it, and asks over that connection."""
+"""Calls about shares: a peer that lacks chunks of a share is dialled, is offered it, and asks over that connection."""
 
 import logging
 
@@ -19,12 +19,12 @@ from p2p.wire.tracker import provider_key
 logger = logging.getLogger(__name__)
 
 WORTH_WHILE_S = 10.0
-"""A call that lasted so long was wanted: the next one need not wait."""
+"""A call that lasted this long was wanted: the next one need not wait."""
 KEYS_LAST_S = 5.0
 
 
 class ShareCalls:
-    """The `Subject` of calls about shares, which others name by their ids or their provider keys."""
+    """The `Subject` of calls about shares, which are named by their ids or their provider keys."""
 
     most = MAX_CALLS
 
@@ -54,13 +54,13 @@ class ShareCalls:
         return self._shares.get(named)
 
     def is_wanted(self, about: bytes, peer: PeerId) -> bool:
-        """Not where the share is being exchanged with that peer already."""
+        """Whether a call is worth making: not if the share is already being exchanged with that peer."""
         return not self._swarms.is_exchanging(ShareId(about), peer)
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
-        """Dials a peer, offers it a share, and serves it until the connection's end; whether it was served for a while.
+        """Dials a peer, offers it a share, and serves it until the connection ends.
 
-        Raises PeerError; Refused where the peer does not want the share.
+        Returns whether that lasted for a while. Raises PeerError; Refused where the peer does not want the share.
         """
         began = trio.current_time()
         connection = await self._contacts.dial(address, peer)
@@ -76,5 +76,5 @@ class ShareCalls:
         return trio.current_time() - began >= WORTH_WHILE_S
 
     def _by_key(self) -> dict[bytes, ShareId]:
-        """The shares of the library by their provider keys. In a thread."""
+        """The shares of the library by their provider keys. Blocking."""
         return {provider_key(ShareId(row.id)): ShareId(row.id) for row in self._library.shares()}

@@ -1,7 +1,7 @@
-"""A swarm: the peers with which this one exchanges a share at the moment, and what this one holds of it.
+"""A swarm: the peers with which this one is exchanging a share, and what this one holds of it.
 
 A swarm serves from its `Holding`; while the share is being fetched it also has a `Sink` for what arrives. One
-exchange per peer: where two peers dial each other at once, the connection dialled by the smaller id stands.
+exchange per peer: where two peers dial each other at once, the connection dialled by the smaller id is kept.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from p2p.wire.messages import AnyMessage
 
 
 class Party(Protocol):
-    """One of the peers of a swarm, as an exchange with it: what a swarm, and a fetch that takes part, ask of it."""
+    """An exchange with one peer of a swarm: what is asked of it by the swarm, and by a fetch that takes part."""
 
     @property
     def connection(self) -> Connection: ...
@@ -36,7 +36,7 @@ class Party(Protocol):
 
     @property
     def downloaded(self) -> int:
-        """Bytes of chunks that came from it."""
+        """Bytes of chunks that came from the peer."""
 
     def __hash__(self) -> int: ...
 
@@ -50,13 +50,13 @@ class Party(Protocol):
         """Ends the exchange once the message is sent."""
 
     def tell_have(self, chunks: int) -> None:
-        """This side holds these now."""
+        """This side now holds these chunks."""
 
     def tell_gone(self, chunks: int) -> None:
-        """This side holds these no longer."""
+        """This side no longer holds these chunks."""
 
     def tell_peers(self) -> None:
-        """Others may have been met meanwhile."""
+        """The swarm may have other members by now."""
 
 
 class Holding(Protocol):
@@ -73,11 +73,11 @@ class Holding(Protocol):
         """A descriptor of the entry's file, and the stamp it must have, if any. Raises OSError."""
 
     def changed(self, entry: int) -> int:
-        """The entry's file is not what it was; returns the chunks no longer held. Blocking."""
+        """The entry's file has changed; returns the chunks no longer held. Blocking."""
 
 
 class Sink(Protocol):
-    """What takes part in a swarm to get something out of it. Its methods may raise PeerError."""
+    """The part of a fetch that its swarm's exchanges talk to. Its methods may raise PeerError."""
 
     def joined(self, party: Party) -> None: ...
 
@@ -104,7 +104,7 @@ class Swarm:
         self.members: dict[PeerId, Party] = {}
 
     def admit(self, party: Party) -> bool:
-        """Takes the exchange in, unless another one with that peer stands; ends the other one if it must give way."""
+        """Admits the exchange, unless another one with that peer is kept; ends the other one if it must give way."""
         peer = party.ends.peer_id
         other = self.members.get(peer)
         if other is not None:
@@ -131,12 +131,12 @@ class Swarm:
             member.end(why)
 
     def gained(self, chunks: int) -> None:
-        """This peer holds these from now on."""
+        """This peer holds these chunks from now on."""
         for member in self.members.values():
             member.tell_have(chunks)
 
     def lost(self, chunks: int) -> None:
-        """This peer holds these no longer."""
+        """This peer no longer holds these chunks."""
         for member in self.members.values():
             member.tell_gone(chunks)
 

@@ -1,4 +1,4 @@
-"""The swarms of one peer, and which shares are being fetched: who adds one, who takes it away, who waits for it."""
+"""The swarms of one peer, and the shares being fetched: how one is added, removed and waited for."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from p2p.wire.address import is_host
 ALREADY = "This peer is fetching that share already; `shoal status` shows how far it is."
 
 Take = Callable[[Connection], Awaitable[None]]
-"""Uses a connection that another peer dialled and offers as a source, to its end. Raises PeerError."""
+"""Uses, to its end, a connection over which a peer that dialled offers a share. Raises PeerError."""
 
 
 class Swarms:
@@ -46,7 +46,7 @@ class Swarms:
         return swarm is not None and peer in swarm.members
 
     def party(self, peer: PeerId) -> Party | None:
-        """An exchange with that peer, of whatever share."""
+        """An exchange with that peer, of any share."""
         return next((swarm.members[peer] for swarm in self._swarms.values() if peer in swarm.members), None)
 
     @property
@@ -74,7 +74,7 @@ class Swarms:
         return swarm
 
     def release(self, swarm: Swarm | None) -> None:
-        """An exchange has ended: a share that nobody exchanges takes no memory."""
+        """An exchange has ended: forgets the swarm if nobody is left in it, so that it takes no memory."""
         if swarm is None or swarm.members or swarm.sink is not None:
             return
         if self._swarms.get(swarm.share_id) is swarm:
@@ -88,7 +88,7 @@ class Swarms:
             swarm.disband(why)
 
     async def refresh(self, share: ShareId) -> None:
-        """Exchanges that go on serve from the files as they are now."""
+        """Makes exchanges under way serve from the files as they are now."""
         swarm = self._swarms.get(share)
         if swarm is not None and swarm.sink is None:
             before = swarm.holding.held
@@ -100,7 +100,7 @@ class Swarms:
 
     @contextmanager
     def fetching(self, share: ShareId, progress: Progress) -> Iterator[None]:
-        """The share is being fetched while the body runs. Raises ConfigError where it is already."""
+        """Marks the share as being fetched while the body runs. Raises ConfigError if it is already."""
         if share in self._fetches:
             raise ConfigError(ALREADY)
         self._fetches[share] = progress
@@ -127,7 +127,7 @@ class Swarms:
 
     @contextmanager
     def wanted(self, share: ShareId, take: Take) -> Iterator[None]:
-        """Sources may call about the share while the body runs, also before its manifest is known."""
+        """Lets sources call about the share while the body runs, even before its manifest is known."""
         self._takers[share] = take
         self._changes.ring()
         try:
@@ -136,12 +136,12 @@ class Swarms:
             del self._takers[share]
 
     def taker(self, share: ShareId) -> Take | None:
-        """Who uses a connection over which the share is offered."""
+        """What uses a connection over which the share is offered; None if nobody wants it."""
         return self._takers.get(share)
 
     @contextmanager
     def exchanging(self, swarm: Swarm) -> Iterator[None]:
-        """The swarm is this peer's while the body runs; unless it was kept to be served from, it ends then."""
+        """Makes the swarm this peer's while the body runs, and then ends it, unless it is kept to serve from."""
         share, standing = swarm.share_id, self._swarms.get(swarm.share_id)
         self._swarms[share] = swarm
         if standing is not None:

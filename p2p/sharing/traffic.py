@@ -8,7 +8,7 @@ from p2p.sharing.upload_slots import UploadSlots
 
 @dataclass
 class Traffic:
-    """Shared by all exchanges: it is handed to them whole, as they look at it for every frame."""
+    """Shared by all exchanges; they are handed all of it, as they look at it for every frame."""
 
     slots: UploadSlots
     upload: Throttle

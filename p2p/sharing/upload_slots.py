@@ -1,4 +1,4 @@
-"""Upload slots as trio tasks meet them: who is served, and who waits."""
+"""Upload slots for trio tasks: who is served, and who waits."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ class UploadSlots:
     async def hold(
         self, prefix: str, identity: bytes, waiting: Callable[[int], Awaitable[None]]
     ) -> AsyncIterator[Slot]:
-        """Holds a slot. `waiting` is told the position (1: next) while there is none, and 0 when one is had at last."""
+        """Holds a slot. `waiting` is told the position (1: next) while none is free, and 0 once one is granted."""
         slot = Slot(self)
         try:
             if not self._slots.ask(slot, prefix, identity, trio.current_time()):
@@ -47,4 +47,5 @@ class UploadSlots:
                 other.granted.set()
 
     def must_yield(self, slot: Slot) -> bool:
+        """Whether the slot's holder has had its turn and somebody waits."""
         return self._slots.must_yield(slot, trio.current_time())

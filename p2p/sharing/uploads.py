@@ -28,7 +28,7 @@ MAX_WANTS = 8192
 
 
 class Uploads:
-    """The chunks that one peer wants. `tell_gone` has it told of those that are not held here any more."""
+    """The chunks that one peer wants. `tell_gone` tells it of those that are no longer held here."""
 
     def __init__(
         self, connection: Connection, swarm: Swarm, traffic: Traffic, disk: Disk, tell_gone: Callable[[int], None]
@@ -43,7 +43,7 @@ class Uploads:
         self._wanted = trio.Event()
         self._sending_chunk: int | None = None
         self.sent = 0
-        """Bytes of chunks so far."""
+        """Bytes of chunks sent so far."""
 
     def __len__(self) -> int:
         """How many requests are open."""
@@ -57,7 +57,7 @@ class Uploads:
         self._wanted.set()
 
     def cancel(self, first: int, count: int) -> None:
-        """The peer wants these chunks no longer."""
+        """The peer no longer wants these chunks."""
         last = first + count
         kept: deque[tuple[int, int]] = deque()
         for at, many in self._wants:
@@ -126,13 +126,13 @@ class Uploads:
                     self.sent += len(view)
                     self._traffic.bytes_uploaded += len(view)
         except OSError as error:
-            # A folder of a fetch or a job that has ended meanwhile says EBADF.
+            # The folder of a fetch or a job that has ended meanwhile gives EBADF.
             level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
             logger.log(level, "cannot read a file of share %s: %s", short(self._swarm.share_id), error)
             await self._changed(place.entry)
 
     async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:
-        """Fills the view from the file; False where the file is not what it was."""
+        """Fills the view from the file; False if the file has changed."""
         if stamp is not None and Stamp.of(os.fstat(descriptor)) != stamp:
             return False
         count = posix.read_without_waiting(descriptor, view, offset)
@@ -141,11 +141,11 @@ class Uploads:
         return count == len(view) and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
 
     async def _changed(self, entry: int) -> None:
-        """A file is not what was shared: no more of it to anybody."""
+        """A file is not what was shared: nobody gets any more of it."""
         self._swarm.lost(await self._disk.run(self._swarm.holding.changed, entry))
 
     async def recheck(self, chunk: int) -> None:
-        """The peer complains: a file that changed is noticed now, whatever else was wrong. Raises StorageError."""
+        """The peer complained of a chunk: checks whether its file has changed. Raises StorageError."""
         await self._disk.run(self._recheck, chunk)
 
     def _recheck(self, chunk: int) -> None:

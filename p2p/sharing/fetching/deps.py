@@ -1,4 +1,4 @@
-"""What the parts of a fetch share."""
+"""What the parts of `fetching` have in common."""
 
 from dataclasses import dataclass
 from random import Random

@@ -1,7 +1,7 @@
 """Fetching a share, from its link to files in place.
 
-Manifest first, then the swarm. A fetch waits for sources for as long as it is let, and says so; it ends with every
-selected file right, or with an error that says why not. What it has is kept, and the next try goes on from there.
+Manifest first, then the swarm. A fetch waits for sources as long as it may, and says so; it ends with every selected
+file complete and verified, or with an error that says why not. What it has is kept, and the next try goes on from it.
 """
 
 import fnmatch
@@ -39,21 +39,21 @@ IMPATIENCE_INTERVAL_S = 0.1
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a fetch came to. `seconds` from the first request to the last rename."""
+    """The outcome of a fetch. `seconds` are those from the first request to the last rename."""
 
     paths: tuple[Path, ...]
     bytes: int
     received: int
     seconds: float
     sources: dict[PeerId, int]
-    """Bytes by peer, from those that gave any; empty where a job was fetching it too."""
+    """Bytes by peer, for those that gave any; empty if a job was fetching the share too."""
 
 
 class Fetching:
     """The fetches of one peer."""
 
     def __init__(self, deps: Deps, sharing: Sharing, pointers: Pointers, manifests_folder: Path) -> None:
-        """`manifests_folder` stands for where the files of manifests that are fetched alone would go."""
+        """`manifests_folder` is on record as the folder of shares of which only the manifest is fetched."""
         self._deps = deps
         self._sharing = sharing
         self._pointers = pointers
@@ -69,16 +69,16 @@ class Fetching:
     ) -> Fetched:
         """Fetches a share, from its swarm unless there is another supply.
 
-        Raises NotFound when nobody has it for `wait_s`, StorageError, ConfigError, BadData.
+        Raises NotFound if nothing comes for `wait_s` seconds, StorageError, ConfigError, BadData.
         """
         if supply is None:
             supply = SwarmSupply(self._deps, link, hints, options, progress)
         return await _Fetch(self._deps, self._sharing, self._pointers, link, options, progress).run(supply)
 
     async def fetch_manifest(self, link: Link, wait_s: float | None) -> None:
-        """Fetches the manifest of a share, and nothing more of it.
+        """Fetches the manifest of a share, and nothing else of it.
 
-        Raises NotFound when nobody has it for `wait_s`, Unacceptable.
+        Raises NotFound if nobody gives it within `wait_s` seconds, Unacceptable.
         """
         deps = self._deps
         fetching = ManifestFetch(deps.library, deps.disk, link.share_id, deps.library.limits)
@@ -160,7 +160,7 @@ class _Fetch:
         )
 
     async def _prepare(self, manifest: Manifest) -> Target:
-        """Layout, selection and a look at the disk."""
+        """Lays out the target, selects its entries, and looks at what is on the disk already."""
         progress, options, deps = self._progress, self._options, self._deps
         progress.name = manifest.root.name
         progress.state = "checking what is there"
@@ -195,7 +195,7 @@ class _Fetch:
         return target
 
     async def _keep(self, target: Target, swarm: Swarm | None) -> None:
-        """All files are in place: what is to be known of them from now on."""
+        """All files are in place: records what must be known of them later."""
         options = self._options
         if options.follows is not None:
             await self._keep_version(target, *options.follows)
@@ -210,7 +210,7 @@ class _Fetch:
         return Fetched(paths, target.selected_bytes, received, filled.seconds, filled.sources)
 
     async def _keep_version(self, target: Target, publisher: PeerId, name: str) -> None:
-        """What is in the folder now is this version; the one before is no longer there to be served."""
+        """The folder now has this version; the one before is no longer there to be served."""
         pointers, library, folder = self._pointers, self._deps.library, self._options.folder
 
         def keep() -> ShareId | None:
@@ -229,7 +229,7 @@ class _Fetch:
 
 
 class _Impatience:
-    """Ends a fetch for which nobody had anything for `wait_s` seconds."""
+    """Ends a fetch for which nothing has come for `wait_s` seconds."""
 
     def __init__(self, wait_s: float | None, progress: Progress) -> None:
         self._wait_s = wait_s

@@ -1,7 +1,7 @@
 """Callers: sources that cannot be dialled. They are asked to call, and what they offer is taken as from any other.
 
-A caller is a stranger who chose to come, so there is room for so many, at most half of it for one network. How much of
-a fetch depends on it is not decided here: the conversation is the same as with a source that was dialled.
+A caller is a stranger who chose to come, so callers have a bounded number of places, at most half of them for one
+network. How much a fetch relies on one is not decided here: the conversation is as with a source that was dialled.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ class _Taken:
 
 
 class IncomingSources:
-    """Those of one fetch, whose conversation with a source is `talk`. `take` is for `Swarms.wanted`."""
+    """The callers of one fetch; `talk` is its conversation with a source. `take` is for `Swarms.wanted`."""
 
     def __init__(
         self, deps: Deps, share: ShareId, talk: Take, connected: Callable[[PeerId], bool], progress: Progress
@@ -48,11 +48,11 @@ class IncomingSources:
 
     @property
     def known(self) -> int:
-        """How many have the share but cannot be dialled."""
+        """How many peers have the share but cannot be dialled."""
         return len(self._asked)
 
     def ask(self, peer: PeerId) -> None:
-        """This peer has the share, but cannot be dialled: it is asked to call, if there is a connection to ask over.
+        """Asks a peer that has the share, but cannot be dialled, to call, if there is a connection to ask over.
 
         Whoever told of it knows of this peer too, and has told it or will.
         """
@@ -80,12 +80,12 @@ class IncomingSources:
         if self._deps.bans.banned_until(peer) > trio.current_time():
             raise Refused("it sent wrong bytes before and is banned for a while")
         if (before := self._taken.pop(peer, None)) is not None:
-            # It begins anew: the connection before may be dead without this side knowing.
+            # The peer starts over: its earlier connection may be dead without this side knowing.
             before.scope.cancel()
         same = Counter(other.network for other in self._taken.values())[taken.network]
         if len(self._taken) >= self._most or same >= max(1, self._most // 2):
             await connection.send(messages.Failed(reason=messages.BUSY, share=self._share))
-            raise Refused("there are callers enough")
+            raise Refused("there are enough callers")
         self._taken[peer] = taken
         with taken.scope:
             try:
@@ -100,7 +100,7 @@ class IncomingSources:
             raise PeerGone("this peer no longer uses the connection")
 
     def close(self) -> None:
-        """The fetch has ended; what is exchanged in its swarm by now ends with the swarm."""
+        """The fetch has ended; connections that its swarm exchanges over by now end with the swarm."""
         for peer, taken in self._taken.items():
             if not self._connected(peer):
                 taken.scope.cancel()

@@ -1,7 +1,7 @@
 """Getting a manifest: root and parts from whoever has them, each checked before it is kept.
 
-Every source works through the parts that nobody was asked for yet, then through those that were asked of others but
-did not come: one that stalls delays nobody. What was kept survives a restart.
+Every source works through the parts that nobody was asked for yet, then through those that others were asked for but
+have not sent: a source that stalls delays nobody. What was kept survives a restart.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ M = TypeVar("M", messages.Root, messages.Part)
 
 
 class ManifestFetch:
-    """The manifest of one share on its way. `ready` is set once it is whole, or known to be none for this peer."""
+    """The fetch of one share's manifest. `ready` is set once it is whole, or known to be unacceptable to this peer."""
 
     def __init__(self, library: Library, disk: Disk, share: ShareId, limits: ShareLimits) -> None:
         self._library = library
@@ -40,7 +40,7 @@ class ManifestFetch:
         self.ready = trio.Event()
 
     async def start(self) -> None:
-        """Takes up what an earlier try kept."""
+        """Goes on from what an earlier try kept."""
         library = self._library
         body = await self._disk.run(library.root, self._share)
         if body is not None:
@@ -53,12 +53,12 @@ class ManifestFetch:
         return await self._disk.run(self._library.manifest, self._share)
 
     def check(self) -> None:
-        """Raises Unacceptable where that is known of the share."""
+        """Raises Unacceptable if the share is known to be so."""
         if self._failure is not None:
             raise self._failure
 
     async def work(self, connection: Connection) -> None:
-        """Gets from this peer what is missing, until nothing is. Raises PeerError; BadData for a lie."""
+        """Gets missing parts from this peer, until none is missing. Raises PeerError; BadData for a false one."""
         library = self._library
         if self._root is None:
             reply = await self._ask(connection, [messages.GetRoot(share=self._share)], messages.Root)

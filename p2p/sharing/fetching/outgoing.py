@@ -1,7 +1,7 @@
-"""Courting: keeps trying every address at which a share may be had, each with its own back-off.
+"""Outgoing sources: keeps trying every address where a share may be found, each with its own back-off.
 
-A source that comes back is used again; one that is useless is tried ever more seldom; a banned one not at all until
-its ban is over. How many are connected at once is bounded, and so is how many addresses are remembered.
+A source that comes back is used again; a useless one is tried less and less often; a banned one not at all until its
+ban is over. The number of connections at a time is bounded, and so is the number of addresses remembered.
 """
 
 import logging
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 MAX_ADDRESSES = 256
 MAX_HEARSAY_TRIES = 3
-"""After so many dials in vain, an address that only another peer told of makes room for others."""
+"""Dials in vain before an address that only another peer told of makes room for others."""
 CONNECTED_CHECK_INTERVAL_S = 0.5
 
 
 class OutgoingSources:
     """The addresses of one fetch. `talk` is the whole conversation with a source; it raises PeerError at its end.
 
-    `given` tells how many bytes a peer has given that turned out right: no others make it worth while to hurry back.
+    `given` tells how many correct bytes a peer has given: only these make it worth hurrying back to.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class OutgoingSources:
         self._addresses: dict[Address, PeerHint] = {}
         self._places = trio.CapacityLimiter(deps.max_sources)
         self.useful: dict[PeerId, Address] = {}
-        """Those that could be dialled, and where: whom to ask first another time."""
+        """Peers that could be dialled, and where: those to ask first another time."""
 
     @property
     def any_known(self) -> bool:
@@ -67,18 +67,18 @@ class OutgoingSources:
         return self._progress.sources > 0
 
     def heard_of(self, hint: PeerHint) -> None:
-        """An address that another peer told of: tried for a while, for ever once somebody was there."""
+        """Adds an address that another peer told of: tried for a while, or for ever once somebody answered there."""
         self.add(hint, hearsay=True)
 
     def add(self, hint: PeerHint, *, hearsay: bool = False) -> None:
-        """One more address to try. Known ones, and those past the bound, are ignored."""
+        """Adds an address to try. Known ones, and those past the bound, are ignored."""
         if hint.address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
             self._addresses[hint.address] = hint
             self._count()
             self._nursery.start_soon(self._pursue, hint, hearsay)
 
     def not_dialable(self, peer_id: PeerId) -> None:
-        """This peer has the share, but no address at which it can be dialled."""
+        """The peer has the share, but no address at which it can be dialled."""
         self._incoming.ask(peer_id)
         self._count()
 

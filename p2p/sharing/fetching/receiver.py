@@ -1,7 +1,7 @@
-"""Receiving: the part of a fetch that takes part in the swarm. Chunks are assembled, verified, written, and served.
+"""Receiving: a fetch as a member of its swarm. Chunks are assembled, verified, written, and served.
 
-`core.shares.download` decides what is asked of whom, `verifier` hashes and writes. A task of its own brings bytes
-to the disk and whole files to their names, every 256 MiB or five seconds, and at the end.
+`core.shares.download` decides what is asked of whom, `verifier` hashes and writes. A separate task makes the bytes
+durable and gives whole files their names, every 256 MiB or five seconds, and at the end.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -32,12 +32,12 @@ DURABLE_FILES = 2000
 DURABLE_INTERVAL_S = 5.0
 RATE_INTERVAL_S = 0.5
 BUFFER_BYTES = 96 * 1024 * 1024
-"""What the buffers of all sources may take together, when every one is in the middle of a chunk."""
+"""The most that the buffers of all sources take together, when each is in the middle of a chunk."""
 MIN_SOURCES = 8
 BUFFERS_AHEAD = 3
 """Chunks that may wait for the verifier."""
 SMALL_BYTES = 64 * 1024
-"""Verifying and writing less than this takes less time than handing it to a thread."""
+"""A chunk smaller than this is verified and written sooner than it could be handed to a thread."""
 
 _NOWHERE = ChunkPlace(0, 0, 0)
 
@@ -48,7 +48,7 @@ class _Incoming:
 
     buffer: memoryview
     credit: int = 0
-    """Bytes asked for that have not come; nobody may send more."""
+    """Bytes asked for that have not come; the source may send no more than these."""
     chunk: int = -1
     size: int = 0
     filled: int = 0
@@ -60,8 +60,8 @@ class _Incoming:
 class Receiver:
     """A fetch as its swarm sees it: the `Sink`, and the `Holding` until the fetch is done.
 
-    A growing one wants nothing but what `want` says, until `finish`. `done` says that all that is wanted is in place,
-    `failure` that and why the disk ended it.
+    A growing one wants only what `want` says, until `finish`. `done` is set once everything wanted is in place;
+    `failure` is the error that ended the fetch instead.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Receiver:
         self._copying = not growing
         self._ended = trio.Event()
         self._changed = trio.lowlevel.ParkingLot()
-        """Where those wait who want to see every chunk that is stored, and the end."""
+        """Those who follow every stored chunk, and the end, wait here."""
         self.failure: ShoalError | None = None
         self.from_peers: dict[PeerId, int] = {}
         self._deps = deps
@@ -115,14 +115,14 @@ class Receiver:
 
     @property
     def held(self) -> int:
-        """What is written and verified."""
+        """The chunks that are verified and written, as a bitmap."""
         return self._download.have
 
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         return self._target.reading(entry)
 
     def changed(self, entry: int) -> int:
-        """Somebody meddled with a file of this fetch: it is not served any more."""
+        """Somebody meddled with a file of this fetch: it is no longer served."""
         return bitmap.span(*self.layout.range_of(entry))
 
     # Sink: what the exchanges tell.
@@ -141,7 +141,7 @@ class Receiver:
             self._buffers.replace()
             self._do(self._download.gone(exchange, trio.current_time()))
             for member in self.swarm.members.values():
-                # One that came when all places were taken may take this one.
+                # A member that came when all places were taken may take this one.
                 if member not in self._incoming:
                     self.joined(member)
                     self.offered(member, member.theirs)
@@ -166,7 +166,7 @@ class Receiver:
                 self._heard_of(PeerHint(Address(host, port)))
 
     async def data(self, exchange: Party, header: DataHeader) -> None:
-        """Takes a data frame's bytes off the connection. Raises PeerError where it is not what was asked for."""
+        """Takes a data frame's bytes off the connection. Raises PeerError if they are not what was asked for."""
         incoming = self._incoming.get(exchange)
         if incoming is None or header.size > incoming.credit:
             raise ProtocolViolation("more chunks than were asked for")
@@ -260,11 +260,11 @@ class Receiver:
     # Tasks.
 
     async def ended(self) -> None:
-        """Waits until it is done or has failed."""
+        """Waits until the fetch is done or has failed."""
         await self._ended.wait()
 
     def want(self, chunks: int) -> None:
-        """Has these chunks fetched as well. Raises what has ended it, StorageError where the disk has no room."""
+        """Fetches these chunks too. Raises the error that has ended the fetch, StorageError if the disk has no room."""
         if self.failure is not None:
             raise self.failure
         new = chunks & ~self._download.wanted
@@ -275,9 +275,9 @@ class Receiver:
             self._do(self._download.want(new, trio.current_time()))
 
     async def arrived(self, chunks: int) -> bool:
-        """Waits until one more of these chunks is there than now; False where that is not needed, all being there.
+        """Waits until one more of these chunks has come; False, at once, if all of them are here.
 
-        Raises the error that has ended it.
+        Raises the error that has ended the fetch.
         """
         before = chunks & ~self.held
         while self.failure is None and before and before == chunks & ~self.held:
@@ -287,16 +287,16 @@ class Receiver:
         return bool(before)
 
     def finish(self, *, copies: bool) -> None:
-        """A growing one wants nothing more: what came is brought to the disk, then it is done.
+        """Ends a growing fetch, which wants nothing more: what came is made durable, then it is done.
 
-        `copies`: files that are equal to others, which were not fetched, are to be there too.
+        `copies`: also makes the files that were not fetched since they are equal to others.
         """
         self._finishing = True
         self._copying = copies
         self._work.set()
 
     def tick(self) -> None:
-        """To be called a few times a second. Keeps the figures that people look at."""
+        """Updates the figures that people look at; called a few times a second."""
         now, progress = trio.current_time(), self._progress
         self._do(self._download.tick(now))
         progress.sources = self._download.useful
@@ -314,7 +314,7 @@ class Receiver:
 
     @asynccontextmanager
     async def verifying(self) -> AsyncIterator[None]:
-        """To be entered while chunks may come."""
+        """Verifies chunks while the body runs: entered for as long as they may come."""
         try:
             async with self._verifier.running():
                 yield
@@ -322,7 +322,7 @@ class Receiver:
             self._buffers.close()
 
     async def keep_on_disk(self) -> None:
-        """Brings files to their names and bytes to the disk until all is done or the disk says no."""
+        """Makes bytes durable and gives files their names, until all is done or the disk fails."""
         try:
             await self._copy()
             while not self._finished():
@@ -358,7 +358,7 @@ class Receiver:
             await self._deps.disk.run(self._target.settle, [*dirty.union(whole)], whole)
 
     def fail(self, error: ShoalError) -> None:
-        """It ends; whoever waits for it gets the error, unless another one came first."""
+        """Ends the fetch: whoever waits for it gets this error, or one that came before."""
         self.failure = self.failure or error
         self._ended.set()
         self._changed.unpark_all()

@@ -1,6 +1,6 @@
-"""Sources: those from whom a share is fetched, found and talked to, from its manifest to its swarm.
+"""Sources: finds the peers from which a share is fetched, and talks to them, from its manifest to its swarm.
 
-They are courted all the while; a `Receiver` takes them over as soon as the manifest allows one.
+They are sought all the while; a `Receiver` takes them over as soon as the manifest allows one.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -32,7 +32,7 @@ MAX_KEPT_SOURCES = 32
 
 
 class Sources:
-    """The sources of one fetch. `start`, then `running`, and within it `exchanging` once there is a receiver."""
+    """The sources of one fetch: `start`, then `running`, and within it `exchanging` once there is a receiver."""
 
     def __init__(self, deps: Deps, link: Link, progress: Progress, limits: ShareLimits | None = None) -> None:
         self._deps = deps
@@ -48,7 +48,7 @@ class Sources:
         """When the first source was asked for something."""
 
     async def start(self, folder: Path) -> None:
-        """Takes up what an earlier try of a fetch to this folder left. Raises StorageError."""
+        """Goes on from what an earlier fetch to this folder left. Raises StorageError."""
         records = self._deps.records
         await self._deps.disk.run(records.remember, self._share, folder)
         self._earlier = await self._deps.disk.run(records.sources, self._share)
@@ -56,7 +56,7 @@ class Sources:
 
     @asynccontextmanager
     async def running(self, hints: Sequence[PeerHint]) -> AsyncIterator[trio.Nursery]:
-        """Courts sources while the body runs. It must not raise: the nursery, which ends with it, would wrap that."""
+        """Seeks sources while the body runs. The body must not raise: the nursery around it would wrap the error."""
         deps, progress, share = self._deps, self._progress, self._share
         incoming = IncomingSources(deps, share, self._talk, self._is_member, progress)
         async with trio.open_nursery() as nursery:
@@ -76,18 +76,18 @@ class Sources:
             nursery.cancel_scope.cancel()
 
     def add(self, hint: PeerHint) -> None:
-        """One more address to try, while `running`."""
+        """Adds an address to try, while `running`."""
         if self._outgoing is not None:
             self._outgoing.add(hint)
 
     def heard_of(self, hint: PeerHint) -> None:
-        """An address that another peer told of."""
+        """Adds an address that another peer told of."""
         if self._outgoing is not None:
             self._outgoing.heard_of(hint)
 
     @contextmanager
     def exchanging(self, nursery: trio.Nursery, target: Target, receiver: Receiver) -> Iterator[None]:
-        """Sources are led to the receiver, and its swarm is this peer's, while the body runs."""
+        """Hands sources to the receiver, and makes its swarm this peer's, while the body runs."""
         with self._deps.swarms.exchanging(receiver.swarm):
             self._receiver = receiver
             self._receiving.set()
@@ -96,7 +96,7 @@ class Sources:
             yield
 
     async def _keep_sources(self, target: Target) -> None:
-        """Whom to ask first after a restart."""
+        """Keeps on disk whom to ask first after a restart."""
         assert self._outgoing is not None
         kept: list[str] = []
         while True:
@@ -145,7 +145,7 @@ class Sources:
         await exchange.run(reply)
 
     async def _offer(self, connection: Connection) -> None:
-        """It may be fetching too and have no manifest yet: then it is glad of this peer. Raises PeerError."""
+        """Offers the share to a peer that may be fetching it too, and have no manifest yet. Raises PeerError."""
         assert self._receiver is not None
         if self._receiver.held:
             await connection.send(messages.Offer(share=self._share))

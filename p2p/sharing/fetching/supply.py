@@ -1,4 +1,4 @@
-"""Supply: where a fetch gets the manifest and the bytes of a share. The swarm is one; another reader of it may be."""
+"""Supply: where a fetch gets the manifest and the bytes of a share. The swarm is one; `reading` has another."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,36 +33,36 @@ class Options:
     limit_bytes_per_s: int = 0
     keep_serving: bool = False
     limits: ShareLimits | None = None
-    """How large a share may be; None: as this peer accepts any."""
+    """How large the share may be; None: as large as this peer accepts any."""
     follows: tuple[PeerId, str] | None = None
-    """The pointer (publisher, name) whose newest version this is: the version before is made use of and replaced."""
+    """The pointer (publisher, name) whose newest version this is: the version before is reused and replaced."""
 
 
 class Filled(NamedTuple):
-    """What came of filling a target."""
+    """The outcome of filling a target."""
 
     seconds: float
     """From the first request to the last rename."""
     sources: dict[PeerId, int]
     """Bytes by peer, where that is known."""
     swarm: Swarm | None
-    """To go on serving from, if there is one."""
+    """The swarm to go on serving from, if there is one."""
 
 
 class Supply(Protocol):
     """Gives one share to a fetch."""
 
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
-        """To be entered around all else. The body must not raise: the nursery, which ends with it, would wrap that.
+        """Entered around everything else. The body must not raise: the nursery around it would wrap the error.
 
-        Raises ConfigError where somebody else is fetching the share, StorageError.
+        Raises ConfigError if somebody else is fetching the share, StorageError.
         """
 
     async def manifest(self) -> Manifest:
         """The manifest, as soon as somebody gives it. Raises BadData, ShoalError."""
 
     def filling(self, target: Target) -> AbstractAsyncContextManager[Filled]:
-        """Brings what the target lacks to its place. What it came from is there until the body has ended.
+        """Brings what the target lacks into place. The swarm that it came from stays until the body has ended.
 
         Raises StorageError, ShoalError for whatever else keeps the share from being fetched.
         """

@@ -1,9 +1,9 @@
 """Verifying and writing large chunks, in a thread of their own beside the trio thread.
 
-BLAKE3 and the write let go of the interpreter, so that one thread decrypts the next chunk while the other hashes and
-writes the last: about a fifth faster than in turn, in a prototype on two idle cores. It is one thread with a plain
-queue, since handing each chunk to `to_thread` had made an earlier prototype slower. A slow disk holds up this thread
-and, once the buffers are used up, the sources; never the loop.
+BLAKE3 and the write release the interpreter's lock, so that one thread decrypts the next chunk while the other hashes
+and writes the last: about a fifth faster than in turn, in a prototype on two idle cores. It is one thread with a plain
+queue, since handing each chunk to `to_thread` made an earlier prototype slower. A slow disk holds up this thread and,
+once the buffers are used up, the sources; never the loop.
 """
 
 import mmap
@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 
 @dataclass(slots=True)
 class Arrived(Generic[Key]):
-    """A chunk that has come whole, in a buffer of which it is the beginning; and then what became of it."""
+    """A whole chunk, at the beginning of a buffer; and then what became of it."""
 
     source: Key
     chunk: int
@@ -37,7 +37,7 @@ class Arrived(Generic[Key]):
     failure: StorageError | None = None
 
     def verify_and_write(self, target: Target) -> None:
-        """Sets `good`, or `failure` where the disk refused a good chunk."""
+        """Sets `good`, and `failure` if the disk refused a good chunk."""
         view = self.buffer[: self.place.size]
         self.good = hash_chunk(view) == self.expected
         if self.good:
@@ -75,7 +75,7 @@ class Buffers:
         self._given.set()
 
     def give(self, buffer: memoryview) -> None:
-        """Nobody uses the buffer any more."""
+        """Takes back a buffer that nobody uses any more."""
         self._free.append(buffer)
         self._given.set()
         if not self._closed:
@@ -99,12 +99,12 @@ class Verifier(Generic[Key]):
         self._queue: queue.SimpleQueue[Arrived[Key] | None] = queue.SimpleQueue()
 
     def hand_in(self, arrived: Arrived[Key]) -> None:
-        """Has the chunk verified and written soon."""
+        """Queues the chunk to be verified and written."""
         self._queue.put(arrived)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Works while the body runs; then finishes what was handed in, without telling."""
+        """Works while the body runs; then finishes what was handed in, without calling `settled`."""
         send, receive = trio.open_memory_channel[Arrived[Key]](float("inf"))
         token = trio.lowlevel.current_trio_token()
 

@@ -1,7 +1,7 @@
-"""The room that inputs of jobs take on the disk: those that are read now, and those that are kept for later jobs.
+"""The disk space of shares read here, the inputs of jobs: those being read now, and those kept for later jobs.
 
-Where its bound is reached, shares go that no job needs, the longest unused first; then what was fetched of those that
-jobs need, all but what units are reading at the moment: it is fetched again, if units come back to it.
+At the bound, shares that no job needs are dropped, the longest unused first; then what was fetched of those that jobs
+need, all but what units are reading at the moment: it is fetched again if units come back to it.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class CacheBudget:
-    """At most `most_bytes` for all, as far as that is possible. `held` are the shares that jobs read now."""
+    """At most `most_bytes` for all shares, as far as that is possible. `held` are those that jobs are reading."""
 
     def __init__(self, deps: Deps, cache: Cache, held: Mapping[ShareId, OpenShare], most_bytes: int) -> None:
         self._deps = deps
@@ -31,22 +31,22 @@ class CacheBudget:
         self._held = held
         self._most = most_bytes
         self._resting: dict[ShareId, int] = {}
-        """Bytes of the disk that shares take of which nothing is fetched now."""
+        """Disk bytes of the kept shares that are not being fetched."""
         self._making = trio.Lock()
         self.dropping = trio.Lock()
         """Held while shares are dropped, and while it is decided where one is read from."""
 
     @property
     def taken(self) -> int:
-        """Bytes of the disk that all take, with those still to come of what is asked for."""
+        """Disk bytes that all shares take, including those asked for that are still to come."""
         return sum(held.taken for held in self._held.values()) + sum(self._resting.values())
 
     def has(self, more: int) -> bool:
-        """Whether so many bytes more would still be within the bound."""
+        """Whether `more` bytes would still fit within the bound."""
         return self.taken + more <= self._most
 
     async def make(self, more: int) -> None:
-        """Drops what is not needed now, as far as it must for so many bytes more, and as far as it can."""
+        """Drops what is not needed now, until `more` bytes fit within the bound or nothing is left to drop."""
         if not more or self.has(more):
             return
         async with self._making:
@@ -60,11 +60,11 @@ class CacheBudget:
                 await fullest.empty(partial(self._drop_read, fullest))
 
     def taken_up(self, wanted: ShareId) -> None:
-        """The share is fetched again: its `OpenShare` says what it takes, from now on."""
+        """The share is being fetched again: from now on its `OpenShare` says what it takes."""
         self._resting.pop(wanted, None)
 
     async def trim(self, more: int = 0) -> None:
-        """Drops what no job needs, as far as it must for so many bytes more."""
+        """Drops shares that no job needs, until `more` bytes fit within the bound."""
         async with self.dropping:
             try:
                 kept = await self._deps.disk.run(self._cache.all)

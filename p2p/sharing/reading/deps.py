@@ -1,4 +1,4 @@
-"""What the parts of reading share."""
+"""What the parts of `reading` have in common."""
 
 from dataclasses import dataclass
 

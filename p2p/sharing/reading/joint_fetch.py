@@ -1,7 +1,7 @@
-"""A fetch of a share that others here are reading: its user gets the whole of it all the same.
+"""A fetch of a share that others here are reading: the user gets the whole share all the same.
 
-A share has one fetch at a time, and that is the readers', which fetches only what is read. So the user is one more
-reader: of every chunk that is missing in the target. The others go on, and what is kept for them stays bounded.
+A share has one fetch at a time, here that of the readers, which fetches only what is read. So the user becomes one more
+reader, of every chunk that the target lacks. The others go on, and what is kept for them stays bounded.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -80,7 +80,7 @@ class JointFetch:
 
 
 class _Copying:
-    """Copies what a target still lacks, chunk by chunk as they come, to the disk and to their names."""
+    """Copies the chunks that a target still lacks, as they come, makes them durable and names whole files."""
 
     def __init__(self, disk: Disk, held: OpenShare, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
         self._disk = disk
@@ -95,7 +95,7 @@ class _Copying:
         self._failure: ShoalError | None = None
 
     async def run(self) -> None:
-        """To the end. Raises StorageError, ShoalError for whatever else keeps the share from being fetched."""
+        """Copies to the end. Raises StorageError, ShoalError for whatever else keeps the share from being fetched."""
         async with trio.open_nursery() as looking:
             looking.start_soon(self._look)
             async with trio.open_nursery() as nursery:
@@ -108,7 +108,7 @@ class _Copying:
         await self._disk.run(self._finish)
 
     async def _look(self) -> None:
-        """Keeps the figures that people look at."""
+        """Updates the figures that people look at."""
         progress = self._progress
         while True:
             partial, before = self._held.partial, progress.received
@@ -144,12 +144,12 @@ class _Copying:
         while True:
             try:
                 return await self._held.read(path, place.offset, place.size)
-            except NotFound:  # nobody had it for long: how long is too long the user says
+            except NotFound:  # nobody had it for long: the user says how long is too long
                 await trio.sleep(RETRY_S)
 
     def _write(self, chunk: int, place: ChunkPlace, data: bytes) -> None:
         if hash_chunk(data) != self._target.layout.hash(chunk):
-            raise StorageError("A file of the job's was changed while it was read. Run the same command again.")
+            raise StorageError("A file of the job was changed while it was read. Run the same command again.")
         self._target.write(chunk, place, memoryview(data))
 
     async def _settle(self) -> None:

@@ -1,4 +1,4 @@
-"""A share that is whole in the library, for those who read it as if it were still to be fetched."""
+"""A share that is whole in the library, for readers who need not know whether it is still to be fetched."""
 
 from contextlib import AbstractContextManager
 
@@ -12,7 +12,7 @@ from p2p.wire.link import PeerHint
 
 
 class LocalCopy:
-    """A share of the library, as readers see it: `PartialFetch` of which nothing is missing."""
+    """A share of the library, as readers see it: like a `PartialFetch` that lacks nothing."""
 
     def __init__(self, files: SharedFiles, disk: Disk) -> None:
         self._files = files
@@ -22,7 +22,7 @@ class LocalCopy:
         self.taken = self.fetched = 0
 
     def add(self, hint: PeerHint) -> None:
-        """Nobody needs to be asked."""
+        """Does nothing: nobody needs to be asked."""
 
     async def layout(self) -> Layout:
         return self._files.layout
@@ -31,11 +31,11 @@ class LocalCopy:
         return entry
 
     def more(self, chunks: int) -> int:
-        """Nothing more is needed."""
+        """Zero: nothing more is needed."""
         return 0
 
     def want(self, chunks: int) -> None:
-        """They are here."""
+        """Does nothing: the chunks are here."""
 
     async def have(self, chunks: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -49,7 +49,7 @@ class LocalCopy:
         await self._disk.run(self._files.changed, entry)
 
     def stop(self) -> None:
-        """There is nothing to end."""
+        """Does nothing: there is no fetch to end."""
 
     async def close(self) -> None:
-        """Nor to wait for."""
+        """Does nothing: there is no fetch to wait for."""

@@ -1,6 +1,6 @@
-"""One input share of jobs, as the units of all jobs here read it: by path, ranges of bytes or of lines.
+"""One input share of jobs, as the units of all jobs here read it: by path, and ranges of bytes or of lines.
 
-Where it is read from is opened when something of it is needed, and may be dropped beneath its readers to make room
+Its library copy or fetch is opened when something of it is needed, and may be dropped under its readers to make room
 for others: then they begin again.
 """
 
@@ -24,7 +24,7 @@ from p2p.wire.link import PeerHint
 MAX_HINTS = 256
 READ_BYTES = 1 << 24
 READERS_TIMEOUT_S = 30.0
-"""So long those who read a share are waited for, before it is dropped to make room: then they begin again."""
+"""How long to wait for a share's readers before it is dropped under them to make room."""
 
 Parts = LocalCopy | PartialFetch
 Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
@@ -32,9 +32,9 @@ Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
 
 
 class OpenShare:
-    """The share `wanted`, which `open_parts` opens where it is. Made by `OpenShares.open`.
+    """The share `wanted`, which `open_parts` opens in the library or as a fetch. Made by `OpenShares.open`.
 
-    `has_room` is asked, and `make_room` awaited, before so many bytes more are fetched: see `CacheBudget`.
+    `has_room` is asked, or `make_room` awaited, before more bytes are fetched: see `CacheBudget`.
 
     Its methods raise NotFound for a path that the share does not have, and where nobody had the bytes for a while;
     StorageError; ShoalError for whatever else keeps the share from being fetched. The next read tries again.
@@ -55,7 +55,7 @@ class OpenShare:
         """Whether this peer's user is among its readers: see `joint_fetch`."""
         self.parts: Parts | None = None
         self.partial: PartialFetch | None = None
-        """Those of its parts that are fetched, or were last."""
+        """The fetch that it is read from, or was last."""
         self._disk = disk
         self._open_parts = open_parts
         self._has_room = has_room
@@ -69,16 +69,16 @@ class OpenShare:
 
     @property
     def fetched(self) -> int:
-        """Bytes that came of it over the network, for whichever job."""
+        """Bytes of it that came over the network, for any job."""
         return self._fetched_before + (0 if self._fetching is None else self._fetching.fetched)
 
     @property
     def taken(self) -> int:
-        """Bytes that it takes of the disk, with those that are on their way: until all of it is dropped."""
+        """Disk bytes that it takes, including those on their way, until all of it is dropped."""
         return 0 if self._fetching is None else self._fetching.taken
 
     def add(self, hints: Sequence[PeerHint]) -> None:
-        """More addresses at which it may be had."""
+        """Adds addresses where it may be found."""
         for hint in hints:
             if hint not in self.hints and len(self.hints) < MAX_HINTS:
                 self.hints[hint] = None
@@ -86,7 +86,7 @@ class OpenShare:
                     self.parts.add(hint)
 
     async def expect(self, path: str, offset: int, size: int) -> None:
-        """These bytes, as far as the file has them, will be read: has them fetched, without waiting for them.
+        """Starts to fetch bytes that will be read, as far as the file has them, without waiting for them.
 
         Nothing is dropped for them: what does not fit now is fetched when it is read.
         """
@@ -111,7 +111,7 @@ class OpenShare:
         return await self._use(read, path, offset, size)
 
     async def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
-        """The lines that belong to this range (`jobs.cutting`), at most so many bytes. Raises JobError for more."""
+        """The lines that belong to this range (`jobs.cutting`), `most` bytes at most. Raises JobError for more."""
         # The byte before the range says whether a line starts with it.
         before = max(0, offset - 1)
         expected = offset - before + min(size, most)
@@ -143,7 +143,7 @@ class OpenShare:
         return found
 
     async def _use(self, use: Use, path: str, offset: int, size: int) -> bytes:
-        """Has these bytes used, with room made for them; again, if they were dropped meanwhile."""
+        """Makes room for these bytes and uses them; again, if they were dropped meanwhile."""
         while True:
             parts, layout = await self._open()
             entry = self._entry(path)
@@ -163,7 +163,7 @@ class OpenShare:
                     self._unread = trio.Event()
 
     async def empty(self, drop: Callable[[], Awaitable[None]]) -> None:
-        """Has what was fetched of it dropped, once nobody reads it."""
+        """Drops what was fetched of the share, once nobody reads it."""
         async with self._opening:
             parts = self.parts
             if parts is None:
@@ -223,13 +223,13 @@ def _entries(layout: Layout) -> dict[str, int]:
 
 
 def _chunks(parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> int:
-    """Those with these bytes, as far as the file has them."""
+    """The chunks with these bytes, as far as the file has them."""
     size = max(0, min(size, layout.manifest.entries[entry].size - offset))
     return layout.chunks_in(parts.original(entry), offset, size)
 
 
 def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
-    """Reads bytes that are here. In a thread; raises StorageError where the file is not what it was."""
+    """Reads bytes that are here. Blocking. Raises StorageError if the file has changed."""
     pieces = []
     try:
         with parts.reading(entry) as (descriptor, stamp):
@@ -244,7 +244,7 @@ def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
     except OSError as error:
         raise StorageError(f"Cannot read an input: {error.strerror}.") from error
     if not same:
-        raise StorageError("An input file is not what it was. It is fetched again.")
+        raise StorageError("An input file has changed. It will be fetched again.")
     return b"".join(pieces)
 
 

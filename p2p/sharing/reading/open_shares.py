@@ -1,8 +1,8 @@
 """Shares that are read by ranges, from the library or fetched from the swarm as they are needed.
 
-All who read a share do so through one `OpenShare`. What was fetched is kept for later readers, whole or in part, within
-a `CacheBudget`; while somebody reads it, it is served too: so inputs of a job come from the other volunteers as much as
-from its owner.
+All readers of a share read it through one `OpenShare`. What was fetched is kept for later readers, whole or in part,
+within a `CacheBudget`; while somebody reads it, it is served too, so that inputs of a job come from the other
+volunteers as much as from its owner.
 """
 
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ RELEASE_TIMEOUT_S = 10.0
 class OpenShares:
     """The shares that are read here, by jobs of this peer and of others, each open once for all its readers.
 
-    `folder` has those that are fetched for it; `volunteer` in the home, where earlier versions had them.
+    `folder` has those that are fetched.
     """
 
     def __init__(self, deps: Deps, folder: Path, most_bytes: int, patience_s: float = CHUNK_TIMEOUT_S) -> None:
         self._deps = deps
         self.most_bytes = most_bytes
-        """That they may take of the disk, as far as that is possible."""
+        """The most disk that they take, as far as that is possible."""
         self.patience_s = patience_s
         self._held: dict[ShareId, OpenShare] = {}
         self.folder = folder
@@ -56,11 +56,11 @@ class OpenShares:
 
     @property
     def taken_bytes(self) -> int:
-        """That they take of the disk: those that jobs read now, and those kept for later ones."""
+        """Disk bytes that they take: those that jobs are reading, and those kept for later jobs."""
         return self._budget.taken
 
     def open(self, wanted: ShareId, hints: Sequence[PeerHint]) -> OpenShare:
-        """The share, for one job more; `release` it. Nothing is fetched before something of it is read."""
+        """Opens the share for one more job, which has to `release` it. Nothing is fetched before it is read."""
         held = self._held.get(wanted)
         if held is None:
             held = OpenShare(wanted, self._deps.disk, self._open, self._budget.has, self._budget.make)
@@ -70,9 +70,9 @@ class OpenShares:
         return held
 
     async def release(self, *used: OpenShare) -> None:
-        """One job less for each; what is past the bound, and nobody's, is dropped, the longest unused first.
+        """One job less for each share; past the bound, those that no job needs are dropped, the longest unused first.
 
-        Seen through, within bounds, even where it is cancelled: nobody else knows of them any more.
+        Runs to its end, within RELEASE_TIMEOUT_S, even if cancelled: nobody else knows of them any more.
         """
         idle = []
         for held in used:
@@ -100,15 +100,15 @@ class OpenShares:
         return await self._from_library(wanted) is not None
 
     def being_read(self, wanted: ShareId) -> bool:
-        """Whether jobs, and nobody else, are having the share fetched."""
+        """Whether the share is being fetched for jobs, and for nobody else."""
         held = self._held.get(wanted)
         partial = None if held is None else held.partial
         return partial is not None and self._deps.swarms.progress_of(wanted) is partial.progress
 
     async def fetch(self, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> Fetched:
-        """Fetches a share whole to the user's folder: together with those who are reading it, if somebody is.
+        """Fetches a whole share to the user's folder, together with its readers, if it has any.
 
-        Raises as `Fetching.fetch`.
+        Raises as `Fetching.fetch` does.
         """
         fetching = self._deps.fetching
         if not self.being_read(link.share_id):
@@ -118,7 +118,7 @@ class OpenShares:
         return await fetching.fetch(link, hints, options, progress, joint)
 
     async def _open(self, held: OpenShare) -> Parts:
-        """Where the share is read from, from now on. Raises StorageError."""
+        """What the share is read from, from now on: the library, or a new fetch. Raises StorageError."""
         async with self._budget.dropping:
             files = await self._from_library(held.share)
             await self._deps.disk.run(self._cache.touch, held.share)

@@ -1,8 +1,8 @@
-"""A share of which parts are fetched as they are needed.
+"""A share whose parts are fetched as they are needed.
 
-It is a fetch whose goal grows: open with nothing wanted, it has those chunks fetched that somebody asks for, from the
-swarm as usual, and serves meanwhile what it has. What came is kept in its folder; the next one goes on from there, and
-once nothing is missing the share joins the library.
+It is a fetch with a growing goal: opened with nothing wanted, it fetches the chunks that somebody asks for, from the
+swarm as usual, and meanwhile serves what it has. What came is kept in its folder; the next fetch goes on from there,
+and once nothing is missing the share joins the library.
 """
 
 import logging
@@ -31,15 +31,15 @@ logger = logging.getLogger(__name__)
 
 TICK_INTERVAL_S = 0.1
 CHUNK_TIMEOUT_S = 600.0
-"""So long a reader waits for the next of its chunks."""
+"""How long a reader waits for its next chunk."""
 
 
 class PartialFetch:
-    """One such fetch. `run` is its life, which ends after `stop`, or with an error; what readers call waits for it to
-    be open, and raises what has ended it.
+    """One such fetch. `run` lasts until `stop`, or until an error; the methods for readers wait until it is open, and
+    raise what has ended it.
 
-    The folder is this peer's own: what lies there and is different makes room. A share of more than `most` bytes does
-    not join the library: files that are equal to others would take more of the disk than what was fetched.
+    The folder is this peer's own: files there that differ are overwritten. A share of more than `most` bytes does not
+    join the library: with the copies of equal files it would take more disk than what was fetched.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PartialFetch:
         self._sources = deps.fetching.sources(Link(wanted), self.progress)
         self._counted = 0
         self.taken = 0
-        """Bytes that it takes of the disk, with those that are still to come."""
+        """Disk bytes that it takes, including those still to come."""
         self._target: Target | None = None
         self._receiver: Receiver | None = None
         self._opened = trio.Event()
@@ -75,13 +75,13 @@ class PartialFetch:
 
     @property
     def usable(self) -> bool:
-        """Whether chunks can be had of it, now or soon."""
+        """Whether chunks can be read from it, now or soon."""
         failed = self._receiver is not None and self._receiver.failure is not None
         return not failed and not self._ended.is_set()
 
     @property
     def whole(self) -> bool:
-        """Whether every chunk is here; of equal files, one's."""
+        """Whether every chunk is here; of equal files, those of one."""
         held = 0 if self._receiver is None else self._receiver.held
         return self._target is not None and not self._target.wanted & ~held
 
@@ -91,17 +91,17 @@ class PartialFetch:
         return self.progress.received
 
     def more(self, chunks: int) -> int:
-        """By how much it takes more of the disk, in bytes, once it has these as well."""
+        """How many more disk bytes it takes once it has these chunks too."""
         assert self._receiver is not None
         return self._receiver.layout.bytes_in(chunks & ~self._counted)
 
     def add(self, hint: PeerHint) -> None:
-        """One more address at which it may be had."""
+        """Adds an address where it may be found."""
         self._hints.append(hint)
         self._sources.add(hint)
 
     async def layout(self) -> Layout:
-        """How the share is laid out, once its manifest is here. Raises NotFound after a while without, ShoalError."""
+        """How the share is laid out, once its manifest is here. Raises NotFound if that takes too long, ShoalError."""
         with trio.move_on_after(self._patience_s):
             await self._opened.wait()
         if self._failure is not None:
@@ -111,19 +111,19 @@ class PartialFetch:
         return self._receiver.layout
 
     def original(self, entry: int) -> int:
-        """The entry to read in place of this one: of equal files, one is fetched."""
+        """The entry to read in place of this one: of equal files, only one is fetched."""
         assert self._target is not None
         return self._target.original(entry)
 
     def want(self, chunks: int) -> None:
-        """These will be needed. Raises StorageError where the disk has no room."""
+        """These chunks will be needed. Raises StorageError if the disk has no room."""
         assert self._receiver is not None
         self._receiver.want(chunks)
         self.taken += self.more(chunks)
         self._counted |= chunks
 
     async def have(self, chunks: int) -> None:
-        """Waits until these are here. Raises NotFound when none came for a while, ShoalError."""
+        """Waits until these chunks are here. Raises NotFound if none comes for a while, ShoalError."""
         assert self._receiver is not None
         self.want(chunks)
         coming = True
@@ -148,7 +148,7 @@ class PartialFetch:
             await self._deps.disk.run(partial(self._target.record.correct, gone=gone))
 
     def stop(self) -> None:
-        """It ends soon; what came is brought to the disk first."""
+        """Ends the fetch soon; what came is made durable first."""
         self._closing.set()
         if self._receiver is None:
             self._opening.cancel()
@@ -156,14 +156,14 @@ class PartialFetch:
             self._ended.set()
 
     async def close(self) -> None:
-        """Ends it, and returns when it has."""
+        """Ends the fetch, and waits until it has ended."""
         self.stop()
         await self._ended.wait()
 
-    # Its life.
+    # Running.
 
     async def run(self) -> None:
-        """Fetches and serves until closed, or until the disk fails it: then readers get the error."""
+        """Fetches and serves until closed, or until the disk fails: then readers get the error."""
         if self._ended.is_set():
             return
         self._running = True
@@ -246,7 +246,7 @@ class PartialFetch:
                 await deps.disk.run(target.record.forget)
 
     async def _may_join(self, target: Target) -> bool:
-        """Whether the share is small enough, and its user has it nowhere else."""
+        """Whether the share is small enough, and this peer's user has it nowhere else."""
         row = await self._deps.disk.run(self._deps.library.share, self._share)
         return target.selected_bytes <= self._most and (row is None or bool(row.stale))
 
