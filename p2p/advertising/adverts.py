@@ -1,4 +1,4 @@
-"""Adverts: what is told of this peer besides its shares, by packages above this one."""
+"""Adverts: what packages above this one tell of the peer, besides its shares."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from p2p.wire.tracker import Capacity, Provided
 
 
 class Advert(NamedTuple):
-    """What one of them has to tell at the moment."""
+    """What one package has to tell at the moment."""
 
     keys: tuple[Provided, ...] = ()
-    """For trackers, told as if they were shares: they answer those who have a key with those who lack it."""
+    """For trackers, told as if they were shares: a tracker tells those who have a key of those who lack it."""
     capacity: Capacity | None = None
-    """What this peer offers of its cores."""
+    """The cores that this peer offers."""
     items: tuple[Item, ...] = ()
     """For the DHT."""
 
@@ -22,7 +22,7 @@ Adverts = Sequence[Callable[[], Advert]]
 
 
 def gather(adverts: Adverts) -> Advert:
-    """All of them as one."""
+    """All adverts as one."""
     told = [advert() for advert in adverts]
     capacities = [one.capacity for one in told if one.capacity is not None]
     return Advert(

@@ -1,4 +1,4 @@
-"""What the parts of advertising share."""
+"""What the parts of `advertising` have in common."""
 
 from dataclasses import dataclass
 from random import Random

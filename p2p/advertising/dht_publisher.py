@@ -1,7 +1,7 @@
 """Publishing: keeps in the DHT what this peer offers, where it is, and its pointers, for as long as it runs.
 
-What is due and when is decided in `core.publications`; what was published when survives a restart, so that starting
-ten times an hour is not publishing ten times.
+What is due and when is decided in `core.dht.publications`; what was published when survives a restart, so that starting
+ten times an hour does not mean publishing ten times.
 """
 
 import logging
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 4
 PER_S = 5.0
-"""So that a peer with a thousand shares spreads its work."""
+"""Roughly how many records are published a second, so that a peer with a thousand shares spreads its work."""
 ENOUGH_STORERS = 3
 LOOK_INTERVAL_S = 300.0
-"""What is held of a fetch under way is told this often."""
+"""How often the DHT is told what a fetch under way holds."""
 
 
 class Publisher:
-    """One peer's records. `run` it once the overlays run."""
+    """Publishes one peer's records. `run` it once the overlays run."""
 
     def __init__(self, deps: Deps, mutable_links: MutableLinks, state: OverlayState) -> None:
         self._deps = deps
@@ -60,7 +60,7 @@ class Publisher:
             for first in range(0, len(due), AT_ONCE):
                 await self._publish_some(due[first : first + AT_ONCE])
                 if self._deps.changes.count > news:
-                    break  # what is shared now is not to wait for a thousand older ones
+                    break  # what is shared now must not wait for a thousand older ones
                 await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
             if due:
                 continue
@@ -68,7 +68,7 @@ class Publisher:
                 await self._deps.changes.after(news)
 
     def _due(self, offered: Sequence[InventoryEntry], advertised: Sequence[Item], place: str) -> dict[Item, float]:
-        """All that is to be published, and when. In a thread: of a thousand shares this is no moment's work."""
+        """All that is to be published, and when. Blocking: a thousand shares take a while."""
         items = [publications.address_item(self._deps.presence.peer_id), *advertised]
         items += publications.pointer_items(self._mutable_links.to_publish())
         items += publications.provider_items((one.share, one.held) for one in offered)
@@ -98,7 +98,7 @@ class Publisher:
     async def _store(self, item: Item, key: bytes) -> Published:
         now = int(self._overlays.clock())
         before = self._last.get(key)
-        # The clock alone would do but for one that was put back.
+        # The clock alone would do, were it never put back.
         sequence = max(now, before.sequence + 1 if before else 0)
 
         def make(host: str) -> Record:
@@ -137,12 +137,12 @@ class Publisher:
 
 
 def _is_settled(result: Published) -> bool:
-    """Whether it is as published as it will be for a while: who has no room for it has none a minute later either."""
+    """Whether trying again soon is of no use: a node that has no room for a record has none a minute later either."""
     return result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
 
 
 def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:
-    """The payload with the publisher's addresses, where it names any."""
+    """The payload with the publisher's addresses, if it names any."""
     match payload:
         case Provider():
             return Provider(addresses, payload.held)

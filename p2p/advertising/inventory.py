@@ -28,9 +28,9 @@ class InventoryEntry:
     files: int
     listed: bool
     held: bytes
-    """Which ranges of its chunks are here (`core.coverage`)."""
+    """Which ranges of its chunks are here (`core.shares.coverage`)."""
     contents: tuple[Content, ...] = ()
-    """The first of its files, of a listed folder."""
+    """The first of its files, for a listed folder."""
 
     @property
     def whole(self) -> bool:
@@ -38,7 +38,7 @@ class InventoryEntry:
 
 
 class Inventory:
-    """Looks up what is offered; remembers what it would have to read a manifest for."""
+    """Looks up what is offered; remembers what it has read in manifests."""
 
     def __init__(self, library: Library, disk: Disk, swarms: Swarms) -> None:
         self._library = library
@@ -47,13 +47,13 @@ class Inventory:
         self._contents: dict[ShareId, tuple[Content, ...]] = {}
 
     async def all(self, *, contents: bool = False) -> list[InventoryEntry]:
-        """The newest first, those being fetched before all. With `contents` where wanted: they take long to read."""
+        """All that is offered: fetches first, then the newest. `contents` only if wanted: they take long to read."""
         fetching = [
             InventoryEntry(swarm.share_id, swarm.holding.layout.manifest.root.name, 0, 0, False, _held(swarm))
             for swarm in self._swarms
             if swarm.sink is not None
         ]
-        # Before its manifest is here nothing is known of a fetch but that it wants the share.
+        # Before its manifest is here, nothing is known of a fetch but that it wants the share.
         fetching += [
             InventoryEntry(share, "", 0, 0, False, bytes(MAP_BYTES))
             for share, _ in self._swarms.fetches
@@ -65,7 +65,7 @@ class Inventory:
     def _look_up(
         self, fetching: list[InventoryEntry], held: dict[ShareId, bytes], contents: bool
     ) -> list[InventoryEntry]:
-        """In a thread: of thousands of shares this is no moment's work."""
+        """Blocking: thousands of shares take a while."""
         under_way = {offered.share for offered in fetching}
         offered = list(fetching)
         known: dict[ShareId, tuple[Content, ...]] = {}

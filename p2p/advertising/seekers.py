@@ -1,7 +1,7 @@
 """Seekers: a peer that cannot be dialled looks in the DHT for those who lack chunks of what it has, to call them.
 
-Who fetches publishes that it does, and where it is (`dht_publisher`); a tracker tells the same with its answer to an
-announce. A peer that can be dialled does nothing here: it is dialled.
+A peer that is fetching publishes that, and where it is (`dht_publisher`); a tracker tells the same in its answer to an
+announce. A peer that can be dialled does nothing here: others dial it.
 """
 
 from collections import deque
@@ -20,12 +20,12 @@ from p2p.wire.tracker import provider_key
 
 LOOK_INTERVAL_S = 10.0
 SHARES_AT_ONCE = 8
-"""Of more, each has its turn, a few every time."""
+"""Shares looked up at a time; if there are more, each has its turn."""
 MIN_LOOK_INTERVAL_S = 3.0
 
 
 class SeekerSearch:
-    """Has those called that lack what is shared here."""
+    """Arranges calls to peers that lack what is shared here."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -58,7 +58,7 @@ class SeekerSearch:
 
 
 def caller(calls: Calls, overlays: Overlays, own: PeerId, named: bytes) -> Callable[[Record], None]:
-    """For records of the DHT as they come: has those called that lack what is named so (see `Calls.wanted`)."""
+    """A callback for records of the DHT: arranges calls to peers that lack what is `named` (see `Calls.wanted`)."""
 
     def heard(record: Record) -> None:
         payload = record.payload

@@ -35,7 +35,7 @@ MAX_CONFLICTS = 3
 
 @dataclass
 class TrackerState:
-    """How it stands with one tracker, for people."""
+    """How things stand with one tracker, for people to read."""
 
     url: str
     trouble: str = ""
@@ -72,13 +72,13 @@ class TrackerAnnouncer:
         delta = TrackerDelta()
         backoff = Backoff()
         state = self.states[url]
-        # As if it were a share: who looks for this peer finds it as a source of its address key.
+        # As if it were a share: whoever looks for this peer finds it as a source of its address key.
         here = wire.Provided(wire.key_text(address_key(self._deps.presence.peer_id)))
         due = trio.current_time()
         told_from = self._deps.presence.addresses
         try:
             while True:
-                # Several changes at once are one announce.
+                # Several changes at once become one announce.
                 await trio.sleep(DEBOUNCE_S)
                 news = self._deps.changes.count
                 addresses = self._deps.presence.addresses
@@ -95,7 +95,7 @@ class TrackerAnnouncer:
                     state.trouble = str(error)
                     await trio.sleep(backoff.failed(self._deps.random.random()))
                     continue
-                # It sees for itself where an announce comes from.
+                # The tracker sees for itself where an announce comes from.
                 told_from = addresses
                 state.trouble = ""
                 backoff.worked()
@@ -107,9 +107,9 @@ class TrackerAnnouncer:
                     await self._say_bye(url, delta)
 
     async def _tell(self, url: str, delta: TrackerDelta, state: TrackerState, no_shares: int) -> float:
-        """Announces until the tracker knows all; seconds until the next announce. Raises PeerError.
+        """Announces until the tracker knows all; returns seconds until the next announce. Raises PeerError.
 
-        So many keys that it is told are none of shares.
+        `no_shares` is how many of the keys that it is told are not those of shares.
         """
         deps = self._deps
         conflicts = 0
@@ -128,7 +128,7 @@ class TrackerAnnouncer:
             self._learn(url, answer, state, no_shares)
             if not delta.is_pending:
                 return float(answer.interval_s)
-        raise Refused("it takes announces in, but is never done")
+        raise Refused("it accepts announces, but there is always more to tell it")
 
     async def _post(self, url: str, announce: wire.Announce) -> Answered:
         body, headers = wire.sign_announce(announce, self._deps.dialer.identity)

@@ -18,7 +18,7 @@ from p2p.wire.tracker import (
 )
 
 MAX_ANNOUNCE_BYTES = 768 * 1024
-"""Of one announce, about: half of what a tracker accepts."""
+"""Roughly the most in one announce: half of what a tracker accepts."""
 EXPIRES_S = 3600
 
 Told = Listing | Provided
@@ -34,7 +34,7 @@ class TrackerDelta:
         self._anew = True
 
     def want(self, offered: Iterable[InventoryEntry], also: Iterable[Provided] = ()) -> None:
-        """This is what the tracker is to know; `also` is what is announced as if it were a share."""
+        """Sets what the tracker is to know; `also` is announced as if it were shares."""
         wanted: dict[str, Told] = {}
         for one in offered:
             key = key_text(provider_key(one.share))
@@ -51,7 +51,7 @@ class TrackerDelta:
         return self._anew or self._known != self._wanted
 
     def step(self, tracker: str, network: str, port: int, clock_ms: int) -> tuple[Announce, dict[str, Told | None]]:
-        """The next announce, and what the tracker knows (None: no more) once it has taken it in."""
+        """The next announce, and what the tracker knows of its keys (None: nothing) once it has taken it in."""
         known = {} if self._anew else self._known
         change: dict[str, Told | None] = {}
         size = 0
@@ -66,7 +66,7 @@ class TrackerDelta:
         announce = Announce(
             tracker=tracker,
             network=network,
-            # By the clock, so that a peer which forgot is not behind itself.
+            # By the clock, so that a peer that forgot its sequence does not fall behind it.
             sequence=max(self._sequence + 1, clock_ms),
             previous=self._sequence,
             reset=self._anew,
@@ -91,7 +91,7 @@ class TrackerDelta:
                 self._known[key] = told
 
     def conflict(self, sequence: int) -> None:
-        """The tracker knows another past, up to this sequence of its own."""
+        """The tracker knows another history, up to this sequence: all is told again."""
         self._anew = True
         self._sequence = max(self._sequence, sequence)
 
