@@ -1,4 +1,4 @@
-"""What a user is told of jobs, as the control socket has it."""
+"""What a user is told about jobs, as it goes over the control socket."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from p2p.progress import JobView
 
 
 class JobAnswer(msgspec.Struct, frozen=True):
-    """What a job came to. What it saved is at `paths` in a folder of the user's, or in a share, which has a `link`."""
+    """The outcome of a job. What it saved is at `paths` in a folder of the user's, or in a share with a `link`."""
 
     job: str
     state: str
@@ -22,7 +22,7 @@ class JobAnswer(msgspec.Struct, frozen=True):
     """Where the files of that share are."""
     seconds: float | UnsetType = UNSET
     units: int | UnsetType = UNSET
-    """Units done; like `seconds`, not of a job that ran in the command's own process."""
+    """Units done; unset, like `seconds`, for a job that ran in the command's own process."""
 
     @property
     def saved(self) -> list[str]:
@@ -34,7 +34,7 @@ class JobAnswer(msgspec.Struct, frozen=True):
 
 @dataclass
 class JobRow(JobView):
-    """A job of the list: of one that is not under way all is empty but what names it."""
+    """A job in the list; if it is not under way, only its names, `state`, `created` and `ending` are set."""
 
     created: float = 0.0
     """Seconds since 1970."""
@@ -43,7 +43,7 @@ class JobRow(JobView):
 
 
 class LogRow(msgspec.Struct, frozen=True):
-    """What a unit, as ACTION.STAGE.PARTITION, or the plan printed at a peer; `failure` if it has no result."""
+    """What a unit (ACTION.STAGE.PARTITION), or the plan, printed at a peer; `failure` is set if it has no result."""
 
     unit: str
     peer: str

@@ -1,6 +1,6 @@
 """Bundles: a job's file or folder, the job API as the owner has it, and the arguments, as a folder that is shared.
 
-Volunteers run the API that comes in the bundle, never their own: an old job runs as it was, a new API needs no
+Volunteers run the API that comes in the bundle, never their own: an old job runs as it did, and a new API needs no
 volunteer to update. What is read from a bundle is a stranger's, and is only ever handed to a guest. The bundle of a
 WASI command is its module and the arguments.
 """
@@ -27,17 +27,17 @@ MAX_FILES = 1000
 MAX_BYTES = 16 * 1024 * 1024
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 ADDED_FILES, ADDED_BYTES = 100, 2 * 1024 * 1024
-"""What a bundle has besides the job's own files: the job API and the description."""
+"""The most that a bundle has besides the job's own files: the job API and the description."""
 LIMITS = ShareLimits(entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES)
-"""Of the share that a bundle is."""
+"""The largest share that is accepted as a bundle."""
 
 _TAKEN = {*sys.stdlib_module_names, "p2p"}
-"""Names that no module of a job's own may have: in one process they are imported before it comes, in another not."""
+"""Names that a job's own modules may not have: one process imports these before the job comes, another does not."""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
 class InputDescription(msgspec.Struct, frozen=True):
-    """An input as the job sees it: sizes in bytes of all its files, in the share's order."""
+    """An input as the job sees it: the bytes and the number of all its files."""
 
     name: Annotated[str, msgspec.Meta(max_length=255)]
     size: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
@@ -52,7 +52,7 @@ class Description(msgspec.Struct, frozen=True):
     reduce_partitions: _Count
     inputs: Annotated[tuple[InputDescription, ...], msgspec.Meta(max_length=64)] = ()
     title: Annotated[str, msgspec.Meta(max_length=names.MAX_PART_BYTES)] = ENTRY
-    """What its user calls the file that is `job.py` here; tracebacks name it so."""
+    """The user's name for the file that is `job.py` here; tracebacks use it."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
 
 
@@ -81,7 +81,7 @@ def collect(path: Path) -> dict[str, bytes]:
 
 
 def title_of(path: Path) -> str:
-    """What tracebacks are to call the entry of a job that lies there: its name, where that can be shown."""
+    """What tracebacks are to call the entry of the job at `path`: its file's name, if that can be shown."""
     return path.name if path.is_file() and _refusal(path.name) is None else ENTRY
 
 
@@ -107,7 +107,7 @@ def runtime_asked_for(files: Mapping[str, bytes]) -> str | None:
 
 
 def whole(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """All files that guests need of a job with these of its own: the job API too, unless it is a module."""
+    """All files that guests need: the job's own, and the job API unless the job is a module."""
     return dict(files) if MODULE in files else {**files, **_api()}
 
 
@@ -130,7 +130,7 @@ def write(folder: Path, files: Mapping[str, bytes], description: Description) ->
 
 
 def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
-    """A bundle that was fetched. Blocking. Raises MalformedMessage for what is none, StorageError."""
+    """Reads a fetched bundle. Blocking. Raises MalformedMessage if it is not a bundle, StorageError."""
     files: dict[str, bytes] = {}
     try:
         for file in sorted(folder.rglob("*")):
@@ -151,7 +151,7 @@ def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
 
 
 def load_frame(job: str, files: Mapping[str, bytes], description: Description) -> bytes:
-    """The first frame for a guest of this job. Raises ConfigError where it would be too large."""
+    """The first frame for a guest of this job. Raises ConfigError if it would be too large."""
     # The loop that runs in the guest comes first: the bootstrap on its command line knows that much.
     files = titled(files, description.title)
     paths = sorted(files, key=lambda path: (path != "p2p/jobs/guest.py", path))
@@ -171,7 +171,7 @@ def load_frame(job: str, files: Mapping[str, bytes], description: Description) -
 
 
 def _refusal(title: str) -> str | None:
-    """Why an entry cannot be called so, or None: as a path it stands for no other file, and for none of a guest's."""
+    """Why an entry cannot have this name, or None: as a path it means no other file, and none of a guest's."""
     return names.refusal(title) or names.doubt(title)
 
 

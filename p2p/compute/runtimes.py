@@ -12,7 +12,7 @@ from p2p.sandbox.runtimes import SCIENCE, Runtime
 
 @functools.cache
 def all_runtimes() -> tuple[Runtime, ...]:
-    """Those that are installed here; each knows its digest once it was asked for."""
+    """The runtimes installed here; each knows its digest once it has been asked for."""
     science = runtimes.python_science(BOOTSTRAP)
     return (runtimes.python(BOOTSTRAP), *([science] if science is not None else []))
 
@@ -30,13 +30,13 @@ async def runtime_for(name: str, tell: Callable[[str], None]) -> Runtime:
 
 
 async def runtime_of(module: Path, tell: Callable[[str], None]) -> Runtime:
-    """The runtime that is this WASI command, compiled. Raises SandboxFailed."""
+    """The runtime that consists of this WASI command, compiled. Raises SandboxFailed."""
     runtime = runtimes.for_module(module)
     await compiled.ensure_compiled(compiled.default_folder(), runtime, tell)
     return runtime
 
 
 def is_ready(name: str) -> bool:
-    """Whether the runtime is installed and compiled. Blocking: the first time its files are read."""
+    """Whether the runtime is installed and compiled. Blocking: its files are read the first time."""
     cache = compiled.default_folder()
     return any(runtime.name == name and compiled.is_compiled(cache, runtime) for runtime in all_runtimes())

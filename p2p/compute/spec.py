@@ -1,4 +1,4 @@
-"""What a user asks for with a job, as the control socket and the journal have it."""
+"""What a user asks for with a job, as it goes over the control socket and into the journal."""
 
 from typing import Any
 

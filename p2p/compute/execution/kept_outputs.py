@@ -1,11 +1,11 @@
 """Large outputs of units, kept by the volunteer that made them, for the units of the same job that read them.
 
 They go from volunteer to volunteer, so that the owner's line does not carry the shuffle. A reader shows the job's
-token, asks for one output of one unit, and checks what it gets against the digest that the owner told it; whatever
-cannot be had is the owner's to mend: it fetches it itself, or has it made again.
+token, asks for one output of one unit, and checks what it gets against the digest that the owner gave it. An output
+that is unavailable is up to the owner, who fetches it itself, or has it made again.
 
-Not shares, as other files that peers exchange: a shuffle is many small reads of each file, each by one reader, and the
-manifest, the exchange and the chunk hashes of a share would cost more than the bytes.
+They are not shares, like other files that peers exchange: a shuffle is many small reads of each file, each by one
+reader, and the manifest, the exchange and the chunk hashes of a share would cost more than the bytes.
 """
 
 import os
@@ -29,7 +29,7 @@ class _Unit:
 
 
 class OutputStore:
-    """The outputs of one job that are kept here, in files of a folder; `most` bytes of them."""
+    """The outputs of one job that are kept here, in files of a folder; `most` bytes at most."""
 
     def __init__(self, disk: Disk, folder: Path, token: bytes, most: int) -> None:
         self._disk = disk
@@ -40,7 +40,7 @@ class OutputStore:
         self._units: dict[bytes, _Unit] = {}
 
     async def keep(self, unit: bytes, action: int, outputs: list[bytes]) -> bool:
-        """Keeps a unit's outputs; whether there was room."""
+        """Keeps a unit's outputs; returns whether there was room."""
         size = sum(map(len, outputs))
         if unit in self._units:
             return True
@@ -73,7 +73,7 @@ class OutputStore:
         return body
 
     async def forget_before(self, action: int) -> None:
-        """No unit reads what earlier actions made."""
+        """Drops what actions before this one made: no unit reads it any more."""
         over = [unit for unit, kept in self._units.items() if kept.action < action]
         paths = []
         for unit in over:
@@ -84,13 +84,13 @@ class OutputStore:
             await self._disk.run(_remove, paths)
 
     async def clear(self) -> None:
-        """Nothing is kept any more."""
+        """Drops everything."""
         self._units.clear()
         self._bytes = 0
         await self._disk.run(shutil.rmtree, self._folder, True)
 
     async def answer(self, connection: Connection, wanted: work.GetOutput) -> None:
-        """Sends one output. Raises PeerError."""
+        """Sends the output that was asked for. Raises PeerError."""
         kept = self._units.get(wanted.unit)
         try:
             if kept is None or wanted.token != self.token:

@@ -1,4 +1,4 @@
-"""Reading outputs that other volunteers keep (`kept_outputs`), each checked against the digest that the owner told."""
+"""Reading outputs that other volunteers keep (`kept_outputs`), each checked against the digest that the owner gave."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from p2p.wire import work
 from p2p.wire.address import Address, ip, may_tell
 
 READ_TIMEOUT_S = 60.0
-"""How long nothing may come from a holder; a whole message may take longer, over a slow line."""
+"""How long a holder may send nothing; a whole message may take longer, over a slow line."""
 MAX_READ_BYTES = 256 * 1024 * 1024
 
 
 class OutputNotKept(PeerError):
-    """An output is not kept where it was."""
+    """An output is no longer kept where it was."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class OutputLocation:
 class OutputReader:
     """Reads outputs that others keep, over one connection to each of them.
 
-    `told_from` is the host of the owner who names them, unless it is this peer: it may name what it may tell of.
+    `told_from` is the host of the owner that names them, unless that is this peer: it may not name every address.
     """
 
     def __init__(self, dialer: Dialer, job: bytes, token: bytes, told_from: str | None = None) -> None:
@@ -49,9 +49,9 @@ class OutputReader:
         self.bytes_read = 0
 
     async def get(self, place: OutputLocation, size: int) -> bytes:
-        """One output, of so many bytes, checked. Raises PeerError."""
+        """One output, of `size` bytes, checked. Raises PeerError."""
         async with self._turns.setdefault(place.peer, trio.Lock()):
-            # A connection that was idle may have ended meanwhile; a new one tells.
+            # A connection that was idle may have ended meanwhile: a new one is tried.
             again = place.peer in self._connections
             while True:
                 try:
@@ -67,7 +67,7 @@ class OutputReader:
         if connection is None:
             host = place.address.host
             if self._told_from is not None and (ip(host) is None or not may_tell(host, self._told_from)):
-                raise OutputNotKept("it is said to be where its owner cannot know")
+                raise OutputNotKept("it is said to be at an address that the owner cannot know")
             connection = await self._dialer.dial(place.address, place.peer)
             self._connections[place.peer] = connection
         try:

@@ -1,4 +1,4 @@
-"""What is too large to go within a message, joined again from its pieces: in memory, or in files."""
+"""What is too large for one message, joined again from its pieces: in memory, or in files."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from p2p.store.disk import Disk
 from p2p.wire import work
 
 MAX_SPOOLED_BYTES = 4 * 1024**3
-"""Of one volunteer at once, whatever it says of itself."""
+"""The most bytes spooled for one volunteer at a time, whatever it claims."""
 MAX_SPOOLED = 2 * 4096
-"""Things of one at once: two of each slot that it may come to have, and use before its word of that is here."""
+"""The most things spooled for one at a time: two for each slot that it may get, and use before that is known."""
 THING_BYTES = 256
-"""That a thing takes besides its bytes, about."""
+"""Roughly what a thing takes besides its own bytes."""
 
 
 class Reassembly:
-    """Pieces of several things at once, held in memory; `most` bytes of all of them."""
+    """Pieces of several things at once, held in memory; `most` bytes at most, of all together."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -28,7 +28,7 @@ class Reassembly:
         self._things: dict[bytes, tuple[bytearray, int]] = {}
 
     def add(self, piece: work.Bytes) -> bool:
-        """Takes a piece; whether its thing is whole now. Raises ProtocolViolation."""
+        """Takes a piece; returns whether its thing is whole now. Raises ProtocolViolation."""
         if piece.of not in self._things:
             self._things[piece.of] = bytearray(), piece.total
             self._held += THING_BYTES
@@ -41,7 +41,7 @@ class Reassembly:
         return len(body) == total
 
     def pop(self, of: bytes) -> bytes | None:
-        """The thing, as far as it has come; None where nothing of it has. It is forgotten."""
+        """Removes a thing and returns it, as far as it has come; None if nothing of it has."""
         found = self._things.pop(of, None)
         if found is None:
             return None
@@ -50,7 +50,7 @@ class Reassembly:
 
 
 class SpooledReassembly:
-    """Pieces of what one volunteer sends, in files of a folder: things of `most` bytes each."""
+    """Pieces of what one volunteer sends, in files of a folder; each thing has `most` bytes at most."""
 
     def __init__(self, disk: Disk, folder: Path, most: int) -> None:
         self._disk = disk
@@ -78,7 +78,7 @@ class SpooledReassembly:
         self._things[piece.of] = path, held + len(piece.body), total
 
     def take(self, of: bytes) -> Path | None:
-        """The file of a thing that has come whole; the caller has it from now on."""
+        """The file of a thing that has come whole, which is the caller's from now on; None if it has not."""
         path, held, total = self._things.get(of, (None, 0, 1))
         if path is None or held != total:
             return None
@@ -87,7 +87,7 @@ class SpooledReassembly:
         return path
 
     async def drop(self, of: Sequence[bytes]) -> None:
-        """Forgets these, if there is anything of them."""
+        """Drops what has come of these things, if anything."""
         for path, _, total in [self._things.pop(one) for one in of if one in self._things]:
             self._promised -= total
             with suppress(OSError):

@@ -1,7 +1,7 @@
 """How units are run: in a guest that lives on between the units of one job, as calls of one program or as commands.
 
-The same for a volunteer and for an owner that repeats a unit. What a guest says is a stranger's word; what it says of
-its job's own fault is passed on as it is, within bounds.
+The same for a volunteer and for an owner that reruns a unit. What a guest says is a stranger's word; what it says about
+the job's own faults is passed on as it is, within bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,17 +23,17 @@ from p2p.wire import guest as frames
 from p2p.wire import work
 
 LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
-"""How a guest ends that took more than it may; any other end is a guest's or a machine's that broke."""
+"""How a guest ends that took more than it may; at any other end, the guest or its machine broke."""
 LOST = "lost"
-"""Of a unit whose owner would repeat it, but what it reads has to be made again first."""
+"""The `kind` of a unit that its owner cannot rerun before what it reads is made again."""
 MAX_UNITS_PER_GUEST = 4_096
-"""Of commands: should its process ever keep something of each, it does not grow for long."""
+"""Units of commands that one guest runs: should its process keep something of each, it does not grow for long."""
 MAX_UNIT_INPUT_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
-"""That a unit can be given at all."""
+"""The most bytes a unit can be given."""
 
 
 class UnitOutcome(NamedTuple):
-    """What came of a unit: its outputs; or, with a `kind` as in `work.Result`, why there are none.
+    """The outcome of a unit: its outputs; or, with a `kind` as in `work.Result`, why there are none.
 
     `log` is what it printed.
     """
@@ -65,7 +65,7 @@ class Runner(Protocol):
     async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
         """Runs the units, which may read these results of actions; `done` gets each, in order.
 
-        Raises GuestEnded when there is no guest any more: then the first unit that is not done has ended it.
+        Raises GuestEnded once the guest is gone: the first unit that is not done has ended it.
         """
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class ResidentRunner:
 
 
 class CommandRunner:
-    """A WASI command: each unit is one's whole life, with its lines as standard input; one guest runs many."""
+    """A WASI command: each unit is one run of it, with its lines as standard input; one guest runs many."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class CommandRunner:
 async def runner(
     sandbox: Sandbox, runtime: Runtime, job: bytes, limits: GuestLimits, load: bytes, description: Description
 ) -> Runner | UnitOutcome:
-    """Who runs units of a job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
+    """A runner for a job; or why the job cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
     guest = await sandbox.guest(runtime)
     if not runtime.resident:
         return CommandRunner(sandbox, guest, runtime, job, limits, description)
@@ -188,7 +188,7 @@ async def runner(
 
 
 def ending(ended: GuestEnded) -> UnitOutcome:
-    """What is said of the unit that ended its guest."""
+    """The outcome of the unit that ended its guest."""
     if ended.kind == "failed":
         said = ended.log.decode(errors="replace")[-MAX_TEXT:].strip()
         return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
@@ -197,7 +197,7 @@ def ending(ended: GuestEnded) -> UnitOutcome:
 
 
 def _lines(blobs: Sequence[bytes]) -> bytes:
-    """Pieces of several files as one text: a last line without its end does not become one with the next file's."""
+    """Pieces of several files as one text: a last line without a line end is not joined with the next file's first."""
     if len(blobs) == 1:
         return blobs[0]
     ended = [blob if not blob or blob.endswith(b"\n") else blob + b"\n" for blob in blobs[:-1]]
@@ -205,12 +205,12 @@ def _lines(blobs: Sequence[bytes]) -> bytes:
 
 
 def _plain(value: object) -> str:
-    """An argument of the user's as a command gets it: text as it is, else as JSON."""
+    """A user's argument as a command gets it: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _made(reply: bytes, log: bytes) -> UnitOutcome:
-    """Raises MalformedMessage."""
+    """The outcome in a guest's reply. Raises MalformedMessage."""
     said, outputs = frames.decode(reply, GuestReply)
     if not said.error:
         if len(outputs) > work.MAX_OUTPUTS:
@@ -224,7 +224,7 @@ def _made(reply: bytes, log: bytes) -> UnitOutcome:
 
 
 def _fault(report: Report, log: bytes) -> UnitOutcome:
-    """The job's own fault, with the whole report, to be read by its owner."""
+    """The outcome for a fault of the job's own, with the whole report, for its owner to read."""
     text = msgspec.json.encode(report).decode()
     if len(text) > work.MAX_TEXT:
         report = msgspec.structs.replace(report, text=report.text[: MAX_TEXT // 8], traceback="", record="")

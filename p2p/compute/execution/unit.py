@@ -1,4 +1,4 @@
-"""One unit, on its way into a guest and out again: the same for volunteers and for an owner that repeats it."""
+"""One unit, on its way into a guest and out again: the same for volunteers and for an owner that reruns it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from p2p.wire import guest as frames
 from p2p.wire import work
 
 MAX_BATCH_BYTES = 512 * 1024
-"""Units, or results, that are said together."""
+"""The most bytes of units, or of results, that are sent together."""
 LINE_KINDS = frozenset({"lines", "records", "chunks"})
 
 
@@ -25,11 +25,10 @@ class Given(NamedTuple):
 async def given_to(
     unit: work.Unit, joined: bytes, kept: Mapping[int, bytes], input_of: Callable[[int], OpenShare], most: int
 ) -> Given:
-    """Brings together what a unit reads: outputs of earlier units, or `most` bytes of inputs.
+    """Brings together what a unit reads: outputs of earlier units, or inputs; `most` bytes at most.
 
     Of the outputs, those in `kept` were read where they are kept, by their places; the others are `joined`. Raises
-    ProtocolViolation where they do not fit the unit, JobError where they are more, ShoalError where an input cannot be
-    had.
+    ProtocolViolation if they do not fit the unit, JobError if they are too much, ShoalError if an input is unavailable.
     """
     if unit.reads or not unit.kind:
         came = cut(joined, [size for place, size in enumerate(unit.sizes) if place not in kept])
@@ -59,13 +58,13 @@ async def given_to(
 
 
 def check_size(unit: work.Unit, most: int) -> None:
-    """Raises JobError where the outputs that a unit reads have more bytes."""
+    """Raises JobError if the outputs that a unit reads have more than `most` bytes."""
     if sum(unit.sizes) > most:
         raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
 
 
 async def expect(unit: work.Unit, input_of: Callable[[int], OpenShare], most: int) -> None:
-    """Has fetched, all at once, what a unit reads of inputs, up to `most` bytes. Raises as `given_to` does."""
+    """Starts to fetch, all at once, what a unit reads of inputs, up to `most` bytes. Raises as `given_to` does."""
     for piece in unit.pieces:
         length = min(piece.length, most)
         await input_of(piece.input).expect(piece.path, piece.offset, length)
@@ -73,7 +72,7 @@ async def expect(unit: work.Unit, input_of: Callable[[int], OpenShare], most: in
 
 
 def cut(joined: bytes, sizes: Sequence[int]) -> list[bytes] | None:
-    """Outputs that came as one, in order; None where their sizes are others."""
+    """Cuts outputs that came joined into these sizes, in order; None if they have other sizes."""
     if sum(sizes) != len(joined):
         return None
     outputs, at = [], 0
@@ -84,17 +83,17 @@ def cut(joined: bytes, sizes: Sequence[int]) -> list[bytes] | None:
 
 
 def pieces(of: bytes, body: bytes) -> list[work.Bytes]:
-    """What is too large to go within a message."""
+    """What is too large for one message, as messages."""
     step = work.MAX_PIECE_BYTES
     return [work.Bytes(of, at, len(body), body[at : at + step]) for at in range(0, max(len(body), 1), step)]
 
 
 def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]) -> bytes:
-    """The frame for a guest that knows so many actions' results, with those that it does not know yet.
+    """The frame for a guest that knows the results of `known` actions; `fresh` are those that it does not know yet.
 
-    Raises ValueError where that is too large for a frame.
+    Raises ValueError if it would be too large for a frame.
     """
-    # By place, not by name: of all that a guest does for a small unit, to read names takes the longest.
+    # By place, not by name: of all that a guest does for a small unit, reading names takes the longest.
     place = unit.action, unit.stage, unit.partition
     header: dict[str, object] = {"unit": [*place, unit.plan.hex(), given.source]}
     if fresh:
@@ -106,25 +105,25 @@ def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]
 
 
 def unit_seed(job: bytes, unit: work.Unit) -> bytes:
-    """From which a unit's chance comes: the same wherever it runs."""
+    """The seed of a unit's randomness: the same wherever it runs."""
     return H("unit", job, b"%d %d %d" % (unit.action, unit.stage, unit.partition))
 
 
 def action_key(job: bytes, action: int) -> bytes:
-    """Under which the result of an action is sent."""
+    """The key under which the result of an action is sent."""
     return H("action result", job, action.to_bytes(4, "big"))
 
 
 def result_digest(outputs: Sequence[bytes]) -> bytes:
-    """By which results are compared: of the same unit, honest ones are equal."""
+    """The digest by which results are compared: honest ones of the same unit are equal."""
     return digest_of([output_digest(output) for output in outputs])
 
 
 def output_digest(output: bytes) -> bytes:
-    """Of one output."""
+    """The digest of one output."""
     return H("output", output)
 
 
 def digest_of(digests: Sequence[bytes]) -> bytes:
-    """The result's digest, from those of its outputs: so that one output can be checked without the others."""
+    """A result's digest, made from those of its outputs, so that one output can be checked without the others."""
     return H("result", *digests)

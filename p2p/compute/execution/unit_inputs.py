@@ -1,4 +1,4 @@
-"""What units read at a volunteer: outputs that came with them or are kept elsewhere, inputs, results of actions."""
+"""What units read where they run: outputs that came with them or are kept elsewhere, inputs, results of actions."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -27,12 +27,12 @@ class Missing(NotFound):
     """Outputs that a unit reads are not where they should be kept: those of `units`."""
 
     def __init__(self, units: Iterable[bytes]) -> None:
-        super().__init__("outputs of other units are not to be had")
+        super().__init__("outputs of other units are unavailable")
         self.units = tuple(units)
 
 
 class UnitInputs:
-    """What the units of one job read. `most` bytes for each; `kept` is what this peer keeps for others, if it does."""
+    """What the units of one job read, `most` bytes each at most. `kept` is what this peer keeps for others, or None."""
 
     def __init__(
         self,
@@ -53,13 +53,13 @@ class UnitInputs:
         self._places: dict[bytes, dict[int, OutputLocation]] = {}
         self._places_known = 0
         self.results: list[bytes] = []
-        """Of the actions until now."""
+        """Results of the actions until now."""
         self._results_bytes = 0
 
     # What the owner sends.
 
     def arrived(self, piece: work.Bytes) -> bool:
-        """Takes a piece; whether an action's result is whole with it. Raises ProtocolViolation."""
+        """Takes a piece; returns whether it completes an action's result. Raises ProtocolViolation."""
         whole = self._arriving.add(piece)
         if piece.of != action_key(self._job, len(self.results)):
             return False
@@ -73,7 +73,7 @@ class UnitInputs:
         return whole
 
     def reads(self, unit: bytes, kept: Sequence[work.KeptOutput], holders: Sequence[work.Holder]) -> None:
-        """Where a unit finds some of what it reads. Raises ProtocolViolation."""
+        """Notes where a unit finds some of what it reads. Raises ProtocolViolation."""
         self._places_known += len(kept)
         if not kept or self._places_known > work.MAX_READS:
             raise ProtocolViolation("nothing to read, or more than a unit may")
@@ -86,7 +86,7 @@ class UnitInputs:
             places[one.place] = OutputLocation(one.unit, one.digest, one.number, peer, address)
 
     def forget(self, unit: bytes) -> None:
-        """The unit will not run here."""
+        """Forgets a unit that will not run here."""
         self._arriving.pop(unit)
         self._pop_places(unit)
 
@@ -96,21 +96,21 @@ class UnitInputs:
         """What the unit reads.
 
         Raises ProtocolViolation for what makes no sense, JobError for more than a unit may have, Missing, and
-        ShoalError where an input cannot be had.
+        ShoalError if an input is unavailable.
         """
         joined, places = self._arriving.pop(unit.id), self._pop_places(unit.id)
         kept = await self._read(unit, places) if places else {}
         return await given_to(unit, unit.inline if joined is None else joined, kept, self._input, self._most)
 
     async def look_ahead(self, units: Sequence[work.Unit]) -> None:
-        """Has fetched what these read of inputs, while those before them run."""
+        """Fetches what these units read of inputs, while those before them run."""
         for unit in units:
-            # What cannot be had is said when the unit's turn comes.
+            # What is unavailable is reported when the unit's turn comes.
             with suppress(ShoalError):
                 await expect(unit, self._input, self._most)
 
     async def _read(self, unit: work.Unit, places: dict[int, OutputLocation]) -> dict[int, bytes]:
-        """What is kept here and elsewhere of what the unit reads, by its place."""
+        """The outputs that a unit reads and that are kept, here or elsewhere, by their places."""
         found: dict[int, bytes] = {}
         missing: dict[bytes, None] = {}
         if any(place >= len(unit.sizes) for place in places):
