@@ -18,11 +18,11 @@ from p2p.wire import work
 from p2p.wire.link import PeerHint
 
 UNIT_BYTES, PIECE_BYTES = 300, 100
-"""That a unit, or a piece of an input, takes in a message besides its bytes, about."""
+"""Roughly what a unit, or a piece of an input, takes in a message besides its own bytes."""
 
 
 class JobInput(NamedTuple):
-    """An input share and its files: (path, bytes), in its order; and who may have it."""
+    """An input share; its files as (path, bytes), in its order; and peers that may have it."""
 
     share: ShareId
     name: str
@@ -31,7 +31,7 @@ class JobInput(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """A unit, and what is to be said before it."""
+    """A unit, and the messages that go before it."""
 
     unit: work.Unit
     before: Sequence[work.Reads | work.Bytes] = ()
@@ -43,7 +43,7 @@ class Dispatch:
     def __init__(
         self, job: bytes, inputs: Sequence[JobInput], shuffle: OutputShuffle, results: Sequence[bytes], each: int
     ) -> None:
-        """`results` are those of the actions until now; `each`: bytes of a partition, about."""
+        """`results` are those of the actions until now; `each` is roughly the bytes of a partition."""
         self._job = job
         self._inputs = inputs
         self._shuffle = shuffle
@@ -53,10 +53,10 @@ class Dispatch:
         self._partitions: dict[int, list[tuple[Piece, ...]]] = {}
 
     def cut(self, plan: Plan) -> tuple[list[int | None], dict[int, bytes]]:
-        """Cuts the inputs for this plan, the next action's.
+        """Cuts the inputs for the plan of the next action.
 
-        Returns the number of units of each stage on bytes, None for others, and a digest for each stage with a source.
-        Raises JobError for too many.
+        Returns the number of units of each stage that reads bytes, None for the others, and a digest for each stage
+        with a source. Raises JobError for too many units, or names that are too long.
         """
         self._plan = plan
         partitioner = Partitioner([[size for _, size in one.files] for one in self._inputs], self._each)
@@ -79,11 +79,11 @@ class Dispatch:
         return counts, sources
 
     def end(self) -> None:
-        """The action is over; units of it that were still to be sent are nobody's any more."""
+        """The action is over: nobody needs those of its units that were still to be sent."""
         self._plan = None
 
     def near(self, held: frozenset[int]) -> dict[int, list[int]]:
-        """By stage, the partitions that read nothing but these inputs (by number)."""
+        """The partitions, by stage, that read nothing but these inputs, given by number."""
         return {
             stage: [n for n, of in enumerate(partitions) if all(piece.input in held for piece in of)]
             for stage, partitions in self._partitions.items()
@@ -92,7 +92,7 @@ class Dispatch:
     async def messages(
         self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
     ) -> list[Any]:
-        """The messages that bring these units to somebody who has `sent` actions' results already.
+        """The messages that bring these units to somebody who already has the results of `sent` actions.
 
         `lost` is called for a unit that cannot be sent, since what it reads is lost. `keep`: large outputs may be kept
         there, for others to read. Raises StorageError.
@@ -114,7 +114,7 @@ class Dispatch:
             if failure is not None:
                 lost(one)
         said: list[Any] = []
-        # Results go with units alone, which say how many there are: nobody sends them twice.
+        # Results only go together with units, which say how many there are: nobody sends them twice.
         for action in range(sent, len(self._results)) if ready else ():
             said += pieces(action_key(self._job, action), self._results[action])
         for some in packed(ready, _weight, MAX_BATCH_BYTES, work.MAX_UNITS):
@@ -123,7 +123,7 @@ class Dispatch:
         return said
 
     async def _ready(self, plan: Plan, one: Work, *, keep: bool) -> _Ready:
-        """Raises StorageError, OutputsLost."""
+        """A unit, ready to be sent. Raises StorageError, OutputsLost."""
         stage, source = plan.stages[one.stage], plan.stages[one.stage].source
         unit = partial(
             work.Unit,
@@ -150,7 +150,7 @@ class Dispatch:
 
 
 def _weight(one: _Ready) -> int:
-    """Bytes of a message that the unit takes, about."""
+    """Roughly the bytes that the unit takes in a message."""
     unit = one.unit
     size = UNIT_BYTES + 4 * len(unit.sizes) + len(unit.inline)
     return size + sum(PIECE_BYTES + 4 * len(piece.path) for piece in unit.pieces)

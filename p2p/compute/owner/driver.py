@@ -1,7 +1,7 @@
 """The state machine of a job (`core.compute.job`) at its owner, and its commands, carried out as they come.
 
-Who is at work is known here, as most commands go to one of them. What is made of units, and what volunteers say of
-them, is not: see `results` and `employer`.
+The volunteers at work are known here, as most commands go to one of them. What comes of units, and what volunteers say
+about them, is not: see `results` and `employer`.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -28,7 +28,7 @@ from p2p.wire.address import Address
 
 
 class Driver:
-    """One job of the peer `owner`. `repeat` has units run by the owner itself; the others are as for `Job`."""
+    """One job of the peer `owner`. `repeat` makes the owner run units itself; the rest is as for `Job`."""
 
     def __init__(self, owner: PeerId, context: bytes, unit_s: float, repeat: Callable[[Sequence[Work]], None]) -> None:
         self._owner = owner
@@ -37,33 +37,33 @@ class Driver:
         self._repeat = repeat
         self.job = Job(owner, context, unit_s)
         self.plan: Plan | None = None
-        """The action's that runs, or ran last."""
+        """The plan of the action that runs, or ran last."""
         self.sessions: dict[PeerId, VolunteerSession] = {}
-        """Who is at work for it."""
+        """The volunteers at work for the job."""
         self._joined = trio.Event()
         self._finish = trio.Event()
         self._stopped: ShoalError | None = None
 
     def recall(self, results: Sequence[bytes]) -> None:
-        """Before all else: the digests of the actions' results that an earlier process has got."""
+        """Called before all else: `results` are digests of the actions' results that an earlier process got."""
         self.job = Job(self._owner, self._context, self._unit_s, results)
 
     def begin(
         self, plan: Plan, counts: Sequence[int], sources: dict[int, bytes], known: Sequence[Known], now: float
     ) -> None:
-        """The next action is to be run: see `Job.planned`."""
+        """Begins the next action: see `Job.planned`."""
         self.plan, self._finish = plan, trio.Event()
         self.do(self.job.planned(plan, counts, sources, now, known))
 
     async def finished(self) -> None:
-        """Returns once all units of the action have results. Raises the ShoalError for which the job cannot go on."""
+        """Waits until all units of the action have results. Raises the ShoalError for which the job cannot go on."""
         if self._stopped is None:
             await self._finish.wait()
         if self._stopped is not None:
             raise self._stopped
 
     def stop(self, error: ShoalError) -> None:
-        """It cannot go on; the first reason counts."""
+        """The job cannot go on; the first reason counts."""
         self._stopped = self._stopped or error
         self._finish.set()
 
@@ -100,17 +100,17 @@ class Driver:
         self.do(self.job.joined(peer, session.slots, trio.current_time(), window=window, relation=relation))
 
     def leave(self, peer: PeerId) -> None:
-        """It is gone, and with it what it kept."""
+        """The volunteer is gone, and with it what it kept."""
         del self.sessions[peer]
         now = trio.current_time()
         self.do([*self.job.left(peer, now), *self.job.unheld(peer, now)])
 
     async def until_joined(self, peers: Set[PeerId]) -> None:
-        """Returns once all of these are at work."""
+        """Waits until all of these are at work."""
         while not peers <= self.sessions.keys():
             await self._joined.wait()
 
     def address_of(self, peer: PeerId) -> Address | None:
-        """Where others can dial one that is at work; None where they cannot."""
+        """Where others can dial a volunteer at work; None if they cannot."""
         session = self.sessions.get(peer)
         return None if session is None else session.address

@@ -1,6 +1,6 @@
-"""An owner's conversations with its volunteers, each from the offer to the end: what is `job_session` at their side.
+"""An owner's conversations with its volunteers, each from the offer to the end: `job_session` is their side of it.
 
-Who they are is found by the `Recruiter`; what is said to one that has taken the job is `VolunteerSession`'s.
+The `Recruiter` finds them; a `VolunteerSession` says what there is to say to one that has taken the job.
 """
 
 from functools import partial
@@ -52,7 +52,7 @@ class Employer:
         self.recruiter = Recruiter(deps, need, setup.hiring.peers, setup.hiring.most, self._engage)
 
     def prefer(self) -> None:
-        """An action has begun: who has the inputs of some of its units gets those first."""
+        """An action has begun: volunteers that have the inputs of some of its units get those first."""
         for peer in self._driver.sessions:
             self._prefer(peer)
 
@@ -63,7 +63,7 @@ class Employer:
                 self._driver.job.near(peer, stage, partitions)
 
     async def _engage(self, connection: Connection) -> None:
-        """Offers the job, and keeps a volunteer that takes it at work, to the conversation's end. Raises PeerError."""
+        """Offers the job, and keeps a volunteer that takes it at work until the conversation ends. Raises PeerError."""
         peer = connection.ends.peer_id
         queued = partial(self.recruiter.in_line, peer)
         answer = await queueing.offer_and_wait(connection, partial(self._offer, connection), queued)
@@ -78,7 +78,7 @@ class Employer:
         await self._employ(connection, answer)
 
     async def _employ(self, connection: Connection, accepted: work.JobAccepted) -> None:
-        """Keeps it at work. Raises PeerError."""
+        """Keeps the volunteer at work. Raises PeerError."""
         setup, driver, peer = self._setup, self._driver, connection.ends.peer_id
         spool = SpooledReassembly(self._deps.disk, setup.folder / "arriving" / short(peer), setup.limits.output_bytes)
         session = VolunteerSession(
@@ -118,7 +118,7 @@ class Employer:
         )
 
     def _undeliverable(self, peer: PeerId, one: Work) -> None:
-        """What a unit reads is lost: it waits until that is made again."""
+        """What a unit reads is lost: the unit waits until that is made again."""
         driver, now = self._driver, trio.current_time()
         driver.do(driver.job.failed(peer, one.unit, Fault.INPUT, "what it reads is lost", now))
 

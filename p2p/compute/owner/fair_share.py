@@ -1,8 +1,8 @@
 """Fair shares: several jobs of one owner divide the volunteers between them, as evenly as what each can use allows.
 
 A volunteer gives a job all its free cores, so the first job would have everybody for as long as it lasts. Every few
-seconds it is decided again whose slots are whose (`core.matching.allot`); a job that has too many gives them back, by
-word to the volunteer, and the other is offered there again.
+seconds the slots are allotted again (`core.compute.matching.allot`); a job that has too many tells the volunteer that
+it gives them back, and the other job is offered there again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ SHARE_INTERVAL_S = 2.0
 
 
 async def share_volunteers(runs: Callable[[], Sequence[JobRun]]) -> None:
-    """Divides the volunteers of jobs among them, until cancelled; `runs` are those under way."""
+    """Divides the volunteers among the jobs under way (`runs`), until cancelled."""
     while True:
         await trio.sleep(SHARE_INTERVAL_S)
         divide(runs())

@@ -2,7 +2,7 @@
 
 A volunteer that cannot be dialled is told of owners as if the work for a runtime were a share (`records.hiring_key`):
 owners lack it. An owner that cannot be dialled calls its volunteers about the shares of its job, when they say that
-they fetch them.
+they are fetching them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ def advert(runtimes: Iterable[str]) -> Advert:
 
 
 async def offer_job(recruiters: Mapping[bytes, Recruiter], connection: Connection, asking: work.VolunteerCall) -> bool:
-    """Offers one of the jobs under way to a volunteer that dialled, and lets it work; whether one wanted it.
+    """Offers one of the jobs under way to a volunteer that dialled, and lets it work; returns whether one wanted it.
 
     Raises PeerError.
     """

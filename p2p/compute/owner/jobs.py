@@ -1,11 +1,11 @@
-"""This peer's own jobs: begun, gone on with after an interruption, cancelled; and what they left.
+"""This peer's own jobs: begun, resumed after an interruption, cancelled; and what they left.
 
     begin --> under way --(it ends)--> done | failed           its journal is cleared, its line stays in the list
     under way --(Ctrl-C, nobody to work, disk full, kill)--> stopped --resume--> under way
     under way, stopped --cancel--> cancelled
 
-A job's folder has its bundle, large outputs and what it saves. The shares that are made for it, bundle and inputs, go
-when it ends. Who sets up, runs or ends a job has claimed it, from the first moment on: nobody else does meanwhile.
+A job's folder has its bundle, large outputs and what it saves. The shares made for it, bundle and inputs, are removed
+when it ends. Whoever sets up, runs or ends a job claims it from the first moment on: nobody else does so meanwhile.
 """
 
 import os
@@ -37,7 +37,7 @@ from p2p.wire import work
 
 @dataclass
 class Underway:
-    """A job that runs now."""
+    """A job that is running."""
 
     id: bytes
     view: JobView
@@ -46,7 +46,7 @@ class Underway:
 
 @dataclass
 class Claim:
-    """A job that somebody is at; `scope` stops that, `given_up` is set once it has stopped."""
+    """A claim on a job: `scope` cancels what its holder does, `given_up` is set once that has stopped."""
 
     scope: trio.CancelScope
     given_up: trio.Event = field(default_factory=trio.Event)
@@ -61,16 +61,16 @@ class Jobs:
         self._results_folder = results_folder
         self._under_way: dict[bytes, Underway] = {}
         self._claims: dict[bytes, Claim] = {}
-        """The jobs that are set up, run or ended just now."""
+        """The jobs being set up, run or ended."""
 
     @property
     def under_way(self) -> list[Underway]:
-        """The jobs that run now."""
+        """The jobs that are running."""
         return list(self._under_way.values())
 
     @property
     def claimed(self) -> frozenset[bytes]:
-        """The jobs that somebody sets up, runs or ends just now."""
+        """The jobs that somebody is setting up, running or ending."""
         return frozenset(self._claims)
 
     def runs(self) -> list[JobRun]:
@@ -88,7 +88,7 @@ class Jobs:
         return await hiring.offer_job(recruiters, connection, asking)
 
     def advert(self) -> Advert:
-        """What others are told, so that volunteers call; nothing where this peer could not be called."""
+        """What others are told, so that volunteers call; nothing if this peer could not be called."""
         if self._deps.presence.is_out_of_reach:
             return Advert()
         return hiring.advert(underway.view.runtime for underway in self._under_way.values())
@@ -100,7 +100,7 @@ class Jobs:
 
     @contextmanager
     def _claimed(self, job: bytes) -> Iterator[None]:
-        """Raises ConfigError while somebody else is at the job, JobError where it is cancelled."""
+        """Claims the job while the body runs. Raises ConfigError if it is claimed, JobError if it is cancelled."""
         if job in self._claims:
             raise ConfigError(f"Job {short(job)} is under way already.")
         with trio.CancelScope() as scope:
@@ -114,10 +114,10 @@ class Jobs:
             raise JobError("The job was cancelled.")
 
     async def begin(self, spec: JobSpec, progress: Progress) -> JobAnswer:
-        """Runs a job to its end; what `shoal run` answers.
+        """Runs a job to its end; returns what `shoal run` answers.
 
-        Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which
-        it can be resumed; ConfigError for what was asked for wrongly.
+        Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`, and StorageError, after
+        both of which it can be resumed; ConfigError for a mistake in what was asked for.
         """
         job = os.urandom(32)
         if spec.out is not None:
@@ -149,7 +149,7 @@ class Jobs:
         return setup, kept
 
     async def resume(self, text: str, progress: Progress, peers: Sequence[str] = ()) -> JobAnswer:
-        """Goes on with a job that was stopped, as it was asked for, with these volunteers too. Raises as `begin`."""
+        """Resumes a job that was stopped, as it was asked for, with these volunteers too. Raises as `begin` does."""
         job = (await self._find(text)).id
         with self._claimed(job):
             listed = await self._find(to_text(job))  # as it is now that nobody else changes it
@@ -185,7 +185,7 @@ class Jobs:
         return msgspec.structs.replace(answer, seconds=seconds, units=view.units_done)
 
     async def cancel(self, text: str) -> bytes:
-        """Ends a job, or forgets one that was stopped; its id. Raises ConfigError."""
+        """Cancels a job, also one that was stopped; returns its id. Raises ConfigError."""
         job = (await self._find(text)).id
         stopped = False
         while (claim := self._claims.get(job)) is not None:
@@ -194,7 +194,7 @@ class Jobs:
             claim.scope.cancel()
             await claim.given_up.wait()
             stopped = True
-        # Once begun it is seen through.
+        # Once begun, this goes to its end.
         with self._claimed(job), trio.CancelScope(shield=True):
             listed = await self._find(to_text(job))
             if listed.state == RUNNING:
@@ -222,7 +222,7 @@ class Jobs:
         return list(map(_logged, rows))
 
     async def _find(self, text: str) -> JournaledJob:
-        """The one job whose id starts so. Raises ConfigError."""
+        """The one job whose id starts with `text`. Raises ConfigError."""
         rows = await self._deps.disk.run(self._deps.journal.jobs)
         matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
         if len(matching) != 1:
@@ -230,7 +230,7 @@ class Jobs:
         return matching[0]
 
     async def _answer(self, kept: Resumable, ending: Ending, job: bytes) -> JobAnswer:
-        """What the user gets; files that the job saved go to `out`, else into a share."""
+        """What the user gets; files that the job saved go to `out` if there is one, or else into a share."""
         answer = JobAnswer(to_text(job), "done", ending.value)
         if ending.saved is None:
             return answer
@@ -245,7 +245,7 @@ class Jobs:
         return msgspec.structs.replace(answer, link=link, folder=str(folder))
 
     async def _end(self, kept: Resumable, job: bytes, state: str, ending: str) -> None:
-        """It is over: what was kept to go on with it goes."""
+        """The job is over: removes what was kept to resume it."""
         with suppress(StorageError):
             await self._deps.disk.run(self._deps.journal.end, job, state, ending)
         await self._clear(self._folder_of(job), [ShareId(from_text(text)) for text in kept.made])
@@ -271,7 +271,7 @@ def _name(one: JournaledJob) -> str:
 
 
 def _move_all(folder: Path, out: Path) -> list[str]:
-    """Moves the files of a folder; all of the result, with what an earlier try has moved. Raises StorageError."""
+    """Moves the files of a folder; returns the whole result, with what an earlier try moved. Raises StorageError."""
     try:
         for where, _, names in os.walk(folder):
             target = out / Path(where).relative_to(folder)

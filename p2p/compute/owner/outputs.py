@@ -1,9 +1,9 @@
 """What the units of a job's running action have made, as its owner knows it.
 
 Every accepted result goes into the journal, many in one transaction, and is not made again, whatever happens to this
-process. Small outputs are in the journal and, lately made ones, in memory too; large ones are files in the job's
-folder, which the journal knows by the unit's id and digest. No volunteer's end loses these. Others stay with the
-volunteers that made them, for those that read them; they are lost with their holders, and made again.
+process. Small outputs are in the journal, the latest in memory too; large ones are files in the job's folder, which the
+journal knows by the unit's id and digest. These outlive any volunteer. Others stay with the volunteers that made them,
+for those that read them; they are lost with their holders, and made again.
 """
 
 import os
@@ -28,7 +28,7 @@ MAX_PENDING_BYTES = 32 * 1024 * 1024
 """Bytes that may wait to be written before results of volunteers wait too."""
 ENTRY_BYTES = 300
 WRITE_INTERVAL_S = 0.05
-"""So long results wait for others to be written with."""
+"""How long results wait for others to be written with them."""
 
 
 class Large(NamedTuple):
@@ -39,7 +39,7 @@ class Large(NamedTuple):
 
 
 class Remote(NamedTuple):
-    """Outputs that the volunteer which made them keeps; with the id of their unit, and the digest of the result."""
+    """Outputs kept by the volunteer that made them; with the id of their unit, and the digest of the result."""
 
     unit: bytes
     digest: bytes
@@ -48,7 +48,7 @@ class Remote(NamedTuple):
 
 
 class OutputsLost(NotFound):
-    """Outputs that were to be read are nowhere: their unit runs again."""
+    """Outputs to be read are gone: their unit runs again."""
 
 
 StoredOutputs = list[bytes] | Large | Remote
@@ -123,7 +123,7 @@ class Outputs:
             entries, self._writing = self._pending, True
             self._pending, self._pending_bytes = [], 0
             try:
-                # Not to be left half-way: what a cancelled job has accepted is to be there when it goes on.
+                # Not to be left half-way: what a job accepted before it was stopped must be there when it resumes.
                 with trio.CancelScope(shield=True):
                     await self._disk.run(self._journal.accept, self._job, entries)
             except StorageError as error:
@@ -134,7 +134,7 @@ class Outputs:
             self._written = trio.Event()
 
     async def settle(self) -> None:
-        """Returns once everything kept is written. Raises StorageError."""
+        """Waits until everything kept is written. Raises StorageError."""
         await self._while(lambda: bool(self._pending) or self._writing)
 
     async def _while(self, waits: Callable[[], bool]) -> None:
@@ -155,12 +155,12 @@ class Outputs:
         return self._places.get(unit)
 
     def lost(self, holder: PeerId) -> None:
-        """What the holder kept is no longer to be had of it."""
+        """What the holder kept is lost."""
         for place in [place for place, remote in self._remote.items() if remote.holder == holder]:
             self._drop(place)
 
     def lost_unit(self, unit: bytes) -> None:
-        """What was kept of this unit is no longer to be had."""
+        """What was kept of this unit is lost."""
         place = self._places.get(unit)
         if place is not None:
             self._drop(place)
@@ -181,13 +181,13 @@ class Outputs:
     # Actions.
 
     async def begin(self, action: int, *, again: bool) -> list[Known]:
-        """The next action; with `again` what is journaled of it, which an earlier process had begun."""
+        """Begins the next action; with `again`, if an earlier process had begun it, returns what is journaled of it."""
         self._action = action
         return await self._disk.run(self._recall) if again else []
 
     async def finish(self, digest: bytes, result: bytes) -> None:
-        """The action has its result, which is journaled now; its outputs are forgotten. Raises StorageError."""
-        # What is still to be written of its units need not be any more.
+        """The action has its result: journals that, and forgets its outputs. Raises StorageError."""
+        # Results of its units that are not written yet are no longer needed.
         self._pending.clear()
         self._pending_bytes = 0
         await self.settle()
@@ -214,7 +214,7 @@ class Outputs:
         self._in_memory += ENTRY_BYTES + sum(map(len, made))
 
     def _forget_some(self) -> None:
-        """What is in the journal need not be in memory: the oldest is forgotten where that is too much."""
+        """What is in the journal need not be in memory: forgets the oldest, if it is too much."""
         unwritten = {(entry.known.stage, entry.known.partition) for entry in self._pending}
         for place in list(self._small) if self._in_memory > MAX_BYTES_IN_MEMORY else ():
             if self._in_memory <= MAX_BYTES_IN_MEMORY // 2:
@@ -307,7 +307,7 @@ def _part(large: Large, number: int) -> bytes:
 
 
 def _is_whole(large: Large, digest: bytes) -> bool:
-    """Whether a file has what it had: a machine that lost its power may have lost the end of it."""
+    """Whether a file still has what was written: a machine that lost power may have lost the end of it."""
     try:
         outputs = cut(large.path.read_bytes(), large.sizes)
     except OSError:

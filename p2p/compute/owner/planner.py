@@ -1,4 +1,4 @@
-"""Who plans a job: the job's own code, in a guest of its owner's; or, for a WASI command, nobody needs to ask.
+"""How a job is planned: by its own code, in a guest at its owner; the plan of a WASI command needs no guest.
 
 A planner says what action comes next, once it has the results of those before, and makes an action's result from what
 the units of its last stage made.
@@ -24,7 +24,7 @@ from p2p.wire import guest as frames
 
 _LIMITS_SET = " It may take as much as a unit: see --unit-time and --unit-memory."
 MAX_GUESTS_TRIED = 3
-"""A guest that broke, as when its process was killed, is replaced so many times."""
+"""How many guests are tried if they break, as when a process is killed."""
 
 
 class Returned(NamedTuple):
@@ -40,7 +40,7 @@ class Planner(Protocol):
         """The next action, or what the job returned, given the results of all actions until now. Raises JobError."""
 
     async def confirm(self, plan: Plan) -> None:
-        """Plans that action once more. Raises JobError where the plan is another one."""
+        """Plans that action once more. Raises JobError if the plan differs."""
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         """The action's result. Raises JobError."""
@@ -56,7 +56,7 @@ class _Said(msgspec.Struct):
 
 
 class GuestPlanner:
-    """Runs `job` in a guest."""
+    """Plans a job in a guest, which runs the job's own code."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class GuestPlanner:
         return said, blobs
 
     def close(self) -> None:
-        """Nothing is planned any more: who waits for a plan all the same gets a JobError, and no further guest."""
+        """Ends the planning: whoever still waits for a plan gets a JobError, and no other guest."""
         self._over = True
         self._end_guest()
 
@@ -158,7 +158,7 @@ class GuestPlanner:
 
 
 class CommandPlanner:
-    """Plans a WASI command: one action, whose files are what each unit wrote. `partitions`: without input."""
+    """Plans a WASI command: one action, whose files are what each unit wrote. `partitions` is for one without input."""
 
     def __init__(self, partitions: int | None) -> None:
         self._partitions = partitions

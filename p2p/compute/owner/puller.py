@@ -1,4 +1,4 @@
-"""Outputs that volunteers keep, brought to their job's owner: where others cannot read them, it hands them on."""
+"""Outputs that volunteers keep, brought to their job's owner, who hands them to those that cannot read them there."""
 
 import logging
 
@@ -26,7 +26,7 @@ class Puller:
         self._turns: dict[PeerId, trio.Lock] = {}
 
     async def pull_what_it_reads(self, one: Work) -> None:
-        """Brings here all that a unit reads and that is kept elsewhere, also what is made again there meanwhile."""
+        """Brings here all outputs that a unit reads and that are kept elsewhere, also those made again meanwhile."""
         before: list[Remote] = []
         while (remotes := self._shuffle.elsewhere(one)) != before:
             for remote in remotes:
@@ -37,7 +37,7 @@ class Puller:
             before = remotes
 
     async def pull(self, unit: bytes) -> None:
-        """Brings here what is kept of a unit elsewhere, or has it made again where it is lost."""
+        """Brings here the outputs of a unit that are kept elsewhere, or has them made again if they are lost."""
         place = self._outputs.place_of(unit)
         remote = None if place is None else self._outputs.remote(*place)
         if place is None or remote is None:
@@ -53,7 +53,7 @@ class Puller:
         address, job = self._driver.address_of(remote.holder), self._driver.job
         try:
             if address is None:
-                raise PeerGone("who keeps it is gone")
+                raise PeerGone("the peer that keeps it is gone")
             outputs = []
             for number, size in enumerate(remote.sizes):
                 where = OutputLocation(unit, remote.digest, number, remote.holder, address)

@@ -14,13 +14,13 @@ from p2p.wire import work
 HEARTBEAT_INTERVAL_S = 1.0
 ANSWER_TIMEOUT_S = 30.0
 MAX_CALLS = 16
-"""That an owner answers with its offer, without being taken: then it leaves that line."""
+"""Calls that an owner answers with its offer without being taken, before it leaves that line."""
 
 
 async def offer_and_wait(
     connection: Connection, offer: Callable[[], work.JobOffer], queued: Callable[[work.JobQueued], None]
 ) -> Any:
-    """Offers a job; what a volunteer answers, once it is another word than that it has the owner wait.
+    """Offers a job, and waits in line if the volunteer says so; returns its answer after that.
 
     `offer` makes the offer as it is at that moment, `queued` hears of the place in line. Raises PeerError.
     """
@@ -56,7 +56,7 @@ async def _wait(
         else:
             calls += 1
             if calls > MAX_CALLS:
-                raise ProtocolViolation("called from the line time and again, and never taken")
+                raise ProtocolViolation("called from the line again and again, but never taken")
             await connection.send(offer())
         message = await _heard(connection)
     return message
@@ -69,7 +69,7 @@ async def _heard(connection: Connection) -> Any:
 
 
 async def _beat(connection: Connection) -> None:
-    with suppress(PeerError):  # whoever listens meets the same
+    with suppress(PeerError):  # whoever listens gets the same error
         while True:
             await connection.send(work.Heartbeat())
             await trio.sleep(HEARTBEAT_INTERVAL_S)

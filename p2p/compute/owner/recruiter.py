@@ -1,10 +1,10 @@
 """Where an owner's volunteers come from: named peers, the local network, trackers, the DHT; and why none came.
 
-Whoever is found is dialled and offered the job by the owner's `engage`. One that has no core free may have the owner
-wait in line (`waiting`), at many volunteers at once, until as many are at work as are wanted; a peer that refused or
-was lost is asked again a little later, for as long as the job lasts. Who cannot be dialled calls (`hiring`), and is
-offered the job then. Such a stranger chose to come: until it takes the job it has one of few places, of which one
-network gets half at most.
+Every peer found is dialled and offered the job by the owner's `engage`. One that has no core free may let the owner
+wait in line (`queueing`), which it does at many volunteers at once, until as many are at work as are wanted; a peer
+that refused or was lost is asked again a little later, for as long as the job lasts. A volunteer that cannot be dialled
+calls (`hiring`), and is offered the job then. Such a stranger chose to come: until it takes the job it has one of few
+places, at most half of which go to one network.
 """
 
 import logging
@@ -28,12 +28,13 @@ logger = logging.getLogger(__name__)
 FIND_INTERVAL_S = 3.0
 REFUSED_RETRY_S = 10.0
 FIRST_RETRY_S, MAX_QUICK_RETRIES = 0.25, 5
-"""Who declined is asked again after that, then after twice as long, and so on; so often, then after REFUSED_AGAIN_S."""
+"""A peer that declined is asked again after FIRST_RETRY_S, then after twice as long, and so on; after MAX_QUICK_RETRIES
+times, every REFUSED_RETRY_S."""
 MAX_VOLUNTEERS = 256
 MAX_LINES = 64
-"""In which a job waits. At the others, if all are busy, it asks again and again."""
+"""The most lines that a job waits in. If all volunteers are busy, it asks the others again and again."""
 MAX_CALLERS = 16
-"""Who called, and have not answered the offer yet."""
+"""The most volunteers that have called and not answered the offer yet."""
 MAX_REMEMBERED = 4096
 
 
@@ -56,24 +57,24 @@ class Recruiter:
         self._offers: dict[PeerId, VolunteerOffer] = {}
         self._refusals: dict[PeerId, str] = {}
         self._found: list[PeerHint] = []
-        """By trackers and the DHT."""
+        """Volunteers found by trackers and the DHT."""
         self._unreachable: set[PeerId] = set()
         self._failures: dict[PeerHint, str] = {}
-        """Of the named peers, why they could not be dialled the last time."""
+        """Why named peers could not be dialled the last time."""
         self._talking: dict[PeerId, trio.CancelScope] = {}
         self.lines: dict[PeerId, work.JobQueued] = {}
         """The volunteers in whose lines the job waits, and where."""
         self._callers: dict[PeerId, str] = {}
-        """Those of whom it is not known yet whether they take the job, with their networks."""
+        """The networks of callers that have not said yet whether they take the job."""
         self._called_in_vain: dict[PeerId, float] = {}
-        """Until when they need not call again."""
+        """Until when callers that did not take the job need not call again."""
         self._tried: dict[PeerHint, float] = {}
         self._sooner = trio.Event()
         self._hint_of: dict[PeerId, PeerHint] = {}
         self._times_declined: dict[PeerId, int] = {}
         self._nursery: trio.Nursery | None = None
         self.engaged: set[PeerId] = set()
-        """Whom `engage` has at work."""
+        """The volunteers that `engage` keeps at work."""
 
     async def run(self) -> None:
         """Looks for volunteers, and talks with them, until cancelled."""
@@ -94,12 +95,12 @@ class Recruiter:
                     self._sooner = trio.Event()
 
     def again(self) -> None:
-        """Those that refused may have room now."""
+        """Asks those that refused again: they may have room now."""
         self._tried.clear()
         self._sooner.set()
 
     def declined(self, peer: PeerId, reason: str) -> None:
-        """It does not take the job when it is offered. It is asked again, ever less often: it may soon be free."""
+        """The peer did not take the job. It is asked again, less and less often: it may soon be free."""
         self._refused(peer, reason)
         hint, times = self._hint_of.get(peer), self._times_declined.get(peer, 0)
         if hint is not None and self._nursery is not None and times < MAX_QUICK_RETRIES:
@@ -116,7 +117,7 @@ class Recruiter:
         return ends.dialed and len(self.lines) < MAX_LINES
 
     def in_line(self, peer: PeerId, queued: work.JobQueued) -> None:
-        """It takes the job later, perhaps; others are asked meanwhile."""
+        """The peer may take the job later; others are asked meanwhile."""
         if peer not in self.lines:
             self._sooner.set()
         self.lines[peer] = queued
@@ -129,10 +130,10 @@ class Recruiter:
         silent, failures = self._unreachable, list(dict.fromkeys(self._failures.values()))
         return why_nothing_runs(self._need, self._offers, self._refusals, silent, failures, dialable=dialable)
 
-    # Who calls.
+    # Volunteers that call.
 
     def wants(self, ends: Ends, offered: Capacity | None) -> bool:
-        """Whether the job is to be offered to a volunteer that has called, and says that it has this."""
+        """Whether the job is to be offered to a volunteer that has called, and says that it offers this."""
         if self._nursery is None or self._nursery.cancel_scope.cancel_called:
             return False
         now, network, peer = trio.current_time(), prefix(ends.remote_host), ends.peer_id
@@ -150,7 +151,7 @@ class Recruiter:
         assert self._nursery is not None
         self._callers[connection.ends.peer_id] = prefix(connection.ends.remote_host)
         over = trio.Event()
-        # In a task of the job's: it ends with the job, and the job does not end before.
+        # In a task of the job's: it ends with the job, and the job does not end before it.
         self._nursery.start_soon(self._talk_to_caller, connection, over)
         await over.wait()
 
@@ -167,7 +168,7 @@ class Recruiter:
             over.set()
 
     def hire(self, peer: PeerId) -> bool:
-        """It takes the job; whether there is still a place."""
+        """The peer takes the job; returns whether there is still a place."""
         if len(self.engaged) >= self._most:
             return False
         self._callers.pop(peer, None)
@@ -179,7 +180,7 @@ class Recruiter:
         return True
 
     def dismiss(self, peer: PeerId) -> None:
-        """It is at work no longer."""
+        """The peer is no longer at work."""
         self.engaged.discard(peer)
         self._sooner.set()
 
@@ -218,13 +219,13 @@ class Recruiter:
             connection.close()
 
     def _refused(self, peer: PeerId, reason: str) -> None:
-        """It does not work for the job, or no longer."""
+        """The peer refused the job, or has stopped working on it."""
         self._offers.setdefault(peer, VolunteerOffer(1, self._need.memory, frozenset({self._need.runtime})))
         if len(self._refusals) < MAX_REMEMBERED:
             self._refusals.setdefault(peer, reason)
 
     async def _look_up(self) -> None:
-        """Beside the rest: a tracker that does not answer keeps nobody from those who are known already."""
+        """Looks for volunteers beside the rest: a tracker that does not answer holds up nobody who is known already."""
         while True:
             found = await self._deps.discovery.volunteers.known(self._need.runtime)
             for one in found:
@@ -237,7 +238,7 @@ class Recruiter:
 
     def _hints(self) -> list[PeerHint]:
         hints = [*self._found, *self._deps.discovery.neighbours.hints()]
-        # An address of the link alone is of use where there is no other.
+        # A link-local address is only of use where there is no other.
         better = {hint.peer_id for hint in hints if not is_link_local(hint.address.host)}
         return [
             *self._peers,

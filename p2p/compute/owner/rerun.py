@@ -1,4 +1,4 @@
-"""Units that the owner of a job runs itself, in fresh guests: those about which volunteers complain."""
+"""Units that the owner of a job runs itself, in fresh guests: those that volunteers complain about."""
 
 from collections.abc import Sequence
 
@@ -29,9 +29,9 @@ class Rerunner:
         self._results = results
 
     async def run(self, one: Work) -> UnitOutcome:
-        """What comes of a unit, given to it as to a volunteer.
+        """The outcome of a unit, run as a volunteer would run it.
 
-        Raises StorageError and SandboxFailed, which are this machine's and say nothing of the unit.
+        Raises StorageError and SandboxFailed, which are this machine's fault and say nothing about the unit.
         """
         try:
             return await self._run(one)

@@ -1,7 +1,7 @@
-"""What comes of units, taken in by their job's owner: checked, kept, and told to the state machine.
+"""Outcomes of units, taken in by their job's owner: checked, kept, and told to the state machine.
 
-A result is what its digest says or it is nothing; whose fault it is that there is none is read here from what the
-volunteer, or the owner's own guest, says.
+A result is what its digest says or it is nothing; if there is none, what the volunteer, or the owner's own guest, says
+decides here whose fault that is.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class ResultIntake:
         self._pull = pull
 
     async def results(self, peer: PeerId, results: Sequence[work.Result], spool: SpooledReassembly) -> None:
-        """A volunteer's, whose large outputs are in the spool. Raises StorageError."""
+        """Takes in a volunteer's results, whose large outputs are in the spool. Raises StorageError."""
         driver = self._driver
         made: dict[bytes, StoredOutputs] = {}
         good: list[UnitResult] = []
@@ -61,14 +61,14 @@ class ResultIntake:
             holder = outputs.holder if isinstance(outputs, Remote) else None
             good.append(UnitResult(result.id, result.digest, holder))
         commands = driver.job.returned(peer, good, trio.current_time())  # it may have taken long to look at them
-        # Nothing may come between: whoever finishes the action finds all outputs that were accepted.
+        # No checkpoint may come between: whoever finishes the action must find all outputs that were accepted.
         self._keep(peer, commands, made)
         driver.do(commands)
         await spool.drop([result.id for result in results])
         await self._outputs.room()
 
     def own(self, owner: PeerId, one: Work, made: UnitOutcome) -> None:
-        """What came of a unit that the owner has run itself."""
+        """Takes in the outcome of a unit that the owner has run itself."""
         driver, now = self._driver, trio.current_time()
         if made.kind == LOST:
             driver.do(driver.job.failed(owner, one.unit, Fault.INPUT, made.text, now))
@@ -91,7 +91,7 @@ class ResultIntake:
         self._driver.do(self._driver.job.failed(peer, unit, fault, report, now))
 
     async def _made(self, peer: PeerId, result: work.Result, spool: SpooledReassembly) -> StoredOutputs | None:
-        """What came with a result, or before it; None if it is not what the result says."""
+        """The outputs that came with a result, or before it; None if they are not what the result says."""
         place, plan = self._driver.job.place(peer, result.id), self._driver.plan
         if place is None or plan is None:
             return None
@@ -112,7 +112,7 @@ _LIMITS_SET = "They are set with --unit-time and --unit-memory; units are smalle
 
 
 def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]:
-    """Whose fault it is that a unit has no result, of a kind as in `work.UnitResult`."""
+    """Whose fault it is that a unit has no result; `kind` is that of `work.Result`."""
     match kind:
         case "job":
             try:

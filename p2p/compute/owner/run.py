@@ -1,10 +1,9 @@
 """The owner's side of a job: its actions, one after the other, from the plan to the result.
 
-What is decided is in `core.compute.job`, and carried out by the `Driver`; the `Employer` keeps volunteers at work, and
-what they bring back goes through the `ResultIntake`. The job's own code runs in guests only, here too: the plan and the
-last step of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and
-handed on from there, so that no volunteer's end loses them; large ones may stay with volunteers, who read them from
-each other.
+What `core.compute.job` decides is carried out by the `Driver`; the `Employer` keeps volunteers at work, and what they
+bring back goes through the `ResultIntake`. The job's own code runs in guests only, here too: the plan and the last step
+of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and handed on from
+there, so that they outlive any volunteer; large ones may stay with volunteers, who read them from each other.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -52,7 +51,7 @@ CONFIRM_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Ending:
-    """What a job returned, and the folder with the files that it saved, if it did."""
+    """What a job returned, and the folder with the files that it saved, if any."""
 
     value: Any
     saved: Path | None
@@ -66,7 +65,7 @@ class JobRun:
         self._setup = setup
         self._view = view
         self._results: list[bytes] = []
-        """Of the actions until now."""
+        """Results of the actions until now."""
         limits = msgspec.json.encode([setup.limits.wall_s, setup.limits.memory_bytes, setup.limits.output_bytes])
         context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
         self._driver = driver = Driver(deps.presence.peer_id, context, setup.limits.wall_s, self._repeat)
@@ -90,26 +89,26 @@ class JobRun:
 
     @property
     def sessions(self) -> Mapping[PeerId, VolunteerSession]:
-        """Who is at work for it."""
+        """The volunteers at work for the job."""
         return self._driver.sessions
 
     @property
     def bundle(self) -> ShareId:
-        """The share that carries it."""
+        """The share that carries the job."""
         return self._setup.bundle
 
     @property
     def need(self) -> Need:
-        """What it could use now."""
+        """What the job could use now."""
         setup = self._setup
         units = sum(stage.count - stage.done for stage in self._driver.job.stages)
         return Need(setup.runtime.name, setup.limits.memory_bytes, max(units, 1))
 
     async def all(self) -> Ending:
-        """Runs it to its end.
+        """Runs the job to its end.
 
-        Raises JobError for the job's own fault; NotFound when nobody works for `wait_s`, and StorageError, after which
-        it can go on some other time.
+        Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`, and StorageError, after
+        both of which it can be resumed.
         """
         actions = await self._deps.disk.run(self._deps.journal.actions, self._setup.id)
         self._results += [action.result for action in actions]
@@ -139,12 +138,12 @@ class JobRun:
         return outcome
 
     async def _write(self) -> None:
-        """To the end, also of a job that is interrupted: what was accepted is not to be made again."""
+        """Writes to the end, even if the job is interrupted: what was accepted is not to be made again."""
         with self._writing:
             await self._outputs.write()
 
     async def _wind_up(self, *, over: bool) -> None:
-        """Writes what is still to be written. Of a job that may go on, volunteers keep the outputs for a while."""
+        """Writes what is still to be written. If the job may be resumed, volunteers keep its outputs for a while."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + WIND_UP_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 for session in self.sessions.values() if over else ():
@@ -178,14 +177,14 @@ class JobRun:
             self._nursery.start_soon(keeping.run)
             self._results.append(result)
             said = await planner.next(self._results)
-            # Nothing runs of an action before what it follows from is journaled.
+            # No unit of an action runs before the results that it follows from are journaled.
             await keeping.done()
             driver.do(driver.job.finished(digest))
         driver.do(driver.job.done())
         return Ending(said.value, await self._deps.disk.run(saved_files.folder_of, self._saved))
 
     async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
-        """The action's result."""
+        """Runs an action; returns its result."""
         driver = self._driver
         of_bytes, sources = self._dispatch.cut(plan)
         counts = plans.sizes(plan, of_bytes)
@@ -204,7 +203,7 @@ class JobRun:
             await driver.finished()
         except ShoalError:
             with trio.move_on_after(CONFIRM_TIMEOUT_S):
-                await confirming.done()  # of a job that plans by chance volunteers know less to say
+                await confirming.done()  # if the job plans by chance, this says so better than volunteers can
             raise
         await confirming.done()
         self._watch.look_at_stages(driver.job, plan)
@@ -214,7 +213,7 @@ class JobRun:
         return result
 
     async def _still_held(self, known: list[Known]) -> list[Known]:
-        """Of results from before those whose outputs can be had: volunteers that keep some are waited for a little."""
+        """Those earlier results whose outputs are available, after a short wait for the volunteers that keep some."""
         holders = {one.holder for one in known if one.holder is not None}
         with trio.move_on_after(HOLDERS_TIMEOUT_S):
             await self._driver.until_joined(holders)
@@ -223,7 +222,7 @@ class JobRun:
         return [one for one in known if one.holder is None or one.holder in self.sessions]
 
     async def _combined(self, planner: Planner, plan: Plan, count: int) -> bytes:
-        """The action's result, of the units of its final stage. What `save` made goes into the job's folder."""
+        """The action's result, made from its final stage. What `save` made goes into the job's folder."""
         final = plan.stages[-1].index
         if plan.kind != "save":
             return await planner.finish(plan, await self._outputs.get([(final, n, 0) for n in range(count)]))
@@ -236,7 +235,7 @@ class JobRun:
     def _saved(self) -> Path:
         return self._setup.folder / "saved"
 
-    # Meanwhile.
+    # While it runs.
 
     async def _tick(self) -> None:
         driver, patience = self._driver, self._setup.hiring.wait_s
@@ -256,7 +255,7 @@ class JobRun:
 
     def _look(self) -> None:
         self._watch.look(self._driver.job, self._driver.plan, self.sessions, TICK_INTERVAL_S)
-        # While there are no units yet, that nobody was found is not why nothing runs.
+        # Until there are units, a lack of volunteers is not why nothing runs.
         begun = self._driver.job.state is JobState.RUNNING
         self._view.why = ""
         if not self._view.volunteers and (begun or self.recruiter.lines):
@@ -279,9 +278,9 @@ class JobRun:
         self._nursery.start_soon(self._run_own, units)
 
     async def _run_own(self, units: Sequence[Work]) -> None:
-        """Units about which volunteers complain."""
+        """Runs units that volunteers complain about."""
         for one in units:
-            await self._puller.pull_what_it_reads(one)  # so that nothing hangs on what a holder says of it
+            await self._puller.pull_what_it_reads(one)  # so that nothing depends on what a holder says of it
             try:
                 made = await self._rerunner.run(one)
             except ShoalError as error:

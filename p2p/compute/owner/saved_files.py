@@ -1,7 +1,7 @@
-"""The files that a job saves: in its folder as parts, one of each unit of the last stage, until the job has ended.
+"""The files that a job saves: in its folder as parts, one for each unit of the last stage, until the job has ended.
 
-Each action that saves has a folder of its own, as the next may save too. Who gets the files sees these folders only
-where there are several.
+Each action that saves has a folder of its own, as the next may save too. Whoever gets the files sees these folders
+only if there are several.
 """
 
 import os
@@ -28,7 +28,7 @@ def part_of(number: int) -> str:
 
 
 def check_out(out: Path) -> None:
-    """Raises ConfigError where files of an earlier result are: the parts of two results would be mixed."""
+    """Raises ConfigError if `out` has files of an earlier result: the parts of two results would be mixed."""
     try:
         there = next((name for name in sorted(os.listdir(out)) if SAVED.fullmatch(name)), None)
     except FileNotFoundError:
@@ -40,13 +40,13 @@ def check_out(out: Path) -> None:
 
 
 def files_in(out: Path) -> list[Path]:
-    """The files of a result that was given away, in their order."""
+    """The files of a result that was handed out, in their order."""
     found = [*out.glob("part-*"), *out.glob("action-*/part-*")]
     return sorted(path for path in found if all(map(SAVED.fullmatch, path.relative_to(out).parts)))
 
 
 def folder_of(saved: Path) -> Path | None:
-    """The folder to give away, of the one with those of the actions: the only one of these, else it itself. None if
+    """The folder to hand out: that of the only action in `saved`, or `saved` itself if there are several. None if
     nothing was saved.
     """
     try:
@@ -57,7 +57,7 @@ def folder_of(saved: Path) -> Path | None:
 
 
 async def save(outputs: Outputs, disk: Disk, stage: int, count: int, folder: Path) -> None:
-    """Writes what the units of a stage, so many, have made. Raises StorageError, OutputsLost."""
+    """Writes what the `count` units of a stage have made. Raises StorageError, OutputsLost."""
     for first in range(0, count, PARTS_AT_ONCE):
         numbers = range(first, min(first + PARTS_AT_ONCE, count))
         parts = await outputs.get([(stage, number, 0) for number in numbers])

@@ -1,6 +1,6 @@
 """What a job needs before it runs: its bundle and inputs as shares, its runtime; for the first time, or again.
 
-Files of the job and its inputs are as they were when it began, for as long as it lasts.
+The files of the job, and its inputs, stay as they were when it began for as long as it lasts.
 """
 
 import os
@@ -36,7 +36,7 @@ OUT_OF_DATE = "Start the job again, and forget this one with `shoal cancel`."
 
 @dataclass(frozen=True)
 class HiringTerms:
-    """Whom the user wants for a job: named peers first, `most` volunteers (0: any number); for `wait_s` without any."""
+    """Whom the user wants: named peers first, `most` in all (0: any number); the job waits `wait_s` for one."""
 
     peers: tuple[PeerHint, ...]
     most: int
@@ -51,22 +51,22 @@ class Setup:
     again: bool
     """Whether an earlier process has begun it."""
     token: bytes
-    """For those who work for it: see `work.JobOffer`."""
+    """What those who work for it show each other: see `work.JobOffer`."""
     folder: Path
     files: dict[str, bytes]
-    """Of the bundle."""
+    """The files of the bundle."""
     description: Description
     bundle: ShareId
     inputs: tuple[JobInput, ...]
     partition_bytes: int
-    """Of inputs, that a unit reads, about."""
+    """Roughly the bytes of inputs that a unit reads."""
     runtime: Runtime
     limits: GuestLimits
     hiring: HiringTerms
 
 
 class Resumable(msgspec.Struct, frozen=True):
-    """A job as the journal has it: all that is needed to go on. Ids as text."""
+    """A job as the journal has it: all that is needed to resume it. Ids as text."""
 
     wish: JobSpec
     runtime: str
@@ -75,13 +75,13 @@ class Resumable(msgspec.Struct, frozen=True):
     token: str
     inputs: tuple[str, ...]
     made: tuple[str, ...]
-    """Shares that go with it."""
+    """Shares that are removed with the job."""
     partition_bytes: int = 0
-    """What units read of inputs, about; 0 in older journals: what was asked for, or the one size of then."""
+    """As in `Setup`; 0 in older journals, which means what was asked for, or else the one size of that time."""
 
 
 async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list[ShareId], progress: Progress) -> Setup:
-    """Shares inputs and bundle, which `made` has then, and chooses the runtime. `folder` is the job's own."""
+    """Shares inputs and bundle, adds them to `made`, and chooses the runtime. `folder` is the job's own."""
     files = await deps.disk.run(bundles.collect, Path(spec.path))
     _check_bounds(spec)
     _check_arguments(spec.args)
@@ -117,7 +117,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
 
 
 async def set_up_again(deps: Deps, job: bytes, folder: Path, kept: Resumable, progress: Progress) -> Setup:
-    """As it was. Raises JobError for what has changed since, as results of before would no longer fit."""
+    """Sets a job up as it was. Raises JobError if something has changed since: earlier results would no longer fit."""
     spec = kept.wish
     description, files = await deps.disk.run(bundles.read, folder / "bundle")
     if kept.runtime == MODULE:
@@ -171,26 +171,26 @@ def _size(inputs: Sequence[JobInput]) -> int:
 
 
 def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
-    """Of the volunteers found that have the runtime; at most of so many, if that is not 0."""
+    """The cores of the volunteers found that have the runtime; of `volunteers` of them at most, if that is not 0."""
     cores = sorted((one.cores for one in found if runtime in one.runtimes), reverse=True)
     return sum(cores[: volunteers or None])
 
 
 def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
-    """How many units a command has that reads these, which is told to each."""
+    """How many units a command that reads these inputs has; each unit is told."""
     sizes = [[size for _, size in one.files] for one in inputs]
     return max(1, len(Partitioner(sizes, each).pieces(Source("lines"))))
 
 
 def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:
-    """What a unit is to read, as the user asked for it; 0 where that is left open."""
+    """Bytes that a unit is to read, as the user asked; 0 if that was left open."""
     return max(-(-_size(inputs) // spec.partitions), MIN_PARTITION_BYTES) if spec.partitions else 0
 
 
 async def _choose(
     deps: Deps, spec: JobSpec, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress
 ) -> Runtime:
-    """The runtime asked for; else python-wasm-science where it is ready here and with half of the volunteers."""
+    """The runtime asked for; else python-wasm-science if it is ready here and at half of the volunteers."""
     name = spec.runtime or bundles.runtime_asked_for(files)
     if name == MODULE:
         raise ConfigError(f"The runtime {MODULE} runs a module: give a .wasm file as the job.")
@@ -204,13 +204,13 @@ async def _choose(
 
 
 async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> JobInput:
-    """A path is shared until the job has ended; of a link the manifest is fetched."""
+    """An input: a path is shared until the job has ended; for a link, the manifest is fetched."""
     path = Path(text)
     if path.is_absolute() and not await deps.disk.run(path.exists):
         raise ConfigError(f"The input {text} does not exist.")
     if not text.startswith("magnet:") and await deps.disk.run(path.exists):
         progress.state = f"indexing {path.name}"
-        # What its user shares already is left as it is.
+        # What the user shares already is left as it is.
         own = await deps.disk.run(deps.library.find_by_paths, [path])
         row = None if own is None else await deps.disk.run(deps.library.share, own)
         done = await deps.sharing.share([path], None, Progress(), unlisted=row is None or row.unlisted)
@@ -229,17 +229,17 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
 
 
 def _check_bounds(spec: JobSpec) -> None:
-    """Raises ConfigError for what no sandbox grants, and no volunteer takes."""
+    """Raises ConfigError for what no sandbox grants, or no volunteer takes."""
     if not 0 <= spec.partitions <= MAX_UNITS_PER_STAGE:
         raise ConfigError(f"--partitions {spec.partitions}: {MAX_UNITS_PER_STAGE:,} at most, or 0 for as many as fit.")
     if spec.volunteers < 0:
         raise ConfigError(f"--volunteers {spec.volunteers}: 1 at least, or 0 for all that come.")
     if not 0 < spec.unit_memory <= MAX_MEMORY_BYTES:
         raise ConfigError(
-            f"--unit-memory {spec.unit_memory}: {format_size(MAX_MEMORY_BYTES)} at most, and not nothing."
+            f"--unit-memory {spec.unit_memory}: {format_size(MAX_MEMORY_BYTES)} at most, and more than 0."
         )
     if not 0 < spec.unit_time_s <= MAX_WALL_S:
-        raise ConfigError(f"--unit-time {spec.unit_time_s:g}s: {MAX_WALL_S / 3600:g}h at most, and not nothing.")
+        raise ConfigError(f"--unit-time {spec.unit_time_s:g}s: {MAX_WALL_S / 3600:g}h at most, and more than 0.")
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:
@@ -247,8 +247,8 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
     try:
         text = msgspec.json.encode(arguments)
     except UnicodeEncodeError:
-        raise ConfigError("The values of --arg are text in UTF-8.") from None
+        raise ConfigError("The values of --arg must be UTF-8 text.") from None
     if len(text) > MAX_ARGUMENT_BYTES:
         raise ConfigError(f"The arguments have {len(text)} bytes; {MAX_ARGUMENT_BYTES} are allowed. Use --input.")
     if b"\\u0000" in text:
-        raise ConfigError("The values of --arg have no NUL characters.")
+        raise ConfigError("The values of --arg must have no NUL characters.")

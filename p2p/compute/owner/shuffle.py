@@ -1,4 +1,4 @@
-"""Outputs that units read, as an owner hands them on: they go with the unit, or it hears where they are kept."""
+"""Outputs that units read, as an owner hands them on: they go with the unit, or it is told where they are kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,13 +18,13 @@ NOWHERE = Address("127.0.0.1", 1)
 
 
 class Read(NamedTuple):
-    """What a unit reads, as `work.Unit` has it: outputs by stage, their sizes, and those that go with it."""
+    """What a unit reads, as in `work.Unit`: outputs by stage, their sizes, and those that go with it."""
 
     counts: tuple[int, ...]
     sizes: tuple[int, ...]
     inline: bytes
     before: list[work.Reads | work.Bytes]
-    """To be said before the unit."""
+    """Messages that go before the unit."""
 
 
 class OutputShuffle:
@@ -38,7 +38,7 @@ class OutputShuffle:
         self._pulled: dict[tuple[int, int], trio.Event] = {}
 
     def begin(self, plan: Plan, counts: Sequence[int]) -> None:
-        """The action begins, with so many units in each stage."""
+        """The action begins; `counts` are the units of each stage."""
         self._plan, self._counts = plan, counts
 
     def end(self) -> None:
@@ -46,14 +46,14 @@ class OutputShuffle:
         self._plan = None
 
     def elsewhere(self, one: Work) -> list[Remote]:
-        """The outputs that this unit reads where they are kept."""
+        """The outputs that this unit reads from the volunteers that keep them."""
         places = self._places(one)
         return [remote for place in places if (remote := self._outputs.remote(*place)) is not None]
 
     async def read_by(self, one: Work) -> Read:
-        """What a unit is given that reads outputs.
+        """What a unit that reads outputs is given.
 
-        Raises StorageError; OutputsLost where some are lost, or the action is over.
+        Raises StorageError; OutputsLost if some are lost, or the action is over.
         """
         plan, places = self._plan, self._places(one)
         for place in places:
@@ -74,12 +74,12 @@ class OutputShuffle:
         return Read(counts, sizes, body, before)
 
     def _places(self, one: Work) -> list[tuple[int, int]]:
-        """Stage and partition of the units whose outputs it reads, in their order."""
+        """Stage and partition of the units whose outputs this one reads, in their order."""
         reads = () if self._plan is None else self._plan.stages[one.stage].reads
         return [(read, partition) for read in reads for partition in range(self._counts[read])]
 
     def _where(self, one: Work, remotes: Sequence[Remote | None]) -> Iterator[work.Reads]:
-        """Where the unit finds what is elsewhere. Who has left since is nowhere: then the unit asks in vain."""
+        """Where the unit finds what is elsewhere. A holder that has left is NOWHERE: the unit asks it in vain."""
         holders: dict[PeerId, work.Holder] = {}
         kept: list[work.KeptOutput] = []
         for number, remote in enumerate(remotes):
@@ -101,7 +101,7 @@ class OutputShuffle:
 
     @contextmanager
     def pulling(self, stage: int, partition: int) -> Iterator[bool]:
-        """While the body brings the outputs of a unit here, units that read them wait; False: it is done already."""
+        """While the body brings the outputs of a unit here, units that read them wait; False: another is at it."""
         if (stage, partition) in self._pulled:
             yield False
             return
@@ -113,6 +113,6 @@ class OutputShuffle:
             event.set()
 
     async def pulled(self, stage: int, partition: int) -> None:
-        """Returns once nobody brings the outputs of that unit here any more."""
+        """Waits until nobody is bringing the outputs of that unit here any more."""
         while (event := self._pulled.get((stage, partition))) is not None:
             await event.wait()

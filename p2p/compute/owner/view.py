@@ -18,13 +18,13 @@ MEMORY_S = 15.0
 
 @dataclass
 class Rate:
-    """Of one volunteer: units by seconds, of which the older weigh less."""
+    """The rate of one volunteer: units and seconds, the older weighing less."""
 
     units: float = 0.0
     seconds: float = 0.0
 
     def add(self, units: int, elapsed_s: float) -> None:
-        """So many units were done in the last seconds."""
+        """Counts units done in the last `elapsed_s` seconds."""
         keep = math.exp(-elapsed_s / MEMORY_S)
         self.units = self.units * keep + units
         self.seconds = self.seconds * keep + elapsed_s
@@ -36,7 +36,7 @@ class Rate:
 
 
 class Watch:
-    """Keeps a view."""
+    """Keeps the view of one job."""
 
     def __init__(self, view: JobView) -> None:
         self._view = view
@@ -55,7 +55,7 @@ class Watch:
         self._fetched += session.bytes_fetched
 
     def look(self, job: Job, plan: Plan | None, sessions: Mapping[PeerId, VolunteerSession], elapsed_s: float) -> None:
-        """Brings the view up to date, after so many seconds."""
+        """Brings the view up to date, `elapsed_s` seconds after the last time."""
         view = self._view
         view.state = "planning" if job.state is JobState.PLANNING else "running"
         view.failures, view.losses = job.failures, job.losses

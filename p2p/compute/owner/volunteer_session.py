@@ -18,11 +18,11 @@ from p2p.wire.messages import DialMe
 
 HEARTBEAT_INTERVAL_S = 1.0
 ALL_SLOTS = 4096
-"""What a volunteer is told of whom all slots are wanted: also those that it does not give yet."""
+"""What a volunteer is told if all its slots are wanted, also those that it does not give yet."""
 WORDS_PER_S, MAX_WORDS = 20.0, 200.0
-"""Heartbeats and the like that a volunteer may say; past that it waits."""
+"""Heartbeats and the like that a volunteer may send; past that it waits."""
 CALLS_PER_S, CALLS_BURST = 1.0, 70.0
-"""So often it may ask to be called about the shares of the job."""
+"""How often it may ask to be called about the shares of the job."""
 
 Said = work.Results | work.Heartbeat | work.Slots | DialMe
 Heard = Callable[[Said, SpooledReassembly], Awaitable[None]]
@@ -37,7 +37,7 @@ class Messages(Protocol):
 
 
 class VolunteerSession:
-    """One volunteer. `messages` are those that bring it units, given how many actions' results it has."""
+    """One volunteer. `messages` makes what brings it units, given how many actions' results it has."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class VolunteerSession:
     ) -> None:
         self.connection = connection
         self.slots = self.offered = self.wanted = accepted.slots
-        """Those that it gives now, the most that it ever gave, and that it was asked for."""
+        """The slots that it gives now, the most that it ever gave, and those that it was asked for."""
         self.held = frozenset(accepted.held)
         """The inputs that it has whole, by number."""
         address = connection.ends.claimed_address
@@ -65,35 +65,35 @@ class VolunteerSession:
         self._dropped = ""
         self._sent = 0
         self._given = self._answered = 0
-        """Units, and results of any."""
+        """Units that it was given, and results that it sent."""
         self.bytes_fetched = 0
-        """By it, of what its units read, from whomever; as it says."""
+        """Bytes that it says it fetched, from anybody, of what its units read."""
         self._came = 0
-        """Messages."""
+        """Messages that came."""
         self._dealing = False
         self._words = TokenBucket(WORDS_PER_S, MAX_WORDS, trio.current_time())
         self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
 
     @property
     def bytes_moved(self) -> int:
-        """To it, from it, and what it fetched."""
+        """Bytes to it, from it, and those that it fetched."""
         return self.connection.bytes_in + self.connection.bytes_out + self.bytes_fetched
 
     def units(self, units: Sequence[Work]) -> None:
-        """These are for it."""
+        """Queues units for it."""
         self._todo.update((one.unit, one) for one in units)
         self._given += len(units)
         self._wake.set()
 
     def cancel(self, units: Sequence[bytes]) -> None:
-        """Nobody needs these any more."""
+        """Takes units back that nobody needs any more."""
         sent = [unit for unit in units if self._todo.pop(unit, None) is None]
         for at in range(0, len(sent), work.MAX_UNITS):
             self._outbox.append(work.CancelUnits(tuple(sent[at : at + work.MAX_UNITS])))
         self._wake.set()
 
     def use(self, slots: int) -> None:
-        """At most so many of its slots are wanted; if that is all it ever gave, also more."""
+        """Asks it for at most `slots` slots; if that is all it ever gave, for more too."""
         if slots != self.wanted:
             self.wanted = slots
             self._outbox.append(work.Slots(slots if slots < self.offered else ALL_SLOTS))
@@ -105,12 +105,12 @@ class VolunteerSession:
         self.connection.close()
 
     async def end(self, job: bytes) -> None:
-        """Says that the job is over."""
+        """Tells it that the job is over."""
         with suppress(PeerError), trio.move_on_after(1, shield=True):
             await self.connection.send(work.JobEnd(job))
 
     async def run(self, heard: Heard) -> None:
-        """The conversation, to its end. Raises PeerError, StorageError."""
+        """Holds the conversation, to its end. Raises PeerError, StorageError."""
         failure: PeerError | None = None
         with storage_errors_plain():
             async with trio.open_nursery() as nursery:
@@ -148,7 +148,7 @@ class VolunteerSession:
         self.connection.close()
 
     async def _beat(self) -> None:
-        """Says that this side is there, also while messages are made, which may have to wait for something."""
+        """Says that this side is there, even while messages are made, which may have to wait for something."""
         with suppress(PeerError):
             while True:
                 await self.connection.send(work.Heartbeat())
@@ -198,7 +198,7 @@ class VolunteerSession:
                     raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
 
     def _gives(self, slots: int) -> None:
-        """More than ever, perhaps, since others have left it: all of them are wanted, if all were until now."""
+        """If it gives more than ever, since other jobs have left it, all are wanted, provided that all were before."""
         if slots > self.offered:
             if self.wanted == self.offered:
                 self.wanted = slots
