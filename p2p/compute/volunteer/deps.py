@@ -1,4 +1,4 @@
-"""What the parts of volunteering share."""
+"""What the parts of `volunteer` have in common."""
 
 from dataclasses import dataclass
 

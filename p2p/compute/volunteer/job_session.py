@@ -3,8 +3,8 @@
     engaged --(bundle here, guests ready)--> at work --(JobEnd, silence, a fault of either side)--> over
 
 The conversation is that of `wire.work`. What units read, the slots that run them, and what the owner is told are
-`unit_inputs`, `slots` and `reports`. The owner hears of this peer from the first moment on, also while the bundle is
-still fetched. What was not asked for, or is more than was agreed, ends the conversation.
+`unit_inputs`, `slots` and `reports`. The owner hears from this peer from the first moment on, even while the bundle is
+still being fetched. A message that was not asked for, or more than was agreed, ends the conversation.
 """
 
 import logging
@@ -57,7 +57,7 @@ ASK_INTERVAL_S = 5.0
 
 
 class JobHost(Protocol):
-    """What one job asks of the volunteer that it is at."""
+    """What one job asks of the volunteer that works on it."""
 
     @property
     def cores(self) -> int: ...
@@ -67,19 +67,19 @@ class JobHost(Protocol):
 
     @property
     def spare(self) -> int:
-        """Cores that are given to no job, and that nobody waits for."""
+        """Cores that no job has, and that nobody waits for."""
 
     def freed(self) -> None:
         """A job has given cores back."""
 
     def runtime(self, offer: work.JobOffer) -> Runtime | None:
-        """The runtime that is asked for, if this peer has that very build."""
+        """The runtime that is asked for, if this peer has exactly that build."""
 
     def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
         """Where outputs of a job are kept."""
 
     async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
-        """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
+        """The job's owner is gone, perhaps not for good: keeps its outputs for a while."""
 
 
 def limits_of(offer: work.JobOffer) -> GuestLimits:
@@ -123,7 +123,7 @@ class JobSession:
 
     @property
     def slots(self) -> int:
-        """How many units of it run at once."""
+        """How many of its units run at once."""
         return self._slots.count
 
     @property
@@ -133,12 +133,12 @@ class JobSession:
 
     @property
     def lacks_slots(self) -> bool:
-        """Whether units of it wait for one, or none are sent since it has none."""
+        """Whether its units wait for a slot, or none are sent since it has no slot."""
         return len(self._slots) > 0 or not self.slots
 
     @property
     def connection(self) -> Connection:
-        """That with its owner."""
+        """The connection to its owner."""
         return self._connection
 
     @property
@@ -147,11 +147,11 @@ class JobSession:
         return self._slots.idle_s
 
     def tell_slots(self) -> None:
-        """The owner is to know how many there are now: none while paused, when what is here already is finished."""
+        """Tells the owner how many slots there are now: none while paused, though units already here are finished."""
         self._reports.say_slots()
 
     def resize(self, slots: int) -> None:
-        """It has so many from now on, which the owner is told."""
+        """Sets how many slots it has, and tells the owner."""
         self._slots.resize(slots)
         self.tell_slots()
 
@@ -190,7 +190,7 @@ class JobSession:
             logger.warning("job %s: %s", short(self.offer.job), errors.exceptions[0])
             failure = PeerGone("this side's disk failed")
         finally:
-            self._slots.count = self.wanted = 0  # the next owner need not wait for the sweeping
+            self._slots.count = self.wanted = 0  # the next owner need not wait for the clean-up
             self._host.freed()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
                 await self._clean_up()
@@ -198,7 +198,7 @@ class JobSession:
             raise failure
 
     async def _begin(self, nursery: trio.Nursery) -> None:
-        """Fetches the bundle, and has the slots serve. Raises PeerError."""
+        """Fetches the bundle, and starts the slots. Raises PeerError."""
         try:
             runtime, load, description = await self._fetch_bundle()
         except (NotFound, StorageError, SandboxFailed, MalformedMessage, ConfigError, Unacceptable) as error:
@@ -208,21 +208,21 @@ class JobSession:
         self._slots.start(nursery, partial(runner, sandbox, runtime, self.offer.job, self._limits, load, description))
 
     def _fetched(self) -> int:
-        """Bytes that came for the job besides what its owner says. A share that two jobs read counts for both."""
+        """Bytes that came for the job besides what its owner sent. A share that two jobs read counts for both."""
         inputs = sum(one.fetched for one in self._inputs)
         return self._bundle_bytes + inputs - self._fetched_before + self._reader.bytes_read
 
     # The bundle.
 
     async def _fetch_bundle(self) -> tuple[Runtime, bytes, Description]:
-        """The job's runtime, the frame that loads it into a guest, and what it is besides."""
+        """The job's runtime, the frame that loads the job into a guest, and its description."""
         deps, bundle = self._deps, ShareId(self.offer.bundle)
         options = Options(folder=self._folder / "bundle", wait_s=BUNDLE_SOURCE_TIMEOUT_S, limits=bundles.LIMITS)
         with trio.move_on_after(BUNDLE_TIMEOUT_S) as patience:
             await deps.swarms.until_free(bundle)  # by another owner of the same job
             done = await deps.open_shares.fetch(Link(bundle), self._owner_hints(), options, Progress())
         if patience.cancelled_caught:
-            raise NotFound("its bundle could not be had")
+            raise NotFound("its bundle was unavailable")
         self._bundle_bytes = done.received
         found = Path(done.paths[0])
         description, files = await self._deps.disk.run(bundles.read, found)
@@ -262,7 +262,7 @@ class JobSession:
     # What the owner says.
 
     async def _notice_silence(self) -> None:
-        """A message may be long on its way, over a slow line; an owner of whom nothing comes is gone."""
+        """An owner that sends nothing is gone; one whose message takes long, over a slow line, is not."""
         before = -1
         while before != self._connection.bytes_in:
             before = self._connection.bytes_in
@@ -295,9 +295,9 @@ class JobSession:
 
 
 async def ask_for_calls(deps: Deps, connection: Connection, shares: Sequence[ShareId], *, at_once: bool) -> None:
-    """Has the owner call about those of the shares that are fetched, while it gives nothing of them. Until cancelled.
+    """Asks the owner to call about the shares being fetched that it gives nothing of. Runs until cancelled.
 
-    `at_once`: it cannot be dialled; else only if it was dialled in vain for a while. Raises PeerError.
+    `at_once`: it cannot be dialled; else it is asked only after it was dialled in vain for a while. Raises PeerError.
     """
     owner = connection.ends.peer_id
     due: dict[ShareId, float] = {}

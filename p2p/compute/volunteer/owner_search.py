@@ -1,7 +1,7 @@
 """How a volunteer that cannot be dialled finds owners: it calls them.
 
 It is told of owners as if the work for a runtime were a share (`records.hiring_key`): it has it, they lack it. It calls
-them (`p2p.reach.calls`), says `Volunteering`, and is offered a job.
+them (`p2p.reach.calls`), says `VolunteerCall`, and is offered a job.
 """
 
 import logging
@@ -26,13 +26,13 @@ from p2p.wire.tracker import Provided, key_text
 logger = logging.getLogger(__name__)
 
 MAX_CALLS = 8
-"""At most half of them to one network: who offers nothing shall not keep a volunteer from those who do."""
+"""Half of them at most go to one network: owners that offer nothing must not keep a volunteer from those that do."""
 NEXT_JOB_PAUSE_S = 0.5
 OFFER_TIMEOUT_S = 15.0
 LOOK_INTERVAL_S = 10.0
 MIN_LOOK_INTERVAL_S = 3.0
 ASK_INTERVAL_S = 2.0
-"""Of neighbours; each is called as seldom as its refusals tell."""
+"""How often neighbours are asked; one that refuses is called less and less often."""
 NEIGHBOURS_AT_ONCE = 16
 
 WORK = b"work"
@@ -40,7 +40,7 @@ WORK = b"work"
 
 
 class WorkCalls:
-    """The `Subject` of calls to owners, and what others are told so that they are found."""
+    """The `Subject` of calls to owners, and what others are told so that owners are found."""
 
     most = MAX_CALLS
 
@@ -49,7 +49,7 @@ class WorkCalls:
         self._volunteering = volunteering
 
     def runtimes(self) -> tuple[str, ...]:
-        """The runtimes for which this peer would call owners; none where they can dial it."""
+        """The runtimes for which this peer would call owners; none if they can dial it."""
         if not self._deps.presence.is_out_of_reach:
             return ()
         capacity = self._volunteering.capacity()
@@ -70,7 +70,7 @@ class WorkCalls:
         )
 
     async def resolve(self, named: bytes) -> bytes | None:
-        """`WORK`, where those who lack what is behind the key look for volunteers like this peer."""
+        """`WORK`, if the key stands for owners that look for volunteers like this peer."""
         return WORK if any(named == hiring_key(runtime) for runtime in self.runtimes()) else None
 
     def is_wanted(self, about: bytes, peer: PeerId) -> bool:
@@ -78,7 +78,7 @@ class WorkCalls:
         return self.is_free
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
-        """Works for an owner, on one job after the other, while it has some and there is a core; whether a unit of them
+        """Works for an owner, on one job after the other, while it has some and a core is free; returns whether a unit
         was done.
 
         Raises PeerError; Refused where it has no job for this peer.
@@ -97,7 +97,7 @@ class WorkCalls:
         return worked
 
     async def _work(self, address: Address, owner: PeerId) -> bool:
-        """Dials an owner, and works on the job that it offers to its end; whether a unit of it was done."""
+        """Dials an owner, and works on the job that it offers, to its end; returns whether a unit of it was done."""
         volunteering = self._volunteering
         connection = await self._deps.presence.contacts.dial(address, owner)
         try:
@@ -120,9 +120,9 @@ class WorkCalls:
 
 
 class OwnerSearch:
-    """Has owners called of whom the DHT and the local network know, while this peer cannot be dialled.
+    """Arranges calls to owners that the DHT and the local network know of, while this peer cannot be dialled.
 
-    Trackers tell with their answers to announces.
+    Trackers name owners in their answers to announces.
     """
 
     def __init__(self, deps: Deps, work_calls: WorkCalls, calls: Calls, discovery: Discovery, random: Random) -> None:
@@ -140,8 +140,8 @@ class OwnerSearch:
                 nursery.start_soon(self._look_in_overlays)
 
     async def _ask_neighbours(self) -> None:
-        """Neighbours do not say whether they have work: all are called, less and less often. Those who are out of reach
-        only from far away can be dialled by their neighbours.
+        """Neighbours do not say whether they have work: all are called, less and less often. A peer that is out of
+        reach only from afar does not call them, as they can dial it.
         """
         neighbours, reachability = self._discovery.neighbours, self._deps.presence.reachability
         while True:

@@ -1,11 +1,11 @@
-"""The waiting line of a volunteer, as it is told to an owner in it.
+"""The waiting line of a volunteer, as an owner in it hears of it.
 
 An owner whose offer comes while all cores are busy hears at once when one is free. The conversation stays open, and the
-owner is told its place (`JobQueued`); who is first is decided in `p2p.core.compute`. Once there is room the first is
-called, and offers its job again: so the offer is as the job is now, its owner is known to be there, and whoever would
-not answer holds up the others for some seconds only. Between the call and the new offer cores are nobody's: whoever is
-first then has them, even one with a better claim that has come meanwhile. An owner in line costs the volunteer one of
-few places, a connection that it has anyway, and two tasks; nothing of its offer is kept.
+owner is told its place (`JobQueued`); `p2p.core.compute.waiting_queue` decides who is first. Once there is room the
+first is called, and offers its job again: so the offer is as the job is now, its owner is known to be there, and an
+owner that does not answer holds up the others for a few seconds only. Between the call and the new offer the cores are
+nobody's: whoever is first then gets them, even an owner with a better claim that has come meanwhile. An owner in line
+costs the volunteer one of few places, a connection that it has anyway, and two tasks; nothing of its offer is kept.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from p2p.wire import work
 
 HEARTBEAT_INTERVAL_S = 1.0
 TURN_TIMEOUT_S = 10.0
-"""An owner in line that is silent for so long, or does not take its turn, loses its place."""
+"""An owner in line that is silent for this long, or does not take its turn, loses its place."""
 
 
 class QueuedOwner:
-    """An owner in line. `place` says where: 0 when it may have its turn, else 1, 2, ...; it may change with `changes`.
+    """An owner in line. `place` says where: 0 for its turn, else 1, 2, ...; it may change whenever `changes` rings.
 
     `reason` says why there is no room.
     """
@@ -39,7 +39,7 @@ class QueuedOwner:
         self._pace = Pace()
 
     async def turn(self, offer: work.JobOffer) -> work.JobOffer:
-        """Waits for its turn; its new offer. Whether it still is its turn then is to be seen. Raises PeerError."""
+        """Waits for its turn; returns its new offer. The caller checks that it still is its turn. Raises PeerError."""
         failure: PeerError | None = PeerGone("nothing was heard of it while it waited, or at its turn")
         with trio.CancelScope(deadline=trio.current_time() + TURN_TIMEOUT_S) as patience:
             async with trio.open_nursery() as nursery:
@@ -74,7 +74,7 @@ class QueuedOwner:
             patience.deadline = trio.current_time() + TURN_TIMEOUT_S
             await self._connection.send(work.JobQueued(0))
         except PeerError:
-            self._connection.close()  # which whoever listens hears
+            self._connection.close()  # whoever listens hears of it
 
     async def _hear(self, job: bytes, patience: trio.CancelScope, called: trio.Event) -> work.JobOffer:
         while True:

@@ -1,4 +1,4 @@
-"""What a peer answers that is no volunteer."""
+"""The answers of a peer that is no volunteer."""
 
 from p2p.net.connection import Connection
 from p2p.net.router import Opening

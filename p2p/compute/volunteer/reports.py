@@ -1,4 +1,4 @@
-"""What a volunteer tells the owner of a job: results as they come, a few together, its slots, and a sign of life."""
+"""What a volunteer tells the owner of a job: results as they come, a few together, its slots, and signs of life."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ HEARTBEAT_INTERVAL_S = 1.0
 
 
 class Reports:
-    """What is to be said of one job. `slots` are those that it has now, `fetched` the bytes that came for it."""
+    """What is to be told about one job. `slots` are those that it has now, `fetched` the bytes that came for it."""
 
     def __init__(self, connection: Connection, slots: Callable[[], int], fetched: Callable[[], int]) -> None:
         self._connection = connection
@@ -38,7 +38,7 @@ class Reports:
         return len(self._done)
 
     def made_of(self, unit: work.Unit, made: UnitOutcome, seconds: float, *, kept: bool = False) -> None:
-        """What came of a unit; its outputs go with it where they are small, else they went before, or are `kept`."""
+        """Reports the outcome of a unit. Small outputs go with it; others went before, or are `kept`."""
         log = made.log[-work.MAX_LOG :]
         if made.kind:
             self.say(work.Result(unit.id, seconds=seconds, kind=made.kind, text=made.text, log=log))
@@ -50,34 +50,34 @@ class Reports:
         self.say(work.Result(unit.id, digest, sizes, inline, seconds, made.records, kept=kept, log=log))
 
     async def large(self, unit: work.Unit, made: UnitOutcome, seconds: float) -> None:
-        """Sends outputs that are too large to go with their result, and it after them. Raises PeerError."""
+        """Sends outputs that are too large to go with their result, then the result. Raises PeerError."""
         for piece in pieces(unit.id, b"".join(made.outputs)):
             await self._connection.send(piece)
         self.made_of(unit, made, seconds)
 
     async def refuse(self, reason: str) -> None:
-        """Says why this peer can work no longer. Raises PeerError."""
+        """Tells the owner why this peer can no longer work. Raises PeerError."""
         await self._connection.send(work.JobRefused(reason[:255]))
 
     def say(self, result: work.Result) -> None:
-        """Sends it soon; the unit runs no longer."""
+        """Sends the result soon; its unit is no longer running."""
         self.running.discard(result.id)
         self._done.append(result)
         self._unsent_bytes += _size(result)
         self._news.set()
 
     def say_slots(self) -> None:
-        """The owner is to know how many slots there are."""
+        """Tells the owner soon how many slots there are."""
         self._slots_told = False
         self._news.set()
 
     async def room(self) -> None:
-        """Waits while the owner does not listen: it gets no more done."""
+        """Waits while the owner does not read: no more is done for it meanwhile."""
         while self._unsent_bytes > MAX_UNSENT_BYTES:
             await self._sent.wait()
 
     async def run(self, busy: Callable[[], object]) -> None:
-        """Says it, until cancelled; while `busy`, more results are about to come. Raises PeerError."""
+        """Sends what there is, until cancelled; while `busy`, more results are about to come. Raises PeerError."""
         connection = self._connection
         told = trio.current_time()
         while True:
@@ -100,6 +100,6 @@ class Reports:
 
 
 def _size(result: work.Result) -> int:
-    """Bytes of a message that a result takes, about."""
+    """Roughly the bytes that a result takes in a message."""
     listed = 5 * len(result.sizes) + 36 * len(result.missing)
     return 200 + listed + len(result.inline) + len(result.log) + 4 * len(result.text)

@@ -1,7 +1,7 @@
 """The slots of one job at a volunteer: units wait in one queue, and each slot runs them in a guest of its own.
 
-A guest has run nobody else's code, and is thrown away after anything that went wrong in it. What it was asked ahead of
-the unit that ended it is for the next guest.
+A guest has run nobody else's code, and is thrown away after anything goes wrong in it. Units that were queued in it
+behind the one that ended it go to the next guest.
 """
 
 import logging
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 WINDOW_PER_SLOT = 1024
 MAX_QUEUED_BYTES = 256 * 1024 * 1024
 AHEAD_S, MAX_UNITS_AHEAD = 0.03, 128
-"""For so long a guest is asked ahead, in units that are that quick: so that it never waits for this process."""
+"""How much work a guest is given at a time, if units are quick, so that it never waits for this process."""
 MAX_DISK_FAILURES = 2
-"""That inputs of units may meet, one after the other."""
+"""Failures in a row that this peer's disk may have with inputs of units before it gives the job up."""
 MAX_RUNNERS_TRIED, RUNNER_RETRY_S = 3, 1.0
 
 Start = Callable[[], Awaitable[Runner | UnitOutcome]]
@@ -58,15 +58,15 @@ class GuestSlots:
     @property
     def idle_s(self) -> float:
         """For how long there has been nothing to do."""
-        # What waits where there is no slot is nothing to do.
+        # A unit that waits where there is no slot does not count.
         if (self._queue and self.count) or self._reports.running:
             return 0.0
         return trio.current_time() - self._last_unit
 
     def take(self, units: Collection[work.Unit]) -> None:
-        """More units. Raises ProtocolViolation for more than was agreed."""
+        """Queues more units. Raises ProtocolViolation for more than was agreed."""
         under_way = len(self._queue) + len(self._reports.running) + len(self._reports)
-        # Twice: what the owner takes back is gone for it at once, and here when it has been run.
+        # Twice: a unit that the owner takes back is gone for it at once, but may be here until it has been run.
         if under_way + len(units) > 2 * max(self.count, 1) * WINDOW_PER_SLOT:
             raise ProtocolViolation("more units than the window has room for")
         self._queue_bytes += sum(map(_weight, units))
@@ -76,7 +76,7 @@ class GuestSlots:
         self._changed.set()
 
     def cancel(self, ids: Collection[bytes]) -> None:
-        """These need not run, if they have not begun."""
+        """Drops units that have not begun."""
         unwanted = set(ids)
         waiting, self._queue = self._queue, deque()
         for unit in waiting:
@@ -87,12 +87,12 @@ class GuestSlots:
                 self._queue.append(unit)
 
     def start(self, nursery: trio.Nursery, start: Start) -> None:
-        """They serve from now on, in tasks of the nursery, which may raise PeerError."""
+        """Starts the slots, in tasks of the nursery, which may raise PeerError."""
         self._nursery, self._start = nursery, start
         self._serve()
 
     def resize(self, count: int) -> None:
-        """There are so many from now on; a slot that is no more ends what it has begun."""
+        """Sets how many slots there are; one that is gone finishes what it has begun."""
         self.count = count
         self._changed.set()
         self._serve()
@@ -104,7 +104,7 @@ class GuestSlots:
                 self._nursery.start_soon(self._serve_slot, number)
 
     async def _serve_slot(self, number: int) -> None:
-        """Runs units, in one guest after the other, for as long as there is the slot."""
+        """Runs units, in one guest after the other, for as long as the slot exists."""
         assert self._start is not None
         failures = 0
         try:
@@ -121,7 +121,7 @@ class GuestSlots:
                     found = ending(ended)
                 failures = 0
                 if isinstance(found, UnitOutcome):
-                    # Every unit of this job will say so: let the owner hear it with the next.
+                    # Every unit of this job would fail so: the owner hears it with the next.
                     for unit in await self._next_few(number, 1):
                         self._reports.made_of(unit, found, 0.0)
                     continue
@@ -135,7 +135,7 @@ class GuestSlots:
             self._serving.discard(number)
 
     async def _use(self, runner: Runner, number: int) -> None:
-        """Has it run units until the slot is no more. Raises GuestEnded, PeerError."""
+        """Runs units in it until the slot is gone. Raises GuestEnded, PeerError."""
         running = self._reports.running
         each_s = 1.0
         while number < self.count:
@@ -152,7 +152,7 @@ class GuestSlots:
             each_s = max(1e-6, (trio.current_time() - started) / max(1, len(units)))
 
     async def _next_few(self, number: int, most: int) -> list[work.Unit]:
-        """The next unit, and others like it that are there already; none when the slot is no more."""
+        """The next unit, and others like it that are there already; none once the slot is gone."""
         units: list[work.Unit] = []
         while not units or (len(units) < most and self._queue and self._queue[0].results == units[0].results):
             while not self._queue:
@@ -195,7 +195,7 @@ class GuestSlots:
         except GuestEnded as ended:
             if answered < len(batch):
                 reports.made_of(batch[answered][0], ending(ended), trio.current_time() - before)
-                # First again: whoever waits for them has waited already.
+                # To the front again: whoever waits for them has waited already.
                 again = [unit for unit, _ in batch[answered + 1 :]]
                 reports.running.difference_update(unit.id for unit in again)
                 self._queue.extendleft(reversed(again))
@@ -209,7 +209,7 @@ class GuestSlots:
                     await reports.large(unit, made, seconds)
 
     async def _given(self, unit: work.Unit) -> Given | None:
-        """What the unit reads; None where it could not be had, which the owner is told. Raises PeerError."""
+        """What the unit reads; None if it is unavailable, which the owner is told. Raises PeerError."""
         if unit.results > len(self._reading.results):
             raise ProtocolViolation("a unit before the results that it reads")
         try:
@@ -223,7 +223,7 @@ class GuestSlots:
         except ShoalError as error:
             self._disk_failures += isinstance(error, StorageError)
             if self._disk_failures > MAX_DISK_FAILURES:
-                # Others may have room: better gone than the one at whom every unit fails.
+                # Others may have room: better to leave than to fail every unit.
                 await self._reports.refuse(str(error))
                 raise PeerGone(f"this side's disk failed: {error}") from error
             self._reports.made_of(unit, UnitOutcome([], kind="input", text=str(error)[: work.MAX_TEXT]), 0.0)
@@ -234,5 +234,5 @@ class GuestSlots:
 
 
 def _weight(unit: work.Unit) -> int:
-    """Bytes of memory that a unit takes, about."""
+    """Roughly the bytes of memory that a unit takes."""
     return 500 + len(unit.inline) + 40 * len(unit.sizes) + sum(300 + len(piece.path) for piece in unit.pieces)

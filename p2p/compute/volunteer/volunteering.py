@@ -1,8 +1,8 @@
 """Volunteering: this peer runs units of other people's jobs in its sandbox, one guest for each offered core.
 
-What it offers, and to whom it is given. A job has all cores that are free when it comes; who comes while none is may
-wait in line (`queue`), and has them as soon as some are; for those that nobody wants the jobs at work may have use.
-Nothing of a job stays but its inputs, up to a bound, for later jobs.
+What it offers, and who gets it, is decided here. A job gets all cores that are free when it comes; an owner that comes
+while none is may wait in line (`queue`), and gets some as soon as they are free; cores that nobody waits for go to the
+jobs at work. Nothing of a job stays but its inputs, up to a bound, for later jobs.
 """
 
 import logging
@@ -37,9 +37,9 @@ logger = logging.getLogger(__name__)
 MAX_JOBS = 8
 GIVE_WAY_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60.0
-"""An owner with nothing to do for so long makes room for the next."""
+"""An owner that has had nothing to do for this long makes room for the next."""
 LINGER_S = 300.0
-"""So long outputs are kept for an owner who went without a word."""
+"""How long outputs are kept for an owner that left without a word."""
 SWEEP_INTERVAL_S = 1.0
 
 
@@ -52,12 +52,12 @@ class _Left(NamedTuple):
 
 
 class Volunteering:
-    """What this peer offers, and to how many jobs it is given."""
+    """What this peer offers, and the jobs that have it."""
 
     def __init__(
         self, deps: Deps, folder: Path, runtimes: Sequence[Runtime], cores: int, memory: int, most_kept_bytes: int
     ) -> None:
-        """`folder` is its own; `memory` bytes are what it gives a unit, `most_kept_bytes` what all jobs may keep."""
+        """`folder` is its own; `memory` is what it gives a unit, in bytes, `most_kept_bytes` what all jobs may keep."""
         self._deps = deps
         self.runtimes = runtimes
         self.cores = cores
@@ -66,7 +66,7 @@ class Volunteering:
         self.jobs: dict[bytes, JobSession] = {}
         self._queue = WaitingQueue()
         self._changes = Bell()
-        """Of the line, and of what is free for those in it."""
+        """Rings when the line changes, or what is free for those in it."""
         self._left: dict[bytes, _Left] = {}
         self._kept_folder, self._jobs_folder = folder / "kept", folder / "jobs"
         self._most_kept_bytes = most_kept_bytes
@@ -92,27 +92,27 @@ class Volunteering:
 
     @property
     def units_done(self) -> int:
-        """Since this peer started."""
+        """Units done since this peer started."""
         return self._done + sum(job.units_done for job in self.jobs.values())
 
     @property
     def busy(self) -> int:
-        """Cores that are given to jobs."""
+        """Cores that jobs have."""
         return sum(job.slots for job in self.jobs.values())
 
     @property
     def spare(self) -> int:
-        """Cores that are given to no job, and that nobody waits for."""
+        """Cores that no job has, and that nobody waits for."""
         return 0 if self._queue else max(self.cores - self.busy, 0)
 
     @property
     def waiting(self) -> int:
-        """Offers in line."""
+        """How many offers are in line."""
         return len(self._queue)
 
     @property
     def has_room(self) -> bool:
-        """Whether it would take one more job, of anybody."""
+        """Whether it would take one more job, from anybody."""
         return not self._queue and self._could_take
 
     @property
@@ -124,7 +124,7 @@ class Volunteering:
         return not self.paused and not self._is_full
 
     async def run(self) -> None:
-        """Has the runtimes compiled, the plain one with a spare guest; then looks after what is left of jobs."""
+        """Compiles the runtimes, with a spare guest of the plain one; then looks after what is left of jobs."""
         for folder in (self._kept_folder, self._jobs_folder):
             await self._deps.disk.run(shutil.rmtree, folder, True)  # of a process that was killed
         await self._prepare()
@@ -138,7 +138,7 @@ class Volunteering:
                 await self._left.pop(job).kept.clear()
 
     def _top_up(self) -> None:
-        """Jobs at work have the cores for which nobody has come since they fell free."""
+        """Gives jobs at work the cores that nobody has come for since they became free."""
         at_work = [] if self.paused else [job for job in self.jobs.values() if job.lacks_slots]
         now = topped_up([job.slots for job in at_work], [job.wanted for job in at_work], self.spare)
         for job, slots in zip(at_work, now, strict=True):
@@ -156,7 +156,7 @@ class Volunteering:
             self._deps.changes.ring()
 
     def capacity(self) -> Capacity | None:
-        """What others are told of; None while paused."""
+        """What others are told that it offers; None while paused, or while no runtime is compiled."""
         cache = compiled.default_folder()
         ready = tuple(runtime.name for runtime in self.runtimes if compiled.is_compiled(cache, runtime))
         if self.paused or not ready:
@@ -170,7 +170,7 @@ class Volunteering:
         return "no core is free" if self.cores > 1 else "its core is busy"
 
     def _misfit(self, offer: work.JobOffer) -> str:
-        """Why it does not take this, be there room or not; empty if it would."""
+        """Why it would not take this even if there were room; empty if it would."""
         if offer.job in self.jobs:
             return "at work on this job over another connection"
         if offer.memory > self.memory:
@@ -189,7 +189,7 @@ class Volunteering:
         )
 
     def runtime(self, offer: work.JobOffer) -> Runtime | None:
-        """The runtime that is asked for, if this peer has that very build."""
+        """The runtime that is asked for, if this peer has exactly that build."""
         for runtime in self.runtimes:
             if runtime.name == offer.runtime and runtime.digest == offer.digest:
                 return runtime
@@ -198,9 +198,9 @@ class Volunteering:
     async def converse(self, connection: Connection, offer: work.JobOffer) -> None:
         """Answers an offer, at once or when its turn has come, and works on the job until its end. Raises PeerError."""
         owner, before = connection.ends.peer_id, self.jobs.get(offer.job)
-        # The owner has begun anew, after a crash perhaps, and this side has not yet noticed the end of before.
+        # The owner has started over, perhaps after a crash, and this side has not noticed yet.
         returning = before if before is not None and before.owner == owner else None
-        # Not where it was to make room, for this owner anew or for others: one comes back first, and once.
+        # Not if it was told to make room, for this owner's return or for others: one comes back first, and once.
         first = returning is not None and not returning.gives_way
         place = QueuePlace(owner, prefix(connection.ends.remote_host), first)
         job: JobSession | None = None
@@ -232,12 +232,12 @@ class Volunteering:
             yield
         finally:
             if self._queue.holds(place) and not self._place(place):
-                self._queue.serve(place)  # a turn that is not taken was one: else who lets all pass is always first
+                self._queue.serve(place)  # a turn not taken was one: else an owner that lets all pass is always first
             self._queue.leave(place)
             self._changes.ring()
 
     def _place(self, place: QueuePlace) -> int:
-        """Where it is in line: 0 if its job could begin, 1 for the next."""
+        """Where an owner is in line: 0 if its job could begin, 1 for the next."""
         order = self._queue.order({job.owner for job in self.jobs.values() if job.slots})
         if order and order[0] is place and self._could_take:
             return 0
@@ -256,7 +256,7 @@ class Volunteering:
             await job.over.wait()
 
     def openings(self) -> dict[type, Opening]:
-        """What others may ask of a volunteer: `refusals` is for who is none."""
+        """What others may ask of a volunteer; `refusals` is for a peer that is none."""
         return {work.JobOffer: self._job_offer, work.GetOutput: self._output, work.GetCapacity: self._get_capacity}
 
     async def _job_offer(self, connection: Connection, offer: work.JobOffer) -> bool:
@@ -270,20 +270,20 @@ class Volunteering:
     # Outputs that stay here for other volunteers.
 
     def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
-        """Where outputs of a job are kept: those of before, where its owner comes back for them."""
+        """Where outputs of a job are kept: with the earlier ones, if its owner has come back for them."""
         left = self._left.pop(job, None)
         if left is not None and left.owner == owner and left.kept.token == token:
             return left.kept
         return OutputStore(self._deps.disk, self._kept_folder / to_text(job), token, self._most_kept_bytes // MAX_JOBS)
 
     async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
-        """The job's owner is gone, perhaps not for good: what is kept stays for a while."""
+        """The job's owner is gone, perhaps not for good: keeps its outputs for a while."""
         self._left[job] = _Left(owner, kept, trio.current_time() + LINGER_S)
         if len(self._left) > MAX_JOBS:
             await self._left.pop(next(iter(self._left))).kept.clear()
 
     async def _output(self, connection: Connection, wanted: work.GetOutput) -> bool:
-        """Answers a volunteer of the same job. Raises PeerError."""
+        """Sends a kept output to a volunteer of the same job. Raises PeerError."""
         job, left = self.jobs.get(wanted.job), self._left.get(wanted.job)
         if job is not None:
             await job.kept.answer(connection, wanted)
