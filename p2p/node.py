@@ -1,4 +1,4 @@
-"""A peer, wired: it opens the stores, makes every part of the peer in order, starts their tasks, and closes them in the
+"""A peer, wired: opens the stores, makes every part of the peer in order, starts their tasks, and closes all of it in
 reverse order.
 
 This file only wires. Nothing below imports it; tests and the command line look at a peer through `Node`.
@@ -82,7 +82,7 @@ from p2p.wire.nodeid import work_bits
 
 WATCH_NETWORK_INTERVAL_S = 10.0
 OWN_GUESTS = 2
-"""Guests for this peer's own jobs, beside those of others."""
+"""Guests for this peer's own jobs, besides those for others' jobs."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _make(
     sandbox: Sandbox,
     notes: tuple[str, ...],
 ) -> Node:
-    """Makes every part, each of what was made before it."""
+    """Makes every part, each from those made before it."""
     network, transfer, offered = config.network, config.transfer, config.volunteer
     library, records = Library(database, _limits(config)), Fetches(database, home)
     pointers, journal = Pointers(database), Journal(database)
@@ -337,7 +337,7 @@ def _make(
 
 
 async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketListener], bound: list[Address]) -> None:
-    """Starts the tasks of a peer, those first that others need."""
+    """Starts the tasks of a peer, first those that others need."""
     network, presence, overlays = node.config.network, node.presence, node.discovery.overlays
     admission = listener.Admission(
         network.max_connections, network.max_connections_per_prefix, network.max_connections_per_peer
@@ -370,7 +370,7 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
 
 
 async def _watch_network(node: Node, bound: list[Address]) -> None:
-    """Says so when this machine is in another network: others have to hear of it, and ways in may have changed."""
+    """Tells others when this machine has moved to another network; the ways into the DHT may have changed too."""
     while True:
         await trio.sleep(WATCH_NETWORK_INTERVAL_S)
         now = reachable(bound)

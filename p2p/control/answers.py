@@ -1,4 +1,4 @@
-"""What a peer answers to its user: a type for each request of `protocol`, and JSON objects with these names.
+"""What a peer answers its user: a type for each request of `protocol`, sent as JSON objects with these names.
 
 Ids of peers and shares are text, sizes in bytes, times in seconds. Answers about jobs are in `p2p.compute.answers`.
 """
@@ -24,7 +24,7 @@ class ShareAnswer(msgspec.Struct, frozen=True):
 
 
 class GetAnswer(msgspec.Struct, frozen=True):
-    """A share that was fetched. `sources` has the bytes by peer: of none where a job was fetching it too."""
+    """A share that was fetched. `sources` has the bytes by peer; it is empty if a job was fetching the share too."""
 
     paths: tuple[str, ...]
     bytes: int
@@ -34,7 +34,7 @@ class GetAnswer(msgspec.Struct, frozen=True):
 
 
 class HitRow(msgspec.Struct, frozen=True):
-    """A share that a search found, as the peer `signer` named it; `matched` is a file in it, where its name did not."""
+    """A share that a search found, as the peer `signer` named it; `matched` is a file in it, if the name did not."""
 
     id: str
     name: str
@@ -75,7 +75,7 @@ class ShareRow(msgspec.Struct, frozen=True):
 
 
 class UnshareAnswer(msgspec.Struct, frozen=True):
-    """A share that is shared no longer."""
+    """A share that is no longer shared."""
 
     id: str
     name: str
@@ -130,7 +130,7 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     reachability: str
     reachability_set: bool
-    """Whether that is the user's own word."""
+    """Whether the user has set that."""
     reachable_from: str | None
     seen_as: tuple[str, ...]
     uptime_s: int

@@ -13,9 +13,9 @@ from p2p.errors import PeerGone
 
 
 async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
-    """Has the peer running in the home perform a request; returns the answer.
+    """Makes a request of the peer running in the home; returns the answer.
 
-    Raises the ShoalError that the peer raised, and PeerGone where none runs or it stops meanwhile.
+    Raises the ShoalError that the peer raised, and PeerGone if none runs or it stops meanwhile.
     """
     stream = await _connect(home)
     if stream is None:
@@ -52,7 +52,7 @@ async def is_running(home: Path) -> bool:
 
 
 async def _connect(home: Path) -> trio.SocketStream | None:
-    """A connection to the peer of this home, or None where none runs that is this user's."""
+    """A connection to the peer of this home, or None if none of this user's is running."""
     try:
         stream = await trio.open_unix_socket(socket_path(home))
     except OSError:

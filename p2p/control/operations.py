@@ -38,7 +38,7 @@ RESOLVE_RETRY_S = 3.0
 
 @dataclass(frozen=True)
 class Deps:
-    """The faces of the packages below, and what their user is told. Made by `p2p.node`."""
+    """The faces of the packages below, and the views of what the user is told. Made by `p2p.node`."""
 
     peer_id: PeerId
     discovery: Discovery
@@ -46,7 +46,7 @@ class Deps:
     open_shares: OpenShares
     jobs: Jobs
     volunteering: Volunteering | None
-    """What this peer offers of its cores, unless it offers nothing."""
+    """The cores that this peer offers; None if it offers none."""
     shares: SharesView
     peers: PeersView
     status: StatusView
@@ -182,7 +182,7 @@ class Operations:
         )
 
     async def _newest(self, link: PointerLink, wait_s: float | None, progress: Progress) -> tuple[Link, list[PeerHint]]:
-        """The share that the link means now. Raises NotFound when nobody knew for `wait_s`."""
+        """The share that the link means now. Raises NotFound if nobody knows it within `wait_s`."""
         progress.state = "looking for the newest version"
         progress.name = link.name
         with trio.move_on_after(float("inf") if wait_s is None else wait_s):

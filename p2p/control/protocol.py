@@ -34,7 +34,7 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     name: str | None = None
     unlisted: bool = False
     pointer: str | None = None
-    """Publish the share as the newest of this name."""
+    """Publish the share as the newest version under this name."""
 
 
 class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
@@ -73,7 +73,7 @@ class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
-    """Go on with a job that was stopped. `id`: its id, or the beginning; `peers`: more volunteers."""
+    """Resume a job that was stopped. `id`: its id, or the beginning; `peers`: more volunteers."""
 
     answer: ClassVar[Any] = JobAnswer
     id: str
@@ -152,13 +152,13 @@ AnyRequest = (
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):
-    """How it stands."""
+    """How the request is getting on."""
 
     progress: Progress
 
 
 class Note(msgspec.Struct, frozen=True, tag_field="event", tag="note"):
-    """Something worth saying that is no answer."""
+    """Something worth saying that is not the answer."""
 
     text: str
 
@@ -170,7 +170,7 @@ class Answer(msgspec.Struct, frozen=True, tag_field="event", tag="answer"):
 
 
 class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
-    """The end, when it did not: the name of a ShoalError and its text."""
+    """The end, when something failed: the name of a ShoalError and its text."""
 
     kind: str
     text: str
@@ -185,7 +185,7 @@ class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
 Event = Update | Note | Answer | Failure
 
 Emit = Callable[[Event], Awaitable[None]]
-"""Where events go that come before the end."""
+"""Takes the events that come before the end."""
 
 _request_decoder = msgspec.json.Decoder(AnyRequest)
 _event_decoder = msgspec.json.Decoder(Event)
@@ -204,7 +204,7 @@ def encode(line: AnyRequest | Event) -> bytes:
 
 
 def decode_request(line: bytes) -> AnyRequest:
-    """Raises ConfigError for what is no request of this version."""
+    """The request in a line. Raises ConfigError for what is no request of this version."""
     try:
         request: AnyRequest = _request_decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -217,7 +217,7 @@ def decode_request(line: bytes) -> AnyRequest:
 
 
 def decode_event(line: bytes) -> Event:
-    """Raises ConfigError for what is no event of this version."""
+    """The event in a line. Raises ConfigError for what is no event of this version."""
     try:
         event: Event = _event_decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -226,7 +226,7 @@ def decode_event(line: bytes) -> Event:
 
 
 def read_answer(request: AnyRequest, value: Any) -> Any:
-    """The answer to a request, in its type, from the JSON values of it. Raises ConfigError for what is none."""
+    """The answer to a request, as its type, from its JSON values. Raises ConfigError if they do not fit."""
     try:
         return msgspec.convert(value, request.answer)
     except msgspec.ValidationError as error:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 MAX_CLIENTS = 32
 
 Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
-"""Does what is asked, and returns the answer. Raises ShoalError."""
+"""Does what is asked; returns the answer. Raises ShoalError."""
 
 
 class Server:
@@ -40,7 +40,7 @@ class Server:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves the socket until cancelled. The caller holds the home's lock, so a socket file found there is dead.
 
-        Raises StorageError where there can be no socket.
+        Raises StorageError if the socket cannot be made.
         """
         path = socket_path(self._home)
         with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -77,7 +77,7 @@ class Server:
                 self._idle = trio.Event()
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        """One request, to its end or until the other side hangs up."""
+        """Serves one request, to its end or until the other side hangs up."""
         sending = trio.Lock()
 
         async def emit(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What a peer tells its user of itself: where it is, how it stands with the network, and what it is doing."""
+"""What a peer tells its user about itself: where it is, who can reach it and whom it knows, and what it is doing."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class StatusView:
         self._started = trio.current_time()
 
     async def answer(self) -> StatusAnswer:
-        """As it is shown."""
+        """The status, as it is shown."""
         rows = await self._shares.rows()
         presence = self._presence
         reachability = presence.reachability
