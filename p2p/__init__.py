@@ -1,19 +1,23 @@
 """Shoal, the peer. One page of its layers, top to bottom; each imports downwards only.
 
-    node        wires one peer and owns its service nursery
-    services    long-running tasks: shares, how they are found, jobs at owners and at volunteers, the user's commands
-    net         trio IO: TLS, connections, dialling, listening, the DHT, beacons, HTTP to trackers
-    store       blocking disk: database, library, indexing, targets of fetches, journal of jobs
-    sandbox     foreign code in guests that reach nothing: workers, limits, runtimes
-    core        decisions without IO: of shares, of the DHT, of jobs
-    wire        what is said: messages, frames, handshake, links (its docstring is the protocol)
-    identity, config, log, ids, units, bucket, sqlite, errors
+    commandline  commands, tables, the live view, the demo, and `--local`: a job without a peer
+    node         wires one peer and owns its service nursery
+    control      what a user may ask of a running peer
+    compute      jobs: at owners, at volunteers, and one unit in a guest
+    advertising  telling trackers and the DHT what this peer offers
+    sharing      shares, and the exchange of their chunks
+    discovery    asking the DHT, trackers and the local network what others offer
+    reach        where this peer is, and how peers meet that cannot be dialled
+    net          trio IO: TLS, connections, dialling, listening, the DHT, beacons, HTTP to trackers
+    store        blocking disk: database, library, indexing, targets of fetches, journal of jobs
+    sandbox      foreign code in guests that can reach nothing: workers, limits, runtimes
+    concurrency  small pieces of trio that everybody uses
+    core         decisions without IO: about shares, the DHT and jobs
+    wire         the protocol: messages, frames, handshake, links
+    identity, config, log, progress, ids, formats, bucket, sqlite, errors
 
-What is in services, sandbox and core, their docstrings list. `jobs` is what a job file imports: it travels with the
-job, and imports nothing of the rest.
-
-`commandline`, `command`, `tables`, `terminal` and `demo` are for people: commands, the peer that carries them out,
-what they show, and a whole network on one machine. `local_job` runs a job without a peer.
+The docstring of each package lists what is in it. `jobs` is what a job file imports: it travels with the job, and
+imports nothing of the rest.
 """
 
 __version__ = "0.1.0"

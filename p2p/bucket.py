@@ -1,4 +1,4 @@
-"""Token buckets: the rate limits of uploads and downloads, of messages, and of whoever comes from outside."""
+"""Token buckets: the rate limits of uploads and downloads, of messages, and of strangers."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 class TokenBucket:
     """Lets `rate` units a second through, with bursts of up to `burst`; times in seconds of one monotonic clock.
 
-    A debt is allowed and paid by waiting, so a large piece passes whole and the mean stays right.
+    A taker may go into debt and pays by waiting, so a large piece passes whole and the average rate stays right.
     """
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
@@ -16,13 +16,13 @@ class TokenBucket:
         self._at = now
 
     def take(self, amount: float, now: float) -> float:
-        """Takes `amount`; returns for how many seconds the taker has to wait."""
+        """Takes `amount`; returns how many seconds the taker has to wait."""
         self._level = min(self._burst, self._level + (now - self._at) * self.rate) - amount
         self._at = now
         return max(0.0, -self._level / self.rate)
 
     def try_take(self, amount: float, now: float) -> bool:
-        """Takes `amount` if it is there, without debt."""
+        """Takes `amount` if that many are there, without debt. Returns whether it did."""
         self._level = min(self._burst, self._level + (now - self._at) * self.rate)
         self._at = now
         if self._level < amount:
@@ -32,7 +32,7 @@ class TokenBucket:
 
 
 class TokenBuckets:
-    """One for each of many names, at most `most`. The longest unseen are forgotten: they have been full for long."""
+    """A bucket for each name, at most `most`. Those unused for longest are forgotten: they have long been full."""
 
     def __init__(self, rate: float, burst: float, most: int) -> None:
         self.rate, self.burst = rate, burst
@@ -43,7 +43,7 @@ class TokenBuckets:
         return len(self._buckets)
 
     def try_take(self, name: str | bytes, amount: float, now: float) -> bool:
-        """Takes `amount` of the name's tokens if they are there."""
+        """Takes `amount` of the name's tokens if they are there. Returns whether it did."""
         bucket = self._buckets.get(name)
         if bucket is None:
             bucket = self._buckets[name] = TokenBucket(self.rate, self.burst, now)

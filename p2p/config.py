@@ -1,4 +1,4 @@
-"""Settings: one frozen struct of frozen sections, from defaults < config.toml < environment < flags.
+"""Settings: one frozen struct of frozen sections, taken from defaults < config.toml < environment < flags.
 
 Unknown keys are refused with their path. Units are in the names. Environment variables are SHOAL_<SECTION>_<KEY>.
 """
@@ -27,15 +27,15 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: _NetworkName = "main"
     listen: tuple[str, ...] = ()
-    """HOST:PORT; empty: every address, port 7474 or else a free one."""
+    """HOST:PORT of each; if empty, all addresses, at port 7474 or else a free one."""
     join: tuple[str, ...] = ()
-    """HOST:PORT of peers by which to join the DHT."""
+    """HOST:PORT of peers through which to join the DHT."""
     trackers: tuple[str, ...] = ()
     """URLs of trackers to announce to and to ask."""
     lan: bool = True
     dht: bool = True
     dialable: Literal["auto", "no"] = "auto"
-    """Whether others can dial this peer. `no`: it is behind a router or firewall, and tells nobody where it listens."""
+    """Whether others can dial this peer. `no`: it is behind a router or firewall and tells nobody where it listens."""
     max_connections: _Positive = 512
     max_connections_per_prefix: _Positive = 128
     max_connections_per_peer: _Positive = 8
@@ -45,11 +45,11 @@ class DhtConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The DHT."""
 
     work_bits: Annotated[int, msgspec.Meta(ge=0, le=32)] | None = None
-    """The work in a node id: the same on all peers of a network. None: 16 in `main`, 0 elsewhere."""
+    """The zero bits of work in a node id, the same for all peers of a network. None: 16 in `main`, 0 elsewhere."""
 
 
 class TransferConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How fast and to how many; limits of 0 mean none."""
+    """How fast this peer transfers, and with how many; a limit of 0 means no limit."""
 
     upload_limit_bytes_per_s: _Bytes = 0
     download_limit_bytes_per_s: _Bytes = 0
@@ -59,17 +59,17 @@ class TransferConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VolunteerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What this peer offers of its computing power; no cores: it is no volunteer."""
+    """How much computing power this peer offers; with no cores it is not a volunteer."""
 
     cores: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
     memory_bytes: _Positive = 1024**3
-    """For each core."""
+    """Per core."""
     cache_bytes: _Bytes = 10 * 1024**3
-    """Of inputs, kept for later jobs."""
+    """The most disk used for inputs that are kept for later jobs."""
 
 
 class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How large a share this peer accepts."""
+    """The largest share that this peer accepts."""
 
     entries: _Positive = 2_000_000
     manifest_bytes: _Positive = 512 * 1024 * 1024
@@ -98,7 +98,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load(home: Path, environment: Mapping[str, str], flags: Settings) -> Loaded:
-    """The settings of a home. Raises ConfigError, which names the file or variable and the key."""
+    """The settings of a home. Raises a ConfigError that names the file or variable and the key."""
     path = home / CONFIG_FILE
     try:
         from_file: Settings = tomllib.loads(path.read_text("utf-8"))
@@ -124,13 +124,13 @@ def load(home: Path, environment: Mapping[str, str], flags: Settings) -> Loaded:
 
 
 def to_toml(loaded: Loaded) -> str:
-    """The settings in force as a config.toml, each with where it came from."""
+    """The settings in force as a config.toml, each with its origin."""
     lines: list[str] = []
     for section, values in msgspec.to_builtins(loaded.config).items():
         lines.append(f"[{section}]")
         for key, value in values.items():
             origin = loaded.origins.get((section, key), "default")
-            # TOML has no null: what is not set is shown as a comment.
+            # TOML has no null: a setting that is not set is shown as a comment.
             text = msgspec.json.encode(value).decode()
             lines.append(f"# {key} is not set  # {origin}" if value is None else f"{key} = {text}  # {origin}")
         lines.append("")
@@ -158,7 +158,7 @@ def _checked(settings: Settings, origin: str) -> Config:
 
 
 def _explanation(error: str, origin: str) -> str:
-    """Where a setting is wrong and why, from msgspec's ``<what> - at `$.<section>.<key>` ``."""
+    """Which setting is wrong and why, from msgspec's ``<what> - at `$.<section>.<key>` ``."""
     what, _, path = error.partition(" - at `$")
     where = path.strip("`.")
     if unknown := re.fullmatch("Object contains unknown field `(.*)`", what):
@@ -173,7 +173,7 @@ def _explanation(error: str, origin: str) -> str:
 
 def default_home() -> Path:
     """SHOAL_HOME, or the platform's folder for user data."""
-    import platformdirs  # late: the command line asks only when a command runs
+    import platformdirs  # late: needed only when a command runs, not for `--help`
 
     named = os.environ.get("SHOAL_HOME")
     return Path(named) if named else Path(platformdirs.user_data_dir("shoal", appauthor=False))

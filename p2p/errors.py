@@ -1,8 +1,8 @@
 """Everything that can go wrong, as one small tree.
 
-The message of an error is the text that a person sees: what happened, then what to do. A new class exists only where
-some caller treats it differently. A `PeerError` is a peer's fault: it ends one conversation, never the process;
-anything that is not a ShoalError is our own bug and stops the node loudly.
+The message of an error is the text that a person sees: what happened, then what to do. A class of its own exists only
+where some caller treats it differently. A `PeerError` is a peer's fault: it ends one conversation, never the process.
+Anything that is not a ShoalError is our own bug, and stops the node loudly.
 """
 
 
@@ -19,15 +19,15 @@ class IdentityError(ShoalError):
 
 
 class NotFound(ShoalError):
-    """Nobody has it, or nobody answered in the time given."""
+    """Nobody has what was asked for, or nobody answered in time."""
 
 
 class StorageError(ShoalError):
-    """A disk, file or database said no."""
+    """A disk, file or database failed."""
 
 
 class TargetExists(StorageError):
-    """A file that Shoal did not make stands where the fetched one should go."""
+    """A file that Shoal did not make is where the fetched one should go."""
 
 
 class SandboxFailed(ShoalError):
@@ -47,11 +47,11 @@ class OwnAddress(PeerError):
 
 
 class MalformedMessage(PeerError):
-    """Bytes that are no message of the protocol."""
+    """Bytes that are not a message of the protocol."""
 
 
 class ProtocolViolation(PeerError):
-    """A well-formed message where it must not be, or beyond its bounds."""
+    """A well-formed message in the wrong place, or out of bounds."""
 
 
 class Refused(PeerError):
@@ -67,8 +67,8 @@ class BadData(PeerError):
 
 
 class Unacceptable(BadData):
-    """A share is itself broken, or larger than is accepted here: nobody has a better one."""
+    """The share itself is broken, or larger than this peer accepts: nobody has a better copy."""
 
 
 class JobError(ShoalError):
-    """A job cannot go on, by its own fault or for want of anything left to try."""
+    """A job cannot go on: the fault is its own, or there is nothing left to try."""

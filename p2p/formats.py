@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-zA-Z]*)")
 
 
 def parse_size(text: str) -> int:
-    """Bytes in a text such as `4096`, `512MiB`, `1.5GB` or `100k` (a bare letter counts in 1024s).
+    """The bytes in a text such as `4096`, `512MiB`, `1.5GB` or `100k` (a letter alone is a power of 1024).
 
     Raises ConfigError.
     """
@@ -24,7 +24,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_time(text: str) -> float:
-    """Seconds in a text such as `30s`, `2h` or `1.5`. Raises ConfigError."""
+    """The seconds in a text such as `30s`, `2h` or `1.5`. Raises ConfigError."""
     match = _NUMBER.fullmatch(text.strip())
     if match is None or match[2].upper() not in _TIMES:
         raise ConfigError(f"{text!r} is not a time. Write it like 30s, 5m or 2h.")

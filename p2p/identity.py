@@ -1,7 +1,7 @@
 """Who a peer is: an Ed25519 key pair, kept 0600 in the peer's home.
 
 The key is made on first start, atomically, so that two starts at once end with one key. The TLS certificate is
-self-signed on the same key; only its key is ever looked at, never its dates or names.
+self-signed with the same key; only its key is ever looked at, never its dates or names.
 """
 
 import datetime
@@ -33,13 +33,13 @@ _SMALL_ORDER = frozenset(
         "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffee",
     )
 )
-"""The y coordinates of Ed25519's points of small order, p and p + 1 included (as in libsodium). OpenSSL takes them for
-public keys, and anybody can sign for them."""
+"""The y coordinates of Ed25519's points of small order, including p and p + 1 (as in libsodium). OpenSSL accepts them
+as public keys, and anybody can sign for them."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A peer's own key; `sign` is all that others need of it."""
+    """A peer's own key; `sign` is all that the rest of the peer needs of it."""
 
     key: Ed25519PrivateKey
     peer_id: PeerId
@@ -53,11 +53,11 @@ class Identity:
         return cls.of(Ed25519PrivateKey.generate())
 
     def sign(self, data: bytes) -> bytes:
-        """The 64-byte Ed25519 signature. `data` starts with a purpose of `p2p.wire.signatures`."""
+        """The 64-byte Ed25519 signature. `data` starts with a purpose from `p2p.wire.signatures`."""
         return self.key.sign(data)
 
     def certificate(self) -> bytes:
-        """A fresh self-signed certificate on the key, PEM."""
+        """A fresh self-signed certificate for the key, PEM."""
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shoal")])
         start = datetime.datetime(2000, 1, 1)
         certificate = (
@@ -73,7 +73,7 @@ class Identity:
         return certificate.public_bytes(serialization.Encoding.PEM)
 
     def key_pem(self) -> bytes:
-        """The private key, PKCS 8 PEM, not encrypted: the file's mode guards it."""
+        """The private key, PKCS 8 PEM, unencrypted: the file's mode guards it."""
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -104,7 +104,7 @@ def load_or_create(home: Path) -> Identity:
 
 
 def write_certificate(identity: Identity, home: Path) -> Path:
-    """Writes the certificate beside the key (the TLS library wants a file); returns its path. Raises IdentityError."""
+    """Writes the certificate beside the key, since the TLS library needs a file; its path. Raises IdentityError."""
     path = home / CERTIFICATE_FILE
     try:
         if not path.exists() or key_of_certificate_pem(path.read_bytes()) != identity.peer_id:
@@ -127,7 +127,7 @@ def verify(peer_id: PeerId, signature: bytes, data: bytes) -> bool:
 
 
 def key_of_certificate(der: bytes) -> PeerId:
-    """The peer id that a TLS certificate names. Raises MalformedMessage for any other kind of certificate."""
+    """The peer id in a TLS certificate. Raises MalformedMessage for any other kind of certificate."""
     try:
         key = x509.load_der_x509_certificate(der).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -138,7 +138,7 @@ def key_of_certificate(der: bytes) -> PeerId:
 
 
 def key_of_certificate_pem(pem: bytes) -> PeerId | None:
-    """The peer id of a certificate file, or None where the file holds no such certificate."""
+    """The peer id in a certificate file, or None if the file holds no such certificate."""
     try:
         key = x509.load_pem_x509_certificate(pem).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -147,12 +147,12 @@ def key_of_certificate_pem(pem: bytes) -> PeerId | None:
 
 
 def _is_anybodys(key: bytes) -> bool:
-    """Whether it is a key of small order, whatever the sign of its point."""
+    """Whether the key has small order, whatever the sign of its point."""
     return len(key) == 32 and key[:31] + bytes([key[31] & 0x7F]) in _SMALL_ORDER
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """Creates the file whole or not at all; where another process was first, its file stands."""
+    """Creates the file whole or not at all; if another process was first, its file stays."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -1,7 +1,7 @@
-"""The names of things: typed ids, how people read them, and the hash that makes them.
+"""Ids: their types, their text form, and the hash that makes them.
 
 Every id is 32 bytes and is shown in lower-case base32 without padding. `H` is the one way to hash structured fields:
-its length prefixes make ("ab", "c") and ("a", "bc") differ, its purpose string keeps the uses apart.
+its length prefixes make ("ab", "c") and ("a", "bc") differ, its purpose string keeps different uses apart.
 """
 
 import base64
@@ -16,7 +16,7 @@ PeerId = NewType("PeerId", bytes)
 ShareId = NewType("ShareId", bytes)
 """The BLAKE3-256 of a share's manifest root, 32 bytes."""
 FileId = NewType("FileId", bytes)
-"""H("file", size, chunk hashes): equal files have equal ids, 32 bytes."""
+"""H("file", size, chunk hashes), 32 bytes: equal files have equal ids."""
 ChunkHash = NewType("ChunkHash", bytes)
 """The BLAKE3-256 of a chunk's bytes, 32 bytes."""
 
@@ -35,12 +35,12 @@ def H(purpose: str, *fields: bytes) -> bytes:
 
 @cache
 def _of(purpose: str) -> blake3:
-    """Purposes are few: the program's own words."""
+    """The hasher of a purpose. All purposes are the program's own, so the cache stays small."""
     return blake3(derive_key_context=f"shoal {purpose} 1")
 
 
 def to_text(value: bytes) -> str:
-    """The id as people pass it around: lower-case base32 without padding, 52 characters for 32 bytes."""
+    """The id as text for people: lower-case base32 without padding, 52 characters for 32 bytes."""
     return base64.b32encode(value).decode("ascii").rstrip("=").lower()
 
 
@@ -58,5 +58,5 @@ def from_text(text: str) -> bytes:
 
 
 def short(value: bytes) -> str:
-    """The first 8 characters of an id: enough for people to tell peers apart, never for programs."""
+    """The first 8 characters of an id: enough for people to tell peers apart, not for programs."""
     return to_text(value)[:SHORT_CHARS]

@@ -1,4 +1,4 @@
-"""Logging: standard `logging`, each line naming the peer and share it speaks of.
+"""Logging: standard `logging`; each line names the peer and share it is about.
 
 INFO is an operator's story, DEBUG a peer's faults, WARNING what a human should look at. Text that came from a peer is
 escaped before it is logged, so a name cannot forge a line or drive a terminal.
@@ -13,7 +13,7 @@ from p2p.errors import ConfigError
 FAILED, USAGE = 1, 2
 
 context: contextvars.ContextVar[str] = contextvars.ContextVar("context", default="")
-"""What the current task works for, for example `peer=abcd2345`; set by the service that owns the task."""
+"""Whom or what the current task works for, such as `peer=abcd2345`; set by the service that owns the task."""
 
 
 class _AddContext(logging.Filter):
@@ -28,7 +28,7 @@ class _OneLine(logging.Formatter):
 
 
 def set_up(*, verbose: bool) -> None:
-    """Logs to stderr: warnings, or with `verbose` everything. Called once, by the command line."""
+    """Logs to stderr: warnings, or everything if `verbose`. Called once, by the command line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_AddContext())
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(context)s %(message)s", "%H:%M:%S"))
@@ -36,8 +36,8 @@ def set_up(*, verbose: bool) -> None:
 
 
 def explain(error: Exception, code: int | None = None) -> int:
-    """Says on stderr what went wrong; the exit code: the one given, else that of docs/cli.md."""
-    # A job's report has lines of its own: what its code raised, where, and the traceback.
+    """Says on stderr what went wrong. Returns the exit code: the one given, or else the one in docs/cli.md."""
+    # A job's report has several lines: what its code raised, where, and the traceback.
     print("shoal: " + "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
     return code if code is not None else USAGE if isinstance(error, ConfigError) else FAILED
 

@@ -1,4 +1,4 @@
-"""How an indexing, a fetch or a job stands, for whoever wants to look: plain data, as the control socket has it."""
+"""How far an indexing, a fetch or a job is, for whoever wants to look: plain data, as the control socket sends it."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ MAX_NOTES = 16
 
 @dataclass(frozen=True)
 class StageView:
-    """A stage of the action that runs, in units."""
+    """A stage of the running action, counted in units."""
 
     label: str
     units: int
@@ -18,7 +18,7 @@ class StageView:
 
 @dataclass(frozen=True)
 class VolunteerView:
-    """A volunteer at work for a job: the units it has, the slots it gives, its pace in units a second."""
+    """A volunteer working for a job: the units it has, the slots it gives, its rate in units a second."""
 
     peer: str
     units: int
@@ -30,7 +30,7 @@ class VolunteerView:
 
 @dataclass(frozen=True)
 class QueuedAt:
-    """A volunteer in whose line a job waits, and its place there, from 1."""
+    """A volunteer in whose queue a job waits, and the job's place there, from 1."""
 
     peer: str
     place: int
@@ -38,7 +38,7 @@ class QueuedAt:
 
 @dataclass
 class JobView:
-    """Updated in place; rates in units a second."""
+    """How far a job is. Updated in place; rates in units a second."""
 
     job: str = ""
     name: str = ""
@@ -51,50 +51,49 @@ class JobView:
     losses: int = 0
     units_done: int = 0
     units_known: int = 0
-    """Units that an earlier process had done."""
+    """Units that an earlier process had finished."""
     rate: float = 0.0
     bytes_moved: int = 0
-    """Over the network, for this job: between this peer and volunteers, and what these fetched."""
+    """Bytes over the network for this job: between this peer and volunteers, and what volunteers fetched."""
     bytes_fetched: int = 0
-    """Of that, what volunteers fetched by themselves, as they say: inputs, outputs that others keep, the bundle."""
+    """The part that volunteers say they fetched themselves: inputs, outputs that others keep, the bundle."""
     left_s: float | None = None
-    """Until the stage that runs is done, at this pace."""
+    """Seconds until the running stage is done, at this rate."""
     why: str = ""
-    """Why nothing runs."""
+    """Why nothing runs, if nothing does."""
     queued: list[QueuedAt] = field(default_factory=list)
-    """The volunteers in whose lines it waits, and at which place, from 1."""
 
 
 @dataclass
 class Progress:
-    """Updated in place; sizes in bytes, rates in bytes/s."""
+    """How far an indexing, fetch or job is. Updated in place; sizes in bytes, rates in bytes/s."""
 
     state: str = "looking for sources"
     name: str = ""
     size: int = 0
     done: int = 0
     resumed: int = 0
-    """Of `done`, what an earlier try had left."""
+    """The part of `done` that was left from an earlier try."""
     received: int = 0
     files: int = 0
     files_done: int = 0
     sources: int = 0
     known: int = 0
-    """Addresses at which there may be sources."""
+    """How many addresses may have a source."""
     rate: float = 0.0
     trouble: str = ""
     """The last thing that went wrong with a source."""
     view: JobView | None = None
-    """How a job stands, if that is what is under way."""
+    """How far the job is, if this is one."""
     notes: list[str] = field(default_factory=list)
-    """What the user should know, each said once."""
+    """What the user should know; each note is said once."""
 
     def note(self, text: str) -> None:
-        """Says this to the user, unless it was said before."""
+        """Tells the user, unless this was said before."""
         if text not in self.notes and len(self.notes) < MAX_NOTES:
             self.notes.append(text)
 
     def measured(self, count: int, seconds: float) -> None:
-        """`count` bytes came in the last `seconds`."""
+        """Records that `count` bytes came in the last `seconds`."""
         sample = count / seconds
         self.rate = sample if not self.rate else (1 - SMOOTHING) * self.rate + SMOOTHING * sample

@@ -1,6 +1,6 @@
-"""What the peer's and the tracker's SQLite files have in common: transactions, and schemas in numbered steps.
+"""What the peer's and the tracker's SQLite files have in common: transactions, and schemas built in numbered steps.
 
-The steps are the files `migrations/NNNN.sql` of a package; `user_version` is how many of them a file has had.
+The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` is how many it has taken.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from p2p.errors import StorageError
 def pending(connection: sqlite3.Connection, path: Path, package: str, option: str) -> list[tuple[int, str]]:
     """The steps that the file at `path` still needs, numbered; changes nothing.
 
-    Raises StorageError for a file of a newer Shoal, which names the option with which to choose another.
+    Raises StorageError for a file of a newer Shoal; the error names the option that chooses another.
     """
     folder = importlib.resources.files(package) / "migrations"
     names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
@@ -42,7 +42,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         yield connection
         connection.execute("COMMIT")
     except BaseException:
-        # SQLite has rolled back by itself after some errors, a full disk among them.
+        # After some errors, such as a full disk, SQLite has already rolled back.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
