@@ -1,4 +1,4 @@
-"""Network addresses as text and as values: IPv4, IPv6 and host names, and the prefix by which peers are counted."""
+"""Network addresses as text and as values: IPv4, IPv6, host names, and the prefix by which peers are counted."""
 
 import ipaddress
 import re
@@ -56,7 +56,7 @@ def is_host(text: str) -> bool:
 def ip(text: str) -> _Ip | None:
     """The text as an IP address (a v4 address mapped into v6 becomes v4 again), or None."""
     if "%" in text and _ZONED.fullmatch(text) is None:
-        return None  # the standard library takes anything for the name of a zone, a terminal's commands too
+        return None  # the standard library accepts anything as the name of a zone, even a terminal's control codes
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -67,12 +67,12 @@ def ip(text: str) -> _Ip | None:
 
 
 def canonical(host: str) -> str:
-    """The one way to write an IP address; a host name as it is."""
+    """The canonical text of an IP address; a host name as it is."""
     return str(ip(host) or host)
 
 
 def prefix(host: str) -> str:
-    """The network that a host counts to when connections and slots are shared out: /24 of IPv4, /48 of IPv6."""
+    """The network to which a host counts when connections and slots are shared out: a /24 of IPv4, a /48 of IPv6."""
     address = ip(host)
     if address is None:
         return host
@@ -81,13 +81,13 @@ def prefix(host: str) -> str:
 
 
 class Scope:
-    """How far an address means anything: this machine, a private network, or everywhere."""
+    """How far an address is valid: on this machine, in a private network, or everywhere."""
 
     MACHINE, PRIVATE, GLOBAL = range(3)
 
 
 def scope(host: str) -> int:
-    """The `Scope` of a host; names count as global. An address that leads to an IPv4 address has the scope of that."""
+    """The `Scope` of a host; names count as global. An address that embeds an IPv4 address has that one's scope."""
     address = ip(host)
     if address is None:
         return Scope.GLOBAL
@@ -96,10 +96,10 @@ def scope(host: str) -> int:
 
 
 def is_dialable_host(host: str) -> bool:
-    """Whether a peer can sit there: a host name or an address of one machine, not of nobody or of many.
+    """Whether a peer can be there: at a host name, or an address of exactly one machine.
 
-    Multicast, broadcast, unspecified and reserved addresses are neither told nor dialled, whoever names them: dialled,
-    0.0.0.0 would be this machine.
+    Multicast, broadcast, unspecified and reserved addresses are neither told nor dialled, whoever names them: 0.0.0.0,
+    if dialled, would be this machine.
     """
     address = ip(host)
     if address is None:
@@ -108,15 +108,15 @@ def is_dialable_host(host: str) -> bool:
 
 
 def is_link_local(host: str) -> bool:
-    """Whether the address is one of this link alone: to others it means nothing, nor here without the interface."""
+    """Whether the address is link-local: it means nothing to others, nor here without its interface."""
     address = ip(host)
     return address is not None and address.is_link_local
 
 
 def may_tell(about: str, to: str) -> bool:
-    """Whether a peer at `to` may be told of the address `about`: never a narrower one than its own.
+    """Whether a peer at `to` may be told the address `about`: only if its scope is at least as wide as that of `to`.
 
-    So a stranger on the Internet is told no private address, and nobody elsewhere one of this machine's loopback.
+    So a stranger on the Internet is never told a private address, nor anybody on another machine a loopback address.
     """
     return scope(about) >= scope(to)
 
@@ -136,9 +136,9 @@ def _is_of_one_machine(address: _Ip) -> bool:
 
 
 def _embedded(address: _Ip) -> tuple[ipaddress.IPv4Address, ...]:
-    """The IPv4 addresses to which packets for this IPv6 address go on the way: 6to4, Teredo, NAT64, IPv4-compatible.
+    """The IPv4 addresses that packets for this IPv6 address pass: 6to4, Teredo, NAT64, IPv4-compatible.
 
-    A mapped one is gone already (`ip`).
+    A mapped address has already become an IPv4 one (`ip`).
     """
     if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:
         return ()
@@ -150,7 +150,7 @@ def _embedded(address: _Ip) -> tuple[ipaddress.IPv4Address, ...]:
     if address in _NAT64 or address in _COMPATIBLE:
         return (last,)
     if address in _LOCAL_NAT64:
-        # Where the IPv4 address lies, only that network knows (RFC 6052): these are the first and the last place.
+        # Only that network knows where in it the IPv4 address is (RFC 6052): these are the first and last places.
         first = ipaddress.IPv4Address((int(address) >> 64 & 0xFFFF) << 16 | int(address) >> 40 & 0xFFFF)
         return tuple(found for found in (first, last) if int(found))
     return ()

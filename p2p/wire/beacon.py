@@ -1,12 +1,12 @@
-"""The beacon: how peers of one local network tell each other that they are there, by multicast, in 118 bytes.
+"""The beacon, by which peers on a local network tell each other that they are there: by multicast, in 118 bytes.
 
     "SB1" (3) | network (4) | peer id (32) | start (8) | number (4) | kind (1) | TCP port (2) | signature (64)
 
 `network` is the beginning of H("network", name). The signature is over `signatures.Purpose.BEACON`, all of
-H("network", name), and start, number, kind and port as sent. `start` is random for each start of a peer, and its
-numbers only grow. A beacon names no host: its sender is where it came from. Who plays back another's beacon from
-elsewhere makes a neighbour that fails the TLS handshake; and a `leaving` takes back only what the same start has said
-before, so none that was recorded can hide the peer once it is back.
+H("network", name), and start, number, kind and port as sent. `start` is chosen at random each time a peer starts, and
+numbers only grow within a start. A beacon names no host: its sender is where it came from. Replaying another's beacon
+from elsewhere gives only a neighbour that fails the TLS handshake; and a `LEAVING` takes back only what the same start
+has said before, so a recorded one cannot hide the peer once it is back.
 """
 
 import struct
@@ -30,28 +30,28 @@ class BeaconKind(IntEnum):
     """What a beacon says."""
 
     HELLO = 1
-    """I have just come: who else is here? Answered by everybody's `HERE`."""
+    """I have just come: who else is here? Answered by a `HERE` from everybody."""
     HERE = 2
     """I am here."""
     LEAVING = 3
-    """I was here until now."""
+    """I am leaving now."""
 
 
 class Beacon(NamedTuple):
-    """A beacon taken apart; nothing in it is proven before `proven` says so."""
+    """A beacon taken apart; nothing in it is proven until `proven` says so."""
 
     peer: PeerId
     start: bytes
     number: int
     kind: BeaconKind
     port: int
-    """Where the sender listens; 0 if it cannot be dialled."""
+    """The TCP port on which the sender listens; 0 if it cannot be dialled."""
     said: bytes
     signature: bytes
 
 
 class BeaconCodec:
-    """Beacons of one network: written as one start of `identity`, and read."""
+    """Writes the beacons of one network, for one start of `identity`, and reads those of others."""
 
     def __init__(self, identity: Identity, network: str, start: bytes) -> None:
         tag = H("network", network.encode())
@@ -72,7 +72,7 @@ class BeaconCodec:
         return _LAYOUT.pack(self._head, self.peer_id, said, self._identity.sign(self._signed_head + said))
 
     def read(self, data: bytes) -> Beacon:
-        """Takes a beacon apart, cheaply; checks everything but the signature. Raises MalformedMessage."""
+        """Takes a beacon apart, cheaply, and checks all but the signature. Raises MalformedMessage."""
         if len(data) != BEACON_BYTES:
             raise MalformedMessage("a beacon has another length")
         head, peer, said, signature = _LAYOUT.unpack(data)
@@ -85,5 +85,5 @@ class BeaconCodec:
             raise MalformedMessage(f"a beacon of kind {kind}") from None
 
     def proven(self, beacon: Beacon) -> bool:
-        """Whether the peer that it names has signed it."""
+        """Whether the beacon is signed by the peer it names."""
         return verify(beacon.peer, beacon.signature, self._signed_head + beacon.said)

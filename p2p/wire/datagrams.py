@@ -1,16 +1,16 @@
-"""The datagrams of the DHT: who sent it, that it is signed, and one message, in at most 1,232 bytes.
+"""The datagrams of the DHT: each carries its sender, a signature and one message, in at most 1,232 bytes.
 
     "SD1" (3) | network (4) | peer id (32) | nonce (8) | signature (64) | msgpack message
 
 `network` is the beginning of H("network", name). The signature is over `signatures.Purpose.DATAGRAM`, all of
-H("network", name), the nonce and the message as sent. The sender's node id is computed from the peer id and the nonce
-that the signature covers (`nodeid`), never read. A query names the node it is meant for (but for the first `Ping` to
-an address whose node is not known), so it is of no use to anybody else; an answer carries the query's random number
-and comes from the address that was asked. Queries change nothing when they come twice, so a lost answer is asked for
-again with the same datagram. Queries are padded: no answer has more than three times its query's bytes.
+H("network", name), the nonce and the message as sent. The sender's node id is never read: it is computed from the peer
+id and the nonce that the signature covers (`nodeid`). A query names the node it is meant for (except the first `Ping`
+to an address whose node is not known), so it is of no use to anybody else; an answer carries the query's random number
+and comes from the address that was asked. A query has no further effect when it arrives twice, so after a lost answer
+the same datagram is sent again. Queries are padded: no answer has more than three times its query's bytes.
 
-Addresses within are packed: 4 or 16 bytes of IP, 2 of port. Contacts are node id and packed address, all of one
-family: the overlays of IPv4 and of IPv6 are apart (as in BEP 32).
+Addresses inside are packed: 4 or 16 bytes of IP, 2 of port. A contact is a node id and a packed address; all are of one
+family, since IPv4 and IPv6 have separate overlays (as in BEP 32).
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, to_sign
 
 MAX_DATAGRAM_BYTES = 1232
 PADDED_BYTES = 411
-"""What queries for contacts and records are padded to: a third of the largest answer."""
+"""The size to which queries for contacts and records are padded: a third of the largest answer."""
 AMPLIFICATION = 3
 NUMBER_BYTES = 12
 TOKEN_BYTES = 8
@@ -54,20 +54,20 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Ping(_Message, frozen=True, gc=False, tag=0):
-    """Are you there, and who? Answered by `Pong`. `to` may be empty."""
+    """Are you there, and who are you? Answered by `Pong`. `to` may be empty."""
 
     padding: _Padding = b""
 
 
 class FindNode(_Message, frozen=True, gc=False, tag=1):
-    """Whom do you know near the target? Answered by `Nodes`."""
+    """Which nodes do you know near the target? Answered by `Nodes`."""
 
     target: _NodeId
     padding: _Padding = b""
 
 
 class FindValue(_Message, frozen=True, gc=False, tag=2):
-    """What is kept under the key, and whom do you know near it? Answered by `Values`."""
+    """Which records do you keep under the key, and which nodes do you know near it? Answered by `Values`."""
 
     key: _NodeId
     padding: _Padding = b""
@@ -86,7 +86,7 @@ class _Answer(_Message, frozen=True, gc=False):
     now: _Time
     """The sender's clock, seconds since 1970."""
     seen: _Packed
-    """Where the query came from."""
+    """The address from which the query came."""
 
 
 class Pong(_Answer, frozen=True, gc=False, tag=16):
@@ -94,14 +94,14 @@ class Pong(_Answer, frozen=True, gc=False, tag=16):
 
 
 class Nodes(_Answer, frozen=True, gc=False, tag=17):
-    """The closest that the sender knows."""
+    """The closest contacts that the sender knows."""
 
     token: _Token
     contacts: _Contacts
 
 
 class Values(_Answer, frozen=True, gc=False, tag=18):
-    """Records under the key, a random few of `total` where there are too many; and the closest contacts."""
+    """Records under the key (a random few of `total` if there are too many), and the closest contacts."""
 
     token: _Token
     contacts: _Contacts
@@ -110,7 +110,7 @@ class Values(_Answer, frozen=True, gc=False, tag=18):
 
 
 class Stored(_Answer, frozen=True, gc=False, tag=19):
-    """The record is kept, or refused for a reason."""
+    """The record is kept, or refused for the reason given."""
 
     refused: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
@@ -124,7 +124,7 @@ _decoder = msgspec.msgpack.Decoder(AnyMessage)
 
 
 class Datagram(NamedTuple):
-    """A datagram taken apart; nothing in it is proven before `proven` says so."""
+    """A datagram taken apart; nothing in it is proven until `proven` says so."""
 
     peer: PeerId
     nonce: bytes
@@ -134,7 +134,7 @@ class Datagram(NamedTuple):
 
 
 class DatagramCodec:
-    """Datagrams of one network: written as `identity`, and read."""
+    """Writes the datagrams of one network as `identity`, and reads those of others."""
 
     def __init__(self, identity: Identity, nonce: bytes, network: str, bits: int) -> None:
         self._identity = identity
@@ -146,7 +146,7 @@ class DatagramCodec:
         self.node_id = nodeid.node_id(identity.peer_id, nonce)
 
     def write(self, message: AnyMessage) -> bytes:
-        """The datagram. Raises ValueError for one that is too large: answers are made to fit by their makers."""
+        """The datagram. Raises ValueError if it is too large: whoever makes an answer makes it fit."""
         body = _encoder.encode(message)
         signature = self._identity.sign(self._signed_head + self._nonce + body)
         datagram = b"".join((self._head, signature, body))
@@ -155,7 +155,7 @@ class DatagramCodec:
         return datagram
 
     def read(self, datagram: bytes) -> Datagram:
-        """Takes a datagram apart, cheaply; checks everything but the signature. Raises MalformedMessage."""
+        """Takes a datagram apart, cheaply, and checks all but the signature. Raises MalformedMessage."""
         if not _HEADER_BYTES < len(datagram) <= MAX_DATAGRAM_BYTES:
             raise MalformedMessage("a datagram out of bounds")
         if datagram[: len(MAGIC) + _TAG_BYTES] != self._head[: len(MAGIC) + _TAG_BYTES]:
@@ -171,7 +171,7 @@ class DatagramCodec:
         return Datagram(peer, nonce, datagram[_HEADER_BYTES - SIGNATURE_BYTES : _HEADER_BYTES], body, message)
 
     def proven(self, datagram: Datagram) -> bytes | None:
-        """The node id of the sender, if it signed this and did its work; else None."""
+        """The sender's node id if it signed this datagram and its id has enough work, else None."""
         node = nodeid.node_id(datagram.peer, datagram.nonce)
         if not nodeid.is_valid(node, self._bits):
             return None
@@ -180,12 +180,12 @@ class DatagramCodec:
 
 
 def overhead(message: AnyMessage) -> int:
-    """How many bytes of a datagram the message takes as it is."""
+    """The size of a datagram with this message, in bytes."""
     return _HEADER_BYTES + len(_encoder.encode(message))
 
 
 def padding_for(length: int) -> bytes:
-    """Padding that brings a datagram, with empty padding of `length` bytes, to at least `PADDED_BYTES`."""
+    """Padding that brings a datagram of `length` bytes to at least `PADDED_BYTES`."""
     return bytes(max(0, PADDED_BYTES - length))
 
 
@@ -198,19 +198,19 @@ def pack_address(host: str, port: int) -> bytes:
 
 
 def unpack_address(packed: bytes) -> tuple[str, int]:
-    """The inverse. Raises MalformedMessage."""
+    """The inverse of `pack_address`. Raises MalformedMessage."""
     if len(packed) not in {6, 18}:
         raise MalformedMessage("not an address")
     return str(ipaddress.ip_address(packed[:-2])), int.from_bytes(packed[-2:], "big")
 
 
 def pack_contacts(contacts: Iterable[tuple[bytes, str, int]]) -> bytes:
-    """Node id and address of each."""
+    """The node id and packed address of each contact, joined."""
     return b"".join(node + pack_address(host, port) for node, host, port in contacts)
 
 
 def unpack_contacts(packed: bytes, *, v6: bool) -> list[tuple[bytes, str, int]]:
-    """The inverse, for contacts of one family. Raises MalformedMessage."""
+    """The inverse of `pack_contacts`, for contacts of one family. Raises MalformedMessage."""
     step = NODE_ID_BYTES + (18 if v6 else 6)
     if len(packed) % step:
         raise MalformedMessage("contacts cut short")

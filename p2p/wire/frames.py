@@ -2,10 +2,10 @@
 
     length (4) | kind (1) | channel (2) | body
 
-all big-endian; length counts the body, channel is zero in this version. A control body is one message. A data body is
-chunk number (8), offset in the chunk (4), then raw bytes: no encoding, so they are received straight into the chunk's
-buffer. Bounds are checked on the header, before any memory is spent on the body. A data frame carries at most 256 KiB,
-so that a `Have` or `Cancel` is never stuck behind a whole chunk.
+All numbers are big-endian; length counts the body; channel is zero in this version. A control body is one message. A
+data body is chunk number (8), offset in the chunk (4), then raw bytes without any encoding, so that they are received
+straight into the chunk's buffer. Bounds are checked on the header, before any memory is spent on the body. A data frame
+carries at most 256 KiB, so that a `Have` or `Cancel` is never stuck behind a whole chunk.
 """
 
 import struct
@@ -24,7 +24,7 @@ _DATA_PREFIX = DATA_HEADER.size - HEADER.size
 
 
 class DataHeader(NamedTuple):
-    """What precedes `size` raw bytes of a chunk, in bytes from the chunk's start."""
+    """The header of `size` raw bytes of a chunk, which begin `offset` bytes into the chunk."""
 
     chunk: int
     offset: int
@@ -32,7 +32,7 @@ class DataHeader(NamedTuple):
 
 
 class ControlHeader(NamedTuple):
-    """What precedes a control body of `size` bytes."""
+    """The header of a control body of `size` bytes."""
 
     size: int
 
@@ -52,7 +52,7 @@ def data_header(chunk: int, offset: int, size: int) -> bytes:
 def parse_header(
     buffer: bytes | bytearray | memoryview, start: int, available: int, max_control: int
 ) -> ControlHeader | DataHeader | None:
-    """The frame header at `start`, or None where `available` bytes do not hold it whole yet.
+    """The frame header at `start`, or None if `available` bytes do not hold all of it yet.
 
     Raises ProtocolViolation for a kind, channel or length out of bounds.
     """

@@ -1,9 +1,9 @@
-"""Frames between the daemon and a guest: a JSON header and blobs. What a guest says is a stranger's word.
+"""Frames between the peer and a guest: a JSON header and blobs. A guest is trusted no more than a stranger.
 
     header length (4, big-endian) | header: one JSON object | the blobs one after the other
 
-The header's `blobs` has their lengths. A pipe carries each frame after its own length in 4 bytes. Blobs are opaque
-here: only guests decode what guests wrote.
+The header's `blobs` lists their lengths. On a pipe, each frame follows its length in 4 bytes. Blobs are opaque here:
+only guests decode what guests wrote.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ def encode(header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
 
 
 def decode(frame: bytes, header: type[H]) -> tuple[H, list[bytes]]:
-    """The header, checked to be of its type, and the blobs. Raises MalformedMessage, whatever the bytes."""
+    """The header, checked against its type, and the blobs. Raises only MalformedMessage, whatever the bytes."""
     size = int.from_bytes(frame[:_LENGTH], "big")
     at = _LENGTH + size
     if len(frame) < at or size > MAX_HEADER_BYTES:

@@ -1,8 +1,8 @@
-"""What is said before a conversation, sans-IO: who the dialer is, and what each side is.
+"""The handshake before a conversation, sans-IO: how a dialer proves who it is.
 
-TLS has already proven the listener: its certificate is on its Ed25519 key. The standard library cannot ask a client
-for an unknown self-signed certificate, so the dialer proves itself inside, by signing the listener's nonce together
-with the listener's id: a listener that passes the nonce of another on gets a proof that only it itself would accept.
+TLS has already proven who the listener is: its certificate is made with its Ed25519 key. The standard library cannot
+ask a client for an unknown self-signed certificate, so the dialer proves itself inside TLS, by signing the listener's
+nonce together with the listener's id: a listener that passes on another's nonce gets a proof that only it would accept.
 """
 
 from p2p import identity as identities
@@ -16,7 +16,7 @@ ALPN_PREFIX = "shoal/1/"
 
 
 def alpn(network: str) -> str:
-    """The TLS application protocol of a network: peers of different networks never get past TLS."""
+    """The TLS application protocol (ALPN) of a network: peers of different networks never get past TLS."""
     return ALPN_PREFIX + network
 
 

@@ -1,4 +1,4 @@
-"""The words of a name, as they are looked for: folded, without accents, at least three letters or digits."""
+"""The words of a name as searches look for them: case-folded, without accents, of three or more letters or digits."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ COMMON = frozenset(word for word in _COMMON.split(" "))
 
 
 def words(text: str, least: int = MIN_WORD_CHARS) -> list[str]:
-    """The words of the text that have at least so many letters, in order, each once."""
+    """The words of the text with at least `least` letters, in order, each once."""
     folded = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(letter for letter in folded if not unicodedata.combining(letter))
     found = (match.group()[:MAX_WORD_CHARS] for match in _WORD.finditer(plain))
@@ -20,11 +20,11 @@ def words(text: str, least: int = MIN_WORD_CHARS) -> list[str]:
 
 
 def telling(text: str, most: int) -> list[str]:
-    """The words by which a name is found in the DHT: the longest of those that are not common."""
+    """The words by which the DHT finds a name: the longest `most` that are not common."""
     found = [word for word in words(text) if word not in COMMON]
     return sorted(found, key=len, reverse=True)[:most]
 
 
 def matches(wanted: list[str], text: str) -> bool:
-    """Whether all the wanted words are in the text."""
+    """Whether the text has all the wanted words."""
     return set(wanted) <= set(words(text))

@@ -1,13 +1,12 @@
-"""Links: what people pass around, a magnet URI that names a share with hints where to find it.
+"""Links, which people pass around: a magnet URI names a share, with hints where to find it.
 
     magnet:?xt=urn:shoal:<base32 share id>&dn=<name>&xl=<bytes>&x.pe=<peer id>@<host:port>&tr=<tracker url>
 
     shoal:<peer id>/<name>
 
-The second is mutable: it means whatever share that peer has published last under that name (`records.Pointer`). Of
-the first, everything but `xt` is a hint: it may be missing or wrong. Unknown parameters are ignored; `x.k` is reserved
-for the read key of an encrypted share, and a link that carries it is refused by this version rather than half
-understood.
+The second is mutable: it means the share that the peer published last under that name (`records.Pointer`). In the
+first, everything but `xt` is a hint, which may be missing or wrong. Unknown parameters are ignored; `x.k` is reserved
+for the read key of an encrypted share, and this version refuses a link with it rather than half understand it.
 """
 
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ _POINTER = "shoal:"
 
 @dataclass(frozen=True)
 class PeerHint:
-    """Somebody who may have the share, perhaps with the identity to expect there."""
+    """The address of a peer that may have the share, perhaps with the id to expect there."""
 
     address: Address
     peer_id: PeerId | None = None
@@ -38,7 +37,7 @@ class PeerHint:
 
 @dataclass(frozen=True)
 class Link:
-    """A share and the hints where to find it; `size` in bytes."""
+    """A share, and hints where to find it; `size` in bytes."""
 
     share_id: ShareId
     name: str | None = None
@@ -59,7 +58,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PointerLink:
-    """A mutable link: whatever share the publisher has named so last."""
+    """A mutable link: the share that the publisher gave this name last."""
 
     publisher: PeerId
     name: str
@@ -83,7 +82,7 @@ def parse_any_link(text: str) -> Link | PointerLink:
 
 
 def check_pointer_name(name: str) -> None:
-    """Raises ValueError for what cannot be the name in a mutable link."""
+    """Raises ValueError unless this can be the name in a mutable link."""
     if not name:
         raise ValueError("the name is empty")
     if len(name.encode(errors="replace")) > MAX_POINTER_NAME:
@@ -94,7 +93,7 @@ def check_pointer_name(name: str) -> None:
 
 def parse_link(text: str) -> Link:
     """Reads a link, or the bare base32 id of a share. Raises ConfigError; a hint that makes no sense is dropped."""
-    text = text.strip().encode(errors="replace").decode()  # what no text can hold, such as an argument's stray bytes
+    text = text.strip().encode(errors="replace").decode()  # replaces what cannot be encoded: an argument's stray bytes
     if len(text) > MAX_LINK_CHARS:
         raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
     if text.startswith("shoal:"):

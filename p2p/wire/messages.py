@@ -1,7 +1,7 @@
 """The messages of a connection: frozen structs with their limits in the types.
 
-Each says who sends it, when, and what answers. Fields are only ever added, with defaults; unknown fields are ignored,
-a message of an unknown type is answered `Failed("unsupported")`.
+Each docstring says who sends the message, when, and what answers it. Fields are only ever added, with defaults; unknown
+fields are ignored, and a message of an unknown type is answered with `Failed("unsupported")`.
 """
 
 from typing import Annotated
@@ -31,13 +31,13 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
 
 
 class Challenge(Message, frozen=True, gc=False, tag="challenge"):
-    """Listener, first of all: sign this. Answered by `Proof`."""
+    """Listener, before anything else: sign this. Answered by `Proof`."""
 
     nonce: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class Proof(Message, frozen=True, gc=False, tag="proof"):
-    """Dialer: who I am, signed over `signatures.dialer_proof`. Then both sides send `Hello`."""
+    """Dialer: this is who I am; the signature is over `signatures.dialer_proof`. Then both sides send `Hello`."""
 
     peer_id: Id
     signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
@@ -49,31 +49,31 @@ class Hello(Message, frozen=True, gc=False, tag="hello"):
     software: ShortText = ""
     features: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)] = ()
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """TCP port on which the sender listens; 0 when it does not."""
+    """TCP port on which the sender listens; 0 if it does not."""
     seen_host: ShortText = ""
 
 
 class GetRoot(Message, frozen=True, gc=False, tag="get_root"):
-    """The manifest root of a share, please. Answered by `Root` or `Failed`."""
+    """Please send the manifest root of a share. Answered by `Root` or `Failed`."""
 
     share: Id
 
 
 class Root(Message, frozen=True, gc=False, tag="root"):
-    """The root's bytes, which hash to the share id."""
+    """The bytes of the manifest root, which hash to the share id."""
 
     body: Annotated[bytes, msgspec.Meta(max_length=MAX_ROOT_BYTES)]
 
 
 class GetPart(Message, frozen=True, gc=False, tag="get_part"):
-    """A part of a share's manifest, please. Answered by `Part` or `Failed`."""
+    """Please send a part of a share's manifest. Answered by `Part` or `Failed`."""
 
     share: Id
     index: Number
 
 
 class Part(Message, frozen=True, gc=False, tag="part"):
-    """A manifest part, which hashes to its place in the root."""
+    """A manifest part, which hashes to what the root says at its index."""
 
     index: Number
     body: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
@@ -82,16 +82,16 @@ class Part(Message, frozen=True, gc=False, tag="part"):
 class Open(Message, frozen=True, gc=False, tag="open"):
     """Begins the exchange of a share on this connection. Answered by `Have` (perhaps empty) or `Failed`.
 
-    The opener follows with its own `Have` where it holds chunks: from here on both sides are equal.
+    The opener then sends a `Have` of its own if it holds chunks: from here on both sides are equal.
     """
 
     share: Id
     proof: Annotated[bytes, msgspec.Meta(max_length=1024)] = b""
-    """Reserved for shares that ask for one."""
+    """Reserved for shares that ask for a proof."""
 
 
 class Have(Message, frozen=True, gc=False, tag="have"):
-    """Chunks that the sender now holds, beyond those it said before: ranges, and a bitmap that starts at `first`.
+    """Chunks that the sender now holds, besides those it named before: ranges, and a bitmap that starts at `first`.
 
     Bit i of the bitmap (least significant first) is chunk first + i. Several messages add up.
     """
@@ -102,45 +102,45 @@ class Have(Message, frozen=True, gc=False, tag="have"):
 
 
 class Gone(Message, frozen=True, gc=False, tag="gone"):
-    """Chunks that the sender no longer holds (a file changed under it); unanswered requests for them are off."""
+    """Chunks that the sender no longer holds, since a file has changed; unanswered requests for them are cancelled."""
 
     ranges: Annotated[tuple[Range, ...], msgspec.Meta(max_length=MAX_RANGES)]
 
 
 class Want(Message, frozen=True, gc=False, tag="want"):
-    """Send me these chunks, in this order. Answered by data frames, after earlier `Want`s."""
+    """Send me these chunks, in this order. Answered by data frames, after those for earlier `Want`s."""
 
     first: Number
     count: Count
 
 
 class Cancel(Message, frozen=True, gc=False, tag="cancel"):
-    """These are no longer wanted; what is under way may still arrive."""
+    """These chunks are no longer wanted; what is under way may still arrive."""
 
     first: Number
     count: Count
 
 
 class Choked(Message, frozen=True, gc=False, tag="choked"):
-    """Your requests are kept but wait for a slot; `position` peers are before you, 0 means that you are served now."""
+    """Your requests are kept but wait for a slot behind `position` peers; 0 means that you are served now."""
 
     position: Number
 
 
 class Peers(Message, frozen=True, gc=False, tag="peers"):
-    """Peer exchange: others of this share, only such as the sender has itself connected to."""
+    """Peer exchange: other peers with this share; only those to which the sender has itself connected."""
 
     peers: Annotated[tuple[tuple[Id, Host, Port], ...], msgspec.Meta(max_length=MAX_PEERS)]
 
 
 class Bad(Message, frozen=True, gc=False, tag="bad"):
-    """This chunk did not match its hash. The source rechecks its file; the complainer ends the exchange."""
+    """This chunk did not match its hash. The source checks its file again; the complainer ends the exchange."""
 
     chunk: Number
 
 
 class Browse(Message, frozen=True, gc=False, tag="browse"):
-    """What do you list? Answered by `Listed`. The cursor of the last answer goes on from there."""
+    """What do you list? Answered by `Listed`. With the cursor of the last answer the list goes on from there."""
 
     cursor: ShortText = ""
 
@@ -162,7 +162,7 @@ class Listed(Message, frozen=True, gc=False, tag="listed"):
 
 
 class GetPointer(Message, frozen=True, gc=False, tag="get_pointer"):
-    """Which is the newest pointer of that name that you have seen? Answered by `PointerIs`."""
+    """What is the newest pointer of that name that you have seen? Answered by `PointerIs` or `Failed`."""
 
     publisher: Id
     name: ShortText
@@ -175,9 +175,9 @@ class PointerIs(Message, frozen=True, gc=False, tag="pointer_is"):
 
 
 class Offer(Message, frozen=True, gc=False, tag="offer"):
-    """Dialer: I have chunks of this share, or fetch it too; ask me over this connection.
+    """Dialer: I have chunks of this share, or am fetching it too; ask me over this connection.
 
-    Who wants it asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Who does not answers `Failed`.
+    A receiver that wants it asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Any other answers `Failed`.
     """
 
     share: Id
@@ -186,14 +186,14 @@ class Offer(Message, frozen=True, gc=False, tag="offer"):
 class DialMe(Message, frozen=True, gc=False, tag="dial_me"):
     """To a peer that cannot be dialled: please dial me once more, and offer this share. Never answered.
 
-    The receiver dials where it has met the sender before, or does not.
+    The receiver dials an address at which it has met the sender before, or does not dial at all.
     """
 
     share: Id
 
 
 class Failed(Message, frozen=True, gc=False, tag="failed"):
-    """The request before it cannot be met: `not found`, `busy`, `duplicate`, `unsupported`, or words."""
+    """The request cannot be met: `not found`, `busy`, `duplicate`, `unsupported`, or an explanation in words."""
 
     reason: ShortText
     share: Annotated[bytes, msgspec.Meta(max_length=32)] = b""

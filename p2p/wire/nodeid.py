@@ -1,7 +1,7 @@
-"""Where a peer stands in the DHT: an id that its key and a piece of work give it, and that it cannot choose.
+"""A peer's place in the DHT: a node id made from its key and a piece of work, so that the peer cannot choose it.
 
-S/Kademlia's static puzzle (Baumgart and Mies 2007): the id is a hash of key and nonce and is valid only if a hash of
-the id begins with enough zero bits, so ids close to a chosen key cost that many times more to make.
+S/Kademlia's static puzzle (Baumgart and Mies 2007): the id is a hash of key and nonce, and is valid only if a hash of
+the id begins with enough zero bits. Each bit doubles the cost of ids close to a chosen key.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ MAIN_WORK_BITS = 16
 
 
 def work_bits(network: str, configured: int | None) -> int:
-    """The work that a network asks for: it belongs to the network, so all its peers must have it set alike."""
+    """The work that a network asks for, in zero bits: all peers of a network must have the same setting."""
     if configured is not None:
         return configured
     return MAIN_WORK_BITS if network == "main" else 0
@@ -26,12 +26,12 @@ def node_id(peer: PeerId, nonce: bytes) -> bytes:
 
 
 def is_valid(node: bytes, bits: int) -> bool:
-    """Whether enough work is in the id."""
+    """Whether the id has enough work."""
     return not bits or int.from_bytes(H("work", node), "big") >> (256 - bits) == 0
 
 
 def find_nonce(peer: PeerId, bits: int, check: Callable[[], None] = lambda: None) -> bytes:
-    """The first nonce that makes a valid id: about 2**bits tries. `check` is called now and then, and may raise."""
+    """The first nonce that gives a valid id, after some 2**bits tries. `check` is called now and then and may raise."""
     count = 0
     while True:
         nonce = count.to_bytes(NONCE_BYTES, "big")

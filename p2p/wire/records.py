@@ -2,21 +2,21 @@
 
     signature (64) | msgpack [version 1, kind, key (20), publisher (32), sequence, issued, expires, payload (bytes)]
 
-The signature is over `signatures.Purpose.RECORD` and the rest exactly as sent, and the rest must be what encoding it
-again gives, so a record has one form. Times are whole seconds since 1970. A record is a record of one kind under one
-key by one publisher: of several the one with the highest sequence stands. Records that name addresses name one host,
-and who stores one must sit there (`at_home`), so nobody can send the network to a third party. A record is bound to its
-key where the payload allows it.
+The signature is over `signatures.Purpose.RECORD` and the rest exactly as sent, and the rest must be the same when it is
+decoded and encoded again, so a record has only one form. Times are whole seconds since 1970. Each publisher has one
+record of a kind under a key: the one with the highest sequence counts. All addresses in a record are of one host, and
+whoever stores it must be at that host (`at_home`), so nobody can send the network to a third party. A record is bound
+to its key where the payload allows it.
 
-    kind      key                                  payload     may last
-    provider  H("provider", share id)              Provider    2 h
-              H("hiring", runtime, shard)          Provider    whose publisher has a job, and wants volunteers for it
-    capacity  H("capacity", runtime, shard)        Offer       30 min
-    address   H("address", peer id)                Whereabouts 2 h
-    keyword   H("keyword", word, shard)            Titles      6 h
-    pointer   H("pointer", peer id, name)          Pointer     30 days
+    kind      key                                  payload          longest life
+    provider  H("provider", share id)              Provider         2 h
+              H("hiring", runtime, shard)          Provider         2 h; from an owner who looks for volunteers
+    capacity  H("capacity", runtime, shard)        OfferedCapacity  30 min
+    address   H("address", peer id)                Whereabouts      2 h
+    keyword   H("keyword", word, shard)            Titles           6 h
+    pointer   H("pointer", peer id, name)          Pointer          30 days
 
-Keys are the first 20 bytes of H. A shard is one byte: 0, then 1, 2, 3 when the storers of the one before are full.
+Keys are the first 20 bytes of H. A shard is one byte: 0, then 1, 2, 3 when the storers of the shard before are full.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ MAX_TITLES = 4
 MAX_TITLE_BYTES = 120
 MAX_SHARDS = 4
 FULL_SHARD = 32
-"""With so many records in a shard there may be more in the next."""
+"""A shard with this many records is full: there may be more in the next."""
 MAP_BYTES = 8
 WHOLE = b"\xff" * MAP_BYTES
 SKEW_S = 600
@@ -61,7 +61,7 @@ LONGEST_S = {
     RecordKind.KEYWORD: 6 * 3600,
     RecordKind.POINTER: 30 * 24 * 3600,
 }
-"""For how long a record of each kind may last."""
+"""The longest that a record of each kind may last, in seconds."""
 
 _Host = Annotated[str, msgspec.Meta(min_length=2, max_length=64)]
 _Key = Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -71,12 +71,12 @@ _Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class Provider(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The publisher has chunks of the share behind the key, or is fetching it."""
+    """The publisher has chunks of the share that the key stands for, or is fetching it."""
 
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
-    """Where it listens; none for a peer that cannot be dialled."""
+    """Where the publisher listens; empty if it cannot be dialled."""
     held: Annotated[bytes, msgspec.Meta(min_length=MAP_BYTES, max_length=MAP_BYTES)] = WHOLE
-    """Of 64 equal ranges of the chunks, those that it has whole: bit i of byte n, least first, is range 8 n + i."""
+    """Which of 64 equal ranges of the chunks it has whole: bit i of byte n, lowest first, is range 8 n + i."""
 
     @property
     def whole(self) -> bool:
@@ -84,13 +84,13 @@ class Provider(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Whereabouts(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where the publisher listens; no address: it cannot be dialled."""
+    """Where the publisher listens; no address if it cannot be dialled."""
 
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
 
 
 class Title(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A share, by a name that has the word; size in bytes."""
+    """A share whose name contains the word; size in bytes."""
 
     share: _Id
     size: _Number
@@ -98,7 +98,7 @@ class Title(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Titles(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Shares with a word in their names, as the publisher says."""
+    """Shares with a word in their names, according to the publisher."""
 
     titles: Annotated[tuple[Title, ...], msgspec.Meta(min_length=1, max_length=MAX_TITLES)]
 
@@ -140,7 +140,7 @@ class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A record whose signature was right; `raw` is the whole of it."""
+    """A record with a valid signature; `raw` is the whole record as sent."""
 
     kind: RecordKind
     key: bytes
@@ -152,40 +152,40 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
     def at_home(self, host: str) -> bool:
-        """Whether all addresses that it names are of this host."""
+        """Whether all addresses in the record are of this host."""
         return all(ip(named) is not None and ip(named) == ip(host) for named, _ in addresses_of(self.payload))
 
 
 def address_key(peer: PeerId) -> bytes:
-    """Where a peer's own addresses are kept."""
+    """The key under which a peer's addresses are kept."""
     return H("address", peer)[:KEY_BYTES]
 
 
 def pointer_key(peer: PeerId, name: str) -> bytes:
-    """Where a peer's pointer of that name is kept."""
+    """The key under which a peer's pointer of that name is kept."""
     return H("pointer", peer, name.encode())[:KEY_BYTES]
 
 
 def keyword_key(word: str, shard: int = 0) -> bytes:
-    """Where the shares with a word in their names are kept."""
+    """The key under which shares with a word in their names are kept."""
     return H("keyword", word.encode(), bytes([shard]))[:KEY_BYTES]
 
 
 def capacity_key(runtime: str, shard: int = 0) -> bytes:
-    """Where those who offer a runtime are kept."""
+    """The key under which volunteers that offer a runtime are kept."""
     return H("capacity", runtime.encode(), bytes([shard]))[:KEY_BYTES]
 
 
 def hiring_key(runtime: str, shard: int = 0) -> bytes:
-    """Where those are kept who look for volunteers with a runtime, as if these were a share that they lack.
+    """The key of owners who look for volunteers with a runtime: their work is treated as a share that they lack.
 
-    A volunteer that cannot be dialled has it: thus it is told of them, and calls.
+    A volunteer that cannot be dialled says that it has that share: so it is told of the owners, and calls them.
     """
     return H("hiring", runtime.encode(), bytes([shard]))[:KEY_BYTES]
 
 
 def shards(key_of: Callable[[str, int], bytes], name: str) -> tuple[bytes, ...]:
-    """The keys for records of one name, as `key_of` makes them: to each one goes what the one before is full for."""
+    """The keys for records of one name, made by `key_of`: each takes the records for which the one before is full."""
     return tuple(key_of(name, shard) for shard in range(MAX_SHARDS))
 
 
@@ -201,7 +201,7 @@ _KINDS = {payload: kind for kind, payload in _PAYLOADS.items()}
 
 
 def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now: int, lasts_s: int) -> Record:
-    """A record of this peer. Raises ValueError for one that others would not take."""
+    """A record signed by this peer. Raises ValueError for one that others would not accept."""
     kind = _KINDS[type(payload)]
     body = _encoder.encode(
         _Body(1, kind, key, identity.peer_id, sequence, now, now + lasts_s, _encoder.encode(payload))
@@ -216,7 +216,7 @@ def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now
 def read(raw: bytes, key: bytes, now: float | None) -> Record:
     """Checks a record found under a key: form, times, key, signature. Raises MalformedMessage.
 
-    Without a `now` it may be of any time: one that was kept, and was right when it came.
+    If `now` is None, its times are not checked: for a record that was kept, and was valid when it arrived.
     """
     if not SIGNATURE_BYTES < len(raw) <= MAX_RECORD_BYTES:
         raise MalformedMessage("a record out of bounds")
@@ -247,7 +247,7 @@ def read(raw: bytes, key: bytes, now: float | None) -> Record:
 
 
 def _belongs(key: bytes, publisher: PeerId, payload: Payload) -> bool:
-    """Whether the payload has a place under the key, as far as it shows."""
+    """Whether the payload belongs under the key, as far as the payload shows."""
     match payload:
         case Provider():
             return True

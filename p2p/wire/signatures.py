@@ -1,4 +1,4 @@
-"""Every purpose for which a peer signs, in one place, so that no signature can serve as another.
+"""All purposes for which a peer signs, in one place, so that no signature can pass for another.
 
 A signature is over `"shoal/1 <purpose>\\0"` followed by fixed-length fields or the exact bytes sent.
 """
@@ -12,12 +12,12 @@ SIGNATURE_BYTES = 64
 
 
 class Purpose(StrEnum):
-    """What a signature says."""
+    """What a signature asserts."""
 
     DIALER = "dialer"
-    """I, the dialer of this connection to that listener, hold this peer id's key."""
+    """I, the dialer of this connection to this listener, hold this peer id's key."""
     ANNOUNCE = "announce"
-    """I announce this to the tracker that it names."""
+    """I announce this to the tracker named in it."""
     BEACON = "beacon"
     """I am on this local network, at this port."""
     DATAGRAM = "datagram"
@@ -27,10 +27,10 @@ class Purpose(StrEnum):
 
 
 def to_sign(purpose: Purpose, *fields: bytes) -> bytes:
-    """The bytes that are signed. The fields' lengths are fixed by the purpose."""
+    """The bytes to sign. The purpose fixes the lengths of the fields."""
     return f"shoal/1 {purpose}\0".encode() + b"".join(fields)
 
 
 def dialer_proof(nonce: bytes, listener: PeerId, dialer: PeerId) -> bytes:
-    """What a dialer signs. The listener's id inside it makes the proof useless to a listener that relays it."""
+    """The bytes that a dialer signs. The listener's id in them makes the proof useless to a listener that relays it."""
     return to_sign(Purpose.DIALER, nonce, listener, dialer)

@@ -1,20 +1,21 @@
-"""What a peer and a tracker say to each other: JSON over HTTP, under `/api/v1`, and nothing else is shared by them.
+"""What a peer and a tracker say to each other: JSON over HTTP, under `/api/v1`. They share nothing else.
 
     POST announce                     a signed `Announce`; answered by `Announced`, or `Problem` (409: start over)
     GET  search?q=&kind=&min_size=&max_size=&limit=&cursor=          `SearchAnswer`
     GET  shares/<share>               `ShareView`: a listed share with some of its files, and who has it
-    GET  sources/<provider key>       `SourcesAnswer`; the key is H("provider", share id), so that asking for a share
-                                      that is not listed tells nobody its id
+    GET  sources/<provider key>       `SourcesAnswer`; the key is H("provider", share id), so that a request for a share
+                                      that is not listed gives nobody its id
     GET  peers/<peer>?limit=&cursor=  `PeerView`: what a peer lists and offers
     GET  volunteers?runtime=&cores=&memory=&limit=&cursor=           `VolunteersAnswer`
     GET  statistics?hours=            `Statistics`
     GET  events                       server-sent events: `event: statistics`, data a `Statistics` without history
 
-Ids are base32 text (`p2p.ids.to_text`), sizes bytes, times seconds. Errors are `Problem` with a fitting HTTP status.
-An announce is a delta: `previous` is the sequence it builds on, and a tracker that does not know that one (it lost its
-database, or another process uses the same key) answers 409; the peer then announces everything with `reset`. The body
-is signed as sent, for one tracker and one network, and its sequence only ever grows: it cannot be replayed, nor shown
-to another tracker. All that a peer announces expires together, `expires_s` after its last announce.
+Ids are base32 text (`p2p.ids.to_text`), sizes are bytes, times seconds. Errors are `Problem` with a fitting HTTP
+status. An announce is a delta: `previous` is the sequence it builds on. A tracker that does not know that sequence (it
+lost its database, or another process uses the same key) answers 409, and the peer announces everything with `reset`.
+The body is signed as sent, for one tracker and one network, and its sequence only ever grows, so it can neither be
+replayed nor shown to another tracker. All that a peer has announced expires together, `expires_s` after its last
+announce.
 """
 
 import base64
@@ -32,7 +33,7 @@ from p2p.wire.signatures import Purpose, to_sign
 MAX_SHARES_PER_ANNOUNCE = 1000
 MAX_CONTENTS = 50
 MAX_ANNOUNCE_BYTES = 3 * 512 * 1024
-"""More would take over 5 ms to decode."""
+"""A larger announce would take over 5 ms to decode."""
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_RESULTS = 200
 MAX_QUERY_CHARS = 500
@@ -42,7 +43,7 @@ MIN_EXPIRY_S, MAX_EXPIRY_S = 60, 24 * 3600
 PEER_HEADER = "shoal-peer"
 SIGNATURE_HEADER = "shoal-signature"
 NETWORK_HEADER = "shoal-network"
-"""With which a peer says of which network it is; a tracker of another one answers 403."""
+"""The header in which a peer names its network; a tracker of another network answers 403."""
 KEY_BYTES = 20
 
 Id = Annotated[str, msgspec.Meta(min_length=52, max_length=52)]
@@ -53,12 +54,12 @@ Path = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 HostPort = Annotated[str, msgspec.Meta(min_length=3, max_length=80)]
-"""`host:port` or `[v6]:port`, an IP address always."""
+"""`host:port` or `[v6]:port`; the host is always an IP address."""
 Text = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 def provider_key(share: ShareId) -> bytes:
-    """Where the sources of a share are kept, in the DHT and at trackers: 20 bytes from which the id cannot be told."""
+    """The key of a share's sources in the DHT and at trackers: 20 bytes that do not reveal the share's id."""
     return H("provider", share)[:KEY_BYTES]
 
 
@@ -78,7 +79,7 @@ def key_from_text(text: str) -> bytes:
 
 
 class Kind(StrEnum):
-    """What a share is, told from its file names; a filter of searches."""
+    """What a share holds, judged by its file names; searches filter by it."""
 
     AUDIO = "audio"
     VIDEO = "video"
@@ -91,7 +92,7 @@ class Kind(StrEnum):
 
 
 class _Struct(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Unknown fields are ignored; fields are only ever added, with defaults."""
+    """Any structure of this protocol. Unknown fields are ignored; fields are only ever added, with defaults."""
 
 
 class Content(_Struct, frozen=True, gc=False):
@@ -102,16 +103,16 @@ class Content(_Struct, frozen=True, gc=False):
 
 
 class Listing(_Struct, frozen=True, gc=False):
-    """A listed share, as announced: what can be searched for."""
+    """A listed share, as announced: what searches look at."""
 
     share: Id
     name: Name
     size: Bytes
     files: Count
     contents: Annotated[tuple[Content, ...], msgspec.Meta(max_length=MAX_CONTENTS)] = ()
-    """The first of its files; none for a share that is a single file."""
+    """Its first files; empty for a share that is a single file."""
     whole: bool = True
-    """Whether the announcer has all of it; else it is fetching it, or has a part."""
+    """Whether the announcer has all of it; if not, it is fetching it, or has a part."""
 
 
 class Provided(_Struct, frozen=True, gc=False):
@@ -127,16 +128,16 @@ class Capacity(_Struct, frozen=True, gc=False):
     runtimes: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=8)]
     cores: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     memory: Bytes
-    """For each core."""
+    """Bytes per core."""
     gpu: Text = ""
     policy: Text = ""
-    """For whom: empty for anybody."""
+    """Whom it works for; empty for anybody."""
     load: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    """The part of the cores that is busy."""
+    """The fraction of the cores that is busy."""
 
 
 class Announce(_Struct, frozen=True, gc=False):
-    """What has changed at the announcer since the announce with sequence `previous`."""
+    """What has changed at the announcer since its announce with sequence `previous`."""
 
     tracker: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
     """The tracker's URL as the announcer knows it."""
@@ -146,12 +147,12 @@ class Announce(_Struct, frozen=True, gc=False):
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     previous: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
     reset: bool = False
-    """Forget all that was announced before; `previous` does not matter then."""
+    """Forget all that was announced before; `previous` then does not matter."""
     expires_s: Annotated[int, msgspec.Meta(ge=MIN_EXPIRY_S, le=MAX_EXPIRY_S)] = 3600
     bye: bool = False
-    """The announcer stops now: everything of it expires at once."""
+    """The announcer stops now: all that it has announced expires at once."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """TCP port on which the announcer listens, at the address it announces from; 0: it does not."""
+    """TCP port on which the announcer listens, at the address it announces from; 0 if it does not."""
     add: Annotated[tuple[Listing, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
     """New or changed listed shares."""
     provide: Annotated[tuple[Provided, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
@@ -159,7 +160,7 @@ class Announce(_Struct, frozen=True, gc=False):
     drop: Annotated[tuple[Key, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
     """Shares no longer provided, listed or not."""
     capacity: Capacity | None = None
-    """The compute offered now; none means none."""
+    """The compute offered now; None if none is."""
 
 
 class Problem(_Struct, frozen=True, gc=False):
@@ -167,13 +168,13 @@ class Problem(_Struct, frozen=True, gc=False):
 
     error: Annotated[str, msgspec.Meta(max_length=1024)]
     sequence: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
-    """With 409: the last sequence that the tracker knows of the announcer."""
+    """With status 409: the announcer's last sequence that the tracker knows."""
 
 
 class Wanted(_Struct, frozen=True, gc=False):
-    """Somebody who can be dialled and lacks chunks of a share that the announcer, who cannot be dialled, has.
+    """A peer that can be dialled and lacks chunks of a share, for an announcer that has them and cannot be dialled.
 
-    Or looks for volunteers like the announcer: the work is as a share then (`records.hiring_key`).
+    Or an owner that looks for volunteers like the announcer: its work is treated as a share (`records.hiring_key`).
     """
 
     key: Key
@@ -182,35 +183,35 @@ class Wanted(_Struct, frozen=True, gc=False):
 
 
 class Announced(_Struct, frozen=True, gc=False):
-    """The tracker has taken an announce in."""
+    """The tracker has accepted an announce."""
 
     sequence: Count
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)]
-    """Announce again after so long, changes or none."""
+    """Announce again after this many seconds, even without changes."""
     seen_host: Annotated[str, msgspec.Meta(max_length=64)]
     """The address from which the announce came."""
     dialable: bool | None = None
-    """Whether a dial-back reached the announcer there; none: not tried yet."""
+    """Whether a dial-back reached the announcer there; None if not tried yet."""
     shares: Count = 0
-    """How many the tracker now has of this peer."""
+    """How many shares of this peer the tracker now has."""
     refused: Annotated[tuple[Text, ...], msgspec.Meta(max_length=16)] = ()
-    """What was not taken in, and why (quotas)."""
+    """What was not accepted, and why (quotas)."""
     wanted: Annotated[tuple[Wanted, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class Source(_Struct, frozen=True, gc=False):
-    """A peer that announced a share. `address` only where a dial-back proved it and the asker may be told it."""
+    """A peer that announced a share. `address` is there only if a dial-back proved it and the asker may be told it."""
 
     peer: Id
     whole: bool
     age_s: Count
-    """Since its last announce."""
+    """Seconds since its last announce."""
     dialable: bool
     address: HostPort | None = None
 
 
 class SourcesAnswer(_Struct, frozen=True, gc=False):
-    """Who has a share; a random sample where there are many."""
+    """Who has a share; a random sample if there are many."""
 
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_RESULTS)]
     total: Count = 0
@@ -225,30 +226,30 @@ class Found(_Struct, frozen=True, gc=False):
     files: Count
     kind: Kind
     sources: Count
-    """Live peers that announced it."""
+    """How many live peers announced it."""
     age_s: Count
-    """Since this tracker first heard of it."""
+    """Seconds since this tracker first heard of it."""
     signer: Id
-    """Who first announced it under this name; a signature proves who, not truth."""
+    """The peer that first announced it under this name; a signature proves who said so, not that it is true."""
     link: Annotated[str, msgspec.Meta(max_length=8192)]
     matched: Path | None = None
-    """The file within the share that matched, where its name did not."""
+    """The file within the share that matched, if the share's name did not."""
 
 
 class SearchAnswer(_Struct, frozen=True, gc=False):
-    """Results, best first: by how well they match and how many have them."""
+    """Results, best first: by how well they match and how many peers have them."""
 
     results: Annotated[tuple[Found, ...], msgspec.Meta(max_length=MAX_RESULTS)]
     total: Count = 0
-    """Matches in all; at least that many where `partial`."""
+    """All matches; if `partial`, there are at least this many."""
     partial: bool = False
-    """More matched than were ranked: those with most live sources were."""
+    """More matched than were ranked; those with the most live sources were."""
     cursor: Text = ""
-    """Goes on from here; empty at the end."""
+    """Where the next page starts; empty at the end."""
 
 
 class ShareView(_Struct, frozen=True, gc=False):
-    """A listed share. `contents` are the first of its files."""
+    """A listed share. `contents` are its first files."""
 
     found: Found
     contents: Annotated[tuple[Content, ...], msgspec.Meta(max_length=MAX_CONTENTS)] = ()
@@ -261,9 +262,9 @@ class PeerView(_Struct, frozen=True, gc=False):
     peer: Id
     dialable: bool
     age_s: Count
-    """Since its last announce."""
+    """Seconds since its last announce."""
     known_s: Count
-    """Since its first."""
+    """Seconds since its first announce."""
     shares: Annotated[tuple[Found, ...], msgspec.Meta(max_length=MAX_RESULTS)] = ()
     total: Count = 0
     bytes: Count = 0
@@ -282,7 +283,7 @@ class Volunteer(_Struct, frozen=True, gc=False):
 
 
 class VolunteersAnswer(_Struct, frozen=True, gc=False):
-    """Those with at least what was asked for, the most idle cores first."""
+    """Volunteers with at least what was asked for, those with the most idle cores first."""
 
     volunteers: Annotated[tuple[Volunteer, ...], msgspec.Meta(max_length=MAX_RESULTS)]
     total: Count = 0
@@ -307,13 +308,13 @@ class Statistics(_Struct, frozen=True, gc=False):
     volunteers: Count = 0
     dialable: Count = 0
     torrents: Count = 0
-    """Torrents in its BitTorrent half, and their peers."""
+    """Torrents in the tracker's BitTorrent half."""
     torrent_peers: Count = 0
     history: Annotated[tuple[Moment, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 def encode(value: msgspec.Struct) -> bytes:
-    """Any of these as JSON."""
+    """A structure of this module as JSON."""
     return msgspec.json.encode(value)
 
 
@@ -332,7 +333,7 @@ def sign_announce(announce: Announce, identity: Identity) -> tuple[bytes, dict[s
 
 
 def read_announce(body: bytes, peer_text: str, signature_text: str) -> tuple[PeerId, Announce]:
-    """Who announces what. Checks sizes, then the signature, then the contents. Raises MalformedMessage."""
+    """The announcer and its announce. Checks sizes, then the signature, then the contents. Raises MalformedMessage."""
     if len(body) > MAX_ANNOUNCE_BYTES:
         raise MalformedMessage(f"an announce has at most {MAX_ANNOUNCE_BYTES} bytes")
     try:
