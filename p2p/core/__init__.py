@@ -1,28 +1,28 @@
-"""What is decided, sans-IO: bytes, the time and chance come in as arguments, what is to be done comes back.
+"""Decisions, sans-IO: bytes, the time and randomness come in as arguments, and what is to be done comes back.
 
-Shares
-    manifest, names     the list of a share's files, which its id follows from; which names it may carry
+`shares`
+    manifest, names     the list of a share's files, which determines its id; which names it may carry
     layout, bitmap      chunks numbered through a share, and sets of them; `coverage` is such a set in 64 bits
-    download            which chunk is asked of whom, rarest first by `availability`
-    slots, turns        who is served now, and who is next
-    standing            what a peer's past behaviour means for its future
+    download            which source is asked for which chunk, rarest first by `availability`
+    slots               who is served now
 
-The DHT
-    lookup, routing     whom to ask next, and whom to know
-    recordstore         what is kept for others
+`dht`
+    lookup, routing     which nodes to ask next, and which to know
+    recordstore         the records kept for others
     publications        what is published, and when again
     timing              how long to wait, and how wrong the clock is
 
-Jobs
+`compute`
     job                 the owner's decisions, made of
                             crew, matching      volunteers, and who gets how much
-                            stages, stage       which units wait, run and are done, and which are made again
+                            stages, stage       which units wait, run and are done, and which run again
                             disputes            units at which volunteers fail
-                            attempts            the words for all of these, and the commands that come back
-    plan, partitions    a plan as a guest made it, checked, and how its inputs are cut
+                            attempts            the types for all of these, and the commands that come back
+    plan, partitions    a guest's plan, checked, and how its inputs are cut
     report              what went wrong, as the user reads it
-    line                owners who wait for a volunteer's cores, by `turns`
-    hindrances          why nobody works, in words
+    waiting_queue       owners who wait for a volunteer's cores
+    diagnosis           why nobody works for a job, in words
 
-`packing` puts things into few messages.
+For all of them: `round_robin` says whose turn is next, `bans` and `backoff` when to leave a peer alone, and `packing`
+fits things into few messages.
 """

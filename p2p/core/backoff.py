@@ -1,6 +1,6 @@
 """Back-off after failures: an absent peer is tried again for ever, less and less often.
 
-One that was useful in between starts over.
+A peer that was useful in between starts over.
 """
 
 FIRST_RETRY_S = 0.5
@@ -8,7 +8,7 @@ LAST_RETRY_S = 60.0
 
 
 class Backoff:
-    """When to try one address again: 0.5 s doubling to a minute, each with up to half as much again at random."""
+    """When to try an address again: after 0.5 s, doubling to a minute, plus up to half as much again at random."""
 
     def __init__(self) -> None:
         self.failures = 0

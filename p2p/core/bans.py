@@ -1,6 +1,6 @@
-"""Bans: what a peer's bad data means for its future.
+"""Bans of peers that sent bad data.
 
-One bad chunk ends an exchange; a second one within the memory bans the peer, for twice as long each time.
+One bad chunk ends an exchange; a second one while the first is remembered bans the peer, for twice as long each time.
 """
 
 from collections.abc import Hashable
@@ -20,8 +20,8 @@ class Bans(Generic[Key]):
         self._strikes: dict[Key, tuple[int, float]] = {}
 
     def strike(self, peer: Key, now: float) -> float:
-        """One more proven fault (bad data). Returns until when the peer is banned; not at all for the first."""
-        remembered_from = self.banned_until(peer)  # a ban may outlast the memory, and is not shortened by a strike
+        """Records one more proven fault (bad data). Returns when the peer's ban ends; the first fault does not ban."""
+        remembered_from = self.banned_until(peer)  # a ban may outlast the memory, and a strike must not shorten it
         count, at = self._strikes.pop(peer, (0, now))
         if now - max(at, remembered_from) > MEMORY_S:
             count = 0
@@ -31,6 +31,6 @@ class Bans(Generic[Key]):
         return self.banned_until(peer)
 
     def banned_until(self, peer: Key) -> float:
-        """The end of the peer's ban; in the past or -inf when it is not banned."""
+        """When the peer's ban ends; in the past or -inf if it is not banned."""
         count, at = self._strikes.get(peer, (0, float("-inf")))
         return at + FIRST_BAN_S * 2.0 ** min(count - 2, 8) if count >= 2 else float("-inf")

@@ -1,4 +1,4 @@
-"""Things put together into as few messages or records as bounds allow, in their order."""
+"""Packing: things go into as few messages or records as the bounds allow, in order."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 def packed(things: Iterable[T], weigh: Callable[[T], int], most_bytes: int, most: int) -> Iterator[list[T]]:
-    """Lists of at most so many bytes, as they are weighed, and so many things; what is too large goes alone."""
+    """Lists of at most `most` things that weigh at most `most_bytes`; a thing that is too large goes alone."""
     some: list[T] = []
     size = 0
     for thing in things:

@@ -1,7 +1,7 @@
 """Whose turn is next among those who wait: round-robin by network prefix, then by identity.
 
 So neither many addresses in one network nor many connections of one peer get more than one share of the turns. Among
-equals who came first is first.
+equals, the first to come is served first.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class RoundRobin(Generic[Key]):
-    """The keys that wait, each of one identity at one prefix."""
+    """The waiting keys, each with an identity and a prefix."""
 
     def __init__(self) -> None:
         self._lanes: OrderedDict[str, OrderedDict[bytes, OrderedDict[Key, None]]] = OrderedDict()
@@ -22,17 +22,17 @@ class RoundRobin(Generic[Key]):
         return len(self._lane_of)
 
     def add(self, key: Key, prefix: str, identity: bytes) -> None:
-        """It waits from now on, if it does not yet."""
+        """The key waits from now on, if it does not already."""
         self._lane_of[key] = prefix, identity
         self._lanes.setdefault(prefix, OrderedDict()).setdefault(identity, OrderedDict())[key] = None
 
     def drop(self, key: Key) -> None:
-        """It waits no longer, if it did; the others keep their places."""
+        """The key no longer waits, if it did; the others keep their places."""
         if key in self._lane_of:
             self._remove(key)
 
     def serve(self, key: Key) -> None:
-        """It has its turn: others of its identity, and of its prefix, come after everybody else now."""
+        """The key has its turn: others of its identity, and of its prefix, now come after everybody else."""
         prefix, identity = self._remove(key)
         if prefix in self._lanes:
             if identity in self._lanes[prefix]:
@@ -40,7 +40,7 @@ class RoundRobin(Generic[Key]):
             self._lanes.move_to_end(prefix)
 
     def serve_next(self) -> Key:
-        """Serves the first in order. Raises KeyError where nobody waits."""
+        """Serves the first in order. Raises KeyError if nobody waits."""
         if not self._lanes:
             raise KeyError("nobody waits")
         keys = next(iter(next(iter(self._lanes.values())).values()))
@@ -49,7 +49,7 @@ class RoundRobin(Generic[Key]):
         return key
 
     def order(self) -> list[Key]:
-        """All of them, as they would be served."""
+        """All waiting keys, in the order in which they would be served."""
         lanes = [[list(keys) for keys in identities.values()] for identities in self._lanes.values()]
         order: list[Key] = []
         while lanes:

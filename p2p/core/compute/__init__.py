@@ -1,1 +1,1 @@
-"""What is decided of jobs, without IO: units, attempts, who works, what counts. `job` is the state machine."""
+"""Decisions about jobs, without IO: units, attempts, who works, which results count. `job` is the state machine."""

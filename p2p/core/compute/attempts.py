@@ -1,4 +1,4 @@
-"""The words between the decisions about a job and what carries them out: attempts, results, and what is to be done."""
+"""The types between the decisions about a job and the code that carries them out: attempts, results, commands."""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -26,17 +26,17 @@ class Fault(Enum):
     """Whose fault it is that a unit gave no result."""
 
     JOB = "job"
-    """It raised. Believed once the owner has repeated it, which it does when somebody unrelated, if any, has."""
+    """The job's: the unit raised. Believed once it raises at the owner too, which tries it after others."""
     TRANSIENT = "transient"
-    """Nobody's, or nobody knows: a disk was full, a guest broke. Tried again, elsewhere first, by the owner at last."""
+    """Nobody's, or unknown: a disk was full, a guest broke. Tried again elsewhere first, and by the owner at last."""
     INPUT = "input"
-    """Outputs that it reads were not to be had. Tried again, which those who lost them are to blame for."""
+    """Outputs that the unit reads were unavailable. Tried again; those who lost the outputs are to blame."""
     PEER = "peer"
-    """The volunteer's: it rests, ever longer, and is dropped in the end."""
+    """The volunteer's: it rests, longer each time, and is dropped in the end."""
 
 
 class Step(IntEnum):
-    """How far an attempt has come. See `Attempt`."""
+    """How far an attempt is. See `Attempt`."""
 
     SENT = 0
     RUNNING = 1
@@ -55,7 +55,7 @@ class Attempt:
     SENT -> RUNNING (its heartbeat says so) -> COMMITTED (its digest is known) -> ACCEPTED
     SENT, RUNNING -> COMMITTED | LOST | FAILED | REFUSED | CANCELLED
 
-    COMMITTED is where results wait to be believed; under the trust `own` none waits.
+    In COMMITTED, results wait to be believed; under the trust `own` none waits.
     """
 
     unit: bytes
@@ -66,7 +66,7 @@ class Attempt:
 
 
 class UnitResult(NamedTuple):
-    """What a volunteer says came of a unit: the digest of its outputs; who holds them, None for the owner itself."""
+    """What a volunteer says became of a unit: the digest of its outputs, and who holds them (None: the owner)."""
 
     unit: bytes
     digest: bytes
@@ -74,7 +74,7 @@ class UnitResult(NamedTuple):
 
 
 class Known(NamedTuple):
-    """An accepted result, as a journal has it."""
+    """An accepted result, as the journal stores it."""
 
     unit: bytes
     stage: int
@@ -84,7 +84,7 @@ class Known(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One unit to be sent."""
+    """One unit to send."""
 
     unit: bytes
     stage: int
@@ -101,7 +101,7 @@ class SendUnits:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawUnits:
-    """Tell the volunteer that these are no longer wanted."""
+    """Tell the volunteer that these units are no longer wanted."""
 
     volunteer: PeerId
     units: tuple[bytes, ...]
@@ -109,7 +109,7 @@ class WithdrawUnits:
 
 @dataclass(frozen=True, slots=True)
 class DropVolunteer:
-    """The volunteer works for this job no longer; end the conversation."""
+    """The volunteer no longer works for this job; end the conversation."""
 
     volunteer: PeerId
     reason: str
@@ -124,7 +124,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """All units of the stage have results; for a view."""
+    """All units of the stage have results; only for display."""
 
     stage: int
 
@@ -138,7 +138,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """Outputs of the final stage were lost before the action was finished; another Finish follows."""
+    """Outputs of the final stage were lost before the action was finished; another `Finish` follows."""
 
     action: int
 

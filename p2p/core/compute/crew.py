@@ -1,4 +1,4 @@
-"""The volunteers of one job: what each has before it, how it behaves, and what it gets next. Sans-IO."""
+"""The volunteers of one job: which units each has, how it behaves, and what it gets next. Sans-IO."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -10,26 +10,26 @@ from p2p.ids import PeerId
 
 MAX_STRIKES = 3
 FORGIVEN = 100
-"""Results that outweigh one strike."""
+"""How many results outweigh one strike."""
 FIRST_REST_S = 1.0
 MAX_REMEMBERED = 4096
 STRAGGLER, QUARTILE = 1.5, 0.75
-"""An attempt is late when it is so many times older than the stage's third quartile of turnarounds."""
+"""An attempt is late when it is older than the stage's third quartile of turnarounds by this factor."""
 MIN_STRAGGLER_S = 0.25
 UNKNOWN_STRAGGLER_S = 10.0
-"""And while nothing is known of the stage's turnarounds."""
+"""The age at which an attempt is late while the stage's turnarounds are unknown."""
 TAKEN_AT_ITS_WORD = 64
-"""So many slots are believed of a volunteer; for more it is to have returned half as many results."""
+"""How many slots a volunteer is believed to have; to use more, it must have returned half as many results."""
 SCANNED = 1024
 
 
 class CrewMember:
-    """One volunteer. It may have `most` units before it, whatever its pace."""
+    """One volunteer. It may have at most `most` units under way, whatever its pace."""
 
     def __init__(self, peer: PeerId, now: float) -> None:
         self.peer = peer
         self.claimed = 0
-        """Slots that it says it has."""
+        """How many slots it says it has."""
         self.most = 0
         self.stranger = False
         self.relation = ""
@@ -37,31 +37,31 @@ class CrewMember:
         self.heard = self.progress = self.rests_until = now
         self.returned = 0
         self.accusations = 0
-        """Units of which it says that the job is at fault, and nobody has judged yet."""
+        """How many units it has blamed on the job that nobody has judged yet."""
         self._paces: dict[int, UnitPace] = {}
         self._taken: dict[int, int] = {}
 
     @property
     def slots(self) -> int:
-        """How many units it may be given to run at once."""
+        """How many units it may run at once."""
         return min(self.claimed, max(TAKEN_AT_ITS_WORD, 2 * self.returned))
 
     def free(self, now: float) -> bool:
-        """Whether it may be given work at all."""
+        """Whether it may get work at all."""
         return self.slots > 0 and self.rests_until <= now and self.accusations < MAX_STRIKES
 
     def idle(self, now: float) -> bool:
-        """Whether it has slots for which it has no unit."""
+        """Whether it has slots without a unit."""
         return self.free(now) and len(self.attempts) < min(self.slots, self.most)
 
     def soon_idle(self, stage: StageUnits, now: float) -> bool:
-        """Whether it will have run dry of units like those of this stage before anybody looks again."""
+        """Whether it would run out of units like those of this stage before anybody looks again."""
         pace = self._pace(stage, now)
         soon = int(max(pace.rate, self.slots / max(pace.least, 1e-3)) * AHEAD_S)
         return self.free(now) and len(self.attempts) < min(max(self.slots, soon), self.most)
 
     def next_action(self) -> None:
-        """Stages are numbered anew."""
+        """Forgets what it knows by stage number: the numbers now mean other stages."""
         self._paces.clear()
         self._taken.clear()
         self.accusations = 0
@@ -71,7 +71,7 @@ class CrewMember:
         pace = self._pace(stage, now)
         window = min(pace.window(self.slots), self.most)
         room = window - len(self.attempts)
-        # Few large messages, unless it is about to run dry.
+        # Few large messages, unless it is about to run out of work.
         return 0 if room < window // 4 and len(self.attempts) > self.slots else max(room, 0)
 
     def _pace(self, stage: StageUnits, now: float) -> UnitPace:
@@ -81,13 +81,13 @@ class CrewMember:
         return pace
 
     def taken(self, stage: StageUnits) -> int:
-        """How many units of the stage it ever got."""
+        """How many units of the stage it has ever got."""
         return self._taken.get(stage.index, 0)
 
     def begin(self, stage: StageUnits, partition: int, now: float) -> Work:
-        """It is at this unit from now on."""
+        """It has this unit from now on."""
         if not self.attempts and now > self.progress:
-            # It had nothing to do, which says nothing about its pace.
+            # It had nothing to do: that time says nothing about its pace.
             self.progress = now
             if stage.index in self._paces:
                 self._paces[stage.index].begin(now)
@@ -97,7 +97,7 @@ class CrewMember:
         return Work(unit, stage.index, partition)
 
     def commit(self, attempt: Attempt, now: float) -> None:
-        """It stands by a result."""
+        """It has returned a result."""
         attempt.step = Step.COMMITTED
         self.heard = self.progress = now
         self.returned += 1
@@ -107,14 +107,14 @@ class CrewMember:
             pace.returned(attempt.at, now)
 
     def stop(self, attempt: Attempt, step: Step) -> None:
-        """It is no longer at the unit, and gave no result."""
+        """It no longer has the unit, and gave no result."""
         attempt.step = step
         del self.attempts[attempt.unit]
         attempt.stage.stop(attempt.partition, self.peer)
 
 
 class Crew:
-    """All volunteers of a job. `own` is the owner's guest: always there, with slots only if it has joined."""
+    """All volunteers of a job. `own` is the owner's guest: it is always there, but has slots only if it has joined."""
 
     def __init__(self, owner: PeerId) -> None:
         self.own = CrewMember(owner, 0.0)
@@ -122,11 +122,11 @@ class Crew:
         self._strikes: dict[PeerId, int] = {}
 
     def everyone(self) -> list[CrewMember]:
-        """The owner's guest too, once, whether it has joined or not."""
+        """All volunteers and the owner's guest, once each, whether the guest has joined or not."""
         return [self.own, *(volunteer for volunteer in self.joined.values() if volunteer is not self.own)]
 
     def find(self, peer: PeerId) -> CrewMember | None:
-        """Who has joined by that id, or is the owner's guest."""
+        """The volunteer with this id, if it has joined or is the owner's guest."""
         return self.own if peer == self.own.peer else self.joined.get(peer)
 
     def is_out(self, peer: PeerId) -> bool:
@@ -134,7 +134,7 @@ class Crew:
         return self._strikes.get(peer, 0) >= MAX_STRIKES
 
     def strike(self, volunteer: CrewMember, now: float) -> bool:
-        """One more fault of the volunteer: it rests, ever longer. Whether it is out."""
+        """Records one more fault of the volunteer, which rests, longer each time. Returns whether it is out."""
         strikes = self._strikes.pop(volunteer.peer, 0) + 1
         self._strikes[volunteer.peer] = strikes
         if len(self._strikes) > MAX_REMEMBERED:
@@ -143,15 +143,15 @@ class Crew:
         return strikes >= MAX_STRIKES and volunteer is not self.own
 
     def worked(self, volunteer: CrewMember) -> None:
-        """One more result of the volunteer."""
+        """Records one more result of the volunteer."""
         if volunteer.returned % FORGIVEN == 0 and self._strikes.get(volunteer.peer):
             self._strikes[volunteer.peer] -= 1
 
     def fill_all(self, stages: Sequence[StageUnits], now: float) -> list[SendUnits]:
-        """Sends everyone what they should have more of these stages."""
+        """Sends all volunteers the units of these stages that they should get now."""
         if not any(stage.waiting for stage in stages):
             return []
-        # Strangers last: what they may have depends on whether others idle.
+        # Strangers last: how much they may have depends on whether others are idle.
         order = sorted(self.joined.values(), key=lambda volunteer: volunteer.stranger)
         slots = self._slots(now)
         return [send for volunteer in order for send in self.fill(volunteer, stages, now, slots)]
@@ -159,7 +159,7 @@ class Crew:
     def fill(
         self, volunteer: CrewMember, stages: Sequence[StageUnits], now: float, all_slots: int | None = None
     ) -> list[SendUnits]:
-        """Sends the volunteer more, if it has less before it than it should have."""
+        """Sends the volunteer more units, if it has fewer than it should."""
         if not volunteer.free(now):
             return []
         work: list[Work] = []
@@ -179,9 +179,9 @@ class Crew:
         return [SendUnits(volunteer.peer, tuple(work))] if work else []
 
     def hedge(self, stages: Sequence[StageUnits], now: float) -> list[SendUnits]:
-        """Gives idle volunteers what others are late with, as a second attempt.
+        """Gives idle volunteers a second attempt at units with which others are late.
 
-        A third goes to one that is known to return something, where neither of the two is.
+        A third attempt goes to a volunteer that has returned results before, if neither of the two has.
         """
         idle = [volunteer for volunteer in self.joined.values() if volunteer.idle(now)]
         sends: list[SendUnits] = []
@@ -211,7 +211,7 @@ class Crew:
         return sends
 
     def may(self, stage: StageUnits, volunteer: CrewMember, now: float) -> Callable[[int], bool]:
-        """Whether the volunteer should have a unit that was tried before: not where it failed, if others can."""
+        """A test of which units tried before the volunteer should get: none that failed there, if others can run it."""
 
         def may(partition: int) -> bool:
             trouble = stage.troubles.get(partition)
@@ -226,7 +226,7 @@ class Crew:
         return may
 
     def unrelated(self, relations: set[str], now: float) -> bool:
-        """Whether anybody could be asked who is related to none of these."""
+        """Whether any free volunteer is related to none of these."""
         return any(volunteer.free(now) and volunteer.relation not in relations for volunteer in self.joined.values())
 
     def _slots(self, now: float) -> int:

@@ -17,10 +17,10 @@ def why_nothing_runs(
     *,
     dialable: bool = True,
 ) -> str:
-    """For people: why none of the volunteers found works for the job; empty if one could.
+    """Why none of the volunteers found works for the job, for people; empty if one could.
 
-    Those that are unreachable cannot be dialled; they call, if the owner is `dialable`. `failures` says why peers that
-    the user has named did not answer.
+    Those in `unreachable` cannot be dialled; they call if the owner is `dialable`. `failures` says why peers that the
+    user has named did not answer.
     """
     if not offers and failures:
         return f"no volunteers found yet: {', '.join(failures[:3])}"
@@ -43,12 +43,12 @@ def why_nothing_runs(
     if silent:
         more = "and may call this peer" if dialable else "and neither can this peer"
         texts.append(f"{len(silent)} cannot be dialled, {more}")
-    peers = f"{len(offers)} peer{'s' if len(offers) != 1 else ''} found"  # of neighbours it is not known what they are
+    peers = f"{len(offers)} peer{'s' if len(offers) != 1 else ''} found"  # neighbours may not be volunteers at all
     return f"{peers}, none takes the job: {', '.join(texts)}"
 
 
 def where_it_waits(lines: Collection[tuple[int, str]]) -> str:
-    """For people: in how many volunteers' lines a job waits, its best place (from 1), and what that volunteer says."""
+    """How many volunteers a job waits for, its best place (from 1), and what that volunteer says; for people."""
     place, reason = min(lines)
     where = "1 volunteer" if len(lines) == 1 else f"{len(lines)} volunteers"
     best = " at best" if len(lines) > 1 else ""

@@ -1,8 +1,9 @@
-"""Units at which volunteers fail: whom to believe about them, and what the owner runs itself to know. Sans-IO.
+"""Units at which volunteers fail: whom to believe about them, and which the owner runs itself to find out. Sans-IO.
 
-That a job is at fault is believed when the owner has seen its unit fail. It repeats a unit as soon as two unrelated
-volunteers accuse the job, nobody unrelated is left to ask, or volunteers have tried it often enough; one at a time, so
-who lies about that costs the job no more than one unit in the owner's guest. Whoever was wrong is struck for it.
+A job is believed to be at fault only when the owner has seen its unit fail. The owner repeats a unit as soon as two
+unrelated volunteers blame the job, nobody unrelated is left to ask, or volunteers have tried it often enough. It
+repeats one at a time, so a liar costs the job no more than one unit in the owner's guest. Whoever was wrong gets a
+strike.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,25 +16,25 @@ from p2p.ids import PeerId
 
 MAX_FAILURES = 4
 MAX_LOSSES = 8
-"""Volunteers that a unit may take down with it. After so many, or so many failures, the owner runs it itself."""
+"""How often a unit may fail, and how many volunteers it may take down, before the owner runs it itself."""
 LOOKED_AT = 64
-"""Disputed units at a time, so that a job with many costs its owner no more than one with few."""
+"""How many disputed units are looked at in turn, so that a job with many costs its owner no more than one with few."""
 
 
 class Disputes:
-    """The disputed units of the action that a job runs, among the job's volunteers and its owner's guest."""
+    """The disputed units of a job's running action, between the job's volunteers and its owner's guest."""
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._disputed: dict[tuple[StageUnits, int], None] = {}
-        """In the order in which the owner repeats them."""
+        """The disputed units, in the order in which the owner repeats them."""
 
     def clear(self) -> None:
-        """The action is over, and so is all that was disputed of it."""
+        """Forgets all disputes: the action is over."""
         self._disputed.clear()
 
     def failed(self, attempt: Attempt, volunteer: CrewMember, fault: Fault) -> None:
-        """A volunteer, which is not the owner's guest, has no result of the unit."""
+        """A volunteer other than the owner's guest has no result of the unit."""
         trouble = _troubled(attempt, volunteer.peer, lost=fault is Fault.INPUT)
         if fault is Fault.JOB:
             if set(trouble.accusers.values()) - {volunteer.relation}:
@@ -44,19 +45,19 @@ class Disputes:
         self._tried(attempt, trouble)
 
     def lost(self, attempt: Attempt, volunteer: CrewMember) -> None:
-        """A volunteer is gone, and the unit may have been what took it down."""
+        """A volunteer is gone, and the unit may have taken it down."""
         self._tried(attempt, _troubled(attempt, volunteer.peer, lost=True))
 
     def judged(self, attempt: Attempt, fault: Fault, said: str, *, is_open: bool) -> str | None:
-        """The unit failed in the owner's own guest too. Why the job ends with it, for people; None: it goes on.
+        """The unit failed in the owner's own guest too. Returns why the job ends, for people; None if it goes on.
 
-        `is_open`: whether the unit's stage is; else what it reads is being made again. `said` is the failure's text.
+        `is_open` is false while what the unit's stage reads is being made again. `said` is the failure's text.
         """
         stage, partition = attempt.stage, attempt.partition
         trouble = _troubled(attempt, self._crew.own.peer, lost=fault is Fault.INPUT)
         if fault is Fault.JOB:
             return said
-        # Where what it reads is being made again, the owner has seen nothing of the unit itself.
+        # If what it reads is being made again, the unit itself has not run at the owner.
         trouble.judged += is_open or fault is not Fault.INPUT
         last = trouble.for_owner and fault is not Fault.INPUT and stage.state(partition) == AGAIN
         if last or trouble.judged >= MAX_FAILURES:
@@ -65,7 +66,7 @@ class Disputes:
         return None
 
     def repeat(self, stages: Sequence[StageUnits], now: float) -> list[SendUnits]:
-        """Sends the owner's guest what it should run next of these stages, if it is at nothing disputed already."""
+        """Sends the owner's guest the disputed unit of these stages to run next, unless it already runs one."""
         own = self._crew.own
         if any((attempt.stage, attempt.partition) in self._disputed for attempt in own.attempts.values()):
             return []
@@ -74,16 +75,16 @@ class Disputes:
             if stage not in stages or state not in {AGAIN, RUNNING}:
                 continue
             trouble = stage.trouble(partition)
-            # Who is at it still may be so for ever.
+            # A volunteer that is still running it may run it for ever.
             if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(set(trouble.accusers.values()), now)):
                 stage.start(partition, own.peer)
                 return [SendUnits(own.peer, (own.begin(stage, partition, now),))]
         return []
 
     def acquit(self, attempt: Attempt, trouble: Trouble, now: float) -> Iterator[CrewMember]:
-        """The unit is fine: whoever said that the job was at fault was wrong, or failed where the owner did not.
+        """The unit is fine: whoever blamed the job was wrong, or failed where the owner did not.
 
-        They are struck, one after the other; yields those that are out with it.
+        Each of them gets a strike; yields those that are now out.
         """
         self._disputed.pop((attempt.stage, attempt.partition), None)
         for peer in trouble.peers if trouble.for_owner else trouble.accusers:
@@ -96,14 +97,14 @@ class Disputes:
                 yield volunteer
 
     def _tried(self, attempt: Attempt, trouble: Trouble) -> None:
-        """Volunteers have tried the unit in vain once more: often enough, and it is the owner's to run."""
+        """Records that volunteers tried the unit in vain once more; once that is often enough, the owner runs it."""
         if trouble.failures >= MAX_FAILURES or trouble.losses >= MAX_LOSSES:
             trouble.for_owner = True
             self._disputed[attempt.stage, attempt.partition] = None
 
 
 def _troubled(attempt: Attempt, peer: PeerId, *, lost: bool) -> Trouble:
-    """What the unit has been through, with this attempt: it was lost, or failed."""
+    """The unit's history, with this attempt added as lost or failed."""
     trouble = attempt.stage.trouble(attempt.partition)
     trouble.peers.add(peer)
     if lost:

@@ -1,9 +1,9 @@
-"""The owner's decisions about one job: which unit is run by whom, which result counts, when it is over. Sans-IO.
+"""The owner's decisions about one job: who runs which unit, which result counts, when the job is over. Sans-IO.
 
 Volunteers come and go, fail and lie; units go through attempts until each has exactly one accepted result. What must
-be known again after a restart is said as `Accept` and given back to `planned`. Bytes of results never come here: a
-result is its digest and who holds it. Where windows and portions come from: `crew` and `matching`; what becomes of
-units at which volunteers fail: `disputes`; of outputs that are lost: `stages`.
+survive a restart leaves as `Accept` and is given back to `planned`. The bytes of results never come here: a result is
+its digest and who holds it. `crew` and `matching` decide how much a volunteer gets, `disputes` what becomes of units at
+which volunteers fail, and `stages` what becomes of outputs that are lost.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,9 +34,9 @@ from p2p.core.compute.stages import Stages
 from p2p.ids import ID_BYTES, PeerId
 
 LEASE_S = 4.0
-"""A volunteer that says nothing for so long is lost."""
+"""How long a volunteer may be silent before it counts as lost."""
 STALL_S = 60.0
-"""Beyond the time that a unit may take: how long a volunteer may neither begin nor end one (it fetches inputs)."""
+"""How long a volunteer may neither begin nor end a unit, on top of the time a unit may take: it fetches inputs."""
 
 
 class Job:
@@ -47,10 +47,10 @@ class Job:
         PLANNING, RUNNING, FINISHING --(the job's fault, or nothing left to try)--> FAILED
         PLANNING, RUNNING, FINISHING --cancel--> CANCELLED
 
-    However many volunteers say that a unit cannot be run, the job goes on until the owner has seen it fail.
+    However many volunteers say that a unit fails, the job goes on until the owner has seen it fail.
 
     Each event returns what is to be done. Events that come too late are ignored. `context` is `plan.job_context`,
-    `unit_s` the seconds that a unit may take, `results` the digests of the actions' results known from before. Times
+    `unit_s` the seconds that a unit may take, `results` the digests of actions' results that are already known. Times
     are seconds of one monotonic clock.
     """
 
@@ -69,11 +69,11 @@ class Job:
 
     @property
     def action(self) -> int:
-        """The number of the action that is planned, run or finished now."""
+        """The number of the action that is being planned, run or finished."""
         return len(self._results)
 
     def volunteers(self) -> dict[PeerId, int]:
-        """Who works for the job, and how many units each has before it."""
+        """The volunteers that work for the job, and how many units each has."""
         return {peer: len(volunteer.attempts) for peer, volunteer in self._crew.joined.items()}
 
     @property
@@ -82,7 +82,7 @@ class Job:
         return bool(self._crew.own.attempts)
 
     def place(self, peer: PeerId, unit: bytes) -> tuple[int, int] | None:
-        """Stage and partition of a unit that the volunteer is at; None for any other."""
+        """The stage and partition of a unit that the volunteer has; None for any other unit."""
         volunteer = self._crew.find(peer)
         attempt = None if volunteer is None else volunteer.attempts.get(unit)
         return None if attempt is None else (attempt.stage.index, attempt.partition)
@@ -92,10 +92,10 @@ class Job:
     def planned(
         self, plan: Plan, counts: Sequence[int], sources: Mapping[int, bytes], now: float, known: Iterable[Known] = ()
     ) -> list[Command]:
-        """The next action is to be run; what is `known` is not run again.
+        """The next action is to be run, except for results that are already `known`.
 
-        `counts` has the units of each stage (`plan.sizes`), `sources` a digest for each stage with a source: of its
-        inputs and how they are cut.
+        `counts` has the number of units of each stage (`plan.sizes`). `sources` has, for each stage with a source, a
+        digest of its inputs and how they are cut.
         """
         if self.state is not JobState.PLANNING:
             return []
@@ -118,24 +118,24 @@ class Job:
         return []
 
     def done(self) -> list[Command]:
-        """The job returned, and the owner holds all that it returned."""
+        """The job returned, and the owner has all that it returned."""
         return self._end(JobState.DONE, "") if self.state is JobState.PLANNING else []
 
     def broke(self, reason: str) -> list[Command]:
-        """The job cannot go on: its plan or what finishes an action raised, or the owner's disk is full."""
+        """The job cannot go on: planning, or finishing an action, raised, or the owner's disk is full."""
         return self._end(JobState.FAILED, reason)
 
     def cancel(self) -> list[Command]:
-        """The user wants it no longer."""
+        """The user no longer wants the job."""
         return self._end(JobState.CANCELLED, "cancelled")
 
     def kept(self, stage: int, partition: int) -> None:
-        """The owner has this output from now on, whatever becomes of its holder."""
+        """From now on the owner has this output itself, whatever becomes of its holder."""
         if stage < len(self.stages):
             self.stages[stage].kept(partition)
 
     def tick(self, now: float) -> list[Command]:
-        """To be called a few times a second: silent and stalled volunteers, rests that are over, stragglers."""
+        """To be called a few times a second: deals with silent or stalled volunteers, ended rests, stragglers."""
         commands: list[Command] = []
         for volunteer in self._crew.everyone():
             if self.state in OVER:
@@ -157,9 +157,9 @@ class Job:
     def joined(
         self, peer: PeerId, slots: int, now: float, *, window: int = 65536, stranger: bool = False, relation: str = ""
     ) -> list[Command]:
-        """A volunteer took the job, with so many slots and at most `window` units before it.
+        """A volunteer took the job, with this many slots and at most `window` units under way.
 
-        Peers of the same `relation` (a network prefix, say) are not believed to judge alone.
+        Peers of the same `relation` (a network prefix, say) count as one when they accuse the job.
         """
         if self.state in OVER or peer in self._crew.joined:
             return []
@@ -172,7 +172,7 @@ class Job:
         return self._fill(volunteer, now)
 
     def slots(self, peer: PeerId, slots: int, now: float) -> list[Command]:
-        """The volunteer may use so many slots from now on; with none it ends what it has and gets no more."""
+        """The volunteer may use this many slots from now on; with none, it finishes what it has and gets no more."""
         volunteer = self._crew.joined.get(peer)
         if volunteer is None:
             return []
@@ -180,13 +180,13 @@ class Job:
         return self._fill_all(now)
 
     def near(self, peer: PeerId, stage: int, partitions: Iterable[int]) -> None:
-        """The volunteer has the input of these already. It gets them first, as long as they wait anyway."""
+        """The volunteer already has the inputs of these partitions. It gets them first, as long as they still wait."""
         if peer in self._crew.joined and stage < len(self.stages):
             count = self.stages[stage].count
             self.stages[stage].prefer(peer, [partition for partition in partitions if 0 <= partition < count])
 
     def left(self, peer: PeerId, now: float) -> list[Command]:
-        """The volunteer is gone, or takes part no longer. Its outputs may still be had: see `unheld`."""
+        """The volunteer is gone, or no longer takes part. Its outputs may still be available: see `unheld`."""
         volunteer = self._crew.joined.get(peer)
         if volunteer is None:
             return []
@@ -195,25 +195,25 @@ class Job:
         return self._lose(volunteer, now)
 
     def unheld(self, peer: PeerId, now: float) -> list[Command]:
-        """Nothing that the peer holds can be had any more."""
+        """Nothing that the peer holds is available any more."""
         for stage in self.stages:
             stage.unheld(peer)
         return self._advance(now)
 
     def missing(self, stage: int, partition: int, holder: PeerId, now: float) -> list[Command]:
-        """The holder has this one output no longer, or never had it."""
+        """The holder no longer has this one output, or never had it."""
         if stage >= len(self.stages) or self.stages[stage].holder(partition) != holder:
             return []
         self.stages[stage].missing(partition, holder)
         volunteer = self._crew.joined.get(holder)
-        # What is found to be missing while it rests went with the rest.
+        # Outputs found missing while it rests were most likely lost together with the first one.
         commands: list[Command] = []
         if volunteer is not None and volunteer.rests_until <= now and self._crew.strike(volunteer, now):
             commands += self._expel(volunteer, "it did not keep what it said that it keeps", now)
         return commands + self._advance(now)
 
     def heard(self, peer: PeerId, now: float, running: Iterable[bytes] = ()) -> None:
-        """The volunteer said something: it is there, and at these units."""
+        """The volunteer said something, so it is there; it is working on the units `running`."""
         volunteer = self._crew.find(peer)
         if volunteer is None:
             return
@@ -225,7 +225,7 @@ class Job:
                 volunteer.progress = now
 
     def returned(self, peer: PeerId, results: Iterable[UnitResult], now: float) -> list[Command]:
-        """Results came from the volunteer. Those of units that it was not asked for are nothing."""
+        """Results came from the volunteer. Those of units that it was not sent are ignored."""
         volunteer = self._crew.find(peer)
         if volunteer is None:
             return []
@@ -241,7 +241,7 @@ class Job:
                 continue
             volunteer.commit(attempt, now)
             self._crew.worked(volunteer)
-            # Here other levels of trust will wait for more: a second opinion, or an audit.
+            # Here other levels of trust will wait for a second opinion, or an audit.
             commands += self._accept(volunteer, attempt, result, now)
             completes = completes or attempt.stage.complete
         if completes:
@@ -268,7 +268,7 @@ class Job:
         return self._fill_all(now)
 
     def refused(self, peer: PeerId, units: Iterable[bytes], now: float) -> list[Command]:
-        """The volunteer has no room for these now. Nobody's fault, but it rests a little."""
+        """The volunteer has no room for these units now. That is nobody's fault, but it rests a little."""
         volunteer = self._crew.find(peer)
         if volunteer is None:
             return []
@@ -308,7 +308,7 @@ class Job:
     # Stages.
 
     def _advance(self, now: float) -> list[Command]:
-        """Something about whole stages may have changed: what is needed again, what is open, whether all is done."""
+        """Brings the stages up to date: what is needed again, what is open, whether all is done."""
         if self.state not in {JobState.RUNNING, JobState.FINISHING}:
             return []
         assert self._stages is not None
@@ -338,14 +338,14 @@ class Job:
         return [DropVolunteer(volunteer.peer, reason), *self._lose(volunteer, now)]
 
     def _lose(self, volunteer: CrewMember, now: float) -> list[Command]:
-        """The volunteer is no longer there; what it had runs elsewhere."""
+        """The volunteer is gone; what it had runs elsewhere."""
         self._crew.joined.pop(volunteer.peer, None)
         for stage in self.stages:
             stage.forget(volunteer.peer)
         begun = 0
         for attempt in list(volunteer.attempts.values()):
             self.losses += 1
-            # Only what it was at can have been what took it down, and no more than its slots at once.
+            # Only a unit that it was running can have taken it down, and it runs no more than its slots at once.
             if attempt.step is Step.RUNNING or begun < volunteer.slots:
                 begun += 1
                 self._disputes.lost(attempt, volunteer)
@@ -354,7 +354,7 @@ class Job:
         return self._fill_all(now)
 
     def _recalled(self) -> list[Command]:
-        """Takes back all that is under way."""
+        """Takes back all units that are under way."""
         commands: list[Command] = []
         for volunteer in self._crew.everyone():
             if volunteer.attempts:

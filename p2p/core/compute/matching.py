@@ -1,8 +1,8 @@
-"""Who gets how much work: windows, portions, and whose slots which job may use.
+"""Who gets how much work: windows, portions, and which job may use whose slots.
 
-A volunteer has units ahead of it for a short time of its measured rate, so that its slots never wait for the network
-and little is lost with it. Towards the end of a stage portions shrink (guided self-scheduling, Polychronopoulos and
-Kuck 1987), so that all end together. Pure decisions, upon which others act.
+A volunteer has enough units ahead of it for a short time at its measured rate, so that its slots never wait for the
+network and little is lost if it goes. Towards the end of a stage portions shrink (guided self-scheduling,
+Polychronopoulos and Kuck 1987), so that all volunteers end together. Pure decisions, which others carry out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from p2p.ids import PeerId
 
 AHEAD_S = 0.1
 MIN_AHEAD, MAX_AHEAD = 2, 1024
-"""Units a slot."""
+"""The fewest and most units ahead of a volunteer, per slot."""
 SAMPLE_S = 0.05
 STRANGER_SHARE = 3
-"""A stranger gets at most one part in so many of a stage while others idle."""
+"""While others are idle, a stranger gets at most one in this many of a stage's units."""
 
 
 class UnitPace:
@@ -27,7 +27,7 @@ class UnitPace:
         self.rate = 0.0
         """Units a second; 0 until measured."""
         self.least = float("inf")
-        """Seconds from sending a unit to having its result, at best."""
+        """The shortest time from sending a unit to having its result, in seconds."""
         self.begin(now)
 
     def begin(self, now: float) -> None:
@@ -35,7 +35,7 @@ class UnitPace:
         self._since, self._count = now, 0
 
     def returned(self, sent: float, now: float) -> None:
-        """A result came of a unit that was sent then."""
+        """Records the result of a unit that was sent at `sent`."""
         self.least = min(self.least, now - sent)
         self._count += 1
         elapsed = now - self._since
@@ -48,14 +48,14 @@ class UnitPace:
         """How many units may be ahead of the volunteer."""
         if not self.rate:
             return MIN_AHEAD * slots
-        # What is on its way to and fro is not ahead of it: without this, one far away would stay slow for ever.
+        # Units in transit are not ahead of it: without `least`, a volunteer far away would stay slow for ever.
         return min(max(int(self.rate * (AHEAD_S + self.least)), MIN_AHEAD * slots), MAX_AHEAD * slots)
 
 
 def portion(room: int, waiting: int, slots: int, all_slots: int, idle: int) -> int:
     """How many of the waiting units a volunteer gets at once.
 
-    It has `slots` of all slots, of which `idle` have no unit, and room for so many.
+    It has `slots` of all slots, `idle` of them without a unit, and room for `room` more units.
     """
     ahead = waiting * slots // (2 * max(all_slots, 1))
     at_once = min(idle, -(-waiting * slots // max(all_slots, 1)))
@@ -68,7 +68,7 @@ def stranger_room(units: int, taken: int) -> int:
 
 
 class VolunteerOffer(NamedTuple):
-    """What a volunteer offers: slots, memory in bytes for each, names of its runtimes."""
+    """What a volunteer offers: slots, memory in bytes per slot, names of its runtimes."""
 
     slots: int
     memory: int
@@ -76,7 +76,7 @@ class VolunteerOffer(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a job needs: a runtime, memory in bytes for a unit, and how many units could run at once."""
+    """What a job needs: a runtime, memory in bytes per unit, and how many units could run at once."""
 
     runtime: str
     memory: int
@@ -91,14 +91,14 @@ def suits(need: Need, offer: VolunteerOffer) -> bool:
 def allot(
     needs: Sequence[Need], offers: Mapping[PeerId, VolunteerOffer], held: Sequence[Mapping[PeerId, int]]
 ) -> list[dict[PeerId, int]]:
-    """The slots of each volunteer that each job may use, in the order of `needs`: as even as what they need allows.
+    """How many slots of each volunteer each job may use, in the order of `needs`: as evenly as their needs allow.
 
-    `held` has what each job uses now: where it makes no difference a job keeps its volunteers, whose guests know it.
-    Max-min fair: a slot goes to the job with the fewest.
+    `held` has what each job uses now: if it makes no difference, a job keeps its volunteers, whose guests know it.
+    Max-min fair: each slot goes to the job with the fewest.
     """
     given: list[dict[PeerId, int]] = [{} for _ in needs]
     totals = [0] * len(needs)
-    # Volunteers that few jobs can use go first, so that the choosy are not left without.
+    # Volunteers that few jobs can use go first, so that jobs with special needs are not left without.
     suitors = {peer: [job for job, need in enumerate(needs) if suits(need, offer)] for peer, offer in offers.items()}
     for peer in sorted(offers, key=lambda peer: (len(suitors[peer]), peer)):
         free = offers[peer].slots
@@ -106,9 +106,9 @@ def allot(
             hungry = [job for job in suitors[peer] if totals[job] < needs[job].units]
             if not hungry:
                 break
-            # Those who have the same take turns; who is here already goes first.
+            # Jobs with equally many slots take turns; one that already uses this volunteer goes first.
             job = min(hungry, key=lambda job: (totals[job], given[job].get(peer, 0) >= held[job].get(peer, 0), job))
-            # As many at once as leave it no richer than the next: thousands of slots take few steps.
+            # As many slots at once as leave it with no more than the next job: thousands of slots take few steps.
             level = [totals[other] - totals[job] for other in hungry if totals[other] > totals[job]]
             tied = len(hungry) - len(level)
             step = min(free, needs[job].units - totals[job], max(min([free // tied, *level]), 1))
@@ -119,9 +119,9 @@ def allot(
 
 
 def topped_up(slots: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
-    """How many slots each job of a volunteer has with those that are spare: who has the fewest gets the next.
+    """How many slots each job of a volunteer has once spare ones are given out: the job with the fewest gets the next.
 
-    None has more than it wants, nor fewer than it has.
+    No job ends with more than it wants, or fewer than it has.
     """
     now = list(slots)
     for _ in range(spare):

@@ -1,6 +1,6 @@
-"""How a stage's source is cut into partitions: fixed once, from sizes alone, so that all who ask get the same.
+"""How a stage's source is cut into partitions: fixed once, from sizes alone, so that everybody gets the same ones.
 
-Bytes are cut by size; where lines begin and end in them is found by who reads them (`p2p.jobs.cutting`).
+Bytes are cut by size; whoever reads them finds where lines begin and end (`p2p.jobs.cutting`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,38 +12,38 @@ from p2p.jobs import cutting
 
 MIN_PARTITION_BYTES = 4096
 UNITS_PER_CORE = 4
-"""So that none idles for long while another ends its last one."""
+"""How many units there are for each core, so that no core is idle for long while another ends its last unit."""
 MIN_CORES = 8
-"""Others may come than those that were found."""
+"""The fewest cores to cut for: more volunteers may come than were found."""
 MAX_CHOSEN_UNITS = 4096
 MIN_CHOSEN_BYTES = 64 * 1024
-"""Beneath that a unit costs more than what it does."""
+"""The smallest partition chosen: a smaller unit costs more to send than to run."""
 MANY_UNITS = 50_000
 MIN_UNITS = 8
-"""Of items, which may be few and each take long."""
+"""The fewest partitions of items, which may be few and each take long."""
 MAX_PIECES = 256
-"""Of a partition: so many small files at most."""
+"""The most pieces of files in a partition."""
 
 
 def chosen_bytes(size: int, cores: int) -> int:
-    """How large partitions of so many bytes of input should be, for so many cores: several for each, and not too small.
+    """How many bytes a partition should have, for `size` bytes of input: several partitions per core, not too small.
 
-    More than the usual size only where there would be too many of them.
+    Larger than the usual size only if there would be too many partitions.
     """
     wished = min(UNITS_PER_CORE * max(cores, MIN_CORES), MAX_CHOSEN_UNITS)
     each = min(max(size // wished, MIN_CHOSEN_BYTES), cutting.DEFAULT_PARTITION_BYTES)
     each = max(each, size // MANY_UNITS)
-    # Whole steps: most end where chunks end, so that few chunks are read twice.
+    # In whole steps, so that most partitions end where chunks end and few chunks are read twice.
     return each - each % MIN_CHOSEN_BYTES
 
 
 def chosen_count(cores: int) -> int:
-    """Into how many partitions items should be cut, for so many cores."""
+    """How many partitions a range of items should be cut into, for this many cores."""
     return min(max(UNITS_PER_CORE * cores, MIN_UNITS), MAX_CHOSEN_UNITS)
 
 
 class Piece(NamedTuple):
-    """Bytes of a file: numbers of the input and of the file in it, offset and length in bytes."""
+    """Bytes of a file: the number of the input and of the file in it, offset and length in bytes."""
 
     input: int
     file: int
@@ -52,7 +52,7 @@ class Piece(NamedTuple):
 
 
 class Partitioner:
-    """Cuts the inputs of one job, given as the sizes of their files. `each`: bytes of a partition, about."""
+    """Cuts the inputs of one job, given as the sizes of their files, into partitions of about `each` bytes."""
 
     def __init__(self, inputs: Sequence[Sequence[int]], each: int = cutting.DEFAULT_PARTITION_BYTES) -> None:
         if each < MIN_PARTITION_BYTES:
@@ -61,7 +61,7 @@ class Partitioner:
         self._each = each
 
     def pieces(self, source: Source) -> list[tuple[Piece, ...]]:
-        """The partitions of a source of bytes; lines are still to be cut. Raises JobError if they are too many."""
+        """The partitions of a source of bytes, not yet cut at lines. Raises JobError if there are too many."""
         assert source.kind in OF_BYTES
         chosen = range(len(self._inputs)) if source.input is None else [source.input]
         places = [(number, file) for number in chosen for file in range(len(self._inputs[number]))]
@@ -70,7 +70,7 @@ class Partitioner:
         cut = cutting.by_file if source.kind == "files" else cutting.by_size
         partitions = []
         for partition in cut(sizes, self._each):
-            # Several small files may go into one partition, but not so many that their names are too long a message.
+            # Several small files may go into one partition, but not so many that their names make too long a message.
             for some in _at_most(partition, MAX_PIECES):
                 partitions.append(tuple(Piece(*places[piece.file], piece.offset, piece.size) for piece in some))
         self._refuse(len(partitions))
@@ -85,7 +85,7 @@ class Partitioner:
 
 
 def items(count: int, partitions: int, partition: int) -> tuple[int, int]:
-    """A partition of a range of `count` items: its first, and how many."""
+    """A partition of a range of `count` items: its first item, and how many."""
     return cutting.share_of(partition, partitions, count)
 
 

@@ -1,8 +1,8 @@
-"""The plan of one action, as the daemon believes it, and the ids of its units.
+"""The plan of one action, as the peer accepts it, and the ids of its units.
 
-A guest makes the plan and says it in JSON; here it is checked before anything is built on it. A plan is a list of
-stages. A stage either has a source, or reads stages before it; all but the last one write `outputs` partitions, which
-are the units of the stages that read it. What the operations are, only guests know.
+A guest makes the plan and sends it in JSON; here it is checked before anything is built on it. A plan is a list of
+stages. A stage either has a source or reads stages before it; each but the last writes `outputs` partitions, which are
+the units of the stages that read it. Only guests know what the operations are.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,15 @@ from p2p.ids import H
 VERSION = 1
 MAX_STAGES = 64
 MAX_UNITS_PER_STAGE = 100_000
-"""Of a stage."""
 MAX_UNITS_PER_PLAN = 400_000
 MAX_OUTPUTS = 4096
 MAX_BLOBS = 2**24
-"""That all units of a stage write together."""
+"""The most outputs that all units of a stage write together."""
 MAX_PLAN_BYTES = 256 * 1024
 MAX_RESULT_BYTES = 8 * 1024 * 1024
-"""Of an action."""
+"""The largest result of an action."""
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""Of what a job returns, as JSON: decoded it can take many times as much."""
+"""The most JSON that a job may return: decoded, it can take many times as much memory."""
 
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_STAGES)]
 _Line = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -36,7 +35,7 @@ OF_BYTES = ("lines", "records", "chunks", "files")
 
 
 class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Where the records of a first stage come from: bytes of one input (None: of all), or `count` items."""
+    """The source of a first stage's records: the bytes of one input (None: of all inputs), or `count` items."""
 
     kind: Literal["lines", "records", "chunks", "files", "range", "params"]
     input: _Index | None = None
@@ -44,7 +43,7 @@ class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A stage; `outputs` 0 for the final one. `partitions`, its units, is None where they follow from the inputs."""
+    """A stage; `outputs` is 0 for the final one. `partitions`, its number of units, is None if inputs decide it."""
 
     index: _Index
     source: Source | None
@@ -65,21 +64,21 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1, max_length=MAX_STAGES)]
     line: _Line = 0
     form: _Word | None = None
-    """Of `save`: what its files are."""
+    """The format of the files, for `save`."""
 
 
 _decoder = msgspec.json.Decoder(Plan)
 
 
 def of_command(partitions: int | None) -> Plan:
-    """The plan of a WASI command: one stage, over the lines of all inputs, or without input so many units."""
+    """The plan of a WASI command: one stage, over the lines of all inputs, or without inputs, of `partitions` units."""
     source = Source("lines") if partitions is None else Source("range", count=partitions)
     stage = Stage(0, source, reads=(), outputs=0, label="command", partitions=partitions)
     return Plan(1, 0, "save", H("command").hex(), (stage,))
 
 
 def decode(raw: bytes, inputs: int) -> Plan:
-    """The plan of a job with so many inputs, from its JSON. Raises JobError for what is no plan or breaks a bound."""
+    """The plan of a job with `inputs` inputs, from its JSON. Raises JobError if it is no plan or breaks a bound."""
     if len(raw) > MAX_PLAN_BYTES:
         raise JobError(f"The job's plan has {len(raw)} bytes; {MAX_PLAN_BYTES} are allowed.")
     try:
@@ -108,7 +107,7 @@ def check(plan: Plan, inputs: int) -> None:
 
 
 def sizes(plan: Plan, of_sources: Sequence[int | None]) -> tuple[int, ...]:
-    """How many units each stage has; `of_sources` has the partitions of the stages on bytes. Raises JobError."""
+    """How many units each stage has; `of_sources` has the partition counts of stages on bytes. Raises JobError."""
     counts = []
     for stage in plan.stages:
         count = stage.partitions if stage.partitions is not None else of_sources[stage.index]
@@ -122,26 +121,26 @@ def sizes(plan: Plan, of_sources: Sequence[int | None]) -> tuple[int, ...]:
 
 
 def job_context(bundle: bytes, runtime: bytes, limits: bytes) -> bytes:
-    """What all units of a job have in common: ids of the bundle and the runtime, and the limits, encoded."""
+    """What all units of a job have in common: the ids of bundle and runtime, and the encoded limits."""
     return H("job", bundle, runtime, limits)
 
 
 def stage_context(job: bytes, action: int, stage: int, plan_digest: bytes, read: Sequence[bytes]) -> bytes:
     """What all units of a stage have in common; `read` has the digests of all that it may read.
 
-    These are inputs as they were cut, results of earlier actions, and, for each stage that it reads, one digest over
-    the digests of all units of that stage (`results_digest`).
+    These are the inputs as they were cut, the results of earlier actions, and, for each stage that it reads, one digest
+    over the digests of all units of that stage (`results_digest`).
     """
     return H("stage", job, _number(action), _number(stage), plan_digest, *read)
 
 
 def results_digest(digests: Sequence[bytes]) -> bytes:
-    """One digest for the 32-byte digests of a stage's results, in order of the partitions."""
+    """One digest of the 32-byte digests of a stage's results, in the order of the partitions."""
     return H("stage results", b"".join(digests))
 
 
 def unit_id(context: bytes, partition: int) -> bytes:
-    """The 32-byte id of a unit: equal where the same work is done on the same bytes under the same limits."""
+    """The 32-byte id of a unit: equal if the same work is done on the same bytes under the same limits."""
     return H("unit", context, _number(partition))
 
 

@@ -1,8 +1,8 @@
-"""The units of one stage: which wait, which run at whom, which are done and who holds what came of them.
+"""The units of one stage: which wait, which run and where, which are done and who holds their outputs.
 
-A unit is FRESH until it is sent for the first time, RUNNING while anybody is at it, AGAIN when nobody is any longer,
-DONE once a result was accepted. A DONE unit whose output nobody holds is `gone`; it is to run AGAIN if, and as soon
-as, somebody needs it. Every step takes constant time, however many units there are.
+A unit is FRESH until it is sent for the first time, RUNNING while anybody runs it, AGAIN when nobody does any more, and
+DONE once a result was accepted. A DONE unit whose output nobody holds is `gone`; it runs AGAIN if, and as soon as,
+somebody needs it. Every step takes constant time, however many units there are.
 """
 
 import math
@@ -14,7 +14,7 @@ from p2p.ids import PeerId
 
 FRESH, AGAIN, RUNNING, DONE = range(4)
 LOOK = 64
-"""How many units that a volunteer may not have are looked at for one that it may."""
+"""How many units that a volunteer may not have are passed over to find those that it may."""
 
 
 class Durations:
@@ -32,7 +32,7 @@ class Durations:
         self.count += 1
 
     def quantile(self, fraction: float) -> float:
-        """The upper end of the bucket in which that quantile lies, in seconds; infinite when there is nothing."""
+        """The upper end of the quantile's bucket, in seconds; infinite if there are no durations."""
         passed, goal = 0, fraction * self.count
         for bucket, count in enumerate(self._buckets):
             passed += count
@@ -42,21 +42,21 @@ class Durations:
 
 
 class Trouble:
-    """What a unit has been through."""
+    """The history of a unit that failed."""
 
     def __init__(self) -> None:
         self.failures = self.losses = self.judged = 0
-        """How often it failed, took a volunteer down or could not read; and how often it failed at the owner."""
+        """How often it failed; took a volunteer down or could not read; and failed at the owner."""
         self.for_owner = False
-        """Whether volunteers have had their turns: the owner is to see for itself."""
+        """Whether volunteers have had their turns, so that the owner must see for itself."""
         self.peers: set[PeerId] = set()
-        """Where it failed: it is tried elsewhere first."""
+        """The volunteers where it failed: it is tried elsewhere first."""
         self.accusers: dict[PeerId, str] = {}
-        """Who said that it is the job's fault, and their relation: unrelated ones are asked next."""
+        """The volunteers that blame the job, each with its relation: unrelated ones are asked next."""
 
 
 class StageUnits:
-    """The units of the stage `index`, which reads the stages `reads`; `readers` read it."""
+    """The units of the stage `index`, which reads the stages `reads` and is read by `readers`."""
 
     def __init__(self, index: int, count: int, reads: tuple[int, ...], readers: tuple[int, ...]) -> None:
         self.index = index
@@ -66,7 +66,7 @@ class StageUnits:
         self.waiting = count
         self.done = 0
         self.running: dict[int, list[PeerId]] = {}
-        """Who is at which unit, those that have run the longest first."""
+        """Which peers run each unit; the units that have run longest come first."""
         self.gone: set[int] = set()
         self.troubles: dict[int, Trouble] = {}
         self.turnaround = Durations()
@@ -84,7 +84,7 @@ class StageUnits:
         return self.done == self.count
 
     def named(self, context: bytes) -> None:
-        """What the ids of the units follow from is known, since all that it reads is."""
+        """Sets the context from which the units' ids follow; it is known once all stages that this one reads are."""
         assert self._context in (None, context)
         self._context = context
 
@@ -101,26 +101,26 @@ class StageUnits:
         return self._states[partition]
 
     def digest(self, partition: int) -> bytes | None:
-        """Of the result that was accepted, if one ever was."""
+        """The digest of the accepted result, if there ever was one."""
         return self._digests[partition]
 
     def holder(self, partition: int) -> PeerId | None:
-        """Who holds the output of a unit that is done; None: the owner, or nobody when it is gone."""
+        """Who holds the output of a done unit. None means the owner, or nobody if the output is gone."""
         return self._holders.get(partition)
 
     def all_results(self) -> bytes:
-        """One digest for all results; the stage is complete."""
+        """One digest for all results; the stage must be complete."""
         return results_digest([digest for digest in self._digests if digest is not None])
 
     def prefer(self, peer: PeerId, partitions: Iterable[int]) -> None:
-        """The peer has the input of these already: they are what it gets first."""
+        """The peer already has the inputs of these partitions, so it gets them first."""
         self._near[peer] = deque(partitions)
 
     def forget(self, peer: PeerId) -> None:
         self._near.pop(peer, None)
 
     def take(self, peer: PeerId, most: int, may: Callable[[int], bool]) -> list[int]:
-        """Up to `most` waiting units for the peer, which run from now on; `may` is asked of those tried before."""
+        """Up to `most` waiting units, which the peer runs from now on. `may` decides about those tried before."""
         taken: list[int] = []
         for _ in range(min(len(self._again), LOOK + most)):
             if len(taken) == most:
@@ -142,7 +142,7 @@ class StageUnits:
         return taken
 
     def start(self, partition: int, peer: PeerId) -> None:
-        """The peer is at the unit from now on."""
+        """The peer runs the unit from now on."""
         if self._states[partition] == RUNNING:
             self.running[partition].append(peer)
             return
@@ -152,7 +152,7 @@ class StageUnits:
         self.waiting -= 1
 
     def stop(self, partition: int, peer: PeerId) -> bool:
-        """The peer is no longer at the unit, and there is no result of it. Whether it has to run again."""
+        """The peer no longer runs the unit, and there is no result of it. Returns whether it has to run again."""
         peers = self.running[partition]
         peers.remove(peer)
         if peers:
@@ -162,7 +162,7 @@ class StageUnits:
         return True
 
     def finish(self, partition: int, digest: bytes, holder: PeerId | None) -> list[PeerId]:
-        """The unit is done. Returns who was at it."""
+        """The unit is done. Returns the peers that were running it."""
         if self._states[partition] != RUNNING:
             assert self._states[partition] != DONE
             self.waiting -= 1
@@ -174,25 +174,25 @@ class StageUnits:
         return self.running.pop(partition, [])
 
     def kept(self, partition: int) -> None:
-        """The owner has the output as well from now on."""
+        """From now on the owner has the output too."""
         if self._states[partition] == DONE:
             self._hold(partition, None)
             self.gone.discard(partition)
 
     def unheld(self, peer: PeerId) -> None:
-        """The peer's outputs are no longer to be had."""
+        """The peer's outputs are no longer available."""
         for partition in self._held.pop(peer, ()):
             self._gone(partition)
 
     def missing(self, partition: int, peer: PeerId) -> None:
-        """This output is no longer to be had of the peer."""
+        """This output is no longer available from the peer."""
         held = self._held.get(peer, set())
         if partition in held:
             held.remove(partition)
             self._gone(partition)
 
     def revive(self) -> list[int]:
-        """What is gone is needed: it has to run again."""
+        """Makes the units whose outputs are gone run again. Returns them."""
         revived = sorted(self.gone)
         self.gone.clear()
         self.done -= len(revived)

@@ -1,7 +1,8 @@
-"""The stages of one action, some of which read others: which are open, and what has to be made again. Sans-IO.
+"""The stages of one action, some of which read others: which are open, and which units must run again. Sans-IO.
 
-A stage is readable once all that it reads is complete: then the ids of its units are known, which follow from that. It
-is needed unless all that read it are complete. What was lost of a stage is made again only if it is needed.
+A stage is readable once all stages that it reads are complete: then the ids of its units, which depend on their
+results, are known. It is needed unless all stages that read it are complete. Lost outputs of a stage are made again
+only if it is needed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +13,10 @@ from p2p.core.compute.stage import DONE, StageUnits
 
 
 class Stages:
-    """All stages of a plan, with as many units as `counts` says, in its order: readers come after what they read.
+    """All stages of a plan, in its order: readers come after what they read. `counts` says how many units each has.
 
-    `context` is `plan.job_context`, `sources` has a digest for each stage with a source, `results` those of the actions
-    before.
+    `context` is `plan.job_context`, `sources` has a digest for each stage with a source, `results` the digests of the
+    results of earlier actions.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class Stages:
 
     @property
     def complete(self) -> bool:
-        """Whether the final stage is, and with it the action."""
+        """Whether the final stage is complete, and with it the action."""
         return self.all[-1].complete
 
     def recall(self, known: Iterable[Known]) -> None:
-        """These results are known from before, as far as they are of the same work."""
+        """Takes results that are already known, as far as they are of the same work."""
         by_stage: dict[int, list[Known]] = {}
         for result in known:
             by_stage.setdefault(result.stage, []).append(result)
@@ -57,17 +58,17 @@ class Stages:
             for result in by_stage.get(stage.index, ()):
                 partition = result.partition
                 fits = 0 <= partition < stage.count and stage.state(partition) != DONE
-                # A plan or an input that has changed since gives other ids: that is other work.
+                # If the plan or an input has changed since, the ids differ: that is other work.
                 if fits and result.unit == stage.unit(partition):
                     stage.finish(partition, result.digest, result.holder)
 
     def revive(self) -> int:
-        """What is gone and needed is to run again: how many units that are."""
-        # Readers come after what they read, so who needs what is known on the way back.
+        """Makes units whose outputs are gone and needed run again. Returns how many."""
+        # Readers come after what they read, so going backwards, each stage's readers are settled before it.
         return sum(len(stage.revive()) for stage in reversed(self.all) if stage.gone and self._needed(stage))
 
     def open(self) -> list[StageUnits]:
-        """The stages of which units are to run now."""
+        """The stages with units to run now."""
         readable = [stage for stage in self.all if self._readable(stage)]
         for stage in readable:
             self._name(stage)

@@ -1,8 +1,9 @@
-"""The line of owners at a volunteer whose cores are busy: who gets a place, and who is first once a core is free.
+"""The queue of owners at a volunteer whose cores are busy: who gets a place, and who is first once a core is free.
 
-Places are few, at most half of them for one network and few for one owner; who gets none asks again later. Whose job
-was at work here and comes back over a new connection is first: its cores were not free. Then come those who have
-nothing at work here, then the others. Within each group turns go round as for upload slots (`turns`).
+Places are few, at most half of them for one network and few for one owner; an owner that gets none asks again later.
+An owner whose job was running here and comes back over a new connection is first: its cores were never free. Then come
+owners with nothing running here, then the others. Within each group, turns go round as for upload slots
+(`core.round_robin`).
 """
 
 from collections.abc import Collection
@@ -18,16 +19,16 @@ MAX_PER_OWNER = 4
 
 @dataclass(frozen=True, eq=False)
 class QueuePlace:
-    """One offer in line, of an owner at a network (`wire.address.prefix`)."""
+    """One offer in the queue, from an owner in a network (`wire.address.prefix`)."""
 
     owner: PeerId
     network: str
     returns: bool = False
-    """Its job was at work here until now. Bounded by the jobs at work, so a place for it there always is."""
+    """Whether its job was running here until now. Running jobs are bounded, so such an offer always gets a place."""
 
 
 class WaitingQueue:
-    """Who waits. A place that was not given is in no line, and never first."""
+    """The offers that wait. A place that was refused is not in the queue, and never first."""
 
     def __init__(self) -> None:
         self._turns: RoundRobin[QueuePlace] = RoundRobin()
@@ -37,11 +38,11 @@ class WaitingQueue:
         return len(self._places)
 
     def holds(self, place: QueuePlace) -> bool:
-        """Whether it waits."""
+        """Whether this place is in the queue."""
         return place in self._places
 
     def join(self, place: QueuePlace) -> bool:
-        """Whether there is such a place, which is had from now on."""
+        """Takes the place, if there is room for it. Returns whether there was."""
         if not place.returns and not self._has_room(place):
             return False
         self._places.add(place)
@@ -56,15 +57,15 @@ class WaitingQueue:
         )
 
     def leave(self, place: QueuePlace) -> None:
-        """It waits no longer, if it did."""
+        """Gives up the place, if it was in the queue."""
         self._places.discard(place)
         self._turns.drop(place)
 
     def serve(self, place: QueuePlace) -> None:
-        """One that waits has its turn now."""
+        """The place, which is in the queue, has its turn now."""
         self._places.remove(place)
         self._turns.serve(place)
 
     def order(self, at_work: Collection[PeerId]) -> list[QueuePlace]:
-        """Who is first, second and so on, where these owners have jobs at work."""
+        """All places, first to last, when the owners `at_work` have jobs running."""
         return sorted(self._turns.order(), key=lambda place: (not place.returns, place.owner in at_work))

@@ -1,1 +1,1 @@
-"""What is decided in the DHT, without IO: routing, lookups, which records are kept, and what is published when."""
+"""Decisions in the DHT, without IO: routing, lookups, which records are kept, and what is published when."""

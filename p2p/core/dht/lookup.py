@@ -1,18 +1,18 @@
-"""The iterative lookup of the DHT, as a state machine: whom to ask next, and when enough is known.
+"""The iterative lookup of the DHT, as a state machine: which node to ask next, and when enough is known.
 
-A candidate is WAITING, then ASKED; it may become STALLED (no answer yet, and no longer counted against the
+A candidate is WAITING, then ASKED; it may become STALLED (it has not answered yet, and no longer counts against the
 parallelism), and ends ANSWERED or FAILED. Legal moves: WAITING -> ASKED -> STALLED -> ANSWERED | FAILED, and ASKED ->
 ANSWERED | FAILED. The lookup is done when the `K` nearest candidates that are neither failed nor stalled have all
-answered: where half of `K` have, nobody waits for a dead contact (kademlia's crawlers wait for the slowest of each
-round).
+answered. Once half of `K` have answered, it does not wait for dead contacts (kademlia's crawlers wait for the slowest
+of each round).
 
-Against liars: a candidate is a node at an address, so naming a node where it is not hides nothing; a contact that
-others name counts for nothing until it has answered itself; one peer may name only so many that turn out not to be
-there before the rest of what it alone named is dropped, unless one of them was there; and of the nearest at most two
-are of one prefix.
+Against liars: a candidate is a node at an address, so naming a node at a false address hides nothing; a contact that
+others name counts for nothing until it has answered itself; a peer that has named a few contacts that are not there
+loses the rest of those that it alone named, unless one of them was there; and of the nearest, at most two share a
+prefix.
 
-kademlia's `NodeHeap` was tried and left: it knows a node by its id alone, so a liar who names a true node at a false
-address takes the true one's place, and it sorts all candidates at every step.
+kademlia's `NodeHeap` was tried and rejected: it knows a node by its id alone, so a liar who names a real node at a
+false address displaces the real one, and it sorts all candidates at every step.
 """
 
 from bisect import insort
@@ -25,7 +25,7 @@ from p2p.core.dht.routing import MAX_PER_PREFIX, Contact, K, point
 from p2p.wire.address import Scope
 
 ALPHA = 3
-"""How many are asked at once."""
+"""How many nodes are asked at once."""
 MAX_NAMED_IN_VAIN = 4
 MAX_CANDIDATES = 400
 
@@ -33,7 +33,7 @@ _Key = tuple[bytes, str, int]
 
 
 class LookupState(Enum):
-    """Where a candidate stands."""
+    """How far a candidate is."""
 
     WAITING = auto()
     ASKED = auto()
@@ -48,12 +48,12 @@ class _Candidate:
     distance: int
     depth: int
     namer: _Key | None
-    """Who alone has named it; None for a seed, and for what several have named."""
+    """The one contact that named this candidate; None for a seed, and if several named it."""
     state: LookupState = LookupState.WAITING
 
 
 class Lookup:
-    """One lookup for a target of 20 bytes, from the contacts that are known."""
+    """One lookup for a target of 20 bytes, starting from the known contacts `seeds`."""
 
     def __init__(
         self, target: bytes, own_id: bytes, seeds: Iterable[Contact], *, k: int = K, local_exempt: bool = True
@@ -73,7 +73,7 @@ class Lookup:
         self._take(seeds, None)
 
     def next(self) -> Contact | None:
-        """The next contact to ask, which counts as asked from now on; None while there is none to be asked."""
+        """The next contact to ask, which counts as asked from now on; None if none is to be asked now."""
         if self._busy >= ALPHA:
             return None
         for candidate in self._nearest():
@@ -85,7 +85,7 @@ class Lookup:
         return None
 
     def stalled(self, contact: Contact) -> None:
-        """The contact lets us wait."""
+        """The contact has not answered in time, but still may."""
         candidate = self._candidates[contact.key]
         if candidate.state is LookupState.ASKED:
             candidate.state = LookupState.STALLED
@@ -100,12 +100,12 @@ class Lookup:
         self._drop(
             other
             for other in self._by_distance
-            if other.contact.id == contact.id and other.state is LookupState.WAITING  # it is here, so it is not there
+            if other.contact.id == contact.id and other.state is LookupState.WAITING  # it answered at another address
         )
         self._take(named, candidate)
 
     def failed(self, contact: Contact) -> None:
-        """The contact did not answer, was somebody else, or made no sense."""
+        """The contact did not answer, was another node, or made no sense."""
         namer = self._ended(contact, LookupState.FAILED).namer
         self.failures += 1
         if namer is None:
@@ -118,7 +118,7 @@ class Lookup:
 
     @property
     def done(self) -> bool:
-        """Whether asking on would bring nothing nearer."""
+        """Whether asking more nodes would bring nothing nearer."""
         answered = [candidate.state is LookupState.ANSWERED for candidate in self._nearest()]
         if not all(answered):
             return False
@@ -127,16 +127,16 @@ class Lookup:
         )
 
     def nearest(self) -> list[Contact]:
-        """The nearest that have answered, nearest first."""
+        """The nearest contacts that have answered, nearest first."""
         return [candidate.contact for candidate in self._nearest() if candidate.state is LookupState.ANSWERED]
 
     def state(self, contact: Contact) -> LookupState | None:
-        """Where a candidate stands."""
+        """How far a candidate is; None for a contact that is not one."""
         candidate = self._candidates.get(contact.key)
         return None if candidate is None else candidate.state
 
     def _nearest(self) -> list[_Candidate]:
-        """The `K` nearest that may be there: each node once, few of a prefix."""
+        """The `K` nearest candidates that may be there: each node once, few of a prefix."""
         found: list[_Candidate] = []
         nodes: set[bytes] = set()
         prefixes: Counter[str] = Counter()
@@ -166,7 +166,7 @@ class Lookup:
         nodes: set[bytes] = set()
         for contact in contacts:
             if contact.id == self._own_id or contact.id in nodes:
-                continue  # who says that one node is in two places makes more work than sense
+                continue  # a namer that puts one node in two places makes more work than sense
             nodes.add(contact.id)
             known = self._candidates.get(contact.key)
             if known is not None:
@@ -178,7 +178,7 @@ class Lookup:
                 insort(self._by_distance, candidate, key=lambda one: one.distance)
 
     def _drop(self, candidates: Iterable[_Candidate]) -> None:
-        """Forgets candidates that wait; whoever names them again brings them back."""
+        """Forgets waiting candidates; if somebody names them again, they are back."""
         for candidate in list(candidates):
             del self._candidates[candidate.contact.key]
             self._by_distance.remove(candidate)

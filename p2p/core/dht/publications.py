@@ -1,7 +1,7 @@
 """What a peer publishes in the DHT, and when each piece is due again.
 
-Records are republished well before they expire, at times spread by chance so that a network does not breathe in step;
-what has changed is due at once; what nobody took is tried again soon, ever less often.
+Records are published again well before they expire, at randomly spread times so that a network does not act in step. A
+changed record is due at once. One that nobody stored is tried again soon, then less and less often.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,11 +36,11 @@ from p2p.wire.records import (
 from p2p.wire.tracker import Capacity, provider_key
 
 MAX_SHARES = 1000
-"""Of more, the newest are published; the rest is found through trackers and by browsing."""
+"""The most shares that are published, the newest first; the rest are found through trackers and by browsing."""
 MAX_WORDS = 500
 WORDS_PER_NAME = 6
 _TITLES_BYTES = 320
-"""For the titles of one record, so that it stays within its 512 bytes."""
+"""The most bytes of titles in one record, so that it stays within its 512 bytes."""
 _TITLE_OVERHEAD = 48
 
 INTERVAL_S = {
@@ -50,7 +50,7 @@ INTERVAL_S = {
     RecordKind.KEYWORD: 3 * 3600.0,
     RecordKind.POINTER: 12 * 3600.0,
 }
-"""How long after it was published a record is due again, give or take a fifth; under half its time to expire."""
+"""How long after it was published a record is due again, give or take a fifth; less than half of its life."""
 JITTER = 0.2
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 120.0
 
@@ -61,19 +61,19 @@ class Item:
 
     key: bytes
     payload: Payload
-    """Without addresses: which one to name depends on how the storer sees the publisher."""
+    """The payload without addresses: which one it names depends on how the storer sees the publisher."""
     lasts_s: int
     others: tuple[bytes, ...] = ()
-    """Keys to go to where the storers of `key` are full."""
+    """Keys to use if the storers of `key` are full."""
     record: Record | None = None
-    """The record itself where it was made before and is only stored again."""
+    """The record itself, if it was made before and is only stored again."""
 
     @property
     def kind(self) -> RecordKind:
         return _KIND[type(self.payload)]
 
     def content(self, network: str, place: str) -> bytes:
-        """Changes with what is said, and in which network; for who names an address with where the publisher is too."""
+        """A digest that changes with the payload and the network, and, if the record names an address, with `place`."""
         said = self.record.raw if self.record is not None else msgspec.msgpack.encode(self.payload)
         return H("published", network.encode(), said, place.encode() if self.kind in _ADDRESSED else b"")[:16]
 
@@ -89,37 +89,37 @@ _KIND: dict[type[Payload], RecordKind] = {
 
 
 def provider_items(shares: Iterable[tuple[ShareId, bytes]]) -> Iterator[Item]:
-    """Who has a share, for each share with the map of what is held."""
+    """A record for each share that the peer has, with the map of what it holds."""
     for share, held in shares:
         yield Item(provider_key(share), Provider((), held), LONGEST_S[RecordKind.PROVIDER])
 
 
 def address_item(peer: PeerId) -> Item:
-    """Where the peer is."""
+    """The record of where the peer is."""
     return Item(address_key(peer), Whereabouts(()), LONGEST_S[RecordKind.ADDRESS])
 
 
 def capacity_items(capacity: Capacity) -> Iterator[Item]:
-    """What a volunteer offers, for each of its runtimes. How busy it is changes too quickly to be published."""
+    """A record of what a volunteer offers, for each of its runtimes. Its load changes too quickly to be published."""
     offer = OfferedCapacity(msgspec.structs.replace(capacity, load=0.0))
     for runtime in capacity.runtimes:
         yield _sharded(shards(capacity_key, runtime), offer)
 
 
 def hiring_items(runtimes: Iterable[str]) -> Iterator[Item]:
-    """Who has jobs for volunteers with these runtimes."""
+    """A record for each runtime, by which an owner looks for volunteers that have it."""
     for runtime in runtimes:
         yield _sharded(shards(hiring_key, runtime), Provider((), bytes(MAP_BYTES)))
 
 
 def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:
-    """Pointers, this peer's own and those it follows: anybody may store the same bytes again."""
+    """Records of pointers, this peer's own and those it follows: anybody may store the same bytes again."""
     for record in pointers:
         yield Item(record.key, record.payload, LONGEST_S[RecordKind.POINTER], record=record)
 
 
 def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
-    """Shares (id, name, size in bytes) by the words of their names, a few titles to a record."""
+    """Records of shares (id, name, size in bytes) by the words of their names, a few titles in each."""
     by_word: dict[str, list[Title]] = {}
     for share, name, size in shares:
         title = _cut(name)
@@ -135,17 +135,17 @@ def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
 
 
 def due_at(published: float, kind: RecordKind, chance: float) -> float:
-    """When what was published at a time is due again; `chance` is a random number from 0 to 1."""
+    """When a record published at `published` is due again; `chance` is a random number from 0 to 1."""
     return published + INTERVAL_S[kind] * (1 - JITTER + 2 * JITTER * chance)
 
 
 def again_after(failures: int, chance: float) -> float:
-    """Seconds until what nobody took is tried again, for the first, second... failure in a row."""
+    """Seconds until a record that nobody stored is tried again, after this many failures in a row."""
     return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
 
 
 def _sharded(keys: Sequence[bytes], payload: Payload) -> Item:
-    """One record, for the first of the keys whose storers have room."""
+    """One record, for the first of the keys whose storers have space."""
     first, *others = keys
     return Item(first, payload, LONGEST_S[_KIND[type(payload)]], tuple(others))
 
@@ -155,5 +155,5 @@ def _title_bytes(title: Title) -> int:
 
 
 def _cut(name: str) -> str:
-    """The name in at most `MAX_TITLE_BYTES` bytes, on a whole letter."""
+    """The name cut to at most `MAX_TITLE_BYTES` bytes, after a whole character."""
     return name.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""What this peer keeps for the DHT: records by key, bounded every way, refused rather than evicted when full.
+"""The records that this peer keeps for the DHT, by key: bounded in every way, refused rather than evicted when full.
 
 A key holds a set: one record for each publisher and kind, the one with the highest sequence. A storer never extends
 an expiry. Every operation takes the same short time however much is kept. Times are passed in, seconds since 1970.
@@ -20,11 +20,11 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_PER_PUBLISHER = 256
 MAX_PER_PREFIX = 512
 MAX_PER_KEY_AND_PREFIX = 8
-"""Keys are cheap, so without this one host fills a key for all others."""
+"""Publishers' keys cost nothing: without this bound, one host could fill a key and shut out all others."""
 EXPIRED_AT_ONCE = 64
 
 FULL = "full"
-"""The reason for which a publisher turns to the next shard."""
+"""The refusal that sends a publisher to the next shard."""
 QUOTA = "quota"
 
 
@@ -40,23 +40,23 @@ _Slot = tuple[PeerId, int]
 
 
 class RecordStore:
-    """Records that were checked before (`wire.records.read`)."""
+    """A store of records that were already checked (`wire.records.read`)."""
 
     def __init__(self) -> None:
         self._keys: dict[bytes, dict[_Slot, _Kept]] = {}
         self._publishers: Counter[bytes | str] = Counter()
         self._prefixes: Counter[bytes | str] = Counter()
         self._due: list[tuple[int, bytes, _Slot]] = []
-        """A heap of when to look at what: one entry for each record, never later than it was to expire at first."""
+        """A heap of when to look at each record again: one entry for each, at or before its first expiry."""
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._due)
 
     def put(self, record: Record, prefix: str, now: float) -> None:
-        """Keeps a record that came from a network prefix; an empty one has no quota. Raises Refused, with a reason.
+        """Keeps a record that came from a network prefix; an empty prefix has no quota. Raises Refused, with a reason.
 
-        A record that is refused leaves what was kept before as it was.
+        If a record is refused, the one kept before stays.
         """
         self.expire(now)
         slot = (record.publisher, int(record.kind))
@@ -82,7 +82,7 @@ class RecordStore:
         return [kept.raw for kept in self._keys.get(key, {}).values() if kept.expires > now]
 
     def expire(self, now: float) -> bool:
-        """Forgets some of what has expired, as many as take no time; whether there may be more."""
+        """Forgets some expired records, few enough to take no time. Returns whether there may be more."""
         for _ in range(EXPIRED_AT_ONCE):
             if not self._due or self._due[0][0] > now:
                 return False

@@ -1,10 +1,10 @@
-"""The routing table of the DHT: kademlia's buckets, with what its own table lacks.
+"""The routing table of the DHT: kademlia's buckets, with what the package's own table lacks.
 
-* A contact enters only once it has answered (`net.dht` sees to that), and at most two of one network prefix are in a
-  bucket, those that wait in it for a place included, so that whoever holds a whole /24 does not hold the table.
-* A contact leaves only with its address: whoever names it somewhere else does not have it removed.
+* A contact enters only once it has answered (`net.dht` sees to that). A bucket has at most two contacts of one network
+  prefix, including those that wait for a place in it, so that whoever holds a whole /24 does not hold the table.
+* A contact is removed only under its own address: whoever names it at another address cannot get it removed.
 * `find_neighbors` is exact: upstream's traverser can stop with most of the table unread.
-* `add_contact` starts nothing: it returns the contact to be pinged before a newcomer may take its place.
+* `add_contact` does no IO: it returns the contact to be pinged before a newcomer may take its place.
 
 Source: Maymounkov and Mazieres, "Kademlia" (2002), sections 2.4 and 4.1; the package `kademlia`.
 """
@@ -42,7 +42,7 @@ class Contact(Node):  # type: ignore[misc]
 
     @property
     def key(self) -> tuple[bytes, str, int]:
-        """The node at this address, and not at another that somebody says it has."""
+        """Identifies the node at this address, as opposed to another address that somebody claims for it."""
         return self.id, self.ip, self.port
 
 
@@ -52,12 +52,12 @@ def _place(host: str) -> tuple[str, int]:
 
 
 def point(node_id: bytes) -> Node:
-    """A place in the id space, to measure distances from."""
+    """A point in the id space, to measure distances from."""
     return Node(node_id)
 
 
 class Table(RoutingTable):  # type: ignore[misc]
-    """Contacts by distance from this node. `local_exempt`: prefixes of loopback and private networks do not count."""
+    """Contacts by distance from this node. If `local_exempt`, loopback and private networks have no prefix limit."""
 
     def __init__(self, node_id: bytes, *, local_exempt: bool = True) -> None:
         super().__init__(None, K, point(node_id))
@@ -71,7 +71,7 @@ class Table(RoutingTable):  # type: ignore[misc]
             yield from bucket.nodes.values()
 
     def get_bucket_for(self, node: Node) -> int:
-        """The index of the bucket in whose range the node is, both ends included as in `KBucket.split`."""
+        """The index of the bucket whose range, both ends included as in `KBucket.split`, has the node."""
         for index, bucket in enumerate(self.buckets):
             if node.long_id <= bucket.range[1]:
                 return index
@@ -88,7 +88,7 @@ class Table(RoutingTable):  # type: ignore[misc]
         return known is not None and (known.ip, known.port) == (contact.ip, contact.port)
 
     def add_contact(self, node: Contact) -> Contact | None:
-        """Adds or freshens a contact that has just answered. Returns one that must be pinged to make room, or None."""
+        """Adds or refreshes a contact that has just answered. Returns one that must be pinged to make room, or None."""
         if node.id == self.node.id:
             return None
         while True:
@@ -106,17 +106,17 @@ class Table(RoutingTable):  # type: ignore[misc]
             return oldest
 
     def remove_contact(self, node: Contact) -> None:
-        """Forgets the contact at this address; the one that answered last may take its place."""
+        """Forgets the contact, if it is at this address; the one that answered last may take its place."""
         bucket = self.buckets[self.get_bucket_for(node)]
         known = bucket.nodes.get(node.id) or bucket.replacement_nodes.get(node.id)
         if known is not None and known.address == node.address:
             bucket.remove_node(node)
 
     def find_neighbors(self, node: Node, k: int | None = None, exclude: Contact | None = None) -> list[Contact]:
-        """The `k` contacts nearest to the node, nearest first, without itself.
+        """The `k` contacts nearest to the node, nearest first, without the node itself.
 
-        With `exclude`, the one who is to be told: not whoever sits there, and nobody of a narrower network than it
-        (`address.may_tell`).
+        `exclude` is the contact that will be told of them: nobody at its address is included, nor anybody with an
+        address of narrower scope (`address.may_tell`).
         """
         near = (
             contact
@@ -127,14 +127,14 @@ class Table(RoutingTable):  # type: ignore[misc]
         return heapq.nsmallest(k or self.ksize, near, key=node.distance_to)
 
     def stale_ranges(self, now: float, older_than_s: float) -> list[tuple[int, int]]:
-        """The id ranges (both ends included) of the buckets in which nothing was looked up for so long.
+        """The id ranges (both ends included) of buckets in which nothing was looked up for `older_than_s`.
 
         `now` is of the monotonic clock with which kademlia marks its buckets.
         """
         return [bucket.range for bucket in self.buckets if now - bucket.last_updated > older_than_s]
 
     def touch(self, node: Node) -> None:
-        """Something was looked up in the node's bucket."""
+        """Records that something was looked up in the node's bucket."""
         self.buckets[self.get_bucket_for(node)].touch_last_updated()
 
     def _crowded(self, bucket: KBucket, node: Contact) -> bool:

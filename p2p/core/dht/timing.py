@@ -18,7 +18,7 @@ class Patience:
         self._deviation = 0.0
 
     def measured(self, seconds: float) -> None:
-        """An answer to a datagram that was sent once took so long."""
+        """Records how long the answer took to a datagram that was sent only once."""
         if self._mean is None:
             self._mean, self._deviation = seconds, seconds / 2
         else:
@@ -27,28 +27,28 @@ class Patience:
 
     @property
     def soft(self) -> float:
-        """After so long the query is sent again, and others are asked meanwhile."""
+        """Seconds after which a query is sent again, and others are asked meanwhile."""
         if self._mean is None:
             return LONGEST_SOFT_S
         return min(LONGEST_SOFT_S, max(SHORTEST_SOFT_S, self._mean + 4 * self._deviation))
 
     @property
     def hard(self) -> float:
-        """After so long nobody is there."""
+        """Seconds after which a silent node counts as absent."""
         return min(LONGEST_HARD_S, max(SHORTEST_HARD_S, 4 * self.soft))
 
 
 class ClockOffset:
-    """How far the clocks of others are ahead: the median of one opinion for each network prefix.
+    """How far others' clocks are ahead: the median of one opinion for each network prefix.
 
-    Liars have to be the majority of prefixes; small differences are nobody's fault and are left alone.
+    Liars would need a majority of the prefixes. Small differences are nobody's fault and are ignored.
     """
 
     def __init__(self) -> None:
         self._opinions: OrderedDict[str, float] = OrderedDict()
 
     def heard(self, prefix: str, ahead_s: float) -> None:
-        """Somebody there has a clock that is so far ahead of this machine's."""
+        """Records that a clock at this prefix is `ahead_s` ahead of this machine's."""
         self._opinions[prefix] = ahead_s
         self._opinions.move_to_end(prefix)
         if len(self._opinions) > MAX_OPINIONS:
@@ -56,7 +56,7 @@ class ClockOffset:
 
     @property
     def seconds(self) -> float:
-        """What to add to this machine's clock."""
+        """Seconds to add to this machine's clock."""
         if len(self._opinions) < FEWEST_OPINIONS:
             return 0.0
         ahead = median(self._opinions.values())

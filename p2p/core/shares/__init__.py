@@ -1,1 +1,1 @@
-"""What is decided of shares, without IO: the manifest, the layout in chunks, and who is asked for which of them."""
+"""Decisions about shares, without IO: the manifest, the layout in chunks, and which source is asked for which chunk."""

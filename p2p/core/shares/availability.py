@@ -1,13 +1,13 @@
-"""How many sources hold each chunk, for rarest first.
+"""How many sources hold each chunk, so that the rarest are asked for first.
 
-Bit-sliced counters: plane k is an integer whose bit i is bit k of chunk i's count. A source's map is added or taken
-away for all chunks at once by a ripple of big-integer operations, and the rarest of a set is found plane by plane
-from the top, each step keeping the members with a zero there if any are left (the MSD radix idea).
+Bit-sliced counters: plane k is an integer whose bit i is bit k of chunk i's count. A source's map is added or removed
+for all chunks at once by a ripple of big-integer operations. The rarest of a set are found plane by plane from the
+top: each step keeps the members with a zero there, if there are any (as in an MSD radix sort).
 """
 
 
 class Availability:
-    """Counts of sources per chunk. What was added is taken away again, never more."""
+    """Counts of sources per chunk. Only what was added may be removed."""
 
     def __init__(self) -> None:
         self._planes: list[int] = []

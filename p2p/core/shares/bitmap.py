@@ -1,7 +1,7 @@
 """Sets of chunks as Python integers: bit i is chunk i.
 
-Big-integer operations run at memory speed in C, so a set of 131,072 chunks (1 TiB) is joined, cut and searched in
-microseconds, and the code that decides reads like set algebra.
+Big-integer operations run at memory speed in C, so sets of 131,072 chunks (1 TiB) are united, intersected and searched
+in microseconds, and the code that decides reads like set algebra.
 """
 
 import re
@@ -33,12 +33,12 @@ def of(ranges: Sequence[tuple[int, int]]) -> int:
 
 
 def lowest(bits: int) -> int:
-    """The smallest member of a set that is not empty."""
+    """The smallest member of a non-empty set."""
     return (bits & -bits).bit_length() - 1
 
 
 def nth(bits: int, rank: int) -> int:
-    """The member with `rank` members below it; found by halving, so linear in the size of the set."""
+    """The member with `rank` members below it. Found by halving, in time linear in the size of the set."""
     position, width = 0, bits.bit_length()
     while width > 1:
         half = width // 2

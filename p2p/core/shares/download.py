@@ -1,19 +1,20 @@
-"""Which chunk is asked of whom: the decisions of a download, sans-IO.
+"""Which source is asked for which chunk: the decisions of a download, sans-IO.
 
-What is wanted may grow while it runs. A wanted chunk goes through
+More chunks may become wanted while it runs. A wanted chunk goes through
 
     free --ask--> asked --received--> taken --stored--> have
     asked --(source gone, choked, Gone)--> free
     asked --steal--> asked of another source as well; the first to finish wins and the others are cancelled
 
-and has one owner, and one more each time that it is stolen, which is when all who were asked are overdue: with two at
-most, two liars could hold a chunk for as long as they like. Rarest first with random ties; a request is a run of
-consecutive chunks, because disks and small files like neighbours. How much is asked ahead of a source follows its
-measured rate, and never more than its fair part of half of what is left (guided self-scheduling, Polychronopoulos and
-Kuck 1987), so that all sources end together. A straggler's chunk is stolen when it is 10 times older than a fast
-source would have taken, 3 times when the thief has nothing else to do (the thresholds of rqbit).
+An asked chunk is asked of one source, and of one more each time it is stolen, which happens when all sources asked so
+far are overdue: if two were the limit, two liars could hold up a chunk for as long as they like. The rarest chunks go
+first, ties are broken at random; a request is a run of consecutive chunks, which suits disks and small files. How much
+a source is asked for ahead of time follows its measured rate, and is never more than its fair part of half of what is
+left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that all sources end together. A straggler's chunk is
+stolen once it has waited 10 times as long as a fast source would take, or 3 times if the thief has nothing else to do
+(rqbit's thresholds).
 
-Every method that can lead to messages returns them as commands. Times are seconds of one monotonic clock.
+Every method that leads to messages returns them as commands. Times are seconds of one monotonic clock.
 """
 
 from collections.abc import Callable, Hashable
@@ -30,7 +31,7 @@ MAX_AHEAD_BYTES = 64 * 1024 * 1024
 MIN_ASK_BYTES = 256 * 1024
 MAX_ASKED_CHUNKS = 4096
 MAX_ASKS = 64
-"""Runs asked for at one event: each takes time in proportion to the share, and a hostile map has only short ones."""
+"""The most runs asked for at one event: each takes time in proportion to the share, and hostile maps have many."""
 STEAL_BUSY, STEAL_IDLE = 10.0, 3.0
 LATENCY_S = 0.1
 GUESS_BYTES_PER_S = 256 * 1024.0
@@ -44,7 +45,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[Key]):
-    """Request chunks first .. first + count - 1 of the source."""
+    """Request chunks first .. first + count - 1 from the source."""
 
     source: Key
     first: int
@@ -53,7 +54,7 @@ class Ask(Generic[Key]):
 
 @dataclass(frozen=True, slots=True)
 class AskNoMore(Generic[Key]):
-    """Tell the source that this is no longer wanted."""
+    """Tell the source that these chunks are no longer wanted."""
 
     source: Key
     first: int
@@ -75,13 +76,13 @@ Command = Ask[Key] | AskNoMore[Key] | DropSource[Key]
 class _Asked:
     at: float
     ahead: int
-    """Bytes asked of the source at that moment, this chunk's included."""
+    """Bytes asked of the source at that time, including this chunk."""
     size: int
 
 
 @dataclass(slots=True)
 class _Hedge:
-    """A chunk that was stolen: of how many sources it is asked, and since when of the last."""
+    """A stolen chunk: how many sources are asked for it, and when the last of them was asked."""
 
     owners: int
     at: float
@@ -89,7 +90,7 @@ class _Hedge:
 
 @dataclass(slots=True)
 class DownloadSource:
-    """What is known of one source. `rate` in bytes/s, 0 until measured."""
+    """What is known about one source. `rate` in bytes/s, 0 until measured."""
 
     have: int = 0
     asked: dict[int, _Asked] = field(default_factory=dict)
@@ -98,7 +99,7 @@ class DownloadSource:
     choked: bool = False
     received: int = 0
     chunks: int = 0
-    """Chunks that came whole and right. Before the first one, a rate means nothing."""
+    """How many chunks came whole and right. Before the first one, a rate means nothing."""
     sample_at: float = 0.0
     sample_bytes: int = 0
     progress_at: float = 0.0
@@ -126,7 +127,7 @@ class Download(Generic[Key]):
         self._hedges: dict[int, _Hedge] = {}
         self._availability = Availability()
 
-    # What can be asked of it.
+    # Queries.
 
     @property
     def complete(self) -> bool:
@@ -134,11 +135,11 @@ class Download(Generic[Key]):
         return not self.wanted & ~self.have
 
     def needs(self, source: Key, chunk: int) -> bool:
-        """Whether this chunk was asked of the source and has not come yet."""
+        """Whether the source was asked for this chunk and has not sent all of it."""
         return chunk in self.sources[source].asked
 
     def covers(self) -> bool:
-        """Whether the sources connected now hold, together, all that is missing."""
+        """Whether the sources connected now together hold all that is missing."""
         missing = self.wanted & ~self.have
         for source in self.sources.values():
             missing &= ~source.have
@@ -146,13 +147,13 @@ class Download(Generic[Key]):
 
     @property
     def useful(self) -> int:
-        """How many sources have something of what is wanted."""
+        """How many sources have any wanted chunk."""
         return sum(1 for source in self.sources.values() if source.have & self.wanted)
 
     # Events.
 
     def want(self, chunks: int, now: float) -> list[Command[Key]]:
-        """These chunks are wanted as well from now on."""
+        """From now on these chunks are wanted too."""
         missing = chunks & ~self.wanted & ~self.have
         self.wanted |= chunks
         self._free |= missing
@@ -160,12 +161,12 @@ class Download(Generic[Key]):
         return self._fill_all(now) if missing else []
 
     def joined(self, key: Key, now: float) -> None:
-        """A source is connected; what it has is said by `offers`."""
+        """A source is connected; `offers` says what it has."""
         assert key not in self.sources
         self.sources[key] = DownloadSource(progress_at=now, window_at=now)
 
     def offers(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
-        """The source has these chunks, beside those it said before."""
+        """The source has these chunks too, besides those it named before."""
         source = self.sources[key]
         new = chunks & ~source.have
         source.have |= new
@@ -173,7 +174,7 @@ class Download(Generic[Key]):
         return self._fill(key, source, now)
 
     def lost(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
-        """The source has these no longer."""
+        """The source no longer has these chunks."""
         source = self.sources[key]
         gone = chunks & source.have
         source.have &= ~gone
@@ -192,7 +193,7 @@ class Download(Generic[Key]):
         return self._fill_all(now)
 
     def choked(self, key: Key, waits: bool, now: float) -> list[Command[Key]]:
-        """The source makes us wait for a slot, or no longer does. Only its oldest chunk stays asked meanwhile."""
+        """The source makes us wait for a slot, or no longer does. Meanwhile only its oldest chunk stays asked."""
         source = self.sources[key]
         if waits != source.choked:
             source.progress_at = source.window_at = now
@@ -222,7 +223,7 @@ class Download(Generic[Key]):
             source.sample_bytes = 0
 
     def received(self, key: Key, chunk: int, now: float) -> list[Command[Key]]:
-        """An asked chunk came whole and matches its hash. It is asked of nobody from now on."""
+        """An asked chunk came whole and matches its hash. From now on nobody is asked for it."""
         source = self.sources[key]
         asked = source.asked.pop(chunk)
         source.outstanding -= asked.size
@@ -237,7 +238,7 @@ class Download(Generic[Key]):
         return commands + self._fill(key, source, now)
 
     def stored(self, chunk: int) -> list[Command[Key]]:
-        """The chunk is written and counts from now on, whoever it came from; nobody is asked for it any more."""
+        """The chunk is written and counts from now on, whoever sent it; nobody is asked for it any more."""
         self.have |= 1 << chunk
         if self._free >> chunk & 1:
             self._take(1 << chunk)
@@ -251,12 +252,12 @@ class Download(Generic[Key]):
         return commands
 
     def copied(self, chunks: int) -> None:
-        """These, which are not asked of anybody, were filled from an equal file on this machine."""
+        """These chunks, for which nobody is asked, were filled from an equal file on this machine."""
         self.have |= chunks
         self._take(chunks & self._free)
 
     def tick(self, now: float) -> list[Command[Key]]:
-        """To be called a few times a second: silent sources, stragglers, idle sources."""
+        """Deals with silent sources, stragglers and idle sources. To be called a few times a second."""
         commands: list[Command[Key]] = []
         for key, source in self.sources.items():
             if not source.asked or source.choked:
@@ -281,7 +282,7 @@ class Download(Generic[Key]):
         return [command for key, source in list(self.sources.items()) for command in self._fill(key, source, now)]
 
     def _fill(self, key: Key, source: DownloadSource, now: float) -> list[Command[Key]]:
-        """Asks the source for more, if it has less before it than it should have."""
+        """Asks the source for more, if it has been asked for less than it should be."""
         if source.choked and source.asked:
             return []
         target = min(MAX_AHEAD_BYTES, max(MIN_AHEAD_BYTES, int(source.rate * AHEAD_S)))
@@ -310,7 +311,7 @@ class Download(Generic[Key]):
         return int(self._free_bytes * fraction / 2)
 
     def _pick(self, candidates: int, budget: int, most: int) -> tuple[int, int]:
-        """A run of candidates of about `budget` bytes, at least one chunk."""
+        """A run of candidates of about `budget` bytes, but at least one chunk."""
         if self._sequential:
             pool = candidates
             first = bitmap.lowest(candidates)
@@ -341,7 +342,7 @@ class Download(Generic[Key]):
         self._free_bytes -= self.layout.bytes_in(chunks)
 
     def _release(self, source: DownloadSource, chunk: int) -> None:
-        """The chunk is no longer asked of the source; free again unless another one has it."""
+        """The source is no longer asked for the chunk, which is free again unless another source is asked for it."""
         source.outstanding -= source.asked.pop(chunk).size
         hedge = self._hedges.get(chunk)
         if hedge is None:
@@ -353,10 +354,10 @@ class Download(Generic[Key]):
             del self._hedges[chunk]
 
     def _steal(self, key: Key, thief: DownloadSource, factor: float, now: float) -> list[Command[Key]]:
-        """Asks the thief for the chunk that is most overdue at all who were asked, if one is overdue by the factor."""
+        """Asks the thief for the chunk that is most overdue at all sources asked, if any is overdue by the factor."""
         rate = self._fast_rate()
         if factor == STEAL_IDLE:
-            # Who has nothing to do may as well help; else one that trickles would be the measure of its own lateness.
+            # An idle source may as well help; without this, a trickling one would be the measure of its own lateness.
             rate = max(rate, GUESS_BYTES_PER_S)
         if thief.choked or len(thief.asked) > 1:
             return []
@@ -386,7 +387,7 @@ class Download(Generic[Key]):
         return [Ask(key, chunk, 1)]
 
     def _fast_rate(self) -> float:
-        """The mean rate of the faster half of those sources that have delivered a chunk, in bytes/s; else a guess."""
+        """The mean rate of the faster half of the sources that have delivered a chunk, or else a guess; bytes/s."""
         delivered = [source.rate for source in self.sources.values() if source.chunks and source.rate]
         half = sorted(delivered, reverse=True)[: (len(delivered) + 1) // 2]
         return sum(half) / len(half) if half else GUESS_BYTES_PER_S

@@ -1,4 +1,4 @@
-"""How chunks are numbered through a whole share, so that one range covers many small files."""
+"""The numbers of chunks, which run through a whole share, so that one range covers many small files."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from p2p.ids import ID_BYTES, ChunkHash
 
 
 class ChunkPlace(NamedTuple):
-    """Where a chunk lies: the entry's index, and offset and size in bytes within the file."""
+    """Where a chunk is: the index of its entry, and its offset and size in bytes within the file."""
 
     entry: int
     offset: int
@@ -18,14 +18,14 @@ class ChunkPlace(NamedTuple):
 
 
 class Layout:
-    """Chunk numbers of a manifest. Files follow each other in manifest order; empty ones and folders have no chunks."""
+    """The chunk numbers of a manifest. Files follow in manifest order; empty files and folders have no chunks."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self._entries: list[int] = []
         self._firsts: list[int] = []
         self._starts: list[int] = []
-        """Where each of them starts in the share's bytes."""
+        """Where each entry with chunks starts in the share's bytes."""
         first = start = 0
         for index, entry in enumerate(manifest.entries):
             if entry.chunks:
@@ -39,7 +39,7 @@ class Layout:
         self.largest_chunk = max((min(e.size, chunk_bytes(e.size)) for e in manifest.entries), default=0)
 
     def place(self, chunk: int) -> ChunkPlace:
-        """Where `chunk` lies. Raises IndexError beyond the share."""
+        """Where `chunk` is. Raises IndexError beyond the share."""
         if not 0 <= chunk < self.chunks:
             raise IndexError(chunk)
         at = bisect_right(self._firsts, chunk) - 1
@@ -50,7 +50,7 @@ class Layout:
         return ChunkPlace(index, offset, min(each, size - offset))
 
     def size(self, chunk: int) -> int:
-        """The chunk's bytes."""
+        """The chunk's size in bytes."""
         return self.place(chunk).size
 
     def hash(self, chunk: int) -> ChunkHash:
@@ -60,7 +60,7 @@ class Layout:
         return ChunkHash(self.manifest.entries[self._entries[at]].hashes[start : start + ID_BYTES])
 
     def range_of(self, entry: int) -> tuple[int, int]:
-        """(first chunk, count) of an entry; count 0 for an empty file or folder."""
+        """The (first chunk, count) of an entry; count is 0 for an empty file or a folder."""
         count = self.manifest.entries[entry].chunks
         if not count:
             return 0, 0
@@ -68,7 +68,7 @@ class Layout:
         return self._firsts[at], count
 
     def chunks_in(self, entry: int, offset: int, size: int) -> int:
-        """The chunks with these bytes of an entry, which has them, as a bitmap."""
+        """The chunks that hold these bytes of an entry, as a bitmap. The entry must have the bytes."""
         if not size:
             return 0
         first, _ = self.range_of(entry)
@@ -81,15 +81,15 @@ class Layout:
         return bitmap.of([span for entry in sorted(entries) if (span := self.range_of(entry))[1]])
 
     def bytes_in(self, chunks: int) -> int:
-        """The bytes of a set of chunks, given as a bitmap."""
+        """The size in bytes of a set of chunks, given as a bitmap."""
         return sum(self.run_bytes(first, count) for first, count in bitmap.runs(chunks))
 
     def run_bytes(self, first: int, count: int) -> int:
-        """The bytes of consecutive chunks."""
+        """The size in bytes of consecutive chunks."""
         return self._start(first + count) - self._start(first)
 
     def _start(self, chunk: int) -> int:
-        """The bytes of all chunks before this one."""
+        """The size in bytes of all chunks before this one."""
         at = bisect_right(self._firsts, chunk) - 1
         if at < 0:
             return 0

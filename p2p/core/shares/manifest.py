@@ -1,8 +1,8 @@
 """Manifests: the canonical list of a share's files, and the share id that follows from it.
 
-Entries are sorted by path and encoded each as length (4, big-endian) and a msgpack array. The concatenation is cut
-into parts of at most 256 KiB, whatever entry they cut through; the root holds the totals and the hash of each part.
-The share id is the hash of the root, so every piece verifies by itself, whoever sends it.
+Entries are sorted by path, and each is encoded as length (4, big-endian) and a msgpack array. Joined, they are cut
+into parts of at most 256 KiB, even in the middle of an entry; the root holds the totals and the hash of each part. The
+share id is the hash of the root, so every piece can be verified by itself, whoever sends it.
 
 Everything decoded here came from a stranger: totals are checked against limits before parts are fetched, and each
 entry against the totals before the next is read, so that a small message cannot make a large structure.
@@ -25,13 +25,13 @@ VERSION = 1
 MIN_CHUNK_BYTES = 256 * 1024
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 MAX_CHUNKS_PER_FILE = 2000
-"""Chunks grow with the file to stay under this, until they are as large as chunks get."""
+"""A larger file has larger chunks to stay below this, until chunks are as large as they get."""
 
 _LENGTH = struct.Struct(">I")
 
 
 class EntryKind(IntEnum):
-    """What an entry is. Folders are listed only where they are empty."""
+    """What an entry is. Folders are listed only if they are empty."""
 
     FILE = 0
     FOLDER = 1
@@ -48,22 +48,22 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def chunks(self) -> int:
-        """How many chunks the file has; an empty one has none."""
+        """How many chunks the file has; an empty file has none."""
         return len(self.hashes) // ID_BYTES
 
     @property
     def file_id(self) -> FileId:
-        """Equal for equal files."""
+        """The file's id, equal for equal files."""
         return FileId(H("file", self.size.to_bytes(8, "big"), self.hashes))
 
 
 class ManifestRoot(msgspec.Struct, frozen=True):
-    """The head of a manifest. `size` is the sum of the files' bytes, `length` that of the encoded entries."""
+    """The head of a manifest. `size` is the total of the files in bytes, `length` that of the encoded entries."""
 
     version: int
     name: ShortText
     single: bool
-    """One file by itself rather than a folder."""
+    """Whether the share is one file by itself rather than a folder."""
     files: Number
     folders: Number
     size: Number
@@ -80,7 +80,7 @@ class ManifestRoot(msgspec.Struct, frozen=True):
 
 
 class ShareLimits(msgspec.Struct, frozen=True):
-    """How large a manifest a peer accepts."""
+    """The largest share and manifest that a peer accepts."""
 
     entries: int = 2_000_000
     length: int = 512 * 1024 * 1024
@@ -88,7 +88,7 @@ class ShareLimits(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A share's root and entries; what the share is, whole and checked."""
+    """A share's root and all its entries, checked."""
 
     share_id: ShareId
     root: ManifestRoot
@@ -128,7 +128,7 @@ def share_id_of(root: bytes) -> ShareId:
 
 
 def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes, list[bytes]]:
-    """The root and parts of a share with these entries, which are sorted here. Names were checked by the caller."""
+    """The root and parts of a share with these entries, which are sorted here. The caller has checked the names."""
     encoder = msgspec.msgpack.Encoder()
     stream = bytearray()
     files = folders = size = chunks = 0
@@ -149,7 +149,7 @@ def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes,
 def decode_root(share_id: ShareId, body: bytes, limits: ShareLimits) -> ManifestRoot:
     """The root that `body` encodes, checked to be this share's and within limits.
 
-    Raises BadData; Unacceptable where the share itself is the reason.
+    Raises BadData; Unacceptable if the share itself is at fault.
     """
     if share_id_of(body) != share_id:
         raise BadData("the manifest root is not the one the link names")
@@ -173,14 +173,14 @@ def decode_root(share_id: ShareId, body: bytes, limits: ShareLimits) -> Manifest
             )
     if len(root.parts) != ID_BYTES * -(-root.length // MAX_PART_BYTES):
         raise Unacceptable("the manifest's root does not agree with itself")
-    # A chunk has its hash in the parts, so these bound each other.
+    # Each chunk has a hash in the parts, so these totals bound each other.
     if root.chunks * ID_BYTES > root.length or root.chunks > root.size:
         raise Unacceptable("the manifest's totals do not agree with each other")
     return root
 
 
 def part_length(root: ManifestRoot, index: int) -> int:
-    """The bytes of part `index`: all are full but the last."""
+    """The size of part `index` in bytes: all parts but the last are full."""
     return min(MAX_PART_BYTES, root.length - index * MAX_PART_BYTES)
 
 
@@ -193,7 +193,7 @@ def check_part(root: ManifestRoot, index: int, body: bytes) -> None:
 
 
 def decode(share_id: ShareId, root: ManifestRoot, parts: Sequence[bytes]) -> Manifest:
-    """The manifest whose checked parts these are. Raises BadData where its author broke the rules."""
+    """The manifest with these parts, which were checked before. Raises BadData if its author broke the rules."""
     entries: list[Entry] = []
     files = size = chunks = 0
     previous: names.Path = ()

@@ -1,7 +1,7 @@
-"""Which names of files a manifest may carry.
+"""Which file names a manifest may carry.
 
-Always refused, whoever says them: what could leave the output folder, collide, or deceive the eye. Doubtful names,
-which some platform cannot hold, are carried and warned about when shared.
+Names that could leave the output folder, collide or deceive the eye are always refused, whoever sends them. Doubtful
+names, which some platform cannot store, are carried, and warned about when shared.
 """
 
 import re
@@ -21,7 +21,7 @@ Path = tuple[str, ...]
 
 
 def refusal(name: str) -> str | None:
-    """Why a single name can be no part of a path, or None."""
+    """Why a single name cannot be part of a path, or None."""
     if name in {"", ".", ".."}:
         return "is empty or names a folder above"
     if _REFUSED.search(name):
@@ -48,7 +48,7 @@ def path_refusal(path: Path) -> str | None:
 
 
 def doubt(name: str) -> str | None:
-    """Why some platform cannot hold a name that is otherwise fine, or None."""
+    """Why some platform cannot store a name that is otherwise fine, or None."""
     if _WINDOWS.fullmatch(name):
         return "cannot be stored on Windows"
     if not name.isascii() and not unicodedata.is_normalized("NFC", name):
@@ -57,7 +57,7 @@ def doubt(name: str) -> str | None:
 
 
 def case_clashes(paths: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Pairs of different paths that are one file where case or Unicode form is ignored."""
+    """Pairs of different paths that are the same file where case or Unicode form is ignored."""
     seen: dict[str, Path] = {}
     clashes = []
     for path in paths:

@@ -1,7 +1,7 @@
 """Upload slots: who is served now and who waits, fairly.
 
-Whose turn is next is `turns`'. A slot is held for a quantum of time and then given up at the next chunk boundary if
-somebody waits.
+`core.round_robin` decides whose turn is next. A slot is held for a quantum of time, and is then given up at the next
+chunk boundary if somebody waits.
 
     out --ask--> granted --leave--> out
     out --ask--> waiting --(a slot falls free)--> granted
@@ -17,7 +17,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class SlotQueue(Generic[Key]):
-    """`capacity` slots of `quantum_s` seconds. A key is one connection; times in seconds of one monotonic clock."""
+    """`capacity` slots of `quantum_s` seconds. A key is one connection; times are seconds of one monotonic clock."""
 
     def __init__(self, capacity: int, quantum_s: float) -> None:
         self._capacity = capacity
@@ -26,7 +26,7 @@ class SlotQueue(Generic[Key]):
         self._waiting: RoundRobin[Key] = RoundRobin()
 
     def ask(self, key: Key, prefix: str, identity: bytes, now: float) -> bool:
-        """Whether the key has a slot now; else it waits for one."""
+        """Whether the key has a slot now; if not, it waits for one."""
         if key in self._granted:
             return True
         if len(self._granted) < self._capacity and not self._waiting:
@@ -36,7 +36,7 @@ class SlotQueue(Generic[Key]):
         return False
 
     def leave(self, key: Key, now: float) -> list[Key]:
-        """Gives up the slot, or the wait for one. Returns the keys that are granted one by it."""
+        """The key gives up its slot, or its wait for one. Returns the keys that get a slot because of this."""
         if self._granted.pop(key, None) is None:
             self._waiting.drop(key)
         granted = []
@@ -46,7 +46,7 @@ class SlotQueue(Generic[Key]):
         return granted
 
     def must_yield(self, key: Key, now: float) -> bool:
-        """Whether the holder of a slot has had its quantum and somebody waits."""
+        """Whether this holder of a slot has had its quantum and somebody waits."""
         return bool(self._waiting) and now - self._granted[key] >= self._quantum_s
 
     def waiting(self) -> list[Key]:
