@@ -1,4 +1,4 @@
 """IO on trio: TLS connections, dialling and listening, DHT datagrams, beacons on the local network, HTTP to trackers.
 
-What arrives is decoded and bounded here; what it means is decided above.
+Whatever arrives is decoded and bounded here; the packages above decide what it means.
 """

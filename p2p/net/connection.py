@@ -1,7 +1,7 @@
 """A connection: frames over a `ByteStream`, between two peers that have proven who they are.
 
-Receiving is for one task; sending is for any number, a frame at a time. The buffer holds what came with a header;
-the body of a large data frame goes past it, straight into the chunk's buffer.
+Only one task may receive; any number may send, a frame at a time. The buffer holds what arrived along with a header;
+the body of a large data frame bypasses it and goes straight into the chunk's buffer.
 """
 
 import secrets
@@ -21,7 +21,7 @@ from p2p.wire.messages import AnyMessage, Hello, Unknown
 
 HANDSHAKE_TIMEOUT_S = 10.0
 WORN_OUT_BYTES = 256 * 1024**3
-"""A connection ends after this much, well before AES-GCM wants a new key; the next one is dialled at once."""
+"""How much a connection sends before it ends, well before AES-GCM needs a new key; the next is dialled at once."""
 
 _BUFFER_BYTES = 64 * 1024
 _CORK_BYTES = 16 * 1024
@@ -34,7 +34,7 @@ M = TypeVar("M", bound=messages.Message)
 
 @dataclass(frozen=True)
 class Ends:
-    """Who is at the two ends of a connection, once it is proven."""
+    """The two ends of a connection, once it is proven."""
 
     own_id: PeerId
     peer_id: PeerId
@@ -49,7 +49,7 @@ class Ends:
 
     @property
     def claimed_address(self) -> Address | None:
-        """Where the peer says it listens, at the host it came from; unproven until dialled."""
+        """Where the peer says it listens, on the host it came from; unproven until dialled."""
         return Address(self.remote_host, self.hello.port) if self.hello.port else None
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Connection:
         self._turn = 0
         self._max_control = frames.MAX_HANDSHAKE_BYTES
         self.bytes_in = 0
-        """Grows also while a long message is still on its way: a slow peer is not a silent one."""
+        """Bytes received. It grows even while a long message is still arriving: a slow peer is not a silent one."""
         self.bytes_out = 0
 
     async def receive(self) -> AnyMessage | Unknown | DataHeader:
@@ -79,7 +79,7 @@ class Connection:
         Raises PeerGone, MalformedMessage, ProtocolViolation.
         """
         if self._turn >= _TURN_BYTES:
-            # A peer faster than we are never leaves the socket empty: others get their turn here.
+            # A peer faster than this one never leaves the socket empty: others get their turn here.
             self._turn = 0
             await trio.lowlevel.checkpoint()
         while True:
@@ -110,7 +110,7 @@ class Connection:
         self.bytes_in += size
 
     async def send(self, *said: AnyMessage) -> None:
-        """Sends messages, in order and next to each other. Raises PeerGone."""
+        """Sends messages in order, with nothing in between. Raises PeerGone."""
         await self._send(b"".join(map(frames.control_frame, said)))
 
     async def send_data(self, chunk: int, offset: int, view: memoryview) -> None:
@@ -122,7 +122,7 @@ class Connection:
             if len(self._corked) >= _CORK_BYTES:
                 await self.flush()
             return
-        # The header is a TLS record of its own, so that the receiver's buffer gets the header alone.
+        # The header is a TLS record of its own, so that only the header goes into the receiver's buffer.
         await self._send(header, view)
 
     async def flush(self) -> None:
@@ -148,7 +148,7 @@ class Connection:
                 self.bytes_out += len(piece)
                 await self._stream.send_all(piece)
         except BaseException:
-            # Half a frame may be out: nothing can follow it.
+            # Half a frame may have been sent: nothing can follow it.
             self.close()
             raise
         finally:
@@ -157,7 +157,7 @@ class Connection:
             raise PeerGone("the connection has carried enough; a new one follows")
 
     async def _fill(self) -> None:
-        """More bytes behind those in the buffer."""
+        """Receives more bytes behind those in the buffer."""
         if self._start:
             rest = bytes(self._buffer[self._start : self._end])
             self._buffer[: len(rest)] = rest
@@ -167,7 +167,7 @@ class Connection:
     # The handshake, inside TLS.
 
     async def greet_listener(self, identity: Identity, listener: PeerId, remote_host: str, hello: Hello) -> None:
-        """The dialer's part, towards the listener that TLS has proven."""
+        """The dialer's part, with the listener that TLS has proven."""
         challenge = await self._expect(messages.Challenge)
         await self.send(handshake.prove(identity, challenge, listener), hello)
         self._greeted(Ends(identity.peer_id, listener, await self._expect(Hello), remote_host, True))

@@ -1,9 +1,9 @@
 """A node of the DHT: Kademlia over signed datagrams, one overlay for each address family.
 
-It answers queries, keeps records for others, looks up, publishes and gets, and keeps its table alive. What is decided
-is in `core` (`routing`, `lookup`, `recordstore`, `timing`); what is published and when is up to the services. Reads
-believe nothing: each record is checked as if no storer had, and several holders are asked. Of the package `kademlia`
-the routing structures are used and not its server, which answers anybody with anything.
+It answers queries, keeps records for others, looks up, publishes and gets, and keeps its table alive. The decisions
+are in `core.dht` (`routing`, `lookup`, `recordstore`, `timing`); `advertising.dht_publisher` decides what is published
+and when. Reads trust no storer: each record is checked again, and several holders are asked. The package `kademlia`
+provides the routing structures; its server is not used, since it answers anybody with anything.
 """
 
 import hmac
@@ -46,17 +46,17 @@ from p2p.wire.records import Record, RecordKind
 logger = logging.getLogger(__name__)
 
 ENOUGH_HOLDERS = 3
-"""A read ends when so many holders have answered with records."""
+"""How many holders must have answered with records before a read ends."""
 SECRET_INTERVAL_S = 300.0
 REFRESH_AFTER_S = 900.0
 MAINTENANCE_INTERVAL_S = 60.0
 LONELY_BELOW = 4
 """With fewer contacts than this, the ways in are tried again soon."""
 SILENCE_TIMEOUT_S = 120.0
-"""After so long without a word from anybody those that are known may all be gone."""
+"""How long nobody may say anything before all known contacts count as possibly gone."""
 FIRST_REJOIN_S, LAST_REJOIN_S = 1.0, 60.0
 SLEPT_S = 60.0
-"""A gap between the machine's two clocks after which it must have slept, or its clock was put right."""
+"""The gap between the machine's two clocks that shows that it slept, or that its clock was set."""
 MAX_PROBES = 64
 PROBES_AT_ONCE = 8
 MAX_SEEN_RECORDS = 1024
@@ -66,18 +66,18 @@ MAX_RECORDS = 16
 
 Address = tuple[str, int]
 MakeRecord = Callable[[str], "Record | None"]
-"""A record for storers that see this node at the host; None: nothing to say to those."""
+"""Makes the record for storers that see this node at the host; None if there is none for them."""
 
 
 @dataclass
 class Outcome:
-    """What a lookup came to."""
+    """What a lookup found."""
 
     near: list[Contact]
     """The nearest nodes that answered, nearest first."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     seen: dict[bytes, str] = field(default_factory=dict)
-    """As which host each of them sees this node."""
+    """The host at which each of them sees this node."""
     found: dict[tuple[PeerId, RecordKind], Record] = field(default_factory=dict)
     holders: int = 0
     asked: int = 0
@@ -87,14 +87,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Published:
-    """How many nodes keep a record now, and why others do not."""
+    """How many nodes now keep a record, and why others do not."""
 
     stored: int
     refused: tuple[str, ...]
 
 
 class Dht:
-    """This peer in one overlay. `ways_in` gives addresses to join by, when there is need."""
+    """This peer in one overlay. `ways_in` gives addresses through which to join, when needed."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Dht:
                 return Stored(*head)
 
     def _contacts(self, target: bytes, asker: Contact, room: int) -> bytes:
-        """As many of the nearest as there is room for, in bytes."""
+        """As many of the nearest contacts as fit into `room` bytes."""
         most = min(K, room // self._contact_bytes)
         if most < 1:
             return b""
@@ -164,7 +164,7 @@ class Dht:
         self._random.shuffle(kept)
         token = self._token(contact, self._secrets[0])
         room = budget - datagrams.overhead(Values(*head, token, b"", (), 0)) - 6
-        # A few contacts always fit, so that the asker gets nearer whatever is kept here.
+        # A few contacts always fit, so that the asker gets nearer however much is kept here.
         reserved = MIN_CONTACTS * self._contact_bytes
         chosen: list[bytes] = []
         for raw in kept:
@@ -196,7 +196,7 @@ class Dht:
             self._want_probe(contact)
 
     def hint(self, address: Address) -> None:
-        """There may be a node at this address (a link, the local network or a tracker named it)."""
+        """Tells that there may be a node at this address, named by a link, the local network or a tracker."""
         if len(self.table) < K:
             self._want_probe(address)
 
@@ -220,7 +220,7 @@ class Dht:
 
     async def _probe(self, whom: Contact | Address, ended: Callable[[], None]) -> None:
         try:
-            # Whoever may not be there at all gets one datagram, for which its own query has paid.
+            # A node that may not be there at all gets one datagram, for which its own query has paid.
             once = isinstance(whom, Contact) and not self.table.knows(whom)
             was_alone = not len(self.table)
             if await self._ask(whom, Ping, once=once) is not None and was_alone:
@@ -238,7 +238,7 @@ class Dht:
         *,
         once: bool = False,
     ) -> Reply | None:
-        """Asks; who does not answer leaves the table, unless nobody at all is heard (then the fault is here)."""
+        """Asks. A node that does not answer leaves the table, unless nobody at all is heard: then the fault is here."""
         asked_at = trio.current_time()
         reply = await self.endpoint.ask(whom, query, stalled, once=once)
         if reply is None and isinstance(whom, Contact) and self.endpoint.heard_at >= asked_at:
@@ -259,10 +259,10 @@ class Dht:
         enough: int | None = ENOUGH_HOLDERS,
         heard: Callable[[Record], None] = lambda record: None,
     ) -> Outcome:
-        """The records of a kind under a key: for each publisher the one with the highest sequence that was seen.
+        """The records of a kind under a key: for each publisher the one with the highest sequence found.
 
-        Ends once `enough` holders have answered (None: all). `heard` is called for each record as it comes, those that
-        this node keeps itself first.
+        Ends once `enough` holders have answered (None: all). `heard` is called for each record as it comes, beginning
+        with those that this node keeps itself.
         """
         return await self._look_up(key, kind, enough, heard)
 
@@ -286,7 +286,7 @@ class Dht:
             for contact in outcome.near:
                 host = outcome.seen[contact.id]
                 if not self.endpoint.sees(host):
-                    continue  # it would have this node sign that it is where it is not
+                    continue  # it would make this node sign that it is where it is not
                 if host not in made:
                     made[host] = make(host)
                 if (record := made[host]) is not None:
@@ -345,7 +345,7 @@ class Dht:
             good = False
             for raw in kept:
                 good |= self._take(raw, target, kind, outcome, checked, heard)
-                await trio.lowlevel.checkpoint()  # each is a signature to check
+                await trio.lowlevel.checkpoint()  # each has a signature to check
             return good
 
         if kind is not None:
@@ -364,7 +364,7 @@ class Dht:
         return outcome
 
     def _named(self, reply: Reply) -> list[Contact] | None:
-        """Whom the answer names; None where it makes no sense."""
+        """The contacts that the answer names; None if it makes no sense."""
         answer = reply.answer
         if not isinstance(answer, Nodes | Values):
             return None
@@ -374,7 +374,7 @@ class Dht:
         except MalformedMessage:
             return None
         contacts = [Contact(node, host, port) for node, host, port in named[:K] if port and _is_dialable(host)]
-        # A stranger on the Internet has nobody asked who is near this node (`address.may_tell`).
+        # A stranger on the Internet cannot make this node ask one in its private networks (`address.may_tell`).
         return [contact for contact in contacts if contact.scope >= reply.contact.scope]
 
     def _take(
@@ -386,7 +386,7 @@ class Dht:
         checked: set[bytes],
         heard: Callable[[Record], None],
     ) -> bool:
-        """Takes a record in if it is right and of the kind; whether it was."""
+        """Takes in a record if it is valid and of the kind. Returns whether it was."""
         if raw in checked:
             return True
         if len(checked) >= MAX_SEEN_RECORDS:
@@ -408,7 +408,7 @@ class Dht:
     # Staying in.
 
     async def join(self, addresses: Iterable[Address]) -> int:
-        """Asks the addresses who is there, then looks for this node's own neighbours; returns how many it knows."""
+        """Asks the addresses who is there, then looks for this node's own neighbours. Returns how many it knows."""
         async with trio.open_nursery() as nursery:
             for address in list(addresses)[:MAX_WAYS_IN]:
                 nursery.start_soon(self._ask, address, Ping)
@@ -419,7 +419,7 @@ class Dht:
         return len(self.table)
 
     def rejoin(self) -> None:
-        """The network may have changed: look at once."""
+        """Joins again at once: the network may have changed."""
         self._wake.set()
 
     async def _maintain(self) -> None:
@@ -447,13 +447,12 @@ class Dht:
 
     @property
     def _is_alone(self) -> bool:
-        """Whether those that are known are too few, or may all be gone: who does not answer is not forgotten for that
-        while nobody does."""
+        """Whether the known contacts are too few, or may all be gone: while nobody answers, none of them is dropped."""
         silent = trio.current_time() - self.endpoint.heard_at > SILENCE_TIMEOUT_S
         return len(self.table) < LONELY_BELOW or silent
 
     async def _refresh(self) -> None:
-        """Looks up a random id in each bucket where nothing was looked up for long."""
+        """Looks up a random id in each bucket in which nothing was looked up for long."""
         for low, high in self.table.stale_ranges(time.monotonic(), REFRESH_AFTER_S):
             target = self._random.randint(low, min(high, 2**160 - 1))
             await self.find(target.to_bytes(NODE_ID_BYTES, "big"))
@@ -464,11 +463,11 @@ class Dht:
             self.rotate_secret()
 
     def rotate_secret(self) -> None:
-        """A token is good until the second rotation after it was given."""
+        """Changes the secret of tokens. A token is good until the second rotation after it was given."""
         self._secrets = [os.urandom(16), self._secrets[0]]
 
     def contacts(self) -> Sequence[Contact]:
-        """Those known now, to be kept for the next start."""
+        """The contacts known now, to be kept for the next start."""
         return list(self.table)
 
 

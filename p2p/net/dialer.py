@@ -1,4 +1,4 @@
-"""Dialling: TCP, TLS, and proof on both sides, within ten seconds or not at all."""
+"""Dialling: TCP, TLS, and proof by both sides, within ten seconds or not at all."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ MAX_DIALS = 16
 
 @dataclass
 class Dialer:
-    """Who dials, and how. `port` is the one this peer listens on, told to those dialled; 0 for none."""
+    """Dials as `identity`. `port` is where this peer listens, told to those dialled; 0 if nowhere."""
 
     identity: Identity
     contexts: Contexts
@@ -28,11 +28,11 @@ class Dialer:
     port: int = 0
 
     def __post_init__(self) -> None:
-        # Home routers die of hundreds of dials at once (kubo issue 9998).
+        # Hundreds of dials at once kill home routers (kubo issue 9998).
         self._dialling = trio.CapacityLimiter(MAX_DIALS)
 
     async def dial(self, address: Address, expected: PeerId | None = None) -> Connection:
-        """A proven connection to the peer at the address. Raises PeerGone, or another PeerError where it misbehaves."""
+        """A proven connection to the peer at the address. Raises PeerGone, or another PeerError if it misbehaves."""
         async with self._dialling:
             with trio.move_on_after(HANDSHAKE_TIMEOUT_S):
                 return await self._dial(address, expected)
@@ -60,12 +60,12 @@ class Dialer:
         return connection
 
     def hello(self, stream: TlsStream) -> Hello:
-        """What this peer says of itself over the stream."""
+        """What this peer says about itself over the stream."""
         return Hello(software=SOFTWARE, port=self.port, seen_host=stream.remote_host)
 
 
 def wrap(connected: trio.socket.SocketType, contexts: Contexts, *, server: bool) -> TlsStream:
-    """Takes the socket over from trio's own stream. Raises PeerGone where it is already dead."""
+    """Takes the socket over from trio's own stream. Raises PeerGone if it is already dead."""
     raw = socket.socket(fileno=connected.detach())
     try:
         return TlsStream(raw, contexts.server if server else contexts.client, server=server)

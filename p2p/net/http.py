@@ -1,10 +1,10 @@
-"""HTTP for trackers: small questions to servers whose names a stranger may have chosen.
+"""HTTP for trackers: small requests to servers whose names a stranger may have chosen.
 
-A name is resolved here, its addresses are judged, and the connection goes to the address that was judged: a name that
-means another machine a moment later gains nothing. Who makes links could otherwise have every peer that opens one
-talk to what only it can reach: its router, its printer, a service of its own machine. So an address that is not on
-the open Internet is asked only where the user has named that server. Redirects are judged anew. Answers are bounded
-in bytes and time, and read as they are: no compression, no cookies, no proxies.
+A name is resolved here, its addresses are checked, and the connection goes to an address that was checked: a name that
+means another machine a moment later gains nothing. Otherwise whoever makes a link could make every peer that opens it
+talk to things that only that peer can reach: its router, its printer, a service on its own machine. So an address that
+is not on the open Internet is asked only if the user has named that server. Each redirect is checked again. Answers are
+bounded in bytes and time, and read as they are: no compression, no cookies, no proxies.
 """
 
 import re
@@ -34,7 +34,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True)
 class Answered:
-    """What a server said."""
+    """A server's answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,7 +42,7 @@ class Answered:
 
 
 def check_url(text: str) -> str:
-    """The base URL of a tracker, without a slash at its end. Raises ConfigError."""
+    """The base URL of a tracker, without a slash at the end. Raises ConfigError."""
     try:
         parts = urlsplit(text.strip())
         port = parts.port
@@ -60,30 +60,30 @@ def check_url(text: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: the server that a URL is of."""
+    """The server of a URL: scheme, host and port."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
 class Web:
-    """Asks servers. `trusted` are URLs whose servers the user has named: those may be anywhere."""
+    """Asks servers. `trusted` are URLs of servers that the user has named: those may be anywhere."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted = {origin(url) for url in trusted}
         self._client: httpx.AsyncClient | None = None
         self._places = trio.CapacityLimiter(MAX_REQUESTS)
         self._strangers = trio.CapacityLimiter(MAX_REQUESTS)
-        """Those in links may all be silent: nobody else is to wait for them."""
+        """Places for servers named in links, which may all be silent: no other request has to wait for them."""
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Closes all connections. Idempotent."""
         if self._client is not None:
             client, self._client = self._client, None
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await client.aclose()
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None, *, most_bytes: int) -> Answered:
-        """Asks, following redirects. Raises NotAllowed for a host that only the user may send us to, PeerError."""
+        """Asks, and follows redirects. Raises PeerError; NotAllowed for a host that only the user may send us to."""
         for _ in range(MAX_REDIRECTS + 1):
             answered = await self._ask("GET", url, b"", headers or {}, most_bytes)
             if answered.status not in _REDIRECTS:
@@ -92,7 +92,7 @@ class Web:
         raise Refused(f"{_host(url)} redirects without end")
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, most_bytes: int) -> Answered:
-        """Tells. A redirect is refused: what is signed for one server is not for another. Raises like `get`."""
+        """Sends a body. A redirect is refused: what is signed for one server is not for another. Raises like `get`."""
         answered = await self._ask("POST", url, body, headers, most_bytes)
         if answered.status in _REDIRECTS:
             raise Refused(f"{_host(url)} redirects announces; use the tracker's own URL")
@@ -156,7 +156,7 @@ class Web:
                 async for piece in response.aiter_raw():
                     received += piece
                     if len(received) > most_bytes:
-                        # Cancelled, not left: so the generators within each other end here and not at some later time.
+                        # Cancelled rather than left: so the nested generators end here, and not at some later time.
                         enough.cancel()
             if len(received) > most_bytes:
                 raise MalformedMessage(f"{_host(url)} answers with more than {most_bytes} bytes")
@@ -185,13 +185,13 @@ class Web:
 def _new_client() -> "httpx.AsyncClient":
     import httpx
 
-    # A connection is kept by address, not by name: used again it might be one that was proven for another name.
+    # httpx keeps connections by address, not by name: a reused one might have been proven for another name.
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
 
 
 def _stream(body: bytes) -> "httpx.AsyncByteStream":
-    """The body in one piece. httpx's own is a generator, left unfinished where a server answers before it is read."""
+    """The body in one piece. httpx's own is a generator, left unfinished if a server answers before it is read."""
     import httpx
 
     class Stream(httpx.AsyncByteStream):

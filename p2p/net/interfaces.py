@@ -1,4 +1,4 @@
-"""Where others may reach this machine, as far as it can tell by itself."""
+"""The addresses at which others may reach this machine, as far as it can tell by itself."""
 
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,10 +9,10 @@ from p2p.wire.address import Address, ip
 
 
 def reachable(bound: Sequence[Address]) -> tuple[Address, ...]:
-    """Where others may reach these sockets, at least one address.
+    """The addresses at which others may reach these sockets; at least one.
 
-    A wildcard address stands for the one with which this machine goes out; without a way out for one that it has on a
-    local network, else for loopback.
+    A wildcard address stands for this machine's outgoing address; without a way out, for one that it has on a local
+    network, or else for loopback.
     """
     found = tuple(_reachable(bound))
     return found or tuple(Address("::1", address.port) for address in bound)
@@ -39,7 +39,7 @@ def _outgoing(version: int) -> str | None:
 
 
 def _on_a_network(wildcard: Address) -> str | None:
-    """An address without a zone: one with a zone means nothing to others."""
+    """An address on a local network, without a zone: one with a zone means nothing to others."""
     with suppress(OSError):
         for segment in multicast.segments([wildcard]):
             if not segment.host.startswith("fe80"):

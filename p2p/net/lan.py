@@ -1,8 +1,8 @@
-"""The local network: this peer's beacons on every segment that it is on, and those of others, checked.
+"""The local network: sends this peer's beacons on all its segments, and checks those of others.
 
-A beacon goes out at the start, every 30 seconds, in answer to somebody's hello, and to say good-bye. What comes in
-costs a bounded amount, whatever it is: so many datagrams are looked at in a second, so many of them for one host,
-and only for those is a signature checked. Interfaces come and go; a segment without multicast is left out.
+A beacon goes out at the start, every 30 seconds, in answer to somebody's hello, and to say goodbye. Whatever comes in
+costs a bounded amount: only so many datagrams are looked at in a second, fewer for one host, and only for those is a
+signature checked. Interfaces come and go; a segment without multicast is left out.
 """
 
 import logging
@@ -24,29 +24,29 @@ logger = logging.getLogger(__name__)
 GROUP = Group("239.255.74.77", "ff12::8000:7477", 7477)
 """IPv4's local scope (RFC 2365), never routed out of a site; IPv6's link-local scope, a transient group (RFC 4291)."""
 HELLOS_AFTER_S = (0.0, 1.5)
-"""Twice, because multicast gets lost easily, over radio above all."""
+"""Pauses before the hellos: two, because multicast is easily lost, above all over radio."""
 BEACON_INTERVAL_S = 30.0
 JITTER = 0.1
 ANSWER_WITHIN_S = 0.3
-"""All who are there answer, so not all at once."""
+"""The longest pause before an answer, chosen at random, since all peers there answer and should not do so at once."""
 ANSWER_INTERVAL_S = 1.0
 INTERFACES_INTERVAL_S = 10.0
 BEACONS_PER_S, BEACON_BURST = 10.0, 100.0
-"""From one host, on which there may be several peers."""
+"""The most beacons from one host, which may have several peers."""
 ALL_BEACONS_PER_S, ALL_BEACON_BURST = 200.0, 1000.0
-"""From all: to verify so many takes 2 % of a core."""
+"""The most beacons from all hosts: verifying this many takes 2 % of a core."""
 MAX_HOSTS = 1024
 MAX_BEACONS_PER_TURN, BREATH_S = 64, 0.02
-"""So a flood costs no more than 3,200 looks at a datagram a second; the rest the system throws away."""
+"""Bounds that limit a flood to 3,200 looks at a datagram a second; the system throws away the rest."""
 
 Heard = Callable[[Beacon, str], bool]
-"""Takes a proven beacon and the host it came from; tells whether it was new, not one played back."""
+"""Takes a proven beacon and the host it came from; returns whether it was new, not a replay."""
 
 
 class Lan:
     """This peer on its local networks.
 
-    `listening` is where it takes connections; `is_dialable` tells whether others are to know of one such address.
+    `listening` is where it accepts connections; `is_dialable` tells whether others should know such an address.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class Lan:
         self._hosts = TokenBuckets(BEACONS_PER_S, BEACON_BURST, MAX_HOSTS)
         self._all = TokenBucket(ALL_BEACONS_PER_S, ALL_BEACON_BURST, trio.current_time())
         self.counts: Counter[str] = Counter()
-        """What was heard: proven, and dropped for what reason."""
+        """How many beacons were proven, and how many were dropped for each reason."""
 
     @property
     def segments(self) -> list[Segment]:
-        """Where it speaks and listens at the moment."""
+        """The segments on which it sends and listens now."""
         return list(self._channels)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Speaks and listens until cancelled, then says good-bye."""
+        """Sends and listens until cancelled, then says goodbye."""
         try:
             async with trio.open_nursery() as nursery:
                 self._follow_interfaces(nursery)
@@ -115,7 +115,7 @@ class Lan:
             nursery.start_soon(self._attend, channel, scope)
 
     def _drop(self, segment: Segment) -> None:
-        """Gives a segment up; it is tried again as long as the interface is there."""
+        """Gives up a segment; it is tried again as long as the interface is there."""
         if segment in self._channels:
             channel, scope = self._channels.pop(segment)
             scope.cancel()  # first, so that nobody waits for a closed socket
@@ -178,7 +178,7 @@ class Lan:
             await trio.sleep(BREATH_S)
 
     def _take(self, data: bytes, host: str | None) -> bool:
-        """Whether it is a hello that wants an answer."""
+        """Whether the datagram is a hello to answer."""
         if host is None:
             self.counts["from elsewhere"] += 1
             return False
@@ -199,13 +199,13 @@ class Lan:
         return self._heard(beacon, host) and beacon.kind is BeaconKind.HELLO
 
     def _admits(self, host: str) -> bool:
-        """Whether a beacon from there may cost a signature check now."""
+        """Whether a beacon from this host may cost a signature check now."""
         now = trio.current_time()
         return self._hosts.try_take(host, 1, now) and self._all.try_take(1, now)
 
 
 class _Bell:
-    """Rung by any number, answered by one."""
+    """A bell that any number of tasks ring and one task answers."""
 
     def __init__(self) -> None:
         self._event = trio.Event()

@@ -1,8 +1,8 @@
 """Listening: accepts connections within caps, shakes hands, and hands proven ones to the node.
 
-Whoever is not proven yet costs little and can be thrown out: past its caps, the oldest unproven connection of the
-same network prefix goes first, then the oldest of all, so that a flood of half-open connections from one place
-starves itself and not others. Proven connections are capped per peer, per prefix and in all.
+An unproven connection costs little and can be thrown out. When a cap is reached, the oldest unproven one of the same
+network prefix goes first, then the oldest of all, so that a flood of half-open connections from one place starves
+itself and not others. Proven connections are capped per peer, per prefix and in all.
 """
 
 import errno
@@ -60,7 +60,7 @@ class Admission:
 
 
 class Unproven:
-    """The connections that have not shaken hands yet, oldest first, each with the scope that ends it."""
+    """The connections that have not completed the handshake, oldest first, each with the scope that ends it."""
 
     def __init__(self) -> None:
         self._scopes: dict[trio.CancelScope, str] = {}
@@ -86,7 +86,7 @@ class Unproven:
 
 
 async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
-    """Sockets listening on the addresses. Raises ConfigError for one that cannot be had."""
+    """Sockets listening on the addresses. Raises ConfigError for an address that cannot be listened on."""
     opened: list[trio.SocketListener] = []
     for address in addresses:
         try:
@@ -126,7 +126,7 @@ async def listen(wanted: Sequence[str], port: int) -> tuple[list[trio.SocketList
 
 
 def bound_address(listener: trio.SocketListener) -> Address:
-    """Where the listener ended up."""
+    """The address on which the listener is bound."""
     host, port = listener.socket.getsockname()[:2]
     return Address(host, port)
 
@@ -151,7 +151,7 @@ async def run(
                     if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
                         logger.warning("cannot accept connections: %s", error.strerror)
                         await trio.sleep(_OUT_OF_FILES_PAUSE_S)
-                    # Anything else is the fault of that one connection (ECONNABORTED and its kin).
+                    # Anything else (ECONNABORTED, say) is the fault of that one connection.
                     continue
                 nursery.start_soon(_meet, accepted, dialer, admission, unproven, welcome)
 
@@ -168,7 +168,7 @@ async def run(
 async def _meet(
     accepted: trio.socket.SocketType, dialer: Dialer, admission: Admission, unproven: Unproven, welcome: Welcome
 ) -> None:
-    """One accepted connection, from TCP to its end. A peer's fault ends here."""
+    """Serves one accepted connection, from TCP to its end. A peer's fault ends here."""
     try:
         stream = wrap(accepted, dialer.contexts, server=True)
     except PeerError:

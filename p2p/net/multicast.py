@@ -1,8 +1,8 @@
 """Multicast sockets: one for each address at which this machine is on a local network.
 
-A socket is bound to the group, so that nothing sent to this machine alone arrives there, hears one interface only,
-and sends from the address that it is for. What goes out has a TTL of 1, and what comes in with another one was
-routed here and is dropped. Only Linux is known here; elsewhere there are no segments.
+A socket is bound to the group, so that nothing sent to this machine alone arrives there; it hears one interface only,
+and sends from the address that it is for. What goes out has a TTL of 1; what comes in with another TTL was routed, and
+is dropped. Only Linux is supported; elsewhere there are no segments.
 """
 
 import fcntl
@@ -21,10 +21,10 @@ from p2p.wire.address import Address, Scope, canonical, ip, prefix, scope
 BUFFER_BYTES = 64 * 1024
 MAX_SEGMENTS = 32
 
-_GET_FLAGS, _GET_ADDRESS = 0x8913, 0x8915  # ioctls of Linux, as netdevice(7) has them
+_GET_FLAGS, _GET_ADDRESS = 0x8913, 0x8915  # Linux's ioctls, as in netdevice(7)
 _UP, _LOOPBACK, _POINT_TO_POINT, _RUNNING, _MULTICAST = 0x1, 0x8, 0x10, 0x40, 0x1000
 _REQUEST_BYTES = 40
-_TENTATIVE = 0x40 | 0x08  # an address that is not ours yet, or will never be
+_TENTATIVE = 0x40 | 0x08  # an address that is not ours yet, or never will be
 _IP_MULTICAST_ALL, _IP_RECVTTL = 49, 12  # not named by the socket module
 _V6_INTERFACES = Path("/proc/net/if_inet6")
 
@@ -38,9 +38,9 @@ class Group(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A stretch of local network, and this peer on it: announced at `host`, TCP `port`.
+    """A segment of a local network, on which this peer is announced at `host`, TCP `port`.
 
-    `interface` is an index; 0 where the system is to find the one that has the host.
+    `interface` is an index; 0 if the system should find the one that has the host.
     """
 
     interface: int
@@ -55,8 +55,8 @@ class Segment(NamedTuple):
 def segments(listening: Iterable[Address]) -> list[Segment]:
     """The segments on which these listening sockets can be reached, at most `MAX_SEGMENTS`.
 
-    Of a wildcard address, all interfaces but loopback and point-to-point ones: a tunnel is no local network. Of
-    another, the interface that has it. Raises OSError where the system does not tell.
+    A wildcard address stands for all interfaces but loopback and point-to-point ones, since a tunnel is no local
+    network; any other address for the interface that has it. Raises OSError if the system does not tell.
     """
     if sys.platform != "linux":
         return []
@@ -77,7 +77,7 @@ def segments(listening: Iterable[Address]) -> list[Segment]:
 
 
 class Channel:
-    """The socket of one segment. Raises OSError where there is no multicast."""
+    """The socket of one segment. Raises OSError if there is no multicast."""
 
     def __init__(self, segment: Segment, group: Group) -> None:
         self.segment = segment
@@ -86,7 +86,7 @@ class Channel:
         try:
             self.socket.setblocking(False)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-            # Peers of one machine, of several users too, share the port, and each hears everything.
+            # Peers on one machine, even of several users, share the port, and each hears everything.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if segment.is_v6:
                 self._join_v6(group)
@@ -97,7 +97,7 @@ class Channel:
             raise
 
     def send(self, data: bytes) -> None:
-        """To all on the segment. Raises OSError."""
+        """Sends to all on the segment. Raises OSError."""
         if self.segment.is_v6:
             source = socket.inet_pton(socket.AF_INET6, self.segment.host) + struct.pack("=I", self.segment.interface)
             self.socket.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source)], 0, self._to)
@@ -105,9 +105,9 @@ class Channel:
             self.socket.sendto(data, self._to)
 
     def receive(self, most: int) -> tuple[bytes, str | None]:
-        """At most so many bytes of a datagram, and the host on this segment that it came from, with zone.
+        """At most `most` bytes of a datagram, and the host on this segment that it came from, with its zone.
 
-        None for one that came from elsewhere. Raises BlockingIOError where nothing is there, and OSError.
+        The host is None if it came from elsewhere. Raises BlockingIOError if there is no datagram, and OSError.
         """
         data, ancillary, _, source = self.socket.recvmsg(most, socket.CMSG_SPACE(4))
         ttls = [int.from_bytes(value[:4], sys.byteorder) for _, _, value in ancillary]
@@ -124,9 +124,9 @@ class Channel:
         self.socket.close()
 
     def _is_near(self, host: str) -> bool:
-        """A public address is believed only of the network that this machine is in itself, and loopback of loopback.
+        """Whether to believe that the host is on this segment: a public one only in this machine's own network.
 
-        So nobody here sends all peers here to a machine elsewhere.
+        Loopback is believed only on loopback. So nobody here can send all peers here to a machine elsewhere.
         """
         match scope(host):
             case Scope.GLOBAL:
@@ -162,7 +162,7 @@ class Channel:
 
 
 def _shared_v4() -> Iterator[tuple[int, str]]:
-    """Index and first IPv4 address of each interface on which there may be others."""
+    """The index and first IPv4 address of each interface on which there may be others."""
     for index, name, query in _shared():
         with suppress(OSError):  # it has none
             answer = fcntl.ioctl(query, _GET_ADDRESS, _request(name))
@@ -170,7 +170,7 @@ def _shared_v4() -> Iterator[tuple[int, str]]:
 
 
 def _shared_v6() -> Iterator[tuple[int, str]]:
-    """Index and link-local address of each interface on which there may be others."""
+    """The index and link-local address of each interface on which there may be others."""
     shared = {index for index, _, _ in _shared()}
     for index, is_link_local, host in _v6_addresses():
         if is_link_local and index in shared:
@@ -178,7 +178,7 @@ def _shared_v6() -> Iterator[tuple[int, str]]:
 
 
 def _shared() -> Iterator[tuple[int, str, socket.socket]]:
-    """Index and name of each interface on which there may be others, and a socket to ask for more."""
+    """The index and name of each interface on which there may be others, and a socket to query it."""
     wanted = _UP | _RUNNING | _MULTICAST
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
         for index, name in socket.if_nameindex():
@@ -193,11 +193,11 @@ def _request(name: str) -> bytes:
 
 
 def _v6_addresses() -> Iterator[tuple[int, bool, str]]:
-    """Interface, whether it is link-local, and the address, of those that this machine may use."""
+    """The interface of each address this machine may use, whether the address is link-local, and the address."""
     try:
         lines = _V6_INTERFACES.read_text().splitlines()
     except OSError:
-        return  # without IPv6, or not Linux
+        return  # there is no IPv6, or this is not Linux
     for line in lines:
         packed, index, _, _, flags, _ = line.split()
         if not int(flags, 16) & _TENTATIVE:

@@ -1,7 +1,7 @@
-"""Routing: which handler has a message that a peer says of its own accord.
+"""Routing: which handler gets a message that a peer sends of its own accord.
 
-A conversation begins with an opening: it asks for a share, offers a job, and so on. Requests are answered at any time,
-also within an exchange. Each package that serves others adds its own two tables; this file knows none of them.
+An opening begins a conversation: it asks for a share, offers a job, and so on. Requests are answered at any time, even
+during an exchange. Each package that serves others adds its own two tables; this file knows none of them.
 """
 
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 REQUEST_TIMEOUT_S = 60.0
 
 Opening = Callable[[Connection, Any], Awaitable[bool]]
-"""Deals with a message. True: the connection was used to its end. Raises PeerError."""
+"""Handles a message. Returns whether the connection was used to its end. Raises PeerError."""
 Request = Callable[[Connection, Any], Awaitable[None]]
 """Answers a message. Raises PeerError."""
 
@@ -37,9 +37,9 @@ class Router:
     def add(
         self, openings: Mapping[type, Opening] | None = None, requests: Mapping[type, Request] | None = None
     ) -> None:
-        """Registers handlers: of `openings`, said between exchanges only, and of `requests`, said at any time.
+        """Registers handlers: `openings` for messages between exchanges, `requests` for messages at any time.
 
-        Raises ValueError for a type that has one already.
+        Raises ValueError for a type that already has a handler.
         """
         for kind in (*(openings or {}), *(requests or {})):
             if kind in self._openings or kind in self._requests:
@@ -48,7 +48,7 @@ class Router:
         self._requests.update(requests or {})
 
     async def converse(self, connection: Connection) -> None:
-        """Serves the peer at the other end, whoever dialled, until the connection's end. Raises PeerError."""
+        """Serves the peer at the other end, whichever side dialled, until the connection ends. Raises PeerError."""
         try:
             await self._converse(connection)
         except StorageError as error:

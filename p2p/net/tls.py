@@ -1,7 +1,7 @@
-"""TLS 1.3 on a non-blocking `ssl.SSLSocket`, awaited with trio: the fastest shape measured (scripts/bench/transfer.py).
+"""TLS 1.3 on a non-blocking `ssl.SSLSocket`, awaited with trio: the fastest way measured (scripts/bench/transfer.py).
 
-Per 16 KiB record there is one `recv_into` on a slice of the target buffer and nothing else; trio is entered only when
-the socket is empty or full. Everything above sees a `ByteStream`, so that tests can put in-memory pipes there.
+For each 16 KiB record there is one read into a slice of the target buffer and nothing else; trio is entered only when
+the socket is empty or full. Everything above sees a `ByteStream`, so that tests can use in-memory pipes.
 """
 
 import socket
@@ -19,25 +19,25 @@ from p2p.wire import handshake
 from p2p.wire.address import canonical
 
 STALL_TIMEOUT_S = 60.0
-"""A peer that reads nothing for this long is gone."""
+"""How long a peer may read nothing before it counts as gone."""
 
 _USER_TIMEOUT_MS = 90_000
 
 
 class ByteStream(Protocol):
-    """A secure two-way stream of bytes. All of it raises PeerGone when the other end is gone."""
+    """A secure two-way stream of bytes. Its methods raise PeerGone when the other end is gone."""
 
     async def receive_some_into(self, view: memoryview) -> int:
-        """At least one byte, at most the view's."""
+        """Receives at least one byte, and at most as many as the view has. Returns how many."""
 
     async def receive_exactly_into(self, view: memoryview) -> None:
-        """As many bytes as the view has."""
+        """Fills the whole view."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """All of the data. A cancellation within leaves the stream useless: close it."""
+        """Sends all of the data. If it is cancelled, the stream is useless: close it."""
 
     def close(self) -> None:
-        """At once, without goodbye; whoever waits on the stream gets PeerGone."""
+        """Closes the stream at once, without a goodbye; whoever waits on it gets PeerGone."""
 
 
 class TlsStream:
@@ -53,7 +53,7 @@ class TlsStream:
         self._ssl = context.wrap_socket(connected, server_side=server, do_handshake_on_connect=False)
 
     async def handshake(self, network: str) -> PeerId | None:
-        """Shakes hands; on the dialer's side returns who the listener proved to be."""
+        """Performs the TLS handshake. On the dialer's side, returns the id that the listener proved."""
         while True:
             try:
                 self._ssl.do_handshake()
@@ -86,7 +86,7 @@ class TlsStream:
 
     async def receive_exactly_into(self, view: memoryview) -> None:
         at, end = 0, len(view)
-        # `recv_into` is only a wrapper around this, and wrappers count, 65,536 times a GiB.
+        # `recv_into` is only a wrapper around this, and a wrapper matters 65,536 times a GiB.
         receive = cast("Callable[[int, memoryview], int]", self._ssl.read)
         while at < end:
             try:
@@ -102,7 +102,7 @@ class TlsStream:
             except OSError as error:
                 raise PeerGone(f"the connection broke: {_why(error)}") from error
             except ValueError as error:
-                # What `read` says, unlike `recv_into`, when another task has closed the stream a moment before.
+                # `read`, unlike `recv_into`, raises this if another task has just closed the stream.
                 raise PeerGone("the connection was closed") from error
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -149,7 +149,7 @@ class Contexts:
         self.server.load_cert_chain(write_certificate(identity, home), home / KEY_FILE)
         self.server.num_tickets = 0
         self.client = _context(ssl.PROTOCOL_TLS_CLIENT, network)
-        # The listener is known by its key, checked after the handshake; there is no authority and no name.
+        # The listener is identified by its key, checked after the handshake; there is no authority and no name.
         self.client.check_hostname = False
         self.client.verify_mode = ssl.CERT_NONE
 
