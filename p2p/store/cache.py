@@ -1,6 +1,6 @@
-"""Fetched shares that may be dropped when room is needed: a folder each, named by the share, whole or in part.
+"""Fetched shares that may be dropped when space is needed: a folder for each, named by its id, whole or in part.
 
-When one was last used is the time of its folder, so nothing else has to be kept for it.
+A folder's modification time says when its share was last used, so nothing else has to be stored for it.
 """
 
 import os
@@ -18,7 +18,7 @@ _BLOCK_BYTES = 512
 
 
 class Cached(NamedTuple):
-    """One of them. `size` is what it takes of the disk, in bytes."""
+    """A cached share. `size` is the disk space that it takes, in bytes."""
 
     share: ShareId
     size: int
@@ -32,17 +32,17 @@ class Cache:
         self._root = root
 
     def folder(self, share: ShareId) -> Path:
-        """Where the share is fetched to."""
+        """The folder to which the share is fetched."""
         return self._root / to_text(share)
 
     def touch(self, share: ShareId) -> None:
-        """The share is used now, if it is here."""
+        """Records that the share is used now, if it is here."""
         with explained(self._root), suppress(FileNotFoundError):
-            # The kernel's own idea of now is some milliseconds old.
+            # The kernel's own time of "now" is some milliseconds old.
             os.utime(self.folder(share), ns=(time.time_ns(),) * 2)
 
     def all(self) -> list[Cached]:
-        """What is here, the longest unused first. Anything else that lies there is left out."""
+        """All cached shares, the longest unused first. Anything else in the folder is left out."""
         found = []
         with explained(self._root), suppress(FileNotFoundError):
             for folder in self._root.iterdir():
@@ -50,7 +50,7 @@ class Cache:
                     share = ShareId(from_text(folder.name))
                 except ValueError:
                     continue
-                with suppress(FileNotFoundError):  # dropped by its user meanwhile
+                with suppress(FileNotFoundError):  # its user has just dropped it
                     used = folder.stat().st_mtime
                     found.append(Cached(share, sum(_sizes(folder)), used))
         return sorted(found, key=lambda cached: cached.used)
@@ -61,7 +61,7 @@ class Cache:
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    """What the files beneath take; parts have holes, so their lengths say little."""
+    """The disk space of each file below the folder; `.part` files have holes, so their lengths say little."""
     for top, _, files in os.walk(folder):
         for name in files:
             with suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
-"""The peer's state in SQLite, write-ahead logged: safe against kill -9 at any instant.
+"""The peer's state in SQLite with a write-ahead log: safe against kill -9 at any moment.
 
-Blocking and usable from any thread, one statement or transaction at a time. The schema is the sum of the numbered
-files in `migrations`; a database of a newer Shoal is refused untouched.
+Blocking, and usable from any thread, one statement or transaction at a time. The schema is the sum of the numbered
+files in `migrations`; a database of a newer Shoal is refused and left untouched.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ BUSY_TIMEOUT_S = 10.0
 
 
 class Database:
-    """One open database. Raises StorageError for whatever SQLite or the disk objects to."""
+    """One open database. Raises StorageError for any error of SQLite or the disk."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / DATABASE_FILE
@@ -35,7 +35,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Idempotent."""
+        """Closes the database. Idempotent."""
         with self._lock:
             self._connection.close()
 

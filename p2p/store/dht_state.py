@@ -1,4 +1,4 @@
-"""What the DHT remembers over a restart: the work of the node id, ways in, and what was published when."""
+"""What the DHT keeps across restarts: the work for the node id, contacts to join through, what was published when."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 from p2p.store.database import Database
 
 MAX_CONTACTS = 200
-"""For each network. The rest of the state is bounded by what this peer publishes."""
+"""The most contacts kept for each network. The rest of the state is bounded by what this peer publishes."""
 KEPT_S = 40 * 24 * 3600
 
 
 class Publication(NamedTuple):
-    """What was published under a key: its sequence, a hash of what it said, and when (seconds since 1970)."""
+    """What was published under a key: its sequence, a hash of its content, and when (seconds since 1970)."""
 
     sequence: int
     content: bytes
@@ -26,7 +26,7 @@ class OverlayState:
         self._network = network
 
     def nonce(self, bits: int) -> bytes | None:
-        """The nonce that was found for so much work."""
+        """The nonce that was found for this much work."""
         row = self._database.row("SELECT nonce FROM nonce WHERE network = ? AND bits = ?", [self._network, bits])
         return None if row is None else bytes(row[0])
 
@@ -35,7 +35,7 @@ class OverlayState:
             connection.execute("INSERT OR REPLACE INTO nonce VALUES (?, ?, ?)", [self._network, bits, nonce])
 
     def contacts(self) -> list[tuple[str, int]]:
-        """Hosts (IP addresses) and ports of nodes that were there last time."""
+        """The hosts (IP addresses) and ports of nodes that were there last time."""
         return [
             (str(host), int(port))
             for host, port in self._database.rows(
@@ -44,7 +44,7 @@ class OverlayState:
         ]
 
     def keep_contacts(self, contacts: Sequence[tuple[str, int]]) -> None:
-        """In place of those kept before; the first `MAX_CONTACTS`."""
+        """Keeps the first `MAX_CONTACTS` of these, in place of those kept before."""
         rows = [(self._network, host, port) for host, port in contacts[:MAX_CONTACTS]]
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM contact WHERE network = ?", [self._network])
@@ -56,7 +56,7 @@ class OverlayState:
         return {bytes(key): Publication(sequence, bytes(content), at) for key, sequence, content, at in rows}
 
     def published(self, key: bytes, publication: Publication) -> None:
-        """This was published just now."""
+        """Records what was just published under a key."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM publication WHERE published < ?", [publication.published - KEPT_S])
             connection.execute("INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?)", [key, *publication])

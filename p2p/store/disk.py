@@ -1,4 +1,4 @@
-"""Threads for the disk: how blocking calls are made from a task."""
+"""Threads for the disk, in which tasks make blocking calls."""
 
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
@@ -12,7 +12,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Disk:
-    """A few threads, shared by all that reads and writes in one peer.
+    """A few threads, shared by everything in a peer that reads and writes.
 
     Work that takes a processor for long does not belong here: the verifier of a fetch, the hashing of a share and the
     work of a node id have threads of their own.
@@ -22,5 +22,5 @@ class Disk:
         self._limiter = trio.CapacityLimiter(THREADS)
 
     async def run(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        """Calls a blocking function in a thread, when one is free, and returns what it returns."""
+        """Calls a blocking function in a thread, once one is free, and returns its result."""
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)

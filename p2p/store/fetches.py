@@ -1,8 +1,8 @@
-"""The fetches that have begun, and what each has, as it survives a crash.
+"""The fetches that have begun, and which chunks each has, kept so that they survive a crash.
 
-Which chunks are written is in a bitmap file in the home: one byte is written there after the chunk's own write has
-returned, which kill -9 cannot undo, and which is believed only while the machine has not rebooted. What an fsync has
-covered is in the database and believed for ever.
+A bitmap file in the home says which chunks are written. A byte of it is written once the chunk's own write has
+returned: kill -9 cannot undo that, and it is believed only until the machine reboots. The database says which chunks
+an fsync has covered, and is believed for ever.
 """
 
 import json
@@ -29,7 +29,7 @@ class Fetches:
         self._folder = home / FETCH_FOLDER
 
     def remember(self, share: ShareId, folder: Path) -> None:
-        """A fetch of this share to this folder has begun, if it had not before."""
+        """Records that a fetch of this share to this folder has begun, unless it had before."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO fetch (share, folder, boot, durable, sources) VALUES (?, ?, '', x'', '[]')",
@@ -37,7 +37,7 @@ class Fetches:
             )
 
     def begin(self, share: ShareId, folder: Path, chunks: int) -> "FetchRecord":
-        """The record of a remembered fetch, with what an earlier try of it left."""
+        """The record of a remembered fetch, with what an earlier try left."""
         row = self._database.row(
             "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, as_value(folder)]
         )
@@ -53,7 +53,7 @@ class Fetches:
                 with suppress(FileNotFoundError):
                     have |= bitmap.from_bytes(self._path(number).read_bytes()) & everything
             else:
-                # The file may hold bits whose chunks never reached the disk: begin it anew before trusting this boot.
+                # The file may have bits whose chunks never reached the disk: start a new one before trusting this boot.
                 self._path(number).unlink(missing_ok=True)
         record = FetchRecord(self._database, number, self._path(number), chunks, have, durable)
         try:
@@ -65,7 +65,7 @@ class Fetches:
         return record
 
     def drop(self, share: ShareId, folder: Path) -> None:
-        """The fetch of this share to this folder, which nobody is at, will not go on."""
+        """Forgets the fetch of this share to this folder. It must not be running."""
         values = [share, as_value(folder)]
         row = self._database.row("SELECT id FROM fetch WHERE share = ? AND folder = ?", values)
         if row is not None:
@@ -75,7 +75,7 @@ class Fetches:
                 self._path(row[0]).unlink(missing_ok=True)
 
     def sources(self, share: ShareId) -> list[str]:
-        """The peers, as hints of links, that earlier tries of this share fetched from."""
+        """The peers, as hints for links, from which earlier tries fetched this share."""
         return [
             hint
             for (sources,) in self._database.rows("SELECT sources FROM fetch WHERE share = ?", [share])
@@ -87,7 +87,7 @@ class Fetches:
 
 
 class FetchRecord:
-    """What one fetch has, as it survives a crash. Usable from any thread."""
+    """Which chunks one fetch has, kept so that it survives a crash. Usable from any thread."""
 
     def __init__(self, database: Database, number: int, path: Path, chunks: int, have: int, durable: int) -> None:
         self._database = database
@@ -107,13 +107,13 @@ class FetchRecord:
                 raise
 
     def has(self, chunk: int) -> bool:
-        """Whether the chunk is among those written; quicker than a look into `have`."""
+        """Whether the chunk is written; quicker than a look into `have`."""
         return bool(self._bytes[chunk >> 3] & 1 << (chunk & 7))
 
     def add(self, chunk: int) -> None:
-        """The chunk's write has returned. From any thread."""
+        """Records that the chunk's write has returned. From any thread."""
         at = chunk >> 3
-        # Neighbours share a byte: what one thread writes must have the other's bit.
+        # Neighbouring chunks share a byte: what one thread writes must include the other's bit.
         with self._lock:
             self._bytes[at] |= 1 << (chunk & 7)
             try:
@@ -124,7 +124,7 @@ class FetchRecord:
             self.have |= 1 << chunk
 
     def correct(self, *, there: int = 0, gone: int = 0) -> None:
-        """A look at the disk said that these chunks are there, and these are not. From any thread."""
+        """Corrects the record after a look at the disk: the chunks in `there` are there, those in `gone` are not."""
         with self._lock, _recording(self._path):
             self.have = (self.have | there) & ~gone
             self._bytes[:] = bitmap.to_bytes(self.have, len(self._bytes) * 8)
@@ -132,7 +132,7 @@ class FetchRecord:
         self.keep_durable(self.durable)
 
     def keep_durable(self, durable: int) -> None:
-        """These chunks have reached the disk, those excepted that were dropped since."""
+        """Records that these chunks have reached the disk, except those that were dropped since."""
         with self._database.transaction() as connection:
             with self._lock:
                 self.durable = durable & self.have
@@ -140,19 +140,19 @@ class FetchRecord:
             connection.execute("UPDATE fetch SET durable = ? WHERE id = ?", [packed, self._number])
 
     def keep_sources(self, sources: Sequence[str]) -> None:
-        """Whom to ask next time."""
+        """Keeps the sources to ask next time."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE fetch SET sources = ? WHERE id = ?", [json.dumps(list(sources)), self._number])
 
     def forget(self) -> None:
-        """The fetch is done."""
+        """Forgets the fetch, which is done."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM fetch WHERE id = ?", [self._number])
         with _recording(self._path):
             self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Idempotent; nothing can be added any more."""
+        """Closes the record, so that nothing can be added. Idempotent."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -160,7 +160,7 @@ class FetchRecord:
 
 
 def as_value(folder: Path) -> str | bytes:
-    """The path as the database keeps it: text, or its bytes where they are not UTF-8."""
+    """The path as the database keeps it: as text, or as bytes if it is not UTF-8."""
     try:
         str(folder).encode()
     except UnicodeEncodeError:
@@ -170,7 +170,7 @@ def as_value(folder: Path) -> str | bytes:
 
 @contextmanager
 def _recording(path: Path) -> Iterator[None]:
-    """Turns the errors of the home's disk into words."""
+    """Turns errors of the home's disk into StorageErrors."""
     try:
         yield
     except OSError as error:

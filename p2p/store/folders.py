@@ -1,4 +1,4 @@
-"""Descriptors of the folders beneath an output folder, few at a time, none reached through a symbolic link."""
+"""Descriptors of the folders below an output folder: few at a time, and none reached through a symbolic link."""
 
 import errno
 import os
@@ -15,10 +15,10 @@ MAX_OPEN = 64
 
 
 class Folders:
-    """The folders beneath `root`, made when they are first taken; the least recently used are closed.
+    """The folders below `root`, made when they are first taken; the least recently used are closed.
 
-    What is taken stays open until it is given back, in whatever thread. All methods raise OSError, and StorageError
-    where a link or a file stands in the way.
+    A taken folder stays open until it is given back, in any thread. All methods raise OSError, and StorageError if a
+    link or a file is in the way.
     """
 
     def __init__(self, root: Path) -> None:
@@ -29,7 +29,7 @@ class Folders:
         self._taken: dict[names.Path, int] = {}
 
     def take(self, path: names.Path) -> int:
-        """The descriptor of a folder; `give` it back."""
+        """The descriptor of a folder, which the caller must `give` back."""
         with self._lock:
             if self._closed:
                 raise OSError(errno.EBADF, "the output folder is no longer in use")
@@ -43,7 +43,7 @@ class Folders:
             return descriptor
 
     def give(self, path: names.Path) -> None:
-        """One taker less."""
+        """Gives a taken folder back."""
         with self._lock:
             left = self._taken[path] - 1
             if left:
@@ -57,7 +57,7 @@ class Folders:
 
     @contextmanager
     def taken(self, path: names.Path) -> Iterator[int]:
-        """`take` and `give`."""
+        """Takes a folder for the body, and gives it back."""
         descriptor = self.take(path)
         try:
             yield descriptor
@@ -65,9 +65,9 @@ class Folders:
             self.give(path)
 
     def close(self) -> None:
-        """Closes all but what is taken, which is closed when it is given back. Idempotent.
+        """Closes all folders but those taken, which are closed when they are given back. Idempotent.
 
-        Whoever comes late gets an OSError rather than a folder that is not his.
+        Whoever takes one later gets an OSError rather than somebody else's folder.
         """
         with self._lock:
             if self._closed:

@@ -1,7 +1,7 @@
-"""The owner's journal: jobs, the results that were accepted, and the actions that are finished.
+"""The owner's journal: jobs, accepted results, and finished actions.
 
-What is written is whole or absent, whenever the process is killed; so a job goes on where its journal ends, and what
-is in it is never run again. Results come many at a time: one transaction for all that came since the last.
+Each write is whole or absent, whenever the process is killed; so a job goes on where its journal ends, and nothing in
+the journal is ever run again. Results come many at a time: one transaction takes all that came since the last.
 """
 
 import json
@@ -18,15 +18,15 @@ from p2p.ids import ID_BYTES, PeerId
 from p2p.store.database import Database
 
 MAX_ENDED = 100
-"""Jobs that are over and still listed: the newest."""
+"""The most ended jobs that are still listed, the newest first."""
 MAX_OPEN = 100
 MAX_JOB_BYTES = 1024 * 1024 * 1024
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_LOG_BYTES = 16 * 1024 * 1024
-"""Of a job, about: the oldest of what its units printed is dropped for the newest."""
+"""The most log kept for a job, roughly: the oldest output of its units is dropped for the newest."""
 RUNNING = "running"
 ROW_BYTES = 200
-"""What a row takes besides its outputs, about."""
+"""The approximate size of a row without its outputs."""
 FETCHED_AT_ONCE = 1000
 OUTPUTS_AT_ONCE = 64
 
@@ -34,9 +34,9 @@ _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 
 
 class JournalEntry(NamedTuple):
-    """An accepted result with its outputs' sizes in bytes, and the outputs joined; None where they are elsewhere.
+    """An accepted result with its outputs' sizes in bytes, and the outputs joined, or None if they are elsewhere.
 
-    Elsewhere is its holder's; without a holder, a file of the owner's.
+    Elsewhere means at its holder or, without a holder, in a file of the owner's.
     """
 
     known: Known
@@ -53,7 +53,7 @@ class FinishedAction(NamedTuple):
 
 
 class Logged(NamedTuple):
-    """What a unit printed at the peer that ran it; `failure` says why it gave no result, empty where it did."""
+    """What a unit printed at the peer that ran it; `failure` says why it gave no result, and is empty if it did."""
 
     action: int
     stage: int
@@ -104,7 +104,7 @@ class Journal:
         return _listed(row)
 
     def end(self, job: bytes, state: str, ending: Any) -> None:
-        """The job is over; only this is kept of it, and of the oldest such nothing."""
+        """Ends the job, of which only its ending and logs are kept; the oldest ended jobs are forgotten."""
         assert state != RUNNING
         text = _text(ending)
         with self._database.transaction() as connection:
@@ -119,7 +119,7 @@ class Journal:
             connection.execute("DELETE FROM job_log WHERE job NOT IN (SELECT id FROM job)")
 
     def forget(self, job: bytes) -> None:
-        """As if the job had never been."""
+        """Forgets the job, as if it had never been."""
         with self._database.transaction() as connection:
             for table, column in (("job_unit", "job"), ("job_action", "job"), ("job_log", "job"), ("job", "id")):
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])
@@ -127,9 +127,9 @@ class Journal:
     # What a running job has done.
 
     def accept(self, job: bytes, entries: Sequence[JournalEntry]) -> None:
-        """These results count from now on, all of them or none; a later one of the same place replaces the earlier.
+        """Keeps accepted results, all or none; a later result for the same place replaces the earlier.
 
-        Raises StorageError, also when the job's results take more room than they may, NotFound for no open job.
+        Raises StorageError, also if the job's results take more space than they may; NotFound if the job is not open.
         """
         new = [_as_row(job, entry) for entry in entries]
         with self._database.transaction() as connection:
@@ -137,7 +137,7 @@ class Journal:
             connection.executemany("INSERT OR REPLACE INTO job_unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
 
     def finish(self, job: bytes, action: int, digest: bytes, result: bytes) -> None:
-        """The action has its result; the results of its units are forgotten. Raises as `accept` does."""
+        """Keeps the action's result, and forgets those of its units. Raises as `accept` does."""
         if len(result) > MAX_RESULT_BYTES:
             raise StorageError(f"The result of an action has {len(result)} bytes; {MAX_RESULT_BYTES} are allowed.")
         with self._database.transaction() as connection:
@@ -149,16 +149,16 @@ class Journal:
             self._grow(connection, job, ROW_BYTES + len(result))
             connection.execute("INSERT INTO job_action VALUES (?, ?, ?, ?)", [job, action, digest, result])
 
-    # What its units printed.
+    # What a job's units printed.
 
     def log(self, job: bytes, logs: Sequence[Logged]) -> None:
-        """Keeps these, for as long as the job is listed. Raises StorageError."""
+        """Keeps these logs for as long as the job is listed. Raises StorageError."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO job_log (job, action, stage, partition, peer, failure, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(job, *one) for one in logs],
             )
-            # Twice the bound at most: to look for the oldest with each would take longer than to keep them.
+            # At most twice the bound: looking for the oldest every time would take longer than keeping them.
             (size,) = connection.execute("SELECT sum(length(text)) FROM job_log WHERE job = ?", [job]).fetchone()
             if size > 2 * MAX_LOG_BYTES:
                 connection.execute(
@@ -169,7 +169,7 @@ class Journal:
                 )
 
     def logs(self, job: bytes, unit: tuple[int, int, int] | None = None) -> list[Logged]:
-        """What was printed, by action, stage and partition; or by one such unit."""
+        """What was printed, in the order of action, stage and partition; or only what one such unit printed."""
         sql = "SELECT action, stage, partition, peer, failure, text FROM job_log WHERE job = ?"
         values: list[Any] = [job]
         if unit is not None:
@@ -179,12 +179,12 @@ class Journal:
         return [Logged(a, s, p, bytes(peer), failure, bytes(text)) for a, s, p, peer, failure, text in rows]
 
     def actions(self, job: bytes) -> list[FinishedAction]:
-        """The results of the actions that are finished, in order."""
+        """The results of the finished actions, in order."""
         sql = "SELECT digest, result FROM job_action WHERE job = ? ORDER BY action"
         return [FinishedAction(bytes(digest), bytes(result)) for digest, result in self._database.rows(sql, [job])]
 
     def replay(self, job: bytes) -> Iterator[Known]:
-        """The accepted results of the action that runs now, stage by stage, without their outputs."""
+        """The accepted results of the running action, stage by stage, without their outputs."""
         # Not all at once: a stage may have a hundred thousand.
         at = (-1, -1)
         while True:
@@ -201,7 +201,7 @@ class Journal:
             at = (rows[-1][1], rows[-1][2])
 
     def output(self, job: bytes, action: int, stage: int, partition: int, number: int) -> bytes | None:
-        """One output of a unit; None when it is not here."""
+        """One output of a unit, or None if it is not here."""
         row = self._database.row(
             "SELECT sizes, outputs FROM job_unit WHERE job = ? AND action = ? AND stage = ? AND partition = ?",
             [job, action, stage, partition],
@@ -213,7 +213,7 @@ class Journal:
         return bytes(row[1][start : start + sizes[number]])
 
     def outputs(self, job: bytes, action: int, stage: int) -> Iterator[tuple[int, tuple[int, ...], bytes | None]]:
-        """The outputs of a stage's units, in order: partition, sizes, and the bytes where they are here."""
+        """The outputs of a stage's units, in order: partition, sizes, and the bytes if they are here."""
         at = -1
         while True:
             rows = self._database.rows(

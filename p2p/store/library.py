@@ -1,7 +1,7 @@
 """The library: what this peer shares, in place, and the manifests it knows.
 
-Files are never copied. Each carries the stamp (inode, size, mtime) it had when it was hashed; a file with another
-stamp is not served, and its share is marked stale.
+Files are never copied. Each has a stamp (inode, size, mtime) from when it was hashed; a file with another stamp is not
+served, and its share is marked stale.
 """
 
 import json
@@ -30,7 +30,7 @@ _U64 = 2**64 - 1
 
 
 class Stamp(NamedTuple):
-    """By what a changed file is noticed."""
+    """A file's inode, size and modification time, which show whether it has changed."""
 
     inode: int
     size: int
@@ -71,7 +71,7 @@ class Library:
     # Manifests.
 
     def root(self, share: ShareId) -> bytes | None:
-        """The encoded root, if this peer has it."""
+        """The encoded manifest root, if this peer has it."""
         row = self._database.row("SELECT root FROM manifest WHERE share = ?", [share])
         return None if row is None else bytes(row[0])
 
@@ -95,7 +95,7 @@ class Library:
             connection.executemany("INSERT OR IGNORE INTO part VALUES (?, ?, ?)", rows)
 
     def manifest(self, share: ShareId) -> Manifest:
-        """The whole manifest, checked again. Raises NotFound while parts are missing, BadData."""
+        """The whole manifest, checked again. Raises NotFound if parts are missing, and BadData."""
         body = self.root(share)
         if body is None:
             raise NotFound("the share's manifest is not here")
@@ -121,7 +121,7 @@ class Library:
         unlisted: bool,
         fetched: bool,
     ) -> None:
-        """Puts a share into the library, in place of an older one of the same paths."""
+        """Puts a share into the library, in place of an older share of the same paths."""
         root = manifests.decode_root(share, root_body, self.limits)
         places = json.dumps([str(path) for path in paths])
         packed = pack_stamps(stamps)
@@ -148,7 +148,7 @@ class Library:
         return None if row is None else _row(row)
 
     def find_by_paths(self, paths: Sequence[Path]) -> ShareId | None:
-        """The share that was made of exactly these paths, if any: what did not change since need not be hashed."""
+        """The share made of exactly these paths, if any: its files that have not changed need not be hashed again."""
         places = json.dumps([str(path) for path in paths])
         row = self._database.row("SELECT id FROM share WHERE paths = ? AND NOT fetched", [places])
         return None if row is None else ShareId(bytes(row[0]))
@@ -202,7 +202,7 @@ class SharedFiles:
             yield descriptor, self._stamps[entry]
 
     def changed(self, entry: int) -> int:
-        """The entry's file is no longer what was shared: forget it, tell the library; returns its chunks."""
+        """Forgets an entry whose file has changed since it was shared, and tells the library. Returns its chunks."""
         chunks = bitmap.span(*self.layout.range_of(entry))
         self.held &= ~chunks
         path = entry_path(self._paths, self.layout, entry)
@@ -211,7 +211,7 @@ class SharedFiles:
 
 
 def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
-    """Where an entry of a share lies on this machine."""
+    """Where an entry of a share is on this machine."""
     parts = layout.manifest.entries[entry].path
     if layout.manifest.root.single:
         return Path(paths[0])
@@ -224,7 +224,7 @@ def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
 
 
 def pack_stamps(stamps: Sequence[Stamp]) -> bytes:
-    """24 bytes an entry: three little-endian 64-bit numbers."""
+    """The stamps in 24 bytes each: three little-endian 64-bit numbers."""
     return struct.pack(f"<{3 * len(stamps)}Q", *chain.from_iterable(stamps))
 
 

@@ -1,4 +1,4 @@
-"""The newest pointers seen, and which version of each was fetched where."""
+"""The newest pointers seen, and which version of each was fetched to which folder."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 
 MAX_FOREIGN = 1000
-"""Pointers of others that are remembered: those seen last."""
+"""The most pointers of others that are remembered: those seen last."""
 MAX_FOLLOWED = 100
 
 
@@ -31,11 +31,11 @@ class Pointers:
         raw = bytes(row[0])
         try:
             return records.read(raw, pointer_key(publisher, name), None)
-        except MalformedMessage:  # of a version that this one does not read
+        except MalformedMessage:  # a record in a version that this Shoal does not read
             return None
 
     def saw(self, record: Record, own: PeerId) -> bool:
-        """Keeps a pointer, unless a newer one is known; whether it is the newest."""
+        """Keeps a pointer, unless a newer one is known. Returns whether it is the newest."""
         assert isinstance(record.payload, Pointer)
         with self._database.transaction() as connection:
             done = connection.execute(
@@ -63,7 +63,7 @@ class Pointers:
         return self._read("SELECT publisher, name FROM pointer WHERE publisher = ? ORDER BY name", [publisher])
 
     def followed(self) -> list[Record]:
-        """The pointers of others of which a version was fetched, those seen last."""
+        """Pointers of which a version was fetched here, those seen last first."""
         return self._read(
             "SELECT DISTINCT publisher, name FROM pointer JOIN version USING (publisher, name) "
             "ORDER BY seen DESC LIMIT ?",
@@ -77,7 +77,7 @@ class Pointers:
     # Versions.
 
     def version(self, publisher: PeerId, name: str, folder: Path) -> tuple[ShareId, list[Stamp]] | None:
-        """The version that was fetched last to the folder, and the stamps of its entries then."""
+        """The version last fetched to the folder, and the stamps of its entries then."""
         row = self._database.row(
             "SELECT share, stamps FROM version WHERE publisher = ? AND name = ? AND folder = ?",
             [publisher, name, as_value(folder)],
@@ -85,7 +85,7 @@ class Pointers:
         return None if row is None else (ShareId(bytes(row[0])), unpack_stamps(bytes(row[1])))
 
     def keep_version(self, publisher: PeerId, name: str, folder: Path, share: ShareId, stamps: Sequence[Stamp]) -> None:
-        """This version is whole in the folder now."""
+        """Records that this version is now whole in the folder."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?)",

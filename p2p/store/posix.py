@@ -1,4 +1,4 @@
-"""What POSIX offers and Python's portable calls do not: the only module with platform-dependent system calls.
+"""What POSIX offers and Python's portable calls do not: all platform-dependent system calls of this package.
 
 Folders are opened part by part without following symbolic links, so that nothing a manifest or another program puts
 there leads outside the output folder.
@@ -17,7 +17,7 @@ from pathlib import Path
 from p2p.errors import StorageError
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""How a user's file is opened: not through a link, nor waiting for who writes to a pipe that is in its place."""
+"""Flags to open a user's file: not through a link, and without waiting for a writer if a pipe is in its place."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
 _RENAME_NOREPLACE = 1
@@ -40,9 +40,9 @@ def open_folder(path: Path) -> int:
 
 
 def open_beneath(root: int, parts: tuple[str, ...]) -> int:
-    """A descriptor of the folder at `parts` under the folder `root`, made if need be, no link followed.
+    """A descriptor of the folder at `parts` below the folder `root`, made if needed. No link is followed.
 
-    Raises OSError, and StorageError where a link or a file stands in the way.
+    Raises OSError, and StorageError if a link or a file is in the way.
     """
     current = os.dup(root)
     try:
@@ -73,7 +73,7 @@ def _open_or_make(name: str, parent: int) -> int:
 
 
 def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int | None:
-    """Reads what is in memory already; None where the disk would have to be asked (or nobody can tell)."""
+    """Reads what is already in memory; None if the disk would have to be read, or nobody can tell."""
     if not _SUPPORTS_NOWAIT:
         return None
     try:
@@ -88,7 +88,7 @@ def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int 
 
 
 def sync_file_system(descriptor: int) -> None:
-    """Brings everything written to the descriptor's file system to the disk."""
+    """Syncs everything written to the descriptor's file system to the disk."""
     if hasattr(_libc, "syncfs"):
         if _libc.syncfs(descriptor) != 0:
             code = ctypes.get_errno()
@@ -98,14 +98,14 @@ def sync_file_system(descriptor: int) -> None:
 
 
 def rename_new(name: str, new: str, folder: int) -> None:
-    """Renames within a folder. Raises FileExistsError rather than replace what is there, other OSErrors."""
+    """Renames within a folder. Raises FileExistsError rather than replace a file, and other OSErrors."""
     if hasattr(_libc, "renameat2"):
         if not _libc.renameat2(folder, os.fsencode(name), folder, os.fsencode(new), _RENAME_NOREPLACE):
             return
         code = ctypes.get_errno()
         if code not in {errno.EINVAL, errno.ENOSYS}:
             raise OSError(code, os.strerror(code), new)
-    # A file system that cannot do it in one step (some in user space): as near as it gets.
+    # Some file systems (in user space) cannot do it in one step: this is as near as it gets.
     try:
         os.stat(new, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def rename_new(name: str, new: str, folder: int) -> None:
 
 
 def boot_id() -> str:
-    """Changes with every boot of the machine: what was only in memory before is not believed after."""
+    """An id that changes with every boot: what may only have been in memory before a boot is not believed after it."""
     if sys.platform == "linux":
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return subprocess.run(
@@ -124,7 +124,7 @@ def boot_id() -> str:
 
 
 def resident_bytes() -> int:
-    """The memory this process holds in RAM, in bytes; 0 where the platform does not tell."""
+    """The memory of this process that is in RAM, in bytes; 0 if the platform does not tell."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -133,7 +133,7 @@ def resident_bytes() -> int:
 
 @contextlib.contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """Holds the home for one peer. Raises StorageError while another has it; the kernel frees it at any death."""
+    """Locks the home for one peer. Raises StorageError while another has it. If a peer dies, the kernel unlocks it."""
     path = home / "lock"
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,6 +1,6 @@
-"""An earlier version of a share, as it was fetched into a folder: chunks to be had without a network.
+"""An earlier version of a share, as it was fetched into a folder: a source of chunks without a network.
 
-Its files are this peer's to replace while they are as they were left: one that somebody has changed since is his.
+This peer may replace its files as long as they are as it left them: a file that somebody has changed is theirs.
 """
 
 import os
@@ -15,7 +15,7 @@ from p2p.store.library import NOT_HELD, Stamp
 
 
 class Earlier:
-    """The version with this layout below `folder`; `stamps` are those of its entries when it was whole. Blocking."""
+    """The version with this layout below `folder`; `stamps` are its entries' stamps when it was whole. Blocking."""
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:
         root = layout.manifest.root
@@ -34,10 +34,10 @@ class Earlier:
         return self._chunks.get(hash_)
 
     def reading(self, entry: int) -> AbstractContextManager[int]:
-        """A descriptor of the entry's file, for a body. Raises OSError."""
+        """A descriptor of the entry's file for the body. Raises OSError."""
         return posix.opened(self._paths[entry], os.O_RDONLY)
 
     def left(self, path: Path, status: os.stat_result) -> bool:
-        """Whether the file at the path is one of this version, and is as it was left."""
+        """Whether the file at the path is one of this version, and unchanged since."""
         stamp = self._stamps.get(path)
         return stamp is not None and stamp != NOT_HELD and stamp == Stamp.of(status)

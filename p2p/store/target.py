@@ -1,11 +1,11 @@
-"""A fetch on disk: where each chunk is written, and how files come into place.
+"""A fetch on disk: where each chunk is written, and how files get their names.
 
-Beside each target a `.part` file is filled in place; when a file is whole it is brought to the disk and renamed, so
-a name without `.part` is always a whole file, after a power cut too. What is written `store.records` remembers.
-Files are brought to the disk together, every so often: a sync for each of ten thousand small ones would take minutes.
+Chunks are written to a `.part` file beside each target; once it is whole, it is synced to the disk and renamed, so a
+name without `.part` is always a whole file, even after a power cut. `store.fetches` remembers which chunks are written.
+Files are synced together, every so often: a sync for each of ten thousand small ones would take minutes.
 
-Nothing outside the output folder is touched, no link is followed beneath it, and no file that this fetch did not make
-is overwritten unless the user said so.
+Nothing outside the output folder is touched, no link below it is followed, and no file that this fetch did not make is
+overwritten unless the user said so.
 """
 
 import errno
@@ -29,7 +29,7 @@ from p2p.store.library import NOT_HELD, Stamp
 from p2p.store.previous_version import Earlier
 
 SPARE_BYTES = 16 * 1024 * 1024
-"""Room that a fetch leaves on the disk."""
+"""The free space that a fetch leaves on the disk."""
 
 _PART = ".part"
 _FEW_FILES = 16
@@ -37,10 +37,10 @@ _COPY_BYTES = 8 * 1024 * 1024
 
 
 class Target:
-    """The files of one fetch. Blocking; `write` and `read` are short, the rest is for threads.
+    """The files of one fetch. Blocking; `write` and `reading` are short, the rest is for threads.
 
-    The record is the target's from now on, and closed with it. An OSError of the disk becomes a StorageError that
-    says what to do.
+    The target owns the record, and closes it when it is closed. An OSError of the disk becomes a StorageError that says
+    what to do.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Target:
         prefix = () if layout.manifest.root.single else (layout.manifest.root.name,)
         self._prefix = prefix
         self.placed: dict[int, Stamp] = {}
-        """The files that are in place, by entry."""
+        """The stamps of the files that are in place, by entry."""
         self._originals: dict[FileId, int] = {}
         self._copies: dict[int, list[int]] = {}
         wanted = 0
@@ -75,11 +75,11 @@ class Target:
                 else:
                     self._copies.setdefault(original, []).append(entry)
         self.wanted = wanted
-        """The chunks to fetch: of equal files, the first one's."""
+        """The chunks to fetch; of equal files, only those of the first."""
         self._mark = f".{short(layout.manifest.share_id)}"
         try:
             if any(entry.path[-1].endswith(_PART) and self._mark in entry.path[-1] for entry in entries):
-                # Its author searched for an id that makes one file another's part: no accident.
+                # Its author searched for an id that makes one file another's `.part` file: no accident.
                 raise BadData("the share names files so that they would overwrite each other while they are fetched")
             with explained(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -88,19 +88,19 @@ class Target:
             record.close()
             raise
         self._naming = threading.Lock()
-        """Held while a file gets its name, so that whoever reads it finds it under the one or the other."""
+        """Held while a file gets its name, so that a reader finds it under one name or the other."""
         self._begun: set[int] = set()
-        """The files of several chunks whose part exists: were it made again, it would lack what was written."""
+        """Files of several chunks whose `.part` file exists: a new one would lack what was written."""
         self._stamps: dict[int, Stamp] = {}
-        """The files of one chunk that are written and wait for their names."""
+        """The stamps of files of one chunk that are written and wait for their names."""
 
     def close(self) -> None:
-        """Idempotent; whoever still writes gets a StorageError."""
+        """Closes the files and the record. Idempotent; whoever still writes gets a StorageError."""
         self._folders.close()
         self.record.close()
 
     def path(self, entry: int) -> Path:
-        """Where the entry's file ends up."""
+        """The final path of the entry's file."""
         return self.folder.joinpath(*self._prefix, *self.layout.manifest.entries[entry].path)
 
     @property
@@ -111,7 +111,7 @@ class Target:
 
     @property
     def selected_bytes(self) -> int:
-        """The bytes of all selected files."""
+        """The size of all selected files in bytes."""
         return sum(self.layout.manifest.entries[entry].size for entry in self.selected)
 
     @property
@@ -120,21 +120,21 @@ class Target:
         return all(entry in self.placed for entry in self.selected if self.layout.is_file(entry))
 
     def original(self, entry: int) -> int:
-        """The entry whose chunks are fetched for this one: of equal files the first, most often itself."""
+        """The entry whose chunks are fetched for this one: the first of equal files, usually itself."""
         return self._originals.get(self.layout.manifest.entries[entry].file_id, entry)
 
     def stamps(self) -> list[Stamp]:
-        """The stamp of every entry of the share; NOT_HELD where it is not in place."""
+        """The stamp of every entry of the share; NOT_HELD if its file is not in place."""
         return [self.placed.get(entry, NOT_HELD) for entry in range(len(self.layout.manifest.entries))]
 
     def results(self) -> list[Path]:
-        """What to tell the user was written: the file or folder, or of a selection its files."""
+        """The paths to report to the user: the file or folder, or, for a selection, its files."""
         if len(self.selected) == len(self.layout.manifest.entries):
             return [self.top]
         return [self.path(entry) for entry in self.selected]
 
     def missing_chunks(self) -> dict[int, int]:
-        """For each file to fetch, how many of its chunks are not written yet."""
+        """How many chunks are not written yet, for each file to fetch."""
         missing = self.wanted & ~self.record.have
         return {
             entry: (missing & bitmap.span(*self.layout.range_of(entry))).bit_count()
@@ -144,10 +144,10 @@ class Target:
     # Before the first chunk.
 
     def survey(self, check: Callable[[], None]) -> None:
-        """Looks at what is there: files already in place, parts of an earlier try, files in the way.
+        """Looks at what is there: files already in place, `.part` files of an earlier try, files in the way.
 
-        A file in the way that is equal to the one wanted is taken as fetched. Raises TargetExists for others, unless
-        they may be overwritten.
+        A file in the way that is equal to the wanted one counts as fetched. Raises TargetExists for others, unless they
+        may be overwritten.
         """
         have = self.record.have
         in_the_way: list[Path] = []
@@ -168,7 +168,7 @@ class Target:
                     if part.st_size >= last.offset + last.size:
                         self._begun.add(entry)
                     else:
-                        # Cut short, or made anew by somebody else.
+                        # Somebody else cut it short, or made a new one.
                         have &= ~chunks
                         complete = False
                 if status is None:
@@ -198,12 +198,12 @@ class Target:
             )
 
     def _may_replace(self, entry: int, status: os.stat_result) -> bool:
-        """Whether the different file in the entry's place is to make room."""
+        """Whether a different file in the entry's place may be replaced."""
         left = self._earlier is not None and self._earlier.left(self.path(entry), status)
         return stat.S_ISREG(status.st_mode) and (self._overwrite or left)
 
     def _is_left(self, entry: int, folder: int, name: str) -> bool:
-        """Whether the file of that name is still as an earlier version left it."""
+        """Whether the file with that name is still as an earlier version left it."""
         if self._earlier is None:
             return False
         try:
@@ -213,7 +213,7 @@ class Target:
         return self._earlier.left(self.path(entry), status)
 
     def check_space(self, chunks: int | None = None) -> None:
-        """Raises StorageError if the disk has no room for what is missing of these chunks; None: of everything."""
+        """Raises StorageError if the disk lacks space for what is missing of these chunks (None: of everything)."""
         if chunks is None:
             missing = self.layout.bytes_in(self.wanted & ~self.record.have) + sum(
                 self.layout.manifest.entries[copy].size
@@ -265,10 +265,10 @@ class Target:
     # Chunks.
 
     def write(self, chunk: int, place: ChunkPlace, view: memoryview) -> None:
-        """Writes a verified chunk, which lies at `place`, and records it."""
+        """Writes a verified chunk, whose place is `place`, and records it."""
         # Small files come by the thousand: no context managers here, and all that needs the file open is done at once.
         if self.record.has(chunk):
-            # It came twice: its file may have its name already, and its part must not be made again.
+            # It came twice: its file may already have its name, and its `.part` file must not be made again.
             return
         path = self._folder_path(place.entry)
         try:
@@ -313,7 +313,7 @@ class Target:
             yield descriptor, stamp
 
     def whole(self, among: Iterable[int]) -> list[int]:
-        """Those of the entries whose chunks are all written and which are not in place yet."""
+        """The entries among these whose chunks are all written, and whose files are not in place yet."""
         have = self.record.have
         result = []
         for entry in among:
@@ -322,14 +322,14 @@ class Target:
                 result.append(entry)
         return result
 
-    # Bringing it to the disk. For threads.
+    # Syncing to the disk. For threads.
 
     def settle(self, written: Sequence[int], whole: Sequence[int]) -> None:
-        """Brings to the disk what was written so far, says so in the database, then names the whole files.
+        """Syncs to the disk what was written so far, says so in the database, then renames the whole files.
 
-        `written` are the entries written to since the last time, the `whole` ones among them.
+        `written` are the entries written to since the last time, including those in `whole`.
         """
-        # What others write meanwhile is theirs to say: nothing of it may be among what is synced here.
+        # Only these entries' chunks: what others write meanwhile is not synced here, so it must not be recorded here.
         have = self.record.durable | (self.record.have & self.layout.chunks_of(written))
         with explained(self.folder):
             self._sync(written)
@@ -338,7 +338,7 @@ class Target:
                 self._rename(entry)
 
     def uncopied(self) -> list[int]:
-        """Files in place to which an equal one is still missing."""
+        """The files in place of which an equal copy is still missing."""
         return [
             original
             for original, copies in self._copies.items()
@@ -346,7 +346,7 @@ class Target:
         ]
 
     def fill_copies(self, originals: Sequence[int]) -> int:
-        """Fills the missing files equal to these; returns their chunks."""
+        """Fills the missing files that are equal to these. Returns their chunks."""
         copied = 0
         filled: list[int] = []
         with explained(self.folder):
@@ -412,7 +412,7 @@ class Target:
                 at += count
 
     def _cut(self, descriptor: int, entry: int) -> Stamp:
-        """The stamp of a part that is whole: cut where somebody else made it longer, refused where it is too short."""
+        """The stamp of a whole `.part` file, which is cut if somebody made it longer and refused if it is too short."""
         stamp = Stamp.of(os.fstat(descriptor))
         size = self.layout.manifest.entries[entry].size
         if stamp.size < size:
@@ -423,7 +423,7 @@ class Target:
         return stamp
 
     def _meddled(self, entry: int) -> StorageError:
-        """What was written of the file is no longer believed; returns the error to raise."""
+        """Stops believing what was written of the file. Returns the error to raise."""
         self.record.correct(gone=bitmap.span(*self.layout.range_of(entry)))
         return StorageError(
             f"The unfinished {self.path(entry)} was removed or cut short by another program. "
@@ -439,7 +439,7 @@ class Target:
 
     def _part_name(self, entry: int) -> str:
         name = f"{self.layout.manifest.entries[entry].path[-1]}{self._mark}{_PART}"
-        # The number behind the mark, not before it: a short name could make the same.
+        # The number goes behind the mark: before it, a short file name could give the same name.
         return name if len(name.encode()) <= names.MAX_PART_BYTES else f"{self._mark}.{entry}{_PART}"
 
     def _folder_path(self, entry: int) -> names.Path:
@@ -489,7 +489,7 @@ class Target:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turns the disk's errors into words."""
+    """Turns the disk's errors into StorageErrors."""
     try:
         yield
     except OSError as error:
@@ -497,7 +497,7 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def explanation(error: OSError, folder: Path) -> StorageError:
-    """A disk's error in words: what happened, and what to do."""
+    """An error of the disk in words: what happened, and what to do."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             advice = "Make room and run the same command again: what was fetched is kept."
