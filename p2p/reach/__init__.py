@@ -1,1 +1,1 @@
-"""Where this peer is, who can dial whom, and what is done where one cannot: the other side calls."""
+"""Where this peer is, which peers can dial each other, and calls: a peer that cannot be dialled dials the others."""

@@ -1,9 +1,9 @@
-"""Calls: how a peer that cannot be dialled gives what it has. It dials those who lack it, and offers.
+"""Calls: how a peer that cannot be dialled gives what it has. It dials peers that lack it, and offers.
 
-Whoever wants a share asks over that connection as if it had dialled; a volunteer's cores are given in the same way.
-What a peer may be called about is a `Subject`, of the package that knows it. Trackers and the DHT tell who is to be
-called, or a `DialMe` over a connection that stands; nobody can make a peer call more often than the bounds here allow,
-and a `DialMe` only ever leads to an address where this peer has met its sender before.
+A peer that wants a share asks over that connection as if it had dialled; a volunteer gives its cores in the same way.
+Each thing to call about is a `Subject`, from the package that knows it. Trackers and the DHT tell whom to call, and so
+does a `DialMe` over an open connection. Nobody can make a peer call more often than the bounds here allow, and a
+`DialMe` only ever leads to an address where this peer has met its sender before.
 """
 
 import logging
@@ -31,29 +31,29 @@ logger = logging.getLogger(__name__)
 MAX_PENDING = 256
 MAX_CALLS = 32
 MAX_CALLS_PER_PEER = 4
-"""Half of the connections that a peer accepts from one other; it may want several shares."""
+"""The most calls to one peer, which may want several shares: half of the connections that it accepts from one peer."""
 CALLS_PER_S, CALL_BURST = 2.0, 16.0
 MAX_REMEMBERED = 1024
 
 
 class Subject(Protocol):
-    """Something of this peer's that others may lack, and that it can call them about."""
+    """A kind of thing that this peer has, that others may lack, and about which it can call them."""
 
     most: int
-    """Calls about it at once; at most half of them go to one network."""
+    """The most calls about this subject at once; at most half of them go to one network."""
 
     async def resolve(self, named: bytes) -> bytes | None:
-        """What of this peer is meant by a name that others use; None for nothing. Raises StorageError."""
+        """The thing of this peer's that others mean by a name, or None. Raises StorageError."""
 
     def is_wanted(self, about: bytes, peer: PeerId) -> bool:
-        """Whether a call of that peer would be of use now."""
+        """Whether calling that peer about this thing would be of use now."""
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
-        """Dials the peer and gives it what it lacks, to the end; whether it was worth while. Raises PeerError."""
+        """Dials the peer and gives it what it lacks. Returns, at the end, whether it was worthwhile. Raises PeerError."""
 
 
 class _CallRequest(NamedTuple):
-    """Somebody who can be dialled lacks something of this peer's, named as its `Subject` knows it."""
+    """A dialable peer that lacks something of this peer's, under a name that its `Subject` knows."""
 
     named: bytes
     peer: PeerId
@@ -61,7 +61,7 @@ class _CallRequest(NamedTuple):
 
 
 _Which = tuple[PeerId, bytes]
-"""A peer, and what it is called about."""
+"""A peer, and the thing that it is called about."""
 
 
 class _Call(NamedTuple):
@@ -73,14 +73,14 @@ class _Call(NamedTuple):
 
 @dataclass
 class _Past:
-    """How calls of one peer about one thing went."""
+    """How earlier calls to a peer about one thing went."""
 
     backoff: Backoff = field(default_factory=Backoff)
     not_before: float = float("-inf")
 
 
 class Calls:
-    """The calls of one peer: who is to be called, who is being called, and who was in vain."""
+    """The calls that one peer makes: whom to call, whom it is calling, and whom it called in vain."""
 
     def __init__(self, presence: Presence, bans: Bans[PeerId], random: Random, subjects: Sequence[Subject]) -> None:
         self._presence = presence
@@ -93,8 +93,9 @@ class Calls:
         self._pace = TokenBucket(CALLS_PER_S, CALL_BURST, trio.current_time())
 
     def wanted(self, named: bytes, peer: PeerId, address: Address) -> None:
-        """This peer, dialable there, lacks what is named so: chunks of a share, or volunteers. Called soon, or not at
-        all: only if there is such a thing here, and a call would be of use.
+        """Tells that `peer`, dialable at the address, lacks what is named: chunks of a share, or volunteers.
+
+        It is called soon if that thing is here and a call would be of use, else not at all.
         """
         own = peer == self._presence.peer_id or address in self._presence.addresses
         if not own and is_dialable_host(address.host):
@@ -104,13 +105,13 @@ class Calls:
                 logger.debug("too much to call about; peer %s is left out", short(peer))
 
     def asked_by(self, peer: PeerId, share: ShareId) -> None:
-        """The peer at the other end of a connection says `DialMe`."""
+        """Handles that a peer at the other end of a connection asked to be called about the share."""
         address = self._presence.contacts.address_of(peer)
         if address is not None:
             self.wanted(share, peer, address)
 
     async def dial_me(self, connection: Connection, message: messages.DialMe) -> None:
-        """Handles that request."""
+        """Handles a `DialMe` message."""
         self.asked_by(connection.ends.peer_id, ShareId(message.share))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

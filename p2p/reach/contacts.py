@@ -1,9 +1,9 @@
-"""Contacts: where peers really listen, known because this peer connected there itself.
+"""Contacts: the addresses where peers really listen, known because this peer has connected there itself.
 
 A peer that dials in says on which port it listens. It is dialled back at the address it came from, and only an
 address that answered with the same identity is ever told to others (peer exchange): nobody can make this peer send
-others to a third party's address. Where nobody answered, nobody is looked for again for a while: a peer behind a
-router is not dialled anew for each of its exchanges.
+others to a third party's address. An address where nobody answered is not tried again for a while, so a peer behind a
+router is not dialled for each of its exchanges.
 """
 
 import logging
@@ -38,11 +38,11 @@ class Contacts:
         self._send, self._receive = trio.open_memory_channel[tuple[PeerId, Address, Callable[[], None]]](MAX_PENDING)
 
     def address_of(self, peer: PeerId) -> Address | None:
-        """Where the peer was reached."""
+        """The address at which the peer was reached, or None."""
         return self._known.get(peer)
 
     def is_dialable(self, ends: Ends) -> bool | None:
-        """Whether the peer at the other end can be dialled; None while that is not known."""
+        """Whether the peer at the other end can be dialled; None while that is unknown."""
         if ends.peer_id in self._known:
             return True
         address = ends.claimed_address
@@ -55,11 +55,11 @@ class Contacts:
         return connection
 
     def reached(self, connection: Connection, port: int) -> None:
-        """This peer has dialled that connection, to this port: remembered with the IP address that it came to."""
+        """Remembers the address of a connection that this peer dialled: the IP address that it led to, and the port."""
         self.proven(connection.ends.peer_id, Address(connection.ends.remote_host, port))
 
     def proven(self, peer: PeerId, address: Address) -> None:
-        """This peer has just connected there."""
+        """Remembers an address to which this peer has just connected."""
         self._in_vain.pop((peer, address), None)
         self._known[peer] = address
         self._known.move_to_end(peer)
@@ -67,7 +67,7 @@ class Contacts:
             self._known.popitem(last=False)
 
     def prove(self, peer: PeerId, address: Address, then: Callable[[], None]) -> None:
-        """Has the address dialled soon; `then` is called if the peer is there. Dropped when there is too much to do."""
+        """Gets the address dialled soon; `then` is called if the peer is there. Dropped if there is too much to do."""
         if self._known.get(peer) == address or peer in self._asked or self._was_in_vain(peer, address):
             return
         try:

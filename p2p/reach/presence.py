@@ -10,7 +10,7 @@ from p2p.wire.link import PeerHint
 
 
 class Presence:
-    """This peer in its networks. `addresses` are those that its machine has, of which others may be out of reach."""
+    """This peer in its networks. `addresses` are those of its machine; others may not be able to reach all of them."""
 
     def __init__(
         self, dialer: Dialer, contacts: Contacts, reachability: Reachability, addresses: tuple[Address, ...]
@@ -26,7 +26,7 @@ class Presence:
 
     @property
     def port(self) -> int:
-        """The port at which this peer takes connections; 0 where it takes none."""
+        """The port at which this peer accepts connections; 0 if it accepts none."""
         return self._dialer.port
 
     @property
@@ -35,24 +35,24 @@ class Presence:
         return self.reachability.state is Reach.NOT_DIALABLE
 
     def advertised(self) -> tuple[Address, ...]:
-        """The addresses of this peer that others may be told; none where it cannot be dialled."""
+        """The addresses of this peer that others may be told, except those at which it cannot be dialled."""
         return self.reachability.advertised(self.addresses)
 
     def advertised_as(self, host: str) -> tuple[Address, ...]:
-        """The address to tell somebody who sees this peer at the host; none where it cannot be dialled there."""
+        """The address to tell somebody who sees this peer at the host; none if it cannot be dialled there."""
         return self.reachability.advertised((Address(host, self.port),)) if self.port else ()
 
     def hints(self) -> tuple[PeerHint, ...]:
-        """The same, as links have them."""
+        """The advertised addresses as hints for links."""
         return tuple(PeerHint(address, self.peer_id) for address in self.advertised())
 
     def serving_port(self, connection: Connection) -> int:
-        """The port at which the peer at the other end can dial this one, as far as is known; 0 if it cannot."""
+        """The port at which the peer at the other end can dial this one, as far as known; 0 if it cannot."""
         port, seen_host = self.port, connection.ends.hello.seen_host
         told = not is_host(seen_host) or self.reachability.advertised([Address(seen_host, port)])
         return port if told else 0
 
     def moved(self, addresses: tuple[Address, ...]) -> None:
-        """This machine is in another network now: what was known of its reach means nothing there."""
+        """Takes this machine's addresses in another network, where what was known of its reach means nothing."""
         self.addresses = addresses
         self.reachability.forget()

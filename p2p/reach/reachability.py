@@ -1,9 +1,9 @@
 """Reachability: whether others can dial this peer, as far as the evidence goes.
 
-What is known of one kind of address (IPv4 or IPv6; this machine, a private network, everywhere) says nothing of the
-others: a peer behind a router is dialled by its neighbours and by nobody else. A proven connection that somebody
-dialled here proves that it can be done; that nobody did proves nothing, so the contrary is taken from trackers alone,
-which have tried. Evidence grows old: the machine may have moved.
+Evidence about one kind of address (IPv4 or IPv6; this machine, a private network, everywhere) says nothing about the
+others: a peer behind a router can be dialled by its neighbours, and by nobody else. A proven connection that somebody
+dialled here proves that this peer can be dialled. The lack of one proves nothing, so only trackers, which have tried,
+can say that it cannot. Evidence expires: the machine may have moved.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ class Reach(StrEnum):
 
 
 class Reachability:
-    """The evidence. With `never`, the user's own word, none is needed and none believed."""
+    """The evidence. If `never`, the user says that this peer cannot be dialled: no evidence is needed or believed."""
 
     def __init__(self, *, never: bool = False) -> None:
         self.never = never
@@ -37,33 +37,33 @@ class Reachability:
         self._trackers: dict[str, tuple[_Kind, bool, float]] = {}
 
     def dialled_from(self, host: str) -> None:
-        """A peer at this host dialled here, and has proven who it is."""
+        """Records that a peer at this host dialled here, and proved who it is."""
         self._dialled[_kind(host)] = trio.current_time()
 
     def tracker_says(self, url: str, dialable: bool, host: str) -> None:
-        """A tracker that sees this peer at `host` has dialled back, and reached it or not."""
+        """Records whether a tracker that sees this peer at `host` reached it when it dialled back."""
         self._trackers.pop(url, None)
         self._trackers[url] = (_kind(host), dialable, trio.current_time())
         if len(self._trackers) > MAX_TRACKERS:
             del self._trackers[next(iter(self._trackers))]
 
     def forget(self) -> None:
-        """This machine is in another network now."""
+        """Forgets all evidence: this machine is in another network now."""
         self._dialled.clear()
         self._trackers.clear()
 
     @property
     def state(self) -> Reach:
-        """The verdict on the widest kind of address of which there is one."""
+        """The verdict on the widest kind of address for which there is one."""
         return self._widest()[0]
 
     @property
     def scope(self) -> int | None:
-        """How far off those are of whom `state` speaks, a `Scope`; None where nothing is known."""
+        """The `Scope` for which `state` holds: how far away the peers are that can dial, or cannot. None if unknown."""
         return self._widest()[1]
 
     def advertised(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
-        """Those of this peer's addresses that may be told to others: none at which it is known to be out of reach."""
+        """Which of this peer's addresses others may be told: all but those at which it is known to be out of reach."""
         if self.never:
             return ()
         return tuple(address for address in addresses if self._of(_kind(address.host)) is not Reach.NOT_DIALABLE)
