@@ -1,4 +1,4 @@
-"""Browse: what one peer lists, asked of itself, or of a tracker where it cannot be reached."""
+"""Browse: the shares that one peer lists, asked of the peer itself, or of a tracker if it cannot be reached."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class ListedShare:
 async def browse(
     dialer: Dialer, trackers: Trackers, finders: Finders, who: str, note: Callable[[str], None]
 ) -> list[ListedShare]:
-    """What a peer lists. `who` is a peer id, HOST:PORT, or both with an @ between. Raises ConfigError, NotFound."""
+    """The shares that a peer lists. `who` is a peer id, HOST:PORT, or PEER@HOST:PORT. Raises ConfigError, NotFound."""
     peer, hint = _parse(who)
     if peer == dialer.identity.peer_id:
         raise ConfigError(f"{who} is this peer itself. `shoal shares` lists what it shares.")
@@ -116,7 +116,7 @@ async def _page(connection: Connection, cursor: str) -> messages.Listed:
 async def _of_trackers(
     trackers: Trackers, peer: PeerId, note: Callable[[str], None], trouble: str
 ) -> list[ListedShare] | None:
-    """What a tracker knows that the peer lists; None where none knows the peer."""
+    """The peer's list as the first tracker that knows the peer has it; None if no tracker does."""
     for url in trackers.urls:
         found: list[ListedShare] = []
         cursor = ""

@@ -1,7 +1,7 @@
 """This peer in the DHT: a node in each overlay (IPv4, IPv6), on the UDP port of the same number as its TCP port.
 
-The overlays are joined by whatever is known: nodes that were there last time, `--join`, and every address that a link,
-the local network or a tracker names. The work of the node id is done in a thread, once for each network.
+The overlays are joined through any known address: nodes that were there last time, `--join`, and every address that a
+link, the local network or a tracker names. The work for the node id is done in a thread, once for each network.
 """
 
 import logging
@@ -38,9 +38,9 @@ UNJOINED_RESOLVE_INTERVAL_S = 15.0
 
 
 class Overlays:
-    """What is asked of the DHT. `sockets` are its own from now on, one for each family.
+    """This peer's nodes in all overlays. It owns `sockets`, one for each family.
 
-    With None for them this peer goes without the DHT: it is never joined, and nothing is found.
+    If `sockets` is None this peer goes without the DHT: it is never joined, and nothing is found.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Overlays:
         self._network = network
         self._bits = bits
         self.is_on = sockets is not None
-        """Whether this peer takes part."""
+        """Whether this peer takes part in the DHT."""
         self._sockets = sockets or ()
         self._join = [parse_address(text) for text in join]
         self._random = random
@@ -69,10 +69,10 @@ class Overlays:
         self._kept: list[Address] = []
         self.nodes: list[Dht] = []
         self.joined = trio.Event()
-        """Set once somebody else was found in one of the overlays."""
+        """Set once another node was found in one of the overlays."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Takes part until cancelled; nobody waits for the node id's work."""
+        """Takes part until cancelled. It counts as started before the work for the node id is done."""
         task_status.started()
         unused = list(self._sockets)
         try:
@@ -94,32 +94,32 @@ class Overlays:
 
     @property
     def size(self) -> int:
-        """How many nodes this one knows."""
+        """How many nodes this peer knows."""
         return sum(len(node.table) for node in self.nodes)
 
     @property
     def knows_a_way_in(self) -> bool:
-        """Whether there is anybody to try."""
+        """Whether there is any address to try."""
         return bool(self._join or self._hinted or self._kept)
 
     @property
     def records(self) -> int:
-        """How many records it keeps for others."""
+        """How many records this peer keeps for others."""
         return sum(len(node.store) for node in self.nodes)
 
     def clock(self) -> float:
-        """Seconds since 1970, as most of the network has it; as this machine has it where there is no network."""
+        """Seconds since 1970, by the clock of most of the network; without a network, by this machine's."""
         return max(node.endpoint.now() for node in self.nodes) if self.nodes else time.time()
 
     async def joined_within(self, seconds: float) -> bool:
-        """Waits for the DHT to be joined, for so long; whether it is. At once where this peer goes without."""
+        """Waits up to this long for the DHT to be joined. Returns whether it is; at once if this peer goes without."""
         if self.is_on:
             with trio.move_on_after(seconds):
                 await self.joined.wait()
         return self.joined.is_set()
 
     def hint(self, address: Address) -> None:
-        """There may be a node at this address."""
+        """Tells that there may be a node at this address."""
         if ip(address.host) is None or not is_dialable_host(address.host):
             return
         if address not in self._hinted:
@@ -127,7 +127,7 @@ class Overlays:
         self._try(address)
 
     def is_plausible(self, host: str) -> bool:
-        """Whether a record may name the host: none is of a narrower network than the nodes that are known.
+        """Whether a record may name the host: not if its scope is narrower than that of every known node.
 
         So nobody on the Internet can send this peer to the machines around it.
         """
@@ -138,7 +138,7 @@ class Overlays:
         return width == Scope.GLOBAL or any(scope(contact.ip) <= width for contact in contacts)
 
     def rejoin(self) -> None:
-        """The network may have changed."""
+        """Joins again: the network may have changed."""
         for node in self.nodes:
             node.rejoin()
 
@@ -164,7 +164,7 @@ class Overlays:
         return found
 
     async def walk(self, keys: Iterable[bytes], kind: RecordKind, heard: Callable[[Record], None]) -> None:
-        """The records under keys of one name (`records.shards`); a later key is asked only where those before are full.
+        """Finds the records under keys of one name (`records.shards`). A key is asked only if those before are full.
 
         `heard` gets each as it comes.
         """
@@ -210,7 +210,7 @@ class Overlays:
                     node.rejoin()
 
     async def _resolve(self) -> None:
-        """The addresses of `--join`, whose names may mean other machines tomorrow."""
+        """Resolves the names in `--join` again and again: they may mean other machines tomorrow."""
         while self._join:
             found: set[Address] = set()
             for address in self._join:
@@ -227,7 +227,7 @@ class Overlays:
         self.joined.set()
 
     async def _keep_contacts(self) -> None:
-        """Also at once after joining: a short command is to join faster the next time."""
+        """Keeps the contacts now and then, and soon after joining: so a short command joins faster the next time."""
         await self.joined.wait()
         pause = FIRST_KEEP_CONTACTS_S
         while True:
@@ -239,7 +239,7 @@ class Overlays:
 
 
 def keep_newest(found: dict[PeerId, Record], record: Record) -> None:
-    """Of each publisher the record with the highest sequence stays."""
+    """Adds a record, but keeps for each publisher only the one with the highest sequence."""
     before = found.get(record.publisher)
     if before is None or record.sequence > before.sequence:
         found[record.publisher] = record
@@ -248,7 +248,7 @@ def keep_newest(found: dict[PeerId, Record], record: Record) -> None:
 def open_sockets(bound: Iterable[Address]) -> tuple[list[socket.socket], list[str]]:
     """UDP sockets for these TCP addresses, one for each family, and what to say about them.
 
-    Where the number is taken for UDP another one does: others see whence datagrams come.
+    If the port number is taken for UDP, another one will do: others see where datagrams come from.
     """
     opened: list[socket.socket] = []
     notes: list[str] = []

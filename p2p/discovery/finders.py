@@ -1,7 +1,7 @@
 """Finding who has a share: link hints, trackers, the DHT, the local network and peer exchange, all at once.
 
-Whatever answers first is used; each may be absent, slow, or lying. A finder only ever names addresses to try: what is
-there proves itself by its key, and what it sends by its hash.
+Whichever answers first is used; each may be absent, slow, or lying. A finder only ever names addresses to try: a peer
+there proves itself by its key, and what it sends is proven by its hash.
 """
 
 import logging
@@ -32,27 +32,27 @@ JOIN_TIMEOUT_S = 5.0
 """How long a single question waits for the DHT to be joined."""
 LONELY_AFTER_S = 0.2
 SUPPLIED_INTERVAL_S = 300.0
-"""Pause of a finder while others give chunks."""
+"""How long a finder pauses while sources give chunks."""
 
 Heard = Callable[[PeerHint], None]
 
 
 class Seeker(Protocol):
-    """Who looks for the sources of a share."""
+    """One who looks for sources of a share."""
 
     @property
     def any_known(self) -> bool:
-        """Whether there is an address to try."""
+        """Whether there is any address to try."""
 
     @property
     def any_connected(self) -> bool:
-        """Whether somebody gives chunks at the moment."""
+        """Whether any source gives chunks now."""
 
     def heard_of(self, hint: PeerHint) -> None:
-        """There may be a source at this address."""
+        """Tells that there may be a source at this address."""
 
     def not_dialable(self, peer_id: PeerId) -> None:
-        """This peer has the share, but no address at which it can be dialled."""
+        """Tells that this peer has the share, but no address at which it can be dialled."""
 
 
 class Finders:
@@ -68,7 +68,7 @@ class Finders:
         self._random = random
 
     async def find(self, link: Link, seeker: Seeker, note: Callable[[str], None]) -> None:
-        """Tells a seeker of sources until cancelled; `note` gets what the user should know."""
+        """Tells a seeker about sources until cancelled; `note` gets what the user should know."""
         key = provider_key(link.share_id)
 
         def heard(hint: PeerHint) -> None:
@@ -86,7 +86,7 @@ class Finders:
             nursery.start_soon(self._tell_if_lonely, link, seeker, note)
 
     async def find_peer(self, peer: PeerId, heard: Heard) -> None:
-        """Where a peer may be reached: once through all finders."""
+        """Tells `heard` where a peer may be reached, asking each finder once."""
         key = address_key(peer)
 
         def told(hint: PeerHint) -> None:
@@ -164,14 +164,14 @@ class Finders:
             await self._pause(attempt, seeker)
 
     async def _from_neighbours(self, heard: Heard) -> None:
-        """Neighbours do not say what they have: all are asked."""
+        """Names all neighbours, since they do not say what they have."""
         while True:
             for hint in self._neighbours.hints():
                 heard(hint)
             await self._neighbours.changed()
 
     async def _tell_if_lonely(self, link: Link, seeker: Seeker, note: Callable[[str], None]) -> None:
-        """A peer that knows nobody waits in vain, and its user should know."""
+        """Tells the user if this peer knows nobody to ask, and so would wait in vain."""
         await trio.sleep(LONELY_AFTER_S)
         overlays = self._overlays
         asked = overlays.is_on and (overlays.joined.is_set() or overlays.knows_a_way_in)
@@ -179,7 +179,7 @@ class Finders:
             note("nobody is known to ask: name somebody with --peer HOST:PORT, --join HOST:PORT or --tracker URL")
 
     async def _pause(self, attempt: int, seeker: Seeker) -> None:
-        """Until a finder is asked again: soon while there is nobody, seldom while chunks come."""
+        """Waits until a finder is asked again: a short time while there is no source, a long one while chunks come."""
         pause = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 16))
         if seeker.any_connected:
             pause = SUPPLIED_INTERVAL_S
@@ -191,7 +191,7 @@ class Finders:
                 heard(PeerHint(Address(host, port), record.publisher))
 
     def _mention(self, peer_text: str, seeker: Seeker) -> None:
-        """Somebody has it who cannot be dialled: it is told of us, and may call."""
+        """Tells the seeker of a source that cannot be dialled: that source is told of this peer, and may call."""
         try:
             peer = PeerId(ids.from_text(peer_text))
         except ValueError:
@@ -201,7 +201,7 @@ class Finders:
 
 
 def hints_of(sources: tuple[Source, ...], *, trusted: bool) -> list[PeerHint]:
-    """The addresses that a tracker told; only one that the user named may name private ones."""
+    """The addresses that a tracker told; only a tracker that the user named (`trusted`) may name private ones."""
     found = []
     for source in sources:
         if source.address is None:

@@ -8,21 +8,21 @@ from p2p.reach.presence import Presence
 from p2p.wire.link import Link
 
 MakeLink = Callable[[ShareId, str, int], str]
-"""The link to a share of this name and so many bytes."""
+"""Makes the link to a share, from its id, name and size in bytes."""
 
 
 class Links:
-    """Makes links that name this peer's addresses, where it can be dialled, and its trackers."""
+    """Makes links that name this peer's addresses, if it can be dialled, and its trackers."""
 
     def __init__(self, presence: Presence, trackers: Trackers) -> None:
         self._presence = presence
         self._trackers = trackers
 
     def maker(self) -> MakeLink:
-        """Makes links as they are now; may be called in a thread."""
+        """A function that makes links with the present addresses; it may be called in a thread."""
         hints, urls = self._presence.hints(), self._trackers.urls
         return lambda share, name, size: str(Link(share, name, size, hints, urls))
 
     def to(self, share: ShareId, name: str, size: int) -> str:
-        """The link to a share of this peer, of so many bytes."""
+        """The link to a share of this peer; size in bytes."""
         return self.maker()(share, name, size)

@@ -1,8 +1,8 @@
-"""Neighbours: peers of the local network, by their beacons. They come and go by themselves and prove who they are when
-dialled: what is known here is only where to try.
+"""Neighbours: peers on the local network, known by their beacons. They come and go by themselves, and prove who they
+are when dialled: what is known here is only where to try.
 
-What a peer said counts by its start and the host it came from, so a beacon that somebody plays back adds an address at
-worst, and takes none away. Who is silent for three beacons is forgotten.
+Each beacon counts for its peer's start and the host it came from, so a replayed beacon at worst adds an address, and
+never takes one away. A peer that is silent for three beacons is forgotten.
 """
 
 import os
@@ -26,7 +26,7 @@ FORGET_AFTER_S = 100.0
 MAX_NEIGHBOURS = 1024
 MAX_PER_HOST = 64
 MAX_PER_PEER = 8
-"""Addresses and starts: IPv4 and IPv6, by cable and by radio."""
+"""The most addresses and starts of one peer: it may have IPv4 and IPv6, by cable and by radio."""
 GATHER_S = 0.1
 MAX_WAYS_IN = 16
 
@@ -34,7 +34,7 @@ assert FORGET_AFTER_S > 3 * BEACON_INTERVAL_S
 
 
 class _Claim(NamedTuple):
-    """Who speaks from where: all that a beacon may change."""
+    """Which peer says that it is at which host: all that a beacon may change."""
 
     peer: PeerId
     start: bytes
@@ -51,19 +51,19 @@ class _Heard:
 
 
 class Neighbours:
-    """The peers on the local network, bounded; none where nobody listens there."""
+    """The peers on the local network, bounded; none if this peer does not listen there."""
 
     def __init__(self) -> None:
         self._claims: dict[_Claim, _Heard] = {}
-        """Who was heard last comes last."""
+        """The last beacon of each claim; the claim heard last comes last."""
         self._changed = trio.Event()
 
     def __len__(self) -> int:
-        """How many peers there are, those that cannot be dialled too."""
+        """How many peers there are, including those that cannot be dialled."""
         return len({claim.peer for claim in self._living()})
 
     def hints(self) -> list[PeerHint]:
-        """Where they can be dialled, who was heard last first; a peer may be at several addresses."""
+        """Where neighbours can be dialled, the last heard first; a peer may be at several addresses."""
         found: dict[PeerHint, None] = {}
         for claim in reversed(self._living()):
             if port := self._claims[claim].port:
@@ -71,12 +71,12 @@ class Neighbours:
         return list(found)
 
     async def changed(self) -> None:
-        """Waits until somebody comes, goes or moves, and a little longer: who comes once comes often in company."""
+        """Waits until a peer comes, goes or moves, and a little longer, since peers often come together."""
         await self._changed.wait()
         await trio.sleep(GATHER_S)
 
     def heard(self, beacon: Beacon, host: str) -> bool:
-        """Takes a proven beacon that came from the host; tells whether it was news, not one played back."""
+        """Takes a proven beacon that came from the host. Returns whether it was new, not a replay."""
         claim = _Claim(beacon.peer, beacon.start, host)
         before = self._claims.get(claim)
         if before is not None and beacon.number <= before.number:
@@ -92,7 +92,7 @@ class Neighbours:
         return True
 
     def _leave(self, beacon: Beacon) -> bool:
-        """The peer is gone from all its addresses; only from those that this very start has claimed before."""
+        """Removes the peer from all addresses that this very start of it has claimed before, and from no others."""
         gone = [
             claim
             for claim, heard in self._claims.items()
@@ -105,7 +105,7 @@ class Neighbours:
         return bool(gone)
 
     def _has_room(self, new: _Claim) -> bool:
-        """Those who are there stay: whoever invents neighbours drives none out. Of one peer, the newest count."""
+        """Whether there is room. Those present stay, so invented neighbours drive none out. A peer keeps its newest."""
         living = self._living()
         if not is_dialable_host(new.host) or sum(claim.host == new.host for claim in living) >= MAX_PER_HOST:
             return False
@@ -116,7 +116,7 @@ class Neighbours:
         return len(living) < MAX_NEIGHBOURS
 
     def _living(self) -> list[_Claim]:
-        """Forgets who was silent for too long; the others, who was heard last comes last."""
+        """Forgets claims that were silent for too long. Returns the others, the last heard last."""
         oldest = trio.current_time() - FORGET_AFTER_S
         for claim in [claim for claim, heard in self._claims.items() if heard.at < oldest]:
             del self._claims[claim]
@@ -137,7 +137,7 @@ async def run(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Keeps the neighbours until cancelled. `listening` is where this peer takes connections, wildcards as such."""
+    """Keeps the neighbours until cancelled. `listening` is where this peer accepts connections, with any wildcards."""
     codec = BeaconCodec(dialer.identity, dialer.network, os.urandom(START_BYTES))
 
     def is_dialable(address: Address) -> bool:
@@ -151,7 +151,7 @@ async def run(
 
 
 async def _hint_overlays(neighbours: Neighbours, overlays: Overlays) -> None:
-    """Where a neighbour is there may be a node of the DHT. An address with a zone means nothing in one."""
+    """Tells the DHT about neighbours, which may be nodes of it. An address with a zone means nothing in the DHT."""
     while True:
         await neighbours.changed()
         plain = [hint.address for hint in neighbours.hints() if "%" not in hint.address.host]

@@ -1,7 +1,7 @@
 """Mutable links: `shoal:<peer>/<name>` points to the newest share that a peer published under a name.
 
-A pointer is a record (`wire.records`) that its publisher signed; nobody can make one up, only hide the newest, so all
-who may know it are asked at once: the DHT, the local network, and the publisher itself wherever it is found. The
+A pointer is a record (`wire.records`) signed by its publisher. Others can hide the newest but cannot make one up, so
+all who may know it are asked at once: the DHT, the local network, and the publisher itself wherever it is found. The
 highest sequence ever seen is kept, and nothing older is believed again.
 """
 
@@ -27,12 +27,12 @@ RENEW_S = LONGEST_S[RecordKind.POINTER] / 2
 ASK_TIMEOUT_S = 5.0
 RESOLVE_TIMEOUT_S = 10.0
 GRACE_S = 1.0
-"""How long the publisher has to answer once everybody else has."""
+"""How long the publisher still has to answer after everybody else."""
 MAX_HINTS = 16
 
 
 def check_name(name: str) -> None:
-    """Raises ConfigError for what cannot be the name in a mutable link."""
+    """Raises ConfigError unless this can be the name in a mutable link."""
     try:
         check_pointer_name(name)
     except ValueError as error:
@@ -63,7 +63,7 @@ class MutableLinks:
         return self._dialer.identity.peer_id
 
     async def point(self, name: str, share: ShareId) -> Record:
-        """This peer's pointer of that name is the share from now on."""
+        """Makes this peer's pointer of that name point to the share from now on."""
         return await self._disk.run(self._point, name, share)
 
     def _point(self, name: str, share: ShareId) -> Record:
@@ -71,12 +71,12 @@ class MutableLinks:
         return self._make(name, share, 0 if before is None else before.sequence + 1)
 
     def to_publish(self) -> list[Record]:
-        """This peer's pointers, renewed where they would expire, and those it follows. Blocking."""
+        """This peer's pointers, renewed if they would soon expire, and those that it follows. Blocking."""
         now = self._overlays.clock()
         found = []
         for record in self._pointers.of(self._peer_id):
             assert isinstance(record.payload, Pointer)
-            if not -SKEW_S <= now - record.issued <= RENEW_S:  # or nobody takes it yet: the clock was wrong
+            if not -SKEW_S <= now - record.issued <= RENEW_S:  # too old, or issued in the future by a wrong clock
                 record = self._make(record.payload.name, ShareId(record.payload.share), record.sequence + 1)
             found.append(record)
         return found + [record for record in self._pointers.followed() if record.expires > now]
@@ -95,7 +95,7 @@ class MutableLinks:
         return record
 
     async def resolve(self, link: PointerLink) -> tuple[Link, list[PeerHint]] | None:
-        """The share that the link means now, with addresses of its publisher; None where nobody knew any.
+        """The share that the link means now, with addresses of its publisher; None if nobody knew a share.
 
         Ends as soon as the publisher itself has answered.
         """
@@ -122,7 +122,7 @@ class MutableLinks:
 
             async def ask_all() -> None:
                 async with trio.open_nursery() as asking:
-                    # Neighbours may know it where its publisher is away.
+                    # Neighbours may know it if its publisher is away.
                     for hint in self._neighbours.hints()[:MAX_HINTS]:
                         asking.start_soon(self._ask, hint, link)
                     asking.start_soon(self._finders.find_peer, publisher, heard)
@@ -144,7 +144,7 @@ class MutableLinks:
         return Link(ShareId(newest.payload.share)), list(hints)
 
     async def _ask(self, hint: PeerHint, link: PointerLink) -> bool:
-        """Asks one peer for the newest that it has seen, and keeps it; whether it had any."""
+        """Asks one peer for the newest pointer that it has seen, and keeps it. Returns whether the peer had one."""
         try:
             with trio.move_on_after(ASK_TIMEOUT_S):
                 connection = await self._dialer.dial(hint.address, hint.peer_id)
@@ -161,7 +161,7 @@ class MutableLinks:
         return False
 
     def _take(self, raw: bytes, link: PointerLink) -> None:
-        """Keeps a pointer as somebody sent it, if it is right and the newest. Raises MalformedMessage."""
+        """Keeps a pointer that somebody sent, if it is valid and the newest. Raises MalformedMessage."""
         record = records.read(raw, pointer_key(link.publisher, link.name), self._overlays.clock())
         if record.publisher != link.publisher or record.kind is not RecordKind.POINTER:
             raise MalformedMessage("another pointer than was asked for")

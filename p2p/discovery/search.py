@@ -1,7 +1,7 @@
-"""Search: shares by words, over trackers, and over the keyword records of the DHT where no tracker answers.
+"""Search: shares by words, over trackers, and over the keyword records of the DHT if no tracker answers.
 
-A result is what somebody says of a share; who said it is shown, and the link holds no more than the share's id, its
-name and size as said, and the tracker that knew it.
+A result is what somebody says about a share. It shows who said so, and its link has only the share's id, the claimed
+name and size, and the tracker that knew it.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,26 +29,26 @@ TOO_SHORT = "Search for a word of at least {} letters or digits."
 
 @dataclass(frozen=True)
 class Hit:
-    """A share that was found; sizes in bytes."""
+    """A share that was found; size in bytes."""
 
     share: ShareId
     name: str
     size: int
     files: int | None
     sources: int
-    """Peers that have it, or in the DHT those that say so."""
+    """How many peers have it; in the DHT, how many say so."""
     age_s: int | None
     signer: PeerId
-    """Who named it so first."""
+    """The peer that first gave it this name."""
     link: str
     matched: str | None = None
-    """The file in it that matched, where its name did not."""
+    """The file in it that matched, if its name did not."""
 
 
 async def search(trackers: Trackers, overlays: Overlays, query: str, note: Callable[[str], None]) -> list[Hit]:
-    """Shares with all the words, those with most sources first.
+    """Shares with all the words, those with the most sources first.
 
-    Raises ConfigError for words that cannot be looked for, NotFound where nobody can be asked.
+    Raises ConfigError for words that cannot be searched for, NotFound if nobody can be asked.
     """
     query = query.encode(errors="replace").decode()  # an argument's stray bytes
     if len(query) > MAX_QUERY_CHARS:
@@ -89,7 +89,7 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
 
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:
-    """What the DHT has under the most telling word, filtered by the others. Raises NotFound where nobody is there."""
+    """The shares that the DHT has under the most telling word, filtered by the others. NotFound if nobody is there."""
     wanted = keywords.words(query)
     if not wanted:
         raise ConfigError(TOO_SHORT.format(keywords.MIN_WORD_CHARS))
@@ -137,7 +137,7 @@ def _hit(url: str, found: Found) -> Hit | None:
 
 
 def _merged(hits: Iterable[Hit]) -> list[Hit]:
-    """Each share once, as the finder with most sources has it."""
+    """Each share once, from the answer with the most sources."""
     best: dict[ShareId, Hit] = {}
     for hit in hits:
         if hit.share not in best or hit.sources > best[hit.share].sources:

@@ -1,4 +1,4 @@
-"""Trackers, as this peer asks them: those it is set to use, and the ones in links.
+"""The trackers that this peer asks: those it is set to use, and the ones in links.
 
 Each may be absent, slow, or lying: an answer is bounded, checked, and believed only as a hint.
 """
@@ -23,7 +23,7 @@ A = TypeVar("A", bound=msgspec.Struct)
 
 
 class Candidate(NamedTuple):
-    """A volunteer that was found, and where it can be dialled, if it can be."""
+    """A volunteer that was found, and where it can be dialled, if anywhere."""
 
     peer: PeerId
     address: Address | None
@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 
 
 class Trackers:
-    """The trackers of one peer in one network, at `urls`. Raises ConfigError for what is no URL of one."""
+    """The trackers of one peer in one network, at `urls`. Raises ConfigError if one is not the URL of a tracker."""
 
     def __init__(self, urls: Iterable[str], network: str) -> None:
         self._network = network
@@ -39,11 +39,11 @@ class Trackers:
         self.web = Web(self.urls)
 
     async def close(self) -> None:
-        """Ends what connections there are."""
+        """Closes all connections."""
         await self.web.close()
 
     async def sources(self, url: str, key: bytes) -> SourcesAnswer:
-        """Who has the share with this provider key. Raises PeerError."""
+        """The peers that have the share with this provider key. Raises PeerError."""
         return await self._get(url, f"sources/{wire.key_text(key)}", SourcesAnswer)
 
     async def search(self, url: str, query: str, limit: int) -> SearchAnswer:
@@ -51,12 +51,12 @@ class Trackers:
         return await self._get(url, f"search?{urlencode({'q': query, 'limit': limit})}", SearchAnswer)
 
     async def peer(self, url: str, peer: PeerId, cursor: str = "") -> PeerView:
-        """What a peer lists. Raises PeerError, NotFound."""
+        """The shares that a peer lists. Raises PeerError, NotFound."""
         path = f"peers/{ids.to_text(peer)}?{urlencode({'limit': 200, 'cursor': cursor}, quote_via=quote)}"
         return await self._get(url, path, PeerView)
 
     async def volunteers(self, url: str, runtime: str) -> list[Candidate]:
-        """Who offers a runtime. Raises PeerError."""
+        """The volunteers that offer a runtime. Raises PeerError."""
         answer = await self._get(url, f"volunteers?{urlencode({'runtime': runtime})}", wire.VolunteersAnswer)
         found = []
         for one in answer.volunteers:
@@ -70,12 +70,12 @@ class Trackers:
         return read(await self.web.get(f"{url}/api/v1/{path}", network, most_bytes=MAX_ANSWER_BYTES), kind)
 
     async def announce(self, url: str, body: bytes, headers: dict[str, str]) -> Answered:
-        """Posts an announce, as it was signed. Raises PeerError."""
+        """Posts a signed announce. Raises PeerError."""
         return await self.web.post(f"{url}/api/v1/announce", body, headers, most_bytes=MAX_ANSWER_BYTES)
 
 
 def problem_in(answered: Answered) -> Problem:
-    """What a tracker says is wrong."""
+    """The problem that a tracker names, or else its HTTP status."""
     try:
         return msgspec.json.decode(answered.body, type=Problem)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What computing power is offered in the network: as trackers and the DHT tell, and as volunteers say themselves."""
+"""The computing power offered in the network, according to trackers, the DHT and volunteers themselves."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,13 +19,13 @@ from p2p.wire.records import Record, RecordKind, capacity_key, shards
 from p2p.wire.tracker import Capacity
 
 LOOK_UP_TIMEOUT_S = 3.0
-"""In the DHT; what has not come by then comes the next time."""
+"""How long a look into the DHT takes at most; what has not come by then comes the next time."""
 SURVEY_TIMEOUT_S = 1.5
 MAX_SURVEYED = 32
 
 
 class Volunteers:
-    """The volunteers of the network, as far as one peer can find them."""
+    """The volunteers in the network, as far as one peer can find them."""
 
     def __init__(self, dialer: Dialer, trackers: Trackers, overlays: Overlays, neighbours: Neighbours) -> None:
         self._dialer = dialer
@@ -34,7 +34,7 @@ class Volunteers:
         self._neighbours = neighbours
 
     async def known(self, runtime: str) -> list[Candidate]:
-        """Volunteers that trackers and the DHT know, and what they offer."""
+        """The volunteers that trackers and the DHT know, and what they offer."""
         found: list[Candidate] = []
         async with trio.open_nursery() as nursery:
 
@@ -66,7 +66,7 @@ class Volunteers:
         return volunteers
 
     async def survey(self, peers: Sequence[PeerHint], runtimes: Sequence[str]) -> list[Capacity]:
-        """What each of the volunteers found offers; asked for no longer than a moment."""
+        """What each volunteer that is found offers. Takes `SURVEY_TIMEOUT_S` at most."""
         offers: dict[PeerId, Capacity] = {}
         with trio.move_on_after(SURVEY_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
