@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from scripts.bench import others, shoal
+from scripts.bench import shoal
 from scripts.bench.data import check_same, forget_cached, random_file, random_folder, show_size, workspace
-from scripts.bench.measure import Sample
+from scripts.bench.measure import Fetch, Sample
 from scripts.bench.report import Ratio, Report, Row
+from scripts.bench.rivals import transfer as rivals
 
 GB = 1e9
 SMALL_FILE_BYTES = 4 << 10
@@ -43,8 +44,8 @@ def hashing(settings: Settings) -> Report:
         contenders: dict[str, Callable[[], Sample]] = {}
         if have_shoal:
             contenders["shoal share"] = lambda: _first_share(source, work / "fresh")
-        if others.libtorrent_installed(report.notes):
-            contenders["libtorrent torrent"] = lambda: others.libtorrent_hashing(source, work / "made.torrent")
+        if rivals.libtorrent_installed(report.notes):
+            contenders["libtorrent torrent"] = lambda: rivals.libtorrent_hashing(source, work / "made.torrent")
         samples = take_turns("hash", contenders, settings.rounds)
         report.rows += [Row.rate(name, "GB/s", settings.size / GB, taken) for name, taken in samples.items()]
         report.compare_speed(samples, "shoal share", "libtorrent torrent")
@@ -66,11 +67,11 @@ def one(settings: Settings) -> Report:
     report = Report("one", f"{show_size(settings.size)} from 1 source; interleaved rounds: {settings.rounds}")
     with workspace(2 * settings.size) as work, ExitStack() as stack:
         source = random_file(work / "source.bin", settings.size)
-        fetches: dict[str, others.Fetch] = {}
+        fetches: dict[str, Fetch] = {}
         if shoal.installed(report.notes):
             serving = stack.enter_context(shoal.node(work / "s0"))
             fetches["shoal"] = shoal.getting(shoal.share(serving, source)[0], [serving], report.notes)
-        fetches |= others.file_rivals(stack, source, work, 1, report.notes)
+        fetches |= rivals.file_rivals(stack, source, work, 1, report.notes)
         _race(report, fetches, source, work, settings)
     return report
 
@@ -80,13 +81,13 @@ def four(settings: Settings) -> Report:
     report = Report("four", f"{show_size(settings.size)} from 4 sources; interleaved rounds: {settings.rounds}")
     with workspace(2 * settings.size) as work, ExitStack() as stack:
         source = random_file(work / "source.bin", settings.size)
-        fetches: dict[str, others.Fetch] = {}
+        fetches: dict[str, Fetch] = {}
         if shoal.installed(report.notes):
             serving = [stack.enter_context(shoal.node(work / f"s{number}")) for number in range(4)]
             links = [shoal.share(each, source)[0] for each in serving]
             fetches["shoal"] = shoal.getting(links[0], serving, report.notes)
             fetches["shoal from 1"] = shoal.getting(links[0], serving[:1], report.notes)
-        fetches |= others.file_rivals(stack, source, work, 4, report.notes)
+        fetches |= rivals.file_rivals(stack, source, work, 4, report.notes)
         _race(report, fetches, source, work, settings)
     return report
 
@@ -100,11 +101,11 @@ def small(settings: Settings) -> Report:
     )
     with workspace(2 * count * SMALL_FILE_ROOM) as work, ExitStack() as stack:
         source = random_folder(work / "source", count, SMALL_FILE_BYTES)
-        fetches: dict[str, others.Fetch] = {}
+        fetches: dict[str, Fetch] = {}
         if shoal.installed(report.notes):
             serving = stack.enter_context(shoal.node(work / "s0"))
             fetches["shoal"] = shoal.getting(shoal.share(serving, source)[0], [serving], report.notes)
-        fetches |= others.folder_rivals(stack, source, work, report.notes)
+        fetches |= rivals.folder_rivals(stack, source, work, report.notes)
         samples = take_turns("small", _checked(fetches, source, work), settings.rounds)
         report.rows += [Row.rate(name, "files/s", count, taken) for name, taken in samples.items()]
         report.compare_speed(samples, "shoal", "rsync")
@@ -151,7 +152,7 @@ def take_turns(case: str, contenders: Mapping[str, Callable[[], Sample]], rounds
     return samples
 
 
-def _race(report: Report, fetches: Mapping[str, others.Fetch], source: Path, work: Path, settings: Settings) -> None:
+def _race(report: Report, fetches: Mapping[str, Fetch], source: Path, work: Path, settings: Settings) -> None:
     """Run the rounds of a large file, and fill in the rates and how Shoal compares."""
     samples = take_turns(report.case, _checked(fetches, source, work), settings.rounds)
     report.rows += [Row.rate(name, "GB/s", settings.size / GB, taken) for name, taken in samples.items()]
@@ -160,10 +161,10 @@ def _race(report: Report, fetches: Mapping[str, others.Fetch], source: Path, wor
             report.compare_speed(samples, "shoal", other)
 
 
-def _checked(fetches: Mapping[str, others.Fetch], source: Path, work: Path) -> dict[str, Callable[[], Sample]]:
+def _checked(fetches: Mapping[str, Fetch], source: Path, work: Path) -> dict[str, Callable[[], Sample]]:
     """Fetches into an empty folder each, whose result is compared with the source and removed."""
 
-    def checked(fetch: others.Fetch) -> Sample:
+    def checked(fetch: Fetch) -> Sample:
         out = work / "out"
         out.mkdir()
         sample = fetch(out)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,10 @@ class Sample:
     def of(cls, run: Run, seconds: float | None = None) -> "Sample":
         """`run` with the time the program states itself, or the wall time if it states none."""
         return cls(run.wall_s if seconds is None else seconds, run.wall_s, run.client, run.server)
+
+
+Fetch = Callable[[Path], Sample]
+"""Puts the source under its own name into an empty folder, and returns what that cost."""
 
 
 @dataclass(frozen=True)

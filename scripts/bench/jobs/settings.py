@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scripts.bench.jobs.rivals import Rival
+from scripts.bench.rivals.jobs import Rival
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from scripts.bench.data import workspace
 from scripts.bench.jobs.network import MODULE, NO_OP, Network, check, network
-from scripts.bench.jobs.rivals import Rival
 from scripts.bench.jobs.settings import Settings
 from scripts.bench.jobs.turns import Measure, take_turns
 from scripts.bench.measure import BenchError
 from scripts.bench.report import Report
+from scripts.bench.rivals.jobs import Rival
 
 ROOM_BYTES = 1 << 30
 ACTIONS = 50

@@ -4,14 +4,14 @@ from functools import partial
 from pathlib import Path
 
 from scripts.bench.data import workspace
-from scripts.bench.engines.tasks import count_words, digest_of, joined
 from scripts.bench.jobs.network import Network, network
-from scripts.bench.jobs.rivals import Rival
 from scripts.bench.jobs.settings import Settings
 from scripts.bench.jobs.text import write_text
 from scripts.bench.jobs.turns import Measure, take_turns
 from scripts.bench.measure import BenchError
 from scripts.bench.report import MIB, Report, Row
+from scripts.bench.rivals.engines.tasks import count_words, digest_of, joined
+from scripts.bench.rivals.jobs import Rival
 
 SPARE_BYTES = 2 << 30
 RECORDS = """\

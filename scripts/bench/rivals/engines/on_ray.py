@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from scripts.bench.engines.engine import Function
+from scripts.bench.rivals.engines.engine import Function
 
 
 class _Ray:

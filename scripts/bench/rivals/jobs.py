@@ -1,6 +1,7 @@
-"""The other engines: where they are found, and how one is run. None is imported here.
+"""The engines that Shoal's jobs are measured against: where each is found, and how it is run. None is imported here.
 
-An engine runs as `python -m scripts.bench.engines` in an interpreter that has it: this one, or one that was named.
+An engine runs as `python -m scripts.bench.rivals.engines` in an interpreter that has it: this one, or one that was
+named.
 """
 
 import importlib.metadata
@@ -69,7 +70,7 @@ class Rival:
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_PYTHON": self.python,
         }
-        program = [self.python, "-m", "scripts.bench.engines", self.name, part, *map(str, arguments)]
+        program = [self.python, "-m", "scripts.bench.rivals.engines", self.name, part, *map(str, arguments)]
         return ["env", *(f"{name}={value}" for name, value in own.items()), *program]
 
 

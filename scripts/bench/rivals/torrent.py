@@ -4,7 +4,7 @@
     torrent.py seed TORRENT FOLDER          serve it until ended; prints `ready HOST:PORT`
     torrent.py get TORRENT OUT HOST:PORT... fetch it from these seeds alone; prints {"seconds"}
 
-Imports nothing of this folder, so that its memory and start are libtorrent's own.
+Imports nothing of the benchmark, so that its memory and start are libtorrent's own.
 """
 
 import json

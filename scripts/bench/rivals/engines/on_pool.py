@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from scripts.bench.engines.engine import Function
+from scripts.bench.rivals.engines.engine import Function
 
 
 class _Pool:

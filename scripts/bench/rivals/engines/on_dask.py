@@ -7,7 +7,7 @@ from typing import Any
 import dask.bag
 from dask.distributed import Client, LocalCluster, as_completed
 
-from scripts.bench.engines.engine import Function
+from scripts.bench.rivals.engines.engine import Function
 
 
 class _Dask:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from scripts.bench.engines.engine import Function
+from scripts.bench.rivals.engines.engine import Function
 
 
 class _Spark:

@@ -1,8 +1,7 @@
-"""The rival programs: how each is set up on loopback and what one fetch with it is.
+"""The programs that Shoal's transfers are measured against: curl and aria2 with nginx, libtorrent, rsync.
 
-Each server gets its own configuration, port and folder, so that nothing installed on the machine takes part. A `Fetch`
-puts the source under its own name into an empty folder and says what that cost. Rivals that are not installed are
-left out, with a note.
+Says how each is set up on loopback and what one fetch with it is. Each server gets its own configuration, port and
+folder, so that nothing installed on the machine takes part. Programs that are not installed are left out, with a note.
 """
 
 import importlib.util
@@ -12,13 +11,11 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from scripts.bench.measure import BenchError, Sample, Server, run, serve
-
-Fetch = Callable[[Path], Sample]
+from scripts.bench.measure import BenchError, Fetch, Sample, Server, run, serve
 
 TORRENT = str(Path(__file__).with_name("torrent.py"))
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])

@@ -1,10 +1,12 @@
 """One engine as a program, run by `scripts.bench.jobs` in an interpreter that has the engine.
 
-    python -m scripts.bench.engines NAME first              one task; ends when its stdin is closed
-    python -m scripts.bench.engines NAME units N TIMES      N no-op tasks at once, then TIMES one after another
-    python -m scripts.bench.engines NAME counters FOLDER    the words of its files, by a task with a Counter for each
-    python -m scripts.bench.engines NAME records FOLDER     the same by operations on records (dask, spark)
-    python -m scripts.bench.engines NAME kill N SECONDS     N tasks of so long by 4 workers, one killed half-way
+    python -m scripts.bench.rivals.engines NAME PART ...
+
+    first              one task; ends when its stdin is closed
+    units N TIMES      N no-op tasks at once, then TIMES one after another
+    counters FOLDER    the words of its files, by a task with a Counter for each
+    records FOLDER     the same by operations on records (dask, spark)
+    kill N SECONDS     N tasks that take SECONDS each, by 4 workers, one of which is killed half-way
 
 NAME is dask, pool, ray or spark. Prints one JSON line. Times are taken with the engine up and its workers used once.
 """
@@ -20,8 +22,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.engines.engine import Engine, RecordEngine
-from scripts.bench.engines.tasks import busy, count_words, digest_of, joined, nothing
+from scripts.bench.rivals.engines.engine import Engine, RecordEngine
+from scripts.bench.rivals.engines.tasks import busy, count_words, digest_of, joined, nothing
 
 WORKERS, WORKERS_WITH_VICTIM = 2, 4
 WARM_UP = 100
@@ -79,7 +81,7 @@ def _loops(engine: Engine, seconds: float) -> int:
 
 
 def main(name: str, part: str, *arguments: str) -> None:
-    module = importlib.import_module(f"scripts.bench.engines.on_{name}")
+    module = importlib.import_module(f"scripts.bench.rivals.engines.on_{name}")
     with module.open_engine(WORKERS_WITH_VICTIM if part == "kill" else WORKERS) as engine:
         match part, arguments:
             case "first", ():
