@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from scripts.bench import shoal
-from scripts.bench.data import check_same, forget_cached, random_file, random_folder, show_size, workspace
-from scripts.bench.measure import Fetch, Sample
-from scripts.bench.report import Ratio, Report, Row
 from scripts.bench.rivals import transfer as rivals
+from scripts.bench.support import shoal
+from scripts.bench.support.data import check_same, forget_cached, random_file, random_folder, show_size, workspace
+from scripts.bench.support.measure import Fetch, Sample
+from scripts.bench.support.report import Ratio, Report, Row
 
 GB = 1e9
 SMALL_FILE_BYTES = 4 << 10

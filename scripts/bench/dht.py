@@ -24,8 +24,17 @@ import trio.testing
 
 from p2p.net.dht import Outcome
 from p2p.wire.records import RecordKind
-from scripts.bench.measure import status_bytes
-from scripts.bench.overlay import Flooding, Forging, Lying, Overlay, Silent, SimulatedNode, more_descriptors, share_key
+from scripts.bench.support.measure import status_bytes
+from scripts.bench.support.overlay import (
+    Flooding,
+    Forging,
+    Lying,
+    Overlay,
+    Silent,
+    SimulatedNode,
+    more_descriptors,
+    share_key,
+)
 
 PUBLISHERS = 3
 

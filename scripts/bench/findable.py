@@ -5,7 +5,7 @@
 
 Two real peers, one finder at a time: one shares a new file, the other has been told to fetch nothing but its id at the
 moment `share` has returned. A time ends when the file is in place, verified. For the DHT the two join 50 simulated
-nodes (`scripts.bench.overlay`); the tracker is a process of its own.
+nodes (`scripts.bench.support.overlay`); the tracker is a process of its own.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from p2p.node import Node, open_node
 from p2p.progress import Progress
 from p2p.sharing.fetching.supply import Options
 from p2p.wire.link import Link
-from scripts.bench.overlay import NETWORK, Overlay, more_descriptors
+from scripts.bench.support.overlay import NETWORK, Overlay, more_descriptors
 
 NODES = 50
 PATIENCE_S = 60.0

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.bench import shoal
 from scripts.bench.cases import Settings, take_turns
-from scripts.bench.data import workspace
-from scripts.bench.measure import Sample, run, status_bytes
-from scripts.bench.report import MIB, Ratio, Report, Row
+from scripts.bench.support import shoal
+from scripts.bench.support.data import workspace
+from scripts.bench.support.measure import Sample, run, status_bytes
+from scripts.bench.support.report import MIB, Ratio, Report, Row
 
 STARTS = 5
 HELPS = 9

@@ -25,8 +25,8 @@ from p2p.sandbox.limits import SEED_BYTES, GuestLimits
 from p2p.sandbox.messages import command_frame
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
-from scripts.bench.measure import status_bytes
-from scripts.bench.report import MIB
+from scripts.bench.support.measure import status_bytes
+from scripts.bench.support.report import MIB
 
 CORES = 2
 UNITS = 4_000

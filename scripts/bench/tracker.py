@@ -29,8 +29,8 @@ import trio
 from p2p.identity import Identity
 from p2p.ids import PeerId, ShareId, from_text, to_text
 from p2p.wire.tracker import Announce, Capacity, Listing, key_text, provider_key, sign_announce
-from scripts.bench.measure import BenchError, Server, serve, status_bytes
-from scripts.bench.report import MIB, Report, Row, as_json, as_table
+from scripts.bench.support.measure import BenchError, Server, serve, status_bytes
+from scripts.bench.support.report import MIB, Report, Row, as_json, as_table
 from tracker.changes import Said, Taken
 from tracker.database import Database
 from tracker.limits import Limits

@@ -15,9 +15,10 @@ import signal
 import sys
 from collections.abc import Callable
 
-from scripts.bench import cases, data, idle
-from scripts.bench.measure import BenchError
-from scripts.bench.report import Report, as_json, as_table, positive
+from scripts.bench import cases, idle
+from scripts.bench.support.data import parse_size
+from scripts.bench.support.measure import BenchError
+from scripts.bench.support.report import Report, as_json, as_table, positive
 
 CASES: dict[str, Callable[[cases.Settings], Report]] = {
     "hash": cases.hashing,
@@ -58,10 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--case", action="append", choices=CASES, help="repeatable; default: all but disk")
     parser.add_argument("--rounds", type=positive, default=5, help="default 5")
-    parser.add_argument("--size", type=data.parse_size, default="1GiB", help="of the large file, default 1GiB")
+    parser.add_argument("--size", type=parse_size, default="1GiB", help="of the large file, default 1GiB")
     parser.add_argument("--small-files", type=positive, default=10_000, metavar="N", help="default 10000")
     parser.add_argument("--reshare-files", type=positive, default=100_000, metavar="N", help="default 100000")
-    parser.add_argument("--disk-size", type=data.parse_size, default="10GiB", help="default 10GiB")
+    parser.add_argument("--disk-size", type=parse_size, default="10GiB", help="default 10GiB")
     parser.add_argument("--json", action="store_true", help="one object a line and case")
     return parser
 

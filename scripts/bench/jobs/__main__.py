@@ -20,13 +20,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from scripts.bench import shoal
 from scripts.bench.jobs import kills, memory, units, words
-from scripts.bench.jobs.network import PYTHON, SCIENCE
 from scripts.bench.jobs.settings import Settings
-from scripts.bench.measure import BenchError
-from scripts.bench.report import Report, as_json, as_table, positive
 from scripts.bench.rivals import jobs as rivals
+from scripts.bench.support import shoal
+from scripts.bench.support.measure import BenchError
+from scripts.bench.support.network import PYTHON, SCIENCE
+from scripts.bench.support.report import Report, as_json, as_table, positive
 
 PARTS: dict[str, Callable[[Settings], Report]] = {
     "units": units.units,

@@ -19,14 +19,14 @@ import trio
 
 from p2p.control import client
 from p2p.control import protocol as requests
-from scripts.bench import shoal
-from scripts.bench.data import workspace
-from scripts.bench.jobs.network import LONGEST_S, NO_OP, PYTHON, VOLUNTEER, Network, at, check, network
 from scripts.bench.jobs.settings import Settings
 from scripts.bench.jobs.turns import take_turns
-from scripts.bench.measure import ENVIRONMENT, BenchError
-from scripts.bench.report import Report
 from scripts.bench.rivals.jobs import Rival
+from scripts.bench.support import shoal
+from scripts.bench.support.data import workspace
+from scripts.bench.support.measure import ENVIRONMENT, BenchError
+from scripts.bench.support.network import LONGEST_S, NO_OP, PYTHON, VOLUNTEER, Network, at, check, network
+from scripts.bench.support.report import Report
 
 ROOM_BYTES = 1 << 30
 VOLUNTEERS, UNITS, UNIT_S = 4, 100, 0.2

@@ -5,14 +5,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from scripts.bench import shoal
-from scripts.bench.data import workspace
-from scripts.bench.jobs.network import NO_OP, PYTHON, VOLUNTEER, Network
 from scripts.bench.jobs.settings import Settings
 from scripts.bench.jobs.turns import take_turns
-from scripts.bench.measure import status_bytes, tree
-from scripts.bench.report import MIB, Report
 from scripts.bench.rivals.jobs import Rival
+from scripts.bench.support import shoal
+from scripts.bench.support.data import workspace
+from scripts.bench.support.measure import status_bytes, tree
+from scripts.bench.support.network import NO_OP, PYTHON, VOLUNTEER, Network
+from scripts.bench.support.report import MIB, Report
 
 ROOM_BYTES = 1 << 30
 SETTLE_S = 3.0

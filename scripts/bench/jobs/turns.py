@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from scripts.bench.jobs.settings import Settings
-from scripts.bench.measure import BenchError
-from scripts.bench.report import Ratio, Report, Row
+from scripts.bench.support.measure import BenchError
+from scripts.bench.support.report import Ratio, Report, Row
 
 Measure = Callable[[], Mapping[str, float]]
 """One turn: figures by what they are, with the unit after the comma."""

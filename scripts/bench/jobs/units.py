@@ -3,13 +3,13 @@
 from functools import partial
 from pathlib import Path
 
-from scripts.bench.data import workspace
-from scripts.bench.jobs.network import MODULE, NO_OP, Network, check, network
 from scripts.bench.jobs.settings import Settings
 from scripts.bench.jobs.turns import Measure, take_turns
-from scripts.bench.measure import BenchError
-from scripts.bench.report import Report
 from scripts.bench.rivals.jobs import Rival
+from scripts.bench.support.data import workspace
+from scripts.bench.support.measure import BenchError
+from scripts.bench.support.network import MODULE, NO_OP, Network, check, network
+from scripts.bench.support.report import Report
 
 ROOM_BYTES = 1 << 30
 ACTIONS = 50

@@ -3,15 +3,15 @@
 from functools import partial
 from pathlib import Path
 
-from scripts.bench.data import workspace
-from scripts.bench.jobs.network import Network, network
 from scripts.bench.jobs.settings import Settings
-from scripts.bench.jobs.text import write_text
 from scripts.bench.jobs.turns import Measure, take_turns
-from scripts.bench.measure import BenchError
-from scripts.bench.report import MIB, Report, Row
 from scripts.bench.rivals.engines.tasks import count_words, digest_of, joined
 from scripts.bench.rivals.jobs import Rival
+from scripts.bench.support.data import workspace
+from scripts.bench.support.measure import BenchError
+from scripts.bench.support.network import Network, network
+from scripts.bench.support.report import MIB, Report, Row
+from scripts.bench.support.text import write_text
 
 SPARE_BYTES = 2 << 30
 RECORDS = """\

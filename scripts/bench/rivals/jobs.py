@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.measure import ENVIRONMENT, BenchError, run
+from scripts.bench.support.measure import ENVIRONMENT, BenchError, run
 
 DISTRIBUTIONS = {"dask": "distributed", "ray": "ray", "spark": "pyspark"}
 NAMES = ("pool", *DISTRIBUTIONS)

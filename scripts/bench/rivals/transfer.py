@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from scripts.bench.measure import BenchError, Fetch, Sample, Server, run, serve
+from scripts.bench.support.measure import BenchError, Fetch, Sample, Server, run, serve
 
 TORRENT = str(Path(__file__).with_name("torrent.py"))
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])

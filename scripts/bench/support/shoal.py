@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.bench.measure import BenchError, Fetch, Sample, Server, run, serve
+from scripts.bench.support.measure import BenchError, Fetch, Sample, Server, run, serve
 
 PROGRAM = Path(sys.executable).with_name("shoal")
 NETWORK = ("--network", "bench", "--no-lan", "--no-dht", "--listen", "127.0.0.1:0")

@@ -8,8 +8,8 @@ import importlib.util
 from hashlib import sha256
 from pathlib import Path
 
-from scripts.bench.data import show_size
-from scripts.bench.measure import BenchError
+from scripts.bench.support.data import show_size
+from scripts.bench.support.measure import BenchError
 
 FILE_BYTES = 4 << 20
 MIN_BYTES = 1 << 20

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.bench.measure import BenchError
+from scripts.bench.support.measure import BenchError
 
 BLOCK = 1 << 20
 SPARE_BYTES = 256 << 20

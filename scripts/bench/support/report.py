@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from scripts.bench.measure import Sample
+from scripts.bench.support.measure import Sample
 
 MIB = 1 << 20
 HEADER = ("", "median", "min-max", "unit", "wall s", "client CPU s", "peak MiB", "server CPU s", "peak MiB")

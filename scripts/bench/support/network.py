@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.bench import shoal
-from scripts.bench.measure import BenchError, run
+from scripts.bench.support import shoal
+from scripts.bench.support.measure import BenchError, run
 
 PYTHON, SCIENCE, MODULE = "python-wasm", "python-wasm-science", "wasm"
 VOLUNTEER = ("--volunteer", "--cores", "1")

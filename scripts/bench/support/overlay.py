@@ -16,7 +16,7 @@ import trio.testing
 
 from p2p.core.dht.routing import Contact
 from p2p.identity import Identity
-from p2p.ids import H, PeerId, ShareId
+from p2p.ids import H, ShareId
 from p2p.net.datagrams import Endpoint, open_socket
 from p2p.net.dht import Address, Dht
 from p2p.wire import records
@@ -226,7 +226,3 @@ def more_descriptors() -> None:
     """Raises the soft limit on open files as far as it goes."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def publisher_of(node: SimulatedNode) -> PeerId:
-    return node.identity.peer_id
