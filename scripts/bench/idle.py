@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.bench.cases import Settings, take_turns
+from scripts.bench.cases.transfer.settings import Settings
+from scripts.bench.cases.transfer.turns import take_turns
 from scripts.bench.support import shoal
 from scripts.bench.support.data import workspace
 from scripts.bench.support.measure import Sample, run, status_bytes

@@ -15,18 +15,21 @@ import signal
 import sys
 from collections.abc import Callable
 
-from scripts.bench import cases, idle
+from scripts.bench.cases.transfer import fetching
+from scripts.bench.cases.transfer.hashing import hashing
+from scripts.bench.cases.transfer.settings import Settings
+from scripts.bench.idle import idle
 from scripts.bench.support.data import parse_size
 from scripts.bench.support.measure import BenchError
 from scripts.bench.support.report import Report, as_json, as_table, positive
 
-CASES: dict[str, Callable[[cases.Settings], Report]] = {
-    "hash": cases.hashing,
-    "one": cases.one,
-    "four": cases.four,
-    "small": cases.small,
-    "disk": cases.disk,
-    "idle": idle.idle,
+CASES: dict[str, Callable[[Settings], Report]] = {
+    "hash": hashing,
+    "one": fetching.one,
+    "four": fetching.four,
+    "small": fetching.small,
+    "disk": fetching.disk,
+    "idle": idle,
 }
 ONLY_WHEN_ASKED = {"disk"}
 
@@ -35,7 +38,7 @@ def main() -> int:
     options = _parser().parse_args()
     # Leave through every `finally`, so that servers end and files go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    settings = cases.Settings(
+    settings = Settings(
         rounds=options.rounds,
         size=options.size,
         small_files=options.small_files,

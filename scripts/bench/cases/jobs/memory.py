@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from scripts.bench.jobs.settings import Settings
-from scripts.bench.jobs.turns import take_turns
+from scripts.bench.cases.jobs.settings import Settings
+from scripts.bench.cases.jobs.turns import take_turns
 from scripts.bench.rivals.jobs import Rival
 from scripts.bench.support import shoal
 from scripts.bench.support.data import workspace

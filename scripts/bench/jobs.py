@@ -20,8 +20,8 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from scripts.bench.jobs import kills, memory, units, words
-from scripts.bench.jobs.settings import Settings
+from scripts.bench.cases.jobs import kills, memory, units, words
+from scripts.bench.cases.jobs.settings import Settings
 from scripts.bench.rivals import jobs as rivals
 from scripts.bench.support import shoal
 from scripts.bench.support.measure import BenchError

@@ -19,8 +19,8 @@ import trio
 
 from p2p.control import client
 from p2p.control import protocol as requests
-from scripts.bench.jobs.settings import Settings
-from scripts.bench.jobs.turns import take_turns
+from scripts.bench.cases.jobs.settings import Settings
+from scripts.bench.cases.jobs.turns import take_turns
 from scripts.bench.rivals.jobs import Rival
 from scripts.bench.support import shoal
 from scripts.bench.support.data import workspace

@@ -1,65 +1,21 @@
-"""The cases about data: how fast it is indexed and how fast it is fetched, beside the programs people use today.
+"""The cases about fetching: a large file, many small ones, and larger and larger files on disk.
 
-Contenders of a case take turns, each once a round, in an order that rotates: a machine's speed drifts by the minute and
-only neighbours compare. What was fetched is compared with its source outside the timed part.
+What was fetched is compared with its source outside the timed part.
 """
 
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from scripts.bench.cases.transfer.settings import GB, SMALL_FILE_BYTES, SMALL_FILE_ROOM, Settings
+from scripts.bench.cases.transfer.turns import take_turns
 from scripts.bench.rivals import transfer as rivals
 from scripts.bench.support import shoal
 from scripts.bench.support.data import check_same, forget_cached, random_file, random_folder, show_size, workspace
 from scripts.bench.support.measure import Fetch, Sample
 from scripts.bench.support.report import Ratio, Report, Row
-
-GB = 1e9
-SMALL_FILE_BYTES = 4 << 10
-# What a small file takes of a file system with its folder entry, and the copies that exist at once.
-SMALL_FILE_ROOM = 8 << 10
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much of everything; sizes in bytes."""
-
-    rounds: int
-    size: int
-    small_files: int
-    reshare_files: int
-    disk_size: int
-
-
-def hashing(settings: Settings) -> Report:
-    """`shoal share`: a large file, and a folder of many files again and again."""
-    report = Report("hash", f"shoal share of {show_size(settings.size)} in the page cache; rounds: {settings.rounds}")
-    have_shoal = shoal.installed(report.notes)
-    with workspace(settings.size + settings.reshare_files * SMALL_FILE_ROOM) as work, ExitStack() as stack:
-        source = random_file(work / "source.bin", settings.size)
-        contenders: dict[str, Callable[[], Sample]] = {}
-        if have_shoal:
-            contenders["shoal share"] = lambda: _first_share(source, work / "fresh")
-        if rivals.libtorrent_installed(report.notes):
-            contenders["libtorrent torrent"] = lambda: rivals.libtorrent_hashing(source, work / "made.torrent")
-        samples = take_turns("hash", contenders, settings.rounds)
-        report.rows += [Row.rate(name, "GB/s", settings.size / GB, taken) for name, taken in samples.items()]
-        report.compare_speed(samples, "shoal share", "libtorrent torrent")
-        if have_shoal:
-            folder = random_folder(work / "many", settings.reshare_files, SMALL_FILE_BYTES)
-            sharing = stack.enter_context(shoal.node(work / "again"))
-            first = shoal.share(sharing, folder)[1]
-            again = take_turns("hash", {"share again": lambda: shoal.share(sharing, folder)[1]}, settings.rounds)
-            files = f"{settings.reshare_files:,} files"
-            report.rows += [
-                Row.time(f"share {files}", [first]),
-                Row.time(f"share {files} again, unchanged", again["share again"]),
-            ]
-    return report
 
 
 def one(settings: Settings) -> Report:
@@ -136,22 +92,6 @@ def disk(settings: Settings) -> Report:
     return report
 
 
-def take_turns(case: str, contenders: Mapping[str, Callable[[], Sample]], rounds: int) -> dict[str, list[Sample]]:
-    """Each contender once a round, a different one first each time; progress on stderr."""
-    names = list(contenders)
-    samples: dict[str, list[Sample]] = {name: [] for name in names}
-    # The first round does not count: a virtual machine pays dearly for the first touch of its memory.
-    for number in range(rounds + 1 if names else 0):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            sample = contenders[name]()
-            if number:
-                samples[name].append(sample)
-            label = f"{number}/{rounds}" if number else "warm-up"
-            print(f"{case} {label} {name}: {sample.seconds:.2f} s", file=sys.stderr, flush=True)
-    return samples
-
-
 def _race(report: Report, fetches: Mapping[str, Fetch], source: Path, work: Path, settings: Settings) -> None:
     """Run the rounds of a large file, and fill in the rates and how Shoal compares."""
     samples = take_turns(report.case, _checked(fetches, source, work), settings.rounds)
@@ -173,11 +113,3 @@ def _checked(fetches: Mapping[str, Fetch], source: Path, work: Path) -> dict[str
         return sample
 
     return {name: partial(checked, fetch) for name, fetch in fetches.items()}
-
-
-def _first_share(source: Path, home: Path) -> Sample:
-    """Share from a peer that has never seen `source`."""
-    with shoal.node(home) as sharing:
-        sample = shoal.share(sharing, source)[1]
-    shutil.rmtree(home)
-    return sample

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from scripts.bench.jobs.settings import Settings
+from scripts.bench.cases.jobs.settings import Settings
 from scripts.bench.support.measure import BenchError
 from scripts.bench.support.report import Ratio, Report, Row
 

@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from scripts.bench.jobs.settings import Settings
-from scripts.bench.jobs.turns import Measure, take_turns
+from scripts.bench.cases.jobs.settings import Settings
+from scripts.bench.cases.jobs.turns import Measure, take_turns
 from scripts.bench.rivals.jobs import Rival
 from scripts.bench.support.data import workspace
 from scripts.bench.support.measure import BenchError
