@@ -55,7 +55,7 @@ async def _measure(folder: Path, network: dict[str, Any], count: int) -> list[fl
         open_node(folder / "taker", config, foreground=True) as taker,
     ):
         for local in (giver, taker):
-            if local.discovery.overlays is not None:
+            if local.discovery.overlays.is_on:
                 await local.discovery.overlays.joined.wait()
         return await _rounds(folder, giver, taker, count)
 
