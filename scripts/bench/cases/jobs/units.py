@@ -32,13 +32,14 @@ RATE, LATENCY, FIRST = "no-op units, 1/s", "one unit, ms", "first result, s"
 
 def units(settings: Settings) -> Report:
     """Many no-op units at once, and single ones after each other."""
+    module_units = min(settings.units, MODULE_UNITS)
     report = Report("units", f"no-op units, two cores; interleaved rounds: {settings.rounds}")
     report.notes += [
         f"shoal, units: {settings.units:,} partitions of a range counted by 2 volunteers, by the job's own time, "
         "which begins before its volunteers are asked",
         f"shoal, one unit: a job that counts a range of one partition {ACTIONS + 1} times in a loop, less the job that "
         f"does so once, by {ACTIONS}: with planning and finishing an action, so an upper bound of a unit's time",
-        f"{MODULE}: {MODULE_UNITS:,} partitions of a module that does nothing; each has a file of the result",
+        f"{MODULE}: {module_units:,} partitions of a module that does nothing; each has a file of the result",
         "the others: tasks submitted together and gathered; one task submitted and awaited, after each other; up and "
         f"used before. Tasks: {RIVAL_UNITS}, of spark partitions of one job; awaited: {RIVAL_TIMES}",
     ]
@@ -47,7 +48,7 @@ def units(settings: Settings) -> Report:
         for runtime in settings.runtimes:
             peers.run(NO_OP, "--partitions", "2", runtime=runtime, units=2)  # it may have to be compiled
             ours[runtime] = partial(_ours, peers, runtime, settings.units)
-        ours[MODULE] = partial(_module, peers, min(settings.units, MODULE_UNITS))
+        ours[MODULE] = partial(_module, peers, module_units)
         rivals = {rival.name: partial(_theirs, rival, work, settings.units) for rival in settings.rivals}
         take_turns(report, ours, rivals, settings)
     return report
