@@ -90,7 +90,7 @@ def load_or_create(home: Path) -> Identity:
         pem = path.read_bytes()
     except OSError as error:
         raise IdentityError(
-            f"Cannot read this peer's key {path}: {error.strerror}. Give it back to your user or take another --home."
+            f"Cannot read this peer's key {path}: {error.strerror}. Make it readable for you, or choose another --home."
         ) from error
     try:
         key = serialization.load_pem_private_key(pem, None)

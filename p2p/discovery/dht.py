@@ -194,7 +194,7 @@ class Overlays:
             try:
                 await self._disk.run(self._state.keep_nonce, self._bits, nonce)
             except StorageError as error:
-                logger.warning("the next start finds its node id anew: %s", error)
+                logger.warning("the next start must find a node id again: %s", error)
         return nonce
 
     def _ways_in(self, v6: bool) -> Iterator[tuple[str, int]]:

@@ -95,7 +95,7 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
         raise ConfigError(TOO_SHORT.format(keywords.MIN_WORD_CHARS))
     if not await overlays.joined_within(JOIN_TIMEOUT_S):
         raise NotFound(
-            "No tracker answers, and nobody of the DHT was found. Name somebody with --join HOST:PORT or --tracker URL."
+            "No tracker answers, and no node of the DHT was found. Name one with --join HOST:PORT or --tracker URL."
         )
     telling = keywords.telling(query, 1) or wanted[:1]
     found: list[Record] = []

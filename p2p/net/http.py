@@ -51,11 +51,11 @@ def check_url(text: str) -> str:
     if parts.scheme not in {"http", "https"}:
         raise ConfigError(f"{text!r} is not the URL of a tracker: it begins with http:// or https://.")
     if len(text) > MAX_URL_CHARS or not text.isascii() or not text.isprintable():
-        raise ConfigError("This URL is too long, or has characters that belong in none.")
+        raise ConfigError("This URL is too long, or has characters that no URL may have.")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigError(f"{text!r} has parts that a tracker's URL does not have.")
     if _NETLOC.fullmatch(parts.netloc) is None or not is_host(parts.hostname or "") or port == 0:
-        raise ConfigError(f"{text!r} names no host that there can be.")
+        raise ConfigError(f"{text!r} does not name a valid host.")
     return text.strip().rstrip("/")
 
 
@@ -89,7 +89,7 @@ class Web:
             if answered.status not in _REDIRECTS:
                 return answered
             url = self._joined(url, answered.headers.get("location", ""))
-        raise Refused(f"{_host(url)} redirects without end")
+        raise Refused(f"{_host(url)} redirects too often")
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, most_bytes: int) -> Answered:
         """Sends a body. A redirect is refused: what is signed for one server is not for another. Raises like `get`."""

@@ -49,7 +49,7 @@ class Subject(Protocol):
         """Whether calling that peer about this thing would be of use now."""
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
-        """Dials the peer and gives it what it lacks. Returns at the end: was it worthwhile? Raises PeerError."""
+        """Dials the peer and gives it all that it lacks. Returns whether that was worthwhile. Raises PeerError."""
 
 
 class _CallRequest(NamedTuple):

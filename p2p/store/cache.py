@@ -26,7 +26,7 @@ class Cached(NamedTuple):
 
 
 class Cache:
-    """The folders beneath `root`. Blocking; raises StorageError."""
+    """The folders below `root`. Blocking; raises StorageError."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

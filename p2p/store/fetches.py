@@ -178,4 +178,4 @@ def _recording(path: Path) -> Iterator[None]:
 
 
 def _unrecorded(error: OSError, path: Path) -> StorageError:
-    return StorageError(f"Cannot keep in {path} what was fetched: {error.strerror}. Check the disk of the peer's home.")
+    return StorageError(f"Cannot record in {path} what was fetched: {error.strerror}. Check the disk of this home.")

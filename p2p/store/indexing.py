@@ -107,7 +107,7 @@ class Indexer:
                 self._skip(found, _reason(error))
                 continue
             if not stat.S_ISREG(status.st_mode):
-                self._skip(found, "it is no regular file")
+                self._skip(found, "it is not a regular file")
             elif self._reads < MAX_READS:
                 self.bytes_total += status.st_size
                 found.stamp = Stamp.of(status)
@@ -124,7 +124,7 @@ class Indexer:
         kept = [found for found in self._found if not found.skipped]
         for found in kept:
             if found.changed:
-                raise StorageError(f"{found.where} keeps changing. Share it once it is at rest.")
+                raise StorageError(f"{found.where} keeps changing. Share it once it no longer does.")
         return [found.entry() for found in kept], [found.stamp for found in kept]
 
     def _walk_folder(self, top: Path, prefix: names.Path, check: Callable[[], None]) -> None:
@@ -164,7 +164,7 @@ class Indexer:
         if reason:
             self._warn(where, f"its path {reason}")
         elif not stat.S_ISREG(status.st_mode):
-            self._warn(where, "it is no regular file")
+            self._warn(where, "it is not a regular file")
         else:
             executable = bool(status.st_mode & stat.S_IXUSR)
             self._found.append(FoundFile(path, where, Stamp.of(status), executable))

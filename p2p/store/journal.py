@@ -87,7 +87,7 @@ class Journal:
         with self._database.transaction() as connection:
             (still,) = connection.execute("SELECT count(*) FROM job WHERE state = ?", [RUNNING]).fetchone()
             if still >= MAX_OPEN:
-                raise StorageError(f"{still} jobs are open. Cancel some (`shoal jobs`, `shoal cancel`) before more.")
+                raise StorageError(f"{still} jobs are open. Cancel some first (`shoal jobs`, `shoal cancel`).")
             values = [job, text, RUNNING, _text(None), time.time(), 0]
             connection.execute("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?)", values)
 
@@ -252,7 +252,7 @@ def _as_row(job: bytes, entry: JournalEntry) -> tuple[Any, ...]:
 def _text(value: Any) -> bytes:
     text = json.dumps(value).encode()
     if len(text) > MAX_TEXT_BYTES:
-        raise StorageError(f"The journal keeps {MAX_TEXT_BYTES} bytes of words about a job, not {len(text)}.")
+        raise StorageError(f"The journal keeps at most {MAX_TEXT_BYTES} bytes of text about a job, not {len(text)}.")
     return text
 
 

@@ -98,14 +98,14 @@ class Library:
         """The whole manifest, checked again. Raises NotFound if parts are missing, and BadData."""
         body = self.root(share)
         if body is None:
-            raise NotFound("the share's manifest is not here")
+            raise NotFound("this peer does not have the share's manifest")
         root = manifests.decode_root(share, body, self.limits)
         parts = [
             bytes(part)
             for (part,) in self._database.rows("SELECT body FROM part WHERE share = ? ORDER BY number", [share])
         ]
         if len(parts) != root.part_count:
-            raise NotFound("the share's manifest is not here whole")
+            raise NotFound("this peer does not have the share's whole manifest")
         return manifests.decode(share, root, parts)
 
     # Shares.

@@ -88,7 +88,7 @@ def check_pointer_name(name: str) -> None:
     if len(name.encode(errors="replace")) > MAX_POINTER_NAME:
         raise ValueError(f"a name has at most {MAX_POINTER_NAME} bytes")
     if not name.isprintable() or name != name.strip():
-        raise ValueError("a name has only letters and signs that can be seen")
+        raise ValueError("a name has only printable characters, and no space at either end")
 
 
 def parse_link(text: str) -> Link:
@@ -97,7 +97,7 @@ def parse_link(text: str) -> Link:
     if len(text) > MAX_LINK_CHARS:
         raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
     if text.startswith("shoal:"):
-        raise ConfigError("Here a magnet link or the id of a share is needed, not one of the form shoal:<peer>/<name>.")
+        raise ConfigError("A magnet link or the id of a share is needed here, not a link like shoal:<peer>/<name>.")
     if not text.startswith("magnet:?"):
         return Link(_share_id(text))
     try:

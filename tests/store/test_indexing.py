@@ -209,7 +209,7 @@ def test_what_is_no_file_is_skipped_and_never_waited_for(tmp_path: Path) -> None
             os.chdir(before)
         indexed = Indexed(top)
     assert indexed.paths == ["real"]
-    assert sorted(indexed.warnings) == [f"skipped {top}/{name}: it is no regular file" for name in ("pipe", "socket")]
+    assert sorted(indexed.warnings) == [f"skipped {top}/{n}: it is not a regular file" for n in ("pipe", "socket")]
     alone = Indexer([top / "pipe"], {})
     alone.walk(uncheck)
     assert alone.finish() == ([], [])

@@ -138,7 +138,7 @@ def test_the_room_of_a_job_is_bounded_and_what_is_beyond_it_is_not_kept(
 def test_large_results_and_descriptions_are_refused(journal: Journal) -> None:
     with pytest.raises(StorageError, match="result of an action"):
         journal.finish(JOB, 0, b"d" * 32, bytes(MAX_RESULT_BYTES + 1))
-    with pytest.raises(StorageError, match="words"):
+    with pytest.raises(StorageError, match="bytes of text"):
         journal.begin(b"x", "x" * module.MAX_TEXT_BYTES)
 
 

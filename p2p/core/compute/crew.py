@@ -85,7 +85,7 @@ class CrewMember:
         return self._taken.get(stage.index, 0)
 
     def begin(self, stage: StageUnits, partition: int, now: float) -> Work:
-        """It has this unit from now on."""
+        """Gives the volunteer this unit. Returns what to send."""
         if not self.attempts and now > self.progress:
             # It had nothing to do: that time says nothing about its pace.
             self.progress = now
@@ -97,7 +97,7 @@ class CrewMember:
         return Work(unit, stage.index, partition)
 
     def commit(self, attempt: Attempt, now: float) -> None:
-        """It has returned a result."""
+        """Records that the volunteer returned a result."""
         attempt.step = Step.COMMITTED
         self.heard = self.progress = now
         self.returned += 1
@@ -107,7 +107,7 @@ class CrewMember:
             pace.returned(attempt.at, now)
 
     def stop(self, attempt: Attempt, step: Step) -> None:
-        """It no longer has the unit, and gave no result."""
+        """Takes the unit from the volunteer, which gave no result."""
         attempt.step = step
         del self.attempts[attempt.unit]
         attempt.stage.stop(attempt.partition, self.peer)

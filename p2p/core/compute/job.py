@@ -209,7 +209,7 @@ class Job:
         # Outputs found missing while it rests were most likely lost together with the first one.
         commands: list[Command] = []
         if volunteer is not None and volunteer.rests_until <= now and self._crew.strike(volunteer, now):
-            commands += self._expel(volunteer, "it did not keep what it said that it keeps", now)
+            commands += self._expel(volunteer, "it did not keep outputs that it said it kept", now)
         return commands + self._advance(now)
 
     def heard(self, peer: PeerId, now: float, running: Iterable[bytes] = ()) -> None:

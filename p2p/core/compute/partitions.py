@@ -56,7 +56,7 @@ class Partitioner:
 
     def __init__(self, inputs: Sequence[Sequence[int]], each: int = cutting.DEFAULT_PARTITION_BYTES) -> None:
         if each < MIN_PARTITION_BYTES:
-            raise JobError(f"A partition of {each} bytes is too small; {MIN_PARTITION_BYTES} is the least.")
+            raise JobError(f"A partition of {each} bytes is too small; it must have at least {MIN_PARTITION_BYTES}.")
         self._inputs = inputs
         self._each = each
 
@@ -80,7 +80,7 @@ class Partitioner:
         if partitions > MAX_UNITS_PER_STAGE:
             raise JobError(
                 f"The inputs are cut into {partitions} partitions; {MAX_UNITS_PER_STAGE} are allowed. "
-                f"Use larger ones than {self._each} bytes, or fewer and larger files."
+                f"Make partitions larger than {self._each} bytes, or use fewer and larger files."
             )
 
 
