@@ -2,7 +2,7 @@
 
 shoal run examples/array_sum.py --runtime python-wasm-science
 
-Where numpy is missing the blocks are lists, and the array is a small one.
+Where numpy is missing, the blocks are lists and the array is small.
 """
 
 import random

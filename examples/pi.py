@@ -10,7 +10,7 @@ BLOCK = 100_000
 
 
 def inside(count: int) -> int:
-    """How many of so many random points of the unit square lie within the quarter circle."""
+    """How many of `count` random points of the unit square lie within the quarter circle."""
     random = rng().random  # every unit's own, and the same when a unit is run again
     return sum(random() ** 2 + random() ** 2 < 1 for _ in range(count))
 
