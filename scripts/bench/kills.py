@@ -1,4 +1,4 @@
-"""kill -9 during jobs, as often as wanted: `python -m scripts.bench.kills ROUNDS [SEED]`. See tests/system/kills.py."""
+"""kill -9 during jobs, as often as wanted: `python -m scripts.bench.kills ROUNDS [SEED]`; see `tests.support.fleet`."""
 
 import argparse
 import random
@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.system.kills import VICTIMS, Fleet
+from tests.support.fleet import VICTIMS, Fleet
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ from p2p.control import protocol as requests
 from p2p.control.path import socket_path
 from p2p.control.protocol import AnyRequest, Event
 from p2p.progress import Progress
-from tests.golden.recorded import left_out, load, samples, save, tag_of
-from tests.harness import Peer, make_file, until
+from tests.support.processes import Peer, make_file, until
+from tests.support.recordings import left_out, load, samples, save, tag_of
 
 COMMANDS, CONTROL, REQUESTS = "answers_commands.json", "answers_control.json", "requests.json"
 SAVE = """

@@ -12,7 +12,7 @@ from p2p.wire import beacon, datagrams, nodeid, records
 from p2p.wire.datagrams import AnyMessage, pack_address, pack_contacts
 from p2p.wire.records import Payload
 from p2p.wire.tracker import Capacity, provider_key
-from tests.golden.recorded import SIGNER, left_out, load, samples, save, tag_of
+from tests.support.recordings import SIGNER, left_out, load, samples, save, tag_of
 
 DATAGRAMS, RECORDS, BEACONS = "datagrams.json", "records.json", "beacons.json"
 NONCE = nodeid.find_nonce(SIGNER.peer_id, 4)

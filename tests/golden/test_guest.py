@@ -29,8 +29,8 @@ from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import guest as frames
 from p2p.wire import work
-from tests.golden.recorded import left_out, load, save
-from tests.jobs.guests import guest
+from tests.support.guest_process import guest
+from tests.support.recordings import left_out, load, save
 
 TALK, WORKER = "messages_guest.json", "messages_worker.json"
 JOB = "def job(inputs):\n    return inputs.range(6).map(lambda n: n * n).sum()\n"

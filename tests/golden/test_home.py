@@ -20,8 +20,8 @@ import trio
 
 from p2p.compute.runtimes import runtime_for
 from p2p.ids import to_text
-from tests.golden.recorded import GOLDEN
-from tests.harness import Node, Peer, until
+from tests.support.processes import Node, Peer, until
+from tests.support.recordings import GOLDEN
 
 ARCHIVE, PLACE = "home_4.tar.xz", "/golden"
 CHUNK = 256 * 1024

@@ -18,7 +18,7 @@ from p2p.store.library import Stamp
 from p2p.wire import link
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, PointerLink
-from tests.golden.recorded import SIGNER, left_out, load, save
+from tests.support.recordings import SIGNER, left_out, load, save
 
 KEPT, LINKS = "kept.json", "links.json"
 SHARE, PEER = ShareId(bytes(range(32))), PeerId(bytes(range(32, 64)))

@@ -15,7 +15,7 @@ from p2p.wire import frames, handshake, messages, work
 from p2p.wire.messages import AnyMessage
 from p2p.wire.tracker import Capacity
 from p2p.wire.work import AnyWork
-from tests.golden.recorded import SIGNER, left_out, load, samples, save, tag_of
+from tests.support.recordings import SIGNER, left_out, load, samples, save, tag_of
 
 CONNECTION, JOBS, FRAMES = "messages_connection.json", "messages_jobs.json", "frames.json"
 A, B, C, TOKEN = bytes(range(32)), bytes(range(32, 64)), b"\xff" * 32, bytes(range(16))

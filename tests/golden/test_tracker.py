@@ -13,7 +13,7 @@ from p2p import ids
 from p2p.ids import ShareId
 from p2p.wire import tracker
 from p2p.wire.tracker import Announce
-from tests.golden.recorded import SIGNER, left_out, load, samples, save
+from tests.support.recordings import SIGNER, left_out, load, samples, save
 
 TRACKER = "messages_tracker.json"
 A = bytes(range(32))

@@ -15,7 +15,7 @@ from p2p.net.connection import Connection
 from p2p.wire import frames, handshake, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Challenge, Have, Hello, Proof, Unknown, Want
-from tests.io.pipes import Pipe, connections, endlessly, pipes, proven
+from tests.support.pipes import Pipe, connections, endlessly, pipes, proven
 
 Said = AnyMessage | tuple[int, int, bytes]
 

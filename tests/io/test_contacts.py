@@ -13,8 +13,8 @@ from p2p.reach import contacts as contacts_module
 from p2p.reach.contacts import Contacts
 from p2p.wire.address import Address
 from p2p.wire.messages import Hello
-from tests.io.pipes import make_dialer
-from tests.network.world import NETWORK, Door, World, until
+from tests.support.pipes import make_dialer
+from tests.support.world import NETWORK, Door, World, until
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from p2p.net.listener import Admission
 from p2p.wire import frames
 from p2p.wire.address import Address
 from p2p.wire.messages import Have, Want
-from tests.io.pipes import NETWORK, endlessly, make_dialer
+from tests.support.pipes import NETWORK, endlessly, make_dialer
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 

@@ -20,7 +20,7 @@ from p2p.store.disk import Disk
 from p2p.store.journal import Journal
 from p2p.wire import work
 from p2p.wire.address import Address
-from tests.unit.working import output_of, peer, plan_of
+from tests.support.job_model import output_of, peer, plan_of
 
 JOB = H("test job")
 RESULTS = [b"the first result", bytes(work.MAX_PIECE_BYTES + 1)]

@@ -14,8 +14,8 @@ from p2p.sharing import exchange, uploads
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
-from tests.io.pipes import endlessly, make_dialer
-from tests.network.world import NETWORK, Published, World, bare, same_tree
+from tests.support.pipes import endlessly, make_dialer
+from tests.support.world import NETWORK, Published, World, bare, same_tree
 
 FILES = {"large.bin": 5 * 256 * 1024, "small.txt": 100}
 CHUNKS = 6

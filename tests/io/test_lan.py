@@ -14,7 +14,7 @@ from p2p.net.lan import BEACON_BURST, BEACONS_PER_S, GROUP, MAX_HOSTS, Lan
 from p2p.net.multicast import MAX_SEGMENTS, Channel, Group, Segment, segments
 from p2p.wire.address import Address
 from p2p.wire.beacon import BEACON_BYTES, START_BYTES, Beacon, BeaconCodec, BeaconKind
-from tests.network.world import until
+from tests.support.world import until
 
 pytestmark = pytest.mark.usefixtures("clean")
 

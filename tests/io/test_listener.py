@@ -17,8 +17,8 @@ from p2p.net.dialer import Dialer, wrap
 from p2p.net.listener import Admission, Unproven
 from p2p.wire.address import Address
 from p2p.wire.messages import BUSY, Failed, Want
-from tests.io.pipes import NETWORK, make_dialer
-from tests.network.world import World, bare, same_tree
+from tests.support.pipes import NETWORK, make_dialer
+from tests.support.world import World, bare, same_tree
 
 WELCOME = Want(first=1, count=1)
 

@@ -15,7 +15,7 @@ from p2p.errors import PeerGone
 from p2p.identity import Identity
 from p2p.store.disk import Disk
 from p2p.wire import work
-from tests.io.pipes import pipes, proven
+from tests.support.pipes import pipes, proven
 
 
 async def never(units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool) -> list[Any]:

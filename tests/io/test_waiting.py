@@ -14,7 +14,7 @@ from p2p.net import pace
 from p2p.net.connection import Connection
 from p2p.wire import work
 from p2p.wire.work import JobAccepted, JobOffer, JobQueued
-from tests.io.pipes import connections, endlessly
+from tests.support.pipes import connections, endlessly
 
 JOB = b"j" * 32
 BUSY = "its core is busy"

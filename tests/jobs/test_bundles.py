@@ -11,8 +11,8 @@ from p2p.compute import bundles
 from p2p.compute.bundles import Description
 from p2p.errors import ConfigError, MalformedMessage
 from p2p.wire import guest as frames
-from tests.jobs.guests import guest
-from tests.leaks import none_left
+from tests.support.guest_process import guest
+from tests.support.leaks import none_left
 
 BROKEN = b"def half(n):\n    return n // 0\n\ndef job(inputs):\n    return inputs.range(2).map(half).sum()\n"
 

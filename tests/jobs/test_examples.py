@@ -14,7 +14,7 @@ import pytest
 
 from p2p.jobs import local
 from p2p.jobs.planning import Settings
-from tests.jobs.guests import carry_out
+from tests.support.guest_process import carry_out
 
 FOLDER = Path(__file__).parents[2] / "examples"
 TEXT = "".join(f"Zeile {n % 13} von the The THE {n % 7} ünd\n" for n in range(500)).encode()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from p2p.jobs.faults import MAX_RECORD, MAX_TEXT, JobFault
-from tests.jobs.running import expression, fault, run
+from tests.support.local_jobs import expression, fault, run
 
 
 def chain(operations: str) -> str:

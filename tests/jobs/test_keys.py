@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.jobs.keys import BadKey, Keys
-from tests.jobs.running import expression, fault
+from tests.support.local_jobs import expression, fault
 
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.binary())
 KEYS = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=5)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.jobs.running import expression, run
+from tests.support.local_jobs import expression, run
 
 WORDS = st.lists(st.sampled_from(["a", "b", "cc", "dd", "the", "The", "ü", "☃"]), max_size=8).map(" ".join)
 ENDS = st.sampled_from(["\n", "\r\n"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.leaks import none_left
-from tests.network.world import World
+from tests.support.leaks import none_left
+from tests.support.world import World
 
 
 @pytest.fixture(autouse=True)

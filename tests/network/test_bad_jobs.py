@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from p2p.errors import ConfigError, JobError
-from tests.network.working import MIB, SUM, compile_once, run_job, volunteer, write_job
-from tests.network.world import World, hint_of
+from tests.support.world import World, hint_of
+from tests.support.world_jobs import MIB, SUM, compile_once, run_job, volunteer, write_job
 
 
 @pytest.fixture(scope="module", autouse=True)

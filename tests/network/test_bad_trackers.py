@@ -20,7 +20,7 @@ from p2p.wire import tracker as wire
 from p2p.wire.address import Address
 from p2p.wire.link import Link
 from p2p.wire.tracker import Announced, Problem, Source, SourcesAnswer, Wanted
-from tests.network.world import PATIENCE_S, World, same_tree, until
+from tests.support.world import PATIENCE_S, World, same_tree, until
 
 pytestmark = pytest.mark.usefixtures("clean")
 

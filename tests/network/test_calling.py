@@ -19,9 +19,9 @@ from p2p.wire import messages
 from p2p.wire.address import Address
 from p2p.wire.messages import DialMe, Failed, Have, Offer, Open
 from p2p.wire.tracker import provider_key
-from tests.io.pipes import make_dialer
-from tests.network.rogues import Truth, behaviours
-from tests.network.world import NETWORK, Door, Published, World, bare, hint_of, same_tree, start_rogue, until
+from tests.support.pipes import make_dialer
+from tests.support.rogue_sources import Truth, behaviours
+from tests.support.world import NETWORK, Door, Published, World, bare, hint_of, same_tree, start_rogue, until
 
 MIB = 1024 * 1024
 FILES = {"large.bin": 3 * MIB + 17, "small.txt": 999, "sub/other.bin": 300_000}

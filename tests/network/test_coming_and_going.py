@@ -13,7 +13,7 @@ from p2p.ids import PeerId
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.sharing.fetching.fetch import Fetched
-from tests.network.world import Published, World, bare, hint_of, same_tree, until
+from tests.support.world import Published, World, bare, hint_of, same_tree, until
 
 MIB = 1024 * 1024
 FILES = {"large.bin": 5 * MIB // 2 + 17, "small.txt": 999, "sub/other.bin": 700_000, "empty": 0}

@@ -10,9 +10,9 @@ import trio
 from p2p.compute.answers import JobAnswer
 from p2p.errors import JobError
 from p2p.node import Node
-from tests.network.working import run_job, volunteer
-from tests.network.world import World, hint_of, until
-from tests.sandbox.guests import children, write_module
+from tests.support.guest_programs import children, write_module
+from tests.support.world import World, hint_of, until
+from tests.support.world_jobs import run_job, volunteer
 
 UNITS = 2_000
 PLACES = """

@@ -33,8 +33,8 @@ from p2p.wire.datagrams import (
     pack_contacts,
 )
 from p2p.wire.records import Pointer, Provider, Record, RecordKind, Whereabouts
-from tests.network.overlay import KEY, PATIENCE_S, Bare, Overlay, Running, provider
-from tests.network.world import until
+from tests.support.dht_overlay import KEY, PATIENCE_S, Bare, Overlay, Running, provider
+from tests.support.world import until
 
 
 @pytest.fixture

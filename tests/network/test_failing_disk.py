@@ -18,7 +18,7 @@ from p2p.wire.records import RecordKind
 from p2p.wire.tracker import provider_key
 from tests.network.test_bad_trackers import start, taken, trouble
 from tests.network.test_finding import FILES, eventually, net, perform, records
-from tests.network.world import PATIENCE_S, World, until
+from tests.support.world import PATIENCE_S, World, until
 
 pytestmark = pytest.mark.usefixtures("clean", "impatient")
 

@@ -15,8 +15,8 @@ from p2p.node import Node
 from p2p.progress import Progress
 from p2p.store import database
 from tests.network.test_failing_disk import unwritable
-from tests.network.working import compile_once, run_job, volunteer, write_job
-from tests.network.world import PATIENCE_S, World, hint_of, until
+from tests.support.world import PATIENCE_S, World, hint_of, until
+from tests.support.world_jobs import compile_once, run_job, volunteer, write_job
 
 SLOW = """
 def work(n):

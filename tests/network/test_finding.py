@@ -38,7 +38,7 @@ from p2p.wire.records import (
     seal,
 )
 from p2p.wire.tracker import provider_key
-from tests.network.world import PATIENCE_S, World, bare, same_tree, until
+from tests.support.world import PATIENCE_S, World, bare, same_tree, until
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -23,9 +23,9 @@ from p2p.wire import messages, work
 from p2p.wire.link import PeerHint
 from p2p.wire.records import WHOLE, Provider, RecordKind, hiring_key
 from p2p.wire.tracker import Capacity, Provided, key_text
-from tests.io.pipes import make_dialer
-from tests.network.working import SUM, compile_once, run_job, volunteer, write_job
-from tests.network.world import NETWORK, World, hint_of, start_rogue, until
+from tests.support.pipes import make_dialer
+from tests.support.world import NETWORK, World, hint_of, start_rogue, until
+from tests.support.world_jobs import SUM, compile_once, run_job, volunteer, write_job
 
 MIB = 1024 * 1024
 PYTHON = "python-wasm"

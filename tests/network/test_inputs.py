@@ -17,8 +17,8 @@ from p2p.jobs.cutting import Piece, at_lines, driven
 from p2p.node import Node
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.wire.link import PeerHint
-from tests.network.rogues import Truth, behaviours
-from tests.network.world import PATIENCE_S, World, asked, bare, hint_of, same_tree, start_rogue, until
+from tests.support.rogue_sources import Truth, behaviours
+from tests.support.world import PATIENCE_S, World, asked, bare, hint_of, same_tree, start_rogue, until
 
 KIB, MIB = 1024, 1024 * 1024
 CHUNK = 256 * KIB

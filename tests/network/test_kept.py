@@ -17,8 +17,8 @@ from p2p.node import Node
 from p2p.progress import JobView, Progress
 from p2p.store.disk import Disk
 from p2p.wire.link import PeerHint
-from tests.network.working import compile_once, run_job, volunteer, write_job
-from tests.network.world import World, hint_of, until
+from tests.support.world import World, hint_of, until
+from tests.support.world_jobs import compile_once, run_job, volunteer, write_job
 
 JOB, TOKEN, UNIT = b"j" * 32, b"t" * 16, b"u" * 32
 OUTPUTS = [b"first" * 100, b"", b"third" * 300_000]

@@ -6,8 +6,8 @@ import pytest
 
 from p2p.node import Node
 from p2p.progress import JobView, Progress
-from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
-from tests.network.world import World, hint_of
+from tests.support.world import World, hint_of
+from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
 
 LINES = "def job(inputs):\n    return inputs.lines().map(len).sum()\n"
 SIZE = 4 * MIB

@@ -8,7 +8,7 @@ import trio
 from p2p.control import protocol as requests
 from p2p.control.protocol import Event
 from p2p.node import Node
-from tests.network.world import PATIENCE_S, World, bare, hint_of, same_tree, until
+from tests.support.world import PATIENCE_S, World, bare, hint_of, same_tree, until
 
 LAN = {"lan": True, "name": f"test-lan-{os.getpid()}"}
 """A network of this process: the port is the same for all."""

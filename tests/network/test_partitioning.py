@@ -11,8 +11,8 @@ from p2p.net.connection import Connection
 from p2p.progress import JobView, Progress
 from p2p.wire import work
 from p2p.wire.tracker import Capacity
-from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
-from tests.network.world import PATIENCE_S, World, hint_of, start_rogue
+from tests.support.world import PATIENCE_S, World, hint_of, start_rogue
+from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
 
 LINES = "def job(inputs):\n    return inputs.lines().count()\n"
 ITEMS = "def job(inputs):\n    return inputs.range(1000).sum()\n"

@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from p2p.net import http
-from tests.network.working import SUM, compile_once, run_job, volunteer, write_job
-from tests.network.world import PATIENCE_S, World, hint_of
+from tests.support.world import PATIENCE_S, World, hint_of
+from tests.support.world_jobs import SUM, compile_once, run_job, volunteer, write_job
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,9 +7,9 @@ from p2p.compute.owner import recruiter as recruiting
 from p2p.net.connection import Connection
 from p2p.wire import work
 from p2p.wire.link import PeerHint
-from tests.network.rogue_volunteers import Behaviour, asked, beat, failure, large, lasting, result, take
-from tests.network.working import MIB, SUM, compile_once, run_job, volunteer, write_job
-from tests.network.world import World, hint_of, start_rogue
+from tests.support.rogue_volunteers import Behaviour, asked, beat, failure, large, lasting, result, take
+from tests.support.world import World, hint_of, start_rogue
+from tests.support.world_jobs import MIB, SUM, compile_once, run_job, volunteer, write_job
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,8 +11,8 @@ from p2p.errors import ConfigError, JobError, ShoalError
 from p2p.ids import from_text
 from p2p.node import Node
 from p2p.progress import Progress
-from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
-from tests.network.world import PATIENCE_S, World, hint_of, until
+from tests.support.world import PATIENCE_S, World, hint_of, until
+from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
 
 SLOW = """
 def work(n):

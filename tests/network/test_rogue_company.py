@@ -14,9 +14,9 @@ from p2p.node import Node
 from p2p.wire import messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import Cancel, Have, Open, Want
-from tests.io.pipes import make_dialer
-from tests.network.rogues import Truth
-from tests.network.world import NETWORK, Published, World, bare, hint_of, same_tree, start_rogue
+from tests.support.pipes import make_dialer
+from tests.support.rogue_sources import Truth
+from tests.support.world import NETWORK, Published, World, bare, hint_of, same_tree, start_rogue
 
 MIB = 1024 * 1024
 PAUSE_S = 0.02

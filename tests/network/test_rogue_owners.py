@@ -21,7 +21,8 @@ from p2p.errors import PeerError
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.wire import work
-from tests.network.working import (
+from tests.support.world import PATIENCE_S, World, hint_of, until
+from tests.support.world_jobs import (
     MIB,
     SUM,
     Employer,
@@ -33,7 +34,6 @@ from tests.network.working import (
     volunteer,
     write_job,
 )
-from tests.network.world import PATIENCE_S, World, hint_of, until
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,9 +11,9 @@ from p2p.compute.execution import reassembly as pieces
 from p2p.core.compute import crew
 from p2p.errors import JobError, NotFound
 from p2p.node import Node
-from tests.network.rogue_volunteers import BEHAVIOURS, KEEPERS, lasting
-from tests.network.working import MIB, compile_once, run_job, volunteer, write_job
-from tests.network.world import World, hint_of, start_rogue
+from tests.support.rogue_volunteers import BEHAVIOURS, KEEPERS, lasting
+from tests.support.world import World, hint_of, start_rogue
+from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
 
 JOB = """
 def work(n):

@@ -4,8 +4,8 @@ import pytest
 import trio
 
 from p2p.errors import NotFound
-from tests.network.rogues import NAMES, Truth, behaviours
-from tests.network.world import Rogue, World, bare, hint_of, same_tree, start_rogue
+from tests.support.rogue_sources import NAMES, Truth, behaviours
+from tests.support.world import Rogue, World, bare, hint_of, same_tree, start_rogue
 
 FILES = {"large.bin": 3 * 1024 * 1024 + 17, "small.txt": 999, "sub/other.bin": 300_000}
 

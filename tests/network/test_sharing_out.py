@@ -13,9 +13,9 @@ from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import work
-from tests.network.rogue_volunteers import asked, take
-from tests.network.working import Employer, compile_once, run_job, unit, volunteer, write_job
-from tests.network.world import World, hint_of, start_rogue, until
+from tests.support.rogue_volunteers import asked, take
+from tests.support.world import World, hint_of, start_rogue, until
+from tests.support.world_jobs import Employer, compile_once, run_job, unit, volunteer, write_job
 
 LONG = """\
 def work(n):

@@ -19,8 +19,8 @@ from p2p.net.connection import Connection
 from p2p.progress import JobView, Progress
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
-from tests.network.working import compile_once, run_job, volunteer, write_job
-from tests.network.world import World, hint_of, start_rogue
+from tests.support.world import World, hint_of, start_rogue
+from tests.support.world_jobs import compile_once, run_job, volunteer, write_job
 
 STEP_BYTES, STEP_S = 16 * 1024, 0.25
 BOTH_WAYS = """\

@@ -12,7 +12,7 @@ from p2p.errors import ConfigError, NotFound, Unacceptable
 from p2p.progress import Progress
 from p2p.sharing.fetching.supply import Options
 from p2p.store.fetches import FETCH_FOLDER
-from tests.network.world import World, bare, hint_of, same_tree, until
+from tests.support.world import World, bare, hint_of, same_tree, until
 
 MIB = 1024 * 1024
 FILES = {"large.bin": 6 * MIB + 5, "a/small.txt": 1000, "a/b/empty": 0, "again.bin": 1000}

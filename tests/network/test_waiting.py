@@ -22,9 +22,9 @@ from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import work
 from p2p.wire.link import PeerHint
-from tests.io.pipes import make_dialer
-from tests.network.working import MIB, SUM, Employer, compile_once, run_job, unit, volunteer, write_job
-from tests.network.world import NETWORK, PATIENCE_S, World, hint_of, until
+from tests.support.pipes import make_dialer
+from tests.support.world import NETWORK, PATIENCE_S, World, hint_of, until
+from tests.support.world_jobs import MIB, SUM, Employer, compile_once, run_job, unit, volunteer, write_job
 
 SQUARES = sum(i * i for i in range(60))
 ENDLESS = "def job(inputs):\n    return inputs.range(100_000).map(lambda n: sum(range(100_000)) * 0 + n).sum()\n"

@@ -9,8 +9,8 @@ import trio
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
-from tests.leaks import none_left
-from tests.sandbox import guests
+from tests.support import guest_programs
+from tests.support.leaks import none_left
 
 CORES = 2
 ModuleOf = Callable[[str], Runtime]
@@ -24,7 +24,7 @@ def clean() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def python() -> Runtime:
-    runtime = runtimes.python(guests.EXECUTE)
+    runtime = runtimes.python(guest_programs.EXECUTE)
     trio.run(compiled.ensure_compiled, compiled.default_folder(), runtime, print)
     return runtime
 
@@ -40,7 +40,7 @@ def module_of(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> ModuleOf
     folder = tmp_path_factory.mktemp("modules")
 
     def make(text: str) -> Runtime:
-        runtime = runtimes.for_module(guests.write_module(folder, f"{abs(hash(text))}", text))
+        runtime = runtimes.for_module(guest_programs.write_module(folder, f"{abs(hash(text))}", text))
         trio.run(compiled.ensure_compiled, cache, runtime, print)
         return runtime
 
@@ -49,7 +49,7 @@ def module_of(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> ModuleOf
 
 @pytest.fixture(scope="session")
 def obedient(module_of: ModuleOf) -> Runtime:
-    return module_of(guests.OBEDIENT)
+    return module_of(guest_programs.OBEDIENT)
 
 
 @pytest.fixture

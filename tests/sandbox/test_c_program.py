@@ -16,7 +16,7 @@ from p2p.sandbox.guest import Reply
 from p2p.sandbox.limits import GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from tests.sandbox.guests import SEED, run_module
+from tests.support.guest_programs import SEED, run_module
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "wasm"

@@ -13,7 +13,7 @@ from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import work
 from tests.sandbox.conftest import ModuleOf
-from tests.sandbox.guests import children
+from tests.support.guest_programs import children
 
 JOB = b"j" * 32
 LIMITS = GuestLimits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=1000)

@@ -11,7 +11,7 @@ from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.limits import GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import open_sandbox
-from tests.sandbox.guests import NO_MEMORY, OBEDIENT, SEED, run_module, write_module
+from tests.support.guest_programs import NO_MEMORY, OBEDIENT, SEED, run_module, write_module
 
 
 @pytest.fixture

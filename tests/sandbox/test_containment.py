@@ -10,7 +10,7 @@ from p2p.sandbox import compiled
 from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from tests.sandbox.guests import PLENTY, SEED, children, open_files, process_status, run
+from tests.support.guest_programs import PLENTY, SEED, children, open_files, process_status, run
 
 SHORT = replace(PLENTY, wall_s=0.3)
 

@@ -26,7 +26,7 @@ from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, describe, open_sandbox
 from tests.sandbox.conftest import CORES, ModuleOf
-from tests.sandbox.guests import EXECUTE, PLENTY, SEED, children, run
+from tests.support.guest_programs import EXECUTE, PLENTY, SEED, children, run
 
 
 async def test_answers_come_in_order_with_their_own_logs_and_seeds(sandbox: Sandbox, python: Runtime) -> None:

@@ -7,9 +7,9 @@ import pytest
 from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from tests.sandbox import guests
 from tests.sandbox.conftest import ModuleOf
-from tests.sandbox.guests import SEED, run_module
+from tests.support import guest_programs
+from tests.support.guest_programs import SEED, run_module
 
 LIMITS = GuestLimits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=100)
 
@@ -60,7 +60,7 @@ async def test_what_it_does_wrong_ends_it(
     assert await run_module(modules, obedient, [], b"e!", seed=SEED, limits=LIMITS) == (b"!", b"")
 
 
-@pytest.fixture(params=[guests.NO_MEMORY, guests.OTHER_IMPORT, guests.STARTS_AT_ONCE])
+@pytest.fixture(params=[guest_programs.NO_MEMORY, guest_programs.OTHER_IMPORT, guest_programs.STARTS_AT_ONCE])
 def odd(request: pytest.FixtureRequest, module_of: ModuleOf) -> Runtime:
     return module_of(request.param)
 

@@ -14,7 +14,7 @@ from p2p.core.shares.manifest import ShareLimits
 from p2p.store.database import Database
 from p2p.store.fetches import Fetches
 from p2p.store.library import Library
-from tests.leaks import none_left
+from tests.support.leaks import none_left
 
 
 @pytest.fixture(autouse=True, scope="module")

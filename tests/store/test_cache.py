@@ -8,7 +8,7 @@ import pytest
 from p2p.errors import StorageError
 from p2p.ids import ShareId, to_text
 from p2p.store.cache import Cache
-from tests.store.shares import CHUNK, noise
+from tests.support.small_shares import CHUNK, noise
 
 ONE, OTHER = ShareId(b"1" * 32), ShareId(b"2" * 32)
 

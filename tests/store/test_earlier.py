@@ -13,7 +13,7 @@ from p2p.store.fetches import Fetches
 from p2p.store.library import NOT_HELD, Stamp
 from p2p.store.previous_version import Earlier
 from p2p.store.target import Target
-from tests.store.shares import CHUNK, Share, noise, settle, uncheck
+from tests.support.small_shares import CHUNK, Share, noise, settle, uncheck
 
 BIG, SAME = noise(1, 3 * CHUNK), noise(2, CHUNK + 5)
 FIRST = Share({"big": BIG, "deep/same": SAME, "note": b"first"})

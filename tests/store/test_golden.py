@@ -17,7 +17,7 @@ from p2p.ids import ShareId, to_text
 from p2p.store.database import DATABASE_FILE, Database
 from p2p.store.fetches import FETCH_FOLDER, Fetches
 from p2p.store.library import NOT_HELD, Library, Stamp
-from tests.store.shares import CHUNK, file_entry, folder_entry
+from tests.support.small_shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFEST = "manifest_1.json"

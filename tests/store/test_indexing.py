@@ -15,7 +15,7 @@ from p2p.errors import ConfigError, StorageError
 from p2p.store import indexing
 from p2p.store.indexing import MAX_WARNINGS, Indexer, Known
 from p2p.store.library import NOT_HELD, Stamp
-from tests.store.shares import CHUNK, contents, file_entry, folder_entry, manifest_of, noise, oracle, uncheck
+from tests.support.small_shares import CHUNK, contents, file_entry, folder_entry, manifest_of, noise, oracle, uncheck
 
 Check = Callable[[], None]
 MIB = 1024 * 1024

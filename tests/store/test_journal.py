@@ -17,9 +17,9 @@ from p2p.ids import H
 from p2p.store import journal as module
 from p2p.store.database import Database
 from p2p.store.journal import FinishedAction, Journal, JournalEntry
-from tests.store import journalist
-from tests.store.journalist import ACTIONS, JOB, UNITS
-from tests.unit.working import peer
+from tests.support.job_model import peer
+from tests.support.programs import journal_writer
+from tests.support.programs.journal_writer import ACTIONS, JOB, UNITS
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 8
@@ -176,7 +176,10 @@ class Killed:
         self.finished: set[int] = set()
         self.done = False
         with subprocess.Popen(
-            [sys.executable, "-m", "tests.store.journalist", str(home)], stdout=subprocess.PIPE, cwd=ROOT, text=True
+            [sys.executable, "-m", "tests.support.programs.journal_writer", str(home)],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
         ) as process:
             assert process.stdout is not None
             for number, line in enumerate(process.stdout):
@@ -226,7 +229,7 @@ def test_kill_at_any_moment_and_nothing_journaled_runs_again(home: Path) -> None
         by_place = {(one.stage, one.partition): one.unit for one in journal.replay(JOB)}
         for stage in (0, 1):
             for partition, sizes, outputs in journal.outputs(JOB, actions, stage):
-                assert outputs == journalist.content(by_place[stage, partition])
+                assert outputs == journal_writer.content(by_place[stage, partition])
                 assert sum(sizes) == len(outputs)
         kept |= there
         database.close()

@@ -10,8 +10,8 @@ from p2p.core.shares import bitmap
 from p2p.ids import short
 from p2p.store.database import Database
 from p2p.store.fetches import Fetches
-from tests.store.shares import Share
-from tests.store.writer import share_of
+from tests.support.programs.fetch_writer import share_of
+from tests.support.small_shares import Share
 
 ROUNDS = 20
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ class Killed:
         self.committed: set[int] = set()
         self.done = False
         with subprocess.Popen(
-            [sys.executable, "-m", "tests.store.writer", str(home), str(out), str(seed)],
+            [sys.executable, "-m", "tests.support.programs.fetch_writer", str(home), str(out), str(seed)],
             stdout=subprocess.PIPE,
             cwd=ROOT,
             text=True,

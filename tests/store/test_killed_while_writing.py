@@ -16,7 +16,7 @@ import pytest
 from p2p.core.shares import bitmap
 from p2p.store.database import Database
 from p2p.store.fetches import Fetches
-from tests.store.shares import CHUNK, Share, noise
+from tests.support.small_shares import CHUNK, Share, noise
 
 SHARE = Share({"big": noise(1, 6 * CHUNK + 5), "small": b"small"})
 LAST = 6

@@ -21,7 +21,7 @@ from p2p.store.library import (
     pack_stamps,
     unpack_stamps,
 )
-from tests.store.shares import CHUNK, Share, noise
+from tests.support.small_shares import CHUNK, Share, noise
 
 FILES: dict[str, bytes | None] = {
     "a.txt": b"first",

@@ -13,7 +13,7 @@ from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store.database import Database
 from p2p.store.fetches import FETCH_FOLDER, Fetches, FetchRecord
-from tests.store.shares import CHUNK, Share, noise
+from tests.support.small_shares import CHUNK, Share, noise
 
 SHARE = ShareId(bytes(range(32)))
 CHUNKS = 21

@@ -20,7 +20,7 @@ from p2p.store.fetches import Fetches
 from p2p.store.folders import MAX_OPEN, Folders
 from p2p.store.library import Stamp
 from p2p.store.target import Target
-from tests.store.shares import CHUNK, Share, contents, noise, settle, uncheck
+from tests.support.small_shares import CHUNK, Share, contents, noise, settle, uncheck
 
 BIG = noise(5, 3 * CHUNK + 17)
 FILES: dict[str, bytes | None] = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Peer
+from tests.support.processes import Peer
 
 
 @pytest.fixture

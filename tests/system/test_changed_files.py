@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tests.harness import Peer, chunks_held, make_file, tree, until
+from tests.support.processes import Peer, chunks_held, make_file, tree, until
 
 
 def change(file: Path) -> None:

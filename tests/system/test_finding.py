@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.harness import Outcome, Peer, make_file, tree, until
+from tests.support.processes import Outcome, Peer, make_file, tree, until
 
 BARE = "magnet:?xt=urn:shoal:"
 

@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from tests.harness import Peer, chunks_held, make_file, until
+from tests.support.processes import Peer, chunks_held, make_file, until
 
 MIB = 1024 * 1024
 CHUNK = 256 * 1024

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from p2p.compute.runtimes import runtime_for
-from tests.harness import PATIENCE_S, SHOAL, Peer, until
+from tests.support.processes import PATIENCE_S, SHOAL, Peer, until
 from tests.system.test_run import LONELY, PLAIN, peers, under_way, volunteers
 
 

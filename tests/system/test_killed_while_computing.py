@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from tests.system.kills import VICTIMS, Fleet
+from tests.support.fleet import VICTIMS, Fleet
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.harness import Peer, chunks_held, make_file, tree
+from tests.support.processes import Peer, chunks_held, make_file, tree
 
 MIB = 1024 * 1024
 CHUNK = 256 * 1024

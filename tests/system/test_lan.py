@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import SHOAL, Peer, Running, make_file, until
-from tests.namespaces import CABLE, Host, two_hosts
+from tests.support.namespaces import CABLE, Host, two_hosts
+from tests.support.processes import SHOAL, Peer, Running, make_file, until
+from tests.support.programs import lan_listener
 
 V4 = ("10.77.0.1/24", "10.77.0.2/24")
 V6 = ("fe80::77:1/64", "fe80::77:2/64")
@@ -77,10 +78,9 @@ def test_who_is_not_on_the_local_network_hears_and_says_nothing(tmp_path: Path, 
 @pytest.fixture
 def listener(hosts: tuple[Host, Host]) -> Iterator[Callable[[], str]]:
     """What a listener on the second host says, line by line; it looks for interfaces many times a second."""
-    script = Path(__file__).with_name("lan_listener.py")
     running = Running(
         subprocess.Popen(
-            [*hosts[1].inside, sys.executable, script, "test-system"],
+            [*hosts[1].inside, sys.executable, lan_listener.__file__, "test-system"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Peer, make_file, until
+from tests.support.processes import Peer, make_file, until
 from tests.system.test_finding import running_tracker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -16,7 +16,7 @@ from p2p.compute.answers import JobRow
 from p2p.compute.runtimes import runtime_for
 from p2p.control import client
 from p2p.control.protocol import JobsRequest
-from tests.harness import PATIENCE_S, SHOAL, Node, Peer, until
+from tests.support.processes import PATIENCE_S, SHOAL, Node, Peer, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LONELY = ("--no-lan", "--no-dht")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from p2p import ids
 from p2p.core.shares import manifest as manifests
-from tests.harness import Peer, chunks_held, make_file, until
+from tests.support.processes import Peer, chunks_held, make_file, until
 
 MIB = 1024 * 1024
 

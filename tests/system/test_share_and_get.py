@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Peer, chunks_held, make_file, tree, until
+from tests.support.processes import Peer, chunks_held, make_file, tree, until
 
 MIB = 1024 * 1024
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Outcome, Peer, until
+from tests.support.processes import Outcome, Peer, until
 
 BARE = {"SHOAL_NETWORK_LISTEN": "", "SHOAL_NETWORK_NAME": "test-system"}
 

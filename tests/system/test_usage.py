@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from p2p import __version__
-from tests.harness import Outcome, Peer
+from tests.support.processes import Outcome, Peer
 
 COMMANDS = (
     *("node", "share", "get", "search", "browse", "shares", "unshare"),

@@ -8,8 +8,8 @@ import pytest
 from p2p import identity as identities
 from p2p.net.dialer import Dialer
 from p2p.net.tls import Contexts
-from tests.leaks import none_left
-from tests.tracker.saying import NETWORK
+from tests.support.announces import NETWORK
+from tests.support.leaks import none_left
 from tracker.database import Database
 
 

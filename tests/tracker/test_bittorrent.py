@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.errors import MalformedMessage, Refused
-from tests.harness import Peer, until
+from tests.support.processes import Peer, until
 from tracker import bittorrent
 from tracker.bencode import bencode
 from tracker.bittorrent import Asked, Torrents, read_announce, read_scrape

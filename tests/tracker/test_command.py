@@ -10,8 +10,8 @@ import pytest
 
 from p2p.identity import Identity
 from p2p.wire.tracker import Announce, sign_announce
-from tests.harness import Peer
-from tests.tracker.saying import listing
+from tests.support.announces import listing
+from tests.support.processes import Peer
 
 
 @pytest.fixture

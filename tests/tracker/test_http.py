@@ -32,7 +32,7 @@ from p2p.wire.tracker import (
     VolunteersAnswer,
     sign_announce,
 )
-from tests.tracker.saying import NETWORK, key, listing, provided, share
+from tests.support.announces import NETWORK, key, listing, provided, share
 from tracker import http
 from tracker.app import API, OPERATIONS
 from tracker.limits import Limits

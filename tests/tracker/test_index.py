@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.wire.tracker import Content, Kind
-from tests.tracker.saying import listing
+from tests.support.announces import listing
 from tracker import index
 from tracker.index import Query, read_query
 

@@ -11,8 +11,8 @@ import trio.testing
 from p2p.errors import MalformedMessage, NotFound, Refused
 from p2p.net.dialer import Dialer
 from p2p.wire.tracker import Announced, Capacity, key_from_text, sign_announce
-from tests.network.world import World
-from tests.tracker.saying import HOST, NETWORK, URL, Announcer, key, listing, provided, share
+from tests.support.announces import HOST, NETWORK, URL, Announcer, key, listing, provided, share
+from tests.support.world import World
 from tracker.changes import Conflict
 from tracker.database import Database
 from tracker.dialback import DialBack, DialTarget

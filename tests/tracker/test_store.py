@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from p2p.errors import NotFound, StorageError
 from p2p.ids import to_text
 from p2p.wire.tracker import Announce, Capacity, Listing, Provided, key_from_text, provider_key
-from tests.tracker.saying import NETWORK, URL, key, listing, peer_id, provided, share
+from tests.support.announces import NETWORK, URL, key, listing, peer_id, provided, share
 from tracker import queries
 from tracker.changes import RESET_GRACE_S, Conflict, NoRoom, Outcome, Said, Taken
 from tracker.database import Database

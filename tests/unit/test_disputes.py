@@ -10,7 +10,7 @@ from p2p.core.compute.attempts import Attempt, Fault, Step
 from p2p.core.compute.crew import FIRST_REST_S, MAX_STRIKES, Crew, CrewMember
 from p2p.core.compute.disputes import MAX_FAILURES, MAX_LOSSES, Disputes
 from p2p.core.compute.stage import DONE, RUNNING, StageUnits
-from tests.unit.working import OWNER, peer
+from tests.support.job_model import OWNER, peer
 
 NOW = 1000.0
 SAID = "it raised"

@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from p2p.core.shares import bitmap, download
 from p2p.core.shares.download import Ask, AskNoMore, Command, Download, DropSource
 from p2p.core.shares.layout import Layout
-from tests.unit.building import KIB, MIB, layout_of
+from tests.support.manifests import KIB, MIB, layout_of
 
 
 def drawn_from(draws: list[int], below: int) -> int:

@@ -16,7 +16,7 @@ from p2p import identity
 from p2p.errors import IdentityError, MalformedMessage
 from p2p.identity import CERTIFICATE_FILE, KEY_FILE, Identity
 from p2p.ids import PeerId
-from tests.unit.building import mutations
+from tests.support.manifests import mutations
 
 ALICE = Identity.of(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\x01"))
 BOB = Identity.of(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\x02"))

@@ -11,7 +11,7 @@ from p2p.core.compute.job import LEASE_S, STALL_S, Job
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.report import Report
 from p2p.ids import PeerId
-from tests.unit.working import CONTEXT, OWNER, UNIT_S, World, output_of, peer, plan_of
+from tests.support.job_model import CONTEXT, OWNER, UNIT_S, World, output_of, peer, plan_of
 
 ONE = plan_of((1, (), 0))
 MANY = plan_of((40, (), 0))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.manifest import Entry, chunk_bytes
-from tests.unit.building import KIB, MIB, file, folder, layout_of, manifest_of
+from tests.support.manifests import KIB, MIB, file, folder, layout_of, manifest_of
 
 sizes = st.one_of(
     st.integers(0, 3),

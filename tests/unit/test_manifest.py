@@ -14,7 +14,7 @@ from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
 from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.wire import messages
-from tests.unit.building import KIB, MIB, cut, file, folder, hashes, manifest_of, mutations
+from tests.support.manifests import KIB, MIB, cut, file, folder, hashes, manifest_of, mutations
 from tests.unit.test_names import REFUSED
 
 LIMITS = ShareLimits()

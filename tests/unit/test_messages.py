@@ -10,7 +10,7 @@ from msgspec import inspect
 
 from p2p.errors import MalformedMessage
 from p2p.wire import messages
-from tests.unit.building import mutations
+from tests.support.manifests import mutations
 
 N = TypeVar("N", int, float)
 KINDS: tuple[type[messages.Message], ...] = messages.AnyMessage.__args__

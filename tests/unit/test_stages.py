@@ -9,7 +9,7 @@ from p2p.core.compute.attempts import Known
 from p2p.core.compute.plan import Plan, sizes
 from p2p.core.compute.stage import DONE, StageUnits
 from p2p.core.compute.stages import Stages
-from tests.unit.working import CONTEXT, output_of, peer, plan_of
+from tests.support.job_model import CONTEXT, output_of, peer, plan_of
 
 CHAIN = plan_of((3, (), 2), (2, (0,), 2), (2, (1,), 0))
 DIAMOND = plan_of((3, (), 2), (2, (), 2), (2, (0, 1), 3), (2, (0,), 3), (3, (2, 3), 0))

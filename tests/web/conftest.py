@@ -8,9 +8,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from tests.harness import Peer
-from tests.leaks import none_left
-from tests.web.site import NETWORK, Announcer, Site
+from tests.support.leaks import none_left
+from tests.support.processes import Peer
+from tests.support.tracker_site import NETWORK, Announcer, Site
 
 FLAGS = (
     "--headless=new",

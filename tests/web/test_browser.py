@@ -14,7 +14,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from p2p.formats import format_size
 from p2p.wire.link import parse_link
 from p2p.wire.tracker import Capacity
-from tests.web.site import Announcer, Site, listing
+from tests.support.tracker_site import Announcer, Site, listing
 from tracker.web import text
 
 PATIENCE_S = 20

@@ -8,7 +8,7 @@ import pytest
 from p2p import ids
 from p2p.wire.link import parse_link
 from p2p.wire.tracker import Capacity
-from tests.web.site import Announcer, Site, listing
+from tests.support.tracker_site import Announcer, Site, listing
 
 PAGES = ("/", "/search", "/search?q=nothing+has+these+words", "/volunteers", "/network", "/network?hours=168", "/about")
 MISTAKES = {

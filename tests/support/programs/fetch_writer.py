@@ -1,4 +1,4 @@
-"""A fetch in a process of its own, to be killed: `python -m tests.store.writer home out seed`.
+"""A fetch in a process of its own, to be killed: `python -m tests.support.programs.fetch_writer HOME OUT SEED`.
 
 Says `have N` for what it believes at its start (a bitmap), `write N` before each chunk, `wrote N` once it is
 committed, and `done` when all is in place. Meanwhile a second thread settles, so that the kill hits that as well.
@@ -12,7 +12,7 @@ from pathlib import Path
 from p2p.core.shares import bitmap
 from p2p.store.database import Database
 from p2p.store.fetches import Fetches
-from tests.store.shares import CHUNK, Share, noise, settle
+from tests.support.small_shares import CHUNK, Share, noise, settle
 
 SETTLE_EVERY = 5
 

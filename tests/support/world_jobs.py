@@ -21,7 +21,7 @@ from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import work
 from p2p.wire.link import PeerHint
-from tests.network.world import PATIENCE_S, World, hint_of
+from tests.support.world import PATIENCE_S, World, hint_of
 
 MIB = 1024 * 1024
 SUM = "def job(inputs, n: int = 60):\n    return inputs.range(n).map(lambda i: i * i).sum()\n"

@@ -12,7 +12,7 @@ from typing import Self
 import trio
 
 from p2p.compute.runtimes import runtime_for
-from tests.harness import Node, Outcome, Peer, Running
+from tests.support.processes import Node, Outcome, Peer, Running
 
 UNITS = 80
 JOB = f"""

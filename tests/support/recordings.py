@@ -10,7 +10,7 @@ from msgspec.structs import fields
 
 from p2p.identity import Identity
 
-GOLDEN = Path(__file__).parent
+GOLDEN = Path(__file__).parents[1] / "golden"
 SIGNER = Identity.of(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -1,4 +1,4 @@
-"""An owner in a process of its own, to be killed: `python -m tests.store.journalist home`.
+"""An owner in a process of its own, to be killed: `python -m tests.support.programs.journal_writer HOME`.
 
 Goes on with the job where the journal ends: runs what has no result, in batches, action after action, and at the end
 ends the job. Says `ran STAGE PARTITION` before it counts, `kept ACTION COUNT` once a batch is committed, `finished
@@ -13,7 +13,7 @@ from p2p.core.compute.job import Job
 from p2p.ids import H
 from p2p.store.database import Database
 from p2p.store.journal import Journal, JournalEntry
-from tests.unit.working import CONTEXT, OWNER, UNIT_S, output_of, peer, plan_of
+from tests.support.job_model import CONTEXT, OWNER, UNIT_S, output_of, peer, plan_of
 
 JOB = b"j" * 32
 ACTIONS = 3
