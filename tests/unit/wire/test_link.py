@@ -12,7 +12,7 @@ from p2p.ids import PeerId, ShareId
 from p2p.wire import link
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
-from tests.unit.test_address import host_names, ports, v4, v6
+from tests.unit.wire.test_address import host_names, ports, v4, v6
 
 keys = st.binary(min_size=32, max_size=32)
 addresses = st.builds(Address, v4 | v6 | host_names, ports)

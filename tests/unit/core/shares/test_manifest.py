@@ -15,7 +15,7 @@ from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.wire import messages
 from tests.support.manifests import KIB, MIB, cut, file, folder, hashes, manifest_of, mutations
-from tests.unit.test_names import REFUSED
+from tests.unit.core.shares.test_names import REFUSED
 
 LIMITS = ShareLimits()
 part_names = st.text("aB.é文\U0001f41f -~", min_size=1, max_size=4).filter(lambda name: names.refusal(name) is None)
