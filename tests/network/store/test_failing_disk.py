@@ -16,8 +16,8 @@ from p2p.progress import Progress
 from p2p.store import database
 from p2p.wire.records import RecordKind
 from p2p.wire.tracker import provider_key
-from tests.network.test_bad_trackers import start, taken, trouble
-from tests.network.test_finding import FILES, eventually, net, perform, records
+from tests.network.discovery.test_bad_trackers import start, taken, trouble
+from tests.network.discovery.test_finding import FILES, eventually, net, perform, records
 from tests.support.world import PATIENCE_S, World, until
 
 pytestmark = pytest.mark.usefixtures("clean", "impatient")

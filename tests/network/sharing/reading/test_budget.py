@@ -14,7 +14,7 @@ from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.progress import Progress
-from tests.network.test_inputs import using
+from tests.network.sharing.reading.test_open_shares import using
 from tests.support.world import Published, World, same_tree, until
 
 KIB, MIB = 1024, 1024 * 1024

@@ -14,7 +14,7 @@ from p2p.ids import from_text
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.store import database
-from tests.network.test_failing_disk import unwritable
+from tests.network.store.test_failing_disk import unwritable
 from tests.support.world import PATIENCE_S, World, hint_of, until
 from tests.support.world_jobs import compile_once, run_job, volunteer, write_job
 
