@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from p2p.jobs import answer
 from p2p.jobs.answer import MAX_DEPTH, as_json
 from p2p.jobs.faults import MAX_RECORD, JobFault
-from tests.jobs.test_codec import RECORDS
+from tests.support.local_jobs import RECORDS
 
 Point = namedtuple("Point", "x y")
 

@@ -12,21 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.jobs.codec import MAX_DEPTH, NotARecord, decode, encode, survey
-
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(codec=None)), st.binary()
-)
-HASHABLE = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=6)
-RECORDS = st.recursive(
-    LEAVES,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.lists(inner, max_size=4).map(tuple),
-        st.dictionaries(HASHABLE, inner, max_size=4),
-        st.sets(HASHABLE, max_size=4),
-    ),
-    max_leaves=15,
-)
+from tests.support.local_jobs import HASHABLE, RECORDS
 
 
 def typed(value: Any) -> Any:

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from p2p.core.compute import plan as plans
 from p2p.jobs.codec import encode
 from p2p.jobs.frames import BadFrame, pack, receive
-from tests.jobs.test_operations import COUNT_WORDS
 from tests.support.guest_process import PYTHON, Guest, carry_out, guest
 from tests.support.leaks import none_left
-from tests.support.local_jobs import run
+from tests.support.local_jobs import COUNT_WORDS, run
 
 TEXT = " ".join(f"word{n % 37} w{n % 11}" + "\n" * (n % 5 == 0) for n in range(2000)).encode()
 HASHES = """

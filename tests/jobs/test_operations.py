@@ -10,21 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.local_jobs import expression, run
+from tests.support.local_jobs import COUNT_WORDS, expression, run
 
 WORDS = st.lists(st.sampled_from(["a", "b", "cc", "dd", "the", "The", "ü", "☃"]), max_size=8).map(" ".join)
 ENDS = st.sampled_from(["\n", "\r\n"])
 TEXTS = st.lists(st.tuples(WORDS, ENDS).map("".join), max_size=30).map("".join)
 CUTS = st.integers(1, 80)
 NUMBERS = st.lists(st.integers(-100, 100), max_size=40)
-COUNT_WORDS = """
-def job(inputs, top=3):
-    counts = (inputs.lines()
-        .flat_map(str.split)
-        .map(lambda word: (word.lower(), 1))
-        .reduce_by_key(lambda a, b: a + b))
-    return [sorted(counts.collect()), counts.top(top, key=lambda pair: pair[1]), counts.count()]
-"""
 
 
 def plain_lines(text: bytes) -> list[str]:

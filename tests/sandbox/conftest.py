@@ -1,6 +1,6 @@
 """A cache of its own for the modules that tests make; the user's own for Python, which is compiled once a machine."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +10,8 @@ from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
 from tests.support import guest_programs
-from tests.support.leaks import none_left
-
-CORES = 2
-ModuleOf = Callable[[str], Runtime]
-
-
-@pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-    with none_left():
-        yield
+from tests.support.guest_programs import CORES, ModuleOf
+from tests.support.leaks import clean as clean
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from p2p.sandbox.limits import GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import work
-from tests.sandbox.conftest import ModuleOf
-from tests.support.guest_programs import children
+from tests.support.guest_programs import ModuleOf, children
 
 JOB = b"j" * 32
 LIMITS = GuestLimits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log_bytes=1000)

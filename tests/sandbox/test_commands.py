@@ -15,8 +15,7 @@ from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.messages import command_frame
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from tests.sandbox.conftest import ModuleOf
-from tests.support.guest_programs import SEED, children, process_status, run_module
+from tests.support.guest_programs import SEED, ModuleOf, children, process_status, run_module
 
 MIB = 1 << 20
 LIMITS = GuestLimits(wall_s=30, memory_bytes=32 * MIB, output_bytes=MIB, log_bytes=100)

@@ -25,8 +25,7 @@ from p2p.sandbox.guest import Guest, Reply
 from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox, describe, open_sandbox
-from tests.sandbox.conftest import CORES, ModuleOf
-from tests.support.guest_programs import EXECUTE, PLENTY, SEED, children, run
+from tests.support.guest_programs import CORES, EXECUTE, PLENTY, SEED, ModuleOf, children, run
 
 
 async def test_answers_come_in_order_with_their_own_logs_and_seeds(sandbox: Sandbox, python: Runtime) -> None:

@@ -7,8 +7,7 @@ import pytest
 from p2p.sandbox.limits import EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
-from tests.sandbox.conftest import ModuleOf
-from tests.support.guest_programs import SEED, run_module
+from tests.support.guest_programs import SEED, ModuleOf, run_module
 
 LIMITS = GuestLimits(wall_s=30, memory_bytes=16 << 20, output_bytes=1 << 20, log_bytes=100)
 

@@ -12,7 +12,7 @@ import pytest
 
 from p2p.errors import StorageError
 from p2p.store.folders import MAX_OPEN, Folders
-from tests.store.test_target import descriptors
+from tests.support.leaks import descriptors
 
 MORE = MAX_OPEN + 20
 

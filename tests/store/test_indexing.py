@@ -3,7 +3,7 @@
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,7 +15,17 @@ from p2p.errors import ConfigError, StorageError
 from p2p.store import indexing
 from p2p.store.indexing import MAX_WARNINGS, Indexer, Known
 from p2p.store.library import NOT_HELD, Stamp
-from tests.support.small_shares import CHUNK, contents, file_entry, folder_entry, manifest_of, noise, oracle, uncheck
+from tests.support.small_shares import (
+    CHUNK,
+    build,
+    contents,
+    file_entry,
+    folder_entry,
+    manifest_of,
+    noise,
+    oracle,
+    uncheck,
+)
 
 Check = Callable[[], None]
 MIB = 1024 * 1024
@@ -64,17 +74,6 @@ class Then:
         self._left -= 1
         if self._left == 0:
             self._action()
-
-
-def build(top: Path, files: Mapping[str, bytes | None]) -> Path:
-    for name, data in files.items():
-        path = top / name
-        if data is None:
-            path.mkdir(parents=True)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-    return top
 
 
 def rewrite(path: Path, data: bytes) -> None:

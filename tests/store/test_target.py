@@ -20,7 +20,8 @@ from p2p.store.fetches import Fetches
 from p2p.store.folders import MAX_OPEN, Folders
 from p2p.store.library import Stamp
 from p2p.store.target import Target
-from tests.support.small_shares import CHUNK, Share, contents, noise, settle, uncheck
+from tests.support.leaks import descriptors
+from tests.support.small_shares import CHUNK, Share, build, contents, noise, settle, uncheck
 
 BIG = noise(5, 3 * CHUNK + 17)
 FILES: dict[str, bytes | None] = {
@@ -210,19 +211,9 @@ def test_an_output_folder_whose_name_is_not_utf8(records: Fetches, tmp_path: Pat
 # What is there already.
 
 
-def write_all(top: Path, share: Share) -> None:
-    for name, data in share.files.items():
-        path = top / name
-        if data is None:
-            path.mkdir(parents=True)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-
-
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_equal_files_are_taken_as_fetched(records: Fetches, out: Path, overwrite: bool) -> None:
-    write_all(out / "share", MIXED)
+    build(out / "share", MIXED.files)
     inodes = {path: path.stat().st_ino for path in out.rglob("*") if path.is_file()}
     with opened(MIXED, records, out, overwrite=overwrite) as target:
         assert target.missing_chunks() == dict.fromkeys(target.missing_chunks(), 0)
@@ -614,7 +605,7 @@ def test_too_little_room_is_said_before_it_starts(records: Fetches, out: Path, m
     with pytest.raises(StorageError, match=r"free, but .* are still to come"):
         MIXED.open(records, out)
     # What is there already needs no room.
-    write_all(out / "share", MIXED)
+    build(out / "share", MIXED.files)
     MIXED.open(records, out).close()
 
 
@@ -726,19 +717,6 @@ def test_more_folders_than_stay_open(tmp_path: Path) -> None:
         assert len(descriptors(tmp_path)) == len(names)
     assert descriptors(tmp_path) == []
     folders.close()
-
-
-def descriptors(top: Path) -> list[int]:
-    """Those of this process that are of folders beneath `top`."""
-    found = []
-    for item in os.listdir("/proc/self/fd"):
-        try:
-            where = os.readlink(f"/proc/self/fd/{item}")
-        except OSError:
-            continue
-        if where.startswith(f"{top}/"):
-            found.append(int(item))
-    return found
 
 
 def test_a_manifest_of_nothing_but_folders(records: Fetches, out: Path) -> None:

@@ -1,19 +1,26 @@
-"""An owner, volunteers and a tracker as real processes, one of which is killed while a job runs."""
+"""Volunteers as real processes; and a whole fleet, one of which is killed while a job runs."""
 
 import os
 import random
 import re
 import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
 import trio
 
-from p2p.compute.runtimes import runtime_for
+from p2p.compute.answers import JobRow
+from p2p.control import client
+from p2p.control.protocol import JobsRequest
+from tests.support.compiled import compile_once
 from tests.support.processes import Node, Outcome, Peer, Running
 
+LONELY = ("--no-lan", "--no-dht")
+PLAIN = ("--runtime", "python-wasm")
+"""Also where another is installed that is faster than a test can look."""
 UNITS = 80
 JOB = f"""
 def work(n):
@@ -30,6 +37,29 @@ VICTIMS = ("owner", "volunteer", "worker", "guest", "tracker")
 VOLUNTEERS = ("volunteer0", "volunteer1")
 
 
+@contextmanager
+def volunteers(tmp_path: Path, count: int) -> Iterator[list[Node]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(Peer(tmp_path / f"volunteer{n}").node("--volunteer", "--cores", "1", *LONELY))
+            for n in range(count)
+        ]
+
+
+def peers(nodes: list[Node]) -> list[str]:
+    return [option for node in nodes for option in ("--peer", node.address)]
+
+
+def under_way(peer: Peer) -> list[JobRow]:
+    """Asked of the peer itself: a command would take longer to start than some jobs."""
+
+    async def quiet(event: object) -> None:
+        pass
+
+    rows: list[JobRow] = trio.run(client.ask, peer.home, JobsRequest(), quiet)
+    return [row for row in rows if row.state in {"planning", "running"}]
+
+
 class Fleet:
     """One owner, two volunteers and their tracker; all run while the body does, and again after they were killed."""
 
@@ -42,7 +72,7 @@ class Fleet:
         self._listen = "127.0.0.1:0"
 
     def __enter__(self) -> Self:
-        trio.run(runtime_for, "python-wasm", lambda text: None)
+        compile_once()
         self._job.write_text(JOB)
         with self._stack as stack:
             self._start_missing()

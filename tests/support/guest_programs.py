@@ -1,5 +1,6 @@
 """What the tests' guests run: a program that executes each frame, and a module that does what its input says."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import wasmtime
@@ -10,6 +11,9 @@ from p2p.sandbox.limits import SEED_BYTES, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 
+CORES = 2
+ModuleOf = Callable[[str], Runtime]
+"""Compiles a module's text."""
 EXECUTE = """
 import os, sys
 frames, sys.stdout = sys.stdin.buffer, sys.stderr

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 PATIENCE_S = 15.0
 _SOCKETS = ("tcp", "tcp6", "udp", "udp6", "unix", "netlink")
 
@@ -51,6 +53,13 @@ def none_left() -> Iterator[None]:
         time.sleep(0.05)
 
 
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    """Fails a test that leaves something behind; for the tests of every folder whose conftest imports it."""
+    with none_left():
+        yield
+
+
 def _new_since(before: tuple[set[str], ...]) -> set[str]:
     return {_told(one) for then, now in zip(before, _present(), strict=True) for one in now - then}
 
@@ -69,3 +78,16 @@ def _told(one: str) -> str:
         if inode in line.split()
     ]
     return f"{one} ({'; '.join(found)})"
+
+
+def descriptors(top: Path) -> list[int]:
+    """Those of this process that are of folders beneath `top`."""
+    found = []
+    for item in os.listdir("/proc/self/fd"):
+        try:
+            where = os.readlink(f"/proc/self/fd/{item}")
+        except OSError:
+            continue
+        if where.startswith(f"{top}/"):
+            found.append(int(item))
+    return found

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import strategies as st
 
 from p2p.jobs import local
 from p2p.jobs.faults import JobFault
@@ -13,6 +14,28 @@ from p2p.jobs.planning import Settings
 from p2p.jobs.session import Answer
 
 HEAD = "from p2p.jobs import Inputs, rng\n"
+COUNT_WORDS = """
+def job(inputs, top=3):
+    counts = (inputs.lines()
+        .flat_map(str.split)
+        .map(lambda word: (word.lower(), 1))
+        .reduce_by_key(lambda a, b: a + b))
+    return [sorted(counts.collect()), counts.top(top, key=lambda pair: pair[1]), counts.count()]
+"""
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(codec=None)), st.binary()
+)
+HASHABLE = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=6)
+RECORDS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(HASHABLE, inner, max_size=4),
+        st.sets(HASHABLE, max_size=4),
+    ),
+    max_leaves=15,
+)
 
 
 class Outcome(NamedTuple):

@@ -12,6 +12,33 @@ from p2p.wire.messages import MAX_PART_BYTES
 
 KIB = 1024
 MIB = 1024 * KIB
+REFUSED_NAMES = [
+    "",
+    ".",
+    "..",
+    "/",
+    "a/b",
+    "/etc",
+    "a\\b",
+    "..\\up",
+    "a\0b",
+    "a\nb",
+    "a\rb",
+    "\x1b[2J",
+    "a\x7f",
+    "a\x85b",  # a line break too
+    "a\u2028b",
+    "a\u2029b",
+    "a\u061cb",
+    "a\u200eb",
+    "a\u200fb",
+    *(f"photo{mark}gpj.exe" for mark in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"),
+    "\ud800",
+    "x" * 256,
+    "é" * 128,
+    "\U0001f41f" * 64,
+]
+"""Parts of paths that no manifest may carry."""
 
 
 def hashes(size: int) -> bytes:

@@ -223,6 +223,15 @@ class Peer:
         )
 
 
+@contextmanager
+def running_tracker(home: Path) -> Iterator[tuple[str, int]]:
+    """A tracker's URL and process id."""
+    with Peer(home).start("tracker", "--listen", "127.0.0.1:0") as running:
+        word, url = running.line().split()
+        assert word == "ready"
+        yield url, running.pid
+
+
 def until(happened: Callable[[], bool], what: str) -> None:
     """Waits for something that nothing tells of. Fails after a while."""
     deadline = time.monotonic() + PATIENCE_S

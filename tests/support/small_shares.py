@@ -163,6 +163,18 @@ def settle(target: Target) -> None:
     target.fill_copies(target.uncopied())
 
 
+def build(top: Path, files: Mapping[str, bytes | None]) -> Path:
+    """Writes files of these contents beneath `top`, and folders where there is None."""
+    for name, data in files.items():
+        path = top / name
+        if data is None:
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return top
+
+
 def contents(top: Path) -> dict[str, bytes | None]:
     """The files beneath a folder, and as None its empty folders."""
     found: dict[str, bytes | None] = {}

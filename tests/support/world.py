@@ -1,12 +1,15 @@
 """Many peers in one process: real nodes on loopback, each in a home of its own, and rogues beside them."""
 
 import random
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 import trio
 
 from p2p.config import Config, ManifestLimits, NetworkConfig, TransferConfig, VolunteerConfig
@@ -18,6 +21,8 @@ from p2p.node import Node, open_node
 from p2p.progress import Progress
 from p2p.sharing.fetching.fetch import Fetched
 from p2p.sharing.fetching.supply import Options
+from p2p.sharing.reading.open_share import OpenShare
+from p2p.store.database import DATABASE_FILE
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, parse_link
 
@@ -139,6 +144,14 @@ class World:
         return self.folder / f"out-{local.home.name}"
 
 
+@pytest.fixture
+async def world(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[World]:
+    """A world of the test's own, whose peers end with it."""
+    made = World(tmp_path, nursery)
+    yield made
+    await made.close()
+
+
 async def asked(node: Node, request: AnyRequest) -> Any:
     """What a peer's user gets to see."""
 
@@ -146,6 +159,26 @@ async def asked(node: Node, request: AnyRequest) -> Any:
         pass
 
     return await node.operations.perform(request, ignore, keep_serving=True)
+
+
+@contextmanager
+def unwritable(local: Node) -> Iterator[None]:
+    """Another program holds the home's database."""
+    with closing(sqlite3.connect(local.home / DATABASE_FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@asynccontextmanager
+async def using(local: Node, share: ShareId, hints: Sequence[PeerHint] = ()) -> AsyncIterator[OpenShare]:
+    """The input as a job has it."""
+    held = local.open_shares.open(share, hints)
+    try:
+        with trio.fail_after(PATIENCE_S):
+            yield held
+    finally:
+        await local.open_shares.release(held)
 
 
 async def until(holds: Callable[[], object]) -> None:

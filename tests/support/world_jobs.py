@@ -12,7 +12,7 @@ import trio
 from p2p.compute import bundles
 from p2p.compute.answers import JobAnswer
 from p2p.compute.bundles import Description
-from p2p.compute.runtimes import all_runtimes, runtime_for
+from p2p.compute.runtimes import all_runtimes
 from p2p.compute.spec import JobSpec
 from p2p.errors import PeerError
 from p2p.ids import ShareId
@@ -25,11 +25,6 @@ from tests.support.world import PATIENCE_S, World, hint_of
 
 MIB = 1024 * 1024
 SUM = "def job(inputs, n: int = 60):\n    return inputs.range(n).map(lambda i: i * i).sum()\n"
-
-
-def compile_once() -> None:
-    """Compiles the runtime for all homes of this user, as the first job would."""
-    trio.run(runtime_for, "python-wasm", lambda text: None)
 
 
 async def volunteer(world: World, name: str = "volunteer", cores: int = 1, **settings: Any) -> Node:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.compiled import compiled as compiled
 from tests.support.processes import Peer
 
 

@@ -3,22 +3,11 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.processes import Outcome, Peer, make_file, tree, until
+from tests.support.processes import Outcome, Peer, make_file, running_tracker, tree, until
 
 BARE = "magnet:?xt=urn:shoal:"
-
-
-@contextmanager
-def running_tracker(home: Path) -> Iterator[tuple[str, int]]:
-    """A tracker's URL and process id."""
-    with Peer(home).start("tracker", "--listen", "127.0.0.1:0") as running:
-        word, url = running.line().split()
-        assert word == "ready"
-        yield url, running.pid
 
 
 def found(peer: Peer, *words: str) -> list[dict[str, object]]:

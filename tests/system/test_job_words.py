@@ -8,16 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import trio
 
-from p2p.compute.runtimes import runtime_for
+from tests.support.fleet import LONELY, PLAIN, peers, under_way, volunteers
 from tests.support.processes import PATIENCE_S, SHOAL, Peer, until
-from tests.system.test_run import LONELY, PLAIN, peers, under_way, volunteers
 
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    trio.run(runtime_for, "python-wasm", lambda text: None)
+pytestmark = pytest.mark.usefixtures("compiled")
 
 
 def test_errors_name_the_users_own_files(origin: Peer, tmp_path: Path) -> None:

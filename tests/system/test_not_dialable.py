@@ -5,22 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Peer, make_file, until
-from tests.system.test_finding import running_tracker
+from tests.support.processes import Peer, make_file, running_tracker, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = ("--no-lan", "--no-dht")
 PYTHON = ("--runtime", "python-wasm")
-
-
-@pytest.fixture(scope="module")
-def compiled() -> None:
-    """Compiles the runtime once for all homes of this user, as the first job would."""
-    import trio
-
-    from p2p.compute.runtimes import runtime_for
-
-    trio.run(runtime_for, "python-wasm", lambda text: None)
 
 
 def test_it_tells_nobody_where_it_listens(origin: Peer, tmp_path: Path) -> None:

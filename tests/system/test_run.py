@@ -4,45 +4,19 @@ import resource
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
-import trio
 
-from p2p.compute.answers import JobRow
-from p2p.compute.runtimes import runtime_for
-from p2p.control import client
-from p2p.control.protocol import JobsRequest
-from tests.support.processes import PATIENCE_S, SHOAL, Node, Peer, until
+from tests.support.fleet import LONELY, PLAIN, peers, under_way, volunteers
+from tests.support.processes import PATIENCE_S, SHOAL, Peer, until
+
+pytestmark = pytest.mark.usefixtures("compiled")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LONELY = ("--no-lan", "--no-dht")
 FOLDERS = ("action-001", "action-002")
-PLAIN = ("--runtime", "python-wasm")
-"""Also where another is installed that is faster than a test can look."""
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "the", "sea", "is", "deep"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    """Compiles the runtime once for all homes of this user, as the first job would."""
-    trio.run(runtime_for, "python-wasm", lambda text: None)
-
-
-@contextmanager
-def volunteers(tmp_path: Path, count: int) -> Iterator[list[Node]]:
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(Peer(tmp_path / f"volunteer{n}").node("--volunteer", "--cores", "1", *LONELY))
-            for n in range(count)
-        ]
-
-
-def peers(nodes: list[Node]) -> list[str]:
-    return [option for node in nodes for option in ("--peer", node.address)]
 
 
 def text_file(path: Path, lines: int) -> Counter[str]:
@@ -91,16 +65,6 @@ def test_a_volunteer_killed_in_the_middle_costs_only_its_units(origin: Peer, tmp
             outcome = running.wait()
         assert outcome.code == 0, outcome.err
         assert '"result": 7140' in outcome.out
-
-
-def under_way(peer: Peer) -> list[JobRow]:
-    """Asked of the peer itself: a command would take longer to start than some jobs."""
-
-    async def quiet(event: object) -> None:
-        pass
-
-    rows: list[JobRow] = trio.run(client.ask, peer.home, JobsRequest(), quiet)
-    return [row for row in rows if row.state in {"planning", "running"}]
 
 
 def test_what_the_job_does_wrong_is_told_with_record_and_line(origin: Peer, tmp_path: Path) -> None:

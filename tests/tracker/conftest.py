@@ -1,4 +1,4 @@
-"""Tests of the tracker must leave nothing behind."""
+"""Tests of the tracker get a world of peers where they ask for it, and must leave nothing behind."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +9,9 @@ from p2p import identity as identities
 from p2p.net.dialer import Dialer
 from p2p.net.tls import Contexts
 from tests.support.announces import NETWORK
-from tests.support.leaks import none_left
+from tests.support.leaks import clean as clean
+from tests.support.world import world as world
 from tracker.database import Database
-
-
-@pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-    with none_left():
-        yield
 
 
 @pytest.fixture

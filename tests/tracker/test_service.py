@@ -1,7 +1,6 @@
 """Who may announce what, who is told what: the service, with a clock in hand and real peers to dial."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -51,13 +50,6 @@ async def start(database: Database, dialer: Dialer, clock: Clock, nursery: trio.
 @pytest.fixture
 async def service(start: Start) -> Service:
     return await start()
-
-
-@pytest.fixture
-async def world(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[World]:
-    made = World(tmp_path, nursery)
-    yield made
-    await made.close()
 
 
 async def test_what_is_announced_is_found(service: Service) -> None:

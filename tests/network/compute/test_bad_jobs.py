@@ -7,13 +7,7 @@ import pytest
 
 from p2p.errors import ConfigError, JobError
 from tests.support.world import World, hint_of
-from tests.support.world_jobs import MIB, SUM, compile_once, run_job, volunteer, write_job
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
-
+from tests.support.world_jobs import MIB, SUM, run_job, volunteer, write_job
 
 FAULTS = {
     "a loop at import": ("while True:\n    pass\n", "stopped after"),

@@ -14,9 +14,8 @@ from p2p.ids import from_text
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.store import database
-from tests.network.store.test_failing_disk import unwritable
-from tests.support.world import PATIENCE_S, World, hint_of, until
-from tests.support.world_jobs import compile_once, run_job, volunteer, write_job
+from tests.support.world import PATIENCE_S, World, hint_of, until, unwritable
+from tests.support.world_jobs import run_job, volunteer, write_job
 
 SLOW = """
 def work(n):
@@ -34,11 +33,6 @@ LINES = """
 def job(inputs):
     return inputs.lines().count()
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from p2p.progress import JobView, Progress
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
 from tests.support.world import World, hint_of, start_rogue
-from tests.support.world_jobs import compile_once, run_job, volunteer, write_job
+from tests.support.world_jobs import run_job, volunteer, write_job
 
 STEP_BYTES, STEP_S = 16 * 1024, 0.25
 BOTH_WAYS = """\
@@ -28,11 +28,6 @@ def job(inputs):
     large = inputs.range(1).map(lambda i: "x" * 700_000).collect()
     return inputs.range(2).map(lambda i: i + len(large[0])).sum()
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 class SlowLine:

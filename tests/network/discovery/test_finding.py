@@ -2,10 +2,8 @@
 
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
-from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -14,12 +12,10 @@ from p2p import ids
 from p2p.advertising import seekers as wishes
 from p2p.advertising.inventory import Inventory
 from p2p.control import protocol as requests
-from p2p.control.protocol import Event, Note
 from p2p.core.dht import publications
 from p2p.discovery import browse
 from p2p.errors import ConfigError, NotFound
-from p2p.ids import PeerId, ShareId
-from p2p.node import Node
+from p2p.ids import ShareId
 from p2p.store.database import DATABASE_FILE
 from p2p.store.dht_state import OverlayState
 from p2p.wire.link import PointerLink, parse_any_link
@@ -28,7 +24,6 @@ from p2p.wire.records import (
     WHOLE,
     Pointer,
     Provider,
-    Record,
     RecordKind,
     Whereabouts,
     address_key,
@@ -38,51 +33,12 @@ from p2p.wire.records import (
     seal,
 )
 from p2p.wire.tracker import provider_key
+from tests.support.dht_peers import eventually, net, perform, records
 from tests.support.world import PATIENCE_S, World, bare, same_tree, until
 
 pytestmark = pytest.mark.usefixtures("clean")
 
-T = TypeVar("T")
 FILES = {"a/one.bin": 300_000, "two.bin": 1_000_000}
-
-
-async def net(world: World, count: int, **more: Any) -> list[Node]:
-    """Peers of one DHT, all of which have joined by the first."""
-    first = await world.peer("p0", network={"dht": True} | more)
-    others = []
-    for number in range(1, count):
-        settings = {"dht": True, "join": (str(first.addresses[0]),)} | more
-        others.append(await world.peer(f"p{number}", network=settings))
-    for local in (first, *others):
-        assert local.discovery.overlays is not None
-        with trio.fail_after(PATIENCE_S):
-            await local.discovery.overlays.joined.wait()
-    return [first, *others]
-
-
-async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], object] = bool) -> T:
-    """The first right answer, within a minute: what is published arrives a moment later."""
-    with trio.fail_after(PATIENCE_S):
-        while not right(answer := await ask()):  # noqa: ASYNC110 - what others keep has no event here
-            await trio.sleep(0.02)
-    return answer
-
-
-async def records(local: Node, key: bytes, kind: RecordKind) -> dict[PeerId, Record]:
-    """All that the DHT has under a key."""
-    assert local.discovery.overlays is not None
-    return await local.discovery.overlays.get(key, kind, enough=None)
-
-
-async def perform(local: Node, request: requests.AnyRequest) -> tuple[Any, list[str]]:
-    notes: list[str] = []
-
-    async def emit(event: Event) -> None:
-        if isinstance(event, Note):
-            notes.append(event.text)
-
-    with trio.fail_after(PATIENCE_S):
-        return await local.operations.perform(request, emit, keep_serving=True), notes
 
 
 async def test_a_bare_link_is_enough(world: World) -> None:

@@ -16,27 +16,19 @@ from p2p.progress import Progress
 from p2p.store import database
 from p2p.wire.records import RecordKind
 from p2p.wire.tracker import provider_key
-from tests.network.discovery.test_bad_trackers import start, taken, trouble
-from tests.network.discovery.test_finding import FILES, eventually, net, perform, records
-from tests.support.world import PATIENCE_S, World, until
+from tests.support.dht_peers import eventually, net, perform, records
+from tests.support.http_trackers import start, taken, trouble
+from tests.support.world import PATIENCE_S, World, until, unwritable
 
 pytestmark = pytest.mark.usefixtures("clean", "impatient")
 
+FILES = {"a/one.bin": 300_000, "two.bin": 1_000_000}
 WANTED = ShareId(b"w" * 32)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
-
-
-@contextmanager
-def unwritable(local: Node) -> Iterator[None]:
-    """Another program holds the home's database."""
-    with closing(sqlite3.connect(local.home / database.DATABASE_FILE, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 @contextmanager

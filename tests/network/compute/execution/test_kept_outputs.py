@@ -18,7 +18,7 @@ from p2p.progress import JobView, Progress
 from p2p.store.disk import Disk
 from p2p.wire.link import PeerHint
 from tests.support.world import World, hint_of, until
-from tests.support.world_jobs import compile_once, run_job, volunteer, write_job
+from tests.support.world_jobs import run_job, volunteer, write_job
 
 JOB, TOKEN, UNIT = b"j" * 32, b"t" * 16, b"u" * 32
 OUTPUTS = [b"first" * 100, b"", b"third" * 300_000]
@@ -30,11 +30,6 @@ def job(inputs, n: int = 20_000, rounds: int = 1):
         total += pairs.reduce_by_key(lambda a, b: a + b).map(lambda pair: len(pair[1])).sum()
     return total
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 def volunteering(local: Node) -> Volunteering:

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from p2p.node import Node
 from p2p.progress import JobView, Progress
 from tests.support.world import World, hint_of
-from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
+from tests.support.world_jobs import MIB, run_job, volunteer, write_job
 
 LINES = "def job(inputs):\n    return inputs.lines().map(len).sum()\n"
 SIZE = 4 * MIB
@@ -17,11 +15,6 @@ def write_text(world: World) -> Path:
     path = world.folder / "text.txt"
     path.write_bytes(b"0123456\n" * (SIZE // 8))
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 async def run(world: World, owner: Node, text: Path, *nodes: Node) -> JobView:

@@ -15,7 +15,7 @@ from p2p.progress import Progress
 from p2p.wire import work
 from tests.support.rogue_volunteers import asked, take
 from tests.support.world import World, hint_of, start_rogue, until
-from tests.support.world_jobs import Employer, compile_once, run_job, unit, volunteer, write_job
+from tests.support.world_jobs import Employer, run_job, unit, volunteer, write_job
 
 LONG = """\
 def work(n):
@@ -24,11 +24,6 @@ def work(n):
 def job(inputs, n: int = 100_000):
     return inputs.range(n).map(work).sum()
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 def slots(owner: Node, name: str) -> list[int]:

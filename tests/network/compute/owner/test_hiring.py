@@ -25,17 +25,12 @@ from p2p.wire.records import WHOLE, Provider, RecordKind, hiring_key
 from p2p.wire.tracker import Capacity, Provided, key_text
 from tests.support.pipes import make_dialer
 from tests.support.world import NETWORK, World, hint_of, start_rogue, until
-from tests.support.world_jobs import SUM, compile_once, run_job, volunteer, write_job
+from tests.support.world_jobs import SUM, run_job, volunteer, write_job
 
 MIB = 1024 * 1024
 PYTHON = "python-wasm"
 SQUARES = sum(i * i for i in range(60))
 LINES = "def job(inputs):\n    return inputs.lines().map(len).sum()\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 @pytest.fixture(autouse=True)

@@ -12,17 +12,12 @@ from p2p.progress import JobView, Progress
 from p2p.wire import work
 from p2p.wire.tracker import Capacity
 from tests.support.world import PATIENCE_S, World, hint_of, start_rogue
-from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
+from tests.support.world_jobs import MIB, run_job, volunteer, write_job
 
 LINES = "def job(inputs):\n    return inputs.lines().count()\n"
 ITEMS = "def job(inputs):\n    return inputs.range(1000).sum()\n"
 SIZE = 8 * MIB
 CORES = 1000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 async def boasts(connection: Connection) -> None:

@@ -7,12 +7,7 @@ import trio
 
 from p2p.net import http
 from tests.support.world import PATIENCE_S, World, hint_of
-from tests.support.world_jobs import SUM, compile_once, run_job, volunteer, write_job
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
+from tests.support.world_jobs import SUM, run_job, volunteer, write_job
 
 
 async def test_a_tracker_that_does_not_answer_keeps_nobody_from_volunteers_that_are_named(

@@ -9,12 +9,7 @@ from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.support.rogue_volunteers import Behaviour, asked, beat, failure, large, lasting, result, take
 from tests.support.world import World, hint_of, start_rogue
-from tests.support.world_jobs import MIB, SUM, compile_once, run_job, volunteer, write_job
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
+from tests.support.world_jobs import MIB, SUM, run_job, volunteer, write_job
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from p2p.ids import from_text
 from p2p.node import Node
 from p2p.progress import Progress
 from tests.support.world import PATIENCE_S, World, hint_of, until
-from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
+from tests.support.world_jobs import MIB, run_job, volunteer, write_job
 
 SLOW = """
 def work(n):
@@ -23,11 +23,6 @@ def job(inputs):
     return inputs.range(60).map(work).sum()
 """
 ANSWER = sum(range(60))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 async def interrupted(owner: Node, path: Path, *volunteers: Node, **wish: Any) -> str:

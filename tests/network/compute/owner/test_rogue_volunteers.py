@@ -13,7 +13,7 @@ from p2p.errors import JobError, NotFound
 from p2p.node import Node
 from tests.support.rogue_volunteers import BEHAVIOURS, KEEPERS, lasting
 from tests.support.world import World, hint_of, start_rogue
-from tests.support.world_jobs import MIB, compile_once, run_job, volunteer, write_job
+from tests.support.world_jobs import MIB, run_job, volunteer, write_job
 
 JOB = """
 def work(n):
@@ -32,11 +32,6 @@ TOGETHER = 3
 """One less than the times that a unit is tried before its job ends."""
 NAMES = list(BEHAVIOURS)
 GROUPS = [NAMES[at : at + TOGETHER] for at in range(0, len(NAMES), TOGETHER)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 @pytest.fixture(autouse=True)

@@ -24,16 +24,11 @@ from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.support.pipes import make_dialer
 from tests.support.world import NETWORK, PATIENCE_S, World, hint_of, until
-from tests.support.world_jobs import MIB, SUM, Employer, compile_once, run_job, unit, volunteer, write_job
+from tests.support.world_jobs import MIB, SUM, Employer, run_job, unit, volunteer, write_job
 
 SQUARES = sum(i * i for i in range(60))
 ENDLESS = "def job(inputs):\n    return inputs.range(100_000).map(lambda n: sum(range(100_000)) * 0 + n).sum()\n"
 BUSY = "its core is busy"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 @pytest.fixture(autouse=True)

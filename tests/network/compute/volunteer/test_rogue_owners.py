@@ -26,7 +26,6 @@ from tests.support.world_jobs import (
     MIB,
     SUM,
     Employer,
-    compile_once,
     hear_out,
     results,
     run_job,
@@ -34,11 +33,6 @@ from tests.support.world_jobs import (
     volunteer,
     write_job,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    compile_once()
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,7 @@ from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.progress import Progress
-from tests.network.sharing.reading.test_open_shares import using
-from tests.support.world import Published, World, same_tree, until
+from tests.support.world import Published, World, same_tree, until, using
 
 KIB, MIB = 1024, 1024 * 1024
 CHUNK = 256 * KIB

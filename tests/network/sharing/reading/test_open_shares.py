@@ -3,8 +3,7 @@
 import os
 import random
 import resource
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -18,22 +17,11 @@ from p2p.node import Node
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.wire.link import PeerHint
 from tests.support.rogue_sources import Truth, behaviours
-from tests.support.world import PATIENCE_S, World, asked, bare, hint_of, same_tree, start_rogue, until
+from tests.support.world import PATIENCE_S, World, asked, bare, hint_of, same_tree, start_rogue, until, using
 
 KIB, MIB = 1024, 1024 * 1024
 CHUNK = 256 * KIB
 MOST = 16 * MIB
-
-
-@asynccontextmanager
-async def using(local: Node, share: ShareId, hints: Sequence[PeerHint] = ()) -> AsyncIterator[OpenShare]:
-    """The input as a job has it."""
-    held = local.open_shares.open(share, hints)
-    try:
-        with trio.fail_after(PATIENCE_S):
-            yield held
-    finally:
-        await local.open_shares.release(held)
 
 
 def cached(local: Node) -> list[str]:

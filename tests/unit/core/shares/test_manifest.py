@@ -14,8 +14,7 @@ from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
 from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.wire import messages
-from tests.support.manifests import KIB, MIB, cut, file, folder, hashes, manifest_of, mutations
-from tests.unit.core.shares.test_names import REFUSED
+from tests.support.manifests import KIB, MIB, REFUSED_NAMES, cut, file, folder, hashes, manifest_of, mutations
 
 LIMITS = ShareLimits()
 part_names = st.text("aB.é文\U0001f41f -~", min_size=1, max_size=4).filter(lambda name: names.refusal(name) is None)
@@ -191,7 +190,7 @@ def test_the_hostile_authors_tools_make_good_manifests_too() -> None:
     assert [found.path for found in manifest.entries] == [("a",), ("b", "c")]
 
 
-@pytest.mark.parametrize("name", [name for name in REFUSED if name != "\ud800"])
+@pytest.mark.parametrize("name", [name for name in REFUSED_NAMES if name != "\ud800"])
 def test_refused_names(name: str) -> None:
     for path in ((name,), ("a", name), (name, "a")):
         with pytest.raises(BadData):
