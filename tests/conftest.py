@@ -1,6 +1,9 @@
-"""What all tests share: hypothesis draws the same examples in every run, and few enough to be quick."""
+"""What all tests share: constants are set by `shorten`, and hypothesis draws the same examples in every run, few enough
+to be quick."""
 
 from hypothesis import HealthCheck, settings
+
+from tests.support.constants import shorten as shorten
 
 settings.register_profile(
     "shoal",

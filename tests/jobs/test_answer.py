@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from p2p.jobs import answer
 from p2p.jobs.answer import MAX_DEPTH, as_json
 from p2p.jobs.faults import MAX_RECORD, JobFault
+from tests.support.constants import Shorten
 from tests.support.local_jobs import RECORDS
 
 Point = namedtuple("Point", "x y")
@@ -136,7 +137,7 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
-def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds(shorten: Shorten) -> None:
     itself: list[Any] = []
     itself.append(itself)
     deep: list[object] = [itself, nested(MAX_DEPTH + 1), {"a": itself, 1: 2}]
@@ -144,7 +145,7 @@ def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(JobFault, match="nested deeper than 64"):
             as_json(value)
     assert returned(nested(MAX_DEPTH)) == nested(MAX_DEPTH)
-    monkeypatch.setattr(answer, "MAX_BYTES", 10_000)
+    shorten(answer, "MAX_BYTES", 10_000)
     many: list[Any] = [0, 0]
     for _ in range(40):
         many = [many, many]

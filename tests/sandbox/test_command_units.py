@@ -12,6 +12,7 @@ from p2p.sandbox.limits import GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import work
+from tests.support.constants import Shorten
 from tests.support.guest_programs import ModuleOf, children
 
 JOB = b"j" * 32
@@ -48,10 +49,8 @@ async def test_units_find_their_lines_and_their_place(modules: Sandbox, obedient
     assert done[4].outputs == done[5].outputs != done[6].outputs
 
 
-async def test_a_guest_is_for_so_many_units_and_no_more(
-    modules: Sandbox, obedient: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "MAX_UNITS_PER_GUEST", 10)
+async def test_a_guest_is_for_so_many_units_and_no_more(modules: Sandbox, obedient: Runtime, shorten: Shorten) -> None:
+    shorten(running, "MAX_UNITS_PER_GUEST", 10)
     runner = await runner_of(modules, obedient)
     outputs: list[bytes] = []
     used: list[int] = []

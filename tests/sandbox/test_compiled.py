@@ -11,6 +11,7 @@ from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.limits import GuestLimits
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import open_sandbox
+from tests.support.constants import Shorten
 from tests.support.guest_programs import NO_MEMORY, OBEDIENT, SEED, run_module, write_module
 
 
@@ -97,9 +98,9 @@ async def test_a_module_that_changed_after_it_was_named_is_refused(tmp_path: Pat
         await compiled.ensure_compiled(tmp_path / "cache", module, _silent)
 
 
-async def test_old_modules_are_forgotten(tmp_path: Path, module: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_modules_are_forgotten(tmp_path: Path, module: Runtime, shorten: Shorten) -> None:
     cache = tmp_path / "cache"
-    monkeypatch.setattr(compiled, "_MODULES_KEPT", 1)
+    shorten(compiled, "_MODULES_KEPT", 1)
     await compiled.ensure_compiled(cache, module, _silent)
     os.utime(compiled.place(cache, module), (0, 0))
     (cache / ".new-1").touch()

@@ -17,6 +17,7 @@ from p2p.ids import H
 from p2p.store import journal as module
 from p2p.store.database import Database
 from p2p.store.journal import FinishedAction, Journal, JournalEntry
+from tests.support.constants import Shorten
 from tests.support.job_model import peer
 from tests.support.programs import journal_writer
 from tests.support.programs.journal_writer import ACTIONS, JOB, UNITS
@@ -47,9 +48,9 @@ def test_what_was_accepted_is_replayed_in_order(journal: Journal) -> None:
     assert list(journal.replay(b"another job")) == []
 
 
-def test_replay_of_more_than_is_fetched_at_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FETCHED_AT_ONCE", 3)
-    monkeypatch.setattr(module, "OUTPUTS_AT_ONCE", 2)
+def test_replay_of_more_than_is_fetched_at_once(journal: Journal, shorten: Shorten) -> None:
+    shorten(module, "FETCHED_AT_ONCE", 3)
+    shorten(module, "OUTPUTS_AT_ONCE", 2)
     for stage in (0, 1):
         journal.accept(JOB, [entry(number, stage=stage) for number in range(7)])
     assert list(journal.replay(JOB)) == [known(n, stage) for stage in (0, 1) for n in range(7)]
@@ -108,9 +109,9 @@ def test_jobs_are_apart(journal: Journal) -> None:
     assert list(journal.replay(other)) == [known(1)]
 
 
-def test_ended_jobs_are_bounded_and_open_ones_never_dropped(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ENDED", 3)
-    monkeypatch.setattr(module, "MAX_OPEN", 2)
+def test_ended_jobs_are_bounded_and_open_ones_never_dropped(journal: Journal, shorten: Shorten) -> None:
+    shorten(module, "MAX_ENDED", 3)
+    shorten(module, "MAX_OPEN", 2)
     for n in range(6):
         journal.begin(bytes([n]), n)
         with pytest.raises(StorageError, match="open"):
@@ -119,10 +120,8 @@ def test_ended_jobs_are_bounded_and_open_ones_never_dropped(journal: Journal, mo
     assert {listed.id for listed in journal.jobs()} == {JOB, bytes([3]), bytes([4]), bytes([5])}
 
 
-def test_the_room_of_a_job_is_bounded_and_what_is_beyond_it_is_not_kept(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_JOB_BYTES", 3000)
+def test_the_room_of_a_job_is_bounded_and_what_is_beyond_it_is_not_kept(journal: Journal, shorten: Shorten) -> None:
+    shorten(module, "MAX_JOB_BYTES", 3000)
     journal.accept(JOB, [entry(0, outputs=(bytes(1000),))])
     with pytest.raises(StorageError, match="3000 bytes"):
         journal.accept(JOB, [entry(1, outputs=(bytes(1000),)), entry(2, outputs=(bytes(1000),))])

@@ -12,6 +12,7 @@ from p2p.store.library import Stamp
 from p2p.store.pointers import Pointers
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
+from tests.support.constants import Shorten
 
 NOW = 1_800_000_000
 ME, OTHER = Identity.generate(), Identity.generate()
@@ -57,8 +58,8 @@ def test_it_is_known_long_after_it_has_expired(pointers: Pointers) -> None:
     assert kept.expires < NOW + 10**6
 
 
-def test_those_of_others_are_bounded_and_the_own_ones_stay(pointers: Pointers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FOREIGN", 3)
+def test_those_of_others_are_bounded_and_the_own_ones_stay(pointers: Pointers, shorten: Shorten) -> None:
+    shorten(module, "MAX_FOREIGN", 3)
     for number in range(6):
         pointers.saw(record(1, f"own {number}", by=ME), ME.peer_id)
     for number in range(10):

@@ -20,6 +20,7 @@ from p2p.store.fetches import Fetches
 from p2p.store.folders import MAX_OPEN, Folders
 from p2p.store.library import Stamp
 from p2p.store.target import Target
+from tests.support.constants import Shorten
 from tests.support.leaks import descriptors
 from tests.support.small_shares import CHUNK, Share, build, contents, noise, settle, uncheck
 
@@ -516,9 +517,9 @@ def test_a_chunk_that_comes_twice_leaves_nothing_behind(records: Fetches, out: P
 
 
 def test_a_full_disk_is_explained_and_what_was_written_is_kept(
-    records: Fetches, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+    records: Fetches, small_disk: Callable[[int], Path], shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(target_module, "SPARE_BYTES", -(2**60))
+    shorten(target_module, "SPARE_BYTES", -(2**60))
     out = small_disk(5 * CHUNK) / "out"
     share = Share({f"{n}": noise(n, 3 * CHUNK) for n in range(3)})
     with opened(share, records, out) as target:
@@ -535,10 +536,8 @@ def test_a_full_disk_is_explained_and_what_was_written_is_kept(
         right(share, target)
 
 
-def test_only_what_is_wanted_needs_room(
-    records: Fetches, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(target_module, "SPARE_BYTES", CHUNK)
+def test_only_what_is_wanted_needs_room(records: Fetches, small_disk: Callable[[int], Path], shorten: Shorten) -> None:
+    shorten(target_module, "SPARE_BYTES", CHUNK)
     out = small_disk(5 * CHUNK) / "out"
     share = Share({"a": noise(1, 8 * CHUNK)})
     with closing(Target(share.layout, out, [0], share.record(records, out), overwrite=False)) as target:
@@ -600,8 +599,8 @@ def test_a_file_larger_than_the_disk_takes_is_explained(records: Fetches, out: P
     assert share.in_place(out)
 
 
-def test_too_little_room_is_said_before_it_starts(records: Fetches, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_module, "SPARE_BYTES", 2**60)
+def test_too_little_room_is_said_before_it_starts(records: Fetches, out: Path, shorten: Shorten) -> None:
+    shorten(target_module, "SPARE_BYTES", 2**60)
     with pytest.raises(StorageError, match=r"free, but .* are still to come"):
         MIXED.open(records, out)
     # What is there already needs no room.

@@ -27,5 +27,6 @@ Material
 * `job_model`: an owner that only carries out what `core.compute.job` decides, and checks each decision.
 
 Checks
+* `constants`: the fixture `shorten`, which sets a constant of a module where it is read.
 * `leaks`: what a test must not leave behind.
 """

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.errors import MalformedMessage, Refused
+from tests.support.constants import Shorten
 from tests.support.processes import Peer, until
 from tracker import bittorrent
 from tracker.bencode import bencode
@@ -122,10 +123,10 @@ def test_no_more_are_told_than_were_asked_for() -> None:
     assert told(torrents.announce(asked(500, numwant=0), "192.0.2.2", 0.0)) == set()
 
 
-def test_everything_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bittorrent, "MAX_MEMBERS", 5)
-    monkeypatch.setattr(bittorrent, "MAX_PER_SWARM", 4)
-    monkeypatch.setattr(bittorrent, "MAX_PER_ADDRESS", 3)
+def test_everything_is_bounded(shorten: Shorten) -> None:
+    shorten(bittorrent, "MAX_MEMBERS", 5)
+    shorten(bittorrent, "MAX_PER_SWARM", 4)
+    shorten(bittorrent, "MAX_PER_ADDRESS", 3)
     torrents = Torrents(Random(1))
     for port in range(1, 4):
         torrents.announce(asked(port), "192.0.2.1", 0.0)

@@ -33,7 +33,8 @@ from p2p.wire.tracker import (
     sign_announce,
 )
 from tests.support.announces import NETWORK, key, listing, provided, share
-from tracker import http
+from tests.support.constants import Shorten
+from tracker import http, server
 from tracker.app import API, OPERATIONS
 from tracker.limits import Limits
 from tracker.server import Tracker, open_tracker
@@ -270,8 +271,8 @@ async def test_a_body_without_end(site: Site) -> None:
     await site.get("/statistics")
 
 
-async def test_a_body_that_never_ends_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "DRAIN_TIMEOUT_S", 0.2)
+async def test_a_body_that_never_ends_is_cut_off(site: Site, shorten: Shorten) -> None:
+    shorten(http, "DRAIN_TIMEOUT_S", 0.2)
     async with await site.connect() as stream:
         await stream.send_all(b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         with trio.fail_after(10):
@@ -279,9 +280,9 @@ async def test_a_body_that_never_ends_is_cut_off(site: Site, monkeypatch: pytest
     await site.get("/statistics")
 
 
-async def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "BODY_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(http, "DRAIN_TIMEOUT_S", 0.05)
+async def test_a_body_that_does_not_come(site: Site, shorten: Shorten) -> None:
+    shorten(http, "BODY_TIMEOUT_S", 0.05)
+    shorten(http, "DRAIN_TIMEOUT_S", 0.05)
     async with await site.connect() as stream:
         await stream.send_all(b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nsome")
         said = b""
@@ -292,9 +293,9 @@ async def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyP
     await site.get("/statistics")
 
 
-async def test_bodies_that_do_not_end_take_bounded_memory(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_HELD_BYTES_PER_ADDRESS", 100_000)
-    monkeypatch.setattr(http, "DRAIN_TIMEOUT_S", 0.05)
+async def test_bodies_that_do_not_end_take_bounded_memory(site: Site, shorten: Shorten) -> None:
+    shorten(http, "MAX_HELD_BYTES_PER_ADDRESS", 100_000)
+    shorten(http, "DRAIN_TIMEOUT_S", 0.05)
     head = b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
     async with await site.connect() as one, await site.connect() as other:
         await one.send_all(head + bytes(200_000))
@@ -517,8 +518,8 @@ async def test_without_a_proxy_no_header_is_believed(site: Site) -> None:
     assert msgspec.json.decode(answer.content, type=Announced).seen_host == "127.0.0.1"
 
 
-async def test_connections_of_an_address_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.server.MAX_PER_ADDRESS", 2)
+async def test_connections_of_an_address_are_bounded(site: Site, shorten: Shorten) -> None:
+    shorten(server, "MAX_PER_ADDRESS", 2)
     async with await site.connect() as one, await site.connect() as other:
         for stream in (one, other):
             await stream.send_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")

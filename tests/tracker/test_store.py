@@ -16,6 +16,7 @@ from p2p.errors import NotFound, StorageError
 from p2p.ids import to_text
 from p2p.wire.tracker import Announce, Capacity, Listing, Provided, key_from_text, provider_key
 from tests.support.announces import NETWORK, URL, key, listing, peer_id, provided, share
+from tests.support.constants import Shorten
 from tracker import queries
 from tracker.changes import RESET_GRACE_S, Conflict, NoRoom, Outcome, Said, Taken
 from tracker.database import Database
@@ -426,8 +427,8 @@ def test_filters_are_exact(many: Database) -> None:
             assert all(low <= found.size <= high for found in answer.results)
 
 
-def test_more_matches_than_can_be_ranked(many: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MAX_RANKED", 30)
+def test_more_matches_than_can_be_ranked(many: Database, shorten: Shorten) -> None:
+    shorten(queries, "MAX_RANKED", 30)
     with many.reading() as connection:
         answer = queries.search(connection, "common", Filter(), limit=20, cursor="", now=0.0, tracker="")
         assert (answer.total, answer.partial) == (30, True)

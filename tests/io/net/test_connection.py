@@ -15,6 +15,7 @@ from p2p.net.connection import Connection
 from p2p.wire import frames, handshake, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Challenge, Have, Hello, Proof, Unknown, Want
+from tests.support.constants import Shorten
 from tests.support.pipes import Pipe, connections, endlessly, pipes, proven
 
 Said = AnyMessage | tuple[int, int, bytes]
@@ -255,8 +256,8 @@ async def test_who_is_cancelled_while_waiting_to_send_disturbs_nobody() -> None:
         assert await hear(other, 2) == [Want(first=1, count=1), Want(first=3, count=1)]
 
 
-async def test_a_connection_wears_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections_module, "WORN_OUT_BYTES", 100_000)
+async def test_a_connection_wears_out(shorten: Shorten) -> None:
+    shorten(connections_module, "WORN_OUT_BYTES", 100_000)
     one, other = connections()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hear, other, 2)

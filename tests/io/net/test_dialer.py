@@ -26,6 +26,7 @@ from p2p.net.listener import Admission
 from p2p.wire import frames
 from p2p.wire.address import Address
 from p2p.wire.messages import Have, Want
+from tests.support.constants import Shorten
 from tests.support.pipes import NETWORK, endlessly, make_dialer
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
@@ -146,8 +147,8 @@ async def test_a_listener_that_hangs_up_or_resets(tmp_path: Path) -> None:
                 await make_dialer(tmp_path / "one").dial(address)
 
 
-async def test_a_listener_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.1)
+async def test_a_listener_that_never_answers(tmp_path: Path, shorten: Shorten) -> None:
+    shorten(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.1)
 
     async def serve(_: trio.SocketStream) -> None:
         await trio.sleep_forever()
@@ -157,8 +158,8 @@ async def test_a_listener_that_never_answers(tmp_path: Path, monkeypatch: pytest
             await make_dialer(tmp_path / "one").dial(address)
 
 
-async def test_a_listener_that_stops_after_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.3)
+async def test_a_listener_that_stops_after_tls(tmp_path: Path, shorten: Shorten) -> None:
+    shorten(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.3)
     other = make_dialer(tmp_path / "other")
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -174,8 +175,8 @@ async def test_a_listener_that_stops_after_tls(tmp_path: Path, monkeypatch: pyte
             await make_dialer(tmp_path / "one").dial(address)
 
 
-async def test_few_dials_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.2)
+async def test_few_dials_at_once(tmp_path: Path, shorten: Shorten) -> None:
+    shorten(dialer_module, "HANDSHAKE_TIMEOUT_S", 0.2)
     now = most = 0
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -399,8 +400,8 @@ async def test_a_close_at_the_very_moment_that_bytes_arrive(tmp_path: Path, how:
         other.close()
 
 
-async def test_a_peer_that_reads_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "STALL_TIMEOUT_S", 0.2)
+async def test_a_peer_that_reads_nothing_is_given_up(tmp_path: Path, shorten: Shorten) -> None:
+    shorten(tls, "STALL_TIMEOUT_S", 0.2)
     one, other = await secure_pair(tmp_path)
     with pytest.raises(PeerGone, match="read nothing"):
         await one.send_all(bytes(50_000_000))

@@ -12,6 +12,7 @@ import trio.testing
 from p2p.errors import ConfigError, MalformedMessage, NotAllowed, PeerError, PeerGone, Refused
 from p2p.net import http
 from p2p.net.http import Web, check_url, origin
+from tests.support.constants import Shorten
 
 MOST = 1000
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
@@ -215,10 +216,8 @@ async def test_answers_without_measure_or_sense(nursery: trio.Nursery, client: A
     assert (await client(url).get(url, most_bytes=MOST)).status == 200
 
 
-async def test_a_server_that_says_nothing_is_given_up(
-    nursery: trio.Nursery, client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 0.2)
+async def test_a_server_that_says_nothing_is_given_up(nursery: trio.Nursery, client: Any, shorten: Shorten) -> None:
+    shorten(http, "REQUEST_TIMEOUT_S", 0.2)
 
     async def silent(stream: trio.SocketStream) -> None:
         async with stream:

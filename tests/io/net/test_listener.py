@@ -17,6 +17,7 @@ from p2p.net.dialer import Dialer, wrap
 from p2p.net.listener import Admission, Unproven
 from p2p.wire.address import Address
 from p2p.wire.messages import BUSY, Failed, Want
+from tests.support.constants import Shorten
 from tests.support.pipes import NETWORK, make_dialer
 from tests.support.world import World, bare, same_tree
 
@@ -137,8 +138,8 @@ async def test_the_oldest_of_all_gives_way_where_many_prefixes_flood() -> None:
     assert len(unproven) == listener.MAX_UNPROVEN
 
 
-async def test_a_half_open_connection_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "HANDSHAKE_TIMEOUT_S", 0.1)
+async def test_a_half_open_connection_ends_by_itself(tmp_path: Path, shorten: Shorten) -> None:
+    shorten(listener, "HANDSHAKE_TIMEOUT_S", 0.1)
     async with listening(make_dialer(tmp_path / "at"), Admission(9, 9, 9)) as address:
         with await connect_from("127.0.0.1", address) as half_open, trio.fail_after(5):
             assert await half_open.recv(100) == b""
@@ -184,9 +185,9 @@ async def test_thousands_of_half_open_connections_do_not_starve_others(world: Wo
 
 
 async def test_a_listener_out_of_file_descriptors_waits_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(listener, "_OUT_OF_FILES_PAUSE_S", 0.01)
+    shorten(listener, "_OUT_OF_FILES_PAUSE_S", 0.01)
     at, one = make_dialer(tmp_path / "at"), make_dialer(tmp_path / "one")
     real_accept = _SocketType.accept
     left = 3

@@ -13,6 +13,7 @@ from p2p.reach import contacts as contacts_module
 from p2p.reach.contacts import Contacts
 from p2p.wire.address import Address
 from p2p.wire.messages import Hello
+from tests.support.constants import Shorten
 from tests.support.pipes import make_dialer
 from tests.support.world import NETWORK, Door, World, until
 
@@ -41,7 +42,7 @@ def met() -> None:
 
 
 async def test_who_was_not_there_is_not_looked_for_again_for_a_while(
-    contacts: Contacts, door: Door, monkeypatch: pytest.MonkeyPatch
+    contacts: Contacts, door: Door, shorten: Shorten
 ) -> None:
     peer, other = PeerId(b"a" * 32), PeerId(b"b" * 32)
     its = ends(peer, door.address.port)
@@ -52,7 +53,7 @@ async def test_who_was_not_there_is_not_looked_for_again_for_a_while(
         contacts.prove(peer, door.address, met)
     assert contacts.address_of(peer) is None
     # Somebody else may be there, and is looked for; then all that was asked before has been dealt with.
-    monkeypatch.setattr(contacts_module, "UNREACHABLE_MEMORY_S", 0.0)
+    shorten(contacts_module, "UNREACHABLE_MEMORY_S", 0.0)
     for times in (2, 3):
         contacts.prove(other, door.address, met)
         await until(lambda times=times: door.came == times and not contacts._asked)  # type: ignore[misc]
@@ -75,10 +76,8 @@ async def test_who_is_there_after_all_is_known(contacts: Contacts, world: World)
     assert contacts.is_dialable(ends(local.peer_id, 0)) is True
 
 
-async def test_what_was_in_vain_is_forgotten_past_a_bound(
-    contacts: Contacts, door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(contacts_module, "MAX_KNOWN", 4)
+async def test_what_was_in_vain_is_forgotten_past_a_bound(contacts: Contacts, door: Door, shorten: Shorten) -> None:
+    shorten(contacts_module, "MAX_KNOWN", 4)
     peers = [PeerId(bytes([n]) * 32) for n in range(6)]
     for peer in peers:
         contacts.prove(peer, door.address, met)

@@ -8,12 +8,14 @@ import pytest
 import trio
 
 from p2p.errors import PeerGone
+from p2p.net import router
 from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.sharing import exchange, uploads
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
+from tests.support.constants import Shorten
 from tests.support.pipes import endlessly, make_dialer
 from tests.support.world import NETWORK, Published, World, bare, same_tree
 
@@ -210,11 +212,9 @@ async def test_any_cursor_is_answered(tmp_path: Path, published: Published, curs
         assert len(listed.shares) == (0 if cursor == "5" else 1)
 
 
-async def test_a_peer_says_nothing_and_is_hung_up_on(
-    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("p2p.net.router.REQUEST_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(exchange, "IDLE_TIMEOUT_S", 0.1)
+async def test_a_peer_says_nothing_and_is_hung_up_on(tmp_path: Path, published: Published, shorten: Shorten) -> None:
+    shorten(router, "REQUEST_TIMEOUT_S", 0.1)
+    shorten(exchange, "IDLE_TIMEOUT_S", 0.1)
     async with dialled(tmp_path, published.origin) as connection:
         assert await is_ended(connection)
     async with opened(tmp_path, published) as connection:
@@ -222,9 +222,9 @@ async def test_a_peer_says_nothing_and_is_hung_up_on(
 
 
 async def test_too_many_requests_at_once_end_the_exchange(
-    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, published: Published, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(uploads, "MAX_WANTS", 10)
+    shorten(uploads, "MAX_WANTS", 10)
     async with opened(tmp_path, published) as connection:
         # Nothing is read meanwhile, so the serving side is stuck after a few chunks.
         with pytest.raises(PeerGone):

@@ -14,6 +14,7 @@ from p2p.ids import from_text
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.store import database
+from tests.support.constants import Shorten
 from tests.support.world import PATIENCE_S, World, hint_of, until, unwritable
 from tests.support.world_jobs import run_job, volunteer, write_job
 
@@ -36,8 +37,8 @@ def job(inputs):
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
+def impatient(shorten: Shorten) -> None:
+    shorten(database, "BUSY_TIMEOUT_S", 0.0)
 
 
 @contextmanager

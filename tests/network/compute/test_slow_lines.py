@@ -19,6 +19,7 @@ from p2p.net.connection import Connection
 from p2p.progress import JobView, Progress
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
+from tests.support.constants import Shorten
 from tests.support.world import World, hint_of, start_rogue
 from tests.support.world_jobs import run_job, volunteer, write_job
 
@@ -60,12 +61,10 @@ class SlowLine:
         scope.cancel()
 
 
-async def test_a_slow_peer_is_not_a_silent_one(
-    world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_peer_is_not_a_silent_one(world: World, mock_clock: MockClock, shorten: Shorten) -> None:
     mock_clock.rate = 1.0
     # The lease is 4 seconds; a piece of half a MiB takes 8.
-    monkeypatch.setattr(engagement, "SILENCE_TIMEOUT_S", 4.0)
+    shorten(engagement, "SILENCE_TIMEOUT_S", 4.0)
     owner, local = await world.peer("owner"), await volunteer(world)
     progress = Progress()
     async with trio.open_nursery() as nursery:
@@ -105,10 +104,10 @@ async def test_who_waits_for_the_owners_slow_disk_is_not_silent(
 
 
 async def test_an_output_that_is_kept_behind_a_slow_line_is_read(
-    world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    world: World, mock_clock: MockClock, shorten: Shorten
 ) -> None:
     mock_clock.rate = 1.0
-    monkeypatch.setattr(output_reader, "READ_TIMEOUT_S", 4.0)
+    shorten(output_reader, "READ_TIMEOUT_S", 4.0)
     local, owner = await volunteer(world), await world.peer("owner")
     job, token, unit, outputs = b"j" * 32, b"t" * 16, b"u" * 32, [b"x" * 700_000]
     assert local.volunteering is not None

@@ -17,6 +17,7 @@ from p2p.wire import tracker as wire
 from p2p.wire.address import Address
 from p2p.wire.link import Link
 from p2p.wire.tracker import Problem, Source, Wanted
+from tests.support.constants import Shorten
 from tests.support.http_trackers import (
     Say,
     is_announce,
@@ -113,10 +114,8 @@ async def test_a_tracker_learns_the_files_of_a_listed_share_and_not_even_the_id_
     assert b"secret" not in said
 
 
-async def test_a_list_without_an_end_is_left(
-    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(browse, "BROWSE_TIMEOUT_S", 0.3)
+async def test_a_list_without_an_end_is_left(world: World, nursery: trio.Nursery, shorten: Shorten) -> None:
+    shorten(browse, "BROWSE_TIMEOUT_S", 0.3)
     peer = ids.to_text(PeerId(bytes(32)))
     found = wire.Found(peer, "x", 1, 1, wire.Kind.DATA, 1, 1, peer, "")
     view = response(200, wire.PeerView(peer, False, 1, 1, (found,), cursor="more"))
@@ -128,9 +127,9 @@ async def test_a_list_without_an_end_is_left(
 
 
 async def test_a_silent_tracker_holds_up_neither_a_fetch_nor_the_end(
-    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    world: World, nursery: trio.Nursery, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 0.3)
+    shorten(http, "REQUEST_TIMEOUT_S", 0.3)
 
     async def silent(stream: trio.SocketStream) -> None:
         async with stream:

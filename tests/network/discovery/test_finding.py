@@ -33,6 +33,7 @@ from p2p.wire.records import (
     seal,
 )
 from p2p.wire.tracker import provider_key
+from tests.support.constants import Shorten
 from tests.support.dht_peers import eventually, net, perform, records
 from tests.support.world import PATIENCE_S, World, bare, same_tree, until
 
@@ -235,9 +236,9 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
 
 
 async def test_what_nobody_took_is_published_once_somebody_is_there(
-    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    world: World, caplog: pytest.LogCaptureFixture, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(publications, "LAST_RETRY_S", 0.1)
+    shorten(publications, "LAST_RETRY_S", 0.1)
     caplog.set_level(logging.DEBUG, "p2p.advertising.dht_publisher")
     first, local = await net(world, 2)
     await world.stop("p0")
@@ -314,9 +315,9 @@ async def test_what_is_published_names_only_the_publishers_own_address(world: Wo
 
 
 async def test_a_peer_that_cannot_be_dialled_finds_out_who_lacks_what_it_has_and_calls(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(wishes, "LOOK_INTERVAL_S", 0.1)
+    shorten(wishes, "LOOK_INTERVAL_S", 0.1)
     peers = await net(world, 2)
     join = (str(peers[0].addresses[0]),)
     hidden = await world.peer("hidden", network={"dht": True, "join": join, "dialable": "no"})

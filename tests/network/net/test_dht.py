@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.lowlevel
 
+from p2p.core.dht import recordstore
 from p2p.core.dht.routing import Contact, K
 from p2p.identity import Identity
 from p2p.ids import H
@@ -33,6 +34,7 @@ from p2p.wire.datagrams import (
     pack_contacts,
 )
 from p2p.wire.records import Pointer, Provider, Record, RecordKind, Whereabouts
+from tests.support.constants import Shorten
 from tests.support.dht_overlay import KEY, PATIENCE_S, Bare, Overlay, Running, provider
 from tests.support.world import until
 
@@ -177,10 +179,10 @@ async def test_storers_refuse_what_is_no_record(overlay: Overlay, bare: Bare) ->
     assert len(node.dht.store) == 0
 
 
-async def test_quotas_count_the_prefix_that_stores(overlay: Overlay, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quotas_count_the_prefix_that_stores(overlay: Overlay, shorten: Shorten) -> None:
     strict = await overlay.start()
     exempt = await overlay.start(local_exempt=True)
-    monkeypatch.setattr("p2p.core.dht.recordstore.MAX_PER_KEY_AND_PREFIX", 2)
+    shorten(recordstore, "MAX_PER_KEY_AND_PREFIX", 2)
     refused: dict[Running, list[str]] = {strict: [], exempt: []}
     for number in range(4):
         one = Bare(f"127.200.0.{number + 1}")
@@ -461,9 +463,7 @@ async def test_a_hint_is_a_way_in(overlay: Overlay) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_after_all_that_were_known_are_gone_it_joins_anew(
-    overlay: Overlay, told: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_after_all_that_were_known_are_gone_it_joins_anew(overlay: Overlay, told: bool, shorten: Shorten) -> None:
     """Told that the network has changed, or left to notice by itself."""
     ways: list[tuple[str, int]] = []
     old = await overlay.grow(6)
@@ -471,8 +471,8 @@ async def test_after_all_that_were_known_are_gone_it_joins_anew(
     survivor.dht.hint(old[0].address)
     await until(lambda: len(survivor.dht.contacts()) == 6)
     if not told:
-        monkeypatch.setattr(module, "SILENCE_TIMEOUT_S", 0.05)
-        monkeypatch.setattr(module, "MAINTENANCE_INTERVAL_S", 0.05)
+        shorten(module, "SILENCE_TIMEOUT_S", 0.05)
+        shorten(module, "MAINTENANCE_INTERVAL_S", 0.05)
         survivor.dht.rejoin()  # the pause that has begun is still the long one
     await overlay.kill(old)
     if told:

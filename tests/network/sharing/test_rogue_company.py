@@ -14,6 +14,7 @@ from p2p.node import Node
 from p2p.wire import messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import Cancel, Have, Open, Want
+from tests.support.constants import Shorten
 from tests.support.pipes import make_dialer
 from tests.support.rogue_sources import Truth
 from tests.support.world import NETWORK, Published, World, bare, hint_of, same_tree, start_rogue
@@ -137,10 +138,8 @@ async def test_all_rogue_fetchers_at_once(world: World, tmp_path: Path) -> None:
     assert same_tree(published.path, world.out(fetcher) / "data")
 
 
-async def test_who_holds_the_only_slot_and_never_reads_loses_it(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "STALL_TIMEOUT_S", 0.5)
+async def test_who_holds_the_only_slot_and_never_reads_loses_it(world: World, tmp_path: Path, shorten: Shorten) -> None:
+    shorten(tls, "STALL_TIMEOUT_S", 0.5)
     origin, fetcher = await world.peer("origin", upload_slots=1), await world.peer("fetcher")
     # More than the buffers of a socket take.
     published = await world.publish(origin, {"large.bin": 16 * MIB})

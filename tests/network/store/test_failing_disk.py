@@ -16,6 +16,7 @@ from p2p.progress import Progress
 from p2p.store import database
 from p2p.wire.records import RecordKind
 from p2p.wire.tracker import provider_key
+from tests.support.constants import Shorten
 from tests.support.dht_peers import eventually, net, perform, records
 from tests.support.http_trackers import start, taken, trouble
 from tests.support.world import PATIENCE_S, World, until, unwritable
@@ -27,8 +28,8 @@ WANTED = ShareId(b"w" * 32)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
+def impatient(shorten: Shorten) -> None:
+    shorten(database, "BUSY_TIMEOUT_S", 0.0)
 
 
 @contextmanager

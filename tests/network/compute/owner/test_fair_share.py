@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-import pytest
 import trio
 
 from p2p.compute.answers import JobAnswer
 from p2p.compute.execution.unit import pieces, result_digest
+from p2p.compute.volunteer import volunteering
 from p2p.compute.volunteer.job_session import JobSession
 from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import work
+from tests.support.constants import Shorten
 from tests.support.rogue_volunteers import asked, take
 from tests.support.world import World, hint_of, start_rogue, until
 from tests.support.world_jobs import Employer, run_job, unit, volunteer, write_job
@@ -130,8 +131,8 @@ class _Sweep(trio.abc.Instrument):
                 self.failed.append(error)
 
 
-async def test_a_job_that_ends_gets_no_more_slots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2p.compute.volunteer.volunteering.SWEEP_INTERVAL_S", 1e6)
+async def test_a_job_that_ends_gets_no_more_slots(world: World, shorten: Shorten) -> None:
+    shorten(volunteering, "SWEEP_INTERVAL_S", 1e6)
     node = await volunteer(world)
     offering = node.volunteering
     assert offering is not None

@@ -23,6 +23,7 @@ from p2p.wire import messages, work
 from p2p.wire.link import PeerHint
 from p2p.wire.records import WHOLE, Provider, RecordKind, hiring_key
 from p2p.wire.tracker import Capacity, Provided, key_text
+from tests.support.constants import Shorten
 from tests.support.pipes import make_dialer
 from tests.support.world import NETWORK, World, hint_of, start_rogue, until
 from tests.support.world_jobs import SUM, run_job, volunteer, write_job
@@ -34,10 +35,10 @@ LINES = "def job(inputs):\n    return inputs.lines().map(len).sum()\n"
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.2)
-    monkeypatch.setattr(owner_search, "MIN_LOOK_INTERVAL_S", 0.05)
-    monkeypatch.setattr(owner_search, "LOOK_INTERVAL_S", 0.1)
+def hasty(shorten: Shorten) -> None:
+    shorten(recruiting, "FIND_INTERVAL_S", 0.2)
+    shorten(owner_search, "MIN_LOOK_INTERVAL_S", 0.05)
+    shorten(owner_search, "LOOK_INTERVAL_S", 0.1)
 
 
 async def hidden(world: World, name: str = "hidden", **more: Any) -> Node:
@@ -168,9 +169,9 @@ async def test_an_owner_that_cannot_be_dialled_calls_its_volunteers_about_bundle
     assert not owner.presence.reachability.advertised(owner.addresses)
 
 
-async def test_an_owner_that_is_dialled_in_vain_is_asked_to_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_owner_that_is_dialled_in_vain_is_asked_to_call(world: World, shorten: Shorten) -> None:
     """It says where it listens, but nobody can reach it there."""
-    monkeypatch.setattr(job_session, "ASK_INTERVAL_S", 0.1)
+    shorten(job_session, "ASK_INTERVAL_S", 0.1)
     owner, one = await world.peer("owner"), await volunteer(world)
     with trio.socket.socket() as closed:
         await closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -383,10 +384,8 @@ async def says_something_else(connection: Connection) -> None:
     await connection.receive()
 
 
-async def test_owners_that_have_no_work_are_called_ever_less_often(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(owner_search, "OFFER_TIMEOUT_S", 0.3)
+async def test_owners_that_have_no_work_are_called_ever_less_often(world: World, shorten: Shorten) -> None:
+    shorten(owner_search, "OFFER_TIMEOUT_S", 0.3)
     owner, caller = await world.peer("owner"), await hidden(world)
     lures = [refuses, says_nothing, ends_at_once, says_something_else]
     came: list[list[float]] = [[] for _ in lures]

@@ -2,18 +2,18 @@
 
 from functools import partial
 
-import pytest
 import trio
 
 from p2p.net import http
+from tests.support.constants import Shorten
 from tests.support.world import PATIENCE_S, World, hint_of
 from tests.support.world_jobs import SUM, run_job, volunteer, write_job
 
 
 async def test_a_tracker_that_does_not_answer_keeps_nobody_from_volunteers_that_are_named(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 10 * PATIENCE_S)
+    shorten(http, "REQUEST_TIMEOUT_S", 10 * PATIENCE_S)
     asked: list[bytes] = []
 
     async def hear(stream: trio.SocketStream) -> None:

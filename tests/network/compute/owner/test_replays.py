@@ -7,16 +7,17 @@ from p2p.compute.owner import recruiter as recruiting
 from p2p.net.connection import Connection
 from p2p.wire import work
 from p2p.wire.link import PeerHint
+from tests.support.constants import Shorten
 from tests.support.rogue_volunteers import Behaviour, asked, beat, failure, large, lasting, result, take
 from tests.support.world import World, hint_of, start_rogue
 from tests.support.world_jobs import MIB, SUM, run_job, volunteer, write_job
 
 
 @pytest.fixture(autouse=True)
-def lively(monkeypatch: pytest.MonkeyPatch) -> None:
+def lively(shorten: Shorten) -> None:
     """Who is lost is looked for again at once."""
-    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.1)
-    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 0.2)
+    shorten(recruiting, "FIND_INTERVAL_S", 0.1)
+    shorten(recruiting, "REFUSED_RETRY_S", 0.2)
 
 
 class Accomplices:

@@ -11,6 +11,7 @@ from p2p.compute.execution import reassembly as pieces
 from p2p.core.compute import crew
 from p2p.errors import JobError, NotFound
 from p2p.node import Node
+from tests.support.constants import Shorten
 from tests.support.rogue_volunteers import BEHAVIOURS, KEEPERS, lasting
 from tests.support.world import World, hint_of, start_rogue
 from tests.support.world_jobs import MIB, run_job, volunteer, write_job
@@ -35,10 +36,10 @@ GROUPS = [NAMES[at : at + TOGETHER] for at in range(0, len(NAMES), TOGETHER)]
 
 
 @pytest.fixture(autouse=True)
-def lively(monkeypatch: pytest.MonkeyPatch) -> None:
+def lively(shorten: Shorten) -> None:
     """What is for long units, or for large disks, is for short and small ones here."""
-    monkeypatch.setattr(crew, "UNKNOWN_STRAGGLER_S", 0.5)
-    monkeypatch.setattr(pieces, "MAX_SPOOLED_BYTES", 8 * MIB)
+    shorten(crew, "UNKNOWN_STRAGGLER_S", 0.5)
+    shorten(pieces, "MAX_SPOOLED_BYTES", 8 * MIB)
 
 
 async def largest(local: Node, *, task_status: trio.TaskStatus[list[int]]) -> None:

@@ -12,7 +12,7 @@ import trio
 from p2p.compute.answers import JobAnswer
 from p2p.compute.owner import queueing
 from p2p.compute.owner import recruiter as recruiting
-from p2p.compute.volunteer import queue
+from p2p.compute.volunteer import job_session, queue, volunteering
 from p2p.compute.volunteer.volunteering import MAX_JOBS, Volunteering
 from p2p.core.compute import waiting_queue
 from p2p.errors import JobError, PeerError
@@ -22,6 +22,7 @@ from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire import work
 from p2p.wire.link import PeerHint
+from tests.support.constants import Shorten
 from tests.support.pipes import make_dialer
 from tests.support.world import NETWORK, PATIENCE_S, World, hint_of, until
 from tests.support.world_jobs import MIB, SUM, Employer, run_job, unit, volunteer, write_job
@@ -32,19 +33,19 @@ BUSY = "its core is busy"
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(shorten: Shorten) -> None:
     """Whoever is refused does not come again during a test: a turn comes from the line, or not at all."""
-    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(recruiting, "FIRST_RETRY_S", 10 * PATIENCE_S)
+    shorten(recruiting, "REFUSED_RETRY_S", 10 * PATIENCE_S)
+    shorten(recruiting, "FIRST_RETRY_S", 10 * PATIENCE_S)
 
 
 @pytest.fixture
-def by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def by_events(shorten: Shorten) -> None:
     """Nothing is looked at now and then: what happens at once does, the rest never."""
     for module in (queue, queueing):
-        monkeypatch.setattr(module, "HEARTBEAT_INTERVAL_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(queue, "TURN_TIMEOUT_S", 10 * PATIENCE_S)
-    monkeypatch.setattr(queueing, "ANSWER_TIMEOUT_S", 10 * PATIENCE_S)
+        shorten(module, "HEARTBEAT_INTERVAL_S", 10 * PATIENCE_S)
+    shorten(queue, "TURN_TIMEOUT_S", 10 * PATIENCE_S)
+    shorten(queueing, "ANSWER_TIMEOUT_S", 10 * PATIENCE_S)
 
 
 def offering(local: Node) -> Volunteering:
@@ -271,13 +272,13 @@ async def test_an_owner_that_begins_anew_keeps_its_place_at_work(world: World, n
 
 
 async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
-    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    world: World, nursery: trio.Nursery, shorten: Shorten
 ) -> None:
     node = await volunteer(world)
     async with at_work(Employer(await world.peer("idler")), node) as (idler, _):
         job = begin(nursery, world, await world.peer("owner"), hint_of(node))
         await until(lambda: job.places == [1])
-        monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.1)
+        shorten(volunteering, "IDLE_TIMEOUT_S", 0.1)
         with pytest.raises(PeerError):
             await heard(idler, work.JobEnd)
         await until(lambda: job.answer)
@@ -298,13 +299,13 @@ async def crowd(world: World, node: Node, count: int) -> list[tuple[Connection, 
 
 
 async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
-    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    world: World, nursery: trio.Nursery, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(waiting_queue, "MAX_PER_NETWORK", 5)
-    monkeypatch.setattr(recruiting, "FIRST_RETRY_S", 0.01)
-    monkeypatch.setattr(recruiting, "MAX_QUICK_RETRIES", 1000)
-    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 0.1)
-    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.1)
+    shorten(waiting_queue, "MAX_PER_NETWORK", 5)
+    shorten(recruiting, "FIRST_RETRY_S", 0.01)
+    shorten(recruiting, "MAX_QUICK_RETRIES", 1000)
+    shorten(recruiting, "REFUSED_RETRY_S", 0.1)
+    shorten(recruiting, "FIND_INTERVAL_S", 0.1)
     node = await volunteer(world)
     async with at_work(Employer(await world.peer("first")), node):
         came = await crowd(world, node, 9)
@@ -321,13 +322,13 @@ async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
 
 
 async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
-    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    world: World, nursery: trio.Nursery, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(queue, "TURN_TIMEOUT_S", 0.5)
+    shorten(queue, "TURN_TIMEOUT_S", 0.5)
     for module in (queue, queueing):
-        monkeypatch.setattr(module, "HEARTBEAT_INTERVAL_S", 0.1)
-    monkeypatch.setattr(recruiting, "REFUSED_RETRY_S", 0.1)  # the honest one may be slow here
-    monkeypatch.setattr(recruiting, "FIND_INTERVAL_S", 0.1)
+        shorten(module, "HEARTBEAT_INTERVAL_S", 0.1)
+    shorten(recruiting, "REFUSED_RETRY_S", 0.1)  # the honest one may be slow here
+    shorten(recruiting, "FIND_INTERVAL_S", 0.1)
 
     async def beat(connection: Connection) -> None:
         with suppress(PeerError):
@@ -371,9 +372,7 @@ async def test_who_lets_its_turn_pass_and_comes_again_is_behind_the_others(world
 
 
 @pytest.mark.usefixtures("by_events")
-async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(world: World, shorten: Shorten) -> None:
     node = await volunteer(world)
     idler, honest = Employer(await world.peer("idler")), Employer(await world.peer("honest"))
     async with at_work(idler, node) as (idle, offer):
@@ -381,7 +380,7 @@ async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
         await other.send(honest.offer(bytes(32), waits=True))
         assert (await heard(other)).place == 1
         async with node.open_shares._budget.dropping:  # what is left of the job is not swept yet
-            monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.1)
+            shorten(volunteering, "IDLE_TIMEOUT_S", 0.1)
             with pytest.raises(PeerError):
                 await heard(idle, work.JobEnd)
             back = await idler.dial(node)
@@ -395,10 +394,10 @@ async def test_who_had_to_make_room_and_comes_back_at_once_is_not_first(
 
 @pytest.mark.usefixtures("by_events")
 async def test_an_owner_whose_units_wait_where_it_wants_no_cores_makes_room(
-    world: World, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    world: World, nursery: trio.Nursery, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("p2p.compute.volunteer.job_session.SILENCE_TIMEOUT_S", 10 * PATIENCE_S)
+    shorten(volunteering, "IDLE_TIMEOUT_S", 0.1)
+    shorten(job_session, "SILENCE_TIMEOUT_S", 10 * PATIENCE_S)
     node, rogue = await volunteer(world), Employer(await world.peer("rogue"))
     bundle = await rogue.bundle()
     came = []

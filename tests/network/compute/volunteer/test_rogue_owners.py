@@ -16,11 +16,12 @@ from p2p.compute.execution import unit_inputs as reading
 from p2p.compute.execution.unit import action_key, pieces
 from p2p.compute.volunteer import job_session as engagement
 from p2p.compute.volunteer import reports as answers
-from p2p.compute.volunteer import slots
+from p2p.compute.volunteer import slots, volunteering
 from p2p.errors import PeerError
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.wire import work
+from tests.support.constants import Shorten, set_constant
 from tests.support.world import PATIENCE_S, World, hint_of, until
 from tests.support.world_jobs import (
     MIB,
@@ -36,12 +37,12 @@ from tests.support.world_jobs import (
 
 
 @pytest.fixture(autouse=True)
-def lively(monkeypatch: pytest.MonkeyPatch) -> None:
+def lively(shorten: Shorten) -> None:
     """What takes seconds among peers far apart, or hundreds of megabytes, takes less here."""
-    monkeypatch.setattr(answers, "HEARTBEAT_INTERVAL_S", 0.1)
-    monkeypatch.setattr(reading, "MAX_PENDING_BYTES", 4 * MIB)
-    monkeypatch.setattr(slots, "MAX_QUEUED_BYTES", 4 * MIB)
-    monkeypatch.setattr(reading, "MAX_RESULTS_BYTES", 2 * MIB)
+    shorten(answers, "HEARTBEAT_INTERVAL_S", 0.1)
+    shorten(reading, "MAX_PENDING_BYTES", 4 * MIB)
+    shorten(slots, "MAX_QUEUED_BYTES", 4 * MIB)
+    shorten(reading, "MAX_RESULTS_BYTES", 2 * MIB)
 
 
 def left_of_jobs(local: Node) -> list[str]:
@@ -189,7 +190,7 @@ async def test_an_owner_that_keeps_the_window_full_gets_all_its_answers(world: W
     await serves(world, local)
 
 
-async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPatch, shorten: Shorten) -> None:
     local = await volunteer(world)
     limits, patience_s = bundles.LIMITS, engagement.BUNDLE_SOURCE_TIMEOUT_S
     folders = {name: world.folder / name for name in ("other", "huge", "many")}
@@ -217,9 +218,10 @@ async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPat
     employer = Employer(await world.peer("owner"))
     for name, (made, why, changed) in cases.items():
         fewer = msgspec.structs.replace(limits, entries=250)
+        # Not by `shorten`: it is `job_session` that reads `bundles.LIMITS`.
         monkeypatch.setattr(bundles, "LIMITS", fewer if name == "too many files" else limits)
         # Short only where it runs out: the manifest of the long names takes a slow machine longer than that.
-        monkeypatch.setattr(engagement, "BUNDLE_SOURCE_TIMEOUT_S", 0.4 if made is None else patience_s)
+        shorten(engagement, "BUNDLE_SOURCE_TIMEOUT_S", 0.4 if made is None else patience_s)
         if isinstance(made, Path):
             bundle = await employer.share(made)
         else:
@@ -354,8 +356,8 @@ async def test_guests_that_answer_what_they_like(world: World) -> None:
     await serves(world, local)
 
 
-async def test_units_that_fit_no_frame(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units, "MAX_FRAME_BYTES", MIB)
+async def test_units_that_fit_no_frame(world: World, shorten: Shorten) -> None:
+    shorten(units, "MAX_FRAME_BYTES", MIB)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     large = unit(1, kind="", reads=(1,), sizes=(2 * MIB,))
@@ -448,7 +450,7 @@ async def test_owners_who_say_nothing_more(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     with pytest.MonkeyPatch.context() as patch, trio.fail_after(PATIENCE_S):
-        patch.setattr(engagement, "SILENCE_TIMEOUT_S", 0.5)
+        set_constant(patch, engagement, "SILENCE_TIMEOUT_S", 0.5)
         connection = await employer.dial(local)
         await connection.send(employer.offer(await employer.bundle()))
         await hear_out(connection, 1)
@@ -456,10 +458,8 @@ async def test_owners_who_say_nothing_more(world: World) -> None:
     await serves(world, local)
 
 
-async def test_an_owner_who_does_not_listen_gets_no_more_work_done(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(answers, "MAX_UNSENT_BYTES", MIB)
+async def test_an_owner_who_does_not_listen_gets_no_more_work_done(world: World, shorten: Shorten) -> None:
+    shorten(answers, "MAX_UNSENT_BYTES", MIB)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     answer = "frame(b'{\"blobs\": [60000]}', bytes(60000))"
@@ -483,8 +483,8 @@ async def test_an_owner_who_does_not_listen_gets_no_more_work_done(
     await serves(world, local)
 
 
-async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2p.compute.volunteer.volunteering.IDLE_TIMEOUT_S", 0.2)
+async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, shorten: Shorten) -> None:
+    shorten(volunteering, "IDLE_TIMEOUT_S", 0.2)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(await world.peer("idler"))
     offer = employer.offer(await employer.bundle())

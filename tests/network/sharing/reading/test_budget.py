@@ -14,6 +14,8 @@ from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.progress import Progress
+from p2p.sharing.reading import open_share
+from tests.support.constants import Shorten
 from tests.support.world import Published, World, same_tree, until, using
 
 KIB, MIB = 1024, 1024 * 1024
@@ -102,9 +104,9 @@ async def test_a_unit_may_read_more_than_the_bound(world: World) -> None:
     assert taken(reader) <= MIB + SPARE
 
 
-async def test_who_waits_in_vain_keeps_no_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waits_in_vain_keeps_no_room(world: World, shorten: Shorten) -> None:
     """What has been asked of nobody is dropped beneath its reader, which begins again, and is found there."""
-    monkeypatch.setattr("p2p.sharing.reading.open_share.READERS_TIMEOUT_S", 0.2)
+    shorten(open_share, "READERS_TIMEOUT_S", 0.2)
     origin, other = await world.peer("origin"), await world.peer("other")
     first = await world.publish(origin, {"some.bin": 2 * MIB}, "first")
     second = await world.publish(other, {"some.bin": 2 * MIB}, "second", seed=2)

@@ -23,6 +23,7 @@ from p2p.core.compute.partitions import (
 from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
 from p2p.errors import JobError
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
+from tests.support.constants import Shorten
 
 LINES, FILES = Source("lines"), Source("files")
 INPUTS = st.lists(st.lists(st.integers(0, 40_000), max_size=20), max_size=4)
@@ -85,8 +86,8 @@ def test_too_many_partitions_are_refused_before_they_are_made() -> None:
         Partitioner([[1]], 10)
 
 
-def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNITS_PER_STAGE", 3)
+def test_too_many_files_are_refused(shorten: Shorten) -> None:
+    shorten(module, "MAX_UNITS_PER_STAGE", 3)
     with pytest.raises(JobError, match="4 partitions"):
         Partitioner([[1] * 4 * MAX_PIECES]).pieces(LINES)
 

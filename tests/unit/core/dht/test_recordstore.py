@@ -13,6 +13,7 @@ from p2p.core.dht.recordstore import FULL, RecordStore
 from p2p.errors import Refused
 from p2p.ids import H, PeerId
 from p2p.wire.records import Pointer, Provider, Record, RecordKind
+from tests.support.constants import Shorten, set_constant
 
 START = 1_800_000_000
 
@@ -47,7 +48,7 @@ class Model(RuleBasedStateMachine):
             "MAX_PER_KEY_AND_PREFIX": 2,
             "EXPIRED_AT_ONCE": 3,
         }.items():
-            self.patch.setattr(recordstore, name, value)
+            set_constant(self.patch, recordstore, name, value)
         self.store = RecordStore()
         self.now = START
         self.model: dict[tuple[bytes, PeerId], tuple[Record, str]] = {}
@@ -186,9 +187,9 @@ def test_storing_again_does_not_make_it_last() -> None:
     assert (len(store), store.bytes, list(store.keys())) == (0, 0, [])
 
 
-def test_a_renewal_that_is_refused_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recordstore, "MAX_BYTES", 250)
-    monkeypatch.setattr(recordstore, "MAX_PER_PREFIX", 1)
+def test_a_renewal_that_is_refused_leaves_what_was_there(shorten: Shorten) -> None:
+    shorten(recordstore, "MAX_BYTES", 250)
+    shorten(recordstore, "MAX_PER_PREFIX", 1)
     store = RecordStore()
     store.put(record(1, 1, 1), "a", START)
     store.put(record(2, 2, 1), "b", START)
