@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 import trio
@@ -101,6 +101,8 @@ class Operations:
                 return deps.peers.answer()
             case requests.StatusRequest():
                 return await deps.status.answer()
+            case _:
+                assert_never(request)
 
     async def _share(self, request: requests.ShareRequest, emit: Emit) -> answers.ShareAnswer:
         deps, progress = self._deps, Progress(state="listing files")
