@@ -1,8 +1,6 @@
 """The journal: what was accepted is there again, whole, after kill -9 at any moment, and takes bounded room."""
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +17,9 @@ from p2p.store.database import Database
 from p2p.store.journal import FinishedAction, Journal, JournalEntry
 from tests.support.constants import Shorten
 from tests.support.job_model import peer
-from tests.support.programs import journal_writer
+from tests.support.programs import journal_writer, said_until_killed
 from tests.support.programs.journal_writer import ACTIONS, JOB, UNITS
 
-ROOT = Path(__file__).parents[2]
 ROUNDS = 8
 
 
@@ -174,20 +171,11 @@ class Killed:
         self.kept: set[Place] = set()
         self.finished: set[int] = set()
         self.done = False
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.support.programs.journal_writer", str(home)],
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            for number, line in enumerate(process.stdout):
-                if line.endswith("\n"):
-                    self._said(line.split())
-                if number == lines:
-                    process.kill()
-        assert process.returncode in {-9, 0}
-        assert self.done or process.returncode == -9
+        said, code = said_until_killed("journal_writer", home, lines=lines)
+        for line in said:
+            self._said(line.split())
+        assert code in {-9, 0}
+        assert self.done or code == -9
 
     def _said(self, words: list[str]) -> None:
         numbers = tuple(map(int, words[1:]))

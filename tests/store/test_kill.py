@@ -2,19 +2,17 @@
 
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 from p2p.core.shares import bitmap
 from p2p.ids import short
 from p2p.store.database import Database
 from p2p.store.fetches import Fetches
+from tests.support.programs import said_until_killed
 from tests.support.programs.fetch_writer import share_of
 from tests.support.small_shares import Share
 
 ROUNDS = 20
-ROOT = Path(__file__).parents[2]
 
 
 class Killed:
@@ -25,24 +23,13 @@ class Killed:
         self.begun: set[int] = set()
         self.committed: set[int] = set()
         self.done = False
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.support.programs.fetch_writer", str(home), str(out), str(seed)],
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            for number, line in enumerate(process.stdout):
-                self._said(line)
-                if number == lines:
-                    process.kill()
-        # What was in the pipe was said before the end.
-        assert process.returncode in {-9, 0}
-        assert self.done or process.returncode == -9
+        said, code = said_until_killed("fetch_writer", home, out, seed, lines=lines)
+        for line in said:
+            self._said(line)
+        assert code in {-9, 0}
+        assert self.done or code == -9
 
     def _said(self, line: str) -> None:
-        if not line.endswith("\n"):
-            return
         word, *value = line.split()
         match word:
             case "have":

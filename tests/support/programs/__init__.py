@@ -4,3 +4,26 @@
 * `journal_writer`: an owner that keeps its journal, to be killed.
 * `lan_listener`: a listener on the local network.
 """
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def said_until_killed(program: str, *arguments: object, lines: int) -> tuple[list[str], int]:
+    """The whole lines that a program says until it is killed, after so many, or ends by itself; and its exit code.
+
+    What is in the pipe when it is killed was said before its end, and counts.
+    """
+    command = [sys.executable, "-m", f"{__name__}.{program}", *map(str, arguments)]
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        assert process.stdout is not None
+        for number, line in enumerate(process.stdout):
+            if line.endswith("\n"):
+                said.append(line.rstrip("\n"))
+            if number == lines:
+                process.kill()
+    return said, process.returncode
