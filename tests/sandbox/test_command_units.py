@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from p2p.compute.bundles import Description
-from p2p.compute.execution import runner as running
+from p2p.compute.execution import runner as runner_module
 from p2p.compute.execution.runner import Runner, UnitOutcome
 from p2p.compute.execution.unit import Given
 from p2p.core.compute.report import Report
@@ -21,7 +21,7 @@ LIMITS = GuestLimits(wall_s=30, memory_bytes=32 << 20, output_bytes=1 << 20, log
 
 async def runner_of(modules: Sandbox, module: Runtime, partitions: int = 9) -> Runner:
     description = Description(args={"top": 3, "word": "x"}, partitions=partitions, reduce_partitions=1)
-    found = await running.runner(modules, module, JOB, LIMITS, b"", description)
+    found = await runner_module.runner(modules, module, JOB, LIMITS, b"", description)
     assert not isinstance(found, UnitOutcome)
     return found
 
@@ -50,7 +50,7 @@ async def test_units_find_their_lines_and_their_place(modules: Sandbox, obedient
 
 
 async def test_a_guest_is_for_so_many_units_and_no_more(modules: Sandbox, obedient: Runtime, shorten: Shorten) -> None:
-    shorten(running, "MAX_UNITS_PER_GUEST", 10)
+    shorten(runner_module, "MAX_UNITS_PER_GUEST", 10)
     runner = await runner_of(modules, obedient)
     outputs: list[bytes] = []
     used: list[int] = []
@@ -99,7 +99,7 @@ async def test_the_unit_that_fails_is_told_with_its_words_and_no_other(modules: 
         )
     runner.close()
     assert done == [(0, UnitOutcome([b""])), (1, UnitOutcome([b""]))]
-    made = running.ending(ended.value)
+    made = runner_module.ending(ended.value)
     assert (made.kind, made.log) == ("job", b"no\n")
     report = msgspec.json.decode(made.text, type=Report)
     assert (report.error, report.kind, report.text) == ("job", "It ended with code 3", "no")
@@ -113,4 +113,4 @@ async def test_a_trap_after_an_exit_is_a_trap(modules: Sandbox, complaining: Run
         await runner.run(batch, [], lambda which, _: done.append(which.partition))
     runner.close()
     assert done == [0]
-    assert running.ending(ended.value).kind == "broken"
+    assert runner_module.ending(ended.value).kind == "broken"

@@ -11,9 +11,9 @@ from trio.testing import MockClock
 from p2p.compute.execution import output_reader
 from p2p.compute.execution.output_reader import OutputLocation, OutputReader
 from p2p.compute.execution.unit import result_digest
-from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.owner import recruiter
 from p2p.compute.owner.outputs import Outputs
-from p2p.compute.volunteer import job_session as engagement
+from p2p.compute.volunteer import job_session
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
 from p2p.progress import JobView, Progress
@@ -64,7 +64,7 @@ class SlowLine:
 async def test_a_slow_peer_is_not_a_silent_one(world: World, mock_clock: MockClock, shorten: Shorten) -> None:
     mock_clock.rate = 1.0
     # The lease is 4 seconds; a piece of half a MiB takes 8.
-    shorten(engagement, "SILENCE_TIMEOUT_S", 4.0)
+    shorten(job_session, "SILENCE_TIMEOUT_S", 4.0)
     owner, local = await world.peer("owner"), await volunteer(world)
     progress = Progress()
     async with trio.open_nursery() as nursery:
@@ -84,7 +84,7 @@ async def test_who_waits_for_the_owners_slow_disk_is_not_silent(
     world: World, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mock_clock.rate = 1.0
-    caplog.set_level("DEBUG", recruiting.__name__)
+    caplog.set_level("DEBUG", recruiter.__name__)
     owner, local = await world.peer("owner"), await volunteer(world)
 
     def slow(real: Callable[..., Awaitable[Any]], steps: int, step_s: float) -> Callable[..., Awaitable[Any]]:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from p2p import ids
-from p2p.advertising import seekers as wishes
+from p2p.advertising import seekers
 from p2p.advertising.inventory import Inventory
 from p2p.control import protocol as requests
 from p2p.core.dht import publications
@@ -317,7 +317,7 @@ async def test_what_is_published_names_only_the_publishers_own_address(world: Wo
 async def test_a_peer_that_cannot_be_dialled_finds_out_who_lacks_what_it_has_and_calls(
     world: World, shorten: Shorten
 ) -> None:
-    shorten(wishes, "LOOK_INTERVAL_S", 0.1)
+    shorten(seekers, "LOOK_INTERVAL_S", 0.1)
     peers = await net(world, 2)
     join = (str(peers[0].addresses[0]),)
     hidden = await world.peer("hidden", network={"dht": True, "join": join, "dialable": "no"})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p.compute.owner import saved_files as saved
+from p2p.compute.owner import saved_files
 from p2p.errors import ConfigError
 
 
@@ -13,21 +13,23 @@ def test_files_of_a_result_are_told_from_others(tmp_path: Path) -> None:
     for name in ("part-notes.txt", "read me", "deep/part-00000", "action-films/part-00000"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    saved.check_out(tmp_path)
-    assert saved.files_in(tmp_path) == []
+    saved_files.check_out(tmp_path)
+    assert saved_files.files_in(tmp_path) == []
     for path in mine:
         path.write_bytes(b"")
-    assert saved.files_in(tmp_path) == mine
+    assert saved_files.files_in(tmp_path) == mine
     with pytest.raises(ConfigError, match="an earlier result"):
-        saved.check_out(tmp_path)
+        saved_files.check_out(tmp_path)
 
 
 def test_results_of_several_actions_are_in_folders(tmp_path: Path) -> None:
-    paths = [tmp_path / saved.name_of(action) / saved.part_of(number) for action in (0, 12) for number in (0, 1)]
+    paths = [
+        tmp_path / saved_files.name_of(action) / saved_files.part_of(number) for action in (0, 12) for number in (0, 1)
+    ]
     for path in paths:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
-    assert saved.files_in(tmp_path) == paths
-    assert saved.folder_of(tmp_path) == tmp_path
+    assert saved_files.files_in(tmp_path) == paths
+    assert saved_files.folder_of(tmp_path) == tmp_path
     with pytest.raises(ConfigError, match="an earlier result"):
-        saved.check_out(tmp_path)
+        saved_files.check_out(tmp_path)

@@ -12,7 +12,7 @@ import trio
 
 from p2p.advertising.adverts import gather
 from p2p.compute.answers import JobAnswer
-from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.owner import recruiter
 from p2p.compute.runtimes import all_runtimes
 from p2p.compute.volunteer import job_session, owner_search
 from p2p.errors import PeerError, PeerGone
@@ -36,7 +36,7 @@ LINES = "def job(inputs):\n    return inputs.lines().map(len).sum()\n"
 
 @pytest.fixture(autouse=True)
 def hasty(shorten: Shorten) -> None:
-    shorten(recruiting, "FIND_INTERVAL_S", 0.2)
+    shorten(recruiter, "FIND_INTERVAL_S", 0.2)
     shorten(owner_search, "MIN_LOOK_INTERVAL_S", 0.05)
     shorten(owner_search, "LOOK_INTERVAL_S", 0.1)
 
@@ -254,7 +254,7 @@ async def test_callers_that_do_not_answer_have_few_places_and_do_not_keep_others
                 held.append(answer)
                 await connection.receive()
 
-    mute = [Caller(tmp_path / f"mute{n}") for n in range(recruiting.MAX_CALLERS // 2)]
+    mute = [Caller(tmp_path / f"mute{n}") for n in range(recruiter.MAX_CALLERS // 2)]
     async with running(world, owner, volunteers=1) as job:
         for caller in mute:
             nursery.start_soon(hold, caller)

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.owner import recruiter
 from p2p.net.connection import Connection
 from p2p.wire import work
 from p2p.wire.link import PeerHint
@@ -16,8 +16,8 @@ from tests.support.world_jobs import MIB, SUM, run_job, volunteer, write_job
 @pytest.fixture(autouse=True)
 def lively(shorten: Shorten) -> None:
     """Who is lost is looked for again at once."""
-    shorten(recruiting, "FIND_INTERVAL_S", 0.1)
-    shorten(recruiting, "REFUSED_RETRY_S", 0.2)
+    shorten(recruiter, "FIND_INTERVAL_S", 0.1)
+    shorten(recruiter, "REFUSED_RETRY_S", 0.2)
 
 
 class Accomplices:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2p.compute.execution import reassembly as pieces
+from p2p.compute.execution import reassembly
 from p2p.core.compute import crew
 from p2p.errors import JobError, NotFound
 from p2p.node import Node
@@ -39,7 +39,7 @@ GROUPS = [NAMES[at : at + TOGETHER] for at in range(0, len(NAMES), TOGETHER)]
 def lively(shorten: Shorten) -> None:
     """What is for long units, or for large disks, is for short and small ones here."""
     shorten(crew, "UNKNOWN_STRAGGLER_S", 0.5)
-    shorten(pieces, "MAX_SPOOLED_BYTES", 8 * MIB)
+    shorten(reassembly, "MAX_SPOOLED_BYTES", 8 * MIB)
 
 
 async def largest(local: Node, *, task_status: trio.TaskStatus[list[int]]) -> None:

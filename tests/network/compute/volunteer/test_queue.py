@@ -10,8 +10,7 @@ import pytest
 import trio
 
 from p2p.compute.answers import JobAnswer
-from p2p.compute.owner import queueing
-from p2p.compute.owner import recruiter as recruiting
+from p2p.compute.owner import queueing, recruiter
 from p2p.compute.volunteer import job_session, queue, volunteering
 from p2p.compute.volunteer.volunteering import MAX_JOBS, Volunteering
 from p2p.core.compute import waiting_queue
@@ -35,8 +34,8 @@ BUSY = "its core is busy"
 @pytest.fixture(autouse=True)
 def patient(shorten: Shorten) -> None:
     """Whoever is refused does not come again during a test: a turn comes from the line, or not at all."""
-    shorten(recruiting, "REFUSED_RETRY_S", 10 * PATIENCE_S)
-    shorten(recruiting, "FIRST_RETRY_S", 10 * PATIENCE_S)
+    shorten(recruiter, "REFUSED_RETRY_S", 10 * PATIENCE_S)
+    shorten(recruiter, "FIRST_RETRY_S", 10 * PATIENCE_S)
 
 
 @pytest.fixture
@@ -302,10 +301,10 @@ async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
     world: World, nursery: trio.Nursery, shorten: Shorten
 ) -> None:
     shorten(waiting_queue, "MAX_PER_NETWORK", 5)
-    shorten(recruiting, "FIRST_RETRY_S", 0.01)
-    shorten(recruiting, "MAX_QUICK_RETRIES", 1000)
-    shorten(recruiting, "REFUSED_RETRY_S", 0.1)
-    shorten(recruiting, "FIND_INTERVAL_S", 0.1)
+    shorten(recruiter, "FIRST_RETRY_S", 0.01)
+    shorten(recruiter, "MAX_QUICK_RETRIES", 1000)
+    shorten(recruiter, "REFUSED_RETRY_S", 0.1)
+    shorten(recruiter, "FIND_INTERVAL_S", 0.1)
     node = await volunteer(world)
     async with at_work(Employer(await world.peer("first")), node):
         came = await crowd(world, node, 9)
@@ -327,8 +326,8 @@ async def test_owners_that_do_not_take_their_turns_hold_nobody_up(
     shorten(queue, "TURN_TIMEOUT_S", 0.5)
     for module in (queue, queueing):
         shorten(module, "HEARTBEAT_INTERVAL_S", 0.1)
-    shorten(recruiting, "REFUSED_RETRY_S", 0.1)  # the honest one may be slow here
-    shorten(recruiting, "FIND_INTERVAL_S", 0.1)
+    shorten(recruiter, "REFUSED_RETRY_S", 0.1)  # the honest one may be slow here
+    shorten(recruiter, "FIND_INTERVAL_S", 0.1)
 
     async def beat(connection: Connection) -> None:
         with suppress(PeerError):

@@ -11,12 +11,10 @@ import pytest
 import trio
 
 from p2p.compute import bundles
-from p2p.compute.execution import unit as units
-from p2p.compute.execution import unit_inputs as reading
+from p2p.compute.execution import unit as unit_module
+from p2p.compute.execution import unit_inputs
 from p2p.compute.execution.unit import action_key, pieces
-from p2p.compute.volunteer import job_session as engagement
-from p2p.compute.volunteer import reports as answers
-from p2p.compute.volunteer import slots, volunteering
+from p2p.compute.volunteer import job_session, reports, slots, volunteering
 from p2p.errors import PeerError
 from p2p.ids import ShareId
 from p2p.node import Node
@@ -39,10 +37,10 @@ from tests.support.world_jobs import (
 @pytest.fixture(autouse=True)
 def lively(shorten: Shorten) -> None:
     """What takes seconds among peers far apart, or hundreds of megabytes, takes less here."""
-    shorten(answers, "HEARTBEAT_INTERVAL_S", 0.1)
-    shorten(reading, "MAX_PENDING_BYTES", 4 * MIB)
+    shorten(reports, "HEARTBEAT_INTERVAL_S", 0.1)
+    shorten(unit_inputs, "MAX_PENDING_BYTES", 4 * MIB)
     shorten(slots, "MAX_QUEUED_BYTES", 4 * MIB)
-    shorten(reading, "MAX_RESULTS_BYTES", 2 * MIB)
+    shorten(unit_inputs, "MAX_RESULTS_BYTES", 2 * MIB)
 
 
 def left_of_jobs(local: Node) -> list[str]:
@@ -192,7 +190,7 @@ async def test_an_owner_that_keeps_the_window_full_gets_all_its_answers(world: W
 
 async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPatch, shorten: Shorten) -> None:
     local = await volunteer(world)
-    limits, patience_s = bundles.LIMITS, engagement.BUNDLE_SOURCE_TIMEOUT_S
+    limits, patience_s = bundles.LIMITS, job_session.BUNDLE_SOURCE_TIMEOUT_S
     folders = {name: world.folder / name for name in ("other", "huge", "many")}
     for folder in folders.values():
         folder.mkdir()
@@ -221,7 +219,7 @@ async def test_bundles_that_are_none(world: World, monkeypatch: pytest.MonkeyPat
         # Not by `shorten`: it is `job_session` that reads `bundles.LIMITS`.
         monkeypatch.setattr(bundles, "LIMITS", fewer if name == "too many files" else limits)
         # Short only where it runs out: the manifest of the long names takes a slow machine longer than that.
-        shorten(engagement, "BUNDLE_SOURCE_TIMEOUT_S", 0.4 if made is None else patience_s)
+        shorten(job_session, "BUNDLE_SOURCE_TIMEOUT_S", 0.4 if made is None else patience_s)
         if isinstance(made, Path):
             bundle = await employer.share(made)
         else:
@@ -357,7 +355,7 @@ async def test_guests_that_answer_what_they_like(world: World) -> None:
 
 
 async def test_units_that_fit_no_frame(world: World, shorten: Shorten) -> None:
-    shorten(units, "MAX_FRAME_BYTES", MIB)
+    shorten(unit_module, "MAX_FRAME_BYTES", MIB)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     large = unit(1, kind="", reads=(1,), sizes=(2 * MIB,))
@@ -450,7 +448,7 @@ async def test_owners_who_say_nothing_more(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     with pytest.MonkeyPatch.context() as patch, trio.fail_after(PATIENCE_S):
-        set_constant(patch, engagement, "SILENCE_TIMEOUT_S", 0.5)
+        set_constant(patch, job_session, "SILENCE_TIMEOUT_S", 0.5)
         connection = await employer.dial(local)
         await connection.send(employer.offer(await employer.bundle()))
         await hear_out(connection, 1)
@@ -459,7 +457,7 @@ async def test_owners_who_say_nothing_more(world: World) -> None:
 
 
 async def test_an_owner_who_does_not_listen_gets_no_more_work_done(world: World, shorten: Shorten) -> None:
-    shorten(answers, "MAX_UNSENT_BYTES", MIB)
+    shorten(reports, "MAX_UNSENT_BYTES", MIB)
     local, owner = await volunteer(world), await world.peer("owner")
     employer = Employer(owner)
     answer = "frame(b'{\"blobs\": [60000]}', bytes(60000))"
