@@ -1,17 +1,25 @@
-"""The case about doing nothing: what a peer takes while it waits, and how soon the command and the peer are there."""
+"""Measure a peer that does nothing: its memory, and how soon it and the command are there. Run from the top of the
+repository:
 
+    python -m scripts.bench.idle
+    python -m scripts.bench.idle --json
+
+`python -m scripts.bench.transfer` runs it too, as its case `idle`.
+"""
+
+import argparse
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.bench.cases.transfer.settings import Settings
 from scripts.bench.cases.transfer.turns import take_turns
 from scripts.bench.support import shoal
 from scripts.bench.support.data import workspace
-from scripts.bench.support.measure import Sample, run, status_bytes
-from scripts.bench.support.report import MIB, Ratio, Report, Row
+from scripts.bench.support.measure import BenchError, Sample, run, status_bytes
+from scripts.bench.support.report import MIB, Ratio, Report, Row, as_json, as_table
 
 STARTS = 5
 HELPS = 9
@@ -26,9 +34,8 @@ app()
 """
 
 
-def idle(settings: Settings) -> Report:
+def idle() -> Report:
     """Memory of an idle peer, its time to `ready`, and `--help` against the smallest program with typer."""
-    del settings  # what does nothing has no size
     report = Report("idle", f"a waiting peer, median of {STARTS}; --help, median of {HELPS}")
     have_shoal = shoal.installed(report.notes)
     with workspace(ROOM_BYTES) as work:
@@ -76,3 +83,24 @@ def _starts(work: Path) -> list[Row]:
 
 def _timed(argv: Sequence[str]) -> Sample:
     return Sample.of(run(argv))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="idle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="one object on one line")
+    options = parser.parse_args()
+    # Leave through every `finally`, so that peers end and files go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        report = idle()
+    except BenchError as error:
+        print(f"idle: {error}", file=sys.stderr)
+        return 1
+    print(as_json(report) if options.json else as_table(report), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,7 +29,7 @@ CASES: dict[str, Callable[[Settings], Report]] = {
     "four": fetching.four,
     "small": fetching.small,
     "disk": fetching.disk,
-    "idle": idle,
+    "idle": lambda _: idle(),
 }
 ONLY_WHEN_ASKED = {"disk"}
 
