@@ -1,0 +1,25 @@
+"""Benchmarks and simulations of Shoal, on loopback alone. Run from the top of the repository, each by its name:
+
+    .venv/bin/python -m scripts.bench.transfer    files, beside curl, aria2, libtorrent and rsync: speed, CPU seconds
+                                                  and peak memory of both sides, and how Shoal compares
+    .venv/bin/python -m scripts.bench.jobs        units of jobs, beside ProcessPoolExecutor, Dask, Ray and PySpark:
+                                                  units a second, time to the first result, a word count, what a killed
+                                                  process costs, memory
+    .venv/bin/python -m scripts.bench.idle        a waiting peer: its memory, seconds until it is ready, and `--help`
+    .venv/bin/python -m scripts.bench.sandbox     a unit behind the wall: time, units a second, memory of guests
+    .venv/bin/python -m scripts.bench.findable    seconds from sharing a file to having fetched it by its bare id, over
+                                                  the DHT, a tracker and the local network
+    .venv/bin/python -m scripts.bench.dht         a simulated DHT: time, queries and bytes of its operations, also with
+                                                  nodes that die and nodes that are hostile
+    .venv/bin/python -m scripts.bench.tracker     a tracker of a million files: latency of searches, announces and
+                                                  requests a second, memory
+    .venv/bin/python -m scripts.bench.kills 100   no figures: kills -9 a process during a job, a hundred times, and
+                                                  checks each result
+
+`--help` says what each takes, and what its figures mean. All but `kills` print a table, or JSON with `--json`. Rivals
+that are not installed are left out, with a note.
+
+Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure), `rivals` (the other
+programs, and how they are driven), `support` (processes and their cost, data, reports, peers, simulated nodes). `kills`
+takes its fleet of processes from tests.support; tests import nothing from here.
+"""
