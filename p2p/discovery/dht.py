@@ -31,6 +31,8 @@ from p2p.wire.records import FULL_SHARD, Record, RecordKind
 logger = logging.getLogger(__name__)
 
 MAX_HINTED = 64
+JOIN_TIMEOUT_S = 5.0
+"""How long a single question waits for the DHT to be joined."""
 KEEP_CONTACTS_INTERVAL_S = 300.0
 FIRST_KEEP_CONTACTS_S = 20.0
 RESOLVE_INTERVAL_S = 600.0
@@ -111,10 +113,10 @@ class Overlays:
         """Seconds since 1970, by the clock of most of the network; without a network, by this machine's."""
         return max(node.endpoint.now() for node in self.nodes) if self.nodes else time.time()
 
-    async def joined_within(self, seconds: float) -> bool:
-        """Waits up to this long for the DHT to be joined. Returns whether it is; at once if this peer goes without."""
+    async def joined_soon(self) -> bool:
+        """Waits a little for the DHT to be joined; whether it is. At once where this peer goes without."""
         if self.is_on:
-            with trio.move_on_after(seconds):
+            with trio.move_on_after(JOIN_TIMEOUT_S):
                 await self.joined.wait()
         return self.joined.is_set()
 

@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 MAX_LINK_TRACKERS = 4
 FIRST_RETRY_S, LAST_RETRY_S = 0.2, 60.0
-JOIN_TIMEOUT_S = 5.0
-"""How long a single question waits for the DHT to be joined."""
 LONELY_AFTER_S = 0.2
 SUPPLIED_INTERVAL_S = 300.0
 """How long a finder pauses while sources give chunks."""
@@ -101,7 +99,7 @@ class Finders:
                 logger.debug("tracker %s: %s", url, error)
 
         async def ask_overlays() -> None:
-            await self._overlays.joined_within(JOIN_TIMEOUT_S)
+            await self._overlays.joined_soon()
             await self._overlays.get(key, RecordKind.ADDRESS, lambda record: self._tell(record, told))
 
         for hint in self._neighbours.hints():

@@ -10,7 +10,7 @@ import logging
 import trio
 
 from p2p.discovery.dht import Overlays
-from p2p.discovery.finders import JOIN_TIMEOUT_S, Finders
+from p2p.discovery.finders import Finders
 from p2p.discovery.neighbours import Neighbours
 from p2p.errors import ConfigError, MalformedMessage, PeerError
 from p2p.ids import PeerId, ShareId
@@ -115,7 +115,7 @@ class MutableLinks:
                     answered.set()
 
             async def ask_overlays() -> None:
-                await self._overlays.joined_within(JOIN_TIMEOUT_S)
+                await self._overlays.joined_soon()
                 found = await self._overlays.get(pointer_key(publisher, name), RecordKind.POINTER, enough=None)
                 if publisher in found:
                     await self._disk.run(self._pointers.saw, found[publisher], self._peer_id)

@@ -22,7 +22,6 @@ from p2p.wire.records import Record, RecordKind, Titles, keyword_key, shards
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
 
 SEARCH_TIMEOUT_S = 10.0
-JOIN_TIMEOUT_S = 5.0
 MAX_HITS = 100
 TOO_SHORT = "Search for a word of at least {} letters or digits."
 
@@ -93,7 +92,7 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
     wanted = keywords.words(query)
     if not wanted:
         raise ConfigError(TOO_SHORT.format(keywords.MIN_WORD_CHARS))
-    if not await overlays.joined_within(JOIN_TIMEOUT_S):
+    if not await overlays.joined_soon():
         raise NotFound(
             "No tracker answers, and no node of the DHT was found. Name one with --join HOST:PORT or --tracker URL."
         )
