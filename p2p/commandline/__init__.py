@@ -1,4 +1,4 @@
-"""The commands, by what they are about; `app` makes one program of them, with those that run a whole network.
+"""The commands, grouped by subject; `app` makes one program of them, and adds `tracker` and `demo`.
 
 Everything heavy is imported inside the commands, so that `shoal --help` costs little more than typer itself.
 """

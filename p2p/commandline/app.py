@@ -1,6 +1,6 @@
-"""The program `shoal`: one command line of all commands. The contract is in docs/cli.md.
+"""The program `shoal`: all commands as one command line. The contract is in docs/cli.md.
 
-The commands are in the modules beside this one, except those that run a whole network, which are here. Progress, notes
+The commands are in the modules beside this one, except `tracker` and `demo`, which are here. Progress, notes
 and warnings go to stderr; stdout carries the answer alone.
 """
 
@@ -18,7 +18,7 @@ from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName
 
 app = typer.Typer(
-    help="Share files with many, fetch them from many at once. Peers may fail or lie; what arrives is right.",
+    help="Share files with many peers, fetch them from many at once. Peers may fail or lie; what arrives is right.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,11 +35,11 @@ def _show_version(asked: bool) -> None:
 def options(
     home: Annotated[
         Path | None,
-        typer.Option(envvar="SHOAL_HOME", help="This peer's folder: key, settings, database. A home is a peer."),
+        typer.Option(envvar="SHOAL_HOME", help="This peer's folder: key, settings, database. One home, one peer."),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what happens.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     from p2p import config, log
@@ -71,14 +71,17 @@ app.add_typer(volunteering.app, name="volunteer")
 @app.command()
 def tracker(
     listen: Listen = None,
-    db: Annotated[Path | None, typer.Option(metavar="PATH", help="Its database; tracker.db in the home.")] = None,
-    url: Annotated[str | None, typer.Option(metavar="URL", help="Where others reach it.")] = None,
+    db: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The tracker's database; default: tracker.db in the home.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Where others reach this tracker.")] = None,
     proxy: Annotated[
-        list[str] | None, typer.Option(metavar="IP", help="A proxy before it, whose X-Forwarded-For is believed.")
+        list[str] | None,
+        typer.Option(metavar="IP", help="A reverse proxy whose X-Forwarded-For to believe; repeatable."),
     ] = None,
     network: NetworkName = None,
 ) -> None:
-    """Run a tracker, the optional central index with its page, until Ctrl-C. Prints `ready URL` once it answers."""
+    """Run a tracker, the optional central index with its web page, until Ctrl-C. Prints `ready URL` once it answers."""
     from p2p.commandline import running
     from tracker.command import run
 
@@ -88,10 +91,10 @@ def tracker(
 
 @app.command()
 def demo(
-    size: Annotated[str, typer.Option(metavar="SIZE", help="Of the large file.")] = "192MiB",
+    size: Annotated[str, typer.Option(metavar="SIZE", help="Size of the large file.")] = "192MiB",
     as_json: Json = False,
 ) -> None:
-    """Run a whole network on this machine: a tracker, peers that find and fetch, and what is killed meanwhile."""
+    """Run a whole network on this machine: a tracker, and peers that share, fetch and compute while some are killed."""
     from p2p.commandline.demo import run_demo
     from p2p.formats import parse_size
 
@@ -106,14 +109,14 @@ def main() -> None:
     try:
         try:
             app()
-        except* BrokenPipeError:  # in a group, where it comes from within a peer
+        except* BrokenPipeError:  # in a group if it comes from inside a peer
             hung_up = True
     except ShoalError as error:
         from p2p.log import explain
 
         sys.exit(explain(error))
     if hung_up:
-        # Whoever read our output has had enough.
+        # Whoever read our output has stopped reading.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 

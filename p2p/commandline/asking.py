@@ -1,4 +1,4 @@
-"""From a command to a peer, which performs it, and from its answer to stdout."""
+"""Sends a command's request to a peer, which performs it, and prints the answer to stdout."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def perform(
     interrupted: str = "",
     nobody: int = FAILED,
 ) -> NoReturn:
-    """Has the peer of this home perform the request, and ends."""
+    """Asks the peer of this home to perform the request, shows the answer, and exits."""
     from p2p.commandline import running as command
 
     performed = partial(command.perform, Global.home, request, settings, show, stay=stay)
@@ -32,12 +32,12 @@ def perform(
 
 
 def either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:
-    """How an answer is shown."""
+    """Shows an answer as JSON, or else with `table`."""
     return (lambda answer: print_answer(as_text(answer))) if as_json else table
 
 
 def as_text(answer: object, **more: object) -> str:
-    """An answer as JSON, with what the command adds."""
+    """An answer as JSON text, with the fields that the command adds."""
     import msgspec
 
     plain = msgspec.to_builtins(answer)
@@ -45,5 +45,5 @@ def as_text(answer: object, **more: object) -> str:
 
 
 def print_answer(text: str) -> None:
-    """At once: who reads it may be waiting."""
+    """Prints and flushes: the reader may be waiting."""
     print(text, flush=True)

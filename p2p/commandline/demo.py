@@ -1,10 +1,10 @@
 """`shoal demo`: a whole network on this machine, of real processes, with every result checked.
 
-A tracker runs, and one peer shares a folder through a line as thin as a home's. Another peer knows a word and finds
-it; four fetch it by a link without any address, and feed each other. Meanwhile one of them is killed with SIGKILL and
-started again, and so is the tracker, for good: a last peer finds the folder by the same word over the DHT and fetches
-it. Then it has the four count the words of what was fetched, in their sandboxes, and one of them is killed in the
-middle. Afterwards every file is compared byte by byte, and the words with a plain count made here.
+A tracker runs, and one peer shares a folder through a thin line, like a home's. Another peer finds it by a word; four
+fetch it by a link without any address, and feed each other. Meanwhile one of them is killed with SIGKILL and started
+again, and the tracker is killed for good: a last peer finds the folder by the same word through the DHT and fetches it.
+Then the four count the words of it for that peer, in their sandboxes, and one of them is killed in the middle. At the
+end every file is compared byte by byte, and the words with a plain count made here.
 """
 
 import filecmp
@@ -58,7 +58,7 @@ TOP = 1000
 
 @dataclass
 class DemoReport:
-    """What was checked, for people as it happens and for programs at the end."""
+    """What was checked: told to people as it happens, to programs at the end."""
 
     as_json: bool
     checks: dict[str, bool] = field(default_factory=dict)
@@ -75,13 +75,13 @@ class DemoReport:
 
 @dataclass
 class Peer:
-    """One peer of the demo: a home, an output folder, and how far it is."""
+    """One peer of the demo: its home, its output folder, and how far it has got."""
 
     name: str
     home: Path
     out: Path
     extra: list[str] = field(default_factory=list)
-    """Options of its node."""
+    """Options of the peer's `shoal node`."""
     runs: bool = False
     process: trio.Process | None = None
     id: str = ""
@@ -102,7 +102,7 @@ class Peer:
 
 
 def run_demo(size: int, *, as_json: bool) -> int:
-    """Runs the demo with a large file of `size` bytes; the exit code is 0 only if all checks held."""
+    """Runs the demo with a large file of `size` bytes. Returns the exit code: 0 only if all checks held."""
     report = DemoReport(as_json)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shoal-demo-") as folder:
@@ -131,7 +131,10 @@ async def _demo(report: DemoReport, folder: Path, size: int) -> None:
         origin.extra = ["--tracker", url, "--upload-limit", str(ORIGIN_LIMIT_BYTES_PER_S)]
         async with _running(origin):
             answer = await _shoal(origin, "share", str(data), "--json")
-            report.say(f"The origin shares them after {answer['seconds']:.2g} s, with the tracker {url} and the DHT.")
+            report.say(
+                f"The origin indexed them in {answer['seconds']:.2g} s, and shares them "
+                f"through the tracker {url} and the DHT."
+            )
             fetchers = _fetchers(folder, ["--tracker", url, "--join", origin.address])
             await _search(report, fetchers[0], answer["id"])
             uploaded = await _fetch_all(report, fetchers, tracker, origin, _bare(answer["id"]))
@@ -139,10 +142,10 @@ async def _demo(report: DemoReport, folder: Path, size: int) -> None:
     same = 0
     for peer in fetchers:
         same += await trio.to_thread.run_sync(_equal, data, peer.out / data.name)
-    text = f"{len(fetchers)} times {files:,} files are equal to the origin's, byte by byte"
+    text = f"{len(fetchers)} copies of {files:,} files equal the origin's, byte for byte"
     report.check("equal", text, same == len(fetchers))
     copies = uploaded / total
-    text = f"the origin sent {copies:.2f} copies for {FETCHERS} peers; the rest they gave each other"
+    text = f"the origin sent {copies:.2f} copies for {FETCHERS} peers; they gave each other the rest"
     report.check("copies", text, copies < MAX_COPIES)
     victim = fetchers[VICTIM].answer or {}
     again = victim.get("received", total)
@@ -155,7 +158,7 @@ async def _demo(report: DemoReport, folder: Path, size: int) -> None:
 
 
 def _fetchers(folder: Path, options: list[str]) -> list[Peer]:
-    """Four, and the one that comes late."""
+    """The four peers that fetch together, and the latecomer."""
     names = [f"peer {number + 1}" for number in range(FETCHERS)] + ["the latecomer"]
     options = [*options, "--volunteer", "--cores", "1"]
     return [Peer(name, folder / f"home{n}", folder / f"out{n}", options) for n, name in enumerate(names)]
@@ -165,15 +168,15 @@ async def _search(report: DemoReport, peer: Peer, share: str) -> None:
     async with _running(peer):
         found = await _find(peer)
     right = found is not None and found["id"] == share
-    report.check("found", f"{peer.name} knows the word {WORD!r} and finds it, over the tracker", right)
+    report.check("found", f"{peer.name} searches for the word {WORD!r} and finds the share through the tracker", right)
 
 
 async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Process, origin: Peer, link: str) -> int:
-    """All fetch it, the last one without the tracker; the bytes that the origin sent to the first four."""
+    """All fetch the share, the last one without the tracker. Returns the bytes that the origin sent to the four."""
     *four, late = fetchers
     report.say(f"Four peers fetch {link[:44]}…, a link without an address.")
     report.say(
-        f"The origin's line carries {format_size(ORIGIN_LIMIT_BYTES_PER_S)}/s, so they had better help each other."
+        f"The origin's line carries only {format_size(ORIGIN_LIMIT_BYTES_PER_S)}/s: they had better help each other."
     )
     async with trio.open_nursery() as nursery:
         for peer in four:
@@ -182,7 +185,7 @@ async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Pro
         nursery.start_soon(_watch, four, report, watching)
         await four[VICTIM].half_way.wait()
         tracker.kill()
-        report.say("  the tracker killed with SIGKILL, and not started again")
+        report.say("  the tracker was killed with SIGKILL, for good")
         for peer in four:
             await peer.fetched.wait()
         watching.cancel()
@@ -190,7 +193,7 @@ async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Pro
         async with _running(late):
             found = await _find(late)
             right = found is not None and _bare(found["id"]) == link
-            report.check("found_without_tracker", f"{late.name} finds it by the same word, over the DHT", right)
+            report.check("found_without_tracker", f"{late.name} finds it by the same word, through the DHT", right)
             late.answer = await _shoal(late, "get", link, "--out", str(late.out), "--json")
             await _count_words(report, late, four)
         for peer in four:
@@ -199,7 +202,7 @@ async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Pro
 
 
 async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) -> None:
-    """A job of the owner, worked on by four volunteers of which one is killed when a part of it is done."""
+    """Runs a job for the owner on four volunteers, one of which is killed when part of the work is done."""
     text = owner.out / f"{WORD} library" / TEXT
     job = owner.home.parent / "words.py"
     await trio.Path(job).write_text(JOB)
@@ -217,7 +220,7 @@ async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) 
     seconds = time.monotonic() - started
     words = await trio.to_thread.run_sync(_plain_count, text)
     right = answer.get("result") == [[word, number] for word, number in words]
-    said = f"its {TOP} words are those of a plain count made here; it took {seconds:.0f} s"
+    said = f"the job's top {TOP} words match a plain count made here; it took {seconds:.0f} s"
     report.check("counted", said, right)
     again = seen.losses + seen.failures
     report.check("job_survived", f"one volunteer was killed meanwhile: {again} units were tried again", again > 0)
@@ -225,7 +228,7 @@ async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) 
 
 
 async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: JobView) -> None:
-    """Kills the volunteer once some units are done, and goes on to note in `seen` how the job stands."""
+    """Kills the volunteer once some units are done; all along, keeps the job's latest state in `seen`."""
     while True:
         with suppress(PeerError):
             for job in (await _status(owner)).jobs:
@@ -234,12 +237,12 @@ async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: JobView
         if victim.process is not None and busy and seen.units_done >= UNITS_BEFORE_KILL:
             victim.process.kill()
             victim.process = None
-            report.say(f"  {victim.name} killed with SIGKILL in the middle of it")
+            report.say(f"  {victim.name} was killed with SIGKILL in the middle of it")
         await trio.sleep(LOOK_INTERVAL_S / 4)
 
 
 async def _find(peer: Peer) -> dict[str, Any] | None:
-    """The share, by the word alone, and only if nothing else was found. What is published takes a moment to arrive."""
+    """The share, found by the word alone; None if others were found too. Publishing takes a moment, so it retries."""
     with trio.move_on_after(FOUND_TIMEOUT_S):
         while True:
             with suppress(subprocess.CalledProcessError):
@@ -255,13 +258,13 @@ def _bare(share: str) -> str:
 
 
 async def _fetch(peer: Peer, link: str, report: DemoReport, *, killed: bool) -> None:
-    """Runs the peer and its fetch; the unlucky one dies half-way and is started again."""
+    """Runs the peer and its fetch; the unlucky peer is killed half-way and started again."""
     if killed:
         async with _running(peer) as process, trio.open_nursery() as nursery:
             nursery.start_soon(_fetch_until_killed, peer, link)
             await peer.half_way.wait()
             process.kill()
-        report.say(f"  {peer.name} killed with SIGKILL at {100 * peer.fraction:.0f} %, and started again")
+        report.say(f"  {peer.name} was killed with SIGKILL at {100 * peer.fraction:.0f} %, and starts again")
     async with _running(peer):
         peer.answer = await _shoal(peer, "get", link, "--out", str(peer.out), "--json")
         peer.fetched.set()
@@ -274,7 +277,7 @@ async def _fetch_until_killed(peer: Peer, link: str) -> None:
 
 
 async def _watch(peers: list[Peer], report: DemoReport, scope: trio.CancelScope) -> None:
-    """Follows the fetches, and shows them where somebody looks on."""
+    """Follows the fetches, and shows them on a terminal."""
     with scope, _bars(peers, report) as redraw:
         while True:
             for peer in peers:
@@ -322,7 +325,7 @@ def _bars(peers: list[Peer], report: DemoReport) -> Iterator[Any]:
 
 @asynccontextmanager
 async def _running(peer: Peer) -> AsyncIterator[trio.Process]:
-    """The peer's node, from its `ready` to its end; the body may end it earlier."""
+    """Runs the peer's node while the body runs, from its `ready` on; the body may end it earlier."""
     command = ["--home", str(peer.home), "node", *_HERE, *peer.extra]
     async with _process(command, peer.home.parent / f"{peer.home.name}.log") as (process, ready):
         peer.id, peer.address = ready[:2]
@@ -336,7 +339,7 @@ async def _running(peer: Peer) -> AsyncIterator[trio.Process]:
 
 @asynccontextmanager
 async def _tracker(folder: Path) -> AsyncIterator[tuple[trio.Process, str]]:
-    """The tracker, and its URL."""
+    """Runs the tracker while the body runs; yields its process and its URL."""
     home = folder / "tracker"
     command = ["--home", str(home), "tracker", "--listen", "127.0.0.1:0", "--network", _NETWORK]
     async with _process(command, folder / "tracker.log") as (process, ready):
@@ -345,7 +348,7 @@ async def _tracker(folder: Path) -> AsyncIterator[tuple[trio.Process, str]]:
 
 @asynccontextmanager
 async def _process(command: list[str], log_path: Path) -> AsyncIterator[tuple[trio.Process, list[str]]]:
-    """A process of ours from its `ready` to its end, and the words after that."""
+    """Runs a `shoal` command while the body runs; yields its process and the words after `ready`."""
     with log_path.open("ab") as log:
         process = await trio.lowlevel.open_process([*_SHOAL, *command], stdout=subprocess.PIPE, stderr=log)
     try:
@@ -366,7 +369,7 @@ async def _process(command: list[str], log_path: Path) -> AsyncIterator[tuple[tr
 
 
 async def _shoal(peer: Peer, *arguments: str) -> Any:
-    """Runs one command in the peer's home; its JSON answer. Raises CalledProcessError."""
+    """Runs one command in the peer's home; returns its JSON answer. Raises CalledProcessError."""
     done = await trio.run_process(
         [*_SHOAL, "--home", str(peer.home), *arguments], capture_stdout=True, stderr=subprocess.DEVNULL
     )
@@ -398,7 +401,7 @@ def _make_data(folder: Path, size: int) -> tuple[int, int]:
 
 
 def _plain_count(folder: Path) -> list[tuple[str, int]]:
-    """The most frequent words of all files, without any of Shoal."""
+    """The most frequent words of all files, counted without Shoal."""
     counts: Counter[str] = Counter()
     for path in folder.rglob("*"):
         if path.is_file():

@@ -1,4 +1,4 @@
-"""Commands about files: to share them, to find and to fetch what others share."""
+"""Commands about files: share them, find and fetch what others share."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 @networked
 def share(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders; one share in all.")],
-    name: Annotated[str | None, typer.Option(help="What to call it, if not like the first path.")] = None,
-    unlisted: Annotated[bool, typer.Option("--unlisted", help="Only who has the link can get it.")] = False,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders; they become one share.")],
+    name: Annotated[str | None, typer.Option(help="Name of the share; default: that of the first path.")] = None,
+    unlisted: Annotated[bool, typer.Option("--unlisted", help="Only those who have the link can get it.")] = False,
     pointer: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Publish as the newest NAME: a link that stays.")
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Publish as the newest version of NAME. Prints a lasting link."),
     ] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Share files or a folder where they are. Prints the link; without a running peer, serves until Ctrl-C."""
+    """Share files or folders in place. Prints the link; if no peer is running, serves them until Ctrl-C."""
     from p2p.control.protocol import ShareRequest
 
     request = ShareRequest(
@@ -45,20 +46,24 @@ def share(
 @networked
 def get(
     link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, the id of a share, or shoal:PEER/NAME.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to put it into.")] = Path(),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to put the files into.")] = Path(),
     peer: Annotated[
-        list[str] | None, typer.Option(metavar="HOST:PORT", help="Somebody who may have it; repeatable.")
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer that may have it; repeatable.")
     ] = None,
-    select: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only paths like this; repeatable.")] = None,
-    sequential: Annotated[bool, typer.Option("--sequential", help="In order, to look at it meanwhile.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are different.")] = False,
-    wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody has it for so long.")] = None,
-    limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
+    select: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only paths that match; repeatable.")] = None,
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="Fetch in order, to watch or read meanwhile.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files that differ.")] = False,
+    wait: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Give up if nobody has it for this long, such as 30s.")
+    ] = None,
+    limit: Annotated[str | None, typer.Option(metavar="RATE", help="Bytes per second at most, such as 10MiB.")] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Fetch a share, verified, from all who have it. Goes on from where an earlier try stopped."""
+    """Fetch a share from all peers that have it, and verify every chunk. Resumes where an earlier try stopped."""
     from p2p.control.protocol import GetRequest
     from p2p.formats import parse_size, parse_time
     from p2p.wire.link import parse_any_link, parse_peer
@@ -83,18 +88,21 @@ def get(
         terminal.fetched(answer)
         print_answer(as_text(answer) if as_json else "\n".join(answer.paths))
 
-    again = "What was fetched is kept; the same command goes on from there."
+    again = "What was fetched is kept; the same command resumes from there."
     perform(request, settings, show, interrupted=again, nobody=NOBODY)
 
 
 @networked
 def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="All of them are in the name or the files.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="WORDS...", help="Words that must all occur in a share's name or file names."),
+    ],
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Find shares by words, over trackers, else over the DHT."""
+    """Find shares by words: through trackers, or through the DHT if no tracker answers."""
     from p2p.commandline import tables
     from p2p.control.protocol import SearchRequest
 
@@ -127,7 +135,7 @@ def unshare(
     share_id: Annotated[str, typer.Argument(metavar="ID", help="The share's id, its beginning, or its link.")],
     as_json: Json = False,
 ) -> None:
-    """Stop sharing; the files stay."""
+    """Stop sharing a share; its files stay where they are."""
     from p2p.commandline import terminal
     from p2p.control.protocol import UnshareRequest
 

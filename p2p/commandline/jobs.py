@@ -1,4 +1,4 @@
-"""Commands about jobs: to run them on volunteers' machines, and what became of them."""
+"""Commands about jobs: run them on volunteers' machines, and see what became of them."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ WITH_LOCAL = frozenset({"job", "inputs", "arg", "partitions", "out", "local", "a
 NOT_WITH_RESUME = frozenset(
     {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
 )
-"""Those that a job was begun with."""
+"""The parameters of `run` that are fixed when a job begins."""
 
 
 @networked
@@ -30,44 +30,47 @@ def run(
     context: typer.Context,
     job: Annotated[
         Path | None,
-        typer.Argument(metavar="JOB", help="A Python file with a function job, a folder with job.py, or a .wasm file."),
+        typer.Argument(
+            metavar="JOB", help="A Python file with a function `job`, a folder with job.py, or a .wasm file."
+        ),
     ] = None,
     inputs: Annotated[
-        list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="What it reads; repeatable.")
+        list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="What the job reads; repeatable.")
     ] = None,
     arg: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the job: JSON, else text; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An argument of the job: JSON, else text; repeatable."),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; chosen, if not given.")
+        str | None, typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; default: chosen for you.")
     ] = None,
     partitions: Annotated[
         int,
         typer.Option(
             metavar="N",
-            help="How many units a stage has, about; else four a core, of 64 KiB to 8 MiB of input.",
+            help="About how many units a stage has; default: four per core, of 64 KiB to 8 MiB of input each.",
             min=0,
             show_default=False,
         ),
     ] = 0,
-    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory that a unit may take.")] = "512MiB",
-    unit_time: Annotated[str, typer.Option(metavar="TIME", help="Time that a unit may take.")] = "10m",
-    trust: Annotated[str, typer.Option(metavar="own", help="Who is believed: own, every volunteer.")] = "own",
+    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="The most memory a unit may use.")] = "512MiB",
+    unit_time: Annotated[str, typer.Option(metavar="TIME", help="The most time a unit may take.")] = "10m",
+    trust: Annotated[str, typer.Option(metavar="own", help="Whom to believe. own: every volunteer.")] = "own",
     volunteers: Annotated[
-        int, typer.Option(metavar="N", help="At most so many; else all.", min=0, show_default=False)
+        int, typer.Option(metavar="N", help="The most volunteers to use; default: all.", min=0, show_default=False)
     ] = 0,
-    peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where files that the job saves go.")] = None,
-    wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up when nobody works for so long.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="In this process: no volunteers, and no walls.")] = False,
+    peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer to ask; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.")] = None,
+    wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up if nobody works for this long.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process: no volunteers, no sandbox.")] = False,
     resume: Annotated[
-        str | None, typer.Option(metavar="JOB_ID", help="Go on with a job that was stopped, as it was begun.")
+        str | None, typer.Option(metavar="JOB_ID", help="Resume a stopped job, with the options it began with.")
     ] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Run a job on volunteers' machines, and print its result."""
+    """Run a job on volunteers' machines and print its result."""
     from p2p.compute.spec import JobSpec
     from p2p.control.protocol import ResumeRequest, RunRequest
     from p2p.errors import ConfigError
@@ -76,15 +79,15 @@ def run(
 
     if trust != "own":
         if trust == "audit" or trust.startswith("quorum="):
-            raise ConfigError(f"--trust {trust}: not in this version. With own every volunteer is believed.")
-        raise ConfigError(f"--trust {trust}: there is own.")
+            raise ConfigError(f"--trust {trust}: not in this version. The only choice is own: believe every volunteer.")
+        raise ConfigError(f"--trust {trust}: the only choice is own.")
     if local and (given := [text for name, text in _given(context) if name not in WITH_LOCAL]):
         raise ConfigError(
-            f"{', '.join(given)}: not with --local, which runs the whole job in this process, without a network or "
-            "volunteers. Leave one or the other out."
+            f"{', '.join(given)}: not with --local, which runs the whole job in this process, without network or "
+            "volunteers. Leave out one or the other."
         )
     if (job is None) == (resume is None):
-        raise ConfigError("Give a job to run, or --resume with the id of one that was stopped: see `shoal jobs`.")
+        raise ConfigError("Give a job to run, or --resume with the id of a stopped job: see `shoal jobs`.")
 
     def show(answer: "JobAnswer") -> None:
         text = _text(answer)
@@ -92,14 +95,18 @@ def run(
         if isinstance(answer.folder, str) and not as_json:
             from p2p.commandline import terminal
 
-            terminal.note(f"The files are in {answer.folder}, and a peer that runs here shares them.")
+            terminal.note(f"The files are in {answer.folder}; they are shared while a peer runs in this home.")
 
-    stopped = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` goes on, `shoal cancel ID` forgets it."
+    stopped = (
+        "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` resumes it, `shoal cancel ID` forgets it."
+    )
     for text in peer or ():
         parse_peer(text)
     if job is None:
         if given := [text for name, text in _given(context) if name in NOT_WITH_RESUME]:
-            raise ConfigError(f"{', '.join(given)}: not with --resume, which goes on with a job as it was begun.")
+            raise ConfigError(
+                f"{', '.join(given)}: not with --resume, which keeps the options that the job began with."
+            )
         request = ResumeRequest(id=str(resume), peers=tuple(peer or ()))
         perform(request, settings, show, interrupted=stopped, nobody=NOBODY)
     spec = JobSpec(
@@ -124,7 +131,7 @@ def run(
 
 
 def jobs(as_json: Json = False) -> None:
-    """List this peer's jobs: under way, stopped, and the last that ended."""
+    """List this peer's jobs: running, stopped, and the last ones that ended."""
     from p2p.commandline import tables
     from p2p.control.protocol import JobsRequest
 
@@ -134,7 +141,7 @@ def jobs(as_json: Json = False) -> None:
 def logs(
     job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")],
     unit: Annotated[
-        str | None, typer.Argument(metavar="[UNIT]", help="One unit alone, as ACTION.STAGE.PARTITION.")
+        str | None, typer.Argument(metavar="[UNIT]", help="Only this unit: ACTION.STAGE.PARTITION.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -146,7 +153,7 @@ def logs(
 
 
 def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")]) -> None:
-    """End a job of this peer, or forget one that was stopped."""
+    """End one of this peer's jobs for good, or forget a stopped one."""
     from p2p.commandline import terminal
     from p2p.control.protocol import CancelRequest
 
@@ -154,7 +161,7 @@ def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's 
 
 
 def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
-    """The parameters that are on the command line: name, and how it is written there."""
+    """The parameters given on the command line: each one's name, and its option as written there."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
@@ -162,7 +169,7 @@ def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
 
 
 def _text(answer: "JobAnswer") -> str:
-    """What is printed of a job's answer: what it returned, and where its files are."""
+    """The text to print for a job's answer: what it returned, and where its files are."""
     result, saved = answer.result, answer.saved
     if result is None and saved:
         return "\n".join(saved)
@@ -170,7 +177,7 @@ def _text(answer: "JobAnswer") -> str:
 
 
 def _shown(text: str) -> str:
-    """The text; on a terminal without what would steer that: it is strangers who make a result."""
+    """The text; on a terminal, without control characters that would steer it: strangers make a result."""
     if not sys.stdout.isatty():
         return text
     from p2p.log import printable
@@ -179,12 +186,12 @@ def _shown(text: str) -> str:
 
 
 def _argument(text: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value as JSON if it is that."""
+    """Parses NAME=VALUE; the value is JSON if it can be read as that."""
     from p2p.errors import ConfigError
 
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise ConfigError(f"--arg {text}: write NAME=VALUE, with the name of an argument of the job's function.")
+        raise ConfigError(f"--arg {text}: write NAME=VALUE, where NAME is an argument of the job's function.")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -192,7 +199,7 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _input(text: str) -> str:
-    """A link as it is, a path absolute."""
+    """A link unchanged, a path made absolute."""
     from p2p.errors import ConfigError
     from p2p.wire.link import parse_link
 
@@ -206,11 +213,11 @@ def _input(text: str) -> str:
 
 
 def _unit(text: str) -> tuple[int, int, int]:
-    """ACTION.STAGE.PARTITION."""
+    """Parses ACTION.STAGE.PARTITION."""
     from p2p.errors import ConfigError
 
     parts = text.split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise ConfigError(f"{text}: a unit is written ACTION.STAGE.PARTITION, as `shoal logs JOB_ID` shows it.")
+        raise ConfigError(f"{text}: a unit is written ACTION.STAGE.PARTITION, as in `shoal logs JOB_ID`.")
     action, stage, partition = map(int, parts)
     return action, stage, partition

@@ -1,4 +1,4 @@
-"""`shoal run --local`: a job in this process, on this machine's files, without a peer, volunteers or walls."""
+"""`shoal run --local`: a job in this process, on this machine's files, without a peer, volunteers or a sandbox."""
 
 import json
 import shutil
@@ -23,11 +23,11 @@ PARTITIONS = 8
 
 
 def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> JobAnswer:
-    """Runs the job to its end; what `shoal run` answers. Raises ConfigError, JobError, StorageError."""
+    """Runs the job to its end; returns what `shoal run` answers. Raises ConfigError, JobError, StorageError."""
     paths = [Path(text) for text in inputs]
     for text, one in zip(inputs, paths, strict=True):
         if not one.exists():
-            raise ConfigError(f"{text} does not exist; --local reads files of this machine, no links.")
+            raise ConfigError(f"{text} does not exist; --local reads files on this machine, not links.")
     if out is not None:
         saved_files.check_out(out)
     made: dict[int, list[Path]] = {}
@@ -40,11 +40,11 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(body)
 
-    # The API is this process's own; the job's files are imported from memory, as in a guest.
+    # The API is this process's own copy; the job's files are imported from memory, as in a guest.
     files, title = bundles.collect(path), bundles.title_of(path)
     if bundles.MODULE in files:
         raise ConfigError(f"--local is for jobs in Python; {path.name} runs without Shoal in any WASI runtime.")
-    note("--local: the job's code runs in this process, with all that you may do")
+    note("--local: the job's code runs in this process and can do whatever you can")
     settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
     try:
         answer = local.run(bundles.titled(files, title), paths, arguments, save=save, entry=title, settings=settings)
@@ -58,13 +58,13 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
         raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
     finally:
         for of_action in made.values():
-            shutil.rmtree(of_action[0].parent, ignore_errors=True)  # it failed: a part of a result is none
+            shutil.rmtree(of_action[0].parent, ignore_errors=True)  # the job failed: part of a result is no result
     value = json.loads(answer.json)
     return JobAnswer("local", "done", value, paths=tuple(written) if written else UNSET)
 
 
 def _in_place(made: dict[int, list[Path]]) -> list[str]:
-    """The files of what was saved, by action; of a single action they move to where all folders are. Raises OSError."""
+    """The paths of the saved files. If only one action saved, its files move up a folder. Raises OSError."""
     if len(made) != 1:
         return [str(path) for paths in made.values() for path in paths]
     (paths,) = made.values()

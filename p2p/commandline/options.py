@@ -1,4 +1,4 @@
-"""Options that several commands have: the global ones, and those of the network for commands that may start a peer."""
+"""Options that several commands share: the global ones, and the network options of commands that may start a peer."""
 
 import functools
 import inspect
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 Listen = Annotated[
     list[str] | None,
-    typer.Option("--listen", metavar="HOST:PORT", help="Where to listen; repeatable. Port 0 takes a free one."),
+    typer.Option("--listen", metavar="HOST:PORT", help="Address to listen on; repeatable. Port 0 takes any free port."),
 ]
 Join = Annotated[
-    list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="A peer by which to join the DHT; repeatable.")
+    list[str] | None,
+    typer.Option("--join", metavar="HOST:PORT", help="A peer through which to join the DHT; repeatable."),
 ]
 Tracker = Annotated[list[str] | None, typer.Option("--tracker", metavar="URL", help="A tracker to use; repeatable.")]
 NoLan = Annotated[bool, typer.Option("--no-lan", help="Do not look for peers on the local network.")]
 NoDht = Annotated[bool, typer.Option("--no-dht", help="Do not take part in the DHT.")]
 NetworkName = Annotated[
-    str | None, typer.Option("--network", metavar="NAME", help="The network to be part of; they never mix.")
+    str | None, typer.Option("--network", metavar="NAME", help="The network to join. Networks never mix.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 
@@ -41,7 +42,7 @@ def _network_settings(
     no_dht: NoDht = False,
     network: NetworkName = None,
 ) -> "Settings":
-    """What the network options set; those given alone."""
+    """The settings that the given network options make."""
     from p2p.wire.address import parse_address
 
     values: dict[str, Any] = {}
@@ -63,7 +64,7 @@ def _network_settings(
 
 
 def networked(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that may start a peer: with the network options, which it gets as `settings`."""
+    """Decorates a command that may start a peer: adds the network options and passes them to it as `settings`."""
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
     network = inspect.signature(_network_settings).parameters
 
@@ -72,7 +73,7 @@ def networked(command: Callable[..., None]) -> Callable[..., None]:
         settings = _network_settings(**{name: given.pop(name) for name in network})
         command(**given, settings=settings)
 
-    # What typer makes options of.
+    # Typer makes options of these.
     parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *network.values())]
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}

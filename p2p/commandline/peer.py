@@ -1,4 +1,4 @@
-"""Commands about this peer: to run it, how it is, and its settings."""
+"""Commands about this peer: run it, show its state and its settings."""
 
 import os
 import sys
@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
 @networked
 def node(
-    upload_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
-    download_limit: Annotated[str | None, typer.Option(metavar="RATE", help="Like 10MiB, a second.")] = None,
+    upload_limit: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Bytes per second to send at most, such as 10MiB.")
+    ] = None,
+    download_limit: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Bytes per second to receive at most, such as 10MiB.")
+    ] = None,
     volunteer: Annotated[bool, typer.Option("--volunteer", help="Run other people's jobs, in a sandbox.")] = False,
-    cores: Annotated[int | None, typer.Option(metavar="N", help="That volunteer; all but one.")] = None,
-    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="For each of those cores.")] = None,
+    cores: Annotated[int | None, typer.Option(metavar="N", help="Cores to lend; default: all but one.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory to lend with each core.")] = None,
     *,
     settings: "Settings",
 ) -> None:
-    """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it serves."""
+    """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it is serving."""
     from p2p.commandline import running as command
     from p2p.formats import parse_size
 
@@ -48,7 +52,7 @@ def node(
             print(f"ready {ids.to_text(running.peer_id)} {running.addresses[0]}", flush=True)
             terminal.note(f"This peer runs in {running.home}. Stop it with Ctrl-C.", only_live=True)
             if lent := loaded.config.volunteer.cores:
-                lent_text = f"It lends {terminal.count(lent, 'core')}; `shoal volunteer status` says to what."
+                lent_text = f"It lends {terminal.count(lent, 'core')}; `shoal volunteer status` shows what they do."
                 terminal.note(lent_text, only_live=True)
             await interrupted.wait()
         return DONE
@@ -57,7 +61,7 @@ def node(
 
 
 def peers(as_json: Json = False) -> None:
-    """List the peers this one is connected with."""
+    """List the peers that this one is exchanging shares or working with."""
     from p2p.commandline import tables
     from p2p.control.protocol import PeersRequest
 
@@ -65,7 +69,7 @@ def peers(as_json: Json = False) -> None:
 
 
 def status(as_json: Json = False) -> None:
-    """Say what this peer is and does."""
+    """Show what this peer is and does."""
     from p2p.commandline import tables
     from p2p.control.protocol import StatusRequest
 

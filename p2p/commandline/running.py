@@ -1,4 +1,4 @@
-"""From a command to a peer: the running one of its home, or one in the foreground for as long as it takes.
+"""Finds a peer for a command: the one running in its home, or one in the foreground for as long as the command takes.
 
 Exit codes are those of docs/cli.md.
 """
@@ -36,8 +36,8 @@ class OpenNode(Protocol):
 
 
 def run(command: Callable[[], Awaitable[int]], *, interrupted: str = "", nobody: int = FAILED) -> int:
-    """Runs an async command; its exit code. `nobody` is the one for a NotFound."""
-    # Until the command looks for it, Ctrl-C simply ends the process, without a stack trace.
+    """Runs an async command; returns its exit code, which is `nobody` for a NotFound."""
+    # Until the command handles it, Ctrl-C simply ends the process, without a stack trace.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # What the imports made is never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer.
     gc.freeze()
@@ -64,12 +64,15 @@ def node_opener() -> "OpenNode":
 async def perform(
     home: Path, request: AnyRequest, settings: Settings | None, show: Callable[[Any], None], *, stay: bool
 ) -> int:
-    """Has the running peer of the home perform the request, or else a peer in the foreground (never, for None)."""
+    """Performs the request on the peer running in the home, or else on one in the foreground.
+
+    Without `settings` (None) no peer is started; raises ShoalError if none is running.
+    """
     loaded = config.load(home, os.environ, settings or {})
     interrupted = terminal.on_signal()
     if await client.is_running(home):
         if settings:
-            terminal.note("a peer is running in this home: the network options given are ignored, its own hold")
+            terminal.note("a peer is running in this home: the network options given here are ignored, its own apply")
         return await terminal.until_answered(partial(client.ask, home, request), show, interrupted)
     if settings is None:
         raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
@@ -87,6 +90,6 @@ async def _in_foreground(
         if stay and code == DONE:
             terminal.note(f"Serving it from {running.addresses[0]} until Ctrl-C.")
             await interrupted.wait()
-        # Other commands may have found this peer meanwhile and use it.
+        # Other commands may be using this peer by now.
         await terminal.first_of(running.server.idle, interrupted.wait)
     return code

@@ -1,6 +1,6 @@
-"""The answers that are tables: what peers share, what was found, who is connected, how this peer is.
+"""Answers printed as tables: what peers share, what was found, who is connected, how this peer is doing.
 
-With rules on a terminal, else as aligned columns. There, a link has a line of its own, so that it can be copied whole.
+On a terminal a table has rules, elsewhere aligned columns. On a terminal a link has its own line, to be copied whole.
 Names come from strangers and are escaped before they are printed.
 """
 
@@ -39,7 +39,7 @@ def hits(rows: list[HitRow]) -> None:
 def listed(rows: list[ListedRow]) -> None:
     """`shoal browse`."""
     if not rows:
-        note("This peer lists nothing.")
+        note("This peer lists no shares.")
         return
     _table(
         ["name", "size", "files", "link"],
@@ -56,7 +56,7 @@ def _named(row: HitRow) -> str:
 def shares(rows: list[ShareRow]) -> None:
     """`shoal shares`."""
     if not rows:
-        note("This peer shares nothing. Share something: shoal share PATH")
+        note("This peer shares nothing yet. Share something: shoal share PATH")
         return
     _table(
         ["id", "name", "size", "files", "peers", "state", "where"],
@@ -84,7 +84,7 @@ def shares(rows: list[ShareRow]) -> None:
 def peers(rows: list[PeerRow]) -> None:
     """`shoal peers`."""
     if not rows:
-        note("Nobody exchanges shares with this peer, or works with it, at the moment.")
+        note("Nobody is exchanging shares or working with this peer at the moment.")
         return
     _table(
         ["peer", "address", "what", "sent", "received", "has all", "dialled by"],
@@ -105,12 +105,12 @@ def peers(rows: list[PeerRow]) -> None:
 
 
 def _role(row: PeerRow) -> str:
-    """What the peer and this one have to do with each other."""
+    """What the other peer does with this one."""
     match row.role:
         case "volunteer":
             return f"works for {row.name} ({row.job[:8]}), {count(row.cores, 'core')}"
         case "owner":
-            return f"has {count(row.cores, 'core')} here for its job {row.job[:8]}"
+            return f"uses {count(row.cores, 'core')} here for its job {row.job[:8]}"
         case _:
             return f"share {row.share}"
 
@@ -146,7 +146,7 @@ def jobs(rows: list[JobRow]) -> None:
     )
     for row in rows:
         if row.state == "stopped":
-            note(f"{row.name} goes on with: shoal run --resume {row.job[:8]}")
+            note(f"To resume {row.name}: shoal run --resume {row.job[:8]}")
         elif row.ending:
             note(f"{row.name} ({row.job[:8]}): {row.ending.splitlines()[0]}")
 
@@ -165,15 +165,15 @@ def logs(rows: list[LogRow]) -> None:
 
 def volunteer(answer: VolunteerAnswer) -> None:
     """`shoal volunteer status`."""
-    offered = f"{count(answer.cores, 'core')}, {format_size(answer.memory_bytes)} for each"
+    offered = f"{count(answer.cores, 'core')}, {format_size(answer.memory_bytes)} each"
     lines = [
-        ("offers", "nothing now: paused" if answer.paused else offered),
-        *([] if answer.paused else [("runtimes", ", ".join(answer.runtimes) or "none is ready yet")]),
+        ("lends", "nothing: paused" if answer.paused else offered),
+        *([] if answer.paused else [("runtimes", ", ".join(answer.runtimes) or "none ready yet")]),
         ("busy", f"{count(answer.busy, 'core')}, {count(len(answer.jobs), 'job')}"),
-        *([("in line", count(answer.waiting, "job"))] if answer.waiting else []),
+        *([("queued", count(answer.waiting, "job"))] if answer.waiting else []),
         ("units done", f"{answer.units_done:,}"),
         ("inputs kept", f"{format_size(answer.inputs_bytes)} of at most {format_size(answer.inputs_most_bytes)}"),
-        ("walls", answer.walls),
+        ("isolation", answer.walls),
     ]
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
@@ -189,7 +189,7 @@ def status(answer: StatusAnswer) -> None:
         ("network", answer.network),
         ("listens at", ", ".join(answer.addresses)),
         ("dialable", _reachability(answer)),
-        ("seen as", ", ".join(answer.seen_as) or "nobody connected yet"),
+        ("seen as", ", ".join(answer.seen_as) or "unknown: nobody has connected yet"),
         ("up for", format_time(answer.uptime_s)),
         ("memory", format_size(answer.memory_bytes)),
         ("shares", f"{answer.shares}, {format_size(answer.shared_bytes)}"),
@@ -218,7 +218,7 @@ def _dht(dht: DhtStatus | None) -> str:
     if dht is None:
         return "not taking part"
     if not dht.joined:
-        return "nobody was found yet; name somebody with --join HOST:PORT"
+        return "no other node found yet; name one with --join HOST:PORT"
     return f"{count(dht.nodes, 'node')} known, {count(dht.records, 'record')} kept for others"
 
 
@@ -237,15 +237,15 @@ def _reachability(answer: StatusAnswer) -> str:
         case "dialable":
             return f"yes, from {answer.reachable_from}"
         case "not dialable" if answer.reachability_set:
-            return "no, as it is set. It gives and takes over the connections that it opens itself"
+            return "no, by its settings. It exchanges data only over connections that it opens itself"
         case "not dialable":
             port = answer.addresses[0].rpartition(":")[2] if answer.addresses else "7474"
             return (
                 f"not from {answer.reachable_from}: forward TCP port {port} of your router to this machine. "
-                "Until then it gives and takes over the connections that it opens itself"
+                "Until then this peer exchanges data only over connections that it opens itself"
             )
         case _:
-            return "not known yet: nobody has tried"
+            return "unknown: nobody has tried yet"
 
 
 def _share_state(row: ShareRow) -> str:
@@ -254,7 +254,7 @@ def _share_state(row: ShareRow) -> str:
 
 
 def _table(headings: list[str], rows: list[list[str]], right: set[int], *, link: bool = False) -> None:
-    """A table: with rules on a terminal, else aligned columns. With `link` the last column is one."""
+    """Prints a table: with rules on a terminal, else as aligned columns. With `link`, the last column is a link."""
     from rich.cells import cell_len
 
     cells = [[printable(cell) for cell in row] for row in rows]

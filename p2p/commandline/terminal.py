@@ -1,7 +1,7 @@
-"""What people see: live bars while something runs, tables, notes. All on stderr but the tables, which are answers.
+"""What people see on stderr: live bars while something runs, and notes. (Answers go to stdout: see `tables`.)
 
-Bars, colours and the running commentary only on a terminal; elsewhere a changed state is one plain line. Names come
-from strangers and are escaped before they are printed.
+Bars, colours and the running commentary appear only on a terminal; elsewhere each change of state is one plain line.
+Names come from strangers and are escaped before they are printed.
 """
 
 import os
@@ -37,21 +37,21 @@ SLOW_STATES = frozenset(
         "looking for the peer",
     )
 )
-"""What may take long without anything to count; said as it is."""
+"""States that may last long with nothing to count; shown as they are."""
 REPEATED_S = 1.0
-"""Signals closer together are one wish: `timeout` and some terminals send them twice."""
+"""Signals closer together than this count as one: `timeout` and some terminals send them twice."""
 
 Perform = Callable[[Callable[[Event], Awaitable[None]]], Awaitable[Any]]
 
 
 def note(text: str, *, only_live: bool = False) -> None:
-    """One line on stderr; with `only_live` only where a person looks on."""
+    """Prints one line on stderr; with `only_live`, only if that is a terminal."""
     if not only_live or sys.stderr.isatty():
         print(printable(text), file=sys.stderr, flush=True)
 
 
 def on_signal() -> trio.Event:
-    """An event that Ctrl-C or SIGTERM sets, for the rest of the process. Asked again later, it ends at once."""
+    """An event that Ctrl-C or SIGTERM sets, for the rest of the process. A second signal later ends it at once."""
     interrupted = trio.Event()
     token = trio.lowlevel.current_trio_token()
     first: float | None = None
@@ -74,7 +74,7 @@ def on_signal() -> trio.Event:
 
 
 async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
-    """Returns when the first of these does."""
+    """Returns when the first of these returns."""
     async with trio.open_nursery() as nursery:
 
         async def end_with(wait: Callable[[], Awaitable[None]]) -> None:
@@ -86,7 +86,7 @@ async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until_answered(perform: Perform, show: Callable[[Any], None], interrupted: trio.Event) -> int:
-    """Performs with a live view and shows the answer; the exit code. Raises the performance's ShoalError."""
+    """Performs with a live view and shows the answer; returns the exit code. Raises the ShoalError of `perform`."""
     answer: Any = None
     failure: ShoalError | None = None
     answered = False
@@ -125,7 +125,7 @@ async def until_answered(perform: Perform, show: Callable[[Any], None], interrup
 
 
 class PlainView:
-    """For files and pipes: a line when the state changes to something worth knowing."""
+    """Progress for files and pipes: a line when the state changes to something worth knowing."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -148,7 +148,7 @@ class PlainView:
 
 
 class LiveView:
-    """For a person: a fetch is one bar with rate, sources and time left; a job a line of words and a bar a stage."""
+    """Progress for people: a fetch is one bar with rate, sources and time left; a job is a line and a bar per stage."""
 
     def __init__(self) -> None:
         from rich import progress as progress_bars
@@ -179,14 +179,14 @@ class LiveView:
         from rich.constrain import Constrain
 
         bars = self._bars.get_renderable()
-        # A full line and the `^C` that the terminal echoes behind it would be two lines, of which one would stay.
+        # A full line plus the `^C` that the terminal echoes after it would wrap, and one of the two lines would stay.
         width = max(self.console.width - len("^C"), 1)
         return Constrain(Group(self._words, bars) if self._words.text else bars, width)
 
     def update(self, progress: Progress) -> None:
         from rich.markup import escape
 
-        self._live.start()  # not before: a bar without a word says nothing
+        self._live.start()  # not earlier: a bar without a word says nothing
         if progress.view:
             self._update_job(progress.view)
             return
@@ -231,7 +231,7 @@ class LiveView:
         if view.action != self._action:
             self._action = view.action
             for task in self._stages:
-                self._bars.reset(task)  # else they are finished, and do not turn
+                self._bars.reset(task)  # otherwise they count as finished, and their spinners stand still
         label = max(self.console.width // 3, 8)
         for number, stage in enumerate(view.stages):
             if number == len(self._stages):
@@ -274,7 +274,7 @@ def _commentary(progress: Progress) -> str:
 
 
 def shared(answer: ShareAnswer) -> None:
-    """A share was made."""
+    """Says that a share was made."""
     rate = answer.bytes / answer.seconds if answer.seconds else 0
     reused = f", {format_size(answer.reused)} unchanged" if answer.reused else ""
     note(
@@ -284,9 +284,9 @@ def shared(answer: ShareAnswer) -> None:
 
 
 def fetched(answer: GetAnswer) -> None:
-    """A fetch is done."""
+    """Says that a fetch is done."""
     if not answer.received:
-        note(f"Nothing had to be fetched: {format_size(answer.bytes)} were here already, and are right.")
+        note(f"Nothing to fetch: all {format_size(answer.bytes)} were here already, and are verified.")
         return
     rate = answer.received / answer.seconds if answer.seconds else 0
     note(
@@ -300,7 +300,7 @@ def _rate(rate: float) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    """At most so many characters, of its beginning and its end."""
+    """The beginning and the end of the text, at most `most` characters in all."""
     tail = most // 3
     return text if len(text) <= most else f"{text[: most - tail - 1]}…{text[len(text) - tail :]}"
 

@@ -7,24 +7,24 @@ import typer
 from p2p.commandline.asking import either, perform
 from p2p.commandline.options import Json
 
-app = typer.Typer(help="What this peer offers of its computing power.", no_args_is_help=True)
+app = typer.Typer(help="Show or pause the computing power that this peer lends.", no_args_is_help=True)
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say what it offers, and what it does."""
+    """Show what this peer lends and what it is working on."""
     _ask(None, as_json)
 
 
 @app.command()
 def pause(as_json: Json = False) -> None:
-    """Finish what it has begun, and take no more."""
+    """Finish the units already begun, then take no more work."""
     _ask(True, as_json)
 
 
 @app.command()
 def resume(as_json: Json = False) -> None:
-    """Take work again."""
+    """Take work again after a pause."""
     _ask(False, as_json)
 
 

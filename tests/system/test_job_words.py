@@ -101,7 +101,7 @@ def test_who_works_is_listed_and_what_carries_a_job_is_not(origin: Peer, tmp_pat
             assert shared["name"] == "input.txt"
             assert (status["shares"], status["shared_bytes"]) == (1, 7)
             assert f"works for endless.py ({row['job'][:8]}), 1 core" in origin.run("peers").out
-            assert f"has 1 core here for its job {row['job'][:8]}" in volunteer.run("peers").out
+            assert f"uses 1 core here for its job {row['job'][:8]}" in volunteer.run("peers").out
             origin.run("cancel", row["job"])
             assert running.wait().code == 1
         assert origin.run("peers", "--json").json() == []

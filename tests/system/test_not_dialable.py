@@ -20,7 +20,7 @@ def test_it_tells_nobody_where_it_listens(origin: Peer, tmp_path: Path) -> None:
         assert "x.pe" not in link
         status = origin.run("status", "--json").json()
         assert (status["reachability"], status["reachable_from"]) == ("not dialable", "everywhere")
-        assert "no, as it is set" in origin.run("status").out
+        assert "no, by its settings" in origin.run("status").out
     with origin.node():
         (row,) = origin.run("shares", "--json").json()
         assert "x.pe" in row["link"]

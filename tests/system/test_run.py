@@ -346,7 +346,7 @@ def test_runtimes_and_trust(origin: Peer, tmp_path: Path) -> None:
     assert "runtime python-wasm" in outcome.err
     for trust in ("audit", "quorum=3"):
         assert "not in this version" in origin.run("run", job, "--trust", trust, code=2).err
-    assert "there is own" in origin.run("run", job, "--trust", "everybody", code=2).err
+    assert "the only choice is own" in origin.run("run", job, "--trust", "everybody", code=2).err
     assert "Give a job to run" in origin.run("run", code=2).err
 
 

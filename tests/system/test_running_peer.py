@@ -98,7 +98,7 @@ def test_what_a_peer_tells_of_itself(origin: Peer, other: Peer, tmp_path: Path) 
     file = make_file(tmp_path / "data.bin", 16 * MIB)
     with origin.node() as node:
         assert origin.run("peers", "--json").json() == []
-        assert "Nobody exchanges shares" in origin.run("peers").err
+        assert "Nobody is exchanging shares" in origin.run("peers").err
         assert "shoal share PATH" in origin.run("shares").err
         link = origin.run("share", file).out.strip()
         with other.start("get", link, "--out", "got", "--limit", "256KiB"):
