@@ -1,8 +1,8 @@
-"""The cache of compiled modules: one folder for each user, private, since what lies there is run as it is.
+"""The cache of compiled modules: one private folder for each user, since its files are run unchecked.
 
-A file's name is a digest of all it depends on: module, engine, settings, the processor's features. Compiling is done
-once, in a child process (`compiling`), by one process of the user at a time. A file that is not ours alone to write is
-never loaded.
+A file's name is a digest of all it depends on: module, engine, settings, the processor's features. Each module is
+compiled once, in a child process (`compiling`), by one of the user's processes at a time. A file that anybody else
+could have written is never loaded.
 """
 
 import contextlib
@@ -28,17 +28,17 @@ from p2p.formats import format_size
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
 
 MAX_MODULE_BYTES = 64 * 1024 * 1024
-"""Of a module that a job brings; what a runtime ships is not bound by it."""
+"""The largest module that a job may bring; the modules of our own runtimes may be larger."""
 MAX_COMPILE_S = 1_800.0
 MAX_MODULE_COMPILE_S = 120.0
 _KEY_LETTERS = 32
 _MODULES_KEPT = 64
 _VERSIONS_KEPT = 3
-"""Of a runtime: other installations of the same user may have other versions of the engine."""
+"""Compiled versions kept of each runtime: the user's other installations may have other versions of the engine."""
 _LOCK_INTERVAL_S = 0.2
 _WORDS_BYTES = 4_096
 _SETTINGS = 1
-"""Changes with `engine.engine`."""
+"""Must change whenever `engine.engine` does."""
 
 
 def default_folder() -> Path:
@@ -48,7 +48,7 @@ def default_folder() -> Path:
 
 @functools.cache
 def _machine() -> str:
-    """Everything but the module that compiled code depends on."""
+    """Everything that compiled code depends on except the module."""
     try:
         processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
         features = [line for line in processor.splitlines() if line.startswith(("flags", "Features"))]
@@ -62,13 +62,13 @@ def _machine() -> str:
 
 
 def place(cache: Path, runtime: Runtime) -> Path:
-    """Where the compiled module is, or would be."""
+    """The path of the compiled module, whether or not it exists."""
     key = blake3(_machine().encode() + runtime.module_digest).hexdigest()
     return cache / f"{runtime.name}-{key[:_KEY_LETTERS]}"
 
 
 def is_compiled(cache: Path, runtime: Runtime) -> bool:
-    """Whether it is there, and only we could have written it."""
+    """Whether the compiled module exists, and only this user could have written it."""
     try:
         found = place(cache, runtime).lstat()
         folder = cache.lstat()
@@ -83,9 +83,9 @@ def is_compiled(cache: Path, runtime: Runtime) -> bool:
 async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -> None:
     """Returns once the module is compiled; until then `tell` gets lines to show.
 
-    Raises SandboxFailed where the module is not one, is too large or takes too long, or the cache cannot be used.
+    Raises SandboxFailed if the file is no valid module, is too large or takes too long, or the cache cannot be used.
     """
-    await trio.to_thread.run_sync(getattr, runtime, "digest")  # reads the files; known from here on
+    await trio.to_thread.run_sync(getattr, runtime, "digest")  # reads the files, once
     if is_compiled(cache, runtime):
         return
     _make(cache)
@@ -108,7 +108,7 @@ def _make(cache: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None]:
-    """Holds the cache's lock, which the kernel frees at any death."""
+    """Holds the cache's lock, which the kernel frees however the process dies."""
     try:
         descriptor = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -121,7 +121,7 @@ async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None
                 break
             except BlockingIOError:
                 if not told:
-                    tell("Waiting for another process of yours that is compiling")
+                    tell("Waiting for another of your processes to finish compiling")
                 told = True
                 await trio.sleep(_LOCK_INTERVAL_S)  # a lock on a file has no event to wait for
         yield
@@ -134,9 +134,9 @@ async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -
     size = runtime.module.stat().st_size
     if not own and size > MAX_MODULE_BYTES:
         raise SandboxFailed(
-            f"The module has {format_size(size)}, and at most {format_size(MAX_MODULE_BYTES)} are compiled."
+            f"The module has {format_size(size)}; at most {format_size(MAX_MODULE_BYTES)} can be compiled."
         )
-    made = cache / f".new-{os.getpid()}"  # one at a time: the lock is held
+    made = cache / f".new-{os.getpid()}"  # one at a time: we hold the lock
     try:
         out = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(out, "wb"), tempfile.TemporaryFile() as words:
@@ -151,7 +151,7 @@ async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -
 
 
 async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tell: Callable[[str], None]) -> str | None:
-    """Compiles into the descriptor `out`; says what went wrong, if anything did."""
+    """Compiles into the descriptor `out`. Returns what went wrong, if anything did."""
     command = [sys.executable, "-P", "-m", "p2p.sandbox.compiling"]
     command += [str(runtime.module), runtime.module_digest.hex(), str(out), "own" if own else "foreign"]
     process = await trio.lowlevel.open_process(
@@ -165,21 +165,21 @@ async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tel
     finally:
         ended = process.poll() is not None
         with trio.CancelScope(shield=True):
-            await process.stdin.aclose()  # the child's sign to stop, if this process can give no other
+            await process.stdin.aclose()  # tells the child to stop, even if this process cannot kill it
             if not ended:
                 process.kill()
             await process.wait()
     if process.returncode == 0:
         return None
     if not ended:
-        return "it takes too long"
+        return "it took too long"
     words.seek(0)
-    said = words.read(_WORDS_BYTES).decode("utf-8", "replace").strip().partition("\n")[0]  # a crash says much
+    said = words.read(_WORDS_BYTES).decode("utf-8", "replace").strip().partition("\n")[0]  # a crash prints many lines
     return said.rstrip(".") or f"the compiler ended with code {process.returncode}"
 
 
 def _prune(cache: Path) -> None:
-    """Forgets what was made longest ago, and what a killed process left."""
+    """Deletes the oldest files, and what a killed process left behind."""
     forgotten = list(cache.glob(".new-*"))
     for name, kept in ((MODULE, _MODULES_KEPT), (PYTHON, _VERSIONS_KEPT), (SCIENCE, _VERSIONS_KEPT)):
         made = sorted(cache.glob(f"{name}-{'[0-9a-f]' * _KEY_LETTERS}"), key=lambda path: path.lstat().st_mtime)

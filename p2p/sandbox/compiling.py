@@ -1,7 +1,7 @@
 """The child process that compiles one module: `python -m p2p.sandbox.compiling MODULE DIGEST FD own|foreign`
 
-Writes the compiled module to the descriptor FD; what is wrong, to stderr. A module that a job brought meets the same
-walls here as in a worker, for a compiler can have faults too. Ends with the process that started it: its stdin closes.
+Writes the compiled module to the descriptor FD, and any error to stderr. A module that a job brought is confined here
+as in a worker, since a compiler can have faults too. Ends with the process that started it, when its stdin closes.
 """
 
 import os
@@ -16,7 +16,7 @@ from p2p.sandbox import isolation
 from p2p.sandbox.engine import engine
 
 _FOREIGN_BYTES = 1024**3
-"""A few tens of kilobytes can be made such that the compiler asks for many gigabytes."""
+"""The most memory for compiling a job's module: a few tens of kilobytes can make the compiler want many gigabytes."""
 _FOREIGN_CPU_S = 120
 _OUTPUT_BYTES = 512 * 1024**2
 

@@ -1,13 +1,13 @@
-"""The one WebAssembly engine of compiling child and workers, and what of it makes results equal everywhere.
+"""The WebAssembly engine that the compiling child and the workers share, set so that results are equal everywhere.
 
-No epochs and no fuel: guests are processes, ended by a signal, and their code pays nothing for being interruptible.
+No epochs and no fuel: guests are processes, ended by a signal, so their code pays nothing for being interruptible.
 """
 
 import wasmtime
 
 
 def engine(*, parallel: bool = True) -> wasmtime.Engine:
-    """An engine whose compiled modules give the same bits for the same input; `parallel`: compiles on all cores."""
+    """An engine whose modules give the same bits for the same input. With `parallel` it compiles on all cores."""
     config = wasmtime.Config()
     config.parallel_compilation = parallel
     config.cranelift_nan_canonicalization = True

@@ -1,7 +1,7 @@
 """One guest, as the peer sees it: frames out, answers and logs back, all of it within limits.
 
-The process at the other end may be in a stranger's hands entirely. Its every length is checked before a byte is kept,
-what it sends unasked ends it, time is measured here, and its end is a signal that it cannot refuse.
+The process at the other end may be entirely in a stranger's hands. Every length it sends is checked before a byte is
+kept, anything it sends unasked ends it, time is measured here, and it is ended by a signal that it cannot refuse.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,17 +14,17 @@ from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded,
 
 _RECEIVE_BYTES = 256 * 1024
 _SEND_AHEAD_BYTES = 64 * 1024
-"""So much fits into the socket, whatever the guest does: no task of its own is needed to send it."""
+"""The most that fits into the socket whatever the guest does, so that sending it needs no task of its own."""
 _MANY, _GATHER_S = 8, 0.008
-"""With so many answers still to come they are taken together."""
+"""With this many answers still to come, the peer waits this long between reads, to take several together."""
 _LOG_NOTE_BYTES = 256
 
 Reply = tuple[bytes, bytes]
-"""An answer's frame and what the guest printed meanwhile."""
+"""An answer's frame, and what the guest printed meanwhile."""
 
 
 class Guest:
-    """A process that runs one owner's job. `ended` is called once, when it is discarded."""
+    """A process that runs one owner's job. `ended` is called once, when the guest is discarded."""
 
     def __init__(self, connection: trio.socket.SocketType, ended: Callable[[], None]) -> None:
         self._socket = connection
@@ -34,7 +34,7 @@ class Guest:
         self._received = bytearray()
 
     async def call(self, frame: bytes, *, seed: bytes, limits: GuestLimits) -> Reply:
-        """One request and its answer. Raises GuestEnded; the guest is then gone, as it is after a cancellation."""
+        """Sends one request, returns its answer. Raises GuestEnded; the guest is then gone, as after a cancellation."""
         replies: list[Reply] = []
         await self.call_many([(frame, seed)], limits, lambda _, reply: replies.append(reply))
         return replies[0]
@@ -42,9 +42,9 @@ class Guest:
     async def call_many(
         self, requests: Sequence[tuple[bytes, bytes]], limits: GuestLimits, answered: Callable[[int, Reply], None]
     ) -> None:
-        """Frames with their seeds, sent ahead of the answers, which `answered` gets in order. Limits are for each.
+        """Sends frames with their seeds ahead of the answers, which `answered` gets in order. Limits are per frame.
 
-        Raises GuestEnded; whatever was not answered until then was not done, or not heard of.
+        Raises GuestEnded; a request not answered by then may or may not have been done.
         """
         encoded = [_encoded(frame, seed, limits) for frame, seed in requests]
         async with self._turn:
@@ -86,7 +86,7 @@ class Guest:
                     while sent < len(rest):
                         sent += await self._socket.send(rest[sent:])
         except (OSError, trio.ClosedResourceError):
-            return  # it has ended: whoever receives will see how
+            return  # the guest has ended: the receiver will see how
 
     async def _receive(self, count: int, limits: GuestLimits, answered: Callable[[int, Reply], None]) -> None:
         log = bytearray()
@@ -95,7 +95,7 @@ class Guest:
                 if not self._answer_is_here():
                     patience.deadline = trio.current_time() + limits.wall_s
                     if count - index > _MANY:
-                        # Woken for each answer, this process would do little else; the guest has enough to do.
+                        # Woken for each answer, this process would do little else; the guest has work in hand.
                         await trio.sleep(_GATHER_S)
                 while True:
                     kind, payload = await self._next(limits, log)
@@ -126,7 +126,7 @@ class Guest:
             messages.ENDED: messages.MAX_TEXT_BYTES,
         }.get(kind, -1)
         if size > most:
-            raise GuestEnded("broken", "It sent what no guest sends.", bytes(log))
+            raise GuestEnded("broken", "It sent a message that no guest sends.", bytes(log))
         end = messages.ANSWER.size + size
         while len(received) < end:
             await self._more(log)
@@ -150,7 +150,7 @@ class Guest:
         self._received += piece
 
     def discard(self, why: GuestEnded | None = None) -> None:
-        """Ends the guest; its slot is free once its process is gone. Does nothing the second time."""
+        """Ends the guest; its slot is free once its process is gone. Idempotent."""
         if self._gone is None:
             self._gone = why or GuestEnded("broken", "It was discarded.")
             self._socket.close()

@@ -1,7 +1,7 @@
-"""Host functions at the speed of ctypes: what a guest's read or write costs is mostly what happens on the way.
+"""Host functions at the speed of ctypes: most of what a guest's read or write costs is the call itself.
 
-wasmtime-py's own way makes objects of all arguments and their types at each call. This one goes through its bindings
-(`wasmtime_linker_define_func_unchecked`), which is why the version of wasmtime is bounded above.
+wasmtime-py's own API makes objects of all arguments and their types at each call. This module uses the bindings below
+it (`wasmtime_linker_define_func_unchecked`), which is why wasmtime's version has an upper bound.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 _SLOT_WORDS = 2
-"""64-bit words in a slot of wasmtime's argument array; an argument is in the lower part of its slot."""
+"""64-bit words per slot of wasmtime's argument array; an argument is in the lower part of its slot."""
 _MASKS = {"i": 2**32 - 1, "I": -1}
 _ENTRY = ctypes.CFUNCTYPE(
     ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.c_size_t
@@ -20,7 +20,7 @@ _NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 
 
 class HostCalls:
-    """Functions offered to the instances of one linker. What one raises traps the guest, and `run` raises."""
+    """Functions offered to the instances of one linker. If one raises, the guest traps, and `run` raises the same."""
 
     def __init__(self, linker: wasmtime.Linker) -> None:
         self._linker = linker
@@ -28,9 +28,8 @@ class HostCalls:
         self._raised: BaseException | None = None
 
     def offer(self, module: str, name: str, shape: str, call: Callable[..., int | None]) -> None:
-        """`shape` has an `i` for each 32-bit argument, passed unsigned, and an `I` for each of 64 bits, passed signed.
-
-        The result is 32 bits; a call that returns None has none.
+        """Offers `call` under this name. `shape` has an `i` for each 32-bit argument, passed unsigned, and an `I` for
+        each 64-bit one, passed signed. The result has 32 bits; a call that returns None has no result.
         """
         wanted = [(index * _SLOT_WORDS, _MASKS[letter]) for index, letter in enumerate(shape)]
 
@@ -66,7 +65,7 @@ class HostCalls:
 
     def run(self, guest: Callable[[], object]) -> None:
         """Lets the guest run. Raises what a host function raised, else Trap or WasmtimeError."""
-        self._raised = None  # what an earlier guest met is none of this one's
+        self._raised = None  # an earlier guest's error does not concern this one
         try:
             guest()
         except (wasmtime.Trap, wasmtime.WasmtimeError):

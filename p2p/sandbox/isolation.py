@@ -1,8 +1,8 @@
-"""What stands around a worker besides WebAssembly: should a guest break out of it, it still finds nothing to take.
+"""What confines a worker besides WebAssembly: a guest that breaks out of that still finds nothing to take.
 
-Rlimits and a session of its own always; where the system has them: Landlock (no file can be opened, no port bound or
-connected, nobody outside signalled), a user without rights (when started by root), or else bubblewrap around the
-process. All of it comes down before a guest's code is loaded, and is inherited by every guest.
+Always rlimits and a session of its own. Where the system has them: Landlock (no file can be opened, no port bound or
+connected to, no process outside signalled), or else bubblewrap around the process; and a user without rights, if
+started by root. All of it is in place before a guest's code is loaded, and every guest inherits it.
 """
 
 import ctypes
@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_CREATE_RULESET, _RESTRICT_SELF = 444, 446  # Linux gives new system calls one number on all architectures
+_CREATE_RULESET, _RESTRICT_SELF = 444, 446  # Linux gives new system calls the same number on all architectures
 _VERSION_FLAG = 1
 _NOBODY = 65534
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
-"""How many rights on files each version of Landlock knows; all are taken away."""
+"""By version of Landlock: how many file rights it knows; all are taken away."""
 _NET_SINCE, _NET_RIGHTS = 4, 0b11
 _SCOPE_SINCE, _SCOPES = 6, 0b11
 _DESCRIPTORS = 64
@@ -29,28 +29,28 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def landlock_version() -> int:
-    """0 where the kernel has no Landlock."""
+    """The version of Landlock in this kernel; 0 if there is none."""
     if sys.platform != "linux":
         return 0
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)))
 
 
 def describe() -> list[str]:
-    """The walls that will stand around guests of this machine, for people to read."""
-    found = ["WebAssembly without files, network, clock or chance", "a process for each guest, with rlimits"]
+    """What will confine guests on this machine, for people to read."""
+    found = ["WebAssembly without files, network, clock or randomness", "a process for each guest, with rlimits"]
     if version := landlock_version():
         found.append(f"Landlock {version}: no files" + ", no network" * (version >= _NET_SINCE))
     elif shutil.which("bwrap"):
         found.append("bubblewrap: read-only files, no network")
     else:
-        found.append("no second wall: neither Landlock nor bubblewrap is here")
+        found.append("no second barrier: this machine has neither Landlock nor bubblewrap")
     if os.geteuid() == 0:
         found.append("an unprivileged user")
     return found
 
 
 def around(command: Sequence[str], readable: Sequence[Path]) -> list[str]:
-    """The command, inside bubblewrap where Landlock is missing; it then sees the `readable` paths and the system's."""
+    """The command, in bubblewrap if Landlock is missing: it then sees only the `readable` and the system's paths."""
     bubblewrap = shutil.which("bwrap")
     if landlock_version() or bubblewrap is None:
         return list(command)
@@ -60,10 +60,10 @@ def around(command: Sequence[str], readable: Sequence[Path]) -> list[str]:
 def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Path]) -> list[str]:
     """The command in namespaces of its own: no network, no other process, files read-only."""
     system = [Path("/usr"), Path("/lib"), Path("/lib64"), Path("/bin"), Path("/etc/ld.so.cache")]
-    # Its own death signal would follow the thread that started it, not this process; workers watch their socket.
+    # bubblewrap's death signal would follow the thread that started it, not this process; workers watch their socket.
     found = [bubblewrap, "--unshare-all", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
     found += ["--dev", "/dev", "--proc", "/proc"]
-    shoal = Path(__file__).resolve().parents[1]  # installed in place, it is in none of Python's folders
+    shoal = Path(__file__).resolve().parents[1]  # an editable install is in none of Python's folders
     python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix)]
     for path in dict.fromkeys([*system, *python, shoal, *readable]):
         if path.is_absolute():
@@ -72,7 +72,7 @@ def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Pa
 
 
 def raise_around_worker() -> None:
-    """Takes from this process what it needs no more: files, network, rights. Raises OSError where that fails."""
+    """Takes from this process what it no longer needs: files, network, rights. Raises OSError if that fails."""
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
         resource.setrlimit(limit, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
@@ -84,18 +84,18 @@ def raise_around_worker() -> None:
 
 
 def raise_around_guest(parent: int) -> None:
-    """What a guest's process, fresh from the fork, gives up besides: siblings, children, a life after its worker."""
+    """Takes more from a guest's process right after the fork: siblings, children, outliving its worker."""
     if sys.platform == "linux":
         _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the worker died before the line above
             os._exit(1)
-    os.dup2(1, 2)  # which is the null device: the peer's terminal is none of its business
+    os.dup2(1, 2)  # 1 is the null device: the peer's terminal is none of a guest's business
     lock_down()
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def lock_down() -> None:
-    """Denies this process everything that Landlock knows, for good; nothing where the kernel has none."""
+    """Denies this process, for good, everything that Landlock controls. Does nothing if the kernel has no Landlock."""
     version = landlock_version()
     if not version:
         return
@@ -114,7 +114,7 @@ def lock_down() -> None:
 
 
 def limit_data(count: int) -> None:
-    """Bounds what this process may write to in memory, the guest's included, in bytes."""
+    """Bounds this process's writable memory, its guest's included, to `count` bytes."""
     resource.setrlimit(resource.RLIMIT_DATA, (count, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 

@@ -1,4 +1,4 @@
-"""How much a call may take, and how a guest ends that took more or broke otherwise."""
+"""How much a call may take, and how a guest ends that takes more or fails otherwise."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,15 +16,15 @@ EndKind = Literal["time", "memory", "output", "stack", "failed", "exit", "broken
 
 @dataclass(frozen=True, slots=True)
 class GuestLimits:
-    """The limits of one call. Raises ValueError for what no sandbox would grant."""
+    """The limits of one call. Raises ValueError for more than a sandbox grants."""
 
     wall_s: float = 60.0
     memory_bytes: int = 512 * 1024 * 1024
-    """Of the guest, as a whole: what its code, data and input take together."""
+    """The most memory of the guest as a whole: code, data and input together."""
     output_bytes: int = 64 * 1024 * 1024
-    """Of the answer; more ends the guest."""
+    """The longest answer; more ends the guest."""
     log_bytes: int = 64 * 1024
-    """Of what it prints; the rest is dropped and the call goes on."""
+    """The most that is kept of what the guest prints; the rest is dropped and the call goes on."""
 
     def __post_init__(self) -> None:
         bounds = (
@@ -39,10 +39,10 @@ class GuestLimits:
 
 
 class GuestEnded(ShoalError):
-    """A guest is no more. `time`, `memory`, `output` and `stack`: a limit stopped it, which says nothing about its job.
+    """A guest has ended. `time`, `memory`, `output` and `stack`: a limit stopped it, which says nothing about its job.
 
-    `failed`: a command said so, by its code; `exit`: a resident guest ended by itself; `broken`: it trapped, or spoke
-    out of turn, or its process was killed. The guest is already discarded; `log` is what it had printed in that call.
+    `failed`: a command's exit code said so; `exit`: a resident guest ended by itself; `broken`: it trapped, or spoke
+    out of turn, or its process was killed. The guest is already discarded; `log` is what it printed during that call.
     """
 
     def __init__(self, kind: EndKind, text: str, log: bytes = b"") -> None:

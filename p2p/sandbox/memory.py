@@ -1,4 +1,4 @@
-"""A guest's linear memory as one view, with every access checked: its addresses are a stranger's word."""
+"""A guest's linear memory as one view. Every access is checked, since addresses come from a stranger."""
 
 import ctypes
 
@@ -10,7 +10,7 @@ class OutOfBounds(Exception):
 
 
 class GuestMemory:
-    """The memory of one instance. The view is of the size it had at the last look; it grows, and never moves."""
+    """The memory of one instance. The view has the size of the last look; the memory may grow, but never moves."""
 
     def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
         self._store = store
@@ -18,7 +18,7 @@ class GuestMemory:
         self._view = memoryview(b"")
 
     def size(self) -> int:
-        """Bytes at this moment."""
+        """The memory's present size in bytes."""
         return self._memory.data_len(self._store)
 
     def at(self, address: int, count: int) -> memoryview:

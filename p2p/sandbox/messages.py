@@ -1,7 +1,7 @@
-"""What the peer, a worker and a guest's process say to each other, over sockets that they inherit.
+"""What the peer, a worker and a guest's process say to each other, over inherited sockets.
 
     peer -> worker    order, number of the guest; with START comes the guest's end of a new socket pair
-    worker -> peer    an answer to each order, and one unasked when it is ready: OK or FAILED, with a text
+    worker -> peer    an answer to each order, and an unasked one when it is ready: OK or FAILED, with a text
     peer -> guest     a request: limits and seed, then the frame
     guest -> peer     LOG any number of times, then REPLY with a frame; or ENDED with kind and text
 
@@ -14,10 +14,10 @@ ORDER = struct.Struct(">BQ")
 START, END = 1, 2
 
 REQUEST = struct.Struct(">I32sQQQ")
-"""Bytes of the frame, seed, then the limits on memory, output and log in bytes."""
+"""The frame's size in bytes, the seed, then the limits on memory, output and log in bytes."""
 
 ANSWER = struct.Struct(">BI")
-"""What it is, and the bytes that follow."""
+"""The kind of answer, and the number of bytes that follow."""
 OK, FAILED = 1, 2
 REPLY, LOG, ENDED = 1, 2, 3
 
@@ -26,7 +26,7 @@ LOG_PIECE_BYTES = 64 * 1024
 
 
 def text(words: str) -> bytes:
-    """The words as they travel: cut to what a peer reads."""
+    """The words as they are sent: cut to the most that a peer reads."""
     return words.encode("utf-8", "replace")[:MAX_TEXT_BYTES]
 
 

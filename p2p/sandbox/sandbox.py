@@ -1,8 +1,8 @@
-"""What the rest of the peer uses: as many guests at once as cores are offered, and a worker ready for each runtime.
+"""The face for the rest of the peer: as many guests at once as cores are offered, and a worker ready for each runtime.
 
-A worker is started once and parked (see `worker`): it is the spare from which every guest of its runtime is forked, so
-that a guest has never run anybody else's code, and takes a slot within milliseconds. A guest keeps its slot until its
-process is gone. A worker that died is started again by the next guest that needs it; its guests die with it.
+A worker is started once and parked (see `worker`). Every guest of its runtime is forked from it, so a guest has never
+run anybody else's code, and starts within milliseconds. A guest keeps its slot until its process is gone. A worker's
+guests die with it; the next guest that needs it starts it again.
 """
 
 import json
@@ -26,7 +26,7 @@ _MAX_IDLE_WORKERS = 3
 
 
 def _socket_pair() -> tuple[trio.socket.SocketType, socket.socket]:
-    """One end for trio, and one that blocks, for a child."""
+    """Two connected sockets: one for trio, and a blocking one for a child process."""
     ours, theirs = socket.socketpair()
     return trio.socket.from_stdlib_socket(ours), theirs
 
@@ -42,7 +42,7 @@ class Worker:
         self.guests = 0
 
     async def start_guest(self) -> tuple[int, trio.socket.SocketType]:
-        """Forks a guest: its number and the socket to it. Raises SandboxFailed."""
+        """Forks a guest. Returns its number and the socket to it. Raises SandboxFailed."""
         ours, theirs = _socket_pair()
         try:
             with theirs:
@@ -54,7 +54,7 @@ class Worker:
         return number, ours
 
     async def end_guest(self, number: int) -> None:
-        """Kills it, and returns when it is gone."""
+        """Kills the guest, and returns when it is gone."""
         await self._order(messages.END, number)
 
     async def _order(self, order: int, number: int, passed: int | None = None) -> None:
@@ -62,7 +62,7 @@ class Worker:
         rights = [] if passed is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed.to_bytes(4, sys.byteorder))]
         async with self._turn:
             try:
-                # Seen through: an answer that nobody took would be taken for the next one.
+                # Not cancellable: an answer left unread would be taken for the next order's.
                 with trio.fail_after(_ORDER_S, shield=True):
                     await self._control.sendmsg([head], rights)
                     await self.answer()
@@ -71,7 +71,7 @@ class Worker:
                 raise SandboxFailed("A sandbox worker does not answer.") from error
 
     async def answer(self) -> None:
-        """Waits for the answer to an order, or for the word that it is ready. Raises SandboxFailed, OSError."""
+        """Waits for the answer to an order, or for the message that it is ready. Raises SandboxFailed, OSError."""
         kind, size = messages.ANSWER.unpack(await self._exactly(messages.ANSWER.size))
         if size > messages.MAX_TEXT_BYTES:
             raise OSError("a worker's answer is too long")
@@ -89,14 +89,14 @@ class Worker:
         return got
 
     def kill(self) -> None:
-        """Ends it at once; its guests with it."""
+        """Ends the worker at once, and its guests with it."""
         self.process.kill()
 
     def is_dead(self) -> bool:
         return self.process.poll() is not None
 
     async def close(self) -> None:
-        """Ends it, and returns when it is gone."""
+        """Ends the worker, and returns when it is gone."""
         self._control.close()
         with trio.move_on_after(_ORDER_S, shield=True):
             await self.process.wait()
@@ -118,7 +118,7 @@ class Sandbox:
         self._guests: set[Guest] = set()
 
     async def prepare(self, runtime: Runtime) -> None:
-        """Has a worker of the runtime parked, so that its guests are there at once. Raises SandboxFailed."""
+        """Starts and parks a worker of the runtime, so that its guests start at once. Raises SandboxFailed."""
         await self._worker(runtime)
 
     async def guest(self, runtime: Runtime) -> Guest:
@@ -140,12 +140,12 @@ class Sandbox:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
-            guest.discard()  # it came for nobody
+            guest.discard()  # nobody is left to use it
             raise
         return guest
 
     def process_ids(self) -> list[int]:
-        """Of the workers that are there; guests are their children."""
+        """The process ids of the present workers; guests are their children."""
         return [worker.process.pid for worker in self._workers.values()]
 
     async def _end(self, guest: Guest, worker: Worker, number: int) -> None:
@@ -154,7 +154,7 @@ class Sandbox:
             with trio.CancelScope(shield=True):
                 await worker.end_guest(number)
         except SandboxFailed:
-            pass  # the worker is dead or dies now, and the guest with it
+            pass  # the worker is dead or dying, and the guest with it
         finally:
             worker.guests -= 1
             self._slots.release()
@@ -225,7 +225,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def open_sandbox(cores: int, cache: Path) -> AsyncIterator[Sandbox]:
-    """A sandbox for `cores` guests at once, with modules compiled in `cache`. All its processes end with it."""
+    """A sandbox for `cores` guests at once, with compiled modules from `cache`. All its processes end with it."""
     workers: dict[bytes, Worker] = {}
     try:
         async with trio.open_nursery() as nursery:
@@ -241,5 +241,5 @@ async def open_sandbox(cores: int, cache: Path) -> AsyncIterator[Sandbox]:
 
 
 def describe() -> str:
-    """Which walls stand around guests of this machine."""
+    """What confines guests on this machine, in one line."""
     return "; ".join(isolation.describe())

@@ -1,9 +1,9 @@
-"""A guest's side of the talk with the peer: what its three standard streams are.
+"""The guest's side of the conversation with the peer: its three standard streams.
 
-`Frames` for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer to
-one request. `Command` for WASI commands, one after the other: a request is one's standard input, what it has written
-when it ends is the answer. Where a request starts is decided here, in the host, so no guest can put off its limits or
-its reset: with the answer to the one before it, for one read across the wall takes all requests that have come.
+`Frames` is for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer
+per request. `Command` is for WASI commands, one after the other: a request is a command's standard input, and what it
+has written when it ends is the answer. One read by a guest takes all requests that have come, so a request counts as
+started when the one before it is answered. The host decides that, so no guest can put off its limits or its reset.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _CUT = b"\n[what it printed beyond its limit is not kept]\n"
 
 
 class GuestExit(Exception):
-    """The guest is to go no further."""
+    """The guest must not go on."""
 
     def __init__(self, kind: EndKind, text: str) -> None:
         super().__init__(text)
@@ -30,7 +30,7 @@ class GuestExit(Exception):
 
 
 class Finished(Exception):
-    """A command has ended as it should."""
+    """A command has ended normally."""
 
 
 class GuestRequest(NamedTuple):
@@ -58,7 +58,7 @@ class Line:
         return GuestRequest(*messages.REQUEST.unpack(head))
 
     def request_here(self, most: int) -> GuestRequest | None:
-        """The next request, if it has come whole and its frame has at most so many bytes: `read` gives it at once."""
+        """The next request, if all of it has come and its frame has at most `most` bytes: `read` then never waits."""
         frame = len(self._ahead) - messages.REQUEST.size
         if frame < 0:
             return None
@@ -69,11 +69,11 @@ class Line:
         return request
 
     def begin(self, request: GuestRequest) -> None:
-        """From here on what the guest prints belongs to this request."""
+        """Counts what the guest prints from here on as this request's."""
         self._log_left = request.log_bytes
 
     def read(self, into: memoryview) -> int:
-        """Some bytes of the frame, at least one; straight into the guest where much is wanted."""
+        """Reads some bytes of the frame, at least one; if many are wanted, straight into the guest's memory."""
         if not self._ahead:
             if len(into) >= _READ_AHEAD_BYTES:
                 return self._or_leave(self._socket.recv_into(into))
@@ -109,12 +109,12 @@ class Line:
             self._send(messages.LOG, _CUT)
 
     def reply(self, frame: bytes | bytearray | memoryview) -> None:
-        """The answer. What the guest prints from here to the next request belongs to none and is dropped."""
+        """Sends the answer. What the guest prints before the next request belongs to none and is dropped."""
         self._log_left = 0
         self._send(messages.REPLY, frame)
 
     def ended(self, kind: EndKind, text: str) -> None:
-        """The last word, if the peer still listens."""
+        """Sends how the guest ended, if the peer is still there."""
         with contextlib.suppress(OSError):
             self._send(messages.ENDED, messages.text(f"{kind}\n{text}"))
 
@@ -128,8 +128,8 @@ class Line:
 
 
 class Frames:
-    """The streams of a resident guest. `connected` waits, at the first read, until this process has a peer to serve;
-    `begin` is told of each request when all before it are answered.
+    """The streams of a resident guest. At the first read, `connected` waits until this process has a peer to serve;
+    `begin` is called with each request once all before it are answered.
     """
 
     def __init__(self, connected: Callable[[], Line], begin: Callable[[GuestRequest], None]) -> None:
@@ -137,12 +137,12 @@ class Frames:
         self._begin = begin
         self.line: Line | None = None
         self._unanswered: deque[GuestRequest] = deque()
-        """Those that the guest has been given; it is at the first, and only of the last there may be more to read."""
+        """The requests that the guest has been given. It works on the first; only the last may have more to read."""
         self._length = b""
         self._left = 0
         self._answer = bytearray()
         self.starting = b""
-        """What was printed before there was a peer, while Python started."""
+        """What was printed while Python started, before there was a peer."""
 
     def read(self, into: memoryview) -> int:
         if self.line is None:
@@ -219,7 +219,7 @@ class Frames:
 
 
 class Command:
-    """The streams of WASI commands, from `begin` to `finish` those of one."""
+    """The streams of WASI commands, one command from each `begin` to `finish`."""
 
     def __init__(self) -> None:
         self.line: Line | None = None
@@ -228,11 +228,11 @@ class Command:
         self._output = bytearray()
 
     def begin(self, stdin: memoryview, output_bytes: int) -> None:
-        """A command's request is there."""
+        """Starts a command with this standard input."""
         self._stdin, self._output_bytes, self._output = stdin, output_bytes, bytearray()
 
     def finish(self) -> None:
-        """It has ended as it should: answers, and keeps nothing of it."""
+        """Answers for a command that ended normally, and keeps nothing of it."""
         assert self.line is not None
         self.line.reply(self._output)
         self.begin(memoryview(b""), 0)

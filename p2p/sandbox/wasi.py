@@ -1,6 +1,6 @@
 """The WASI preview 1 calls of a guest: its streams, its arguments, one read-only library; all else is refused.
 
-Clock and chance are functions of the seed and of how often they were asked, so that a unit gives the same bytes on
+Clock and randomness are functions of the seed and of how often they were asked, so that a unit gives the same bytes on
 every machine. Sleeping only moves that clock. Results are WASI's error numbers; 32-bit arguments arrive unsigned.
 """
 
@@ -25,7 +25,7 @@ _PIECE, _COUNT = struct.Struct("<II"), struct.Struct("<I")
 _MAX_OPEN = 64
 _MAX_PATH_BYTES = 4_096
 _FOLDER = 3
-"""The descriptor of the library's folder, the only one a guest starts with besides its streams."""
+"""The descriptor of the library's folder: the only one that a guest starts with besides its streams."""
 _WRITE_RIGHT = 1 << 6
 _READ_RIGHTS = (1 << 1) | (1 << 2) | (1 << 5) | (1 << 13) | (1 << 14) | (1 << 18) | (1 << 21)
 
@@ -47,7 +47,7 @@ _REFUSED = {
 
 
 class Streams(Protocol):
-    """What a guest's descriptors 0, 1 and 2 are. Each may end the guest by raising."""
+    """A guest's descriptors 0, 1 and 2. Each call may end the guest by raising."""
 
     def read(self, into: memoryview) -> int: ...
     def write(self, piece: memoryview) -> None: ...
@@ -56,7 +56,7 @@ class Streams(Protocol):
 
 
 class Wasi:
-    """The calls of one guest, or of several after each other. `memory` is set once it has one."""
+    """The calls of one guest, or of several one after the other. `memory` is set once the guest has one."""
 
     def __init__(
         self,
@@ -75,20 +75,20 @@ class Wasi:
         self.reset(b"")
 
     def reset(self, seed: bytes) -> None:
-        """Clock and chance as they are at the start of a unit with this seed."""
+        """Sets clock and randomness as they are at the start of a unit with this seed."""
         self._now = _EPOCH_NS
         self._seed = seed
         self._drawn = 0
 
     def start_over(self, arguments: Sequence[bytes], seed: bytes) -> None:
-        """As for a first guest: the one before is gone, and its memory."""
+        """Prepares for the next guest as for a first one: the one before is gone, and its memory."""
         assert self.memory is None
         self.arguments = list(arguments)
         self._opened.clear()
         self.reset(seed)
 
     def offer(self, calls: HostCalls) -> None:
-        """Offers all of it to a module."""
+        """Offers all the calls to a module."""
         for name, shape in _TYPES.items():
             calls.offer(MODULE, name, shape, self._checked(getattr(self, name)))
         for name, shape in _REFUSED.items():
@@ -111,7 +111,7 @@ class Wasi:
         return self.memory.at(address, count)
 
     def _put_count(self, address: int, value: int) -> int:
-        """A length or a number of 32 bits: most of what is put is one."""
+        """Writes a 32-bit number, which is what nearly all results are."""
         _COUNT.pack_into(self._at(address, 4), 0, value)
         return _OK
 
@@ -145,7 +145,7 @@ class Wasi:
         self._put_count(count, len(items))
         return self._put_count(size, sum(len(item) + 1 for item in items))
 
-    # -- clock and chance
+    # -- clock and randomness
 
     def clock_res_get(self, _clock: int, result: int) -> int:
         return self._put(result, "<Q", _TICK_NS)
@@ -157,14 +157,14 @@ class Wasi:
     def random_get(self, address: int, count: int) -> int:
         piece = self._at(address, count)
         chance = blake3(self._seed)
-        for start in range(0, len(piece), 1 << 20):  # bounds what is in hand
+        for start in range(0, len(piece), 1 << 20):  # bounds the memory it takes
             part = piece[start : start + (1 << 20)]
             part[:] = chance.digest(length=len(part), seek=self._drawn)
             self._drawn += len(part)
         return _OK
 
     def poll_oneoff(self, asked: int, told: int, count: int, result: int) -> int:
-        """Waiting for a clock is over at once, and the clock says that the time has passed."""
+        """Ends a wait for a clock at once, and sets the clock as if the time had passed."""
         if count != 1:
             return _NOTSUP
         user, tag, _clock, timeout, _precision, flags = struct.unpack("<QB7xI4xQQH6x", self._at(asked, 48))
@@ -239,7 +239,7 @@ class Wasi:
         return self.fd_seek(descriptor, 0, 1, result)
 
     def fd_close(self, descriptor: int) -> int:
-        # The streams stay: who closes them has nothing more to say, which the end of the call will show.
+        # The streams stay open: a guest that closes them has nothing more to say, as the end of the call will show.
         return _OK if self._opened.pop(descriptor, None) is not None or descriptor <= 2 else _BADF
 
     def fd_fdstat_get(self, descriptor: int, result: int) -> int:
@@ -289,7 +289,7 @@ class Wasi:
         kind = self._looked_up(descriptor, path, size)
         if isinstance(kind, _Missing):
             return kind.error
-        if flags or rights & _WRITE_RIGHT or kind != _REGULAR_FILE:  # to make, to cut, to write, to list
+        if flags or rights & _WRITE_RIGHT or kind != _REGULAR_FILE:  # create, truncate, write or list
             return _PERM
         if len(self._opened) >= _MAX_OPEN:
             return _MFILE

