@@ -1,11 +1,11 @@
-"""What a job returned, as JSON: values of every kind leave a guest in this form only, and are never decoded outside.
+"""What a job returned, as JSON: values leave a guest only in this form; records are never decoded outside one.
 
 None, True, 5, 0.5, "text"        as they are
 NaN, infinities                   the texts NaN, Infinity, -Infinity
 bytes                             as text if they are UTF-8, else {"base64": "..."}
 tuples, lists, other sequences    arrays
 sets                              arrays, in order
-dicts                             objects; arrays of pairs, unless all keys are text
+dicts                             objects if all keys are text, else arrays of pairs
 what has .tolist() (numpy)        what that gives
 anything else                     the text that str() gives
 """
@@ -21,16 +21,16 @@ from p2p.jobs.faults import MAX_RECORD, JobFault, bounded
 
 MAX_DEPTH = 64
 MAX_BYTES = 32 * 1024 * 1024
-"""Of the JSON text. So much is looked at: a value counts as 8 bytes, a text as its length besides."""
+"""The longest JSON text. Also the most that is looked at: a value counts as 8 bytes, a text as its length besides."""
 _VALUE = 8
 _NESTS = frozenset({tuple, list, dict})
 _WRITABLE = _NESTS | {type(None), bool, int, float, str}
 _BITS = 13_000
-"""An integer with fewer has so few digits that Python reads them from text."""
+"""Python can read an integer back from decimal text if it has fewer bits than this."""
 
 
 def as_json(value: object) -> str:
-    """The JSON text for a value. Raises JobFault for a value that is too large, and what its own methods raise."""
+    """The JSON text of a value. Raises JobFault for a value that is too large, and whatever its own methods raise."""
     text = _at_once(value) if _is_writable(value) else None
     if text is None:
         text = json.dumps(_Plain().of(value, 0), ensure_ascii=False, allow_nan=False)
@@ -40,7 +40,7 @@ def as_json(value: object) -> str:
 
 
 def _is_writable(value: object) -> bool:
-    """Whether the kinds of all values are such as `json` knows, level by level, as most results are."""
+    """Whether `json` knows the types of all values inside, as with most results. Looks level by level."""
     level: list[Any] = [value]
     size = 0
     for _ in range(MAX_DEPTH):
@@ -49,7 +49,7 @@ def _is_writable(value: object) -> bool:
         nests = [value for value in level if type(value) in _NESTS]
         size += _VALUE * len(level)
         if size + _VALUE * sum(map(len, nests)) > MAX_BYTES:
-            return False  # to be counted once more, and refused
+            return False  # `_Plain` counts again, and refuses it
         keys = list(chain.from_iterable(nest for nest in nests if type(nest) is dict))
         if any(type(key) is not str for key in keys):
             return False
@@ -64,7 +64,7 @@ def _is_writable(value: object) -> bool:
 
 
 def _at_once(value: object) -> str | None:
-    """The JSON text; None where a number or a text is one that JSON has not."""
+    """The JSON text; None if JSON cannot express one of the numbers or texts."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -74,14 +74,14 @@ def _at_once(value: object) -> str | None:
 
 
 class _Plain:
-    """Makes values plain: what `json` writes without a loss. Counts what it has looked at."""
+    """Makes values plain, so that `json` writes them without loss. Counts what it looks at."""
 
     def __init__(self) -> None:
         self._left = MAX_BYTES
 
     def of(self, value: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise JobFault(f"job() returned what is nested deeper than {MAX_DEPTH}, or holds itself")
+            raise JobFault(f"job() returned a value nested deeper than {MAX_DEPTH}, or one that holds itself")
         inner = depth + 1
         match value:
             case None | bool():
@@ -107,7 +107,7 @@ class _Plain:
             case Sequence():
                 return self._all(value, inner)
         if hasattr(value, "__next__"):
-            raise JobFault(f"job() returned a {type(value).__name__}, which nobody has run: return list(...) of it")
+            raise JobFault(f"job() returned a {type(value).__name__}, which has not been run: return list(...) of it")
         if hasattr(value, "tolist"):
             return self.of(value.tolist(), inner)
         return self.of(bounded(str(value), MAX_RECORD), inner)
@@ -141,7 +141,7 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 def _in_order(items: list[Any]) -> list[Any]:
     try:
         return sorted(items)
-    except TypeError:  # of several kinds
+    except TypeError:  # keys of several types
         return sorted(items, key=json.dumps)
 
 

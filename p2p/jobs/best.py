@@ -1,4 +1,4 @@
-"""The best records of a stream, the same ones in whatever order they come."""
+"""The best records of a stream: the same ones whatever order they come in."""
 
 from heapq import heappush, heapreplace
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from p2p.jobs.codec import encode
 
 OPEN = object()
-"""The floor while every record still has a place."""
+"""The floor while there is still room for any record."""
 
 
 class _Ranked:
-    """A record and its rank: less than another one if it is worse. Ties are settled by the records' encodings."""
+    """A record and its rank; a worse record is less than a better one. Ties are settled by the records' encodings."""
 
     __slots__ = ("code", "key", "lowest", "record")
 
@@ -30,14 +30,14 @@ class _Ranked:
 
 
 class Best:
-    """Keeps the `amount` records with the highest (or lowest) keys that it is offered."""
+    """Keeps the `amount` records with the highest (or lowest) keys of those offered."""
 
     def __init__(self, amount: int, *, lowest: bool) -> None:
         self._amount, self._lowest = amount, lowest
         self._heap: list[_Ranked] = []
 
     def offer(self, key: Any, record: Any) -> Any:
-        """Takes a record if it is good enough. Returns the key that later ones must reach, OPEN while there is room."""
+        """Takes a record if it is good enough. Returns the key that later ones must reach; OPEN while there is room."""
         if key != key:
             raise ValueError("NaN has no place in an order: filter it out first")
         ranked = _Ranked(key, record, self._lowest)
@@ -48,5 +48,5 @@ class Best:
         return self._heap[0].key if len(self._heap) == self._amount else OPEN
 
     def records(self) -> list[Any]:
-        """What is kept, the best first."""
+        """The records kept, best first."""
         return [ranked.record for ranked in sorted(self._heap, reverse=True)]

@@ -1,7 +1,7 @@
 """What a guest runs before it knows any job: the text for the interpreter's `-c`.
 
-It knows frames, and how to hand over to the `p2p/jobs/guest.py` that came with the first one. So a spare guest has run
-nobody's code, and how jobs are run travels with the job. Imports that every job needs are paid here, ahead of it.
+It knows frames, and how to hand over to the `p2p/jobs/guest.py` that comes with the first one. So a spare guest has run
+nobody's code, and the code that runs jobs travels with each job. What every job needs is imported here, in advance.
 """
 
 GUEST = "p2p/jobs/guest.py"

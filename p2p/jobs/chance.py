@@ -1,4 +1,4 @@
-"""Chance that every run of a unit sees alike: all of it follows from the job and the unit's place in it."""
+"""Randomness that is the same in every run of a unit: all of it follows from the job and the unit's place in it."""
 
 import importlib
 import random
@@ -13,14 +13,14 @@ class _Chance:
     seed: int | None = None
     generator: random.Random | None = None
     shared = True
-    """Whether somebody besides this package may draw from `random`."""
+    """Whether anybody besides this package may draw from `random`."""
 
 
 def reset(place: str, twist: int = 0) -> None:
-    """Starts the chance of one unit (its `place`: job/action/stage/partition): `rng()`, `random` and, where loaded,
+    """Seeds the randomness of one unit (its `place`: job/action/stage/partition): `rng()`, `random` and, if loaded,
     numpy's.
 
-    `twist` changes all but `rng()`: what differs between two runs that should be alike shows who did not ask it.
+    `twist` changes all but `rng()`: if two runs that should be alike then differ, the job's code drew from elsewhere.
     """
     _Chance.place, _Chance.twist = place, twist
     _Chance.seed = _Chance.generator = None
@@ -29,21 +29,21 @@ def reset(place: str, twist: int = 0) -> None:
 
 
 def rng() -> random.Random:
-    """The generator of this unit, the same one all through it. Every unit has its own, every run of it the same."""
+    """This unit's random generator, the same one throughout. Each unit has its own, equal in every run of the unit."""
     if _Chance.generator is None:
         _Chance.generator = random.Random(_seed())
     return _Chance.generator
 
 
 def sampler(place: int) -> random.Random:
-    """A generator for one operation of this unit, which nothing else draws from."""
+    """A random generator for one operation of this unit alone."""
     return random.Random(_seed() + 1 + place)
 
 
 def seed_when_imported() -> None:
-    """For a guest before it imports a job: `random` is seeded from the moment on at which somebody imports it.
+    """Puts off seeding `random` until somebody imports it. A guest calls this before it imports a job.
 
-    To seed it takes as long as all else that is done before a small unit. What is loaded already must not have it.
+    Seeding takes as long as everything else before a small unit. No module loaded earlier may hold `random`.
     """
     if "numpy" not in sys.modules:
         _Chance.shared = False
@@ -52,7 +52,7 @@ def seed_when_imported() -> None:
 
 
 class _Importer:
-    """Has `random` for whoever is the first to import it."""
+    """Gives `random` to whoever imports it first, and seeds it from then on."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name == "random" else None  # type: ignore[arg-type]
@@ -74,5 +74,5 @@ def _seed() -> int:
 def _seed_shared() -> None:
     seed = _seed() + _Chance.twist
     random.seed(seed)
-    if "numpy" in sys.modules:  # which loads its own `random` only when somebody asks for it, seeded by who knows what
+    if "numpy" in sys.modules:  # it loads its own `random` only on first use, with an arbitrary seed
         importlib.import_module("numpy.random").seed(seed % 2**32)

@@ -1,9 +1,9 @@
-"""Records as bytes: which values are records, and one encoding of each.
+"""Records as bytes: which values are records, and the one encoding of each.
 
-The encoding is `marshal`, version 2, which is quick and, but for sets, deterministic. Two things it does silently are
-refused here first: it turns whatever has a buffer (arrays, their scalars) into bytes, and takes types that are no
-records. A set is written in the order of its items' encodings, whatever order its hashes gave it, which `marshal` reads
-like any other. A dict keeps its insertion order, which is part of the value. Bytes are decoded inside a guest only.
+The encoding is `marshal`, version 2, which is quick and, except for sets, deterministic. Two things that it does
+silently are refused here first: it turns anything with a buffer (arrays, their scalars) into bytes, and it accepts
+types that are not records. A set is written in the order of its items' encodings, not of its hashes; `marshal` reads
+that like any other. A dict keeps its insertion order, which is part of the value. Only a guest decodes bytes.
 """
 
 import marshal
@@ -21,11 +21,11 @@ _TAGS: dict[type, bytes] = {tuple: b"(", list: b"[", set: b"<"}
 
 
 class NotARecord(TypeError):
-    """A value that no record may be or hold. The text says what to do about it."""
+    """A value that no record may be or contain. The text says what to do about it."""
 
 
 class Unreadable(Exception):
-    """Bytes that no unit of this job made: whoever sent them is to blame, not the job."""
+    """Bytes that no unit of this job made: the sender is to blame, not the job."""
 
 
 def encode(value: object) -> bytes:
@@ -50,7 +50,7 @@ def decode(data: bytes, kind: type = object) -> Any:
 
 
 def survey(values: Collection[object]) -> bool:
-    """Checks that all values are records, level by level; whether there is a set among them. Raises NotARecord."""
+    """Checks, level by level, that all values are records. Returns whether any is a set. Raises NotARecord."""
     nests: list[Any] = [values if type(values) in (tuple, list) else list(values)]
     has_sets = False
     for _ in range(MAX_DEPTH):
@@ -65,7 +65,7 @@ def survey(values: Collection[object]) -> bool:
 
 
 def culprit(values: Iterable[object]) -> object:
-    """The first value that is no record."""
+    """The first value that is not a record."""
     for value in values:
         try:
             survey((value,))
@@ -75,7 +75,7 @@ def culprit(values: Iterable[object]) -> object:
 
 
 def _inside(nests: list[Any]) -> Iterator[object]:
-    """What these containers hold: of a dict its keys, then its values."""
+    """The items of these containers: of a dict, its keys, then its values."""
     dicts = [nest.values() for nest in nests if type(nest) is dict]
     return chain(chain.from_iterable(nests), chain.from_iterable(dicts))
 

@@ -1,10 +1,10 @@
-"""How inputs are cut into partitions, and partitions at line ends.
+"""Cuts inputs into partitions, and partitions at line ends.
 
 First by size alone, then each piece at lines, by Hadoop's rule: a piece starts after the first line end at or past its
-start minus one, and goes on to the end of the line that crosses its end. So every line belongs to exactly one piece,
-and each piece is known without reading the others. Lines never go on from one file into the next.
+start minus one, and runs to the end of the line that crosses its end. So every line belongs to exactly one piece, and
+each piece is known without reading the others. A line never continues from one file into the next.
 
-Pure: what reads the bytes, from a disk or from peers, is the caller's.
+Pure: the caller reads the bytes, from a disk or from peers.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -13,7 +13,7 @@ from typing import NamedTuple
 DEFAULT_PARTITION_BYTES = 8 * 1024 * 1024
 STEP_BYTES = 64 * 1024
 MAX_PIECES = 256
-"""Of one partition: so many small files at most, as their names go with it."""
+"""The most files of which one partition holds pieces, since their names travel with it."""
 
 
 class Piece(NamedTuple):
@@ -25,11 +25,11 @@ class Piece(NamedTuple):
 
 
 Wish = tuple[int, int]
-"""Bytes that are wanted: (offset, length). What answers may be shorter, but not empty."""
+"""Bytes wanted: (offset, length). The answer may be shorter, but not empty."""
 
 
 def by_size(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[list[Piece]]:
-    """Files one after the other, cut every `each` bytes, whatever stands there. Empty files take no part."""
+    """Files laid end to end and cut every `each` bytes, wherever that falls. Empty files are left out."""
     partitions: list[list[Piece]] = []
     room = 0
     for file, size in enumerate(sizes):
@@ -59,15 +59,15 @@ def by_file(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[l
 
 
 def share_of(partition: int, partitions: int, count: int) -> tuple[int, int]:
-    """The items of a range that belong to one partition: (first, how many)."""
+    """The items of a range that belong to one partition: (first, count)."""
     first, end = partition * count // partitions, (partition + 1) * count // partitions
     return first, end - first
 
 
 def line_start(at: int, size: int, step: int = STEP_BYTES) -> Generator[Wish, bytes, int]:
-    """Where the first line that starts at or past `at` starts, in a file of `size` bytes (`size`: nowhere).
+    """Finds the start of the first line at or past `at`, in a file of `size` bytes; returns `size` if there is none.
 
-    Yields what it wants to read, `step` bytes at most, and is sent them.
+    Yields each read that it wants, at most `step` bytes, and is sent the bytes.
     """
     if at <= 0 or at >= size:
         return min(max(at, 0), size)
@@ -82,7 +82,7 @@ def line_start(at: int, size: int, step: int = STEP_BYTES) -> Generator[Wish, by
 
 
 def at_lines(piece: Piece, size: int, step: int = STEP_BYTES) -> Generator[Wish, bytes, Piece]:
-    """The piece with its lines whole, in a file of `size` bytes; reads as `line_start` does. May come out empty."""
+    """The piece with both ends moved to line starts, in a file of `size` bytes. Reads as `line_start`; may be empty."""
     border = min(piece.offset + piece.size, size)
     start = yield from line_start(piece.offset, border, step)
     if start >= border:
@@ -92,7 +92,7 @@ def at_lines(piece: Piece, size: int, step: int = STEP_BYTES) -> Generator[Wish,
 
 
 def driven(cut: Generator[Wish, bytes, Piece], read: Callable[[int, int], bytes]) -> Piece:
-    """Runs a cut to its end with a function that reads (offset, length)."""
+    """Runs a cut to its end; `read` is given (offset, length)."""
     try:
         wish = next(cut)
         while True:

@@ -1,7 +1,7 @@
-"""The words that a job is written in: inputs, operations on records, actions.
+"""The vocabulary of a job file: inputs, operations on records, actions.
 
-Nothing is computed here. Operations only make a chain longer; an action ends the run of `job` that reached it, or
-returns what it came to when an earlier run of it was carried out.
+Nothing is computed here. Operations only make a chain longer. An action that has no result yet ends the run of `job`
+that reached it; once it has been carried out, later runs get its result.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,15 +18,15 @@ V = TypeVar("V")
 
 
 class Run(Protocol):
-    """One run of `job`, which knows the results of actions that were carried out."""
+    """One run of `job`. It knows the results of the actions that were carried out."""
 
     replays: bool
-    """Whether the next action is one of these: then `replay` gives its result, and what it does matters no more."""
+    """Whether the next action was carried out: then `replay` gives its result, and its chain no longer matters."""
 
     def replay(self, name: str) -> Any: ...
 
     def act(self, chain: Chain, action: Action) -> NoReturn:
-        """The end of this run."""
+        """Ends this run at an action to be carried out."""
         ...
 
 
@@ -39,7 +39,7 @@ class Input(NamedTuple):
 
 
 class Dataset(Generic[T]):
-    """Records in partitions, and what is to be done to each. Immutable: every operation gives a new one."""
+    """Records in partitions, and the operations on them. Immutable: every operation returns a new Dataset."""
 
     __slots__ = ("_chain", "_run")
 
@@ -52,7 +52,7 @@ class Dataset(Generic[T]):
         return self._with("map", function)
 
     def flat_map(self, function: Callable[[T], Iterable[U]]) -> "Dataset[U]":
-        """All that `function(record)` gives, for every record."""
+        """Everything that `function(record)` returns, item by item, for every record."""
         return self._with("flat_map", function)
 
     def filter(self, function: Callable[[T], object]) -> "Dataset[T]":
@@ -60,7 +60,7 @@ class Dataset(Generic[T]):
         return self._with("filter", function)
 
     def map_partitions(self, function: Callable[[Iterator[T]], Iterable[U]]) -> "Dataset[U]":
-        """All that `function(iterator over a partition's records)` gives, for every partition."""
+        """Everything that `function(iterator over a partition's records)` returns, item by item, for each partition."""
         return self._with("map_partitions", function)
 
     def key_by(self, function: Callable[[T], K]) -> "Dataset[tuple[K, T]]":
@@ -68,7 +68,7 @@ class Dataset(Generic[T]):
         return self._with("key_by", function)
 
     def sample(self, fraction: float) -> "Dataset[T]":
-        """Each record with this chance, from 0 to 1; the same ones in every run over the same partitions."""
+        """Keeps each record with this probability, from 0 to 1; the same ones in every run over the same partitions."""
         if not 0 <= fraction <= 1:
             _wrong(f"sample() takes a fraction from 0 to 1, not {fraction!r}")
         return self._with("sample", None, float(fraction))
@@ -76,9 +76,9 @@ class Dataset(Generic[T]):
     def reduce_by_key(
         self: "Dataset[tuple[K, V]]", function: Callable[[V, V], V], partitions: int | None = None
     ) -> "Dataset[tuple[K, V]]":
-        """One `(key, value)` for every key, its values joined by the associative `function`.
+        """One `(key, value)` for every key, its values combined by the associative `function`.
 
-        Keys are str, bytes, int, bool, None or tuples of them. Unless `partitions` says how many, the job's setting.
+        Keys are str, bytes, int, bool, None or tuples of them. `partitions` defaults to the job's setting.
         """
         _callable("reduce_by_key", function)
         if partitions is not None and not 1 <= partitions <= MAX_PARTITIONS:
@@ -90,23 +90,23 @@ class Dataset(Generic[T]):
         return cast(int, self._act("count"))
 
     def sum(self) -> Any:
-        """The sum of the records; of none 0."""
+        """The sum of the records; 0 if there are none."""
         return self._act("sum")
 
     def mean(self) -> Any:
-        """The sum of the records by their count. Of none an error."""
+        """The sum of the records divided by their count. An error if there are none."""
         return self._act("mean")
 
     def min(self, key: Callable[[T], Any] | None = None) -> T:
-        """The least record, or the one with the least `key(record)`. Of none an error."""
+        """The least record, or the one with the least `key(record)`. An error if there are none."""
         return cast(T, self._act("min", key))
 
     def max(self, key: Callable[[T], Any] | None = None) -> T:
-        """The greatest record, or the one with the greatest `key(record)`. Of none an error."""
+        """The greatest record, or the one with the greatest `key(record)`. An error if there are none."""
         return cast(T, self._act("max", key))
 
     def top(self, amount: int, key: Callable[[T], Any] | None = None) -> list[T]:
-        """The `amount` greatest records, the greatest first; of equal ones always the same."""
+        """The `amount` greatest records, greatest first; ties are always settled the same way."""
         return cast(list[T], self._act("top", key, amount=amount))
 
     def take(self, amount: int) -> list[T]:
@@ -114,16 +114,16 @@ class Dataset(Generic[T]):
         return cast(list[T], self._act("take", amount=amount))
 
     def collect(self) -> list[T]:
-        """All records, in the order of the partitions. For what fits in 8 MiB; `save` for more."""
+        """All records, in the order of the partitions, if they fit in 8 MiB; use `save` for more."""
         return cast(list[T], self._act("collect"))
 
     def reduce(self, function: Callable[[T, T], T]) -> T:
-        """All records joined by the associative `function`, in order. Of none an error."""
+        """All records combined by the associative `function`, in order. An error if there are none."""
         _callable("reduce", function)
         return cast(T, self._act("reduce", function))
 
     def save(self, form: str = "json") -> None:
-        """Writes the records into the files of the job's result, one a partition: as "json" lines or "text" lines."""
+        """Writes the records to the files of the job's result, one per partition, as lines of "json" or "text"."""
         if form not in ("json", "text"):
             _wrong(f"save() writes 'json' or 'text', not {form!r}")
         self._act("save", form=form)
@@ -132,7 +132,7 @@ class Dataset(Generic[T]):
         if name != "sample":
             _callable(name, function)
         if len(self._chain.operations) >= MAX_OPERATIONS:
-            _wrong(f"more than {MAX_OPERATIONS} operations in a row: join some in one function")
+            _wrong(f"more than {MAX_OPERATIONS} operations in a row: combine some into one function")
         operation = Operation(name, here(), function, fraction)
         return Dataset(self._run, self._chain._replace(operations=(*self._chain.operations, operation)))
 
@@ -140,7 +140,7 @@ class Dataset(Generic[T]):
         if function is not None:
             _callable(name, function)
         if type(amount) is not int or amount < 1:
-            _wrong(f"{name}() takes how many records, 1 or more, not {amount!r}")
+            _wrong(f"{name}() takes a number of records, 1 or more, not {amount!r}")
         if self._run.replays:
             return self._run.replay(name)
         return self._run.act(self._chain, Action(name, here(), function, amount, form))
@@ -149,11 +149,11 @@ class Dataset(Generic[T]):
         _wrong("records are elsewhere and cannot be looped over: use an operation, or .collect() for a few")
 
     def __bool__(self) -> NoReturn:
-        _wrong("whether there are records is not known yet: ask .count()")
+        _wrong("it is not known yet whether there are records: ask .count()")
 
 
 class Inputs(Sequence[Input]):
-    """The job's inputs, and the sources of records that they and plain numbers give."""
+    """The job's inputs, and the sources of records: these inputs, or plain numbers."""
 
     def __init__(self, run: Run, inputs: Sequence[Input]) -> None:
         self._run = run
@@ -166,15 +166,15 @@ class Inputs(Sequence[Input]):
         return self._inputs[index]
 
     def lines(self, input: int | str | None = None) -> Dataset[str]:
-        """The lines of one input (its number or name) or of all, without their ends; what is not UTF-8 is replaced."""
+        """The lines of one input (by number or name) or of all, without line ends; what is not UTF-8 is replaced."""
         return self._of_bytes("lines", input)
 
     def records(self, input: int | str | None = None) -> Dataset[Any]:
-        """One JSON value a line; empty lines are passed over."""
+        """One JSON value per line; empty lines are skipped."""
         return self._of_bytes("records", input)
 
     def chunks(self, input: int | str | None = None) -> Dataset[bytes]:
-        """Bytes of about one partition, cut at line ends."""
+        """Pieces of the inputs as bytes, cut at line ends, each about as large as a partition."""
         return self._of_bytes("chunks", input)
 
     def files(self, input: int | str | None = None) -> Dataset[tuple[str, bytes]]:
@@ -189,7 +189,7 @@ class Inputs(Sequence[Input]):
         return self._of_items("range", items)
 
     def params(self, items: Iterable[T]) -> Dataset[T]:
-        """The items, for sweeps over parameters. Needs no input."""
+        """The given items, for parameter sweeps. Needs no input."""
         return self._of_items("params", list(items))
 
     def _of_items(self, name: str, items: Sequence[Any]) -> Dataset[Any]:

@@ -1,4 +1,4 @@
-"""What goes wrong in a job, as the job's author is told it, and in a shape that JSON carries."""
+"""Faults of a job, told so that its author understands them, and in a form that JSON carries."""
 
 import sys
 import traceback
@@ -36,10 +36,10 @@ class JobFault(Exception):
         self.text, self.kind, self.place = bounded(text), bounded(kind, MAX_RECORD), place
         self.operation, self.record, self.traceback_text = operation, record, bounded(traceback_text)
         self.unit: tuple[int, ...] = ()
-        """The stage and partition where it came up, if that is known here."""
+        """The stage and partition where the fault occurred, if known here."""
 
     def report(self) -> dict[str, Any]:
-        """The header of the reply."""
+        """The fault as the header of a reply."""
         return {
             "error": "job",
             "kind": self.kind,
@@ -53,19 +53,19 @@ class JobFault(Exception):
 
 
 class PlanMismatch(Exception):
-    """The job planned differently here than where the plan was made, or lacks what the plan needs."""
+    """The job plans differently here than where the plan was made, or lacks something that the plan needs."""
 
 
 def here() -> Place:
     """The place in the job that called into this package."""
-    frame = sys._getframe(2)  # who asks is in this package
+    frame = sys._getframe(2)  # the caller is in this package
     while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
     return Place(frame.f_code.co_filename, frame.f_lineno)
 
 
 _PACKAGE = here.__code__.co_filename.removesuffix("faults.py")
-"""The folder of this package's files: whoever looks up a place again and again looks at little."""
+"""The folder of this package's files. Kept, because places are looked up often."""
 
 
 def raised(
@@ -77,7 +77,7 @@ def raised(
     record: str | None = None,
     text: str | None = None,
 ) -> JobFault:
-    """The fault for an exception that came out of the job, told with the frames of the job's own files."""
+    """The fault for an exception raised by the job, with the frames of the job's own files."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     kind = type(error).__name__
     text = _words(error) if text is None else text
@@ -87,7 +87,7 @@ def raised(
     if isinstance(error, SyntaxError) and error.filename in files:
         place, text = Place(str(error.filename), error.lineno or 1), error.msg
         told += _only(error)[:-1]
-    elif type(error) in (AttributeError, NameError):  # Python may know what was meant
+    elif type(error) in (AttributeError, NameError):  # Python may suggest what was meant
         text = _only(error)[-1].strip().removeprefix(f"{kind}: ")
     told.append(f"{kind}: {text}\n")
     return JobFault(text, kind=kind, place=place, operation=operation, record=record, traceback_text="".join(told))
@@ -99,7 +99,7 @@ def shown(value: object) -> str:
 
 
 def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]:
-    """The steps of a traceback that are in one file."""
+    """The entries of a traceback that are in one file."""
     found = []
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == filename:
@@ -109,7 +109,7 @@ def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]
 
 
 def _only(error: BaseException) -> list[str]:
-    """What Python says of an exception besides its frames, in lines: of a SyntaxError the line first."""
+    """The lines that Python prints for an exception besides its frames; for a SyntaxError, the code line first."""
     told = traceback.TracebackException(type(error), error, error.__traceback__, limit=0, compact=True)
     return list(told.format_exception_only())
 
@@ -117,13 +117,13 @@ def _only(error: BaseException) -> list[str]:
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001  the job's own class, which may do anything
+    except Exception:  # noqa: BLE001  the class is the job's own, and may do anything
         return "(its text cannot be shown)"
 
 
 def bounded(text: str, most: int = MAX_TEXT) -> str:
-    """The text, or its beginning where it is longer than so many bytes."""
-    text = text.encode("utf-8", "replace").decode()  # a lone surrogate is no JSON text
+    """The text, or its beginning if it is longer than `most`."""
+    text = text.encode("utf-8", "replace").decode()  # JSON text may not hold a lone surrogate
     while len(text.encode()) > most:
         text = text[: max(1, most // 4 - 1)] + "..."
     return text

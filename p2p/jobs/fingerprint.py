@@ -1,7 +1,7 @@
 """A digest of what a job planned, stable between guests of one Python version.
 
-It covers the operations with the code of their functions and with the values that these captured: a job that draws a
-number while it plans, and uses it in a lambda, plans differently in every guest, and shows it here.
+It covers the operations with the code of their functions and the values that these captured. So a job that draws a
+random number while it plans, and uses it in a lambda, has another digest in every guest, and is found out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ _OBJECT_STEPS = 4
 
 
 class _Captured(Exception):
-    """A value whose state goes on from call to call."""
+    """A captured value whose state carries over from call to call."""
 
 
 Part = Source | Operation | Shuffle | Action
 
 
 def parts(stages: Sequence[Stage]) -> Iterator[Part]:
-    """What a plan consists of, in order."""
+    """The parts of a plan, in order."""
     yield stages[0].origin
     for stage in stages:
         yield from stage.operations
@@ -60,7 +60,7 @@ def _of_part(part: Part) -> tuple[Any, ...]:
 
 
 def _of(value: Any, depth: int) -> Any:
-    """What stays the same of a value from process to process, as strings, bytes and tuples."""
+    """Whatever of a value is the same in every process, as strings, bytes and tuples."""
     if depth > _MAX_DEPTH:
         return "deep"
     try:
@@ -70,7 +70,7 @@ def _of(value: Any, depth: int) -> Any:
     if isinstance(value, Random) or hasattr(value, "__next__") or type(value).__module__.startswith("numpy.random"):
         raise _Captured(
             f"a {type(value).__name__} made outside of the operation goes on from unit to unit, and units must not "
-            "depend on those before them: make it inside, and draw chance from rng() there"
+            "depend on those before them: make it inside, and take random numbers from rng() there"
         )
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     inner = depth + 1
@@ -99,7 +99,7 @@ def _of(value: Any, depth: int) -> Any:
     if hasattr(value, "__dict__"):
         return kind, _of(
             vars(value), depth + _OBJECT_STEPS
-        )  # a few levels of objects are enough, and a graph is too many
+        )  # a few levels of objects are enough; a whole graph is too much
     return kind, getattr(value, "__qualname__", None)
 
 

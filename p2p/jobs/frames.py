@@ -1,7 +1,7 @@
-"""What daemon and guest say to each other: a JSON object and blobs. A frame's own length goes before it on the pipe.
+"""Frames, in which peer and guest talk: a JSON header and blobs, sent over a pipe.
 
-After the length (4 bytes, big-endian, of all that follows): the header's length (4 bytes), the header, the blobs one
-after the other, whose lengths the header's `blobs` gives.
+A frame is its length (4 bytes, big-endian, of all that follows), the header's length (4 bytes), the header, and the
+blobs one after the other. The header's `blobs` gives their lengths.
 """
 
 import json
@@ -16,20 +16,20 @@ _STEP_BYTES = 64 * 1024
 _LENGTHS = struct.Struct(">II")
 _DONE = b'{"ok": "unit", "records_in": %d, "records_out": %d, "blobs": [%s]}'
 _read_header = json.JSONDecoder().raw_decode
-"""What `json.loads` does besides takes a guest longer than this."""
+"""Used bare because what `json.loads` does around it takes a guest longer than the decoding."""
 
 
 class BadFrame(ValueError):
-    """Bytes that are no frame."""
+    """Bytes that are not a frame, or a frame beyond the bounds."""
 
 
 def pack(header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
-    """A frame with its length before it. Raises BadFrame beyond the bounds."""
+    """A frame, with its length in front. Raises BadFrame beyond the bounds."""
     return _frame(json.dumps(header | {"blobs": [len(blob) for blob in blobs]}).encode(), blobs)
 
 
 def pack_done(records_in: int, records_out: int, blobs: Sequence[bytes]) -> bytes:
-    """The answer to a unit that is done, of which there are many: as `pack` makes it, in a tenth of its time."""
+    """The answer to a finished unit: the same bytes as from `pack`, in a tenth of the time, since there are many."""
     sizes = b", ".join([b"%d" % len(blob) for blob in blobs])
     return _frame(_DONE % (records_in, records_out, sizes), blobs)
 
@@ -42,9 +42,9 @@ def _frame(text: bytes, blobs: Sequence[bytes]) -> bytes:
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
-    """Reads a frame: its header and its blobs, each read by itself and so held once. None where the stream ends.
+    """Reads a frame: its header and its blobs, each read separately so that it is in memory once. None at the end.
 
-    Raises BadFrame; and MemoryError for one that there is no room for, which is then read to its end and gone.
+    Raises BadFrame; and MemoryError for a frame too large for memory, which is then read to its end and dropped.
     """
     start = stream.read(2 * LENGTH_BYTES)
     if not start:

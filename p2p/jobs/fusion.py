@@ -1,8 +1,8 @@
-"""A stage as one loop: the chain's operations written out as the text of a function, and compiled.
+"""A stage as one loop: the chain's operations, written out as the source of one function and compiled.
 
-A chain of generators resumes one frame per operation and record; here a record goes through local variables. Every
-operation has lines of its own in the text, so an exception's line tells the operation and, in the frame's variables,
-the record, without any cost while nothing goes wrong.
+A chain of generators resumes a frame per operation and record; here a record passes through local variables. Every
+operation has its own lines in the source, so an exception's line tells the operation and the frame's variables the
+record, at no cost while nothing goes wrong.
 """
 
 from collections.abc import Collection, Iterable
@@ -34,7 +34,7 @@ _KEEPS_RECORD = {"filter", "sample"}
 
 
 class _End(NamedTuple):
-    """What a sink does before, with each record {x}, and at last."""
+    """What a sink does before the loop, with each record {x}, and at the end."""
 
     before: str
     each: str
@@ -84,12 +84,12 @@ def _end(sink: Sink) -> _End:
 
 
 class _Text:
-    """The text of a function while it is written."""
+    """The source of a function while it is being written."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.owners: dict[int, tuple[int, str | None]] = {}
-        """By line number: the operation's index (that of the sink is one more), and the variable with its record."""
+        """By line number: the operation's index (the sink's is one past the last), and the variable of its record."""
         self.depth = 0
 
     def add(self, text: str, owner: int, variable: str | None = None) -> None:
@@ -102,7 +102,7 @@ class _Text:
 
 @lru_cache(maxsize=256)
 def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
-    """The function of a chain of operations, and its text."""
+    """The function for a chain of operations, and its source."""
     text = _Text()
     parameters = "".join(f", f{i}=None, fraction{i}=1.0" for i in range(len(names)))
     text.add(f"def stage(items{parameters}, function=None, amount=1, form='', OPEN=OPEN, text_line=text_line):", -1)
@@ -122,7 +122,7 @@ def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
 
 
 def _iteration(text: _Text, names: tuple[str, ...], start: int, end: int) -> None:
-    """The operations before a map_partitions as one iterator, and what it makes of it."""
+    """Writes the operations before a map_partitions as one iterator, and applies its function to that."""
     if start == end:
         text.add(f"items = f{end}(iter(items))", end)
         return
@@ -133,9 +133,9 @@ def _iteration(text: _Text, names: tuple[str, ...], start: int, end: int) -> Non
 
 
 def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
-    """The loop over records through these operations. Returns the variable that holds the last one's record."""
+    """Writes the loop that takes records through these operations. Returns the variable of the last one's record."""
     x = f"x{start}"
-    text.add(f"for {x} in items:", start - 1)  # what fails here is the iterator of the operation before
+    text.add(f"for {x} in items:", start - 1)  # a failure here is in the previous operation's iterator
     for index in range(start, end):
         y = x if names[index] in _KEEPS_RECORD else f"x{index + 1}"
         text.add(_STEPS[names[index]].format(x=x, y=y, i=index), index, x)
@@ -144,7 +144,7 @@ def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
 
 
 class Loop:
-    """A stage's loop, ready to run over records, and able to explain an exception that came out of it."""
+    """A stage's loop: ready to run over records, and able to explain an exception that it raised."""
 
     def __init__(self, operations: Collection[Operation], sink: Sink) -> None:
         self._parts: list[Operation | Sink] = [*operations, sink]
@@ -165,7 +165,7 @@ class Loop:
         return self._function(items, **self._arguments)
 
     def fault(self, error: BaseException, files: Collection[str]) -> JobFault | None:
-        """The fault for an exception out of `run`, or None where it came from elsewhere."""
+        """The fault for an exception raised by `run`; None if it came from elsewhere."""
         steps = frames_in(error.__traceback__, _FILE)
         if not steps:
             return None
@@ -176,6 +176,6 @@ class Loop:
         record = shown(known[variable]) if variable in known else None
         text = None
         if last.tb_next is None and self._text.lines[last.tb_lineno - 1].strip() == _PAIR.format(x=variable):
-            text = f"reduce_by_key takes (key, value) pairs, and this record is none: {error}"
+            text = f"reduce_by_key takes (key, value) pairs, and this record is not one: {error}"
         place, name = (part.place, part.name) if part else (None, None)
         return raised(error, files, place=place, operation=name, record=record, text=text)

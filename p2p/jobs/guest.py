@@ -1,6 +1,6 @@
 """The guest's side of the pipe: imports from the bundle, then answers one request after another.
 
-The bootstrap runs this file as it stands, before anything else of `p2p.jobs` can be imported, so it imports the rest of
+The bootstrap runs this file by itself, before anything else of `p2p.jobs` can be imported. So it imports the rest of
 the package only once its importer is in place.
 """
 
@@ -24,9 +24,9 @@ _MAX_VALUE_BYTES = 512 * 1024
 
 
 class Importer:
-    """Imports from files held in memory; the entry as module `job`, whatever its file is called.
+    """Imports from files held in memory; the entry file is module `job`, whatever its name.
 
-    Comes before every other importer.
+    It comes before every other importer.
     """
 
     def __init__(self, files: Mapping[str, bytes], entry: str) -> None:
@@ -57,7 +57,7 @@ class Importer:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While the body runs, imports come from these files; afterwards nothing of them is left."""
+        """Imports come from these files while the body runs; afterwards no trace of them is left."""
         earlier = {name: sys.modules.pop(name) for name in self._names() if name in sys.modules}
         sys.meta_path.insert(0, self)
         try:
@@ -75,7 +75,7 @@ class Importer:
 
 
 def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answers the first request, `load`, then all others until the pipe ends."""
+    """Answers the first request, `load`, then all others until the pipe closes."""
     sys.meta_path.insert(0, Importer(files, header["entry"]))
     from p2p.jobs.codec import Unreadable
     from p2p.jobs.faults import JobFault, PlanMismatch
@@ -103,7 +103,7 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
                 header, blobs = received
                 del received
                 if "unit" in header:
-                    # What is answered most often is answered the short way.
+                    # The most frequent request takes the short way.
                     frame = packed(_unit(session, header, blobs))
                     blobs = []
                     replies.write(frame)
@@ -126,7 +126,7 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
         replies.write(frame)
         replies.flush()
         if session is None:
-            return  # nothing can be asked of a job that cannot be loaded
+            return  # a job that cannot be loaded can answer nothing
 
 
 def _loaded(header: dict[str, Any], files: dict[str, bytes]) -> "Session":
@@ -144,7 +144,7 @@ def _loaded(header: dict[str, Any], files: dict[str, bytes]) -> "Session":
         job=header["job"],
     )
     gc.collect()
-    gc.freeze()  # what is loaded stays, and need not be looked through again
+    gc.freeze()  # what is loaded stays, so collecting need not look at it again
     return session
 
 
@@ -168,7 +168,7 @@ def _unit(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) ->
 
 
 def _given(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> Sequence[bytes]:
-    """What comes after the results of actions that are new, which the session learns."""
+    """Lets the session learn the new results of actions that come first; returns the blobs after them."""
     known = header.get("results")
     if not known:
         return blobs
@@ -185,7 +185,7 @@ def _planned(session: "Session") -> tuple[dict[str, Any], list[bytes]]:
         return {"ok": "plan", "plan": plan.as_json(session.settings)}, []
     told = {"ok": "done", "value": None, "saved": plan.saved}
     text = plan.json.encode()
-    if len(text) > _MAX_VALUE_BYTES:  # too much for a header
+    if len(text) > _MAX_VALUE_BYTES:  # too long for a header
         return told, [text]
     return told | {"value": json.loads(text)}, []
 

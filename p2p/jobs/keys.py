@@ -1,8 +1,8 @@
 """Which values may be keys, and the partition each key belongs to.
 
-Equal keys must meet, so what decides the partition must be equal for equal keys, on every machine. `True` and `1` are
-equal and are kept apart by nothing but their encoding, so a job that has both is refused; floats, which also equal
-integers and may equal nothing at all, are never keys.
+Equal keys must meet, so whatever decides the partition must be equal for equal keys, on every machine. `True` and `1`
+are equal but encoded differently, so a job that has both as keys is refused. Floats are never keys: they too can equal
+integers, and NaN equals nothing at all.
 """
 
 import marshal
@@ -25,7 +25,7 @@ class Keys:
     def __init__(self, table: dict[Any, Any]) -> None:
         self.table = table
         self.has_bools = False
-        """Whether some key is or holds a bool."""
+        """Whether any key is or contains a bool."""
         self._with_bool: dict[Any, object] = {}
 
     def admit(self, key: object) -> type | None:
@@ -45,7 +45,7 @@ class Keys:
         return None if self.has_bools or type(shape) is tuple else type(key)
 
     def partitions(self, count: int) -> Iterable[int]:
-        """For each key of the table, in its order, the partition it belongs to: stable between processes."""
+        """The partition of each key, in the table's order; the same in every process."""
         keys: Iterable[Any] = map(_plain, self.table) if self.has_bools else self.table
         return [code % count for code in map(crc32, map(marshal.dumps, keys, repeat(_VERSION)))]
 
@@ -54,7 +54,7 @@ _MIXED = "{0!r} is a key both as a bool and as a number, which are equal; map th
 
 
 def _shape(key: Any) -> Any:
-    """The types of a key: one, or a tuple of shapes. Raises BadKey."""
+    """The shape of a key: its type, or a tuple of its items' shapes. Raises BadKey."""
     kind = type(key)
     if kind is tuple:
         return tuple(map(_shape, key))
@@ -70,7 +70,7 @@ def _holds_bool(shape: Any) -> bool:
 
 
 def _plain(key: Any) -> Any:
-    """The key with its bools as the integers that they equal."""
+    """The key, with each bool replaced by the integer that it equals."""
     if type(key) is tuple:
         return tuple(map(_plain, key))
     return int(key) if type(key) is bool else key

@@ -1,6 +1,6 @@
-"""A whole job in this process, for `--local`: no guest and no wall, the job's code runs as the user who asked for it.
+"""A whole job in this process, for `--local`: no guest and no sandbox, so the job's code can do whatever the user can.
 
-The same partitions, order and bytes as between guests, and only bytes that this process made are decoded.
+Partitions, order and bytes are the same as between guests. Only bytes that this process made are decoded.
 """
 
 import random
@@ -28,9 +28,9 @@ class _File(NamedTuple):
 
 
 Save = Callable[[int, int, bytes], None]
-"""Takes one file of the result: the action, the partition, the bytes."""
+"""Saves one file of the result: action, partition, bytes."""
 Tell = Callable[[str, int, int], None]
-"""Told how far a stage is: its label, its units done, all of them."""
+"""Told how far a stage has got: its label, units done, units in all."""
 
 
 def run(
@@ -44,9 +44,9 @@ def run(
     partition_bytes: int = DEFAULT_PARTITION_BYTES,
     tell: Tell = lambda label, done, units: None,
 ) -> Answer:
-    """Runs the job with these files of its own to its end, and returns what it returned.
+    """Runs the job that consists of `files` to its end, and returns what it returned.
 
-    Raises JobFault, PlanMismatch, Unreadable, or OSError where an input cannot be read; and what `save` raises.
+    Raises JobFault, PlanMismatch, Unreadable, OSError if an input cannot be read, and whatever `save` raises.
     """
     read = [_files(path) for path in inputs]
     named = [
@@ -69,7 +69,7 @@ def run(
 def _carry_out(
     plan: Plan, session: Session, files: list[list[_File]], partition_bytes: int, save: Save, tell: Tell
 ) -> bytes:
-    """All units of one action, stage by stage."""
+    """Runs all units of one action, stage by stage, and returns the action's result."""
     made: list[list[bytes]] = []
     for stage in plan.stages:
         if isinstance(stage.origin, Source):
@@ -94,7 +94,7 @@ def _carry_out(
 
 
 Unit = tuple[Sequence[Any], Callable[[], list[bytes]] | list[bytes]]
-"""What a unit has of its source, and its blobs or how to get them."""
+"""A unit's part of its source, and its blobs or a function that reads them."""
 
 
 def _sources(source: Source, inputs: list[list[_File]], partition_bytes: int, partitions: int) -> list[Unit]:
@@ -131,7 +131,7 @@ def _read(file: _File, offset: int, size: int) -> bytes:
 def _files(path: Path) -> list[_File]:
     if path.is_file():
         return [_File(path.name, path, path.stat().st_size)]
-    # As in a share: no links, and paths from the folder on.
+    # As in a share: no symbolic links, and paths that begin with the folder's name.
     found = sorted(part.relative_to(path) for part in path.rglob("*") if part.is_file() and not part.is_symlink())
     if not found:
         raise FileNotFoundError(f"{path}: no such file, or a folder without files")

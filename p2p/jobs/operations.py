@@ -1,4 +1,4 @@
-"""The parts that a job's chain is made of. What each does to a record is written in `fusion`."""
+"""The parts that a job's chain is made of. What each does to a record is in `fusion`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -8,7 +8,7 @@ from p2p.jobs.sources import Source
 
 
 class Operation(NamedTuple):
-    """A narrow operation: it needs nothing but the records of its own partition."""
+    """A narrow operation: it needs only the records of its own partition."""
 
     name: str
     place: Place
@@ -17,18 +17,18 @@ class Operation(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What ends a chain: partial results by the last stage's units, which are then made one."""
+    """The end of a chain: the last stage's units make partial results, which are then combined."""
 
     name: str
     place: Place
     function: Callable[..., Any] | None = None
     amount: int = 1
     form: str = ""
-    """How `save` writes: text or json."""
+    """The format that `save` writes: text or json."""
 
 
 class Shuffle(NamedTuple):
-    """A wide operation: every key's values come together in one partition."""
+    """A wide operation: it brings all values of a key together in one partition."""
 
     name: str
     place: Place
@@ -38,7 +38,7 @@ class Shuffle(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Where records come from, and the narrow operations on their way."""
+    """A source of records, and the narrow operations on them."""
 
     origin: Source | Shuffle
     operations: tuple[Operation, ...] = ()

@@ -1,4 +1,4 @@
-"""Running `job` as far as an action, and what it planned for it."""
+"""Runs `job` as far as its next action, and finds what it plans for that."""
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -18,7 +18,7 @@ Job = Callable[..., Any]
 
 
 class Settings(NamedTuple):
-    """What was fixed for the whole job before its first unit."""
+    """The settings fixed for the whole job before its first unit."""
 
     partitions: int
     reduce_partitions: int
@@ -28,18 +28,18 @@ class Plan(NamedTuple):
     """The stages that lead to one action."""
 
     number: int
-    """Which action of the job it is."""
+    """The action's number within the job."""
     action: Action
     stages: list[Stage]
     digests: list[str]
 
     @property
     def digest(self) -> str:
-        """Stable between guests of one Python version."""
+        """The plan's digest, stable between guests of one Python version."""
         return sha256("\n".join([str(self.number), *self.digests]).encode()).hexdigest()
 
     def partitions(self, stage: Stage, settings: Settings) -> int | None:
-        """How many units a stage has; None where that depends on the inputs' bytes."""
+        """How many units a stage has; None if that depends on the inputs' bytes."""
         match stage.origin:
             case Shuffle(partitions=partitions):
                 return partitions or settings.reduce_partitions
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
         return stage.sink.partitions or settings.reduce_partitions
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
-        """The plan as the daemon is told it."""
+        """The plan as it is told to the peer."""
         told: dict[str, Any] = {
             "version": VERSION,
             "action": self.number,
@@ -110,7 +110,7 @@ class _Run:
 
     def act(self, chain: Chain, action: Action) -> NoReturn:
         if self._over:
-            raise JobFault(f"{action.name}() inside an operation: actions belong into job() itself", place=here())
+            raise JobFault(f"{action.name}() inside an operation: actions belong in job() itself", place=here())
         if self.reached:
             raise self.caught()
         self.saved = self.saved or action.name == "save"
@@ -118,20 +118,20 @@ class _Run:
         raise _Reached
 
     def end(self) -> None:
-        """No action is one of this run's any more."""
+        """Closes this run: from now on, no action belongs to it."""
         self._over, self.replays = True, False
 
     def caught(self) -> JobFault:
         assert self.reached is not None
         return JobFault(
             "the job went on after an action that has no result yet: an `except:` or `except BaseException` caught "
-            "what ends this run; write `except Exception`",
+            "the exception that ends this run; write `except Exception`",
             place=self.reached[1].place,
         )
 
 
 def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results: Sequence[bytes]) -> Plan | Returned:
-    """Runs `job` to the first action after `results`. Raises JobFault for a broken rule, and whatever the job does."""
+    """Runs `job` to the first action after `results`. Raises JobFault for a broken rule, and what the job raises."""
     check_arguments(job, arguments)
     if len(results) >= MAX_ACTIONS:
         raise JobFault(f"a job has at most {MAX_ACTIONS} actions")
@@ -152,15 +152,15 @@ def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results
             raise JobFault(f"more than {MAX_STAGES} stages before one action", place=action.place)
         return Plan(len(results), action, leading, fingerprint.digests(leading))
     if isinstance(value, Dataset):
-        raise JobFault("job() returned records that nothing was asked of: end with .collect(), .top(10) or .save()")
+        raise JobFault("job() returned records without an action: end with .collect(), .top(10) or .save()")
     return Returned(value, this.saved)
 
 
 def same(first: Plan, second: Plan) -> None:
-    """Raises PlanMismatch, which names the operation that differs."""
+    """Raises PlanMismatch if the plans differ, naming the first operation that does."""
     if first.digest == second.digest:
         return
-    advice = "decide only from arguments, inputs and the results of actions, keep no state, and draw chance from rng()"
+    advice = "decide only from arguments, inputs and results of actions, keep no state, take random numbers from rng()"
     both = zip(fingerprint.parts(first.stages), fingerprint.parts(second.stages), strict=False)
     for place, (one, other) in enumerate(both):
         if first.digests[place] != second.digests[place]:
@@ -172,7 +172,7 @@ def same(first: Plan, second: Plan) -> None:
 
 
 def unchanged(plan: Plan) -> None:
-    """Raises JobFault where an operation has changed what it captured since it was planned."""
+    """Raises JobFault if an operation has changed what it captured since it was planned."""
     now = fingerprint.digests(plan.stages)
     for part, before, after in zip(fingerprint.parts(plan.stages), plan.digests, now, strict=True):
         if before != after:
@@ -184,7 +184,7 @@ def unchanged(plan: Plan) -> None:
 
 
 def check_arguments(job: Job, arguments: Mapping[str, Any]) -> None:
-    """Whether `job` takes these arguments. Raises JobFault, which says what it takes."""
+    """Raises JobFault unless `job` takes these arguments. The fault says which it takes."""
     code = getattr(job, "__code__", None)
     if code is None:
         return

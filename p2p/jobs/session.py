@@ -1,4 +1,4 @@
-"""One job in one guest: its file imported, its plans, its units. Frames and pipes are the caller's."""
+"""One job in one guest: imports its file, makes its plans, runs its units. Frames and pipes are left to the caller."""
 
 import ast
 import importlib
@@ -35,7 +35,7 @@ class Session:
         settings: Settings,
         job: str,
     ) -> None:
-        """`files` are the job's own by path, importable; the entry is module `job`. Imports it."""
+        """Imports the job. `files` are its own, by path, and importable; the entry is module `job`."""
         self._files = files
         self._inputs, self._arguments = inputs, arguments
         self.settings = settings
@@ -45,7 +45,7 @@ class Session:
         self._plan_digest = ""
         self._work: list[Work] = []
         self._unchanged: set[int] = set()
-        """Stages of which a unit was run and left what its operations captured as it was."""
+        """Stages with a unit that has run and left everything its operations captured unchanged."""
         self._checked = False
         chance.reset(job)
         with self._blamed():
@@ -59,12 +59,12 @@ class Session:
     def learn(self, action: int, result: bytes) -> None:
         """Takes the result of an action, in order; one already known is ignored."""
         if action > len(self._results):
-            raise PlanMismatch(f"the result of action {len(self._results)} has not come, but that of {action}")
+            raise PlanMismatch(f"the result of action {action} has come before that of action {len(self._results)}")
         if action == len(self._results):
             self._results.append(result)
 
     def plan(self) -> Plan | Answer:
-        """What `job` asks for next, to be confirmed; or what it returned."""
+        """What `job` asks for next, still to be confirmed; or what it returned."""
         if not self._checked:
             self._check_imports()
             self._checked = True
@@ -76,7 +76,7 @@ class Session:
         return found
 
     def confirm(self, action: int, digest: str) -> None:
-        """Plans the action with this plan once more, under another chance. Raises JobFault where that differs."""
+        """Plans the action with this digest again, under other randomness. Raises JobFault if the plans differ."""
         first = self._planned(action, digest)
         second = self._run(action, 1)
         if isinstance(second, Returned):
@@ -95,7 +95,7 @@ class Session:
         source: Sequence[Any],
         blobs: Sequence[bytes],
     ) -> Output:
-        """Runs one unit of the plan with this digest."""
+        """Runs one unit of the plan that has this digest."""
         plan = self._planned(action, digest)
         if not 0 <= stage < len(plan.stages):
             raise PlanMismatch(f"action {action} has no stage {stage}")
@@ -107,7 +107,7 @@ class Session:
         return output
 
     def finish(self, action: int, digest: str, partials: Sequence[bytes]) -> bytes:
-        """The action's result from the partial results of its last stage, in partition order."""
+        """The action's result, made from the partial results of its last stage in partition order."""
         plan = self._planned(action, digest)
         chance.reset(f"{self._id}/{action}/finish")
         with self._blamed():
@@ -138,7 +138,7 @@ class Session:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """Whatever comes out of the job's own code is its fault, whether it is an Exception or not."""
+        """Blames the job for whatever its own code raises, whether that is an Exception or not."""
         try:
             yield
         except units.NOT_THE_JOBS:
@@ -149,7 +149,7 @@ class Session:
             raise raised(error, self._files) from error
 
     def _check_imports(self) -> None:
-        """Whether all that the job imports is there, imports inside functions too, unless a `try` expects otherwise."""
+        """Checks that everything the job imports exists, inside functions too, except within a `try`."""
         for path, source in self._files.items():
             with self._blamed():
                 tree = ast.parse(source, path)

@@ -1,7 +1,7 @@
-"""Bytes and numbers as records: what a unit of the first stage begins with.
+"""Bytes and numbers as records: the source that a unit of the first stage begins with.
 
-A record's source gives batches, each a sequence of records, so that memory is bounded by a batch and the loop over its
-records costs nothing extra.
+A source gives batches, each a sequence of records, so that memory is bounded by a batch and the loop over its records
+costs nothing extra.
 """
 
 import json
@@ -23,9 +23,9 @@ class Source(NamedTuple):
     """One of KINDS."""
     place: Place
     input: int | None = None
-    """Which of the inputs; None: all of them."""
+    """The number of the input; None: all inputs."""
     items: Sequence[Any] = ()
-    """What a range or params has."""
+    """The items of a range or params."""
 
     @property
     def total(self) -> int:
@@ -34,15 +34,15 @@ class Source(NamedTuple):
 
 
 def count_of(items: Sequence[Any]) -> int:
-    """The length of a sequence; of a range also where it is more than an index holds, as in a guest of 32 bits."""
+    """The length of a sequence, even of a range too long for an index, as happens in a 32-bit guest."""
     if isinstance(items, range):
         return max(0, -((items.start - items.stop) // items.step))
     return len(items)
 
 
 def batches(source: Source, given: Sequence[Any], blobs: Sequence[bytes]) -> Iterator[Sequence[Any]]:
-    """A unit's records. `blobs` are the bytes of its pieces, `given` has path, offset and size of each; for items, the
-    first of them and how many.
+    """A unit's records. `blobs` are the bytes of its pieces, and `given` is the path, offset and size of each; for
+    items, `given` is the first of them and how many.
     """
     match source.name:
         case "lines":
@@ -69,7 +69,7 @@ def json_value(line: str) -> Any:
 
 
 def _lines(blob: bytes) -> Iterable[list[str]]:
-    """The lines of whole lines of bytes, without their ends; what is not UTF-8 is replaced."""
+    """Bytes that are whole lines, as text without line ends; bytes that are not UTF-8 are replaced."""
     start = 0
     while start < len(blob):
         end = blob.find(b"\n", start + BATCH_BYTES) + 1 or len(blob)

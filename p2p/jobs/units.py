@@ -1,4 +1,4 @@
-"""One unit's work: records from its input, through its stage's loop, into bytes; and partial results made one."""
+"""One unit's work: records from its input, through its stage's loop, into bytes. Also combines partial results."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -13,13 +13,13 @@ from p2p.jobs.sources import batches
 
 MAX_RESULT_BYTES = 8 * 1024 * 1024
 NOT_THE_JOBS = (JobFault, PlanMismatch, Unreadable, MemoryError, KeyboardInterrupt)
-"""What is told as it is, wherever it comes up."""
+"""Exceptions that pass unchanged, wherever they are raised."""
 _PARTIALS: dict[str, type] = {"count": int, "sum": object, "mean": tuple}
-"""What partial results are; of all other actions, lists."""
+"""The type of partial results by action; those of all other actions are lists."""
 
 
 class Output(NamedTuple):
-    """What a unit made: one blob for each output partition, of the last stage the partial result."""
+    """What a unit made: one blob for each output partition; in the last stage, the partial result."""
 
     records_in: int
     records_out: int
@@ -27,10 +27,10 @@ class Output(NamedTuple):
 
 
 class Work:
-    """A stage made ready to run units of it."""
+    """A stage, ready to run its units."""
 
     def __init__(self, stage: Stage, outputs: int, files: Collection[str]) -> None:
-        """`files` are the job's own, which its faults are told by."""
+        """`files` are the paths of the job's own files, whose frames its faults show."""
         self._stage, self._outputs, self._files = stage, outputs, files
         self._loop = Loop(stage.operations, stage.sink)
         self._join = Loop((), stage.origin) if isinstance(stage.origin, Shuffle) else None
@@ -56,7 +56,7 @@ class Work:
 
 
 def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) -> bytes:
-    """The result of an action from the partial results in partition order. Raises JobFault."""
+    """The result of an action, made from the partial results in partition order. Raises JobFault."""
     made = (decode(partial, _PARTIALS.get(action.name, list)) for partial in partials)
     value: Any
     match action.name:
@@ -79,7 +79,7 @@ def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) ->
 
 
 class _Counted:
-    """Counts records by the batch."""
+    """Counts records, a batch at a time."""
 
     def __init__(self) -> None:
         self.records = 0
@@ -97,7 +97,7 @@ def _loop(loop: Loop, items: Iterable[Any], files: Collection[str]) -> Any:
         return loop.run(items)
     except NOT_THE_JOBS:
         raise
-    except BaseException as error:  # whatever a job's function raises, SystemExit too, is its own fault
+    except BaseException as error:  # whatever a job's function raises, even SystemExit, is the job's fault
         raise loop.fault(error, files) or raised(error, files) from error
 
 
@@ -113,7 +113,7 @@ def _split(keys: Keys, outputs: int, stage: Stage) -> list[bytes]:
 
 def _result(value: Any, action: Action, stage: Stage | None = None) -> bytes:
     if type(value) in LEAVES:
-        data = encode_checked(value, has_sets=False)  # most often a number: nothing to look into
+        data = encode_checked(value, has_sets=False)  # most often a number, with nothing inside to check
     else:
         values = value if type(value) is list else [value]
         data = encode_checked(value, has_sets=_checked(values, action, stage))
@@ -134,7 +134,7 @@ def _checked(values: list[Any], sink: Sink, stage: Stage | None) -> bool:
 
 
 def _maker(stage: Stage | None) -> str:
-    """Which operation made the records that a sink refuses, in words."""
+    """Says which operation made the records that a sink refuses."""
     last = stage.operations[-1] if stage is not None and stage.operations else None
     return f" (from {last.name}, line {last.place.line})" if last else ""
 
