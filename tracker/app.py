@@ -1,7 +1,7 @@
 """The tracker over HTTP: the API of `p2p.wire.tracker`, the pages, metrics, and the BitTorrent half.
 
-No header is believed about where a request came from, but that of a proxy which its operator named: behind any other,
-all requests count as the proxy's.
+About where a request came from, only the header of a proxy that the operator named is believed. Behind any other
+proxy, all requests count as the proxy's own.
 """
 
 import json
@@ -56,14 +56,14 @@ from tracker.store import HISTORY_S
 
 API = "/api/v1"
 KEEP_AWAKE_S = 15.0
-"""An event stream says so often that it still lives, when there is nothing else to say."""
+"""Between the signs of life on an event stream that has nothing else to send."""
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RESULTS)]
 Cursor = Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARS)]
 
 
 class _Query(msgspec.Struct, frozen=True):
-    """Parameters of a query string; unknown ones are ignored."""
+    """The parameters of a query string; unknown ones are ignored."""
 
 
 class SearchQuery(_Query, frozen=True):
@@ -78,14 +78,14 @@ class SearchQuery(_Query, frozen=True):
 
 
 class PageQuery(_Query, frozen=True):
-    """Which part of a list."""
+    """The part of a list to show."""
 
     limit: Limit = 50
     cursor: Cursor = ""
 
 
 class VolunteersQuery(_Query, frozen=True):
-    """What is needed at least."""
+    """The least that a volunteer must offer."""
 
     runtime: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     cores: Bytes = 0
@@ -95,7 +95,7 @@ class VolunteersQuery(_Query, frozen=True):
 
 
 class StatisticsQuery(_Query, frozen=True):
-    """How far back."""
+    """How far back the history goes."""
 
     hours: Annotated[float, msgspec.Meta(ge=0, le=HISTORY_S / 3600)] = 24.0
 
@@ -168,12 +168,12 @@ def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGI
 
 
 def _asked(network: str, endpoint: Endpoint) -> Endpoint:
-    """The endpoint, for people and for peers of this network: what is found in another one cannot be fetched."""
+    """The endpoint, open to people and to peers of this network: peers of another could not fetch what they find."""
 
     async def ask(request: Request) -> Response:
         theirs = request.headers.get(NETWORK_HEADER, network)
         if theirs != network:
-            raise Refused(f"This tracker is of the network {network!r}, and you are of {theirs[:64]!r}.")
+            raise Refused(f"This tracker belongs to the network {network!r}, and you to {theirs[:64]!r}.")
         return await endpoint(request)
 
     return _checked(ask)
@@ -196,7 +196,7 @@ class _Api:
                 reached_by=request.headers.get("host", "")[:300],
             )
         if isinstance(outcome, Conflict):
-            said = "This announce does not build on what is known here. Announce everything, with reset."
+            said = "This announce does not follow from the last one known here. Announce everything, with reset."
             return problem(said, 409, outcome.sequence)
         return answer(encode(outcome))
 
@@ -251,7 +251,7 @@ class _Api:
 
 
 class _Events:
-    """The event stream, as an ASGI application: it ends when the asker goes, and when the service stops."""
+    """The event stream, as an ASGI application. It ends when the client leaves or the service stops."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -259,12 +259,12 @@ class _Events:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
-            await problem("Events are asked for with GET.", 405)(scope, receive, send)
+            await problem("Ask for events with GET.", 405)(scope, receive, send)
             return
         address = subject(asker(Request(scope)))
         count = self._listening.get(address, 0)
         if count >= self._service.limits.event_streams_per_address:
-            await problem(TooMuch("Too many event streams go to this address already.", 60))(scope, receive, send)
+            await problem(TooMuch("Too many event streams to this address are open already.", 60))(scope, receive, send)
             return
         self._listening[address] = count + 1
         try:
@@ -312,7 +312,7 @@ async def _keep_awake(say: Callable[[bytes], Awaitable[None]]) -> None:
 
 
 class _BitTorrent:
-    """The routes for BitTorrent clients, which want even refusals with status 200."""
+    """The routes for BitTorrent clients, which expect status 200 even for refusals."""
 
     def __init__(self, torrents: Torrents) -> None:
         self._torrents = torrents
@@ -336,7 +336,7 @@ class _BitTorrent:
 
 
 def _checked(endpoint: Endpoint) -> Endpoint:
-    """Refusals of a JSON route as problems."""
+    """The JSON route, with its refusals answered as problems."""
 
     async def checked(request: Request) -> Response:
         try:
@@ -348,7 +348,7 @@ def _checked(endpoint: Endpoint) -> Endpoint:
 
 
 def _query(request: Request, kind: type[Q]) -> Q:
-    """The parameters, checked. Raises MalformedMessage. An empty one counts as not given."""
+    """The query's parameters, checked; an empty one counts as absent. Raises MalformedMessage."""
     given = {name: value for name, value in request.query_params.items() if value}
     try:
         return msgspec.convert(given, kind, strict=False)
@@ -381,9 +381,9 @@ def _gauges(figures: Statistics) -> bytes:
 
 
 async def _not_here(request: Request, error: Exception) -> Response:
-    """What Starlette itself refuses: no such address, no such method."""
+    """Answers what Starlette itself refuses: no such address, no such method."""
     assert isinstance(error, HTTPException)
-    said = {404: "There is nothing at this address.", 405: "This address is not asked like this."}
+    said = {404: "There is nothing at this address.", 405: "This address does not take this method."}
     text = said.get(error.status_code, error.detail)
     if web.wants_page(request):
         return web.error_page(request, error.status_code, text)
@@ -391,13 +391,13 @@ async def _not_here(request: Request, error: Exception) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """A refusal that a page did not show itself."""
+    """Answers a refusal that a page did not show itself."""
     assert isinstance(error, ShoalError)
     return _refusal(request, error)
 
 
 def _refusal(request: Request, error: ShoalError) -> Response:
-    """The same words for people and for programs, and the same headers."""
+    """The answer to a refusal: the same words and headers for people and for programs."""
     shown = problem(error)
     if not web.wants_page(request):
         return shown
@@ -408,6 +408,6 @@ def _refusal(request: Request, error: ShoalError) -> Response:
 
 
 async def _broken(request: Request, _: Exception) -> Response:
-    """A fault of ours: the log has it, the asker learns nothing more."""
-    text = "The tracker has made a mistake. It is in its log; try something else meanwhile."
+    """Answers a fault of our own: the log has the details, the client learns nothing more."""
+    text = "The tracker has made a mistake. Its log has the details; try something else meanwhile."
     return web.error_page(request, 500, text) if web.wants_page(request) else problem(text, 500)

@@ -1,8 +1,8 @@
 """A tracker for any BitTorrent client: `/announce` (BEP 3, 7, 23) and `/scrape` (BEP 48), in memory.
 
-A client is known by the address that its request came from and the port it names; what else it says of its address is
-ignored, so nobody can send swarms at a third party. Everything is bounded, expires, and is lost at a restart, after
-which clients announce again by themselves.
+A client is known by the address that its request came from and the port it names; anything else it says about its
+address is ignored, so nobody can send a swarm to a third party. Everything is bounded, expires, and is lost at a
+restart, after which clients announce again by themselves.
 """
 
 import socket
@@ -31,7 +31,7 @@ MAX_LEFT = 2**63 - 1
 
 @dataclass(frozen=True)
 class Asked:
-    """An announce of a client. `left` is how many bytes it lacks."""
+    """A client's announce. `left` is how many bytes it lacks."""
 
     info_hash: bytes
     peer_id: bytes
@@ -59,7 +59,7 @@ _Key = tuple[bytes, str, int]
 
 
 class Torrents:
-    """All swarms. Not a word of this is ever written to disk."""
+    """All swarms. Nothing of this is ever written to disk."""
 
     def __init__(self, rng: Random | None = None) -> None:
         self._random = rng or Random()
@@ -70,7 +70,7 @@ class Torrents:
 
     @property
     def figures(self) -> tuple[int, int]:
-        """How many torrents, and how many peers in them."""
+        """The number of torrents, and of peers in them."""
         return len(self._swarms), len(self._by_age)
 
     def announce(self, asked: Asked, host: str, now: float) -> bytes:
@@ -95,13 +95,13 @@ class Torrents:
         others = [
             other
             for other in self._swarms[asked.info_hash].values()
-            # Whoever has all of it has no use for others who do.
+            # A client that has everything has no use for others that do.
             if other is not member and not (member.seeds and other.seeds) and other.scope >= member.scope
         ]
         return self._answer(asked, host, self._random.sample(others, min(asked.numwant, len(others))))
 
     def scrape(self, hashes: Iterable[bytes], now: float) -> bytes:
-        """How many are in these swarms, bencoded."""
+        """The number of clients in each of these swarms, bencoded."""
         self.expire(now)
         files: dict[bytes, Value] = {}
         for info_hash in hashes:
@@ -114,7 +114,7 @@ class Torrents:
         return bencode({b"files": files})
 
     def expire(self, now: float) -> None:
-        """Forgets those who have not announced for long."""
+        """Forgets clients that have not announced for a long time."""
         while self._by_age:
             info_hash, host, port = key = next(iter(self._by_age))
             if self._swarms[info_hash][host, port].until > now:
@@ -127,7 +127,7 @@ class Torrents:
         if self._of_address[address] >= MAX_PER_ADDRESS:
             raise Refused("too many torrents are announced from this address already")
         if len(self._swarms.get(info_hash, ())) >= MAX_PER_SWARM:
-            raise Refused("this swarm has as many peers as this tracker keeps")
+            raise Refused("this swarm already has as many peers as this tracker keeps")
         if len(self._by_age) >= MAX_MEMBERS:
             self._forget(next(iter(self._by_age)))
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -176,7 +176,7 @@ def _as_dict(member: _Member, with_id: bool) -> dict[bytes, Value]:
 
 
 def failure(reason: str) -> bytes:
-    """An answer that says no."""
+    """A bencoded refusal."""
     return bencode({b"failure reason": reason})
 
 
@@ -187,10 +187,10 @@ def read_announce(query: bytes, host: str) -> Asked:
         raise MalformedMessage("no IP address to announce")
     peer_id = said.get(b"peer_id", b"")
     if len(peer_id) != 20:
-        raise MalformedMessage("peer_id has 20 bytes")
+        raise MalformedMessage("peer_id must have 20 bytes")
     port = _number(said, b"port", 0, 65535)
     if port == 0:
-        raise MalformedMessage("port goes from 1 to 65535")
+        raise MalformedMessage("port must be from 1 to 65535")
     return Asked(
         info_hash=_hash(said.get(b"info_hash", b"")),
         peer_id=peer_id,
@@ -204,10 +204,10 @@ def read_announce(query: bytes, host: str) -> Asked:
 
 
 def read_scrape(query: bytes) -> list[bytes]:
-    """The hashes asked for. Raises MalformedMessage."""
+    """The info hashes asked for. Raises MalformedMessage."""
     hashes = [_hash(value) for name, value in _fields(query) if name == b"info_hash"]
     if not hashes:
-        raise MalformedMessage("name the torrents by info_hash; all of them at once are not told")
+        raise MalformedMessage("name the torrents by info_hash; this tracker does not list all of them")
     if len(hashes) > MAX_SCRAPED:
         raise MalformedMessage(f"at most {MAX_SCRAPED} torrents at once")
     return hashes
@@ -222,12 +222,12 @@ def _fields(query: bytes) -> list[tuple[bytes, bytes]]:
 
 def _hash(value: bytes) -> bytes:
     if len(value) != HASH_BYTES:
-        raise MalformedMessage(f"info_hash has {HASH_BYTES} bytes")
+        raise MalformedMessage(f"info_hash must have {HASH_BYTES} bytes")
     return value
 
 
 def _number(said: dict[bytes, bytes], name: bytes, usual: int, most: int) -> int:
-    """A number of the query; -1 and the like, which some clients send, mean the usual one."""
+    """A number from the query; -1 and the like, which some clients send, mean the default."""
     text = said.get(name, b"")
     if not text.isdigit() or len(text) > 19:
         return min(usual, most)

@@ -1,7 +1,7 @@
-"""One transaction of changes to what peers announced, with the totals in hand.
+"""One transaction of changes to what peers announced, which also keeps the totals.
 
-Invariant: a share has a row while it has sources (`live` of them), a listing while it has backers, and each listing
-stands in `words` at its place.
+Invariant: a share has a row while it has sources (`live` of them), a listing has one while it has backers, and each
+listing's words are in `words` at its place.
 """
 
 import sqlite3
@@ -18,9 +18,9 @@ from tracker import index
 from tracker.limits import Limits
 
 RESET_GRACE_S = 30.0
-"""For so long after a reset the old rows stay, to be taken over."""
+"""How long old rows stay after a reset, so that a new announce can take them over."""
 MAX_COUNTED_BYTES = 2**40
-"""Of a listing's bytes in sums: one liar shall not drown the figures."""
+"""The most of a listing's bytes that counts in sums: one liar must not drown the figures."""
 MAX_REFUSED = 16
 
 _contents_decoder = msgspec.msgpack.Decoder(tuple[Content, ...])
@@ -38,7 +38,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Taken:
-    """An announce is in. `dialable` is what is known of the peer at this host and port."""
+    """The announce was taken in. `dialable` is what is known of the peer at this host and port."""
 
     id: int
     shares: int
@@ -48,14 +48,14 @@ class Taken:
 
 @dataclass(frozen=True)
 class Conflict:
-    """It does not build on what is known: the peer has to start over."""
+    """The announce does not follow from what is known: the peer must start over."""
 
     sequence: int
 
 
 @dataclass(frozen=True)
 class NoRoom:
-    """It cannot be kept at all."""
+    """There is no room for the announce at all."""
 
     reason: str
 
@@ -73,7 +73,7 @@ class _Totals:
 
 @dataclass
 class _Announcer:
-    """A peer's row while an announce is taken in."""
+    """A peer's row while its announce is taken in."""
 
     id: int
     generation: int
@@ -87,17 +87,17 @@ class _Announcer:
 
 
 def pack_contents(contents: Sequence[Content]) -> bytes | None:
-    """The files of a listing as they are kept."""
+    """The files of a listing, in the form in which they are kept."""
     return msgspec.msgpack.encode(contents) if contents else None
 
 
 def unpack_contents(packed: bytes | None) -> tuple[Content, ...]:
-    """The inverse."""
+    """The inverse of `pack_contents`."""
     return _contents_decoder.decode(packed) if packed else ()
 
 
 class Changes:
-    """What happens within one transaction; `finish` is its last step."""
+    """The changes of one transaction; `finish` is its last step."""
 
     def __init__(self, connection: sqlite3.Connection, limits: Limits, now: float) -> None:
         self._connection = connection
@@ -153,7 +153,7 @@ class Changes:
         return Taken(announcer.id, announcer.shares, dialable, _as_text(announcer.refused))
 
     def sweep(self, peer: int, generation: int, most: int) -> int:
-        """Removes old rows of a peer, so many at most; how many."""
+        """Removes at most `most` old rows of a peer. Returns how many."""
         old = self._connection.execute(
             "SELECT share, listing FROM sources INDEXED BY sources_by_peer WHERE peer = ? AND generation < ? LIMIT ?",
             (peer, generation, most),
@@ -161,7 +161,7 @@ class Changes:
         for share, listing in old:
             self._remove(share, peer, listing)
         if len(old) < most:
-            # Also sets right what a crash of an older version may have left miscounted.
+            # This also corrects a miscount that a crash of an older version may have left.
             self._connection.execute("UPDATE peers SET rows = shares WHERE id = ?", (peer,))
         else:
             self._connection.execute("UPDATE peers SET rows = rows - ? WHERE id = ?", (len(old), peer))
@@ -173,7 +173,7 @@ class Changes:
             "SELECT count(*) FROM peers WHERE subject = ? AND expires > ?", (subject, self._now)
         ).fetchone()
         if here >= limits.peers_per_address:
-            return f"{here} peers announce from {subject} already, the most that one address may have here."
+            return f"{here} peers announce from {subject} already, the most that this tracker takes from one address."
         (live,) = self._connection.execute(
             "SELECT count(*) FROM (SELECT 1 FROM peers WHERE expires > ? LIMIT ?)", (self._now, limits.peers)
         ).fetchone()
@@ -214,14 +214,14 @@ class Changes:
             try:
                 share = ShareId(ids.from_text(listing.share))
             except ValueError:
-                announcer.refuse("an id that is none")
+                announcer.refuse("an invalid id")
                 continue
             self._add(announcer, said.peer, provider_key(share), share, listing, listing.whole)
         for provided in announce.provide:
             try:
                 raw = key_from_text(provided.key)
             except ValueError:
-                announcer.refuse("a key that is none")
+                announcer.refuse("an invalid key")
                 continue
             self._add(announcer, said.peer, raw, None, None, provided.whole)
 
@@ -254,7 +254,7 @@ class Changes:
         listing: Listing | None,
         whole: bool,
     ) -> None:
-        """The announcer has the share, under the listing's name if there is one."""
+        """Makes the announcer a source of the share, under the listing's name if there is one."""
         row = self._connection.execute(
             "SELECT shares.id, live, sources.generation, sources.listing, whole, listings.text FROM shares "
             "LEFT JOIN sources ON sources.share = shares.id AND sources.peer = ? "
@@ -316,7 +316,7 @@ class Changes:
         text: int,
         before: int | None,
     ) -> int | None:
-        """The listing that the announcer backs from now on: one that says the same, or a new one."""
+        """The listing that the announcer backs from now on: an equal one that exists, or a new one."""
         contents = pack_contents(listing.contents)
         digest = _digest(listing, contents)
         there = self._connection.execute("SELECT id, digest FROM listings WHERE share = ?", (identifier,)).fetchall()
@@ -360,7 +360,7 @@ class Changes:
         return int(fresh)
 
     def _remove(self, share: int, peer: int, listing: int | None) -> None:
-        """One source less."""
+        """Removes a source of a share."""
         self._connection.execute("DELETE FROM sources WHERE share = ? AND peer = ?", (share, peer))
         self._totals.rows -= 1
         if listing is not None:
@@ -372,7 +372,7 @@ class Changes:
             self._connection.execute("DELETE FROM shares WHERE id = ?", (share,))
 
     def _unback(self, listing: int) -> None:
-        """One backer less."""
+        """Removes a backer of a listing."""
         place, backers, size, text, share = self._connection.execute(
             "SELECT place, backers, size, text, share FROM listings WHERE id = ?", (listing,)
         ).fetchone()
@@ -381,7 +381,7 @@ class Changes:
             return
         self._connection.execute("DELETE FROM words WHERE rowid = ?", (place,))
         self._connection.execute("DELETE FROM listings WHERE id = ?", (listing,))
-        # The id of a share that nobody lists any more is not ours to know.
+        # The tracker must not know the id of a share that nobody lists any more.
         self._connection.execute(
             "UPDATE shares SET share = NULL "
             "WHERE id = ? AND NOT EXISTS (SELECT 1 FROM listings WHERE listings.share = shares.id)",
@@ -392,7 +392,7 @@ class Changes:
         self._totals.text -= text
 
     def _count_sources(self, share: int, live: int) -> None:
-        """So many have the share; its listings move where that is a step."""
+        """Notes how many have the share; its listings move if that is another step."""
         self._connection.execute("UPDATE shares SET live = ? WHERE id = ?", (live, share))
         for identifier, place in self._connection.execute(
             "SELECT id, place FROM listings WHERE share = ?", (share,)
@@ -407,7 +407,7 @@ class Changes:
 
 
 def _digest(listing: Listing, contents: bytes | None) -> bytes:
-    """Equal for listings that say the same."""
+    """A digest that is equal for listings that say the same."""
     said = msgspec.msgpack.encode((listing.name, listing.size, listing.files, contents))
     return blake3(said).digest(length=16)
 
@@ -416,7 +416,7 @@ def _offer(capacity: Capacity | None) -> tuple[int, int, float, str, bytes | Non
     """The columns by which volunteers are found."""
     if capacity is None:
         return 0, 0, 0.0, "", None
-    # The tab between runtimes cannot be in one that a search is for.
+    # The tab between runtimes never occurs in the runtime that a search asks for.
     runtimes = "\t" + "\t".join(capacity.runtimes) + "\t"
     idle = capacity.cores * (1 - capacity.load)
     return capacity.cores, capacity.memory, idle, runtimes, msgspec.msgpack.encode(capacity)

@@ -1,4 +1,4 @@
-"""`shoal tracker`: from its options to a running tracker, until Ctrl-C or SIGTERM."""
+"""`shoal tracker`: runs a tracker with the options given, until Ctrl-C or SIGTERM."""
 
 import os
 import resource
@@ -19,7 +19,7 @@ DEFAULT_PORT = 8750
 DATABASE_FILE = "tracker.db"
 SPARE_FILES = 256
 HOME = "tracker"
-"""The folder in the user's home that has the tracker's own key."""
+"""The folder in the home for the tracker's own key."""
 
 
 async def run(
@@ -31,7 +31,7 @@ async def run(
     proxy: list[str] | None,
     network: str | None,
 ) -> int:
-    """Runs a tracker until a signal; its exit code. Prints `ready URL` once it answers. Raises ShoalError."""
+    """Runs a tracker until a signal. Returns the exit code. Prints `ready URL` once it answers. Raises ShoalError."""
     settings: Settings = {} if network is None else {"network": {"name": network}}
     loaded = config.load(home, os.environ, settings)
     addresses = [parse_address(text, any_port=True) for text in listen or ()]
@@ -45,7 +45,7 @@ async def run(
             path,
             own,
             addresses or [Address("0.0.0.0", DEFAULT_PORT)],
-            # Where nobody said otherwise: IPv6 too, if this machine has it.
+            # By default, listen on IPv6 too if this machine has it.
             also=() if addresses else [Address("::", DEFAULT_PORT)],
             network=loaded.config.network.name,
             url=None if url is None else check_url(url),
@@ -60,7 +60,7 @@ async def run(
 
 
 def _allow_files(wanted: int) -> None:
-    """Has the system let this process open so many files, as far as it may."""
+    """Raises this process's limit of open files to the number wanted, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
@@ -71,7 +71,7 @@ def _allow_files(wanted: int) -> None:
 def _ip(text: str) -> str:
     address = ip(text)
     if address is None:
-        raise ConfigError(f"{text!r} is not an IP address. Name a proxy by its address, for example 127.0.0.1.")
+        raise ConfigError(f"{text!r} is not an IP address. Name a proxy by its IP address, for example 127.0.0.1.")
     return str(address)
 
 

@@ -1,6 +1,6 @@
-"""Where a list goes on: a few numbers as text, bound to the question they were given out for.
+"""Cursors, which say where a list continues: a few numbers as text, bound to the question they were given out for.
 
-Whoever forges one only asks for another part of the same answer; it is still checked like anything from outside.
+A forged cursor only asks for another part of the same answer; it is still checked like anything from outside.
 """
 
 import base64
@@ -16,13 +16,13 @@ _TAG_BYTES = 6
 
 
 def seal(question: str, at: int, order: float = 0.0) -> str:
-    """The cursor that goes on after this place."""
+    """The cursor that continues after this place."""
     numbers = _FORM.pack(at, order)
     return _as_text(_tag(question, numbers) + numbers)
 
 
 def unseal(question: str, text: str) -> tuple[int, float]:
-    """The inverse. Raises MalformedMessage."""
+    """The inverse of `seal`. Raises MalformedMessage."""
     try:
         if len(text) > MAX_CURSOR_CHARS:
             raise ValueError

@@ -1,7 +1,7 @@
-"""The tracker's SQLite file: opened, migrated, one connection that writes and some that read.
+"""The tracker's SQLite file: opened and migrated, with one connection that writes and some that read.
 
-Blocking. Write-ahead logged: readers see the last commit and wait for nobody; kill -9 at any instant costs the last
-announces at most, which peers repeat.
+Blocking. With a write-ahead log: readers see the last commit and wait for nobody; kill -9 at any instant costs at most
+the last announces, which peers repeat.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _LARGEST_LOG = 64 * 1024 * 1024
 
 
 def _lock(path: Path) -> BinaryIO:
-    """The lock file beside the database, locked while it is open."""
+    """The lock file beside the database, which is locked while the file is open."""
     try:
         lock = path.with_name(path.name + ".lock").open("ab")
     except OSError as error:
@@ -63,14 +63,14 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Idempotent. Nobody may be reading or writing."""
+        """Closes the file. Idempotent. Nobody may be reading or writing."""
         while self._opened:
             self._opened.pop().close()
         self._lock.close()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read with, all of the body in one view of the data."""
+        """A connection for reading; the whole body sees one state of the data."""
         reader = self._readers.get()
         try:
             with self._explained():
@@ -84,7 +84,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """All of the body's statements, or none. For one thread at a time."""
+        """A connection for writing: all of the body's statements take effect, or none. For one thread at a time."""
         with self._explained(), sqlite.transaction(self._writer) as writer:
             yield writer
 

@@ -1,7 +1,8 @@
-"""Whether a peer can be dialled where it says: dialled from here, to the address its announce came from, nowhere else.
+"""Finds out whether a peer can be dialled where it says. Dials only the address that its announce came from.
 
-A handshake proves that the peer itself is there. Findings are kept for a while; who has been found is dialled again
-now and then, who has not sooner. Bounded: so many wait, so many are dialled at once, so often one address.
+A handshake proves that the peer itself is there. Findings are kept for a while: a peer that was reached is dialled
+again now and then, one that was not sooner. Bounded are: how many wait, how many are dialled at once, and how often
+one address is dialled.
 """
 
 import logging
@@ -25,7 +26,7 @@ MAX_KEPT = 100_000
 
 
 class DialTarget(NamedTuple):
-    """Where a peer says it is."""
+    """A peer and where it says it is."""
 
     peer: PeerId
     host: str
@@ -55,7 +56,7 @@ class DialBack:
         return place in self._pending
 
     def look(self, place: DialTarget, now: float, known: bool | None) -> None:
-        """Has the peer dialled there, unless that is known from a short while ago. `known` is what is on record."""
+        """Queues a dial of the peer there, unless there is a recent finding. `known` is what the store has recorded."""
         if place.port == 0 or place in self._pending or not is_dialable_host(place.host):
             return
         if known is not None and now < self._found.get(place, 0.0):
@@ -68,7 +69,7 @@ class DialBack:
         self._pending.add(place)
 
     def keep(self, place: DialTarget, dialable: bool, now: float) -> None:
-        """This was found just now."""
+        """Keeps a finding of this moment."""
         self._found[place] = now + (GOOD_FOR_S if dialable else BAD_FOR_S)
         self._found.move_to_end(place)
         if len(self._found) > MAX_KEPT:

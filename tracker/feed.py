@@ -1,4 +1,4 @@
-"""The network's figures as they change, to any number of listeners up to a bound: computed once for all of them."""
+"""The network's figures as they change, computed once for all listeners. The number of listeners is bounded."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Feed:
-    """Looks at the figures once a second while somebody listens."""
+    """Computes the figures once a second while anybody listens."""
 
     def __init__(self, look: Callable[[], Awaitable[Statistics]], most: int) -> None:
         self._look = look
@@ -28,7 +28,7 @@ class Feed:
         self._stopped = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tells the listeners until cancelled."""
+        """Sends the figures to the listeners, until cancelled."""
         task_status.started()
         while True:
             await self._listening.wait()
@@ -45,14 +45,14 @@ class Feed:
                 self._listening, self._latest = trio.Event(), None
 
     def stop(self) -> None:
-        """Ends every stream of changes, and those asked for from now on."""
+        """Ends every stream of changes, present and future."""
         self._stopped = True
         self._turn()
 
     async def changes(self) -> AsyncGenerator[Statistics, None]:
         """The figures now, and whenever they have changed, at most once a second. Raises TooMuch."""
         if self._listeners >= self._most:
-            raise TooMuch("Too many listen to this tracker's events already. Ask for /api/v1/statistics instead.", 60)
+            raise TooMuch("Too many clients listen to this tracker's events. Ask for /api/v1/statistics instead.", 60)
         self._listeners += 1
         self._listening.set()
         told: Statistics | None = None
@@ -73,6 +73,6 @@ class Feed:
 
 
 def _is_same(one: Statistics, other: Statistics) -> bool:
-    """Whether nothing but the time has passed."""
+    """Whether only the time differs."""
     at = msgspec.structs.replace(one.now, time=other.now.time)
     return msgspec.structs.replace(one, now=at) == other

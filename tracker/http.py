@@ -1,8 +1,8 @@
-"""What all of the tracker's HTTP shares: bodies read within bounds, errors as `Problem`, and each address at its rate.
+"""What all of the tracker's HTTP shares: bounded reading of bodies, errors as `Problem`, a request rate per address.
 
-`Guard` is the outermost layer. It counts requests, holds addresses to their rate, and sees to it that a request's body
+`Guard` is the outermost layer. It counts requests, holds addresses to their rate, and makes sure that a request's body
 is read to its end, or its connection cut, before the answer goes out: hypercorn waits for ever for an application that
-leaves a body lying.
+leaves a body unread.
 """
 
 import logging
@@ -27,12 +27,12 @@ from tracker.limits import Limits, Rates, TooMuch, subject
 logger = logging.getLogger(__name__)
 
 MAX_HELD_BYTES, MAX_HELD_BYTES_PER_ADDRESS = 32 * 1024 * 1024, 12 * 1024 * 1024
-"""Bytes of bodies; decoded, they are several times as large."""
+"""The most bytes of request bodies held, in all and for one address; decoded, they are several times as large."""
 BODY_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 5.0
 JSON = "application/json"
 ABORT = "shoal.abort"
-"""In the state of a request: a function that cuts its connection."""
+"""The key in a request's state of the function that cuts its connection."""
 
 
 class TooLarge(MalformedMessage):
@@ -40,7 +40,7 @@ class TooLarge(MalformedMessage):
 
 
 class TooSlow(MalformedMessage):
-    """The body did not come within its time."""
+    """The body did not come in time."""
 
 
 def asker(request: Request) -> str:
@@ -49,14 +49,14 @@ def asker(request: Request) -> str:
 
 
 def answer(value: Response | bytes, status: int = 200, **headers: str) -> Response:
-    """JSON, ready encoded, never stored."""
+    """An answer of encoded JSON, which no cache may store."""
     if isinstance(value, Response):
         return value
     return Response(value, status, {"cache-control": "no-store"} | headers, JSON)
 
 
 def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Response:
-    """The answer to a request that cannot be met."""
+    """The answer to a request that cannot be served."""
     headers: dict[str, str] = {}
     match error:
         case TooMuch():
@@ -71,7 +71,7 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
         case NotFound():
             status = 404
         case StorageError():
-            # Its text names paths of this machine, which are for its operator alone.
+            # The error's text names paths on this machine, which only its operator may see.
             logger.warning("%s", error)
             error, status = "The tracker cannot use its disk just now. Try again later.", 503
         case MalformedMessage() | ConfigError() | str():
@@ -82,7 +82,7 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
 
 
 class Bodies:
-    """Bodies in memory, from their first byte until they have been dealt with: bounded in all, and for each address."""
+    """Bodies in memory, from their first byte until they are done with: bounded in all, and for each address."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -110,7 +110,7 @@ class Bodies:
         while more:
             message = await request.receive()
             if message["type"] == "http.disconnect":
-                raise MalformedMessage("The connection ended within the body.")
+                raise MalformedMessage("The connection ended in the middle of the body.")
             piece = message.get("body", b"")
             if len(body) + len(piece) > self._most:
                 raise TooLarge(f"The body is larger than {self._most} bytes.")
@@ -122,7 +122,7 @@ class Bodies:
 
 
 class Metrics:
-    """Counts of this process, in a registry of its own."""
+    """This process's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -131,7 +131,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "shoal_tracker_request_seconds",
-            "Time to the start of the answer, by route.",
+            "Seconds to the start of the answer, by route.",
             ("route",),
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
             registry=self.registry,
@@ -139,7 +139,7 @@ class Metrics:
 
 
 class Guard:
-    """The application behind, guarded."""
+    """Wraps the application, and guards it."""
 
     def __init__(
         self,
@@ -187,12 +187,12 @@ class Guard:
 
 
 def _believe(scope: Scope, proxies: frozenset[str]) -> None:
-    """Where a request came from and how, by the word of a proxy of ours; by nobody else's."""
+    """Takes a request's client address and scheme from its headers if a named proxy wrote them, and only then."""
     client = scope.get("client")
     if client is None or canonical(client[0]) not in proxies:
         return
     headers = Headers(scope=scope)
-    # What stands before the last was written by whoever asked the proxy.
+    # The proxy wrote only the last entry; those before it are its client's claims.
     address = ip(headers.get("x-forwarded-for", "").rpartition(",")[2].strip())
     if address is not None:
         scope["client"] = (str(address), 0)
@@ -202,7 +202,7 @@ def _believe(scope: Scope, proxies: frozenset[str]) -> None:
 
 
 class _Body:
-    """The body of a request, of which it is known whether its end has come."""
+    """The body of a request, which knows whether its end has come."""
 
     def __init__(self, receive: Receive, abort: Callable[[], None] | None) -> None:
         self._receive = receive
@@ -226,6 +226,6 @@ class _Body:
 
 
 def _route(scope: Scope) -> str:
-    """The address of the route that answered, as it was declared: there are few of them."""
+    """The path of the route that answered, as it was declared, so that metrics have few labels."""
     route = scope.get("route")
     return getattr(route, "path", "none")

@@ -1,8 +1,8 @@
-"""What is pure about searching: words, queries, kinds, and the place of a listing among all others.
+"""The pure part of searching: words, queries, kinds, and the place of a listing among all others.
 
-A listing's place is the integer by which search results are ordered. The most telling bits come first: how many have
-the share (in steps, so that a place seldom changes), how short its name is, then when it was heard of. Kind and size
-ride along in the low bits, so that a search filters without reading the listing itself.
+A listing's place is the integer by which search results are ordered. The most significant bits are how many have the
+share (in steps, so that a place seldom changes), how short its name is, then when it was first heard of. Kind and size
+are in the low bits, so that a search can filter without reading the listing itself.
 """
 
 from collections import Counter
@@ -15,9 +15,9 @@ from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Content, Kind, L
 
 MAX_QUERY_WORDS = 8
 MAX_INDEXED_WORDS = 400
-"""Of the files of one listing; a folder of fifty files has about that many."""
+"""The most words indexed from the files of one listing; a folder of fifty files has about that many."""
 PREFIX_CHARS = "2 3"
-"""Beginnings of words that have an index of their own."""
+"""Lengths, in characters, of the word beginnings that have an index of their own."""
 
 MAX_LISTINGS = 1 << 40
 _LEVELS, _LENGTHS = 63, 7
@@ -48,7 +48,7 @@ class Query:
     prefix: bool
 
     def expression(self, column: str = "") -> str:
-        """For FTS5. Words hold letters and digits alone, so nothing that a user types is ever syntax."""
+        """The query for FTS5. Words are letters and digits only, so nothing that a user types is ever syntax."""
         terms = [f'"{word}"' for word in self.words]
         if self.prefix:
             terms[-1] += " *"
@@ -56,7 +56,7 @@ class Query:
         return f"{column} : ({said})" if column else said
 
     def score(self, text: str) -> int:
-        """How many of the words the text has."""
+        """How many of the words are in the text."""
         there = words(text, 1)
         found = sum(word in there for word in self.words)
         last = self.words[-1]
@@ -64,7 +64,7 @@ class Query:
 
 
 def read_query(text: str) -> Query | None:
-    """The query in whatever somebody typed, or none where it has no words."""
+    """The query in whatever somebody typed; None if it has no words."""
     said = words(text[:MAX_QUERY_CHARS], 1)
     if not said:
         return None
@@ -73,14 +73,14 @@ def read_query(text: str) -> Query | None:
 
 
 class Indexed(NamedTuple):
-    """The words of a listing as they are indexed, with blanks between."""
+    """The words of a listing as they are indexed, separated by blanks."""
 
     name: str
     contents: str
 
 
 def indexed(name: str, contents: Iterable[Content]) -> Indexed:
-    """Of its name, and of its files those words that are not in its name."""
+    """The words of a listing's name, and those words of its files that are not in its name."""
     of_name = words(name, 1)
     seen = set(of_name)
     of_files: list[str] = []
@@ -94,7 +94,7 @@ def indexed(name: str, contents: Iterable[Content]) -> Indexed:
 
 
 def matched(query: Query, name: str, contents: Sequence[Content]) -> str | None:
-    """The file that matches best, where the name alone does not have all the words."""
+    """The file that matches best; None if the name alone has all the words."""
     if not contents or query.score(name) == len(query.words):
         return None
     path = max(contents, key=lambda content: query.score(content.path)).path
@@ -102,7 +102,7 @@ def matched(query: Query, name: str, contents: Sequence[Content]) -> str | None:
 
 
 def kind_of(listing: Listing) -> Kind:
-    """What most of its bytes are, told from its file names."""
+    """The kind of most of a listing's bytes, judged by its file names."""
     weights: Counter[Kind] = Counter()
     for path, size in [(content.path, content.size) for content in listing.contents] or [(listing.name, 0)]:
         extension = path.rpartition("/")[2].rpartition(".")[2]
@@ -111,7 +111,7 @@ def kind_of(listing: Listing) -> Kind:
 
 
 def text_bytes(listing: Listing) -> int:
-    """What a listing counts against quotas of text."""
+    """The bytes that a listing counts against quotas of text."""
     return len(listing.name.encode()) + sum(len(content.path.encode()) for content in listing.contents)
 
 
@@ -119,12 +119,12 @@ def text_bytes(listing: Listing) -> int:
 
 
 def level(sources: int) -> int:
-    """The step on which so many sources stand."""
+    """The step that this number of sources is on."""
     return min(_LEVELS, sources.bit_length())
 
 
 def size_step(size: int) -> int:
-    """Sizes in steps of an eighth of a power of two; equal or higher for a larger size."""
+    """The size's step, in eighths of a power of two; never lower for a larger size."""
     if size < 8:
         return size
     exponent = size.bit_length() - 1
@@ -132,7 +132,7 @@ def size_step(size: int) -> int:
 
 
 def place(identifier: int, sources: int, name_words: int, kind: Kind, size: int) -> int:
-    """Where a listing stands: the lower, the better."""
+    """A listing's place: the lower, the better."""
     return (
         (_LEVELS - level(sources)) << _LEVEL_SHIFT
         | min(max(name_words - 1, 0), _LENGTHS) << _LENGTH_SHIFT
@@ -143,32 +143,32 @@ def place(identifier: int, sources: int, name_words: int, kind: Kind, size: int)
 
 
 def moved(place: int, sources: int) -> int:
-    """The same place on another step."""
+    """The same place, on the step for this number of sources."""
     return place & ((1 << _LEVEL_SHIFT) - 1) | (_LEVELS - level(sources)) << _LEVEL_SHIFT
 
 
 def listing_at(place: int) -> int:
-    """The id of the listing that stands there."""
+    """The id of the listing at this place."""
     return place >> _ID_SHIFT & ID_MASK
 
 
 def kind_at(place: int) -> Kind:
-    """Its kind. The bits have eight values, of which seven are kinds."""
+    """The kind of the listing at this place. Of the bits' eight values, seven are kinds."""
     return _KINDS[min(place >> _KIND_SHIFT & KIND_MASK, len(_KINDS) - 1)]
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What a search leaves in; sizes in bytes, both inclusive."""
+    """What a search lets through; sizes in bytes, both inclusive."""
 
     kind: Kind | None = None
     min_size: int | None = None
     max_size: int | None = None
 
     def condition(self, column: str) -> tuple[str, list[int]]:
-        """As SQL over a column of places, with its values; empty where all is left in.
+        """The filter as SQL over a column of places, with its values; empty if it lets everything through.
 
-        Only listings on the outermost steps of size are looked at themselves.
+        The SQL reads the listing itself only on the steps of the two size limits.
         """
         said: list[str] = []
         values: list[int] = []

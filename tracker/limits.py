@@ -1,4 +1,4 @@
-"""How much anybody may ask, announce and keep here. Bounds on memory first, then fairness between addresses.
+"""How much anybody may ask, announce and keep here: first bounds on memory, then fairness between addresses.
 
 An address is an IPv4 address or an IPv6 /64, which is what one customer usually gets.
 """
@@ -22,30 +22,31 @@ class TooMuch(Refused):
 
 @dataclass(frozen=True)
 class Limits:
-    """All of them; rates are a second, bursts what may come at once."""
+    """All limits. Rates are per second; a burst is how much may come at once."""
 
     shares_per_peer: int = 20_000
     text_per_peer: int = 32 * 1024 * 1024
     peers_per_address: int = 256
     names_per_share: int = 8
     peers: int = 200_000
-    """Live ones."""
+    """The most live peers."""
     known_peers: int = 400_000
-    """Whose sequence is remembered, so that no old announce can be said again."""
+    """The most peers whose sequence is remembered, so that an old announce cannot be replayed."""
     rows: int = 8_000_000
-    """Sources in all."""
+    """The most sources in all."""
     text: int = 8 * 1024**3
+    """The most bytes of names and paths in all."""
 
     request_rate: float = 50.0
     request_burst: float = 500.0
     announce_rate: float = 10.0
-    """Of one address."""
+    """Announces per second from one address."""
     announce_burst: float = 300.0
     peer_rate: float = 5.0
-    """Of one peer; each hundred changed shares count as one announce more."""
+    """Announces per second from one peer; each hundred changed shares count as one more."""
     peer_burst: float = 300.0
     dial_rate: float = 1.0
-    """Of dial-backs to one address."""
+    """Dial-backs per second to one address."""
     dial_burst: float = 32.0
     waiting_announces: int = 512
     waiting_dials: int = 1024
@@ -54,7 +55,7 @@ class Limits:
 
 
 def subject(host: str) -> str:
-    """The address that a host counts to."""
+    """The address that a host is counted under."""
     address = ip(host)
     if address is None or address.version == 4:
         return str(address or host)
@@ -62,13 +63,13 @@ def subject(host: str) -> str:
 
 
 class Rates:
-    """What each of many names may do."""
+    """A rate limit for each of many names."""
 
     def __init__(self, rate: float, burst: float, most: int = 50_000) -> None:
         self._buckets = TokenBuckets(rate, burst, most)
 
     def take(self, name: str | bytes, now: float, amount: float = 1.0) -> None:
-        """Raises TooMuch where the name has used up what it may."""
+        """Counts `amount` against the name. Raises TooMuch if it has used up its allowance."""
         if not self._buckets.try_take(name, min(amount, self._buckets.burst), now):
             retry_s = amount / self._buckets.rate
             raise TooMuch("Too many requests. Wait a little, then try again.", retry_s)

@@ -1,4 +1,4 @@
-"""The API described in OpenAPI 3.1, made from the very structs that it speaks; nothing is said twice."""
+"""The API's description in OpenAPI 3.1, made from the structs of its messages, so that nothing is said twice."""
 
 import inspect
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ REF = "#/components/schemas/{name}"
 
 @dataclass(frozen=True)
 class ApiOperation:
-    """One route as it is described; `{names}` in its path are ids or keys in base32."""
+    """The description of one route; `{names}` in its path are ids or keys in base32."""
 
     path: str
     summary: str
@@ -25,11 +25,11 @@ class ApiOperation:
 
 
 def describe(operations: list[ApiOperation], version: str) -> dict[str, Any]:
-    """The document."""
+    """The OpenAPI document."""
     answers = [operation.answer for operation in operations]
     _, schemas = msgspec.json.schema_components([Announce, Problem, *answers], ref_template=REF)
     for schema in schemas.values():
-        if "description" in schema:  # a docstring, with its indentation before Python 3.13
+        if "description" in schema:  # a docstring, which keeps its indentation before Python 3.13
             schema["description"] = inspect.cleandoc(schema["description"])
     paths = {operation.path: _described(operation) for operation in operations}
     return {

@@ -1,6 +1,6 @@
-"""What can be asked of the store: the reading half. Blocking; each function works in one view of the data.
+"""The questions that the store answers: the reading half. Blocking; each function sees one state of the data.
 
-A peer counts while its announce has not expired, a source while it belongs to its peer's present generation.
+A peer counts until its announce expires, a source as long as it belongs to its peer's present generation.
 """
 
 import sqlite3
@@ -38,7 +38,7 @@ from tracker.index import Filter, Query
 
 MAX_RANKED = 10_000
 MAX_SCANNED = 50_000
-"""Matches that are looked at where a filter leaves most of them out."""
+"""The most matches looked at if a filter leaves most of them out."""
 MAX_WANTED = 64
 MAX_MOMENTS = 600
 LARGEST = 2**53 - 1
@@ -54,7 +54,7 @@ _Row = tuple[Any, ...]
 def search(
     connection: sqlite3.Connection, text: str, filter: Filter, *, limit: int, cursor: str, now: float, tracker: str
 ) -> SearchAnswer:
-    """Listings that have all the words: first those whose names have them, each tier in the order of places."""
+    """Listings that have all the words: first those with all in the name, then the others, each group by place."""
     question = f"search {text!r} {filter!r}"
     at, order = unseal(question, cursor) if cursor else (0, 0.0)
     query = index.read_query(text)
@@ -71,7 +71,7 @@ def search(
     more = len(found) > limit
     del found[limit:]
     rows = [row for _, place in found if (row := _at(connection, place)) is not None]
-    # A share stands under its best name only.
+    # A share appears under its best name only.
     shown = {row[1]: _found(row, now, tracker, query) for row in reversed(rows)}
     return SearchAnswer(
         tuple(reversed(shown.values())),
@@ -82,7 +82,7 @@ def search(
 
 
 def _tiers(query: Query | None) -> list[str | None]:
-    """FTS5 expressions, the best matches first; none stands for all listings."""
+    """FTS5 expressions, those of the best matches first; None stands for all listings."""
     if query is None:
         return [None]
     of_names = query.expression("name")
@@ -97,7 +97,7 @@ def _page(connection: sqlite3.Connection, expression: str | None, filter: Filter
 
 
 def _count(connection: sqlite3.Connection, query: Query | None, filter: Filter) -> tuple[int, bool]:
-    """How many match, and whether that is not all."""
+    """How many match, and whether there may be more."""
     condition, values = filter.condition("scanned.place")
     if query is None and not condition:
         (total,) = connection.execute("SELECT listings FROM totals").fetchone()
@@ -110,7 +110,7 @@ def _count(connection: sqlite3.Connection, query: Query | None, filter: Filter) 
 
 
 def _scanned(expression: str | None, after: int, most: int) -> tuple[str, tuple[object, ...]]:
-    """SQL for the first places that match, in their order, and its values."""
+    """SQL for the first places that match, in order, and its values."""
     if expression is None:
         return "SELECT place FROM listings WHERE place > ? ORDER BY place LIMIT ?", (after, most)
     sql = "SELECT rowid AS place FROM words WHERE words MATCH ? AND rowid > ? ORDER BY rowid LIMIT ?"
@@ -142,17 +142,19 @@ def _found(row: _Row, now: float, tracker: str, query: Query | None = None) -> F
 def share(
     connection: sqlite3.Connection, share: ShareId, asker: str, now: float, tracker: str, rng: Random
 ) -> ShareView:
-    """A listed share under the name that most announce it by. Raises NotFound."""
+    """A listed share, under the name that most peers announce for it. Raises NotFound."""
     key = provider_key(share)
     row = connection.execute(f"{_LISTING} WHERE key = ? ORDER BY backers DESC, listings.id LIMIT 1", (key,)).fetchone()
     if row is None:
-        raise NotFound("No live peer lists this share here. Whoever has its link can still fetch it from its sources.")
+        raise NotFound(
+            "No live peer lists this share here. Those who have its link can still fetch it from its sources."
+        )
     told = sources(connection, key, asker, now, rng)
     return ShareView(_found(row, now, tracker), unpack_contents(row[9]), told.sources)
 
 
 def sources(connection: sqlite3.Connection, key: bytes, asker: str, now: float, rng: Random) -> SourcesAnswer:
-    """Who has the share with this key. Of many a run from a random one on, which is as good as a sample."""
+    """Who has the share with this key. If many do: a run of them from a random start, which is as good as a sample."""
     row = connection.execute("SELECT id, live FROM shares WHERE key = ?", (key,)).fetchone()
     if row is None:
         return SourcesAnswer(())
@@ -178,7 +180,7 @@ def sources(connection: sqlite3.Connection, key: bytes, asker: str, now: float, 
 def peer(
     connection: sqlite3.Connection, peer: PeerId, *, limit: int, cursor: str, now: float, tracker: str
 ) -> PeerView:
-    """A live peer and what it lists, newest first. Raises NotFound."""
+    """A live peer and the shares it lists, newest first. Raises NotFound."""
     question = f"peer {to_text(peer)}"
     before = unseal(question, cursor)[0] if cursor else index.MAX_LISTINGS
     row = connection.execute(
@@ -257,7 +259,7 @@ def volunteers(
 
 
 def wanted(connection: sqlite3.Connection, announcer: int, asker: str, now: float) -> tuple[Wanted, ...]:
-    """Who can be dialled and lacks chunks of what the announcer has all of."""
+    """Peers that can be dialled and lack chunks of shares that the announcer has whole."""
     rows = connection.execute(
         "SELECT shares.key, peers.peer, host, port FROM sources AS mine INDEXED BY sources_by_peer "
         "JOIN sources AS theirs INDEXED BY sources_that_seek "
@@ -288,7 +290,7 @@ def statistics(connection: sqlite3.Connection, now: float) -> Statistics:
 
 
 def history(connection: sqlite3.Connection, since: float, until: float) -> tuple[Moment, ...]:
-    """Moments between, evenly spread where there are many."""
+    """The recorded moments between two times, evenly thinned if there are many."""
     (count,) = connection.execute(
         "SELECT count(*) FROM moments WHERE time >= ? AND time <= ?", (since, until)
     ).fetchone()

@@ -1,7 +1,7 @@
-"""The tracker as a server: it listens, wires, and stops gracefully. The only owner of a nursery of services.
+"""The tracker as a server: it listens, wires the parts, and stops gracefully. It alone owns a nursery of services.
 
-Connections are accepted here and spoken to by hypercorn's HTTP, one task each. They are capped in all and for each
-address; past a cap the newcomer is hung up on. Whoever takes no bytes for a while is hung up on too.
+It accepts connections, and hypercorn's HTTP serves them, one task each. Their number is capped, in all and for each
+address; past a cap the newcomer is hung up on. So is a client that takes no bytes for a while.
 """
 
 import errno
@@ -43,15 +43,15 @@ logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 4096
 MAX_PER_ADDRESS = 256
 GRACE_TIMEOUT_S = 3.0
-"""For answers under way when the tracker stops."""
+"""How long answers under way may still take when the tracker stops."""
 STALLED_S = 30.0
 IDLE_TIMEOUT_S = 30.0
-"""Between two requests of a connection, and until its first is there."""
+"""How long a connection may be idle before its first request, and between two requests."""
 OUT_OF_FILES_PAUSE_S = 0.1
 
 
 class Stream:
-    """A connection as hypercorn wants it; sending ends with an error where the other side takes nothing."""
+    """A connection as hypercorn wants it; sending raises an error if the other side takes nothing."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -79,7 +79,7 @@ class Stream:
 
 
 class Http1(TCPServer):
-    """Hypercorn's HTTP on one connection, without what else it speaks: HTTP/2 costs memory that nobody needs here."""
+    """Hypercorn's HTTP/1.1 on one connection. Its HTTP/2, which nobody needs here, would cost memory."""
 
     async def run(self) -> None:
         try:
@@ -103,10 +103,10 @@ class Http1(TCPServer):
 
 @dataclass
 class Connections:
-    """Those that are open: in all, and of each address."""
+    """The open connections: counted in all, and for each address."""
 
     exempt: frozenset[str] = frozenset()
-    """Addresses that may have as many as all may."""
+    """Addresses bound only by the cap on all connections."""
     open: set[Stream] = field(default_factory=set)
     of_address: Counter[str] = field(default_factory=Counter)
     _left: trio.Event = field(default_factory=trio.Event)
@@ -126,7 +126,7 @@ class Connections:
             self._left.set()
 
     async def ended(self) -> None:
-        """When there are none any more; for when none come in."""
+        """Waits until there are none left; for use once no more are accepted."""
         if self.open:
             self._left = trio.Event()
             await self._left.wait()
@@ -161,8 +161,8 @@ async def open_tracker(
 ) -> AsyncIterator[Tracker]:
     """Runs a tracker with this database and the identity in `home`, while the body runs.
 
-    `also` is listened on where that is possible. `url` is where others reach it, if not at what it listens on.
-    `proxies` are IP addresses whose word about an asker's address is taken.
+    It also listens on `also` where that is possible. `url` is where others reach it, if not where it listens.
+    `proxies` are IP addresses that are believed about a client's address.
     Raises ConfigError, IdentityError, StorageError.
     """
     identity = identities.load_or_create(home)
@@ -207,7 +207,7 @@ async def _serve(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Accepts until told to stop, then lets what is under way come to its end for a while."""
+    """Accepts connections until told to stop, then gives answers under way a while to finish."""
     config = _config()
     context = WorkerContext(None)
     wrapped = wrap_app(application, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
@@ -227,7 +227,7 @@ async def _serve(
                 with trio.move_on_after(GRACE_TIMEOUT_S):
                     await connections.ended()
             finally:
-                # Sending is shielded within hypercorn: it ends with its socket, not with a cancellation.
+                # Hypercorn shields sending: only closing the socket ends it, not a cancellation.
                 connections.abort()
             speaking.cancel_scope.cancel()
     finally:
@@ -251,7 +251,7 @@ async def _accept(listener: trio.SocketListener, nursery: trio.Nursery, speak: A
 async def _speak(
     application: Any, config: Config, context: WorkerContext, connections: Connections, accepted: trio.SocketStream
 ) -> None:
-    """One connection, to its end. Nothing that is said on it ends more than it."""
+    """Serves one connection to its end. Nothing that is sent on it ends anything else."""
     stream = Stream(accepted)
     try:
         address = subject(canonical(accepted.socket.getpeername()[0]))

@@ -1,7 +1,7 @@
-"""What is decided: who may announce what, what expires, who may be told which address.
+"""The tracker's decisions: who may announce what, what expires, who may be told which address.
 
-The loop itself never waits for the disk: one thread writes (`writing`), a few read (`queries`). Whatever comes from
-outside is held against a rate before it costs more than being read.
+The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Whatever comes from
+outside is checked against a rate before it costs more than being read.
 """
 
 import logging
@@ -43,18 +43,18 @@ from tracker.store import HISTORY_S, Store
 from tracker.writing import Writer
 
 PENDING_INTERVAL_S = 5
-"""Until an announcer asks again whether it can be dialled."""
+"""When an announcer asks again whether it can be dialled."""
 CALLED_INTERVAL_S = 20
-"""For those who cannot be dialled: so soon do they hear who wants to be called."""
+"""Between the announces of a peer that cannot be dialled: each tells it which peers want to be called."""
 CALLED_PER_S = 50
-"""About how many of these announces there may be a second; where there are more peers, each announces less often."""
+"""About the most such announces per second; with more of these peers, each announces less often."""
 INTERVAL_S = 900
 TIDY_INTERVAL_S = 1.0
 MOMENT_INTERVAL_S = 60
 FRESH_S = 1.0
 _READ_IN_THREAD_BYTES = 32 * 1024
 _BYTES_PER_TURN = 256 * 1024
-"""Of a body, counts as much as one more announce: reading a large one takes the interpreter's lock for long."""
+"""The part of a body that counts as one more announce: reading a large one holds the interpreter's lock for long."""
 
 T = TypeVar("T")
 
@@ -62,10 +62,10 @@ logger = logging.getLogger(__name__)
 
 
 class Service:
-    """The tracker, as its API and its page see it. `asker` is the host from which the question came.
+    """The tracker, as its API and its pages see it. `asker` is the host that the question came from.
 
-    `url` is where others reach it, as links name it; with `strict`, announces must be for this URL, else they must be
-    for the host by which they came. Only the former keeps what a peer told another tracker from being said here too.
+    `url` is where others reach it, as links name it. With `strict`, announces must be for this URL, else for the host
+    that they were sent to. Only `strict` keeps a peer's announce to another tracker from being replayed here.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Service:
         self._figures: tuple[float, Statistics] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Works until cancelled."""
+        """Runs the tracker's tasks until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._writer.run)
             await nursery.start(self._dial_back.run)
@@ -115,7 +115,7 @@ class Service:
     async def announce(
         self, body: bytes, peer_text: str, signature_text: str, *, host: str, reached_by: str
     ) -> Announced | Conflict:
-        """Takes in what a peer says, if it said it to this tracker. `reached_by` is the Host of the request.
+        """Takes in what a peer announces, if it meant this tracker. `reached_by` is the Host of the request.
 
         Raises MalformedMessage, Refused, TooMuch, StorageError.
         """
@@ -154,9 +154,9 @@ class Service:
         )
 
     def _check(self, announce: Announce, reached_by: str) -> None:
-        """Raises Refused for what was not said to this tracker."""
+        """Raises Refused for an announce that was not meant for this tracker."""
         if announce.network != self.network:
-            raise Refused(f"This tracker is of the network {self.network!r}. Announce elsewhere, or join that network.")
+            raise Refused(f"This tracker belongs to the network {self.network!r}. Announce elsewhere, or join it.")
         try:
             scheme, *named = origin(check_url(announce.tracker))
             _, *ours = origin(self.url if self._strict else check_url(f"{scheme}://{reached_by}"))
@@ -195,7 +195,7 @@ class Service:
         limit: int = 50,
         cursor: str = "",
     ) -> SearchAnswer:
-        """Listed shares whose name or files have all of the words. Raises MalformedMessage for a false cursor."""
+        """Listed shares whose name or files have all of the words. Raises MalformedMessage for an invalid cursor."""
         asked, now = Filter(kind, min_size, max_size), self._clock()
         return await self._read(
             lambda connection: queries.search(
@@ -209,7 +209,7 @@ class Service:
         return await self._read(lambda connection: queries.share(connection, share, asker, now, self.url, self._random))
 
     async def peer(self, peer: PeerId, *, limit: int = 50, cursor: str = "") -> PeerView:
-        """A live peer and what it lists. Raises NotFound, MalformedMessage."""
+        """A live peer and the shares it lists. Raises NotFound, MalformedMessage."""
         now = self._clock()
         return await self._read(
             lambda connection: queries.peer(
@@ -257,12 +257,12 @@ class Service:
     def changes(self) -> AsyncGenerator[Statistics, None]:
         """The statistics without history: now, and then whenever they have changed, at most once a second.
 
-        Raises TooMuch at the first.
+        The first step raises TooMuch if too many listen.
         """
         return self._feed.changes()
 
     async def tidy(self) -> None:
-        """Lets go what has expired."""
+        """Removes what has expired."""
         now = self._clock()
         await self._writer.change(lambda store: store.expire(now))
         while await self._writer.change(lambda store: store.sweep(now)):
@@ -278,7 +278,7 @@ class Service:
         return figures
 
     async def _count(self) -> Statistics:
-        """The figures of this moment."""
+        """Computes the present figures."""
         now = self._clock()
         figures = await self._read(lambda connection: queries.statistics(connection, now))
         torrents, torrent_peers = self._torrents()
@@ -292,13 +292,13 @@ class Service:
         return await trio.to_thread.run_sync(ask, limiter=self._readers)
 
     async def remember(self) -> None:
-        """Adds the present to the history, and forgets the far past."""
+        """Adds the present figures to the history, and forgets the oldest."""
         moment = (await self._count()).now
         await self._writer.change(lambda store: store.forget(moment.time))
         await self._writer.change(lambda store: store.remember(moment))
 
     async def _regularly(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
-        """Works at even times. A disk that is full now may not be later."""
+        """Works at regular times. It goes on after an error: a disk that is full now may not be later."""
         while True:
             try:
                 await work()

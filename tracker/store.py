@@ -1,9 +1,9 @@
-"""What peers announced, kept: the writing half. `queries` reads what stands here.
+"""Stores what peers announced: the writing half. `queries` reads it.
 
-All that a peer announced belongs to its generation. A new start (a reset, a good-bye, an expiry) only counts that up,
-which is cheap, however much there was; the rows of earlier generations are swept in pieces, and those that the peer
-announces again meanwhile are simply taken over. Counts of sources may contain rows not swept yet; who is told as a
-source is always checked.
+All that a peer announced belongs to its generation. A new start (a reset, a goodbye, an expiry) only increments that,
+which is cheap, however much there was. The rows of earlier generations are swept in batches, and those that the peer
+announces again in the meantime are simply taken over. Counts of sources may include rows not yet swept; but a peer is
+checked before it is named as a source.
 """
 
 from collections.abc import Iterable
@@ -15,20 +15,20 @@ from tracker.database import Database
 from tracker.limits import Limits
 
 REMEMBERED_S = 7 * 86400
-"""Sequences of peers that have gone."""
+"""How long the sequences of peers that have left are remembered."""
 HISTORY_S = 8 * 86400
 PIECE = 500
 
 
 class Store:
-    """Blocking; for one thread at a time. Raises StorageError."""
+    """The writing half of the database. Blocking; for one thread at a time. Raises StorageError."""
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
         self._limits = limits
 
     def take_in(self, said: Iterable[Said], now: float) -> list[Outcome]:
-        """Announces, in their order, in one transaction."""
+        """Takes in announces, in order, in one transaction."""
         with self._database.writing() as connection:
             work = Changes(connection, self._limits, now)
             outcomes = [work.take_in(one) for one in said]
@@ -36,14 +36,14 @@ class Store:
         return outcomes
 
     def reached(self, peer: PeerId, host: str, port: int, dialable: bool) -> None:
-        """What a dial-back found, unless the peer has moved meanwhile."""
+        """Keeps what a dial-back found, unless the peer has moved meanwhile."""
         with self._database.writing() as connection:
             connection.execute(
                 "UPDATE peers SET dialable = ? WHERE peer = ? AND host = ? AND port = ?", (dialable, peer, host, port)
             )
 
     def expire(self, now: float) -> int:
-        """Lets expired peers go; how many."""
+        """Drops expired peers. Returns how many."""
         with self._database.writing() as connection:
             return connection.execute(
                 "UPDATE peers SET generation = generation + 1, shares = 0, text = 0, cores = 0, capacity = NULL, "
@@ -55,7 +55,7 @@ class Store:
         """Forgets the sequences of peers that left long ago."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM peers WHERE expires = 0 AND rows = 0 AND heard < ?", (now - REMEMBERED_S,))
-            # More than can be remembered are forgotten, those that were silent for longest first.
+            # If there are more than can be remembered, those silent the longest are forgotten first.
             (known,) = connection.execute("SELECT count(*) FROM peers").fetchone()
             if known > self._limits.known_peers:
                 connection.execute(
@@ -65,7 +65,7 @@ class Store:
                 )
 
     def sweep(self, now: float) -> bool:
-        """Removes some of what belongs to earlier generations; whether there is more to do at once."""
+        """Removes some rows of earlier generations. Returns whether there is more to do at once."""
         with self._database.writing() as connection:
             work = Changes(connection, self._limits, now)
             left = PIECE
@@ -82,7 +82,7 @@ class Store:
         return left <= 0
 
     def remember(self, moment: Moment) -> None:
-        """A point of the history."""
+        """Adds a point to the history."""
         with self._database.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?)",

@@ -1,6 +1,6 @@
-"""The one writer. Announces that wait are taken in together: one transaction costs little more than one announce.
+"""The one writer. Takes in waiting announces together: a transaction of many costs little more than one of one.
 
-Blocking work is in a thread of its own; whoever waits for an answer is answered when the transaction stands.
+Blocking work runs in a thread of its own; whoever waits for an answer gets it once the transaction is committed.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Answer:
-    """Set once, awaited by one."""
+    """An answer: set once, awaited by one task."""
 
     def __init__(self, said: Said) -> None:
         self.said = said
@@ -60,7 +60,7 @@ class Writer:
             await self._take_in(batch)
 
     async def take_in(self, said: Said) -> Outcome:
-        """What became of an announce. Raises TooMuch where too many wait, StorageError."""
+        """Takes in an announce; returns what became of it. Raises StorageError, and TooMuch if too many wait."""
         answer = _Answer(said)
         try:
             self._send.send_nowait(answer)
@@ -73,7 +73,7 @@ class Writer:
         return answer.outcome
 
     async def change(self, change: Callable[[Store], T]) -> T:
-        """Does something else to the store, in its turn. Raises StorageError."""
+        """Makes another change to the store, in its turn. Raises StorageError."""
         async with self._turn:
             return await trio.to_thread.run_sync(change, self._store, limiter=self._thread)
 

@@ -146,7 +146,7 @@ def test_pages_of_results_hold_each_once(site: Site, announcer: Announcer) -> No
 
 def test_nothing_found_says_what_to_do(site: Site) -> None:
     page = site.page("/search?q=zzyzx+qwxq&kind=audio")
-    assert "No listed share has all of this." in page.text
+    assert "No listed share matches all of this." in page.text
     assert page.links["Search without filters"] == "/search?q=zzyzx%20qwxq"
 
 
@@ -158,7 +158,7 @@ def test_compute_on_offer(site: Site, announcer: Announcer) -> None:
     assert announcer.peer[:8] not in site.page("/volunteers?cores=13").links
     assert announcer.peer[:8] not in site.page("/volunteers?runtime=cobol").links
     peer = site.page(f"/peers/{announcer.peer}")
-    assert "Cores 12 Memory for each 3 GiB Busy 25 % Runs wasm, python-3.14 GPU Sunfish 9 For members" in peer.text
+    assert "Cores 12 Memory per core 3 GiB Busy 25 % Runs wasm, python-3.14 GPU Sunfish 9 For members" in peer.text
 
 
 def test_the_network_in_figures(site: Site, announcer: Announcer) -> None:

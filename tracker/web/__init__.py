@@ -1,11 +1,11 @@
-"""The tracker's pages for people: rendered here, readable without JavaScript, live with it.
+"""The tracker's pages for people: rendered on the server, readable without JavaScript, live with it.
 
-Nothing that a peer said is ever HTML: every template escapes, a strict Content-Security-Policy lets no inline script,
-style or foreign resource in, and what would be invisible in a name is shown (`text.visible`).
+Nothing that a peer said is ever HTML: every template escapes, a strict Content-Security-Policy lets in no inline
+script, style or foreign resource, and invisible characters in a name are shown (`text.visible`).
 
-    pages     the addresses and what is asked of the service for each
+    pages     the addresses, and what each asks of the service
     site      templates, static files, headers          charts    figures as SVG, from numbers alone
-    text      sizes, ages, names as people read them
+    text      sizes, ages and names as people read them
 """
 
 from tracker.web.pages import routes

@@ -1,8 +1,8 @@
-"""A figure over time as inline SVG, made of numbers and this module's own words, nothing else.
+"""A figure over time as inline SVG, made only of numbers and this module's own words.
 
-The drawing is as wide as its place: horizontal positions are per cents, vertical ones pixels, so that text keeps its
-size on a phone. The figures of the vertical axis, which starts at 0, stand left of the drawing, in the margin that the
-page's style gives it. The curve is in a nested drawing that is stretched, its stroke is not.
+The drawing is as wide as its container: horizontal positions are percentages, vertical ones pixels, so that text keeps
+its size on a phone. The labels of the vertical axis, which starts at 0, are left of the drawing, in the margin that the
+page's style gives it. The curve is in a nested drawing that is stretched; its stroke is not.
 """
 
 import math
@@ -17,7 +17,7 @@ from tracker.web.text import count, sampled
 
 MAX_POINTS = 150
 _MARGIN = 1.2
-"""Per cents kept free at the right, for the dot at the end of the curve."""
+"""The percentage of the width kept free at the right, for the dot at the end of the curve."""
 _BOX = 1000
 _TOP, _FOOT = 8, 24
 _STEPS_S = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 2 * 86400, 7 * 86400)
@@ -26,10 +26,10 @@ _MAX_LABELS = 5
 
 @dataclass(frozen=True)
 class AxisUnit:
-    """How a figure is stepped and written."""
+    """How an axis steps a figure and writes it."""
 
     steps: Callable[[float], float]
-    """The nicest step that is at least this."""
+    """Gives the smallest round step that is at least this."""
     write: Callable[[float], str]
 
 
@@ -47,13 +47,13 @@ SIZE = AxisUnit(_nice_size, format_size)
 
 
 def ticks(highest: float, unit: AxisUnit) -> list[float]:
-    """From 0 in at most three even steps to a top that is at least the highest figure."""
+    """Axis values from 0, in at most three even steps, to a top that is at least the highest figure."""
     step = unit.steps(highest / 3)
     return [step * index for index in range(max(1, math.ceil(highest / step)) + 1)]
 
 
 def hours(start: float, end: float) -> list[tuple[float, str]]:
-    """Times between (seconds since 1970) that have a short name, in UTC."""
+    """The times between two (seconds since 1970) that have a short name, in UTC."""
     step = next((step for step in _STEPS_S if (end - start) / step <= _MAX_LABELS), None)
     if step is None or not 0 <= start < end < 250e9:
         return []
@@ -75,9 +75,9 @@ def chart(
     end: float,
     height: int = 150,
 ) -> Markup | None:
-    """The curve through (time, figure) between two times, or nothing where there is too little to draw.
+    """The curve through points (time, figure) between two times, or nothing if there is too little to draw.
 
-    `key` makes the ids of the drawing's title and description unique in its page.
+    `key` makes the ids of the drawing's title and description unique on its page.
     """
     drawn = [(time, max(0.0, figure)) for time, figure in sorted(points) if start <= time <= end]
     drawn = sampled(drawn, MAX_POINTS)

@@ -1,4 +1,4 @@
-"""The addresses of the pages, and what is asked of the service for each. A bad address gets a page too."""
+"""The addresses of the pages, and what each asks of the service. A bad address gets a page too."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ MAX_CORES = 4096
 PER_PAGE = 25
 POPULAR = 8
 SOURCES = 12
-"""Shown at once; the others unfold."""
+"""The number of sources shown at first; the others unfold."""
 TABLE_ROWS = 25
 SIZES = ("1MiB", "10MiB", "100MiB", "1GiB", "10GiB", "100GiB")
 MEMORIES = ("256MiB", "512MiB", "1GiB", "2GiB", "4GiB", "8GiB")
@@ -70,7 +70,7 @@ async def home(service: Service, request: Request) -> Response:
 
 
 async def search(service: Service, request: Request) -> Response:
-    """Results of a search, or all listed shares where nothing was asked for."""
+    """The results of a search, or all listed shares if nothing was asked for."""
     asked = request.query_params
     query = " ".join(asked.get("q", "")[:MAX_QUERY_CHARS].split())
     kind, smallest, largest = _kind(asked.get("kind", "")), _short(asked.get("min_size")), _short(asked.get("max_size"))
@@ -144,7 +144,7 @@ async def network(service: Service, request: Request) -> Response:
     """The network now and over the last hours, as curves and as a table."""
     span = request.query_params.get("hours", "24")
     if span not in RANGES:
-        raise ConfigError(f"The network is shown over {' or '.join(RANGES)} hours. Choose one of these.")
+        raise ConfigError(f"The network can be shown over {' or '.join(RANGES)} hours. Choose one of these.")
     statistics = await service.statistics(float(span))
     moments = [*statistics.history, statistics.now]
     context = {
@@ -158,7 +158,7 @@ async def network(service: Service, request: Request) -> Response:
 
 
 async def about(_: Service, request: Request) -> Response:
-    """What this is, how to join, and what programs can ask."""
+    """What Shoal is, how to join, and what programs can ask for."""
     return page(request, "about.html", {})
 
 
@@ -202,7 +202,7 @@ def _id(value: str, of: str) -> bytes:
     try:
         return ids.from_text(value)
     except ValueError as error:
-        raise NotFound(f"This is not the id of a {of}: {error}. Copy it once more from where you have it.") from None
+        raise NotFound(f"This is not the id of a {of}: {error}. Copy it again from where you found it.") from None
 
 
 def _short(value: str | None) -> str:
@@ -213,7 +213,7 @@ def _kind(value: str) -> Kind | None:
     try:
         return Kind(value) if value else None
     except ValueError:
-        raise ConfigError(f"There is no such kind of share. There are {', '.join(Kind)}.") from None
+        raise ConfigError(f"There is no such kind of share. The kinds are {', '.join(Kind)}.") from None
 
 
 def _size(value: str) -> int | None:
@@ -224,5 +224,5 @@ def _cores(value: str) -> int:
     if not value.strip():
         return 0
     if not (value.isascii() and value.isdigit()) or len(value) > 6:
-        raise ConfigError("The number of cores is a whole number, such as 4.")
+        raise ConfigError("The number of cores must be a whole number, such as 4.")
     return min(int(value), MAX_CORES)

@@ -1,4 +1,4 @@
-"""What all pages share: templates that escape, static files under the hash of their content, headers, error pages."""
+"""What all pages share: templates that escape, static files named by their content's hash, headers, error pages."""
 
 import hashlib
 import mimetypes
@@ -30,7 +30,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 _ERRORS = {
     400: "That does not make sense",
     404: "Not here",
-    405: "Not like this",
+    405: "Not that way",
     413: "Too much at once",
     429: "Too fast",
     500: "Something broke",
@@ -84,7 +84,7 @@ _TEMPLATES = _environment()
 
 
 def page(request: Request, template: str, context: Mapping[str, object], status: int = 200) -> Response:
-    """A page of this site. What it shows is as of now, so it is never stored."""
+    """A page of this site. It shows the present state, so no cache may store it."""
     shared = {"now": time.time(), "origin": _origin(request), "path": request.scope["path"], "query": ""}
     body = _TEMPLATES.get_template(template).render(shared | dict(context))
     headers = SECURITY_HEADERS | {"cache-control": "no-store", "vary": "accept"}
@@ -92,7 +92,7 @@ def page(request: Request, template: str, context: Mapping[str, object], status:
 
 
 def _origin(request: Request) -> str:
-    """Where the visitor reached this site, for the commands that name it; nothing where the Host makes no sense."""
+    """Where the visitor reached this site, for commands that name it; empty if the Host header makes no sense."""
     host = request.headers.get("host", "")
     return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
 
@@ -104,13 +104,13 @@ def error_page(request: Request, status: int, message: str) -> Response:
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person's browser asks for a page. The API answers in JSON, whoever asks."""
+    """Whether a person's browser asks for a page. The API always answers in JSON."""
     is_page = not request.scope["path"].startswith("/api/")
     return is_page and "text/html" in request.headers.get("accept", "")
 
 
 def static(request: Request) -> Response:
-    """A static file; one that is asked for by its hash may be kept for ever."""
+    """A static file; one that is asked for by its hash may be cached for ever."""
     found = _ASSETS.get(request.path_params["name"])
     if found is None:
         return error_page(request, 404, "There is no such file.")

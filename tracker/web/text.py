@@ -1,7 +1,7 @@
 """How the pages write numbers, ages and the names that peers chose.
 
-A peer's text is escaped by the templates. What is left to do here is to keep it honest: characters that cannot be
-seen, or that reorder what stands beside them, become a replacement glyph.
+The templates escape a peer's text. This module keeps it honest: characters that are invisible, or that reorder the text
+around them, become a replacement glyph.
 """
 
 import shlex
@@ -18,11 +18,11 @@ _T = TypeVar("_T")
 
 ODD = "\N{REPLACEMENT CHARACTER}"
 MAX_MARKS = 6
-"""Combining marks on one letter; no script needs more, and towers of them cover the lines above."""
+"""The most combining marks on one letter: no script needs more, and stacks of them cover the lines above."""
 MAX_LINK_NAME, MAX_LINK_URL = 80, 200
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters and marks by category that nevertheless show nothing."""
+"""Characters in the categories of letters and marks that nevertheless show nothing."""
 _END_OF_TIME = 253402300799.0
 """The last second of the year 9999."""
 _AGES = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
@@ -66,7 +66,7 @@ def _joins(text: str, index: int) -> bool:
 
 
 def count(number: float) -> str:
-    """`1,234`, and `1.23 M` where nobody reads the last digits."""
+    """`1,234`, or `1.23 M` for a number whose last digits nobody reads."""
     for power, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if number >= power:
             return f"{_digits(number / power)} {letter}"
@@ -91,7 +91,7 @@ def ago(age_s: float) -> str:
 
 
 def brief(age_s: float) -> str:
-    """The same where there is little room: `now`, `3 min`, `2 h`, `5 d`."""
+    """An age where there is little room: `now`, `3 min`, `2 h`, `5 d`."""
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if age_s >= length:
             return f"{count(int(age_s // length))} {unit}"
@@ -99,7 +99,7 @@ def brief(age_s: float) -> str:
 
 
 def moment(time: float) -> str:
-    """A time in seconds since 1970 as HTML wants it; the nearest one that a calendar can name."""
+    """A time in seconds since 1970 as HTML wants it; if no calendar date exists for it, the nearest that has one."""
     return datetime.fromtimestamp(min(max(time, 0.0), _END_OF_TIME), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -110,9 +110,9 @@ def day(time: float) -> str:
 
 
 def magnet(link: str, share: str) -> str:
-    """The link made anew of what could be understood of it, its hints bounded; nothing where it is not to this share.
+    """The link, rebuilt from the parts that could be understood, its hints bounded; empty if it is not to this share.
 
-    A very long name in it is cut: it is a hint, and a page shows many links.
+    A very long name in it is cut: it is only a hint, and a page shows many links.
     """
     try:
         found = parse_link(link)
@@ -131,7 +131,7 @@ def command(*words: str) -> str:
 
 
 def folders(paths: list[tuple[str, int]]) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Files (path, size in bytes) by the folder that they are in, both in the order of their names."""
+    """Files (path, size in bytes) grouped by folder, both sorted by name."""
     grouped: dict[str, list[tuple[str, int]]] = {}
     for path, size in paths:
         folder, _, name = path.rpartition("/")
@@ -140,7 +140,7 @@ def folders(paths: list[tuple[str, int]]) -> list[tuple[str, list[tuple[str, int
 
 
 def sampled(values: Sequence[_T], most: int) -> list[_T]:
-    """At most so many (two or more) of the values, evenly spread, the first and the last among them."""
+    """At most `most` (two or more) of the values, evenly spread, including the first and the last."""
     if len(values) <= most:
         return list(values)
     return [values[round(index * (len(values) - 1) / (most - 1))] for index in range(most)]
