@@ -2,7 +2,7 @@
 
 shoal run examples/array_sum.py --runtime python-wasm-science
 
-Where numpy is missing, the blocks are lists and the array is small.
+Without numpy the blocks are lists, and the array is smaller.
 """
 
 import random
@@ -19,7 +19,7 @@ WITHOUT_NUMPY = 300
 
 
 def block_sum(block: int, rows: int, columns: int) -> float:
-    """The sum of one block of rows. Its numbers follow from its own number, however the blocks are shared out."""
+    """The sum of one block of rows. Its values depend only on the block's number, not on who computes it."""
     if numpy is None:
         draw = random.Random(block).random
         return sum(draw() for _ in range(rows * columns))

@@ -1,8 +1,8 @@
-"""K-means: points gathered around k centres, which move until they rest. One action for each step.
+"""K-means: groups points around k centres, which move until they come to rest. One action for each step.
 
 shoal run examples/kmeans.py --input POINTS.csv --arg k=3
 
-The input has one point a line, its coordinates separated by commas.
+The input has one point per line, with its coordinates separated by commas.
 """
 
 from p2p.jobs import Dataset, Inputs

@@ -1,4 +1,4 @@
-"""Pi from random points: how many of them fall into the circle.
+"""Pi from random points, by how many of them fall within the circle.
 
 shoal run examples/pi.py
 shoal run examples/pi.py --arg points=100000000 --partitions 200
@@ -10,8 +10,8 @@ BLOCK = 100_000
 
 
 def inside(count: int) -> int:
-    """How many of `count` random points of the unit square lie within the quarter circle."""
-    random = rng().random  # every unit's own, and the same when a unit is run again
+    """How many of `count` random points in the unit square lie within the quarter circle."""
+    random = rng().random  # each unit has its own, and the same if it is run again
     return sum(random() ** 2 + random() ** 2 < 1 for _ in range(count))
 
 

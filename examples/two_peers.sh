@@ -6,7 +6,7 @@ folder=${1:-$here}
 work=$(mktemp -d)
 trap 'kill "$node" 2>/dev/null; wait "$node" 2>/dev/null; rm -rf "$work"' EXIT
 
-# A home is a peer. Port 0 takes a free one, and a network name of our own keeps us apart from everybody else.
+# A home is a peer. Port 0 takes any free port, and a network name of our own keeps us apart from everybody else.
 shoal --home "$work/first" node --listen 127.0.0.1:0 --network example >"$work/ready" &
 node=$!
 until grep -q ready "$work/ready"; do kill -0 "$node"; sleep 0.1; done
