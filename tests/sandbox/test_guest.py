@@ -221,16 +221,16 @@ async def test_a_worker_given_up_at_the_moment_of_its_start_leaves_no_socket(
 _DAEMON = """
 import sys, trio
 from p2p.sandbox import compiled, runtimes
-from p2p.sandbox.limits import Limits
+from p2p.sandbox.limits import GuestLimits
 from p2p.sandbox.sandbox import open_sandbox
 
 async def main():
     runtime = runtimes.python(sys.argv[1])
     async with open_sandbox(1, compiled.default_folder()) as sandbox:
         guest = await sandbox.guest(runtime)
-        await guest.call(b"result = 0", seed=bytes(32), limits=Limits())
+        await guest.call(b"result = 0", seed=bytes(32), limits=GuestLimits())
         print(*sandbox.process_ids(), flush=True)
-        await guest.call(b"while True: pass", seed=bytes(32), limits=Limits())
+        await guest.call(b"while True: pass", seed=bytes(32), limits=GuestLimits())
 
 trio.run(main)
 """
