@@ -1,6 +1,6 @@
 """Bans of peers that sent bad data.
 
-One bad chunk ends an exchange; a second one while the first is remembered bans the peer, for twice as long each time.
+One bad chunk ends an exchange. Another, while the first is remembered, bans the peer; each ban is twice as long.
 """
 
 from collections.abc import Hashable
@@ -14,14 +14,14 @@ MAX_REMEMBERED = 4096
 
 
 class Bans(Generic[Key]):
-    """Strikes and bans by peer; bounded, the oldest forgotten first."""
+    """The strikes and bans of peers. Their number is bounded; the oldest are forgotten first."""
 
     def __init__(self) -> None:
         self._strikes: dict[Key, tuple[int, float]] = {}
 
     def strike(self, peer: Key, now: float) -> float:
         """Records one more proven fault (bad data). Returns when the peer's ban ends; the first fault does not ban."""
-        remembered_from = self.banned_until(peer)  # a ban may outlast the memory, and a strike must not shorten it
+        remembered_from = self.banned_until(peer)  # a strike must not shorten a ban that outlasts the strikes before it
         count, at = self._strikes.pop(peer, (0, now))
         if now - max(at, remembered_from) > MEMORY_S:
             count = 0
@@ -31,6 +31,6 @@ class Bans(Generic[Key]):
         return self.banned_until(peer)
 
     def banned_until(self, peer: Key) -> float:
-        """When the peer's ban ends; in the past or -inf if it is not banned."""
+        """When the peer's ban ends: a time in the past, or -inf, if the peer is not banned."""
         count, at = self._strikes.get(peer, (0, float("-inf")))
         return at + FIRST_BAN_S * 2.0 ** min(count - 2, 8) if count >= 2 else float("-inf")

@@ -9,7 +9,7 @@ from p2p.ids import PeerId
 
 
 class JobState(Enum):
-    """How far a job is. See `p2p.core.compute.job.Job`."""
+    """The state of a job. See `p2p.core.compute.job.Job`."""
 
     PLANNING = "planning"
     RUNNING = "running"
@@ -26,17 +26,17 @@ class Fault(Enum):
     """Whose fault it is that a unit gave no result."""
 
     JOB = "job"
-    """The job's: the unit raised. Believed once it raises at the owner too, which tries it after others."""
+    """The job's fault: the unit raised. Believed once it raises at the owner too, which tries it after others."""
     TRANSIENT = "transient"
-    """Nobody's, or unknown: a disk was full, a guest broke. Tried again elsewhere first, and by the owner at last."""
+    """Nobody's fault, or unknown: a full disk, a broken guest. Others try the unit again, the owner last."""
     INPUT = "input"
-    """Outputs that the unit reads were unavailable. Tried again; those who lost the outputs are to blame."""
+    """Outputs that the unit reads were unavailable. It is tried again; those who lost them are to blame."""
     PEER = "peer"
-    """The volunteer's: it rests, longer each time, and is dropped in the end."""
+    """The volunteer's fault: it gets no units for a while, longer each time, and is dropped in the end."""
 
 
 class Step(IntEnum):
-    """How far an attempt is. See `Attempt`."""
+    """The state of an attempt. See `Attempt`."""
 
     SENT = 0
     RUNNING = 1
@@ -52,10 +52,10 @@ class Step(IntEnum):
 class Attempt:
     """One try at a unit by one volunteer.
 
-    SENT -> RUNNING (its heartbeat says so) -> COMMITTED (its digest is known) -> ACCEPTED
+    SENT -> RUNNING (a heartbeat names the unit) -> COMMITTED (the result's digest is known) -> ACCEPTED
     SENT, RUNNING -> COMMITTED | LOST | FAILED | REFUSED | CANCELLED
 
-    In COMMITTED, results wait to be believed; under the trust `own` none waits.
+    A COMMITTED result waits to be believed; with the trust level `own`, no result waits.
     """
 
     unit: bytes
@@ -66,7 +66,7 @@ class Attempt:
 
 
 class UnitResult(NamedTuple):
-    """What a volunteer says became of a unit: the digest of its outputs, and who holds them (None: the owner)."""
+    """A unit's result according to a volunteer: the digest of its outputs, and who holds them (None: the owner)."""
 
     unit: bytes
     digest: bytes
@@ -84,7 +84,7 @@ class Known(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One unit to send."""
+    """A unit to send to a volunteer."""
 
     unit: bytes
     stage: int
@@ -93,7 +93,7 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SendUnits:
-    """Send these units to the volunteer, which may be the owner's own guest."""
+    """The command to send these units to the volunteer, which may be the owner's own guest."""
 
     volunteer: PeerId
     units: tuple[Work, ...]
@@ -101,7 +101,7 @@ class SendUnits:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawUnits:
-    """Tell the volunteer that these units are no longer wanted."""
+    """The command to tell the volunteer that these units are no longer wanted."""
 
     volunteer: PeerId
     units: tuple[bytes, ...]
@@ -109,7 +109,7 @@ class WithdrawUnits:
 
 @dataclass(frozen=True, slots=True)
 class DropVolunteer:
-    """The volunteer no longer works for this job; end the conversation."""
+    """The command to end the conversation with the volunteer, which no longer works for this job."""
 
     volunteer: PeerId
     reason: str
@@ -117,35 +117,35 @@ class DropVolunteer:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """This result counts; journal it."""
+    """The command to journal this result, which is accepted."""
 
     result: Known
 
 
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """All units of the stage have results; only for display."""
+    """The news, only for display, that all units of the stage have results."""
 
     stage: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """All units of the action have results: combine those of the final stage, then say `finished`."""
+    """The command to combine the results of the final stage, as all units have results, and then to call `finished`."""
 
     action: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """Outputs of the final stage were lost before the action was finished; another `Finish` follows."""
+    """The news that outputs of the final stage were lost before the action was finished; another `Finish` follows."""
 
     action: int
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The job is over. `reason` is for people, empty for DONE."""
+    """The news that the job has ended. `reason` is text for the user, empty for DONE."""
 
     state: JobState
     reason: str = ""

@@ -10,26 +10,26 @@ from p2p.ids import PeerId
 
 MAX_STRIKES = 3
 FORGIVEN = 100
-"""How many results outweigh one strike."""
+"""How many results make up for one strike."""
 FIRST_REST_S = 1.0
 MAX_REMEMBERED = 4096
 STRAGGLER, QUARTILE = 1.5, 0.75
-"""An attempt is late when it is older than the stage's third quartile of turnarounds by this factor."""
+"""An attempt is late when its age exceeds this factor times the third quartile of the stage's turnaround times."""
 MIN_STRAGGLER_S = 0.25
 UNKNOWN_STRAGGLER_S = 10.0
-"""The age at which an attempt is late while the stage's turnarounds are unknown."""
+"""The age at which an attempt is late while the stage's turnaround times are unknown."""
 TAKEN_AT_ITS_WORD = 64
-"""How many slots a volunteer is believed to have; to use more, it must have returned half as many results."""
+"""How many slots a volunteer may use without proof; to use more, it must have returned half as many results."""
 SCANNED = 1024
 
 
 class CrewMember:
-    """One volunteer. It may have at most `most` units under way, whatever its pace."""
+    """One volunteer. It may have at most `most` units under way, however fast it is."""
 
     def __init__(self, peer: PeerId, now: float) -> None:
         self.peer = peer
         self.claimed = 0
-        """How many slots it says it has."""
+        """How many slots the volunteer says it has."""
         self.most = 0
         self.stranger = False
         self.relation = ""
@@ -37,41 +37,41 @@ class CrewMember:
         self.heard = self.progress = self.rests_until = now
         self.returned = 0
         self.accusations = 0
-        """How many units it has blamed on the job that nobody has judged yet."""
+        """How many failures the volunteer has blamed on the job that the owner has not judged yet."""
         self._paces: dict[int, UnitPace] = {}
         self._taken: dict[int, int] = {}
 
     @property
     def slots(self) -> int:
-        """How many units it may run at once."""
+        """How many units the volunteer may run at once."""
         return min(self.claimed, max(TAKEN_AT_ITS_WORD, 2 * self.returned))
 
     def free(self, now: float) -> bool:
-        """Whether it may get work at all."""
+        """Whether the volunteer may get work."""
         return self.slots > 0 and self.rests_until <= now and self.accusations < MAX_STRIKES
 
     def idle(self, now: float) -> bool:
-        """Whether it has slots without a unit."""
+        """Whether the volunteer has slots without a unit."""
         return self.free(now) and len(self.attempts) < min(self.slots, self.most)
 
     def soon_idle(self, stage: StageUnits, now: float) -> bool:
-        """Whether it would run out of units like those of this stage before anybody looks again."""
+        """Whether the volunteer would run out of units like those of this stage before the next check."""
         pace = self._pace(stage, now)
         soon = int(max(pace.rate, self.slots / max(pace.least, 1e-3)) * AHEAD_S)
         return self.free(now) and len(self.attempts) < min(max(self.slots, soon), self.most)
 
     def next_action(self) -> None:
-        """Forgets what it knows by stage number: the numbers now mean other stages."""
+        """Forgets what is recorded by stage number: in the next action, the numbers mean other stages."""
         self._paces.clear()
         self._taken.clear()
         self.accusations = 0
 
     def room(self, stage: StageUnits, now: float) -> int:
-        """How many units of the stage it should get now."""
+        """How many units of the stage the volunteer should get now."""
         pace = self._pace(stage, now)
         window = min(pace.window(self.slots), self.most)
         room = window - len(self.attempts)
-        # Few large messages, unless it is about to run out of work.
+        # Send few large messages, unless the volunteer is about to run out of work.
         return 0 if room < window // 4 and len(self.attempts) > self.slots else max(room, 0)
 
     def _pace(self, stage: StageUnits, now: float) -> UnitPace:
@@ -81,13 +81,13 @@ class CrewMember:
         return pace
 
     def taken(self, stage: StageUnits) -> int:
-        """How many units of the stage it has ever got."""
+        """How many units of the stage the volunteer has received so far."""
         return self._taken.get(stage.index, 0)
 
     def begin(self, stage: StageUnits, partition: int, now: float) -> Work:
-        """Gives the volunteer this unit. Returns what to send."""
+        """Assigns this unit to the volunteer. Returns what to send."""
         if not self.attempts and now > self.progress:
-            # It had nothing to do: that time says nothing about its pace.
+            # The volunteer was idle: that time says nothing about its pace.
             self.progress = now
             if stage.index in self._paces:
                 self._paces[stage.index].begin(now)
@@ -107,14 +107,14 @@ class CrewMember:
             pace.returned(attempt.at, now)
 
     def stop(self, attempt: Attempt, step: Step) -> None:
-        """Takes the unit from the volunteer, which gave no result."""
+        """Takes the unit back from the volunteer, which gave no result."""
         attempt.step = step
         del self.attempts[attempt.unit]
         attempt.stage.stop(attempt.partition, self.peer)
 
 
 class Crew:
-    """All volunteers of a job. `own` is the owner's guest: it is always there, but has slots only if it has joined."""
+    """All volunteers of a job. `own` is the owner's guest, which always exists, but has slots only if it has joined."""
 
     def __init__(self, owner: PeerId) -> None:
         self.own = CrewMember(owner, 0.0)
@@ -122,7 +122,7 @@ class Crew:
         self._strikes: dict[PeerId, int] = {}
 
     def everyone(self) -> list[CrewMember]:
-        """All volunteers and the owner's guest, once each, whether the guest has joined or not."""
+        """All volunteers and the owner's guest, each once, whether the guest has joined or not."""
         return [self.own, *(volunteer for volunteer in self.joined.values() if volunteer is not self.own)]
 
     def find(self, peer: PeerId) -> CrewMember | None:
@@ -134,7 +134,7 @@ class Crew:
         return self._strikes.get(peer, 0) >= MAX_STRIKES
 
     def strike(self, volunteer: CrewMember, now: float) -> bool:
-        """Records one more fault of the volunteer, which rests, longer each time. Returns whether it is out."""
+        """Records a fault of the volunteer, which then pauses, longer each time. Returns whether it is out."""
         strikes = self._strikes.pop(volunteer.peer, 0) + 1
         self._strikes[volunteer.peer] = strikes
         if len(self._strikes) > MAX_REMEMBERED:
@@ -143,7 +143,7 @@ class Crew:
         return strikes >= MAX_STRIKES and volunteer is not self.own
 
     def worked(self, volunteer: CrewMember) -> None:
-        """Records one more result of the volunteer."""
+        """Records that the volunteer gave a result."""
         if volunteer.returned % FORGIVEN == 0 and self._strikes.get(volunteer.peer):
             self._strikes[volunteer.peer] -= 1
 
@@ -151,7 +151,7 @@ class Crew:
         """Sends all volunteers the units of these stages that they should get now."""
         if not any(stage.waiting for stage in stages):
             return []
-        # Strangers last: how much they may have depends on whether others are idle.
+        # Strangers come last: how much they may have depends on whether others are idle.
         order = sorted(self.joined.values(), key=lambda volunteer: volunteer.stranger)
         slots = self._slots(now)
         return [send for volunteer in order for send in self.fill(volunteer, stages, now, slots)]
@@ -159,7 +159,7 @@ class Crew:
     def fill(
         self, volunteer: CrewMember, stages: Sequence[StageUnits], now: float, all_slots: int | None = None
     ) -> list[SendUnits]:
-        """Sends the volunteer more units, if it has fewer than it should."""
+        """Sends the volunteer more units, if it has fewer than it should have."""
         if not volunteer.free(now):
             return []
         work: list[Work] = []
@@ -179,9 +179,9 @@ class Crew:
         return [SendUnits(volunteer.peer, tuple(work))] if work else []
 
     def hedge(self, stages: Sequence[StageUnits], now: float) -> list[SendUnits]:
-        """Gives idle volunteers a second attempt at units with which others are late.
+        """Sends idle volunteers units with which others are late, as a second attempt.
 
-        A third attempt goes to a volunteer that has returned results before, if neither of the two has.
+        If neither of the two volunteers has ever returned a result, one that has gets a third attempt.
         """
         idle = [volunteer for volunteer in self.joined.values() if volunteer.idle(now)]
         sends: list[SendUnits] = []
@@ -211,7 +211,7 @@ class Crew:
         return sends
 
     def may(self, stage: StageUnits, volunteer: CrewMember, now: float) -> Callable[[int], bool]:
-        """A test of which units tried before the volunteer should get: none that failed there, if others can run it."""
+        """A test for units tried before: may the volunteer get one? Not if it failed there and others can run it."""
 
         def may(partition: int) -> bool:
             trouble = stage.troubles.get(partition)
@@ -226,7 +226,7 @@ class Crew:
         return may
 
     def unrelated(self, relations: set[str], now: float) -> bool:
-        """Whether any free volunteer is related to none of these."""
+        """Whether there is a free volunteer with none of these relations."""
         return any(volunteer.free(now) and volunteer.relation not in relations for volunteer in self.joined.values())
 
     def _slots(self, now: float) -> int:

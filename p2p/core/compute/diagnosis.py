@@ -1,4 +1,4 @@
-"""Why nobody works for a job, in words for people: what `matching` found lacking, and what volunteers said."""
+"""Explains to the user why nobody works for a job: what `matching` found lacking, and what volunteers answered."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -17,10 +17,10 @@ def why_nothing_runs(
     *,
     dialable: bool = True,
 ) -> str:
-    """Why none of the volunteers found works for the job, for people; empty if one could.
+    """Explains to the user why none of the volunteers found works for the job; empty if one of them could.
 
-    Those in `unreachable` cannot be dialled; they call if the owner is `dialable`. `failures` says why peers that the
-    user has named did not answer.
+    Volunteers in `unreachable` cannot be dialled; they call if the owner is `dialable`. `failures` says why peers that
+    the user has named did not answer.
     """
     if not offers and failures:
         return f"no volunteers found yet: {', '.join(failures[:3])}"
@@ -48,7 +48,7 @@ def why_nothing_runs(
 
 
 def where_it_waits(lines: Collection[tuple[int, str]]) -> str:
-    """How many volunteers a job waits for, its best place (from 1), and what that volunteer says; for people."""
+    """Text for the user: how many volunteers a job waits for, its best place (from 1), and that volunteer's reason."""
     place, reason = min(lines)
     where = "1 volunteer" if len(lines) == 1 else f"{len(lines)} volunteers"
     best = " at best" if len(lines) > 1 else ""

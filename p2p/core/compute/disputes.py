@@ -1,9 +1,9 @@
-"""Units at which volunteers fail: whom to believe about them, and which the owner runs itself to find out. Sans-IO.
+"""Units at which volunteers fail: who is believed, and which units the owner runs itself to find out. Sans-IO.
 
 A job is believed to be at fault only when the owner has seen its unit fail. The owner repeats a unit as soon as two
 unrelated volunteers blame the job, nobody unrelated is left to ask, or volunteers have tried it often enough. It
-repeats one at a time, so a liar costs the job no more than one unit in the owner's guest. Whoever was wrong gets a
-strike.
+repeats one at a time, so a liar costs the job no more than one unit in the owner's guest. Volunteers that were wrong
+get a strike.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from p2p.ids import PeerId
 
 MAX_FAILURES = 4
 MAX_LOSSES = 8
-"""How often a unit may fail, and how many volunteers it may take down, before the owner runs it itself."""
+"""How often a unit may fail, and how many volunteers may vanish while running it, before the owner runs it itself."""
 LOOKED_AT = 64
-"""How many disputed units are looked at in turn, so that a job with many costs its owner no more than one with few."""
+"""How many disputed units are examined at a time, so that a job with many costs its owner no more than one with few."""
 
 
 class Disputes:
@@ -30,11 +30,11 @@ class Disputes:
         """The disputed units, in the order in which the owner repeats them."""
 
     def clear(self) -> None:
-        """Forgets all disputes: the action is over."""
+        """Forgets all disputes. To be called when the action is over."""
         self._disputed.clear()
 
     def failed(self, attempt: Attempt, volunteer: CrewMember, fault: Fault) -> None:
-        """A volunteer other than the owner's guest has no result of the unit."""
+        """Records that a volunteer other than the owner's guest failed to give a result of the unit."""
         trouble = _troubled(attempt, volunteer.peer, lost=fault is Fault.INPUT)
         if fault is Fault.JOB:
             if set(trouble.accusers.values()) - {volunteer.relation}:
@@ -45,19 +45,19 @@ class Disputes:
         self._tried(attempt, trouble)
 
     def lost(self, attempt: Attempt, volunteer: CrewMember) -> None:
-        """A volunteer is gone, and the unit may have taken it down."""
+        """Records that a volunteer has vanished, perhaps because of the unit that it was running."""
         self._tried(attempt, _troubled(attempt, volunteer.peer, lost=True))
 
     def judged(self, attempt: Attempt, fault: Fault, said: str, *, is_open: bool) -> str | None:
-        """The unit failed in the owner's own guest too. Returns why the job ends, for people; None if it goes on.
+        """Records that the unit failed in the owner's guest too. Returns why the job ends, or None.
 
-        `is_open` is false while what the unit's stage reads is being made again. `said` is the failure's text.
+        `is_open` is false while outputs that the unit's stage reads are being made again. `said` is the failure's text.
         """
         stage, partition = attempt.stage, attempt.partition
         trouble = _troubled(attempt, self._crew.own.peer, lost=fault is Fault.INPUT)
         if fault is Fault.JOB:
             return said
-        # If what it reads is being made again, the unit itself has not run at the owner.
+        # If outputs that the unit reads are being made again, the unit itself has not run at the owner.
         trouble.judged += is_open or fault is not Fault.INPUT
         last = trouble.for_owner and fault is not Fault.INPUT and stage.state(partition) == AGAIN
         if last or trouble.judged >= MAX_FAILURES:
@@ -75,16 +75,16 @@ class Disputes:
             if stage not in stages or state not in {AGAIN, RUNNING}:
                 continue
             trouble = stage.trouble(partition)
-            # A volunteer that is still running it may run it for ever.
+            # A volunteer that is still running the unit may run it for ever.
             if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(set(trouble.accusers.values()), now)):
                 stage.start(partition, own.peer)
                 return [SendUnits(own.peer, (own.begin(stage, partition, now),))]
         return []
 
     def acquit(self, attempt: Attempt, trouble: Trouble, now: float) -> Iterator[CrewMember]:
-        """The unit is fine: whoever blamed the job was wrong, or failed where the owner did not.
+        """Records that the unit succeeded: whoever blamed the job was wrong, or failed where the owner did not.
 
-        Each of them gets a strike; yields those that are now out.
+        Each of these volunteers gets a strike; yields those that are now out.
         """
         self._disputed.pop((attempt.stage, attempt.partition), None)
         for peer in trouble.peers if trouble.for_owner else trouble.accusers:
@@ -97,14 +97,14 @@ class Disputes:
                 yield volunteer
 
     def _tried(self, attempt: Attempt, trouble: Trouble) -> None:
-        """Records that volunteers tried the unit in vain once more; once that is often enough, the owner runs it."""
+        """Records another failed try by volunteers; after enough of them, the owner runs the unit."""
         if trouble.failures >= MAX_FAILURES or trouble.losses >= MAX_LOSSES:
             trouble.for_owner = True
             self._disputed[attempt.stage, attempt.partition] = None
 
 
 def _troubled(attempt: Attempt, peer: PeerId, *, lost: bool) -> Trouble:
-    """The unit's history, with this attempt added as lost or failed."""
+    """Adds this attempt to the unit's history, as lost or failed. Returns the history."""
     trouble = attempt.stage.trouble(attempt.partition)
     trouble.peers.add(peer)
     if lost:

@@ -1,9 +1,9 @@
 """The owner's decisions about one job: who runs which unit, which result counts, when the job is over. Sans-IO.
 
-Volunteers come and go, fail and lie; units go through attempts until each has exactly one accepted result. What must
-survive a restart leaves as `Accept` and is given back to `planned`. The bytes of results never come here: a result is
-its digest and who holds it. `crew` and `matching` decide how much a volunteer gets, `disputes` what becomes of units at
-which volunteers fail, and `stages` what becomes of outputs that are lost.
+Volunteers come and go, fail and lie; each unit is attempted until it has exactly one accepted result. What must survive
+a restart is returned as `Accept` and, after the restart, passed to `planned`. The bytes of results are not handled
+here: a result is its digest and who holds it. `crew` and `matching` decide how much a volunteer gets, `disputes` what
+happens to units at which volunteers fail, and `stages` what happens when outputs are lost.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,29 +36,29 @@ from p2p.ids import ID_BYTES, PeerId
 LEASE_S = 4.0
 """How long a volunteer may be silent before it counts as lost."""
 STALL_S = 60.0
-"""How long a volunteer may neither begin nor end a unit, on top of the time a unit may take: it fetches inputs."""
+"""How long a volunteer may neither begin nor end a unit, beyond a unit's time limit: it also fetches inputs."""
 
 
 class Job:
-    """One job of the peer `owner`, whose own guest repeats the units at which volunteers fail.
+    """One job of the peer `owner`, whose guest repeats the units at which volunteers fail.
 
         PLANNING --planned--> RUNNING --(all results)--> FINISHING --finished--> PLANNING --done--> DONE
         FINISHING --(an output is lost)--> RUNNING
         PLANNING, RUNNING, FINISHING --(the job's fault, or nothing left to try)--> FAILED
         PLANNING, RUNNING, FINISHING --cancel--> CANCELLED
 
-    However many volunteers say that a unit fails, the job goes on until the owner has seen it fail.
+    However many volunteers say that a unit fails, the job continues until the owner has seen the unit fail.
 
-    Each event returns what is to be done. Events that come too late are ignored. `context` is `plan.job_context`,
-    `unit_s` the seconds that a unit may take, `results` the digests of actions' results that are already known. Times
-    are seconds of one monotonic clock.
+    Each event is a method that returns what is to be done. Events that come too late are ignored. `context` is
+    `plan.job_context`, `unit_s` is the seconds that a unit may take, and `results` has the digests of the actions'
+    results that are already known. Times are seconds of one monotonic clock.
     """
 
     def __init__(self, owner: PeerId, context: bytes, unit_s: float, results: Sequence[bytes] = ()) -> None:
         self.state = JobState.PLANNING
         self.stages: list[StageUnits] = []
         self.failures = self.losses = self.repeats = 0
-        """Attempts that failed or were lost, and units that ran again because their outputs were lost."""
+        """Counts of failed attempts, of lost attempts, and of units run again because their outputs were lost."""
         self._context = context
         self._unit_s = unit_s
         self._results = list(results)
@@ -69,16 +69,16 @@ class Job:
 
     @property
     def action(self) -> int:
-        """The number of the action that is being planned, run or finished."""
+        """The number of the current action: the one that is being planned, run or finished."""
         return len(self._results)
 
     def volunteers(self) -> dict[PeerId, int]:
-        """The volunteers that work for the job, and how many units each has."""
+        """The volunteers that work for the job, each with how many units it has."""
         return {peer: len(volunteer.attempts) for peer, volunteer in self._crew.joined.items()}
 
     @property
     def owner_at_work(self) -> bool:
-        """Whether a unit runs in the owner's own guest."""
+        """Whether a unit is running in the owner's guest."""
         return bool(self._crew.own.attempts)
 
     def place(self, peer: PeerId, unit: bytes) -> tuple[int, int] | None:
@@ -92,10 +92,10 @@ class Job:
     def planned(
         self, plan: Plan, counts: Sequence[int], sources: Mapping[int, bytes], now: float, known: Iterable[Known] = ()
     ) -> list[Command]:
-        """The next action is to be run, except for results that are already `known`.
+        """Starts the next action, without the units whose results are already `known`.
 
         `counts` has the number of units of each stage (`plan.sizes`). `sources` has, for each stage with a source, a
-        digest of its inputs and how they are cut.
+        digest of its inputs and of how they are partitioned.
         """
         if self.state is not JobState.PLANNING:
             return []
@@ -111,31 +111,31 @@ class Job:
         return self._advance(now)
 
     def finished(self, digest: bytes) -> list[Command]:
-        """The action's result, with this digest, is journaled; the next action may be planned."""
+        """Records that the action's result, with this digest, is in the journal; the next action may be planned."""
         if self.state is JobState.FINISHING:
             self._results.append(digest)
             self.state, self.stages, self._open = JobState.PLANNING, [], []
         return []
 
     def done(self) -> list[Command]:
-        """The job returned, and the owner has all that it returned."""
+        """Ends the job as DONE: it returned, and the owner has all that it returned."""
         return self._end(JobState.DONE, "") if self.state is JobState.PLANNING else []
 
     def broke(self, reason: str) -> list[Command]:
-        """The job cannot go on: planning, or finishing an action, raised, or the owner's disk is full."""
+        """Ends the job as FAILED: planning, or finishing an action, raised, or the owner's disk is full."""
         return self._end(JobState.FAILED, reason)
 
     def cancel(self) -> list[Command]:
-        """The user no longer wants the job."""
+        """Ends the job as CANCELLED, as the user wants."""
         return self._end(JobState.CANCELLED, "cancelled")
 
     def kept(self, stage: int, partition: int) -> None:
-        """From now on the owner has this output itself, whatever becomes of its holder."""
+        """Records that the owner now has this output itself, so its holder is no longer needed."""
         if stage < len(self.stages):
             self.stages[stage].kept(partition)
 
     def tick(self, now: float) -> list[Command]:
-        """To be called a few times a second: deals with silent or stalled volunteers, ended rests, stragglers."""
+        """Deals with silent or stalled volunteers, ended rests, and stragglers. To be called a few times per second."""
         commands: list[Command] = []
         for volunteer in self._crew.everyone():
             if self.state in OVER:
@@ -157,7 +157,7 @@ class Job:
     def joined(
         self, peer: PeerId, slots: int, now: float, *, window: int = 65536, stranger: bool = False, relation: str = ""
     ) -> list[Command]:
-        """A volunteer took the job, with this many slots and at most `window` units under way.
+        """Records that a volunteer took the job, with this many slots and at most `window` units under way.
 
         Peers of the same `relation` (a network prefix, say) count as one when they accuse the job.
         """
@@ -172,7 +172,7 @@ class Job:
         return self._fill(volunteer, now)
 
     def slots(self, peer: PeerId, slots: int, now: float) -> list[Command]:
-        """The volunteer may use this many slots from now on; with none, it finishes what it has and gets no more."""
+        """Sets how many slots the volunteer may use from now on; with none, it finishes its units and gets no more."""
         volunteer = self._crew.joined.get(peer)
         if volunteer is None:
             return []
@@ -180,13 +180,13 @@ class Job:
         return self._fill_all(now)
 
     def near(self, peer: PeerId, stage: int, partitions: Iterable[int]) -> None:
-        """The volunteer already has the inputs of these partitions. It gets them first, as long as they still wait."""
+        """Records that the volunteer has the inputs of these partitions: it gets those that still wait first."""
         if peer in self._crew.joined and stage < len(self.stages):
             count = self.stages[stage].count
             self.stages[stage].prefer(peer, [partition for partition in partitions if 0 <= partition < count])
 
     def left(self, peer: PeerId, now: float) -> list[Command]:
-        """The volunteer is gone, or no longer takes part. Its outputs may still be available: see `unheld`."""
+        """Records that the volunteer has left the job. Its outputs may still be available: see `unheld`."""
         volunteer = self._crew.joined.get(peer)
         if volunteer is None:
             return []
@@ -195,25 +195,25 @@ class Job:
         return self._lose(volunteer, now)
 
     def unheld(self, peer: PeerId, now: float) -> list[Command]:
-        """Nothing that the peer holds is available any more."""
+        """Records that none of the outputs that the peer holds is available any more."""
         for stage in self.stages:
             stage.unheld(peer)
         return self._advance(now)
 
     def missing(self, stage: int, partition: int, holder: PeerId, now: float) -> list[Command]:
-        """The holder no longer has this one output, or never had it."""
+        """Records that the holder no longer has this one output, or never had it."""
         if stage >= len(self.stages) or self.stages[stage].holder(partition) != holder:
             return []
         self.stages[stage].missing(partition, holder)
         volunteer = self._crew.joined.get(holder)
-        # Outputs found missing while it rests were most likely lost together with the first one.
+        # Outputs found missing while the holder rests were most likely lost together with the first one.
         commands: list[Command] = []
         if volunteer is not None and volunteer.rests_until <= now and self._crew.strike(volunteer, now):
             commands += self._expel(volunteer, "it did not keep outputs that it said it kept", now)
         return commands + self._advance(now)
 
     def heard(self, peer: PeerId, now: float, running: Iterable[bytes] = ()) -> None:
-        """The volunteer said something, so it is there; it is working on the units `running`."""
+        """Records that the volunteer sent something, so it is alive, and that it is working on the units `running`."""
         volunteer = self._crew.find(peer)
         if volunteer is None:
             return
@@ -225,7 +225,7 @@ class Job:
                 volunteer.progress = now
 
     def returned(self, peer: PeerId, results: Iterable[UnitResult], now: float) -> list[Command]:
-        """Results came from the volunteer. Those of units that it was not sent are ignored."""
+        """Handles results from the volunteer. Results of units that were not sent to it are ignored."""
         volunteer = self._crew.find(peer)
         if volunteer is None:
             return []
@@ -241,7 +241,7 @@ class Job:
                 continue
             volunteer.commit(attempt, now)
             self._crew.worked(volunteer)
-            # Here other levels of trust will wait for a second opinion, or an audit.
+            # At this point, other levels of trust will wait for a second result, or an audit.
             commands += self._accept(volunteer, attempt, result, now)
             completes = completes or attempt.stage.complete
         if completes:
@@ -249,7 +249,7 @@ class Job:
         return commands + (self._fill_all(now) if volunteer is self._crew.own else self._fill(volunteer, now))
 
     def failed(self, peer: PeerId, unit: bytes, fault: Fault, report: Report | str, now: float) -> list[Command]:
-        """The volunteer has no result of the unit; the report says why."""
+        """Records that the volunteer could not complete the unit; the report says why."""
         volunteer = self._crew.find(peer)
         attempt = None if volunteer is None else volunteer.attempts.get(unit)
         if volunteer is None or attempt is None:
@@ -268,7 +268,7 @@ class Job:
         return self._fill_all(now)
 
     def refused(self, peer: PeerId, units: Iterable[bytes], now: float) -> list[Command]:
-        """The volunteer has no room for these units now. That is nobody's fault, but it rests a little."""
+        """Records that the volunteer has no room for these units now. It is not at fault, but pauses briefly."""
         volunteer = self._crew.find(peer)
         if volunteer is None:
             return []
@@ -308,7 +308,7 @@ class Job:
     # Stages.
 
     def _advance(self, now: float) -> list[Command]:
-        """Brings the stages up to date: what is needed again, what is open, whether all is done."""
+        """Brings the stages up to date: which are needed again, which are open, and whether all are complete."""
         if self.state not in {JobState.RUNNING, JobState.FINISHING}:
             return []
         assert self._stages is not None
@@ -338,14 +338,14 @@ class Job:
         return [DropVolunteer(volunteer.peer, reason), *self._lose(volunteer, now)]
 
     def _lose(self, volunteer: CrewMember, now: float) -> list[Command]:
-        """The volunteer is gone; what it had runs elsewhere."""
+        """Removes the volunteer, which is gone; the units that it had run elsewhere."""
         self._crew.joined.pop(volunteer.peer, None)
         for stage in self.stages:
             stage.forget(volunteer.peer)
         begun = 0
         for attempt in list(volunteer.attempts.values()):
             self.losses += 1
-            # Only a unit that it was running can have taken it down, and it runs no more than its slots at once.
+            # Only a unit that the volunteer was running can have made it vanish, and it runs one unit per slot at most.
             if attempt.step is Step.RUNNING or begun < volunteer.slots:
                 begun += 1
                 self._disputes.lost(attempt, volunteer)

@@ -1,8 +1,8 @@
-"""Who gets how much work: windows, portions, and which job may use whose slots.
+"""How much work each volunteer gets: windows, portions, and which job may use which volunteer's slots.
 
-A volunteer has enough units ahead of it for a short time at its measured rate, so that its slots never wait for the
-network and little is lost if it goes. Towards the end of a stage portions shrink (guided self-scheduling,
-Polychronopoulos and Kuck 1987), so that all volunteers end together. Pure decisions, which others carry out.
+A volunteer is sent enough units in advance for a short time at its measured rate, so that its slots never wait for the
+network and little is lost if it leaves. Towards the end of a stage, portions shrink (guided self-scheduling,
+Polychronopoulos and Kuck 1987), so that all volunteers end together. These are pure decisions; others carry them out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from p2p.ids import PeerId
 
 AHEAD_S = 0.1
 MIN_AHEAD, MAX_AHEAD = 2, 1024
-"""The fewest and most units ahead of a volunteer, per slot."""
+"""The fewest and most units sent to a volunteer in advance, per slot."""
 SAMPLE_S = 0.05
 STRANGER_SHARE = 3
-"""While others are idle, a stranger gets at most one in this many of a stage's units."""
+"""While others are idle, a stranger gets at most a fraction of a stage's units: one divided by this number."""
 
 
 class UnitPace:
@@ -25,13 +25,13 @@ class UnitPace:
 
     def __init__(self, now: float) -> None:
         self.rate = 0.0
-        """Units a second; 0 until measured."""
+        """Units per second; 0 until measured."""
         self.least = float("inf")
         """The shortest time from sending a unit to having its result, in seconds."""
         self.begin(now)
 
     def begin(self, now: float) -> None:
-        """The volunteer had nothing to do until now."""
+        """Records that the volunteer had nothing to do until now."""
         self._since, self._count = now, 0
 
     def returned(self, sent: float, now: float) -> None:
@@ -45,17 +45,17 @@ class UnitPace:
             self.begin(now)
 
     def window(self, slots: int) -> int:
-        """How many units may be ahead of the volunteer."""
+        """How many units the volunteer may have been sent in advance."""
         if not self.rate:
             return MIN_AHEAD * slots
-        # Units in transit are not ahead of it: without `least`, a volunteer far away would stay slow for ever.
+        # Units in transit do not count as sent in advance: without `least`, a distant peer would stay slow for ever.
         return min(max(int(self.rate * (AHEAD_S + self.least)), MIN_AHEAD * slots), MAX_AHEAD * slots)
 
 
 def portion(room: int, waiting: int, slots: int, all_slots: int, idle: int) -> int:
     """How many of the waiting units a volunteer gets at once.
 
-    It has `slots` of all slots, `idle` of them without a unit, and room for `room` more units.
+    The volunteer has `slots` of all slots, `idle` of them without a unit, and room for `room` more units.
     """
     ahead = waiting * slots // (2 * max(all_slots, 1))
     at_once = min(idle, -(-waiting * slots // max(all_slots, 1)))
@@ -63,7 +63,7 @@ def portion(room: int, waiting: int, slots: int, all_slots: int, idle: int) -> i
 
 
 def stranger_room(units: int, taken: int) -> int:
-    """How many more of a stage's units a stranger may have while others idle."""
+    """How many more of a stage's units a stranger may have while others are idle."""
     return max(-(-units // STRANGER_SHARE) - taken, 0)
 
 
@@ -91,10 +91,10 @@ def suits(need: Need, offer: VolunteerOffer) -> bool:
 def allot(
     needs: Sequence[Need], offers: Mapping[PeerId, VolunteerOffer], held: Sequence[Mapping[PeerId, int]]
 ) -> list[dict[PeerId, int]]:
-    """How many slots of each volunteer each job may use, in the order of `needs`: as evenly as their needs allow.
+    """How many slots of each volunteer each job may use, in the order of `needs`, as evenly as these allow.
 
     `held` has what each job uses now: if it makes no difference, a job keeps its volunteers, whose guests know it.
-    Max-min fair: each slot goes to the job with the fewest.
+    The shares are max-min fair: each slot goes to the job with the fewest slots.
     """
     given: list[dict[PeerId, int]] = [{} for _ in needs]
     totals = [0] * len(needs)
@@ -108,7 +108,7 @@ def allot(
                 break
             # Jobs with equally many slots take turns; one that already uses this volunteer goes first.
             job = min(hungry, key=lambda job: (totals[job], given[job].get(peer, 0) >= held[job].get(peer, 0), job))
-            # As many slots at once as leave it with no more than the next job: thousands of slots take few steps.
+            # Give as many slots at once as leave it with no more than the next job: thousands take few steps.
             level = [totals[other] - totals[job] for other in hungry if totals[other] > totals[job]]
             tied = len(hungry) - len(level)
             step = min(free, needs[job].units - totals[job], max(min([free // tied, *level]), 1))
@@ -119,9 +119,9 @@ def allot(
 
 
 def topped_up(slots: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
-    """How many slots each job of a volunteer has once spare ones are given out: the job with the fewest gets the next.
+    """How many slots each of a volunteer's jobs has after spare slots are given out, each to the job with the fewest.
 
-    No job ends with more than it wants, or fewer than it has.
+    No job ends up with more than it wants, or with fewer than it has.
     """
     now = list(slots)
     for _ in range(spare):

@@ -1,6 +1,6 @@
-"""How a stage's source is cut into partitions: fixed once, from sizes alone, so that everybody gets the same ones.
+"""How a stage's source is cut into partitions: once, by sizes alone, so that all peers get the same partitions.
 
-Bytes are cut by size; whoever reads them finds where lines begin and end (`p2p.jobs.cutting`).
+Bytes are cut by size; the reader of a partition finds where lines begin and end (`p2p.jobs.cutting`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,28 +12,28 @@ from p2p.jobs import cutting
 
 MIN_PARTITION_BYTES = 4096
 UNITS_PER_CORE = 4
-"""How many units there are for each core, so that no core is idle for long while another ends its last unit."""
+"""How many units there are per core, so that no core is idle for long while another finishes its last unit."""
 MIN_CORES = 8
-"""The fewest cores to cut for: more volunteers may come than were found."""
+"""The fewest cores to partition for: more volunteers may come than were found."""
 MAX_CHOSEN_UNITS = 4096
 MIN_CHOSEN_BYTES = 64 * 1024
-"""The smallest partition chosen: a smaller unit costs more to send than to run."""
+"""The smallest partition size that is chosen: a smaller unit costs more to send than to run."""
 MANY_UNITS = 50_000
 MIN_UNITS = 8
-"""The fewest partitions of items, which may be few and each take long."""
+"""The fewest partitions of a range of items: there may be few items, each of which takes long."""
 MAX_PIECES = 256
 """The most pieces of files in a partition."""
 
 
 def chosen_bytes(size: int, cores: int) -> int:
-    """How many bytes a partition should have, for `size` bytes of input: several partitions per core, not too small.
+    """How many bytes a partition of `size` bytes of input should have: several partitions per core, not too small.
 
-    Larger than the usual size only if there would be too many partitions.
+    The size exceeds the usual one only if there would otherwise be too many partitions.
     """
     wished = min(UNITS_PER_CORE * max(cores, MIN_CORES), MAX_CHOSEN_UNITS)
     each = min(max(size // wished, MIN_CHOSEN_BYTES), cutting.DEFAULT_PARTITION_BYTES)
     each = max(each, size // MANY_UNITS)
-    # In whole steps, so that most partitions end where chunks end and few chunks are read twice.
+    # The size is in whole steps, so that most partitions end where chunks end, and few chunks are read twice.
     return each - each % MIN_CHOSEN_BYTES
 
 
@@ -43,7 +43,7 @@ def chosen_count(cores: int) -> int:
 
 
 class Piece(NamedTuple):
-    """Bytes of a file: the number of the input and of the file in it, offset and length in bytes."""
+    """A piece of a file: the number of the input, the number of the file in it, and offset and length in bytes."""
 
     input: int
     file: int
@@ -85,7 +85,7 @@ class Partitioner:
 
 
 def items(count: int, partitions: int, partition: int) -> tuple[int, int]:
-    """A partition of a range of `count` items: its first item, and how many."""
+    """A partition of a range of `count` items: its first item, and how many items it has."""
     return cutting.share_of(partition, partitions, count)
 
 

@@ -1,8 +1,8 @@
-"""The plan of one action, as the peer accepts it, and the ids of its units.
+"""The plan of one action, in the form that the peer accepts, and the ids of its units.
 
-A guest makes the plan and sends it in JSON; here it is checked before anything is built on it. A plan is a list of
-stages. A stage either has a source or reads stages before it; each but the last writes `outputs` partitions, which are
-the units of the stages that read it. Only guests know what the operations are.
+A guest makes the plan and sends it as JSON; this module checks it before it is used. A plan is a list of stages. A
+stage either has a source or reads earlier stages; every stage but the last writes `outputs` partitions, one for each
+unit of the stages that read it. Only guests know what the operations are.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ MAX_UNITS_PER_STAGE = 100_000
 MAX_UNITS_PER_PLAN = 400_000
 MAX_OUTPUTS = 4096
 MAX_BLOBS = 2**24
-"""The most outputs that all units of a stage write together."""
+"""The most outputs that all units of a stage together may write."""
 MAX_PLAN_BYTES = 256 * 1024
 MAX_RESULT_BYTES = 8 * 1024 * 1024
 """The largest result of an action."""
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""The most JSON that a job may return: decoded, it can take many times as much memory."""
+"""The most bytes of JSON that a job may return: decoded, they can take many times as much memory."""
 
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_STAGES)]
 _Line = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -35,7 +35,7 @@ OF_BYTES = ("lines", "records", "chunks", "files")
 
 
 class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """The source of a first stage's records: the bytes of one input (None: of all inputs), or `count` items."""
+    """The source of a stage that reads no other: the bytes of one input (None: of all inputs), or `count` items."""
 
     kind: Literal["lines", "records", "chunks", "files", "range", "params"]
     input: _Index | None = None
@@ -43,7 +43,7 @@ class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A stage; `outputs` is 0 for the final one. `partitions`, its number of units, is None if inputs decide it."""
+    """One stage; `outputs` is 0 for the final one. `partitions`, its number of units, is None if inputs decide it."""
 
     index: _Index
     source: Source | None
@@ -55,7 +55,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The stages of the job's action number `action`, in an order in which they can run. `kind`: count, top, save..."""
+    """The stages of the job's action number `action`, in an order in which they can run. `kind`: count, top..."""
 
     version: Literal[1]
     action: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -71,14 +71,14 @@ _decoder = msgspec.json.Decoder(Plan)
 
 
 def of_command(partitions: int | None) -> Plan:
-    """The plan of a WASI command: one stage, over the lines of all inputs, or without inputs, of `partitions` units."""
+    """The plan of a WASI command: one stage, over the lines of all inputs, or of `partitions` units without inputs."""
     source = Source("lines") if partitions is None else Source("range", count=partitions)
     stage = Stage(0, source, reads=(), outputs=0, label="command", partitions=partitions)
     return Plan(1, 0, "save", H("command").hex(), (stage,))
 
 
 def decode(raw: bytes, inputs: int) -> Plan:
-    """The plan of a job with `inputs` inputs, from its JSON. Raises JobError if it is no plan or breaks a bound."""
+    """Reads the plan of a job with `inputs` inputs from JSON. Raises JobError if this is no plan, or breaks a bound."""
     if len(raw) > MAX_PLAN_BYTES:
         raise JobError(f"The job's plan has {len(raw)} bytes; {MAX_PLAN_BYTES} are allowed.")
     try:
@@ -121,15 +121,15 @@ def sizes(plan: Plan, of_sources: Sequence[int | None]) -> tuple[int, ...]:
 
 
 def job_context(bundle: bytes, runtime: bytes, limits: bytes) -> bytes:
-    """What all units of a job have in common: the ids of bundle and runtime, and the encoded limits."""
+    """What all units of a job have in common: the ids of the bundle and the runtime, and the encoded limits."""
     return H("job", bundle, runtime, limits)
 
 
 def stage_context(job: bytes, action: int, stage: int, plan_digest: bytes, read: Sequence[bytes]) -> bytes:
     """What all units of a stage have in common; `read` has the digests of all that it may read.
 
-    These are the inputs as they were cut, the results of earlier actions, and, for each stage that it reads, one digest
-    over the digests of all units of that stage (`results_digest`).
+    That is: the inputs as they were partitioned, the results of earlier actions, and, for each stage that it reads, one
+    digest over the digests of all units of that stage (`results_digest`).
     """
     return H("stage", job, _number(action), _number(stage), plan_digest, *read)
 
@@ -140,7 +140,7 @@ def results_digest(digests: Sequence[bytes]) -> bytes:
 
 
 def unit_id(context: bytes, partition: int) -> bytes:
-    """The 32-byte id of a unit: equal if the same work is done on the same bytes under the same limits."""
+    """The 32-byte id of a unit. Two ids are equal if the same work is done on the same bytes under the same limits."""
     return H("unit", context, _number(partition))
 
 

@@ -1,4 +1,4 @@
-"""The report of what went wrong with a unit, as a guest or worker sends it and as the user reads it."""
+"""The report of what went wrong with a unit, as a guest or worker sends it and as it is shown to the user."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ _Short = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """The job's own fault (`job`), a guest that arrived at another plan (`plan`), or a limit that was hit (`limit`)."""
+    """What failed: the job's own fault (`job`), a guest that made another plan (`plan`), or a limit hit (`limit`)."""
 
     error: Literal["job", "plan", "limit"]
     text: _Text = ""
@@ -22,7 +22,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     file: _Short | None = None
 
     def told(self, stage: int | None = None, partition: int = 0) -> str:
-        """What happened and where, for people. Without a stage, it happened in planning or in finishing an action."""
+        """Text for the user: what happened, and where. No stage means while planning or finishing an action."""
         first = f"{self.kind or 'The job'}: {self.text}" if self.error == "job" else self.text
         where = [
             f"partition {partition} of stage {stage}" if stage is not None else "",

@@ -1,8 +1,8 @@
 """The units of one stage: which wait, which run and where, which are done and who holds their outputs.
 
-A unit is FRESH until it is sent for the first time, RUNNING while anybody runs it, AGAIN when nobody does any more, and
-DONE once a result was accepted. A DONE unit whose output nobody holds is `gone`; it runs AGAIN if, and as soon as,
-somebody needs it. Every step takes constant time, however many units there are.
+A unit is FRESH until it is first sent, RUNNING while any peer runs it, AGAIN when none does any more but a result is
+still missing, and DONE once a result was accepted. A DONE unit whose output nobody holds is `gone`; it becomes AGAIN as
+soon as its output is needed. Every step takes constant time, however many units there are.
 """
 
 import math
@@ -14,11 +14,11 @@ from p2p.ids import PeerId
 
 FRESH, AGAIN, RUNNING, DONE = range(4)
 LOOK = 64
-"""How many units that a volunteer may not have are passed over to find those that it may."""
+"""How many units that a volunteer may not have are skipped in search of units that it may have."""
 
 
 class Durations:
-    """Quantiles of durations in constant memory: a histogram with buckets a fifth apart."""
+    """Quantiles of durations in constant memory: a histogram in which each bucket's bound is a fifth above the last."""
 
     _BUCKETS, _LEAST_S, _STEPS = 128, 1e-4, 4
 
@@ -46,17 +46,17 @@ class Trouble:
 
     def __init__(self) -> None:
         self.failures = self.losses = self.judged = 0
-        """How often it failed; took a volunteer down or could not read; and failed at the owner."""
+        """Counts for the unit: failures; volunteers that vanished or could not read; failures at the owner."""
         self.for_owner = False
-        """Whether volunteers have had their turns, so that the owner must see for itself."""
+        """Whether volunteers have tried often enough, so that the owner must run the unit itself."""
         self.peers: set[PeerId] = set()
-        """The volunteers where it failed: it is tried elsewhere first."""
+        """The volunteers at which the unit failed: it is tried at others first."""
         self.accusers: dict[PeerId, str] = {}
-        """The volunteers that blame the job, each with its relation: unrelated ones are asked next."""
+        """The volunteers that blame the job, each with its relation: unrelated volunteers are asked next."""
 
 
 class StageUnits:
-    """The units of the stage `index`, which reads the stages `reads` and is read by `readers`."""
+    """The units of the stage with this `index`, which reads the stages `reads` and is read by the stages `readers`."""
 
     def __init__(self, index: int, count: int, reads: tuple[int, ...], readers: tuple[int, ...]) -> None:
         self.index = index
@@ -66,7 +66,7 @@ class StageUnits:
         self.waiting = count
         self.done = 0
         self.running: dict[int, list[PeerId]] = {}
-        """Which peers run each unit; the units that have run longest come first."""
+        """Which peers run each unit; the units that have been running longest come first."""
         self.gone: set[int] = set()
         self.troubles: dict[int, Trouble] = {}
         self.turnaround = Durations()
@@ -84,7 +84,7 @@ class StageUnits:
         return self.done == self.count
 
     def named(self, context: bytes) -> None:
-        """Sets the context from which the units' ids follow; it is known once all stages that this one reads are."""
+        """Sets the context of the units' ids, which is known once all stages that this one reads are complete."""
         assert self._context in (None, context)
         self._context = context
 
@@ -101,7 +101,7 @@ class StageUnits:
         return self._states[partition]
 
     def digest(self, partition: int) -> bytes | None:
-        """The digest of the accepted result, if there ever was one."""
+        """The digest of the unit's accepted result, or None if none was ever accepted."""
         return self._digests[partition]
 
     def holder(self, partition: int) -> PeerId | None:
@@ -109,18 +109,18 @@ class StageUnits:
         return self._holders.get(partition)
 
     def all_results(self) -> bytes:
-        """One digest for all results; the stage must be complete."""
+        """One digest of all results; the stage must be complete."""
         return results_digest([digest for digest in self._digests if digest is not None])
 
     def prefer(self, peer: PeerId, partitions: Iterable[int]) -> None:
-        """The peer already has the inputs of these partitions, so it gets them first."""
+        """Records that the peer already has the inputs of these partitions, so it gets them first."""
         self._near[peer] = deque(partitions)
 
     def forget(self, peer: PeerId) -> None:
         self._near.pop(peer, None)
 
     def take(self, peer: PeerId, most: int, may: Callable[[int], bool]) -> list[int]:
-        """Up to `most` waiting units, which the peer runs from now on. `may` decides about those tried before."""
+        """Gives the peer up to `most` waiting units, which it returns. `may` decides about units tried before."""
         taken: list[int] = []
         for _ in range(min(len(self._again), LOOK + most)):
             if len(taken) == most:
@@ -142,7 +142,7 @@ class StageUnits:
         return taken
 
     def start(self, partition: int, peer: PeerId) -> None:
-        """The peer runs the unit from now on."""
+        """Records that the peer runs the unit from now on."""
         if self._states[partition] == RUNNING:
             self.running[partition].append(peer)
             return
@@ -152,7 +152,7 @@ class StageUnits:
         self.waiting -= 1
 
     def stop(self, partition: int, peer: PeerId) -> bool:
-        """The peer no longer runs the unit, and there is no result of it. Returns whether it has to run again."""
+        """Records that the peer stopped running the unit, without a result. Returns whether it has to run again."""
         peers = self.running[partition]
         peers.remove(peer)
         if peers:
@@ -162,7 +162,7 @@ class StageUnits:
         return True
 
     def finish(self, partition: int, digest: bytes, holder: PeerId | None) -> list[PeerId]:
-        """The unit is done. Returns the peers that were running it."""
+        """Records that the unit is done. Returns the peers that were running it."""
         if self._states[partition] != RUNNING:
             assert self._states[partition] != DONE
             self.waiting -= 1
@@ -174,25 +174,25 @@ class StageUnits:
         return self.running.pop(partition, [])
 
     def kept(self, partition: int) -> None:
-        """From now on the owner has the output too."""
+        """Records that the owner now has the output too."""
         if self._states[partition] == DONE:
             self._hold(partition, None)
             self.gone.discard(partition)
 
     def unheld(self, peer: PeerId) -> None:
-        """The peer's outputs are no longer available."""
+        """Records that the peer's outputs are no longer available."""
         for partition in self._held.pop(peer, ()):
             self._gone(partition)
 
     def missing(self, partition: int, peer: PeerId) -> None:
-        """This output is no longer available from the peer."""
+        """Records that this output is no longer available from the peer."""
         held = self._held.get(peer, set())
         if partition in held:
             held.remove(partition)
             self._gone(partition)
 
     def revive(self) -> list[int]:
-        """Makes the units whose outputs are gone run again. Returns them."""
+        """Marks the units whose outputs are gone to run again. Returns them."""
         revived = sorted(self.gone)
         self.gone.clear()
         self.done -= len(revived)

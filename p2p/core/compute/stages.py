@@ -1,8 +1,8 @@
 """The stages of one action, some of which read others: which are open, and which units must run again. Sans-IO.
 
-A stage is readable once all stages that it reads are complete: then the ids of its units, which depend on their
-results, are known. It is needed unless all stages that read it are complete. Lost outputs of a stage are made again
-only if it is needed.
+A stage can start once all stages that it reads are complete: only then are the ids of its units known, which depend on
+the results of those stages. A stage is needed unless all stages that read it are complete. Lost outputs of a stage are
+made again only if the stage is needed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from p2p.core.compute.stage import DONE, StageUnits
 
 
 class Stages:
-    """All stages of a plan, in its order: readers come after what they read. `counts` says how many units each has.
+    """All stages of a plan, in its order: each comes after those that it reads. `counts` says how many units each has.
 
     `context` is `plan.job_context`, `sources` has a digest for each stage with a source, `results` the digests of the
     results of earlier actions.
@@ -47,7 +47,7 @@ class Stages:
         return self.all[-1].complete
 
     def recall(self, known: Iterable[Known]) -> None:
-        """Takes results that are already known, as far as they are of the same work."""
+        """Accepts results that are already known, if they are results of the same work."""
         by_stage: dict[int, list[Known]] = {}
         for result in known:
             by_stage.setdefault(result.stage, []).append(result)
@@ -63,8 +63,8 @@ class Stages:
                     stage.finish(partition, result.digest, result.holder)
 
     def revive(self) -> int:
-        """Makes units whose outputs are gone and needed run again. Returns how many."""
-        # Readers come after what they read, so going backwards, each stage's readers are settled before it.
+        """Marks the units whose outputs are gone but needed to run again. Returns how many."""
+        # A stage comes after those that it reads, so, going backwards, each stage's readers are settled before it.
         return sum(len(stage.revive()) for stage in reversed(self.all) if stage.gone and self._needed(stage))
 
     def open(self) -> list[StageUnits]:

@@ -1,9 +1,9 @@
 """The queue of owners at a volunteer whose cores are busy: who gets a place, and who is first once a core is free.
 
-Places are few, at most half of them for one network and few for one owner; an owner that gets none asks again later.
-An owner whose job was running here and comes back over a new connection is first: its cores were never free. Then come
-owners with nothing running here, then the others. Within each group, turns go round as for upload slots
-(`core.round_robin`).
+There are few places, at most half of them for one network and few for one owner; an owner that gets none asks again
+later. An owner whose job was running here and that returns over a new connection is first: its cores were never free.
+Then come owners with nothing running here, then the others. Within each group, the turns are round-robin, as for upload
+slots (`core.round_robin`).
 """
 
 from collections.abc import Collection
@@ -19,16 +19,16 @@ MAX_PER_OWNER = 4
 
 @dataclass(frozen=True, eq=False)
 class QueuePlace:
-    """One offer in the queue, from an owner in a network (`wire.address.prefix`)."""
+    """The place of one offer in the queue, from an owner in a network (`wire.address.prefix`)."""
 
     owner: PeerId
     network: str
     returns: bool = False
-    """Whether its job was running here until now. Running jobs are bounded, so such an offer always gets a place."""
+    """Whether the offer's job was running here until now. Running jobs are bounded, so it always gets a place."""
 
 
 class WaitingQueue:
-    """The offers that wait. A place that was refused is not in the queue, and never first."""
+    """The waiting offers. A place that was refused is not in the queue, and never first."""
 
     def __init__(self) -> None:
         self._turns: RoundRobin[QueuePlace] = RoundRobin()
@@ -42,7 +42,7 @@ class WaitingQueue:
         return place in self._places
 
     def join(self, place: QueuePlace) -> bool:
-        """Takes the place, if there is room for it. Returns whether there was."""
+        """Adds the place, if there is room for it. Returns whether there was."""
         if not place.returns and not self._has_room(place):
             return False
         self._places.add(place)
@@ -57,15 +57,15 @@ class WaitingQueue:
         )
 
     def leave(self, place: QueuePlace) -> None:
-        """Gives up the place, if it was in the queue."""
+        """Removes the place, if it was in the queue."""
         self._places.discard(place)
         self._turns.drop(place)
 
     def serve(self, place: QueuePlace) -> None:
-        """The place, which is in the queue, has its turn now."""
+        """Records that the place, which is in the queue, has its turn now."""
         self._places.remove(place)
         self._turns.serve(place)
 
     def order(self, at_work: Collection[PeerId]) -> list[QueuePlace]:
-        """All places, first to last, when the owners `at_work` have jobs running."""
+        """All places, first to last, if the owners `at_work` have jobs running."""
         return sorted(self._turns.order(), key=lambda place: (not place.returns, place.owner in at_work))
