@@ -1,4 +1,4 @@
-"""Shoal, the peer. One page of its layers, top to bottom; each imports downwards only.
+"""Shoal, the peer. Its layers are listed from top to bottom; each imports only from those below it.
 
     commandline  commands, tables, the live view, the demo, and `--local`: a job without a peer
     node         wires one peer and owns its service nursery

@@ -4,9 +4,9 @@ from collections import OrderedDict
 
 
 class TokenBucket:
-    """Lets `rate` units a second through, with bursts of up to `burst`; times in seconds of one monotonic clock.
+    """Lets `rate` units per second through, with bursts of up to `burst`; times are seconds of one monotonic clock.
 
-    A taker may go into debt and pays by waiting, so a large piece passes whole and the average rate stays right.
+    A caller may take more than there is, and then waits, so a large amount passes whole and the mean rate stays right.
     """
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
@@ -16,13 +16,13 @@ class TokenBucket:
         self._at = now
 
     def take(self, amount: float, now: float) -> float:
-        """Takes `amount`; returns how many seconds the taker has to wait."""
+        """Takes `amount`. Returns how many seconds the caller has to wait."""
         self._level = min(self._burst, self._level + (now - self._at) * self.rate) - amount
         self._at = now
         return max(0.0, -self._level / self.rate)
 
     def try_take(self, amount: float, now: float) -> bool:
-        """Takes `amount` if that many are there, without debt. Returns whether it did."""
+        """Takes `amount` if there are that many tokens now. Returns whether it did."""
         self._level = min(self._burst, self._level + (now - self._at) * self.rate)
         self._at = now
         if self._level < amount:

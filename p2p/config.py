@@ -27,7 +27,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: _NetworkName = "main"
     listen: tuple[str, ...] = ()
-    """HOST:PORT of each; if empty, all addresses, at port 7474 or else a free one."""
+    """The HOST:PORT of each address; if empty, all addresses, at port 7474 or, if that is taken, a free one."""
     join: tuple[str, ...] = ()
     """HOST:PORT of peers through which to join the DHT."""
     trackers: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lan: bool = True
     dht: bool = True
     dialable: Literal["auto", "no"] = "auto"
-    """Whether others can dial this peer. `no`: it is behind a router or firewall and tells nobody where it listens."""
+    """Whether others can dial this peer. `no`: it is behind a router or firewall, and gives its address to nobody."""
     max_connections: _Positive = 512
     max_connections_per_prefix: _Positive = 128
     max_connections_per_peer: _Positive = 8
@@ -49,7 +49,7 @@ class DhtConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TransferConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How fast this peer transfers, and with how many; a limit of 0 means no limit."""
+    """How fast this peer transfers, and with how many peers; a limit of 0 means no limit."""
 
     upload_limit_bytes_per_s: _Bytes = 0
     download_limit_bytes_per_s: _Bytes = 0
@@ -63,7 +63,7 @@ class VolunteerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     cores: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
     memory_bytes: _Positive = 1024**3
-    """Per core."""
+    """The memory offered per core."""
     cache_bytes: _Bytes = 10 * 1024**3
     """The most disk used for inputs that are kept for later jobs."""
 
@@ -77,7 +77,7 @@ class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that can be set."""
+    """All settings."""
 
     network: NetworkConfig = NetworkConfig()
     dht: DhtConfig = DhtConfig()

@@ -1,8 +1,8 @@
-"""Everything that can go wrong, as one small tree.
+"""All expected errors, as one small tree of classes.
 
 The message of an error is the text that a person sees: what happened, then what to do. A class of its own exists only
 where some caller treats it differently. A `PeerError` is a peer's fault: it ends one conversation, never the process.
-Anything that is not a ShoalError is our own bug, and stops the node loudly.
+Any other exception is a bug in Shoal itself, and stops the node with a traceback.
 """
 
 
@@ -35,7 +35,7 @@ class SandboxFailed(ShoalError):
 
 
 class PeerError(ShoalError):
-    """A peer's fault or absence; ends one conversation."""
+    """A peer's fault or absence, which ends one conversation."""
 
 
 class PeerGone(PeerError):
@@ -47,15 +47,15 @@ class OwnAddress(PeerError):
 
 
 class MalformedMessage(PeerError):
-    """Bytes that are not a message of the protocol."""
+    """Bytes came that are not a message of the protocol."""
 
 
 class ProtocolViolation(PeerError):
-    """A well-formed message in the wrong place, or out of bounds."""
+    """A well-formed message came in the wrong place, or with values out of bounds."""
 
 
 class Refused(PeerError):
-    """The peer said no, with a reason."""
+    """The peer refused a request, with a reason."""
 
 
 class NotAllowed(PeerError):
@@ -63,7 +63,7 @@ class NotAllowed(PeerError):
 
 
 class BadData(PeerError):
-    """Bytes that do not match their hash."""
+    """Bytes came that do not match their hash."""
 
 
 class Unacceptable(BadData):

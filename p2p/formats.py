@@ -32,7 +32,7 @@ def parse_time(text: str) -> float:
 
 
 def format_size(count: float) -> str:
-    """`1.5 GiB`: three significant digits, binary units."""
+    """Formats a size, such as `1.5 GiB`, with three significant digits and binary units."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(value) < 999.5 or unit == "TiB":
@@ -42,7 +42,7 @@ def format_size(count: float) -> str:
 
 
 def format_time(seconds: float) -> str:
-    """`45 s`, `2:05`, `1:02:05`."""
+    """Formats a time, such as `45 s`, `2:05` or `1:02:05`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

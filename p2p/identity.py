@@ -1,4 +1,4 @@
-"""Who a peer is: an Ed25519 key pair, kept 0600 in the peer's home.
+"""A peer's identity: an Ed25519 key pair, kept in the peer's home in a file with mode 0600.
 
 The key is made on first start, atomically, so that two starts at once end with one key. The TLS certificate is
 self-signed with the same key; only its key is ever looked at, never its dates or names.
@@ -57,7 +57,7 @@ class Identity:
         return self.key.sign(data)
 
     def certificate(self) -> bytes:
-        """A fresh self-signed certificate for the key, PEM."""
+        """Makes a new self-signed certificate for the key, as PEM."""
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shoal")])
         start = datetime.datetime(2000, 1, 1)
         certificate = (
@@ -73,14 +73,14 @@ class Identity:
         return certificate.public_bytes(serialization.Encoding.PEM)
 
     def key_pem(self) -> bytes:
-        """The private key, PKCS 8 PEM, unencrypted: the file's mode guards it."""
+        """The private key as PKCS 8 PEM, unencrypted: the file's mode protects it."""
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
 
 def load_or_create(home: Path) -> Identity:
-    """The identity kept in `home`, made there on first start. Blocking disk. Raises IdentityError."""
+    """Loads the identity kept in `home`, or makes it on first start. Blocks on the disk. Raises IdentityError."""
     path = home / KEY_FILE
     try:
         if not path.exists():
@@ -104,7 +104,7 @@ def load_or_create(home: Path) -> Identity:
 
 
 def write_certificate(identity: Identity, home: Path) -> Path:
-    """Writes the certificate beside the key, since the TLS library needs a file; its path. Raises IdentityError."""
+    """Writes the certificate beside the key, for the TLS library. Returns the file's path. Raises IdentityError."""
     path = home / CERTIFICATE_FILE
     try:
         if not path.exists() or key_of_certificate_pem(path.read_bytes()) != identity.peer_id:

@@ -1,7 +1,7 @@
 """Logging: standard `logging`; each line names the peer and share it is about.
 
-INFO is an operator's story, DEBUG a peer's faults, WARNING what a human should look at. Text that came from a peer is
-escaped before it is logged, so a name cannot forge a line or drive a terminal.
+INFO is for what an operator wants to follow, DEBUG for peers' faults, WARNING for what a person should look at. Text
+that came from a peer is escaped before it is logged, so a name cannot forge a line or control a terminal.
 """
 
 import contextvars
@@ -13,7 +13,7 @@ from p2p.errors import ConfigError
 FAILED, USAGE = 1, 2
 
 context: contextvars.ContextVar[str] = contextvars.ContextVar("context", default="")
-"""Whom or what the current task works for, such as `peer=abcd2345`; set by the service that owns the task."""
+"""The peer or share that the current task works for, such as `peer=abcd2345`; set by the service that owns the task."""
 
 
 class _AddContext(logging.Filter):
@@ -36,7 +36,7 @@ def set_up(*, verbose: bool) -> None:
 
 
 def explain(error: Exception, code: int | None = None) -> int:
-    """Says on stderr what went wrong. Returns the exit code: the one given, or else the one in docs/cli.md."""
+    """Prints to stderr what went wrong. Returns the exit code: the one given, otherwise the one in docs/cli.md."""
     # A job's report has several lines: what its code raised, where, and the traceback.
     print("shoal: " + "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
     return code if code is not None else USAGE if isinstance(error, ConfigError) else FAILED

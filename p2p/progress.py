@@ -1,4 +1,4 @@
-"""How far an indexing, a fetch or a job is, for whoever wants to look: plain data, as the control socket sends it."""
+"""The progress of an indexing, a fetch or a job, as plain data that the control socket sends."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ class StageView:
 
 @dataclass(frozen=True)
 class VolunteerView:
-    """A volunteer working for a job: the units it has, the slots it gives, its rate in units a second."""
+    """A volunteer working for a job: the units it has, the slots it gives, its rate in units per second."""
 
     peer: str
     units: int
@@ -38,7 +38,7 @@ class QueuedAt:
 
 @dataclass
 class JobView:
-    """How far a job is. Updated in place; rates in units a second."""
+    """The progress of a job. Updated in place; rates are in units per second."""
 
     job: str = ""
     name: str = ""
@@ -56,7 +56,7 @@ class JobView:
     bytes_moved: int = 0
     """Bytes over the network for this job: between this peer and volunteers, and what volunteers fetched."""
     bytes_fetched: int = 0
-    """The part that volunteers say they fetched themselves: inputs, outputs that others keep, the bundle."""
+    """The part of `bytes_moved` that volunteers say they fetched: inputs, outputs that others keep, the bundle."""
     left_s: float | None = None
     """Seconds until the running stage is done, at this rate."""
     why: str = ""
@@ -66,14 +66,14 @@ class JobView:
 
 @dataclass
 class Progress:
-    """How far an indexing, fetch or job is. Updated in place; sizes in bytes, rates in bytes/s."""
+    """The progress of an indexing, fetch or job. Updated in place; sizes are in bytes, rates in bytes per second."""
 
     state: str = "looking for sources"
     name: str = ""
     size: int = 0
     done: int = 0
     resumed: int = 0
-    """The part of `done` that was left from an earlier try."""
+    """The part of `done` that an earlier try fetched."""
     received: int = 0
     files: int = 0
     files_done: int = 0
@@ -84,12 +84,12 @@ class Progress:
     trouble: str = ""
     """The last thing that went wrong with a source."""
     view: JobView | None = None
-    """How far the job is, if this is one."""
+    """The progress of the job, if this is one."""
     notes: list[str] = field(default_factory=list)
-    """What the user should know; each note is said once."""
+    """What the user should know; each note is shown once."""
 
     def note(self, text: str) -> None:
-        """Tells the user, unless this was said before."""
+        """Adds a note for the user, unless there is the same one already."""
         if text not in self.notes and len(self.notes) < MAX_NOTES:
             self.notes.append(text)
 

@@ -1,4 +1,4 @@
-"""What the peer's and the tracker's SQLite files have in common: transactions, and schemas built in numbered steps.
+"""Code for the SQLite files of peers and trackers: transactions, and schemas built in numbered steps.
 
 The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` is how many it has taken.
 """
@@ -13,7 +13,7 @@ from p2p.errors import StorageError
 
 
 def pending(connection: sqlite3.Connection, path: Path, package: str, option: str) -> list[tuple[int, str]]:
-    """The steps that the file at `path` still needs, numbered; changes nothing.
+    """The numbered steps that the file at `path` still needs. Changes nothing.
 
     Raises StorageError for a file of a newer Shoal; the error names the option that chooses another.
     """
@@ -29,14 +29,14 @@ def pending(connection: sqlite3.Connection, path: Path, package: str, option: st
 
 
 def apply(connection: sqlite3.Connection, steps: list[tuple[int, str]]) -> None:
-    """Takes the steps, each whole or not at all."""
+    """Applies the steps, each completely or not at all."""
     for number, script in steps:
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All of the body's statements, or none. For connections without an isolation level of their own."""
+    """Commits all of the body's statements, or none. For connections without an isolation level of their own."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""Packing: things go into as few messages or records as the bounds allow, in order."""
+"""Packing: puts things, in order, into as few messages or records as the bounds allow."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 def packed(things: Iterable[T], weigh: Callable[[T], int], most_bytes: int, most: int) -> Iterator[list[T]]:
-    """Lists of at most `most` things that weigh at most `most_bytes`; a thing that is too large goes alone."""
+    """Yields lists of at most `most` things that weigh at most `most_bytes`; a thing that is too large goes alone."""
     some: list[T] = []
     size = 0
     for thing in things:

@@ -22,17 +22,17 @@ class RoundRobin(Generic[Key]):
         return len(self._lane_of)
 
     def add(self, key: Key, prefix: str, identity: bytes) -> None:
-        """The key waits from now on, if it does not already."""
+        """Adds the key to those that wait, unless it already waits."""
         self._lane_of[key] = prefix, identity
         self._lanes.setdefault(prefix, OrderedDict()).setdefault(identity, OrderedDict())[key] = None
 
     def drop(self, key: Key) -> None:
-        """The key no longer waits, if it did; the others keep their places."""
+        """Removes the key from those that wait, if it did; the others keep their places."""
         if key in self._lane_of:
             self._remove(key)
 
     def serve(self, key: Key) -> None:
-        """The key has its turn: others of its identity, and of its prefix, now come after everybody else."""
+        """Records the key's turn: others of its identity, and of its prefix, now come after everybody else."""
         prefix, identity = self._remove(key)
         if prefix in self._lanes:
             if identity in self._lanes[prefix]:
@@ -40,7 +40,7 @@ class RoundRobin(Generic[Key]):
             self._lanes.move_to_end(prefix)
 
     def serve_next(self) -> Key:
-        """Serves the first in order. Raises KeyError if nobody waits."""
+        """Serves the first key in the order, and returns it. Raises KeyError if nobody waits."""
         if not self._lanes:
             raise KeyError("nobody waits")
         keys = next(iter(next(iter(self._lanes.values())).values()))

@@ -1,5 +1,5 @@
-"""What is said: messages, frames, handshake, links, records, datagrams, beacons, announces.
+"""The wire protocol: messages, frames, handshake, links, records, datagrams, beacons, announces.
 
-Nothing here knows a socket, a clock or a disk. The protocol in prose is docs/protocol.md; the modules list every field
-and every bound, and hold where a page differs.
+Nothing here uses a socket, a clock or a disk. docs/protocol.md describes the protocol in prose; the modules list every
+field and every bound, and are authoritative where that page differs.
 """

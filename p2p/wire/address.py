@@ -1,4 +1,4 @@
-"""Network addresses as text and as values: IPv4, IPv6, host names, and the prefix by which peers are counted."""
+"""Network addresses as text and as values: IPv4, IPv6, host names, and the prefixes by which peers are counted."""
 
 import ipaddress
 import re
@@ -31,7 +31,7 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str, *, any_port: bool = False) -> Address:
-    """`host:port` or `[v6]:port`; port 0 only with `any_port`. Raises ConfigError."""
+    """Parses `host:port` or `[v6]:port`; port 0 is accepted only with `any_port`. Raises ConfigError."""
     host, separator, port_text = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -56,7 +56,7 @@ def is_host(text: str) -> bool:
 def ip(text: str) -> _Ip | None:
     """The text as an IP address (a v4 address mapped into v6 becomes v4 again), or None."""
     if "%" in text and _ZONED.fullmatch(text) is None:
-        return None  # the standard library accepts anything as the name of a zone, even a terminal's control codes
+        return None  # the standard library accepts any text as the name of a zone, even a terminal's control codes
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -67,12 +67,12 @@ def ip(text: str) -> _Ip | None:
 
 
 def canonical(host: str) -> str:
-    """The canonical text of an IP address; a host name as it is."""
+    """The canonical text of an IP address; a host name is returned unchanged."""
     return str(ip(host) or host)
 
 
 def prefix(host: str) -> str:
-    """The network to which a host counts when connections and slots are shared out: a /24 of IPv4, a /48 of IPv6."""
+    """The network that a host counts towards when connections and slots are allocated: a /24 of IPv4, a /48 of IPv6."""
     address = ip(host)
     if address is None:
         return host
@@ -98,8 +98,8 @@ def scope(host: str) -> int:
 def is_dialable_host(host: str) -> bool:
     """Whether a peer can be there: at a host name, or an address of exactly one machine.
 
-    Multicast, broadcast, unspecified and reserved addresses are neither told nor dialled, whoever names them: 0.0.0.0,
-    if dialled, would be this machine.
+    Multicast, broadcast, unspecified and reserved addresses are neither passed on nor dialled, whoever names them:
+    0.0.0.0, if dialled, would be this machine.
     """
     address = ip(host)
     if address is None:
@@ -108,7 +108,7 @@ def is_dialable_host(host: str) -> bool:
 
 
 def is_link_local(host: str) -> bool:
-    """Whether the address is link-local: it means nothing to others, nor here without its interface."""
+    """Whether the address is link-local: it means nothing on other machines, nor on this one without its interface."""
     address = ip(host)
     return address is not None and address.is_link_local
 

@@ -5,8 +5,8 @@
 `network` is the beginning of H("network", name). The signature is over `signatures.Purpose.BEACON`, all of
 H("network", name), and start, number, kind and port as sent. `start` is chosen at random each time a peer starts, and
 numbers only grow within a start. A beacon names no host: its sender is where it came from. Replaying another's beacon
-from elsewhere gives only a neighbour that fails the TLS handshake; and a `LEAVING` takes back only what the same start
-has said before, so a recorded one cannot hide the peer once it is back.
+from elsewhere gives only a neighbour that fails the TLS handshake; and a `LEAVING` cancels only beacons of the same
+start, so a recorded one cannot hide the peer once it has started again.
 """
 
 import struct
@@ -27,18 +27,18 @@ BEACON_BYTES = _LAYOUT.size
 
 
 class BeaconKind(IntEnum):
-    """What a beacon says."""
+    """What a beacon announces."""
 
     HELLO = 1
-    """I have just come: who else is here? Answered by a `HERE` from everybody."""
+    """The sender has just started, and asks who else is here. Everybody answers with a `HERE`."""
     HERE = 2
-    """I am here."""
+    """The sender is here."""
     LEAVING = 3
-    """I am leaving now."""
+    """The sender is leaving now."""
 
 
 class Beacon(NamedTuple):
-    """A beacon taken apart; nothing in it is proven until `proven` says so."""
+    """A beacon, parsed; nothing in it is proven until `BeaconCodec.proven` returns true."""
 
     peer: PeerId
     start: bytes
@@ -72,7 +72,7 @@ class BeaconCodec:
         return _LAYOUT.pack(self._head, self.peer_id, said, self._identity.sign(self._signed_head + said))
 
     def read(self, data: bytes) -> Beacon:
-        """Takes a beacon apart, cheaply, and checks all but the signature. Raises MalformedMessage."""
+        """Parses a beacon, cheaply, and checks all but the signature. Raises MalformedMessage."""
         if len(data) != BEACON_BYTES:
             raise MalformedMessage("a beacon has another length")
         head, peer, said, signature = _LAYOUT.unpack(data)

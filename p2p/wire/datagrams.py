@@ -54,27 +54,27 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Ping(_Message, frozen=True, gc=False, tag=0):
-    """Are you there, and who are you? Answered by `Pong`. `to` may be empty."""
+    """Asks whether the receiver is there, and who it is. Answered by `Pong`. `to` may be empty."""
 
     padding: _Padding = b""
 
 
 class FindNode(_Message, frozen=True, gc=False, tag=1):
-    """Which nodes do you know near the target? Answered by `Nodes`."""
+    """Asks which nodes the receiver knows near the target. Answered by `Nodes`."""
 
     target: _NodeId
     padding: _Padding = b""
 
 
 class FindValue(_Message, frozen=True, gc=False, tag=2):
-    """Which records do you keep under the key, and which nodes do you know near it? Answered by `Values`."""
+    """Asks which records the receiver keeps under the key, and which nodes it knows near it. Answered by `Values`."""
 
     key: _NodeId
     padding: _Padding = b""
 
 
 class Store(_Message, frozen=True, gc=False, tag=3):
-    """Keep this record; the token is from a recent `Nodes` or `Values`. Answered by `Stored`."""
+    """Asks the receiver to keep this record; the token is from a recent `Nodes` or `Values`. Answered by `Stored`."""
 
     token: _Token
     key: _NodeId
@@ -90,7 +90,7 @@ class _Answer(_Message, frozen=True, gc=False):
 
 
 class Pong(_Answer, frozen=True, gc=False, tag=16):
-    """Here I am."""
+    """Answers a `Ping`: the sender is there."""
 
 
 class Nodes(_Answer, frozen=True, gc=False, tag=17):
@@ -110,7 +110,7 @@ class Values(_Answer, frozen=True, gc=False, tag=18):
 
 
 class Stored(_Answer, frozen=True, gc=False, tag=19):
-    """The record is kept, or refused for the reason given."""
+    """Whether the record is kept, or else the reason why it was refused."""
 
     refused: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
@@ -124,7 +124,7 @@ _decoder = msgspec.msgpack.Decoder(AnyMessage)
 
 
 class Datagram(NamedTuple):
-    """A datagram taken apart; nothing in it is proven until `proven` says so."""
+    """A datagram, parsed; nothing in it is proven until `DatagramCodec.proven` returns a node id."""
 
     peer: PeerId
     nonce: bytes
@@ -146,7 +146,7 @@ class DatagramCodec:
         self.node_id = nodeid.node_id(identity.peer_id, nonce)
 
     def write(self, message: AnyMessage) -> bytes:
-        """The datagram. Raises ValueError if it is too large: whoever makes an answer makes it fit."""
+        """The datagram with this message. Raises ValueError if it is too large: callers must make their answers fit."""
         body = _encoder.encode(message)
         signature = self._identity.sign(self._signed_head + self._nonce + body)
         datagram = b"".join((self._head, signature, body))
@@ -155,7 +155,7 @@ class DatagramCodec:
         return datagram
 
     def read(self, datagram: bytes) -> Datagram:
-        """Takes a datagram apart, cheaply, and checks all but the signature. Raises MalformedMessage."""
+        """Parses a datagram, cheaply, and checks all but the signature. Raises MalformedMessage."""
         if not _HEADER_BYTES < len(datagram) <= MAX_DATAGRAM_BYTES:
             raise MalformedMessage("a datagram out of bounds")
         if datagram[: len(MAGIC) + _TAG_BYTES] != self._head[: len(MAGIC) + _TAG_BYTES]:
@@ -171,7 +171,7 @@ class DatagramCodec:
         return Datagram(peer, nonce, datagram[_HEADER_BYTES - SIGNATURE_BYTES : _HEADER_BYTES], body, message)
 
     def proven(self, datagram: Datagram) -> bytes | None:
-        """The sender's node id if it signed this datagram and its id has enough work, else None."""
+        """The sender's node id, or None if the sender did not sign this datagram or its id has too little work."""
         node = nodeid.node_id(datagram.peer, datagram.nonce)
         if not nodeid.is_valid(node, self._bits):
             return None
@@ -190,7 +190,7 @@ def padding_for(length: int) -> bytes:
 
 
 def pack_address(host: str, port: int) -> bytes:
-    """6 bytes for IPv4, 18 for IPv6; no zone. Raises ValueError."""
+    """Packs an address into 6 bytes for IPv4, 18 for IPv6, without a zone. Raises ValueError."""
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

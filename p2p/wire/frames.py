@@ -24,7 +24,7 @@ _DATA_PREFIX = DATA_HEADER.size - HEADER.size
 
 
 class DataHeader(NamedTuple):
-    """The header of `size` raw bytes of a chunk, which begin `offset` bytes into the chunk."""
+    """The header of a data body: `size` raw bytes of a chunk, which begin `offset` bytes into the chunk."""
 
     chunk: int
     offset: int

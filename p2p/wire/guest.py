@@ -1,4 +1,4 @@
-"""Frames between the peer and a guest: a JSON header and blobs. A guest is trusted no more than a stranger.
+"""Frames between the peer and a guest: a JSON header and blobs. A guest is trusted no more than an unknown peer.
 
     header length (4, big-endian) | header: one JSON object | the blobs one after the other
 
@@ -36,7 +36,7 @@ def encode(header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
 
 
 def decode(frame: bytes, header: type[H]) -> tuple[H, list[bytes]]:
-    """The header, checked against its type, and the blobs. Raises only MalformedMessage, whatever the bytes."""
+    """Decodes a frame. Returns the header, type-checked, and the blobs. Raises only MalformedMessage, for any bytes."""
     size = int.from_bytes(frame[:_LENGTH], "big")
     at = _LENGTH + size
     if len(frame) < at or size > MAX_HEADER_BYTES:

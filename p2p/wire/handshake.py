@@ -2,7 +2,7 @@
 
 TLS has already proven who the listener is: its certificate is made with its Ed25519 key. The standard library cannot
 ask a client for an unknown self-signed certificate, so the dialer proves itself inside TLS, by signing the listener's
-nonce together with the listener's id: a listener that passes on another's nonce gets a proof that only it would accept.
+nonce together with the listener's id: a listener that relays another's nonce gets a proof that nobody else accepts.
 """
 
 from p2p import identity as identities
@@ -27,7 +27,7 @@ def prove(identity: Identity, challenge: Challenge, listener: PeerId) -> Proof:
 
 
 def check_proof(proof: Proof, challenge: Challenge, listener: PeerId) -> PeerId:
-    """The dialer's id, proven. Raises ProtocolViolation."""
+    """Checks the dialer's proof. Returns the dialer's id, now proven. Raises ProtocolViolation."""
     dialer = PeerId(proof.peer_id)
     if not identities.verify(dialer, proof.signature, signatures.dialer_proof(challenge.nonce, listener, dialer)):
         raise ProtocolViolation("the dialer does not hold the key it claims")

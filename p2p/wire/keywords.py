@@ -8,7 +8,7 @@ MIN_WORD_CHARS = 3
 _WORD = re.compile(r"[^\W_]+")
 _COMMON = """and are das der die for les los the und von with zip tar mp3 mp4 mkv avi pdf jpg png txt iso"""
 COMMON = frozenset(word for word in _COMMON.split(" "))
-"""Words in too many names to be worth a record of their own; they are still matched."""
+"""Words that occur in too many names to get a record of their own; they are still matched."""
 
 
 def words(text: str, least: int = MIN_WORD_CHARS) -> list[str]:
@@ -20,7 +20,7 @@ def words(text: str, least: int = MIN_WORD_CHARS) -> list[str]:
 
 
 def telling(text: str, most: int) -> list[str]:
-    """The words by which the DHT finds a name: the longest `most` that are not common."""
+    """The words by which the DHT finds a name: the `most` longest ones that are not common."""
     found = [word for word in words(text) if word not in COMMON]
     return sorted(found, key=len, reverse=True)[:most]
 

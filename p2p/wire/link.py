@@ -1,10 +1,10 @@
-"""Links, which people pass around: a magnet URI names a share, with hints where to find it.
+"""Links, which people exchange: a magnet URI names a share, with hints where to find it.
 
     magnet:?xt=urn:shoal:<base32 share id>&dn=<name>&xl=<bytes>&x.pe=<peer id>@<host:port>&tr=<tracker url>
 
     shoal:<peer id>/<name>
 
-The second is mutable: it means the share that the peer published last under that name (`records.Pointer`). In the
+The second form is mutable: it means the share that the peer last published under that name (`records.Pointer`). In the
 first, everything but `xt` is a hint, which may be missing or wrong. Unknown parameters are ignored; `x.k` is reserved
 for the read key of an encrypted share, and this version refuses a link with it rather than half understand it.
 """
@@ -26,7 +26,7 @@ _POINTER = "shoal:"
 
 @dataclass(frozen=True)
 class PeerHint:
-    """The address of a peer that may have the share, perhaps with the id to expect there."""
+    """The address of a peer that may have the share, perhaps with the peer id to expect there."""
 
     address: Address
     peer_id: PeerId | None = None
@@ -58,7 +58,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PointerLink:
-    """A mutable link: the share that the publisher gave this name last."""
+    """A mutable link: the share to which the publisher last gave this name."""
 
     publisher: PeerId
     name: str
@@ -93,7 +93,7 @@ def check_pointer_name(name: str) -> None:
 
 def parse_link(text: str) -> Link:
     """Reads a link, or the bare base32 id of a share. Raises ConfigError; a hint that makes no sense is dropped."""
-    text = text.strip().encode(errors="replace").decode()  # replaces what cannot be encoded: an argument's stray bytes
+    text = text.strip().encode(errors="replace").decode()  # replaces what cannot be encoded, such as invalid bytes
     if len(text) > MAX_LINK_CHARS:
         raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
     if text.startswith("shoal:"):
@@ -131,7 +131,7 @@ def parse_link(text: str) -> Link:
 
 
 def parse_peer(text: str) -> PeerHint:
-    """`HOST:PORT` or `<peer id>@HOST:PORT`. Raises ConfigError."""
+    """Parses `HOST:PORT` or `<peer id>@HOST:PORT`. Raises ConfigError."""
     peer_text, separator, address = text.rpartition("@")
     if not separator:
         return PeerHint(parse_address(text))

@@ -1,4 +1,4 @@
-"""The messages of a connection: frozen structs with their limits in the types.
+"""The messages of a connection: frozen structs whose types contain the limits.
 
 Each docstring says who sends the message, when, and what answers it. Fields are only ever added, with defaults; unknown
 fields are ignored, and a message of an unknown type is answered with `Failed("unsupported")`.
@@ -23,7 +23,7 @@ ShortText = Annotated[str, msgspec.Meta(max_length=255)]
 Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
 Range = tuple[Number, Count]
-"""(first chunk, number of chunks)"""
+"""A range of chunks: (first chunk, number of chunks)."""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):
@@ -31,30 +31,30 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
 
 
 class Challenge(Message, frozen=True, gc=False, tag="challenge"):
-    """Listener, before anything else: sign this. Answered by `Proof`."""
+    """From the listener, before anything else: asks the dialer to sign the nonce. Answered by `Proof`."""
 
     nonce: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class Proof(Message, frozen=True, gc=False, tag="proof"):
-    """Dialer: this is who I am; the signature is over `signatures.dialer_proof`. Then both sides send `Hello`."""
+    """From the dialer: proves its id; the signature is over `signatures.dialer_proof`. Then both sides send `Hello`."""
 
     peer_id: Id
     signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 
 
 class Hello(Message, frozen=True, gc=False, tag="hello"):
-    """Both sides, once, after the proof. `seen_host` is the address at which the sender sees the receiver."""
+    """From both sides, once, after the proof. `seen_host` is the address at which the sender sees the receiver."""
 
     software: ShortText = ""
     features: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)] = ()
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """TCP port on which the sender listens; 0 if it does not."""
+    """The TCP port on which the sender listens; 0 if it does not listen."""
     seen_host: ShortText = ""
 
 
 class GetRoot(Message, frozen=True, gc=False, tag="get_root"):
-    """Please send the manifest root of a share. Answered by `Root` or `Failed`."""
+    """Asks for the manifest root of a share. Answered by `Root` or `Failed`."""
 
     share: Id
 
@@ -66,14 +66,14 @@ class Root(Message, frozen=True, gc=False, tag="root"):
 
 
 class GetPart(Message, frozen=True, gc=False, tag="get_part"):
-    """Please send a part of a share's manifest. Answered by `Part` or `Failed`."""
+    """Asks for a part of a share's manifest. Answered by `Part` or `Failed`."""
 
     share: Id
     index: Number
 
 
 class Part(Message, frozen=True, gc=False, tag="part"):
-    """A manifest part, which hashes to what the root says at its index."""
+    """A manifest part, which hashes to the hash that the root has for its index."""
 
     index: Number
     body: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
@@ -82,7 +82,7 @@ class Part(Message, frozen=True, gc=False, tag="part"):
 class Open(Message, frozen=True, gc=False, tag="open"):
     """Begins the exchange of a share on this connection. Answered by `Have` (perhaps empty) or `Failed`.
 
-    The opener then sends a `Have` of its own if it holds chunks: from here on both sides are equal.
+    The opener then sends a `Have` of its own if it holds chunks: from then on both sides have the same role.
     """
 
     share: Id
@@ -108,21 +108,21 @@ class Gone(Message, frozen=True, gc=False, tag="gone"):
 
 
 class Want(Message, frozen=True, gc=False, tag="want"):
-    """Send me these chunks, in this order. Answered by data frames, after those for earlier `Want`s."""
+    """Asks for these chunks, in this order. Answered by data frames, after those for earlier `Want`s."""
 
     first: Number
     count: Count
 
 
 class Cancel(Message, frozen=True, gc=False, tag="cancel"):
-    """These chunks are no longer wanted; what is under way may still arrive."""
+    """Cancels requests for these chunks; bytes that are already being sent may still arrive."""
 
     first: Number
     count: Count
 
 
 class Choked(Message, frozen=True, gc=False, tag="choked"):
-    """Your requests are kept but wait for a slot behind `position` peers; 0 means that you are served now."""
+    """Tells the receiver that its requests wait for a slot, behind `position` peers; 0 means that it is served now."""
 
     position: Number
 
@@ -134,13 +134,13 @@ class Peers(Message, frozen=True, gc=False, tag="peers"):
 
 
 class Bad(Message, frozen=True, gc=False, tag="bad"):
-    """This chunk did not match its hash. The source checks its file again; the complainer ends the exchange."""
+    """Reports that a chunk did not match its hash. The source checks its file; the reporter ends the exchange."""
 
     chunk: Number
 
 
 class Browse(Message, frozen=True, gc=False, tag="browse"):
-    """What do you list? Answered by `Listed`. With the cursor of the last answer the list goes on from there."""
+    """Asks which shares the receiver lists. Answered by `Listed`. The last answer's cursor asks for the next page."""
 
     cursor: ShortText = ""
 
@@ -162,7 +162,7 @@ class Listed(Message, frozen=True, gc=False, tag="listed"):
 
 
 class GetPointer(Message, frozen=True, gc=False, tag="get_pointer"):
-    """What is the newest pointer of that name that you have seen? Answered by `PointerIs` or `Failed`."""
+    """Asks for the newest pointer of that name that the receiver has seen. Answered by `PointerIs` or `Failed`."""
 
     publisher: Id
     name: ShortText
@@ -175,16 +175,16 @@ class PointerIs(Message, frozen=True, gc=False, tag="pointer_is"):
 
 
 class Offer(Message, frozen=True, gc=False, tag="offer"):
-    """Dialer: I have chunks of this share, or am fetching it too; ask me over this connection.
+    """From the dialer: it has chunks of this share, or is fetching it too, and can be asked over this connection.
 
-    A receiver that wants it asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Any other answers `Failed`.
+    A receiver that wants the share asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Others answer `Failed`.
     """
 
     share: Id
 
 
 class DialMe(Message, frozen=True, gc=False, tag="dial_me"):
-    """To a peer that cannot be dialled: please dial me once more, and offer this share. Never answered.
+    """Asks a peer that cannot be dialled to dial the sender once more, and offer this share. Never answered.
 
     The receiver dials an address at which it has met the sender before, or does not dial at all.
     """
@@ -193,7 +193,7 @@ class DialMe(Message, frozen=True, gc=False, tag="dial_me"):
 
 
 class Failed(Message, frozen=True, gc=False, tag="failed"):
-    """The request cannot be met: `not found`, `busy`, `duplicate`, `unsupported`, or an explanation in words."""
+    """Why a request cannot be met: `not found`, `busy`, `duplicate`, `unsupported`, or an explanation in words."""
 
     reason: ShortText
     share: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
@@ -249,7 +249,7 @@ def encode(message: AnyMessage) -> bytes:
 
 
 def decode(body: bytes | bytearray | memoryview) -> AnyMessage | Unknown:
-    """The message in a control frame's body. Raises MalformedMessage, and nothing else, whatever the bytes."""
+    """The message in a control frame's body. Raises only MalformedMessage, whatever the bytes."""
     try:
         message: AnyMessage = _decoder.decode(body)
         return message

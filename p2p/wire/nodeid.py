@@ -1,4 +1,4 @@
-"""A peer's place in the DHT: a node id made from its key and a piece of work, so that the peer cannot choose it.
+"""A peer's node id in the DHT, made from its key and a proof of work, so that the peer cannot choose it.
 
 S/Kademlia's static puzzle (Baumgart and Mies 2007): the id is a hash of key and nonce, and is valid only if a hash of
 the id begins with enough zero bits. Each bit doubles the cost of ids close to a chosen key.
@@ -14,7 +14,7 @@ MAIN_WORK_BITS = 16
 
 
 def work_bits(network: str, configured: int | None) -> int:
-    """The work that a network asks for, in zero bits: all peers of a network must have the same setting."""
+    """The proof of work that a network requires, in zero bits: all peers of a network must have the same setting."""
     if configured is not None:
         return configured
     return MAIN_WORK_BITS if network == "main" else 0
@@ -31,7 +31,7 @@ def is_valid(node: bytes, bits: int) -> bool:
 
 
 def find_nonce(peer: PeerId, bits: int, check: Callable[[], None] = lambda: None) -> bytes:
-    """The first nonce that gives a valid id, after some 2**bits tries. `check` is called now and then and may raise."""
+    """Finds the first nonce that gives a valid id, in about 2**bits tries. `check` is called at times and may raise."""
     count = 0
     while True:
         nonce = count.to_bytes(NONCE_BYTES, "big")

@@ -38,14 +38,14 @@ MAX_TITLES = 4
 MAX_TITLE_BYTES = 120
 MAX_SHARDS = 4
 FULL_SHARD = 32
-"""A shard with this many records is full: there may be more in the next."""
+"""How many records fill a shard: if one has this many, there may be more records in the next."""
 MAP_BYTES = 8
 WHOLE = b"\xff" * MAP_BYTES
 SKEW_S = 600
 
 
 class RecordKind(IntEnum):
-    """What a record says."""
+    """The kind of a record, which decides its payload."""
 
     PROVIDER = 1
     CAPACITY = 2
@@ -76,7 +76,7 @@ class Provider(msgspec.Struct, frozen=True, array_like=True, gc=False):
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
     """Where the publisher listens; empty if it cannot be dialled."""
     held: Annotated[bytes, msgspec.Meta(min_length=MAP_BYTES, max_length=MAP_BYTES)] = WHOLE
-    """Which of 64 equal ranges of the chunks it has whole: bit i of byte n, lowest first, is range 8 n + i."""
+    """Which of 64 equal ranges of chunks the publisher has whole: bit i of byte n, lowest first, is range 8 n + i."""
 
     @property
     def whole(self) -> bool:
@@ -84,7 +84,7 @@ class Provider(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Whereabouts(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where the publisher listens; no address if it cannot be dialled."""
+    """Where the publisher listens; there are no addresses if it cannot be dialled."""
 
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
 
@@ -111,7 +111,7 @@ class Pointer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class OfferedCapacity(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The compute that the publisher offers, and where it listens."""
+    """The computing power that the publisher offers, and where it listens."""
 
     capacity: Capacity
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)] = ()
@@ -179,13 +179,13 @@ def capacity_key(runtime: str, shard: int = 0) -> bytes:
 def hiring_key(runtime: str, shard: int = 0) -> bytes:
     """The key of owners who look for volunteers with a runtime: their work is treated as a share that they lack.
 
-    A volunteer that cannot be dialled says that it has that share: so it is told of the owners, and calls them.
+    A volunteer that cannot be dialled announces that it has that share, so it learns of the owners, and calls them.
     """
     return H("hiring", runtime.encode(), bytes([shard]))[:KEY_BYTES]
 
 
 def shards(key_of: Callable[[str, int], bytes], name: str) -> tuple[bytes, ...]:
-    """The keys for records of one name, made by `key_of`: each takes the records for which the one before is full."""
+    """The keys for records of one name, made by `key_of`. When one is full, further records go to the next."""
     return tuple(key_of(name, shard) for shard in range(MAX_SHARDS))
 
 
@@ -201,7 +201,7 @@ _KINDS = {payload: kind for kind, payload in _PAYLOADS.items()}
 
 
 def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now: int, lasts_s: int) -> Record:
-    """A record signed by this peer. Raises ValueError for one that others would not accept."""
+    """Makes a record, signed by this peer. Raises ValueError if others would not accept it."""
     kind = _KINDS[type(payload)]
     body = _encoder.encode(
         _Body(1, kind, key, identity.peer_id, sequence, now, now + lasts_s, _encoder.encode(payload))
@@ -216,7 +216,7 @@ def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now
 def read(raw: bytes, key: bytes, now: float | None) -> Record:
     """Checks a record found under a key: form, times, key, signature. Raises MalformedMessage.
 
-    If `now` is None, its times are not checked: for a record that was kept, and was valid when it arrived.
+    If `now` is None, the times are not checked: for a stored record, which was valid when it arrived.
     """
     if not SIGNATURE_BYTES < len(raw) <= MAX_RECORD_BYTES:
         raise MalformedMessage("a record out of bounds")

@@ -12,18 +12,18 @@ SIGNATURE_BYTES = 64
 
 
 class Purpose(StrEnum):
-    """What a signature asserts."""
+    """What a signature states."""
 
     DIALER = "dialer"
-    """I, the dialer of this connection to this listener, hold this peer id's key."""
+    """The signer is the dialer of this connection to this listener, and holds this peer id's key."""
     ANNOUNCE = "announce"
-    """I announce this to the tracker named in it."""
+    """The signer announces this to the tracker that the announce names."""
     BEACON = "beacon"
-    """I am on this local network, at this port."""
+    """The signer is on this local network, at this port."""
     DATAGRAM = "datagram"
-    """I sent this datagram of the DHT."""
+    """The signer sent this datagram of the DHT."""
     RECORD = "record"
-    """I say this in the DHT, until it expires."""
+    """The signer states this in the DHT, until it expires."""
 
 
 def to_sign(purpose: Purpose, *fields: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What a peer and a tracker say to each other: JSON over HTTP, under `/api/v1`. They share nothing else.
+"""The protocol between a peer and a tracker: JSON over HTTP, under `/api/v1`. They share nothing else.
 
     POST announce                     a signed `Announce`; answered by `Announced`, or `Problem` (409: start over)
     GET  search?q=&kind=&min_size=&max_size=&limit=&cursor=          `SearchAnswer`
@@ -33,7 +33,7 @@ from p2p.wire.signatures import Purpose, to_sign
 MAX_SHARES_PER_ANNOUNCE = 1000
 MAX_CONTENTS = 50
 MAX_ANNOUNCE_BYTES = 3 * 512 * 1024
-"""A larger announce would take over 5 ms to decode."""
+"""The largest announce: a larger one would take over 5 ms to decode."""
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_RESULTS = 200
 MAX_QUERY_CHARS = 500
@@ -88,7 +88,7 @@ class Kind(StrEnum):
     ARCHIVE = "archive"
     PROGRAM = "program"
     DATA = "data"
-    """Anything else."""
+    """Any other files."""
 
 
 class _Struct(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -103,7 +103,7 @@ class Content(_Struct, frozen=True, gc=False):
 
 
 class Listing(_Struct, frozen=True, gc=False):
-    """A listed share, as announced: what searches look at."""
+    """A listed share, as announced, with all that searches look at."""
 
     share: Id
     name: Name
@@ -112,7 +112,7 @@ class Listing(_Struct, frozen=True, gc=False):
     contents: Annotated[tuple[Content, ...], msgspec.Meta(max_length=MAX_CONTENTS)] = ()
     """Its first files; empty for a share that is a single file."""
     whole: bool = True
-    """Whether the announcer has all of it; if not, it is fetching it, or has a part."""
+    """Whether the announcer has all of the share; if not, it is fetching the share, or has a part."""
 
 
 class Provided(_Struct, frozen=True, gc=False):
@@ -123,7 +123,7 @@ class Provided(_Struct, frozen=True, gc=False):
 
 
 class Capacity(_Struct, frozen=True, gc=False):
-    """The compute that a volunteer offers."""
+    """The computing power that a volunteer offers."""
 
     runtimes: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=8)]
     cores: Annotated[int, msgspec.Meta(ge=1, le=4096)]
@@ -131,7 +131,7 @@ class Capacity(_Struct, frozen=True, gc=False):
     """Bytes per core."""
     gpu: Text = ""
     policy: Text = ""
-    """Whom it works for; empty for anybody."""
+    """Which owners the volunteer works for; empty for anybody."""
     load: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     """The fraction of the cores that is busy."""
 
@@ -143,16 +143,16 @@ class Announce(_Struct, frozen=True, gc=False):
     """The tracker's URL as the announcer knows it."""
     network: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     sequence: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
-    """Higher than in every earlier announce of this peer to this tracker."""
+    """A number higher than in every earlier announce of this peer to this tracker."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     previous: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
     reset: bool = False
-    """Forget all that was announced before; `previous` then does not matter."""
+    """Whether the tracker must forget all that was announced before; if so, `previous` does not matter."""
     expires_s: Annotated[int, msgspec.Meta(ge=MIN_EXPIRY_S, le=MAX_EXPIRY_S)] = 3600
     bye: bool = False
-    """The announcer stops now: all that it has announced expires at once."""
+    """Whether the announcer stops now: if so, all that it has announced expires at once."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """TCP port on which the announcer listens, at the address it announces from; 0 if it does not."""
+    """The TCP port on which the announcer listens, at the address it announces from; 0 if it does not listen."""
     add: Annotated[tuple[Listing, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
     """New or changed listed shares."""
     provide: Annotated[tuple[Provided, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
@@ -160,7 +160,7 @@ class Announce(_Struct, frozen=True, gc=False):
     drop: Annotated[tuple[Key, ...], msgspec.Meta(max_length=MAX_SHARES_PER_ANNOUNCE)] = ()
     """Shares no longer provided, listed or not."""
     capacity: Capacity | None = None
-    """The compute offered now; None if none is."""
+    """The computing power offered now; None if none is."""
 
 
 class Problem(_Struct, frozen=True, gc=False):
@@ -174,7 +174,7 @@ class Problem(_Struct, frozen=True, gc=False):
 class Wanted(_Struct, frozen=True, gc=False):
     """A peer that can be dialled and lacks chunks of a share, for an announcer that has them and cannot be dialled.
 
-    Or an owner that looks for volunteers like the announcer: its work is treated as a share (`records.hiring_key`).
+    The peer may also be an owner that looks for volunteers: its work is treated as a share (`records.hiring_key`).
     """
 
     key: Key
@@ -187,15 +187,15 @@ class Announced(_Struct, frozen=True, gc=False):
 
     sequence: Count
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)]
-    """Announce again after this many seconds, even without changes."""
+    """How many seconds after which to announce again, even without changes."""
     seen_host: Annotated[str, msgspec.Meta(max_length=64)]
     """The address from which the announce came."""
     dialable: bool | None = None
-    """Whether a dial-back reached the announcer there; None if not tried yet."""
+    """Whether a dial-back reached the announcer at that address; None if not tried yet."""
     shares: Count = 0
     """How many shares of this peer the tracker now has."""
     refused: Annotated[tuple[Text, ...], msgspec.Meta(max_length=16)] = ()
-    """What was not accepted, and why (quotas)."""
+    """What was not accepted because of quotas, and why."""
     wanted: Annotated[tuple[Wanted, ...], msgspec.Meta(max_length=64)] = ()
 
 
@@ -243,7 +243,7 @@ class SearchAnswer(_Struct, frozen=True, gc=False):
     total: Count = 0
     """All matches; if `partial`, there are at least this many."""
     partial: bool = False
-    """More matched than were ranked; those with the most live sources were."""
+    """Whether more shares matched than were ranked; if so, those with the most live sources were ranked."""
     cursor: Text = ""
     """Where the next page starts; empty at the end."""
 
@@ -257,7 +257,7 @@ class ShareView(_Struct, frozen=True, gc=False):
 
 
 class PeerView(_Struct, frozen=True, gc=False):
-    """A live peer: what it lists, newest first, and the compute it offers."""
+    """A live peer: the shares that it lists, newest first, and the computing power it offers."""
 
     peer: Id
     dialable: bool
@@ -273,7 +273,7 @@ class PeerView(_Struct, frozen=True, gc=False):
 
 
 class Volunteer(_Struct, frozen=True, gc=False):
-    """A live peer that offers compute."""
+    """A live peer that offers computing power."""
 
     peer: Id
     capacity: Capacity

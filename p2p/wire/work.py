@@ -86,17 +86,17 @@ class InputShare(_Part, frozen=True, gc=False):
 
 
 class GetCapacity(_Message, frozen=True, gc=False, tag="get_capacity"):
-    """From an owner: what do you offer? Answered by `CapacityIs`."""
+    """From an owner: asks what the peer offers. Answered by `CapacityIs`."""
 
 
 class CapacityIs(_Message, frozen=True, gc=False, tag="capacity_is"):
-    """This is what I offer: nothing if this peer is not a volunteer, or is paused."""
+    """What the sender offers: nothing if it is not a volunteer, or is paused."""
 
     capacity: Capacity | None = None
 
 
 class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
-    """From an owner: will you work on this job? The limits are for each unit; sizes in bytes."""
+    """From an owner: asks the volunteer to work on this job. The limits are per unit; sizes are in bytes."""
 
     job: _Id
     bundle: _Id
@@ -108,7 +108,7 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
     output_bytes: _Number
     log_bytes: _Number
     token: _Token = bytes(16)
-    """Known only to those who work for the job: it gives access to outputs that volunteers keep."""
+    """A secret of those who work for the job: it gives access to outputs that volunteers keep."""
     inputs: Annotated[tuple[InputShare, ...], msgspec.Meta(max_length=64)] = ()
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     """The port where the owner serves bundle and inputs, at this connection's host; 0: it calls to offer them."""
@@ -117,7 +117,7 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
 
 
 class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
-    """Yes: `slots` units at once, at most `window` under way. `held`: indexes of the inputs that are here whole."""
+    """The volunteer takes the job: `slots` units at once, at most `window` under way. `held`: inputs it has whole."""
 
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     window: Annotated[int, msgspec.Meta(ge=1, le=65536)]
@@ -125,20 +125,22 @@ class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
 
 
 class JobRefused(_Message, frozen=True, gc=False, tag="job_refused"):
-    """No, for this reason, which the owner's user sees."""
+    """The volunteer refuses the job, for this reason, which the owner's user sees."""
 
     reason: _Short
 
 
 class JobQueued(_Message, frozen=True, gc=False, tag="job_queued"):
-    """Not yet, for this reason; the offer has this place in the queue, 1 for the next. 0: offer again, now."""
+    """The volunteer cannot take the job yet, for this reason.
+
+    `place` is the offer's place in its queue: 1 is next; 0 means that its turn has come: offer again now."""
 
     place: Annotated[int, msgspec.Meta(ge=0, le=65535)]
     reason: _Short = ""
 
 
 class VolunteerCall(_Message, frozen=True, gc=False, tag="volunteering"):
-    """From a volunteer that cannot be dialled and has this capacity: offer me work, of this job or (no id) of any."""
+    """From a volunteer that cannot be dialled: asks for work, of this job or (no id) of any. It has this capacity."""
 
     job: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     capacity: Capacity | None = None
@@ -176,7 +178,7 @@ class Unit(_Part, frozen=True, gc=False):
     results: _Number = 0
     """How many actions' results it may read: those of the actions before its own."""
     keep: bool = False
-    """Outputs too large for the result are kept for other units, if there is space."""
+    """Whether outputs too large for the result are kept for other units, if there is space."""
 
 
 class KeptOutput(_Part, frozen=True, gc=False):
@@ -208,7 +210,7 @@ class Reads(_Message, frozen=True, gc=False, tag="reads"):
 
 
 class GetOutput(_Message, frozen=True, gc=False, tag="get_output"):
-    """Please send the output with this number. Answered by `OutputIs` or `OutputGone`."""
+    """Asks for the output with this number. Answered by `OutputIs` or `OutputGone`."""
 
     job: _Id
     token: _Token
@@ -224,11 +226,11 @@ class OutputIs(_Message, frozen=True, gc=False, tag="output_is"):
 
 
 class OutputGone(_Message, frozen=True, gc=False, tag="output_gone"):
-    """The output is not here, or not for you."""
+    """The sender does not have the output, or the receiver may not have it."""
 
 
 class Units(_Message, frozen=True, gc=False, tag="units"):
-    """From an owner: do these units."""
+    """From an owner: asks the volunteer to run these units."""
 
     units: Annotated[tuple[Unit, ...], msgspec.Meta(max_length=MAX_UNITS)]
 
@@ -247,9 +249,9 @@ class Result(_Part, frozen=True, gc=False):
     kind: Annotated[str, msgspec.Meta(max_length=16)] = ""
     """Why the unit is not done: `job` (the job's own fault), `limit`, `plan`, `input` or `broken`."""
     text: _Text = ""
-    """For `job` the guest's report in JSON, else an explanation in words."""
+    """For `job`, the guest's report in JSON; otherwise an explanation in words."""
     kept: bool = False
-    """The outputs are kept where they were made."""
+    """Whether the outputs are kept by the volunteer that made them."""
     missing: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_MISSING)] = ()
     """For `input`: the units whose kept outputs were unavailable."""
     log: Annotated[bytes, msgspec.Meta(max_length=MAX_LOG)] = b""
@@ -288,7 +290,7 @@ class CancelUnits(_Message, frozen=True, gc=False, tag="cancel_units"):
 
 
 class Heartbeat(_Message, frozen=True, gc=False, tag="heartbeat"):
-    """I am here, and working on these units (none from an owner)."""
+    """The sender is alive, and working on these units (none if it is an owner)."""
 
     ids: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_UNITS)] = ()
     fetched: _Number = 0

@@ -1,4 +1,4 @@
-"""The iterative lookup of the DHT, as a state machine: which node to ask next, and when enough is known.
+"""The iterative lookup of the DHT, as a state machine: which node to ask next, and when the lookup is done.
 
 A candidate is WAITING, then ASKED; it may become STALLED (it has not answered yet, and no longer counts against the
 parallelism), and ends ANSWERED or FAILED. Legal moves: WAITING -> ASKED -> STALLED -> ANSWERED | FAILED, and ASKED ->
@@ -8,7 +8,7 @@ of each round).
 
 Against liars: a candidate is a node at an address, so naming a node at a false address hides nothing; a contact that
 others name counts for nothing until it has answered itself; a peer that has named a few contacts that are not there
-loses the rest of those that it alone named, unless one of them was there; and of the nearest, at most two share a
+loses the other contacts that it alone named, unless one of them was there; and of the nearest, at most two share a
 prefix.
 
 kademlia's `NodeHeap` was tried and rejected: it knows a node by its id alone, so a liar who names a real node at a
@@ -33,7 +33,7 @@ _Key = tuple[bytes, str, int]
 
 
 class LookupState(Enum):
-    """How far a candidate is."""
+    """The state of a candidate."""
 
     WAITING = auto()
     ASKED = auto()
@@ -48,7 +48,7 @@ class _Candidate:
     distance: int
     depth: int
     namer: _Key | None
-    """The one contact that named this candidate; None for a seed, and if several named it."""
+    """The only contact that named this candidate; None for a seed, or if several contacts named it."""
     state: LookupState = LookupState.WAITING
 
 
@@ -73,7 +73,7 @@ class Lookup:
         self._take(seeds, None)
 
     def next(self) -> Contact | None:
-        """The next contact to ask, which counts as asked from now on; None if none is to be asked now."""
+        """The next contact to ask, which counts as asked from now on; None if no contact should be asked now."""
         if self._busy >= ALPHA:
             return None
         for candidate in self._nearest():
@@ -85,14 +85,14 @@ class Lookup:
         return None
 
     def stalled(self, contact: Contact) -> None:
-        """The contact has not answered in time, but still may."""
+        """Records that the contact has not answered in time, but still may."""
         candidate = self._candidates[contact.key]
         if candidate.state is LookupState.ASKED:
             candidate.state = LookupState.STALLED
             self._busy -= 1
 
     def answered(self, contact: Contact, named: Iterable[Contact]) -> None:
-        """The contact has answered and named others."""
+        """Records that the contact has answered and named others."""
         candidate = self._ended(contact, LookupState.ANSWERED)
         self.hops = max(self.hops, candidate.depth)
         if candidate.namer is not None:
@@ -105,7 +105,7 @@ class Lookup:
         self._take(named, candidate)
 
     def failed(self, contact: Contact) -> None:
-        """The contact did not answer, was another node, or made no sense."""
+        """Records that the contact did not answer, was another node, or sent nonsense."""
         namer = self._ended(contact, LookupState.FAILED).namer
         self.failures += 1
         if namer is None:
@@ -118,7 +118,7 @@ class Lookup:
 
     @property
     def done(self) -> bool:
-        """Whether asking more nodes would bring nothing nearer."""
+        """Whether asking more nodes would find no nearer ones."""
         answered = [candidate.state is LookupState.ANSWERED for candidate in self._nearest()]
         if not all(answered):
             return False
@@ -131,12 +131,12 @@ class Lookup:
         return [candidate.contact for candidate in self._nearest() if candidate.state is LookupState.ANSWERED]
 
     def state(self, contact: Contact) -> LookupState | None:
-        """How far a candidate is; None for a contact that is not one."""
+        """The state of a candidate; None for a contact that is not a candidate."""
         candidate = self._candidates.get(contact.key)
         return None if candidate is None else candidate.state
 
     def _nearest(self) -> list[_Candidate]:
-        """The `K` nearest candidates that may be there: each node once, few of a prefix."""
+        """The `K` nearest candidates that may be there: each node once, and few per prefix."""
         found: list[_Candidate] = []
         nodes: set[bytes] = set()
         prefixes: Counter[str] = Counter()
@@ -166,7 +166,7 @@ class Lookup:
         nodes: set[bytes] = set()
         for contact in contacts:
             if contact.id == self._own_id or contact.id in nodes:
-                continue  # a namer that puts one node in two places makes more work than sense
+                continue  # a namer that gives one node two addresses only makes work
             nodes.add(contact.id)
             known = self._candidates.get(contact.key)
             if known is not None:
@@ -178,7 +178,7 @@ class Lookup:
                 insort(self._by_distance, candidate, key=lambda one: one.distance)
 
     def _drop(self, candidates: Iterable[_Candidate]) -> None:
-        """Forgets waiting candidates; if somebody names them again, they are back."""
+        """Forgets waiting candidates; a candidate that is named again is added again."""
         for candidate in list(candidates):
             del self._candidates[candidate.contact.key]
             self._by_distance.remove(candidate)

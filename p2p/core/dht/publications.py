@@ -1,7 +1,7 @@
-"""What a peer publishes in the DHT, and when each piece is due again.
+"""What a peer publishes in the DHT, and when each record is due again.
 
 Records are published again well before they expire, at randomly spread times so that a network does not act in step. A
-changed record is due at once. One that nobody stored is tried again soon, then less and less often.
+changed record is due at once. A record that nobody stored is tried again soon, then less and less often.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +50,7 @@ INTERVAL_S = {
     RecordKind.KEYWORD: 3 * 3600.0,
     RecordKind.POINTER: 12 * 3600.0,
 }
-"""How long after it was published a record is due again, give or take a fifth; less than half of its life."""
+"""How many seconds after publication a record is due again, plus or minus a fifth; less than half of its life."""
 JITTER = 0.2
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 120.0
 
@@ -61,12 +61,12 @@ class Item:
 
     key: bytes
     payload: Payload
-    """The payload without addresses: which one it names depends on how the storer sees the publisher."""
+    """The payload without addresses: which address it names depends on how the storer sees the publisher."""
     lasts_s: int
     others: tuple[bytes, ...] = ()
     """Keys to use if the storers of `key` are full."""
     record: Record | None = None
-    """The record itself, if it was made before and is only stored again."""
+    """The record itself, if it already exists and is only stored again."""
 
     @property
     def kind(self) -> RecordKind:
@@ -89,37 +89,37 @@ _KIND: dict[type[Payload], RecordKind] = {
 
 
 def provider_items(shares: Iterable[tuple[ShareId, bytes]]) -> Iterator[Item]:
-    """A record for each share that the peer has, with the map of what it holds."""
+    """Makes a record for each share that the peer has, with the map of the chunks that it holds."""
     for share, held in shares:
         yield Item(provider_key(share), Provider((), held), LONGEST_S[RecordKind.PROVIDER])
 
 
 def address_item(peer: PeerId) -> Item:
-    """The record of where the peer is."""
+    """Makes the record of the peer's addresses."""
     return Item(address_key(peer), Whereabouts(()), LONGEST_S[RecordKind.ADDRESS])
 
 
 def capacity_items(capacity: Capacity) -> Iterator[Item]:
-    """A record of what a volunteer offers, for each of its runtimes. Its load changes too quickly to be published."""
+    """Makes a record of a volunteer's offer for each of its runtimes, without its load, which changes too quickly."""
     offer = OfferedCapacity(msgspec.structs.replace(capacity, load=0.0))
     for runtime in capacity.runtimes:
         yield _sharded(shards(capacity_key, runtime), offer)
 
 
 def hiring_items(runtimes: Iterable[str]) -> Iterator[Item]:
-    """A record for each runtime, by which an owner looks for volunteers that have it."""
+    """Makes a record for each runtime, by which an owner looks for volunteers that have the runtime."""
     for runtime in runtimes:
         yield _sharded(shards(hiring_key, runtime), Provider((), bytes(MAP_BYTES)))
 
 
 def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:
-    """Records of pointers, this peer's own and those it follows: anybody may store the same bytes again."""
+    """Makes records of pointers, this peer's own and those it follows: anybody may store the same bytes again."""
     for record in pointers:
         yield Item(record.key, record.payload, LONGEST_S[RecordKind.POINTER], record=record)
 
 
 def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
-    """Records of shares (id, name, size in bytes) by the words of their names, a few titles in each."""
+    """Makes records of shares (id, name, size in bytes) by the words of their names, a few titles in each."""
     by_word: dict[str, list[Title]] = {}
     for share, name, size in shares:
         title = _cut(name)
@@ -140,12 +140,12 @@ def due_at(published: float, kind: RecordKind, chance: float) -> float:
 
 
 def again_after(failures: int, chance: float) -> float:
-    """Seconds until a record that nobody stored is tried again, after this many failures in a row."""
+    """Seconds until a record that nobody stored is tried again, after this many consecutive failures."""
     return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
 
 
 def _sharded(keys: Sequence[bytes], payload: Payload) -> Item:
-    """One record, for the first of the keys whose storers have space."""
+    """Makes a record for the first of the keys whose storers have space."""
     first, *others = keys
     return Item(first, payload, LONGEST_S[_KIND[type(payload)]], tuple(others))
 
@@ -155,5 +155,5 @@ def _title_bytes(title: Title) -> int:
 
 
 def _cut(name: str) -> str:
-    """The name cut to at most `MAX_TITLE_BYTES` bytes, after a whole character."""
+    """The name, cut after a whole character to at most `MAX_TITLE_BYTES` bytes."""
     return name.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")

@@ -1,7 +1,8 @@
-"""The records that this peer keeps for the DHT, by key: bounded in every way, refused rather than evicted when full.
+"""The records that this peer keeps for the DHT, by key. Their number is bounded; a full store refuses new ones.
 
-A key holds a set: one record for each publisher and kind, the one with the highest sequence. A storer never extends
-an expiry. Every operation takes the same short time however much is kept. Times are passed in, seconds since 1970.
+Under a key is a set: for each publisher and kind, the record with the highest sequence. A storer never extends an
+expiry. Every operation takes the same short time, however many records are kept. Times are arguments, in seconds since
+1970.
 """
 
 from collections import Counter
@@ -20,11 +21,11 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_PER_PUBLISHER = 256
 MAX_PER_PREFIX = 512
 MAX_PER_KEY_AND_PREFIX = 8
-"""Publishers' keys cost nothing: without this bound, one host could fill a key and shut out all others."""
+"""The most records under a key from one prefix. Identities are free: without this, one host could fill a key alone."""
 EXPIRED_AT_ONCE = 64
 
 FULL = "full"
-"""The refusal that sends a publisher to the next shard."""
+"""The reason of a refusal that sends a publisher to the next shard."""
 QUOTA = "quota"
 
 
@@ -36,7 +37,7 @@ class _Kept(msgspec.Struct, frozen=True, gc=False):
 
 
 _Slot = tuple[PeerId, int]
-"""Publisher and kind, in a form that costs the garbage collector nothing."""
+"""A record's publisher and kind, in a form that costs the garbage collector nothing."""
 
 
 class RecordStore:
@@ -47,7 +48,7 @@ class RecordStore:
         self._publishers: Counter[bytes | str] = Counter()
         self._prefixes: Counter[bytes | str] = Counter()
         self._due: list[tuple[int, bytes, _Slot]] = []
-        """A heap of when to look at each record again: one entry for each, at or before its first expiry."""
+        """A heap of when to check each record again: one entry per record, at or before its first expiry."""
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class RecordStore:
     def put(self, record: Record, prefix: str, now: float) -> None:
         """Keeps a record that came from a network prefix; an empty prefix has no quota. Raises Refused, with a reason.
 
-        If a record is refused, the one kept before stays.
+        If the record is refused, the one that was kept before stays.
         """
         self.expire(now)
         slot = (record.publisher, int(record.kind))
@@ -82,7 +83,7 @@ class RecordStore:
         return [kept.raw for kept in self._keys.get(key, {}).values() if kept.expires > now]
 
     def expire(self, now: float) -> bool:
-        """Forgets some expired records, few enough to take no time. Returns whether there may be more."""
+        """Forgets some expired records, few enough to be quick. Returns whether there may be more."""
         for _ in range(EXPIRED_AT_ONCE):
             if not self._due or self._due[0][0] > now:
                 return False

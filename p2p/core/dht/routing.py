@@ -1,8 +1,8 @@
-"""The routing table of the DHT: kademlia's buckets, with what the package's own table lacks.
+"""The routing table of the DHT: the buckets of the package kademlia, with what its own table lacks.
 
 * A contact enters only once it has answered (`net.dht` sees to that). A bucket has at most two contacts of one network
-  prefix, including those that wait for a place in it, so that whoever holds a whole /24 does not hold the table.
-* A contact is removed only under its own address: whoever names it at another address cannot get it removed.
+  prefix, including those that wait for a place in it, so that the holder of a whole /24 cannot fill the table.
+* A contact is removed only under its own address: a peer that names it at another address cannot get it removed.
 * `find_neighbors` is exact: upstream's traverser can stop with most of the table unread.
 * `add_contact` does no IO: it returns the contact to be pinged before a newcomer may take its place.
 
@@ -20,7 +20,7 @@ from kademlia.routing import KBucket, RoutingTable
 from p2p.wire.address import Scope, prefix, scope
 
 K = 20
-"""Contacts in a bucket, and holders of a record."""
+"""The number of contacts in a bucket, and of holders of a record."""
 MAX_PER_PREFIX = 2
 
 
@@ -42,7 +42,7 @@ class Contact(Node):  # type: ignore[misc]
 
     @property
     def key(self) -> tuple[bytes, str, int]:
-        """Identifies the node at this address, as opposed to another address that somebody claims for it."""
+        """Identifies the node at this address, as distinct from other addresses that somebody claims for the node."""
         return self.id, self.ip, self.port
 
 
@@ -115,7 +115,7 @@ class Table(RoutingTable):  # type: ignore[misc]
     def find_neighbors(self, node: Node, k: int | None = None, exclude: Contact | None = None) -> list[Contact]:
         """The `k` contacts nearest to the node, nearest first, without the node itself.
 
-        `exclude` is the contact that will be told of them: nobody at its address is included, nor anybody with an
+        `exclude` is the contact to which they will be sent: no contact at its address is included, nor any with an
         address of narrower scope (`address.may_tell`).
         """
         near = (
@@ -129,7 +129,7 @@ class Table(RoutingTable):  # type: ignore[misc]
     def stale_ranges(self, now: float, older_than_s: float) -> list[tuple[int, int]]:
         """The id ranges (both ends included) of buckets in which nothing was looked up for `older_than_s`.
 
-        `now` is of the monotonic clock with which kademlia marks its buckets.
+        `now` is a time of the monotonic clock with which kademlia marks its buckets.
         """
         return [bucket.range for bucket in self.buckets if now - bucket.last_updated > older_than_s]
 

@@ -11,14 +11,14 @@ BELIEVED_FROM_S = 30.0
 
 
 class Patience:
-    """Timeouts from round trips, estimated as in RFC 6298; seconds."""
+    """Timeouts, in seconds, estimated from round-trip times as in RFC 6298."""
 
     def __init__(self) -> None:
         self._mean: float | None = None
         self._deviation = 0.0
 
     def measured(self, seconds: float) -> None:
-        """Records how long the answer took to a datagram that was sent only once."""
+        """Records how long the answer to a datagram took that was sent only once."""
         if self._mean is None:
             self._mean, self._deviation = seconds, seconds / 2
         else:
@@ -27,7 +27,7 @@ class Patience:
 
     @property
     def soft(self) -> float:
-        """Seconds after which a query is sent again, and others are asked meanwhile."""
+        """Seconds after which a query is sent again, and other nodes are asked too."""
         if self._mean is None:
             return LONGEST_SOFT_S
         return min(LONGEST_SOFT_S, max(SHORTEST_SOFT_S, self._mean + 4 * self._deviation))
@@ -39,9 +39,9 @@ class Patience:
 
 
 class ClockOffset:
-    """How far others' clocks are ahead: the median of one opinion for each network prefix.
+    """How far other peers' clocks are ahead: the median of one estimate per network prefix.
 
-    Liars would need a majority of the prefixes. Small differences are nobody's fault and are ignored.
+    Liars would need a majority of the prefixes. Small differences are normal and are ignored.
     """
 
     def __init__(self) -> None:

@@ -1,19 +1,19 @@
 """How many sources hold each chunk, so that the rarest are asked for first.
 
-Bit-sliced counters: plane k is an integer whose bit i is bit k of chunk i's count. A source's map is added or removed
-for all chunks at once by a ripple of big-integer operations. The rarest of a set are found plane by plane from the
-top: each step keeps the members with a zero there, if there are any (as in an MSD radix sort).
+The counters are bit-sliced: plane k is an integer whose bit i is bit k of chunk i's count. A source's map is added or
+removed for all chunks at once by big-integer operations that carry from plane to plane. The rarest of a set are found
+plane by plane from the top: each step keeps the members with a zero there, if there are any (as in an MSD radix sort).
 """
 
 
 class Availability:
-    """Counts of sources per chunk. Only what was added may be removed."""
+    """The number of sources per chunk. Only what was added may be removed."""
 
     def __init__(self) -> None:
         self._planes: list[int] = []
 
     def add(self, chunks: int) -> None:
-        """One more source for each of these chunks."""
+        """Counts one more source for each of these chunks."""
         carry = chunks
         for k, plane in enumerate(self._planes):
             if not carry:
@@ -24,7 +24,7 @@ class Availability:
             self._planes.append(carry)
 
     def remove(self, chunks: int) -> None:
-        """One source fewer for each of these chunks."""
+        """Counts one source fewer for each of these chunks."""
         borrow = chunks
         for k, plane in enumerate(self._planes):
             if not borrow:
@@ -42,5 +42,5 @@ class Availability:
         return among
 
     def count(self, chunk: int) -> int:
-        """How many sources hold one chunk."""
+        """How many sources hold this chunk."""
         return sum(((plane >> chunk) & 1) << k for k, plane in enumerate(self._planes))

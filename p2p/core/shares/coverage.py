@@ -1,4 +1,4 @@
-"""Which parts of a share a peer holds, in 64 bits: enough to choose whom to ask."""
+"""Which parts of a share a peer holds, in 64 bits: enough to choose which peer to ask."""
 
 from p2p.wire.records import MAP_BYTES, WHOLE
 
@@ -6,7 +6,7 @@ RANGES = 8 * MAP_BYTES
 
 
 def coverage(held: int, chunks: int) -> bytes:
-    """Which of 64 equal ranges are held whole, in 8 bytes: bit i of byte n, lowest first, is range 8 n + i.
+    """Which of 64 equal ranges are held completely, in 8 bytes: bit i of byte n, lowest first, is range 8 n + i.
 
     `held` is a bitmap of chunks. Range r goes from chunk floor(r * chunks / 64) to ceil((r + 1) * chunks / 64), so
     the ranges of a share with fewer chunks overlap.

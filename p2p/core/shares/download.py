@@ -1,6 +1,6 @@
 """Which source is asked for which chunk: the decisions of a download, sans-IO.
 
-More chunks may become wanted while it runs. A wanted chunk goes through
+More chunks may become wanted while a download runs. A wanted chunk goes through these states:
 
     free --ask--> asked --received--> taken --stored--> have
     asked --(source gone, choked, Gone)--> free
@@ -31,7 +31,8 @@ MAX_AHEAD_BYTES = 64 * 1024 * 1024
 MIN_ASK_BYTES = 256 * 1024
 MAX_ASKED_CHUNKS = 4096
 MAX_ASKS = 64
-"""The most runs asked for at one event: each takes time in proportion to the share, and hostile maps have many."""
+"""The most runs of chunks requested at one event: each takes time in proportion to the share, and hostile maps
+    have many."""
 STEAL_BUSY, STEAL_IDLE = 10.0, 3.0
 LATENCY_S = 0.1
 GUESS_BYTES_PER_S = 256 * 1024.0
@@ -45,7 +46,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[Key]):
-    """Request chunks first .. first + count - 1 from the source."""
+    """The command to request the chunks first .. first + count - 1 from the source."""
 
     source: Key
     first: int
@@ -54,7 +55,7 @@ class Ask(Generic[Key]):
 
 @dataclass(frozen=True, slots=True)
 class AskNoMore(Generic[Key]):
-    """Tell the source that these chunks are no longer wanted."""
+    """The command to tell the source that these chunks are no longer wanted."""
 
     source: Key
     first: int
@@ -63,7 +64,7 @@ class AskNoMore(Generic[Key]):
 
 @dataclass(frozen=True, slots=True)
 class DropSource(Generic[Key]):
-    """End the exchange with the source."""
+    """The command to end the exchange with the source."""
 
     source: Key
     reason: str
@@ -76,7 +77,7 @@ Command = Ask[Key] | AskNoMore[Key] | DropSource[Key]
 class _Asked:
     at: float
     ahead: int
-    """Bytes asked of the source at that time, including this chunk."""
+    """How many bytes the source had been asked for at that time, including this chunk."""
     size: int
 
 
@@ -90,7 +91,7 @@ class _Hedge:
 
 @dataclass(slots=True)
 class DownloadSource:
-    """What is known about one source. `rate` in bytes/s, 0 until measured."""
+    """What is known about one source. `rate` is in bytes per second, 0 until measured."""
 
     have: int = 0
     asked: dict[int, _Asked] = field(default_factory=dict)
@@ -99,7 +100,7 @@ class DownloadSource:
     choked: bool = False
     received: int = 0
     chunks: int = 0
-    """How many chunks came whole and right. Before the first one, a rate means nothing."""
+    """How many complete and correct chunks came from the source. Before the first one, its rate means nothing."""
     sample_at: float = 0.0
     sample_bytes: int = 0
     progress_at: float = 0.0
@@ -135,11 +136,11 @@ class Download(Generic[Key]):
         return not self.wanted & ~self.have
 
     def needs(self, source: Key, chunk: int) -> bool:
-        """Whether the source was asked for this chunk and has not sent all of it."""
+        """Whether the source has been asked for this chunk and has not yet sent all of it."""
         return chunk in self.sources[source].asked
 
     def covers(self) -> bool:
-        """Whether the sources connected now together hold all that is missing."""
+        """Whether the sources that are connected now together hold all missing chunks."""
         missing = self.wanted & ~self.have
         for source in self.sources.values():
             missing &= ~source.have
@@ -147,13 +148,13 @@ class Download(Generic[Key]):
 
     @property
     def useful(self) -> int:
-        """How many sources have any wanted chunk."""
+        """How many sources have at least one wanted chunk."""
         return sum(1 for source in self.sources.values() if source.have & self.wanted)
 
     # Events.
 
     def want(self, chunks: int, now: float) -> list[Command[Key]]:
-        """From now on these chunks are wanted too."""
+        """Adds these chunks to those that are wanted."""
         missing = chunks & ~self.wanted & ~self.have
         self.wanted |= chunks
         self._free |= missing
@@ -161,12 +162,12 @@ class Download(Generic[Key]):
         return self._fill_all(now) if missing else []
 
     def joined(self, key: Key, now: float) -> None:
-        """A source is connected; `offers` says what it has."""
+        """Records that a source has connected; `offers` says which chunks it has."""
         assert key not in self.sources
         self.sources[key] = DownloadSource(progress_at=now, window_at=now)
 
     def offers(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
-        """The source has these chunks too, besides those it named before."""
+        """Records that the source has these chunks too, besides those it named before."""
         source = self.sources[key]
         new = chunks & ~source.have
         source.have |= new
@@ -174,7 +175,7 @@ class Download(Generic[Key]):
         return self._fill(key, source, now)
 
     def lost(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
-        """The source no longer has these chunks."""
+        """Records that the source no longer has these chunks."""
         source = self.sources[key]
         gone = chunks & source.have
         source.have &= ~gone
@@ -185,7 +186,7 @@ class Download(Generic[Key]):
         return self._fill_all(now)
 
     def gone(self, key: Key, now: float) -> list[Command[Key]]:
-        """The source is no longer connected."""
+        """Records that the source is no longer connected."""
         source = self.sources.pop(key)
         self._availability.remove(source.have)
         for chunk in list(source.asked):
@@ -193,7 +194,7 @@ class Download(Generic[Key]):
         return self._fill_all(now)
 
     def choked(self, key: Key, waits: bool, now: float) -> list[Command[Key]]:
-        """The source makes us wait for a slot, or no longer does. Meanwhile only its oldest chunk stays asked."""
+        """Records whether this peer waits for a slot at the source. While it does, one chunk stays asked."""
         source = self.sources[key]
         if waits != source.choked:
             source.progress_at = source.window_at = now
@@ -209,7 +210,7 @@ class Download(Generic[Key]):
         return commands + self._fill_all(now)
 
     def progress(self, key: Key, count: int, now: float) -> None:
-        """`count` bytes of asked chunks came from the source."""
+        """Records that `count` bytes of asked chunks came from the source."""
         source = self.sources[key]
         source.progress_at = now
         source.received += count
@@ -223,7 +224,7 @@ class Download(Generic[Key]):
             source.sample_bytes = 0
 
     def received(self, key: Key, chunk: int, now: float) -> list[Command[Key]]:
-        """An asked chunk came whole and matches its hash. From now on nobody is asked for it."""
+        """Records that an asked chunk is complete and matches its hash. From now on no source is asked for it."""
         source = self.sources[key]
         asked = source.asked.pop(chunk)
         source.outstanding -= asked.size
@@ -238,7 +239,7 @@ class Download(Generic[Key]):
         return commands + self._fill(key, source, now)
 
     def stored(self, chunk: int) -> list[Command[Key]]:
-        """The chunk is written and counts from now on, whoever sent it; nobody is asked for it any more."""
+        """Records that the chunk is written, whoever sent it. From now on no source is asked for it."""
         self.have |= 1 << chunk
         if self._free >> chunk & 1:
             self._take(1 << chunk)
@@ -252,12 +253,12 @@ class Download(Generic[Key]):
         return commands
 
     def copied(self, chunks: int) -> None:
-        """These chunks, for which nobody is asked, were filled from an equal file on this machine."""
+        """Records that these chunks, for which no source is asked, were filled from an equal file on this machine."""
         self.have |= chunks
         self._take(chunks & self._free)
 
     def tick(self, now: float) -> list[Command[Key]]:
-        """Deals with silent sources, stragglers and idle sources. To be called a few times a second."""
+        """Deals with silent sources, stragglers and idle sources. To be called a few times per second."""
         commands: list[Command[Key]] = []
         for key, source in self.sources.items():
             if not source.asked or source.choked:
@@ -282,7 +283,7 @@ class Download(Generic[Key]):
         return [command for key, source in list(self.sources.items()) for command in self._fill(key, source, now)]
 
     def _fill(self, key: Key, source: DownloadSource, now: float) -> list[Command[Key]]:
-        """Asks the source for more, if it has been asked for less than it should be."""
+        """Asks the source for more chunks, if it has been asked for too few."""
         if source.choked and source.asked:
             return []
         target = min(MAX_AHEAD_BYTES, max(MIN_AHEAD_BYTES, int(source.rate * AHEAD_S)))
@@ -311,7 +312,7 @@ class Download(Generic[Key]):
         return int(self._free_bytes * fraction / 2)
 
     def _pick(self, candidates: int, budget: int, most: int) -> tuple[int, int]:
-        """A run of candidates of about `budget` bytes, but at least one chunk."""
+        """Chooses a run of candidates of about `budget` bytes, but at least one chunk."""
         if self._sequential:
             pool = candidates
             first = bitmap.lowest(candidates)
@@ -342,7 +343,7 @@ class Download(Generic[Key]):
         self._free_bytes -= self.layout.bytes_in(chunks)
 
     def _release(self, source: DownloadSource, chunk: int) -> None:
-        """The source is no longer asked for the chunk, which is free again unless another source is asked for it."""
+        """Stops asking the source for the chunk, which is free again unless another source is asked for it."""
         source.outstanding -= source.asked.pop(chunk).size
         hedge = self._hedges.get(chunk)
         if hedge is None:
@@ -357,7 +358,7 @@ class Download(Generic[Key]):
         """Asks the thief for the chunk that is most overdue at all sources asked, if any is overdue by the factor."""
         rate = self._fast_rate()
         if factor == STEAL_IDLE:
-            # An idle source may as well help; without this, a trickling one would be the measure of its own lateness.
+            # An idle source may as well help; otherwise a very slow one's lateness would be measured by its own rate.
             rate = max(rate, GUESS_BYTES_PER_S)
         if thief.choked or len(thief.asked) > 1:
             return []
@@ -387,7 +388,7 @@ class Download(Generic[Key]):
         return [Ask(key, chunk, 1)]
 
     def _fast_rate(self) -> float:
-        """The mean rate of the faster half of the sources that have delivered a chunk, or else a guess; bytes/s."""
+        """The mean rate of the faster half of the sources that have delivered a chunk, or a guess; bytes per second."""
         delivered = [source.rate for source in self.sources.values() if source.chunks and source.rate]
         half = sorted(delivered, reverse=True)[: (len(delivered) + 1) // 2]
         return sum(half) / len(half) if half else GUESS_BYTES_PER_S

@@ -1,4 +1,4 @@
-"""The numbers of chunks, which run through a whole share, so that one range covers many small files."""
+"""The layout of a share: chunks are numbered across all its files, so that one range covers many small files."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ class Layout:
         self.largest_chunk = max((min(e.size, chunk_bytes(e.size)) for e in manifest.entries), default=0)
 
     def place(self, chunk: int) -> ChunkPlace:
-        """Where `chunk` is. Raises IndexError beyond the share."""
+        """Where `chunk` is. Raises IndexError if the share has no such chunk."""
         if not 0 <= chunk < self.chunks:
             raise IndexError(chunk)
         at = bisect_right(self._firsts, chunk) - 1

@@ -4,8 +4,8 @@ Entries are sorted by path, and each is encoded as length (4, big-endian) and a 
 into parts of at most 256 KiB, even in the middle of an entry; the root holds the totals and the hash of each part. The
 share id is the hash of the root, so every piece can be verified by itself, whoever sends it.
 
-Everything decoded here came from a stranger: totals are checked against limits before parts are fetched, and each
-entry against the totals before the next is read, so that a small message cannot make a large structure.
+Everything decoded here is untrusted: totals are checked against limits before parts are fetched, and each entry against
+the totals before the next is read, so that a small message cannot make a large structure.
 """
 
 import struct
@@ -25,7 +25,7 @@ VERSION = 1
 MIN_CHUNK_BYTES = 256 * 1024
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 MAX_CHUNKS_PER_FILE = 2000
-"""A larger file has larger chunks to stay below this, until chunks are as large as they get."""
+"""The number of chunks below which a file stays by having larger chunks, until these reach their largest size."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -38,7 +38,7 @@ class EntryKind(IntEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A file or empty folder of a share; `size` in bytes, `hashes` its 32-byte chunk hashes one after the other."""
+    """A file or empty folder of a share; `size` is in bytes, `hashes` has the 32-byte hashes of its chunks, joined."""
 
     kind: EntryKind
     path: Annotated[names.Path, msgspec.Meta(max_length=names.MAX_DEPTH)]
@@ -101,7 +101,7 @@ _entry_decoder = msgspec.msgpack.Decoder(Entry)
 
 def chunk_bytes(size: int) -> int:
     """The chunk size of a file of `size` bytes: the smallest power of two that gives fewer than 2,000 chunks,
-    from 256 KiB to 8 MiB. A function of the size alone, so equal files have equal chunks everywhere."""
+    from 256 KiB to 8 MiB. It depends on the size alone, so equal files have equal chunks everywhere."""
     chunk = MIN_CHUNK_BYTES
     while chunk < MAX_CHUNK_BYTES and size >= chunk * MAX_CHUNKS_PER_FILE:
         chunk *= 2
@@ -114,7 +114,7 @@ def chunk_count(size: int) -> int:
 
 
 def hash_chunk(data: bytes | bytearray | memoryview) -> ChunkHash:
-    """BLAKE3-256 of a chunk. Releases the GIL while it works."""
+    """The BLAKE3-256 of a chunk. Releases the GIL while hashing."""
     return ChunkHash(blake3(data).digest())
 
 
@@ -128,7 +128,7 @@ def share_id_of(root: bytes) -> ShareId:
 
 
 def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes, list[bytes]]:
-    """The root and parts of a share with these entries, which are sorted here. The caller has checked the names."""
+    """Makes the root and parts of a share with these entries, and sorts them. The caller has checked the names."""
     encoder = msgspec.msgpack.Encoder()
     stream = bytearray()
     files = folders = size = chunks = 0
@@ -147,7 +147,7 @@ def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes,
 
 
 def decode_root(share_id: ShareId, body: bytes, limits: ShareLimits) -> ManifestRoot:
-    """The root that `body` encodes, checked to be this share's and within limits.
+    """Decodes the root in `body`, and checks that it is this share's and within limits.
 
     Raises BadData; Unacceptable if the share itself is at fault.
     """
@@ -193,7 +193,7 @@ def check_part(root: ManifestRoot, index: int, body: bytes) -> None:
 
 
 def decode(share_id: ShareId, root: ManifestRoot, parts: Sequence[bytes]) -> Manifest:
-    """The manifest with these parts, which were checked before. Raises BadData if its author broke the rules."""
+    """Decodes the manifest from its parts, which were checked before. Raises BadData if its author broke the rules."""
     entries: list[Entry] = []
     files = size = chunks = 0
     previous: names.Path = ()

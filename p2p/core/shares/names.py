@@ -1,7 +1,7 @@
-"""Which file names a manifest may carry.
+"""Which file names a manifest may contain.
 
-Names that could leave the output folder, collide or deceive the eye are always refused, whoever sends them. Doubtful
-names, which some platform cannot store, are carried, and warned about when shared.
+Names that could lead out of the output folder, collide or deceive the reader are always refused, whoever sends them.
+Doubtful names, which some platform cannot store, are allowed, with a warning when they are shared.
 """
 
 import re
@@ -21,7 +21,7 @@ Path = tuple[str, ...]
 
 
 def refusal(name: str) -> str | None:
-    """Why a single name cannot be part of a path, or None."""
+    """Why a single name cannot be part of a path, or None if it can."""
     if name in {"", ".", ".."}:
         return "is empty or names a folder above"
     if _REFUSED.search(name):
@@ -32,7 +32,7 @@ def refusal(name: str) -> str | None:
 
 
 def path_refusal(path: Path) -> str | None:
-    """Why a path is refused, or None."""
+    """Why a path is refused, or None if it is not."""
     if not path:
         return "is empty"
     if len(path) > MAX_DEPTH:
@@ -48,7 +48,7 @@ def path_refusal(path: Path) -> str | None:
 
 
 def doubt(name: str) -> str | None:
-    """Why some platform cannot store a name that is otherwise fine, or None."""
+    """Why some platform cannot store a name that is otherwise fine, or None if all can."""
     if _WINDOWS.fullmatch(name):
         return "cannot be stored on Windows"
     if not name.isascii() and not unicodedata.is_normalized("NFC", name):
@@ -57,7 +57,7 @@ def doubt(name: str) -> str | None:
 
 
 def case_clashes(paths: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Pairs of different paths that are the same file where case or Unicode form is ignored."""
+    """Pairs of different paths that name the same file on platforms that ignore case or Unicode form."""
     seen: dict[str, Path] = {}
     clashes = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""Upload slots: who is served now and who waits, fairly.
+"""Upload slots: which downloaders are served now and which wait, fairly.
 
 `core.round_robin` decides whose turn is next. A slot is held for a quantum of time, and is then given up at the next
 chunk boundary if somebody waits.
@@ -26,7 +26,7 @@ class SlotQueue(Generic[Key]):
         self._waiting: RoundRobin[Key] = RoundRobin()
 
     def ask(self, key: Key, prefix: str, identity: bytes, now: float) -> bool:
-        """Whether the key has a slot now; if not, it waits for one."""
+        """Asks for a slot. Returns whether the key has one now; otherwise it waits for one."""
         if key in self._granted:
             return True
         if len(self._granted) < self._capacity and not self._waiting:
@@ -36,7 +36,7 @@ class SlotQueue(Generic[Key]):
         return False
 
     def leave(self, key: Key, now: float) -> list[Key]:
-        """The key gives up its slot, or its wait for one. Returns the keys that get a slot because of this."""
+        """Ends the key's hold of, or wait for, a slot. Returns the keys that get a slot because of this."""
         if self._granted.pop(key, None) is None:
             self._waiting.drop(key)
         granted = []
@@ -46,7 +46,7 @@ class SlotQueue(Generic[Key]):
         return granted
 
     def must_yield(self, key: Key, now: float) -> bool:
-        """Whether this holder of a slot has had its quantum and somebody waits."""
+        """Whether this holder of a slot has used up its quantum and somebody waits."""
         return bool(self._waiting) and now - self._granted[key] >= self._quantum_s
 
     def waiting(self) -> list[Key]:
