@@ -134,7 +134,7 @@ class Peers(Message, frozen=True, gc=False, tag="peers"):
 
 
 class Bad(Message, frozen=True, gc=False, tag="bad"):
-    """Reports that a chunk did not match its hash. The source checks its file; the reporter ends the exchange."""
+    """A chunk does not match its hash. Its source checks the file again; the reporter ends the exchange."""
 
     chunk: Number
 

@@ -117,7 +117,10 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
 
 
 class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
-    """The volunteer takes the job: `slots` units at once, at most `window` under way. `held`: inputs it has whole."""
+    """The volunteer takes the job: `slots` units at once, at most `window` under way.
+
+    `held` has the numbers of the inputs that it has whole.
+    """
 
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     window: Annotated[int, msgspec.Meta(ge=1, le=65536)]

@@ -1,4 +1,7 @@
-"""The records that this peer keeps for the DHT, by key. Their number is bounded; a full store refuses new ones.
+"""The records that this peer keeps for the DHT, by key.
+
+Their number and size are bounded: in all, and by key, publisher and network. A full store refuses a new record; it
+evicts none.
 
 Under a key is a set: for each publisher and kind, the record with the highest sequence. A storer never extends an
 expiry. Every operation takes the same short time, however many records are kept. Times are arguments, in seconds since
