@@ -1,9 +1,9 @@
-"""The tracker: the optional central index. Search, browse, who has what, who offers compute; and web pages for people.
+"""The tracker: the optional central index of shares, sources and volunteers, with an API and web pages.
 
-Its messages to peers are in `p2p.wire.tracker`. It believes only what it can check: a peer speaks for itself alone
-(announces are signed), an address is handed out only once the tracker has dialled it and met that peer there, and
-everything announced expires. A tracker that lies can hide shares and waste a peer's time, but cannot get a wrong byte
-accepted. The network works without it.
+The messages between it and peers are in `p2p.wire.tracker`. It believes only what it can check: a peer announces only
+for itself (announces are signed), an address is handed out only once the tracker has dialled it and met that peer
+there, and everything announced expires. A tracker that lies can hide shares and waste a peer's time, but cannot get a
+wrong byte accepted. The network works without it.
 
     command       from options to a running tracker
       server      listens, wires, stops gracefully; the only owner of a nursery of services

@@ -56,7 +56,7 @@ from tracker.store import HISTORY_S
 
 API = "/api/v1"
 KEEP_AWAKE_S = 15.0
-"""Between the signs of life on an event stream that has nothing else to send."""
+"""How long an event stream may have nothing to send before it sends a keep-alive."""
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RESULTS)]
 Cursor = Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARS)]
@@ -67,7 +67,7 @@ class _Query(msgspec.Struct, frozen=True):
 
 
 class SearchQuery(_Query, frozen=True):
-    """What to look for."""
+    """What to search for."""
 
     q: Annotated[str, msgspec.Meta(max_length=MAX_QUERY_CHARS)] = ""
     kind: Kind | None = None
@@ -78,7 +78,7 @@ class SearchQuery(_Query, frozen=True):
 
 
 class PageQuery(_Query, frozen=True):
-    """The part of a list to show."""
+    """Which part of a list to show."""
 
     limit: Limit = 50
     cursor: Cursor = ""
@@ -130,7 +130,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGIApp:
-    """The whole application."""
+    """Builds the whole application."""
     metrics = Metrics()
     api = _Api(service)
     half = _BitTorrent(torrents)
@@ -168,7 +168,7 @@ def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGI
 
 
 def _asked(network: str, endpoint: Endpoint) -> Endpoint:
-    """The endpoint, open to people and to peers of this network: peers of another could not fetch what they find."""
+    """Wraps the endpoint: refuses peers of other networks, which could not fetch what they find here."""
 
     async def ask(request: Request) -> Response:
         theirs = request.headers.get(NETWORK_HEADER, network)
@@ -336,7 +336,7 @@ class _BitTorrent:
 
 
 def _checked(endpoint: Endpoint) -> Endpoint:
-    """The JSON route, with its refusals answered as problems."""
+    """Wraps the JSON endpoint: answers its refusals as problems."""
 
     async def checked(request: Request) -> Response:
         try:
@@ -348,7 +348,7 @@ def _checked(endpoint: Endpoint) -> Endpoint:
 
 
 def _query(request: Request, kind: type[Q]) -> Q:
-    """The query's parameters, checked; an empty one counts as absent. Raises MalformedMessage."""
+    """Reads and checks the query's parameters; an empty one counts as absent. Raises MalformedMessage."""
     given = {name: value for name, value in request.query_params.items() if value}
     try:
         return msgspec.convert(given, kind, strict=False)
@@ -381,7 +381,7 @@ def _gauges(figures: Statistics) -> bytes:
 
 
 async def _not_here(request: Request, error: Exception) -> Response:
-    """Answers what Starlette itself refuses: no such address, no such method."""
+    """Answers what Starlette itself refuses: an unknown address, or a method that an address does not have."""
     assert isinstance(error, HTTPException)
     said = {404: "There is nothing at this address.", 405: "This address does not take this method."}
     text = said.get(error.status_code, error.detail)
@@ -391,13 +391,13 @@ async def _not_here(request: Request, error: Exception) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Answers a refusal that a page did not show itself."""
+    """Answers a refusal that no page has shown itself."""
     assert isinstance(error, ShoalError)
     return _refusal(request, error)
 
 
 def _refusal(request: Request, error: ShoalError) -> Response:
-    """The answer to a refusal: the same words and headers for people and for programs."""
+    """Answers a refusal, with the same words and headers for people and for programs."""
     shown = problem(error)
     if not web.wants_page(request):
         return shown
@@ -408,6 +408,6 @@ def _refusal(request: Request, error: ShoalError) -> Response:
 
 
 async def _broken(request: Request, _: Exception) -> Response:
-    """Answers a fault of our own: the log has the details, the client learns nothing more."""
+    """Answers a fault of the tracker itself: the log has the details, the client learns nothing more."""
     text = "The tracker has made a mistake. Its log has the details; try something else meanwhile."
     return web.error_page(request, 500, text) if web.wants_page(request) else problem(text, 500)

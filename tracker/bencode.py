@@ -1,4 +1,4 @@
-"""Bencoding, in one direction only: for the answers of a BitTorrent tracker."""
+"""Bencoding for the answers of a BitTorrent tracker; there is no decoder."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ Value = int | bytes | str | Sequence["Value"] | Mapping[bytes, "Value"]
 
 
 def bencode(value: Value) -> bytes:
-    """The value as bytes, with the keys of a mapping sorted, as BEP 3 requires."""
+    """Encodes the value; the keys of a mapping are sorted, as BEP 3 requires."""
     match value:
         case bool():
             raise TypeError("bencoding has no booleans")

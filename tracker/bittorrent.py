@@ -1,8 +1,8 @@
 """A tracker for any BitTorrent client: `/announce` (BEP 3, 7, 23) and `/scrape` (BEP 48), in memory.
 
-A client is known by the address that its request came from and the port it names; anything else it says about its
-address is ignored, so nobody can send a swarm to a third party. Everything is bounded, expires, and is lost at a
-restart, after which clients announce again by themselves.
+A client is known by the address that its request came from and the port that it names; anything else that it says about
+its address is ignored, so nobody can send a swarm to a third party. All memory is bounded; all entries expire, and are
+lost at a restart, after which clients announce again by themselves.
 """
 
 import socket
@@ -31,7 +31,7 @@ MAX_LEFT = 2**63 - 1
 
 @dataclass(frozen=True)
 class Asked:
-    """A client's announce. `left` is how many bytes it lacks."""
+    """A client's announce. `left` is how many bytes the client lacks."""
 
     info_hash: bytes
     peer_id: bytes
@@ -59,7 +59,7 @@ _Key = tuple[bytes, str, int]
 
 
 class Torrents:
-    """All swarms. Nothing of this is ever written to disk."""
+    """All swarms. They are never written to disk."""
 
     def __init__(self, rng: Random | None = None) -> None:
         self._random = rng or Random()
@@ -70,11 +70,11 @@ class Torrents:
 
     @property
     def figures(self) -> tuple[int, int]:
-        """The number of torrents, and of peers in them."""
+        """The number of torrents, and the number of peers in them."""
         return len(self._swarms), len(self._by_age)
 
     def announce(self, asked: Asked, host: str, now: float) -> bytes:
-        """The answer, bencoded. Raises Refused."""
+        """Takes an announce and returns the bencoded answer. Raises Refused."""
         self.expire(now)
         host = canonical(host)
         key = (asked.info_hash, host, asked.port)
@@ -101,7 +101,7 @@ class Torrents:
         return self._answer(asked, host, self._random.sample(others, min(asked.numwant, len(others))))
 
     def scrape(self, hashes: Iterable[bytes], now: float) -> bytes:
-        """The number of clients in each of these swarms, bencoded."""
+        """Returns the number of clients in each of these swarms, bencoded."""
         self.expire(now)
         files: dict[bytes, Value] = {}
         for info_hash in hashes:
@@ -176,12 +176,12 @@ def _as_dict(member: _Member, with_id: bool) -> dict[bytes, Value]:
 
 
 def failure(reason: str) -> bytes:
-    """A bencoded refusal."""
+    """Makes a bencoded refusal."""
     return bencode({b"failure reason": reason})
 
 
 def read_announce(query: bytes, host: str) -> Asked:
-    """The announce in the query string of a request from the host. Raises MalformedMessage."""
+    """Reads the announce in the query string of a request from `host`. Raises MalformedMessage."""
     said = dict(reversed(_fields(query)))
     if ip(host) is None:
         raise MalformedMessage("no IP address to announce")
@@ -204,7 +204,7 @@ def read_announce(query: bytes, host: str) -> Asked:
 
 
 def read_scrape(query: bytes) -> list[bytes]:
-    """The info hashes asked for. Raises MalformedMessage."""
+    """Reads the info hashes that a scrape asks for. Raises MalformedMessage."""
     hashes = [_hash(value) for name, value in _fields(query) if name == b"info_hash"]
     if not hashes:
         raise MalformedMessage("name the torrents by info_hash; this tracker does not list all of them")
@@ -227,7 +227,7 @@ def _hash(value: bytes) -> bytes:
 
 
 def _number(said: dict[bytes, bytes], name: bytes, usual: int, most: int) -> int:
-    """A number from the query; -1 and the like, which some clients send, mean the default."""
+    """Reads a number from the query; a negative one, which some clients send, means the default."""
     text = said.get(name, b"")
     if not text.isdigit() or len(text) > 19:
         return min(usual, most)

@@ -1,7 +1,7 @@
-"""One transaction of changes to what peers announced, which also keeps the totals.
+"""One transaction of changes to what peers announced; it also keeps the totals.
 
-Invariant: a share has a row while it has sources (`live` of them), a listing has one while it has backers, and each
-listing's words are in `words` at its place.
+Invariant: a share has a row while it has sources (`live` counts them), a listing has a row while it has backers, and
+each listing's words are in the table `words` under the listing's place.
 """
 
 import sqlite3
@@ -18,9 +18,9 @@ from tracker import index
 from tracker.limits import Limits
 
 RESET_GRACE_S = 30.0
-"""How long old rows stay after a reset, so that a new announce can take them over."""
+"""How long old rows stay after a reset, so that a new announce can reuse them."""
 MAX_COUNTED_BYTES = 2**40
-"""The most of a listing's bytes that counts in sums: one liar must not drown the figures."""
+"""The most of a listing's bytes that counts in sums, so that a single liar cannot distort the figures."""
 MAX_REFUSED = 16
 
 _contents_decoder = msgspec.msgpack.Decoder(tuple[Content, ...])
@@ -38,7 +38,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Taken:
-    """The announce was taken in. `dialable` is what is known of the peer at this host and port."""
+    """The announce was accepted. `dialable`: whether the peer can be dialled at this host and port, if known."""
 
     id: int
     shares: int
@@ -48,14 +48,14 @@ class Taken:
 
 @dataclass(frozen=True)
 class Conflict:
-    """The announce does not follow from what is known: the peer must start over."""
+    """The announce does not follow the peer's last known one: the peer must announce everything again."""
 
     sequence: int
 
 
 @dataclass(frozen=True)
 class NoRoom:
-    """There is no room for the announce at all."""
+    """There is no room for any part of the announce."""
 
     reason: str
 
@@ -73,7 +73,7 @@ class _Totals:
 
 @dataclass
 class _Announcer:
-    """A peer's row while its announce is taken in."""
+    """A peer's row while its announce is processed."""
 
     id: int
     generation: int
@@ -87,7 +87,7 @@ class _Announcer:
 
 
 def pack_contents(contents: Sequence[Content]) -> bytes | None:
-    """The files of a listing, in the form in which they are kept."""
+    """Encodes the files of a listing for the database."""
     return msgspec.msgpack.encode(contents) if contents else None
 
 
@@ -97,7 +97,7 @@ def unpack_contents(packed: bytes | None) -> tuple[Content, ...]:
 
 
 class Changes:
-    """The changes of one transaction; `finish` is its last step."""
+    """The changes of one transaction; call `finish` last."""
 
     def __init__(self, connection: sqlite3.Connection, limits: Limits, now: float) -> None:
         self._connection = connection
@@ -153,7 +153,7 @@ class Changes:
         return Taken(announcer.id, announcer.shares, dialable, _as_text(announcer.refused))
 
     def sweep(self, peer: int, generation: int, most: int) -> int:
-        """Removes at most `most` old rows of a peer. Returns how many."""
+        """Removes up to `most` old rows of a peer. Returns how many it removed."""
         old = self._connection.execute(
             "SELECT share, listing FROM sources INDEXED BY sources_by_peer WHERE peer = ? AND generation < ? LIMIT ?",
             (peer, generation, most),
@@ -316,7 +316,7 @@ class Changes:
         text: int,
         before: int | None,
     ) -> int | None:
-        """The listing that the announcer backs from now on: an equal one that exists, or a new one."""
+        """Returns the listing that the announcer backs from now on: an equal one that exists, or a new one."""
         contents = pack_contents(listing.contents)
         digest = _digest(listing, contents)
         there = self._connection.execute("SELECT id, digest FROM listings WHERE share = ?", (identifier,)).fetchall()
@@ -392,7 +392,7 @@ class Changes:
         self._totals.text -= text
 
     def _count_sources(self, share: int, live: int) -> None:
-        """Notes how many have the share; its listings move if that is another step."""
+        """Records how many peers have the share; moves its listings if that changes their place."""
         self._connection.execute("UPDATE shares SET live = ? WHERE id = ?", (live, share))
         for identifier, place in self._connection.execute(
             "SELECT id, place FROM listings WHERE share = ?", (share,)
@@ -407,13 +407,13 @@ class Changes:
 
 
 def _digest(listing: Listing, contents: bytes | None) -> bytes:
-    """A digest that is equal for listings that say the same."""
+    """A digest that is the same for listings with the same content."""
     said = msgspec.msgpack.encode((listing.name, listing.size, listing.files, contents))
     return blake3(said).digest(length=16)
 
 
 def _offer(capacity: Capacity | None) -> tuple[int, int, float, str, bytes | None]:
-    """The columns by which volunteers are found."""
+    """The columns by which volunteers are searched for."""
     if capacity is None:
         return 0, 0, 0.0, "", None
     # The tab between runtimes never occurs in the runtime that a search asks for.

@@ -31,7 +31,7 @@ async def run(
     proxy: list[str] | None,
     network: str | None,
 ) -> int:
-    """Runs a tracker until a signal. Returns the exit code. Prints `ready URL` once it answers. Raises ShoalError."""
+    """Runs a tracker until a signal; prints `ready URL` once it answers. Returns the exit code. Raises ShoalError."""
     settings: Settings = {} if network is None else {"network": {"name": network}}
     loaded = config.load(home, os.environ, settings)
     addresses = [parse_address(text, any_port=True) for text in listen or ()]

@@ -1,6 +1,6 @@
-"""Cursors, which say where a list continues: a few numbers as text, bound to the question they were given out for.
+"""Cursors: where the next page of a list starts, as numbers in text form, valid only for one query.
 
-A forged cursor only asks for another part of the same answer; it is still checked like anything from outside.
+Forging a cursor gains nothing but another part of the same answer; it is still checked like all outside input.
 """
 
 import base64
@@ -16,7 +16,7 @@ _TAG_BYTES = 6
 
 
 def seal(question: str, at: int, order: float = 0.0) -> str:
-    """The cursor that continues after this place."""
+    """Makes the cursor for the part of the list after this place."""
     numbers = _FORM.pack(at, order)
     return _as_text(_tag(question, numbers) + numbers)
 

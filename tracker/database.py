@@ -1,7 +1,7 @@
-"""The tracker's SQLite file: opened and migrated, with one connection that writes and some that read.
+"""The tracker's SQLite file: opens and migrates it; one connection writes, several read.
 
-Blocking. With a write-ahead log: readers see the last commit and wait for nobody; kill -9 at any instant costs at most
-the last announces, which peers repeat.
+All calls block. The file has a write-ahead log: readers see the last commit and never wait; kill -9 at any moment loses
+at most the last announces, which peers repeat.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _LARGEST_LOG = 64 * 1024 * 1024
 
 
 def _lock(path: Path) -> BinaryIO:
-    """The lock file beside the database, which is locked while the file is open."""
+    """Locks the lock file beside the database, for as long as the database is open."""
     try:
         lock = path.with_name(path.name + ".lock").open("ab")
     except OSError as error:
@@ -37,7 +37,7 @@ def _lock(path: Path) -> BinaryIO:
 
 
 class Database:
-    """One open database. Raises StorageError for whatever SQLite or the disk objects to."""
+    """One open database. Raises StorageError for any error of SQLite or the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,14 +63,14 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Closes the file. Idempotent. Nobody may be reading or writing."""
+        """Closes the file. Idempotent. No reading or writing may be under way."""
         while self._opened:
             self._opened.pop().close()
         self._lock.close()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection for reading; the whole body sees one state of the data."""
+        """Lends a connection for reading; the whole body sees one state of the data."""
         reader = self._readers.get()
         try:
             with self._explained():
@@ -84,7 +84,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A connection for writing: all of the body's statements take effect, or none. For one thread at a time."""
+        """Lends the connection for writing to one thread at a time. The body's statements all take effect, or none."""
         with self._explained(), sqlite.transaction(self._writer) as writer:
             yield writer
 

@@ -1,8 +1,7 @@
 """Finds out whether a peer can be dialled where it says. Dials only the address that its announce came from.
 
-A handshake proves that the peer itself is there. Findings are kept for a while: a peer that was reached is dialled
-again now and then, one that was not sooner. Bounded are: how many wait, how many are dialled at once, and how often
-one address is dialled.
+A handshake proves that the peer itself is there. Results are kept for a while; a peer that was not reached is dialled
+again sooner than one that was. The queue, the number of dials at once, and the rate of dials per address are bounded.
 """
 
 import logging
@@ -26,7 +25,7 @@ MAX_KEPT = 100_000
 
 
 class DialTarget(NamedTuple):
-    """A peer and where it says it is."""
+    """A peer, and the address at which it says it can be dialled."""
 
     peer: PeerId
     host: str
@@ -34,7 +33,7 @@ class DialTarget(NamedTuple):
 
 
 class DialBack:
-    """Dials in the background; `tell` is called with each finding."""
+    """Dials in the background; `tell` is called with each result."""
 
     def __init__(self, dialer: Dialer, limits: Limits, tell: Callable[[DialTarget, bool], Awaitable[None]]) -> None:
         self._dialer = dialer
@@ -52,11 +51,11 @@ class DialBack:
             task_status.started()
 
     def is_pending(self, place: DialTarget) -> bool:
-        """Whether the peer will be dialled there soon."""
+        """Whether a dial of the peer at this address is queued or under way."""
         return place in self._pending
 
     def look(self, place: DialTarget, now: float, known: bool | None) -> None:
-        """Queues a dial of the peer there, unless there is a recent finding. `known` is what the store has recorded."""
+        """Queues a dial of the peer at this address, unless there is a recent result. `known` comes from the store."""
         if place.port == 0 or place in self._pending or not is_dialable_host(place.host):
             return
         if known is not None and now < self._found.get(place, 0.0):
@@ -69,7 +68,7 @@ class DialBack:
         self._pending.add(place)
 
     def keep(self, place: DialTarget, dialable: bool, now: float) -> None:
-        """Keeps a finding of this moment."""
+        """Keeps a result for a while."""
         self._found[place] = now + (GOOD_FOR_S if dialable else BAD_FOR_S)
         self._found.move_to_end(place)
         if len(self._found) > MAX_KEPT:

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Feed:
-    """Computes the figures once a second while anybody listens."""
+    """Computes the figures once per second while there are listeners."""
 
     def __init__(self, look: Callable[[], Awaitable[Statistics]], most: int) -> None:
         self._look = look
@@ -50,7 +50,7 @@ class Feed:
         self._turn()
 
     async def changes(self) -> AsyncGenerator[Statistics, None]:
-        """The figures now, and whenever they have changed, at most once a second. Raises TooMuch."""
+        """Yields the figures now, and whenever they have changed, at most once per second. Raises TooMuch."""
         if self._listeners >= self._most:
             raise TooMuch("Too many clients listen to this tracker's events. Ask for /api/v1/statistics instead.", 60)
         self._listeners += 1
@@ -73,6 +73,6 @@ class Feed:
 
 
 def _is_same(one: Statistics, other: Statistics) -> bool:
-    """Whether only the time differs."""
+    """Whether the figures differ only in their time."""
     at = msgspec.structs.replace(one.now, time=other.now.time)
     return msgspec.structs.replace(one, now=at) == other

@@ -1,8 +1,8 @@
-"""What all of the tracker's HTTP shares: bounded reading of bodies, errors as `Problem`, a request rate per address.
+"""What the tracker's HTTP code shares: bounded reading of bodies, errors as `Problem`, request rates per address.
 
-`Guard` is the outermost layer. It counts requests, holds addresses to their rate, and makes sure that a request's body
-is read to its end, or its connection cut, before the answer goes out: hypercorn waits for ever for an application that
-leaves a body unread.
+`Guard` is the outermost layer. It counts requests, limits the rate per address, and makes sure that before an answer is
+sent, the request's body has been read to its end or its connection closed: hypercorn would wait for ever for an
+application that leaves a body unread.
 """
 
 import logging
@@ -27,20 +27,20 @@ from tracker.limits import Limits, Rates, TooMuch, subject
 logger = logging.getLogger(__name__)
 
 MAX_HELD_BYTES, MAX_HELD_BYTES_PER_ADDRESS = 32 * 1024 * 1024, 12 * 1024 * 1024
-"""The most bytes of request bodies held, in all and for one address; decoded, they are several times as large."""
+"""The most bytes of request bodies held, in total and per address; once decoded, they are several times as large."""
 BODY_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 5.0
 JSON = "application/json"
 ABORT = "shoal.abort"
-"""The key in a request's state of the function that cuts its connection."""
+"""The key, in a request's state, of the function that closes the request's connection."""
 
 
 class TooLarge(MalformedMessage):
-    """The body is larger than any that makes sense here."""
+    """The body is larger than any valid request."""
 
 
 class TooSlow(MalformedMessage):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
 
 def asker(request: Request) -> str:
@@ -49,14 +49,14 @@ def asker(request: Request) -> str:
 
 
 def answer(value: Response | bytes, status: int = 200, **headers: str) -> Response:
-    """An answer of encoded JSON, which no cache may store."""
+    """Makes an answer of encoded JSON, which no cache may store."""
     if isinstance(value, Response):
         return value
     return Response(value, status, {"cache-control": "no-store"} | headers, JSON)
 
 
 def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Response:
-    """The answer to a request that cannot be served."""
+    """Makes the answer to a request that cannot be served."""
     headers: dict[str, str] = {}
     match error:
         case TooMuch():
@@ -82,7 +82,7 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
 
 
 class Bodies:
-    """Bodies in memory, from their first byte until they are done with: bounded in all, and for each address."""
+    """The bodies in memory, each from its first byte until it is no longer needed; bounded in total and per address."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -90,7 +90,7 @@ class Bodies:
 
     @asynccontextmanager
     async def reading(self, request: Request) -> AsyncIterator[bytes]:
-        """The body of a request, held while the context lasts. Raises TooLarge, TooSlow, TooMuch, MalformedMessage."""
+        """Holds a request's body during the context. Raises TooLarge, TooSlow, TooMuch, MalformedMessage."""
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most):
             raise TooLarge(f"The body is larger than {self._most} bytes.")
@@ -139,7 +139,7 @@ class Metrics:
 
 
 class Guard:
-    """Wraps the application, and guards it."""
+    """Wraps the application: see the top of this module."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class Guard:
 
 
 def _believe(scope: Scope, proxies: frozenset[str]) -> None:
-    """Takes a request's client address and scheme from its headers if a named proxy wrote them, and only then."""
+    """Takes a request's client address and scheme from its headers, but only if a named proxy wrote them."""
     client = scope.get("client")
     if client is None or canonical(client[0]) not in proxies:
         return
@@ -202,7 +202,7 @@ def _believe(scope: Scope, proxies: frozenset[str]) -> None:
 
 
 class _Body:
-    """The body of a request, which knows whether its end has come."""
+    """The body of a request; it knows whether it has been read to the end."""
 
     def __init__(self, receive: Receive, abort: Callable[[], None] | None) -> None:
         self._receive = receive
@@ -215,7 +215,7 @@ class _Body:
         return message
 
     async def drain(self) -> None:
-        """Reads what is left, or else cuts the connection."""
+        """Reads what is left of the body; closes the connection if that takes too long."""
         with trio.move_on_after(DRAIN_TIMEOUT_S):
             while not self._ended:
                 await self.receive()
@@ -226,6 +226,6 @@ class _Body:
 
 
 def _route(scope: Scope) -> str:
-    """The path of the route that answered, as it was declared, so that metrics have few labels."""
+    """The path of the route that answered, as the route was declared, so that metrics have few labels."""
     route = scope.get("route")
     return getattr(route, "path", "none")

@@ -1,8 +1,8 @@
-"""The pure part of searching: words, queries, kinds, and the place of a listing among all others.
+"""The pure functions of searching: words, queries, kinds, and the place of a listing among all others.
 
-A listing's place is the integer by which search results are ordered. The most significant bits are how many have the
-share (in steps, so that a place seldom changes), how short its name is, then when it was first heard of. Kind and size
-are in the low bits, so that a search can filter without reading the listing itself.
+A listing's place is the integer that search results are ordered by. Its most significant bits say how many peers have
+the share (in steps, so that a place seldom changes), the next how short the name is, the next when the listing was
+first announced. Kind and size are in the low bits, so that a search can filter without reading the listing itself.
 """
 
 from collections import Counter
@@ -15,9 +15,9 @@ from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Content, Kind, L
 
 MAX_QUERY_WORDS = 8
 MAX_INDEXED_WORDS = 400
-"""The most words indexed from the files of one listing; a folder of fifty files has about that many."""
+"""The most words indexed from the files of one listing; a folder of fifty files has about this many."""
 PREFIX_CHARS = "2 3"
-"""Lengths, in characters, of the word beginnings that have an index of their own."""
+"""The lengths, in characters, of the prefixes of words that have an index of their own."""
 
 MAX_LISTINGS = 1 << 40
 _LEVELS, _LENGTHS = 63, 7
@@ -42,7 +42,7 @@ _KIND_OF = {extension: kind for kind, text in reversed(_EXTENSIONS.items()) for 
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for: all of the words, the last one perhaps as a beginning."""
+    """What to search for: all of the words; the last one may be a prefix."""
 
     words: tuple[str, ...]
     prefix: bool
@@ -64,7 +64,7 @@ class Query:
 
 
 def read_query(text: str) -> Query | None:
-    """The query in whatever somebody typed; None if it has no words."""
+    """Reads the query in any text that a user typed; None if it has no words."""
     said = words(text[:MAX_QUERY_CHARS], 1)
     if not said:
         return None
@@ -73,7 +73,7 @@ def read_query(text: str) -> Query | None:
 
 
 class Indexed(NamedTuple):
-    """The words of a listing as they are indexed, separated by blanks."""
+    """The words of a listing as they are indexed, separated by spaces."""
 
     name: str
     contents: str
@@ -94,7 +94,7 @@ def indexed(name: str, contents: Iterable[Content]) -> Indexed:
 
 
 def matched(query: Query, name: str, contents: Sequence[Content]) -> str | None:
-    """The file that matches best; None if the name alone has all the words."""
+    """The file of a listing that matches best; None if the listing's name alone has all the words."""
     if not contents or query.score(name) == len(query.words):
         return None
     path = max(contents, key=lambda content: query.score(content.path)).path
@@ -102,7 +102,7 @@ def matched(query: Query, name: str, contents: Sequence[Content]) -> str | None:
 
 
 def kind_of(listing: Listing) -> Kind:
-    """The kind of most of a listing's bytes, judged by its file names."""
+    """The kind that most of a listing's bytes are, judged by its file names."""
     weights: Counter[Kind] = Counter()
     for path, size in [(content.path, content.size) for content in listing.contents] or [(listing.name, 0)]:
         extension = path.rpartition("/")[2].rpartition(".")[2]
@@ -111,7 +111,7 @@ def kind_of(listing: Listing) -> Kind:
 
 
 def text_bytes(listing: Listing) -> int:
-    """The bytes that a listing counts against quotas of text."""
+    """The number of bytes that a listing counts against quotas of text."""
     return len(listing.name.encode()) + sum(len(content.path.encode()) for content in listing.contents)
 
 
@@ -119,12 +119,12 @@ def text_bytes(listing: Listing) -> int:
 
 
 def level(sources: int) -> int:
-    """The step that this number of sources is on."""
+    """The step for this number of sources."""
     return min(_LEVELS, sources.bit_length())
 
 
 def size_step(size: int) -> int:
-    """The size's step, in eighths of a power of two; never lower for a larger size."""
+    """The step for this size, in eighths of a power of two; never lower for a larger size."""
     if size < 8:
         return size
     exponent = size.bit_length() - 1
@@ -132,7 +132,7 @@ def size_step(size: int) -> int:
 
 
 def place(identifier: int, sources: int, name_words: int, kind: Kind, size: int) -> int:
-    """A listing's place: the lower, the better."""
+    """A listing's place; lower is better."""
     return (
         (_LEVELS - level(sources)) << _LEVEL_SHIFT
         | min(max(name_words - 1, 0), _LENGTHS) << _LENGTH_SHIFT
@@ -143,7 +143,7 @@ def place(identifier: int, sources: int, name_words: int, kind: Kind, size: int)
 
 
 def moved(place: int, sources: int) -> int:
-    """The same place, on the step for this number of sources."""
+    """The listing's place with the step for this number of sources."""
     return place & ((1 << _LEVEL_SHIFT) - 1) | (_LEVELS - level(sources)) << _LEVEL_SHIFT
 
 
@@ -153,13 +153,13 @@ def listing_at(place: int) -> int:
 
 
 def kind_at(place: int) -> Kind:
-    """The kind of the listing at this place. Of the bits' eight values, seven are kinds."""
+    """The kind of the listing at this place. Three bits hold the kind; seven of their eight values are used."""
     return _KINDS[min(place >> _KIND_SHIFT & KIND_MASK, len(_KINDS) - 1)]
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What a search lets through; sizes in bytes, both inclusive."""
+    """Which listings a search returns; sizes are in bytes, both limits inclusive."""
 
     kind: Kind | None = None
     min_size: int | None = None
@@ -168,7 +168,7 @@ class Filter:
     def condition(self, column: str) -> tuple[str, list[int]]:
         """The filter as SQL over a column of places, with its values; empty if it lets everything through.
 
-        The SQL reads the listing itself only on the steps of the two size limits.
+        The SQL reads the listing itself only if its size is on the same step as one of the two size limits.
         """
         said: list[str] = []
         values: list[int] = []

@@ -1,6 +1,6 @@
-"""How much anybody may ask, announce and keep here: first bounds on memory, then fairness between addresses.
+"""How much a client may ask, announce and store: the limits bound memory first, then keep addresses equal.
 
-An address is an IPv4 address or an IPv6 /64, which is what one customer usually gets.
+An address here is an IPv4 address or an IPv6 /64, which is what one customer usually gets.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from p2p.wire.address import ip
 
 
 class TooMuch(Refused):
-    """Too many requests, or too many at once; worth another try after `retry_s` seconds."""
+    """Too many requests, or too many at once; try again after `retry_s` seconds."""
 
     def __init__(self, message: str, retry_s: float) -> None:
         super().__init__(message)
@@ -31,11 +31,11 @@ class Limits:
     peers: int = 200_000
     """The most live peers."""
     known_peers: int = 400_000
-    """The most peers whose sequence is remembered, so that an old announce cannot be replayed."""
+    """The most peers whose sequence number is remembered, so that an old announce cannot be replayed."""
     rows: int = 8_000_000
-    """The most sources in all."""
+    """The most sources in total."""
     text: int = 8 * 1024**3
-    """The most bytes of names and paths in all."""
+    """The most bytes of names and paths in total."""
 
     request_rate: float = 50.0
     request_burst: float = 500.0
@@ -63,13 +63,13 @@ def subject(host: str) -> str:
 
 
 class Rates:
-    """A rate limit for each of many names."""
+    """A rate limit per name, for many names."""
 
     def __init__(self, rate: float, burst: float, most: int = 50_000) -> None:
         self._buckets = TokenBuckets(rate, burst, most)
 
     def take(self, name: str | bytes, now: float, amount: float = 1.0) -> None:
-        """Counts `amount` against the name. Raises TooMuch if it has used up its allowance."""
+        """Counts `amount` against the name. Raises TooMuch if the name has used up its allowance."""
         if not self._buckets.try_take(name, min(amount, self._buckets.burst), now):
             retry_s = amount / self._buckets.rate
             raise TooMuch("Too many requests. Wait a little, then try again.", retry_s)

@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI 3.1, made from the structs of its messages, so that nothing is said twice."""
+"""The API's description in OpenAPI 3.1, made from the structs of its messages, so that nothing is written twice."""
 
 import inspect
 from dataclasses import dataclass

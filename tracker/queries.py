@@ -1,4 +1,4 @@
-"""The questions that the store answers: the reading half. Blocking; each function sees one state of the data.
+"""The reading half of the store: queries. All of them block; each function sees one state of the data.
 
 A peer counts until its announce expires, a source as long as it belongs to its peer's present generation.
 """
@@ -38,7 +38,7 @@ from tracker.index import Filter, Query
 
 MAX_RANKED = 10_000
 MAX_SCANNED = 50_000
-"""The most matches looked at if a filter leaves most of them out."""
+"""The most matches that a search examines if a filter excludes most of them."""
 MAX_WANTED = 64
 MAX_MOMENTS = 600
 LARGEST = 2**53 - 1
@@ -54,7 +54,7 @@ _Row = tuple[Any, ...]
 def search(
     connection: sqlite3.Connection, text: str, filter: Filter, *, limit: int, cursor: str, now: float, tracker: str
 ) -> SearchAnswer:
-    """Listings that have all the words: first those with all in the name, then the others, each group by place."""
+    """Finds listings that have all the words: those with all in the name come first; each group is by place."""
     question = f"search {text!r} {filter!r}"
     at, order = unseal(question, cursor) if cursor else (0, 0.0)
     query = index.read_query(text)
@@ -82,7 +82,7 @@ def search(
 
 
 def _tiers(query: Query | None) -> list[str | None]:
-    """FTS5 expressions, those of the best matches first; None stands for all listings."""
+    """FTS5 expressions, the one with the best matches first; None stands for all listings."""
     if query is None:
         return [None]
     of_names = query.expression("name")
@@ -97,7 +97,7 @@ def _page(connection: sqlite3.Connection, expression: str | None, filter: Filter
 
 
 def _count(connection: sqlite3.Connection, query: Query | None, filter: Filter) -> tuple[int, bool]:
-    """How many match, and whether there may be more."""
+    """How many listings match, and whether there may be more."""
     condition, values = filter.condition("scanned.place")
     if query is None and not condition:
         (total,) = connection.execute("SELECT listings FROM totals").fetchone()
@@ -110,7 +110,7 @@ def _count(connection: sqlite3.Connection, query: Query | None, filter: Filter) 
 
 
 def _scanned(expression: str | None, after: int, most: int) -> tuple[str, tuple[object, ...]]:
-    """SQL for the first places that match, in order, and its values."""
+    """Makes the SQL for the first places that match, in order, and its values."""
     if expression is None:
         return "SELECT place FROM listings WHERE place > ? ORDER BY place LIMIT ?", (after, most)
     sql = "SELECT rowid AS place FROM words WHERE words MATCH ? AND rowid > ? ORDER BY rowid LIMIT ?"
@@ -154,7 +154,7 @@ def share(
 
 
 def sources(connection: sqlite3.Connection, key: bytes, asker: str, now: float, rng: Random) -> SourcesAnswer:
-    """Who has the share with this key. If many do: a run of them from a random start, which is as good as a sample."""
+    """Who has the share with this key. If there are many, a run of them from a random start, as a sample."""
     row = connection.execute("SELECT id, live FROM shares WHERE key = ?", (key,)).fetchone()
     if row is None:
         return SourcesAnswer(())
@@ -180,7 +180,7 @@ def sources(connection: sqlite3.Connection, key: bytes, asker: str, now: float, 
 def peer(
     connection: sqlite3.Connection, peer: PeerId, *, limit: int, cursor: str, now: float, tracker: str
 ) -> PeerView:
-    """A live peer and the shares it lists, newest first. Raises NotFound."""
+    """A live peer and the shares that it lists, newest first. Raises NotFound."""
     question = f"peer {to_text(peer)}"
     before = unseal(question, cursor)[0] if cursor else index.MAX_LISTINGS
     row = connection.execute(
@@ -226,7 +226,7 @@ def volunteers(
     asker: str,
     now: float,
 ) -> VolunteersAnswer:
-    """Live peers that offer at least this much, the most idle cores first."""
+    """Live peers that offer at least this much, those with the most idle cores first."""
     question = f"volunteers {runtime!r} {cores} {memory}"
     condition = "FROM peers INDEXED BY volunteers WHERE cores > 0 AND expires > ? AND cores >= ? AND memory >= ?"
     values: list[object] = [now, min(cores, LARGEST), min(memory, LARGEST)]
@@ -259,7 +259,7 @@ def volunteers(
 
 
 def wanted(connection: sqlite3.Connection, announcer: int, asker: str, now: float) -> tuple[Wanted, ...]:
-    """Peers that can be dialled and lack chunks of shares that the announcer has whole."""
+    """Peers that can be dialled, and lack chunks of shares of which the announcer has every chunk."""
     rows = connection.execute(
         "SELECT shares.key, peers.peer, host, port FROM sources AS mine INDEXED BY sources_by_peer "
         "JOIN sources AS theirs INDEXED BY sources_that_seek "
@@ -277,7 +277,7 @@ def wanted(connection: sqlite3.Connection, announcer: int, asker: str, now: floa
 
 
 def statistics(connection: sqlite3.Connection, now: float) -> Statistics:
-    """The network now."""
+    """The present figures of the network."""
     peers, dialable, volunteering, cores = connection.execute(
         "SELECT count(*), total(dialable), total(cores > 0), total(cores) FROM peers WHERE expires > ?", (now,)
     ).fetchone()
@@ -290,7 +290,7 @@ def statistics(connection: sqlite3.Connection, now: float) -> Statistics:
 
 
 def history(connection: sqlite3.Connection, since: float, until: float) -> tuple[Moment, ...]:
-    """The recorded moments between two times, evenly thinned if there are many."""
+    """The figures recorded between two times, evenly thinned if there are many."""
     (count,) = connection.execute(
         "SELECT count(*) FROM moments WHERE time >= ? AND time <= ?", (since, until)
     ).fetchone()

@@ -1,7 +1,8 @@
-"""The tracker as a server: it listens, wires the parts, and stops gracefully. It alone owns a nursery of services.
+"""The tracker as a server: listens, connects the parts, stops gracefully. It alone has a nursery for services.
 
-It accepts connections, and hypercorn's HTTP serves them, one task each. Their number is capped, in all and for each
-address; past a cap the newcomer is hung up on. So is a client that takes no bytes for a while.
+It accepts connections, and hypercorn's HTTP code serves them, one task per connection. The number of connections is
+limited, in total and per address; a connection above a limit is closed at once, and so is one whose client accepts no
+bytes for a while.
 """
 
 import errno
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 4096
 MAX_PER_ADDRESS = 256
 GRACE_TIMEOUT_S = 3.0
-"""How long answers under way may still take when the tracker stops."""
+"""How long answers under way may still take once the tracker is told to stop."""
 STALLED_S = 30.0
 IDLE_TIMEOUT_S = 30.0
 """How long a connection may be idle before its first request, and between two requests."""
@@ -51,7 +52,7 @@ OUT_OF_FILES_PAUSE_S = 0.1
 
 
 class Stream:
-    """A connection as hypercorn wants it; sending raises an error if the other side takes nothing."""
+    """A connection as hypercorn expects it; sending raises an error if the other side accepts no bytes."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -74,12 +75,12 @@ class Stream:
         await self._stream.aclose()
 
     def abort(self) -> None:
-        """Hangs up at once."""
+        """Closes the connection at once."""
         self.socket.close()
 
 
 class Http1(TCPServer):
-    """Hypercorn's HTTP/1.1 on one connection. Its HTTP/2, which nobody needs here, would cost memory."""
+    """Hypercorn's HTTP/1.1 on one connection. HTTP/2 is left out: nobody needs it here, and it would cost memory."""
 
     async def run(self) -> None:
         try:
@@ -103,10 +104,10 @@ class Http1(TCPServer):
 
 @dataclass
 class Connections:
-    """The open connections: counted in all, and for each address."""
+    """The open connections, counted in total and per address."""
 
     exempt: frozenset[str] = frozenset()
-    """Addresses bound only by the cap on all connections."""
+    """The addresses to which only the limit on all connections applies."""
     open: set[Stream] = field(default_factory=set)
     of_address: Counter[str] = field(default_factory=Counter)
     _left: trio.Event = field(default_factory=trio.Event)
@@ -126,13 +127,13 @@ class Connections:
             self._left.set()
 
     async def ended(self) -> None:
-        """Waits until there are none left; for use once no more are accepted."""
+        """Waits until no connection is left; for use once no more are accepted."""
         if self.open:
             self._left = trio.Event()
             await self._left.wait()
 
     def abort(self) -> None:
-        """Hangs up on all."""
+        """Closes all connections at once."""
         for stream in list(self.open):
             stream.abort()
 
@@ -161,9 +162,9 @@ async def open_tracker(
 ) -> AsyncIterator[Tracker]:
     """Runs a tracker with this database and the identity in `home`, while the body runs.
 
-    It also listens on `also` where that is possible. `url` is where others reach it, if not where it listens.
-    `proxies` are IP addresses that are believed about a client's address.
-    Raises ConfigError, IdentityError, StorageError.
+    It also listens on `also` if that is possible. `url` is where others reach it, if that is not where it listens.
+    `proxies` are the IP addresses of proxies that are believed about a client's address. Raises ConfigError,
+    IdentityError, StorageError.
     """
     identity = identities.load_or_create(home)
     with Database(path) as database:
@@ -207,7 +208,7 @@ async def _serve(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Accepts connections until told to stop, then gives answers under way a while to finish."""
+    """Accepts connections until told to stop, then gives the answers under way some time to finish."""
     config = _config()
     context = WorkerContext(None)
     wrapped = wrap_app(application, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
@@ -251,7 +252,7 @@ async def _accept(listener: trio.SocketListener, nursery: trio.Nursery, speak: A
 async def _speak(
     application: Any, config: Config, context: WorkerContext, connections: Connections, accepted: trio.SocketStream
 ) -> None:
-    """Serves one connection to its end. Nothing that is sent on it ends anything else."""
+    """Serves one connection to its end. Whatever is sent on it, nothing but this connection ends."""
     stream = Stream(accepted)
     try:
         address = subject(canonical(accepted.socket.getpeername()[0]))

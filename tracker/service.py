@@ -1,7 +1,7 @@
 """The tracker's decisions: who may announce what, what expires, who may be told which address.
 
-The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Whatever comes from
-outside is checked against a rate before it costs more than being read.
+The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Outside input is checked
+against a rate before more is done with it than reading it.
 """
 
 import logging
@@ -43,18 +43,18 @@ from tracker.store import HISTORY_S, Store
 from tracker.writing import Writer
 
 PENDING_INTERVAL_S = 5
-"""When an announcer asks again whether it can be dialled."""
+"""How soon an announcer asks again whether it can be dialled."""
 CALLED_INTERVAL_S = 20
-"""Between the announces of a peer that cannot be dialled: each tells it which peers want to be called."""
+"""How often a peer that cannot be dialled announces: the answer tells it which peers want it to call them."""
 CALLED_PER_S = 50
-"""About the most such announces per second; with more of these peers, each announces less often."""
+"""About how many such announces per second there may be; with more of these peers, each announces less often."""
 INTERVAL_S = 900
 TIDY_INTERVAL_S = 1.0
 MOMENT_INTERVAL_S = 60
 FRESH_S = 1.0
 _READ_IN_THREAD_BYTES = 32 * 1024
 _BYTES_PER_TURN = 256 * 1024
-"""The part of a body that counts as one more announce: reading a large one holds the interpreter's lock for long."""
+"""How many bytes of a body count as one more announce: while a large body is decoded, no other thread can run."""
 
 T = TypeVar("T")
 
@@ -62,10 +62,11 @@ logger = logging.getLogger(__name__)
 
 
 class Service:
-    """The tracker, as its API and its pages see it. `asker` is the host that the question came from.
+    """The tracker, as its API and its pages see it. `asker` is the host that the request came from.
 
-    `url` is where others reach it, as links name it. With `strict`, announces must be for this URL, else for the host
-    that they were sent to. Only `strict` keeps a peer's announce to another tracker from being replayed here.
+    `url` is where others reach the tracker, as links name it. With `strict`, announces must be for this URL; otherwise,
+    for the host that they were sent to. Only `strict` keeps a peer's announce to another tracker from being replayed
+    here.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Service:
     async def announce(
         self, body: bytes, peer_text: str, signature_text: str, *, host: str, reached_by: str
     ) -> Announced | Conflict:
-        """Takes in what a peer announces, if it meant this tracker. `reached_by` is the Host of the request.
+        """Accepts what a peer announces, if it meant this tracker. `reached_by` is the Host header of the request.
 
         Raises MalformedMessage, Refused, TooMuch, StorageError.
         """
@@ -243,7 +244,7 @@ class Service:
         )
 
     async def statistics(self, hours: float = 24.0) -> Statistics:
-        """The network now and over the last hours."""
+        """The figures of the network now and over the last hours."""
         figures, until = await self._look(), self._clock()
         span = min(max(hours, 0.0) * 3600, HISTORY_S)
         moments = await self._read(lambda connection: queries.history(connection, until - span, until))
@@ -255,9 +256,9 @@ class Service:
         return await self._read(lambda connection: queries.sources(connection, key, asker, now, self._random))
 
     def changes(self) -> AsyncGenerator[Statistics, None]:
-        """The statistics without history: now, and then whenever they have changed, at most once a second.
+        """Yields the statistics without history: now, and then whenever they have changed, at most once per second.
 
-        The first step raises TooMuch if too many listen.
+        The first step raises TooMuch if there are too many listeners.
         """
         return self._feed.changes()
 
@@ -269,7 +270,7 @@ class Service:
             pass
 
     async def _look(self) -> Statistics:
-        """The figures, at most a second old."""
+        """The present figures, at most one second old."""
         at = trio.current_time()
         if self._figures is not None and at - self._figures[0] < FRESH_S:
             return self._figures[1]
@@ -298,7 +299,7 @@ class Service:
         await self._writer.change(lambda store: store.remember(moment))
 
     async def _regularly(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
-        """Works at regular times. It goes on after an error: a disk that is full now may not be later."""
+        """Runs the work at regular intervals. Continues after an error: a disk that is full now may have room later."""
         while True:
             try:
                 await work()

@@ -1,8 +1,8 @@
-"""Stores what peers announced: the writing half. `queries` reads it.
+"""The writing half of the store: keeps what peers announced. `queries` reads it.
 
-All that a peer announced belongs to its generation. A new start (a reset, a goodbye, an expiry) only increments that,
-which is cheap, however much there was. The rows of earlier generations are swept in batches, and those that the peer
-announces again in the meantime are simply taken over. Counts of sources may include rows not yet swept; but a peer is
+Each row belongs to a generation of its peer. A fresh start (a reset, a goodbye, an expiry) only increments the
+generation, which is cheap however many rows there are. The rows of earlier generations are removed in batches; those
+that the peer announces again before that are reused. Counts of sources may include rows not yet removed; but a peer is
 checked before it is named as a source.
 """
 
@@ -15,7 +15,7 @@ from tracker.database import Database
 from tracker.limits import Limits
 
 REMEMBERED_S = 7 * 86400
-"""How long the sequences of peers that have left are remembered."""
+"""How long the sequence number of a peer that has left is remembered."""
 HISTORY_S = 8 * 86400
 PIECE = 500
 
@@ -28,7 +28,7 @@ class Store:
         self._limits = limits
 
     def take_in(self, said: Iterable[Said], now: float) -> list[Outcome]:
-        """Takes in announces, in order, in one transaction."""
+        """Processes announces, in order, in one transaction."""
         with self._database.writing() as connection:
             work = Changes(connection, self._limits, now)
             outcomes = [work.take_in(one) for one in said]
@@ -36,14 +36,14 @@ class Store:
         return outcomes
 
     def reached(self, peer: PeerId, host: str, port: int, dialable: bool) -> None:
-        """Keeps what a dial-back found, unless the peer has moved meanwhile."""
+        """Records whether a dial-back reached the peer, unless the peer has moved since."""
         with self._database.writing() as connection:
             connection.execute(
                 "UPDATE peers SET dialable = ? WHERE peer = ? AND host = ? AND port = ?", (dialable, peer, host, port)
             )
 
     def expire(self, now: float) -> int:
-        """Drops expired peers. Returns how many."""
+        """Drops expired peers. Returns how many there were."""
         with self._database.writing() as connection:
             return connection.execute(
                 "UPDATE peers SET generation = generation + 1, shares = 0, text = 0, cores = 0, capacity = NULL, "
@@ -52,7 +52,7 @@ class Store:
             ).rowcount
 
     def forget(self, now: float) -> None:
-        """Forgets the sequences of peers that left long ago."""
+        """Forgets the sequence numbers of peers that left long ago."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM peers WHERE expires = 0 AND rows = 0 AND heard < ?", (now - REMEMBERED_S,))
             # If there are more than can be remembered, those silent the longest are forgotten first.
@@ -65,7 +65,7 @@ class Store:
                 )
 
     def sweep(self, now: float) -> bool:
-        """Removes some rows of earlier generations. Returns whether there is more to do at once."""
+        """Removes some rows of earlier generations. Returns whether more are left to remove now."""
         with self._database.writing() as connection:
             work = Changes(connection, self._limits, now)
             left = PIECE

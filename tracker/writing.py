@@ -1,6 +1,6 @@
-"""The one writer. Takes in waiting announces together: a transaction of many costs little more than one of one.
+"""The only writer. It processes waiting announces together: one large transaction costs little more than a small one.
 
-Blocking work runs in a thread of its own; whoever waits for an answer gets it once the transaction is committed.
+Blocking work runs in a thread of its own; a task that waits for an answer gets it once the transaction is committed.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Answer:
-    """An answer: set once, awaited by one task."""
+    """An answer that is set once and awaited by one task."""
 
     def __init__(self, said: Said) -> None:
         self.said = said
@@ -30,7 +30,7 @@ class _Answer:
 
 
 class Writer:
-    """Takes announces in and does whatever else changes the store, one thing at a time."""
+    """Processes announces and makes all other changes to the store, one thing at a time."""
 
     def __init__(self, store: Store, clock: Callable[[], float], most_waiting: int) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class Writer:
         self._send, self._waiting = trio.open_memory_channel[_Answer](most_waiting)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Takes announces in until cancelled."""
+        """Processes announces until cancelled."""
         task_status.started()
         first: _Answer | None = None
         while True:
@@ -60,7 +60,7 @@ class Writer:
             await self._take_in(batch)
 
     async def take_in(self, said: Said) -> Outcome:
-        """Takes in an announce; returns what became of it. Raises StorageError, and TooMuch if too many wait."""
+        """Processes an announce; returns the outcome. Raises StorageError, and TooMuch if too many wait."""
         answer = _Answer(said)
         try:
             self._send.send_nowait(answer)
@@ -73,7 +73,7 @@ class Writer:
         return answer.outcome
 
     async def change(self, change: Callable[[Store], T]) -> T:
-        """Makes another change to the store, in its turn. Raises StorageError."""
+        """Makes another change to the store, in turn with the announces. Raises StorageError."""
         async with self._turn:
             return await trio.to_thread.run_sync(change, self._store, limiter=self._thread)
 

@@ -1,7 +1,7 @@
-"""The tracker's pages for people: rendered on the server, readable without JavaScript, live with it.
+"""The tracker's pages for people: rendered on the server, readable without JavaScript, updated live with it.
 
-Nothing that a peer said is ever HTML: every template escapes, a strict Content-Security-Policy lets in no inline
-script, style or foreign resource, and invisible characters in a name are shown (`text.visible`).
+Nothing that a peer announced is ever taken as HTML: every template escapes it, a strict Content-Security-Policy allows
+no inline script or style and nothing from other sites, and invisible characters in a name are shown (`text.visible`).
 
     pages     the addresses, and what each asks of the service
     site      templates, static files, headers          charts    figures as SVG, from numbers alone

@@ -1,8 +1,8 @@
-"""A figure over time as inline SVG, made only of numbers and this module's own words.
+"""Draws a figure over time as inline SVG, made only of numbers and this module's own words.
 
 The drawing is as wide as its container: horizontal positions are percentages, vertical ones pixels, so that text keeps
 its size on a phone. The labels of the vertical axis, which starts at 0, are left of the drawing, in the margin that the
-page's style gives it. The curve is in a nested drawing that is stretched; its stroke is not.
+page's style gives it. The curve is in a nested drawing that is stretched; the width of its line is not.
 """
 
 import math
@@ -17,7 +17,7 @@ from tracker.web.text import count, sampled
 
 MAX_POINTS = 150
 _MARGIN = 1.2
-"""The percentage of the width kept free at the right, for the dot at the end of the curve."""
+"""The percentage of the width left free on the right, for the dot at the end of the curve."""
 _BOX = 1000
 _TOP, _FOOT = 8, 24
 _STEPS_S = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 2 * 86400, 7 * 86400)
@@ -26,10 +26,10 @@ _MAX_LABELS = 5
 
 @dataclass(frozen=True)
 class AxisUnit:
-    """How an axis steps a figure and writes it."""
+    """The steps of an axis, and how its figures are written."""
 
     steps: Callable[[float], float]
-    """Gives the smallest round step that is at least this."""
+    """Returns the smallest round step that is at least this large."""
     write: Callable[[float], str]
 
 
@@ -53,7 +53,7 @@ def ticks(highest: float, unit: AxisUnit) -> list[float]:
 
 
 def hours(start: float, end: float) -> list[tuple[float, str]]:
-    """The times between two (seconds since 1970) that have a short name, in UTC."""
+    """The times between two others (seconds since 1970) that get a label, in UTC."""
     step = next((step for step in _STEPS_S if (end - start) / step <= _MAX_LABELS), None)
     if step is None or not 0 <= start < end < 250e9:
         return []
@@ -75,7 +75,7 @@ def chart(
     end: float,
     height: int = 150,
 ) -> Markup | None:
-    """The curve through points (time, figure) between two times, or nothing if there is too little to draw.
+    """Draws the curve through points (time, figure) between two times; empty if there are too few points.
 
     `key` makes the ids of the drawing's title and description unique on its page.
     """

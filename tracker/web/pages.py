@@ -1,4 +1,4 @@
-"""The addresses of the pages, and what each asks of the service. A bad address gets a page too."""
+"""The addresses of the pages, and what each page asks of the service. A bad address gets a page too."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ MAX_CORES = 4096
 PER_PAGE = 25
 POPULAR = 8
 SOURCES = 12
-"""The number of sources shown at first; the others unfold."""
+"""The number of sources shown at first; the others are folded away."""
 TABLE_ROWS = 25
 SIZES = ("1MiB", "10MiB", "100MiB", "1GiB", "10GiB", "100GiB")
 MEMORIES = ("256MiB", "512MiB", "1GiB", "2GiB", "4GiB", "8GiB")

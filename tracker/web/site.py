@@ -28,18 +28,18 @@ SECURITY_HEADERS = {
 _HERE = Path(__file__).parent
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ERRORS = {
-    400: "That does not make sense",
-    404: "Not here",
-    405: "Not that way",
-    413: "Too much at once",
-    429: "Too fast",
-    500: "Something broke",
+    400: "That request is not valid",
+    404: "Not found",
+    405: "Not possible here",
+    413: "Too large",
+    429: "Too many requests",
+    500: "Something went wrong",
     503: "Too busy",
 }
 
 
 class Asset:
-    """A static file, held in memory."""
+    """A static file in memory."""
 
     def __init__(self, path: Path) -> None:
         self.content = path.read_bytes()
@@ -84,7 +84,7 @@ _TEMPLATES = _environment()
 
 
 def page(request: Request, template: str, context: Mapping[str, object], status: int = 200) -> Response:
-    """A page of this site. It shows the present state, so no cache may store it."""
+    """Renders a page of this site. It shows the present state, so no cache may store it."""
     shared = {"now": time.time(), "origin": _origin(request), "path": request.scope["path"], "query": ""}
     body = _TEMPLATES.get_template(template).render(shared | dict(context))
     headers = SECURITY_HEADERS | {"cache-control": "no-store", "vary": "accept"}
@@ -92,25 +92,25 @@ def page(request: Request, template: str, context: Mapping[str, object], status:
 
 
 def _origin(request: Request) -> str:
-    """Where the visitor reached this site, for commands that name it; empty if the Host header makes no sense."""
+    """The URL at which the visitor reached this site, for commands that name it; empty if the Host is invalid."""
     host = request.headers.get("host", "")
     return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
 
 
 def error_page(request: Request, status: int, message: str) -> Response:
-    """An error in the look of the site: what happened, then what to do."""
+    """Renders an error as a page of this site: what happened, then what to do."""
     heading = _ERRORS.get(status, "That did not work")
     return page(request, "error.html", {"status": status, "heading": heading, "message": message}, status)
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person's browser asks for a page. The API always answers in JSON."""
+    """Whether the answer should be a page, since a browser asks. The API always answers in JSON."""
     is_page = not request.scope["path"].startswith("/api/")
     return is_page and "text/html" in request.headers.get("accept", "")
 
 
 def static(request: Request) -> Response:
-    """A static file; one that is asked for by its hash may be cached for ever."""
+    """Answers with a static file; one that is requested by its hash may be cached for ever."""
     found = _ASSETS.get(request.path_params["name"])
     if found is None:
         return error_page(request, 404, "There is no such file.")

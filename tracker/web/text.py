@@ -1,7 +1,7 @@
 """How the pages write numbers, ages and the names that peers chose.
 
-The templates escape a peer's text. This module keeps it honest: characters that are invisible, or that reorder the text
-around them, become a replacement glyph.
+The templates escape a peer's text. This module keeps the text from misleading: characters that are invisible, or that
+reorder the text around them, become a replacement character.
 """
 
 import shlex
@@ -18,18 +18,18 @@ _T = TypeVar("_T")
 
 ODD = "\N{REPLACEMENT CHARACTER}"
 MAX_MARKS = 6
-"""The most combining marks on one letter: no script needs more, and stacks of them cover the lines above."""
+"""The most combining marks on one letter. No script needs more; a higher stack would cover the lines above."""
 MAX_LINK_NAME, MAX_LINK_URL = 80, 200
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Characters in the categories of letters and marks that nevertheless show nothing."""
+"""Characters that Unicode classes as letters or marks, but that show nothing."""
 _END_OF_TIME = 253402300799.0
 """The last second of the year 9999."""
 _AGES = ((365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 def visible(text: str) -> str:
-    """The text with each invisible, control or bidi control character as a replacement glyph.
+    """The text with a replacement character for each invisible, control or bidi control character.
 
     Joiners stay where scripts and emoji need them (RFC 5892, A.1 and A.2).
     """
@@ -66,7 +66,7 @@ def _joins(text: str, index: int) -> bool:
 
 
 def count(number: float) -> str:
-    """`1,234`, or `1.23 M` for a number whose last digits nobody reads."""
+    """`1,234`, or `1.23 M` for a number so large that its last digits do not matter."""
     for power, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if number >= power:
             return f"{_digits(number / power)} {letter}"
@@ -91,7 +91,7 @@ def ago(age_s: float) -> str:
 
 
 def brief(age_s: float) -> str:
-    """An age where there is little room: `now`, `3 min`, `2 h`, `5 d`."""
+    """An age in short form: `now`, `3 min`, `2 h`, `5 d`."""
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if age_s >= length:
             return f"{count(int(age_s // length))} {unit}"
@@ -99,7 +99,7 @@ def brief(age_s: float) -> str:
 
 
 def moment(time: float) -> str:
-    """A time in seconds since 1970 as HTML wants it; if no calendar date exists for it, the nearest that has one."""
+    """A time in seconds since 1970 in the form that HTML requires, limited to the years 1970 to 9999."""
     return datetime.fromtimestamp(min(max(time, 0.0), _END_OF_TIME), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -110,9 +110,9 @@ def day(time: float) -> str:
 
 
 def magnet(link: str, share: str) -> str:
-    """The link, rebuilt from the parts that could be understood, its hints bounded; empty if it is not to this share.
+    """The link, rebuilt from its valid parts with few hints; empty if it is not to this share.
 
-    A very long name in it is cut: it is only a hint, and a page shows many links.
+    A very long name in the link is cut: the name is only a hint, and a page shows many links.
     """
     try:
         found = parse_link(link)
