@@ -1,8 +1,8 @@
-"""The cache of compiled modules: one private folder for each user, since its files are run unchecked.
+"""The cache of compiled modules: one private folder per user, since its files are run unchecked.
 
-A file's name is a digest of all it depends on: module, engine, settings, the processor's features. Each module is
-compiled once, in a child process (`compiling`), by one of the user's processes at a time. A file that anybody else
-could have written is never loaded.
+A file's name is a digest of all that the file depends on: module, engine, settings, the processor's features. Each
+module is compiled once, in a child process (`compiling`), by one of the user's processes at a time. A file that another
+user could have written is never loaded.
 """
 
 import contextlib
@@ -34,15 +34,16 @@ MAX_MODULE_COMPILE_S = 120.0
 _KEY_LETTERS = 32
 _MODULES_KEPT = 64
 _VERSIONS_KEPT = 3
-"""Compiled versions kept of each runtime: the user's other installations may have other versions of the engine."""
+"""How many compiled versions of each runtime are kept: the user's other installations may have other engine versions.
+"""
 _LOCK_INTERVAL_S = 0.2
 _WORDS_BYTES = 4_096
 _SETTINGS = 1
-"""Must change whenever `engine.engine` does."""
+"""The version of `engine.engine`: change it whenever that function changes."""
 
 
 def default_folder() -> Path:
-    """The user's own cache folder, one for all homes."""
+    """The user's own cache folder, shared by all homes."""
     return Path(platformdirs.user_cache_dir("shoal", appauthor=False)) / "compiled"
 
 
@@ -81,7 +82,7 @@ def is_compiled(cache: Path, runtime: Runtime) -> bool:
 
 
 async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -> None:
-    """Returns once the module is compiled; until then `tell` gets lines to show.
+    """Compiles the module unless it is compiled; `tell` gets lines to show in the meantime.
 
     Raises SandboxFailed if the file is no valid module, is too large or takes too long, or the cache cannot be used.
     """
@@ -108,7 +109,7 @@ def _make(cache: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None]:
-    """Holds the cache's lock, which the kernel frees however the process dies."""
+    """Holds the cache's lock, which the kernel frees even if the process is killed."""
     try:
         descriptor = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -151,7 +152,7 @@ async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -
 
 
 async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tell: Callable[[str], None]) -> str | None:
-    """Compiles into the descriptor `out`. Returns what went wrong, if anything did."""
+    """Compiles into the descriptor `out`. Returns the error, if there was one."""
     command = [sys.executable, "-P", "-m", "p2p.sandbox.compiling"]
     command += [str(runtime.module), runtime.module_digest.hex(), str(out), "own" if own else "foreign"]
     process = await trio.lowlevel.open_process(
@@ -179,7 +180,7 @@ async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tel
 
 
 def _prune(cache: Path) -> None:
-    """Deletes the oldest files, and what a killed process left behind."""
+    """Deletes the oldest files, and those that a killed process left behind."""
     forgotten = list(cache.glob(".new-*"))
     for name, kept in ((MODULE, _MODULES_KEPT), (PYTHON, _VERSIONS_KEPT), (SCIENCE, _VERSIONS_KEPT)):
         made = sorted(cache.glob(f"{name}-{'[0-9a-f]' * _KEY_LETTERS}"), key=lambda path: path.lstat().st_mtime)

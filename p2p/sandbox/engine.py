@@ -1,13 +1,13 @@
-"""The WebAssembly engine that the compiling child and the workers share, set so that results are equal everywhere.
+"""The WebAssembly engine of the compiling child and the workers, configured so that results are the same everywhere.
 
-No epochs and no fuel: guests are processes, ended by a signal, so their code pays nothing for being interruptible.
+Epochs and fuel are off: guests are processes, ended by a signal, so their code need not pay for being interruptible.
 """
 
 import wasmtime
 
 
 def engine(*, parallel: bool = True) -> wasmtime.Engine:
-    """An engine whose modules give the same bits for the same input. With `parallel` it compiles on all cores."""
+    """Makes an engine whose modules give the same bits for the same input. With `parallel` it compiles on all cores."""
     config = wasmtime.Config()
     config.parallel_compilation = parallel
     config.cranelift_nan_canonicalization = True

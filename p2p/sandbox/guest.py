@@ -1,7 +1,8 @@
-"""One guest, as the peer sees it: frames out, answers and logs back, all of it within limits.
+"""One guest, as the peer sees it: frames go out, answers and logs come back, all of it within limits.
 
-The process at the other end may be entirely in a stranger's hands. Every length it sends is checked before a byte is
-kept, anything it sends unasked ends it, time is measured here, and it is ended by a signal that it cannot refuse.
+A hostile guest may control the whole process at the other end. Every length that the process sends is checked before a
+byte is kept, anything that it sends unasked ends it, this side measures the time, and the process is ended by a signal
+that it cannot refuse.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +15,14 @@ from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded,
 
 _RECEIVE_BYTES = 256 * 1024
 _SEND_AHEAD_BYTES = 64 * 1024
-"""The most that fits into the socket whatever the guest does, so that sending it needs no task of its own."""
+"""How many bytes fit into the socket whatever the guest does, so that sending them needs no task of its own."""
 _MANY, _GATHER_S = 8, 0.008
-"""With this many answers still to come, the peer waits this long between reads, to take several together."""
+"""While at least this many answers are still to come, the peer waits this long between reads, to read several at once.
+"""
 _LOG_NOTE_BYTES = 256
 
 Reply = tuple[bytes, bytes]
-"""An answer's frame, and what the guest printed meanwhile."""
+"""An answer's frame, and what the guest printed while making it."""
 
 
 class Guest:
@@ -34,7 +36,7 @@ class Guest:
         self._received = bytearray()
 
     async def call(self, frame: bytes, *, seed: bytes, limits: GuestLimits) -> Reply:
-        """Sends one request, returns its answer. Raises GuestEnded; the guest is then gone, as after a cancellation."""
+        """Sends one request and returns its answer. Raises GuestEnded. An error or a cancellation ends the guest."""
         replies: list[Reply] = []
         await self.call_many([(frame, seed)], limits, lambda _, reply: replies.append(reply))
         return replies[0]
@@ -42,9 +44,9 @@ class Guest:
     async def call_many(
         self, requests: Sequence[tuple[bytes, bytes]], limits: GuestLimits, answered: Callable[[int, Reply], None]
     ) -> None:
-        """Sends frames with their seeds ahead of the answers, which `answered` gets in order. Limits are per frame.
+        """Sends many frames with their seeds, and calls `answered` with each answer, in order. Limits are per frame.
 
-        Raises GuestEnded; a request not answered by then may or may not have been done.
+        Raises GuestEnded; a request that has not been answered may or may not have been carried out.
         """
         encoded = [_encoded(frame, seed, limits) for frame, seed in requests]
         async with self._turn:
@@ -115,7 +117,7 @@ class Guest:
         return bool(kind == messages.REPLY and len(received) >= messages.ANSWER.size + size)
 
     async def _next(self, limits: GuestLimits, log: bytearray) -> tuple[int, bytes]:
-        """The next REPLY or LOG, within the limits."""
+        """Reads the next REPLY or LOG, within the limits."""
         received = self._received
         while len(received) < messages.ANSWER.size:
             await self._more(log)

@@ -11,7 +11,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 _SLOT_WORDS = 2
-"""64-bit words per slot of wasmtime's argument array; an argument is in the lower part of its slot."""
+"""How many 64-bit words a slot of wasmtime's argument array has; an argument is in the lower part of its slot."""
 _MASKS = {"i": 2**32 - 1, "I": -1}
 _ENTRY = ctypes.CFUNCTYPE(
     ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.c_size_t
@@ -20,7 +20,9 @@ _NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 
 
 class HostCalls:
-    """Functions offered to the instances of one linker. If one raises, the guest traps, and `run` raises the same."""
+    """Functions offered to the instances of one linker. If one raises, the guest traps, and `run` raises the same
+    error.
+    """
 
     def __init__(self, linker: wasmtime.Linker) -> None:
         self._linker = linker
@@ -64,7 +66,7 @@ class HostCalls:
             raise wasmtime.WasmtimeError._from_ptr(error)
 
     def run(self, guest: Callable[[], object]) -> None:
-        """Lets the guest run. Raises what a host function raised, else Trap or WasmtimeError."""
+        """Lets the guest run. Raises what a host function raised, otherwise Trap or WasmtimeError."""
         self._raised = None  # an earlier guest's error does not concern this one
         try:
             guest()

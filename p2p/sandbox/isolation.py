@@ -1,8 +1,9 @@
-"""What confines a worker besides WebAssembly: a guest that breaks out of that still finds nothing to take.
+"""What confines a worker besides WebAssembly: a guest that escapes from WebAssembly still has access to nothing.
 
-Always rlimits and a session of its own. Where the system has them: Landlock (no file can be opened, no port bound or
-connected to, no process outside signalled), or else bubblewrap around the process; and a user without rights, if
-started by root. All of it is in place before a guest's code is loaded, and every guest inherits it.
+Every worker has rlimits and a session of its own. If the system has Landlock, the worker can open no file, bind or
+connect to no port, and signal no process outside; otherwise bubblewrap is put around the process, if installed. A
+worker started by root becomes a user without rights. All of it is in place before a guest's code is loaded, and every
+guest inherits it.
 """
 
 import ctypes
@@ -20,7 +21,7 @@ _CREATE_RULESET, _RESTRICT_SELF = 444, 446  # Linux gives new system calls the s
 _VERSION_FLAG = 1
 _NOBODY = 65534
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
-"""By version of Landlock: how many file rights it knows; all are taken away."""
+"""How many file rights each version of Landlock knows; all of them are taken away."""
 _NET_SINCE, _NET_RIGHTS = 4, 0b11
 _SCOPE_SINCE, _SCOPES = 6, 0b11
 _DESCRIPTORS = 64
@@ -36,7 +37,7 @@ def landlock_version() -> int:
 
 
 def describe() -> list[str]:
-    """What will confine guests on this machine, for people to read."""
+    """Describes the isolation of guests on this machine, for people to read."""
     found = ["WebAssembly without files, network, clock or randomness", "a process for each guest, with rlimits"]
     if version := landlock_version():
         found.append(f"Landlock {version}: no files" + ", no network" * (version >= _NET_SINCE))
@@ -72,7 +73,7 @@ def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Pa
 
 
 def raise_around_worker() -> None:
-    """Takes from this process what it no longer needs: files, network, rights. Raises OSError if that fails."""
+    """Takes from this worker process what it no longer needs: files, network, rights. Raises OSError if that fails."""
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
         resource.setrlimit(limit, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
@@ -84,7 +85,7 @@ def raise_around_worker() -> None:
 
 
 def raise_around_guest(parent: int) -> None:
-    """Takes more from a guest's process right after the fork: siblings, children, outliving its worker."""
+    """Restricts a guest's process further, right after the fork: no siblings, no children, no outliving its worker."""
     if sys.platform == "linux":
         _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
         if os.getppid() != parent:  # the worker died before the line above
@@ -114,7 +115,7 @@ def lock_down() -> None:
 
 
 def limit_data(count: int) -> None:
-    """Bounds this process's writable memory, its guest's included, to `count` bytes."""
+    """Limits this process's writable memory, including its guest's, to `count` bytes."""
     resource.setrlimit(resource.RLIMIT_DATA, (count, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 

@@ -1,4 +1,4 @@
-"""How much a call may take, and how a guest ends that takes more or fails otherwise."""
+"""How much a call may use, and how a guest ends that uses more or fails in another way."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,15 +16,15 @@ EndKind = Literal["time", "memory", "output", "stack", "failed", "exit", "broken
 
 @dataclass(frozen=True, slots=True)
 class GuestLimits:
-    """The limits of one call. Raises ValueError for more than a sandbox grants."""
+    """The limits of one call. Raises ValueError for more than a sandbox allows."""
 
     wall_s: float = 60.0
     memory_bytes: int = 512 * 1024 * 1024
-    """The most memory of the guest as a whole: code, data and input together."""
+    """The most memory for the whole guest: code, data and input together."""
     output_bytes: int = 64 * 1024 * 1024
-    """The longest answer; more ends the guest."""
+    """The most bytes of an answer; a longer one ends the guest."""
     log_bytes: int = 64 * 1024
-    """The most that is kept of what the guest prints; the rest is dropped and the call goes on."""
+    """How many bytes of what the guest prints are kept; the rest is dropped and the call continues."""
 
     def __post_init__(self) -> None:
         bounds = (
@@ -39,10 +39,11 @@ class GuestLimits:
 
 
 class GuestEnded(ShoalError):
-    """A guest has ended. `time`, `memory`, `output` and `stack`: a limit stopped it, which says nothing about its job.
+    """A guest has ended. `time`, `memory`, `output`, `stack`: it reached that limit; its job need not be at fault.
 
-    `failed`: a command's exit code said so; `exit`: a resident guest ended by itself; `broken`: it trapped, or spoke
-    out of turn, or its process was killed. The guest is already discarded; `log` is what it printed during that call.
+    `failed`: a command's exit code reported failure; `exit`: a resident guest ended by itself; `broken`: the guest
+    trapped, sent what it must not send, or its process was killed. The guest is already discarded; `log` is what it
+    printed during the call.
     """
 
     def __init__(self, kind: EndKind, text: str, log: bytes = b"") -> None:

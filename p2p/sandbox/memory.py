@@ -1,4 +1,4 @@
-"""A guest's linear memory as one view. Every access is checked, since addresses come from a stranger."""
+"""A guest's linear memory as one view. Every access is checked, because addresses from a guest are untrusted."""
 
 import ctypes
 
@@ -10,7 +10,7 @@ class OutOfBounds(Exception):
 
 
 class GuestMemory:
-    """The memory of one instance. The view has the size of the last look; the memory may grow, but never moves."""
+    """The memory of one instance. The view is as large as when last used; the memory may grow, but never moves."""
 
     def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
         self._store = store

