@@ -1,4 +1,4 @@
-"""What announcers say: identities, shares and announces, the same in every run."""
+"""What announcers send: identities, shares and announces, the same in every run."""
 
 import random
 from typing import Any
@@ -45,7 +45,7 @@ def provided(number: int, *, whole: bool = True) -> Provided:
 
 
 class Announcer:
-    """A peer that announces to a service without a wire between: signed, in sequence, from an address of its own."""
+    """A peer that announces to a service without a network: signed, in sequence, from its own address."""
 
     def __init__(self, service: Service, host: str = "203.0.113.7") -> None:
         self.identity = Identity.generate()
@@ -58,7 +58,7 @@ class Announcer:
         return to_text(self.identity.peer_id)
 
     def announce(self, **said: Any) -> Announce:
-        """The next one, without sending it."""
+        """Makes the next announce, without sending it."""
         usual: dict[str, Any] = {
             "tracker": URL,
             "network": NETWORK,
@@ -69,7 +69,7 @@ class Announcer:
         return Announce(**usual | said)
 
     async def say(self, *, reached_by: str = HOST, **said: Any) -> Announced | Conflict:
-        """Announces; what the service says to that."""
+        """Announces; returns the service's answer."""
         announce = self.announce(**said)
         body, headers = sign_announce(announce, self.identity)
         peer, signature = headers["shoal-peer"], headers["shoal-signature"]
@@ -79,7 +79,7 @@ class Announcer:
         return answer
 
     async def tell(self, **said: Any) -> Announced:
-        """Announces what must be taken in."""
+        """Announces; fails unless the service accepts it."""
         answer = await self.say(**said)
         assert isinstance(answer, Announced), answer
         return answer

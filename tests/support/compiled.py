@@ -7,11 +7,11 @@ from p2p.compute.runtimes import runtime_for
 
 
 def compile_once() -> None:
-    """Compiles it, unless that has been done."""
+    """Compiles the runtime unless it is compiled."""
     trio.run(runtime_for, "python-wasm", lambda text: None)
 
 
 @pytest.fixture(scope="module")
 def compiled() -> None:
-    """Compiles it before the tests of a module, so that it takes none of their time."""
+    """Compiles the runtime before the tests of a module, so that it takes none of their time."""
     compile_once()

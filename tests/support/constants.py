@@ -1,7 +1,8 @@
-"""Constants of a module set for one test: the fixture `shorten`, as in `shorten(queue, "TURN_TIMEOUT_S", 0.1)`.
+"""Sets constants of a module for one test: the fixture `shorten`, as in `shorten(queue, "TURN_TIMEOUT_S", 0.1)`.
 
-A constant has to be set in the module whose functions read it. Where it was imported by value, setting it in the module
-that defines it changes nothing, and the test gets slow, not red. Therefore whatever would be of no effect is refused.
+A constant has to be set in the module whose functions read it. If it was imported by value, setting it in the module
+that defines it changes nothing, and the test gets slow instead of failing. Therefore a setting without effect is
+refused.
 """
 
 import dis
@@ -24,7 +25,7 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> Shorten:
 
 
 def set_constant(patch: pytest.MonkeyPatch, module: ModuleType, name: str, value: object) -> None:
-    """Sets it until the patch is undone. Fails where no function of the module would see it."""
+    """Sets the constant until the patch is undone. Fails if no function of the module would see the change."""
     if name not in vars(module):
         pytest.fail(f"{module.__name__} has no {name}")
     if name not in _names_read(module):
@@ -36,7 +37,7 @@ def set_constant(patch: pytest.MonkeyPatch, module: ModuleType, name: str, value
 def _names_read(module: ModuleType) -> frozenset[str]:
     """The globals that functions of the module read when they are called.
 
-    What is read as the module is loaded does not count: its body, the bodies of its classes, defaults of arguments.
+    Names that are read only while the module is loaded do not count: in its body, in its classes' bodies, in defaults.
     """
     assert module.__spec__ is not None
     loader = module.__spec__.loader
@@ -47,7 +48,7 @@ def _names_read(module: ModuleType) -> frozenset[str]:
 
 
 def _read_in(code: CodeType, *, called: bool) -> set[str]:
-    """`called`: the code runs whenever some function is called, not once as its module is loaded."""
+    """The globals that this code reads when called. `called`: it runs in a function, not as its module is loaded."""
     if code.co_flags & inspect.CO_OPTIMIZED and code.co_name not in _COMPREHENSIONS:
         called = True
     found = {

@@ -1,4 +1,4 @@
-"""Nodes of the DHT on loopback, each at an address of a prefix of its own as on the Internet, and a bare socket."""
+"""Nodes of the DHT on loopback, each under an address prefix of its own as on the Internet, and a bare socket."""
 
 import os
 import time
@@ -25,7 +25,7 @@ KEY = H("a share")[:20]
 
 @dataclass(eq=False)
 class Running:
-    """A node, and how to end it without a word."""
+    """A node, and how to end it without telling any other."""
 
     identity: Identity
     dht: Dht
@@ -46,7 +46,7 @@ class Running:
 
 
 class Overlay:
-    """Nodes that join by the first of those that run."""
+    """Nodes that join through the first of those that run."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -55,7 +55,7 @@ class Overlay:
         self.random = Random(1)
 
     async def grow(self, count: int, kind: type[Dht] = Dht, endpoint: type[Endpoint] = Endpoint) -> list[Running]:
-        """As many nodes more, that have joined."""
+        """Starts this many more nodes; returns once they have joined."""
         return [await self.start(kind, endpoint) for _ in range(count)]
 
     async def start(
@@ -68,7 +68,7 @@ class Overlay:
         ways_in: Callable[[], Iterable[Address]] | None = None,
         local_exempt: bool = False,
     ) -> Running:
-        """A node; it has joined where it knows a way in."""
+        """Starts a node; it has joined if it knew another node."""
         self._count += 1
         identity = identity or Identity.generate()
         udp = open_socket(host or f"127.{self._count // 250 + 1}.{self._count % 250}.1", 0)
@@ -101,7 +101,7 @@ class Overlay:
 def provider(
     identity: Identity, key: bytes = KEY, *, sequence: int = 1, now: float | None = None
 ) -> Callable[[str], Record]:
-    """Makes records that the publisher has the share, at whatever host it is seen."""
+    """Returns a function that makes records of the publisher as a provider of the share, for any host of its own."""
     at = int(time.time() if now is None else now)
 
     def make(host: str) -> Record:
@@ -111,7 +111,7 @@ def provider(
 
 
 class Bare:
-    """A node that is only a socket: it says what it is told to say, and sees all that comes back."""
+    """A node that is only a socket: it sends what a test tells it to, and receives all that comes back."""
 
     def __init__(self, host: str = "127.200.0.1") -> None:
         self.identity = Identity.generate()
@@ -133,7 +133,7 @@ class Bare:
             return await self.socket.recv(65536)
 
     async def ask(self, message: Query, to: Running) -> Answer:
-        """Sends the query and waits for its answer; what else comes is dropped."""
+        """Sends the query and waits for its answer; other messages are dropped."""
         await self.send(message, to)
         while True:
             answer = self.codec.read(await self.receive()).message
@@ -146,7 +146,7 @@ class Bare:
         return answer.token
 
     async def store(self, token: bytes, key: bytes, raw: bytes, at: Running) -> str:
-        """Why the record was refused; empty when it was not."""
+        """Stores the record; returns why it was refused, or an empty text."""
         answer = await self.ask(Store(os.urandom(NUMBER_BYTES), at.dht.node_id, token, key, raw), at)
         assert isinstance(answer, Stored)
         return answer.refused

@@ -1,4 +1,4 @@
-"""Peers of one DHT, what it has, and what their users are told."""
+"""Peers of one DHT, what the DHT holds, and what users of the peers see."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def net(world: World, count: int, **more: Any) -> list[Node]:
-    """Peers of one DHT, all of which have joined by the first."""
+    """Starts peers of one DHT, all of which have joined through the first."""
     first = await world.peer("p0", network={"dht": True} | more)
     others = []
     for number in range(1, count):
@@ -30,7 +30,7 @@ async def net(world: World, count: int, **more: Any) -> list[Node]:
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], object] = bool) -> T:
-    """The first right answer, within a minute: what is published arrives a moment later."""
+    """Waits up to a minute for the right answer, since what is published arrives a moment later."""
     with trio.fail_after(PATIENCE_S):
         while not right(answer := await ask()):  # noqa: ASYNC110 - what others keep has no event here
             await trio.sleep(0.02)
@@ -38,7 +38,7 @@ async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], objec
 
 
 async def records(local: Node, key: bytes, kind: RecordKind) -> dict[PeerId, Record]:
-    """All that the DHT has under a key."""
+    """All records that the DHT holds under a key."""
     assert local.discovery.overlays is not None
     return await local.discovery.overlays.get(key, kind, enough=None)
 

@@ -1,4 +1,4 @@
-"""Volunteers as real processes; and a whole fleet, one of which is killed while a job runs."""
+"""Volunteers as real processes; and a whole fleet of processes, one of which is killed while a job runs."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from tests.support.processes import Node, Outcome, Peer, Running
 
 LONELY = ("--no-lan", "--no-dht")
 PLAIN = ("--runtime", "python-wasm")
-"""Also where another is installed that is faster than a test can look."""
+"""The plain runtime, even if a faster one is installed: with that, jobs could end before a test looks at them."""
 UNITS = 80
 JOB = f"""
 def work(n):
@@ -51,7 +51,7 @@ def peers(nodes: list[Node]) -> list[str]:
 
 
 def under_way(peer: Peer) -> list[JobRow]:
-    """Asked of the peer itself: a command would take longer to start than some jobs."""
+    """The jobs that this peer is running. Asks the peer itself: a command would take longer to start than some jobs."""
 
     async def quiet(event: object) -> None:
         pass
@@ -61,7 +61,9 @@ def under_way(peer: Peer) -> list[JobRow]:
 
 
 class Fleet:
-    """One owner, two volunteers and their tracker; all run while the body does, and again after they were killed."""
+    """One owner, two volunteers and their tracker. All run during the body, and are started again after they were
+    killed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,7 +85,7 @@ class Fleet:
         self._stack.close()
 
     def round(self, victim: str, chance: random.Random) -> Outcome:
-        """Runs a job, one of whose processes dies at some moment. What the first command came to."""
+        """Runs a job and kills one of its processes at some moment. Returns the outcome of the first command."""
         owner = Peer(self._folder / "owner")
         peers = [option for name in VOLUNTEERS for option in ("--peer", self._nodes[name].address)]
         with owner.start("run", self._job, "--partitions", "40", "--json", *peers, "--wait", "20s") as running:
@@ -132,7 +134,7 @@ class Fleet:
 
 
 def _children(pid: int) -> list[int]:
-    """Of a process that may just have died."""
+    """The children of a process that may just have died."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:

@@ -1,4 +1,4 @@
-"""A guest as a real process on pipes, and a whole job carried out over frames as an owner does it."""
+"""A guest as a real process on pipes, and a whole job run over frames as an owner does it."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ class Guest:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
         self.known = 0
-        """How many results of actions it has."""
+        """The number of results of actions that the guest has."""
 
     def ask(self, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> Reply:
         """Sends a request and reads its reply."""
@@ -60,7 +60,7 @@ class Guest:
         return self.ask(header, list(every.values()))
 
     def end(self) -> str:
-        """Closes its pipe and waits. Returns what it printed."""
+        """Closes the guest's pipe and waits for its end. Returns what it printed."""
         _, log = self._process.communicate()
         assert self._process.returncode == 0, log.decode()
         return log.decode()
@@ -78,7 +78,7 @@ def guest(command: Sequence[str] = PYTHON, **environment: str) -> Iterator[Guest
 
 
 class Run:
-    """A job over frames: what it returned, the files it saved, and every blob that units made, in order."""
+    """A job run over frames: what it returned, the files it saved, and every blob that units made, in order."""
 
     def __init__(self, one: Guest, inputs: Files, *, partitions: int, partition_bytes: int) -> None:
         self._guest, self._partitions, self._partition_bytes = one, partitions, partition_bytes
@@ -89,7 +89,7 @@ class Run:
         self.plans: list[dict[str, Any]] = []
 
     def to_the_end(self) -> dict[str, Any]:
-        """The reply to the last plan, or the first error."""
+        """Runs the job; returns the reply to the last plan, or the first error."""
         while True:
             answer, _ = self._ask({"do": "plan"})
             if answer.get("ok") != "plan":
@@ -164,7 +164,7 @@ def carry_out(
     command: Sequence[str] = PYTHON,
     **environment: str,
 ) -> tuple[dict[str, Any], Run]:
-    """Runs a job in one guest process: its last reply, and what it made."""
+    """Runs a job in one guest process; returns its last reply, and what the job made."""
     with guest(command, **environment) as one:
         loaded, _ = one.load(
             files, inputs=inputs, arguments=arguments, partitions=partitions, reduce_partitions=reduce_partitions

@@ -13,7 +13,7 @@ from p2p.sandbox.sandbox import Sandbox
 
 CORES = 2
 ModuleOf = Callable[[str], Runtime]
-"""Compiles a module's text."""
+"""Compiles the text of a module."""
 EXECUTE = """
 import os, sys
 frames, sys.stdout = sys.stdin.buffer, sys.stderr
@@ -40,24 +40,24 @@ PLENTY = GuestLimits(wall_s=30, memory_bytes=256 << 20)
 
 
 async def run(guest: Guest, code: str, data: bytes = b"", *, seed: bytes = SEED, limits: GuestLimits = PLENTY) -> bytes:
-    """The code's result."""
+    """Runs the code in the guest; returns its result."""
     reply, _ = await guest.call(code.encode() + b"\0" + data, seed=seed, limits=limits)
     return reply
 
 
 def children(process: int) -> list[int]:
-    """Of one thread's process."""
+    """The children of a process that has one thread."""
     return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def process_status(process: int) -> dict[str, str]:
-    """What the kernel tells of a process."""
+    """What the kernel reports about a process."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
 def open_files(process: int) -> set[str]:
-    """What its descriptors are: paths, or kinds such as `socket`."""
+    """What the process's descriptors refer to: paths, or kinds such as `socket`."""
     return {str(entry.readlink()).split(":")[0] for entry in Path(f"/proc/{process}/fd").iterdir()}
 
 
@@ -130,7 +130,7 @@ STARTS_AT_ONCE = '(module (memory (export "memory") 1) (func $f (loop $l (br $l)
 
 
 def write_module(folder: Path, name: str, text: str) -> Path:
-    """A module from its text."""
+    """Writes the module compiled from this text."""
     path = folder / f"{name}.wasm"
     path.write_bytes(wasmtime.wat2wasm(text))
     return path
@@ -139,7 +139,7 @@ def write_module(folder: Path, name: str, text: str) -> Path:
 async def run_module(
     sandbox: Sandbox, module: Runtime, arguments: list[str], stdin: bytes, *, seed: bytes, limits: GuestLimits
 ) -> Reply:
-    """Runs a WASI command in a guest of its own: what it wrote to stdout, and what to stderr."""
+    """Runs a WASI command in a guest of its own; returns what it wrote to stdout and to stderr."""
     guest = await sandbox.guest(module)
     try:
         return await guest.call(messages.command_frame(arguments, stdin), seed=seed, limits=limits)

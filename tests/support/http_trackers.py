@@ -1,4 +1,4 @@
-"""Trackers that answer whatever a test has them answer, and what a peer makes of it."""
+"""Trackers that give whatever answer a test chooses, and how a peer deals with it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ Say = Callable[[bytes], bytes]
 
 
 class HttpServer:
-    """Somebody's HTTP server: `say` makes the answer from the request, head and body."""
+    """An HTTP server. `say` makes the answer from the request, head and body."""
 
     def __init__(self, say: Say) -> None:
         self.say = say
@@ -61,7 +61,7 @@ def is_announce(request: bytes) -> bool:
 
 
 def taken(request: bytes, **more: Any) -> bytes:
-    """A well-behaved answer to an announce."""
+    """The answer of a correct tracker to an announce."""
     announce = msgspec.json.decode(request.partition(b"\r\n\r\n")[2], type=wire.Announce)
     return response(200, Announced(announce.sequence, 60, "127.0.0.1", **more))
 

@@ -1,4 +1,4 @@
-"""An owner's world as one sees it who only carries out what `core.job` decides, and checks each decision."""
+"""A model of an owner that only carries out what `core.compute.job` decides, and checks each decision."""
 
 from collections.abc import Iterable
 
@@ -35,7 +35,7 @@ OWNER = peer("owner")
 
 
 def plan_of(*stages: tuple[int, tuple[int, ...], int], action: int = 0) -> Plan:
-    """Stages as (units, what it reads, outputs); one that reads nothing is a range."""
+    """A plan; stages are (units, what the stage reads, outputs), and one that reads nothing is a range."""
     made = tuple(
         Stage(
             index,
@@ -53,7 +53,7 @@ def plan_of(*stages: tuple[int, tuple[int, ...], int], action: int = 0) -> Plan:
 
 
 def output_of(unit: bytes) -> bytes:
-    """The digest of what honest volunteers make of a unit."""
+    """The digest of the output that honest volunteers make for a unit."""
     return H("output", unit)
 
 
@@ -68,9 +68,9 @@ class World:
         self.asked: dict[PeerId, dict[bytes, Work]] = {OWNER: {}}
         self.actions: list[bytes] = []
         self.journal: dict[tuple[int, int], Known] = {}
-        """Accepted results of this action by stage and partition."""
+        """The accepted results of the present action, by stage and partition."""
         self.unheld: set[tuple[int, int]] = set()
-        """Places whose output nobody has any more."""
+        """The places, by stage and partition, whose output nobody holds any more."""
         self.runs: dict[bytes, int] = {}
         """How often each unit was sent."""
         self.accepted: list[Known] = []
@@ -165,7 +165,7 @@ class World:
         return who
 
     def leave(self, who: PeerId) -> None:
-        """Its outputs stay for a while: `lose` ends that."""
+        """A volunteer leaves. Its outputs remain until `lose` removes them."""
         self.present.discard(who)
         self.asked[who] = {}
         if who != OWNER:
@@ -173,7 +173,7 @@ class World:
         self.obey(self.job.left(who, self.now))
 
     def lose(self, who: PeerId) -> None:
-        """All outputs of a holder are gone."""
+        """Loses all outputs of a holder."""
         self.unheld |= {place for place, known in self.journal.items() if known.holder == who}
         self.journal = {
             place: known._replace(holder=None) if known.holder == who else known
@@ -182,7 +182,7 @@ class World:
         self.obey(self.job.unheld(who, self.now))
 
     def miss(self, stage: int, partition: int) -> None:
-        """One output is not where it was kept."""
+        """Reports that one output is not where it was kept."""
         holder = self.journal[stage, partition].holder
         assert holder is not None
         self.unheld.add((stage, partition))
@@ -190,14 +190,14 @@ class World:
         self.obey(self.job.missing(stage, partition, holder, self.now))
 
     def give(self, who: PeerId, *units: bytes, held: bool = False) -> None:
-        """Results of these units come from the volunteer, whoever was asked for them."""
+        """Delivers results of these units from the volunteer, whichever volunteer was asked for them."""
         for unit in units:
             self.asked.get(who, {}).pop(unit, None)
         results = [UnitResult(unit, output_of(unit), who if held else None) for unit in units]
         self.obey(self.job.returned(who, results, self.now))
 
     def work(self, who: PeerId, most: int = 1, *, held: bool = False) -> list[bytes]:
-        """The volunteer ends the oldest of what it has."""
+        """Lets the volunteer finish the oldest of its units."""
         units = list(self.asked[who])[:most]
         self.give(who, *units, held=held)
         return units
@@ -218,7 +218,7 @@ class World:
         self.obey(self.job.tick(self.now))
 
     def finish(self) -> None:
-        """The owner combines, journals the action's result, and plans the next or ends."""
+        """Lets the owner combine the outputs, journal the action's result, and plan the next action or end."""
         assert self.finishing
         self.finishing = False
         digest = H("result", *[self.journal[place].digest for place in sorted(self.journal)])
@@ -231,7 +231,7 @@ class World:
             self.obey(self.job.done())
 
     def restart(self) -> None:
-        """kill -9, and all that is known is the journal."""
+        """Restarts the owner as after kill -9: only the journal is left."""
         self.present.clear()
         self.asked = {OWNER: {}}
         self.finishing = False
@@ -246,7 +246,7 @@ class World:
             self.lose(nobody)
 
     def run(self, *workers: PeerId, rounds: int = 10_000) -> None:
-        """These do all that is asked of them until the job is over."""
+        """Lets these volunteers do all that they are asked to do, until the job is over."""
         for _ in range(rounds):
             if self.ended is not None:
                 return

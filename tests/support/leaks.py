@@ -39,10 +39,10 @@ def _present() -> tuple[set[str], set[str], set[str]]:
 
 @contextmanager
 def none_left() -> Iterator[None]:
-    """Fails where the body leaves something behind.
+    """Fails if the body leaves something behind.
 
-    What only waits for the collector is collected first, a slow step and seldom needed; and a thread that trio has
-    abandoned, as one that looks up a name for somebody who is gone, is let come to its end.
+    Objects that only wait for the garbage collector are collected first, which is slow and seldom needed; and a thread
+    that trio has abandoned, such as one that looks up a name for a task that was cancelled, is given time to end.
     """
     before = _present()
     yield
@@ -65,7 +65,7 @@ def _new_since(before: tuple[set[str], ...]) -> set[str]:
 
 
 def _told(one: str) -> str:
-    """With what the kernel knows of a socket."""
+    """The description of a descriptor; of a socket, with what the kernel knows about it."""
     inode = one.partition("socket:[")[2].rstrip("]")
     if not inode:
         return one
@@ -81,7 +81,7 @@ def _told(one: str) -> str:
 
 
 def descriptors(top: Path) -> list[int]:
-    """Those of this process that are of folders beneath `top`."""
+    """The descriptors of this process that are open on paths beneath `top`."""
     found = []
     for item in os.listdir("/proc/self/fd"):
         try:

@@ -1,4 +1,4 @@
-"""Jobs as texts, run in this process."""
+"""Jobs given as text, run in this process."""
 
 import tempfile
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def run(
     files: Mapping[str, bytes] | None = None,
     **arguments: Any,
 ) -> Outcome:
-    """Runs a job. Its text begins at line 2 of job.py; an input's name may have a folder."""
+    """Runs a job. Its text begins at line 2 of job.py; an input's name may contain a folder."""
     saved: dict[tuple[int, int], bytes] = {}
 
     def save(action: int, partition: int, data: bytes) -> None:
@@ -78,7 +78,7 @@ def run(
 
 
 def expression(code: str, inputs: Mapping[str, bytes] | None = None, **options: Any) -> Any:
-    """The value of one expression over `inputs`, as the job sees it: no JSON in between."""
+    """The value of one expression over `inputs` as the job sees it, not converted to JSON."""
     told: list[Any] = []
     run(f"def job(inputs, tell, **args):\n    tell({code})\n", inputs, tell=told.append, **options)
     [value] = told
@@ -86,7 +86,7 @@ def expression(code: str, inputs: Mapping[str, bytes] | None = None, **options: 
 
 
 def fault(text: str, inputs: Mapping[str, bytes] | None = None, **options: Any) -> JobFault:
-    """The fault that a job must end with."""
+    """Runs a job that must end with a fault; returns the fault."""
     with pytest.raises(JobFault) as caught:
         run(text, inputs, **options)
     return caught.value

@@ -1,4 +1,4 @@
-"""Shares for tests, made of nothing but sizes; and bytes as a hostile peer would bend them."""
+"""Shares for tests, made of nothing but sizes; and bytes changed as a hostile peer might change them."""
 
 from collections.abc import Sequence
 
@@ -38,11 +38,11 @@ REFUSED_NAMES = [
     "é" * 128,
     "\U0001f41f" * 64,
 ]
-"""Parts of paths that no manifest may carry."""
+"""Parts of paths that no manifest may contain."""
 
 
 def hashes(size: int) -> bytes:
-    """As many chunk hashes as a file of this size has, all different."""
+    """As many chunk hashes as a file of this size has; all differ."""
     return b"".join(n.to_bytes(ID_BYTES, "big") for n in range(manifests.chunk_count(size)))
 
 
@@ -70,13 +70,13 @@ def layout_of(sizes: Sequence[int]) -> Layout:
 
 
 def cut(stream: bytes) -> list[bytes]:
-    """A stream of encoded entries as manifest parts."""
+    """Cuts a stream of encoded entries into manifest parts."""
     return [stream[at : at + MAX_PART_BYTES] for at in range(0, len(stream), MAX_PART_BYTES)]
 
 
 @st.composite
 def mutations(draw: st.DrawFn, original: bytes) -> bytes:
-    """The original with some bytes changed, left out, put in, or cut off."""
+    """Variants of the original with some bytes changed, removed, inserted, or cut off at the end."""
     body = bytearray(original)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(body)))

@@ -1,4 +1,4 @@
-"""A local network of two hosts on this machine: network namespaces with a cable between them, gone after the test."""
+"""A local network of two hosts on this machine: network namespaces with a cable between, removed after the test."""
 
 import itertools
 import os
@@ -20,21 +20,21 @@ class Host:
 
     @property
     def inside(self) -> tuple[str, ...]:
-        """What goes before a command for it to run there."""
+        """The words before a command that make it run in this namespace."""
         return "ip", "netns", "exec", self.name
 
     def ip(self, *arguments: str) -> None:
-        """`ip`, in there."""
+        """Runs `ip` in this namespace."""
         subprocess.run(["ip", "-n", self.name, *arguments], check=True, capture_output=True, text=True)
 
     def set_address(self, address: str) -> None:
-        """One more address, like 10.0.0.1/24 or fe80::1/64, ready at once."""
+        """Adds an address, such as 10.0.0.1/24 or fe80::1/64, that can be used at once."""
         self.ip("address", "add", address, "dev", CABLE, *(["nodad"] if ":" in address else []))
 
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[Host, Host]]:
-    """Two hosts with a cable between them and no address on it. Skips the test where that is not allowed."""
+    """Makes two hosts with a cable between them and no address on it. Skips the test if that is not permitted."""
     with ExitStack() as stack:
         one, other = (stack.enter_context(_host()) for _ in range(2))
         one.ip("link", "add", CABLE, "type", "veth", "peer", "name", CABLE, "netns", other.name)

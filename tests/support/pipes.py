@@ -1,4 +1,4 @@
-"""Connections over in-memory streams, which cut the bytes as the test likes and count them."""
+"""Connections over in-memory streams, which split the bytes as a test chooses and count them."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,7 +18,9 @@ NETWORK = "test-io"
 
 
 class Pipe:
-    """One end of an in-memory `ByteStream`. At most `cut()` bytes come at a time; `largest` is the largest demand."""
+    """One end of an in-memory `ByteStream`. At most `cut()` bytes arrive at a time; `largest` is the most ever asked
+    for.
+    """
 
     def __init__(self, stream: trio.StapledStream, cut: Callable[[], int]) -> None:  # type: ignore[type-arg]
         self._stream = stream
@@ -63,21 +65,21 @@ def pipes(cut: Callable[[], int] = lambda: 1 << 20) -> tuple[Pipe, Pipe]:
 
 
 def proven(stream: Pipe, own: Identity, peer: Identity, *, dialed: bool) -> Connection:
-    """A connection as it is after the handshake."""
+    """A connection in its state after the handshake."""
     connection = Connection(stream)
     connection._greeted(Ends(own.peer_id, peer.peer_id, Hello(), "127.0.0.1", dialed))
     return connection
 
 
 def connections(cut: Callable[[], int] = lambda: 1 << 20) -> tuple[Connection, Connection]:
-    """Two ends that have proven themselves."""
+    """Two connected ends that have proven their identities."""
     one, other = pipes(cut)
     dialer, listener = Identity.generate(), Identity.generate()
     return proven(one, dialer, listener, dialed=True), proven(other, listener, dialer, dialed=False)
 
 
 async def endlessly(use: Callable[[], Awaitable[object]]) -> NoReturn:
-    """The same again and again, until it raises."""
+    """Repeats the same call until it raises."""
     while True:
         await use()
 

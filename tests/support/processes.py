@@ -1,7 +1,7 @@
 """Real processes of the real command, each peer with a home of its own, for system tests.
 
-Every wait is for something that happens and has a deadline. Every process ends with its `with` block, whatever
-happens in it. Whatever a command prints is kept, and a stack trace on stderr fails the test.
+Every wait is for an event and has a deadline. Every process ends with its `with` block, whatever happens in the block.
+All output of commands is kept, and a stack trace on stderr fails the test.
 """
 
 import json
@@ -32,12 +32,12 @@ class Outcome:
     err: str
 
     def json(self) -> Any:
-        """What `--json` answered: exactly one JSON value."""
+        """The answer to `--json`: exactly one JSON value."""
         return json.loads(self.out)
 
 
 class Running:
-    """A command that runs; its output is collected as it comes."""
+    """A command that is running; its output is collected as it arrives."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", *, unread: bool = False) -> None:
         assert process.stdout is not None
@@ -60,25 +60,25 @@ class Running:
 
     @property
     def out(self) -> str:
-        """Its stdout so far."""
+        """The command's stdout so far."""
         with self._changed:
             return self._out.decode()
 
     @property
     def err(self) -> str:
-        """Its stderr so far."""
+        """The command's stderr so far."""
         with self._changed:
             return self._err.decode()
 
     def line(self) -> str:
-        """The next line of its stdout, awaited."""
+        """Waits for the next line of the command's stdout."""
         at = self._lines_read
         self._await(lambda: self._out.count(b"\n") > at, "another line on stdout")
         self._lines_read += 1
         return self.out.splitlines()[at]
 
     def says(self, text: str) -> None:
-        """Waits until its stderr has the text."""
+        """Waits until the command's stderr contains the text."""
         self._await(lambda: text.encode() in self._err, f"{text!r} on stderr")
 
     def is_running(self) -> bool:
@@ -88,7 +88,7 @@ class Running:
         self._process.send_signal(number)
 
     def wait(self) -> Outcome:
-        """Its end, awaited."""
+        """Waits for the command's end."""
         try:
             self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -99,12 +99,12 @@ class Running:
         return outcome
 
     def end(self, number: signal.Signals = signal.SIGINT) -> Outcome:
-        """Sends the signal and waits for the end."""
+        """Sends the signal and waits for the command's end."""
         self.send(number)
         return self.wait()
 
     def close(self) -> None:
-        """Kills what still runs."""
+        """Kills the command if it is still running."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -150,7 +150,7 @@ class Node(Running):
 
 
 class Peer:
-    """A home, and the commands that run in it. They listen on loopback, in a network of the tests' own."""
+    """A home, and the commands that run in it. They listen on loopback, in a network that only the tests use."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Peer:
         }
 
     def run(self, *arguments: str | Path, code: int = 0, **environment: str) -> Outcome:
-        """Runs a command to its end, which must be this exit code."""
+        """Runs a command to its end; fails unless it ends with this exit code."""
         with self.start(*arguments, **environment) as running:
             outcome = running.wait()
         assert outcome.code == code, f"exit code {outcome.code}, stdout {outcome.out!r}, stderr {outcome.err}"
@@ -181,7 +181,7 @@ class Peer:
 
     @contextmanager
     def start(self, *arguments: str | Path, **environment: str) -> Iterator[Running]:
-        """A command that runs while the body does."""
+        """Runs a command while the body runs."""
         running = Running(self._open(arguments, environment))
         try:
             yield running
@@ -189,7 +189,7 @@ class Peer:
             running.close()
 
     def unread(self, *arguments: str | Path) -> Outcome:
-        """Runs a command of whose stdout nobody reads a byte."""
+        """Runs a command whose stdout nobody reads."""
         running = Running(self._open(arguments, {}), unread=True)
         try:
             return running.wait()
@@ -198,7 +198,7 @@ class Peer:
 
     @contextmanager
     def node(self, *options: str, **environment: str) -> Iterator[Node]:
-        """A node in this home, ready, while the body runs."""
+        """Runs a node in this home while the body runs; yields it once it is ready."""
         node = Node(self._open(("node", *options), environment))
         try:
             yield node.get_ready()
@@ -207,7 +207,7 @@ class Peer:
 
     @contextmanager
     def sharing(self, *paths: Path) -> Iterator[str]:
-        """A link that is served in the foreground while the body runs."""
+        """Serves a share in the foreground while the body runs; yields its link."""
         with self.start("share", *paths) as running:
             yield running.line()
 
@@ -225,7 +225,7 @@ class Peer:
 
 @contextmanager
 def running_tracker(home: Path) -> Iterator[tuple[str, int]]:
-    """A tracker's URL and process id."""
+    """Runs a tracker while the body runs; yields its URL and process id."""
     with Peer(home).start("tracker", "--listen", "127.0.0.1:0") as running:
         word, url = running.line().split()
         assert word == "ready"
@@ -233,7 +233,7 @@ def running_tracker(home: Path) -> Iterator[tuple[str, int]]:
 
 
 def until(happened: Callable[[], bool], what: str) -> None:
-    """Waits for something that nothing tells of. Fails after a while."""
+    """Waits for a condition that no event announces. Fails after a while."""
     deadline = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -253,5 +253,5 @@ def make_file(path: Path, size: int, seed: int = 1) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything beneath a folder: content by path, None for folders."""
+    """Everything beneath a folder: its content by path, None for folders."""
     return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}

@@ -25,18 +25,18 @@ def save(folder: Path, name: str, value: Any) -> None:
 
 
 def tag_of(kind: type[msgspec.Struct]) -> str:
-    """The tag of a struct, by which it is told from the others of its union."""
+    """The tag that distinguishes a struct from the others of its union."""
     return str(kind.__struct_config__.tag)
 
 
 def samples(full: S) -> list[S]:
-    """The struct as it is, and one with nothing but what it must have."""
+    """The struct as it is, and one with only the required fields."""
     required = {field.name: getattr(full, field.name) for field in fields(full) if field.required}
     return [full] if len(required) == len(fields(full)) else [full, type(full)(**required)]
 
 
 def left_out(value: Any, where: str = "") -> list[str]:
-    """The fields that have their default, of a struct and of all structs in it."""
+    """The fields of a struct, and of all structs in it, that have their default."""
     if isinstance(value, tuple | list):
         return [found for one in value for found in left_out(one, f"{where}[]")]
     if not isinstance(value, msgspec.Struct):

@@ -1,4 +1,4 @@
-"""How peers misbehave. Each is a function of the truth that gives the behaviour of a `Rogue` towards a connection."""
+"""How sources misbehave. Each function takes the truth and returns how a `Rogue` behaves on a connection."""
 
 import struct
 from collections.abc import Awaitable, Callable
@@ -47,7 +47,7 @@ class Truth:
 async def play(
     connection: Connection, truth: Truth, on_want: OnWant, *, root: bytes | None = None, part: bytes = b""
 ) -> None:
-    """An honest peer's manners, but for what is asked of chunks, or for a wrong root or part."""
+    """Behaves like an honest peer, except when asked for chunks, or with a wrong root or part."""
     while True:
         message = await connection.receive()
         match message:
@@ -66,7 +66,7 @@ async def play(
 
 
 async def send_chunk(connection: Connection, number: int, data: bytes) -> None:
-    """The chunk in frames, as it ought to be."""
+    """Sends the chunk in frames, correctly."""
     for at in range(0, len(data), frames.MAX_DATA_BYTES):
         await connection.send_data(number, at, memoryview(data)[at : at + frames.MAX_DATA_BYTES])
     await connection.flush()

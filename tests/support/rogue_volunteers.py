@@ -1,4 +1,4 @@
-"""How volunteers misbehave: each takes the job, and then does what its name says."""
+"""How volunteers misbehave: each accepts the job, and then does what its name says."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ Answer = Callable[[work.Unit], list[Any]]
 
 
 async def asked(connection: Connection) -> tuple[work.Unit, ...]:
-    """The next units that the owner sends. Raises PeerGone at the job's end."""
+    """Receives the next units that the owner sends. Raises PeerGone at the job's end."""
     while not isinstance(message := await connection.receive(), work.Units):
         if isinstance(message, work.JobEnd):
             raise PeerGone("the job is over")
@@ -36,14 +36,14 @@ async def take(connection: Connection, slots: int = 2, window: int = 64) -> work
 
 
 async def beat(connection: Connection, *ids: bytes) -> None:
-    """Heartbeats, to the end."""
+    """Sends heartbeats until it is cancelled."""
     while True:
         await connection.send(work.Heartbeat(ids))
         await trio.sleep(0.5)
 
 
 def answering(answer: Answer, slots: int = 2) -> Behaviour:
-    """Says this about each unit that it gets."""
+    """Behaves like a volunteer that gives this answer for each unit."""
 
     async def behave(connection: Connection) -> None:
         await take(connection, slots)
@@ -57,7 +57,7 @@ def answering(answer: Answer, slots: int = 2) -> Behaviour:
 
 
 def result(unit: work.Unit, **changed: Any) -> work.Results:
-    """A well-formed result, but for what is changed."""
+    """A well-formed result with these fields changed."""
     made = work.Result(unit.id, result_digest([OUTPUT]), (len(OUTPUT),), OUTPUT)
     return work.Results((msgspec.structs.replace(made, **changed),))
 
@@ -81,7 +81,7 @@ async def stalls(connection: Connection) -> None:
 
 
 async def boasts(connection: Connection) -> None:
-    """Offers more than there is in the world, and does nothing."""
+    """Offers more capacity than exists, and does nothing."""
     await take(connection, slots=4096, window=65536)
     await beat(connection)
 
@@ -119,7 +119,7 @@ async def beats_for_ever(connection: Connection) -> None:
 
 
 async def results_for_ever(connection: Connection) -> None:
-    """Of units that nobody has."""
+    """Sends results of units that do not exist."""
     await take(connection)
     while True:
         units = [work.Unit(os.urandom(32), 0, 0, 0, bytes(32)) for _ in range(1000)]
@@ -127,7 +127,7 @@ async def results_for_ever(connection: Connection) -> None:
 
 
 async def large_results_for_ever(connection: Connection) -> None:
-    """Of units that nobody has, each whole and right."""
+    """Sends results of units that do not exist, each complete and well-formed."""
     await take(connection)
     body = bytes(MIB)
     while True:
@@ -163,7 +163,7 @@ async def kills_the_stream(connection: Connection) -> None:
 
 
 def large(unit: work.Unit, body: bytes) -> list[Any]:
-    """A result that comes in pieces."""
+    """Sends a result in pieces."""
     told = result(unit, digest=result_digest([body]), sizes=(len(body),), inline=b"")
     return [*pieces(unit.id, body), told]
 
@@ -217,7 +217,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
 
 
 def keeping(*sizes: int) -> Behaviour:
-    """Says that it keeps what it made, of these sizes, where it made something for others to read."""
+    """Claims to keep outputs of these sizes, for each unit whose output others are to read."""
 
     def answer(unit: work.Unit) -> list[Any]:
         if not unit.keep:
@@ -235,7 +235,7 @@ KEEPERS = {
 
 
 def lasting(behave: Behaviour) -> Behaviour:
-    """Ends quietly once the owner hangs up."""
+    """The behaviour, but ending without an error when the owner closes the connection."""
 
     async def whole(connection: Connection) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Shares of known bytes, and the naive ways of making and fetching them that the real ones are compared with."""
+"""Shares of known bytes, and naive ways of making and fetching them, which the real ones are compared with."""
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ CHUNK = manifests.MIN_CHUNK_BYTES
 
 
 def noise(seed: int, size: int) -> bytes:
-    """Bytes that differ everywhere."""
+    """Bytes without repetition."""
     return random.Random(seed).randbytes(size)
 
 
 def hashes_of(data: bytes) -> bytes:
-    """The chunk hashes of a file's bytes, one chunk after the other."""
+    """The chunk hashes of a file's bytes, in order."""
     each = manifests.chunk_bytes(len(data))
     return b"".join(blake3(data[at : at + each]).digest() for at in range(0, len(data), each))
 
@@ -37,7 +37,7 @@ def folder_entry(path: str) -> Entry:
 
 
 def oracle(top: Path) -> list[Entry]:
-    """The entries of a folder without surprises, found and hashed in the plainest way."""
+    """The entries of a folder without special files, found and hashed in the simplest way."""
     entries = []
     for path in top.rglob("*"):
         parts = path.relative_to(top).parts
@@ -57,7 +57,7 @@ def oracle(top: Path) -> list[Entry]:
 
 
 def manifest_of(entries: Sequence[Entry], name: str = "share", *, single: bool = False) -> Manifest:
-    """The manifest as a stranger would send it: encoded, decoded and checked."""
+    """The manifest as another peer would send it: encoded, decoded and checked."""
     body, parts = manifests.encode(name, entries, single=single)
     share_id = manifests.share_id_of(body)
     root = manifests.decode_root(share_id, body, ShareLimits())
@@ -65,12 +65,12 @@ def manifest_of(entries: Sequence[Entry], name: str = "share", *, single: bool =
 
 
 def uncheck() -> None:
-    """For what may be interrupted, and is not."""
+    """A check for interruption that never interrupts."""
 
 
 @dataclass
 class Share:
-    """A share with its bytes. `files` by path; a None is an empty folder."""
+    """A share with its bytes. `files` has contents by path; None stands for an empty folder."""
 
     files: Mapping[str, bytes | None]
     executable: frozenset[str] = frozenset()
@@ -113,7 +113,7 @@ class Share:
         only: Iterable[str] | None = None,
         survey: bool = True,
     ) -> Target:
-        """A target as a fetch opens it."""
+        """Opens a target as a fetch does."""
         selected = (
             list(range(len(self.manifest.entries))) if only is None else sorted(self.entry_of(path) for path in only)
         )
@@ -132,7 +132,7 @@ class Share:
         target.write(chunk, self.layout.place(chunk), memoryview(self.chunk(chunk)))
 
     def finish(self, target: Target, *, seed: int = 0) -> list[int]:
-        """Writes what is missing, in some order, and brings all into place; returns the chunks written."""
+        """Writes what is missing, in some order, and puts everything into place; returns the chunks written."""
         missing = [chunk for chunk in range(self.layout.chunks) if (target.wanted & ~target.record.have) >> chunk & 1]
         random.Random(seed).shuffle(missing)
         for chunk in missing:
@@ -141,7 +141,7 @@ class Share:
         return missing
 
     def fetch(self, records: Fetches, out: Path, *, overwrite: bool = False, only: Iterable[str] | None = None) -> None:
-        """A whole fetch."""
+        """Does a whole fetch."""
         target = self.open(records, out, overwrite=overwrite, only=only)
         try:
             self.finish(target)
@@ -150,13 +150,13 @@ class Share:
             target.close()
 
     def in_place(self, out: Path) -> bool:
-        """Whether the output folder holds just this share, byte for byte."""
+        """Whether the output folder holds exactly this share, byte for byte."""
         top = out if self.single else out / self.name
         return contents(top) == dict(self.files)
 
 
 def settle(target: Target) -> None:
-    """All that is whole gets its name."""
+    """Gives every complete file its final name."""
     files = [entry for entry in target.selected if target.layout.manifest.entries[entry].chunks]
     whole = target.whole(files)
     target.settle(files, whole)
@@ -164,7 +164,7 @@ def settle(target: Target) -> None:
 
 
 def build(top: Path, files: Mapping[str, bytes | None]) -> Path:
-    """Writes files of these contents beneath `top`, and folders where there is None."""
+    """Writes files with these contents beneath `top`, and an empty folder for each None."""
     for name, data in files.items():
         path = top / name
         if data is None:
@@ -176,7 +176,7 @@ def build(top: Path, files: Mapping[str, bytes | None]) -> Path:
 
 
 def contents(top: Path) -> dict[str, bytes | None]:
-    """The files beneath a folder, and as None its empty folders."""
+    """The contents of the files beneath a folder, by path; None for each empty folder."""
     found: dict[str, bytes | None] = {}
     for path in top.rglob("*"):
         name = path.relative_to(top).as_posix()

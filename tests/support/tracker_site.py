@@ -1,4 +1,4 @@
-"""A tracker that runs as a real process, peers that announce to it, and pages as a program reads them."""
+"""A tracker that runs as a real process, peers that announce to it, and its pages as a program reads them."""
 
 from html.parser import HTMLParser
 from random import Random
@@ -33,7 +33,7 @@ def listing(name: str, *files: tuple[str, int], size: int = 0, seed: int | str =
 
 
 class Announcer:
-    """A peer as the tracker meets it: it signs and counts its announces, and cannot be dialled."""
+    """A peer as the tracker sees it: it signs and numbers its announces, and cannot be dialled."""
 
     def __init__(self, site: "Site") -> None:
         self.identity = Identity.generate()
@@ -47,7 +47,7 @@ class Announcer:
         self._send(add=add, drop=dropped, capacity=capacity)
 
     def bye(self) -> None:
-        """Takes everything back."""
+        """Withdraws everything that it announced."""
         self._send(bye=True)
 
     def _send(self, **fields: Any) -> None:
@@ -59,7 +59,7 @@ class Announcer:
 
 
 class Page(HTMLParser):
-    """A page without its looks: the text, the links, the tags and their attributes, and whether every tag closes."""
+    """A page without its styling: text, links, tags with their attributes, and whether every tag is closed."""
 
     def __init__(self, answer: httpx.Response) -> None:
         super().__init__()
@@ -103,12 +103,12 @@ class Page(HTMLParser):
             self._words.append(" ")
 
     def all(self, tag: str) -> list[dict[str, str]]:
-        """The attributes of every such tag."""
+        """The attributes of every tag with this name."""
         return [attributes for name, attributes in self.tags if name == tag]
 
 
 class Site:
-    """The tracker under test, asked without a browser."""
+    """The tracker under test, accessed without a browser."""
 
     def __init__(self, url: str, client: httpx.Client) -> None:
         self.url = url
@@ -118,7 +118,7 @@ class Site:
         return Page(self.client.get(path, headers={"accept": "text/html"} | headers))
 
     def shows(self, **figures: int) -> None:
-        """Waits until the tracker tells of these figures; they lag behind a little."""
+        """Waits until the tracker shows these figures, which lag behind a little."""
         with self.client.stream("GET", "/api/v1/events") as events:
             for line in events.iter_lines():
                 if line.startswith("data:"):

@@ -60,7 +60,7 @@ class _Running:
 
 
 class World:
-    """Peers by name, in the order in which they were asked for."""
+    """Peers by name, in the order in which a test asked for them."""
 
     def __init__(self, folder: Path, nursery: trio.Nursery) -> None:
         self.folder = folder
@@ -78,10 +78,9 @@ class World:
         limits: dict[str, Any] | None = None,
         **transfer: Any,
     ) -> Node:
-        """A node; `network`, `volunteer`, `limits` and `transfer` are settings of those sections. It finds nobody
-        unless it is told to.
+        """Starts a node; `network`, `volunteer`, `limits` and `transfer` are settings of those sections.
 
-        One that is not dialable tells nobody where it listens.
+        It finds no other peer unless a test tells it where one is. If not `dialable`, it tells nobody where it listens.
         """
         settings: dict[str, Any] = {
             "name": NETWORK,
@@ -111,7 +110,7 @@ class World:
             await self.stop(name)
 
     async def publish(self, local: Node, files: dict[str, int], name: str = "data", seed: int = 1) -> Published:
-        """A folder with files of these sizes, shared by the peer."""
+        """Makes a folder with files of these sizes, and shares it from the peer."""
         path = self.folder / f"{local.home.name}-{name}"
         noise = random.Random(seed)
         for file, size in files.items():
@@ -133,7 +132,7 @@ class World:
         progress: Progress | None = None,
         **options: Any,
     ) -> Fetched:
-        """Fetches to the peer's own output folder, so long as there is hope."""
+        """Fetches to the peer's own output folder. Fails after a while."""
         where = options.pop("folder", self.out(local))
         progress = progress or Progress()
         link = link if isinstance(link, Link) else Link(link)
@@ -153,7 +152,7 @@ async def world(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[World]:
 
 
 async def asked(node: Node, request: AnyRequest) -> Any:
-    """What a peer's user gets to see."""
+    """Asks a peer as its user does; returns what the user gets."""
 
     async def ignore(event: Event) -> None:
         pass
@@ -163,7 +162,7 @@ async def asked(node: Node, request: AnyRequest) -> Any:
 
 @contextmanager
 def unwritable(local: Node) -> Iterator[None]:
-    """Another program holds the home's database."""
+    """Makes the home's database unwritable, as if another program held it."""
     with closing(sqlite3.connect(local.home / DATABASE_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -172,7 +171,7 @@ def unwritable(local: Node) -> Iterator[None]:
 
 @asynccontextmanager
 async def using(local: Node, share: ShareId, hints: Sequence[PeerHint] = ()) -> AsyncIterator[OpenShare]:
-    """The input as a job has it."""
+    """Opens an input as a job does."""
     held = local.open_shares.open(share, hints)
     try:
         with trio.fail_after(PATIENCE_S):
@@ -182,7 +181,7 @@ async def using(local: Node, share: ShareId, hints: Sequence[PeerHint] = ()) -> 
 
 
 async def until(holds: Callable[[], object]) -> None:
-    """Waits for something that only figures show, so long as there is hope."""
+    """Waits for a condition that no event announces. Fails after a while."""
     with trio.fail_after(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - figures have no event
             await trio.sleep(0.005)
@@ -236,7 +235,7 @@ async def start_rogue(nursery: trio.Nursery, local: Node, behave: Any) -> Rogue:
 
 
 class Door:
-    """A listener that hangs up on everybody, and counts them."""
+    """A listener that closes every connection at once, and counts them."""
 
     def __init__(self) -> None:
         self.came = 0

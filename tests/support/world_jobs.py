@@ -28,7 +28,7 @@ SUM = "def job(inputs, n: int = 60):\n    return inputs.range(n).map(lambda i: i
 
 
 async def volunteer(world: World, name: str = "volunteer", cores: int = 1, **settings: Any) -> Node:
-    """A peer that volunteers, with its first guest ready."""
+    """Starts a peer that volunteers; its first guest is ready."""
     local = await world.peer(name, volunteer={"cores": cores, **settings})
     await local.sandbox.prepare(all_runtimes()[0])
     return local
@@ -43,7 +43,7 @@ def write_job(world: World, source: str, name: str = "job.py") -> Path:
 async def run_job(
     local: Node, path: Path, peers: Sequence[PeerHint], *, progress: Progress | None = None, **wish: Any
 ) -> JobAnswer:
-    """A job of the peer's, to its end, within a minute; what its user gets."""
+    """Runs a job of the peer to its end, within a minute; returns what its user gets."""
     wish = {"unit_time_s": 20.0, "wait_s": 20.0} | wish
     asked = JobSpec(str(path), peers=tuple(map(str, peers)), **wish)
     with trio.fail_after(PATIENCE_S):
@@ -54,7 +54,7 @@ async def run_job(
 
 
 class Employer:
-    """An owner who says whatever a test has it say to a volunteer; what it shares it serves as any peer does."""
+    """An owner that sends a volunteer whatever a test chooses; it serves what it shares as any peer does."""
 
     def __init__(self, local: Node) -> None:
         self.local = local
@@ -66,14 +66,14 @@ class Employer:
     async def bundle(
         self, source: str = SUM, inputs: Sequence[bundles.InputDescription] = (), files: dict[str, bytes] | None = None
     ) -> ShareId:
-        """Shares the bundle of a job with this source, or these files."""
+        """Shares the bundle of a job that consists of this source, or of these files."""
         folder = self.local.home / f"bundle-{os.urandom(4).hex()}"
         description = Description(args={}, partitions=4, reduce_partitions=2, inputs=tuple(inputs))
         bundles.write(folder, bundles.whole({"job.py": source.encode()}) if files is None else files, description)
         return await self.share(folder)
 
     def offer(self, bundle: bytes, **changed: Any) -> work.JobOffer:
-        """An offer as honest owners make it, but for what is changed."""
+        """An offer as honest owners make it, with these fields changed."""
         runtime = all_runtimes()[0]
         offer = work.JobOffer(
             job=os.urandom(32),
@@ -92,8 +92,10 @@ class Employer:
         return await self.local.dialer.dial(hint_of(to).address, to.peer_id)
 
     async def tell(self, to: Node, offer: work.JobOffer, *said: Any) -> list[Any]:
-        """Offers, says all this when accepted, and hears the volunteer out: until it has answered for all units, or
-        hung up."""
+        """Sends the offer, and all these messages once it is accepted; returns the volunteer's messages.
+
+        Receives until the volunteer has answered for all units or closed the connection.
+        """
         connection = await self.dial(to)
         try:
             await connection.send(offer)
@@ -110,7 +112,7 @@ class Employer:
 
 
 async def hear_out(connection: Connection, units: int) -> list[Any]:
-    """What the other side says, but for heartbeats, until it has answered for so many units or hung up."""
+    """The messages received, without heartbeats, until this many units are answered or the peer hangs up."""
     heard: list[Any] = []
     with suppress(PeerError):
         while len(results(heard)) < units:
@@ -125,7 +127,7 @@ def results(heard: Iterable[Any]) -> list[work.Result]:
 
 
 def unit(number: int = 0, **changed: Any) -> work.Unit:
-    """A unit of a range, with an id and a plan of its own."""
+    """A unit of a range, with its own id and plan."""
     made = work.Unit(number.to_bytes(32, "big"), 0, 0, number, bytes(32), kind="range", first=0, count=1)
     return msgspec.structs.replace(made, **changed)
 
@@ -136,7 +138,7 @@ Accepted = Callable[[Connection, work.JobOffer], Awaitable[None]]
 
 
 def accepting(then: Accepted, *, slots: int = 4, window: int = 4096) -> Callable[[Connection], Awaitable[None]]:
-    """The behaviour of a volunteer that takes every job, and goes on with `then`."""
+    """The behaviour of a volunteer that accepts every job, and then continues with `then`."""
 
     async def behave(connection: Connection) -> None:
         offer = await connection.receive()

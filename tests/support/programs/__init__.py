@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[3]
 
 
 def said_until_killed(program: str, *arguments: object, lines: int) -> tuple[list[str], int]:
-    """The whole lines that a program says until it is killed, after so many, or ends by itself; and its exit code.
+    """Runs a program until it is killed after this many lines, or ends by itself; returns its whole lines and its exit
+    code.
 
-    What is in the pipe when it is killed was said before its end, and counts.
+    Lines that are still in the pipe when the program is killed count as well.
     """
     command = [sys.executable, "-m", f"{__name__}.{program}", *map(str, arguments)]
     said = []

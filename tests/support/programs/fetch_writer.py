@@ -1,7 +1,8 @@
 """A fetch in a process of its own, to be killed: `python -m tests.support.programs.fetch_writer HOME OUT SEED`.
 
-Says `have N` for what it believes at its start (a bitmap), `write N` before each chunk, `wrote N` once it is
-committed, and `done` when all is in place. Meanwhile a second thread settles, so that the kill hits that as well.
+Prints `have N` (a bitmap) for the chunks that it has at its start, `write N` before each chunk, `wrote N` once the
+chunk is committed, and `done` when all is in place. A second thread settles files at the same time, so that a kill can
+hit that as well.
 """
 
 import random
@@ -18,7 +19,7 @@ SETTLE_EVERY = 5
 
 
 def share_of(seed: int) -> Share:
-    """Small files, equal files, files of several chunks."""
+    """A share with small files, equal files, and files of several chunks."""
     files: dict[str, bytes | None] = {f"small/{n:02}": noise(seed + n, 50 + n) for n in range(30)}
     files |= {f"big/{n}": noise(seed + 100 + n, (n + 2) * CHUNK + n) for n in range(4)}
     files |= {"big/copy": files["big/1"], "small/copy": files["small/05"], "empty": b"", "nothing": None}

@@ -1,8 +1,8 @@
 """An owner in a process of its own, to be killed: `python -m tests.support.programs.journal_writer HOME`.
 
-Goes on with the job where the journal ends: runs what has no result, in batches, action after action, and at the end
-ends the job. Says `ran STAGE PARTITION` before it counts, `kept ACTION COUNT` once a batch is committed, `finished
-ACTION` once an action is, and `done`.
+Continues the job where the journal ends: runs the units that have no result, in batches, action after action, and
+finally ends the job. Prints `ran STAGE PARTITION` before that result counts, `kept ACTION COUNT` once a batch is
+committed, `finished ACTION` once an action is, and `done`.
 """
 
 import sys
@@ -21,7 +21,7 @@ UNITS = 200
 
 
 def content(unit: bytes) -> bytes:
-    """What a unit's outputs are; one more or less than a page of the database, now and then."""
+    """The content of a unit's outputs; some are larger than a page of the database, some smaller."""
     return unit * (1 + unit[0] * 2)
 
 

@@ -1,7 +1,7 @@
 """A listener on the local network, in a process of its own: `python lan_listener.py NETWORK`.
 
-Says `at HOST...` or `at nothing` whenever its segments are others, and `KIND PEER HOST PORT` when it hears somebody
-answer or come.
+Prints `at HOST...` or `at nothing` whenever its segments have changed, and `KIND PEER HOST PORT` when it hears a peer
+answer or arrive.
 """
 
 import os
