@@ -3,10 +3,10 @@
     .venv/bin/python -m scripts.bench.transfer    files, beside curl, aria2, libtorrent and rsync: speed, CPU seconds
                                                   and peak memory of both sides, and how Shoal compares
     .venv/bin/python -m scripts.bench.jobs        units of jobs, beside ProcessPoolExecutor, Dask, Ray and PySpark:
-                                                  units a second, time to the first result, a word count, what a killed
-                                                  process costs, memory
+                                                  units per second, time to the first result, a word count, the cost
+                                                  of a killed process, memory
     .venv/bin/python -m scripts.bench.idle        a waiting peer: its memory, seconds until it is ready, and `--help`
-    .venv/bin/python -m scripts.bench.sandbox     a unit behind the wall: time, units a second, memory of guests
+    .venv/bin/python -m scripts.bench.sandbox     a unit in the sandbox: time, units per second, memory of guests
     .venv/bin/python -m scripts.bench.findable    seconds from sharing a file to having fetched it by its bare id, over
                                                   the DHT, a tracker and the local network
     .venv/bin/python -m scripts.bench.dht         a simulated DHT: time, queries and bytes of its operations, also with

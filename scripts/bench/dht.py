@@ -41,7 +41,7 @@ PUBLISHERS = 3
 
 @dataclass
 class Figures:
-    """One phase: seconds, and what else it counted."""
+    """The figures of one phase: seconds, and whatever else it counted."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Figures:
     dead: list[int] = field(default_factory=list)
     hops: list[int] = field(default_factory=list)
     sent_bytes: int = 0
-    """By all nodes during the phase."""
+    """The bytes that all nodes sent during the phase."""
     good: int = 0
     wrong: int = 0
 
@@ -73,7 +73,7 @@ class Figures:
 
 
 class Simulation:
-    """One network through its phases."""
+    """One simulated network, taken through its phases."""
 
     def __init__(self, count: int, operations: int, *, hostile: bool, as_json: bool) -> None:
         self._count = count

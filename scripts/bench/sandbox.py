@@ -3,8 +3,8 @@
     python -m scripts.bench.sandbox                  python-wasm, and python-wasm-science where it is compiled
     python -m scripts.bench.sandbox --rounds 20 --json
 
-A unit is a frame that the guest sends back. The reset of clock and chance is part of every one; what it adds is timed
-by itself. Memory is PSS: of the parked worker, which is the spare guest of all cores, and of it with guests resident.
+A unit is a frame that the guest sends back. Each includes a reset of clock and randomness, which is also timed by
+itself. Memory is PSS: that of the parked worker, which is the spare guest of all cores, and that with guests resident.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def _children(process: int) -> list[int]:
 
 
 def _pool_units_per_s() -> float:
-    """The floor: what the standard library does without any wall."""
+    """Units per second of the standard library's process pool, which has no isolation: the best to hope for."""
     with ProcessPoolExecutor(CORES) as pool:
         list(pool.map(_nothing, range(CORES * 10)))
         started = time.perf_counter()
@@ -137,7 +137,7 @@ def _nothing(number: int) -> int:
 
 
 def _reset_us() -> float:
-    """One reset of clock and chance."""
+    """Microseconds of one reset of clock and randomness."""
     from p2p.sandbox.wasi import Wasi  # late: it loads wasmtime, which the peer does not
 
     class Silent:

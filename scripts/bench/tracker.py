@@ -67,7 +67,7 @@ class Names:
         return Listing(share, name + self.rng.choice(KINDS), int(self.rng.lognormvariate(17, 3)), 1)
 
     def queries(self, kind: str, count: int) -> list[str]:
-        """Different ones, as far as there are so many."""
+        """Makes queries, all different as far as there are that many."""
         words, pick = self.vocabulary, self.rng.randrange
         match kind:
             case "rare word":
@@ -84,9 +84,9 @@ MIX = ("rare word", "common word", "two words", "prefix")
 
 
 class Client:
-    """A connection that is kept for so many requests as one address may make at once; then it takes another address.
+    """A connection for as many requests as one address may make at once; the client then takes another address.
 
-    Only what the tracker answers is understood.
+    It understands only what the tracker answers.
     """
 
     _addresses = itertools.count(1)
@@ -143,7 +143,7 @@ class Client:
 
 
 def fill(path: Path, names: Names, files: int, peers: int) -> list[str]:
-    """Announces so many files by so many peers into a new database; some of their provider keys."""
+    """Announces this many files by this many peers into a new database; returns some of their provider keys."""
     keys: list[str] = []
     now = time.time()
     with Database(path) as database:
@@ -175,7 +175,7 @@ class Settings:
 
 
 async def measure(server: Server, names: Names, keys: list[str], settings: Settings) -> Report:
-    """All the figures, through the tracker's sockets."""
+    """Measures all the figures, through the tracker's sockets."""
     port = int(server.first_line(120).rpartition(":")[2])
     report = Report("tracker", f"{settings.files:,} files of {settings.peers:,} peers")
     client = Client(port)
@@ -238,7 +238,7 @@ async def _search_on(client: Client, names: Names, latencies: list[float], scope
 
 
 def _announces(port: int, names: Names) -> Iterator[tuple[bytes, dict[str, str]]]:
-    """Signed ones of new peers. What a peer does beforehand is not the tracker's time."""
+    """Signed announces of new peers. What a peer does before sending does not count as the tracker's time."""
     for _ in range(ANNOUNCERS):
         add = tuple(names.listing() for _ in range(SHARES_PER_ANNOUNCE))
         announce = Announce(f"http://127.0.0.1:{port}", NETWORK, 1, reset=True, add=add)
@@ -262,7 +262,7 @@ def _requests(names: Names, keys: list[str], count: int) -> Iterator[str]:
 
 
 async def _at_once(port: int, work: list[Any], do: Callable[[Client, Any], Awaitable[bytes]]) -> None:
-    """Does the work over some connections at once."""
+    """Does the work over several connections at once."""
     left = iter(work)
 
     async def one() -> None:
@@ -277,7 +277,7 @@ async def _at_once(port: int, work: list[Any], do: Callable[[Client, Any], Await
 
 
 def run(settings: Settings) -> Report:
-    """One size, from an empty folder."""
+    """Measures one size, from an empty folder."""
     names = Names(random.Random(7))
     with tempfile.TemporaryDirectory(prefix="shoal-bench-tracker-") as folder:
         home = Path(folder)

@@ -35,7 +35,7 @@ class Rival:
     version: str
 
     def run(self, work: Path, part: str, *arguments: object) -> dict[str, Any]:
-        """What it printed of a part; BenchError where it failed."""
+        """Runs a part; returns what it printed. Raises BenchError if it failed."""
         said = run(self._argv(work, part, *arguments), timeout_s=TIMEOUT_S).stdout
         answer: dict[str, Any] = json.loads(said.splitlines()[-1])  # Ray tells of dead workers before
         return answer
@@ -75,7 +75,7 @@ class Rival:
 
 
 def find(named: Mapping[str, str], notes: list[str]) -> tuple[Rival, ...]:
-    """Those that there are: in the interpreters that are `named`, else in this one. Notes which, and which not."""
+    """Finds the installed rivals, in the `named` interpreters, otherwise in this one; notes what is missing."""
     rivals = [Rival("pool", named.get("pool", sys.executable), sys.version.split()[0])]
     for name, distribution in DISTRIBUTIONS.items():
         version = _version(named.get(name), distribution)
@@ -91,7 +91,7 @@ def find(named: Mapping[str, str], notes: list[str]) -> tuple[Rival, ...]:
 
 
 def _version(python: str | None, distribution: str) -> str | None:
-    """Of what is installed there; None where it is not. BenchError where there is no such interpreter."""
+    """The version of what is installed there, or None. Raises BenchError if there is no such interpreter."""
     if python is None:
         try:
             return importlib.metadata.version(distribution)

@@ -63,7 +63,7 @@ def get(torrent: str, out: str, seeds: list[str]) -> None:
 
 
 def open_session() -> lt.session:
-    """Set up for speed on one machine: no discovery, no encryption, no uTP, deep queues."""
+    """Opens a session set up for speed on one machine: no discovery, no encryption, no uTP, deep queues."""
     return lt.session(
         {
             "listen_interfaces": "127.0.0.1:0",

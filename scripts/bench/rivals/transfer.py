@@ -60,7 +60,7 @@ def libtorrent_installed(notes: list[str]) -> bool:
 
 @contextmanager
 def nginx(root: Path, work: Path) -> Iterator[tuple[Server, str]]:
-    """The files of `root` over HTTPS (TLS 1.3 only, self-signed); all else as nginx has it by default."""
+    """Serves the files of `root` over HTTPS (TLS 1.3 only, self-signed); nginx has its defaults otherwise."""
     work.mkdir()
     key, certificate = work / "key.pem", work / "certificate.pem"
     request = [_program("openssl"), "req", "-x509", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
@@ -95,7 +95,7 @@ def curl(site: tuple[Server, str], name: str) -> Fetch:
 
 
 def aria2(sites: Sequence[tuple[Server, str]], name: str) -> Fetch:
-    """One connection to each site, a part of the file from each."""
+    """Fetches with one connection to each site, a part of the file from each."""
 
     def fetch(out: Path) -> Sample:
         argv = [_program("aria2c"), "--no-conf", "--quiet", "--check-certificate=false", "--file-allocation=none"]
@@ -166,7 +166,7 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int, server: Server, timeout_s: float = 20) -> None:
-    """Until something accepts connections on `port`."""
+    """Waits until something accepts connections on `port`."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -17,7 +17,7 @@ UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB
 
 
 def parse_size(text: str) -> int:
-    """`256MiB`, `1GB` or plain bytes, as the command line of Shoal writes sizes; ValueError for anything else."""
+    """Reads `256MiB`, `1GB` or plain bytes, as the command line of Shoal writes sizes. Raises ValueError."""
     match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text)
     if match is None or match[2] not in UNITS or int(match[1]) == 0:
         raise ValueError(f"not a size: {text!r} (write 256MiB, 1GB or plain bytes)")
@@ -25,7 +25,7 @@ def parse_size(text: str) -> int:
 
 
 def show_size(count: int) -> str:
-    """Binary units, at most one decimal: `1 GiB`, `1.5 MiB`."""
+    """Writes a size in binary units, with at most one decimal: `1 GiB`, `1.5 MiB`."""
     for unit in ("GiB", "MiB", "KiB"):
         if count >= UNITS[unit]:
             return f"{count / UNITS[unit]:.1f}".removesuffix(".0") + f" {unit}"
@@ -49,7 +49,7 @@ def workspace(need_bytes: int, on_disk: bool = False) -> Iterator[Path]:
 
 
 def random_file(path: Path, size: int) -> Path:
-    """`size` bytes that neither compress nor repeat."""
+    """Makes a file of `size` bytes that neither compress nor repeat."""
     with path.open("wb") as file:
         while size > 0:
             size -= file.write(os.urandom(min(size, BLOCK)))
@@ -57,7 +57,7 @@ def random_file(path: Path, size: int) -> Path:
 
 
 def random_folder(path: Path, files: int, size: int) -> Path:
-    """`files` files of `size` bytes, a hundred to a subfolder."""
+    """Makes `files` files of `size` bytes, a hundred per subfolder."""
     for number in range(files):
         folder = path / f"{number // FILES_PER_FOLDER:04}"
         if number % FILES_PER_FOLDER == 0:
@@ -77,7 +77,7 @@ def forget_cached(path: Path) -> None:
 
 
 def check_same(source: Path, result: Path) -> None:
-    """BenchError unless `result` holds the very bytes of `source`; of folders, the same files and no others."""
+    """Raises BenchError unless `result` has exactly the bytes of `source`; of folders, the same files and no others."""
     if source.is_file():
         if not result.is_file() or not _same_bytes(source, result):
             raise BenchError(f"WRONG RESULT: {result} differs from {source}")

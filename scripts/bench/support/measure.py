@@ -30,7 +30,7 @@ ENVIRONMENT = {
 
 
 class BenchError(Exception):
-    """The benchmark cannot go on: a program failed, hung or delivered wrong bytes."""
+    """The benchmark cannot continue: a program failed, hung or delivered wrong bytes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Run:
-    """A command that ended well."""
+    """A command that ended successfully."""
 
     stdout: str
     wall_s: float
@@ -82,7 +82,7 @@ class Server:
         return self.process.pid
 
     def first_line(self, timeout_s: float = 60) -> str:
-        """The first line it prints, by which it says that it is ready."""
+        """Waits for the first line that the server prints, which says that it is ready."""
         assert self.process.stdout is not None
         fd, line, deadline = self.process.stdout.fileno(), b"", time.monotonic() + timeout_s
         while not line.endswith(b"\n"):

@@ -13,14 +13,14 @@ from scripts.bench.support.measure import BenchError, run
 PYTHON, SCIENCE, MODULE = "python-wasm", "python-wasm-science", "wasm"
 VOLUNTEER = ("--volunteer", "--cores", "1")
 NOBODY = "2m"
-"""Without any volunteer at work a job ends."""
+"""How long a job waits without any volunteer at work before it ends."""
 LONGEST_S = 900.0
-"""Of a job; the first may have a runtime to compile."""
+"""The most seconds that a job may take; the first may have a runtime to compile."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A job that is done: the seconds that it says it took, and those from typing the command to its end."""
+    """A finished job: the seconds that it reports, and those from typing the command to its end."""
 
     result: Any
     seconds: float
@@ -48,20 +48,20 @@ class Network:
         return argv
 
     def run(self, job: str | bytes, *options: str, runtime: str = PYTHON, **arguments: Any) -> Answer:
-        """Runs the job to its end; BenchError if it fails."""
+        """Runs the job to its end. Raises BenchError if it fails."""
         ran = run(self.argv(job, *options, runtime=runtime, arguments=arguments), timeout_s=LONGEST_S)
         answer = json.loads(ran.stdout)
         return Answer(answer["result"], float(answer["seconds"]), ran.wall_s, int(answer["units"]))
 
 
 def at(node: shoal.Node) -> list[str]:
-    """The command, for the peer's own home."""
+    """The arguments of the command for the peer's own home."""
     return [str(shoal.PROGRAM), "--home", str(node.home)]
 
 
 @contextmanager
 def network(work: Path, volunteers: int) -> Iterator[Network]:
-    """Owner and volunteers in the background, with the runtime compiled; new ones, whose homes are in `work`."""
+    """Runs a new owner and new volunteers in the background, with homes in `work` and the runtime compiled."""
     with ExitStack() as stack:
         owner = stack.enter_context(shoal.node(work / "owner"))
         ready = tuple(stack.enter_context(shoal.node(work / f"v{n}", *VOLUNTEER)) for n in range(volunteers))
@@ -77,7 +77,7 @@ def job(inputs, units):
 
 
 def check(answer: Answer, expected: Any) -> Answer:
-    """The answer, if it is right."""
+    """Returns the answer if its result is right. Raises BenchError."""
     if answer.result != expected:
         raise BenchError(f"WRONG RESULT: {str(answer.result)[:200]} instead of {str(expected)[:200]}")
     return answer

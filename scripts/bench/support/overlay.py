@@ -42,7 +42,7 @@ FLOOD_PER_S = 200
 
 @dataclass(eq=False)
 class SimulatedNode:
-    """One node; `scope` ends it, which closes its socket and tells nobody."""
+    """One node. Cancelling `scope` ends it: its socket is closed and no other node is told."""
 
     identity: Identity
     dht: Dht
@@ -81,7 +81,7 @@ class Overlay:
         self._hosts: set[str] = set()
 
     async def grow(self, count: int, kind: type[Dht] = Dht) -> None:
-        """Starts nodes; each joins by three that are there already."""
+        """Starts nodes; each joins through three existing ones."""
         limit = trio.CapacityLimiter(JOIN_AT_ONCE)
         async with trio.open_nursery() as nursery:
             for _ in range(count):
@@ -90,7 +90,7 @@ class Overlay:
                 nursery.start_soon(self._join, node, limit)
 
     async def kill(self, count: int) -> None:
-        """Ends as many at once, without a word."""
+        """Ends this many nodes at once, without telling any other."""
         for node in self.random.sample(self.nodes, count):
             node.scope.cancel()
             self.nodes.remove(node)
@@ -127,7 +127,7 @@ class Overlay:
         limit.release_on_behalf_of(node)
 
     def _ways_in(self) -> Sequence[Address]:
-        """None: a simulated node that has lost everybody is to show it."""
+        """No addresses to join through: a simulated node that has lost all others must not recover unnoticed."""
         return ()
 
     def _host(self) -> str:
@@ -144,7 +144,7 @@ class Overlay:
 
 
 class HostileDht(Dht):
-    """A node that does as it likes with what it is asked."""
+    """A node that answers queries in a hostile way."""
 
     gang: list[SimulatedNode]
 
@@ -159,14 +159,14 @@ class HostileDht(Dht):
 
 
 class Silent(HostileDht):
-    """Takes part until it is asked for something that matters."""
+    """Takes part until it is asked for nodes or records, and then is silent."""
 
     def _serve(self, query: Query, contact: Contact, budget: int) -> Answer | None:
         return None if isinstance(query, FindNode | FindValue) else super()._serve(query, contact, budget)
 
 
 class Lying(HostileDht):
-    """Names nodes that are nearest of all, and do not exist."""
+    """Names nodes that are nearest of all, but do not exist."""
 
     def _serve(self, query: Query, contact: Contact, budget: int) -> Answer | None:
         answer = super()._serve(query, contact, budget)
@@ -181,7 +181,7 @@ class Lying(HostileDht):
 
 
 class Forging(HostileDht):
-    """Answers with records that nobody signed, that are of another key, or long over."""
+    """Answers with records that are unsigned, belong to another key, or expired long ago."""
 
     def _serve(self, query: Query, contact: Contact, budget: int) -> Answer | None:
         answer = super()._serve(query, contact, budget)
@@ -198,7 +198,7 @@ class Forging(HostileDht):
 
 
 class Flooding(HostileDht):
-    """Sends more than anybody has to, sense and nonsense, at every node it can find."""
+    """Sends many messages, valid and invalid, to every node that it can find."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -217,12 +217,12 @@ class Flooding(HostileDht):
 
 
 def share_key(name: str) -> tuple[ShareId, bytes]:
-    """A share of that name, and where its providers are."""
+    """The id of a share with this name, and the key of its provider records."""
     share = ShareId(H("simulated", name.encode()))
     return share, provider_key(share)
 
 
 def more_descriptors() -> None:
-    """Raises the soft limit on open files as far as it goes."""
+    """Raises the soft limit on open files to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

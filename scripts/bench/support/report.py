@@ -22,7 +22,7 @@ class Row:
 
     @classmethod
     def rate(cls, name: str, unit: str, amount: float, samples: Sequence[Sample]) -> "Row":
-        """`amount` a second, by the contender's own time."""
+        """The rate of `amount` per second, by the contender's own time."""
         return cls(name, unit, [amount / sample.seconds for sample in samples], samples)
 
     @classmethod
@@ -131,12 +131,12 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that matter."""
+    """Writes a number with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width, the first to the left and the others to the right."""
+    """Aligns columns to equal width, the first to the left and the others to the right."""
     widths = [max((len(row[at]) for row in table if at < len(row)), default=0) for at in range(len(table[0]))]
     return [
         "  " + "  ".join(cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in cells).rstrip()
@@ -145,7 +145,7 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def positive(text: str) -> int:
-    """A number of rounds, units or files, as an option has it. Raises ValueError."""
+    """Reads the number of rounds, units or files from an option. Raises ValueError."""
     number = int(text)
     if number < 1:
         raise ValueError(text)

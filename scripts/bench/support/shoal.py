@@ -35,7 +35,7 @@ def installed(notes: list[str]) -> bool:
 
 @contextmanager
 def node(home: Path, *options: str) -> Iterator[Node]:
-    """A peer of `home` in the background, ready."""
+    """Runs a peer of `home` in the background; yields it once it is ready."""
     argv = [str(PROGRAM), "--home", str(home), "node", *NETWORK, *options]
     with serve(argv, home.with_name(f"{home.name}.log")) as server:
         line = server.first_line()

@@ -47,7 +47,7 @@ def job(inputs, units, loops):
 
 
 def volunteer(settings: Settings) -> Report:
-    """A volunteer of four."""
+    """Kills one volunteer of four during a job."""
     report = Report("kill", f"{_work()}, one killed half-way; interleaved rounds: {settings.rounds}")
     report.notes.append("extra: the time with a kill less that without, in the same round; below zero is noise")
     if left_out := [rival.name for rival in settings.rivals if rival.name not in SURVIVE]:
@@ -63,7 +63,7 @@ def volunteer(settings: Settings) -> Report:
 
 
 def owner(settings: Settings) -> Report:
-    """The owner's daemon."""
+    """Kills the owner's daemon during a job, and resumes the job."""
     report = Report("owner", f"{_work()}, the owner killed half-way, started again, the job resumed")
     report.notes += [
         "new unit: from typing `shoal run --resume` until a volunteer has one more done, looked at every "
@@ -144,7 +144,7 @@ def _owner_killed(peers: Network, loops: int) -> dict[str, float]:
 
 @contextmanager
 def _typed(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A command in the background, ended with the block."""
+    """Runs a command in the background during the block, and kills it at the block's end."""
     with subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
     ) as process:
@@ -155,12 +155,12 @@ def _typed(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _units_done(peers: Network) -> int:
-    """By all volunteers since they started."""
+    """The number of units that all volunteers have done since they started."""
     return sum(_ask(one, requests.VolunteerRequest()).units_done for one in peers.volunteers)
 
 
 def _ask(node: shoal.Node, request: requests.AnyRequest) -> Any:
-    """What a command would be told; asked from here, since starting commands takes what is measured."""
+    """Asks a peer what a command would ask; from this process, since starting a command takes too long to measure."""
 
     async def pass_over(_event: requests.Event) -> None: ...
 
@@ -168,13 +168,13 @@ def _ask(node: shoal.Node, request: requests.AnyRequest) -> Any:
 
 
 def _busy(peers: Network, loops: int) -> float:
-    """Seconds from typing the command to its end."""
+    """Runs the busy job; returns the seconds from typing the command to its end."""
     answer = peers.run(BUSY, "--partitions", str(UNITS), units=UNITS, loops=loops)
     return check(answer, UNITS).wall_s
 
 
 def _loops(peers: Network) -> int:
-    """How many make a unit take about `UNIT_S` of a core."""
+    """How many loops make a unit take about `UNIT_S` CPU seconds."""
     units = 2 * VOLUNTEERS
     idle_s, busy_s = (
         check(peers.run(BUSY, "--partitions", str(units), units=units, loops=loops), units).seconds

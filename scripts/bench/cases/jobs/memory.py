@@ -20,7 +20,7 @@ TARGET_MIB = 110
 
 
 def memory(settings: Settings) -> Report:
-    """PSS of all processes, some seconds after the first unit."""
+    """Measures the PSS of all processes, some seconds after the first unit."""
     report = Report("memory", f"PSS when idle, {SETTLE_S:g} s after the first task; once, since it hardly varies")
     report.notes += [
         f"shoal: a volunteer of one core, its daemon, sandbox worker and spare guest; the target is {TARGET_MIB} MiB",

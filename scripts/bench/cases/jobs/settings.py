@@ -1,4 +1,4 @@
-"""What the parts of the benchmark are told."""
+"""The settings that the parts of the benchmark get."""
 
 from dataclasses import dataclass
 

@@ -13,7 +13,7 @@ from scripts.bench.support.measure import BenchError
 from scripts.bench.support.report import Ratio, Report, Row
 
 Measure = Callable[[], Mapping[str, float]]
-"""One turn: figures by what they are, with the unit after the comma."""
+"""One turn: each figure by its name, which ends with a comma and the unit."""
 
 
 def take_turns(
@@ -61,5 +61,5 @@ def take_turns(
 
 
 def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
-    """Of the rounds in which both ran, which are the first ones."""
+    """The ratios of the rounds in which both ran, which are the first ones."""
     return [one / other for one, other in zip(ours, theirs, strict=False)]

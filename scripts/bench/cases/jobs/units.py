@@ -1,4 +1,4 @@
-"""Parts about units that do nothing: how many a second, how long one takes, and how soon the first is back."""
+"""Parts about units that do nothing: how many per second, how long one takes, and how soon the first is back."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from scripts.bench.support.report import Report
 ROOM_BYTES = 1 << 30
 ACTIONS = 50
 RIVAL_UNITS = {"dask": 2_000, "ray": 5_000, "spark": 400}
-"""So that a turn ends soon; the pool gets as many as volunteers do."""
+"""Fewer units for the slow rivals, so that a turn ends soon; the pool gets as many as volunteers do."""
 RIVAL_TIMES = {"pool": 2_000, "dask": 200, "ray": 500, "spark": 50}
 NOTHING = bytes.fromhex(  # (module (memory (export "memory") 1) (func (export "_start")))
     "0061736d01000000 01 04 01 600000 03 02 01 00 05 03 01 0001"
@@ -31,7 +31,7 @@ RATE, LATENCY, FIRST = "no-op units, 1/s", "one unit, ms", "first result, s"
 
 
 def units(settings: Settings) -> Report:
-    """Many no-op units at once, and single ones after each other."""
+    """Measures many no-op units at once, and single ones, one after another."""
     module_units = min(settings.units, MODULE_UNITS)
     report = Report("units", f"no-op units, two cores; interleaved rounds: {settings.rounds}")
     report.notes += [
@@ -55,7 +55,7 @@ def units(settings: Settings) -> Report:
 
 
 def first(settings: Settings) -> Report:
-    """From typing a command until its result is printed."""
+    """Measures the time from typing a command until its result is printed."""
     report = Report("first", f"time to the first result; interleaved rounds: {settings.rounds}")
     report.notes.append("shoal: `shoal run` of one unit, its peers being up; the others: a process that starts them")
     with workspace(ROOM_BYTES) as work, network(work, 2) as peers:

@@ -1,4 +1,4 @@
-"""Parts about text: how often each word is in it, by operations on records, and with a Counter for each partition."""
+"""Parts about text: counting words, by operations on records, and with one Counter per partition."""
 
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ WAYS = {
 
 
 def words(way: str, settings: Settings) -> Report:
-    """The whole table at the owner, checked against a count in this process."""
+    """Counts words; the owner gets the whole table, which is checked against a count in this process."""
     report = Report(way, f"words, {WAYS[way]}; interleaved rounds: {settings.rounds}")
     report.notes.append("shoal: from typing the command to its end; the others: started, and used on two files before")
     size = settings.megabytes * MIB

@@ -19,7 +19,7 @@ from scripts.bench.support.report import Ratio, Report, Row
 
 
 def one(settings: Settings) -> Report:
-    """A large file from one source."""
+    """Fetches a large file from one source."""
     report = Report("one", f"{show_size(settings.size)} from 1 source; interleaved rounds: {settings.rounds}")
     with workspace(2 * settings.size) as work, ExitStack() as stack:
         source = random_file(work / "source.bin", settings.size)
@@ -33,7 +33,7 @@ def one(settings: Settings) -> Report:
 
 
 def four(settings: Settings) -> Report:
-    """The same from four sources at once, and from one in the same rounds."""
+    """Fetches a large file from four sources at once, and from one in the same rounds."""
     report = Report("four", f"{show_size(settings.size)} from 4 sources; interleaved rounds: {settings.rounds}")
     with workspace(2 * settings.size) as work, ExitStack() as stack:
         source = random_file(work / "source.bin", settings.size)
@@ -49,7 +49,7 @@ def four(settings: Settings) -> Report:
 
 
 def small(settings: Settings) -> Report:
-    """A folder of many small files."""
+    """Fetches a folder of many small files."""
     count = settings.small_files
     report = Report(
         "small",
@@ -69,7 +69,7 @@ def small(settings: Settings) -> Report:
 
 
 def disk(settings: Settings) -> Report:
-    """Larger and larger files on disk: peak memory must not grow with them."""
+    """Fetches larger and larger files on disk: peak memory must not grow with them."""
     sizes = [settings.disk_size // 10, settings.disk_size // 2, settings.disk_size]
     report = Report("disk", f"{', '.join(map(show_size, sizes))} on disk, each once between fresh peers")
     if not shoal.installed(report.notes):
@@ -102,7 +102,7 @@ def _race(report: Report, fetches: Mapping[str, Fetch], source: Path, work: Path
 
 
 def _checked(fetches: Mapping[str, Fetch], source: Path, work: Path) -> dict[str, Callable[[], Sample]]:
-    """Fetches into an empty folder each, whose result is compared with the source and removed."""
+    """The fetches, each into an empty folder whose content is then compared with the source and removed."""
 
     def checked(fetch: Fetch) -> Sample:
         out = work / "out"

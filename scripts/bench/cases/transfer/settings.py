@@ -1,4 +1,4 @@
-"""How much `transfer` is told to move, and how often."""
+"""How much `transfer` moves, and how often."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ SMALL_FILE_ROOM = 8 << 10
 
 @dataclass(frozen=True)
 class Settings:
-    """How much of everything; sizes in bytes."""
+    """The amounts of data and of rounds; sizes are in bytes."""
 
     rounds: int
     size: int

@@ -11,7 +11,7 @@ from scripts.bench.support.measure import Sample
 
 
 def take_turns(case: str, contenders: Mapping[str, Callable[[], Sample]], rounds: int) -> dict[str, list[Sample]]:
-    """Each contender once a round, a different one first each time; progress on stderr."""
+    """Runs each contender once per round, a different one first each time; shows progress on stderr."""
     names = list(contenders)
     samples: dict[str, list[Sample]] = {name: [] for name in names}
     # The first round does not count: a virtual machine pays dearly for the first touch of its memory.

@@ -74,7 +74,7 @@ def kill(engine: Engine, count: int, seconds: float) -> dict[str, Any]:
 
 
 def _loops(engine: Engine, seconds: float) -> int:
-    """How many keep a core busy for so long while the others are busy, too."""
+    """How many loops keep a core busy for this long while the others are busy, too."""
     tasks = 2 * WORKERS_WITH_VICTIM
     took, _ = timed(lambda: engine.each(busy, [TRIAL_LOOPS] * tasks))
     return round(seconds * TRIAL_LOOPS * tasks / min(WORKERS_WITH_VICTIM, os.cpu_count() or 1) / took)

@@ -10,20 +10,20 @@ class Engine(Protocol):
     """An engine with workers of one core each, up and running."""
 
     def each(self, function: Function, items: Sequence[Any]) -> list[Any]:
-        """The function of every item, each a task of its own, all handed out at once."""
+        """Applies the function to every item, each in a task of its own, all submitted at once."""
         ...
 
     def as_they_come(self, function: Function, items: Sequence[Any]) -> Iterable[Any]:
-        """The same, but a result may be taken before all are there, in any order."""
+        """Does the same as `each`, but yields results in any order, possibly before all are there."""
         ...
 
     def alone(self, function: Function, item: Any) -> Any:
-        """One task, awaited."""
+        """Runs one task and waits for its result."""
         ...
 
 
 class RecordEngine(Engine, Protocol):
-    """One that has operations on records."""
+    """An engine that has operations on records."""
 
     def words(self, paths: Sequence[str]) -> Mapping[str, int]:
         """How often each word is in the files."""

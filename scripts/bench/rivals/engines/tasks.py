@@ -1,4 +1,4 @@
-"""What the engines are given to do: plain functions that their workers import, standard library alone."""
+"""The tasks of the engines: plain functions that their workers import, with nothing but the standard library."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ def nothing(number: int) -> int:
 
 
 def busy(loops: int) -> int:
-    """Keeps a core busy; says in which process."""
+    """Keeps a core busy; returns in which process."""
     total = 0
     for number in range(loops):
         total += number & 7
@@ -31,6 +31,6 @@ def joined(tables: Iterable[Mapping[str, int]]) -> Counter[str]:
 
 
 def digest_of(table: Mapping[str, int]) -> str:
-    """The same for equal tables of words, whoever made them."""
+    """A digest that is the same for equal tables of words, whichever program made them."""
     lines = "".join(f"{word} {table[word]}\n" for word in sorted(table))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
