@@ -1,7 +1,7 @@
-"""A peer, wired: opens the stores, makes every part of the peer in order, starts their tasks, and closes all of it in
-reverse order.
+"""Puts a peer together: opens the stores, makes every part of the peer in order, starts their tasks, and closes
+everything in reverse order.
 
-This file only wires. Nothing below imports it; tests and the command line look at a peer through `Node`.
+This file does nothing else. No module below it imports it; tests and the command line access a peer through `Node`.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -82,12 +82,12 @@ from p2p.wire.nodeid import work_bits
 
 WATCH_NETWORK_INTERVAL_S = 10.0
 OWN_GUESTS = 2
-"""Guests for this peer's own jobs, besides those for others' jobs."""
+"""How many guests this peer may run for its own jobs, besides those for the jobs of others."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A running peer: what it is made of. `notes` are what its user should know about how it started."""
+    """A running peer and its parts. `notes` are what its user should know about how it started."""
 
     home: Path
     config: Config
@@ -126,7 +126,7 @@ class Node:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where this peer can be reached, as far as it knows."""
+        """The addresses at which this peer can be reached, as far as it knows."""
         return self.presence.addresses
 
 
@@ -134,9 +134,8 @@ class Node:
 async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIterator[Node]:
     """Runs a peer in `home`, an absolute path, while the body runs.
 
-    `foreground`: for one command, on a free port unless one is configured.
-    Raises StorageError where another peer has the home, IdentityError, ConfigError. The body's ShoalErrors come out
-    as they are.
+    `foreground` means that the peer runs for one command, on a free port unless one is configured. Raises StorageError
+    if another peer is using the home; IdentityError, ConfigError. The body's ShoalErrors are raised as they are.
     """
     with posix.lock_home(home):
         identity = identities.load_or_create(home)
@@ -180,13 +179,13 @@ def _make(
     sandbox: Sandbox,
     notes: tuple[str, ...],
 ) -> Node:
-    """Makes every part, each from those made before it."""
+    """Makes all parts of the peer, each from those made before it."""
     network, transfer, offered = config.network, config.transfer, config.volunteer
     library, records = Library(database, _limits(config)), Fetches(database, home)
     pointers, journal = Pointers(database), Journal(database)
     random, changes, bans = Random(), Bell(), Bans[PeerId]()
 
-    # Where it is, and what others offer.
+    # Where this peer is, and what others offer.
     reachability = Reachability(never=network.dialable == "no")
     port = 0 if reachability.never else bound[0].port
     dialer = Dialer(identity, Contexts(identity, home, network.name), network.name, port)
@@ -224,11 +223,11 @@ def _make(
     )
     open_shares = OpenShares(
         reading_deps.Deps(library, records, disk, swarms, sharing, fetching),
-        home / "volunteer" / "inputs",  # where earlier versions had them
+        home / "volunteer" / "inputs",  # where earlier versions kept them
         offered.cache_bytes,
     )
 
-    # Work for others, and what this peer calls others about.
+    # Work for others, and the reasons why this peer calls others.
     volunteering_deps = volunteer_deps.Deps(dialer, presence, records, disk, swarms, open_shares, sandbox, changes)
     volunteering, work_calls = None, None
     if offered.cores:
@@ -265,7 +264,7 @@ def _make(
     )
     router.add(openings=jobs.openings())
 
-    # What others are told.
+    # What is announced to others.
     advertising = advertising_deps.Deps(
         dialer=dialer,
         presence=presence,
@@ -280,7 +279,7 @@ def _make(
     )
     announcer = TrackerAnnouncer(advertising, trackers)
 
-    # What the user may ask.
+    # What the user may request.
     shares = SharesView(
         presence.peer_id, library, disk, pointers, swarms, discovery.links, (home / "jobs", open_shares.folder)
     )
@@ -337,14 +336,14 @@ def _make(
 
 
 async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketListener], bound: list[Address]) -> None:
-    """Starts the tasks of a peer, first those that others need."""
+    """Starts the tasks of a peer, beginning with those on which others depend."""
     network, presence, overlays = node.config.network, node.presence, node.discovery.overlays
     admission = listener.Admission(
         network.max_connections, network.max_connections_per_prefix, network.max_connections_per_peer
     )
 
     async def welcome(connection: Connection) -> None:
-        """One connection that another peer dialled, to its end. Raises PeerError."""
+        """Serves one connection that another peer dialled, until it ends. Raises PeerError."""
         presence.reachability.dialled_from(connection.ends.remote_host)
         await node.router.converse(connection)
 
@@ -370,7 +369,9 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
 
 
 async def _watch_network(node: Node, bound: list[Address]) -> None:
-    """Tells others when this machine has moved to another network; the ways into the DHT may have changed too."""
+    """Announces that this machine has moved to another network, and joins the DHT again, as its entry points may have
+    changed.
+    """
     while True:
         await trio.sleep(WATCH_NETWORK_INTERVAL_S)
         now = reachable(bound)
@@ -383,7 +384,7 @@ async def _watch_network(node: Node, bound: list[Address]) -> None:
 def _overlays(
     identity: Identity, config: Config, state: OverlayState, disk: Disk, bound: Iterable[Address]
 ) -> tuple[Overlays, list[str]]:
-    """This peer's part in the DHT, and what to say about it."""
+    """Makes this peer's part in the DHT. Also returns notes about it for the user."""
     network = config.network
     sockets, notes = dht.open_sockets(bound) if network.dht else (None, [])
     bits = work_bits(network.name, config.dht.work_bits)

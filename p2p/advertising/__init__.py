@@ -1,6 +1,6 @@
-"""What this peer offers, told to trackers and the DHT.
+"""Tells trackers and the DHT what this peer offers.
 
-Its face is three tasks: `TrackerAnnouncer`, `Publisher` for the DHT, and `SeekerSearch` for a peer that cannot be
-dialled. Imports nothing of `p2p.compute`: what is offered besides shares comes as `Adverts`. The other direction,
-asking what others offer, is `p2p.discovery`.
+The package's interface is three tasks: `TrackerAnnouncer`, `Publisher` for the DHT, and `SeekerSearch` for a peer that
+cannot be dialled. It imports nothing of `p2p.compute`: whatever is offered besides shares comes as `Adverts`. The other
+direction, finding what others offer, is in `p2p.discovery`.
 """

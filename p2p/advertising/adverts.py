@@ -1,4 +1,4 @@
-"""Adverts: what packages above this one tell of the peer, besides its shares."""
+"""Adverts: what the packages above this one announce about this peer, besides its shares."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -8,21 +8,21 @@ from p2p.wire.tracker import Capacity, Provided
 
 
 class Advert(NamedTuple):
-    """What one package has to tell at the moment."""
+    """What one package currently has to announce."""
 
     keys: tuple[Provided, ...] = ()
-    """For trackers, told as if they were shares: a tracker tells those who have a key of those who lack it."""
+    """Keys for trackers, announced as if they were shares: a tracker tells peers with a key which peers lack it."""
     capacity: Capacity | None = None
     """The cores that this peer offers."""
     items: tuple[Item, ...] = ()
-    """For the DHT."""
+    """Records for the DHT."""
 
 
 Adverts = Sequence[Callable[[], Advert]]
 
 
 def gather(adverts: Adverts) -> Advert:
-    """All adverts as one."""
+    """Combines all adverts into one."""
     told = [advert() for advert in adverts]
     capacities = [one.capacity for one in told if one.capacity is not None]
     return Advert(
@@ -33,7 +33,10 @@ def gather(adverts: Adverts) -> Advert:
 
 
 def _merged(keys: Iterable[Provided]) -> Iterable[Provided]:
-    """Each key once: one that this peer both has and lacks is told as lacked, or nobody would call about it."""
+    """Yields each key once.
+
+    A key that this peer both has and lacks is announced as lacked; otherwise nobody would call about it.
+    """
     found: dict[str, Provided] = {}
     for one in keys:
         if one.key not in found or not one.whole:

@@ -1,4 +1,4 @@
-"""What the parts of `advertising` have in common."""
+"""The dependencies that the parts of `advertising` share."""
 
 from dataclasses import dataclass
 from random import Random
@@ -16,7 +16,7 @@ from p2p.store.library import Library
 
 @dataclass(frozen=True)
 class Deps:
-    """Made by `p2p.node`. `changes` rings when there is something else to tell."""
+    """These dependencies, made by `p2p.node`. `changes` rings when there is something new to announce."""
 
     dialer: Dialer
     presence: Presence

@@ -1,7 +1,7 @@
-"""Publishing: keeps in the DHT what this peer offers, where it is, and its pointers, for as long as it runs.
+"""Publishing: keeps this peer's offers, its addresses and its pointers in the DHT for as long as it runs.
 
-What is due and when is decided in `core.dht.publications`; what was published when survives a restart, so that starting
-ten times an hour does not mean publishing ten times.
+`core.dht.publications` decides what is due and when. The times of past publications survive a restart, so a peer that
+starts ten times an hour does not publish ten times.
 """
 
 import logging
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 4
 PER_S = 5.0
-"""Roughly how many records are published a second, so that a peer with a thousand shares spreads its work."""
+"""About how many records are published per second, so that a peer with a thousand shares spreads its work over time."""
 ENOUGH_STORERS = 3
 LOOK_INTERVAL_S = 300.0
-"""How often the DHT is told what a fetch under way holds."""
+"""How often the DHT is told which chunks a running fetch has so far."""
 
 
 class Publisher:
-    """Publishes one peer's records. `run` it once the overlays run."""
+    """Publishes one peer's records. Start `run` once the overlays run."""
 
     def __init__(self, deps: Deps, mutable_links: MutableLinks, state: OverlayState) -> None:
         self._deps = deps
@@ -60,7 +60,7 @@ class Publisher:
             for first in range(0, len(due), AT_ONCE):
                 await self._publish_some(due[first : first + AT_ONCE])
                 if self._deps.changes.count > news:
-                    break  # what is shared now must not wait for a thousand older ones
+                    break  # new shares must not wait for a thousand older ones
                 await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
             if due:
                 continue
@@ -68,7 +68,10 @@ class Publisher:
                 await self._deps.changes.after(news)
 
     def _due(self, offered: Sequence[InventoryEntry], advertised: Sequence[Item], place: str) -> dict[Item, float]:
-        """All that is to be published, and when. Blocking: a thousand shares take a while."""
+        """Returns everything that is to be published, with the time when it is due.
+
+        Blocks: a thousand shares take a while.
+        """
         items = [publications.address_item(self._deps.presence.peer_id), *advertised]
         items += publications.pointer_items(self._mutable_links.to_publish())
         items += publications.provider_items((one.share, one.held) for one in offered)
@@ -98,7 +101,7 @@ class Publisher:
     async def _store(self, item: Item, key: bytes) -> Published:
         now = int(self._overlays.clock())
         before = self._last.get(key)
-        # The clock alone would do, were it never put back.
+        # The time alone would be enough if the clock were never set back.
         sequence = max(now, before.sequence + 1 if before else 0)
 
         def make(host: str) -> Record:
@@ -126,7 +129,7 @@ class Publisher:
 
     def _due_at(self, item: Item, place: str) -> float:
         last = self._last.get(item.key)
-        if last is None or last.published > time.time():  # the clock was put back
+        if last is None or last.published > time.time():  # the clock was set back
             return 0.0
         if self._failures[item.key]:
             return self._next[item.key]
@@ -137,12 +140,14 @@ class Publisher:
 
 
 def _is_settled(result: Published) -> bool:
-    """Whether trying again soon is of no use: a node that has no room for a record has none a minute later either."""
+    """Whether there is no point in trying again soon: a node that has no room for a record will have none a minute
+    later.
+    """
     return result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
 
 
 def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:
-    """The payload with the publisher's addresses, if it names any."""
+    """Returns the payload with the publisher's addresses, if payloads of this type have any."""
     match payload:
         case Provider():
             return Provider(addresses, payload.held)

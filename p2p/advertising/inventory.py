@@ -1,4 +1,4 @@
-"""What this peer offers: the shares it serves and those it is fetching, as others are told of them."""
+"""What this peer offers: the shares that it serves and those that it is fetching, as they are announced to others."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +20,7 @@ from p2p.wire.tracker import MAX_CONTENTS, Content
 
 @dataclass(frozen=True)
 class InventoryEntry:
-    """One share; sizes in bytes."""
+    """A share that is served or being fetched; sizes are in bytes."""
 
     share: ShareId
     name: str
@@ -28,9 +28,9 @@ class InventoryEntry:
     files: int
     listed: bool
     held: bytes
-    """Which ranges of its chunks are here (`core.shares.coverage`)."""
+    """Which ranges of its chunks this peer has (`core.shares.coverage`)."""
     contents: tuple[Content, ...] = ()
-    """The first of its files, for a listed folder."""
+    """The first few of its files, if it is a listed folder."""
 
     @property
     def whole(self) -> bool:
@@ -38,7 +38,7 @@ class InventoryEntry:
 
 
 class Inventory:
-    """Looks up what is offered; remembers what it has read in manifests."""
+    """Looks up what this peer offers. Caches what it has read from manifests."""
 
     def __init__(self, library: Library, disk: Disk, swarms: Swarms) -> None:
         self._library = library
@@ -47,13 +47,16 @@ class Inventory:
         self._contents: dict[ShareId, tuple[Content, ...]] = {}
 
     async def all(self, *, contents: bool = False) -> list[InventoryEntry]:
-        """All that is offered: fetches first, then the newest. `contents` only if wanted: they take long to read."""
+        """Returns everything that is offered: fetches first, then shares from the newest.
+
+        Includes `contents` only on request, because reading them takes long.
+        """
         fetching = [
             InventoryEntry(swarm.share_id, swarm.holding.layout.manifest.root.name, 0, 0, False, _held(swarm))
             for swarm in self._swarms
             if swarm.sink is not None
         ]
-        # Before its manifest is here, nothing is known of a fetch but that it wants the share.
+        # Until the manifest of a fetch is here, all that is known is that this peer wants the share.
         fetching += [
             InventoryEntry(share, "", 0, 0, False, bytes(MAP_BYTES))
             for share, _ in self._swarms.fetches
@@ -65,7 +68,7 @@ class Inventory:
     def _look_up(
         self, fetching: list[InventoryEntry], held: dict[ShareId, bytes], contents: bool
     ) -> list[InventoryEntry]:
-        """Blocking: thousands of shares take a while."""
+        """Adds the shares of the library to the fetches. Blocks: thousands of shares take a while."""
         under_way = {offered.share for offered in fetching}
         offered = list(fetching)
         known: dict[ShareId, tuple[Content, ...]] = {}
@@ -84,7 +87,7 @@ class Inventory:
     def _read(self, row: SharedRow) -> tuple[Content, ...]:
         trio.from_thread.check_cancelled()
         if row.files <= 1 and not any(Path(path).is_dir() for path in row.paths):
-            return ()  # a share that is one file has its name
+            return ()  # for a share of one file, the share's name is the file's
         try:
             manifest = self._library.manifest(ShareId(row.id))
         except (NotFound, BadData):

@@ -1,7 +1,8 @@
-"""Seekers: a peer that cannot be dialled looks in the DHT for those who lack chunks of what it has, to call them.
+"""Seekers are peers that lack chunks.
 
-A peer that is fetching publishes that, and where it is (`dht_publisher`); a tracker tells the same in its answer to an
-announce. A peer that can be dialled does nothing here: others dial it.
+A peer that cannot be dialled finds seekers of its shares in the DHT, and calls them. A peer that is fetching publishes
+this in the DHT, with its addresses (`dht_publisher`); a tracker says the same in its answer to an announce. A peer that
+can be dialled does nothing here, because others dial it.
 """
 
 from collections import deque
@@ -20,19 +21,19 @@ from p2p.wire.tracker import provider_key
 
 LOOK_INTERVAL_S = 10.0
 SHARES_AT_ONCE = 8
-"""Shares looked up at a time; if there are more, each has its turn."""
+"""How many shares are looked up at a time; if there are more, they take turns."""
 MIN_LOOK_INTERVAL_S = 3.0
 
 
 class SeekerSearch:
-    """Arranges calls to peers that lack what is shared here."""
+    """Arranges calls to peers that lack chunks of this peer's shares."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._inventory = Inventory(deps.library, deps.disk, deps.swarms)
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Looks for seekers until cancelled."""
         presence, changes, random = self._deps.presence, self._deps.changes, self._deps.random
         queue: deque[InventoryEntry] = deque()
         await self._deps.overlays.joined.wait()
@@ -58,7 +59,10 @@ class SeekerSearch:
 
 
 def caller(calls: Calls, overlays: Overlays, own: PeerId, named: bytes) -> Callable[[Record], None]:
-    """A callback for records of the DHT: arranges calls to peers that lack what is `named` (see `Calls.wanted`)."""
+    """Returns a callback for DHT records, which arranges calls to peers that lack what is `named`.
+
+    See `Calls.wanted`.
+    """
 
     def heard(record: Record) -> None:
         payload = record.payload

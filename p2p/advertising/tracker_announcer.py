@@ -1,6 +1,6 @@
-"""Announcing: keeps the trackers that this peer is set to use informed of what it has, and learns from their answers.
+"""Announcing: keeps this peer's configured trackers informed of what it has, and learns from their answers.
 
-An announce that fails is tried again, less and less often.
+An announce that fails is retried at growing intervals.
 """
 
 import logging
@@ -35,13 +35,13 @@ MAX_CONFLICTS = 3
 
 @dataclass
 class TrackerState:
-    """How things stand with one tracker, for people to read."""
+    """The state of one tracker, in a form that can be shown to users."""
 
     url: str
     trouble: str = ""
-    """Why it does not work at the moment; empty while it does."""
+    """Why announcing does not work at the moment; empty while it works."""
     announced: float | None = None
-    """When an announce was taken last, by trio's clock."""
+    """When the tracker last accepted an announce, by trio's clock."""
     shares: int = 0
     dialable: bool | None = None
     seen_host: str = ""
@@ -49,7 +49,7 @@ class TrackerState:
 
 
 class TrackerAnnouncer:
-    """Announces to all trackers of one peer. `run` announces until cancelled, and says good-bye."""
+    """Announces to all trackers of one peer. `run` announces until cancelled, then says goodbye to the trackers."""
 
     def __init__(self, deps: Deps, trackers: Trackers) -> None:
         self._deps = deps
@@ -72,13 +72,13 @@ class TrackerAnnouncer:
         delta = TrackerDelta()
         backoff = Backoff()
         state = self.states[url]
-        # As if it were a share: whoever looks for this peer finds it as a source of its address key.
+        # As if it were a share: looking up this peer finds it as a source of its address key.
         here = wire.Provided(wire.key_text(address_key(self._deps.presence.peer_id)))
         due = trio.current_time()
         told_from = self._deps.presence.addresses
         try:
             while True:
-                # Several changes at once become one announce.
+                # Changes that come close together become one announce.
                 await trio.sleep(DEBOUNCE_S)
                 news = self._deps.changes.count
                 addresses = self._deps.presence.addresses
@@ -107,9 +107,9 @@ class TrackerAnnouncer:
                     await self._say_bye(url, delta)
 
     async def _tell(self, url: str, delta: TrackerDelta, state: TrackerState, no_shares: int) -> float:
-        """Announces until the tracker knows all; returns seconds until the next announce. Raises PeerError.
+        """Announces until the tracker knows everything. Returns the seconds until the next announce. Raises PeerError.
 
-        `no_shares` is how many of the keys that it is told are not those of shares.
+        `no_shares` is how many of the announced keys are not keys of shares.
         """
         deps = self._deps
         conflicts = 0

@@ -1,7 +1,7 @@
-"""What is still to be told to one tracker: the difference between what it knows and what is offered, in bounded steps.
+"""What one tracker still has to be told: the difference between what it knows and what is offered, in bounded steps.
 
-A tracker knows what was announced to it up to a sequence. Each announce says what changed since; one that the tracker
-cannot place is answered with a conflict, and all is told again.
+A tracker knows what was announced to it up to a sequence number. Each announce says what has changed since then. If the
+tracker knows another sequence number, it answers with a conflict, and everything is announced again.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from p2p.wire.tracker import (
 )
 
 MAX_ANNOUNCE_BYTES = 768 * 1024
-"""Roughly the most in one announce: half of what a tracker accepts."""
+"""Roughly the most bytes in one announce: half of what a tracker accepts."""
 EXPIRES_S = 3600
 
 Told = Listing | Provided
@@ -34,7 +34,7 @@ class TrackerDelta:
         self._anew = True
 
     def want(self, offered: Iterable[InventoryEntry], also: Iterable[Provided] = ()) -> None:
-        """Sets what the tracker is to know; `also` is announced as if it were shares."""
+        """Sets what the tracker should know; `also` is announced as if it were shares."""
         wanted: dict[str, Told] = {}
         for one in offered:
             key = key_text(provider_key(one.share))
@@ -47,11 +47,13 @@ class TrackerDelta:
 
     @property
     def is_pending(self) -> bool:
-        """Whether the tracker lacks something."""
+        """Whether there is anything that the tracker does not know yet."""
         return self._anew or self._known != self._wanted
 
     def step(self, tracker: str, network: str, port: int, clock_ms: int) -> tuple[Announce, dict[str, Told | None]]:
-        """The next announce, and what the tracker knows of its keys (None: nothing) once it has taken it in."""
+        """Returns the next announce, and what the tracker will know of each key in it (None: nothing) once it has
+        accepted it.
+        """
         known = {} if self._anew else self._known
         change: dict[str, Told | None] = {}
         size = 0
@@ -66,7 +68,7 @@ class TrackerDelta:
         announce = Announce(
             tracker=tracker,
             network=network,
-            # By the clock, so that a peer that forgot its sequence does not fall behind it.
+            # Taken from the clock, so that a peer that forgot its last sequence number still uses a higher one.
             sequence=max(self._sequence + 1, clock_ms),
             previous=self._sequence,
             reset=self._anew,
@@ -79,7 +81,7 @@ class TrackerDelta:
         return announce, change
 
     def taken(self, announce: Announce, change: dict[str, Told | None]) -> None:
-        """The tracker has taken the announce in."""
+        """Records that the tracker has accepted the announce."""
         if announce.reset:
             self._known = {}
         self._anew = False
@@ -91,7 +93,9 @@ class TrackerDelta:
                 self._known[key] = told
 
     def conflict(self, sequence: int) -> None:
-        """The tracker knows another history, up to this sequence: all is told again."""
+        """Records that the tracker knows another history, up to this sequence number, so everything must be announced
+        again.
+        """
         self._anew = True
         self._sequence = max(self._sequence, sequence)
 

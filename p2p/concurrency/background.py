@@ -1,4 +1,4 @@
-"""A task that is begun now and awaited later."""
+"""Tasks that are started now and awaited later."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,7 @@ from p2p.errors import ShoalError
 
 
 class Background:
-    """A piece of work: `run` is the task to start in a nursery, and raises no ShoalError."""
+    """A piece of work. `run` is the task to start in a nursery; it raises no ShoalError."""
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
@@ -16,7 +16,7 @@ class Background:
         self._over = trio.Event()
 
     async def run(self) -> None:
-        """Does the work, and keeps its ShoalError for `done`."""
+        """Does the work, and keeps a ShoalError that it raises for `done`."""
         try:
             await self._work()
         except ShoalError as error:

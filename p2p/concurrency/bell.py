@@ -1,4 +1,4 @@
-"""A bell: rung when something has changed, so that those who tell others of it look again."""
+"""A bell, which rings when something has changed, so that tasks that report the change look again."""
 
 import trio
 
@@ -8,7 +8,7 @@ class Bell:
 
     def __init__(self) -> None:
         self.count = 0
-        """How often the bell has rung; listeners compare it with the count that they last saw."""
+        """How often the bell has rung. A listener compares this with the count that it saw last."""
         self._rung = trio.Event()
 
     def ring(self) -> None:

@@ -1,7 +1,7 @@
-"""Supervision: what a failing disk may end, and what it may not.
+"""Supervision: what a failing disk may stop, and what it may not.
 
-A full disk, or a database that another program holds, ends what a user asked for, with an error; it never ends the
-peer. What the peer does on its own is started again, less and less often.
+A full disk, or a database that another program has locked, ends the user's request with an error; it never ends the
+peer. What the peer does on its own is restarted, at growing intervals.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 async def persist(task: Callable[[], Awaitable[None]], random: Random) -> None:
-    """Runs a task to its end, and starts it over whenever the disk fails."""
+    """Runs a task until it returns. Restarts it whenever it raises StorageError, at growing intervals."""
     backoff = Backoff()
     while True:
         try:
@@ -31,7 +31,7 @@ async def persist(task: Callable[[], Awaitable[None]], random: Random) -> None:
 
 @contextmanager
 def storage_errors_plain() -> Iterator[None]:
-    """A StorageError from the body comes out as it is, not wrapped by the body's nurseries."""
+    """Raises a StorageError from the body as it is, not wrapped in the exception groups of the body's nurseries."""
     failure: BaseException | None = None
     try:
         yield

@@ -9,14 +9,14 @@ MIN_BURST_BYTES = 64 * 1024
 
 
 class Throttle:
-    """Lets `bytes_per_s` bytes a second through, shared by all who spend here; 0 lets everything through."""
+    """Lets `bytes_per_s` bytes per second through, shared by all users of this throttle; 0 means no limit."""
 
     def __init__(self, bytes_per_s: int) -> None:
         burst = max(MIN_BURST_BYTES, bytes_per_s * BURST_S)
         self._bucket = TokenBucket(bytes_per_s, burst, trio.current_time()) if bytes_per_s else None
 
     async def spend(self, count: int) -> None:
-        """Waits until `count` bytes may pass. No checkpoint where there is no limit."""
+        """Waits until `count` bytes may pass. Without a limit, this is not a checkpoint."""
         if self._bucket is not None:
             wait = self._bucket.take(count, trio.current_time())
             if wait:

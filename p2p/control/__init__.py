@@ -1,5 +1,6 @@
-"""What a user may ask of a running peer.
+"""What a user may request of a running peer.
 
-Its face: `client.ask` asks, over the socket of a `Server`; `Operations` does what is asked, through the faces of the
-packages below. Knows nothing of `p2p.commandline`. This file imports nothing: a command that only asks starts fast.
+The package's interface: `client.ask` sends a request over the socket of a `Server`; `Operations` carries it out,
+through the interfaces of the packages below. It does not depend on `p2p.commandline`. This file imports nothing, so
+that a command that only sends a request starts fast.
 """

@@ -1,6 +1,7 @@
-"""What a peer answers its user: a type for each request of `protocol`, sent as JSON objects with these names.
+"""What a peer answers to its user: a type for each request of `protocol`, sent as a JSON object with the same names.
 
-Ids of peers and shares are text, sizes in bytes, times in seconds. Answers about jobs are in `p2p.compute.answers`.
+Ids of peers and shares are text, sizes are in bytes, times are in seconds. Answers about jobs are in
+`p2p.compute.answers`.
 """
 
 import msgspec
@@ -10,7 +11,10 @@ from p2p.progress import JobView, Progress
 
 
 class ShareAnswer(msgspec.Struct, frozen=True):
-    """A share that was made; `reused` bytes were not read again. With `--as` also the mutable link and its version."""
+    """A share that was made; `reused` counts the bytes that were not read again.
+
+    With `--as`, it also has the mutable link and its version.
+    """
 
     link: str
     id: str
@@ -24,7 +28,10 @@ class ShareAnswer(msgspec.Struct, frozen=True):
 
 
 class GetAnswer(msgspec.Struct, frozen=True):
-    """A share that was fetched. `sources` has the bytes by peer; it is empty if a job was fetching the share too."""
+    """A share that was fetched.
+
+    `sources` has the bytes from each peer; it is empty if a job was fetching the share too.
+    """
 
     paths: tuple[str, ...]
     bytes: int
@@ -34,7 +41,10 @@ class GetAnswer(msgspec.Struct, frozen=True):
 
 
 class HitRow(msgspec.Struct, frozen=True):
-    """A share that a search found, as the peer `signer` named it; `matched` is a file in it, if the name did not."""
+    """A share that a search found, with the name that the peer `signer` gave it.
+
+    `matched` is a file in the share, if the words matched that rather than the name.
+    """
 
     id: str
     name: str
@@ -58,7 +68,7 @@ class ListedRow(msgspec.Struct, frozen=True):
 
 
 class ShareRow(msgspec.Struct, frozen=True):
-    """A share of this peer; `stale` says why it is not served, `pointers` are the mutable links to it."""
+    """A share of this peer. `stale` says why it is not served; `pointers` are the mutable links to it."""
 
     id: str
     name: str
@@ -82,13 +92,16 @@ class UnshareAnswer(msgspec.Struct, frozen=True):
 
 
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection. By its `role` the peer exchanges a `share`, or is a `volunteer` or the `owner` of a job."""
+    """A connection to a peer.
+
+    Its `role` says whether the peer exchanges a `share`, or is a `volunteer` or the `owner` of a job.
+    """
 
     peer: str
     address: str
     dialable: bool | None
     dialed: bool
-    """Whether this peer dialled."""
+    """Whether this peer dialled the other."""
     software: str
     role: str
     share: str = ""
@@ -98,11 +111,11 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     uploaded: int
     downloaded: int
     complete: bool | None = None
-    """Whether it has all of the share."""
+    """Whether the other peer has the whole share."""
 
 
 class DhtStatus(msgspec.Struct, frozen=True):
-    """This peer in the DHT: nodes that it knows, records that it keeps for others."""
+    """This peer's state in the DHT: how many nodes it knows, and how many records it keeps for others."""
 
     nodes: int
     joined: bool
@@ -111,7 +124,7 @@ class DhtStatus(msgspec.Struct, frozen=True):
 
 
 class TrackerStatus(msgspec.Struct, frozen=True):
-    """One of this peer's trackers; `trouble` says why it does not work, `refused` what it does not take."""
+    """One of this peer's trackers. `trouble` says why it does not work; `refused` lists what it does not accept."""
 
     url: str
     trouble: str
@@ -122,7 +135,7 @@ class TrackerStatus(msgspec.Struct, frozen=True):
 
 
 class StatusAnswer(msgspec.Struct, frozen=True):
-    """What a peer is and does."""
+    """The state of a peer and what it is doing."""
 
     peer: str
     home: str
@@ -130,7 +143,7 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     reachability: str
     reachability_set: bool
-    """Whether the user has set that."""
+    """Whether the user has configured the reachability."""
     reachable_from: str | None
     seen_as: tuple[str, ...]
     uptime_s: int
@@ -155,7 +168,7 @@ class CancelAnswer(msgspec.Struct, frozen=True):
 
 
 class VolunteerAnswer(msgspec.Struct, frozen=True):
-    """What a volunteer offers and does; `waiting` counts the jobs in line."""
+    """What a volunteer offers and does. `waiting` counts the jobs in line."""
 
     cores: int
     memory_bytes: int

@@ -1,4 +1,4 @@
-"""Asking the peer that runs in a home, over its control socket."""
+"""Sends requests to the peer that runs in a home, over its control socket."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +13,9 @@ from p2p.errors import PeerGone
 
 
 async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
-    """Makes a request of the peer running in the home; returns the answer.
+    """Sends a request to the peer running in the home. Returns the answer.
 
-    Raises the ShoalError that the peer raised, and PeerGone if none runs or it stops meanwhile.
+    Raises the ShoalError that the peer raised, or PeerGone if no peer runs or it stops before it has answered.
     """
     stream = await _connect(home)
     if stream is None:
@@ -43,7 +43,7 @@ async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
 
 
 async def is_running(home: Path) -> bool:
-    """Whether a peer answers in this home."""
+    """Whether a peer in this home answers."""
     stream = await _connect(home)
     if stream is None:
         return False
@@ -52,7 +52,7 @@ async def is_running(home: Path) -> bool:
 
 
 async def _connect(home: Path) -> trio.SocketStream | None:
-    """A connection to the peer of this home, or None if none of this user's is running."""
+    """Connects to the peer of this home. Returns None if no peer of this user is running there."""
     try:
         stream = await trio.open_unix_socket(socket_path(home))
     except OSError:

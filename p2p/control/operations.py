@@ -1,4 +1,6 @@
-"""What a peer does at its user's request, the same for the control socket and for a command in the foreground."""
+"""What a peer does at its user's request, whether this comes over the control socket or from a command in the
+foreground.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,7 +40,10 @@ RESOLVE_RETRY_S = 3.0
 
 @dataclass(frozen=True)
 class Deps:
-    """The faces of the packages below, and the views of what the user is told. Made by `p2p.node`."""
+    """The interfaces of the packages below, and the views from which the user's answers are made.
+
+    Made by `p2p.node`.
+    """
 
     peer_id: PeerId
     discovery: Discovery
@@ -46,7 +51,7 @@ class Deps:
     open_shares: OpenShares
     jobs: Jobs
     volunteering: Volunteering | None
-    """The cores that this peer offers; None if it offers none."""
+    """The part of this peer that volunteers its cores; None if it offers none."""
     shares: SharesView
     peers: PeersView
     status: StatusView
@@ -54,13 +59,13 @@ class Deps:
 
 
 class Operations:
-    """Everything that a user may ask of one peer."""
+    """Everything that the user of one peer may request."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
 
     async def perform(self, request: AnyRequest, emit: Emit, *, keep_serving: bool) -> Any:
-        """Does what is asked; returns the answer. `emit` gets updates and notes meanwhile. Raises ShoalError."""
+        """Carries out a request. Returns the answer. `emit` gets updates and notes until then. Raises ShoalError."""
         deps = self._deps
         match request:
             case requests.ShareRequest():
@@ -184,7 +189,7 @@ class Operations:
         )
 
     async def _newest(self, link: PointerLink, wait_s: float | None, progress: Progress) -> tuple[Link, list[PeerHint]]:
-        """The share that the link means now. Raises NotFound if nobody knows it within `wait_s`."""
+        """Returns the share to which the link leads now. Raises NotFound if it is not found within `wait_s`."""
         progress.state = "looking for the newest version"
         progress.name = link.name
         with trio.move_on_after(float("inf") if wait_s is None else wait_s):
@@ -233,7 +238,7 @@ def _listed(one: browse.ListedShare) -> answers.ListedRow:
 
 @asynccontextmanager
 async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
-    """Emits the progress now and then while the body runs. The body's own errors come out as they are."""
+    """Emits the progress at intervals while the body runs. The body's own errors are raised as they are."""
     failure: Exception | None = None
 
     said = 0
@@ -257,7 +262,7 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
         except Exception as error:  # noqa: BLE001 - handed on below, past the nursery that would wrap it
             failure = error
         nursery.cancel_scope.cancel()
-    # What was noted just before the end explains it.
+    # Notes made just before the end explain the failure.
     await emit_notes()
     if failure is not None:
         raise failure

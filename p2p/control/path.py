@@ -1,7 +1,7 @@
-"""Where the control socket of a home is, and who may talk over it.
+"""Where the control socket of a home is, and who may use it.
 
-It is a Unix socket in the home, for its user alone: the folder is 0700, the socket 0600, and each end asks the kernel
-who the other's user is. It is never HTTP, so no web page in the user's browser can reach it.
+It is a Unix socket in the home, for the home's user only: the folder's mode is 0700, the socket's is 0600, and each end
+asks the kernel for the user of the other. It never speaks HTTP, so no web page in the user's browser can reach it.
 """
 
 import hashlib
@@ -19,7 +19,9 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def socket_path(home: Path) -> Path:
-    """Where the socket of a home is: in it, or in the runtime folder if the path would be too long for a socket."""
+    """Returns the path of a home's socket: in the home, or in the runtime folder if the path would be too long for a
+    socket.
+    """
     path = home.absolute() / SOCKET_FILE
     if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         return path
@@ -28,9 +30,9 @@ def socket_path(home: Path) -> Path:
 
 
 def is_own_user(stream: trio.SocketStream) -> bool:
-    """Whether the other end is a process of this user, or of root."""
+    """Whether the process at the other end belongs to this user or to root."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the socket's mode has to suffice
+        return True  # the socket's mode must be protection enough
     packed = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(packed)
     return user in {os.getuid(), 0}

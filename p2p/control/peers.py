@@ -1,4 +1,4 @@
-"""What a peer tells its user about the peers connected to it, and why they are."""
+"""What a peer shows its user about the peers connected to it, and about the purpose of each connection."""
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from p2p.sharing.swarms import Swarms
 
 
 class PeersView:
-    """The peers that exchange shares with this one, work for its jobs, or let it work for theirs."""
+    """The peers that exchange shares with this peer, work for its jobs, or have jobs that it works for."""
 
     def __init__(self, contacts: Contacts, swarms: Swarms, jobs: Jobs, volunteering: Volunteering | None) -> None:
         self._contacts = contacts
@@ -21,7 +21,7 @@ class PeersView:
         self._volunteering = volunteering
 
     def answer(self) -> list[PeerRow]:
-        """The connections, as they are shown."""
+        """Returns a row for each purpose of a connection."""
         bundles = {run.bundle for run in self._jobs.runs()}
         rows = []
         for underway in self._jobs.under_way:
@@ -35,7 +35,7 @@ class PeersView:
                 row = self._row(at_work.connection, "owner")
                 rows.append(replace(row, job=to_text(at_work.offer.job), cores=at_work.slots))
         for swarm in self._swarms:
-            # A bundle on its way from an owner to its volunteers says no more than that there is a job.
+            # A bundle on its way from an owner to its volunteers only shows that there is a job, which has its own row.
             for exchange in swarm.members.values() if swarm.share_id not in bundles else ():
                 layout = swarm.holding.layout
                 row = replace(
@@ -49,7 +49,7 @@ class PeersView:
         return rows
 
     def _row(self, connection: Connection, role: str) -> PeerRow:
-        """What is told about every connection."""
+        """Makes a row with what is shown for every connection."""
         ends = connection.ends
         address = self._contacts.address_of(ends.peer_id) or (ends.claimed_address if ends.dialed else None)
         return PeerRow(

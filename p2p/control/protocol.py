@@ -1,7 +1,7 @@
-"""What is asked of a running peer over its control socket, and what it answers: versioned JSON lines.
+"""Requests to a running peer over its control socket, and its answers: versioned JSON lines.
 
-A request is one line; the answer is any number of `Update` and `Note` lines, then one `Answer` or `Failure`. Paths are
-absolute: the peer does not know the folder in which a command runs. Closing the connection cancels the request.
+A request is one line. The reply is any number of `Update` and `Note` lines, then one `Answer` or `Failure`. Paths are
+absolute, because the peer does not know the folder in which a command runs. Closing the connection cancels the request.
 """
 
 import json
@@ -21,7 +21,7 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 
 
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
-    """Any request; `answer` is the type of its answer."""
+    """The base of all requests; `answer` is the type of the answer."""
 
     version: int = VERSION
 
@@ -34,7 +34,7 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     name: str | None = None
     unlisted: bool = False
     pointer: str | None = None
-    """Publish the share as the newest version under this name."""
+    """If given, the name under which the share is published as the newest version."""
 
 
 class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
@@ -59,7 +59,7 @@ class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):
 
 
 class BrowseRequest(ControlRequest, frozen=True, kw_only=True, tag="browse"):
-    """List what a peer shares. `peer`: its id, HOST:PORT, or both with an @ between."""
+    """List what a peer shares. `peer` is its id, HOST:PORT, or both joined by an @."""
 
     answer: ClassVar[Any] = list[answers.ListedRow]
     peer: str
@@ -73,7 +73,7 @@ class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
-    """Resume a job that was stopped. `id`: its id, or the beginning; `peers`: more volunteers."""
+    """Resume a job that was stopped. `id` is its id or the beginning of it; `peers` are more volunteers."""
 
     answer: ClassVar[Any] = JobAnswer
     id: str
@@ -81,7 +81,10 @@ class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
 
 
 class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
-    """Show what a job printed. `id`: its id, or the beginning; `unit`: action, stage and partition of one unit."""
+    """Show what a job printed.
+
+    `id` is its id or the beginning of it; `unit` is the action, stage and partition of one unit.
+    """
 
     answer: ClassVar[Any] = list[LogRow]
     id: str
@@ -89,21 +92,24 @@ class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
 
 
 class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):
-    """End a job for good. `id`: its id, or the beginning."""
+    """End a job for good. `id` is its id or the beginning of it."""
 
     answer: ClassVar[Any] = answers.CancelAnswer
     id: str
 
 
 class VolunteerRequest(ControlRequest, frozen=True, kw_only=True, tag="volunteer_status"):
-    """Tell what this peer offers and does. `pause`: True to take no more work, False to take it again."""
+    """Show what this peer offers and does.
+
+    If `pause` is True, it first stops taking work; if False, it takes work again.
+    """
 
     answer: ClassVar[Any] = answers.VolunteerAnswer
     pause: bool | None = None
 
 
 class JobsRequest(ControlRequest, frozen=True, kw_only=True, tag="jobs"):
-    """List the jobs under way, those that were stopped, and the last that ended."""
+    """List the jobs that are running, those that were stopped, and the last ones that ended."""
 
     answer: ClassVar[Any] = list[JobRow]
 
@@ -115,7 +121,7 @@ class SharesRequest(ControlRequest, frozen=True, kw_only=True, tag="shares"):
 
 
 class UnshareRequest(ControlRequest, frozen=True, kw_only=True, tag="unshare"):
-    """Stop sharing. `id`: a share's id, the beginning of one, or a link."""
+    """Stop sharing. `id` is a share's id, the beginning of one, or a link."""
 
     answer: ClassVar[Any] = answers.UnshareAnswer
     id: str
@@ -128,7 +134,7 @@ class PeersRequest(ControlRequest, frozen=True, kw_only=True, tag="peers"):
 
 
 class StatusRequest(ControlRequest, frozen=True, kw_only=True, tag="status"):
-    """Tell what this peer is and does."""
+    """Show the state of this peer and what it is doing."""
 
     answer: ClassVar[Any] = answers.StatusAnswer
 
@@ -152,31 +158,31 @@ AnyRequest = (
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):
-    """How the request is getting on."""
+    """How far the request has got."""
 
     progress: Progress
 
 
 class Note(msgspec.Struct, frozen=True, tag_field="event", tag="note"):
-    """Something worth saying that is not the answer."""
+    """Something that the user should know but that is not part of the answer."""
 
     text: str
 
 
 class Answer(msgspec.Struct, frozen=True, tag_field="event", tag="answer"):
-    """The end, when all went well."""
+    """The last line, if the request succeeded."""
 
     value: Any
 
 
 class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
-    """The end, when something failed: the name of a ShoalError and its text."""
+    """The last line, if the request failed: the name of a ShoalError, and its text."""
 
     kind: str
     text: str
 
     def error(self) -> errors.ShoalError:
-        """The error as it was raised in the peer."""
+        """Returns the error as it was raised in the peer."""
         kind = getattr(errors, self.kind, errors.ShoalError)
         error: errors.ShoalError = kind(self.text)
         return error
@@ -185,17 +191,17 @@ class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
 Event = Update | Note | Answer | Failure
 
 Emit = Callable[[Event], Awaitable[None]]
-"""Takes the events that come before the end."""
+"""Receives the events that come before the last one."""
 
 _request_decoder = msgspec.json.Decoder(AnyRequest)
 _event_decoder = msgspec.json.Decoder(Event)
 
 
 def encode(line: AnyRequest | Event) -> bytes:
-    """One JSON line. Raises ConfigError for a request with text that JSON cannot hold; in an event it becomes `?`."""
+    """Encodes one JSON line. Text that JSON cannot hold raises ConfigError in a request; in an event it becomes `?`."""
     try:
         return msgspec.json.encode(line) + b"\n"
-    except UnicodeEncodeError:  # a path that is not UTF-8
+    except UnicodeEncodeError:  # a path that is not valid UTF-8
         if not isinstance(line, Event):
             raise errors.ConfigError(
                 "The running peer cannot be told of names that are not UTF-8. Rename them, or stop it meanwhile."
@@ -204,7 +210,7 @@ def encode(line: AnyRequest | Event) -> bytes:
 
 
 def decode_request(line: bytes) -> AnyRequest:
-    """The request in a line. Raises ConfigError for what is no request of this version."""
+    """Decodes the request in a line. Raises ConfigError if it is not a request of this version."""
     try:
         request: AnyRequest = _request_decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -217,7 +223,7 @@ def decode_request(line: bytes) -> AnyRequest:
 
 
 def decode_event(line: bytes) -> Event:
-    """The event in a line. Raises ConfigError for what is no event of this version."""
+    """Decodes the event in a line. Raises ConfigError if it is not an event of this version."""
     try:
         event: Event = _event_decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -226,7 +232,10 @@ def decode_event(line: bytes) -> Event:
 
 
 def read_answer(request: AnyRequest, value: Any) -> Any:
-    """The answer to a request, as its type, from its JSON values. Raises ConfigError if they do not fit."""
+    """Converts the JSON values of an answer to the answer type of the request.
+
+    Raises ConfigError if they do not fit.
+    """
     try:
         return msgspec.convert(value, request.answer)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""The control socket of a running peer: commands come over it, and their answers go back."""
+"""The control socket of a running peer, over which commands send requests and get answers."""
 
 import errno
 import logging
@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 MAX_CLIENTS = 32
 
 Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
-"""Does what is asked; returns the answer. Raises ShoalError."""
+"""Carries out a request and returns the answer. Raises ShoalError."""
 
 
 class Server:
-    """The socket of the peer in `home`."""
+    """The control socket of the peer in `home`."""
 
     def __init__(self, home: Path, perform: Perform) -> None:
         self._home = home
@@ -33,12 +33,12 @@ class Server:
         self._idle = trio.Event()
 
     async def idle(self) -> None:
-        """Waits until no command is under way."""
+        """Waits until no command is running."""
         while self._commands:
             await self._idle.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serves the socket until cancelled. The caller holds the home's lock, so a socket file found there is dead.
+        """Serves the socket until cancelled. The caller holds the home's lock, so an existing socket file is left over.
 
         Raises StorageError if the socket cannot be made.
         """
@@ -77,7 +77,7 @@ class Server:
                 self._idle = trio.Event()
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        """Serves one request, to its end or until the other side hangs up."""
+        """Serves one request until it is done or the other side hangs up."""
         sending = trio.Lock()
 
         async def emit(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What a peer tells its user about its shares."""
+"""What a peer shows its user about its shares."""
 
 import time
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from p2p.wire.records import Pointer
 
 
 class SharesView:
-    """The shares of one peer, except for bundles and inputs of jobs, which lie in the `passing` folders."""
+    """The shares of one peer, except for bundles and inputs of jobs, which are in the `passing` folders."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class SharesView:
         self._passing = passing
 
     async def rows(self) -> list[SharedRow]:
-        """The shares, as the library has them."""
+        """Returns the shares as rows of the library."""
         return await self._disk.run(self._own)
 
     def _own(self) -> list[SharedRow]:
@@ -48,11 +48,11 @@ class SharesView:
         ]
 
     async def answer(self) -> list[ShareRow]:
-        """The shares, as they are shown."""
+        """Returns the shares as they are shown to the user."""
         return await self._disk.run(self._rows, self._links.maker())
 
     def _rows(self, link: MakeLink) -> list[ShareRow]:
-        """Blocking: thousands of shares take a while."""
+        """Reads the rows. Blocks: thousands of shares take a while."""
         pointed: dict[bytes, list[str]] = {}
         for record in self._pointers.of(self._peer_id):
             assert isinstance(record.payload, Pointer)

@@ -1,4 +1,4 @@
-"""What a peer tells its user about itself: where it is, who can reach it and whom it knows, and what it is doing."""
+"""What a peer shows its user about itself: its addresses, who can reach it, whom it knows, and what it is doing."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _SCOPES = {Scope.MACHINE: "this machine", Scope.PRIVATE: "the local network", Sc
 
 
 class StatusView:
-    """One peer, in `home` and the network of that name."""
+    """The status of one peer, in `home` and the network of that name."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class StatusView:
         self._started = trio.current_time()
 
     async def answer(self) -> StatusAnswer:
-        """The status, as it is shown."""
+        """Returns the status as it is shown to the user."""
         rows = await self._shares.rows()
         presence = self._presence
         reachability = presence.reachability
