@@ -1,8 +1,9 @@
-"""Bundles: a job's file or folder, the job API as the owner has it, and the arguments, as a folder that is shared.
+"""Bundles: folders that are shared, each with a job's file or folder, the owner's version of the job API, and the
+arguments.
 
-Volunteers run the API that comes in the bundle, never their own: an old job runs as it did, and a new API needs no
-volunteer to update. What is read from a bundle is a stranger's, and is only ever handed to a guest. The bundle of a
-WASI command is its module and the arguments.
+Volunteers run the API that is in the bundle, never their own: an old job runs as it always did, and a new API does not
+require volunteers to update. The contents of a bundle are untrusted, and are only ever handed to a guest. The bundle of
+a WASI command has its module and the arguments.
 """
 
 import ast
@@ -27,12 +28,14 @@ MAX_FILES = 1000
 MAX_BYTES = 16 * 1024 * 1024
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 ADDED_FILES, ADDED_BYTES = 100, 2 * 1024 * 1024
-"""The most that a bundle has besides the job's own files: the job API and the description."""
+"""The most files and bytes that a bundle has besides the job's own files: the job API and the description."""
 LIMITS = ShareLimits(entries=4 * (MAX_FILES + ADDED_FILES), length=8 * 1024 * 1024, size=MAX_MODULE_BYTES + ADDED_BYTES)
 """The largest share that is accepted as a bundle."""
 
 _TAKEN = {*sys.stdlib_module_names, "p2p"}
-"""Names that a job's own modules may not have: one process imports these before the job comes, another does not."""
+"""Names that a job's own modules may not have: some processes have imported other modules by these names before the job
+is loaded.
+"""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -45,19 +48,22 @@ class InputDescription(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What the job is besides its files."""
+    """What a bundle says about the job besides its files."""
 
     args: dict[str, Any]
     partitions: _Count
     reduce_partitions: _Count
     inputs: Annotated[tuple[InputDescription, ...], msgspec.Meta(max_length=64)] = ()
     title: Annotated[str, msgspec.Meta(max_length=names.MAX_PART_BYTES)] = ENTRY
-    """The user's name for the file that is `job.py` here; tracebacks use it."""
+    """The user's name for the file that is `job.py` in the bundle; tracebacks show it."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
 
 
 def collect(path: Path) -> dict[str, bytes]:
-    """A job's own files by name: one Python file, a folder with a job.py, or one module. Raises ConfigError."""
+    """Collects a job's own files by name: one Python file, a folder with a job.py, or one module.
+
+    Raises ConfigError.
+    """
     if not path.exists():
         raise ConfigError(f"{path} does not exist.")
     if path.is_file():
@@ -81,21 +87,26 @@ def collect(path: Path) -> dict[str, bytes]:
 
 
 def title_of(path: Path) -> str:
-    """What tracebacks are to call the entry of the job at `path`: its file's name, if that can be shown."""
+    """Returns the name that tracebacks show for the entry of the job at `path`: its file's name, if that can be
+    displayed.
+    """
     return path.name if path.is_file() and _refusal(path.name) is None else ENTRY
 
 
 def titled(files: Mapping[str, bytes], title: str) -> dict[str, bytes]:
-    """A job's files with its entry under this name."""
+    """Returns a job's files with the entry under this name."""
     return {title if name == ENTRY else name: content for name, content in files.items()}
 
 
 def runtime_asked_for(files: Mapping[str, bytes]) -> str | None:
-    """What the job file's `RUNTIME = "..."` says, without running it; None without one. Raises ConfigError."""
+    """Reads the runtime from the line `RUNTIME = "..."` of a job file without running it.
+
+    None if there is no such line. Raises ConfigError.
+    """
     try:
         module = ast.parse(files.get(ENTRY, b""))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # the guest says it better
+        return None  # the guest gives a better error message
     for statement in module.body:
         targets = statement.targets if isinstance(statement, ast.Assign) else []
         if any(isinstance(target, ast.Name) and target.id == "RUNTIME" for target in targets):
@@ -107,7 +118,7 @@ def runtime_asked_for(files: Mapping[str, bytes]) -> str | None:
 
 
 def whole(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """All files that guests need: the job's own, and the job API unless the job is a module."""
+    """Adds what guests need besides the job's own files: the job API, unless the job is a module."""
     return dict(files) if MODULE in files else {**files, **_api()}
 
 
@@ -119,7 +130,7 @@ def _api() -> dict[str, bytes]:
 
 
 def write(folder: Path, files: Mapping[str, bytes], description: Description) -> None:
-    """Writes a bundle with these files (`whole`). Blocking. Raises StorageError."""
+    """Writes a bundle with these files (from `whole`). Blocks. Raises StorageError."""
     try:
         for name, content in {**files, DESCRIPTION_FILE: msgspec.json.encode(description)}.items():
             target = folder / name
@@ -130,7 +141,7 @@ def write(folder: Path, files: Mapping[str, bytes], description: Description) ->
 
 
 def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
-    """Reads a fetched bundle. Blocking. Raises MalformedMessage if it is not a bundle, StorageError."""
+    """Reads a fetched bundle. Blocks. Raises MalformedMessage if it is not a bundle; StorageError."""
     files: dict[str, bytes] = {}
     try:
         for file in sorted(folder.rglob("*")):
@@ -151,8 +162,8 @@ def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
 
 
 def load_frame(job: str, files: Mapping[str, bytes], description: Description) -> bytes:
-    """The first frame for a guest of this job. Raises ConfigError if it would be too large."""
-    # The loop that runs in the guest comes first: the bootstrap on its command line knows that much.
+    """Makes the first frame for a guest of this job. Raises ConfigError if it would be too large."""
+    # The file with the guest's main loop comes first: the bootstrap on its command line relies on that.
     files = titled(files, description.title)
     paths = sorted(files, key=lambda path: (path != "p2p/jobs/guest.py", path))
     header = {
@@ -171,7 +182,9 @@ def load_frame(job: str, files: Mapping[str, bytes], description: Description) -
 
 
 def _refusal(title: str) -> str | None:
-    """Why an entry cannot have this name, or None: as a path it means no other file, and none of a guest's."""
+    """Why an entry cannot have this name, or None if it can: as a path, it must mean no other file, and none of a
+    guest's.
+    """
     return names.refusal(title) or names.doubt(title)
 
 

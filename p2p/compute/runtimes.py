@@ -12,13 +12,16 @@ from p2p.sandbox.runtimes import SCIENCE, Runtime
 
 @functools.cache
 def all_runtimes() -> tuple[Runtime, ...]:
-    """The runtimes installed here; each knows its digest once it has been asked for."""
+    """All runtimes that are installed here; each knows its digest once it has been asked for it."""
     science = runtimes.python_science(BOOTSTRAP)
     return (runtimes.python(BOOTSTRAP), *([science] if science is not None else []))
 
 
 async def runtime_for(name: str, tell: Callable[[str], None]) -> Runtime:
-    """The runtime of that name, compiled; `tell` gets what to show meanwhile. Raises ConfigError, SandboxFailed."""
+    """Returns the runtime of that name, compiled. `tell` gets messages to show until then.
+
+    Raises ConfigError, SandboxFailed.
+    """
     for runtime in all_runtimes():
         if runtime.name == name:
             await compiled.ensure_compiled(compiled.default_folder(), runtime, tell)
@@ -30,13 +33,13 @@ async def runtime_for(name: str, tell: Callable[[str], None]) -> Runtime:
 
 
 async def runtime_of(module: Path, tell: Callable[[str], None]) -> Runtime:
-    """The runtime that consists of this WASI command, compiled. Raises SandboxFailed."""
+    """Returns the runtime that consists of this WASI command, compiled. Raises SandboxFailed."""
     runtime = runtimes.for_module(module)
     await compiled.ensure_compiled(compiled.default_folder(), runtime, tell)
     return runtime
 
 
 def is_ready(name: str) -> bool:
-    """Whether the runtime is installed and compiled. Blocking: its files are read the first time."""
+    """Whether the runtime is installed and compiled. Blocks: the first call reads its files."""
     cache = compiled.default_folder()
     return any(runtime.name == name and compiled.is_compiled(cache, runtime) for runtime in all_runtimes())

@@ -1,4 +1,4 @@
-"""What a user asks for with a job, as it goes over the control socket and into the journal."""
+"""What a user specifies for a job, as it is sent over the control socket and kept in the journal."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """What the user asked for; sizes in bytes. Inputs are links, or absolute paths."""
+    """What the user specified for a job; sizes are in bytes. Inputs are links, or absolute paths."""
 
     path: str
     inputs: tuple[str, ...] = ()

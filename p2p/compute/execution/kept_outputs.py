@@ -1,11 +1,11 @@
-"""Large outputs of units, kept by the volunteer that made them, for the units of the same job that read them.
+"""Large outputs of units, kept by the volunteer that made them, for those units of the same job that read them.
 
-They go from volunteer to volunteer, so that the owner's line does not carry the shuffle. A reader shows the job's
-token, asks for one output of one unit, and checks what it gets against the digest that the owner gave it. An output
-that is unavailable is up to the owner, who fetches it itself, or has it made again.
+They go from volunteer to volunteer, so that the shuffle does not go through the owner's connection. A reader shows the
+job's token, asks for one output of one unit, and checks what it gets against the digest that it has from the owner. If
+an output is unavailable, the owner fetches it itself, or has it made again.
 
-They are not shares, like other files that peers exchange: a shuffle is many small reads of each file, each by one
-reader, and the manifest, the exchange and the chunk hashes of a share would cost more than the bytes.
+Unlike other files that peers exchange, these outputs are not shares: a shuffle is many small reads of each file, each
+by one reader, and the manifest, the exchange and the chunk hashes of a share would cost more than the bytes.
 """
 
 import os
@@ -29,7 +29,7 @@ class _Unit:
 
 
 class OutputStore:
-    """The outputs of one job that are kept here, in files of a folder; `most` bytes at most."""
+    """The outputs of one job that this peer keeps, in files of a folder, with at most `most` bytes."""
 
     def __init__(self, disk: Disk, folder: Path, token: bytes, most: int) -> None:
         self._disk = disk
@@ -40,7 +40,7 @@ class OutputStore:
         self._units: dict[bytes, _Unit] = {}
 
     async def keep(self, unit: bytes, action: int, outputs: list[bytes]) -> bool:
-        """Keeps a unit's outputs; returns whether there was room."""
+        """Keeps a unit's outputs. Returns whether there was room for them."""
         size = sum(map(len, outputs))
         if unit in self._units:
             return True
@@ -52,12 +52,12 @@ class OutputStore:
             digests = await self._disk.run(_write, path, outputs)
         except OSError:
             self._bytes -= size
-            return False  # the owner gets it instead
+            return False  # the owner gets the outputs instead
         self._units[unit] = _Unit(path, action, tuple(map(len, outputs)), digests)
         return True
 
     async def get(self, unit: bytes, number: int) -> bytes:
-        """One output. Raises OutputNotKept."""
+        """Returns one output. Raises OutputNotKept."""
         kept = self._units.get(unit)
         if kept is None or number >= len(kept.sizes):
             raise OutputNotKept("it does not keep the output any more")
@@ -73,7 +73,7 @@ class OutputStore:
         return body
 
     async def forget_before(self, action: int) -> None:
-        """Drops what actions before this one made: no unit reads it any more."""
+        """Drops what the actions before this one made, because no unit reads it any more."""
         over = [unit for unit, kept in self._units.items() if kept.action < action]
         paths = []
         for unit in over:
@@ -90,7 +90,7 @@ class OutputStore:
         await self._disk.run(shutil.rmtree, self._folder, True)
 
     async def answer(self, connection: Connection, wanted: work.GetOutput) -> None:
-        """Sends the output that was asked for. Raises PeerError."""
+        """Sends the output that was requested. Raises PeerError."""
         kept = self._units.get(wanted.unit)
         try:
             if kept is None or wanted.token != self.token:

@@ -1,4 +1,4 @@
-"""Reading outputs that other volunteers keep (`kept_outputs`), each checked against the digest that the owner gave."""
+"""Reads outputs that other volunteers keep (`kept_outputs`), and checks each against the digest that the owner gave."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from p2p.wire import work
 from p2p.wire.address import Address, ip, may_tell
 
 READ_TIMEOUT_S = 60.0
-"""How long a holder may send nothing; a whole message may take longer, over a slow line."""
+"""How long a holder may send nothing. A whole message may take longer on a slow connection."""
 MAX_READ_BYTES = 256 * 1024 * 1024
 
 
 class OutputNotKept(PeerError):
-    """An output is no longer kept where it was."""
+    """Raised if an output is no longer kept where it was."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class OutputLocation:
 
 
 class OutputReader:
-    """Reads outputs that others keep, over one connection to each of them.
+    """Reads outputs that others keep, over one connection to each holder.
 
-    `told_from` is the host of the owner that names them, unless that is this peer: it may not name every address.
+    `told_from` is the host of the owner that names the holders; None if this peer is the owner. An owner may not name
+    every address.
     """
 
     def __init__(self, dialer: Dialer, job: bytes, token: bytes, told_from: str | None = None) -> None:
@@ -49,9 +50,9 @@ class OutputReader:
         self.bytes_read = 0
 
     async def get(self, place: OutputLocation, size: int) -> bytes:
-        """One output, of `size` bytes, checked. Raises PeerError."""
+        """Reads one output of `size` bytes and checks it. Raises PeerError."""
         async with self._turns.setdefault(place.peer, trio.Lock()):
-            # A connection that was idle may have ended meanwhile: a new one is tried.
+            # An idle connection may have ended in the meantime: then a new one is tried.
             again = place.peer in self._connections
             while True:
                 try:

@@ -1,4 +1,4 @@
-"""What is too large for one message, joined again from its pieces: in memory, or in files."""
+"""Joins the pieces of what is too large for one message, in memory or in files."""
 
 import shutil
 from collections.abc import Sequence
@@ -14,13 +14,15 @@ from p2p.wire import work
 MAX_SPOOLED_BYTES = 4 * 1024**3
 """The most bytes spooled for one volunteer at a time, whatever it claims."""
 MAX_SPOOLED = 2 * 4096
-"""The most things spooled for one at a time: two for each slot that it may get, and use before that is known."""
+"""The most things spooled for one volunteer at a time: two for each slot that it may get, because its slots are not
+known at first.
+"""
 THING_BYTES = 256
-"""Roughly what a thing takes besides its own bytes."""
+"""Roughly how many bytes a thing takes besides its own."""
 
 
 class Reassembly:
-    """Pieces of several things at once, held in memory; `most` bytes at most, of all together."""
+    """Joins the pieces of several things at once, in memory, with at most `most` bytes in total."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -28,7 +30,7 @@ class Reassembly:
         self._things: dict[bytes, tuple[bytearray, int]] = {}
 
     def add(self, piece: work.Bytes) -> bool:
-        """Takes a piece; returns whether its thing is whole now. Raises ProtocolViolation."""
+        """Takes a piece. Returns whether its thing is now complete. Raises ProtocolViolation."""
         if piece.of not in self._things:
             self._things[piece.of] = bytearray(), piece.total
             self._held += THING_BYTES
@@ -41,7 +43,7 @@ class Reassembly:
         return len(body) == total
 
     def pop(self, of: bytes) -> bytes | None:
-        """Removes a thing and returns it, as far as it has come; None if nothing of it has."""
+        """Removes a thing and returns the part of it that has arrived, or None if nothing of it has."""
         found = self._things.pop(of, None)
         if found is None:
             return None
@@ -50,7 +52,7 @@ class Reassembly:
 
 
 class SpooledReassembly:
-    """Pieces of what one volunteer sends, in files of a folder; each thing has `most` bytes at most."""
+    """Joins the pieces of what one volunteer sends, in files of a folder; each thing has at most `most` bytes."""
 
     def __init__(self, disk: Disk, folder: Path, most: int) -> None:
         self._disk = disk
@@ -78,7 +80,7 @@ class SpooledReassembly:
         self._things[piece.of] = path, held + len(piece.body), total
 
     def take(self, of: bytes) -> Path | None:
-        """The file of a thing that has come whole, which is the caller's from now on; None if it has not."""
+        """Returns the file of a complete thing, which then belongs to the caller. None if the thing is not complete."""
         path, held, total = self._things.get(of, (None, 0, 1))
         if path is None or held != total:
             return None
@@ -87,14 +89,14 @@ class SpooledReassembly:
         return path
 
     async def drop(self, of: Sequence[bytes]) -> None:
-        """Drops what has come of these things, if anything."""
+        """Drops whatever has arrived of these things."""
         for path, _, total in [self._things.pop(one) for one in of if one in self._things]:
             self._promised -= total
             with suppress(OSError):
                 await self._disk.run(path.unlink)
 
     async def clear(self) -> None:
-        """Removes all that was not taken."""
+        """Removes everything that was not taken."""
         self._things.clear()
         with trio.CancelScope(shield=True):
             await self._disk.run(shutil.rmtree, self._folder, True)

@@ -1,7 +1,8 @@
-"""How units are run: in a guest that lives on between the units of one job, as calls of one program or as commands.
+"""How units are run: as calls of one program or as runs of a command, in a guest that stays alive between the units of
+one job.
 
-The same for a volunteer and for an owner that reruns a unit. What a guest says is a stranger's word; what it says about
-the job's own faults is passed on as it is, within bounds.
+This is the same for a volunteer and for an owner that reruns a unit. What a guest says is untrusted; what it says about
+the job's own faults is passed on unchanged, within bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +24,19 @@ from p2p.wire import guest as frames
 from p2p.wire import work
 
 LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
-"""How a guest ends that took more than it may; at any other end, the guest or its machine broke."""
+"""The ways to end of a guest that exceeded a limit. In all other cases, the guest or its machine broke."""
 LOST = "lost"
-"""The `kind` of a unit that its owner cannot rerun before what it reads is made again."""
+"""The `kind` of a unit that its owner cannot rerun until what the unit reads has been made again."""
 MAX_UNITS_PER_GUEST = 4_096
-"""Units of commands that one guest runs: should its process keep something of each, it does not grow for long."""
+"""How many units of commands one guest runs: if its process leaks memory with each, it does not grow for long."""
 MAX_UNIT_INPUT_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
-"""The most bytes a unit can be given."""
+"""The most bytes that a unit can be given."""
 
 
 class UnitOutcome(NamedTuple):
-    """The outcome of a unit: its outputs; or, with a `kind` as in `work.Result`, why there are none.
+    """The outcome of a unit: its outputs, or a `kind` (as in `work.Result`) that says why there are none.
 
-    `log` is what it printed.
+    `log` is what the unit printed.
     """
 
     outputs: list[bytes]
@@ -60,16 +61,16 @@ Done = Callable[[work.Unit, UnitOutcome], None]
 
 
 class Runner(Protocol):
-    """Runs units of one job, one after the other."""
+    """Runs units of one job, one after another."""
 
     async def run(self, units: Batch, results: Sequence[bytes], done: Done) -> None:
-        """Runs the units, which may read these results of actions; `done` gets each, in order.
+        """Runs the units, which may read these results of actions. Passes each outcome to `done`, in order.
 
-        Raises GuestEnded once the guest is gone: the first unit that is not done has ended it.
+        Raises GuestEnded when the guest has ended: the first unit without an outcome is the one that ended it.
         """
 
     def close(self) -> None:
-        """Ends its guest."""
+        """Closes the runner's guest."""
 
 
 class ResidentRunner:
@@ -82,7 +83,10 @@ class ResidentRunner:
         self._known = 0
 
     async def load(self, frame: bytes) -> UnitOutcome | None:
-        """Gives it the job; returns why it cannot be loaded, else None. Raises GuestEnded, MalformedMessage."""
+        """Loads the job into the guest. Returns why it cannot be loaded, or None.
+
+        Raises GuestEnded, MalformedMessage.
+        """
         reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=self._limits)
         made = _made(reply, log)
         return made if made.kind else None
@@ -123,7 +127,7 @@ class ResidentRunner:
 
 
 class CommandRunner:
-    """A WASI command: each unit is one run of it, with its lines as standard input; one guest runs many."""
+    """Runs a WASI command: each unit is one run of it, with the unit's lines as standard input; one guest runs many."""
 
     def __init__(
         self,
@@ -171,7 +175,10 @@ class CommandRunner:
 async def runner(
     sandbox: Sandbox, runtime: Runtime, job: bytes, limits: GuestLimits, load: bytes, description: Description
 ) -> Runner | UnitOutcome:
-    """A runner for a job; or why the job cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
+    """Makes a runner for a job, or returns why the job cannot be loaded.
+
+    Raises GuestEnded, MalformedMessage, SandboxFailed.
+    """
     guest = await sandbox.guest(runtime)
     if not runtime.resident:
         return CommandRunner(sandbox, guest, runtime, job, limits, description)
@@ -197,7 +204,10 @@ def ending(ended: GuestEnded) -> UnitOutcome:
 
 
 def _lines(blobs: Sequence[bytes]) -> bytes:
-    """Pieces of several files as one text: a last line without a line end is not joined with the next file's first."""
+    """Joins pieces of several files into one text.
+
+    If the last line of a file has no line end, it gets one before the next file.
+    """
     if len(blobs) == 1:
         return blobs[0]
     ended = [blob if not blob or blob.endswith(b"\n") else blob + b"\n" for blob in blobs[:-1]]
@@ -205,12 +215,12 @@ def _lines(blobs: Sequence[bytes]) -> bytes:
 
 
 def _plain(value: object) -> str:
-    """A user's argument as a command gets it: text as it is, anything else as JSON."""
+    """Formats a user's argument for a command: text is unchanged, anything else becomes JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _made(reply: bytes, log: bytes) -> UnitOutcome:
-    """The outcome in a guest's reply. Raises MalformedMessage."""
+    """Reads the outcome from a guest's reply. Raises MalformedMessage."""
     said, outputs = frames.decode(reply, GuestReply)
     if not said.error:
         if len(outputs) > work.MAX_OUTPUTS:
@@ -224,7 +234,7 @@ def _made(reply: bytes, log: bytes) -> UnitOutcome:
 
 
 def _fault(report: Report, log: bytes) -> UnitOutcome:
-    """The outcome for a fault of the job's own, with the whole report, for its owner to read."""
+    """Makes the outcome for a fault of the job's own, with the whole report for its owner to read."""
     text = msgspec.json.encode(report).decode()
     if len(text) > work.MAX_TEXT:
         report = msgspec.structs.replace(report, text=report.text[: MAX_TEXT // 8], traceback="", record="")

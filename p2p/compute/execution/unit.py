@@ -1,4 +1,4 @@
-"""One unit, on its way into a guest and out again: the same for volunteers and for an owner that reruns it."""
+"""Takes one unit into a guest and out again, in the same way for volunteers and for an owner that reruns it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from p2p.wire import guest as frames
 from p2p.wire import work
 
 MAX_BATCH_BYTES = 512 * 1024
-"""The most bytes of units, or of results, that are sent together."""
+"""The most bytes of units, or of results, that are sent in one batch."""
 LINE_KINDS = frozenset({"lines", "records", "chunks"})
 
 
 class Given(NamedTuple):
-    """What a unit's guest is given: what it has of its source (`jobs.sources.batches`), and the bytes that it reads."""
+    """What a unit's guest gets: the unit's part of its source (`jobs.sources.batches`), and the bytes that it reads."""
 
     source: Sequence[object]
     blobs: list[bytes]
@@ -25,10 +25,11 @@ class Given(NamedTuple):
 async def given_to(
     unit: work.Unit, joined: bytes, kept: Mapping[int, bytes], input_of: Callable[[int], OpenShare], most: int
 ) -> Given:
-    """Brings together what a unit reads: outputs of earlier units, or inputs; `most` bytes at most.
+    """Brings together what a unit reads: outputs of earlier units, or inputs; at most `most` bytes.
 
-    Of the outputs, those in `kept` were read where they are kept, by their places; the others are `joined`. Raises
-    ProtocolViolation if they do not fit the unit, JobError if they are too much, ShoalError if an input is unavailable.
+    The outputs in `kept`, by their places, were read from the peers that keep them; the others are in `joined`. Raises
+    ProtocolViolation if they do not fit the unit, JobError if they are too large, ShoalError if an input is
+    unavailable.
     """
     if unit.reads or not unit.kind:
         came = cut(joined, [size for place, size in enumerate(unit.sizes) if place not in kept])
@@ -58,13 +59,13 @@ async def given_to(
 
 
 def check_size(unit: work.Unit, most: int) -> None:
-    """Raises JobError if the outputs that a unit reads have more than `most` bytes."""
+    """Raises JobError if the outputs that a unit reads have more than `most` bytes in total."""
     if sum(unit.sizes) > most:
         raise JobError(f"What the unit reads has {sum(unit.sizes)} bytes; {most} are allowed.")
 
 
 async def expect(unit: work.Unit, input_of: Callable[[int], OpenShare], most: int) -> None:
-    """Starts to fetch, all at once, what a unit reads of inputs, up to `most` bytes. Raises as `given_to` does."""
+    """Starts to fetch, all at once, up to `most` bytes of what a unit reads from inputs. Raises as `given_to` does."""
     for piece in unit.pieces:
         length = min(piece.length, most)
         await input_of(piece.input).expect(piece.path, piece.offset, length)
@@ -72,7 +73,7 @@ async def expect(unit: work.Unit, input_of: Callable[[int], OpenShare], most: in
 
 
 def cut(joined: bytes, sizes: Sequence[int]) -> list[bytes] | None:
-    """Cuts outputs that came joined into these sizes, in order; None if they have other sizes."""
+    """Cuts outputs that were joined into these sizes, in order. None if the total size differs."""
     if sum(sizes) != len(joined):
         return None
     outputs, at = [], 0
@@ -83,17 +84,17 @@ def cut(joined: bytes, sizes: Sequence[int]) -> list[bytes] | None:
 
 
 def pieces(of: bytes, body: bytes) -> list[work.Bytes]:
-    """What is too large for one message, as messages."""
+    """Splits what is too large for one message into several messages."""
     step = work.MAX_PIECE_BYTES
     return [work.Bytes(of, at, len(body), body[at : at + step]) for at in range(0, max(len(body), 1), step)]
 
 
 def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]) -> bytes:
-    """The frame for a guest that knows the results of `known` actions; `fresh` are those that it does not know yet.
+    """Makes the frame of a unit for a guest that knows the results of `known` actions; `fresh` are those that it lacks.
 
     Raises ValueError if it would be too large for a frame.
     """
-    # By place, not by name: of all that a guest does for a small unit, reading names takes the longest.
+    # By position, not by name: reading names takes longer than anything else that a guest does for a small unit.
     place = unit.action, unit.stage, unit.partition
     header: dict[str, object] = {"unit": [*place, unit.plan.hex(), given.source]}
     if fresh:
@@ -105,7 +106,7 @@ def unit_frame(unit: work.Unit, given: Given, known: int, fresh: Sequence[bytes]
 
 
 def unit_seed(job: bytes, unit: work.Unit) -> bytes:
-    """The seed of a unit's randomness: the same wherever it runs."""
+    """Makes the seed of a unit's randomness, which is the same wherever the unit runs."""
     return H("unit", job, b"%d %d %d" % (unit.action, unit.stage, unit.partition))
 
 
@@ -115,7 +116,7 @@ def action_key(job: bytes, action: int) -> bytes:
 
 
 def result_digest(outputs: Sequence[bytes]) -> bytes:
-    """The digest by which results are compared: honest ones of the same unit are equal."""
+    """The digest by which results are compared: honest results of the same unit have equal digests."""
     return digest_of([output_digest(output) for output in outputs])
 
 
@@ -125,5 +126,5 @@ def output_digest(output: bytes) -> bytes:
 
 
 def digest_of(digests: Sequence[bytes]) -> bytes:
-    """A result's digest, made from those of its outputs, so that one output can be checked without the others."""
+    """Makes a result's digest from those of its outputs, so that one output can be checked without the others."""
     return H("result", *digests)

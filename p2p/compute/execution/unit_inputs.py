@@ -1,4 +1,6 @@
-"""What units read where they run: outputs that came with them or are kept elsewhere, inputs, results of actions."""
+"""Gets what units read, where they run: outputs that were sent with them or are kept elsewhere, inputs, results of
+actions.
+"""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -24,7 +26,7 @@ MAX_RESULTS_BYTES = 256 * 1024 * 1024
 
 
 class Missing(NotFound):
-    """Outputs that a unit reads are not where they should be kept: those of `units`."""
+    """Raised if outputs that a unit reads are not where they should be kept: those of `units`."""
 
     def __init__(self, units: Iterable[bytes]) -> None:
         super().__init__("outputs of other units are unavailable")
@@ -32,7 +34,10 @@ class Missing(NotFound):
 
 
 class UnitInputs:
-    """What the units of one job read, `most` bytes each at most. `kept` is what this peer keeps for others, or None."""
+    """What the units of one job read, at most `most` bytes for each.
+
+    `kept` is what this peer keeps for others, or None.
+    """
 
     def __init__(
         self,
@@ -53,13 +58,13 @@ class UnitInputs:
         self._places: dict[bytes, dict[int, OutputLocation]] = {}
         self._places_known = 0
         self.results: list[bytes] = []
-        """Results of the actions until now."""
+        """Results of the actions so far."""
         self._results_bytes = 0
 
     # What the owner sends.
 
     def arrived(self, piece: work.Bytes) -> bool:
-        """Takes a piece; returns whether it completes an action's result. Raises ProtocolViolation."""
+        """Takes a piece. Returns whether it completes an action's result. Raises ProtocolViolation."""
         whole = self._arriving.add(piece)
         if piece.of != action_key(self._job, len(self.results)):
             return False
@@ -73,7 +78,7 @@ class UnitInputs:
         return whole
 
     def reads(self, unit: bytes, kept: Sequence[work.KeptOutput], holders: Sequence[work.Holder]) -> None:
-        """Notes where a unit finds some of what it reads. Raises ProtocolViolation."""
+        """Notes where a unit finds some of the outputs that it reads. Raises ProtocolViolation."""
         self._places_known += len(kept)
         if not kept or self._places_known > work.MAX_READS:
             raise ProtocolViolation("nothing to read, or more than a unit may")
@@ -90,12 +95,12 @@ class UnitInputs:
         self._arriving.pop(unit)
         self._pop_places(unit)
 
-    # What units get.
+    # What units are given.
 
     async def given(self, unit: work.Unit) -> Given:
-        """What the unit reads.
+        """Returns what the unit reads.
 
-        Raises ProtocolViolation for what makes no sense, JobError for more than a unit may have, Missing, and
+        Raises ProtocolViolation for what makes no sense, JobError for more bytes than a unit may have, Missing, and
         ShoalError if an input is unavailable.
         """
         joined, places = self._arriving.pop(unit.id), self._pop_places(unit.id)
@@ -103,14 +108,14 @@ class UnitInputs:
         return await given_to(unit, unit.inline if joined is None else joined, kept, self._input, self._most)
 
     async def look_ahead(self, units: Sequence[work.Unit]) -> None:
-        """Fetches what these units read of inputs, while those before them run."""
+        """Fetches what these units read from inputs, while the units before them run."""
         for unit in units:
-            # What is unavailable is reported when the unit's turn comes.
+            # Unavailable inputs are reported when the unit's turn comes.
             with suppress(ShoalError):
                 await expect(unit, self._input, self._most)
 
     async def _read(self, unit: work.Unit, places: dict[int, OutputLocation]) -> dict[int, bytes]:
-        """The outputs that a unit reads and that are kept, here or elsewhere, by their places."""
+        """Reads the outputs that a unit needs and that are kept, here or elsewhere, by their places."""
         found: dict[int, bytes] = {}
         missing: dict[bytes, None] = {}
         if any(place >= len(unit.sizes) for place in places):

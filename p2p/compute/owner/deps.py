@@ -1,4 +1,4 @@
-"""What the parts of `owner` have in common."""
+"""The dependencies that the parts of `owner` share."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from p2p.store.library import Library
 
 @dataclass(frozen=True)
 class Deps:
-    """Made by `p2p.node`. `changes` is rung when a job of this peer begins or ends."""
+    """These dependencies, made by `p2p.node`. `changes` rings when a job of this peer begins or ends."""
 
     dialer: Dialer
     presence: Presence

@@ -1,4 +1,4 @@
-"""What is sent to a volunteer with units: what they read, and results of actions that it does not have yet."""
+"""What a volunteer is sent along with units: what they read, and results of actions that it does not have yet."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,11 +18,11 @@ from p2p.wire import work
 from p2p.wire.link import PeerHint
 
 UNIT_BYTES, PIECE_BYTES = 300, 100
-"""Roughly what a unit, or a piece of an input, takes in a message besides its own bytes."""
+"""Roughly how many bytes a unit, or a piece of an input, takes in a message besides its own."""
 
 
 class JobInput(NamedTuple):
-    """An input share; its files as (path, bytes), in its order; and peers that may have it."""
+    """An input share: its files as (path, bytes), in the share's order, and peers that may have it."""
 
     share: ShareId
     name: str
@@ -31,19 +31,19 @@ class JobInput(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """A unit, and the messages that go before it."""
+    """A unit, and the messages that must be sent before it."""
 
     unit: work.Unit
     before: Sequence[work.Reads | work.Bytes] = ()
 
 
 class Dispatch:
-    """The units of one job's running action, as they are sent."""
+    """Prepares the units of one job's running action for sending."""
 
     def __init__(
         self, job: bytes, inputs: Sequence[JobInput], shuffle: OutputShuffle, results: Sequence[bytes], each: int
     ) -> None:
-        """`results` are those of the actions until now; `each` is roughly the bytes of a partition."""
+        """`results` are those of the actions so far; `each` is roughly how many bytes a partition has."""
         self._job = job
         self._inputs = inputs
         self._shuffle = shuffle
@@ -55,7 +55,7 @@ class Dispatch:
     def cut(self, plan: Plan) -> tuple[list[int | None], dict[int, bytes]]:
         """Cuts the inputs for the plan of the next action.
 
-        Returns the number of units of each stage that reads bytes, None for the others, and a digest for each stage
+        Returns the number of units of each stage that reads bytes (None for the others), and a digest for each stage
         with a source. Raises JobError for too many units, or names that are too long.
         """
         self._plan = plan
@@ -79,11 +79,11 @@ class Dispatch:
         return counts, sources
 
     def end(self) -> None:
-        """The action is over: nobody needs those of its units that were still to be sent."""
+        """Ends the action: those of its units that are still to be sent are no longer needed."""
         self._plan = None
 
     def near(self, held: frozenset[int]) -> dict[int, list[int]]:
-        """The partitions, by stage, that read nothing but these inputs, given by number."""
+        """Returns the partitions, by stage, that read nothing but these inputs, given by number."""
         return {
             stage: [n for n, of in enumerate(partitions) if all(piece.input in held for piece in of)]
             for stage, partitions in self._partitions.items()
@@ -92,10 +92,10 @@ class Dispatch:
     async def messages(
         self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
     ) -> list[Any]:
-        """The messages that bring these units to somebody who already has the results of `sent` actions.
+        """Makes the messages that bring these units to a volunteer that already has the results of `sent` actions.
 
-        `lost` is called for a unit that cannot be sent, since what it reads is lost. `keep`: large outputs may be kept
-        there, for others to read. Raises StorageError.
+        Calls `lost` for a unit that cannot be sent, because what it reads is lost. `keep` says that the volunteer may
+        keep large outputs for others to read. Raises StorageError.
         """
         plan = self._plan
         if plan is None:
@@ -108,13 +108,13 @@ class Dispatch:
             except (StorageError, OutputsLost) as error:
                 failure = error
             if self._plan is not plan:
-                return []  # whatever failed: nobody needs the units of an action that is over
+                return []  # whatever failed: the units of an action that is over are not needed
             if isinstance(failure, StorageError):
                 raise failure
             if failure is not None:
                 lost(one)
         said: list[Any] = []
-        # Results only go together with units, which say how many there are: nobody sends them twice.
+        # Results are sent only together with units, which say how many results there are, so none is sent twice.
         for action in range(sent, len(self._results)) if ready else ():
             said += pieces(action_key(self._job, action), self._results[action])
         for some in packed(ready, _weight, MAX_BATCH_BYTES, work.MAX_UNITS):
@@ -123,7 +123,7 @@ class Dispatch:
         return said
 
     async def _ready(self, plan: Plan, one: Work, *, keep: bool) -> _Ready:
-        """A unit, ready to be sent. Raises StorageError, OutputsLost."""
+        """Prepares a unit for sending. Raises StorageError, OutputsLost."""
         stage, source = plan.stages[one.stage], plan.stages[one.stage].source
         unit = partial(
             work.Unit,
@@ -150,7 +150,7 @@ class Dispatch:
 
 
 def _weight(one: _Ready) -> int:
-    """Roughly the bytes that the unit takes in a message."""
+    """Roughly how many bytes the unit takes in a message."""
     unit = one.unit
     size = UNIT_BYTES + 4 * len(unit.sizes) + len(unit.inline)
     return size + sum(PIECE_BYTES + 4 * len(piece.path) for piece in unit.pieces)

@@ -1,7 +1,7 @@
-"""The state machine of a job (`core.compute.job`) at its owner, and its commands, carried out as they come.
+"""Runs a job's state machine (`core.compute.job`) at its owner, and carries out its commands as they come.
 
-The volunteers at work are known here, as most commands go to one of them. What comes of units, and what volunteers say
-about them, is not: see `results` and `employer`.
+This module knows the volunteers at work, as most commands go to one of them. It does not handle the outcomes of units,
+nor what volunteers say about them: see `results` and `employer`.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -28,7 +28,10 @@ from p2p.wire.address import Address
 
 
 class Driver:
-    """One job of the peer `owner`. `repeat` makes the owner run units itself; the rest is as for `Job`."""
+    """Drives one job of the peer `owner`.
+
+    `repeat` makes the owner run units itself; the other arguments are those of `Job`.
+    """
 
     def __init__(self, owner: PeerId, context: bytes, unit_s: float, repeat: Callable[[Sequence[Work]], None]) -> None:
         self._owner = owner
@@ -37,7 +40,7 @@ class Driver:
         self._repeat = repeat
         self.job = Job(owner, context, unit_s)
         self.plan: Plan | None = None
-        """The plan of the action that runs, or ran last."""
+        """The plan of the running action, or else of the last one that ran."""
         self.sessions: dict[PeerId, VolunteerSession] = {}
         """The volunteers at work for the job."""
         self._joined = trio.Event()
@@ -45,7 +48,7 @@ class Driver:
         self._stopped: ShoalError | None = None
 
     def recall(self, results: Sequence[bytes]) -> None:
-        """Called before all else: `results` are digests of the actions' results that an earlier process got."""
+        """To be called first: `results` are digests of the actions' results that an earlier process got."""
         self.job = Job(self._owner, self._context, self._unit_s, results)
 
     def begin(
@@ -56,14 +59,17 @@ class Driver:
         self.do(self.job.planned(plan, counts, sources, now, known))
 
     async def finished(self) -> None:
-        """Waits until all units of the action have results. Raises the ShoalError for which the job cannot go on."""
+        """Waits until all units of the action have results.
+
+        Raises the ShoalError because of which the job cannot go on.
+        """
         if self._stopped is None:
             await self._finish.wait()
         if self._stopped is not None:
             raise self._stopped
 
     def stop(self, error: ShoalError) -> None:
-        """The job cannot go on; the first reason counts."""
+        """Stops the job, which cannot go on. Only the first reason counts."""
         self._stopped = self._stopped or error
         self._finish.set()
 
@@ -90,27 +96,27 @@ class Driver:
                 case _:
                     pass
 
-    # Who is at work.
+    # The volunteers at work.
 
     def join(self, peer: PeerId, session: VolunteerSession, window: int, relation: str) -> None:
-        """One more volunteer: see `Job.joined`."""
+        """Adds a volunteer: see `Job.joined`."""
         self.sessions[peer] = session
         self._joined.set()
         self._joined = trio.Event()
         self.do(self.job.joined(peer, session.slots, trio.current_time(), window=window, relation=relation))
 
     def leave(self, peer: PeerId) -> None:
-        """The volunteer is gone, and with it what it kept."""
+        """Removes a volunteer that has left, and forgets the outputs that it kept."""
         del self.sessions[peer]
         now = trio.current_time()
         self.do([*self.job.left(peer, now), *self.job.unheld(peer, now)])
 
     async def until_joined(self, peers: Set[PeerId]) -> None:
-        """Waits until all of these are at work."""
+        """Waits until all of these volunteers are at work."""
         while not peers <= self.sessions.keys():
             await self._joined.wait()
 
     def address_of(self, peer: PeerId) -> Address | None:
-        """Where others can dial a volunteer at work; None if they cannot."""
+        """Returns where others can dial a volunteer at work, or None if they cannot."""
         session = self.sessions.get(peer)
         return None if session is None else session.address

@@ -1,6 +1,6 @@
-"""An owner's conversations with its volunteers, each from the offer to the end: `job_session` is their side of it.
+"""An owner's conversations with its volunteers, each from the offer to the end. Their side is `volunteer.job_session`.
 
-The `Recruiter` finds them; a `VolunteerSession` says what there is to say to one that has taken the job.
+The `Recruiter` finds the volunteers; a `VolunteerSession` is the conversation with one that has taken the job.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ from p2p.wire.messages import DialMe
 
 
 class Employer:
-    """The volunteers of one job: found by its `recruiter`, and kept at work."""
+    """Employs the volunteers of one job: its `recruiter` finds them, and this class keeps them at work."""
 
     def __init__(
         self,
@@ -52,7 +52,9 @@ class Employer:
         self.recruiter = Recruiter(deps, need, setup.hiring.peers, setup.hiring.most, self._engage)
 
     def prefer(self) -> None:
-        """An action has begun: volunteers that have the inputs of some of its units get those first."""
+        """To be called when an action has begun: volunteers that have the inputs of some of its units get those units
+        first.
+        """
         for peer in self._driver.sessions:
             self._prefer(peer)
 
@@ -63,7 +65,10 @@ class Employer:
                 self._driver.job.near(peer, stage, partitions)
 
     async def _engage(self, connection: Connection) -> None:
-        """Offers the job, and keeps a volunteer that takes it at work until the conversation ends. Raises PeerError."""
+        """Offers the job to a volunteer. If it accepts, keeps it at work until the conversation ends.
+
+        Raises PeerError.
+        """
         peer = connection.ends.peer_id
         queued = partial(self.recruiter.in_line, peer)
         answer = await queueing.offer_and_wait(connection, partial(self._offer, connection), queued)
@@ -118,7 +123,7 @@ class Employer:
         )
 
     def _undeliverable(self, peer: PeerId, one: Work) -> None:
-        """What a unit reads is lost: the unit waits until that is made again."""
+        """To be called if what a unit reads is lost: the unit waits until that is made again."""
         driver, now = self._driver, trio.current_time()
         driver.do(driver.job.failed(peer, one.unit, Fault.INPUT, "what it reads is lost", now))
 

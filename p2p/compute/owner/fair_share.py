@@ -1,8 +1,8 @@
-"""Fair shares: several jobs of one owner divide the volunteers between them, as evenly as what each can use allows.
+"""Fair shares: several jobs of one owner divide the volunteers among them, as evenly as the needs of each allow.
 
-A volunteer gives a job all its free cores, so the first job would have everybody for as long as it lasts. Every few
-seconds the slots are allotted again (`core.compute.matching.allot`); a job that has too many tells the volunteer that
-it gives them back, and the other job is offered there again.
+A volunteer gives a job all its free cores, so the first job would have all volunteers for as long as it lasts. Every
+few seconds the slots are allotted again (`core.compute.matching.allot`). A job that has too many tells the volunteer
+that it gives some back, and the other job is offered to that volunteer again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ SHARE_INTERVAL_S = 2.0
 
 
 async def share_volunteers(runs: Callable[[], Sequence[JobRun]]) -> None:
-    """Divides the volunteers among the jobs under way (`runs`), until cancelled."""
+    """Divides the volunteers among the running jobs (`runs`), until cancelled."""
     while True:
         await trio.sleep(SHARE_INTERVAL_S)
         divide(runs())
@@ -34,7 +34,7 @@ def divide(runs: Sequence[JobRun]) -> None:
             runtimes = frozenset({run.need.runtime}) | (frozenset() if before is None else before.runtimes)
             memory = max(run.need.memory, 0 if before is None else before.memory)
             offers[peer] = VolunteerOffer(slots, memory, runtimes)
-    # Jobs of one runtime can use the same volunteers, whether they have met them or not.
+    # Jobs of one runtime can use the same volunteers, even if they have not met them yet.
     held = [{peer: session.wanted for peer, session in run.sessions.items()} for run in runs]
     freed = False
     for run, given in zip(runs, allot(needs, offers, held), strict=True):

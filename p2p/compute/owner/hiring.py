@@ -1,8 +1,8 @@
-"""Volunteers that call: an owner offers them one of its jobs.
+"""Handles volunteers that call: the owner offers them one of its jobs.
 
-A volunteer that cannot be dialled is told of owners as if the work for a runtime were a share (`records.hiring_key`):
-owners lack it. An owner that cannot be dialled calls its volunteers about the shares of its job, when they say that
-they are fetching them.
+A volunteer that cannot be dialled learns of owners as if the work for a runtime were a share (`records.hiring_key`)
+that owners lack. An owner that cannot be dialled calls its volunteers about the shares of its job, when they say that
+they are fetching these.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from p2p.wire.tracker import Provided, key_text
 
 
 def advert(runtimes: Iterable[str]) -> Advert:
-    """What others are told of an owner that looks for volunteers with these runtimes."""
+    """Makes the advert of an owner that looks for volunteers with these runtimes."""
     sought = frozenset(runtimes)
     return Advert(
         keys=tuple(Provided(key_text(hiring_key(runtime)), whole=False) for runtime in sorted(sought)),
@@ -27,7 +27,7 @@ def advert(runtimes: Iterable[str]) -> Advert:
 
 
 async def offer_job(recruiters: Mapping[bytes, Recruiter], connection: Connection, asking: work.VolunteerCall) -> bool:
-    """Offers one of the jobs under way to a volunteer that dialled, and lets it work; returns whether one wanted it.
+    """Offers one of the running jobs to a volunteer that dialled, and lets it work. Returns whether any job wanted it.
 
     Raises PeerError.
     """

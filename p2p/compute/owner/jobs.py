@@ -1,11 +1,12 @@
-"""This peer's own jobs: begun, resumed after an interruption, cancelled; and what they left.
+"""This peer's own jobs: how they are begun, resumed after an interruption and cancelled, and what they leave behind.
 
     begin --> under way --(it ends)--> done | failed           its journal is cleared, its line stays in the list
     under way --(Ctrl-C, nobody to work, disk full, kill)--> stopped --resume--> under way
     under way, stopped --cancel--> cancelled
 
-A job's folder has its bundle, large outputs and what it saves. The shares made for it, bundle and inputs, are removed
-when it ends. Whoever sets up, runs or ends a job claims it from the first moment on: nobody else does so meanwhile.
+A job's folder has its bundle, large outputs and the files that it saves. The shares made for the job, its bundle and
+inputs, are removed when it ends. Whoever sets up, runs or ends a job claims it first, so that nobody else does any of
+these at the same time.
 """
 
 import os
@@ -46,14 +47,14 @@ class Underway:
 
 @dataclass
 class Claim:
-    """A claim on a job: `scope` cancels what its holder does, `given_up` is set once that has stopped."""
+    """A claim on a job: `scope` cancels what its holder does, `given_up` is set once the holder has stopped."""
 
     scope: trio.CancelScope
     given_up: trio.Event = field(default_factory=trio.Event)
 
 
 class Jobs:
-    """All of one peer's jobs. `folder` has those that are not over, `results_folder` what they saved."""
+    """All jobs of one peer. `folder` has those that are not over, `results_folder` the files that jobs saved."""
 
     def __init__(self, deps: Deps, folder: Path, results_folder: Path) -> None:
         self._deps = deps
@@ -61,7 +62,7 @@ class Jobs:
         self._results_folder = results_folder
         self._under_way: dict[bytes, Underway] = {}
         self._claims: dict[bytes, Claim] = {}
-        """The jobs being set up, run or ended."""
+        """The claims on jobs that are being set up, run or ended."""
 
     @property
     def under_way(self) -> list[Underway]:
@@ -70,17 +71,17 @@ class Jobs:
 
     @property
     def claimed(self) -> frozenset[bytes]:
-        """The jobs that somebody is setting up, running or ending."""
+        """The jobs that are being set up, run or ended."""
         return frozenset(self._claims)
 
     def runs(self) -> list[JobRun]:
-        """The runs of the jobs under way."""
+        """The runs of the running jobs."""
         return [underway.run for underway in self._under_way.values()]
 
     # Volunteers that call.
 
     def openings(self) -> dict[type, Opening]:
-        """What volunteers may ask of an owner."""
+        """Handlers for what volunteers may request of an owner."""
         return {work.VolunteerCall: self._offer_job}
 
     async def _offer_job(self, connection: Connection, asking: work.VolunteerCall) -> bool:
@@ -88,7 +89,7 @@ class Jobs:
         return await hiring.offer_job(recruiters, connection, asking)
 
     def advert(self) -> Advert:
-        """What others are told, so that volunteers call; nothing if this peer could not be called."""
+        """The advert that makes volunteers call; empty if this peer would not be called."""
         if self._deps.presence.is_out_of_reach:
             return Advert()
         return hiring.advert(underway.view.runtime for underway in self._under_way.values())
@@ -100,7 +101,10 @@ class Jobs:
 
     @contextmanager
     def _claimed(self, job: bytes) -> Iterator[None]:
-        """Claims the job while the body runs. Raises ConfigError if it is claimed, JobError if it is cancelled."""
+        """Claims the job while the body runs.
+
+        Raises ConfigError if it is claimed already, JobError if it is cancelled.
+        """
         if job in self._claims:
             raise ConfigError(f"Job {short(job)} is under way already.")
         with trio.CancelScope() as scope:
@@ -114,10 +118,10 @@ class Jobs:
             raise JobError("The job was cancelled.")
 
     async def begin(self, spec: JobSpec, progress: Progress) -> JobAnswer:
-        """Runs a job to its end; returns what `shoal run` answers.
+        """Runs a job until it ends. Returns what `shoal run` answers.
 
-        Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`, and StorageError, after
-        both of which it can be resumed; ConfigError for a mistake in what was asked for.
+        Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`; StorageError; and
+        ConfigError for a mistake in the request. After NotFound and StorageError, the job can be resumed.
         """
         job = os.urandom(32)
         if spec.out is not None:
@@ -149,10 +153,13 @@ class Jobs:
         return setup, kept
 
     async def resume(self, text: str, progress: Progress, peers: Sequence[str] = ()) -> JobAnswer:
-        """Resumes a job that was stopped, as it was asked for, with these volunteers too. Raises as `begin` does."""
+        """Resumes a job that was stopped, with its original options and these additional volunteers.
+
+        Raises as `begin` does.
+        """
         job = (await self._find(text)).id
         with self._claimed(job):
-            listed = await self._find(to_text(job))  # as it is now that nobody else changes it
+            listed = await self._find(to_text(job))  # read again, now that nobody else can change it
             if listed.state != RUNNING:
                 raise ConfigError(f"Job {short(job)} is {listed.state}: there is nothing left to do.")
             kept = msgspec.convert(listed.description, Resumable)
@@ -185,7 +192,7 @@ class Jobs:
         return msgspec.structs.replace(answer, seconds=seconds, units=view.units_done)
 
     async def cancel(self, text: str) -> bytes:
-        """Cancels a job, also one that was stopped; returns its id. Raises ConfigError."""
+        """Cancels a job, whether it is running or stopped. Returns its id. Raises ConfigError."""
         job = (await self._find(text)).id
         stopped = False
         while (claim := self._claims.get(job)) is not None:
@@ -194,7 +201,7 @@ class Jobs:
             claim.scope.cancel()
             await claim.given_up.wait()
             stopped = True
-        # Once begun, this goes to its end.
+        # From here on, this is not interrupted.
         with self._claimed(job), trio.CancelScope(shield=True):
             listed = await self._find(to_text(job))
             if listed.state == RUNNING:
@@ -204,7 +211,7 @@ class Jobs:
         return job
 
     async def listed(self) -> list[JobRow]:
-        """The jobs under way, those that were stopped, and the last ones that ended; the newest first."""
+        """Lists the running jobs, those that were stopped, and the last ones that ended; the newest first."""
         rows = []
         for one in await self._deps.disk.run(self._deps.journal.jobs):
             underway = self._under_way.get(one.id)
@@ -216,13 +223,13 @@ class Jobs:
         return rows
 
     async def logs(self, text: str, unit: tuple[int, int, int] | None) -> list[LogRow]:
-        """What the units of a job printed: rows by action, stage, partition. Raises ConfigError."""
+        """Returns what the units of a job printed, as rows by action, stage and partition. Raises ConfigError."""
         listed = await self._find(text)
         rows = await self._deps.disk.run(self._deps.journal.logs, listed.id, unit)
         return list(map(_logged, rows))
 
     async def _find(self, text: str) -> JournaledJob:
-        """The one job whose id starts with `text`. Raises ConfigError."""
+        """Finds the one job whose id starts with `text`. Raises ConfigError."""
         rows = await self._deps.disk.run(self._deps.journal.jobs)
         matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
         if len(matching) != 1:
@@ -230,7 +237,7 @@ class Jobs:
         return matching[0]
 
     async def _answer(self, kept: Resumable, ending: Ending, job: bytes) -> JobAnswer:
-        """What the user gets; files that the job saved go to `out` if there is one, or else into a share."""
+        """Makes the user's answer. Files that the job saved go to `out` if that is given, otherwise into a share."""
         answer = JobAnswer(to_text(job), "done", ending.value)
         if ending.saved is None:
             return answer
@@ -245,7 +252,7 @@ class Jobs:
         return msgspec.structs.replace(answer, link=link, folder=str(folder))
 
     async def _end(self, kept: Resumable, job: bytes, state: str, ending: str) -> None:
-        """The job is over: removes what was kept to resume it."""
+        """Ends the job: removes what was kept to resume it."""
         with suppress(StorageError):
             await self._deps.disk.run(self._deps.journal.end, job, state, ending)
         await self._clear(self._folder_of(job), [ShareId(from_text(text)) for text in kept.made])
@@ -271,7 +278,10 @@ def _name(one: JournaledJob) -> str:
 
 
 def _move_all(folder: Path, out: Path) -> list[str]:
-    """Moves the files of a folder; returns the whole result, with what an earlier try moved. Raises StorageError."""
+    """Moves the files of a folder. Returns the whole result, including what an earlier try moved.
+
+    Raises StorageError.
+    """
     try:
         for where, _, names in os.walk(folder):
             target = out / Path(where).relative_to(folder)

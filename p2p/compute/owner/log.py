@@ -1,4 +1,4 @@
-"""What a job prints, during planning and in its units, on its way into the journal."""
+"""Writes to the journal what a job prints, during planning and in its units."""
 
 import logging
 
@@ -11,7 +11,7 @@ from p2p.wire import work
 logger = logging.getLogger(__name__)
 
 PLAN = -1
-"""The stage under which what a job prints during planning is kept."""
+"""The stage number under which the output of planning is kept."""
 
 
 class JobLog:
@@ -24,14 +24,14 @@ class JobLog:
         self._owner = owner
         self._waiting: list[Logged] = []
         self.planning = bytearray()
-        """What the guest that plans has printed since the last `write`."""
+        """What the planning guest has printed since the last `write`."""
 
     def add(self, action: int, place: tuple[int, int], peer: PeerId, result: work.Result) -> None:
         """Adds what the unit of this action, stage and partition printed."""
         self._waiting.append(Logged(action, *place, peer, result.kind, result.log))
 
     async def write(self, action: int) -> None:
-        """Writes what has come since the last time; what cannot be written is lost, but ends nothing."""
+        """Writes what was added since the last call. If that fails, the text is lost, but nothing else stops."""
         logs, self._waiting = self._waiting, []
         if self.planning:
             logs.insert(0, Logged(action, PLAN, 0, self._owner, "", bytes(self.planning)))

@@ -1,9 +1,9 @@
 """What the units of a job's running action have made, as its owner knows it.
 
 Every accepted result goes into the journal, many in one transaction, and is not made again, whatever happens to this
-process. Small outputs are in the journal, the latest in memory too; large ones are files in the job's folder, which the
-journal knows by the unit's id and digest. These outlive any volunteer. Others stay with the volunteers that made them,
-for those that read them; they are lost with their holders, and made again.
+process. Small outputs are in the journal, and the latest also in memory. Large ones are files in the job's folder,
+which the journal knows by the unit's id and digest. All of these outlive the volunteers. Other outputs stay with the
+volunteers that made them, for the units that read them; if their holder is lost, so are they, and they are made again.
 """
 
 import os
@@ -25,21 +25,21 @@ from p2p.wire import work
 INLINE = work.MAX_INLINE_BYTES
 MAX_BYTES_IN_MEMORY = 128 * 1024 * 1024
 MAX_PENDING_BYTES = 32 * 1024 * 1024
-"""Bytes that may wait to be written before results of volunteers wait too."""
+"""How many bytes may wait to be written; if there are more, results of volunteers must wait as well."""
 ENTRY_BYTES = 300
 WRITE_INTERVAL_S = 0.05
-"""How long results wait for others to be written with them."""
+"""How long results wait so that others can be written with them."""
 
 
 class Large(NamedTuple):
-    """Outputs in a file, one after the other, with their sizes."""
+    """Outputs in a file, one after another, with their sizes."""
 
     path: Path
     sizes: tuple[int, ...]
 
 
 class Remote(NamedTuple):
-    """Outputs kept by the volunteer that made them; with the id of their unit, and the digest of the result."""
+    """Outputs kept by the volunteer that made them, with the id of their unit and the digest of the result."""
 
     unit: bytes
     digest: bytes
@@ -48,7 +48,7 @@ class Remote(NamedTuple):
 
 
 class OutputsLost(NotFound):
-    """Outputs to be read are gone: their unit runs again."""
+    """Raised if outputs that are to be read are gone: their unit runs again."""
 
 
 StoredOutputs = list[bytes] | Large | Remote
@@ -76,16 +76,19 @@ class Outputs:
         self._written = trio.Event()
         self._writing = False
         self.failure: StorageError | None = None
-        """Why nothing can be kept any more; the job cannot go on then."""
+        """Why nothing can be kept any more; if this is set, the job cannot go on."""
 
-    # Results that come.
+    # Results that arrive.
 
     async def verified(self, path: Path, unit: bytes, sizes: Sequence[int], digest: bytes) -> Large | None:
-        """Takes over a file with a unit's outputs; None, and the file is gone, if they are not what the digest says."""
+        """Takes ownership of a file with a unit's outputs.
+
+        Deletes it and returns None if they do not match the digest.
+        """
         return await self._disk.run(self._take_over, path, unit, tuple(sizes), digest)
 
     def keep(self, known: Known, made: StoredOutputs) -> None:
-        """The result counts from now on; it is written soon."""
+        """Accepts a result. It counts from now on, and is written soon."""
         place = known.stage, known.partition
         self._drop(place)
         if isinstance(made, Remote):
@@ -104,17 +107,17 @@ class Outputs:
         self._news.set()
 
     async def store(self, unit: bytes, outputs: list[bytes]) -> StoredOutputs:
-        """A unit's outputs, in a file if they are large. Raises StorageError."""
+        """Stores a unit's outputs, in a file if they are large. Raises StorageError."""
         if sum(map(len, outputs)) <= INLINE:
             return outputs
         return await self._disk.run(self._store, unit, outputs)
 
     async def room(self) -> None:
-        """Waits while too much is still to be written. Raises StorageError."""
+        """Waits while too many bytes are still to be written. Raises StorageError."""
         await self._while(lambda: self._pending_bytes > MAX_PENDING_BYTES)
 
     async def write(self) -> None:
-        """Writes what is kept, until cancelled or the disk fails."""
+        """Writes what is kept, until it is cancelled or the disk fails."""
         while self.failure is None:
             await self._news.wait()
             with trio.move_on_after(WRITE_INTERVAL_S):
@@ -123,7 +126,7 @@ class Outputs:
             entries, self._writing = self._pending, True
             self._pending, self._pending_bytes = [], 0
             try:
-                # Not to be left half-way: what a job accepted before it was stopped must be there when it resumes.
+                # This must not stop half-way: what a job accepted before it was stopped must be there when it resumes.
                 with trio.CancelScope(shield=True):
                     await self._disk.run(self._journal.accept, self._job, entries)
             except StorageError as error:
@@ -144,23 +147,23 @@ class Outputs:
         if self.failure is not None:
             raise self.failure
 
-    # Results that are elsewhere.
+    # Results that other peers keep.
 
     def remote(self, stage: int, partition: int) -> Remote | None:
-        """Where a unit's outputs are, if they are not here."""
+        """Returns where a unit's outputs are, or None if they are here."""
         return self._remote.get((stage, partition))
 
     def place_of(self, unit: bytes) -> _Place | None:
-        """Stage and partition of a unit whose outputs are elsewhere."""
+        """Returns the stage and partition of a unit whose outputs are elsewhere."""
         return self._places.get(unit)
 
     def lost(self, holder: PeerId) -> None:
-        """What the holder kept is lost."""
+        """Forgets what this holder kept, which is lost."""
         for place in [place for place, remote in self._remote.items() if remote.holder == holder]:
             self._drop(place)
 
     def lost_unit(self, unit: bytes) -> None:
-        """What was kept of this unit is lost."""
+        """Forgets what was kept of this unit, which is lost."""
         place = self._places.get(unit)
         if place is not None:
             self._drop(place)
@@ -168,7 +171,7 @@ class Outputs:
     # Results that are read.
 
     async def get(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
-        """Single outputs of units that are done, each by stage, partition and number.
+        """Returns single outputs of completed units, each given by stage, partition and number.
 
         Raises StorageError, OutputsLost.
         """
@@ -181,12 +184,15 @@ class Outputs:
     # Actions.
 
     async def begin(self, action: int, *, again: bool) -> list[Known]:
-        """Begins the next action; with `again`, if an earlier process had begun it, returns what is journaled of it."""
+        """Begins the next action.
+
+        With `again`, an earlier process had begun it, and its journaled results are returned.
+        """
         self._action = action
         return await self._disk.run(self._recall) if again else []
 
     async def finish(self, digest: bytes, result: bytes) -> None:
-        """The action has its result: journals that, and forgets its outputs. Raises StorageError."""
+        """Journals the action's result, and forgets its outputs. Raises StorageError."""
         # Results of its units that are not written yet are no longer needed.
         self._pending.clear()
         self._pending_bytes = 0
@@ -214,7 +220,7 @@ class Outputs:
         self._in_memory += ENTRY_BYTES + sum(map(len, made))
 
     def _forget_some(self) -> None:
-        """What is in the journal need not be in memory: forgets the oldest, if it is too much."""
+        """If too much is in memory, forgets the oldest outputs that are in the journal as well."""
         unwritten = {(entry.known.stage, entry.known.partition) for entry in self._pending}
         for place in list(self._small) if self._in_memory > MAX_BYTES_IN_MEMORY else ():
             if self._in_memory <= MAX_BYTES_IN_MEMORY // 2:
@@ -254,7 +260,7 @@ class Outputs:
         return Large(target, tuple(map(len, outputs)))
 
     def _path(self, unit: bytes, digest: bytes) -> Path:
-        # A second attempt with another result must not take the place of what was accepted.
+        # A second attempt with another result must not replace what was accepted.
         return self._folder / to_text(H("outputs", unit, digest))
 
     def _read(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
@@ -307,7 +313,7 @@ def _part(large: Large, number: int) -> bytes:
 
 
 def _is_whole(large: Large, digest: bytes) -> bool:
-    """Whether a file still has what was written: a machine that lost power may have lost the end of it."""
+    """Whether a file still has all that was written: if the machine lost power, the end of the file may be missing."""
     try:
         outputs = cut(large.path.read_bytes(), large.sizes)
     except OSError:

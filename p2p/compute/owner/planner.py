@@ -1,7 +1,7 @@
-"""How a job is planned: by its own code, in a guest at its owner; the plan of a WASI command needs no guest.
+"""How a job is planned: by its own code, in a guest on the owner's machine; the plan of a WASI command needs no guest.
 
-A planner says what action comes next, once it has the results of those before, and makes an action's result from what
-the units of its last stage made.
+Given the results of the earlier actions, a planner says which action comes next. It makes an action's result from the
+outputs of its last stage's units.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -24,7 +24,7 @@ from p2p.wire import guest as frames
 
 _LIMITS_SET = " It may take as much as a unit: see --unit-time and --unit-memory."
 MAX_GUESTS_TRIED = 3
-"""How many guests are tried if they break, as when a process is killed."""
+"""How many guests are tried if they break, for example because a process is killed."""
 
 
 class Returned(NamedTuple):
@@ -37,17 +37,20 @@ class Planner(Protocol):
     """Plans one job."""
 
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
-        """The next action, or what the job returned, given the results of all actions until now. Raises JobError."""
+        """Returns the next action, or what the job returned, given the results of all actions so far.
+
+        Raises JobError.
+        """
 
     async def confirm(self, plan: Plan) -> None:
         """Plans that action once more. Raises JobError if the plan differs."""
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
-        """The action's result. Raises JobError."""
+        """Makes the action's result. Raises JobError."""
 
 
 class _Said(msgspec.Struct):
-    """What the owner's guest answers."""
+    """What the planning guest answers."""
 
     ok: str = ""
     plan: msgspec.Raw = msgspec.Raw(b"")
@@ -56,7 +59,7 @@ class _Said(msgspec.Struct):
 
 
 class GuestPlanner:
-    """Plans a job in a guest, which runs the job's own code."""
+    """Plans a job in a guest that runs the job's own code."""
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class GuestPlanner:
         self._results = results
         said, blobs = await self._ask({"do": "plan"}, [])
         if said.ok == "done":
-            # What is too large for a header comes as JSON of its own.
+            # What is too large for a header is sent as separate JSON.
             return Returned(_json(blobs[0]) if blobs else said.value)
         return plans.decode(bytes(said.plan), self._inputs)
 
@@ -108,7 +111,7 @@ class GuestPlanner:
         return result
 
     async def _ask(self, header: dict[str, Any], blobs: Sequence[bytes]) -> tuple[_Said, list[bytes]]:
-        """Asks the guest, or a new one if it breaks. Raises JobError for what the job did wrong."""
+        """Sends a request to the guest, or to a new one if it breaks. Raises JobError for the job's own faults."""
         while True:
             try:
                 if self._guest is None:
@@ -142,7 +145,7 @@ class GuestPlanner:
         return said, blobs
 
     def close(self) -> None:
-        """Ends the planning: whoever still waits for a plan gets a JobError, and no other guest."""
+        """Ends the planning: calls that still wait for a plan raise JobError, and no new guest is started."""
         self._over = True
         self._end_guest()
 
@@ -158,7 +161,10 @@ class GuestPlanner:
 
 
 class CommandPlanner:
-    """Plans a WASI command: one action, whose files are what each unit wrote. `partitions` is for one without input."""
+    """Plans a WASI command as one action, whose files are what each unit wrote.
+
+    `partitions` is used if there is no input.
+    """
 
     def __init__(self, partitions: int | None) -> None:
         self._partitions = partitions
@@ -177,7 +183,7 @@ class CommandPlanner:
 async def guest_planner(
     sandbox: Sandbox, runtime: Runtime, job: bytes, load: bytes, limits: GuestLimits, inputs: int, log: bytearray
 ) -> AsyncIterator[GuestPlanner]:
-    """A planner whose guest ends with the body. What the job prints is added to `log`."""
+    """Makes a planner whose guest ends with the body. What the job prints is added to `log`."""
     planner = GuestPlanner(sandbox, runtime, job, load, limits, inputs, log)
     try:
         yield planner

@@ -1,4 +1,6 @@
-"""Outputs that volunteers keep, brought to their job's owner, who hands them to those that cannot read them there."""
+"""Brings outputs that volunteers keep to their job's owner, who passes them on to volunteers that cannot read them
+there.
+"""
 
 import logging
 
@@ -16,7 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 class Puller:
-    """Pulls outputs of one job: those of one unit at a time from each holder, as they are in memory meanwhile."""
+    """Pulls outputs of one job, from each holder those of one unit at a time, because they are in memory until they are
+    stored.
+    """
 
     def __init__(self, driver: Driver, outputs: Outputs, shuffle: OutputShuffle, reader: OutputReader) -> None:
         self._driver = driver
@@ -26,7 +30,9 @@ class Puller:
         self._turns: dict[PeerId, trio.Lock] = {}
 
     async def pull_what_it_reads(self, one: Work) -> None:
-        """Brings here all outputs that a unit reads and that are kept elsewhere, also those made again meanwhile."""
+        """Brings here all outputs that a unit reads and that are kept elsewhere, including any that are made again in
+        the meantime.
+        """
         before: list[Remote] = []
         while (remotes := self._shuffle.elsewhere(one)) != before:
             for remote in remotes:
@@ -37,7 +43,7 @@ class Puller:
             before = remotes
 
     async def pull(self, unit: bytes) -> None:
-        """Brings here the outputs of a unit that are kept elsewhere, or has them made again if they are lost."""
+        """Brings here the outputs of a unit that are kept elsewhere. If they are lost, has them made again."""
         place = self._outputs.place_of(unit)
         remote = None if place is None else self._outputs.remote(*place)
         if place is None or remote is None:

@@ -1,4 +1,6 @@
-"""An owner in the waiting line of a volunteer: it offers its job, and again when it is called (see `JobQueued`)."""
+"""How an owner waits in a volunteer's line: it offers its job, and offers it again when the volunteer calls (see
+`JobQueued`).
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,15 +16,15 @@ from p2p.wire import work
 HEARTBEAT_INTERVAL_S = 1.0
 ANSWER_TIMEOUT_S = 30.0
 MAX_CALLS = 16
-"""Calls that an owner answers with its offer without being taken, before it leaves that line."""
+"""How many calls an owner answers with its offer without getting the cores, before it leaves that line."""
 
 
 async def offer_and_wait(
     connection: Connection, offer: Callable[[], work.JobOffer], queued: Callable[[work.JobQueued], None]
 ) -> Any:
-    """Offers a job, and waits in line if the volunteer says so; returns its answer after that.
+    """Offers a job, and waits in line if the volunteer says so. Returns the volunteer's final answer.
 
-    `offer` makes the offer as it is at that moment, `queued` hears of the place in line. Raises PeerError.
+    `offer` makes an offer with the job's current data; `queued` is told the place in line. Raises PeerError.
     """
     first = offer()
     await connection.send(first)

@@ -1,10 +1,10 @@
-"""Where an owner's volunteers come from: named peers, the local network, trackers, the DHT; and why none came.
+"""Finds an owner's volunteers (named peers, the local network, trackers, the DHT), and says why none were found.
 
-Every peer found is dialled and offered the job by the owner's `engage`. One that has no core free may let the owner
-wait in line (`queueing`), which it does at many volunteers at once, until as many are at work as are wanted; a peer
+Every peer found is dialled and offered the job by the owner's `engage`. A peer without a free core may let the owner
+wait in line (`queueing`), which it does at many volunteers at once, until as many are at work as are wanted. A peer
 that refused or was lost is asked again a little later, for as long as the job lasts. A volunteer that cannot be dialled
-calls (`hiring`), and is offered the job then. Such a stranger chose to come: until it takes the job it has one of few
-places, at most half of which go to one network.
+calls (`hiring`), and is then offered the job. Until such a caller takes the job, it occupies one of a few places, at
+most half of which go to one network, because callers are not chosen by the owner.
 """
 
 import logging
@@ -29,17 +29,21 @@ FIND_INTERVAL_S = 3.0
 REFUSED_RETRY_S = 10.0
 FIRST_RETRY_S, MAX_QUICK_RETRIES = 0.25, 5
 """A peer that declined is asked again after FIRST_RETRY_S, then after twice as long, and so on; after MAX_QUICK_RETRIES
-times, every REFUSED_RETRY_S."""
+times, every REFUSED_RETRY_S.
+"""
 MAX_VOLUNTEERS = 256
 MAX_LINES = 64
-"""The most lines that a job waits in. If all volunteers are busy, it asks the others again and again."""
+"""In how many lines a job waits at most. If all volunteers are busy, the job asks the others again and again."""
 MAX_CALLERS = 16
-"""The most volunteers that have called and not answered the offer yet."""
+"""The most volunteers that may have called without having answered the offer yet."""
 MAX_REMEMBERED = 4096
 
 
 class Recruiter:
-    """Finds volunteers for one job. `engage` holds the whole conversation with one, and hires whoever takes the job."""
+    """Finds volunteers for one job.
+
+    `engage` holds the whole conversation with one, and hires it if it takes the job.
+    """
 
     def __init__(
         self,
@@ -60,14 +64,14 @@ class Recruiter:
         """Volunteers found by trackers and the DHT."""
         self._unreachable: set[PeerId] = set()
         self._failures: dict[PeerHint, str] = {}
-        """Why named peers could not be dialled the last time."""
+        """Why named peers could not be dialled on the last attempt."""
         self._talking: dict[PeerId, trio.CancelScope] = {}
         self.lines: dict[PeerId, work.JobQueued] = {}
-        """The volunteers in whose lines the job waits, and where."""
+        """The volunteers in whose lines the job waits, with its place in each."""
         self._callers: dict[PeerId, str] = {}
         """The networks of callers that have not said yet whether they take the job."""
         self._called_in_vain: dict[PeerId, float] = {}
-        """Until when callers that did not take the job need not call again."""
+        """Callers that did not take the job, each with the time until which it need not call again."""
         self._tried: dict[PeerHint, float] = {}
         self._sooner = trio.Event()
         self._hint_of: dict[PeerId, PeerHint] = {}
@@ -77,7 +81,7 @@ class Recruiter:
         """The volunteers that `engage` keeps at work."""
 
     async def run(self) -> None:
-        """Looks for volunteers, and talks with them, until cancelled."""
+        """Looks for volunteers and talks to them, until cancelled."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch_neighbours)
             self._nursery.start_soon(self._look_up)
@@ -95,12 +99,15 @@ class Recruiter:
                     self._sooner = trio.Event()
 
     def again(self) -> None:
-        """Asks those that refused again: they may have room now."""
+        """Retries the volunteers that refused: they may have room now."""
         self._tried.clear()
         self._sooner.set()
 
     def declined(self, peer: PeerId, reason: str) -> None:
-        """The peer did not take the job. It is asked again, less and less often: it may soon be free."""
+        """Records that the peer did not take the job.
+
+        It is asked again, at growing intervals, as it may soon be free.
+        """
         self._refused(peer, reason)
         hint, times = self._hint_of.get(peer), self._times_declined.get(peer, 0)
         if hint is not None and self._nursery is not None and times < MAX_QUICK_RETRIES:
@@ -113,17 +120,20 @@ class Recruiter:
         self._sooner.set()
 
     def may_wait(self, ends: Ends) -> bool:
-        """Whether the job would wait in the line of that volunteer. One that calls comes again when it has room."""
+        """Whether the job would wait in that volunteer's line.
+
+        A volunteer that called does not need this: it calls again when it has room.
+        """
         return ends.dialed and len(self.lines) < MAX_LINES
 
     def in_line(self, peer: PeerId, queued: work.JobQueued) -> None:
-        """The peer may take the job later; others are asked meanwhile."""
+        """Records that the peer may take the job later; until then, others are asked."""
         if peer not in self.lines:
             self._sooner.set()
         self.lines[peer] = queued
 
     def why(self) -> str:
-        """Why nobody is at work; empty if somebody could be."""
+        """Returns why nobody is at work, or an empty text if there is no obstacle."""
         if self.lines:
             return where_it_waits([(queued.place, queued.reason) for queued in self.lines.values()])
         dialable = not self._deps.presence.is_out_of_reach
@@ -133,7 +143,7 @@ class Recruiter:
     # Volunteers that call.
 
     def wants(self, ends: Ends, offered: Capacity | None) -> bool:
-        """Whether the job is to be offered to a volunteer that has called, and says that it offers this."""
+        """Whether to offer the job to a volunteer that has called, and that says it offers this capacity."""
         if self._nursery is None or self._nursery.cancel_scope.cancel_called:
             return False
         now, network, peer = trio.current_time(), prefix(ends.remote_host), ends.peer_id
@@ -147,11 +157,11 @@ class Recruiter:
         )
 
     async def take(self, connection: Connection) -> None:
-        """The conversation with a volunteer that called and is wanted, to its end."""
+        """Holds the conversation with a volunteer that called and is wanted, until it ends."""
         assert self._nursery is not None
         self._callers[connection.ends.peer_id] = prefix(connection.ends.remote_host)
         over = trio.Event()
-        # In a task of the job's: it ends with the job, and the job does not end before it.
+        # This runs in a task of the job, so that it ends with the job, and the job does not end before it.
         self._nursery.start_soon(self._talk_to_caller, connection, over)
         await over.wait()
 
@@ -168,7 +178,7 @@ class Recruiter:
             over.set()
 
     def hire(self, peer: PeerId) -> bool:
-        """The peer takes the job; returns whether there is still a place."""
+        """Records that the peer takes the job. Returns whether there is still a place for it."""
         if len(self.engaged) >= self._most:
             return False
         self._callers.pop(peer, None)
@@ -176,11 +186,11 @@ class Recruiter:
         self.engaged.add(peer)
         if len(self.engaged) == self._most:
             for other in self.lines:
-                self._talking[other].cancel()  # others may be glad of its place
+                self._talking[other].cancel()  # other owners can use the place in line
         return True
 
     def dismiss(self, peer: PeerId) -> None:
-        """The peer is no longer at work."""
+        """Records that the peer is no longer at work."""
         self.engaged.discard(peer)
         self._sooner.set()
 
@@ -198,7 +208,7 @@ class Recruiter:
         await self._talk(connection)
 
     async def _talk(self, connection: Connection) -> None:
-        """The conversation with a peer that may be a volunteer, to its end."""
+        """Holds the conversation with a peer that may be a volunteer, until it ends."""
         peer = connection.ends.peer_id
         try:
             if peer in self._talking:
@@ -219,13 +229,13 @@ class Recruiter:
             connection.close()
 
     def _refused(self, peer: PeerId, reason: str) -> None:
-        """The peer refused the job, or has stopped working on it."""
+        """Records that the peer refused the job, or has stopped working on it."""
         self._offers.setdefault(peer, VolunteerOffer(1, self._need.memory, frozenset({self._need.runtime})))
         if len(self._refusals) < MAX_REMEMBERED:
             self._refusals.setdefault(peer, reason)
 
     async def _look_up(self) -> None:
-        """Looks for volunteers beside the rest: a tracker that does not answer holds up nobody who is known already."""
+        """Looks up volunteers in the background, so that a slow tracker does not delay those that are already known."""
         while True:
             found = await self._deps.discovery.volunteers.known(self._need.runtime)
             for one in found:
@@ -238,7 +248,7 @@ class Recruiter:
 
     def _hints(self) -> list[PeerHint]:
         hints = [*self._found, *self._deps.discovery.neighbours.hints()]
-        # A link-local address is only of use where there is no other.
+        # A link-local address is only used if there is no other.
         better = {hint.peer_id for hint in hints if not is_link_local(hint.address.host)}
         return [
             *self._peers,

@@ -1,4 +1,4 @@
-"""Units that the owner of a job runs itself, in fresh guests: those that volunteers complain about."""
+"""Runs units at the owner of a job, in fresh guests: those that volunteers complain about."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,10 @@ from p2p.wire import work
 
 
 class Rerunner:
-    """Runs units of one job; `load` is the frame that loads it into a guest, `results` are those of its actions."""
+    """Runs units of one job.
+
+    `load` is the frame that loads the job into a guest, `results` are those of its actions.
+    """
 
     def __init__(
         self, deps: Deps, setup: Setup, load: bytes, dispatch: Dispatch, reader: OutputReader, results: Sequence[bytes]
@@ -29,9 +32,9 @@ class Rerunner:
         self._results = results
 
     async def run(self, one: Work) -> UnitOutcome:
-        """The outcome of a unit, run as a volunteer would run it.
+        """Runs a unit as a volunteer would, and returns its outcome.
 
-        Raises StorageError and SandboxFailed, which are this machine's fault and say nothing about the unit.
+        Raises StorageError and SandboxFailed: these are faults of this machine, and say nothing about the unit.
         """
         try:
             return await self._run(one)

@@ -1,7 +1,7 @@
-"""Outcomes of units, taken in by their job's owner: checked, kept, and told to the state machine.
+"""Takes in the outcomes of units at their job's owner: checks them, keeps them, and reports them to the state machine.
 
-A result is what its digest says or it is nothing; if there is none, what the volunteer, or the owner's own guest, says
-decides here whose fault that is.
+A result that does not match its digest is discarded. If there is no result, this module decides whose fault that is,
+from what the volunteer, or the owner's own guest, says.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from p2p.wire import work
 
 
 class ResultIntake:
-    """The results of one job. `pull` brings a unit's outputs here where a volunteer could not read them."""
+    """Takes in the results of one job. `pull` brings a unit's outputs here if a volunteer could not read them."""
 
     def __init__(
         self, driver: Driver, outputs: Outputs, watch: Watch, log: JobLog, pull: Callable[[bytes], None]
@@ -35,7 +35,7 @@ class ResultIntake:
         self._pull = pull
 
     async def results(self, peer: PeerId, results: Sequence[work.Result], spool: SpooledReassembly) -> None:
-        """Takes in a volunteer's results, whose large outputs are in the spool. Raises StorageError."""
+        """Takes in a volunteer's results. Their large outputs are in the spool. Raises StorageError."""
         driver = self._driver
         made: dict[bytes, StoredOutputs] = {}
         good: list[UnitResult] = []
@@ -43,7 +43,7 @@ class ResultIntake:
         for result in results:
             place = driver.job.place(peer, result.id)
             if place is None or result.id in answered:
-                continue  # nobody asked it for that, or nobody does any more; of two answers the first counts
+                continue  # not asked for, or no longer; of two answers the first counts
             answered.add(result.id)
             if result.log:
                 self._log.add(driver.job.action, place, peer, result)
@@ -60,15 +60,15 @@ class ResultIntake:
             made[result.id] = outputs
             holder = outputs.holder if isinstance(outputs, Remote) else None
             good.append(UnitResult(result.id, result.digest, holder))
-        commands = driver.job.returned(peer, good, trio.current_time())  # it may have taken long to look at them
-        # No checkpoint may come between: whoever finishes the action must find all outputs that were accepted.
+        commands = driver.job.returned(peer, good, trio.current_time())  # checking them may have taken long
+        # No checkpoint may follow: whoever finishes the action must find all outputs that were accepted.
         self._keep(peer, commands, made)
         driver.do(commands)
         await spool.drop([result.id for result in results])
         await self._outputs.room()
 
     def own(self, owner: PeerId, one: Work, made: UnitOutcome) -> None:
-        """Takes in the outcome of a unit that the owner has run itself."""
+        """Takes in the outcome of a unit that the owner ran itself."""
         driver, now = self._driver, trio.current_time()
         if made.kind == LOST:
             driver.do(driver.job.failed(owner, one.unit, Fault.INPUT, made.text, now))
@@ -91,7 +91,7 @@ class ResultIntake:
         self._driver.do(self._driver.job.failed(peer, unit, fault, report, now))
 
     async def _made(self, peer: PeerId, result: work.Result, spool: SpooledReassembly) -> StoredOutputs | None:
-        """The outputs that came with a result, or before it; None if they are not what the result says."""
+        """Returns the outputs that came with a result or before it, or None if they do not match the result."""
         place, plan = self._driver.job.place(peer, result.id), self._driver.plan
         if place is None or plan is None:
             return None
@@ -112,7 +112,7 @@ _LIMITS_SET = "They are set with --unit-time and --unit-memory; units are smalle
 
 
 def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]:
-    """Whose fault it is that a unit has no result; `kind` is that of `work.Result`."""
+    """Decides whose fault it is that a unit has no result; `kind` is that of `work.Result`."""
     match kind:
         case "job":
             try:

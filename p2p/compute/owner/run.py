@@ -1,9 +1,9 @@
-"""The owner's side of a job: its actions, one after the other, from the plan to the result.
+"""Runs the actions of a job at its owner, one after another, from the plan to the result.
 
-What `core.compute.job` decides is carried out by the `Driver`; the `Employer` keeps volunteers at work, and what they
-bring back goes through the `ResultIntake`. The job's own code runs in guests only, here too: the plan and the last step
-of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and handed on from
-there, so that they outlive any volunteer; large ones may stay with volunteers, who read them from each other.
+The `Driver` carries out what `core.compute.job` decides; the `Employer` keeps volunteers at work, and the
+`ResultIntake` takes in what they send back. The job's own code runs only in guests, here too: the plan and the last
+step of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and passed on
+from there, so that they outlive any volunteer; large ones may stay with volunteers, who read them from each other.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -46,7 +46,7 @@ TICK_INTERVAL_S = 0.25
 HOLDERS_TIMEOUT_S = 3.0
 WIND_UP_TIMEOUT_S = 5.0
 CONFIRM_TIMEOUT_S = 5.0
-"""How long a job that cannot go on waits to hear whether its plan was the reason."""
+"""How long a job that cannot go on waits to learn whether its plan was the reason."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Ending:
 
 
 class JobRun:
-    """One job under way."""
+    """The run of one job."""
 
     def __init__(self, deps: Deps, setup: Setup, view: JobView) -> None:
         self._deps = deps
         self._setup = setup
         self._view = view
         self._results: list[bytes] = []
-        """Results of the actions until now."""
+        """Results of the actions so far."""
         limits = msgspec.json.encode([setup.limits.wall_s, setup.limits.memory_bytes, setup.limits.output_bytes])
         context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
         self._driver = driver = Driver(deps.presence.peer_id, context, setup.limits.wall_s, self._repeat)
@@ -83,7 +83,7 @@ class JobRun:
         self._employer = Employer(deps, setup, driver, dispatch, self._intake, outputs, self._watch)
         self.recruiter = self._employer.recruiter
         self.over = False
-        """Whether its user has cancelled it for good."""
+        """Whether the user has cancelled the job for good."""
         self._nursery: trio.Nursery
         self._progressed = trio.current_time()
 
@@ -94,21 +94,21 @@ class JobRun:
 
     @property
     def bundle(self) -> ShareId:
-        """The share that carries the job."""
+        """The share that has the job's bundle."""
         return self._setup.bundle
 
     @property
     def need(self) -> Need:
-        """What the job could use now."""
+        """What the job could use at the moment."""
         setup = self._setup
         units = sum(stage.count - stage.done for stage in self._driver.job.stages)
         return Need(setup.runtime.name, setup.limits.memory_bytes, max(units, 1))
 
     async def all(self) -> Ending:
-        """Runs the job to its end.
+        """Runs the job until it ends.
 
-        Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`, and StorageError, after
-        both of which it can be resumed.
+        Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`; and StorageError. After
+        NotFound and StorageError, the job can be resumed.
         """
         actions = await self._deps.disk.run(self._deps.journal.actions, self._setup.id)
         self._results += [action.result for action in actions]
@@ -138,7 +138,7 @@ class JobRun:
         return outcome
 
     async def _write(self) -> None:
-        """Writes to the end, even if the job is interrupted: what was accepted is not to be made again."""
+        """Writes everything even if the job is interrupted, so that accepted results are not made again."""
         with self._writing:
             await self._outputs.write()
 
@@ -177,14 +177,14 @@ class JobRun:
             self._nursery.start_soon(keeping.run)
             self._results.append(result)
             said = await planner.next(self._results)
-            # No unit of an action runs before the results that it follows from are journaled.
+            # No unit of an action runs before the results on which the action depends are journaled.
             await keeping.done()
             driver.do(driver.job.finished(digest))
         driver.do(driver.job.done())
         return Ending(said.value, await self._deps.disk.run(saved_files.folder_of, self._saved))
 
     async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
-        """Runs an action; returns its result."""
+        """Runs an action. Returns its result."""
         driver = self._driver
         of_bytes, sources = self._dispatch.cut(plan)
         counts = plans.sizes(plan, of_bytes)
@@ -196,14 +196,14 @@ class JobRun:
         if known:
             self._view.units_known += sum(stage.done for stage in driver.job.stages)
         self._employer.prefer()
-        # The plan is made once more while its units run: they need not wait for that.
+        # The plan is made once more while its units run, so they need not wait for that.
         confirming = Background(partial(planner.confirm, plan))
         self._nursery.start_soon(confirming.run)
         try:
             await driver.finished()
         except ShoalError:
             with trio.move_on_after(CONFIRM_TIMEOUT_S):
-                await confirming.done()  # if the job plans by chance, this says so better than volunteers can
+                await confirming.done()  # a plan that depends on chance is better explained here than by volunteers
             raise
         await confirming.done()
         self._watch.look_at_stages(driver.job, plan)
@@ -213,7 +213,9 @@ class JobRun:
         return result
 
     async def _still_held(self, known: list[Known]) -> list[Known]:
-        """Those earlier results whose outputs are available, after a short wait for the volunteers that keep some."""
+        """Returns the earlier results whose outputs are available, after a short wait for the volunteers that keep some
+        of them.
+        """
         holders = {one.holder for one in known if one.holder is not None}
         with trio.move_on_after(HOLDERS_TIMEOUT_S):
             await self._driver.until_joined(holders)
@@ -222,7 +224,7 @@ class JobRun:
         return [one for one in known if one.holder is None or one.holder in self.sessions]
 
     async def _combined(self, planner: Planner, plan: Plan, count: int) -> bytes:
-        """The action's result, made from its final stage. What `save` made goes into the job's folder."""
+        """Makes the action's result from its final stage. The files that `save` made go into the job's folder."""
         final = plan.stages[-1].index
         if plan.kind != "save":
             return await planner.finish(plan, await self._outputs.get([(final, n, 0) for n in range(count)]))
@@ -255,7 +257,7 @@ class JobRun:
 
     def _look(self) -> None:
         self._watch.look(self._driver.job, self._driver.plan, self.sessions, TICK_INTERVAL_S)
-        # Until there are units, a lack of volunteers is not why nothing runs.
+        # Until there are units, a lack of volunteers is not the reason why nothing runs.
         begun = self._driver.job.state is JobState.RUNNING
         self._view.why = ""
         if not self._view.volunteers and (begun or self.recruiter.lines):
@@ -267,7 +269,7 @@ class JobRun:
 
     @property
     def _is_at_work(self) -> bool:
-        """Whether somebody has a unit, or would take one."""
+        """Whether any volunteer has a unit, or would take one."""
         volunteers = self._driver.job.volunteers().items()
         return any(units or self.sessions[peer].slots for peer, units in volunteers) or self._driver.job.owner_at_work
 
@@ -278,9 +280,9 @@ class JobRun:
         self._nursery.start_soon(self._run_own, units)
 
     async def _run_own(self, units: Sequence[Work]) -> None:
-        """Runs units that volunteers complain about."""
+        """Runs the units that volunteers complain about."""
         for one in units:
-            await self._puller.pull_what_it_reads(one)  # so that nothing depends on what a holder says of it
+            await self._puller.pull_what_it_reads(one)  # so that nothing depends on what a holder says about them
             try:
                 made = await self._rerunner.run(one)
             except ShoalError as error:

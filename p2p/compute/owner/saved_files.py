@@ -1,6 +1,6 @@
-"""The files that a job saves: in its folder as parts, one for each unit of the last stage, until the job has ended.
+"""The files that a job saves: parts in its folder, one for each unit of the last stage, until the job has ended.
 
-Each action that saves has a folder of its own, as the next may save too. Whoever gets the files sees these folders
+Each action that saves files has a folder of its own, because later actions may save too. The user sees these folders
 only if there are several.
 """
 
@@ -18,17 +18,17 @@ SAVED = re.compile(r"part-\d{5,}|action-\d{3,}")
 
 
 def name_of(action: int) -> str:
-    """The folder of an action's files."""
+    """Returns the name of an action's folder."""
     return f"action-{action:03}"
 
 
 def part_of(number: int) -> str:
-    """The name of a partition's file."""
+    """Returns the name of a partition's file."""
     return f"part-{number:05}"
 
 
 def check_out(out: Path) -> None:
-    """Raises ConfigError if `out` has files of an earlier result: the parts of two results would be mixed."""
+    """Raises ConfigError if `out` has files of an earlier result, because the parts of two results would be mixed."""
     try:
         there = next((name for name in sorted(os.listdir(out)) if SAVED.fullmatch(name)), None)
     except FileNotFoundError:
@@ -40,14 +40,15 @@ def check_out(out: Path) -> None:
 
 
 def files_in(out: Path) -> list[Path]:
-    """The files of a result that was handed out, in their order."""
+    """Returns the files of a result that was handed out, in order."""
     found = [*out.glob("part-*"), *out.glob("action-*/part-*")]
     return sorted(path for path in found if all(map(SAVED.fullmatch, path.relative_to(out).parts)))
 
 
 def folder_of(saved: Path) -> Path | None:
-    """The folder to hand out: that of the only action in `saved`, or `saved` itself if there are several. None if
-    nothing was saved.
+    """Returns the folder to hand out: that of the only action in `saved`, or `saved` itself if there are several.
+
+    None if nothing was saved.
     """
     try:
         names = os.listdir(saved)

@@ -1,6 +1,7 @@
-"""What a job needs before it runs: its bundle and inputs as shares, its runtime; for the first time, or again.
+"""Prepares what a job needs before it runs, the first time and when it resumes: its bundle and inputs as shares, its
+runtime.
 
-The files of the job, and its inputs, stay as they were when it began for as long as it lasts.
+For as long as the job lasts, its files and its inputs stay as they were when it began.
 """
 
 import os
@@ -36,7 +37,10 @@ OUT_OF_DATE = "Start the job again, and forget this one with `shoal cancel`."
 
 @dataclass(frozen=True)
 class HiringTerms:
-    """Whom the user wants: named peers first, `most` in all (0: any number); the job waits `wait_s` for one."""
+    """Which volunteers the user wants: named peers first, at most `most` in all (0: any number).
+
+    The job waits `wait_s` for one.
+    """
 
     peers: tuple[PeerHint, ...]
     most: int
@@ -45,13 +49,13 @@ class HiringTerms:
 
 @dataclass(frozen=True)
 class Setup:
-    """A job that is ready to run. `folder` is its own, with its bundle."""
+    """A job that is ready to run. `folder` is the job's own, with its bundle."""
 
     id: bytes
     again: bool
-    """Whether an earlier process has begun it."""
+    """Whether an earlier process has begun the job."""
     token: bytes
-    """What those who work for it show each other: see `work.JobOffer`."""
+    """What the peers that work for the job show each other: see `work.JobOffer`."""
     folder: Path
     files: dict[str, bytes]
     """The files of the bundle."""
@@ -59,14 +63,14 @@ class Setup:
     bundle: ShareId
     inputs: tuple[JobInput, ...]
     partition_bytes: int
-    """Roughly the bytes of inputs that a unit reads."""
+    """Roughly how many bytes of inputs a unit reads."""
     runtime: Runtime
     limits: GuestLimits
     hiring: HiringTerms
 
 
 class Resumable(msgspec.Struct, frozen=True):
-    """A job as the journal has it: all that is needed to resume it. Ids as text."""
+    """A job as the journal has it, with everything needed to resume it. Ids are text."""
 
     wish: JobSpec
     runtime: str
@@ -75,13 +79,16 @@ class Resumable(msgspec.Struct, frozen=True):
     token: str
     inputs: tuple[str, ...]
     made: tuple[str, ...]
-    """Shares that are removed with the job."""
+    """The shares that are removed with the job."""
     partition_bytes: int = 0
-    """As in `Setup`; 0 in older journals, which means what was asked for, or else the one size of that time."""
+    """As in `Setup`. 0, in older journals, means the size requested, or else the one size of that version."""
 
 
 async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list[ShareId], progress: Progress) -> Setup:
-    """Shares inputs and bundle, adds them to `made`, and chooses the runtime. `folder` is the job's own."""
+    """Shares the inputs and the bundle, adds these shares to `made`, and chooses the runtime.
+
+    `folder` is the job's own.
+    """
     files = await deps.disk.run(bundles.collect, Path(spec.path))
     _check_bounds(spec)
     _check_arguments(spec.args)
@@ -117,7 +124,10 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
 
 
 async def set_up_again(deps: Deps, job: bytes, folder: Path, kept: Resumable, progress: Progress) -> Setup:
-    """Sets a job up as it was. Raises JobError if something has changed since: earlier results would no longer fit."""
+    """Sets up a resumed job.
+
+    Raises JobError if something has changed since it began: its results so far would not fit.
+    """
     spec = kept.wish
     description, files = await deps.disk.run(bundles.read, folder / "bundle")
     if kept.runtime == MODULE:
@@ -171,26 +181,28 @@ def _size(inputs: Sequence[JobInput]) -> int:
 
 
 def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
-    """The cores of the volunteers found that have the runtime; of `volunteers` of them at most, if that is not 0."""
+    """Counts the cores of the volunteers found that have the runtime, of at most `volunteers` of them (0: of all)."""
     cores = sorted((one.cores for one in found if runtime in one.runtimes), reverse=True)
     return sum(cores[: volunteers or None])
 
 
 def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
-    """How many units a command that reads these inputs has; each unit is told."""
+    """How many units a command that reads these inputs has; each unit is told this number."""
     sizes = [[size for _, size in one.files] for one in inputs]
     return max(1, len(Partitioner(sizes, each).pieces(Source("lines"))))
 
 
 def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:
-    """Bytes that a unit is to read, as the user asked; 0 if that was left open."""
+    """How many bytes a unit reads at the user's request; 0 if the user did not specify it."""
     return max(-(-_size(inputs) // spec.partitions), MIN_PARTITION_BYTES) if spec.partitions else 0
 
 
 async def _choose(
     deps: Deps, spec: JobSpec, files: dict[str, bytes], found: Sequence[Capacity], progress: Progress
 ) -> Runtime:
-    """The runtime asked for; else python-wasm-science if it is ready here and at half of the volunteers."""
+    """Chooses the runtime: the one requested, or else python-wasm-science if it is ready here and at half of the
+    volunteers.
+    """
     name = spec.runtime or bundles.runtime_asked_for(files)
     if name == MODULE:
         raise ConfigError(f"The runtime {MODULE} runs a module: give a .wasm file as the job.")
@@ -204,13 +216,13 @@ async def _choose(
 
 
 async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> JobInput:
-    """An input: a path is shared until the job has ended; for a link, the manifest is fetched."""
+    """Prepares an input. A path is shared until the job has ended; for a link, the manifest is fetched."""
     path = Path(text)
     if path.is_absolute() and not await deps.disk.run(path.exists):
         raise ConfigError(f"The input {text} does not exist.")
     if not text.startswith("magnet:") and await deps.disk.run(path.exists):
         progress.state = f"indexing {path.name}"
-        # What the user shares already is left as it is.
+        # What the user shares already is not changed.
         own = await deps.disk.run(deps.library.find_by_paths, [path])
         row = None if own is None else await deps.disk.run(deps.library.share, own)
         done = await deps.sharing.share([path], None, Progress(), unlisted=row is None or row.unlisted)
@@ -229,7 +241,7 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
 
 
 def _check_bounds(spec: JobSpec) -> None:
-    """Raises ConfigError for what no sandbox grants, or no volunteer takes."""
+    """Raises ConfigError for limits that no sandbox grants, or no volunteer accepts."""
     if not 0 <= spec.partitions <= MAX_UNITS_PER_STAGE:
         raise ConfigError(f"--partitions {spec.partitions}: {MAX_UNITS_PER_STAGE:,} at most, or 0 for as many as fit.")
     if spec.volunteers < 0:
@@ -243,7 +255,7 @@ def _check_bounds(spec: JobSpec) -> None:
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:
-    """Raises ConfigError for what cannot be told to a job."""
+    """Raises ConfigError for arguments that cannot be passed to a job."""
     try:
         text = msgspec.json.encode(arguments)
     except UnicodeEncodeError:

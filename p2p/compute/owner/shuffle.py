@@ -1,4 +1,4 @@
-"""Outputs that units read, as an owner hands them on: they go with the unit, or it is told where they are kept."""
+"""How an owner passes on outputs that units read: it sends them with the unit, or says where they are kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,17 +18,20 @@ NOWHERE = Address("127.0.0.1", 1)
 
 
 class Read(NamedTuple):
-    """What a unit reads, as in `work.Unit`: outputs by stage, their sizes, and those that go with it."""
+    """What a unit reads, as in `work.Unit`: outputs by stage, their sizes, and those that are sent with it."""
 
     counts: tuple[int, ...]
     sizes: tuple[int, ...]
     inline: bytes
     before: list[work.Reads | work.Bytes]
-    """Messages that go before the unit."""
+    """The messages that are sent before the unit."""
 
 
 class OutputShuffle:
-    """The outputs of one job's running action. `address_of`: where a volunteer that keeps some can be dialled."""
+    """The outputs of one job's running action.
+
+    `address_of` returns where a volunteer that keeps outputs can be dialled.
+    """
 
     def __init__(self, outputs: Outputs, address_of: Callable[[PeerId], Address | None]) -> None:
         self._outputs = outputs
@@ -38,22 +41,22 @@ class OutputShuffle:
         self._pulled: dict[tuple[int, int], trio.Event] = {}
 
     def begin(self, plan: Plan, counts: Sequence[int]) -> None:
-        """The action begins; `counts` are the units of each stage."""
+        """Begins an action; `counts` are the numbers of units of its stages."""
         self._plan, self._counts = plan, counts
 
     def end(self) -> None:
-        """The action is over, and its outputs are about to be forgotten."""
+        """Ends the action, whose outputs are about to be forgotten."""
         self._plan = None
 
     def elsewhere(self, one: Work) -> list[Remote]:
-        """The outputs that this unit reads from the volunteers that keep them."""
+        """Returns the outputs that this unit reads from the volunteers that keep them."""
         places = self._places(one)
         return [remote for place in places if (remote := self._outputs.remote(*place)) is not None]
 
     async def read_by(self, one: Work) -> Read:
-        """What a unit that reads outputs is given.
+        """Returns what a unit that reads outputs is given.
 
-        Raises StorageError; OutputsLost if some are lost, or the action is over.
+        Raises StorageError; OutputsLost if some outputs are lost or the action is over.
         """
         plan, places = self._plan, self._places(one)
         for place in places:
@@ -74,12 +77,15 @@ class OutputShuffle:
         return Read(counts, sizes, body, before)
 
     def _places(self, one: Work) -> list[tuple[int, int]]:
-        """Stage and partition of the units whose outputs this one reads, in their order."""
+        """Returns the stage and partition of each unit whose outputs this one reads, in order."""
         reads = () if self._plan is None else self._plan.stages[one.stage].reads
         return [(read, partition) for read in reads for partition in range(self._counts[read])]
 
     def _where(self, one: Work, remotes: Sequence[Remote | None]) -> Iterator[work.Reads]:
-        """Where the unit finds what is elsewhere. A holder that has left is NOWHERE: the unit asks it in vain."""
+        """Says where the unit finds outputs that are elsewhere.
+
+        The address of a holder that has left is NOWHERE, so asking it fails.
+        """
         holders: dict[PeerId, work.Holder] = {}
         kept: list[work.KeptOutput] = []
         for number, remote in enumerate(remotes):
@@ -101,7 +107,10 @@ class OutputShuffle:
 
     @contextmanager
     def pulling(self, stage: int, partition: int) -> Iterator[bool]:
-        """While the body brings the outputs of a unit here, units that read them wait; False: another is at it."""
+        """Makes units that read a unit's outputs wait while the body brings these here.
+
+        Yields False if another task is doing so.
+        """
         if (stage, partition) in self._pulled:
             yield False
             return
@@ -113,6 +122,6 @@ class OutputShuffle:
             event.set()
 
     async def pulled(self, stage: int, partition: int) -> None:
-        """Waits until nobody is bringing the outputs of that unit here any more."""
+        """Waits while any task is bringing the outputs of that unit here."""
         while (event := self._pulled.get((stage, partition))) is not None:
             await event.wait()

@@ -1,4 +1,4 @@
-"""How a job stands, for whoever looks: stages, volunteers and their pace, bytes moved, time left."""
+"""The state of a job as it is shown: stages, volunteers and their rates, bytes moved, time left."""
 
 import math
 from collections import Counter
@@ -13,12 +13,12 @@ from p2p.ids import PeerId, to_text
 from p2p.progress import JobView, StageView, VolunteerView
 
 MEMORY_S = 15.0
-"""How far back a volunteer's rate looks: over several units, though each may take seconds."""
+"""How far back a volunteer's rate looks: over several units, even if each takes seconds."""
 
 
 @dataclass
 class Rate:
-    """The rate of one volunteer: units and seconds, the older weighing less."""
+    """The rate of one volunteer: units and seconds, of which older ones weigh less."""
 
     units: float = 0.0
     seconds: float = 0.0
@@ -31,12 +31,12 @@ class Rate:
 
     @property
     def per_s(self) -> float:
-        """Units a second."""
+        """Units per second."""
         return self.units / self.seconds if self.seconds else 0.0
 
 
 class Watch:
-    """Keeps the view of one job."""
+    """Keeps the view of one job up to date."""
 
     def __init__(self, view: JobView) -> None:
         self._view = view
@@ -45,17 +45,17 @@ class Watch:
         self._moved = self._fetched = 0
 
     def accepted(self, peer: PeerId) -> None:
-        """One more result of this volunteer counts."""
+        """Counts one more accepted result of this volunteer."""
         self._view.units_done += 1
         self._accepted[peer] += 1
 
     def left(self, session: VolunteerSession) -> None:
-        """A volunteer is gone."""
+        """Records that a volunteer has left."""
         self._moved += session.bytes_moved
         self._fetched += session.bytes_fetched
 
     def look(self, job: Job, plan: Plan | None, sessions: Mapping[PeerId, VolunteerSession], elapsed_s: float) -> None:
-        """Brings the view up to date, `elapsed_s` seconds after the last time."""
+        """Updates the view, `elapsed_s` seconds after the last call."""
         view = self._view
         view.state = "planning" if job.state is JobState.PLANNING else "running"
         view.failures, view.losses = job.failures, job.losses
@@ -84,7 +84,7 @@ class Watch:
         view.left_s = waiting / view.rate if waiting and view.rate > 0.01 else None
 
     def look_at_stages(self, job: Job, plan: Plan) -> None:
-        """Brings only the stages up to date; those of an action stay until the next one's."""
+        """Updates only the stages. Those of an action stay until the next action has its own."""
         if job.stages:
             self._view.stages = [
                 StageView(stage.label, units.count, units.done, len(units.running))

@@ -1,4 +1,4 @@
-"""A volunteer at work for a job, as the owner sees it: what is to be said to it, and what it says."""
+"""The owner's side of the conversation with a volunteer at work."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,11 +18,11 @@ from p2p.wire.messages import DialMe
 
 HEARTBEAT_INTERVAL_S = 1.0
 ALL_SLOTS = 4096
-"""What a volunteer is told if all its slots are wanted, also those that it does not give yet."""
+"""The number of slots to ask for if all slots of a volunteer are wanted, including any that it gives later."""
 WORDS_PER_S, MAX_WORDS = 20.0, 200.0
-"""Heartbeats and the like that a volunteer may send; past that it waits."""
+"""The heartbeats and similar messages that a volunteer may send, per second and at once; more of them are delayed."""
 CALLS_PER_S, CALLS_BURST = 1.0, 70.0
-"""How often it may ask to be called about the shares of the job."""
+"""How often a volunteer may ask to be called about the shares of the job, per second and at once."""
 
 Said = work.Results | work.Heartbeat | work.Slots | DialMe
 Heard = Callable[[Said, SpooledReassembly], Awaitable[None]]
@@ -37,7 +37,10 @@ class Messages(Protocol):
 
 
 class VolunteerSession:
-    """One volunteer. `messages` makes what brings it units, given how many actions' results it has."""
+    """The conversation with one volunteer.
+
+    `messages` makes the messages with its units, given how many actions' results it has.
+    """
 
     def __init__(
         self,
@@ -49,13 +52,13 @@ class VolunteerSession:
     ) -> None:
         self.connection = connection
         self.slots = self.offered = self.wanted = accepted.slots
-        """The slots that it gives now, the most that it ever gave, and those that it was asked for."""
+        """How many slots the volunteer gives now, the most that it ever gave, and how many it was asked for."""
         self.held = frozenset(accepted.held)
-        """The inputs that it has whole, by number."""
+        """The inputs that the volunteer has completely, by number."""
         address = connection.ends.claimed_address
         told = connection.ends.dialed and address is not None and not is_link_local(address.host)
         self.address = address if told else None
-        """Where others can dial it: outputs are kept there only if they can."""
+        """Where others can dial the volunteer. It keeps outputs only if they can."""
         self._messages = messages
         self._lost = lost
         self._spool = spool
@@ -65,52 +68,52 @@ class VolunteerSession:
         self._dropped = ""
         self._sent = 0
         self._given = self._answered = 0
-        """Units that it was given, and results that it sent."""
+        """The number of units that the volunteer was given, and of results that it sent."""
         self.bytes_fetched = 0
-        """Bytes that it says it fetched, from anybody, of what its units read."""
+        """How many bytes of what its units read the volunteer says it has fetched, from any peer."""
         self._came = 0
-        """Messages that came."""
+        """How many messages have arrived."""
         self._dealing = False
         self._words = TokenBucket(WORDS_PER_S, MAX_WORDS, trio.current_time())
         self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes to it, from it, and those that it fetched."""
+        """The bytes sent to the volunteer, those received from it, and those that it fetched."""
         return self.connection.bytes_in + self.connection.bytes_out + self.bytes_fetched
 
     def units(self, units: Sequence[Work]) -> None:
-        """Queues units for it."""
+        """Queues units for the volunteer."""
         self._todo.update((one.unit, one) for one in units)
         self._given += len(units)
         self._wake.set()
 
     def cancel(self, units: Sequence[bytes]) -> None:
-        """Takes units back that nobody needs any more."""
+        """Takes back units that are no longer needed."""
         sent = [unit for unit in units if self._todo.pop(unit, None) is None]
         for at in range(0, len(sent), work.MAX_UNITS):
             self._outbox.append(work.CancelUnits(tuple(sent[at : at + work.MAX_UNITS])))
         self._wake.set()
 
     def use(self, slots: int) -> None:
-        """Asks it for at most `slots` slots; if that is all it ever gave, for more too."""
+        """Asks the volunteer for at most `slots` slots. If that is the most it ever gave, asks for later ones too."""
         if slots != self.wanted:
             self.wanted = slots
             self._outbox.append(work.Slots(slots if slots < self.offered else ALL_SLOTS))
             self._wake.set()
 
     def drop(self, reason: str) -> None:
-        """Ends the conversation, for this reason."""
+        """Ends the conversation for this reason."""
         self._dropped = reason
         self.connection.close()
 
     async def end(self, job: bytes) -> None:
-        """Tells it that the job is over."""
+        """Tells the volunteer that the job is over."""
         with suppress(PeerError), trio.move_on_after(1, shield=True):
             await self.connection.send(work.JobEnd(job))
 
     async def run(self, heard: Heard) -> None:
-        """Holds the conversation, to its end. Raises PeerError, StorageError."""
+        """Holds the conversation until it ends. Raises PeerError, StorageError."""
         failure: PeerError | None = None
         with storage_errors_plain():
             async with trio.open_nursery() as nursery:
@@ -148,7 +151,7 @@ class VolunteerSession:
         self.connection.close()
 
     async def _beat(self) -> None:
-        """Says that this side is there, even while messages are made, which may have to wait for something."""
+        """Sends heartbeats, even while messages are being made, which may take time."""
         with suppress(PeerError):
             while True:
                 await self.connection.send(work.Heartbeat())
@@ -156,9 +159,10 @@ class VolunteerSession:
         self.connection.close()
 
     async def _notice(self, heard: Heard) -> None:
-        """A message that is still on its way, over a slow line, is a sign of life; so is one that waits for this side.
+        """Treats two things as signs of life: a message still arriving over a slow connection, and one that this side
+        is dealing with.
 
-        Messages that came are not: some say nothing, however many they are.
+        Complete messages do not count here: some mean nothing, however many there are.
         """
         while True:
             came, bytes_in = self._came, self.connection.bytes_in
@@ -198,7 +202,10 @@ class VolunteerSession:
                     raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
 
     def _gives(self, slots: int) -> None:
-        """If it gives more than ever, since other jobs have left it, all are wanted, provided that all were before."""
+        """Updates the number of slots.
+
+        If it exceeds all earlier ones (other jobs have left), all are wanted, if all were before.
+        """
         if slots > self.offered:
             if self.wanted == self.offered:
                 self.wanted = slots

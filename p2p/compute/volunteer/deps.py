@@ -1,4 +1,4 @@
-"""What the parts of `volunteer` have in common."""
+"""The dependencies that the parts of `volunteer` share."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from p2p.store.fetches import Fetches
 
 @dataclass(frozen=True)
 class Deps:
-    """Made by `p2p.node`. `changes` rings when what this peer offers has changed."""
+    """These dependencies, made by `p2p.node`. `changes` rings when what this peer offers has changed."""
 
     dialer: Dialer
     presence: Presence

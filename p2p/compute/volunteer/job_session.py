@@ -1,10 +1,10 @@
-"""One job of one owner at a volunteer: its bundle, its inputs, its slots, and what the owner says.
+"""One job of one owner at a volunteer: its bundle, its inputs, its slots, and the messages of its owner.
 
     engaged --(bundle here, guests ready)--> at work --(JobEnd, silence, a fault of either side)--> over
 
-The conversation is that of `wire.work`. What units read, the slots that run them, and what the owner is told are
-`unit_inputs`, `slots` and `reports`. The owner hears from this peer from the first moment on, even while the bundle is
-still being fetched. A message that was not asked for, or more than was agreed, ends the conversation.
+The conversation is that of `wire.work`. `unit_inputs` gets what units read, `slots` runs them, and `reports` tells the
+owner. This peer sends signs of life from the start, even while the bundle is still being fetched. A message that was
+not asked for, or more than was agreed, ends the conversation.
 """
 
 import logging
@@ -57,7 +57,7 @@ ASK_INTERVAL_S = 5.0
 
 
 class JobHost(Protocol):
-    """What one job asks of the volunteer that works on it."""
+    """What one job needs from the volunteer that works on it."""
 
     @property
     def cores(self) -> int: ...
@@ -67,23 +67,23 @@ class JobHost(Protocol):
 
     @property
     def spare(self) -> int:
-        """Cores that no job has, and that nobody waits for."""
+        """Cores that no job has and that nobody waits for."""
 
     def freed(self) -> None:
-        """A job has given cores back."""
+        """To be called when a job has given cores back."""
 
     def runtime(self, offer: work.JobOffer) -> Runtime | None:
-        """The runtime that is asked for, if this peer has exactly that build."""
+        """Returns the requested runtime if this peer has exactly that build; otherwise None."""
 
     def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
-        """Where outputs of a job are kept."""
+        """Returns the store in which outputs of a job are kept."""
 
     async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
-        """The job's owner is gone, perhaps not for good: keeps its outputs for a while."""
+        """Keeps the outputs of a job for a while after its owner has left, as the owner may return."""
 
 
 def limits_of(offer: work.JobOffer) -> GuestLimits:
-    """What each unit of a job may take. Raises ValueError for what no sandbox would grant."""
+    """Returns the limits of each unit of a job. Raises ValueError for limits that no sandbox would grant."""
     return GuestLimits(
         wall_s=offer.wall_s,
         memory_bytes=offer.memory,
@@ -93,7 +93,7 @@ def limits_of(offer: work.JobOffer) -> GuestLimits:
 
 
 class JobSession:
-    """One job of one owner here, which has `slots` at first; `folder` is its own."""
+    """One job of one owner at this volunteer. It has `slots` slots at first; `folder` is its own."""
 
     def __init__(
         self, host: JobHost, deps: Deps, connection: Connection, offer: work.JobOffer, slots: int, folder: Path
@@ -104,11 +104,11 @@ class JobSession:
         self.offer = offer
         self.owner = connection.ends.peer_id
         self.kept = host.kept_for(offer.job, self.owner, offer.token)
-        """Outputs that stay here for other volunteers."""
+        """Outputs that this peer keeps for other volunteers."""
         self.gives_way = False
-        """Whether it was told to make room."""
+        """Whether the job was told to make room."""
         self.wanted = host.cores
-        """How many slots its owner would use: all that there are, until it says otherwise."""
+        """How many slots the owner would use: all that there are, unless it says otherwise."""
         self.over = trio.Event()
         self._limits = limits_of(offer)
         self._inputs: list[OpenShare] = []
@@ -123,45 +123,48 @@ class JobSession:
 
     @property
     def slots(self) -> int:
-        """How many of its units run at once."""
+        """How many of the job's units run at once."""
         return self._slots.count
 
     @property
     def units_done(self) -> int:
-        """Results so far."""
+        """How many results the job has so far."""
         return self._reports.made
 
     @property
     def lacks_slots(self) -> bool:
-        """Whether its units wait for a slot, or none are sent since it has no slot."""
+        """Whether units of the job wait for a slot, or none are sent because the job has no slot."""
         return len(self._slots) > 0 or not self.slots
 
     @property
     def connection(self) -> Connection:
-        """The connection to its owner."""
+        """The connection to the job's owner."""
         return self._connection
 
     @property
     def idle_s(self) -> float:
-        """For how long its owner has given it nothing to do."""
+        """For how long the owner has given the job nothing to do."""
         return self._slots.idle_s
 
     def tell_slots(self) -> None:
-        """Tells the owner how many slots there are now: none while paused, though units already here are finished."""
+        """Tells the owner how many slots there are now.
+
+        While paused, that is none, but units already here are finished.
+        """
         self._reports.say_slots()
 
     def resize(self, slots: int) -> None:
-        """Sets how many slots it has, and tells the owner."""
+        """Sets how many slots the job has, and tells the owner."""
         self._slots.resize(slots)
         self.tell_slots()
 
     def give_way(self) -> None:
-        """Ends the conversation; `over` is set once nothing of it is left."""
+        """Ends the conversation. `over` is set once nothing of the job is left."""
         self.gives_way = True
         self._connection.close()
 
     async def run(self) -> None:
-        """Works until the job's end. Raises PeerError."""
+        """Works on the job until it ends. Raises PeerError."""
         inputs = self._deps.open_shares
         for one in self.offer.inputs:
             told = [Address(host, port) for host, port in one.peers]
@@ -182,7 +185,7 @@ class JobSession:
                 try:
                     await self._listen(nursery)
                 finally:
-                    self.wanted = 0  # a nursery that ends takes no more slots
+                    self.wanted = 0  # a nursery that is ending accepts no more slots
                 nursery.cancel_scope.cancel()
         except* PeerError as errors:
             failure = _first(errors)
@@ -208,14 +211,20 @@ class JobSession:
         self._slots.start(nursery, partial(runner, sandbox, runtime, self.offer.job, self._limits, load, description))
 
     def _fetched(self) -> int:
-        """Bytes that came for the job besides what its owner sent. A share that two jobs read counts for both."""
+        """How many bytes arrived for the job besides those that its owner sent.
+
+        A share that two jobs read counts for both.
+        """
         inputs = sum(one.fetched for one in self._inputs)
         return self._bundle_bytes + inputs - self._fetched_before + self._reader.bytes_read
 
     # The bundle.
 
     async def _fetch_bundle(self) -> tuple[Runtime, bytes, Description]:
-        """The job's runtime, the frame that loads the job into a guest, and its description."""
+        """Fetches the bundle.
+
+        Returns the job's runtime, the frame that loads the job into a guest, and its description.
+        """
         deps, bundle = self._deps, ShareId(self.offer.bundle)
         options = Options(folder=self._folder / "bundle", wait_s=BUNDLE_SOURCE_TIMEOUT_S, limits=bundles.LIMITS)
         with trio.move_on_after(BUNDLE_TIMEOUT_S) as patience:
@@ -251,7 +260,7 @@ class JobSession:
         if self._ended_well:
             await self.kept.clear()
         else:
-            # The owner may come back, and go on.
+            # The owner may return and continue.
             await self._host.linger(self.offer.job, self.owner, self.kept)
         await self._deps.open_shares.release(*self._inputs)
         with suppress(StorageError):
@@ -259,10 +268,10 @@ class JobSession:
             await self._deps.disk.run(drop, ShareId(self.offer.bundle), self._folder / "bundle")
         await self._deps.disk.run(shutil.rmtree, self._folder, True)
 
-    # What the owner says.
+    # Messages from the owner.
 
     async def _notice_silence(self) -> None:
-        """An owner that sends nothing is gone; one whose message takes long, over a slow line, is not."""
+        """Ends the job if its owner sends nothing for too long. A message that arrives slowly is a sign of life."""
         before = -1
         while before != self._connection.bytes_in:
             before = self._connection.bytes_in
@@ -295,9 +304,10 @@ class JobSession:
 
 
 async def ask_for_calls(deps: Deps, connection: Connection, shares: Sequence[ShareId], *, at_once: bool) -> None:
-    """Asks the owner to call about the shares being fetched that it gives nothing of. Runs until cancelled.
+    """Asks the owner to call about shares that are being fetched but of which it sends nothing. Runs until cancelled.
 
-    `at_once`: it cannot be dialled; else it is asked only after it was dialled in vain for a while. Raises PeerError.
+    With `at_once`, for an owner that cannot be dialled, asks at once; otherwise only after dialling has failed for a
+    while. Raises PeerError.
     """
     owner = connection.ends.peer_id
     due: dict[ShareId, float] = {}

@@ -1,7 +1,7 @@
-"""How a volunteer that cannot be dialled finds owners: it calls them.
+"""How a volunteer that cannot be dialled finds owners, which it calls.
 
-It is told of owners as if the work for a runtime were a share (`records.hiring_key`): it has it, they lack it. It calls
-them (`p2p.reach.calls`), says `VolunteerCall`, and is offered a job.
+It learns of owners as if the work for a runtime were a share (`records.hiring_key`) that the volunteer has and the
+owners lack. It calls them (`p2p.reach.calls`), sends `VolunteerCall`, and is offered a job.
 """
 
 import logging
@@ -26,21 +26,23 @@ from p2p.wire.tracker import Provided, key_text
 logger = logging.getLogger(__name__)
 
 MAX_CALLS = 8
-"""Half of them at most go to one network: owners that offer nothing must not keep a volunteer from those that do."""
+"""The most calls at a time, at most half of them to one network: owners without an offer must not keep a volunteer from
+the others.
+"""
 NEXT_JOB_PAUSE_S = 0.5
 OFFER_TIMEOUT_S = 15.0
 LOOK_INTERVAL_S = 10.0
 MIN_LOOK_INTERVAL_S = 3.0
 ASK_INTERVAL_S = 2.0
-"""How often neighbours are asked; one that refuses is called less and less often."""
+"""How often neighbours are asked. One that refuses is called at growing intervals."""
 NEIGHBOURS_AT_ONCE = 16
 
 WORK = b"work"
-"""What all calls are about, whatever the runtime."""
+"""The subject of all calls, whatever the runtime."""
 
 
 class WorkCalls:
-    """The `Subject` of calls to owners, and what others are told so that owners are found."""
+    """The `Subject` of calls to owners, and the advert by which owners are found."""
 
     most = MAX_CALLS
 
@@ -49,7 +51,7 @@ class WorkCalls:
         self._volunteering = volunteering
 
     def runtimes(self) -> tuple[str, ...]:
-        """The runtimes for which this peer would call owners; none if they can dial it."""
+        """The runtimes for which this peer would call owners; none if owners can dial it."""
         if not self._deps.presence.is_out_of_reach:
             return ()
         capacity = self._volunteering.capacity()
@@ -61,7 +63,7 @@ class WorkCalls:
         return bool(self.runtimes()) and self._volunteering.has_room
 
     def advert(self) -> Advert:
-        """What others are told of this volunteer."""
+        """The advert of this volunteer."""
         capacity = self._volunteering.capacity()
         return Advert(
             keys=tuple(Provided(key_text(hiring_key(runtime))) for runtime in self.runtimes()),
@@ -70,18 +72,17 @@ class WorkCalls:
         )
 
     async def resolve(self, named: bytes) -> bytes | None:
-        """`WORK`, if the key stands for owners that look for volunteers like this peer."""
+        """Returns `WORK` if the key stands for owners that look for volunteers like this peer; otherwise None."""
         return WORK if any(named == hiring_key(runtime) for runtime in self.runtimes()) else None
 
     def is_wanted(self, about: bytes, peer: PeerId) -> bool:
-        """Whether there is a core to give."""
+        """Whether this peer has a core to give."""
         return self.is_free
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
-        """Works for an owner, on one job after the other, while it has some and a core is free; returns whether a unit
-        was done.
+        """Works for an owner, one job after another, as long as the owner has a job and a core is free.
 
-        Raises PeerError; Refused where it has no job for this peer.
+        Returns whether a unit was done. Raises PeerError; Refused if the owner has no job for this peer.
         """
         worked = False
         try:
@@ -93,11 +94,14 @@ class WorkCalls:
                 raise
             logger.debug("called %s for work: %s", short(peer), error)
         if worked:
-            self._deps.changes.ring()  # its cores are free: who else wants them?
+            self._deps.changes.ring()  # its cores are free for other owners
         return worked
 
     async def _work(self, address: Address, owner: PeerId) -> bool:
-        """Dials an owner, and works on the job that it offers, to its end; returns whether a unit of it was done."""
+        """Dials an owner, and works on the job that it offers until that ends.
+
+        Returns whether a unit of the job was done.
+        """
         volunteering = self._volunteering
         connection = await self._deps.presence.contacts.dial(address, owner)
         try:
@@ -140,8 +144,9 @@ class OwnerSearch:
                 nursery.start_soon(self._look_in_overlays)
 
     async def _ask_neighbours(self) -> None:
-        """Neighbours do not say whether they have work: all are called, less and less often. A peer that is out of
-        reach only from afar does not call them, as they can dial it.
+        """Calls all neighbours, at growing intervals, because they do not say whether they have work.
+
+        Does not call them if only distant peers cannot dial this one.
         """
         neighbours, reachability = self._discovery.neighbours, self._deps.presence.reachability
         while True:

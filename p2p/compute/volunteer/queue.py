@@ -1,11 +1,12 @@
-"""The waiting line of a volunteer, as an owner in it hears of it.
+"""The waiting line of a volunteer, as it is shown to an owner in it.
 
-An owner whose offer comes while all cores are busy hears at once when one is free. The conversation stays open, and the
-owner is told its place (`JobQueued`); `p2p.core.compute.waiting_queue` decides who is first. Once there is room the
-first is called, and offers its job again: so the offer is as the job is now, its owner is known to be there, and an
-owner that does not answer holds up the others for a few seconds only. Between the call and the new offer the cores are
-nobody's: whoever is first then gets them, even an owner with a better claim that has come meanwhile. An owner in line
-costs the volunteer one of few places, a connection that it has anyway, and two tasks; nothing of its offer is kept.
+An owner whose offer arrives while all cores are busy is told at once when one is free. The conversation stays open, and
+the owner is told its place (`JobQueued`); `p2p.core.compute.waiting_queue` decides who is first. Once there is room,
+the first owner is called, and offers its job again. So the offer has the job's current data, the owner is known to be
+there, and an owner that does not answer delays the others for only a few seconds. Between the call and the new offer,
+the cores are given to nobody; then they go to whoever is first at that moment, which may be an owner with a better
+claim that has come since the call. An owner in line costs the volunteer one of few places, a connection that exists
+anyway, and two tasks; nothing of its offer is kept.
 """
 
 from collections.abc import Callable
@@ -24,9 +25,10 @@ TURN_TIMEOUT_S = 10.0
 
 
 class QueuedOwner:
-    """An owner in line. `place` says where: 0 for its turn, else 1, 2, ...; it may change whenever `changes` rings.
+    """An owner in line.
 
-    `reason` says why there is no room.
+    `place` returns where it is: 0 for its turn, otherwise 1, 2, ...; this may change whenever `changes` rings. `reason`
+    returns why there is no room.
     """
 
     def __init__(
@@ -39,7 +41,10 @@ class QueuedOwner:
         self._pace = Pace()
 
     async def turn(self, offer: work.JobOffer) -> work.JobOffer:
-        """Waits for its turn; returns its new offer. The caller checks that it still is its turn. Raises PeerError."""
+        """Waits for the owner's turn. Returns its new offer. The caller checks that it is still the owner's turn.
+
+        Raises PeerError.
+        """
         failure: PeerError | None = PeerGone("nothing was heard of it while it waited, or at its turn")
         with trio.CancelScope(deadline=trio.current_time() + TURN_TIMEOUT_S) as patience:
             async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""The answers of a peer that is no volunteer."""
+"""How a peer that is no volunteer answers requests to volunteers."""
 
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
@@ -6,7 +6,7 @@ from p2p.wire import work
 
 
 def openings() -> dict[type, Opening]:
-    """Handlers for what others may ask of a volunteer."""
+    """Handlers that refuse what others may request of a volunteer."""
     return {work.JobOffer: _job_offer, work.GetOutput: _get_output, work.GetCapacity: _get_capacity}
 
 

@@ -1,4 +1,4 @@
-"""What a volunteer tells the owner of a job: results as they come, a few together, its slots, and signs of life."""
+"""What a volunteer reports to the owner of a job: results in small batches, its slots, and signs of life."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ from p2p.wire import work
 
 MAX_UNSENT_BYTES = 16 * 1024 * 1024
 RESULTS_INTERVAL_S = 0.02
-"""Results that come closer together travel together."""
+"""Results that are closer together than this are sent together."""
 HEARTBEAT_INTERVAL_S = 1.0
 
 
 class Reports:
-    """What is to be told about one job. `slots` are those that it has now, `fetched` the bytes that came for it."""
+    """Reports about one job. `slots` returns how many slots it has now, `fetched` how many bytes arrived for it."""
 
     def __init__(self, connection: Connection, slots: Callable[[], int], fetched: Callable[[], int]) -> None:
         self._connection = connection
@@ -29,16 +29,19 @@ class Reports:
         self._sent = trio.Event()
         self._slots_told = True
         self.running: set[bytes] = set()
-        """The units that run now."""
+        """The units that are running."""
         self.made = 0
-        """Results so far."""
+        """How many results there are so far."""
 
     def __len__(self) -> int:
-        """How many results wait to be sent."""
+        """Returns how many results wait to be sent."""
         return len(self._done)
 
     def made_of(self, unit: work.Unit, made: UnitOutcome, seconds: float, *, kept: bool = False) -> None:
-        """Reports the outcome of a unit. Small outputs go with it; others went before, or are `kept`."""
+        """Reports the outcome of a unit.
+
+        Small outputs are sent with it; others were sent before it, or are `kept` here.
+        """
         log = made.log[-work.MAX_LOG :]
         if made.kind:
             self.say(work.Result(unit.id, seconds=seconds, kind=made.kind, text=made.text, log=log))
@@ -60,24 +63,24 @@ class Reports:
         await self._connection.send(work.JobRefused(reason[:255]))
 
     def say(self, result: work.Result) -> None:
-        """Sends the result soon; its unit is no longer running."""
+        """Queues the result for sending; its unit is no longer running."""
         self.running.discard(result.id)
         self._done.append(result)
         self._unsent_bytes += _size(result)
         self._news.set()
 
     def say_slots(self) -> None:
-        """Tells the owner soon how many slots there are."""
+        """Queues the current number of slots for sending to the owner."""
         self._slots_told = False
         self._news.set()
 
     async def room(self) -> None:
-        """Waits while the owner does not read: no more is done for it meanwhile."""
+        """Waits until the owner reads again, so that no more work is done for it before that."""
         while self._unsent_bytes > MAX_UNSENT_BYTES:
             await self._sent.wait()
 
     async def run(self, busy: Callable[[], object]) -> None:
-        """Sends what there is, until cancelled; while `busy`, more results are about to come. Raises PeerError."""
+        """Sends what is queued, until cancelled. While `busy`, more results are about to come. Raises PeerError."""
         connection = self._connection
         told = trio.current_time()
         while True:
@@ -100,6 +103,6 @@ class Reports:
 
 
 def _size(result: work.Result) -> int:
-    """Roughly the bytes that a result takes in a message."""
+    """Roughly how many bytes a result takes in a message."""
     listed = 5 * len(result.sizes) + 36 * len(result.missing)
     return 200 + listed + len(result.inline) + len(result.log) + 4 * len(result.text)

@@ -1,7 +1,7 @@
-"""The slots of one job at a volunteer: units wait in one queue, and each slot runs them in a guest of its own.
+"""The slots of one job at a volunteer: units wait in one queue, and each slot runs them in its own guest.
 
-A guest has run nobody else's code, and is thrown away after anything goes wrong in it. Units that were queued in it
-behind the one that ended it go to the next guest.
+A guest has run nobody else's code, and is discarded after anything goes wrong in it. Units that were queued behind the
+one that ended the guest go to the next guest.
 """
 
 import logging
@@ -25,17 +25,20 @@ logger = logging.getLogger(__name__)
 WINDOW_PER_SLOT = 1024
 MAX_QUEUED_BYTES = 256 * 1024 * 1024
 AHEAD_S, MAX_UNITS_AHEAD = 0.03, 128
-"""How much work a guest is given at a time, if units are quick, so that it never waits for this process."""
+"""How much work a guest is given at a time if units are quick, so that it never waits for this process."""
 MAX_DISK_FAILURES = 2
-"""Failures in a row that this peer's disk may have with inputs of units before it gives the job up."""
+"""How many times in a row the disk may fail with inputs of units before this peer gives the job up."""
 MAX_RUNNERS_TRIED, RUNNER_RETRY_S = 3, 1.0
 
 Start = Callable[[], Awaitable[Runner | UnitOutcome]]
-"""A guest that has loaded the job; or why it cannot be loaded. Raises GuestEnded, MalformedMessage, SandboxFailed."""
+"""Starts a guest that has loaded the job, or returns why that cannot be loaded.
+
+Raises GuestEnded, MalformedMessage, SandboxFailed.
+"""
 
 
 class GuestSlots:
-    """`count` slots, which serve once they are started."""
+    """The slots of a job, `count` of them, which run units once they are started."""
 
     def __init__(self, count: int, reading: UnitInputs, reports: Reports, kept: OutputStore) -> None:
         self.count = count
@@ -52,13 +55,13 @@ class GuestSlots:
         self._nursery: trio.Nursery
 
     def __len__(self) -> int:
-        """How many units wait."""
+        """Returns how many units wait."""
         return len(self._queue)
 
     @property
     def idle_s(self) -> float:
-        """For how long there has been nothing to do."""
-        # A unit that waits where there is no slot does not count.
+        """For how long the slots have had nothing to do."""
+        # A unit that waits while there is no slot does not count.
         if (self._queue and self.count) or self._reports.running:
             return 0.0
         return trio.current_time() - self._last_unit
@@ -66,7 +69,8 @@ class GuestSlots:
     def take(self, units: Collection[work.Unit]) -> None:
         """Queues more units. Raises ProtocolViolation for more than was agreed."""
         under_way = len(self._queue) + len(self._reports.running) + len(self._reports)
-        # Twice: a unit that the owner takes back is gone for it at once, but may be here until it has been run.
+        # Twice the window: the owner no longer counts a unit that it takes back, but it may be here until it has been
+        # run.
         if under_way + len(units) > 2 * max(self.count, 1) * WINDOW_PER_SLOT:
             raise ProtocolViolation("more units than the window has room for")
         self._queue_bytes += sum(map(_weight, units))
@@ -92,7 +96,7 @@ class GuestSlots:
         self._serve()
 
     def resize(self, count: int) -> None:
-        """Sets how many slots there are; one that is gone finishes what it has begun."""
+        """Sets how many slots there are. A slot that is removed finishes what it has begun."""
         self.count = count
         self._changed.set()
         self._serve()
@@ -104,7 +108,7 @@ class GuestSlots:
                 self._nursery.start_soon(self._serve_slot, number)
 
     async def _serve_slot(self, number: int) -> None:
-        """Runs units, in one guest after the other, for as long as the slot exists."""
+        """Runs units, in one guest after another, for as long as the slot exists."""
         assert self._start is not None
         failures = 0
         try:
@@ -121,7 +125,7 @@ class GuestSlots:
                     found = ending(ended)
                 failures = 0
                 if isinstance(found, UnitOutcome):
-                    # Every unit of this job would fail so: the owner hears it with the next.
+                    # Every unit of this job would fail like this: the owner is told with the next one.
                     for unit in await self._next_few(number, 1):
                         self._reports.made_of(unit, found, 0.0)
                     continue
@@ -135,7 +139,7 @@ class GuestSlots:
             self._serving.discard(number)
 
     async def _use(self, runner: Runner, number: int) -> None:
-        """Runs units in it until the slot is gone. Raises GuestEnded, PeerError."""
+        """Runs units in a guest until the slot is removed. Raises GuestEnded, PeerError."""
         running = self._reports.running
         each_s = 1.0
         while number < self.count:
@@ -152,21 +156,21 @@ class GuestSlots:
             each_s = max(1e-6, (trio.current_time() - started) / max(1, len(units)))
 
     async def _next_few(self, number: int, most: int) -> list[work.Unit]:
-        """The next unit, and others like it that are there already; none once the slot is gone."""
+        """Takes the next unit, and waiting units like it, from the queue. Returns none once the slot is removed."""
         units: list[work.Unit] = []
         while not units or (len(units) < most and self._queue and self._queue[0].results == units[0].results):
             while not self._queue:
                 if number >= self.count:
                     return []
                 if self._changed.is_set():
-                    self._changed = trio.Event()  # one for all slots that wait
+                    self._changed = trio.Event()  # one event for all slots that wait
                 await self._changed.wait()
             units.append(self._queue.popleft())
             self._queue_bytes -= _weight(units[-1])
         return units
 
     async def _run_units(self, runner: Runner, units: list[work.Unit]) -> None:
-        """Runs units and answers for them. Raises GuestEnded, PeerError."""
+        """Runs units and reports their outcomes. Raises GuestEnded, PeerError."""
         reports = self._reports
         batch: list[tuple[work.Unit, Given]] = []
         for unit in units:
@@ -195,7 +199,7 @@ class GuestSlots:
         except GuestEnded as ended:
             if answered < len(batch):
                 reports.made_of(batch[answered][0], ending(ended), trio.current_time() - before)
-                # To the front again: whoever waits for them has waited already.
+                # These go back to the front, as they have already waited.
                 again = [unit for unit, _ in batch[answered + 1 :]]
                 reports.running.difference_update(unit.id for unit in again)
                 self._queue.extendleft(reversed(again))
@@ -209,7 +213,7 @@ class GuestSlots:
                     await reports.large(unit, made, seconds)
 
     async def _given(self, unit: work.Unit) -> Given | None:
-        """What the unit reads; None if it is unavailable, which the owner is told. Raises PeerError."""
+        """Returns what the unit reads. If that is unavailable, tells the owner and returns None. Raises PeerError."""
         if unit.results > len(self._reading.results):
             raise ProtocolViolation("a unit before the results that it reads")
         try:
@@ -223,7 +227,7 @@ class GuestSlots:
         except ShoalError as error:
             self._disk_failures += isinstance(error, StorageError)
             if self._disk_failures > MAX_DISK_FAILURES:
-                # Others may have room: better to leave than to fail every unit.
+                # Other volunteers may have room: better to leave than to fail every unit.
                 await self._reports.refuse(str(error))
                 raise PeerGone(f"this side's disk failed: {error}") from error
             self._reports.made_of(unit, UnitOutcome([], kind="input", text=str(error)[: work.MAX_TEXT]), 0.0)
@@ -234,5 +238,5 @@ class GuestSlots:
 
 
 def _weight(unit: work.Unit) -> int:
-    """Roughly the bytes of memory that a unit takes."""
+    """Roughly how many bytes of memory a unit takes."""
     return 500 + len(unit.inline) + 40 * len(unit.sizes) + sum(300 + len(piece.path) for piece in unit.pieces)

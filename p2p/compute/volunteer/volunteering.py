@@ -1,8 +1,8 @@
-"""Volunteering: this peer runs units of other people's jobs in its sandbox, one guest for each offered core.
+"""Volunteering: this peer runs units of other people's jobs in its sandbox, one guest per offered core.
 
-What it offers, and who gets it, is decided here. A job gets all cores that are free when it comes; an owner that comes
-while none is may wait in line (`queue`), and gets some as soon as they are free; cores that nobody waits for go to the
-jobs at work. Nothing of a job stays but its inputs, up to a bound, for later jobs.
+This module decides what the peer offers, and who gets it. A job gets all cores that are free when it arrives. An owner
+that comes while no core is free may wait in line (`queue`), and gets some as soon as they are free. Cores that nobody
+waits for go to the jobs at work. Only a job's inputs are kept after it has ended, up to a bound, for later jobs.
 """
 
 import logging
@@ -39,12 +39,12 @@ GIVE_WAY_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60.0
 """An owner that has had nothing to do for this long makes room for the next."""
 LINGER_S = 300.0
-"""How long outputs are kept for an owner that left without a word."""
+"""How long outputs are kept for an owner that left without ending its job."""
 SWEEP_INTERVAL_S = 1.0
 
 
 class _Left(NamedTuple):
-    """What a job without its owner has left here."""
+    """What is kept of a job whose owner has left."""
 
     owner: PeerId
     kept: OutputStore
@@ -52,12 +52,14 @@ class _Left(NamedTuple):
 
 
 class Volunteering:
-    """What this peer offers, and the jobs that have it."""
+    """What this peer offers as a volunteer, and the jobs at work on it."""
 
     def __init__(
         self, deps: Deps, folder: Path, runtimes: Sequence[Runtime], cores: int, memory: int, most_kept_bytes: int
     ) -> None:
-        """`folder` is its own; `memory` is what it gives a unit, in bytes, `most_kept_bytes` what all jobs may keep."""
+        """`folder` is the volunteer's own; `memory` is how many bytes a unit gets, `most_kept_bytes` how many all jobs
+        may keep.
+        """
         self._deps = deps
         self.runtimes = runtimes
         self.cores = cores
@@ -66,7 +68,7 @@ class Volunteering:
         self.jobs: dict[bytes, JobSession] = {}
         self._queue = WaitingQueue()
         self._changes = Bell()
-        """Rings when the line changes, or what is free for those in it."""
+        """Rings when the line changes, or what is free for the owners in it."""
         self._left: dict[bytes, _Left] = {}
         self._kept_folder, self._jobs_folder = folder / "kept", folder / "jobs"
         self._most_kept_bytes = most_kept_bytes
@@ -74,11 +76,11 @@ class Volunteering:
 
     @property
     def paused(self) -> bool:
-        """Whether it takes no work; what is begun is finished."""
+        """Whether this peer takes no more work; what has begun is finished."""
         return self._paused
 
     def pause(self, paused: bool) -> None:
-        """Takes no more work, or takes it again; owners and those who look for volunteers are told."""
+        """Stops taking work, or starts again. Owners, and peers that look for volunteers, are told."""
         if paused != self._paused:
             self._paused = paused
             self._deps.changes.ring()
@@ -87,22 +89,22 @@ class Volunteering:
                 job.tell_slots()
 
     def freed(self) -> None:
-        """A job has given cores back."""
+        """To be called when a job has given cores back."""
         self._changes.ring()
 
     @property
     def units_done(self) -> int:
-        """Units done since this peer started."""
+        """How many units were done since this peer started."""
         return self._done + sum(job.units_done for job in self.jobs.values())
 
     @property
     def busy(self) -> int:
-        """Cores that jobs have."""
+        """How many cores jobs have."""
         return sum(job.slots for job in self.jobs.values())
 
     @property
     def spare(self) -> int:
-        """Cores that no job has, and that nobody waits for."""
+        """How many cores no job has and nobody waits for."""
         return 0 if self._queue else max(self.cores - self.busy, 0)
 
     @property
@@ -112,7 +114,7 @@ class Volunteering:
 
     @property
     def has_room(self) -> bool:
-        """Whether it would take one more job, from anybody."""
+        """Whether this peer would take one more job, from any owner."""
         return not self._queue and self._could_take
 
     @property
@@ -124,9 +126,12 @@ class Volunteering:
         return not self.paused and not self._is_full
 
     async def run(self) -> None:
-        """Compiles the runtimes, with a spare guest of the plain one; then looks after what is left of jobs."""
+        """Compiles the runtimes and starts a spare guest of the plain one.
+
+        After that, cleans up what is left of jobs.
+        """
         for folder in (self._kept_folder, self._jobs_folder):
-            await self._deps.disk.run(shutil.rmtree, folder, True)  # of a process that was killed
+            await self._deps.disk.run(shutil.rmtree, folder, True)  # left by a process that was killed
         await self._prepare()
         while True:
             await trio.sleep(SWEEP_INTERVAL_S)
@@ -138,7 +143,7 @@ class Volunteering:
                 await self._left.pop(job).kept.clear()
 
     def _top_up(self) -> None:
-        """Gives jobs at work the cores that nobody has come for since they became free."""
+        """Gives the jobs at work those cores that nobody has asked for since they became free."""
         at_work = [] if self.paused else [job for job in self.jobs.values() if job.lacks_slots]
         now = topped_up([job.slots for job in at_work], [job.wanted for job in at_work], self.spare)
         for job, slots in zip(at_work, now, strict=True):
@@ -156,7 +161,7 @@ class Volunteering:
             self._deps.changes.ring()
 
     def capacity(self) -> Capacity | None:
-        """What others are told that it offers; None while paused, or while no runtime is compiled."""
+        """What this peer announces as its offer; None while it is paused or no runtime is compiled."""
         cache = compiled.default_folder()
         ready = tuple(runtime.name for runtime in self.runtimes if compiled.is_compiled(cache, runtime))
         if self.paused or not ready:
@@ -164,13 +169,13 @@ class Volunteering:
         return Capacity((*ready, MODULE), self.cores, self.memory, load=self.busy / self.cores)
 
     def _no_room(self) -> str:
-        """Why it takes nothing now."""
+        """Returns why this peer takes nothing at the moment."""
         if self.paused:
             return "paused by its user"
         return "no core is free" if self.cores > 1 else "its core is busy"
 
     def _misfit(self, offer: work.JobOffer) -> str:
-        """Why it would not take this even if there were room; empty if it would."""
+        """Returns why this peer would not take the offer even if it had room; empty if it would."""
         if offer.job in self.jobs:
             return "at work on this job over another connection"
         if offer.memory > self.memory:
@@ -180,7 +185,7 @@ class Volunteering:
         except ValueError as error:
             return str(error)
         if offer.runtime == MODULE:
-            return ""  # compiled when it is here
+            return ""  # this runtime is compiled once it has been fetched
         runtime = self.runtime(offer)
         if runtime is None:
             return f"no runtime {offer.runtime} of that build"
@@ -189,18 +194,21 @@ class Volunteering:
         )
 
     def runtime(self, offer: work.JobOffer) -> Runtime | None:
-        """The runtime that is asked for, if this peer has exactly that build."""
+        """Returns the requested runtime if this peer has exactly that build; otherwise None."""
         for runtime in self.runtimes:
             if runtime.name == offer.runtime and runtime.digest == offer.digest:
                 return runtime
         return None
 
     async def converse(self, connection: Connection, offer: work.JobOffer) -> None:
-        """Answers an offer, at once or when its turn has come, and works on the job until its end. Raises PeerError."""
+        """Answers an offer, at once or when its turn has come, and works on the job until that ends.
+
+        Raises PeerError.
+        """
         owner, before = connection.ends.peer_id, self.jobs.get(offer.job)
-        # The owner has started over, perhaps after a crash, and this side has not noticed yet.
+        # The owner has started again, perhaps after a crash, and this side has not noticed yet.
         returning = before if before is not None and before.owner == owner else None
-        # Not if it was told to make room, for this owner's return or for others: one comes back first, and once.
+        # A returning owner is first, but only once: not if its job was told to make room, for its return or for others.
         first = returning is not None and not returning.gives_way
         place = QueuePlace(owner, prefix(connection.ends.remote_host), first)
         job: JobSession | None = None
@@ -227,24 +235,24 @@ class Volunteering:
     @contextmanager
     def _in_line(self, place: QueuePlace) -> Iterator[None]:
         if self._queue.join(place):
-            self._changes.ring()  # it may come before others
+            self._changes.ring()  # this owner may come before others
         try:
             yield
         finally:
             if self._queue.holds(place) and not self._place(place):
-                self._queue.serve(place)  # a turn not taken was one: else an owner that lets all pass is always first
+                self._queue.serve(place)  # a turn not taken counts: otherwise an owner that takes none is always first
             self._queue.leave(place)
             self._changes.ring()
 
     def _place(self, place: QueuePlace) -> int:
-        """Where an owner is in line: 0 if its job could begin, 1 for the next."""
+        """Returns the owner's place in line: 0 if its job could begin, 1 for the next."""
         order = self._queue.order({job.owner for job in self.jobs.values() if job.slots})
         if order and order[0] is place and self._could_take:
             return 0
         return order.index(place) + 1 if place in order else len(order) + 1
 
     def _idle(self) -> JobSession | None:
-        """The job that has to make room, if one has."""
+        """Returns the job that must make room, if any."""
         if self.paused or not self._is_full:
             return None
         idle = max(self.jobs.values(), key=lambda job: job.idle_s)
@@ -256,7 +264,7 @@ class Volunteering:
             await job.over.wait()
 
     def openings(self) -> dict[type, Opening]:
-        """What others may ask of a volunteer; `refusals` is for a peer that is none."""
+        """Handlers for what others may request of a volunteer; `refusals` has those of a peer that is none."""
         return {work.JobOffer: self._job_offer, work.GetOutput: self._output, work.GetCapacity: self._get_capacity}
 
     async def _job_offer(self, connection: Connection, offer: work.JobOffer) -> bool:
@@ -267,23 +275,23 @@ class Volunteering:
         await connection.send(work.CapacityIs(self.capacity()))
         return False
 
-    # Outputs that stay here for other volunteers.
+    # Outputs that this peer keeps for other volunteers.
 
     def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
-        """Where outputs of a job are kept: with the earlier ones, if its owner has come back for them."""
+        """Returns the store for outputs of a job: with the earlier ones, if its owner has come back for them."""
         left = self._left.pop(job, None)
         if left is not None and left.owner == owner and left.kept.token == token:
             return left.kept
         return OutputStore(self._deps.disk, self._kept_folder / to_text(job), token, self._most_kept_bytes // MAX_JOBS)
 
     async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
-        """The job's owner is gone, perhaps not for good: keeps its outputs for a while."""
+        """Keeps the outputs of a job for a while after its owner has left, as the owner may return."""
         self._left[job] = _Left(owner, kept, trio.current_time() + LINGER_S)
         if len(self._left) > MAX_JOBS:
             await self._left.pop(next(iter(self._left))).kept.clear()
 
     async def _output(self, connection: Connection, wanted: work.GetOutput) -> bool:
-        """Sends a kept output to a volunteer of the same job. Raises PeerError."""
+        """Sends a kept output to a volunteer that works on the same job. Raises PeerError."""
         job, left = self.jobs.get(wanted.job), self._left.get(wanted.job)
         if job is not None:
             await job.kept.answer(connection, wanted)
