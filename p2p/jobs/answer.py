@@ -1,4 +1,4 @@
-"""What a job returned, as JSON: values leave a guest only in this form; records are never decoded outside one.
+"""What a job returned, as JSON: values leave a guest only in this form; records are only ever decoded inside a guest.
 
 None, True, 5, 0.5, "text"        as they are
 NaN, infinities                   the texts NaN, Infinity, -Infinity
@@ -21,7 +21,10 @@ from p2p.jobs.faults import MAX_RECORD, JobFault, bounded
 
 MAX_DEPTH = 64
 MAX_BYTES = 32 * 1024 * 1024
-"""The longest JSON text. Also the most that is looked at: a value counts as 8 bytes, a text as its length besides."""
+"""The longest JSON text.
+
+Also bounds the values that are looked at: each counts as 8 bytes, a text also counts its length.
+"""
 _VALUE = 8
 _NESTS = frozenset({tuple, list, dict})
 _WRITABLE = _NESTS | {type(None), bool, int, float, str}
@@ -40,7 +43,7 @@ def as_json(value: object) -> str:
 
 
 def _is_writable(value: object) -> bool:
-    """Whether `json` knows the types of all values inside, as with most results. Looks level by level."""
+    """Whether `json` knows the types of all values inside, as in most results. Checks level by level."""
     level: list[Any] = [value]
     size = 0
     for _ in range(MAX_DEPTH):
@@ -64,7 +67,7 @@ def _is_writable(value: object) -> bool:
 
 
 def _at_once(value: object) -> str | None:
-    """The JSON text; None if JSON cannot express one of the numbers or texts."""
+    """Returns the JSON text, or None if JSON cannot express one of the numbers or texts."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -74,7 +77,7 @@ def _at_once(value: object) -> str | None:
 
 
 class _Plain:
-    """Makes values plain, so that `json` writes them without loss. Counts what it looks at."""
+    """Converts values so that `json` can write them without loss. Counts the values that it looks at."""
 
     def __init__(self) -> None:
         self._left = MAX_BYTES

@@ -1,4 +1,4 @@
-"""The best records of a stream: the same ones whatever order they come in."""
+"""The best records of a stream, which do not depend on the order of the stream."""
 
 from heapq import heappush, heapreplace
 from typing import Any
@@ -6,11 +6,14 @@ from typing import Any
 from p2p.jobs.codec import encode
 
 OPEN = object()
-"""The floor while there is still room for any record."""
+"""Returned by `Best.offer` instead of a key while there is still room for any record."""
 
 
 class _Ranked:
-    """A record and its rank; a worse record is less than a better one. Ties are settled by the records' encodings."""
+    """A record and its rank.
+
+    Worse records compare as less than better ones; ties are settled by the records' encodings.
+    """
 
     __slots__ = ("code", "key", "lowest", "record")
 
@@ -30,7 +33,7 @@ class _Ranked:
 
 
 class Best:
-    """Keeps the `amount` records with the highest (or lowest) keys of those offered."""
+    """Keeps those `amount` of the offered records that have the highest (or lowest) keys."""
 
     def __init__(self, amount: int, *, lowest: bool) -> None:
         self._amount, self._lowest = amount, lowest

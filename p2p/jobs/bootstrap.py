@@ -1,7 +1,7 @@
 """What a guest runs before it knows any job: the text for the interpreter's `-c`.
 
-It knows frames, and how to hand over to the `p2p/jobs/guest.py` that comes with the first one. So a spare guest has run
-nobody's code, and the code that runs jobs travels with each job. What every job needs is imported here, in advance.
+It can read frames and start the `p2p/jobs/guest.py` that is in the first one. So a spare guest has run nobody's code
+yet, and the code that runs jobs travels with each job. What every job needs is imported here, in advance.
 """
 
 GUEST = "p2p/jobs/guest.py"

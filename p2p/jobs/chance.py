@@ -1,4 +1,4 @@
-"""Randomness that is the same in every run of a unit: all of it follows from the job and the unit's place in it."""
+"""Randomness that is the same in every run of a unit: it is derived from the job and the unit's place in it."""
 
 import importlib
 import random
@@ -13,7 +13,7 @@ class _Chance:
     seed: int | None = None
     generator: random.Random | None = None
     shared = True
-    """Whether anybody besides this package may draw from `random`."""
+    """Whether code outside this package may draw from `random`."""
 
 
 def reset(place: str, twist: int = 0) -> None:
@@ -29,21 +29,24 @@ def reset(place: str, twist: int = 0) -> None:
 
 
 def rng() -> random.Random:
-    """This unit's random generator, the same one throughout. Each unit has its own, equal in every run of the unit."""
+    """Returns this unit's random generator, always the same one.
+
+    Each unit has its own, equal in every run of the unit.
+    """
     if _Chance.generator is None:
         _Chance.generator = random.Random(_seed())
     return _Chance.generator
 
 
 def sampler(place: int) -> random.Random:
-    """A random generator for one operation of this unit alone."""
+    """Returns a random generator for one operation of this unit only."""
     return random.Random(_seed() + 1 + place)
 
 
 def seed_when_imported() -> None:
     """Puts off seeding `random` until somebody imports it. A guest calls this before it imports a job.
 
-    Seeding takes as long as everything else before a small unit. No module loaded earlier may hold `random`.
+    Seeding takes as long as everything else before a small unit. No module loaded earlier may have imported `random`.
     """
     if "numpy" not in sys.modules:
         _Chance.shared = False
@@ -52,7 +55,7 @@ def seed_when_imported() -> None:
 
 
 class _Importer:
-    """Gives `random` to whoever imports it first, and seeds it from then on."""
+    """Gives `random` to the first module that imports it, and seeds it from then on."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name == "random" else None  # type: ignore[arg-type]

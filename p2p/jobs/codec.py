@@ -50,7 +50,7 @@ def decode(data: bytes, kind: type = object) -> Any:
 
 
 def survey(values: Collection[object]) -> bool:
-    """Checks, level by level, that all values are records. Returns whether any is a set. Raises NotARecord."""
+    """Checks, level by level, that all values are records. Returns whether any of them is a set. Raises NotARecord."""
     nests: list[Any] = [values if type(values) in (tuple, list) else list(values)]
     has_sets = False
     for _ in range(MAX_DEPTH):
@@ -65,7 +65,7 @@ def survey(values: Collection[object]) -> bool:
 
 
 def culprit(values: Iterable[object]) -> object:
-    """The first value that is not a record."""
+    """Returns the first value that is not a record."""
     for value in values:
         try:
             survey((value,))
@@ -75,7 +75,7 @@ def culprit(values: Iterable[object]) -> object:
 
 
 def _inside(nests: list[Any]) -> Iterator[object]:
-    """The items of these containers: of a dict, its keys, then its values."""
+    """Returns the items of these containers; for a dict, its keys, then its values."""
     dicts = [nest.values() for nest in nests if type(nest) is dict]
     return chain(chain.from_iterable(nests), chain.from_iterable(dicts))
 

@@ -1,10 +1,11 @@
 """Cuts inputs into partitions, and partitions at line ends.
 
-First by size alone, then each piece at lines, by Hadoop's rule: a piece starts after the first line end at or past its
-start minus one, and runs to the end of the line that crosses its end. So every line belongs to exactly one piece, and
-each piece is known without reading the others. A line never continues from one file into the next.
+First, files are cut by size alone. Then each piece is cut at lines, by Hadoop's rule: a piece starts after the first
+line end at or past its start minus one, and runs to the end of the line that crosses its end. So every line belongs to
+exactly one piece, and each piece is known without reading the others. A line never continues from one file into the
+next.
 
-Pure: the caller reads the bytes, from a disk or from peers.
+This module does no IO: the caller reads the bytes, from a disk or from peers.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -13,7 +14,7 @@ from typing import NamedTuple
 DEFAULT_PARTITION_BYTES = 8 * 1024 * 1024
 STEP_BYTES = 64 * 1024
 MAX_PIECES = 256
-"""The most files of which one partition holds pieces, since their names travel with it."""
+"""The most files from which one partition may have pieces, because their names travel with it."""
 
 
 class Piece(NamedTuple):
@@ -25,11 +26,11 @@ class Piece(NamedTuple):
 
 
 Wish = tuple[int, int]
-"""Bytes wanted: (offset, length). The answer may be shorter, but not empty."""
+"""A read that is wanted: (offset, length). The answer may be shorter, but not empty."""
 
 
 def by_size(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[list[Piece]]:
-    """Files laid end to end and cut every `each` bytes, wherever that falls. Empty files are left out."""
+    """Cuts files, laid end to end, every `each` bytes, wherever that falls. Empty files are left out."""
     partitions: list[list[Piece]] = []
     room = 0
     for file, size in enumerate(sizes):
@@ -46,7 +47,7 @@ def by_size(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[l
 
 
 def by_file(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[list[Piece]]:
-    """Whole files, empty ones too: a partition takes files until it has `each` bytes."""
+    """Puts whole files, including empty ones, into partitions: each takes files until it has `each` bytes."""
     partitions: list[list[Piece]] = []
     held = each
     for file, size in enumerate(sizes):
@@ -59,7 +60,7 @@ def by_file(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[l
 
 
 def share_of(partition: int, partitions: int, count: int) -> tuple[int, int]:
-    """The items of a range that belong to one partition: (first, count)."""
+    """Returns the items of a range that belong to one partition, as (first, count)."""
     first, end = partition * count // partitions, (partition + 1) * count // partitions
     return first, end - first
 
@@ -67,7 +68,7 @@ def share_of(partition: int, partitions: int, count: int) -> tuple[int, int]:
 def line_start(at: int, size: int, step: int = STEP_BYTES) -> Generator[Wish, bytes, int]:
     """Finds the start of the first line at or past `at`, in a file of `size` bytes; returns `size` if there is none.
 
-    Yields each read that it wants, at most `step` bytes, and is sent the bytes.
+    Yields each read that it needs, at most `step` bytes, and is sent the bytes.
     """
     if at <= 0 or at >= size:
         return min(max(at, 0), size)
@@ -82,7 +83,10 @@ def line_start(at: int, size: int, step: int = STEP_BYTES) -> Generator[Wish, by
 
 
 def at_lines(piece: Piece, size: int, step: int = STEP_BYTES) -> Generator[Wish, bytes, Piece]:
-    """The piece with both ends moved to line starts, in a file of `size` bytes. Reads as `line_start`; may be empty."""
+    """Returns the piece with both ends moved to line starts, in a file of `size` bytes. Reads as `line_start` does.
+
+    The piece may be empty.
+    """
     border = min(piece.offset + piece.size, size)
     start = yield from line_start(piece.offset, border, step)
     if start >= border:
@@ -92,7 +96,7 @@ def at_lines(piece: Piece, size: int, step: int = STEP_BYTES) -> Generator[Wish,
 
 
 def driven(cut: Generator[Wish, bytes, Piece], read: Callable[[int, int], bytes]) -> Piece:
-    """Runs a cut to its end; `read` is given (offset, length)."""
+    """Runs a cut until it ends; `read` is called with (offset, length)."""
     try:
         wish = next(cut)
         while True:

@@ -1,7 +1,7 @@
 """The vocabulary of a job file: inputs, operations on records, actions.
 
-Nothing is computed here. Operations only make a chain longer. An action that has no result yet ends the run of `job`
-that reached it; once it has been carried out, later runs get its result.
+This module computes nothing. Operations only make a chain longer. An action that has no result yet ends the run of
+`job` that reached it; once the action has been carried out, later runs get its result.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,15 +18,18 @@ V = TypeVar("V")
 
 
 class Run(Protocol):
-    """One run of `job`. It knows the results of the actions that were carried out."""
+    """One run of `job`, which knows the results of the actions that were carried out."""
 
     replays: bool
-    """Whether the next action was carried out: then `replay` gives its result, and its chain no longer matters."""
+    """Whether the next action was already carried out.
+
+    If so, `replay` returns its result, and its chain no longer matters.
+    """
 
     def replay(self, name: str) -> Any: ...
 
     def act(self, chain: Chain, action: Action) -> NoReturn:
-        """Ends this run at an action to be carried out."""
+        """Ends this run at an action that must be carried out."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Faults of a job, told so that its author understands them, and in a form that JSON carries."""
+"""Faults of a job, described so that the job's author understands them, in a form that JSON can carry."""
 
 import sys
 import traceback
@@ -57,7 +57,7 @@ class PlanMismatch(Exception):
 
 
 def here() -> Place:
-    """The place in the job that called into this package."""
+    """Returns the place in the job that called into this package."""
     frame = sys._getframe(2)  # the caller is in this package
     while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
@@ -65,7 +65,7 @@ def here() -> Place:
 
 
 _PACKAGE = here.__code__.co_filename.removesuffix("faults.py")
-"""The folder of this package's files. Kept, because places are looked up often."""
+"""The folder of this package's files. It is computed once, because places are looked up often."""
 
 
 def raised(
@@ -77,7 +77,7 @@ def raised(
     record: str | None = None,
     text: str | None = None,
 ) -> JobFault:
-    """The fault for an exception raised by the job, with the frames of the job's own files."""
+    """Makes the fault for an exception raised by the job, with the frames of the job's own files."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     kind = type(error).__name__
     text = _words(error) if text is None else text
@@ -87,19 +87,19 @@ def raised(
     if isinstance(error, SyntaxError) and error.filename in files:
         place, text = Place(str(error.filename), error.lineno or 1), error.msg
         told += _only(error)[:-1]
-    elif type(error) in (AttributeError, NameError):  # Python may suggest what was meant
+    elif type(error) in (AttributeError, NameError):  # Python may suggest the name that was meant
         text = _only(error)[-1].strip().removeprefix(f"{kind}: ")
     told.append(f"{kind}: {text}\n")
     return JobFault(text, kind=kind, place=place, operation=operation, record=record, traceback_text="".join(told))
 
 
 def shown(value: object) -> str:
-    """A value in a few words, however large or broken it is."""
+    """Describes a value in a few words, however large or broken it is."""
     return bounded(_BRIEF.repr(value), MAX_RECORD)
 
 
 def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]:
-    """The entries of a traceback that are in one file."""
+    """Returns the entries of a traceback that are in one file."""
     found = []
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == filename:
@@ -109,7 +109,7 @@ def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]
 
 
 def _only(error: BaseException) -> list[str]:
-    """The lines that Python prints for an exception besides its frames; for a SyntaxError, the code line first."""
+    """Returns what Python prints for an exception besides its frames; for a SyntaxError, the code line comes first."""
     told = traceback.TracebackException(type(error), error, error.__traceback__, limit=0, compact=True)
     return list(told.format_exception_only())
 
@@ -122,7 +122,7 @@ def _words(error: BaseException) -> str:
 
 
 def bounded(text: str, most: int = MAX_TEXT) -> str:
-    """The text, or its beginning if it is longer than `most`."""
+    """Returns the text, or its beginning if it is longer than `most`."""
     text = text.encode("utf-8", "replace").decode()  # JSON text may not hold a lone surrogate
     while len(text.encode()) > most:
         text = text[: max(1, most // 4 - 1)] + "..."

@@ -1,7 +1,7 @@
 """A digest of what a job planned, stable between guests of one Python version.
 
 It covers the operations with the code of their functions and the values that these captured. So a job that draws a
-random number while it plans, and uses it in a lambda, has another digest in every guest, and is found out.
+random number while it plans, and uses it in a lambda, has a different digest in every guest, and is detected.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ def _of_part(part: Part) -> tuple[Any, ...]:
 
 
 def _of(value: Any, depth: int) -> Any:
-    """Whatever of a value is the same in every process, as strings, bytes and tuples."""
+    """Returns whatever part of a value is the same in every process, as strings, bytes and tuples."""
     if depth > _MAX_DEPTH:
         return "deep"
     try:

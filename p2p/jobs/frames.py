@@ -1,7 +1,7 @@
-"""Frames, in which peer and guest talk: a JSON header and blobs, sent over a pipe.
+"""Frames, in which peer and guest exchange messages over a pipe: each is a JSON header and blobs.
 
-A frame is its length (4 bytes, big-endian, of all that follows), the header's length (4 bytes), the header, and the
-blobs one after the other. The header's `blobs` gives their lengths.
+A frame is its length (4 bytes, big-endian, counting all that follows), the header's length (4 bytes), the header, and
+the blobs one after another. The header's `blobs` gives their lengths.
 """
 
 import json
@@ -16,20 +16,22 @@ _STEP_BYTES = 64 * 1024
 _LENGTHS = struct.Struct(">II")
 _DONE = b'{"ok": "unit", "records_in": %d, "records_out": %d, "blobs": [%s]}'
 _read_header = json.JSONDecoder().raw_decode
-"""Used bare because what `json.loads` does around it takes a guest longer than the decoding."""
+"""Called directly, because what `json.loads` does around it takes a guest longer than the decoding itself."""
 
 
 class BadFrame(ValueError):
-    """Bytes that are not a frame, or a frame beyond the bounds."""
+    """Raised for bytes that are not a frame, or a frame that exceeds the bounds."""
 
 
 def pack(header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
-    """A frame, with its length in front. Raises BadFrame beyond the bounds."""
+    """Makes a frame, with its length in front. Raises BadFrame if it exceeds the bounds."""
     return _frame(json.dumps(header | {"blobs": [len(blob) for blob in blobs]}).encode(), blobs)
 
 
 def pack_done(records_in: int, records_out: int, blobs: Sequence[bytes]) -> bytes:
-    """The answer to a finished unit: the same bytes as from `pack`, in a tenth of the time, since there are many."""
+    """Makes the answer to a finished unit: the same bytes as `pack` makes, in a tenth of the time, because there are
+    many.
+    """
     sizes = b", ".join([b"%d" % len(blob) for blob in blobs])
     return _frame(_DONE % (records_in, records_out, sizes), blobs)
 
@@ -42,7 +44,9 @@ def _frame(text: bytes, blobs: Sequence[bytes]) -> bytes:
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
-    """Reads a frame: its header and its blobs, each read separately so that it is in memory once. None at the end.
+    """Reads a frame: its header and its blobs. Reads each separately, so that it is in memory only once.
+
+    None at the end.
 
     Raises BadFrame; and MemoryError for a frame too large for memory, which is then read to its end and dropped.
     """

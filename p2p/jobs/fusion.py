@@ -1,8 +1,8 @@
-"""A stage as one loop: the chain's operations, written out as the source of one function and compiled.
+"""Runs a stage as one loop: the chain's operations are written out as the source of one function, which is compiled.
 
-A chain of generators resumes a frame per operation and record; here a record passes through local variables. Every
-operation has its own lines in the source, so an exception's line tells the operation and the frame's variables the
-record, at no cost while nothing goes wrong.
+A chain of generators would resume a frame per operation and record; here, a record passes through local variables.
+Every operation has its own lines in the source, so the line of an exception identifies the operation, and the frame's
+variables hold the record, at no cost while nothing goes wrong.
 """
 
 from collections.abc import Collection, Iterable
@@ -89,7 +89,9 @@ class _Text:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.owners: dict[int, tuple[int, str | None]] = {}
-        """By line number: the operation's index (the sink's is one past the last), and the variable of its record."""
+        """By line number: the operation's index (that of the sink is one past the last), and the variable of its
+        record.
+        """
         self.depth = 0
 
     def add(self, text: str, owner: int, variable: str | None = None) -> None:
@@ -102,7 +104,7 @@ class _Text:
 
 @lru_cache(maxsize=256)
 def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
-    """The function for a chain of operations, and its source."""
+    """Writes and compiles the function for a chain of operations. Returns it, and its source."""
     text = _Text()
     parameters = "".join(f", f{i}=None, fraction{i}=1.0" for i in range(len(names)))
     text.add(f"def stage(items{parameters}, function=None, amount=1, form='', OPEN=OPEN, text_line=text_line):", -1)
@@ -159,13 +161,13 @@ class Loop:
             self._arguments[f"fraction{index}"] = op.fraction
 
     def run(self, items: Iterable[Any]) -> Any:
-        """What the sink makes of these records. Raises whatever the job's functions do."""
+        """Returns what the sink makes of these records. Raises whatever the job's functions raise."""
         for index in self._samples:
             self._arguments[f"f{index}"] = sampler(index).random
         return self._function(items, **self._arguments)
 
     def fault(self, error: BaseException, files: Collection[str]) -> JobFault | None:
-        """The fault for an exception raised by `run`; None if it came from elsewhere."""
+        """Makes the fault for an exception raised by `run`; None if the exception came from elsewhere."""
         steps = frames_in(error.__traceback__, _FILE)
         if not steps:
             return None

@@ -1,7 +1,7 @@
-"""The guest's side of the pipe: imports from the bundle, then answers one request after another.
+"""The guest's side of the pipe: it imports from the bundle, then answers one request after another.
 
-The bootstrap runs this file by itself, before anything else of `p2p.jobs` can be imported. So it imports the rest of
-the package only once its importer is in place.
+The bootstrap runs this file by itself, before anything else of `p2p.jobs` can be imported. So this file imports the
+rest of the package only once its importer is in place.
 """
 
 import gc
@@ -24,7 +24,7 @@ _MAX_VALUE_BYTES = 512 * 1024
 
 
 class Importer:
-    """Imports from files held in memory; the entry file is module `job`, whatever its name.
+    """Imports from files held in memory. The entry file is module `job`, whatever its name.
 
     It comes before every other importer.
     """
@@ -57,7 +57,7 @@ class Importer:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Imports come from these files while the body runs; afterwards no trace of them is left."""
+        """Makes imports come from these files while the body runs; afterwards, no trace of them is left."""
         earlier = {name: sys.modules.pop(name) for name in self._names() if name in sys.modules}
         sys.meta_path.insert(0, self)
         try:
@@ -168,7 +168,7 @@ def _unit(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) ->
 
 
 def _given(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> Sequence[bytes]:
-    """Lets the session learn the new results of actions that come first; returns the blobs after them."""
+    """Passes the new action results, which come first, to the session. Returns the blobs after them."""
     known = header.get("results")
     if not known:
         return blobs

@@ -1,8 +1,8 @@
 """Which values may be keys, and the partition each key belongs to.
 
-Equal keys must meet, so whatever decides the partition must be equal for equal keys, on every machine. `True` and `1`
-are equal but encoded differently, so a job that has both as keys is refused. Floats are never keys: they too can equal
-integers, and NaN equals nothing at all.
+Equal keys must meet, so whatever determines the partition must be equal for equal keys, on every machine. `True` and
+`1` are equal but encoded differently, so a job that has both as keys is refused. Floats are never keys: they too can
+equal integers, and NaN does not even equal itself.
 """
 
 import marshal
@@ -16,11 +16,11 @@ _PLAIN: frozenset[type] = frozenset({str, bytes, int, type(None)})
 
 
 class BadKey(TypeError):
-    """A value that cannot be a key. The text says what to do about it."""
+    """Raised for a value that cannot be a key. The text says what to do about it."""
 
 
 class Keys:
-    """The keys of one table, admitted one by one before they enter it."""
+    """The keys of one table, each checked before it enters the table."""
 
     def __init__(self, table: dict[Any, Any]) -> None:
         self.table = table
@@ -29,7 +29,7 @@ class Keys:
         self._with_bool: dict[Any, object] = {}
 
     def admit(self, key: object) -> type | None:
-        """Checks a key. Returns the type whose keys need no further check, or None where every key needs one.
+        """Checks a key. Returns the type whose keys need no further check, or None if every key needs one.
 
         Raises BadKey.
         """
@@ -45,7 +45,7 @@ class Keys:
         return None if self.has_bools or type(shape) is tuple else type(key)
 
     def partitions(self, count: int) -> Iterable[int]:
-        """The partition of each key, in the table's order; the same in every process."""
+        """Returns the partition of each key, in the table's order, which is the same in every process."""
         keys: Iterable[Any] = map(_plain, self.table) if self.has_bools else self.table
         return [code % count for code in map(crc32, map(marshal.dumps, keys, repeat(_VERSION)))]
 
@@ -54,7 +54,7 @@ _MIXED = "{0!r} is a key both as a bool and as a number, which are equal; map th
 
 
 def _shape(key: Any) -> Any:
-    """The shape of a key: its type, or a tuple of its items' shapes. Raises BadKey."""
+    """Returns the shape of a key: its type, or a tuple of its items' shapes. Raises BadKey."""
     kind = type(key)
     if kind is tuple:
         return tuple(map(_shape, key))
@@ -70,7 +70,7 @@ def _holds_bool(shape: Any) -> bool:
 
 
 def _plain(key: Any) -> Any:
-    """The key, with each bool replaced by the integer that it equals."""
+    """Returns the key with each bool replaced by the integer that it equals."""
     if type(key) is tuple:
         return tuple(map(_plain, key))
     return int(key) if type(key) is bool else key

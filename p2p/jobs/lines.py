@@ -1,10 +1,13 @@
-"""Records as the lines of a result's files."""
+"""Formats records as the lines of a result's files."""
 
 import json
 
 
 def text_line(record: object, form: str) -> str:
-    """The line of a record, line end included. Raises TypeError or ValueError for what the form cannot express."""
+    """Returns the line of a record, including its end.
+
+    Raises TypeError or ValueError for what the form cannot express.
+    """
     if form == "json":
         try:
             return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,6 +1,7 @@
-"""A whole job in this process, for `--local`: no guest and no sandbox, so the job's code can do whatever the user can.
+"""Runs a whole job in this process, for `--local`: without a guest or a sandbox, so the job's code can do whatever the
+user can.
 
-Partitions, order and bytes are the same as between guests. Only bytes that this process made are decoded.
+Partitions, order and bytes are the same as between guests. Only bytes that this process itself made are decoded.
 """
 
 import random
@@ -30,7 +31,7 @@ class _File(NamedTuple):
 Save = Callable[[int, int, bytes], None]
 """Saves one file of the result: action, partition, bytes."""
 Tell = Callable[[str, int, int], None]
-"""Told how far a stage has got: its label, units done, units in all."""
+"""Reports how far a stage has got: its label, units done, units in total."""
 
 
 def run(
@@ -69,7 +70,7 @@ def run(
 def _carry_out(
     plan: Plan, session: Session, files: list[list[_File]], partition_bytes: int, save: Save, tell: Tell
 ) -> bytes:
-    """Runs all units of one action, stage by stage, and returns the action's result."""
+    """Runs all units of one action, stage by stage. Returns the action's result."""
     made: list[list[bytes]] = []
     for stage in plan.stages:
         if isinstance(stage.origin, Source):

@@ -1,4 +1,4 @@
-"""The parts that a job's chain is made of. What each does to a record is in `fusion`."""
+"""The parts of a job's chain. `fusion` has what each does to a record."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias

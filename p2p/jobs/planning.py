@@ -1,4 +1,4 @@
-"""Runs `job` as far as its next action, and finds what it plans for that."""
+"""Runs `job` as far as its next action, and determines the plan for that action."""
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
         return sha256("\n".join([str(self.number), *self.digests]).encode()).hexdigest()
 
     def partitions(self, stage: Stage, settings: Settings) -> int | None:
-        """How many units a stage has; None if that depends on the inputs' bytes."""
+        """How many units a stage has; None if that depends on how many bytes the inputs have."""
         match stage.origin:
             case Shuffle(partitions=partitions):
                 return partitions or settings.reduce_partitions
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
         return stage.sink.partitions or settings.reduce_partitions
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
-        """The plan as it is told to the peer."""
+        """The plan in the form in which the peer gets it."""
         told: dict[str, Any] = {
             "version": VERSION,
             "action": self.number,
@@ -89,11 +89,14 @@ class Returned(NamedTuple):
 
 
 class _Reached(BaseException):
-    """Ends a run of `job` at an action; not an Exception, so that the job's own `except Exception` lets it through."""
+    """Ends a run of `job` at an action.
+
+    It is not an Exception, so that the job's own `except Exception` does not catch it.
+    """
 
 
 class _Run:
-    """One run of `job` with the results of the first actions."""
+    """One run of `job`, with the results of the first actions."""
 
     def __init__(self, results: Sequence[bytes]) -> None:
         self._results = iter(results)
@@ -131,7 +134,10 @@ class _Run:
 
 
 def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results: Sequence[bytes]) -> Plan | Returned:
-    """Runs `job` to the first action after `results`. Raises JobFault for a broken rule, and what the job raises."""
+    """Runs `job` to the first action after `results`.
+
+    Raises JobFault for a broken rule, and whatever the job raises.
+    """
     check_arguments(job, arguments)
     if len(results) >= MAX_ACTIONS:
         raise JobFault(f"a job has at most {MAX_ACTIONS} actions")
@@ -184,7 +190,7 @@ def unchanged(plan: Plan) -> None:
 
 
 def check_arguments(job: Job, arguments: Mapping[str, Any]) -> None:
-    """Raises JobFault unless `job` takes these arguments. The fault says which it takes."""
+    """Raises JobFault unless `job` accepts these arguments. The fault says which it accepts."""
     code = getattr(job, "__code__", None)
     if code is None:
         return

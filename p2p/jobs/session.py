@@ -1,4 +1,4 @@
-"""One job in one guest: imports its file, makes its plans, runs its units. Frames and pipes are left to the caller."""
+"""One job in one guest: imports its file, makes its plans, runs its units. The caller handles frames and pipes."""
 
 import ast
 import importlib
@@ -35,7 +35,7 @@ class Session:
         settings: Settings,
         job: str,
     ) -> None:
-        """Imports the job. `files` are its own, by path, and importable; the entry is module `job`."""
+        """Imports the job. `files` are the job's own, by path, and can be imported; the entry is module `job`."""
         self._files = files
         self._inputs, self._arguments = inputs, arguments
         self.settings = settings
@@ -57,14 +57,14 @@ class Session:
         self._job: Job = function
 
     def learn(self, action: int, result: bytes) -> None:
-        """Takes the result of an action, in order; one already known is ignored."""
+        """Takes the result of an action, in order. A result that is already known is ignored."""
         if action > len(self._results):
             raise PlanMismatch(f"the result of action {action} has come before that of action {len(self._results)}")
         if action == len(self._results):
             self._results.append(result)
 
     def plan(self) -> Plan | Answer:
-        """What `job` asks for next, still to be confirmed; or what it returned."""
+        """Returns what `job` asks for next, which is still to be confirmed, or what it returned."""
         if not self._checked:
             self._check_imports()
             self._checked = True
@@ -76,7 +76,7 @@ class Session:
         return found
 
     def confirm(self, action: int, digest: str) -> None:
-        """Plans the action with this digest again, under other randomness. Raises JobFault if the plans differ."""
+        """Plans the action with this digest again, with different randomness. Raises JobFault if the plans differ."""
         first = self._planned(action, digest)
         second = self._run(action, 1)
         if isinstance(second, Returned):
@@ -107,7 +107,7 @@ class Session:
         return output
 
     def finish(self, action: int, digest: str, partials: Sequence[bytes]) -> bytes:
-        """The action's result, made from the partial results of its last stage in partition order."""
+        """Makes the action's result from the partial results of its last stage, in partition order."""
         plan = self._planned(action, digest)
         chance.reset(f"{self._id}/{action}/finish")
         with self._blamed():
@@ -138,7 +138,7 @@ class Session:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """Blames the job for whatever its own code raises, whether that is an Exception or not."""
+        """Blames the job for whatever its own code raises, whether an Exception or another BaseException."""
         try:
             yield
         except units.NOT_THE_JOBS:
@@ -149,7 +149,9 @@ class Session:
             raise raised(error, self._files) from error
 
     def _check_imports(self) -> None:
-        """Checks that everything the job imports exists, inside functions too, except within a `try`."""
+        """Checks that all modules that the job imports exist, including imports inside functions, but not those within
+        a `try`.
+        """
         for path, source in self._files.items():
             with self._blamed():
                 tree = ast.parse(source, path)

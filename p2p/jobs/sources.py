@@ -1,4 +1,4 @@
-"""Bytes and numbers as records: the source that a unit of the first stage begins with.
+"""Turns bytes and numbers into records: the sources with which units of the first stage begin.
 
 A source gives batches, each a sequence of records, so that memory is bounded by a batch and the loop over its records
 costs nothing extra.
@@ -34,7 +34,9 @@ class Source(NamedTuple):
 
 
 def count_of(items: Sequence[Any]) -> int:
-    """The length of a sequence, even of a range too long for an index, as happens in a 32-bit guest."""
+    """Returns the length of a sequence, even of a range whose length is too large for an index, as can happen in a
+    32-bit guest.
+    """
     if isinstance(items, range):
         return max(0, -((items.start - items.stop) // items.step))
     return len(items)
@@ -64,12 +66,12 @@ def batches(source: Source, given: Sequence[Any], blobs: Sequence[bytes]) -> Ite
 
 
 def json_value(line: str) -> Any:
-    """The value of a line of `records()`."""
+    """Returns the value of a line of `records()`."""
     return json.loads(line)
 
 
 def _lines(blob: bytes) -> Iterable[list[str]]:
-    """Bytes that are whole lines, as text without line ends; bytes that are not UTF-8 are replaced."""
+    """Returns bytes that are whole lines as text without line ends; bytes that are not UTF-8 are replaced."""
     start = 0
     while start < len(blob):
         end = blob.find(b"\n", start + BATCH_BYTES) + 1 or len(blob)

@@ -1,4 +1,4 @@
-"""One unit's work: records from its input, through its stage's loop, into bytes. Also combines partial results."""
+"""Runs one unit: records from its input go through its stage's loop and become bytes. Also combines partial results."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -13,7 +13,7 @@ from p2p.jobs.sources import batches
 
 MAX_RESULT_BYTES = 8 * 1024 * 1024
 NOT_THE_JOBS = (JobFault, PlanMismatch, Unreadable, MemoryError, KeyboardInterrupt)
-"""Exceptions that pass unchanged, wherever they are raised."""
+"""Exceptions that are passed on unchanged, wherever they are raised."""
 _PARTIALS: dict[str, type] = {"count": int, "sum": object, "mean": tuple}
 """The type of partial results by action; those of all other actions are lists."""
 
@@ -56,7 +56,7 @@ class Work:
 
 
 def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) -> bytes:
-    """The result of an action, made from the partial results in partition order. Raises JobFault."""
+    """Makes the result of an action from the partial results, in partition order. Raises JobFault."""
     made = (decode(partial, _PARTIALS.get(action.name, list)) for partial in partials)
     value: Any
     match action.name:
@@ -79,7 +79,7 @@ def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) ->
 
 
 class _Counted:
-    """Counts records, a batch at a time."""
+    """Counts records, one batch at a time."""
 
     def __init__(self) -> None:
         self.records = 0
@@ -134,7 +134,7 @@ def _checked(values: list[Any], sink: Sink, stage: Stage | None) -> bool:
 
 
 def _maker(stage: Stage | None) -> str:
-    """Says which operation made the records that a sink refuses."""
+    """Determines which operation made the records that a sink refuses."""
     last = stage.operations[-1] if stage is not None and stage.operations else None
     return f" (from {last.name}, line {last.place.line})" if last else ""
 
