@@ -2,7 +2,7 @@
 
 A message is charged for the work it makes, in units of some 20 µs of the event loop: a short message costs one, a map
 of a million chunks a hundred. Past the rate, its sender waits, and after a costly message other tasks get their turn,
-so a flood takes a few hundredths of the loop and no long stretch of it (`tests/io/test_pace.py` has the prices).
+so a flood takes a few hundredths of the loop and no long stretch of it (`tests/io/net/test_pace.py` has the prices).
 """
 
 import trio

@@ -13,7 +13,9 @@ COMMON = frozenset(word for word in _COMMON.split(" "))
 
 def words(text: str, least: int = MIN_WORD_CHARS) -> list[str]:
     """The words of the text with at least `least` letters, in order, each once."""
-    folded = unicodedata.normalize("NFKD", text.casefold())
+    # Decomposing can bring capitals that folding did not see (a mathematical A), so fold after it as well.
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    folded = unicodedata.normalize("NFKD", decomposed.casefold())
     plain = "".join(letter for letter in folded if not unicodedata.combining(letter))
     found = (match.group()[:MAX_WORD_CHARS] for match in _WORD.finditer(plain))
     return list(dict.fromkeys(word for word in found if len(word) >= least))

@@ -13,6 +13,7 @@ def test_case_accents_and_what_stands_between_do_not_count() -> None:
     assert words("STRASSE straße") == ["strasse"]
     assert words("a an the of") == ["the"]
     assert words("\uff26\uff35\uff2c\uff2c width \ufb01ne") == ["full", "width", "fine"]
+    assert words("00\U0001d468") == ["00a"]
     assert words("") == words("- -- _._") == []
 
 
