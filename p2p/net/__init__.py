@@ -1,4 +1,4 @@
 """IO on trio: TLS connections, dialling and listening, DHT datagrams, beacons on the local network, HTTP to trackers.
 
-Whatever arrives is decoded and bounded here; the packages above decide what it means.
+What arrives is decoded and bounded here; the packages that use this one decide what it means.
 """

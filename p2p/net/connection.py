@@ -1,7 +1,7 @@
-"""A connection: frames over a `ByteStream`, between two peers that have proven who they are.
+"""Connections: frames over a `ByteStream`, between two peers that have proven who they are.
 
-Only one task may receive; any number may send, a frame at a time. The buffer holds what arrived along with a header;
-the body of a large data frame bypasses it and goes straight into the chunk's buffer.
+Only one task may receive; any number may send, one frame at a time. The receive buffer holds a header and what arrived
+with it; the body of a large data frame bypasses that buffer and goes straight into the chunk's.
 """
 
 import secrets
@@ -21,7 +21,7 @@ from p2p.wire.messages import AnyMessage, Hello, Unknown
 
 HANDSHAKE_TIMEOUT_S = 10.0
 WORN_OUT_BYTES = 256 * 1024**3
-"""How much a connection sends before it ends, well before AES-GCM needs a new key; the next is dialled at once."""
+"""How much a connection sends before it ends, well before AES-GCM needs a new key; another is dialled at once."""
 
 _BUFFER_BYTES = 64 * 1024
 _CORK_BYTES = 16 * 1024
@@ -34,7 +34,7 @@ M = TypeVar("M", bound=messages.Message)
 
 @dataclass(frozen=True)
 class Ends:
-    """The two ends of a connection, once it is proven."""
+    """The two ends of a proven connection."""
 
     own_id: PeerId
     peer_id: PeerId
@@ -49,7 +49,7 @@ class Ends:
 
     @property
     def claimed_address(self) -> Address | None:
-        """Where the peer says it listens, on the host it came from; unproven until dialled."""
+        """The host that the peer came from, with the port on which it says it listens; unproven until dialled."""
         return Address(self.remote_host, self.hello.port) if self.hello.port else None
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Ends:
 
 
 class Connection:
-    """Frames in both directions. `ends` is set by the handshake."""
+    """A connection, which carries frames in both directions. `ends` is set by the handshake."""
 
     ends: Ends
 
@@ -70,16 +70,16 @@ class Connection:
         self._turn = 0
         self._max_control = frames.MAX_HANDSHAKE_BYTES
         self.bytes_in = 0
-        """Bytes received. It grows even while a long message is still arriving: a slow peer is not a silent one."""
+        """Bytes received. Grows even while a long message is still arriving, so a slow peer does not look silent."""
         self.bytes_out = 0
 
     async def receive(self) -> AnyMessage | Unknown | DataHeader:
-        """The next message, or the header of a data frame, whose bytes `receive_body` must take next.
+        """Receives the next message, or the header of a data frame; call `receive_body` next for that frame's bytes.
 
         Raises PeerGone, MalformedMessage, ProtocolViolation.
         """
         if self._turn >= _TURN_BYTES:
-            # A peer faster than this one never leaves the socket empty: others get their turn here.
+            # If the peer sends faster than this side reads, the socket is never empty: other tasks get a turn here.
             self._turn = 0
             await trio.lowlevel.checkpoint()
         while True:
@@ -98,7 +98,7 @@ class Connection:
         return header
 
     async def receive_body(self, view: memoryview) -> None:
-        """Fills the view with the frame's bytes."""
+        """Fills the view with the data frame's bytes."""
         size = len(view)
         ready = min(size, self._end - self._start)
         if ready:
@@ -148,7 +148,7 @@ class Connection:
                 self.bytes_out += len(piece)
                 await self._stream.send_all(piece)
         except BaseException:
-            # Half a frame may have been sent: nothing can follow it.
+            # Part of a frame may have been sent, so nothing can follow it.
             self.close()
             raise
         finally:
@@ -167,13 +167,13 @@ class Connection:
     # The handshake, inside TLS.
 
     async def greet_listener(self, identity: Identity, listener: PeerId, remote_host: str, hello: Hello) -> None:
-        """The dialer's part, with the listener that TLS has proven."""
+        """Does the dialer's part of the handshake, with the listener whose identity TLS has proven."""
         challenge = await self._expect(messages.Challenge)
         await self.send(handshake.prove(identity, challenge, listener), hello)
         self._greeted(Ends(identity.peer_id, listener, await self._expect(Hello), remote_host, True))
 
     async def greet_dialer(self, identity: Identity, remote_host: str, hello: Hello) -> None:
-        """The listener's part."""
+        """Does the listener's part of the handshake."""
         challenge = messages.Challenge(nonce=secrets.token_bytes(32))
         await self.send(challenge)
         proof = await self._expect(messages.Proof)

@@ -1,8 +1,8 @@
-"""UDP for the DHT: one socket, signed datagrams, queries with their answers, limits before any signature is checked.
+"""UDP for the DHT: one socket, signed datagrams, queries and their answers, and limits on the signatures checked.
 
-Nothing that arrives can raise out of `run`: datagrams that are malformed, unasked for or too many are counted and
-dropped. An answer is taken only from the address that was asked, with the query's number, and from the node that was
-meant. An answer has at most three times its query's bytes.
+Nothing that arrives can make `run` raise: datagrams that are malformed, unsolicited or too many are counted and
+dropped. An answer is accepted only if it comes from the address and the node that were asked, with the query's number.
+An answer is at most three times as long as its query.
 """
 
 import logging
@@ -42,29 +42,29 @@ from p2p.wire.datagrams import (
 logger = logging.getLogger(__name__)
 
 QUERIES_PER_S, QUERY_BURST = 100.0, 200.0
-"""The most queries from one IPv4 address or IPv6 /64."""
+"""The most queries from one IPv4 address or IPv6 /64: per second, and at once."""
 ALL_QUERIES_PER_S, ALL_QUERY_BURST = 1000.0, 2000.0
-"""The most queries from all addresses: verifying this many takes about a sixth of a core."""
+"""The most queries from all addresses together: verifying this many takes about a sixth of a core."""
 MAX_SOURCES = 4096
 MAX_DATAGRAMS_PER_TURN = 8
-"""The most datagrams before other tasks have a turn: they take some 3 ms at worst."""
+"""The most datagrams handled before other tasks have a turn: this many take some 3 ms at worst."""
 MAX_FORGED_ANSWERS = 4
-"""The most forged answers to one query; after these, no more signatures are checked for it."""
+"""The most forged answers to one query; after this many, no more signatures are checked for it."""
 BUFFER_BYTES = 1024 * 1024
 SEEN_FROM = 64
 
 Serve = Callable[[Query, Contact, int], "Answer | None"]
 """Answers a proven query, in a datagram of at most this many bytes."""
 Met = Callable[[Contact, "int | None"], None]
-"""A node has proven its id. With None, an answer has also proven its address. With a number, the node only claims the
-address in a query, and may be sent that many bytes before it has proven it."""
+"""Called when a node has proven its id. With None, an answer has proven its address too. With a number, the node has
+only sent a query from the address: until it proves the address, it may be sent at most that many bytes."""
 
 _ANSWER_TO: dict[type[Query], type[Answer]] = {Ping: Pong, FindNode: Nodes, FindValue: Values, Store: Stored}
 
 
 @dataclass(eq=False)
 class _Pending:
-    """A query under way."""
+    """A query that waits for its answer."""
 
     address: tuple[str, int]
     expected: bytes | None
@@ -84,7 +84,7 @@ class Reply:
 
 
 class Endpoint:
-    """One UDP socket of the DHT; all addresses that it knows are of the socket's family."""
+    """One UDP socket of the DHT. All addresses that this endpoint knows are of the socket's family."""
 
     def __init__(self, codec: DatagramCodec, udp: socket.socket) -> None:
         self.codec = codec
@@ -97,9 +97,9 @@ class Endpoint:
         self.clock = ClockOffset()
         self.counts: Counter[str] = Counter()
         self.heard_at = float("-inf")
-        """When anything proven last arrived, by trio's clock."""
+        """When the last datagram with a valid signature arrived, by trio's clock."""
         self.seen_as: OrderedDict[str, str] = OrderedDict()
-        """This node's host as others see it, by the prefix of those who said so."""
+        """The host at which other nodes see this one, by the network prefix of the node that said so."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -107,7 +107,7 @@ class Endpoint:
         return host, port
 
     def now(self) -> float:
-        """Seconds since 1970, by this machine's clock as corrected by others' (`ClockOffset`)."""
+        """Seconds since 1970, by this machine's clock, corrected by the clocks of others (`ClockOffset`)."""
         return time.time() + self.clock.seconds
 
     async def run(
@@ -124,17 +124,17 @@ class Endpoint:
                     except BlockingIOError:
                         break
                     except OSError:
-                        continue  # an ICMP error about an earlier datagram
+                        continue  # this is an ICMP error about an earlier datagram
                     self._receive(data, source[0].partition("%")[0], source[1], serve, met)
                 await trio.lowlevel.checkpoint()
         finally:
             self._socket.close()
 
     def sees(self, host: str) -> bool:
-        """Whether to believe somebody who sees this node at the host: others must see it there too.
+        """Whether to believe a node that sees this one at the host: nodes in other networks must see it there too.
 
-        A third of the prefixes is enough, so that a home with two ways out is at both. A host in a private network is
-        always believed: only peers in that network can judge.
+        A third of the prefixes is enough, so that a home with two Internet connections has both addresses. A host in a
+        private network is always believed, since only peers in that network can tell.
         """
         told = list(self.seen_as.values())
         return scope(host) != Scope.GLOBAL or told.count(host) * 3 >= len(told)
@@ -147,16 +147,16 @@ class Endpoint:
         *,
         once: bool = False,
     ) -> Reply | None:
-        """Sends a query, which `query` makes from its number and its node, and waits; None if nobody answered.
+        """Sends the query that `query` makes from a number and a node id, and waits for the answer; None if none came.
 
-        After the soft timeout it is sent again (unless `once`), and `stalled` is called. With only an address, a Ping
-        asks who is there.
+        After the soft timeout the query is sent again (unless `once`), and `stalled` is called. If only an address is
+        given, a Ping first asks which node is there.
         """
         number = os.urandom(NUMBER_BYTES)
         expected = contact.id if isinstance(contact, Contact) else None
         host, port = contact.address if isinstance(contact, Contact) else contact
         if ip(host) is None:
-            return None  # a name would be looked up, and block everything
+            return None  # a host name would be looked up, and block everything
         address = canonical(host), port
         message = query(number, expected or b"")
         datagram = self.codec.write(message)
@@ -181,7 +181,7 @@ class Endpoint:
             del self._pending[number]
 
     def _send(self, datagram: bytes, address: tuple[str, int]) -> bool:
-        """Sends the datagram, or loses it as networks do. False if no datagram can go to this address at all."""
+        """Sends the datagram, which may get lost. Returns False if no datagram can be sent to this address."""
         try:
             self._socket.sendto(datagram, address)
             self.counts["sent_bytes"] += len(datagram)
@@ -220,7 +220,7 @@ class Endpoint:
             self.counts["forged"] += 1
             return
         if (pending.expected is not None and node != pending.expected) or not isinstance(answer, pending.kind):
-            # Another node is there now, or the answer makes no sense: there is no use in waiting.
+            # Another node is there now, or the answer makes no sense: it is useless to wait longer.
             self.counts["impostors"] += 1
             pending.arrived.set()
             return
@@ -264,14 +264,14 @@ class Endpoint:
             self.seen_as.popitem(last=False)
 
     def _admits(self, host: str) -> bool:
-        """Whether a query from this host may cost a signature check now."""
+        """Whether a query from this host may have its signature checked now."""
         now = trio.current_time()
         source = host if not self.v6 else _network64(host)
         return self._sources.try_take(source, 1, now) and self._all.try_take(1, now)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A bound UDP socket for an endpoint. Raises ConfigError."""
+    """Opens and binds a UDP socket for an endpoint. Raises ConfigError."""
     address = ip(host)
     if address is None:
         raise ConfigError(f"Cannot listen on {host}: the DHT needs an IP address.")

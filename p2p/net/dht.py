@@ -1,9 +1,10 @@
-"""A node of the DHT: Kademlia over signed datagrams, one overlay for each address family.
+"""A node of the DHT: Kademlia over signed datagrams, with a separate overlay for each address family.
 
-It answers queries, keeps records for others, looks up, publishes and gets, and keeps its table alive. The decisions
-are in `core.dht` (`routing`, `lookup`, `recordstore`, `timing`); `advertising.dht_publisher` decides what is published
-and when. Reads trust no storer: each record is checked again, and several holders are asked. The package `kademlia`
-provides the routing structures; its server is not used, since it answers anybody with anything.
+The node answers queries, keeps records for others, finds nodes, publishes and gets records, and keeps its routing table
+fresh. The decisions are in `core.dht` (`routing`, `lookup`, `recordstore`, `timing`); `advertising.dht_publisher`
+decides what is published and when. A read trusts no node that stores a record: each record is checked again, and
+several nodes are asked. The package `kademlia` provides the routing structures; its server is not used, since it
+answers any sender and checks nothing.
 """
 
 import hmac
@@ -46,17 +47,17 @@ from p2p.wire.records import Record, RecordKind
 logger = logging.getLogger(__name__)
 
 ENOUGH_HOLDERS = 3
-"""How many holders must have answered with records before a read ends."""
+"""How many nodes must have answered with records before a read ends."""
 SECRET_INTERVAL_S = 300.0
 REFRESH_AFTER_S = 900.0
 MAINTENANCE_INTERVAL_S = 60.0
 LONELY_BELOW = 4
-"""With fewer contacts than this, the ways in are tried again soon."""
+"""With fewer contacts than this, the node soon tries to join again."""
 SILENCE_TIMEOUT_S = 120.0
-"""How long nobody may say anything before all known contacts count as possibly gone."""
+"""After this long without a word from any node, all known contacts may be gone."""
 FIRST_REJOIN_S, LAST_REJOIN_S = 1.0, 60.0
 SLEPT_S = 60.0
-"""The gap between the machine's two clocks that shows that it slept, or that its clock was set."""
+"""A difference between the machine's two clocks that shows that the machine slept, or that its clock was set."""
 MAX_PROBES = 64
 PROBES_AT_ONCE = 8
 MAX_SEEN_RECORDS = 1024
@@ -66,7 +67,7 @@ MAX_RECORDS = 16
 
 Address = tuple[str, int]
 MakeRecord = Callable[[str], "Record | None"]
-"""Makes the record for storers that see this node at the host; None if there is none for them."""
+"""Makes the record to store with nodes that see this one at the host; None if there is none for them."""
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Outcome:
     """The nearest nodes that answered, nearest first."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     seen: dict[bytes, str] = field(default_factory=dict)
-    """The host at which each of them sees this node."""
+    """The host at which each of these nodes sees this one."""
     found: dict[tuple[PeerId, RecordKind], Record] = field(default_factory=dict)
     holders: int = 0
     asked: int = 0
@@ -87,14 +88,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Published:
-    """How many nodes now keep a record, and why others do not."""
+    """How many nodes now keep a published record, and why others do not."""
 
     stored: int
     refused: tuple[str, ...]
 
 
 class Dht:
-    """This peer in one overlay. `ways_in` gives addresses through which to join, when needed."""
+    """This peer's node in one overlay. `ways_in` is called when needed, and gives addresses through which to join."""
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class Dht:
         self._send_probe, self._receive_probe = trio.open_memory_channel[Contact | Address](MAX_PROBES)
         self._wake = trio.Event()
         self.joined = trio.Event()
-        """Set once a first lookup has found others."""
+        """Set once a first lookup has found other nodes."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves, joins and keeps the table alive until cancelled."""
@@ -128,7 +129,7 @@ class Dht:
             nursery.start_soon(self._rotate_secrets)
             task_status.started()
 
-    # What others ask.
+    # Queries from others.
 
     def _serve(self, query: Query, contact: Contact, budget: int) -> Answer | None:
         now = self.endpoint.now()
@@ -150,7 +151,7 @@ class Dht:
                 return Stored(*head)
 
     def _contacts(self, target: bytes, asker: Contact, room: int) -> bytes:
-        """As many of the nearest contacts as fit into `room` bytes."""
+        """The contacts nearest to the target, as many as fit into `room` bytes."""
         most = min(K, room // self._contact_bytes)
         if most < 1:
             return b""
@@ -164,7 +165,7 @@ class Dht:
         self._random.shuffle(kept)
         token = self._token(contact, self._secrets[0])
         room = budget - datagrams.overhead(Values(*head, token, b"", (), 0)) - 6
-        # A few contacts always fit, so that the asker gets nearer however much is kept here.
+        # A few contacts always fit, so that the asker gets nearer to the key however many records are kept here.
         reserved = MIN_CONTACTS * self._contact_bytes
         chosen: list[bytes] = []
         for raw in kept:
@@ -186,7 +187,7 @@ class Dht:
         place = datagrams.pack_address(contact.ip, contact.port) + contact.id
         return hmac.digest(secret, place, "sha256")[:TOKEN_BYTES]
 
-    # The table.
+    # The routing table.
 
     def _met(self, contact: Contact, unproven_bytes: int | None) -> None:
         if unproven_bytes is None or self.table.knows(contact):
@@ -196,7 +197,7 @@ class Dht:
             self._want_probe(contact)
 
     def hint(self, address: Address) -> None:
-        """Tells that there may be a node at this address, named by a link, the local network or a tracker."""
+        """Notes that there may be a node at this address, which came from a link, the local network or a tracker."""
         if len(self.table) < K:
             self._want_probe(address)
 
@@ -220,7 +221,7 @@ class Dht:
 
     async def _probe(self, whom: Contact | Address, ended: Callable[[], None]) -> None:
         try:
-            # A node that may not be there at all gets one datagram, for which its own query has paid.
+            # A node whose address is unproven gets a single datagram; its own query was long enough to allow that.
             once = isinstance(whom, Contact) and not self.table.knows(whom)
             was_alone = not len(self.table)
             if await self._ask(whom, Ping, once=once) is not None and was_alone:
@@ -238,17 +239,17 @@ class Dht:
         *,
         once: bool = False,
     ) -> Reply | None:
-        """Asks. A node that does not answer leaves the table, unless nobody at all is heard: then the fault is here."""
+        """Sends a query. Removes a node that does not answer from the table, unless nothing comes from any node."""
         asked_at = trio.current_time()
         reply = await self.endpoint.ask(whom, query, stalled, once=once)
         if reply is None and isinstance(whom, Contact) and self.endpoint.heard_at >= asked_at:
             self.table.remove_contact(whom)
         return reply
 
-    # Looking up.
+    # Lookups.
 
     async def find(self, target: bytes) -> Outcome:
-        """The nodes nearest to a target of 20 bytes."""
+        """Finds the nodes nearest to a target of 20 bytes."""
         return await self._look_up(target, None, None)
 
     async def get(
@@ -259,10 +260,10 @@ class Dht:
         enough: int | None = ENOUGH_HOLDERS,
         heard: Callable[[Record], None] = lambda record: None,
     ) -> Outcome:
-        """The records of a kind under a key: for each publisher the one with the highest sequence found.
+        """Gets the records of a kind under a key: for each publisher, the one with the highest sequence found.
 
-        Ends once `enough` holders have answered (None: all). `heard` is called for each record as it comes, beginning
-        with those that this node keeps itself.
+        Ends once `enough` nodes have answered with records (None: once all have). `heard` is called for each record as
+        it arrives, beginning with those that this node keeps itself.
         """
         return await self._look_up(key, kind, enough, heard)
 
@@ -286,7 +287,7 @@ class Dht:
             for contact in outcome.near:
                 host = outcome.seen[contact.id]
                 if not self.endpoint.sees(host):
-                    continue  # it would make this node sign that it is where it is not
+                    continue  # otherwise this node could be made to sign a false address of its own
                 if host not in made:
                     made[host] = make(host)
                 if (record := made[host]) is not None:
@@ -345,7 +346,7 @@ class Dht:
             good = False
             for raw in kept:
                 good |= self._take(raw, target, kind, outcome, checked, heard)
-                await trio.lowlevel.checkpoint()  # each has a signature to check
+                await trio.lowlevel.checkpoint()  # each record has a signature to check
             return good
 
         if kind is not None:
@@ -364,7 +365,7 @@ class Dht:
         return outcome
 
     def _named(self, reply: Reply) -> list[Contact] | None:
-        """The contacts that the answer names; None if it makes no sense."""
+        """The contacts that the answer names; None if the answer makes no sense."""
         answer = reply.answer
         if not isinstance(answer, Nodes | Values):
             return None
@@ -374,7 +375,7 @@ class Dht:
         except MalformedMessage:
             return None
         contacts = [Contact(node, host, port) for node, host, port in named[:K] if port and _is_dialable(host)]
-        # A stranger on the Internet cannot make this node ask one in its private networks (`address.may_tell`).
+        # A node on the Internet cannot make this one query hosts in its private networks (`address.may_tell`).
         return [contact for contact in contacts if contact.scope >= reply.contact.scope]
 
     def _take(
@@ -386,7 +387,7 @@ class Dht:
         checked: set[bytes],
         heard: Callable[[Record], None],
     ) -> bool:
-        """Takes in a record if it is valid and of the kind. Returns whether it was."""
+        """Adds a record to the outcome if it is valid and of this kind. Returns whether it was."""
         if raw in checked:
             return True
         if len(checked) >= MAX_SEEN_RECORDS:
@@ -405,10 +406,10 @@ class Dht:
             heard(record)
         return True
 
-    # Staying in.
+    # Staying in the overlay.
 
     async def join(self, addresses: Iterable[Address]) -> int:
-        """Asks the addresses who is there, then looks for this node's own neighbours. Returns how many it knows."""
+        """Asks which nodes are at the addresses, then looks up this node's own id. Returns how many are known now."""
         async with trio.open_nursery() as nursery:
             for address in list(addresses)[:MAX_WAYS_IN]:
                 nursery.start_soon(self._ask, address, Ping)
@@ -419,7 +420,7 @@ class Dht:
         return len(self.table)
 
     def rejoin(self) -> None:
-        """Joins again at once: the network may have changed."""
+        """Joins again at once, since the network may have changed."""
         self._wake.set()
 
     async def _maintain(self) -> None:
@@ -447,12 +448,12 @@ class Dht:
 
     @property
     def _is_alone(self) -> bool:
-        """Whether the known contacts are too few, or may all be gone: while nobody answers, none of them is dropped."""
+        """Whether the known contacts are too few, or may all be gone: they stay in the table while no node answers."""
         silent = trio.current_time() - self.endpoint.heard_at > SILENCE_TIMEOUT_S
         return len(self.table) < LONELY_BELOW or silent
 
     async def _refresh(self) -> None:
-        """Looks up a random id in each bucket in which nothing was looked up for long."""
+        """Looks up a random id in each bucket in which nothing has been looked up for long."""
         for low, high in self.table.stale_ranges(time.monotonic(), REFRESH_AFTER_S):
             target = self._random.randint(low, min(high, 2**160 - 1))
             await self.find(target.to_bytes(NODE_ID_BYTES, "big"))
@@ -463,11 +464,11 @@ class Dht:
             self.rotate_secret()
 
     def rotate_secret(self) -> None:
-        """Changes the secret of tokens. A token is good until the second rotation after it was given."""
+        """Changes the secret with which tokens are made. A token is valid until the second change after its issue."""
         self._secrets = [os.urandom(16), self._secrets[0]]
 
     def contacts(self) -> Sequence[Contact]:
-        """The contacts known now, to be kept for the next start."""
+        """The contacts known now, to be saved for the next start."""
         return list(self.table)
 
 

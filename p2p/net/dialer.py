@@ -1,4 +1,4 @@
-"""Dialling: TCP, TLS, and proof by both sides, within ten seconds or not at all."""
+"""Dialling: TCP, TLS, and a handshake in which both sides prove their identity, all within ten seconds."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ MAX_DIALS = 16
 
 @dataclass
 class Dialer:
-    """Dials as `identity`. `port` is where this peer listens, told to those dialled; 0 if nowhere."""
+    """Dials as `identity`. `port` is where this peer listens, for the peers that it dials to know; 0 if nowhere."""
 
     identity: Identity
     contexts: Contexts
@@ -32,7 +32,7 @@ class Dialer:
         self._dialling = trio.CapacityLimiter(MAX_DIALS)
 
     async def dial(self, address: Address, expected: PeerId | None = None) -> Connection:
-        """A proven connection to the peer at the address. Raises PeerGone, or another PeerError if it misbehaves."""
+        """Dials the address. Returns a proven connection. Raises PeerGone; another PeerError if the peer misbehaves."""
         async with self._dialling:
             with trio.move_on_after(HANDSHAKE_TIMEOUT_S):
                 return await self._dial(address, expected)
@@ -60,12 +60,12 @@ class Dialer:
         return connection
 
     def hello(self, stream: TlsStream) -> Hello:
-        """What this peer says about itself over the stream."""
+        """Makes the message in which this peer says over the stream who it is."""
         return Hello(software=SOFTWARE, port=self.port, seen_host=stream.remote_host)
 
 
 def wrap(connected: trio.socket.SocketType, contexts: Contexts, *, server: bool) -> TlsStream:
-    """Takes the socket over from trio's own stream. Raises PeerGone if it is already dead."""
+    """Moves the socket from trio's stream into a `TlsStream`. Raises PeerGone if the connection is already dead."""
     raw = socket.socket(fileno=connected.detach())
     try:
         return TlsStream(raw, contexts.server if server else contexts.client, server=server)

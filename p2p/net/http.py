@@ -1,10 +1,10 @@
-"""HTTP for trackers: small requests to servers whose names a stranger may have chosen.
+"""HTTP for trackers: small requests to servers whose names may come from an untrusted link.
 
-A name is resolved here, its addresses are checked, and the connection goes to an address that was checked: a name that
-means another machine a moment later gains nothing. Otherwise whoever makes a link could make every peer that opens it
-talk to things that only that peer can reach: its router, its printer, a service on its own machine. So an address that
-is not on the open Internet is asked only if the user has named that server. Each redirect is checked again. Answers are
-bounded in bytes and time, and read as they are: no compression, no cookies, no proxies.
+A name is resolved here, its addresses are checked, and the connection goes to a checked address, so it does not help
+an attacker if the name resolves to another machine a moment later. Without these checks, the author of a link could
+make every peer that opens it talk to things that only that peer can reach: its router, its printer, a service on its
+own machine. So a server that is not on the public Internet is asked only if the user has named it. Each redirect is
+checked again. Answers are bounded in bytes and time; there is no compression, and there are no cookies or proxies.
 """
 
 import re
@@ -66,14 +66,14 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 class Web:
-    """Asks servers. `trusted` are URLs of servers that the user has named: those may be anywhere."""
+    """Sends requests to servers. `trusted` are URLs of servers that the user has named: these may be in any network."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted = {origin(url) for url in trusted}
         self._client: httpx.AsyncClient | None = None
         self._places = trio.CapacityLimiter(MAX_REQUESTS)
         self._strangers = trio.CapacityLimiter(MAX_REQUESTS)
-        """Places for servers named in links, which may all be silent: no other request has to wait for them."""
+        """Limits requests to servers that the user has not named: no other request waits while these are silent."""
 
     async def close(self) -> None:
         """Closes all connections. Idempotent."""
@@ -83,7 +83,7 @@ class Web:
                 await client.aclose()
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None, *, most_bytes: int) -> Answered:
-        """Asks, and follows redirects. Raises PeerError; NotAllowed for a host that only the user may send us to."""
+        """Gets a URL, following redirects. Raises PeerError; NotAllowed for a host that only the user may name."""
         for _ in range(MAX_REDIRECTS + 1):
             answered = await self._ask("GET", url, b"", headers or {}, most_bytes)
             if answered.status not in _REDIRECTS:
@@ -92,7 +92,7 @@ class Web:
         raise Refused(f"{_host(url)} redirects too often")
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, most_bytes: int) -> Answered:
-        """Sends a body. A redirect is refused: what is signed for one server is not for another. Raises like `get`."""
+        """Posts a body. Refuses redirects, since a body is signed for one server only. Raises like `get`."""
         answered = await self._ask("POST", url, body, headers, most_bytes)
         if answered.status in _REDIRECTS:
             raise Refused(f"{_host(url)} redirects announces; use the tracker's own URL")
@@ -156,7 +156,7 @@ class Web:
                 async for piece in response.aiter_raw():
                     received += piece
                     if len(received) > most_bytes:
-                        # Cancelled rather than left: so the nested generators end here, and not at some later time.
+                        # Cancelling, instead of leaving the block, makes the nested generators end here and not later.
                         enough.cancel()
             if len(received) > most_bytes:
                 raise MalformedMessage(f"{_host(url)} answers with more than {most_bytes} bytes")
@@ -166,7 +166,7 @@ class Web:
                 await response.aclose()
 
     async def _addresses(self, url: str) -> list[str]:
-        """The addresses of the URL's host, all of which may be asked. Raises NotAllowed, PeerGone."""
+        """Resolves the URL's host to addresses, all of which are allowed. Raises NotAllowed, PeerGone."""
         scheme, host, port = origin(url)
         if not is_host(host):
             raise MalformedMessage("a URL without a host")
@@ -191,7 +191,7 @@ def _new_client() -> "httpx.AsyncClient":
 
 
 def _stream(body: bytes) -> "httpx.AsyncByteStream":
-    """The body in one piece. httpx's own is a generator, left unfinished if a server answers before it is read."""
+    """Gives the body in one piece. httpx's own generator is left unfinished if a server answers before reading it."""
     import httpx
 
     class Stream(httpx.AsyncByteStream):

@@ -1,4 +1,4 @@
-"""The addresses at which others may reach this machine, as far as it can tell by itself."""
+"""The addresses at which others may reach this machine, as far as it can tell without asking others."""
 
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,8 +11,8 @@ from p2p.wire.address import Address, ip
 def reachable(bound: Sequence[Address]) -> tuple[Address, ...]:
     """The addresses at which others may reach these sockets; at least one.
 
-    A wildcard address stands for this machine's outgoing address; without a way out, for one that it has on a local
-    network, or else for loopback.
+    A wildcard address stands for this machine's outgoing address; if there is none, for an address that the machine has
+    on a local network; and if there is none either, for loopback.
     """
     found = tuple(_reachable(bound))
     return found or tuple(Address("::1", address.port) for address in bound)
@@ -32,14 +32,14 @@ def _reachable(bound: Iterable[Address]) -> Iterator[Address]:
 def _outgoing(version: int) -> str | None:
     family, outside = (socket.AF_INET, "192.0.2.1") if version == 4 else (socket.AF_INET6, "2001:db8::1")
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((outside, 9))  # sends nothing, only asks the routing table
+        probe.connect((outside, 9))  # this sends nothing; it only consults the routing table
         host: str = probe.getsockname()[0]
         return host
     return None
 
 
 def _on_a_network(wildcard: Address) -> str | None:
-    """An address on a local network, without a zone: one with a zone means nothing to others."""
+    """An address on a local network. It never has a zone, since an address with one means nothing to others."""
     with suppress(OSError):
         for segment in multicast.segments([wildcard]):
             if not segment.host.startswith("fe80"):

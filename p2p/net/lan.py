@@ -1,8 +1,8 @@
-"""The local network: sends this peer's beacons on all its segments, and checks those of others.
+"""The local network: sends this peer's beacons on all segments, and checks the beacons of others.
 
-A beacon goes out at the start, every 30 seconds, in answer to somebody's hello, and to say goodbye. Whatever comes in
-costs a bounded amount: only so many datagrams are looked at in a second, fewer for one host, and only for those is a
-signature checked. Interfaces come and go; a segment without multicast is left out.
+A beacon goes out at the start, every 30 seconds, in answer to another peer's hello, and to say goodbye. The cost of
+what comes in is bounded: per second, only a limited number of datagrams are looked at, and fewer from any one host;
+signatures are checked only for these. Interfaces may come and go; a segment without multicast is left out.
 """
 
 import logging
@@ -22,22 +22,22 @@ from p2p.wire.beacon import BEACON_BYTES, Beacon, BeaconCodec, BeaconKind
 logger = logging.getLogger(__name__)
 
 GROUP = Group("239.255.74.77", "ff12::8000:7477", 7477)
-"""IPv4's local scope (RFC 2365), never routed out of a site; IPv6's link-local scope, a transient group (RFC 4291)."""
+"""IPv4: the local scope (RFC 2365), never routed out of a site. IPv6: a transient link-local group (RFC 4291)."""
 HELLOS_AFTER_S = (0.0, 1.5)
-"""Pauses before the hellos: two, because multicast is easily lost, above all over radio."""
+"""Pauses before the hellos. There are two hellos because multicast is easily lost, above all on wireless networks."""
 BEACON_INTERVAL_S = 30.0
 JITTER = 0.1
 ANSWER_WITHIN_S = 0.3
-"""The longest pause before an answer, chosen at random, since all peers there answer and should not do so at once."""
+"""The longest pause before an answer. Pauses are random, so that the peers on a segment do not all answer at once."""
 ANSWER_INTERVAL_S = 1.0
 INTERFACES_INTERVAL_S = 10.0
 BEACONS_PER_S, BEACON_BURST = 10.0, 100.0
-"""The most beacons from one host, which may have several peers."""
+"""The most beacons from one host, which may have several peers: per second, and at once."""
 ALL_BEACONS_PER_S, ALL_BEACON_BURST = 200.0, 1000.0
-"""The most beacons from all hosts: verifying this many takes 2 % of a core."""
+"""The most beacons from all hosts together: verifying this many takes 2 % of a core."""
 MAX_HOSTS = 1024
 MAX_BEACONS_PER_TURN, BREATH_S = 64, 0.02
-"""Bounds that limit a flood to 3,200 looks at a datagram a second; the system throws away the rest."""
+"""Limits that let this peer look at 3,200 datagrams per second in a flood; the operating system drops the rest."""
 
 Heard = Callable[[Beacon, str], bool]
 """Takes a proven beacon and the host it came from; returns whether it was new, not a replay."""
@@ -46,7 +46,7 @@ Heard = Callable[[Beacon, str], bool]
 class Lan:
     """This peer on its local networks.
 
-    `listening` is where it accepts connections; `is_dialable` tells whether others should know such an address.
+    `listening` has the addresses where this peer accepts connections; `is_dialable` tells whether to announce one.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Lan:
 
     @property
     def segments(self) -> list[Segment]:
-        """The segments on which it sends and listens now."""
+        """The segments on which beacons are sent and received now."""
         return list(self._channels)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -96,7 +96,7 @@ class Lan:
     def _follow_interfaces(self, nursery: trio.Nursery) -> None:
         try:
             now = segments(self._listening)
-        except OSError as error:  # out of descriptors, say
+        except OSError as error:  # for example, no descriptor is left
             logger.debug("cannot look for interfaces: %s", error)
             return
         for segment in set(self._channels) - set(now):
@@ -115,10 +115,10 @@ class Lan:
             nursery.start_soon(self._attend, channel, scope)
 
     def _drop(self, segment: Segment) -> None:
-        """Gives up a segment; it is tried again as long as the interface is there."""
+        """Gives up a segment, which is tried again as long as its interface is there."""
         if segment in self._channels:
             channel, scope = self._channels.pop(segment)
-            scope.cancel()  # first, so that nobody waits for a closed socket
+            scope.cancel()  # this comes first, so that no task waits for a closed socket
             channel.close()
 
     async def _attend(self, channel: Channel, scope: trio.CancelScope) -> None:
@@ -129,7 +129,7 @@ class Lan:
                 nursery.start_soon(self._answer, channel, asked)
                 nursery.start_soon(self._listen, channel, asked)
 
-    # Speaking.
+    # Sending.
 
     async def _announce(self, channel: Channel) -> None:
         for kind, pause in self._rhythm():
@@ -142,7 +142,7 @@ class Lan:
             yield kind, pause * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     async def _answer(self, channel: Channel, asked: "_Bell") -> None:
-        """One answer to all who ask at about the same time."""
+        """Sends one answer to all peers that ask at about the same time."""
         while True:
             await asked.rung()
             await trio.sleep(self._random.uniform(0, ANSWER_WITHIN_S))
@@ -159,7 +159,7 @@ class Lan:
             logger.debug("cannot send a beacon from %s: %s", segment.host, error)
             self._drop(segment)
 
-    # Listening.
+    # Receiving.
 
     async def _listen(self, channel: Channel, asked: "_Bell") -> None:
         while True:
@@ -178,7 +178,7 @@ class Lan:
             await trio.sleep(BREATH_S)
 
     def _take(self, data: bytes, host: str | None) -> bool:
-        """Whether the datagram is a hello to answer."""
+        """Handles a datagram. Returns whether it is a hello to answer."""
         if host is None:
             self.counts["from elsewhere"] += 1
             return False
@@ -199,13 +199,13 @@ class Lan:
         return self._heard(beacon, host) and beacon.kind is BeaconKind.HELLO
 
     def _admits(self, host: str) -> bool:
-        """Whether a beacon from this host may cost a signature check now."""
+        """Whether a beacon from this host may have its signature checked now."""
         now = trio.current_time()
         return self._hosts.try_take(host, 1, now) and self._all.try_take(1, now)
 
 
 class _Bell:
-    """A bell that any number of tasks ring and one task answers."""
+    """A signal that any number of tasks give (`ring`) and one task waits for."""
 
     def __init__(self) -> None:
         self._event = trio.Event()

@@ -1,8 +1,8 @@
-"""Listening: accepts connections within caps, shakes hands, and hands proven ones to the node.
+"""Listening: accepts connections within caps, does the handshake, and passes proven connections to the node.
 
-An unproven connection costs little and can be thrown out. When a cap is reached, the oldest unproven one of the same
-network prefix goes first, then the oldest of all, so that a flood of half-open connections from one place starves
-itself and not others. Proven connections are capped per peer, per prefix and in all.
+An unproven connection costs little and can be dropped. When a cap is reached, the oldest unproven one from the same
+network prefix is dropped first, then the oldest of all, so a flood of half-open connections from one network only
+displaces its own. Proven connections are capped per peer, per prefix and in total.
 """
 
 import errno
@@ -33,7 +33,7 @@ Welcome = Callable[[Connection], Awaitable[None]]
 
 @dataclass
 class Admission:
-    """How many proven connections there may be, and how many there are."""
+    """Counts proven connections, and says how many there may be."""
 
     total: int
     per_prefix: int
@@ -54,7 +54,7 @@ class Admission:
         return True
 
     def leave(self, peer: PeerId, network_prefix: str) -> None:
-        """The connection has ended."""
+        """Stops counting a connection that has ended."""
         self._peers -= Counter([peer])
         self._prefixes -= Counter([network_prefix])
 
@@ -69,7 +69,7 @@ class Unproven:
         return len(self._scopes)
 
     def enter(self, scope: trio.CancelScope, network_prefix: str) -> None:
-        """Makes room, then counts one more."""
+        """Makes room for a new connection, then adds it."""
         same = [other for other, its in self._scopes.items() if its == network_prefix]
         if len(same) >= MAX_UNPROVEN_PER_PREFIX:
             self._end(same[0])
@@ -86,7 +86,7 @@ class Unproven:
 
 
 async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
-    """Sockets listening on the addresses. Raises ConfigError for an address that cannot be listened on."""
+    """Opens sockets that listen on the addresses. Raises ConfigError for an address on which this is impossible."""
     opened: list[trio.SocketListener] = []
     for address in addresses:
         try:
@@ -102,9 +102,10 @@ async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListen
 
 
 async def listen(wanted: Sequence[str], port: int) -> tuple[list[trio.SocketListener], list[str]]:
-    """Sockets at the addresses that the user wants, and what to say about them.
+    """Listens at the addresses that the user wants. Returns the sockets, and notes about them for the user.
 
-    Without any: at all addresses of this machine, on the port, or on a free one where it is taken. Raises ConfigError.
+    If no address is given, listens at every address of this machine, on the port, or on a free one if that port is
+    taken. Raises ConfigError.
     """
     if wanted:
         try:
@@ -120,7 +121,7 @@ async def listen(wanted: Sequence[str], port: int) -> tuple[list[trio.SocketList
             raise
         opened = await open_listeners([Address("0.0.0.0", 0)])
         notes.append(f"port {port} is taken, listening on {bound_address(opened[0]).port} instead")
-    with suppress(ConfigError):  # a machine without IPv6, or with the port taken there
+    with suppress(ConfigError):  # this machine has no IPv6, or the port is taken there
         opened += await open_listeners([Address("::", bound_address(opened[0]).port)])
     return opened, notes
 
@@ -139,7 +140,7 @@ async def run(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Accepts until cancelled, then closes the listeners. `welcome` runs for each proven connection, to its end."""
+    """Accepts until cancelled, then closes the listeners. For each proven connection, `welcome` runs until it ends."""
     unproven = Unproven()
     async with trio.open_nursery() as nursery:
 
@@ -151,7 +152,7 @@ async def run(
                     if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
                         logger.warning("cannot accept connections: %s", error.strerror)
                         await trio.sleep(_OUT_OF_FILES_PAUSE_S)
-                    # Anything else (ECONNABORTED, say) is the fault of that one connection.
+                    # Any other error, such as ECONNABORTED, concerns that one connection only.
                     continue
                 nursery.start_soon(_meet, accepted, dialer, admission, unproven, welcome)
 
@@ -168,7 +169,7 @@ async def run(
 async def _meet(
     accepted: trio.socket.SocketType, dialer: Dialer, admission: Admission, unproven: Unproven, welcome: Welcome
 ) -> None:
-    """Serves one accepted connection, from TCP to its end. A peer's fault ends here."""
+    """Serves one accepted connection until it ends. Errors that the peer causes are not raised further."""
     try:
         stream = wrap(accepted, dialer.contexts, server=True)
     except PeerError:

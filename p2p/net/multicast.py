@@ -1,8 +1,8 @@
 """Multicast sockets: one for each address at which this machine is on a local network.
 
-A socket is bound to the group, so that nothing sent to this machine alone arrives there; it hears one interface only,
-and sends from the address that it is for. What goes out has a TTL of 1; what comes in with another TTL was routed, and
-is dropped. Only Linux is supported; elsewhere there are no segments.
+A socket is bound to the group, so that it gets nothing that was sent to this machine alone; it receives on one
+interface only, and sends from its own address. What it sends has a TTL of 1; what arrives with another TTL was routed,
+and is dropped. Only Linux is supported; on other systems there are no segments.
 """
 
 import fcntl
@@ -21,11 +21,11 @@ from p2p.wire.address import Address, Scope, canonical, ip, prefix, scope
 BUFFER_BYTES = 64 * 1024
 MAX_SEGMENTS = 32
 
-_GET_FLAGS, _GET_ADDRESS = 0x8913, 0x8915  # Linux's ioctls, as in netdevice(7)
+_GET_FLAGS, _GET_ADDRESS = 0x8913, 0x8915  # Linux's ioctls: see netdevice(7)
 _UP, _LOOPBACK, _POINT_TO_POINT, _RUNNING, _MULTICAST = 0x1, 0x8, 0x10, 0x40, 0x1000
 _REQUEST_BYTES = 40
-_TENTATIVE = 0x40 | 0x08  # an address that is not ours yet, or never will be
-_IP_MULTICAST_ALL, _IP_RECVTTL = 49, 12  # not named by the socket module
+_TENTATIVE = 0x40 | 0x08  # the address is not this machine's yet, or never will be
+_IP_MULTICAST_ALL, _IP_RECVTTL = 49, 12  # the socket module has no name for it
 _V6_INTERFACES = Path("/proc/net/if_inet6")
 
 
@@ -38,9 +38,9 @@ class Group(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A segment of a local network, on which this peer is announced at `host`, TCP `port`.
+    """A segment of a local network, on which this peer announces that it is at `host`, TCP `port`.
 
-    `interface` is an index; 0 if the system should find the one that has the host.
+    `interface` is an index; 0 if the system should find the interface that has the host.
     """
 
     interface: int
@@ -55,8 +55,8 @@ class Segment(NamedTuple):
 def segments(listening: Iterable[Address]) -> list[Segment]:
     """The segments on which these listening sockets can be reached, at most `MAX_SEGMENTS`.
 
-    A wildcard address stands for all interfaces but loopback and point-to-point ones, since a tunnel is no local
-    network; any other address for the interface that has it. Raises OSError if the system does not tell.
+    A wildcard address stands for all interfaces except loopback and point-to-point ones, since a tunnel is not a local
+    network; any other address stands for the interface that has it. Raises OSError if the system does not say.
     """
     if sys.platform != "linux":
         return []
@@ -86,7 +86,7 @@ class Channel:
         try:
             self.socket.setblocking(False)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-            # Peers on one machine, even of several users, share the port, and each hears everything.
+            # The peers on one machine, even of several users, share the port, and each receives everything.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if segment.is_v6:
                 self._join_v6(group)
@@ -105,9 +105,10 @@ class Channel:
             self.socket.sendto(data, self._to)
 
     def receive(self, most: int) -> tuple[bytes, str | None]:
-        """At most `most` bytes of a datagram, and the host on this segment that it came from, with its zone.
+        """Receives at most `most` bytes of a datagram. Returns them, and the host on this segment that sent it.
 
-        The host is None if it came from elsewhere. Raises BlockingIOError if there is no datagram, and OSError.
+        The host has a zone; it is None if the datagram came from elsewhere. Raises OSError; BlockingIOError if there is
+        no datagram.
         """
         data, ancillary, _, source = self.socket.recvmsg(most, socket.CMSG_SPACE(4))
         ttls = [int.from_bytes(value[:4], sys.byteorder) for _, _, value in ancillary]
@@ -124,9 +125,9 @@ class Channel:
         self.socket.close()
 
     def _is_near(self, host: str) -> bool:
-        """Whether to believe that the host is on this segment: a public one only in this machine's own network.
+        """Whether to believe that the host is on this segment. A public one must be in this machine's own network.
 
-        Loopback is believed only on loopback. So nobody here can send all peers here to a machine elsewhere.
+        A loopback host is believed only on loopback. So no host here can send all peers here to a machine elsewhere.
         """
         match scope(host):
             case Scope.GLOBAL:
@@ -139,7 +140,7 @@ class Channel:
     def _join_v4(self, group: Group) -> None:
         index, own = self.segment.interface, socket.inet_aton(self.segment.host)
         membership = struct.pack("=4s4si", socket.inet_aton(group.v4), own, index)
-        self.socket.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)  # other sockets' groups are not ours
+        self.socket.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)  # not other sockets' groups
         self.socket.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
         self.socket.bind((group.v4, group.port))
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
@@ -154,7 +155,7 @@ class Channel:
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         self._to = group.v6, group.port, 0, index
-        self.socket.bind(self._to)  # with its zone, so that other interfaces are not heard
+        self.socket.bind(self._to)  # the zone keeps out what arrives on other interfaces
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
@@ -162,15 +163,15 @@ class Channel:
 
 
 def _shared_v4() -> Iterator[tuple[int, str]]:
-    """The index and first IPv4 address of each interface on which there may be others."""
+    """The index and first IPv4 address of each interface on which there may be other machines."""
     for index, name, query in _shared():
-        with suppress(OSError):  # it has none
+        with suppress(OSError):  # the interface has no IPv4 address
             answer = fcntl.ioctl(query, _GET_ADDRESS, _request(name))
             yield index, socket.inet_ntoa(answer[20:24])
 
 
 def _shared_v6() -> Iterator[tuple[int, str]]:
-    """The index and link-local address of each interface on which there may be others."""
+    """The index and link-local address of each interface on which there may be other machines."""
     shared = {index for index, _, _ in _shared()}
     for index, is_link_local, host in _v6_addresses():
         if is_link_local and index in shared:
@@ -178,11 +179,11 @@ def _shared_v6() -> Iterator[tuple[int, str]]:
 
 
 def _shared() -> Iterator[tuple[int, str, socket.socket]]:
-    """The index and name of each interface on which there may be others, and a socket to query it."""
+    """The index and name of each interface on which there may be other machines, and a socket for querying it."""
     wanted = _UP | _RUNNING | _MULTICAST
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
         for index, name in socket.if_nameindex():
-            with suppress(OSError):  # it has just gone
+            with suppress(OSError):  # the interface has just gone
                 (flags,) = struct.unpack("=16xH", fcntl.ioctl(query, _GET_FLAGS, _request(name))[:18])
                 if flags & (wanted | _LOOPBACK | _POINT_TO_POINT) == wanted:
                     yield index, name, query
@@ -193,7 +194,7 @@ def _request(name: str) -> bytes:
 
 
 def _v6_addresses() -> Iterator[tuple[int, bool, str]]:
-    """The interface of each address this machine may use, whether the address is link-local, and the address."""
+    """For each IPv6 address that this machine may use: its interface, whether it is link-local, and the address."""
     try:
         lines = _V6_INTERFACES.read_text().splitlines()
     except OSError:

@@ -1,8 +1,9 @@
-"""Pace: what a peer's messages cost this one, and how fast the peer may send them.
+"""Pace: what it costs this peer to handle another's messages, and how fast that peer may send them.
 
-A message is charged for the work it makes, in units of some 20 µs of the event loop: a short message costs one, a map
-of a million chunks a hundred. Past the rate, its sender waits, and after a costly message other tasks get their turn,
-so a flood takes a few hundredths of the loop and no long stretch of it (`tests/io/net/test_pace.py` has the prices).
+A message costs as much as the work it makes, in units of some 20 µs of the event loop: a short message costs one unit,
+a map of a million chunks a hundred. A sender that exceeds the rate has to wait, and after a costly message other tasks
+get their turn. So a flood takes a few percent of the loop's time, and never much at once (`tests/io/net/test_pace.py` has
+the prices).
 """
 
 import trio
@@ -14,11 +15,11 @@ from p2p.wire.messages import AnyMessage, Unknown
 UNITS_PER_S = 1000.0
 BURST = 4000.0
 COSTLY = 40.0
-"""The cost of a message, in units, from which other tasks get a turn after it."""
+"""After a message that costs at least this many units, other tasks get a turn."""
 RANGES_PER_UNIT = 32
 BYTES_PER_UNIT = 16 * 1024
 CHUNKS_PER_UNIT = 64 * 1024
-"""How many chunks a share has for each unit that an operation on sets of its chunks costs."""
+"""An operation on sets of a share's chunks costs one unit per this many chunks of the share."""
 WANTS_PER_UNIT = 128
 PEERS_PER_UNIT = 2
 _THREAD = 10.0
@@ -27,14 +28,14 @@ _LIST = 50.0
 
 
 class Pace:
-    """The pace of one connection. `chunks` is how many chunks the share exchanged over it has, if there is one."""
+    """The pace of one connection. `chunks` is the number of chunks in the share exchanged over it, if there is one."""
 
     def __init__(self, chunks: int = 0) -> None:
         self._maps = chunks / CHUNKS_PER_UNIT
         self._bucket = TokenBucket(UNITS_PER_S, BURST, trio.current_time())
 
     async def spend(self, message: AnyMessage | Unknown, wants: int = 0) -> None:
-        """Waits until the message may be handled; `wants` is how many of the sender's requests are open."""
+        """Waits until the message may be handled; `wants` is the number of the sender's open requests."""
         cost = self.cost(message, wants)
         wait = self._bucket.take(cost, trio.current_time())
         if wait:

@@ -1,7 +1,7 @@
-"""Routing: which handler gets a message that a peer sends of its own accord.
+"""Routing: finds the handler for a message that a peer sends unasked.
 
-An opening begins a conversation: it asks for a share, offers a job, and so on. Requests are answered at any time, even
-during an exchange. Each package that serves others adds its own two tables; this file knows none of them.
+An opening is a message that begins a conversation: it asks for a share, offers a job, and so on. A request is answered
+at any time, even during an exchange. Each package that serves other peers adds its own openings and requests.
 """
 
 import logging
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 REQUEST_TIMEOUT_S = 60.0
 
 Opening = Callable[[Connection, Any], Awaitable[bool]]
-"""Handles a message. Returns whether the connection was used to its end. Raises PeerError."""
+"""Handles an opening. Returns whether it used the connection until that ended. Raises PeerError."""
 Request = Callable[[Connection, Any], Awaitable[None]]
-"""Answers a message. Raises PeerError."""
+"""Answers a request. Raises PeerError."""
 
 
 class Router:
-    """The handlers of one peer, by the type of the message."""
+    """The handlers of one peer, by type of message."""
 
     def __init__(self) -> None:
         self._openings: dict[type, Opening] = {}
@@ -37,7 +37,7 @@ class Router:
     def add(
         self, openings: Mapping[type, Opening] | None = None, requests: Mapping[type, Request] | None = None
     ) -> None:
-        """Registers handlers: `openings` for messages between exchanges, `requests` for messages at any time.
+        """Registers handlers: `openings` for messages between conversations, `requests` for messages at any time.
 
         Raises ValueError for a type that already has a handler.
         """
@@ -48,7 +48,7 @@ class Router:
         self._requests.update(requests or {})
 
     async def converse(self, connection: Connection) -> None:
-        """Serves the peer at the other end, whichever side dialled, until the connection ends. Raises PeerError."""
+        """Serves the peer at the other end until the connection ends, whichever side dialled. Raises PeerError."""
         try:
             await self._converse(connection)
         except StorageError as error:
@@ -75,7 +75,7 @@ class Router:
                 await self.answer(connection, message)
 
     async def answer(self, connection: Connection, message: AnyMessage | Unknown) -> None:
-        """Answers a message that belongs to no exchange. Raises PeerError."""
+        """Answers a message that belongs to no conversation. Raises PeerError."""
         request = self._requests.get(type(message))
         if request is not None:
             await request(connection, message)
@@ -84,7 +84,7 @@ class Router:
 
 
 async def refuse(connection: Connection, message: AnyMessage | Unknown) -> None:
-    """Answers that the message means nothing here. Raises PeerGone."""
+    """Answers that this peer has no handler for the message. Raises PeerGone."""
     kind = message.type if isinstance(message, Unknown) else type(message).__name__
     logger.debug("peer %s says %.40r, which means nothing here", short(connection.ends.peer_id), kind)
     if not isinstance(message, Failed):

@@ -1,7 +1,8 @@
-"""TLS 1.3 on a non-blocking `ssl.SSLSocket`, awaited with trio: the fastest way measured (scripts/bench/transfer.py).
+"""TLS 1.3 on a non-blocking `ssl.SSLSocket`, awaited with trio: the fastest of the ways measured with
+scripts/bench/transfer.py.
 
-For each 16 KiB record there is one read into a slice of the target buffer and nothing else; trio is entered only when
-the socket is empty or full. Everything above sees a `ByteStream`, so that tests can use in-memory pipes.
+A 16 KiB record takes one read into a slice of the target buffer and nothing else; trio is called only when the socket
+is empty or full. The code that uses a connection sees a `ByteStream`, so that tests can use in-memory pipes.
 """
 
 import socket
@@ -37,11 +38,11 @@ class ByteStream(Protocol):
         """Sends all of the data. If it is cancelled, the stream is useless: close it."""
 
     def close(self) -> None:
-        """Closes the stream at once, without a goodbye; whoever waits on it gets PeerGone."""
+        """Closes the stream at once, without a closing message; a task that waits on the stream gets PeerGone."""
 
 
 class TlsStream:
-    """A `ByteStream` over TCP."""
+    """A `ByteStream` over TCP with TLS 1.3."""
 
     def __init__(self, connected: socket.socket, context: ssl.SSLContext, *, server: bool) -> None:
         connected.setblocking(False)
@@ -86,7 +87,7 @@ class TlsStream:
 
     async def receive_exactly_into(self, view: memoryview) -> None:
         at, end = 0, len(view)
-        # `recv_into` is only a wrapper around this, and a wrapper matters 65,536 times a GiB.
+        # `recv_into` is only a wrapper around this, and it would be called 65,536 times per GiB.
         receive = cast("Callable[[int, memoryview], int]", self._ssl.read)
         while at < end:
             try:
@@ -142,14 +143,14 @@ class TlsStream:
 
 
 class Contexts:
-    """The TLS settings of a peer for both directions; TLS 1.3 only, no session tickets (trio issue 819)."""
+    """The TLS settings of a peer, as dialer and as listener: TLS 1.3 only, without session tickets (trio issue 819)."""
 
     def __init__(self, identity: Identity, home: Path, network: str) -> None:
         self.server = _context(ssl.PROTOCOL_TLS_SERVER, network)
         self.server.load_cert_chain(write_certificate(identity, home), home / KEY_FILE)
         self.server.num_tickets = 0
         self.client = _context(ssl.PROTOCOL_TLS_CLIENT, network)
-        # The listener is identified by its key, checked after the handshake; there is no authority and no name.
+        # The listener is identified by its key, checked after the handshake; no certificate authority is involved.
         self.client.check_hostname = False
         self.client.verify_mode = ssl.CERT_NONE
 

@@ -1,6 +1,6 @@
-"""Fetched shares that may be dropped when space is needed: a folder for each, named by its id, whole or in part.
+"""The cache: shares fetched whole or in part, to be dropped if space is needed, each in a folder named by its id.
 
-A folder's modification time says when its share was last used, so nothing else has to be stored for it.
+A folder's modification time says when its share was last used, so nothing else has to be stored about the share.
 """
 
 import os
@@ -26,7 +26,7 @@ class Cached(NamedTuple):
 
 
 class Cache:
-    """The folders below `root`. Blocking; raises StorageError."""
+    """The cached shares in the folders below `root`. Blocking; raises StorageError."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -36,13 +36,13 @@ class Cache:
         return self._root / to_text(share)
 
     def touch(self, share: ShareId) -> None:
-        """Records that the share is used now, if it is here."""
+        """Records that the share is used now, if it is cached."""
         with explained(self._root), suppress(FileNotFoundError):
-            # The kernel's own time of "now" is some milliseconds old.
+            # If the kernel set the time, it would be some milliseconds old.
             os.utime(self.folder(share), ns=(time.time_ns(),) * 2)
 
     def all(self) -> list[Cached]:
-        """All cached shares, the longest unused first. Anything else in the folder is left out."""
+        """All cached shares, the least recently used first. Other files and folders are skipped."""
         found = []
         with explained(self._root), suppress(FileNotFoundError):
             for folder in self._root.iterdir():
@@ -50,18 +50,18 @@ class Cache:
                     share = ShareId(from_text(folder.name))
                 except ValueError:
                     continue
-                with suppress(FileNotFoundError):  # its user has just dropped it
+                with suppress(FileNotFoundError):  # the share has just been dropped
                     used = folder.stat().st_mtime
                     found.append(Cached(share, sum(_sizes(folder)), used))
         return sorted(found, key=lambda cached: cached.used)
 
     def drop(self, share: ShareId) -> None:
-        """Removes the share's files, as far as that is possible."""
+        """Removes the share's files, as far as possible."""
         shutil.rmtree(self.folder(share), ignore_errors=True)
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    """The disk space of each file below the folder; `.part` files have holes, so their lengths say little."""
+    """The disk space that each file below the folder takes; a `.part` file has holes, so this is not its length."""
     for top, _, files in os.walk(folder):
         for name in files:
             with suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
-"""The peer's state in SQLite with a write-ahead log: safe against kill -9 at any moment.
+"""The peer's state, in SQLite with a write-ahead log, which survives a kill -9 at any moment.
 
-Blocking, and usable from any thread, one statement or transaction at a time. The schema is the sum of the numbered
-files in `migrations`; a database of a newer Shoal is refused and left untouched.
+The database blocks and can be used from any thread; it runs one statement or transaction at a time. The numbered files
+in `migrations` together make the schema; the database of a newer Shoal is refused and left untouched.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ BUSY_TIMEOUT_S = 10.0
 
 
 class Database:
-    """One open database. Raises StorageError for any error of SQLite or the disk."""
+    """One open database. Its methods raise StorageError for any error of SQLite or the disk."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / DATABASE_FILE
@@ -40,19 +40,19 @@ class Database:
             self._connection.close()
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """Runs a query. Returns all rows."""
         with self._lock, self._explained():
             return self._connection.execute(sql, values).fetchall()
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """The first row of a query, or None."""
+        """Runs a query. Returns the first row, or None."""
         with self._lock, self._explained():
             row: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
             return row
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the body's statements, or none."""
+        """Commits all of the body's statements, or none."""
         with self._lock, self._explained(), sqlite.transaction(self._connection) as connection:
             yield connection
 

@@ -1,4 +1,5 @@
-"""What the DHT keeps across restarts: the work for the node id, contacts to join through, what was published when."""
+"""What the DHT keeps across restarts: the proof of work for the node id, contacts through which to join, and what was
+published when."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +7,7 @@ from typing import NamedTuple
 from p2p.store.database import Database
 
 MAX_CONTACTS = 200
-"""The most contacts kept for each network. The rest of the state is bounded by what this peer publishes."""
+"""The most contacts kept per network. The rest of the state is bounded by what this peer publishes."""
 KEPT_S = 40 * 24 * 3600
 
 
@@ -26,7 +27,7 @@ class OverlayState:
         self._network = network
 
     def nonce(self, bits: int) -> bytes | None:
-        """The nonce that was found for this much work."""
+        """The nonce that was found for a proof of work of this many bits, or None."""
         row = self._database.row("SELECT nonce FROM nonce WHERE network = ? AND bits = ?", [self._network, bits])
         return None if row is None else bytes(row[0])
 
@@ -35,7 +36,7 @@ class OverlayState:
             connection.execute("INSERT OR REPLACE INTO nonce VALUES (?, ?, ?)", [self._network, bits, nonce])
 
     def contacts(self) -> list[tuple[str, int]]:
-        """The hosts (IP addresses) and ports of nodes that were there last time."""
+        """The hosts (IP addresses) and ports of nodes that were there last time this peer ran."""
         return [
             (str(host), int(port))
             for host, port in self._database.rows(
@@ -51,7 +52,7 @@ class OverlayState:
             connection.executemany("INSERT OR IGNORE INTO contact VALUES (?, ?, ?)", rows)
 
     def publications(self) -> dict[bytes, Publication]:
-        """What was published last, by key."""
+        """The last publication under each key."""
         rows = self._database.rows("SELECT key, sequence, content, published FROM publication")
         return {bytes(key): Publication(sequence, bytes(content), at) for key, sequence, content, at in rows}
 

@@ -1,4 +1,4 @@
-"""Threads for the disk, in which tasks make blocking calls."""
+"""Disk threads, in which tasks make blocking calls."""
 
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
@@ -12,10 +12,10 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Disk:
-    """A few threads, shared by everything in a peer that reads and writes.
+    """A few threads, shared by everything in a peer that reads or writes files.
 
-    Work that takes a processor for long does not belong here: the verifier of a fetch, the hashing of a share and the
-    work of a node id have threads of their own.
+    Work that keeps a processor busy for long must not run here: the verifier of a fetch, the hashing of a share and the
+    proof of work for a node id have threads of their own.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""The fetches that have begun, and which chunks each has, kept so that they survive a crash.
+"""The fetches that have begun, and which chunks each has. These records survive a crash.
 
-A bitmap file in the home says which chunks are written. A byte of it is written once the chunk's own write has
-returned: kill -9 cannot undo that, and it is believed only until the machine reboots. The database says which chunks
-an fsync has covered, and is believed for ever.
+A bitmap file in the home says which chunks are written. A chunk's bit is set once the chunk's own write has returned;
+kill -9 cannot undo either write, but a power cut can, so the file is believed only until the machine reboots. The
+database says which chunks an fsync has covered, and is always believed.
 """
 
 import json
@@ -22,14 +22,14 @@ FETCH_FOLDER = "fetches"
 
 
 class Fetches:
-    """The fetches that have begun, in the database. Blocking."""
+    """The records of fetches that have begun, in the database. Blocking."""
 
     def __init__(self, database: Database, home: Path) -> None:
         self._database = database
         self._folder = home / FETCH_FOLDER
 
     def remember(self, share: ShareId, folder: Path) -> None:
-        """Records that a fetch of this share to this folder has begun, unless it had before."""
+        """Records that a fetch of this share to this folder has begun, unless that is recorded already."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO fetch (share, folder, boot, durable, sources) VALUES (?, ?, '', x'', '[]')",
@@ -37,7 +37,7 @@ class Fetches:
             )
 
     def begin(self, share: ShareId, folder: Path, chunks: int) -> "FetchRecord":
-        """The record of a remembered fetch, with what an earlier try left."""
+        """Opens the record of a remembered fetch, with the chunks that an earlier try left."""
         row = self._database.row(
             "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, as_value(folder)]
         )
@@ -53,7 +53,7 @@ class Fetches:
                 with suppress(FileNotFoundError):
                     have |= bitmap.from_bytes(self._path(number).read_bytes()) & everything
             else:
-                # The file may have bits whose chunks never reached the disk: start a new one before trusting this boot.
+                # The file may have bits of chunks that never reached the disk: replace it before `boot` is updated.
                 self._path(number).unlink(missing_ok=True)
         record = FetchRecord(self._database, number, self._path(number), chunks, have, durable)
         try:
@@ -65,7 +65,7 @@ class Fetches:
         return record
 
     def drop(self, share: ShareId, folder: Path) -> None:
-        """Forgets the fetch of this share to this folder. It must not be running."""
+        """Forgets the fetch of this share to this folder; the fetch must not be running."""
         values = [share, as_value(folder)]
         row = self._database.row("SELECT id FROM fetch WHERE share = ? AND folder = ?", values)
         if row is not None:
@@ -87,7 +87,7 @@ class Fetches:
 
 
 class FetchRecord:
-    """Which chunks one fetch has, kept so that it survives a crash. Usable from any thread."""
+    """The record of which chunks one fetch has, which survives a crash. Usable from any thread."""
 
     def __init__(self, database: Database, number: int, path: Path, chunks: int, have: int, durable: int) -> None:
         self._database = database
@@ -107,13 +107,13 @@ class FetchRecord:
                 raise
 
     def has(self, chunk: int) -> bool:
-        """Whether the chunk is written; quicker than a look into `have`."""
+        """Whether the chunk is written. This is faster than testing its bit in `have`."""
         return bool(self._bytes[chunk >> 3] & 1 << (chunk & 7))
 
     def add(self, chunk: int) -> None:
-        """Records that the chunk's write has returned. From any thread."""
+        """Records that the chunk's write has returned. May be called in any thread."""
         at = chunk >> 3
-        # Neighbouring chunks share a byte: what one thread writes must include the other's bit.
+        # Neighbouring chunks share a byte, so each thread must write the other threads' bits too.
         with self._lock:
             self._bytes[at] |= 1 << (chunk & 7)
             try:
@@ -124,7 +124,7 @@ class FetchRecord:
             self.have |= 1 << chunk
 
     def correct(self, *, there: int = 0, gone: int = 0) -> None:
-        """Corrects the record after a look at the disk: the chunks in `there` are there, those in `gone` are not."""
+        """Corrects the record to match the disk, which has the chunks in `there` and lacks those in `gone`."""
         with self._lock, _recording(self._path):
             self.have = (self.have | there) & ~gone
             self._bytes[:] = bitmap.to_bytes(self.have, len(self._bytes) * 8)
@@ -140,7 +140,7 @@ class FetchRecord:
             connection.execute("UPDATE fetch SET durable = ? WHERE id = ?", [packed, self._number])
 
     def keep_sources(self, sources: Sequence[str]) -> None:
-        """Keeps the sources to ask next time."""
+        """Saves which sources to ask next time."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE fetch SET sources = ? WHERE id = ?", [json.dumps(list(sources)), self._number])
 
@@ -152,7 +152,7 @@ class FetchRecord:
             self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the record, so that nothing can be added. Idempotent."""
+        """Closes the record, so that nothing can be added to it. Idempotent."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -160,7 +160,7 @@ class FetchRecord:
 
 
 def as_value(folder: Path) -> str | bytes:
-    """The path as the database keeps it: as text, or as bytes if it is not UTF-8."""
+    """The path as the database stores it: as text, or as bytes if it is not UTF-8."""
     try:
         str(folder).encode()
     except UnicodeEncodeError:

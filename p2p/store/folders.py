@@ -1,4 +1,4 @@
-"""Descriptors of the folders below an output folder: few at a time, and none reached through a symbolic link."""
+"""Descriptors of the folders below an output folder: few are open at a time, and none is reached through a link."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ MAX_OPEN = 64
 
 
 class Folders:
-    """The folders below `root`, made when they are first taken; the least recently used are closed.
+    """The folders below `root`, each created when it is first taken; the least recently used are closed.
 
     A taken folder stays open until it is given back, in any thread. All methods raise OSError, and StorageError if a
     link or a file is in the way.
@@ -29,7 +29,7 @@ class Folders:
         self._taken: dict[names.Path, int] = {}
 
     def take(self, path: names.Path) -> int:
-        """The descriptor of a folder, which the caller must `give` back."""
+        """Returns the descriptor of a folder, which the caller must `give` back."""
         with self._lock:
             if self._closed:
                 raise OSError(errno.EBADF, "the output folder is no longer in use")
@@ -57,7 +57,7 @@ class Folders:
 
     @contextmanager
     def taken(self, path: names.Path) -> Iterator[int]:
-        """Takes a folder for the body, and gives it back."""
+        """Takes a folder, and gives it back when the body has ended."""
         descriptor = self.take(path)
         try:
             yield descriptor
@@ -65,9 +65,9 @@ class Folders:
             self.give(path)
 
     def close(self) -> None:
-        """Closes all folders but those taken, which are closed when they are given back. Idempotent.
+        """Closes all folders except those that are taken, which are closed when they are given back. Idempotent.
 
-        Whoever takes one later gets an OSError rather than somebody else's folder.
+        A later `take` raises OSError; it never gives a descriptor that belongs to something else by now.
         """
         with self._lock:
             if self._closed:

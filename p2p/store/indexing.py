@@ -1,8 +1,8 @@
-"""Indexing: paths become manifest entries, hashed in place by several threads at once.
+"""Indexing: makes manifest entries of paths, whose files several threads hash in place.
 
-Big files are cut into spans so that all threads work on one file; small ones are taken whole. A file whose stamp has
-not changed since an earlier manifest of the same paths keeps its hashes and is not read. A file that changes while it
-is read is read again, and given up after three times.
+Big files are cut into spans so that all threads can work on one file; a thread takes a small file whole. A file whose
+stamp has not changed since an earlier manifest of the same paths keeps its hashes and is not read. A file that changes
+while it is read is read again; after three reads, indexing gives up.
 """
 
 import os
@@ -36,7 +36,7 @@ class FoundFile:
     hashes: list[bytes] = field(default_factory=list)
     changed: bool = False
     skipped: bool = False
-    """Whether it is left out of the share: it cannot be read, or is gone."""
+    """Whether the file is left out of the share because it cannot be read, or is gone."""
 
     def entry(self) -> Entry:
         if self.folder:
@@ -49,9 +49,9 @@ Known = dict[names.Path, tuple[Stamp, bytes]]
 
 
 class Indexer:
-    """One indexing: first `walk`, in one thread; then `work`, in any number of threads; then `finish`.
+    """One run of indexing: first call `walk`, in one thread; then `work`, in any number of threads; then `finish`.
 
-    The counters may be read from anywhere at any time.
+    The counters may be read in any thread at any time.
     """
 
     def __init__(self, paths: Sequence[Path], known: Known) -> None:
@@ -70,7 +70,7 @@ class Indexer:
         self.bytes_reused = 0
 
     def walk(self, check: Callable[[], None]) -> None:
-        """Finds the files. `check` is called now and then, and may raise to stop. Raises ConfigError."""
+        """Finds the files. `check` is called now and then, and may raise to stop the walk. Raises ConfigError."""
         if len({path.name for path in self.paths}) != len(self.paths):
             raise ConfigError("Two of these paths have the same name. Share them one by one.")
         for path in self.paths:
@@ -98,7 +98,7 @@ class Indexer:
             self._hash(found, first, count, buffer, check)
 
     def retry(self) -> bool:
-        """Whether files changed while they were read; if so, `work` must read them again, up to MAX_READS times."""
+        """Whether files changed while they were read. If so, `work` must read them again, up to MAX_READS times."""
         moved = [found for found in self._found if found.changed and not found.skipped]
         for found in moved:
             try:
@@ -120,7 +120,7 @@ class Indexer:
         return bool(again)
 
     def finish(self) -> tuple[list[Entry], list[Stamp]]:
-        """The entries, sorted by path, and their stamps. Raises StorageError while a file keeps changing."""
+        """Returns the entries, sorted by path, and their stamps. Raises StorageError if a file kept changing."""
         kept = [found for found in self._found if not found.skipped]
         for found in kept:
             if found.changed:

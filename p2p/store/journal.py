@@ -1,7 +1,8 @@
 """The owner's journal: jobs, accepted results, and finished actions.
 
-Each write is whole or absent, whenever the process is killed; so a job goes on where its journal ends, and nothing in
-the journal is ever run again. Results come many at a time: one transaction takes all that came since the last.
+Whenever the process is killed, each write is there whole or not there; so a job resumes where its journal ends, and
+nothing in the journal is ever run again. Many results may come at once: one transaction writes all that have come since
+the last.
 """
 
 import json
@@ -18,12 +19,12 @@ from p2p.ids import ID_BYTES, PeerId
 from p2p.store.database import Database
 
 MAX_ENDED = 100
-"""The most ended jobs that are still listed, the newest first."""
+"""The most ended jobs that are listed: the newest ones."""
 MAX_OPEN = 100
 MAX_JOB_BYTES = 1024 * 1024 * 1024
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_LOG_BYTES = 16 * 1024 * 1024
-"""The most log kept for a job, roughly: the oldest output of its units is dropped for the newest."""
+"""Roughly the most log kept per job. Beyond this, the oldest output of the job's units is dropped for the newest."""
 RUNNING = "running"
 ROW_BYTES = 200
 """The approximate size of a row without its outputs."""
@@ -34,9 +35,9 @@ _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 
 
 class JournalEntry(NamedTuple):
-    """An accepted result with its outputs' sizes in bytes, and the outputs joined, or None if they are elsewhere.
+    """An accepted result: the sizes of its outputs in bytes, and the outputs joined, or None if they are elsewhere.
 
-    Elsewhere means at its holder or, without a holder, in a file of the owner's.
+    Elsewhere means at the result's holder or, if it has none, in a file of the owner's.
     """
 
     known: Known
@@ -46,14 +47,14 @@ class JournalEntry(NamedTuple):
 
 
 class FinishedAction(NamedTuple):
-    """An action's result."""
+    """A finished action and its result."""
 
     digest: bytes
     result: bytes
 
 
 class Logged(NamedTuple):
-    """What a unit printed at the peer that ran it; `failure` says why it gave no result, and is empty if it did."""
+    """What a unit printed at the peer that ran it. `failure` says why the unit gave no result; empty if it gave one."""
 
     action: int
     stage: int
@@ -64,7 +65,7 @@ class Logged(NamedTuple):
 
 
 class JournaledJob(NamedTuple):
-    """A job as a list shows it. `state` is running, done, failed or cancelled; `created` in seconds since 1970."""
+    """A job as a list shows it. `state` is running, done, failed or cancelled; `created` is in seconds since 1970."""
 
     id: bytes
     description: Any
@@ -82,7 +83,7 @@ class Journal:
     # Jobs.
 
     def begin(self, job: bytes, description: Any) -> None:
-        """Keeps a new job with a description (JSON values). Raises StorageError when too many are open."""
+        """Stores a new job with its description (JSON values). Raises StorageError if too many jobs are open."""
         text = _text(description)
         with self._database.transaction() as connection:
             (still,) = connection.execute("SELECT count(*) FROM job WHERE state = ?", [RUNNING]).fetchone()
@@ -97,14 +98,14 @@ class Journal:
         return [_listed(row) for row in rows]
 
     def job(self, job: bytes) -> JournaledJob:
-        """One job. Raises NotFound."""
+        """Returns one job. Raises NotFound."""
         row = self._database.row("SELECT id, description, state, ending, created FROM job WHERE id = ?", [job])
         if row is None:
             raise NotFound("This peer knows no such job. `shoal jobs` lists those it knows.")
         return _listed(row)
 
     def end(self, job: bytes, state: str, ending: Any) -> None:
-        """Ends the job, of which only its ending and logs are kept; the oldest ended jobs are forgotten."""
+        """Ends the job; only its ending and its logs are kept. The oldest ended jobs are forgotten."""
         assert state != RUNNING
         text = _text(ending)
         with self._database.transaction() as connection:
@@ -119,7 +120,7 @@ class Journal:
             connection.execute("DELETE FROM job_log WHERE job NOT IN (SELECT id FROM job)")
 
     def forget(self, job: bytes) -> None:
-        """Forgets the job, as if it had never been."""
+        """Forgets everything about the job."""
         with self._database.transaction() as connection:
             for table, column in (("job_unit", "job"), ("job_action", "job"), ("job_log", "job"), ("job", "id")):
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])
@@ -127,9 +128,9 @@ class Journal:
     # What a running job has done.
 
     def accept(self, job: bytes, entries: Sequence[JournalEntry]) -> None:
-        """Keeps accepted results, all or none; a later result for the same place replaces the earlier.
+        """Stores all of these accepted results, or none. A later result for the same place replaces the earlier one.
 
-        Raises StorageError, also if the job's results take more space than they may; NotFound if the job is not open.
+        Raises StorageError, also if the job's results would take too much space; NotFound if the job is not open.
         """
         new = [_as_row(job, entry) for entry in entries]
         with self._database.transaction() as connection:
@@ -137,7 +138,7 @@ class Journal:
             connection.executemany("INSERT OR REPLACE INTO job_unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
 
     def finish(self, job: bytes, action: int, digest: bytes, result: bytes) -> None:
-        """Keeps the action's result, and forgets those of its units. Raises as `accept` does."""
+        """Stores the action's result, and forgets the results of its units. Raises as `accept` does."""
         if len(result) > MAX_RESULT_BYTES:
             raise StorageError(f"The result of an action has {len(result)} bytes; {MAX_RESULT_BYTES} are allowed.")
         with self._database.transaction() as connection:
@@ -152,13 +153,13 @@ class Journal:
     # What a job's units printed.
 
     def log(self, job: bytes, logs: Sequence[Logged]) -> None:
-        """Keeps these logs for as long as the job is listed. Raises StorageError."""
+        """Stores these logs, which are kept for as long as the job is listed. Raises StorageError."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO job_log (job, action, stage, partition, peer, failure, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(job, *one) for one in logs],
             )
-            # At most twice the bound: looking for the oldest every time would take longer than keeping them.
+            # Up to twice the bound is kept: to look for the oldest logs every time would cost more than to keep them.
             (size,) = connection.execute("SELECT sum(length(text)) FROM job_log WHERE job = ?", [job]).fetchone()
             if size > 2 * MAX_LOG_BYTES:
                 connection.execute(
@@ -169,7 +170,7 @@ class Journal:
                 )
 
     def logs(self, job: bytes, unit: tuple[int, int, int] | None = None) -> list[Logged]:
-        """What was printed, in the order of action, stage and partition; or only what one such unit printed."""
+        """What the job's units printed, ordered by action, stage and partition; or only what the given unit printed."""
         sql = "SELECT action, stage, partition, peer, failure, text FROM job_log WHERE job = ?"
         values: list[Any] = [job]
         if unit is not None:
@@ -184,8 +185,8 @@ class Journal:
         return [FinishedAction(bytes(digest), bytes(result)) for digest, result in self._database.rows(sql, [job])]
 
     def replay(self, job: bytes) -> Iterator[Known]:
-        """The accepted results of the running action, stage by stage, without their outputs."""
-        # Not all at once: a stage may have a hundred thousand.
+        """Yields the accepted results of the running action, stage by stage, without their outputs."""
+        # They are not loaded all at once: a stage may have a hundred thousand.
         at = (-1, -1)
         while True:
             rows = self._database.rows(
@@ -201,7 +202,7 @@ class Journal:
             at = (rows[-1][1], rows[-1][2])
 
     def output(self, job: bytes, action: int, stage: int, partition: int, number: int) -> bytes | None:
-        """One output of a unit, or None if it is not here."""
+        """One output of a unit, or None if the output is not in the journal."""
         row = self._database.row(
             "SELECT sizes, outputs FROM job_unit WHERE job = ? AND action = ? AND stage = ? AND partition = ?",
             [job, action, stage, partition],
@@ -213,7 +214,7 @@ class Journal:
         return bytes(row[1][start : start + sizes[number]])
 
     def outputs(self, job: bytes, action: int, stage: int) -> Iterator[tuple[int, tuple[int, ...], bytes | None]]:
-        """The outputs of a stage's units, in order: partition, sizes, and the bytes if they are here."""
+        """The outputs of a stage's units, in order: partition, sizes, and the bytes if they are in the journal."""
         at = -1
         while True:
             rows = self._database.rows(

@@ -1,7 +1,7 @@
-"""The library: what this peer shares, in place, and the manifests it knows.
+"""The library: the files that this peer shares in place, and the manifests that it knows.
 
-Files are never copied. Each has a stamp (inode, size, mtime) from when it was hashed; a file with another stamp is not
-served, and its share is marked stale.
+Files are never copied. For each, the library has the stamp (inode, size, mtime) from when it was hashed; a file that
+now has another stamp is not served, and its share is marked stale.
 """
 
 import json
@@ -45,7 +45,7 @@ NOT_HELD = Stamp(0, 0, 0)
 
 
 class SharedRow(msgspec.Struct, frozen=True):
-    """A share as listings show it; sizes in bytes, times in seconds since 1970."""
+    """A share as listings show it. Sizes are in bytes, times in seconds since 1970."""
 
     id: bytes
     name: str
@@ -71,17 +71,17 @@ class Library:
     # Manifests.
 
     def root(self, share: ShareId) -> bytes | None:
-        """The encoded manifest root, if this peer has it."""
+        """The share's encoded manifest root, or None if this peer lacks it."""
         row = self._database.row("SELECT root FROM manifest WHERE share = ?", [share])
         return None if row is None else bytes(row[0])
 
     def part(self, share: ShareId, number: int) -> bytes | None:
-        """A manifest part, if this peer has it."""
+        """A manifest part of the share, or None if this peer lacks it."""
         row = self._database.row("SELECT body FROM part WHERE share = ? AND number = ?", [share, number])
         return None if row is None else bytes(row[0])
 
     def parts_held(self, share: ShareId) -> set[int]:
-        """The numbers of the parts that this peer has."""
+        """The numbers of the share's manifest parts that this peer has."""
         return {number for (number,) in self._database.rows("SELECT number FROM part WHERE share = ?", [share])}
 
     def keep_root(self, share: ShareId, body: bytes) -> None:
@@ -89,13 +89,13 @@ class Library:
             connection.execute("INSERT OR IGNORE INTO manifest VALUES (?, ?)", [share, body])
 
     def keep_parts(self, share: ShareId, parts: dict[int, bytes]) -> None:
-        """Stores checked parts by number."""
+        """Stores checked manifest parts by their numbers."""
         with self._database.transaction() as connection:
             rows = [(share, number, body) for number, body in parts.items()]
             connection.executemany("INSERT OR IGNORE INTO part VALUES (?, ?, ?)", rows)
 
     def manifest(self, share: ShareId) -> Manifest:
-        """The whole manifest, checked again. Raises NotFound if parts are missing, and BadData."""
+        """The whole manifest, checked again. Raises BadData; NotFound if parts are missing."""
         body = self.root(share)
         if body is None:
             raise NotFound("this peer does not have the share's manifest")
@@ -121,7 +121,7 @@ class Library:
         unlisted: bool,
         fetched: bool,
     ) -> None:
-        """Puts a share into the library, in place of an older share of the same paths."""
+        """Adds a share to the library, where it replaces an older share of the same paths."""
         root = manifests.decode_root(share, root_body, self.limits)
         places = json.dumps([str(path) for path in paths])
         packed = pack_stamps(stamps)
@@ -148,7 +148,7 @@ class Library:
         return None if row is None else _row(row)
 
     def find_by_paths(self, paths: Sequence[Path]) -> ShareId | None:
-        """The share made of exactly these paths, if any: its files that have not changed need not be hashed again."""
+        """The share made of exactly these paths, or None. Its unchanged files need not be hashed again."""
         places = json.dumps([str(path) for path in paths])
         row = self._database.row("SELECT id FROM share WHERE paths = ? AND NOT fetched", [places])
         return None if row is None else ShareId(bytes(row[0]))
@@ -161,14 +161,14 @@ class Library:
         return unpack_stamps(bytes(row[0]))
 
     def remove(self, share: ShareId) -> None:
-        """Stops sharing; the files stay. Raises NotFound."""
+        """Removes the share from the library; its files stay. Raises NotFound."""
         with self._database.transaction() as connection:
             if not connection.execute("DELETE FROM share WHERE id = ?", [share]).rowcount:
                 raise NotFound("This peer does not share that. `shoal shares` lists what it does.")
             _drop_orphans(connection)
 
     def mark_stale(self, share: ShareId, why: str) -> None:
-        # A path that is not UTF-8 would be refused as text.
+        # SQLite would refuse a path that is not UTF-8 as text.
         why = why.encode("utf-8", "backslashreplace").decode()
         with self._database.transaction() as connection:
             connection.execute("UPDATE share SET stale = ? WHERE id = ?", [why, share])
@@ -182,7 +182,7 @@ def _drop_orphans(connection: sqlite3.Connection) -> None:
 
 
 class SharedFiles:
-    """A share of the library as it is served: its layout, and its files opened in place."""
+    """A share of the library while it is served: its layout, and its files, opened in place."""
 
     def __init__(self, library: Library, share: ShareId) -> None:
         row = library.share(share)
@@ -197,12 +197,12 @@ class SharedFiles:
 
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
-        """A descriptor of the entry's file, and the stamp it must have. Raises OSError."""
+        """Opens the entry's file for the body. Gives its descriptor, and the stamp it must have. Raises OSError."""
         with posix.opened(entry_path(self._paths, self.layout, entry), os.O_RDONLY) as descriptor:
             yield descriptor, self._stamps[entry]
 
     def changed(self, entry: int) -> int:
-        """Forgets an entry whose file has changed since it was shared, and tells the library. Returns its chunks."""
+        """Stops serving an entry whose file has changed, and marks the share as stale. Returns the entry's chunks."""
         chunks = bitmap.span(*self.layout.range_of(entry))
         self.held &= ~chunks
         path = entry_path(self._paths, self.layout, entry)
@@ -211,7 +211,7 @@ class SharedFiles:
 
 
 def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
-    """Where an entry of a share is on this machine."""
+    """The path of a share's entry on this machine."""
     parts = layout.manifest.entries[entry].path
     if layout.manifest.root.single:
         return Path(paths[0])
@@ -224,7 +224,7 @@ def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
 
 
 def pack_stamps(stamps: Sequence[Stamp]) -> bytes:
-    """The stamps in 24 bytes each: three little-endian 64-bit numbers."""
+    """Packs stamps into 24 bytes each: three little-endian 64-bit numbers."""
     return struct.pack(f"<{3 * len(stamps)}Q", *chain.from_iterable(stamps))
 
 

@@ -1,4 +1,4 @@
-"""The newest pointers seen, and which version of each was fetched to which folder."""
+"""The newest pointer records seen, and which version of each was fetched to which folder."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 
 MAX_FOREIGN = 1000
-"""The most pointers of others that are remembered: those seen last."""
+"""The most pointers of other peers that are remembered: those seen last."""
 MAX_FOLLOWED = 100
 
 
@@ -24,18 +24,18 @@ class Pointers:
         self._database = database
 
     def newest(self, publisher: PeerId, name: str) -> Record | None:
-        """The record with the highest sequence that this peer has seen; it may have expired since."""
+        """The record with the highest sequence that this peer has seen, or None; the record may have expired."""
         row = self._database.row("SELECT record FROM pointer WHERE publisher = ? AND name = ?", [publisher, name])
         if row is None:
             return None
         raw = bytes(row[0])
         try:
             return records.read(raw, pointer_key(publisher, name), None)
-        except MalformedMessage:  # a record in a version that this Shoal does not read
+        except MalformedMessage:  # the record has a version that this Shoal does not read
             return None
 
     def saw(self, record: Record, own: PeerId) -> bool:
-        """Keeps a pointer, unless a newer one is known. Returns whether it is the newest."""
+        """Stores a pointer unless a newer one is known. Returns whether it is the newest."""
         assert isinstance(record.payload, Pointer)
         with self._database.transaction() as connection:
             done = connection.execute(
@@ -59,11 +59,11 @@ class Pointers:
             return bool(done.rowcount)
 
     def of(self, publisher: PeerId) -> list[Record]:
-        """A publisher's pointers."""
+        """The pointers of one publisher."""
         return self._read("SELECT publisher, name FROM pointer WHERE publisher = ? ORDER BY name", [publisher])
 
     def followed(self) -> list[Record]:
-        """Pointers of which a version was fetched here, those seen last first."""
+        """The pointers of which a version was fetched here, the last seen first."""
         return self._read(
             "SELECT DISTINCT publisher, name FROM pointer JOIN version USING (publisher, name) "
             "ORDER BY seen DESC LIMIT ?",
@@ -77,7 +77,7 @@ class Pointers:
     # Versions.
 
     def version(self, publisher: PeerId, name: str, folder: Path) -> tuple[ShareId, list[Stamp]] | None:
-        """The version last fetched to the folder, and the stamps of its entries then."""
+        """The version last fetched to the folder, and the stamps that its entries had then; None if there is none."""
         row = self._database.row(
             "SELECT share, stamps FROM version WHERE publisher = ? AND name = ? AND folder = ?",
             [publisher, name, as_value(folder)],
@@ -85,7 +85,7 @@ class Pointers:
         return None if row is None else (ShareId(bytes(row[0])), unpack_stamps(bytes(row[1])))
 
     def keep_version(self, publisher: PeerId, name: str, folder: Path, share: ShareId, stamps: Sequence[Stamp]) -> None:
-        """Records that this version is now whole in the folder."""
+        """Records that the folder now has the whole of this version."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?)",

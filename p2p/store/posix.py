@@ -1,7 +1,7 @@
-"""What POSIX offers and Python's portable calls do not: all platform-dependent system calls of this package.
+"""What POSIX offers and Python's portable functions do not: all platform-dependent system calls of this package.
 
-Folders are opened part by part without following symbolic links, so that nothing a manifest or another program puts
-there leads outside the output folder.
+Paths are opened folder by folder without following symbolic links, so that neither a manifest nor another program can
+make a fetch write outside its output folder.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from p2p.errors import StorageError
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Flags to open a user's file: not through a link, and without waiting for a writer if a pipe is in its place."""
+"""Flags for opening a user's file: follow no link, and do not wait for a writer if there is a pipe in its place."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
 _RENAME_NOREPLACE = 1
@@ -26,7 +26,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @contextlib.contextmanager
 def opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
-    """A descriptor of a user's file for the body, opened `SAFELY`; the path may start at a folder. Raises OSError."""
+    """Opens a user's file `SAFELY` for the body; the path is relative to `folder`, if given. Raises OSError."""
     descriptor = os.open(path, flags | SAFELY, 0o666, dir_fd=folder)
     try:
         yield descriptor
@@ -35,12 +35,12 @@ def opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[
 
 
 def open_folder(path: Path) -> int:
-    """A descriptor of a folder that the user named; links in the path are the user's own business."""
+    """Opens a folder that the user named, following links in its path. Returns a descriptor."""
     return os.open(path, _FOLDER)
 
 
 def open_beneath(root: int, parts: tuple[str, ...]) -> int:
-    """A descriptor of the folder at `parts` below the folder `root`, made if needed. No link is followed.
+    """Opens the folder at `parts` below the folder `root`, made if needed. No link is followed. Returns a descriptor.
 
     Raises OSError, and StorageError if a link or a file is in the way.
     """
@@ -73,7 +73,7 @@ def _open_or_make(name: str, parent: int) -> int:
 
 
 def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int | None:
-    """Reads what is already in memory; None if the disk would have to be read, or nobody can tell."""
+    """Reads only what is already in memory. Returns None if the disk would have to be read, or if that is unknown."""
     if not _SUPPORTS_NOWAIT:
         return None
     try:
@@ -83,7 +83,7 @@ def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int 
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise
-        # A file system that cannot tell is one in memory (tmpfs).
+        # A file system without this feature is one in memory (tmpfs).
         return os.preadv(descriptor, [view], offset)
 
 
@@ -98,14 +98,14 @@ def sync_file_system(descriptor: int) -> None:
 
 
 def rename_new(name: str, new: str, folder: int) -> None:
-    """Renames within a folder. Raises FileExistsError rather than replace a file, and other OSErrors."""
+    """Renames a file within a folder. Never replaces a file, but raises FileExistsError. Raises other OSErrors too."""
     if hasattr(_libc, "renameat2"):
         if not _libc.renameat2(folder, os.fsencode(name), folder, os.fsencode(new), _RENAME_NOREPLACE):
             return
         code = ctypes.get_errno()
         if code not in {errno.EINVAL, errno.ENOSYS}:
             raise OSError(code, os.strerror(code), new)
-    # Some file systems (in user space) cannot do it in one step: this is as near as it gets.
+    # Some file systems in user space cannot do this in one step: two steps are the best possible.
     try:
         os.stat(new, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def rename_new(name: str, new: str, folder: int) -> None:
 
 
 def boot_id() -> str:
-    """An id that changes with every boot: what may only have been in memory before a boot is not believed after it."""
+    """An id that changes with every boot. Data that may have been in memory only is not believed after a reboot."""
     if sys.platform == "linux":
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return subprocess.run(
@@ -124,7 +124,7 @@ def boot_id() -> str:
 
 
 def resident_bytes() -> int:
-    """The memory of this process that is in RAM, in bytes; 0 if the platform does not tell."""
+    """How many bytes of RAM this process uses; 0 if the platform does not say."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -133,7 +133,7 @@ def resident_bytes() -> int:
 
 @contextlib.contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """Locks the home for one peer. Raises StorageError while another has it. If a peer dies, the kernel unlocks it."""
+    """Locks the home for one peer. Raises StorageError if another has the lock. The kernel frees it if a peer dies."""
     path = home / "lock"
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,6 +1,6 @@
-"""An earlier version of a share, as it was fetched into a folder: a source of chunks without a network.
+"""An earlier version of a share, in the folder into which it was fetched: a source of chunks that needs no network.
 
-This peer may replace its files as long as they are as it left them: a file that somebody has changed is theirs.
+This peer may replace the files of that version, but only those that nobody has changed since.
 """
 
 import os
@@ -15,7 +15,7 @@ from p2p.store.library import NOT_HELD, Stamp
 
 
 class Earlier:
-    """The version with this layout below `folder`; `stamps` are its entries' stamps when it was whole. Blocking."""
+    """The version with this layout below `folder`; `stamps` are those of its entries once it was whole. Blocking."""
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:
         root = layout.manifest.root
@@ -30,14 +30,14 @@ class Earlier:
                     self._chunks.setdefault(layout.hash(chunk), layout.place(chunk))
 
     def place(self, hash_: ChunkHash) -> ChunkPlace | None:
-        """Where a chunk with this hash was."""
+        """The place of a chunk with this hash in the earlier version, or None."""
         return self._chunks.get(hash_)
 
     def reading(self, entry: int) -> AbstractContextManager[int]:
-        """A descriptor of the entry's file for the body. Raises OSError."""
+        """Opens the entry's file for the body; gives its descriptor. Raises OSError."""
         return posix.opened(self._paths[entry], os.O_RDONLY)
 
     def left(self, path: Path, status: os.stat_result) -> bool:
-        """Whether the file at the path is one of this version, and unchanged since."""
+        """Whether the file at the path belongs to this version and has not changed since."""
         stamp = self._stamps.get(path)
         return stamp is not None and stamp != NOT_HELD and stamp == Stamp.of(status)

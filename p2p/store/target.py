@@ -1,11 +1,11 @@
-"""A fetch on disk: where each chunk is written, and how files get their names.
+"""The target of a fetch on disk: where each chunk is written, and how files get their names.
 
-Chunks are written to a `.part` file beside each target; once it is whole, it is synced to the disk and renamed, so a
-name without `.part` is always a whole file, even after a power cut. `store.fetches` remembers which chunks are written.
-Files are synced together, every so often: a sync for each of ten thousand small ones would take minutes.
+Each file is written under a name with `.part`; once it is whole, it is synced to the disk and gets its own name. So a
+name without `.part` is always that of a whole file, even after a power cut. `store.fetches` records which chunks are
+written. Many files are synced together: to sync each of ten thousand small files by itself would take minutes.
 
 Nothing outside the output folder is touched, no link below it is followed, and no file that this fetch did not make is
-overwritten unless the user said so.
+overwritten unless the user allows it.
 """
 
 import errno
@@ -37,9 +37,9 @@ _COPY_BYTES = 8 * 1024 * 1024
 
 
 class Target:
-    """The files of one fetch. Blocking; `write` and `reading` are short, the rest is for threads.
+    """The files of one fetch. All methods block; `write` and `reading` are short, call the others in a thread.
 
-    The target owns the record, and closes it when it is closed. An OSError of the disk becomes a StorageError that says
+    Closing the target also closes the record, which it owns. An OSError from the disk becomes a StorageError that says
     what to do.
     """
 
@@ -75,11 +75,11 @@ class Target:
                 else:
                     self._copies.setdefault(original, []).append(entry)
         self.wanted = wanted
-        """The chunks to fetch; of equal files, only those of the first."""
+        """The chunks to fetch. Of files with equal content, only the first is fetched."""
         self._mark = f".{short(layout.manifest.share_id)}"
         try:
             if any(entry.path[-1].endswith(_PART) and self._mark in entry.path[-1] for entry in entries):
-                # Its author searched for an id that makes one file another's `.part` file: no accident.
+                # No accident: the share's author searched for an id that makes one file the `.part` file of another.
                 raise BadData("the share names files so that they would overwrite each other while they are fetched")
             with explained(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -88,14 +88,14 @@ class Target:
             record.close()
             raise
         self._naming = threading.Lock()
-        """Held while a file gets its name, so that a reader finds it under one name or the other."""
+        """Held while a file is renamed, so that a reader finds it under either the old name or the new one."""
         self._begun: set[int] = set()
-        """Files of several chunks whose `.part` file exists: a new one would lack what was written."""
+        """Files of several chunks whose `.part` file exists. It must not be made anew: its chunks would be lost."""
         self._stamps: dict[int, Stamp] = {}
-        """The stamps of files of one chunk that are written and wait for their names."""
+        """The stamps of one-chunk files that are written and are still to be renamed."""
 
     def close(self) -> None:
-        """Closes the files and the record. Idempotent; whoever still writes gets a StorageError."""
+        """Closes the files and the record. Idempotent. A write afterwards raises StorageError."""
         self._folders.close()
         self.record.close()
 
@@ -105,13 +105,13 @@ class Target:
 
     @property
     def top(self) -> Path:
-        """The file or folder that the fetch makes."""
+        """The path of the file or folder that the fetch makes."""
         name = self.layout.manifest.root.name
         return self.path(0) if self.layout.manifest.root.single else self.folder / name
 
     @property
     def selected_bytes(self) -> int:
-        """The size of all selected files in bytes."""
+        """The total size of the selected files, in bytes."""
         return sum(self.layout.manifest.entries[entry].size for entry in self.selected)
 
     @property
@@ -120,21 +120,21 @@ class Target:
         return all(entry in self.placed for entry in self.selected if self.layout.is_file(entry))
 
     def original(self, entry: int) -> int:
-        """The entry whose chunks are fetched for this one: the first of equal files, usually itself."""
+        """The entry whose chunks are fetched for this one: the first of the equal files, usually this entry itself."""
         return self._originals.get(self.layout.manifest.entries[entry].file_id, entry)
 
     def stamps(self) -> list[Stamp]:
-        """The stamp of every entry of the share; NOT_HELD if its file is not in place."""
+        """The stamp of every entry of the share; NOT_HELD for an entry whose file is not in place."""
         return [self.placed.get(entry, NOT_HELD) for entry in range(len(self.layout.manifest.entries))]
 
     def results(self) -> list[Path]:
-        """The paths to report to the user: the file or folder, or, for a selection, its files."""
+        """The paths to report to the user: the share's file or folder or, if only some files were selected, those."""
         if len(self.selected) == len(self.layout.manifest.entries):
             return [self.top]
         return [self.path(entry) for entry in self.selected]
 
     def missing_chunks(self) -> dict[int, int]:
-        """How many chunks are not written yet, for each file to fetch."""
+        """For each file to fetch, the number of chunks that are not written yet."""
         missing = self.wanted & ~self.record.have
         return {
             entry: (missing & bitmap.span(*self.layout.range_of(entry))).bit_count()
@@ -144,10 +144,10 @@ class Target:
     # Before the first chunk.
 
     def survey(self, check: Callable[[], None]) -> None:
-        """Looks at what is there: files already in place, `.part` files of an earlier try, files in the way.
+        """Examines what is there: files already in place, `.part` files of an earlier try, files in the way.
 
-        A file in the way that is equal to the wanted one counts as fetched. Raises TargetExists for others, unless they
-        may be overwritten.
+        A file in the way that equals the wanted one counts as fetched. Raises TargetExists for another that may not be
+        overwritten.
         """
         have = self.record.have
         in_the_way: list[Path] = []
@@ -168,7 +168,7 @@ class Target:
                     if part.st_size >= last.offset + last.size:
                         self._begun.add(entry)
                     else:
-                        # Somebody else cut it short, or made a new one.
+                        # Another program cut the file short, or made a new one.
                         have &= ~chunks
                         complete = False
                 if status is None:
@@ -203,7 +203,7 @@ class Target:
         return stat.S_ISREG(status.st_mode) and (self._overwrite or left)
 
     def _is_left(self, entry: int, folder: int, name: str) -> bool:
-        """Whether the file with that name is still as an earlier version left it."""
+        """Whether the file with that name belongs to an earlier version and has not changed since."""
         if self._earlier is None:
             return False
         try:
@@ -213,7 +213,7 @@ class Target:
         return self._earlier.left(self.path(entry), status)
 
     def check_space(self, chunks: int | None = None) -> None:
-        """Raises StorageError if the disk lacks space for what is missing of these chunks (None: of everything)."""
+        """Raises StorageError if the disk lacks space for those of these chunks (None: of all) that are missing."""
         if chunks is None:
             missing = self.layout.bytes_in(self.wanted & ~self.record.have) + sum(
                 self.layout.manifest.entries[copy].size
@@ -248,7 +248,7 @@ class Target:
                         continue
                 status = self._status(entry, part=False)
                 if status is None or (status.st_size and self._may_replace(entry, status)):
-                    # Never emptied in place: the file may have another name, outside the output folder.
+                    # Do not truncate the file: it may have another name (a hard link) outside the output folder.
                     with self._part(entry, os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
                         pass
                     self._rename(entry)
@@ -265,10 +265,10 @@ class Target:
     # Chunks.
 
     def write(self, chunk: int, place: ChunkPlace, view: memoryview) -> None:
-        """Writes a verified chunk, whose place is `place`, and records it."""
-        # Small files come by the thousand: no context managers here, and all that needs the file open is done at once.
+        """Writes a verified chunk to `place`, and records that it is written."""
+        # There may be thousands of small files, so this uses no context managers, and opens a small file only once.
         if self.record.has(chunk):
-            # It came twice: its file may already have its name, and its `.part` file must not be made again.
+            # The chunk came twice: its file may already have its name, so a `.part` file must not be made again.
             return
         path = self._folder_path(place.entry)
         try:
@@ -304,7 +304,7 @@ class Target:
 
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
-        """A descriptor of the entry's file, placed or not, and the stamp it must have, if any."""
+        """Opens the entry's file, in place or not. Gives its descriptor, and the stamp it must have, if any."""
         with ExitStack() as stack:
             with self._naming:
                 stamp = self.placed.get(entry)
@@ -313,7 +313,7 @@ class Target:
             yield descriptor, stamp
 
     def whole(self, among: Iterable[int]) -> list[int]:
-        """The entries among these whose chunks are all written, and whose files are not in place yet."""
+        """Those of these entries whose chunks are all written, but whose files are not in place yet."""
         have = self.record.have
         result = []
         for entry in among:
@@ -322,14 +322,14 @@ class Target:
                 result.append(entry)
         return result
 
-    # Syncing to the disk. For threads.
+    # Syncing to the disk: call these in a thread.
 
     def settle(self, written: Sequence[int], whole: Sequence[int]) -> None:
-        """Syncs to the disk what was written so far, says so in the database, then renames the whole files.
+        """Syncs what was written so far to the disk, records that in the database, then renames the files in `whole`.
 
-        `written` are the entries written to since the last time, including those in `whole`.
+        `written` has the entries written to since the last call, including those in `whole`.
         """
-        # Only these entries' chunks: what others write meanwhile is not synced here, so it must not be recorded here.
+        # Record only these entries' chunks: what is written to others in the meantime is not synced by this call.
         have = self.record.durable | (self.record.have & self.layout.chunks_of(written))
         with explained(self.folder):
             self._sync(written)
@@ -338,7 +338,7 @@ class Target:
                 self._rename(entry)
 
     def uncopied(self) -> list[int]:
-        """The files in place of which an equal copy is still missing."""
+        """The entries that are in place, but of which an equal copy is still missing."""
         return [
             original
             for original, copies in self._copies.items()
@@ -346,7 +346,7 @@ class Target:
         ]
 
     def fill_copies(self, originals: Sequence[int]) -> int:
-        """Fills the missing files that are equal to these. Returns their chunks."""
+        """Makes the missing files that are equal to these. Returns their chunks, as a bitmap."""
         copied = 0
         filled: list[int] = []
         with explained(self.folder):
@@ -412,7 +412,7 @@ class Target:
                 at += count
 
     def _cut(self, descriptor: int, entry: int) -> Stamp:
-        """The stamp of a whole `.part` file, which is cut if somebody made it longer and refused if it is too short."""
+        """The stamp of a whole `.part` file, first cut if it is too long. Raises StorageError if it is too short."""
         stamp = Stamp.of(os.fstat(descriptor))
         size = self.layout.manifest.entries[entry].size
         if stamp.size < size:
@@ -423,7 +423,7 @@ class Target:
         return stamp
 
     def _meddled(self, entry: int) -> StorageError:
-        """Stops believing what was written of the file. Returns the error to raise."""
+        """Records that none of the chunks of a file that was tampered with is there. Returns the error to raise."""
         self.record.correct(gone=bitmap.span(*self.layout.range_of(entry)))
         return StorageError(
             f"The unfinished {self.path(entry)} was removed or cut short by another program. "
@@ -435,11 +435,11 @@ class Target:
             mode = os.fstat(descriptor).st_mode
             os.fchmod(descriptor, stat.S_IMODE(mode) | (mode & 0o444) >> 2)
 
-    # Names to descriptors.
+    # From names to descriptors.
 
     def _part_name(self, entry: int) -> str:
         name = f"{self.layout.manifest.entries[entry].path[-1]}{self._mark}{_PART}"
-        # The number goes behind the mark: before it, a short file name could give the same name.
+        # The number comes after the mark: before it, a file named `.5` would get the same name as entry 5.
         return name if len(name.encode()) <= names.MAX_PART_BYTES else f"{self._mark}.{entry}{_PART}"
 
     def _folder_path(self, entry: int) -> names.Path:
@@ -471,7 +471,7 @@ class Target:
                 return None
 
     def _equal(self, entry: int, check: Callable[[], None]) -> bool:
-        """Whether the file at the target is the one wanted, byte for byte."""
+        """Whether the file in the entry's place has exactly the wanted content."""
         size = self.layout.manifest.entries[entry].size
         first, count = self.layout.range_of(entry)
         each = chunk_bytes(size)
@@ -489,7 +489,7 @@ class Target:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turns the disk's errors into StorageErrors."""
+    """Turns the body's OSErrors into StorageErrors."""
     try:
         yield
     except OSError as error:
@@ -497,7 +497,7 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def explanation(error: OSError, folder: Path) -> StorageError:
-    """An error of the disk in words: what happened, and what to do."""
+    """Describes an error of the disk in words: what happened, and what to do."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             advice = "Make room and run the same command again: what was fetched is kept."
