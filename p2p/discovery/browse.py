@@ -1,4 +1,4 @@
-"""Browse: the shares that one peer lists, asked of the peer itself, or of a tracker if it cannot be reached."""
+"""Browse: asks a peer itself which shares it lists, or asks a tracker if the peer cannot be reached."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MAX_SHARES = 10_000
 
 @dataclass(frozen=True)
 class ListedShare:
-    """One listed share; size in bytes."""
+    """One listed share; its size is in bytes."""
 
     share: ShareId
     name: str
@@ -34,7 +34,7 @@ class ListedShare:
 async def browse(
     dialer: Dialer, trackers: Trackers, finders: Finders, who: str, note: Callable[[str], None]
 ) -> list[ListedShare]:
-    """The shares that a peer lists. `who` is a peer id, HOST:PORT, or PEER@HOST:PORT. Raises ConfigError, NotFound."""
+    """Gets a peer's listed shares. `who` is a peer id, HOST:PORT, or PEER@HOST:PORT. Raises ConfigError, NotFound."""
     peer, hint = _parse(who)
     if peer == dialer.identity.peer_id:
         raise ConfigError(f"{who} is this peer itself. `shoal shares` lists what it shares.")
@@ -84,7 +84,7 @@ def _parse(who: str) -> tuple[PeerId | None, PeerHint | None]:
 
 
 async def _ask(dialer: Dialer, hint: PeerHint) -> list[ListedShare]:
-    """The peer's own list. Raises PeerError."""
+    """Asks the peer itself for its list. Raises PeerError."""
     connection = await dialer.dial(hint.address, hint.peer_id)
     known = (PeerHint(hint.address, connection.ends.peer_id),)
     found: list[ListedShare] = []
@@ -116,7 +116,7 @@ async def _page(connection: Connection, cursor: str) -> messages.Listed:
 async def _of_trackers(
     trackers: Trackers, peer: PeerId, note: Callable[[str], None], trouble: str
 ) -> list[ListedShare] | None:
-    """The peer's list as the first tracker that knows the peer has it; None if no tracker does."""
+    """Gets the peer's list from the first tracker that knows the peer; None if no tracker does."""
     for url in trackers.urls:
         found: list[ListedShare] = []
         cursor = ""

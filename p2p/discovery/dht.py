@@ -1,7 +1,8 @@
 """This peer in the DHT: a node in each overlay (IPv4, IPv6), on the UDP port of the same number as its TCP port.
 
-The overlays are joined through any known address: nodes that were there last time, `--join`, and every address that a
-link, the local network or a tracker names. The work for the node id is done in a thread, once for each network.
+This peer joins the overlays through any known address: those of nodes that were there last time, those of `--join`, and
+every address that a link, the local network or a tracker names. The proof of work for the node id is made in a thread,
+once per network.
 """
 
 import logging
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 MAX_HINTED = 64
 JOIN_TIMEOUT_S = 5.0
-"""How long a single question waits for the DHT to be joined."""
+"""How long one request waits until this peer has joined the DHT."""
 KEEP_CONTACTS_INTERVAL_S = 300.0
 FIRST_KEEP_CONTACTS_S = 20.0
 RESOLVE_INTERVAL_S = 600.0
@@ -40,9 +41,9 @@ UNJOINED_RESOLVE_INTERVAL_S = 15.0
 
 
 class Overlays:
-    """This peer's nodes in all overlays. It owns `sockets`, one for each family.
+    """This peer's nodes in all overlays. They own `sockets`, one per address family.
 
-    If `sockets` is None this peer goes without the DHT: it is never joined, and nothing is found.
+    If `sockets` is None, this peer does not use the DHT: it never joins, and finds nothing there.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Overlays:
         self._network = network
         self._bits = bits
         self.is_on = sockets is not None
-        """Whether this peer takes part in the DHT."""
+        """Whether this peer uses the DHT."""
         self._sockets = sockets or ()
         self._join = [parse_address(text) for text in join]
         self._random = random
@@ -71,10 +72,10 @@ class Overlays:
         self._kept: list[Address] = []
         self.nodes: list[Dht] = []
         self.joined = trio.Event()
-        """Set once another node was found in one of the overlays."""
+        """Set once another node has been found in one of the overlays."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Takes part until cancelled. It counts as started before the work for the node id is done."""
+        """Takes part until cancelled. Reports that it has started before the proof of work for the node id is made."""
         task_status.started()
         unused = list(self._sockets)
         try:
@@ -101,7 +102,7 @@ class Overlays:
 
     @property
     def knows_a_way_in(self) -> bool:
-        """Whether there is any address to try."""
+        """Whether there is any address through which to try to join."""
         return bool(self._join or self._hinted or self._kept)
 
     @property
@@ -110,18 +111,18 @@ class Overlays:
         return sum(len(node.store) for node in self.nodes)
 
     def clock(self) -> float:
-        """Seconds since 1970, by the clock of most of the network; without a network, by this machine's."""
+        """Seconds since 1970, by the clock of most of the network or, if no network was joined, by this machine's."""
         return max(node.endpoint.now() for node in self.nodes) if self.nodes else time.time()
 
     async def joined_soon(self) -> bool:
-        """Waits a little for the DHT to be joined; whether it is. At once where this peer goes without."""
+        """Waits a little until this peer has joined the DHT. Returns whether it has, at once if the DHT is off."""
         if self.is_on:
             with trio.move_on_after(JOIN_TIMEOUT_S):
                 await self.joined.wait()
         return self.joined.is_set()
 
     def hint(self, address: Address) -> None:
-        """Tells that there may be a node at this address."""
+        """Notes that there may be a node at this address."""
         if ip(address.host) is None or not is_dialable_host(address.host):
             return
         if address not in self._hinted:
@@ -129,9 +130,9 @@ class Overlays:
         self._try(address)
 
     def is_plausible(self, host: str) -> bool:
-        """Whether a record may name the host: not if its scope is narrower than that of every known node.
+        """Whether a record may name the host: not if the host's scope is narrower than that of every known node.
 
-        So nobody on the Internet can send this peer to the machines around it.
+        So nobody on the Internet can make this peer dial machines in its private network.
         """
         if not is_dialable_host(host):
             return False
@@ -140,7 +141,7 @@ class Overlays:
         return width == Scope.GLOBAL or any(scope(contact.ip) <= width for contact in contacts)
 
     def rejoin(self) -> None:
-        """Joins again: the network may have changed."""
+        """Joins again, since the network may have changed."""
         for node in self.nodes:
             node.rejoin()
 
@@ -152,7 +153,7 @@ class Overlays:
         *,
         enough: int | None = ENOUGH_HOLDERS,
     ) -> dict[PeerId, Record]:
-        """The records of a kind under a key in all overlays, by publisher; `heard` gets each as it comes."""
+        """Gets the records of a kind under a key from all overlays, by publisher; `heard` gets each as it arrives."""
         found: dict[PeerId, Record] = {}
 
         async def look(node: Dht) -> None:
@@ -166,9 +167,9 @@ class Overlays:
         return found
 
     async def walk(self, keys: Iterable[bytes], kind: RecordKind, heard: Callable[[Record], None]) -> None:
-        """Finds the records under keys of one name (`records.shards`). A key is asked only if those before are full.
+        """Finds the records under the keys of one name (`records.shards`). Tries a key only if those before are full.
 
-        `heard` gets each as it comes.
+        `heard` gets each record as it arrives.
         """
         for key in keys:
             if len(await self.get(key, kind, heard)) < FULL_SHARD:
@@ -186,13 +187,13 @@ class Overlays:
                 nursery.start_soon(store, node)
         return Published(sum(one.stored for one in done), tuple(text for one in done for text in one.refused))
 
-    # Ways in.
+    # Ways to join.
 
     async def _nonce(self) -> bytes:
         nonce = await self._disk.run(self._state.nonce, self._bits)
         if nonce is None:
             find = partial(find_nonce, self._identity.peer_id, self._bits, trio.from_thread.check_cancelled)
-            nonce = await trio.to_thread.run_sync(find)  # minutes of a processor: not in the disk's threads
+            nonce = await trio.to_thread.run_sync(find)  # takes minutes: not in the disk's threads
             try:
                 await self._disk.run(self._state.keep_nonce, self._bits, nonce)
             except StorageError as error:
@@ -212,7 +213,7 @@ class Overlays:
                     node.rejoin()
 
     async def _resolve(self) -> None:
-        """Resolves the names in `--join` again and again: they may mean other machines tomorrow."""
+        """Resolves the names in `--join` again and again, since they may mean other machines later."""
         while self._join:
             found: set[Address] = set()
             for address in self._join:
@@ -229,7 +230,7 @@ class Overlays:
         self.joined.set()
 
     async def _keep_contacts(self) -> None:
-        """Keeps the contacts now and then, and soon after joining: so a short command joins faster the next time."""
+        """Saves the contacts now and then, and soon after joining, so that short commands join faster the next time."""
         await self.joined.wait()
         pause = FIRST_KEEP_CONTACTS_S
         while True:
@@ -248,9 +249,9 @@ def keep_newest(found: dict[PeerId, Record], record: Record) -> None:
 
 
 def open_sockets(bound: Iterable[Address]) -> tuple[list[socket.socket], list[str]]:
-    """UDP sockets for these TCP addresses, one for each family, and what to say about them.
+    """Opens UDP sockets for these TCP addresses, one per family. Returns them, and notes for the user.
 
-    If the port number is taken for UDP, another one will do: others see where datagrams come from.
+    If the port number is taken for UDP, another one is used: other nodes see where datagrams come from.
     """
     opened: list[socket.socket] = []
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""Discovery for one peer: all ways to ask what others offer, made from the same parts."""
+"""Discovery for one peer: all ways to ask what others offer, with the parts that they share."""
 
 from collections.abc import Callable
 from random import Random
@@ -20,7 +20,7 @@ Note = Callable[[str], None]
 
 
 class Discovery:
-    """The face of this package: all ways to ask what others offer."""
+    """The public class of this package: all ways to ask what others offer."""
 
     def __init__(
         self,
@@ -43,9 +43,9 @@ class Discovery:
         self.mutable_links = MutableLinks(dialer, pointers, disk, overlays, neighbours, self.finders)
 
     async def search(self, query: str, note: Note) -> list[search.Hit]:
-        """Shares with all the words of the query: see `p2p.discovery.search`."""
+        """Finds shares with all the words of the query: see `p2p.discovery.search`."""
         return await search.search(self.trackers, self.overlays, query, note)
 
     async def browse(self, who: str, note: Note) -> list[browse.ListedShare]:
-        """The shares that a peer lists: see `p2p.discovery.browse`."""
+        """Gets the shares that a peer lists: see `p2p.discovery.browse`."""
         return await browse.browse(self._dialer, self.trackers, self.finders, who, note)

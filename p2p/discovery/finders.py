@@ -1,7 +1,7 @@
-"""Finding who has a share: link hints, trackers, the DHT, the local network and peer exchange, all at once.
+"""Finding the peers that have a share: link hints, trackers, the DHT, the local network and peer exchange, all at once.
 
-Whichever answers first is used; each may be absent, slow, or lying. A finder only ever names addresses to try: a peer
-there proves itself by its key, and what it sends is proven by its hash.
+The first answers are used first; any of these finders may be absent, slow, or lying. A finder only names addresses to
+try: a peer there proves its identity by its key, and what it sends is verified by hash.
 """
 
 import logging
@@ -30,27 +30,27 @@ MAX_LINK_TRACKERS = 4
 FIRST_RETRY_S, LAST_RETRY_S = 0.2, 60.0
 LONELY_AFTER_S = 0.2
 SUPPLIED_INTERVAL_S = 300.0
-"""How long a finder pauses while sources give chunks."""
+"""The pause of a finder while sources give chunks."""
 
 Heard = Callable[[PeerHint], None]
 
 
 class Seeker(Protocol):
-    """One who looks for sources of a share."""
+    """A fetch, or another object that looks for sources of a share."""
 
     @property
     def any_known(self) -> bool:
-        """Whether there is any address to try."""
+        """Whether the seeker knows any address to try."""
 
     @property
     def any_connected(self) -> bool:
-        """Whether any source gives chunks now."""
+        """Whether any source gives the seeker chunks now."""
 
     def heard_of(self, hint: PeerHint) -> None:
-        """Tells that there may be a source at this address."""
+        """Notes that there may be a source at this address."""
 
     def not_dialable(self, peer_id: PeerId) -> None:
-        """Tells that this peer has the share, but no address at which it can be dialled."""
+        """Notes that the peer has the share, but no address at which it can be dialled."""
 
 
 class Finders:
@@ -66,7 +66,7 @@ class Finders:
         self._random = random
 
     async def find(self, link: Link, seeker: Seeker, note: Callable[[str], None]) -> None:
-        """Tells a seeker about sources until cancelled; `note` gets what the user should know."""
+        """Names sources to a seeker until cancelled; `note` gets what the user should know."""
         key = provider_key(link.share_id)
 
         def heard(hint: PeerHint) -> None:
@@ -84,7 +84,7 @@ class Finders:
             nursery.start_soon(self._tell_if_lonely, link, seeker, note)
 
     async def find_peer(self, peer: PeerId, heard: Heard) -> None:
-        """Tells `heard` where a peer may be reached, asking each finder once."""
+        """Asks each finder once where a peer may be reached, and passes the addresses to `heard`."""
         key = address_key(peer)
 
         def told(hint: PeerHint) -> None:
@@ -113,7 +113,7 @@ class Finders:
             nursery.start_soon(ask_overlays)
 
     def _urls(self, link: Link, note: Callable[[str], None]) -> list[str]:
-        """The trackers to ask: this peer's, and some that the link names."""
+        """The trackers to ask: those of this peer, and some of those that the link names."""
         urls = list(self._trackers.urls)
         for text in link.trackers[:MAX_LINK_TRACKERS]:
             try:
@@ -162,14 +162,14 @@ class Finders:
             await self._pause(attempt, seeker)
 
     async def _from_neighbours(self, heard: Heard) -> None:
-        """Names all neighbours, since they do not say what they have."""
+        """Names all neighbours, since beacons do not say which shares a peer has."""
         while True:
             for hint in self._neighbours.hints():
                 heard(hint)
             await self._neighbours.changed()
 
     async def _tell_if_lonely(self, link: Link, seeker: Seeker, note: Callable[[str], None]) -> None:
-        """Tells the user if this peer knows nobody to ask, and so would wait in vain."""
+        """Notes for the user if there is nobody to ask, so that waiting is useless."""
         await trio.sleep(LONELY_AFTER_S)
         overlays = self._overlays
         asked = overlays.is_on and (overlays.joined.is_set() or overlays.knows_a_way_in)
@@ -177,7 +177,7 @@ class Finders:
             note("nobody is known to ask: name somebody with --peer HOST:PORT, --join HOST:PORT or --tracker URL")
 
     async def _pause(self, attempt: int, seeker: Seeker) -> None:
-        """Waits until a finder is asked again: a short time while there is no source, a long one while chunks come."""
+        """Waits before a finder is asked again: a short time while there is no source, a long one while chunks come."""
         pause = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt - 1, 16))
         if seeker.any_connected:
             pause = SUPPLIED_INTERVAL_S
@@ -189,7 +189,7 @@ class Finders:
                 heard(PeerHint(Address(host, port), record.publisher))
 
     def _mention(self, peer_text: str, seeker: Seeker) -> None:
-        """Tells the seeker of a source that cannot be dialled: that source is told of this peer, and may call."""
+        """Names a source that cannot be dialled to the seeker. That source learns of this peer too, and may call it."""
         try:
             peer = PeerId(ids.from_text(peer_text))
         except ValueError:
@@ -199,7 +199,7 @@ class Finders:
 
 
 def hints_of(sources: tuple[Source, ...], *, trusted: bool) -> list[PeerHint]:
-    """The addresses that a tracker told; only a tracker that the user named (`trusted`) may name private ones."""
+    """The addresses that a tracker named: private ones only if the user has named that tracker (`trusted`)."""
     found = []
     for source in sources:
         if source.address is None:

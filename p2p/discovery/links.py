@@ -8,11 +8,11 @@ from p2p.reach.presence import Presence
 from p2p.wire.link import Link
 
 MakeLink = Callable[[ShareId, str, int], str]
-"""Makes the link to a share, from its id, name and size in bytes."""
+"""Makes the link to a share from the share's id, its name, and its size in bytes."""
 
 
 class Links:
-    """Makes links that name this peer's addresses, if it can be dialled, and its trackers."""
+    """Makes links that name this peer's trackers and, if it can be dialled, its addresses."""
 
     def __init__(self, presence: Presence, trackers: Trackers) -> None:
         self._presence = presence
@@ -24,5 +24,5 @@ class Links:
         return lambda share, name, size: str(Link(share, name, size, hints, urls))
 
     def to(self, share: ShareId, name: str, size: int) -> str:
-        """The link to a share of this peer; size in bytes."""
+        """Makes the link to a share of this peer; `size` is in bytes."""
         return self.maker()(share, name, size)

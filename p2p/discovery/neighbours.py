@@ -1,8 +1,8 @@
-"""Neighbours: peers on the local network, known by their beacons. They come and go by themselves, and prove who they
-are when dialled: what is known here is only where to try.
+"""Neighbours: peers on the local network, known by their beacons, which say only where to try to dial them. They prove
+who they are when they are dialled.
 
-Each beacon counts for its peer's start and the host it came from, so a replayed beacon at worst adds an address, and
-never takes one away. A peer that is silent for three beacons is forgotten.
+Each beacon counts only for the host it came from and for one start of its peer, so a replayed beacon can add an address
+at worst, and never remove one. A peer that was silent for the time of three beacons is forgotten.
 """
 
 import os
@@ -26,7 +26,7 @@ FORGET_AFTER_S = 100.0
 MAX_NEIGHBOURS = 1024
 MAX_PER_HOST = 64
 MAX_PER_PEER = 8
-"""The most addresses and starts of one peer: it may have IPv4 and IPv6, by cable and by radio."""
+"""The most claims of one peer, each an address and a start: it may have IPv4 and IPv6, on cable and on wireless."""
 GATHER_S = 0.1
 MAX_WAYS_IN = 16
 
@@ -34,7 +34,7 @@ assert FORGET_AFTER_S > 3 * BEACON_INTERVAL_S
 
 
 class _Claim(NamedTuple):
-    """Which peer says that it is at which host: all that a beacon may change."""
+    """What one beacon claims: which peer is at which host. A beacon can change nothing else."""
 
     peer: PeerId
     start: bytes
@@ -51,19 +51,19 @@ class _Heard:
 
 
 class Neighbours:
-    """The peers on the local network, bounded; none if this peer does not listen there."""
+    """The peers on the local network, a bounded number; none if this peer does not listen there."""
 
     def __init__(self) -> None:
         self._claims: dict[_Claim, _Heard] = {}
-        """The last beacon of each claim; the claim heard last comes last."""
+        """The last beacon of each claim. The claim heard most recently comes last."""
         self._changed = trio.Event()
 
     def __len__(self) -> int:
-        """How many peers there are, including those that cannot be dialled."""
+        """How many neighbours there are, including those that cannot be dialled."""
         return len({claim.peer for claim in self._living()})
 
     def hints(self) -> list[PeerHint]:
-        """Where neighbours can be dialled, the last heard first; a peer may be at several addresses."""
+        """Where neighbours can be dialled, those heard most recently first. A peer may be at several addresses."""
         found: dict[PeerHint, None] = {}
         for claim in reversed(self._living()):
             if port := self._claims[claim].port:
@@ -71,12 +71,12 @@ class Neighbours:
         return list(found)
 
     async def changed(self) -> None:
-        """Waits until a peer comes, goes or moves, and a little longer, since peers often come together."""
+        """Waits until a peer comes, goes or moves, and then a little longer, since several often come at once."""
         await self._changed.wait()
         await trio.sleep(GATHER_S)
 
     def heard(self, beacon: Beacon, host: str) -> bool:
-        """Takes a proven beacon that came from the host. Returns whether it was new, not a replay."""
+        """Takes in a proven beacon that came from the host. Returns whether it was new, not a replay."""
         claim = _Claim(beacon.peer, beacon.start, host)
         before = self._claims.get(claim)
         if before is not None and beacon.number <= before.number:
@@ -92,7 +92,7 @@ class Neighbours:
         return True
 
     def _leave(self, beacon: Beacon) -> bool:
-        """Removes the peer from all addresses that this very start of it has claimed before, and from no others."""
+        """Removes only claims that the same start of the peer made earlier. Returns whether there were any."""
         gone = [
             claim
             for claim, heard in self._claims.items()
@@ -105,7 +105,7 @@ class Neighbours:
         return bool(gone)
 
     def _has_room(self, new: _Claim) -> bool:
-        """Whether there is room. Those present stay, so invented neighbours drive none out. A peer keeps its newest."""
+        """Whether there is room for a claim. Invented peers displace no others; a peer's claim displaces its oldest."""
         living = self._living()
         if not is_dialable_host(new.host) or sum(claim.host == new.host for claim in living) >= MAX_PER_HOST:
             return False
@@ -116,7 +116,7 @@ class Neighbours:
         return len(living) < MAX_NEIGHBOURS
 
     def _living(self) -> list[_Claim]:
-        """Forgets claims that were silent for too long. Returns the others, the last heard last."""
+        """Forgets claims without a beacon for too long. Returns the others, those heard most recently last."""
         oldest = trio.current_time() - FORGET_AFTER_S
         for claim in [claim for claim, heard in self._claims.items() if heard.at < oldest]:
             del self._claims[claim]
@@ -137,7 +137,7 @@ async def run(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Keeps the neighbours until cancelled. `listening` is where this peer accepts connections, with any wildcards."""
+    """Sends and receives beacons until cancelled. `listening` is where this peer accepts connections, wildcards too."""
     codec = BeaconCodec(dialer.identity, dialer.network, os.urandom(START_BYTES))
 
     def is_dialable(address: Address) -> bool:
@@ -151,7 +151,7 @@ async def run(
 
 
 async def _hint_overlays(neighbours: Neighbours, overlays: Overlays) -> None:
-    """Tells the DHT about neighbours, which may be nodes of it. An address with a zone means nothing in the DHT."""
+    """Names neighbours, which may be nodes, to the DHT. An address with a zone means nothing there."""
     while True:
         await neighbours.changed()
         plain = [hint.address for hint in neighbours.hints() if "%" not in hint.address.host]

@@ -1,8 +1,8 @@
 """Mutable links: `shoal:<peer>/<name>` points to the newest share that a peer published under a name.
 
-A pointer is a record (`wire.records`) signed by its publisher. Others can hide the newest but cannot make one up, so
-all who may know it are asked at once: the DHT, the local network, and the publisher itself wherever it is found. The
-highest sequence ever seen is kept, and nothing older is believed again.
+A pointer is a record (`wire.records`) signed by its publisher. Others can hide the newest pointer but cannot forge one,
+so all that may know it are asked at once: the DHT, the local network, and the publisher itself if it can be found. The
+pointer with the highest sequence ever seen is kept, and no older one is believed again.
 """
 
 import logging
@@ -27,7 +27,7 @@ RENEW_S = LONGEST_S[RecordKind.POINTER] / 2
 ASK_TIMEOUT_S = 5.0
 RESOLVE_TIMEOUT_S = 10.0
 GRACE_S = 1.0
-"""How long the publisher still has to answer after everybody else."""
+"""How long to wait for the publisher's answer after all others have answered."""
 MAX_HINTS = 16
 
 
@@ -40,7 +40,7 @@ def check_name(name: str) -> None:
 
 
 class MutableLinks:
-    """The pointers that this peer publishes, and those that it follows."""
+    """The pointers that this peer publishes, and those of others that it follows."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class MutableLinks:
         return self._dialer.identity.peer_id
 
     async def point(self, name: str, share: ShareId) -> Record:
-        """Makes this peer's pointer of that name point to the share from now on."""
+        """Makes this peer's pointer of that name point to the share."""
         return await self._disk.run(self._point, name, share)
 
     def _point(self, name: str, share: ShareId) -> Record:
@@ -71,12 +71,12 @@ class MutableLinks:
         return self._make(name, share, 0 if before is None else before.sequence + 1)
 
     def to_publish(self) -> list[Record]:
-        """This peer's pointers, renewed if they would soon expire, and those that it follows. Blocking."""
+        """Returns this peer's pointers, renewed if they would soon expire, and those that it follows. Blocking."""
         now = self._overlays.clock()
         found = []
         for record in self._pointers.of(self._peer_id):
             assert isinstance(record.payload, Pointer)
-            if not -SKEW_S <= now - record.issued <= RENEW_S:  # too old, or issued in the future by a wrong clock
+            if not -SKEW_S <= now - record.issued <= RENEW_S:  # too old, or a wrong clock dated it in the future
                 record = self._make(record.payload.name, ShareId(record.payload.share), record.sequence + 1)
             found.append(record)
         return found + [record for record in self._pointers.followed() if record.expires > now]
@@ -95,7 +95,7 @@ class MutableLinks:
         return record
 
     async def resolve(self, link: PointerLink) -> tuple[Link, list[PeerHint]] | None:
-        """The share that the link means now, with addresses of its publisher; None if nobody knew a share.
+        """Finds the share to which the link points now, and addresses of its publisher; None if nobody knew a share.
 
         Ends as soon as the publisher itself has answered.
         """
@@ -122,7 +122,7 @@ class MutableLinks:
 
             async def ask_all() -> None:
                 async with trio.open_nursery() as asking:
-                    # Neighbours may know it if its publisher is away.
+                    # Neighbours may know the pointer if its publisher is away.
                     for hint in self._neighbours.hints()[:MAX_HINTS]:
                         asking.start_soon(self._ask, hint, link)
                     asking.start_soon(self._finders.find_peer, publisher, heard)
@@ -144,7 +144,7 @@ class MutableLinks:
         return Link(ShareId(newest.payload.share)), list(hints)
 
     async def _ask(self, hint: PeerHint, link: PointerLink) -> bool:
-        """Asks one peer for the newest pointer that it has seen, and keeps it. Returns whether the peer had one."""
+        """Asks one peer for the newest pointer that it has seen, and stores that. Returns whether the peer had one."""
         try:
             with trio.move_on_after(ASK_TIMEOUT_S):
                 connection = await self._dialer.dial(hint.address, hint.peer_id)
@@ -161,7 +161,7 @@ class MutableLinks:
         return False
 
     def _take(self, raw: bytes, link: PointerLink) -> None:
-        """Keeps a pointer that somebody sent, if it is valid and the newest. Raises MalformedMessage."""
+        """Stores a pointer that came from a peer, if it is valid and the newest. Raises MalformedMessage."""
         record = records.read(raw, pointer_key(link.publisher, link.name), self._overlays.clock())
         if record.publisher != link.publisher or record.kind is not RecordKind.POINTER:
             raise MalformedMessage("another pointer than was asked for")

@@ -1,7 +1,7 @@
-"""Search: shares by words, over trackers, and over the keyword records of the DHT if no tracker answers.
+"""Search: finds shares by words, through trackers, or through the keyword records of the DHT if no tracker answers.
 
-A result is what somebody says about a share. It shows who said so, and its link has only the share's id, the claimed
-name and size, and the tracker that knew it.
+A result is what some peer claims about a share. It names that peer; its link has only the share's id, the claimed name
+and size, and the tracker that knew the share.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,28 +28,28 @@ TOO_SHORT = "Search for a word of at least {} letters or digits."
 
 @dataclass(frozen=True)
 class Hit:
-    """A share that was found; size in bytes."""
+    """A share that was found; its size is in bytes."""
 
     share: ShareId
     name: str
     size: int
     files: int | None
     sources: int
-    """How many peers have it; in the DHT, how many say so."""
+    """How many peers have the share or, if it was found in the DHT, how many claim to."""
     age_s: int | None
     signer: PeerId
-    """The peer that first gave it this name."""
+    """The peer that first gave the share this name."""
     link: str
     matched: str | None = None
-    """The file in it that matched, if its name did not."""
+    """The file in the share that matched, if the share's name did not."""
 
 
 async def search(trackers: Trackers, overlays: Overlays, query: str, note: Callable[[str], None]) -> list[Hit]:
-    """Shares with all the words, those with the most sources first.
+    """Finds shares with all the words, those with the most sources first.
 
-    Raises ConfigError for words that cannot be searched for, NotFound if nobody can be asked.
+    Raises ConfigError for words that cannot be searched for, NotFound if there is nobody to ask.
     """
-    query = query.encode(errors="replace").decode()  # an argument's stray bytes
+    query = query.encode(errors="replace").decode()  # bytes of a command-line argument that are not text
     if len(query) > MAX_QUERY_CHARS:
         raise ConfigError(f"A search has at most {MAX_QUERY_CHARS} characters. Use fewer words.")
     least = MIN_PREFIX_CHARS if trackers.urls else keywords.MIN_WORD_CHARS
@@ -88,7 +88,7 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
 
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:
-    """The shares that the DHT has under the most telling word, filtered by the others. NotFound if nobody is there."""
+    """The shares that the DHT has for the most specific word, filtered by the others. NotFound if no node is known."""
     wanted = keywords.words(query)
     if not wanted:
         raise ConfigError(TOO_SHORT.format(keywords.MIN_WORD_CHARS))
@@ -136,10 +136,10 @@ def _hit(url: str, found: Found) -> Hit | None:
 
 
 def _merged(hits: Iterable[Hit]) -> list[Hit]:
-    """Each share once, from the answer with the most sources."""
+    """Lists each share once, as the answer with the most sources has it."""
     best: dict[ShareId, Hit] = {}
     for hit in hits:
         if hit.share not in best or hit.sources > best[hit.share].sources:
             best[hit.share] = hit
-    # The trackers' own order, by match and sources, is kept among equals.
+    # Among shares with as many sources, the trackers' own order, by match and sources, is kept.
     return sorted(best.values(), key=lambda hit: -hit.sources)[:MAX_HITS]

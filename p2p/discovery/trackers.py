@@ -1,6 +1,6 @@
-"""The trackers that this peer asks: those it is set to use, and the ones in links.
+"""The trackers that this peer asks: those in its settings, and those in links.
 
-Each may be absent, slow, or lying: an answer is bounded, checked, and believed only as a hint.
+Any of them may be absent, slow, or lying: an answer is bounded, checked, and believed only as a hint.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ A = TypeVar("A", bound=msgspec.Struct)
 
 
 class Candidate(NamedTuple):
-    """A volunteer that was found, and where it can be dialled, if anywhere."""
+    """A volunteer that was found, and the address at which it can be dialled, if there is one."""
 
     peer: PeerId
     address: Address | None
@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 
 
 class Trackers:
-    """The trackers of one peer in one network, at `urls`. Raises ConfigError if one is not the URL of a tracker."""
+    """The trackers of one peer in one network, at `urls`. Raises ConfigError for a URL that cannot be a tracker's."""
 
     def __init__(self, urls: Iterable[str], network: str) -> None:
         self._network = network
@@ -47,7 +47,7 @@ class Trackers:
         return await self._get(url, f"sources/{wire.key_text(key)}", SourcesAnswer)
 
     async def search(self, url: str, query: str, limit: int) -> SearchAnswer:
-        """Listed shares with these words. Raises PeerError."""
+        """The listed shares with these words. Raises PeerError."""
         return await self._get(url, f"search?{urlencode({'q': query, 'limit': limit})}", SearchAnswer)
 
     async def peer(self, url: str, peer: PeerId, cursor: str = "") -> PeerView:
@@ -75,7 +75,7 @@ class Trackers:
 
 
 def problem_in(answered: Answered) -> Problem:
-    """The problem that a tracker names, or else its HTTP status."""
+    """The problem that a tracker reports, or its HTTP status if it reports none."""
     try:
         return msgspec.json.decode(answered.body, type=Problem)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -83,7 +83,7 @@ def problem_in(answered: Answered) -> Problem:
 
 
 def read(answered: Answered, kind: type[A]) -> A:
-    """An answer of that kind. Raises NotFound, Refused, MalformedMessage."""
+    """Decodes an answer of that kind. Raises NotFound, Refused, MalformedMessage."""
     if answered.status == 404:
         raise NotFound(printable(problem_in(answered).error))
     if answered.status != 200:

@@ -1,4 +1,4 @@
-"""The computing power offered in the network, according to trackers, the DHT and volunteers themselves."""
+"""The computing power offered in the network, according to trackers, the DHT and the volunteers themselves."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,13 +19,13 @@ from p2p.wire.records import Record, RecordKind, capacity_key, shards
 from p2p.wire.tracker import Capacity
 
 LOOK_UP_TIMEOUT_S = 3.0
-"""How long a look into the DHT takes at most; what has not come by then comes the next time."""
+"""How long a lookup in the DHT may take. What has not come within this time is found the next time."""
 SURVEY_TIMEOUT_S = 1.5
 MAX_SURVEYED = 32
 
 
 class Volunteers:
-    """The volunteers in the network, as far as one peer can find them."""
+    """The volunteers in the network that one peer can find."""
 
     def __init__(self, dialer: Dialer, trackers: Trackers, overlays: Overlays, neighbours: Neighbours) -> None:
         self._dialer = dialer
@@ -66,7 +66,7 @@ class Volunteers:
         return volunteers
 
     async def survey(self, peers: Sequence[PeerHint], runtimes: Sequence[str]) -> list[Capacity]:
-        """What each volunteer that is found offers. Takes `SURVEY_TIMEOUT_S` at most."""
+        """Asks the volunteers that are found what each of them offers. Takes `SURVEY_TIMEOUT_S` at most."""
         offers: dict[PeerId, Capacity] = {}
         with trio.move_on_after(SURVEY_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
@@ -88,7 +88,7 @@ class Volunteers:
         return list(offers.values())
 
     async def _ask(self, hint: PeerHint) -> tuple[PeerId, Capacity | None]:
-        """What a peer offers. Raises PeerError."""
+        """Asks a peer what it offers. Raises PeerError."""
         connection = await self._dialer.dial(hint.address, hint.peer_id)
         try:
             await connection.send(work.GetCapacity())

@@ -1,9 +1,9 @@
-"""Calls: how a peer that cannot be dialled gives what it has. It dials peers that lack it, and offers.
+"""Calls: how a peer that cannot be dialled gives what it has. It dials peers that lack that thing, and offers it.
 
-A peer that wants a share asks over that connection as if it had dialled; a volunteer gives its cores in the same way.
-Each thing to call about is a `Subject`, from the package that knows it. Trackers and the DHT tell whom to call, and so
-does a `DialMe` over an open connection. Nobody can make a peer call more often than the bounds here allow, and a
-`DialMe` only ever leads to an address where this peer has met its sender before.
+A peer that wants a share asks for it over that connection as if it had dialled; a volunteer gives its cores in the same
+way. Each kind of thing to call about has a `Subject`, from the package that knows such things. Trackers, the DHT, and
+`DialMe` messages over open connections name the peers to call. Nobody can make a peer call more often than the bounds
+here allow, and a `DialMe` only ever leads to an address where this peer has met the message's sender before.
 """
 
 import logging
@@ -31,29 +31,29 @@ logger = logging.getLogger(__name__)
 MAX_PENDING = 256
 MAX_CALLS = 32
 MAX_CALLS_PER_PEER = 4
-"""The most calls to one peer, which may want several shares: half of the connections that it accepts from one peer."""
+"""The most calls to one peer, which may want several shares: half as many as the connections it accepts per peer."""
 CALLS_PER_S, CALL_BURST = 2.0, 16.0
 MAX_REMEMBERED = 1024
 
 
 class Subject(Protocol):
-    """A kind of thing that this peer has, that others may lack, and about which it can call them."""
+    """A kind of thing that this peer has and others may lack, so that this peer can call them about it."""
 
     most: int
     """The most calls about this subject at once; at most half of them go to one network."""
 
     async def resolve(self, named: bytes) -> bytes | None:
-        """The thing of this peer's that others mean by a name, or None. Raises StorageError."""
+        """What this peer has under a name that others use for it, or None. Raises StorageError."""
 
     def is_wanted(self, about: bytes, peer: PeerId) -> bool:
-        """Whether calling that peer about this thing would be of use now."""
+        """Whether it would be useful now to call that peer about this thing."""
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
-        """Dials the peer and gives it all that it lacks. Returns whether that was worthwhile. Raises PeerError."""
+        """Dials the peer and gives it what it lacks. Returns whether the call was worthwhile. Raises PeerError."""
 
 
 class _CallRequest(NamedTuple):
-    """A dialable peer that lacks something of this peer's, under a name that its `Subject` knows."""
+    """A dialable peer that lacks something this peer may have, under a name that a `Subject` knows."""
 
     named: bytes
     peer: PeerId
@@ -61,7 +61,7 @@ class _CallRequest(NamedTuple):
 
 
 _Which = tuple[PeerId, bytes]
-"""A peer, and the thing that it is called about."""
+"""A peer, and the thing about which it is called."""
 
 
 class _Call(NamedTuple):
@@ -73,14 +73,14 @@ class _Call(NamedTuple):
 
 @dataclass
 class _Past:
-    """How earlier calls to a peer about one thing went."""
+    """The outcome of earlier calls to one peer about one thing."""
 
     backoff: Backoff = field(default_factory=Backoff)
     not_before: float = float("-inf")
 
 
 class Calls:
-    """The calls that one peer makes: whom to call, whom it is calling, and whom it called in vain."""
+    """The calls that this peer makes: those to make, those under way, and those that were useless."""
 
     def __init__(self, presence: Presence, bans: Bans[PeerId], random: Random, subjects: Sequence[Subject]) -> None:
         self._presence = presence
@@ -93,9 +93,9 @@ class Calls:
         self._pace = TokenBucket(CALLS_PER_S, CALL_BURST, trio.current_time())
 
     def wanted(self, named: bytes, peer: PeerId, address: Address) -> None:
-        """Tells that `peer`, dialable at the address, lacks what is named: chunks of a share, or volunteers.
+        """Notes that `peer`, dialable at the address, lacks what is named: chunks of a share, or volunteers.
 
-        It is called soon if that thing is here and a call would be of use, else not at all.
+        The peer is called soon, if that thing is here and a call would be useful; otherwise it is not called.
         """
         own = peer == self._presence.peer_id or address in self._presence.addresses
         if not own and is_dialable_host(address.host):
@@ -105,7 +105,7 @@ class Calls:
                 logger.debug("too much to call about; peer %s is left out", short(peer))
 
     def asked_by(self, peer: PeerId, share: ShareId) -> None:
-        """Handles that a peer at the other end of a connection asked to be called about the share."""
+        """Notes that a peer asked, over a connection, to be called about the share."""
         address = self._presence.contacts.address_of(peer)
         if address is not None:
             self.wanted(share, peer, address)

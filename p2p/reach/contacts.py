@@ -1,9 +1,9 @@
-"""Contacts: the addresses where peers really listen, known because this peer has connected there itself.
+"""Contacts: the addresses where peers really listen, as this peer knows from connecting there itself.
 
-A peer that dials in says on which port it listens. It is dialled back at the address it came from, and only an
-address that answered with the same identity is ever told to others (peer exchange): nobody can make this peer send
-others to a third party's address. An address where nobody answered is not tried again for a while, so a peer behind a
-router is not dialled for each of its exchanges.
+A peer that dials this one says on which port it listens. It is dialled back at that port, at the address it came from.
+Only an address that answered with the same identity is ever passed on to others (peer exchange), so nobody can make
+this peer send others to a third party's address. An address where nobody answered is not tried again for a while, so
+that a peer behind a router is not dialled back for each of its exchanges.
 """
 
 import logging
@@ -28,7 +28,7 @@ UNREACHABLE_MEMORY_S = 600.0
 
 
 class Contacts:
-    """Proven addresses by peer, bounded, the oldest forgotten first."""
+    """A bounded number of proven addresses, one per peer; the oldest are forgotten first."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
@@ -55,7 +55,7 @@ class Contacts:
         return connection
 
     def reached(self, connection: Connection, port: int) -> None:
-        """Remembers the address of a connection that this peer dialled: the IP address that it led to, and the port."""
+        """Remembers the address of a connection that this peer dialled: the other end's IP address, and the port."""
         self.proven(connection.ends.peer_id, Address(connection.ends.remote_host, port))
 
     def proven(self, peer: PeerId, address: Address) -> None:
@@ -67,7 +67,7 @@ class Contacts:
             self._known.popitem(last=False)
 
     def prove(self, peer: PeerId, address: Address, then: Callable[[], None]) -> None:
-        """Gets the address dialled soon; `then` is called if the peer is there. Dropped if there is too much to do."""
+        """Has the address dialled soon, and `then` called if the peer is there. Does nothing if the queue is full."""
         if self._known.get(peer) == address or peer in self._asked or self._was_in_vain(peer, address):
             return
         try:

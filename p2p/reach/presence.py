@@ -10,7 +10,7 @@ from p2p.wire.link import PeerHint
 
 
 class Presence:
-    """This peer in its networks. `addresses` are those of its machine; others may not be able to reach all of them."""
+    """Where this peer is in its networks. `addresses` are those of its machine; others may not reach all of them."""
 
     def __init__(
         self, dialer: Dialer, contacts: Contacts, reachability: Reachability, addresses: tuple[Address, ...]
@@ -31,15 +31,15 @@ class Presence:
 
     @property
     def is_out_of_reach(self) -> bool:
-        """Whether it is known that others cannot dial this peer."""
+        """Whether this peer knows that others cannot dial it."""
         return self.reachability.state is Reach.NOT_DIALABLE
 
     def advertised(self) -> tuple[Address, ...]:
-        """The addresses of this peer that others may be told, except those at which it cannot be dialled."""
+        """The addresses of this peer that it may give to others: not those at which it cannot be dialled."""
         return self.reachability.advertised(self.addresses)
 
     def advertised_as(self, host: str) -> tuple[Address, ...]:
-        """The address to tell somebody who sees this peer at the host; none if it cannot be dialled there."""
+        """The address to give to a node that sees this peer at the host; none if this peer cannot be dialled there."""
         return self.reachability.advertised((Address(host, self.port),)) if self.port else ()
 
     def hints(self) -> tuple[PeerHint, ...]:
@@ -47,12 +47,12 @@ class Presence:
         return tuple(PeerHint(address, self.peer_id) for address in self.advertised())
 
     def serving_port(self, connection: Connection) -> int:
-        """The port at which the peer at the other end can dial this one, as far as known; 0 if it cannot."""
+        """The port at which the peer at the other end can dial this one, as far as this is known; 0 if it cannot."""
         port, seen_host = self.port, connection.ends.hello.seen_host
         told = not is_host(seen_host) or self.reachability.advertised([Address(seen_host, port)])
         return port if told else 0
 
     def moved(self, addresses: tuple[Address, ...]) -> None:
-        """Takes this machine's addresses in another network, where what was known of its reach means nothing."""
+        """Sets this machine's addresses in another network, and forgets what was known about its reachability."""
         self.addresses = addresses
         self.reachability.forget()

@@ -1,9 +1,9 @@
-"""Reachability: whether others can dial this peer, as far as the evidence goes.
+"""Reachability: whether others can dial this peer, according to the evidence.
 
-Evidence about one kind of address (IPv4 or IPv6; this machine, a private network, everywhere) says nothing about the
-others: a peer behind a router can be dialled by its neighbours, and by nobody else. A proven connection that somebody
-dialled here proves that this peer can be dialled. The lack of one proves nothing, so only trackers, which have tried,
-can say that it cannot. Evidence expires: the machine may have moved.
+Evidence about one kind of address (IPv4 or IPv6; this machine, a private network, or everywhere) says nothing about the
+other kinds: a peer behind a router can be dialled by its neighbours only. A proven connection that another peer dialled
+proves that this peer can be dialled. The lack of such a connection proves nothing, so only trackers, which have tried,
+can say that this peer cannot be dialled. Evidence expires, since the machine may have moved.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ REMEMBERED_S = 3600.0
 MAX_TRACKERS = 64
 
 _Kind = tuple[int, int]
-"""Scope and IP version."""
+"""A kind of address: its scope and IP version."""
 
 
 class Reach(StrEnum):
@@ -29,7 +29,7 @@ class Reach(StrEnum):
 
 
 class Reachability:
-    """The evidence. If `never`, the user says that this peer cannot be dialled: no evidence is needed or believed."""
+    """The evidence. With `never`, the user says that this peer cannot be dialled: no evidence is needed or believed."""
 
     def __init__(self, *, never: bool = False) -> None:
         self.never = never
@@ -41,29 +41,29 @@ class Reachability:
         self._dialled[_kind(host)] = trio.current_time()
 
     def tracker_says(self, url: str, dialable: bool, host: str) -> None:
-        """Records whether a tracker that sees this peer at `host` reached it when it dialled back."""
+        """Records whether a tracker that sees this peer at `host` could dial this peer back."""
         self._trackers.pop(url, None)
         self._trackers[url] = (_kind(host), dialable, trio.current_time())
         if len(self._trackers) > MAX_TRACKERS:
             del self._trackers[next(iter(self._trackers))]
 
     def forget(self) -> None:
-        """Forgets all evidence: this machine is in another network now."""
+        """Forgets all evidence, since this machine is in another network now."""
         self._dialled.clear()
         self._trackers.clear()
 
     @property
     def state(self) -> Reach:
-        """The verdict on the widest kind of address for which there is one."""
+        """Whether this peer can be dialled, for the widest kind of address about which there is evidence."""
         return self._widest()[0]
 
     @property
     def scope(self) -> int | None:
-        """The `Scope` for which `state` holds: how far away the peers are that can dial, or cannot. None if unknown."""
+        """The `Scope` of `state`: how far away the peers are that can, or cannot, dial this one. None if unknown."""
         return self._widest()[1]
 
     def advertised(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
-        """Which of this peer's addresses others may be told: all but those at which it is known to be out of reach."""
+        """Those of the addresses that may be given to others: all except those known to be out of their reach."""
         if self.never:
             return ()
         return tuple(address for address in addresses if self._of(_kind(address.host)) is not Reach.NOT_DIALABLE)
