@@ -1,6 +1,7 @@
-"""Shares: made from files, served to other peers, and fetched from them.
+"""Shares: how they are made from files, served to other peers, and fetched from them.
 
-Its face: `Sharing` makes and ends shares, `Swarms` has those being exchanged, `Traffic` what they move; `ShareHandlers`
-answers what peers ask about shares, `ShareCalls` calls those that lack chunks. `fetching` takes a share from its link
-to files in place, `reading` reads any share by byte ranges. Imports nothing of `p2p.advertising` or `p2p.compute`.
+The public classes: `Sharing` makes and ends shares, `Swarms` has those being exchanged, and `Traffic` what exchanges
+move; `ShareHandlers` answers what peers ask about shares, and `ShareCalls` calls peers that lack chunks. `fetching`
+makes files in place from a share's link, `reading` reads any share by byte ranges. This package imports nothing from
+`p2p.advertising` or `p2p.compute`.
 """

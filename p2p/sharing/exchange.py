@@ -1,7 +1,7 @@
-"""An exchange: one conversation about one share, both sides equal.
+"""An exchange: one conversation about one share, in which both sides are equal.
 
-Three tasks: `_listen` takes in what the peer says, `Uploads` serves its wants, `_tell` sends what this side has to say.
-Decisions made elsewhere come in through plain methods, which only leave a message in the outbox.
+It has three tasks: `_listen` handles the peer's messages, `Uploads` serves the chunks that the peer wants, and `_tell`
+sends this side's messages. Other objects call the synchronous methods, which only leave something for `_tell` to send.
 """
 
 import logging
@@ -32,11 +32,11 @@ IDLE_TIMEOUT_S = 300.0
 MAX_UNSENT = 8192
 
 Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
-"""Answers messages that are not about this exchange (manifests, browsing)."""
+"""Answers a message that is not about the exchange (but about manifests or browsing)."""
 
 
 class Exchange:
-    """The exchange of a swarm's share over a connection, from `run` until either side ends it."""
+    """The exchange of a swarm's share over one connection. It begins with `run` and lasts until either side ends it."""
 
     def __init__(
         self, connection: Connection, swarm: Swarm, contacts: Contacts, traffic: Traffic, disk: Disk, answer: Answer
@@ -73,7 +73,7 @@ class Exchange:
         return self._theirs
 
     async def run(self, first: AnyMessage | Unknown | None = None) -> None:
-        """Exchanges until an end; `first` is a message already taken from the connection. Raises PeerError."""
+        """Exchanges until either side ends it; `first` is a message already received. Raises PeerError."""
         if not self.swarm.admit(self):
             await self.connection.send(messages.Failed(reason=messages.DUPLICATE, share=self.swarm.share_id))
             raise Refused("another connection with the same peer stands")
@@ -95,7 +95,7 @@ class Exchange:
             raise self._reason
 
     def end(self, why: str | PeerError) -> None:
-        """Ends the exchange from outside."""
+        """Ends the exchange; to be called by other objects."""
         self._reason = self._reason or (PeerGone(why) if isinstance(why, str) else why)
         self.connection.close()
 
@@ -105,7 +105,7 @@ class Exchange:
         self.say(last)
 
     async def _guarded(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """Runs one of the tasks; a fault of the peer ends all three."""
+        """Runs one of the three tasks. An error of the peer, or of the disk, ends all three."""
         try:
             await task(*arguments)
         except PeerError as error:
@@ -114,30 +114,30 @@ class Exchange:
             logger.warning("share %s: %s", short(self.swarm.share_id), error)
             self.end("this side's disk failed")
 
-    # Things to say.
+    # Messages to send.
 
     def say(self, message: AnyMessage) -> None:
-        """Sends the message soon; ends the exchange with a peer that makes us say more than it reads."""
+        """Sends the message soon. Ends the exchange if too many messages wait because the peer does not read them."""
         self._outbox.append(message)
         if len(self._outbox) > MAX_UNSENT:
             self.end("it does not read what it is told")
         self._wake.set()
 
     def tell_have(self, chunks: int) -> None:
-        """This side now holds these chunks; the peer is not told of those that it has itself."""
+        """Tells the peer that this side now holds these chunks, except for those that the peer has itself."""
         news = chunks & ~self._theirs
         if news:
             self._have |= news
             self._wake.set()
 
     def tell_gone(self, chunks: int) -> None:
-        """This side no longer holds these chunks."""
+        """Tells the peer that this side no longer holds these chunks."""
         self._have &= ~chunks
         self._gone |= chunks
         self._wake.set()
 
     def tell_peers(self) -> None:
-        """The swarm may have other members; the peer is told soon."""
+        """Tells the peer soon about the swarm's members, which may have changed."""
         self._tell_peers = True
         self._wake.set()
 
@@ -164,7 +164,7 @@ class Exchange:
                 await self._wake.wait()
             self._wake = trio.Event()
             if not self._outbox and self._have:
-                # Chunks come by the hundred a second; the peer need not hear of each at once.
+                # Hundreds of chunks may come per second; the peer need not be told of each at once.
                 with trio.move_on_after(HAVE_INTERVAL_S):
                     while not self._outbox:
                         await self._wake.wait()
@@ -189,7 +189,7 @@ class Exchange:
             self._told_peers.update(peer for peer, _, _ in told)
             await self.connection.send(messages.Peers(peers=tuple(told)))
 
-    # Things heard.
+    # Messages received.
 
     async def _listen(self, first: AnyMessage | Unknown | None) -> None:
         connection = self.connection
@@ -205,7 +205,7 @@ class Exchange:
                 self.downloaded += message.size
                 await self.swarm.sink.data(self, message)
                 continue
-            # A flood of messages is answered with patience, not with work.
+            # In a flood of messages, this side waits instead of doing more work.
             await pace.spend(message, len(self._uploads))
             await self._heard(message)
 
@@ -269,7 +269,7 @@ class Exchange:
 
 
 def have_messages(chunks: int, size: int) -> list[AnyMessage]:
-    """The chunks as `Have` messages, in ranges or bits, whichever is shorter; at least one, which may be empty."""
+    """Makes `Have` messages of the chunks, as ranges or bits, whichever is shorter; at least one, perhaps empty."""
     ranges = []
     for run in bitmap.runs(chunks):
         ranges.append(run)
@@ -283,7 +283,7 @@ def have_messages(chunks: int, size: int) -> list[AnyMessage]:
 
 
 def gone_messages(chunks: int) -> list[AnyMessage]:
-    """The chunks as `Gone` messages."""
+    """Makes `Gone` messages of the chunks."""
     ranges = list(bitmap.runs(chunks))
     step = messages.MAX_RANGES
     return [messages.Gone(ranges=tuple(ranges[at : at + step])) for at in range(0, len(ranges), step)]

@@ -1,6 +1,6 @@
-"""What a peer may ask about shares, once proven: an exchange, manifests, the list of shares, and pointers.
+"""What a proven peer may ask for about shares: an exchange, manifests, the list of shares, and pointers.
 
-A connection that offers a share goes to the fetch that wants it, if there is one: the peer is then a source.
+A connection over which a share is offered goes to the fetch that wants it, if there is one, which uses it as a source.
 """
 
 from p2p.ids import PeerId, ShareId
@@ -20,7 +20,7 @@ MAX_LISTED = 100
 
 
 class ShareHandlers:
-    """Handlers of one peer, registered with its router."""
+    """The handlers of one peer for messages about shares; they are registered with its router."""
 
     def __init__(
         self,

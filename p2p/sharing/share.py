@@ -1,4 +1,4 @@
-"""Sharing: paths become a share in the library, and a link; the files are hashed in place, on all cores."""
+"""Sharing: makes a share in the library, and a link to it, from paths. The files are hashed in place, on all cores."""
 
 import os
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ MAX_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Shared:
-    """A share that was made; sizes in bytes."""
+    """A share that was made; sizes are in bytes."""
 
     share_id: ShareId
     name: str
     bytes: int
     files: int
     reused: int
-    """Bytes that were not read again, since their files did not change."""
+    """How many bytes were not read again, since their files had not changed."""
     seconds: float
     warnings: tuple[str, ...]
 
 
 class Sharing:
-    """What this peer does with its shares for its user, or for its own jobs."""
+    """Makes and ends shares for this peer's user, or for its own jobs."""
 
     def __init__(self, library: Library, swarms: Swarms, disk: Disk, changes: Bell) -> None:
         self._library = library
@@ -100,13 +100,13 @@ class Sharing:
         )
 
     async def unshare(self, share_id: ShareId) -> None:
-        """Stops sharing; the files stay. Raises NotFound."""
+        """Ends a share; its files stay. Raises NotFound."""
         await self._disk.run(self._library.remove, share_id)
         self._swarms.drop(share_id, "not found")
         self._changes.ring()
 
     async def keep_serving(self, target: Target, swarm: Swarm | None) -> None:
-        """Adds a share that was fetched whole to the library, in place. Its swarm goes on serving it."""
+        """Adds a share that was fetched whole to the library, its files in place. Its swarm continues to serve it."""
         share_id = target.layout.manifest.share_id
 
         def add() -> SharedFiles:
@@ -114,7 +114,7 @@ class Sharing:
             assert root is not None
             shared = self._library.share(share_id)
             if shared is None or shared.fetched or shared.stale:
-                # Not listed: whether its publisher wants it listed is not known here.
+                # The share is not listed, since this peer does not know whether its publisher wants that.
                 self._library.add(share_id, root, [], [target.top], target.stamps(), unlisted=True, fetched=True)
             return SharedFiles(self._library, share_id)
 
@@ -124,7 +124,7 @@ class Sharing:
         self._changes.ring()
 
     def _known(self, previous: ShareId | None) -> Known:
-        """Stamps and hashes of an earlier share of the same paths."""
+        """The stamps and hashes of an earlier share of the same paths."""
         if previous is None:
             return {}
         try:
@@ -151,7 +151,7 @@ class Sharing:
 
 
 async def _hash(indexer: Indexer) -> None:
-    """One round of hashing, on every core."""
+    """Runs one round of hashing on all cores."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limiter = trio.CapacityLimiter(workers)
     async with trio.open_nursery() as nursery:

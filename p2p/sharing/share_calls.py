@@ -19,7 +19,7 @@ from p2p.wire.tracker import provider_key
 logger = logging.getLogger(__name__)
 
 WORTH_WHILE_S = 10.0
-"""A call that lasted this long was wanted: the next one need not wait."""
+"""A call that lasted this long was useful to the peer: the next one need not wait."""
 KEYS_LAST_S = 5.0
 
 
@@ -54,13 +54,13 @@ class ShareCalls:
         return self._shares.get(named)
 
     def is_wanted(self, about: bytes, peer: PeerId) -> bool:
-        """Whether a call is worth making: not if the share is already being exchanged with that peer."""
+        """Whether a call would be useful: not if the share is already being exchanged with that peer."""
         return not self._swarms.is_exchanging(ShareId(about), peer)
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
         """Dials a peer, offers it a share, and serves it until the connection ends.
 
-        Returns whether that lasted for a while. Raises PeerError; Refused where the peer does not want the share.
+        Returns whether the call lasted for a while. Raises PeerError; Refused if the peer does not want the share.
         """
         began = trio.current_time()
         connection = await self._contacts.dial(address, peer)

@@ -1,7 +1,7 @@
-"""A swarm: the peers with which this one is exchanging a share, and what this one holds of it.
+"""A swarm: the peers with which this one is exchanging a share, and the chunks that this one holds.
 
-A swarm serves from its `Holding`; while the share is being fetched it also has a `Sink` for what arrives. One
-exchange per peer: where two peers dial each other at once, the connection dialled by the smaller id is kept.
+A swarm serves from its `Holding`; while the share is being fetched, it also has a `Sink` for what arrives. There is
+one exchange per peer: if two peers dial each other at once, the connection dialled by the smaller id is kept.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from p2p.wire.messages import AnyMessage
 
 
 class Party(Protocol):
-    """An exchange with one peer of a swarm: what is asked of it by the swarm, and by a fetch that takes part."""
+    """An exchange with one peer, with the methods that its swarm, and a fetch in that swarm, call."""
 
     @property
     def connection(self) -> Connection: ...
@@ -32,11 +32,11 @@ class Party(Protocol):
 
     @property
     def uploaded(self) -> int:
-        """Bytes of chunks that went to the peer."""
+        """How many bytes of chunks went to the peer."""
 
     @property
     def downloaded(self) -> int:
-        """Bytes of chunks that came from the peer."""
+        """How many bytes of chunks came from the peer."""
 
     def __hash__(self) -> int: ...
 
@@ -50,17 +50,17 @@ class Party(Protocol):
         """Ends the exchange once the message is sent."""
 
     def tell_have(self, chunks: int) -> None:
-        """This side now holds these chunks."""
+        """Tells the peer that this side now holds these chunks."""
 
     def tell_gone(self, chunks: int) -> None:
-        """This side no longer holds these chunks."""
+        """Tells the peer that this side no longer holds these chunks."""
 
     def tell_peers(self) -> None:
-        """The swarm may have other members by now."""
+        """Tells the peer about the swarm's members, which may have changed."""
 
 
 class Holding(Protocol):
-    """Chunks that can be served: a share of the library, or a fetch under way."""
+    """The chunks that can be served: those of a share in the library, or of a fetch that is running."""
 
     @property
     def layout(self) -> Layout: ...
@@ -70,14 +70,14 @@ class Holding(Protocol):
         """The chunks held now, as a bitmap."""
 
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
-        """A descriptor of the entry's file, and the stamp it must have, if any. Raises OSError."""
+        """Opens the entry's file for the body. Gives a descriptor, and the stamp to check, if any. Raises OSError."""
 
     def changed(self, entry: int) -> int:
-        """The entry's file has changed; returns the chunks no longer held. Blocking."""
+        """Stops holding an entry whose file has changed. Returns the chunks that are no longer held. Blocking."""
 
 
 class Sink(Protocol):
-    """The part of a fetch that its swarm's exchanges talk to. Its methods may raise PeerError."""
+    """The part of a fetch that the exchanges of its swarm call. Its methods may raise PeerError."""
 
     def joined(self, party: Party) -> None: ...
 
@@ -104,7 +104,7 @@ class Swarm:
         self.members: dict[PeerId, Party] = {}
 
     def admit(self, party: Party) -> bool:
-        """Admits the exchange, unless another one with that peer is kept; ends the other one if it must give way."""
+        """Admits the exchange, and ends another with the same peer. Returns False if the other is kept instead."""
         peer = party.ends.peer_id
         other = self.members.get(peer)
         if other is not None:
@@ -118,7 +118,7 @@ class Swarm:
         return True
 
     def leave(self, party: Party) -> None:
-        """The exchange has ended. Idempotent."""
+        """Removes an exchange that has ended. Idempotent."""
         peer = party.ends.peer_id
         if self.members.get(peer) is party:
             del self.members[peer]
@@ -131,20 +131,20 @@ class Swarm:
             member.end(why)
 
     def gained(self, chunks: int) -> None:
-        """This peer holds these chunks from now on."""
+        """Tells all members that this peer now holds these chunks."""
         for member in self.members.values():
             member.tell_have(chunks)
 
     def lost(self, chunks: int) -> None:
-        """This peer no longer holds these chunks."""
+        """Tells all members that this peer no longer holds these chunks."""
         for member in self.members.values():
             member.tell_gone(chunks)
 
     def met(self) -> None:
-        """A member's address was proven: the others may hear of it."""
+        """Tells the members about each other, after a member's address was proven."""
         for member in self.members.values():
             member.tell_peers()
 
     def proven_members(self, address_of: Callable[[PeerId], object]) -> list[PeerId]:
-        """The members whose address is known for sure."""
+        """The members that have a proven address."""
         return [peer for peer in self.members if address_of(peer) is not None]

@@ -1,4 +1,4 @@
-"""The swarms of one peer, and the shares being fetched: how one is added, removed and waited for."""
+"""The swarms of one peer, and the shares being fetched: how they are added, removed and waited for."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from p2p.wire.address import is_host
 ALREADY = "This peer is fetching that share already; `shoal status` shows how far it is."
 
 Take = Callable[[Connection], Awaitable[None]]
-"""Uses, to its end, a connection over which a peer that dialled offers a share. Raises PeerError."""
+"""Uses a connection over which the peer that dialled offers a share, until the connection ends. Raises PeerError."""
 
 
 class Swarms:
-    """One swarm for each share that is exchanged. `changes` rings when a fetch begins, finds its swarm, or ends."""
+    """One swarm for each share that is exchanged. `changes` rings when a fetch begins, gets its swarm, or ends."""
 
     def __init__(self, library: Library, disk: Disk, changes: Bell) -> None:
         self._library = library
@@ -37,7 +37,7 @@ class Swarms:
         return len(self._swarms)
 
     def get(self, share: ShareId) -> Swarm | None:
-        """The swarm of a share, if it is being exchanged or fetched."""
+        """The swarm of a share, or None if the share is not being exchanged or fetched."""
         return self._swarms.get(share)
 
     def is_exchanging(self, share: ShareId, peer: PeerId) -> bool:
@@ -46,7 +46,7 @@ class Swarms:
         return swarm is not None and peer in swarm.members
 
     def party(self, peer: PeerId) -> Party | None:
-        """An exchange with that peer, of any share."""
+        """An exchange of any share with that peer, or None."""
         return next((swarm.members[peer] for swarm in self._swarms.values() if peer in swarm.members), None)
 
     @property
@@ -62,19 +62,19 @@ class Swarms:
     # Serving.
 
     async def serve(self, share: ShareId) -> Swarm | None:
-        """The swarm of a share that this peer holds or is fetching; None where it does neither."""
+        """The swarm of a share that this peer holds or is fetching; None if it does neither."""
         swarm = self._swarms.get(share)
         if swarm is None:
             try:
                 holding = await self._disk.run(SharedFiles, self._library, share)
             except NotFound:
                 return None
-            # Another connection may have been first while the thread ran.
+            # Another connection may have made the swarm while the thread ran.
             swarm = self._swarms.setdefault(share, Swarm(share, holding))
         return swarm
 
     def release(self, swarm: Swarm | None) -> None:
-        """An exchange has ended: forgets the swarm if nobody is left in it, so that it takes no memory."""
+        """To be called when an exchange has ended: forgets its swarm if nobody is left in it, to free the memory."""
         if swarm is None or swarm.members or swarm.sink is not None:
             return
         if self._swarms.get(swarm.share_id) is swarm:
@@ -88,7 +88,7 @@ class Swarms:
             swarm.disband(why)
 
     async def refresh(self, share: ShareId) -> None:
-        """Makes exchanges under way serve from the files as they are now."""
+        """Makes running exchanges serve from the files as they are now."""
         swarm = self._swarms.get(share)
         if swarm is not None and swarm.sink is None:
             before = swarm.holding.held
@@ -100,7 +100,7 @@ class Swarms:
 
     @contextmanager
     def fetching(self, share: ShareId, progress: Progress) -> Iterator[None]:
-        """Marks the share as being fetched while the body runs. Raises ConfigError if it is already."""
+        """Marks the share as being fetched while the body runs. Raises ConfigError if it is being fetched already."""
         if share in self._fetches:
             raise ConfigError(ALREADY)
         self._fetches[share] = progress
@@ -113,11 +113,11 @@ class Swarms:
 
     @property
     def fetches(self) -> list[tuple[ShareId, Progress]]:
-        """The shares that are being fetched, and how far they are."""
+        """The shares that are being fetched, and the progress of each."""
         return list(self._fetches.items())
 
     def progress_of(self, share: ShareId) -> Progress | None:
-        """How far the fetch of a share is, if it is being fetched."""
+        """The progress of the fetch of a share, or None if it is not being fetched."""
         return self._fetches.get(share)
 
     async def until_free(self, share: ShareId) -> None:
@@ -127,7 +127,7 @@ class Swarms:
 
     @contextmanager
     def wanted(self, share: ShareId, take: Take) -> Iterator[None]:
-        """Lets sources call about the share while the body runs, even before its manifest is known."""
+        """Lets sources call this peer about the share while the body runs, even before its manifest is known."""
         self._takers[share] = take
         self._changes.ring()
         try:
@@ -136,12 +136,12 @@ class Swarms:
             del self._takers[share]
 
     def taker(self, share: ShareId) -> Take | None:
-        """What uses a connection over which the share is offered; None if nobody wants it."""
+        """What uses a connection over which the share is offered; None if no fetch wants the share."""
         return self._takers.get(share)
 
     @contextmanager
     def exchanging(self, swarm: Swarm) -> Iterator[None]:
-        """Makes the swarm this peer's while the body runs, and then ends it, unless it is kept to serve from."""
+        """Makes this the swarm of its share while the body runs, and then ends it, unless it is kept for serving."""
         share, standing = swarm.share_id, self._swarms.get(swarm.share_id)
         self._swarms[share] = swarm
         if standing is not None:

@@ -1,4 +1,4 @@
-"""The traffic of one peer: its limits, its upload slots, and what it moved so far."""
+"""The traffic of one peer: its limits, its upload slots, and how many bytes it has moved so far."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from p2p.sharing.upload_slots import UploadSlots
 
 @dataclass
 class Traffic:
-    """Shared by all exchanges; they are handed all of it, as they look at it for every frame."""
+    """The traffic that all exchanges share. They get the whole object, since they use it for every frame."""
 
     slots: UploadSlots
     upload: Throttle

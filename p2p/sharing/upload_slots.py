@@ -1,4 +1,4 @@
-"""Upload slots for trio tasks: who is served, and who waits."""
+"""Upload slots for trio tasks: which peers are served, and which wait."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ class Slot:
         self.granted = trio.Event()
 
     def must_yield(self) -> bool:
-        """Whether the holder has had its turn and somebody waits."""
+        """Whether the holder has had its turn and another waits."""
         return self._slots.must_yield(self)
 
 
@@ -32,7 +32,7 @@ class UploadSlots:
     async def hold(
         self, prefix: str, identity: bytes, waiting: Callable[[int], Awaitable[None]]
     ) -> AsyncIterator[Slot]:
-        """Holds a slot. `waiting` is told the position (1: next) while none is free, and 0 once one is granted."""
+        """Holds a slot for the body. `waiting` gets the position (1: next) while none is free, and 0 once one is."""
         slot = Slot(self)
         try:
             if not self._slots.ask(slot, prefix, identity, trio.current_time()):
@@ -47,5 +47,5 @@ class UploadSlots:
                 other.granted.set()
 
     def must_yield(self, slot: Slot) -> bool:
-        """Whether the slot's holder has had its turn and somebody waits."""
+        """Whether the slot's holder has had its turn and another waits."""
         return self._slots.must_yield(slot, trio.current_time())

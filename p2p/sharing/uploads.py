@@ -1,4 +1,4 @@
-"""Uploads: the part of an exchange that serves chunks, in the order the peer wants them, while it has a slot."""
+"""Uploads: the part of an exchange that serves chunks, in the order that the peer asks for, while it has a slot."""
 
 import errno
 import logging
@@ -28,7 +28,7 @@ MAX_WANTS = 8192
 
 
 class Uploads:
-    """The chunks that one peer wants. `tell_gone` tells it of those that are no longer held here."""
+    """The chunks that one peer wants. `tell_gone` tells that peer which chunks are no longer held here."""
 
     def __init__(
         self, connection: Connection, swarm: Swarm, traffic: Traffic, disk: Disk, tell_gone: Callable[[int], None]
@@ -43,21 +43,21 @@ class Uploads:
         self._wanted = trio.Event()
         self._sending_chunk: int | None = None
         self.sent = 0
-        """Bytes of chunks sent so far."""
+        """How many bytes of chunks were sent so far."""
 
     def __len__(self) -> int:
         """How many requests are open."""
         return len(self._wants)
 
     def want(self, first: int, count: int) -> None:
-        """The peer wants these chunks. Raises ProtocolViolation for too many requests."""
+        """Notes that the peer wants these chunks. Raises ProtocolViolation for too many requests."""
         if len(self._wants) >= MAX_WANTS:
             raise ProtocolViolation("too many requests at once")
         self._wants.append((first, count))
         self._wanted.set()
 
     def cancel(self, first: int, count: int) -> None:
-        """The peer no longer wants these chunks."""
+        """Notes that the peer no longer wants these chunks."""
         last = first + count
         kept: deque[tuple[int, int]] = deque()
         for at, many in self._wants:
@@ -87,7 +87,7 @@ class Uploads:
                     if count > dealt_with:
                         self._wants.appendleft((first + dealt_with, count - dealt_with))
                     if absent:
-                        # All at once: a peer may ask for millions of chunks, every one in vain.
+                        # They are skipped all at once: a peer may ask for millions of chunks that are not held.
                         self._tell_gone(bitmap.span(first, absent))
                         await trio.lowlevel.checkpoint()
                     else:
@@ -99,7 +99,7 @@ class Uploads:
                 self._wanted = trio.Event()
 
     def _absent(self, first: int, count: int) -> int:
-        """How many of these chunks, from the first on, are not held here."""
+        """How many chunks at the start of this range are not held here."""
         held = self._swarm.holding.held
         return 0 if held >> first & 1 else bitmap.run_length(~held, first, count)
 
@@ -126,13 +126,13 @@ class Uploads:
                     self.sent += len(view)
                     self._traffic.bytes_uploaded += len(view)
         except OSError as error:
-            # The folder of a fetch or a job that has ended meanwhile gives EBADF.
+            # If a fetch or a job has ended in the meantime, its folder gives EBADF.
             level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
             logger.log(level, "cannot read a file of share %s: %s", short(self._swarm.share_id), error)
             await self._changed(place.entry)
 
     async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:
-        """Fills the view from the file; False if the file has changed."""
+        """Fills the view from the file. Returns False if the file has changed."""
         if stamp is not None and Stamp.of(os.fstat(descriptor)) != stamp:
             return False
         count = posix.read_without_waiting(descriptor, view, offset)
@@ -141,11 +141,11 @@ class Uploads:
         return count == len(view) and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
 
     async def _changed(self, entry: int) -> None:
-        """A file is not what was shared: nobody gets any more of it."""
+        """Stops serving a file that is not what was shared."""
         self._swarm.lost(await self._disk.run(self._swarm.holding.changed, entry))
 
     async def recheck(self, chunk: int) -> None:
-        """The peer complained of a chunk: checks whether its file has changed. Raises StorageError."""
+        """Checks whether the file of a chunk of which the peer complained has changed. Raises StorageError."""
         await self._disk.run(self._recheck, chunk)
 
     def _recheck(self, chunk: int) -> None:

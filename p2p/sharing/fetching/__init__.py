@@ -1,5 +1,5 @@
-"""From a link to files in place: the manifest, the sources, and the receiver of chunks.
+"""How a link becomes files in place: the manifest, the sources, and the receiver of chunks.
 
-Its face is `Fetching`, with the `Options` of a fetch; a `Supply` is where the bytes come from, the swarm or another.
-Imports nothing of `p2p.sharing.reading`: a fetch of a share that is read there gets its supply from there.
+The public class is `Fetching`, with the `Options` of a fetch; the bytes come from a `Supply`, which is the swarm or
+another. This package imports nothing from `p2p.sharing.reading`, which passes in the supply for a share it reads.
 """

@@ -1,4 +1,4 @@
-"""What the parts of `fetching` have in common."""
+"""The dependencies that the parts of `fetching` share."""
 
 from dataclasses import dataclass
 from random import Random
@@ -17,7 +17,7 @@ from p2p.store.library import Library
 
 @dataclass(frozen=True)
 class Deps:
-    """Made by `p2p.node`. `max_sources` bounds the sources of one fetch at a time."""
+    """The dependencies, made by `p2p.node`. `max_sources` is the most sources that one fetch uses at a time."""
 
     library: Library
     records: Fetches

@@ -1,7 +1,8 @@
 """Fetching a share, from its link to files in place.
 
-Manifest first, then the swarm. A fetch waits for sources as long as it may, and says so; it ends with every selected
-file complete and verified, or with an error that says why not. What it has is kept, and the next try goes on from it.
+The manifest comes first, then the chunks. A fetch waits for sources as long as it may, and reports that; it ends when
+every selected file is complete and verified, or with an error that says why not. What it has fetched is kept, and the
+next try resumes from there.
 """
 
 import fnmatch
@@ -39,21 +40,21 @@ IMPATIENCE_INTERVAL_S = 0.1
 
 @dataclass(frozen=True)
 class Fetched:
-    """The outcome of a fetch. `seconds` are those from the first request to the last rename."""
+    """The outcome of a fetch. `seconds` is the time from the first request to the last rename."""
 
     paths: tuple[Path, ...]
     bytes: int
     received: int
     seconds: float
     sources: dict[PeerId, int]
-    """Bytes by peer, for those that gave any; empty if a job was fetching the share too."""
+    """How many bytes came from each peer that gave any; empty if a job was fetching the share too."""
 
 
 class Fetching:
     """The fetches of one peer."""
 
     def __init__(self, deps: Deps, sharing: Sharing, pointers: Pointers, manifests_folder: Path) -> None:
-        """`manifests_folder` is on record as the folder of shares of which only the manifest is fetched."""
+        """Shares of which only the manifest is fetched are recorded with `manifests_folder` as their folder."""
         self._deps = deps
         self._sharing = sharing
         self._pointers = pointers
@@ -67,7 +68,7 @@ class Fetching:
         progress: Progress,
         supply: Supply | None = None,
     ) -> Fetched:
-        """Fetches a share, from its swarm unless there is another supply.
+        """Fetches a share, from `supply` if it is given, otherwise from the share's swarm.
 
         Raises NotFound if nothing comes for `wait_s` seconds, StorageError, ConfigError, BadData.
         """
@@ -101,11 +102,11 @@ class Fetching:
         fetching.check()
 
     def sources(self, link: Link, progress: Progress) -> Sources:
-        """Sources for whoever reads a share in parts."""
+        """Makes the sources for a reader of parts of a share."""
         return Sources(self._deps, link, progress)
 
     def receiver(self, target: Target, progress: Progress, sources: Sources) -> Receiver:
-        """A receiver that fetches what it is told to, and no more: for whoever reads a share in parts."""
+        """Makes a receiver that fetches only the chunks it is asked for, for a reader of parts of a share."""
         return Receiver(self._deps, target, progress, sources.heard_of, growing=True)
 
 
@@ -127,7 +128,7 @@ class _Fetch:
 
     async def run(self, supply: Supply) -> Fetched:
         outcome: Fetched | ShoalError
-        with storage_errors_plain():  # perhaps from a task beside the steps: the home's disk
+        with storage_errors_plain():  # the disk of the home may fail in a task that runs beside the steps
             async with supply.running() as nursery:
                 try:
                     outcome = await self._steps(supply, nursery)
@@ -195,7 +196,7 @@ class _Fetch:
         return target
 
     async def _keep(self, target: Target, swarm: Swarm | None) -> None:
-        """All files are in place: records what must be known of them later."""
+        """Records what must be known later about the files, which are all in place now."""
         options = self._options
         if options.follows is not None:
             await self._keep_version(target, *options.follows)
@@ -210,7 +211,7 @@ class _Fetch:
         return Fetched(paths, target.selected_bytes, received, filled.seconds, filled.sources)
 
     async def _keep_version(self, target: Target, publisher: PeerId, name: str) -> None:
-        """The folder now has this version; the one before is no longer there to be served."""
+        """Records that the folder now has this version, and stops serving the previous one, which it replaced."""
         pointers, library, folder = self._pointers, self._deps.library, self._options.folder
 
         def keep() -> ShareId | None:

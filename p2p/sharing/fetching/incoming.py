@@ -1,7 +1,7 @@
-"""Callers: sources that cannot be dialled. They are asked to call, and what they offer is taken as from any other.
+"""Callers: sources that cannot be dialled. They are asked to call; then they are used like any other source.
 
-A caller is a stranger who chose to come, so callers have a bounded number of places, at most half of them for one
-network. How much a fetch relies on one is not decided here: the conversation is as with a source that was dialled.
+Any peer may call, so the number of callers is bounded, and at most half of them may be from one network. How far a
+fetch relies on a caller is not decided here: the conversation is the same as with a source that was dialled.
 """
 
 from collections import Counter
@@ -25,14 +25,16 @@ MAX_ASKED = 64
 
 @dataclass(eq=False)
 class _Taken:
-    """A connection in use."""
+    """A caller's connection, while it is used."""
 
     network: str
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class IncomingSources:
-    """The callers of one fetch; `talk` is its conversation with a source. `take` is for `Swarms.wanted`."""
+    """The sources that call this peer during one fetch. `talk` has the fetch's conversation with a source.
+
+    `take` is what to pass to `Swarms.wanted`."""
 
     def __init__(
         self, deps: Deps, share: ShareId, talk: Take, connected: Callable[[PeerId], bool], progress: Progress
@@ -48,13 +50,13 @@ class IncomingSources:
 
     @property
     def known(self) -> int:
-        """How many peers have the share but cannot be dialled."""
+        """How many peers are known to have the share, but cannot be dialled."""
         return len(self._asked)
 
     def ask(self, peer: PeerId) -> None:
-        """Asks a peer that has the share, but cannot be dialled, to call, if there is a connection to ask over.
+        """Asks a peer that has the share, but cannot be dialled, to call, if there is a connection to that peer.
 
-        Whoever told of it knows of this peer too, and has told it or will.
+        The tracker or node that named the peer knows of this one too, and has told the peer or will.
         """
         now = trio.current_time()
         if self._connected(peer) or self._asked.get(peer, float("-inf")) + ASK_INTERVAL_S > now:
@@ -74,13 +76,13 @@ class IncomingSources:
             self._progress.trouble = "one who has it cannot be dialled; it was asked to call"
 
     async def take(self, connection: Connection) -> None:
-        """Uses a connection whose dialer offers the share, to its end. Raises PeerError."""
+        """Uses a connection whose dialer offers the share, until the connection ends. Raises PeerError."""
         ends = connection.ends
         peer, taken = ends.peer_id, _Taken(prefix(ends.remote_host))
         if self._deps.bans.banned_until(peer) > trio.current_time():
             raise Refused("it sent wrong bytes before and is banned for a while")
         if (before := self._taken.pop(peer, None)) is not None:
-            # The peer starts over: its earlier connection may be dead without this side knowing.
+            # The peer starts again: its earlier connection may be dead, although this side has not noticed.
             before.scope.cancel()
         same = Counter(other.network for other in self._taken.values())[taken.network]
         if len(self._taken) >= self._most or same >= max(1, self._most // 2):
@@ -100,7 +102,7 @@ class IncomingSources:
             raise PeerGone("this peer no longer uses the connection")
 
     def close(self) -> None:
-        """The fetch has ended; connections that its swarm exchanges over by now end with the swarm."""
+        """Ends the connections when the fetch has ended, except those of exchanges, which the swarm ends."""
         for peer, taken in self._taken.items():
             if not self._connected(peer):
                 taken.scope.cancel()

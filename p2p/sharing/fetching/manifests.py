@@ -1,7 +1,7 @@
-"""Getting a manifest: root and parts from whoever has them, each checked before it is kept.
+"""Getting a manifest: its root and its parts, from any peers that have them, each checked before it is stored.
 
-Every source works through the parts that nobody was asked for yet, then through those that others were asked for but
-have not sent: a source that stalls delays nobody. What was kept survives a restart.
+Each source is asked first for parts that no source was asked for yet, then for parts that others were asked for but
+have not sent, so a source that stalls delays no other. What was stored survives a restart.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ M = TypeVar("M", messages.Root, messages.Part)
 
 
 class ManifestFetch:
-    """The fetch of one share's manifest. `ready` is set once it is whole, or known to be unacceptable to this peer."""
+    """The fetch of one share's manifest. `ready` is set once that is whole, or known to be unacceptable here."""
 
     def __init__(self, library: Library, disk: Disk, share: ShareId, limits: ShareLimits) -> None:
         self._library = library
@@ -40,7 +40,7 @@ class ManifestFetch:
         self.ready = trio.Event()
 
     async def start(self) -> None:
-        """Goes on from what an earlier try kept."""
+        """Resumes from what an earlier try has stored."""
         library = self._library
         body = await self._disk.run(library.root, self._share)
         if body is not None:
@@ -48,17 +48,17 @@ class ManifestFetch:
             self._begin(manifests.decode_root(self._share, body, self._limits), held)
 
     async def manifest(self) -> Manifest:
-        """The whole manifest, once `ready`. Raises BadData where its author broke the rules, or it is too large."""
+        """The whole manifest, once `ready`. Raises BadData if it breaks the rules or is too large."""
         self.check()
         return await self._disk.run(self._library.manifest, self._share)
 
     def check(self) -> None:
-        """Raises Unacceptable if the share is known to be so."""
+        """Raises Unacceptable if the share is known to be unacceptable."""
         if self._failure is not None:
             raise self._failure
 
     async def work(self, connection: Connection) -> None:
-        """Gets missing parts from this peer, until none is missing. Raises PeerError; BadData for a false one."""
+        """Gets missing parts from the peer until none is missing. Raises PeerError; BadData for a false part."""
         library = self._library
         if self._root is None:
             reply = await self._ask(connection, [messages.GetRoot(share=self._share)], messages.Root)

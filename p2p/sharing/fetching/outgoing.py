@@ -1,7 +1,7 @@
-"""Outgoing sources: keeps trying every address where a share may be found, each with its own back-off.
+"""Outgoing sources: every address where a share may be found is tried again and again, each with its own back-off.
 
-A source that comes back is used again; a useless one is tried less and less often; a banned one not at all until its
-ban is over. The number of connections at a time is bounded, and so is the number of addresses remembered.
+A source that comes back is used again; a useless one is tried less and less often; a banned one is not tried until its
+ban is over. The number of connections at a time is bounded, and so is the number of remembered addresses.
 """
 
 import logging
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 MAX_ADDRESSES = 256
 MAX_HEARSAY_TRIES = 3
-"""Dials in vain before an address that only another peer told of makes room for others."""
+"""How often an address that only another peer named is dialled without success before it makes room for others."""
 CONNECTED_CHECK_INTERVAL_S = 0.5
 
 
 class OutgoingSources:
-    """The addresses of one fetch. `talk` is the whole conversation with a source; it raises PeerError at its end.
+    """The addresses of one fetch. `talk` has the whole conversation with a source, and raises PeerError at its end.
 
-    `given` tells how many correct bytes a peer has given: only these make it worth hurrying back to.
+    `given` says how many correct bytes a peer has given: only a peer that gave some is soon dialled again.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class OutgoingSources:
         self._addresses: dict[Address, PeerHint] = {}
         self._places = trio.CapacityLimiter(deps.max_sources)
         self.useful: dict[PeerId, Address] = {}
-        """Peers that could be dialled, and where: those to ask first another time."""
+        """The peers that could be dialled, and their addresses: these are asked first another time."""
 
     @property
     def any_known(self) -> bool:
@@ -63,22 +63,22 @@ class OutgoingSources:
 
     @property
     def any_connected(self) -> bool:
-        """Whether somebody gives chunks at the moment."""
+        """Whether any source gives chunks at the moment."""
         return self._progress.sources > 0
 
     def heard_of(self, hint: PeerHint) -> None:
-        """Adds an address that another peer told of: tried for a while, or for ever once somebody answered there."""
+        """Adds an address that another peer named: it is tried for a while, or for good if a peer answers there."""
         self.add(hint, hearsay=True)
 
     def add(self, hint: PeerHint, *, hearsay: bool = False) -> None:
-        """Adds an address to try. Known ones, and those past the bound, are ignored."""
+        """Adds an address to try. Ignores known addresses, and any beyond the bound."""
         if hint.address not in self._addresses and len(self._addresses) < MAX_ADDRESSES:
             self._addresses[hint.address] = hint
             self._count()
             self._nursery.start_soon(self._pursue, hint, hearsay)
 
     def not_dialable(self, peer_id: PeerId) -> None:
-        """The peer has the share, but no address at which it can be dialled."""
+        """Notes that the peer has the share, but no address at which it can be dialled."""
         self._incoming.ask(peer_id)
         self._count()
 
@@ -105,7 +105,7 @@ class OutgoingSources:
             await trio.sleep(backoff.failed(self._deps.random.random()))
 
     async def _try(self, hint: PeerHint, peer_id: PeerId | None, backoff: Backoff) -> PeerId | None:
-        """One connection, from dialling to its end; returns who was there. Raises OwnAddress."""
+        """Dials, and uses the connection until it ends. Returns which peer was there. Raises OwnAddress."""
         try:
             connection = await self._deps.presence.contacts.dial(hint.address, hint.peer_id)
         except OwnAddress:

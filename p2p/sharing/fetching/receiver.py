@@ -1,7 +1,7 @@
-"""Receiving: a fetch as a member of its swarm. Chunks are assembled, verified, written, and served.
+"""Receiving: the part of a fetch that takes part in a swarm. Chunks are assembled, verified, written, and served.
 
-`core.shares.download` decides what is asked of whom, `verifier` hashes and writes. A separate task makes the bytes
-durable and gives whole files their names, every 256 MiB or five seconds, and at the end.
+`core.shares.download` decides which source is asked for which chunks, `verifier` hashes and writes. A separate task
+makes the bytes durable and gives whole files their names, every 256 MiB or five seconds, and at the end.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -32,23 +32,23 @@ DURABLE_FILES = 2000
 DURABLE_INTERVAL_S = 5.0
 RATE_INTERVAL_S = 0.5
 BUFFER_BYTES = 96 * 1024 * 1024
-"""The most that the buffers of all sources take together, when each is in the middle of a chunk."""
+"""The most memory for the buffers of all sources, each of which may be in the middle of a chunk."""
 MIN_SOURCES = 8
 BUFFERS_AHEAD = 3
-"""Chunks that may wait for the verifier."""
+"""How many chunks may wait for the verifier."""
 SMALL_BYTES = 64 * 1024
-"""A chunk smaller than this is verified and written sooner than it could be handed to a thread."""
+"""To verify and write a chunk smaller than this takes less time than to hand it to a thread."""
 
 _NOWHERE = ChunkPlace(0, 0, 0)
 
 
 @dataclass
 class _Incoming:
-    """What is arriving from one source."""
+    """The chunk that is arriving from one source, and the requests to that source."""
 
     buffer: memoryview
     credit: int = 0
-    """Bytes asked for that have not come; the source may send no more than these."""
+    """Bytes asked for that have not come yet; the source may send at most this many."""
     chunk: int = -1
     size: int = 0
     filled: int = 0
@@ -58,10 +58,10 @@ class _Incoming:
 
 
 class Receiver:
-    """A fetch as its swarm sees it: the `Sink`, and the `Holding` until the fetch is done.
+    """What a swarm knows of a fetch: its `Sink` and, until the fetch is done, its `Holding`.
 
-    A growing one wants only what `want` says, until `finish`. `done` is set once everything wanted is in place;
-    `failure` is the error that ended the fetch instead.
+    A growing receiver fetches only what `want` asks for, until `finish`. `done` is set once everything wanted is in
+    place; otherwise `failure` is the error that ended the fetch.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Receiver:
         self._copying = not growing
         self._ended = trio.Event()
         self._changed = trio.lowlevel.ParkingLot()
-        """Those who follow every stored chunk, and the end, wait here."""
+        """Tasks wait here until another chunk is stored, or the fetch ends."""
         self.failure: ShoalError | None = None
         self.from_peers: dict[PeerId, int] = {}
         self._deps = deps
@@ -122,10 +122,10 @@ class Receiver:
         return self._target.reading(entry)
 
     def changed(self, entry: int) -> int:
-        """Somebody meddled with a file of this fetch: it is no longer served."""
+        """Stops serving a file of this fetch that another program has changed."""
         return bitmap.span(*self.layout.range_of(entry))
 
-    # Sink: what the exchanges tell.
+    # Sink: called by the exchanges.
 
     def joined(self, exchange: Party) -> None:
         now = trio.current_time()
@@ -141,7 +141,7 @@ class Receiver:
             self._buffers.replace()
             self._do(self._download.gone(exchange, trio.current_time()))
             for member in self.swarm.members.values():
-                # A member that came when all places were taken may take this one.
+                # A member that came when all places were taken may have this one.
                 if member not in self._incoming:
                     self.joined(member)
                     self.offered(member, member.theirs)
@@ -162,11 +162,11 @@ class Receiver:
         for peer, host, port in peers:
             sane = ip(host) is not None and is_dialable_host(host)
             if sane and may_tell(host, from_host) and peer != self._deps.presence.peer_id:
-                # Without the id, which is hearsay too: a made-up one would keep us from whoever is there.
+                # The id is left out: it may be false, and then the peer that is really there would be refused.
                 self._heard_of(PeerHint(Address(host, port)))
 
     async def data(self, exchange: Party, header: DataHeader) -> None:
-        """Takes a data frame's bytes off the connection. Raises PeerError if they are not what was asked for."""
+        """Receives a data frame's bytes from the connection. Raises PeerError if they are not what was asked for."""
         incoming = self._incoming.get(exchange)
         if incoming is None or header.size > incoming.credit:
             raise ProtocolViolation("more chunks than were asked for")
@@ -195,7 +195,7 @@ class Receiver:
         incoming.chunk, incoming.size, incoming.filled = chunk, incoming.place.size, 0
 
     async def _came(self, exchange: Party, incoming: _Incoming) -> None:
-        """A chunk is whole. Large ones go to the verifier; a small one would wait there longer than it takes here."""
+        """Handles a whole chunk. Large ones go to the verifier; a small one is verified here in less time."""
         chunk = incoming.chunk
         incoming.chunk = -1
         incoming.cancelled.discard(chunk)
@@ -214,7 +214,7 @@ class Receiver:
         self._settled(arrived)
 
     def _settled(self, arrived: Arrived[Party]) -> None:
-        """A chunk is verified, written, and from then on ours to serve; or its source is a liar, or the disk full."""
+        """Handles the outcome: the chunk is written and is served, its source sent wrong bytes, or the disk failed."""
         exchange, chunk = arrived.source, arrived.chunk
         peer = exchange.ends.peer_id
         if arrived.failure is not None:
@@ -257,14 +257,14 @@ class Receiver:
                 case DropSource(exchange, reason):
                     exchange.end(reason)
 
-    # Tasks.
+    # Tasks, and waiting for the end.
 
     async def ended(self) -> None:
         """Waits until the fetch is done or has failed."""
         await self._ended.wait()
 
     def want(self, chunks: int) -> None:
-        """Fetches these chunks too. Raises the error that has ended the fetch, StorageError if the disk has no room."""
+        """Fetches these chunks too. Raises the error that ended the fetch; StorageError if the disk has no room."""
         if self.failure is not None:
             raise self.failure
         new = chunks & ~self._download.wanted
@@ -275,9 +275,9 @@ class Receiver:
             self._do(self._download.want(new, trio.current_time()))
 
     async def arrived(self, chunks: int) -> bool:
-        """Waits until one more of these chunks has come; False, at once, if all of them are here.
+        """Waits until one more of these chunks has come. Returns False at once if all of them are here.
 
-        Raises the error that has ended the fetch.
+        Raises the error that ended the fetch.
         """
         before = chunks & ~self.held
         while self.failure is None and before and before == chunks & ~self.held:
@@ -287,16 +287,16 @@ class Receiver:
         return bool(before)
 
     def finish(self, *, copies: bool) -> None:
-        """Ends a growing fetch, which wants nothing more: what came is made durable, then it is done.
+        """Ends a growing fetch: makes what came durable, then sets `done`.
 
-        `copies`: also makes the files that were not fetched since they are equal to others.
+        With `copies`, also makes the files that were not fetched because they are equal to others.
         """
         self._finishing = True
         self._copying = copies
         self._work.set()
 
     def tick(self) -> None:
-        """Updates the figures that people look at; called a few times a second."""
+        """Updates the figures of the progress display; called a few times per second."""
         now, progress = trio.current_time(), self._progress
         self._do(self._download.tick(now))
         progress.sources = self._download.useful
@@ -314,7 +314,7 @@ class Receiver:
 
     @asynccontextmanager
     async def verifying(self) -> AsyncIterator[None]:
-        """Verifies chunks while the body runs: entered for as long as they may come."""
+        """Verifies chunks while the body runs, which must last for as long as chunks may come."""
         try:
             async with self._verifier.running():
                 yield
@@ -322,7 +322,7 @@ class Receiver:
             self._buffers.close()
 
     async def keep_on_disk(self) -> None:
-        """Makes bytes durable and gives files their names, until all is done or the disk fails."""
+        """Makes bytes durable and gives whole files their names, until all is done or the disk fails."""
         try:
             await self._copy()
             while not self._finished():
@@ -358,7 +358,7 @@ class Receiver:
             await self._deps.disk.run(self._target.settle, [*dirty.union(whole)], whole)
 
     def fail(self, error: ShoalError) -> None:
-        """Ends the fetch: whoever waits for it gets this error, or one that came before."""
+        """Ends the fetch. Tasks that wait for it get this error, or an earlier one if there was one."""
         self.failure = self.failure or error
         self._ended.set()
         self._changed.unpark_all()

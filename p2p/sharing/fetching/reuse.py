@@ -1,4 +1,4 @@
-"""Chunks that need no network: those that this peer shares itself, and those of an earlier version of the share."""
+"""Chunks that need no network: those that this peer shares, and those of an earlier version of the share."""
 
 import os
 from contextlib import suppress
@@ -18,7 +18,7 @@ from p2p.store.target import Target
 
 
 async def from_library(deps: Deps, share: ShareId, target: Target, progress: Progress) -> None:
-    """Copies chunks that this peer shares itself, each one verified. Raises NotFound if it does not share them."""
+    """Copies chunks of a share that is in the library, verifying each. Raises NotFound if it is not there."""
     files = await deps.disk.run(SharedFiles, deps.library, share)
     progress.state = "copying from this peer's own share"
 
@@ -34,7 +34,7 @@ async def from_library(deps: Deps, share: ShareId, target: Target, progress: Pro
 
 
 async def from_earlier(deps: Deps, earlier: Earlier, target: Target, progress: Progress) -> None:
-    """Copies the chunks that an earlier version has too, each one verified."""
+    """Copies the chunks that an earlier version has too, verifying each."""
     progress.state = "copying from the version before"
     layout = target.layout
 
@@ -63,7 +63,7 @@ def find_earlier(library: Library, pointers: Pointers, folder: Path, publisher: 
 
 
 def _copy(target: Target, chunk: int, descriptor: int, source: ChunkPlace) -> bool:
-    """Copies one chunk, if it is still right. Blocking."""
+    """Copies one chunk if its bytes still have the right hash. Blocking."""
     data = os.pread(descriptor, source.size, source.offset)
     if len(data) == source.size and hash_chunk(data) == target.layout.hash(chunk):
         target.write(chunk, target.layout.place(chunk), memoryview(data))

@@ -1,6 +1,6 @@
-"""Sources: finds the peers from which a share is fetched, and talks to them, from its manifest to its swarm.
+"""Sources: finds the peers from which a share is fetched, and asks them first for its manifest, then for its chunks.
 
-They are sought all the while; a `Receiver` takes them over as soon as the manifest allows one.
+The search goes on for as long as the fetch; once there is a manifest, the sources are handed to a `Receiver`.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -32,7 +32,7 @@ MAX_KEPT_SOURCES = 32
 
 
 class Sources:
-    """The sources of one fetch: `start`, then `running`, and within it `exchanging` once there is a receiver."""
+    """The sources of one fetch: call `start`, enter `running` and, once there is a receiver, `exchanging` within it."""
 
     def __init__(self, deps: Deps, link: Link, progress: Progress, limits: ShareLimits | None = None) -> None:
         self._deps = deps
@@ -45,10 +45,10 @@ class Sources:
         self._earlier: Sequence[str] = ()
         self.manifests = ManifestFetch(deps.library, deps.disk, link.share_id, limits or deps.library.limits)
         self.first_request: float | None = None
-        """When the first source was asked for something."""
+        """When a source was first asked for something."""
 
     async def start(self, folder: Path) -> None:
-        """Goes on from what an earlier fetch to this folder left. Raises StorageError."""
+        """Resumes from what an earlier fetch to this folder left. Raises StorageError."""
         records = self._deps.records
         await self._deps.disk.run(records.remember, self._share, folder)
         self._earlier = await self._deps.disk.run(records.sources, self._share)
@@ -56,7 +56,7 @@ class Sources:
 
     @asynccontextmanager
     async def running(self, hints: Sequence[PeerHint]) -> AsyncIterator[trio.Nursery]:
-        """Seeks sources while the body runs. The body must not raise: the nursery around it would wrap the error."""
+        """Looks for sources while the body runs, which must not raise: the nursery around it would wrap the error."""
         deps, progress, share = self._deps, self._progress, self._share
         incoming = IncomingSources(deps, share, self._talk, self._is_member, progress)
         async with trio.open_nursery() as nursery:
@@ -81,13 +81,13 @@ class Sources:
             self._outgoing.add(hint)
 
     def heard_of(self, hint: PeerHint) -> None:
-        """Adds an address that another peer told of."""
+        """Adds an address that another peer named."""
         if self._outgoing is not None:
             self._outgoing.heard_of(hint)
 
     @contextmanager
     def exchanging(self, nursery: trio.Nursery, target: Target, receiver: Receiver) -> Iterator[None]:
-        """Hands sources to the receiver, and makes its swarm this peer's, while the body runs."""
+        """Hands sources to the receiver, and makes the receiver's swarm that of the share, while the body runs."""
         with self._deps.swarms.exchanging(receiver.swarm):
             self._receiver = receiver
             self._receiving.set()
@@ -96,7 +96,7 @@ class Sources:
             yield
 
     async def _keep_sources(self, target: Target) -> None:
-        """Keeps on disk whom to ask first after a restart."""
+        """Saves to disk which sources to ask first after a restart."""
         assert self._outgoing is not None
         kept: list[str] = []
         while True:
@@ -115,12 +115,12 @@ class Sources:
         return self._receiver.from_peers.get(peer, 0) if self._receiver is not None else 0
 
     async def _talk(self, connection: Connection) -> None:
-        """The whole conversation with one source. Raises PeerError."""
+        """Has the whole conversation with one source. Raises PeerError."""
         if self.first_request is None:
             self.first_request = trio.current_time()
         try:
             await self.manifests.work(connection)
-        except Unacceptable:  # whoever gives it
+        except Unacceptable:  # whichever source gives it
             raise
         except BadData:
             self._deps.bans.strike(connection.ends.peer_id, trio.current_time())
@@ -145,7 +145,7 @@ class Sources:
         await exchange.run(reply)
 
     async def _offer(self, connection: Connection) -> None:
-        """Offers the share to a peer that may be fetching it too, and have no manifest yet. Raises PeerError."""
+        """Offers the share to a peer that may be fetching it too, but has no manifest yet. Raises PeerError."""
         assert self._receiver is not None
         if self._receiver.held:
             await connection.send(messages.Offer(share=self._share))

@@ -1,4 +1,4 @@
-"""Supply: where a fetch gets the manifest and the bytes of a share. The swarm is one; `reading` has another."""
+"""Supply: where a fetch gets the manifest and the bytes of a share. The swarm is one supply; `reading` has another."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,43 +33,43 @@ class Options:
     limit_bytes_per_s: int = 0
     keep_serving: bool = False
     limits: ShareLimits | None = None
-    """How large the share may be; None: as large as this peer accepts any."""
+    """How large the share may be; None: as large as this peer accepts for any share."""
     follows: tuple[PeerId, str] | None = None
-    """The pointer (publisher, name) whose newest version this is: the version before is reused and replaced."""
+    """The pointer (publisher, name) whose newest version the share is: an earlier version is reused and replaced."""
 
 
 class Filled(NamedTuple):
     """The outcome of filling a target."""
 
     seconds: float
-    """From the first request to the last rename."""
+    """The time from the first request to the last rename."""
     sources: dict[PeerId, int]
-    """Bytes by peer, where that is known."""
+    """How many bytes came from each peer, if that is known."""
     swarm: Swarm | None
-    """The swarm to go on serving from, if there is one."""
+    """The swarm that can go on serving the share, if there is one."""
 
 
 class Supply(Protocol):
     """Gives one share to a fetch."""
 
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
-        """Entered around everything else. The body must not raise: the nursery around it would wrap the error.
+        """To be entered before anything else. The body must not raise, as the nursery around it would wrap the error.
 
-        Raises ConfigError if somebody else is fetching the share, StorageError.
+        Raises StorageError; ConfigError if the share is being fetched already.
         """
 
     async def manifest(self) -> Manifest:
-        """The manifest, as soon as somebody gives it. Raises BadData, ShoalError."""
+        """Waits for the manifest, and returns it. Raises BadData, ShoalError."""
 
     def filling(self, target: Target) -> AbstractAsyncContextManager[Filled]:
-        """Brings what the target lacks into place. The swarm that it came from stays until the body has ended.
+        """Puts what the target lacks into place, then runs the body, during which the swarm that it came from stays.
 
-        Raises StorageError, ShoalError for whatever else keeps the share from being fetched.
+        Raises StorageError; ShoalError for anything else that keeps the share from being fetched.
         """
 
 
 class SwarmSupply:
-    """The peers that have the share, or parts of it."""
+    """The supply from peers that have the share, or parts of it."""
 
     def __init__(self, deps: Deps, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> None:
         self._deps = deps

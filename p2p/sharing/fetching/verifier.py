@@ -1,9 +1,9 @@
-"""Verifying and writing large chunks, in a thread of their own beside the trio thread.
+"""Verifying and writing large chunks, in a separate thread beside the trio thread.
 
-BLAKE3 and the write release the interpreter's lock, so that one thread decrypts the next chunk while the other hashes
-and writes the last: about a fifth faster than in turn, in a prototype on two idle cores. It is one thread with a plain
-queue, since handing each chunk to `to_thread` made an earlier prototype slower. A slow disk holds up this thread and,
-once the buffers are used up, the sources; never the loop.
+BLAKE3 and the write release the interpreter's lock, so one thread decrypts the next chunk while the other hashes and
+writes the last one: in a prototype on two idle cores this was about a fifth faster than one after the other. There is a
+single thread with a plain queue, since handing each chunk to `to_thread` made an earlier prototype slower. A slow disk
+delays this thread and, once the buffers are used up, the sources, but never the event loop.
 """
 
 import mmap
@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 
 @dataclass(slots=True)
 class Arrived(Generic[Key]):
-    """A whole chunk, at the beginning of a buffer; and then what became of it."""
+    """A whole chunk, at the beginning of a buffer, and the outcome of verifying and writing it."""
 
     source: Key
     chunk: int
@@ -37,7 +37,7 @@ class Arrived(Generic[Key]):
     failure: StorageError | None = None
 
     def verify_and_write(self, target: Target) -> None:
-        """Sets `good`, and `failure` if the disk refused a good chunk."""
+        """Sets `good`, and sets `failure` if a good chunk could not be written."""
         view = self.buffer[: self.place.size]
         self.good = hash_chunk(view) == self.expected
         if self.good:
@@ -48,8 +48,8 @@ class Arrived(Generic[Key]):
 
 
 class Buffers:
-    """`count` buffers of `size` bytes. The last given back is the first taken: it is still in the processor's cache,
-    and the kernel gives pages only to those that are ever written to."""
+    """A pool of `count` buffers of `size` bytes. The buffer given back last is taken first, since it is still in the
+    processor's cache, and a buffer that is never written to takes no memory."""
 
     def __init__(self, count: int, size: int) -> None:
         self._size = size
@@ -58,11 +58,11 @@ class Buffers:
         self._closed = False
 
     def take_nowait(self) -> memoryview | None:
-        """A buffer, if one is free."""
+        """Returns a buffer if one is free, otherwise None."""
         return self._free.pop() if self._free else None
 
     async def take(self) -> memoryview:
-        """A buffer, when one is free. Raises PeerGone once closed."""
+        """Waits until a buffer is free, and returns it. Raises PeerGone once closed."""
         while not self._free and not self._closed:
             await self._given.wait()
         if self._closed:
@@ -70,28 +70,28 @@ class Buffers:
         return self._free.pop()
 
     def close(self) -> None:
-        """No more buffers: those who wait for one get PeerGone."""
+        """Stops giving out buffers: tasks that wait for one get PeerGone."""
         self._closed = True
         self._given.set()
 
     def give(self, buffer: memoryview) -> None:
-        """Takes back a buffer that nobody uses any more."""
+        """Takes back a buffer that is no longer used."""
         self._free.append(buffer)
         self._given.set()
         if not self._closed:
             self._given = trio.Event()
 
     def replace(self) -> None:
-        """A buffer is lost to somebody who may still write to it: a new one takes its place."""
+        """Adds a new buffer in place of one that cannot be given back, since it may still be written to."""
         self.give(self._new())
 
     def _new(self) -> memoryview:
-        # A bytearray would be zeroed, and so take its memory, at once.
+        # A bytearray would be zeroed at once, and so take its memory at once.
         return memoryview(mmap.mmap(-1, self._size))
 
 
 class Verifier(Generic[Key]):
-    """The thread, and the task that hears from it. `settled` is called in the trio thread for each chunk handed in."""
+    """A thread that verifies chunks, and a task that calls `settled` in the trio thread for each result."""
 
     def __init__(self, target: Target, settled: Callable[[Arrived[Key]], None]) -> None:
         self._target = target
@@ -104,7 +104,7 @@ class Verifier(Generic[Key]):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Works while the body runs; then finishes what was handed in, without calling `settled`."""
+        """Verifies while the body runs; then finishes the chunks that were handed in, without calling `settled`."""
         send, receive = trio.open_memory_channel[Arrived[Key]](float("inf"))
         token = trio.lowlevel.current_trio_token()
 

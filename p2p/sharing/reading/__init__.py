@@ -1,5 +1,5 @@
-"""Any share read by byte ranges, fetched as needed, kept within a bound.
+"""Reading any share by byte ranges: chunks are fetched as needed, and the disk space of what is kept is bounded.
 
-Its face is `OpenShares`, which opens one `OpenShare` for all readers of a share, and fetches a share for its user while
-others read it. Imports nothing of `p2p.compute`, whose units are its readers today.
+The public class is `OpenShares`, which opens one `OpenShare` for all readers of a share, and also fetches a share for
+the user while others read it. This package imports nothing from `p2p.compute`, whose units are its readers today.
 """

@@ -1,7 +1,7 @@
-"""The disk space of shares read here, the inputs of jobs: those being read now, and those kept for later jobs.
+"""The disk space of shares that are read as inputs of jobs: those being read now, and those kept for later jobs.
 
-At the bound, shares that no job needs are dropped, the longest unused first; then what was fetched of those that jobs
-need, all but what units are reading at the moment: it is fetched again if units come back to it.
+At the bound, shares that no job needs are dropped first, the least recently used before the others; then what was
+fetched of shares that jobs need, except what units are reading at the moment. Units that need it later fetch it again.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class CacheBudget:
-    """At most `most_bytes` for all shares, as far as that is possible. `held` are those that jobs are reading."""
+    """Keeps all shares within `most_bytes`, as far as possible. `held` are the shares that jobs are reading."""
 
     def __init__(self, deps: Deps, cache: Cache, held: Mapping[ShareId, OpenShare], most_bytes: int) -> None:
         self._deps = deps
@@ -31,14 +31,14 @@ class CacheBudget:
         self._held = held
         self._most = most_bytes
         self._resting: dict[ShareId, int] = {}
-        """Disk bytes of the kept shares that are not being fetched."""
+        """How many bytes of disk each kept share takes, for those that are not being fetched."""
         self._making = trio.Lock()
         self.dropping = trio.Lock()
-        """Held while shares are dropped, and while it is decided where one is read from."""
+        """Held while shares are dropped, and while it is decided from where a share is read."""
 
     @property
     def taken(self) -> int:
-        """Disk bytes that all shares take, including those asked for that are still to come."""
+        """How many bytes of disk all shares take, including bytes asked for that are still to come."""
         return sum(held.taken for held in self._held.values()) + sum(self._resting.values())
 
     def has(self, more: int) -> bool:
@@ -55,12 +55,12 @@ class CacheBudget:
             while not self.has(more):
                 in_use = [held for held in self._held.values() if held.taken and held.parts is not None]
                 if not in_use:
-                    return  # what units read at the moment is more than the bound
+                    return  # units are reading more than the bound at the moment
                 fullest = max(in_use, key=lambda held: held.taken)
                 await fullest.empty(partial(self._drop_read, fullest))
 
     def taken_up(self, wanted: ShareId) -> None:
-        """The share is being fetched again: from now on its `OpenShare` says what it takes."""
+        """Notes that the share is being fetched again: from now on, its `OpenShare` counts its disk space."""
         self._resting.pop(wanted, None)
 
     async def trim(self, more: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What the parts of `reading` have in common."""
+"""The dependencies that the parts of `reading` share."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from p2p.store.library import Library
 
 @dataclass(frozen=True)
 class Deps:
-    """Made by `p2p.node`."""
+    """The dependencies, made by `p2p.node`."""
 
     library: Library
     records: Fetches

@@ -1,7 +1,7 @@
-"""A fetch of a share that others here are reading: the user gets the whole share all the same.
+"""Joint fetches: the user gets the whole of a share while jobs on this peer are reading it.
 
-A share has one fetch at a time, here that of the readers, which fetches only what is read. So the user becomes one more
-reader, of every chunk that the target lacks. The others go on, and what is kept for them stays bounded.
+A share has one fetch at a time; here it is that of the readers, which fetches only what is read. So the user becomes
+one more reader, of every chunk that the target lacks. The others continue, and what is kept for them stays bounded.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,7 +30,7 @@ RETRY_S = 1.0
 
 
 class JointFetch:
-    """The `Supply` of such a fetch: `held` is the share as it is read, `release` gives it back."""
+    """The `Supply` of a joint fetch: `held` is the open share to read from, `release` gives it back."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class JointFetch:
 
 
 class _Copying:
-    """Copies the chunks that a target still lacks, as they come, makes them durable and names whole files."""
+    """Copies the chunks that a target still lacks as they come, makes them durable, and names whole files."""
 
     def __init__(self, disk: Disk, held: OpenShare, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
         self._disk = disk
@@ -95,7 +95,7 @@ class _Copying:
         self._failure: ShoalError | None = None
 
     async def run(self) -> None:
-        """Copies to the end. Raises StorageError, ShoalError for whatever else keeps the share from being fetched."""
+        """Copies all of them. Raises StorageError; ShoalError for anything else that prevents the fetch."""
         async with trio.open_nursery() as looking:
             looking.start_soon(self._look)
             async with trio.open_nursery() as nursery:
@@ -108,7 +108,7 @@ class _Copying:
         await self._disk.run(self._finish)
 
     async def _look(self) -> None:
-        """Updates the figures that people look at."""
+        """Updates the figures of the progress display."""
         progress = self._progress
         while True:
             partial, before = self._held.partial, progress.received
@@ -144,7 +144,7 @@ class _Copying:
         while True:
             try:
                 return await self._held.read(path, place.offset, place.size)
-            except NotFound:  # nobody had it for long: the user says how long is too long
+            except NotFound:  # no peer had it for a while: how long to wait is up to the user
                 await trio.sleep(RETRY_S)
 
     def _write(self, chunk: int, place: ChunkPlace, data: bytes) -> None:

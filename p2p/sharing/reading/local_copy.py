@@ -1,4 +1,4 @@
-"""A share that is whole in the library, for readers who need not know whether it is still to be fetched."""
+"""A share that is whole in the library, for readers that need not know whether a share is fetched or here."""
 
 from contextlib import AbstractContextManager
 
@@ -12,7 +12,7 @@ from p2p.wire.link import PeerHint
 
 
 class LocalCopy:
-    """A share of the library, as readers see it: like a `PartialFetch` that lacks nothing."""
+    """A share of the library, with the same methods for readers as a `PartialFetch` that lacks nothing."""
 
     def __init__(self, files: SharedFiles, disk: Disk) -> None:
         self._files = files
@@ -22,7 +22,7 @@ class LocalCopy:
         self.taken = self.fetched = 0
 
     def add(self, hint: PeerHint) -> None:
-        """Does nothing: nobody needs to be asked."""
+        """Does nothing: no source is needed."""
 
     async def layout(self) -> Layout:
         return self._files.layout
@@ -44,7 +44,7 @@ class LocalCopy:
         return self._files.reading(entry)
 
     async def changed(self, entry: int, error: StorageError) -> None:
-        """The file is not what was shared: neither the library nor readers trust it any more."""
+        """Notes that the file is not what was shared: neither the library nor readers use it any more."""
         self.usable = False
         await self._disk.run(self._files.changed, entry)
 

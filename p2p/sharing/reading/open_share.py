@@ -1,7 +1,7 @@
-"""One input share of jobs, as the units of all jobs here read it: by path, and ranges of bytes or of lines.
+"""One input share of jobs, which the units of all jobs on this peer read by path, and by ranges of bytes or of lines.
 
-Its library copy or fetch is opened when something of it is needed, and may be dropped under its readers to make room
-for others: then they begin again.
+Its copy in the library, or a fetch, is opened when something of the share is needed. Either may be dropped while the
+share has readers, to make room for other shares: then the readers start again.
 """
 
 import os
@@ -24,20 +24,20 @@ from p2p.wire.link import PeerHint
 MAX_HINTS = 256
 READ_BYTES = 1 << 24
 READERS_TIMEOUT_S = 30.0
-"""How long to wait for a share's readers before it is dropped under them to make room."""
+"""How long to wait until a share has no readers before it is dropped all the same to make room."""
 
 Parts = LocalCopy | PartialFetch
 Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
-"""Reads something of an entry, given by its number."""
+"""Reads something from an entry, given by its number."""
 
 
 class OpenShare:
-    """The share `wanted`, which `open_parts` opens in the library or as a fetch. Made by `OpenShares.open`.
+    """The share `wanted`, made by `OpenShares.open`. `open_parts` opens it in the library, or as a fetch.
 
     `has_room` is asked, or `make_room` awaited, before more bytes are fetched: see `CacheBudget`.
 
-    Its methods raise NotFound for a path that the share does not have, and where nobody had the bytes for a while;
-    StorageError; ShoalError for whatever else keeps the share from being fetched. The next read tries again.
+    Its methods raise NotFound for a path that the share does not have, and if no peer had the bytes for a while;
+    StorageError; ShoalError for anything else that keeps the share from being fetched. The next read tries again.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class OpenShare:
         self.users = 0
         self.hints: dict[PeerHint, None] = {}
         self.joined = False
-        """Whether this peer's user is among its readers: see `joint_fetch`."""
+        """Whether this peer's user is one of its readers: see `joint_fetch`."""
         self.parts: Parts | None = None
         self.partial: PartialFetch | None = None
-        """The fetch that it is read from, or was last."""
+        """The fetch from which the share is read, or was read last."""
         self._disk = disk
         self._open_parts = open_parts
         self._has_room = has_room
@@ -69,16 +69,16 @@ class OpenShare:
 
     @property
     def fetched(self) -> int:
-        """Bytes of it that came over the network, for any job."""
+        """How many of its bytes came over the network, for any job."""
         return self._fetched_before + (0 if self._fetching is None else self._fetching.fetched)
 
     @property
     def taken(self) -> int:
-        """Disk bytes that it takes, including those on their way, until all of it is dropped."""
+        """How many bytes of disk it takes, including bytes still to come, until all of it is dropped."""
         return 0 if self._fetching is None else self._fetching.taken
 
     def add(self, hints: Sequence[PeerHint]) -> None:
-        """Adds addresses where it may be found."""
+        """Adds addresses where the share may be found."""
         for hint in hints:
             if hint not in self.hints and len(self.hints) < MAX_HINTS:
                 self.hints[hint] = None
@@ -86,9 +86,9 @@ class OpenShare:
                     self.parts.add(hint)
 
     async def expect(self, path: str, offset: int, size: int) -> None:
-        """Starts to fetch bytes that will be read, as far as the file has them, without waiting for them.
+        """Starts to fetch bytes that will be read, up to the file's end, and does not wait for them.
 
-        Nothing is dropped for them: what does not fit now is fetched when it is read.
+        Nothing is dropped to make room for them: bytes for which there is no room now are fetched when they are read.
         """
         parts, layout = await self._open()
         chunks = _chunks(parts, layout, self._entry(path), offset, size)
@@ -97,11 +97,11 @@ class OpenShare:
             parts.want(chunks)
 
     async def layout(self) -> Layout:
-        """How the share is laid out."""
+        """The layout of the share."""
         return (await self._open())[1]
 
     async def read(self, path: str, offset: int, size: int) -> bytes:
-        """Exactly these bytes."""
+        """Reads exactly these bytes."""
 
         async def read(parts: Parts, layout: Layout, entry: int) -> bytes:
             if offset + size > layout.manifest.entries[entry].size:
@@ -111,8 +111,8 @@ class OpenShare:
         return await self._use(read, path, offset, size)
 
     async def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
-        """The lines that belong to this range (`jobs.cutting`), `most` bytes at most. Raises JobError for more."""
-        # The byte before the range says whether a line starts with it.
+        """Reads the lines that belong to this range (`jobs.cutting`). Raises JobError if they exceed `most` bytes."""
+        # The byte before the range shows whether a line starts where the range does.
         before = max(0, offset - 1)
         expected = offset - before + min(size, most)
 
@@ -126,7 +126,7 @@ class OpenShare:
         return await self._use(read, path, before, expected)
 
     async def _cut(self, parts: Parts, layout: Layout, entry: int, piece: Piece, most: int) -> Piece:
-        """The piece with its lines whole. Raises JobError where one of them is too long."""
+        """Cuts or extends the piece to whole lines. Raises JobError if one of them is too long."""
         whole = layout.manifest.entries[entry].size
         cut = at_lines(piece, whole)
         try:
@@ -134,7 +134,7 @@ class OpenShare:
             while True:
                 if at - piece.offset > min(piece.size, most) + most:
                     raise _too_long("/".join(layout.manifest.entries[entry].path), at - piece.offset, most)
-                # Not beyond a chunk's end: the next one may not be needed.
+                # Do not read beyond the chunk's end: the next chunk may not be needed.
                 each = chunk_bytes(whole)
                 seen = await self._read(parts, layout, entry, at, min(wanted, each - at % each))
                 at, wanted = cut.send(seen)
@@ -143,7 +143,7 @@ class OpenShare:
         return found
 
     async def _use(self, use: Use, path: str, offset: int, size: int) -> bytes:
-        """Makes room for these bytes and uses them; again, if they were dropped meanwhile."""
+        """Makes room for these bytes and uses them. Repeats this if they were dropped in the meantime."""
         while True:
             parts, layout = await self._open()
             entry = self._entry(path)
@@ -163,7 +163,7 @@ class OpenShare:
                     self._unread = trio.Event()
 
     async def empty(self, drop: Callable[[], Awaitable[None]]) -> None:
-        """Drops what was fetched of the share, once nobody reads it."""
+        """Drops what was fetched of the share, once it has no readers, or after `READERS_TIMEOUT_S`."""
         async with self._opening:
             parts = self.parts
             if parts is None:
@@ -191,7 +191,7 @@ class OpenShare:
                 layout = await parts.layout()
                 break
             except ShoalError:
-                if parts is self.parts:  # else it was dropped meanwhile
+                if parts is self.parts:  # otherwise it was dropped in the meantime
                     raise
         if not self._entries:
             self._entries = await trio.to_thread.run_sync(_entries, layout)
@@ -223,13 +223,13 @@ def _entries(layout: Layout) -> dict[str, int]:
 
 
 def _chunks(parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> int:
-    """The chunks with these bytes, as far as the file has them."""
+    """The chunks that have these bytes, up to the file's end."""
     size = max(0, min(size, layout.manifest.entries[entry].size - offset))
     return layout.chunks_in(parts.original(entry), offset, size)
 
 
 def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
-    """Reads bytes that are here. Blocking. Raises StorageError if the file has changed."""
+    """Reads bytes that are on this disk. Blocking. Raises StorageError if the file has changed."""
     pieces = []
     try:
         with parts.reading(entry) as (descriptor, stamp):

@@ -1,8 +1,8 @@
-"""Shares that are read by ranges, from the library or fetched from the swarm as they are needed.
+"""Shares that are read by ranges, from the library or from fetches that get chunks from the swarm as they are needed.
 
-All readers of a share read it through one `OpenShare`. What was fetched is kept for later readers, whole or in part,
-within a `CacheBudget`; while somebody reads it, it is served too, so that inputs of a job come from the other
-volunteers as much as from its owner.
+All readers of a share use one `OpenShare`. What was fetched is kept for later readers, whole or in part, within a
+`CacheBudget`. While a share is read, it is served too, so that volunteers get the inputs of a job from each other as
+well as from the job's owner.
 """
 
 from collections.abc import Sequence
@@ -30,15 +30,15 @@ RELEASE_TIMEOUT_S = 10.0
 
 
 class OpenShares:
-    """The shares that are read here, by jobs of this peer and of others, each open once for all its readers.
+    """The shares that jobs of this peer and of others read here, each open once for all its readers.
 
-    `folder` has those that are fetched.
+    `folder` is where fetched shares are kept.
     """
 
     def __init__(self, deps: Deps, folder: Path, most_bytes: int, patience_s: float = CHUNK_TIMEOUT_S) -> None:
         self._deps = deps
         self.most_bytes = most_bytes
-        """The most disk that they take, as far as that is possible."""
+        """The most bytes of disk that the shares take, as far as possible."""
         self.patience_s = patience_s
         self._held: dict[ShareId, OpenShare] = {}
         self.folder = folder
@@ -56,11 +56,11 @@ class OpenShares:
 
     @property
     def taken_bytes(self) -> int:
-        """Disk bytes that they take: those that jobs are reading, and those kept for later jobs."""
+        """How many bytes of disk the shares take: those that jobs are reading, and those kept for later jobs."""
         return self._budget.taken
 
     def open(self, wanted: ShareId, hints: Sequence[PeerHint]) -> OpenShare:
-        """Opens the share for one more job, which has to `release` it. Nothing is fetched before it is read."""
+        """Opens the share for one more job, which must `release` it. Nothing is fetched before it is read."""
         held = self._held.get(wanted)
         if held is None:
             held = OpenShare(wanted, self._deps.disk, self._open, self._budget.has, self._budget.make)
@@ -70,9 +70,9 @@ class OpenShares:
         return held
 
     async def release(self, *used: OpenShare) -> None:
-        """One job less for each share; past the bound, those that no job needs are dropped, the longest unused first.
+        """Releases the shares for one job. Past the bound, drops shares that no job needs, least recently used first.
 
-        Runs to its end, within RELEASE_TIMEOUT_S, even if cancelled: nobody else knows of them any more.
+        Runs to its end, within RELEASE_TIMEOUT_S, even if cancelled: nothing else would release the shares.
         """
         idle = []
         for held in used:
@@ -100,13 +100,13 @@ class OpenShares:
         return await self._from_library(wanted) is not None
 
     def being_read(self, wanted: ShareId) -> bool:
-        """Whether the share is being fetched for jobs, and for nobody else."""
+        """Whether the share is being fetched for jobs, and not for the user."""
         held = self._held.get(wanted)
         partial = None if held is None else held.partial
         return partial is not None and self._deps.swarms.progress_of(wanted) is partial.progress
 
     async def fetch(self, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> Fetched:
-        """Fetches a whole share to the user's folder, together with its readers, if it has any.
+        """Fetches a whole share to the user's folder, jointly with its readers, if it has any.
 
         Raises as `Fetching.fetch` does.
         """
@@ -118,7 +118,7 @@ class OpenShares:
         return await fetching.fetch(link, hints, options, progress, joint)
 
     async def _open(self, held: OpenShare) -> Parts:
-        """What the share is read from, from now on: the library, or a new fetch. Raises StorageError."""
+        """Decides from what the share is read from now on: the library, or a new fetch. Raises StorageError."""
         async with self._budget.dropping:
             files = await self._from_library(held.share)
             await self._deps.disk.run(self._cache.touch, held.share)
@@ -138,6 +138,6 @@ class OpenShares:
             files = SharedFiles(self._deps.library, wanted)
             return files if files.held == files.layout.everything else None
 
-        with suppress(NotFound):  # unshared meanwhile
+        with suppress(NotFound):  # unshared in the meantime
             return await self._deps.disk.run(look)
         return None

@@ -1,8 +1,8 @@
 """A share whose parts are fetched as they are needed.
 
-It is a fetch with a growing goal: opened with nothing wanted, it fetches the chunks that somebody asks for, from the
-swarm as usual, and meanwhile serves what it has. What came is kept in its folder; the next fetch goes on from there,
-and once nothing is missing the share joins the library.
+A partial fetch wants no chunk at first. It fetches the chunks for which readers ask, from the swarm as usual, and at
+the same time serves what it has. What came is kept in its folder; the next fetch resumes from there, and once nothing
+is missing, the share is added to the library.
 """
 
 import logging
@@ -35,11 +35,11 @@ CHUNK_TIMEOUT_S = 600.0
 
 
 class PartialFetch:
-    """One such fetch. `run` lasts until `stop`, or until an error; the methods for readers wait until it is open, and
-    raise what has ended it.
+    """A fetch of parts of a share. `run` lasts until `stop`, or until an error. The methods for readers wait until the
+    fetch is open, and raise the error that ended it.
 
-    The folder is this peer's own: files there that differ are overwritten. A share of more than `most` bytes does not
-    join the library: with the copies of equal files it would take more disk than what was fetched.
+    The folder is this peer's own: files there that differ are overwritten. A share of more than `most` bytes is not
+    added to the library: with the copies of equal files, it would take more disk than what was fetched.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PartialFetch:
         self._sources = deps.fetching.sources(Link(wanted), self.progress)
         self._counted = 0
         self.taken = 0
-        """Disk bytes that it takes, including those still to come."""
+        """How many bytes of disk it takes, including bytes still to come."""
         self._target: Target | None = None
         self._receiver: Receiver | None = None
         self._opened = trio.Event()
@@ -75,33 +75,33 @@ class PartialFetch:
 
     @property
     def usable(self) -> bool:
-        """Whether chunks can be read from it, now or soon."""
+        """Whether chunks can be read from this fetch, now or soon."""
         failed = self._receiver is not None and self._receiver.failure is not None
         return not failed and not self._ended.is_set()
 
     @property
     def whole(self) -> bool:
-        """Whether every chunk is here; of equal files, those of one."""
+        """Whether every chunk is here; of equal files, the chunks of one are enough."""
         held = 0 if self._receiver is None else self._receiver.held
         return self._target is not None and not self._target.wanted & ~held
 
     @property
     def fetched(self) -> int:
-        """Bytes that came over the network."""
+        """How many bytes came over the network."""
         return self.progress.received
 
     def more(self, chunks: int) -> int:
-        """How many more disk bytes it takes once it has these chunks too."""
+        """How many more bytes of disk it takes once it has these chunks too."""
         assert self._receiver is not None
         return self._receiver.layout.bytes_in(chunks & ~self._counted)
 
     def add(self, hint: PeerHint) -> None:
-        """Adds an address where it may be found."""
+        """Adds an address where the share may be found."""
         self._hints.append(hint)
         self._sources.add(hint)
 
     async def layout(self) -> Layout:
-        """How the share is laid out, once its manifest is here. Raises NotFound if that takes too long, ShoalError."""
+        """The layout of the share, once its manifest is here. Raises ShoalError; NotFound if that takes too long."""
         with trio.move_on_after(self._patience_s):
             await self._opened.wait()
         if self._failure is not None:
@@ -111,19 +111,19 @@ class PartialFetch:
         return self._receiver.layout
 
     def original(self, entry: int) -> int:
-        """The entry to read in place of this one: of equal files, only one is fetched."""
+        """The entry to read instead of this one, since only one of equal files is fetched."""
         assert self._target is not None
         return self._target.original(entry)
 
     def want(self, chunks: int) -> None:
-        """These chunks will be needed. Raises StorageError if the disk has no room."""
+        """Starts to fetch these chunks, which will be needed. Raises StorageError if the disk has no room."""
         assert self._receiver is not None
         self._receiver.want(chunks)
         self.taken += self.more(chunks)
         self._counted |= chunks
 
     async def have(self, chunks: int) -> None:
-        """Waits until these chunks are here. Raises NotFound if none comes for a while, ShoalError."""
+        """Waits until these chunks are here. Raises ShoalError; NotFound if none comes for a while."""
         assert self._receiver is not None
         self.want(chunks)
         coming = True
@@ -134,17 +134,17 @@ class PartialFetch:
                 raise self._nobody()
 
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
-        """A descriptor of the entry's file, of which only the chunks that are here may be read. Raises OSError."""
+        """Gives a descriptor of the entry's file. Only chunks that are here may be read from it. Raises OSError."""
         assert self._target is not None
         return self._target.reading(entry)
 
     async def changed(self, entry: int, error: StorageError) -> None:
-        """Somebody meddled with the entry's file: nothing of it is believed any more, and this ends with the error."""
+        """Stops using the entry's file, which another program has changed, and ends the fetch with the error."""
         assert self._target is not None
         assert self._receiver is not None
         self._receiver.fail(error)
         gone = bitmap.span(*self._receiver.layout.range_of(entry))
-        with suppress(StorageError):  # closed meanwhile
+        with suppress(StorageError):  # closed in the meantime
             await self._deps.disk.run(partial(self._target.record.correct, gone=gone))
 
     def stop(self) -> None:
@@ -183,7 +183,7 @@ class PartialFetch:
 
     async def _run(self) -> None:
         swarms = self._deps.swarms
-        await swarms.until_free(self._share)  # by its user, or by whoever read it before
+        await swarms.until_free(self._share)  # by the user, or by an earlier reader
         with swarms.fetching(self._share, self.progress):
             await self._sources.start(self._folder)
             failure: ShoalError | None = None
@@ -246,7 +246,7 @@ class PartialFetch:
                 await deps.disk.run(target.record.forget)
 
     async def _may_join(self, target: Target) -> bool:
-        """Whether the share is small enough, and this peer's user has it nowhere else."""
+        """Whether the share is small enough for the library, and this peer's user has it nowhere else."""
         row = await self._deps.disk.run(self._deps.library.share, self._share)
         return target.selected_bytes <= self._most and (row is None or bool(row.stale))
 
