@@ -2,8 +2,8 @@
 
 A message costs as much as the work it makes, in units of some 20 µs of the event loop: a short message costs one unit,
 a map of a million chunks a hundred. A sender that exceeds the rate has to wait, and after a costly message other tasks
-get their turn. So a flood takes a few percent of the loop's time, and never much at once (`tests/io/net/test_pace.py` has
-the prices).
+get their turn. So a flood takes a few percent of the loop's time, and never much at once (`tests/io/net/test_pace.py`
+has the prices).
 """
 
 import trio
