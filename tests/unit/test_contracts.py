@@ -92,6 +92,12 @@ def test_a_contract_names_only_modules_that_exist(contract: dict[str, Any]) -> N
     assert [name for name in named(contract) if not exists(name, known)] == []
 
 
+def test_no_contract_looks_away() -> None:
+    assert [
+        contract["name"] for contract in contracts() if {"ignore_imports", "exhaustive_ignores"} & set(contract)
+    ] == []
+
+
 def test_a_module_that_does_not_exist_is_noticed() -> None:
     known = modules()
     for name in ("p2p.net", "p2p.commandline.*", "p2p.**", "p2p.compute.**.deps", "trio"):
