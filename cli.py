@@ -1,4 +1,4 @@
-"""Runs the command line from a checkout: `python cli.py`. An install has the command `shoal` instead."""
+"""Runs the command line from a checkout, as `python cli.py`. An installed Shoal has the command `shoal` instead."""
 
 from p2p.commandline.app import main
 

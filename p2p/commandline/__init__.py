@@ -1,4 +1,4 @@
-"""The commands, grouped by subject; `app` makes one program of them, and adds `tracker` and `demo`.
+"""The commands, grouped by subject. `app` makes one program of them, and adds `tracker` and `demo`.
 
-Everything heavy is imported inside the commands, so that `shoal --help` costs little more than typer itself.
+Whatever is slow to import is imported inside the commands, so that `shoal --help` takes little longer than typer does.
 """

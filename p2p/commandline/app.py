@@ -1,7 +1,7 @@
 """The program `shoal`: all commands as one command line. The contract is in docs/cli.md.
 
 The commands are in the modules beside this one, except `tracker` and `demo`, which are here. Progress, notes
-and warnings go to stderr; stdout carries the answer alone.
+and warnings go to stderr; stdout carries the answer and nothing else.
 """
 
 import os
@@ -18,7 +18,8 @@ from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName
 
 app = typer.Typer(
-    help="Share files with many peers, fetch them from many at once. Peers may fail or lie; what arrives is right.",
+    help="Share files with many people, and fetch them from many peers at once. Peers may fail or lie; "
+    "what you receive is verified.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,11 +36,13 @@ def _show_version(asked: bool) -> None:
 def options(
     home: Annotated[
         Path | None,
-        typer.Option(envvar="SHOAL_HOME", help="This peer's folder: key, settings, database. One home, one peer."),
+        typer.Option(
+            envvar="SHOAL_HOME", help="This peer's folder: key, settings, database. Each home is a separate peer."
+        ),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr what is happening.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", help="Print the version, and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     from p2p import config, log
@@ -72,16 +75,18 @@ app.add_typer(volunteering.app, name="volunteer")
 def tracker(
     listen: Listen = None,
     db: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The tracker's database; default: tracker.db in the home.")
+        Path | None, typer.Option(metavar="PATH", help="The database file. \\[default: tracker.db in the home]")
     ] = None,
-    url: Annotated[str | None, typer.Option(metavar="URL", help="Where others reach this tracker.")] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="The URL at which others reach this tracker.")] = None,
     proxy: Annotated[
         list[str] | None,
-        typer.Option(metavar="IP", help="A reverse proxy whose X-Forwarded-For to believe; repeatable."),
+        typer.Option(
+            metavar="IP", help="A reverse proxy in front of the tracker, whose X-Forwarded-For is trusted; repeatable."
+        ),
     ] = None,
     network: NetworkName = None,
 ) -> None:
-    """Run a tracker, the optional central index with its web page, until Ctrl-C. Prints `ready URL` once it answers."""
+    """Run a tracker (the optional central index, with a web page) until Ctrl-C. Prints `ready URL` when it is up."""
     from p2p.commandline import running
     from tracker.command import run
 
@@ -94,7 +99,10 @@ def demo(
     size: Annotated[str, typer.Option(metavar="SIZE", help="Size of the large file.")] = "192MiB",
     as_json: Json = False,
 ) -> None:
-    """Run a whole network on this machine: a tracker, and peers that share, fetch and compute while some are killed."""
+    """Run a whole network on this machine, kill some of it, and check every result.
+
+    A tracker runs, and peers find and fetch a share, and run a job, while some are killed.
+    """
     from p2p.commandline.demo import run_demo
     from p2p.formats import parse_size
 
@@ -116,7 +124,7 @@ def main() -> None:
 
         sys.exit(explain(error))
     if hung_up:
-        # Whoever read our output has stopped reading.
+        # The program that read our output has stopped reading.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 

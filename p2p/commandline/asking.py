@@ -1,4 +1,4 @@
-"""Sends a command's request to a peer, which performs it, and prints the answer to stdout."""
+"""Has a peer perform a command's request, and prints the answer to stdout."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def perform(
     interrupted: str = "",
     nobody: int = FAILED,
 ) -> NoReturn:
-    """Asks the peer of this home to perform the request, shows the answer, and exits."""
+    """Has the peer in this home perform the request, shows the answer, and exits."""
     from p2p.commandline import running as command
 
     performed = partial(command.perform, Global.home, request, settings, show, stay=stay)
@@ -32,12 +32,12 @@ def perform(
 
 
 def either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Shows an answer as JSON, or else with `table`."""
+    """Returns what shows an answer: as JSON if that was asked for, otherwise with `table`."""
     return (lambda answer: print_answer(as_text(answer))) if as_json else table
 
 
 def as_text(answer: object, **more: object) -> str:
-    """An answer as JSON text, with the fields that the command adds."""
+    """An answer as JSON text, with `more` fields that the command adds."""
     import msgspec
 
     plain = msgspec.to_builtins(answer)
@@ -45,5 +45,5 @@ def as_text(answer: object, **more: object) -> str:
 
 
 def print_answer(text: str) -> None:
-    """Prints and flushes: the reader may be waiting."""
+    """Prints the text and flushes stdout, as another program may be waiting for it."""
     print(text, flush=True)

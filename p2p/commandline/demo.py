@@ -1,10 +1,11 @@
-"""`shoal demo`: a whole network on this machine, of real processes, with every result checked.
+"""`shoal demo` runs a whole network of real processes on this machine, and checks every result.
 
-A tracker runs, and one peer shares a folder through a thin line, like a home's. Another peer finds it by a word; four
-fetch it by a link without any address, and feed each other. Meanwhile one of them is killed with SIGKILL and started
-again, and the tracker is killed for good: a last peer finds the folder by the same word through the DHT and fetches it.
-Then the four count the words of it for that peer, in their sandboxes, and one of them is killed in the middle. At the
-end every file is compared byte by byte, and the words with a plain count made here.
+A tracker runs, and one peer shares a folder over a slow connection, like that of a home. Another peer finds the folder
+by a word. Four peers fetch it by a link without any address, and serve each other. While they do, one of them is killed
+with SIGKILL and started again, and the tracker is killed for good. A last peer then finds the folder by the same word,
+through the DHT, and fetches it. Then the four count the words in the folder for that peer, in their sandboxes, and one
+of them is killed during the job. At the end every file is compared byte by byte, and the word counts are compared with
+a plain count made here.
 """
 
 import filecmp
@@ -58,7 +59,7 @@ TOP = 1000
 
 @dataclass
 class DemoReport:
-    """What was checked: told to people as it happens, to programs at the end."""
+    """What was checked: printed as it happens, or with `as_json` at the end."""
 
     as_json: bool
     checks: dict[str, bool] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class Peer:
 
     @property
     def fraction(self) -> float:
-        """How much of the share is here and verified."""
+        """The part of the share that the peer has and has verified, from 0 to 1."""
         if self.answer is not None:
             return 1.0
         progress = self.progress
@@ -158,7 +159,7 @@ async def _demo(report: DemoReport, folder: Path, size: int) -> None:
 
 
 def _fetchers(folder: Path, options: list[str]) -> list[Peer]:
-    """The four peers that fetch together, and the latecomer."""
+    """The four peers that fetch at the same time, and the latecomer."""
     names = [f"peer {number + 1}" for number in range(FETCHERS)] + ["the latecomer"]
     options = [*options, "--volunteer", "--cores", "1"]
     return [Peer(name, folder / f"home{n}", folder / f"out{n}", options) for n, name in enumerate(names)]
@@ -172,11 +173,11 @@ async def _search(report: DemoReport, peer: Peer, share: str) -> None:
 
 
 async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Process, origin: Peer, link: str) -> int:
-    """All fetch the share, the last one without the tracker. Returns the bytes that the origin sent to the four."""
+    """Has all peers fetch the share, the last one without the tracker. Returns how much the origin sent to the four."""
     *four, late = fetchers
     report.say(f"Four peers fetch {link[:44]}…, a link without an address.")
     report.say(
-        f"The origin's line carries only {format_size(ORIGIN_LIMIT_BYTES_PER_S)}/s: they had better help each other."
+        f"The origin uploads at most {format_size(ORIGIN_LIMIT_BYTES_PER_S)}/s, so they had better help each other."
     )
     async with trio.open_nursery() as nursery:
         for peer in four:
@@ -202,7 +203,7 @@ async def _fetch_all(report: DemoReport, fetchers: list[Peer], tracker: trio.Pro
 
 
 async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) -> None:
-    """Runs a job for the owner on four volunteers, one of which is killed when part of the work is done."""
+    """Runs a job for the owner on four volunteers, and kills one of them when part of the work is done."""
     text = owner.out / f"{WORD} library" / TEXT
     job = owner.home.parent / "words.py"
     await trio.Path(job).write_text(JOB)
@@ -223,12 +224,14 @@ async def _count_words(report: DemoReport, owner: Peer, volunteers: list[Peer]) 
     said = f"the job's top {TOP} words match a plain count made here; it took {seconds:.0f} s"
     report.check("counted", said, right)
     again = seen.losses + seen.failures
-    report.check("job_survived", f"one volunteer was killed meanwhile: {again} units were tried again", again > 0)
+    report.check(
+        "job_survived", f"one volunteer was killed during the job, and {again} units were tried again", again > 0
+    )
     report.figures.update(units_done=seen.units_done, units_again=again)
 
 
 async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: JobView) -> None:
-    """Kills the volunteer once some units are done; all along, keeps the job's latest state in `seen`."""
+    """Kills the volunteer once some units are done. Until cancelled, keeps the job's latest state in `seen`."""
     while True:
         with suppress(PeerError):
             for job in (await _status(owner)).jobs:
@@ -237,12 +240,12 @@ async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: JobView
         if victim.process is not None and busy and seen.units_done >= UNITS_BEFORE_KILL:
             victim.process.kill()
             victim.process = None
-            report.say(f"  {victim.name} was killed with SIGKILL in the middle of it")
+            report.say(f"  {victim.name} was killed with SIGKILL during the job")
         await trio.sleep(LOOK_INTERVAL_S / 4)
 
 
 async def _find(peer: Peer) -> dict[str, Any] | None:
-    """The share, found by the word alone; None if others were found too. Publishing takes a moment, so it retries."""
+    """Finds the share by the word alone. Retries, as publishing takes a moment. None if other shares were found too."""
     with trio.move_on_after(FOUND_TIMEOUT_S):
         while True:
             with suppress(subprocess.CalledProcessError):
@@ -258,7 +261,7 @@ def _bare(share: str) -> str:
 
 
 async def _fetch(peer: Peer, link: str, report: DemoReport, *, killed: bool) -> None:
-    """Runs the peer and its fetch; the unlucky peer is killed half-way and started again."""
+    """Runs the peer and its fetch. With `killed`, the peer is killed half-way and started again."""
     if killed:
         async with _running(peer) as process, trio.open_nursery() as nursery:
             nursery.start_soon(_fetch_until_killed, peer, link)
@@ -277,7 +280,7 @@ async def _fetch_until_killed(peer: Peer, link: str) -> None:
 
 
 async def _watch(peers: list[Peer], report: DemoReport, scope: trio.CancelScope) -> None:
-    """Follows the fetches, and shows them on a terminal."""
+    """Follows the fetches, and shows their progress on a terminal."""
     with scope, _bars(peers, report) as redraw:
         while True:
             for peer in peers:
@@ -325,7 +328,7 @@ def _bars(peers: list[Peer], report: DemoReport) -> Iterator[Any]:
 
 @asynccontextmanager
 async def _running(peer: Peer) -> AsyncIterator[trio.Process]:
-    """Runs the peer's node while the body runs, from its `ready` on; the body may end it earlier."""
+    """Runs the peer's node; the body starts when the node is ready, and may end it early."""
     command = ["--home", str(peer.home), "node", *_HERE, *peer.extra]
     async with _process(command, peer.home.parent / f"{peer.home.name}.log") as (process, ready):
         peer.id, peer.address = ready[:2]
@@ -388,7 +391,7 @@ async def _status(peer: Peer) -> StatusAnswer:
 
 
 def _make_data(folder: Path, size: int) -> tuple[int, int]:
-    """Copies Python's library sources and makes one large file; returns the number of files and their bytes."""
+    """Copies Python's library sources and makes one large file. Returns the number of files and their total size."""
     library = Path(sysconfig.get_path("stdlib"))
     skip = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__", "*.pyc", "*.so", "*.a", "config-*")
     shutil.copytree(library, folder / TEXT, ignore=skip, symlinks=False, ignore_dangling_symlinks=True)

@@ -1,4 +1,4 @@
-"""Commands about files: share them, find and fetch what others share."""
+"""Commands about files: to share them, and to find and fetch what others share."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 
 @networked
 def share(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders; they become one share.")],
-    name: Annotated[str | None, typer.Option(help="Name of the share; default: that of the first path.")] = None,
-    unlisted: Annotated[bool, typer.Option("--unlisted", help="Only those who have the link can get it.")] = False,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders; several make one share.")],
+    name: Annotated[str | None, typer.Option(help="The share's name. \\[default: that of the first path]")] = None,
+    unlisted: Annotated[bool, typer.Option("--unlisted", help="Only those with the link can find or get it.")] = False,
     pointer: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help="Publish as the newest version of NAME. Prints a lasting link."),
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="Publish as the newest version of NAME, and print a link that always leads to the newest.",
+        ),
     ] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Share files or folders in place. Prints the link; if no peer is running, serves them until Ctrl-C."""
+    """Share files or folders in place. Prints the link. If no peer is running, serves them until Ctrl-C."""
     from p2p.control.protocol import ShareRequest
 
     request = ShareRequest(
@@ -45,25 +49,30 @@ def share(
 
 @networked
 def get(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, the id of a share, or shoal:PEER/NAME.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to put the files into.")] = Path(),
+    link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, a share's id, or shoal:PEER/NAME.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to save the files in.")] = Path(),
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer that may have it; repeatable.")
     ] = None,
-    select: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only paths that match; repeatable.")] = None,
+    select: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Fetch only paths that match this; repeatable.")
+    ] = None,
     sequential: Annotated[
-        bool, typer.Option("--sequential", help="Fetch in order, to watch or read meanwhile.")
+        bool, typer.Option("--sequential", help="Fetch in order, so that you can view it while it arrives.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files that differ.")] = False,
     wait: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Give up if nobody has it for this long, such as 30s.")
+        str | None,
+        typer.Option(metavar="TIME", help="Give up after nobody has had it for this long. \\[default: never]"),
     ] = None,
-    limit: Annotated[str | None, typer.Option(metavar="RATE", help="Bytes per second at most, such as 10MiB.")] = None,
+    limit: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Most bytes per second to fetch, such as 10MiB.")
+    ] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Fetch a share from all peers that have it, and verify every chunk. Resumes where an earlier try stopped."""
+    """Fetch a share from all peers that have it, and verify every chunk. Resumes where an earlier attempt stopped."""
     from p2p.control.protocol import GetRequest
     from p2p.formats import parse_size, parse_time
     from p2p.wire.link import parse_any_link, parse_peer
@@ -96,13 +105,15 @@ def get(
 def search(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="WORDS...", help="Words that must all occur in a share's name or file names."),
+        typer.Argument(
+            metavar="WORDS...", help="Words that must all be in the share's name or (trackers only) its file names."
+        ),
     ],
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Find shares by words: through trackers, or through the DHT if no tracker answers."""
+    """Find shares by words, through trackers, or through the DHT if no tracker answers."""
     from p2p.commandline import tables
     from p2p.control.protocol import SearchRequest
 
@@ -116,7 +127,7 @@ def browse(
     *,
     settings: "Settings",
 ) -> None:
-    """List what one peer shares."""
+    """List what another peer shares."""
     from p2p.commandline import tables
     from p2p.control.protocol import BrowseRequest
 

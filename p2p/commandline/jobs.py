@@ -1,4 +1,4 @@
-"""Commands about jobs: run them on volunteers' machines, and see what became of them."""
+"""Commands about jobs: to run them on volunteers' machines, to list them, and to see what they printed."""
 
 import json
 import sys
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 WITH_LOCAL = frozenset({"job", "inputs", "arg", "partitions", "out", "local", "as_json"})
-"""The parameters of `run` that mean something with --local."""
+"""The parameters of `run` that have a meaning with --local."""
 NOT_WITH_RESUME = frozenset(
     {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
 )
-"""The parameters of `run` that are fixed when a job begins."""
+"""The parameters of `run` that are fixed when a job is started."""
 
 
 @networked
@@ -31,46 +31,58 @@ def run(
     job: Annotated[
         Path | None,
         typer.Argument(
-            metavar="JOB", help="A Python file with a function `job`, a folder with job.py, or a .wasm file."
+            metavar="JOB", help="A Python file with a function named `job`, a folder with job.py, or a .wasm file."
         ),
     ] = None,
     inputs: Annotated[
-        list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="What the job reads; repeatable.")
+        list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="An input of the job; repeatable.")
     ] = None,
     arg: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="An argument of the job: JSON, else text; repeatable."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An argument for the job; VALUE is JSON, or text if it is not valid JSON; repeatable.",
+        ),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; default: chosen for you.")
+        str | None,
+        typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; chosen automatically if not given."),
     ] = None,
     partitions: Annotated[
         int,
         typer.Option(
             metavar="N",
-            help="About how many units a stage has; default: four per core, of 64 KiB to 8 MiB of input each.",
+            help="About how many units a stage has. \\[default: four per core, each with 64 KiB to 8 MiB of input]",
             min=0,
             show_default=False,
         ),
     ] = 0,
-    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="The most memory a unit may use.")] = "512MiB",
-    unit_time: Annotated[str, typer.Option(metavar="TIME", help="The most time a unit may take.")] = "10m",
-    trust: Annotated[str, typer.Option(metavar="own", help="Whom to believe. own: every volunteer.")] = "own",
+    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="Most memory that a unit may use.")] = "512MiB",
+    unit_time: Annotated[str, typer.Option(metavar="TIME", help="Most time that a unit may take.")] = "10m",
+    trust: Annotated[
+        str,
+        typer.Option(metavar="own", help="Whose results are believed. The only choice, own, believes every volunteer."),
+    ] = "own",
     volunteers: Annotated[
-        int, typer.Option(metavar="N", help="The most volunteers to use; default: all.", min=0, show_default=False)
+        int, typer.Option(metavar="N", help="Most volunteers to use. \\[default: all found]", min=0, show_default=False)
     ] = 0,
     peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer to ask; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.")] = None,
-    wait: Annotated[str | None, typer.Option(metavar="TIME", help="Give up if nobody works for this long.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Run in this process: no volunteers, no sandbox.")] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Give up after nobody has worked on it for this long; the job is kept."),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")
+    ] = False,
     resume: Annotated[
-        str | None, typer.Option(metavar="JOB_ID", help="Resume a stopped job, with the options it began with.")
+        str | None, typer.Option(metavar="JOB_ID", help="Resume a stopped job, with the options it was started with.")
     ] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
-    """Run a job on volunteers' machines and print its result."""
+    """Run a job on volunteers' machines, and print its result."""
     from p2p.compute.spec import JobSpec
     from p2p.control.protocol import ResumeRequest, RunRequest
     from p2p.errors import ConfigError
@@ -79,7 +91,7 @@ def run(
 
     if trust != "own":
         if trust == "audit" or trust.startswith("quorum="):
-            raise ConfigError(f"--trust {trust}: not in this version. The only choice is own: believe every volunteer.")
+            raise ConfigError(f"--trust {trust}: not in this version. The only choice, own, believes every volunteer.")
         raise ConfigError(f"--trust {trust}: the only choice is own.")
     if local and (given := [text for name, text in _given(context) if name not in WITH_LOCAL]):
         raise ConfigError(
@@ -105,7 +117,7 @@ def run(
     if job is None:
         if given := [text for name, text in _given(context) if name in NOT_WITH_RESUME]:
             raise ConfigError(
-                f"{', '.join(given)}: not with --resume, which keeps the options that the job began with."
+                f"{', '.join(given)}: not with --resume, which keeps the options that the job was started with."
             )
         request = ResumeRequest(id=str(resume), peers=tuple(peer or ()))
         perform(request, settings, show, interrupted=stopped, nobody=NOBODY)
@@ -131,7 +143,7 @@ def run(
 
 
 def jobs(as_json: Json = False) -> None:
-    """List this peer's jobs: running, stopped, and the last ones that ended."""
+    """List this peer's jobs: running, stopped, and recently ended."""
     from p2p.commandline import tables
     from p2p.control.protocol import JobsRequest
 
@@ -139,21 +151,21 @@ def jobs(as_json: Json = False) -> None:
 
 
 def logs(
-    job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")],
+    job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or the beginning of it.")],
     unit: Annotated[
-        str | None, typer.Argument(metavar="[UNIT]", help="Only this unit: ACTION.STAGE.PARTITION.")
+        str | None, typer.Argument(metavar="[UNIT]", help="Only this unit, written ACTION.STAGE.PARTITION.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what the units of a job printed."""
+    """Print the output of a job's units."""
     from p2p.commandline import tables
     from p2p.control.protocol import LogsRequest
 
     perform(LogsRequest(id=job, unit=None if unit is None else _unit(unit)), {}, either(as_json, tables.logs))
 
 
-def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or its beginning.")]) -> None:
-    """End one of this peer's jobs for good, or forget a stopped one."""
+def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or the beginning of it.")]) -> None:
+    """End a running job of this peer for good, or forget a stopped one."""
     from p2p.commandline import terminal
     from p2p.control.protocol import CancelRequest
 
@@ -169,7 +181,7 @@ def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
 
 
 def _text(answer: "JobAnswer") -> str:
-    """The text to print for a job's answer: what it returned, and where its files are."""
+    """The text to print for a job's answer: what the job returned, and where its files are."""
     result, saved = answer.result, answer.saved
     if result is None and saved:
         return "\n".join(saved)
@@ -177,7 +189,7 @@ def _text(answer: "JobAnswer") -> str:
 
 
 def _shown(text: str) -> str:
-    """The text; on a terminal, without control characters that would steer it: strangers make a result."""
+    """The text, but on a terminal without control characters: the result comes from peers that cannot be trusted."""
     if not sys.stdout.isatty():
         return text
     from p2p.log import printable
@@ -186,7 +198,7 @@ def _shown(text: str) -> str:
 
 
 def _argument(text: str) -> tuple[str, Any]:
-    """Parses NAME=VALUE; the value is JSON if it can be read as that."""
+    """Parses NAME=VALUE. The value is JSON, or text if it is not valid JSON."""
     from p2p.errors import ConfigError
 
     name, equals, value = text.partition("=")
@@ -199,7 +211,7 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _input(text: str) -> str:
-    """A link unchanged, a path made absolute."""
+    """Returns a link as it is, and a path made absolute."""
     from p2p.errors import ConfigError
     from p2p.wire.link import parse_link
 

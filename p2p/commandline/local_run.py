@@ -1,4 +1,4 @@
-"""`shoal run --local`: a job in this process, on this machine's files, without a peer, volunteers or a sandbox."""
+"""`shoal run --local` runs a job in this process, on local files, without a peer, volunteers or a sandbox."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ PARTITIONS = 8
 
 
 def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> JobAnswer:
-    """Runs the job to its end; returns what `shoal run` answers. Raises ConfigError, JobError, StorageError."""
+    """Runs the job to its end, and returns the answer for `shoal run`. Raises ConfigError, JobError, StorageError."""
     paths = [Path(text) for text in inputs]
     for text, one in zip(inputs, paths, strict=True):
         if not one.exists():
@@ -34,7 +34,7 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
 
     def save(action: int, partition: int, body: bytes) -> None:
         if out is None:
-            raise ConfigError("The job saves files: say where with --out DIR.")
+            raise ConfigError("The job saves files: give a folder for them with --out DIR.")
         target = out / saved_files.name_of(action) / saved_files.part_of(partition)
         made.setdefault(action, []).append(target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
     files, title = bundles.collect(path), bundles.title_of(path)
     if bundles.MODULE in files:
         raise ConfigError(f"--local is for jobs in Python; {path.name} runs without Shoal in any WASI runtime.")
-    note("--local: the job's code runs in this process and can do whatever you can")
+    note("--local: the job's code runs in this process and can do whatever you can do")
     settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
     try:
         answer = local.run(bundles.titled(files, title), paths, arguments, save=save, entry=title, settings=settings)
@@ -58,7 +58,7 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
         raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
     finally:
         for of_action in made.values():
-            shutil.rmtree(of_action[0].parent, ignore_errors=True)  # the job failed: part of a result is no result
+            shutil.rmtree(of_action[0].parent, ignore_errors=True)  # the job failed, and part of a result is of no use
     value = json.loads(answer.json)
     return JobAnswer("local", "done", value, paths=tuple(written) if written else UNSET)
 

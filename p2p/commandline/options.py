@@ -1,4 +1,4 @@
-"""Options that several commands share: the global ones, and the network options of commands that may start a peer."""
+"""Options that several commands share: the global options, and network options for commands that may start a peer."""
 
 import functools
 import inspect
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Listen = Annotated[
     list[str] | None,
-    typer.Option("--listen", metavar="HOST:PORT", help="Address to listen on; repeatable. Port 0 takes any free port."),
+    typer.Option("--listen", metavar="HOST:PORT", help="Address to listen on; repeatable. Port 0 means any free port."),
 ]
 Join = Annotated[
     list[str] | None,
@@ -23,13 +23,13 @@ Tracker = Annotated[list[str] | None, typer.Option("--tracker", metavar="URL", h
 NoLan = Annotated[bool, typer.Option("--no-lan", help="Do not look for peers on the local network.")]
 NoDht = Annotated[bool, typer.Option("--no-dht", help="Do not take part in the DHT.")]
 NetworkName = Annotated[
-    str | None, typer.Option("--network", metavar="NAME", help="The network to join. Networks never mix.")
+    str | None, typer.Option("--network", metavar="NAME", help="The network to join. Different networks never mix.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 class Global:
-    """The options before the command."""
+    """The values of the options given before the command."""
 
     home: Path
 
@@ -42,7 +42,7 @@ def _network_settings(
     no_dht: NoDht = False,
     network: NetworkName = None,
 ) -> "Settings":
-    """The settings that the given network options make."""
+    """The settings made from the network options given on the command line."""
     from p2p.wire.address import parse_address
 
     values: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def _network_settings(
 
 
 def networked(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorates a command that may start a peer: adds the network options and passes them to it as `settings`."""
+    """Decorates a command that may start a peer. Adds the network options, and passes them on as `settings`."""
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
     network = inspect.signature(_network_settings).parameters
 

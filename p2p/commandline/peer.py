@@ -1,4 +1,4 @@
-"""Commands about this peer: run it, show its state and its settings."""
+"""Commands about this peer: running it, and showing its connections, state and settings."""
 
 import os
 import sys
@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 @networked
 def node(
     upload_limit: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Bytes per second to send at most, such as 10MiB.")
+        str | None,
+        typer.Option(metavar="RATE", help="Most bytes per second to upload, such as 10MiB. \\[default: none]"),
     ] = None,
     download_limit: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Bytes per second to receive at most, such as 10MiB.")
+        str | None,
+        typer.Option(metavar="RATE", help="Most bytes per second to download, such as 10MiB. \\[default: none]"),
     ] = None,
     volunteer: Annotated[bool, typer.Option("--volunteer", help="Run other people's jobs, in a sandbox.")] = False,
-    cores: Annotated[int | None, typer.Option(metavar="N", help="Cores to lend; default: all but one.")] = None,
-    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory to lend with each core.")] = None,
+    cores: Annotated[int | None, typer.Option(metavar="N", help="Cores to volunteer. \\[default: all but one]")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory for each volunteered core. \\[default: 1GiB]")
+    ] = None,
     *,
     settings: "Settings",
 ) -> None:
-    """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` once it is serving."""
+    """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` when it is up."""
     from p2p.commandline import running as command
     from p2p.formats import parse_size
 
@@ -52,7 +56,9 @@ def node(
             print(f"ready {ids.to_text(running.peer_id)} {running.addresses[0]}", flush=True)
             terminal.note(f"This peer runs in {running.home}. Stop it with Ctrl-C.", only_live=True)
             if lent := loaded.config.volunteer.cores:
-                lent_text = f"It lends {terminal.count(lent, 'core')}; `shoal volunteer status` shows what they do."
+                lent_text = (
+                    f"It offers {terminal.count(lent, 'core')}; `shoal volunteer status` shows what they are used for."
+                )
                 terminal.note(lent_text, only_live=True)
             await interrupted.wait()
         return DONE
@@ -61,7 +67,7 @@ def node(
 
 
 def peers(as_json: Json = False) -> None:
-    """List the peers that this one is exchanging shares or working with."""
+    """List the peers that this one is connected to, for shares or for jobs."""
     from p2p.commandline import tables
     from p2p.control.protocol import PeersRequest
 
@@ -69,7 +75,7 @@ def peers(as_json: Json = False) -> None:
 
 
 def status(as_json: Json = False) -> None:
-    """Show what this peer is and does."""
+    """Show this peer's state and activity."""
     from p2p.commandline import tables
     from p2p.control.protocol import StatusRequest
 
@@ -77,7 +83,7 @@ def status(as_json: Json = False) -> None:
 
 
 def config(as_json: Json = False) -> None:
-    """Print the settings in force, each with where it came from."""
+    """Print the settings in use, and where each one comes from."""
     from p2p.config import load, to_toml
 
     loaded = load(Global.home, os.environ, {})

@@ -39,7 +39,7 @@ def run(command: Callable[[], Awaitable[int]], *, interrupted: str = "", nobody:
     """Runs an async command; returns its exit code, which is `nobody` for a NotFound."""
     # Until the command handles it, Ctrl-C simply ends the process, without a stack trace.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What the imports made is never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer.
+    # Imported objects are never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer's time.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     try:
@@ -54,7 +54,7 @@ def run(command: Callable[[], Awaitable[int]], *, interrupted: str = "", nobody:
 
 
 def node_opener() -> "OpenNode":
-    """`open_node`, imported only where a peer is to run: a command that asks a running one starts faster without it."""
+    """Returns `open_node`, imported only now: commands that ask a running peer start faster without it."""
     from p2p.node import open_node
 
     gc.freeze()  # what this import made, as above
@@ -64,15 +64,17 @@ def node_opener() -> "OpenNode":
 async def perform(
     home: Path, request: AnyRequest, settings: Settings | None, show: Callable[[Any], None], *, stay: bool
 ) -> int:
-    """Performs the request on the peer running in the home, or else on one in the foreground.
+    """Performs the request on the peer running in the home, or if there is none, on a peer run in the foreground.
 
-    Without `settings` (None) no peer is started; raises ShoalError if none is running.
+    If `settings` is None, no peer is started, and it raises ShoalError if none is running.
     """
     loaded = config.load(home, os.environ, settings or {})
     interrupted = terminal.on_signal()
     if await client.is_running(home):
         if settings:
-            terminal.note("a peer is running in this home: the network options given here are ignored, its own apply")
+            terminal.note(
+                "a peer is running in this home: it keeps its own network options, and those given here are ignored"
+            )
         return await terminal.until_answered(partial(client.ask, home, request), show, interrupted)
     if settings is None:
         raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
@@ -88,7 +90,7 @@ async def _in_foreground(
         here = partial(running.operations.perform, request, keep_serving=False)
         code = await terminal.until_answered(here, show, interrupted)
         if stay and code == DONE:
-            terminal.note(f"Serving it from {running.addresses[0]} until Ctrl-C.")
+            terminal.note(f"Serving the share from {running.addresses[0]} until Ctrl-C.")
             await interrupted.wait()
         # Other commands may be using this peer by now.
         await terminal.first_of(running.server.idle, interrupted.wait)

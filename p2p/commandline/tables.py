@@ -1,7 +1,7 @@
-"""Answers printed as tables: what peers share, what was found, who is connected, how this peer is doing.
+"""Prints answers as tables: what peers share, search results, connected peers, and the state of this peer.
 
-On a terminal a table has rules, elsewhere aligned columns. On a terminal a link has its own line, to be copied whole.
-Names come from strangers and are escaped before they are printed.
+On a terminal a table has rules, otherwise aligned columns. On a terminal a link has its own line, so that it can be
+copied whole. Names come from other peers, so they are escaped before they are printed.
 """
 
 import sys
@@ -26,7 +26,7 @@ from p2p.log import printable
 def hits(rows: list[HitRow]) -> None:
     """`shoal search`."""
     if not rows:
-        note("Nothing was found. Try fewer or other words.")
+        note("Nothing was found. Try fewer words, or other words.")
         return
     _table(
         ["name", "size", "peers", "by", "link"],
@@ -76,7 +76,7 @@ def shares(rows: list[ShareRow]) -> None:
     )
     for row in rows:
         for pointer in row.pointers:
-            note(f"{row.name} is {pointer}")
+            note(f"{row.name} is published as {pointer}")
         if row.stale:
             note(f"{row.name}: {row.stale}")
 
@@ -105,7 +105,7 @@ def peers(rows: list[PeerRow]) -> None:
 
 
 def _role(row: PeerRow) -> str:
-    """What the other peer does with this one."""
+    """What the other peer and this one have to do with each other."""
     match row.role:
         case "volunteer":
             return f"works for {row.name} ({row.job[:8]}), {count(row.cores, 'core')}"
@@ -167,7 +167,7 @@ def volunteer(answer: VolunteerAnswer) -> None:
     """`shoal volunteer status`."""
     offered = f"{count(answer.cores, 'core')}, {format_size(answer.memory_bytes)} each"
     lines = [
-        ("lends", "nothing: paused" if answer.paused else offered),
+        ("offers", "nothing: paused" if answer.paused else offered),
         *([] if answer.paused else [("runtimes", ", ".join(answer.runtimes) or "none ready yet")]),
         ("busy", f"{count(answer.busy, 'core')}, {count(len(answer.jobs), 'job')}"),
         *([("queued", count(answer.waiting, "job"))] if answer.waiting else []),
@@ -254,7 +254,7 @@ def _share_state(row: ShareRow) -> str:
 
 
 def _table(headings: list[str], rows: list[list[str]], right: set[int], *, link: bool = False) -> None:
-    """Prints a table: with rules on a terminal, else as aligned columns. With `link`, the last column is a link."""
+    """Prints a table, with rules on a terminal, otherwise with aligned columns. `link`: the last column is a link."""
     from rich.cells import cell_len
 
     cells = [[printable(cell) for cell in row] for row in rows]

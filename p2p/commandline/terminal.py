@@ -1,7 +1,7 @@
-"""What people see on stderr: live bars while something runs, and notes. (Answers go to stdout: see `tables`.)
+"""Prints to stderr: live bars while something runs, and notes. (Answers go to stdout: see `tables`.)
 
-Bars, colours and the running commentary appear only on a terminal; elsewhere each change of state is one plain line.
-Names come from strangers and are escaped before they are printed.
+Bars and colours appear only on a terminal; otherwise each change of state is one plain line. Names come from other
+peers, so they are escaped before they are printed.
 """
 
 import os
@@ -37,7 +37,7 @@ SLOW_STATES = frozenset(
         "looking for the peer",
     )
 )
-"""States that may last long with nothing to count; shown as they are."""
+"""States that may last long without any progress to show; they are shown by these names."""
 REPEATED_S = 1.0
 """Signals closer together than this count as one: `timeout` and some terminals send them twice."""
 
@@ -45,13 +45,13 @@ Perform = Callable[[Callable[[Event], Awaitable[None]]], Awaitable[Any]]
 
 
 def note(text: str, *, only_live: bool = False) -> None:
-    """Prints one line on stderr; with `only_live`, only if that is a terminal."""
+    """Prints one line to stderr; with `only_live`, only if stderr is a terminal."""
     if not only_live or sys.stderr.isatty():
         print(printable(text), file=sys.stderr, flush=True)
 
 
 def on_signal() -> trio.Event:
-    """An event that Ctrl-C or SIGTERM sets, for the rest of the process. A second signal later ends it at once."""
+    """Returns an event that Ctrl-C or SIGTERM sets from now on. A second signal ends the process at once."""
     interrupted = trio.Event()
     token = trio.lowlevel.current_trio_token()
     first: float | None = None
@@ -74,7 +74,7 @@ def on_signal() -> trio.Event:
 
 
 async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
-    """Returns when the first of these returns."""
+    """Runs all of `waits`; returns when the first of them returns, and cancels the others."""
     async with trio.open_nursery() as nursery:
 
         async def end_with(wait: Callable[[], Awaitable[None]]) -> None:
@@ -86,7 +86,7 @@ async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until_answered(perform: Perform, show: Callable[[Any], None], interrupted: trio.Event) -> int:
-    """Performs with a live view and shows the answer; returns the exit code. Raises the ShoalError of `perform`."""
+    """Calls `perform` with a live view, and shows the answer. Returns the exit code; raises what `perform` raises."""
     answer: Any = None
     failure: ShoalError | None = None
     answered = False
@@ -125,7 +125,7 @@ async def until_answered(perform: Perform, show: Callable[[Any], None], interrup
 
 
 class PlainView:
-    """Progress for files and pipes: a line when the state changes to something worth knowing."""
+    """Progress where stderr is no terminal: a line whenever the state changes to something worth knowing."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -148,7 +148,7 @@ class PlainView:
 
 
 class LiveView:
-    """Progress for people: a fetch is one bar with rate, sources and time left; a job is a line and a bar per stage."""
+    """Progress on a terminal. A fetch is a bar with rate, sources and time left; a job has a bar for each stage."""
 
     def __init__(self) -> None:
         from rich import progress as progress_bars
@@ -174,7 +174,7 @@ class LiveView:
         self._live = Live(console=self.console, transient=True, get_renderable=self.picture)
 
     def picture(self) -> "RenderableType":
-        """What is on the screen."""
+        """What is shown on the screen."""
         from rich.console import Group
         from rich.constrain import Constrain
 
@@ -186,7 +186,7 @@ class LiveView:
     def update(self, progress: Progress) -> None:
         from rich.markup import escape
 
-        self._live.start()  # not earlier: a bar without a word says nothing
+        self._live.start()  # not earlier: a bar without a text shows nothing
         if progress.view:
             self._update_job(progress.view)
             return
@@ -208,7 +208,7 @@ class LiveView:
         )
 
     def _update_job(self, view: JobView) -> None:
-        """A bar for each stage, and who is at work."""
+        """Shows a line with volunteers and rates, and a bar for each stage."""
         from rich.markup import escape
         from rich.text import Text
 
@@ -258,10 +258,10 @@ View = PlainView | LiveView
 
 
 def _commentary(progress: Progress) -> str:
-    """Why nothing moves, in a few words; empty while all is well."""
+    """Why there is no progress, in a few words; empty if all is well."""
     state = progress.state
     if progress.view and progress.view.why:
-        return f"nothing runs: {printable(progress.view.why)}"
+        return f"nothing is running: {printable(progress.view.why)}"
     if progress.view and progress.view.state == "planning":
         return "the job is being planned"
     if state in {"looking for sources", "waiting for sources"}:
@@ -274,7 +274,7 @@ def _commentary(progress: Progress) -> str:
 
 
 def shared(answer: ShareAnswer) -> None:
-    """Says that a share was made."""
+    """Tells the user that a share was made: its files, size and speed."""
     rate = answer.bytes / answer.seconds if answer.seconds else 0
     reused = f", {format_size(answer.reused)} unchanged" if answer.reused else ""
     note(
@@ -284,9 +284,9 @@ def shared(answer: ShareAnswer) -> None:
 
 
 def fetched(answer: GetAnswer) -> None:
-    """Says that a fetch is done."""
+    """Tells the user that a fetch is done: its size, speed and sources."""
     if not answer.received:
-        note(f"Nothing to fetch: all {format_size(answer.bytes)} were here already, and are verified.")
+        note(f"Nothing to fetch: all {format_size(answer.bytes)} were here already and have been verified.")
         return
     rate = answer.received / answer.seconds if answer.seconds else 0
     note(
@@ -300,11 +300,11 @@ def _rate(rate: float) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    """The beginning and the end of the text, at most `most` characters in all."""
+    """The beginning and the end of the text, at most `most` characters in total."""
     tail = most // 3
     return text if len(text) <= most else f"{text[: most - tail - 1]}…{text[len(text) - tail :]}"
 
 
 def count(number: int, noun: str) -> str:
-    """`3 files`, `1 file`."""
+    """A number with its noun: `3 files`, `1 file`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

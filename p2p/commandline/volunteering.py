@@ -1,4 +1,4 @@
-"""Commands about what this peer offers to other people's jobs."""
+"""Commands about the computing power that this peer offers for other people's jobs."""
 
 from typing import NoReturn
 
@@ -7,18 +7,18 @@ import typer
 from p2p.commandline.asking import either, perform
 from p2p.commandline.options import Json
 
-app = typer.Typer(help="Show or pause the computing power that this peer lends.", no_args_is_help=True)
+app = typer.Typer(help="See and control what computing power this peer offers.", no_args_is_help=True)
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show what this peer lends and what it is working on."""
+    """Show what this peer offers, and what it is working on."""
     _ask(None, as_json)
 
 
 @app.command()
 def pause(as_json: Json = False) -> None:
-    """Finish the units already begun, then take no more work."""
+    """Stop taking work; work already begun is finished."""
     _ask(True, as_json)
 
 

@@ -18,7 +18,7 @@ def test_ctrl_c_keeps_what_was_fetched_and_says_how_to_go_on(origin: Peer, other
             outcome = getting.end()
         assert outcome.code == 130
         assert outcome.out == ""
-        assert outcome.err == "Interrupted. What was fetched is kept; the same command goes on from there.\n"
+        assert outcome.err == "Interrupted. What was fetched is kept; the same command resumes from there.\n"
         held = chunks_held(other)
         assert held >= 4
         assert not (tmp_path / "got" / "data.bin").exists()
@@ -80,7 +80,7 @@ def test_interrupted_while_waiting(other: Peer) -> None:
         getting.says("waiting for sources")
         outcome = getting.end()
     assert outcome.code == 130
-    assert "goes on" in outcome.err
+    assert "resumes" in outcome.err
 
 
 def test_two_signals_at_once_are_one_wish(other: Peer) -> None:
@@ -93,4 +93,4 @@ def test_two_signals_at_once_are_one_wish(other: Peer) -> None:
         getting.send(signal.SIGCONT)
         outcome = getting.wait()
     assert outcome.code == 130
-    assert "goes on" in outcome.err
+    assert "resumes" in outcome.err

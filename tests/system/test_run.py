@@ -130,12 +130,12 @@ def test_while_a_job_is_planned_nobody_is_missed(origin: Peer, tmp_path: Path) -
     job.write_text("def job(inputs):\n    while True:\n        pass\n")
     with origin.start("run", job, *PLAIN, *LONELY) as running:
         running.says("the job is being planned")
-        assert "nothing runs" not in running.end().err
+        assert "nothing is running" not in running.end().err
 
 
 def test_interrupted_and_cancelled(origin: Peer) -> None:
     with origin.start("run", EXAMPLES / "pi.py", *LONELY) as running:
-        running.says("nothing runs")
+        running.says("nothing is running")
         outcome = running.end()
         assert outcome.code == 130
         assert "shoal run --resume" in outcome.err
