@@ -175,10 +175,7 @@ def volunteer(answer: VolunteerAnswer) -> None:
         ("inputs kept", f"{format_size(answer.inputs_bytes)} of at most {format_size(answer.inputs_most_bytes)}"),
         ("isolation", answer.walls),
     ]
-    width = max(len(label) for label, _ in lines)
-    for label, value in lines:
-        print(f"{label:<{width}}  {value}")
-    sys.stdout.flush()
+    _lines(lines)
 
 
 def status(answer: StatusAnswer) -> None:
@@ -203,15 +200,12 @@ def status(answer: StatusAnswer) -> None:
     for job in answer.jobs:
         done, units = sum(stage.done for stage in job.stages), sum(stage.units for stage in job.stages)
         at_work = count(len(job.volunteers), "volunteer")
-        lines.append(("job", f"{printable(job.name)} ({job.job[:8]}): {done:,} of {units:,} units, {at_work}"))
+        lines.append(("job", f"{job.name} ({job.job[:8]}): {done:,} of {units:,} units, {at_work}"))
     for fetch in answer.fetches:
         percent = 100 * fetch.done / fetch.size if fetch.size else 0
         lines.append(("fetching", f"{fetch.name}: {percent:.0f} %, {format_size(fetch.rate)}/s, {fetch.state}"))
     lines += [("stale", f"{name}: share it again") for name in answer.stale]
-    width = max(len(label) for label, _ in lines)
-    for label, value in lines:
-        print(f"{label:<{width}}  {printable(value)}")
-    sys.stdout.flush()
+    _lines(lines)
 
 
 def _dht(dht: DhtStatus | None) -> str:
@@ -251,6 +245,14 @@ def _reachability(answer: StatusAnswer) -> str:
 def _share_state(row: ShareRow) -> str:
     words = [word for word in ("stale", "unlisted", "fetched") if getattr(row, word)]
     return ", ".join(words) or "ok"
+
+
+def _lines(lines: list[tuple[str, str]]) -> None:
+    """Prints a label and a value per line, made safe to print."""
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        print(f"{label:<{width}}  {printable(value)}")
+    sys.stdout.flush()
 
 
 def _table(headings: list[str], rows: list[list[str]], right: set[int], *, link: bool = False) -> None:

@@ -141,13 +141,6 @@ def test_a_relative_path_is_the_commands_own(origin: Peer, other: Peer, tmp_path
     assert answer == f"{tmp_path / 'elsewhere' / 'data.bin'}\n"
 
 
-def test_commands_that_need_a_running_peer_say_so(origin: Peer) -> None:
-    for command in ("status", "peers"):
-        outcome = origin.run(command, "--json", code=1)
-        assert outcome.out == ""
-        assert "shoal node" in outcome.err
-
-
 def test_a_waiting_foreground_command_serves_the_others(origin: Peer, tmp_path: Path) -> None:
     with origin.sharing(make_file(tmp_path / "one", 100)):
         origin.run("share", make_file(tmp_path / "two", 100, seed=2))

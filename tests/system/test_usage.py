@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from typer.main import get_command
+
 from p2p import __version__
+from p2p.commandline.app import app
 from tests.support.processes import Outcome, Peer
 
 COMMANDS = (
-    *("node", "share", "get", "search", "browse", "shares", "unshare"),
-    *("peers", "status", "tracker", "config", "demo"),
+    *("node", "share", "get", "run", "jobs", "logs", "cancel", "search", "browse", "shares", "unshare"),
+    *("peers", "status", "config", "volunteer", "tracker", "demo"),
 )
+NEED_A_NODE = (("status",), ("peers",), ("volunteer", "status"))
 SHARE_ID = "a" * 52
 ROOT = Path(__file__).parents[2]
 AGREP = ROOT / "examples" / "wasm" / "agrep.wasm"
@@ -21,12 +25,20 @@ def test_help_lists_the_commands(origin: Peer) -> None:
     outcome = origin.run("--help")
     words = outcome.out.split()
     assert set(COMMANDS) <= set(words)
+    assert set(COMMANDS) == set(getattr(get_command(app), "commands", ()))
     assert outcome.err == ""
     assert not origin.home.exists(), "asking changes nothing"
 
 
 def test_the_version(origin: Peer) -> None:
     assert origin.run("--version").out == f"shoal {__version__}\n"
+
+
+def test_commands_that_need_a_running_peer_say_so(origin: Peer) -> None:
+    for command in NEED_A_NODE:
+        outcome = origin.run(*command, "--json", code=1)
+        assert outcome.out == ""
+        assert "shoal node" in outcome.err
 
 
 def test_a_checkout_has_the_command_too(tmp_path: Path) -> None:
