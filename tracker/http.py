@@ -139,7 +139,7 @@ class Metrics:
 
 
 class Guard:
-    """Wraps the application: see the top of this module."""
+    """Wraps the application: counts and limits requests, and leaves no body half read (see the top)."""
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
-"""The reading half of the store: queries. All of them block; each function sees one state of the data.
+"""The reading half of the store: queries. All of them block; each function sees one consistent state of the data.
 
-A peer counts until its announce expires, a source as long as it belongs to its peer's present generation.
+Answers include a peer until its announce expires, and a source as long as its generation is the current one of its
+peer: an announce that lists everything again begins the next generation.
 """
 
 import sqlite3

@@ -96,7 +96,7 @@ def tracker(
 
 @app.command()
 def demo(
-    size: Annotated[str, typer.Option(metavar="SIZE", help="Size of the large file.")] = "192MiB",
+    size: Annotated[str, typer.Option(metavar="SIZE", help="Size of the large file that the demo shares.")] = "192MiB",
     as_json: Json = False,
 ) -> None:
     """Run a whole network on this machine, kill some of it, and check every result.

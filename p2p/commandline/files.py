@@ -52,7 +52,7 @@ def get(
     link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, a share's id, or shoal:PEER/NAME.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to save the files in.")] = Path(),
     peer: Annotated[
-        list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer that may have it; repeatable.")
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer that may have the share; repeatable.")
     ] = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Fetch only paths that match this; repeatable.")
@@ -63,10 +63,10 @@ def get(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files that differ.")] = False,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Give up after nobody has had it for this long. \\[default: never]"),
+        typer.Option(metavar="TIME", help="Give up after no peer has had the share for this long. \\[default: never]"),
     ] = None,
     limit: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Most bytes per second to fetch, such as 10MiB.")
+        str | None, typer.Option(metavar="RATE", help="Maximum rate in bytes per second, such as 10MiB.")
     ] = None,
     as_json: Json = False,
     *,
@@ -113,7 +113,7 @@ def search(
     *,
     settings: "Settings",
 ) -> None:
-    """Find shares by words, through trackers, or through the DHT if no tracker answers."""
+    """Find shares by words: asks trackers, or the DHT if no tracker answers."""
     from p2p.commandline import tables
     from p2p.control.protocol import SearchRequest
 
@@ -143,7 +143,7 @@ def shares(as_json: Json = False) -> None:
 
 
 def unshare(
-    share_id: Annotated[str, typer.Argument(metavar="ID", help="The share's id, its beginning, or its link.")],
+    share_id: Annotated[str, typer.Argument(metavar="ID", help="The share's id, the beginning of it, or the link.")],
     as_json: Json = False,
 ) -> None:
     """Stop sharing a share; its files stay where they are."""

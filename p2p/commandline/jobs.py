@@ -52,25 +52,28 @@ def run(
         int,
         typer.Option(
             metavar="N",
-            help="About how many units a stage has. \\[default: four per core, each with 64 KiB to 8 MiB of input]",
+            help="Approximate number of units per stage. \\[default: four per core, of 64 KiB to 8 MiB each]",
             min=0,
             show_default=False,
         ),
     ] = 0,
-    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="Most memory that a unit may use.")] = "512MiB",
-    unit_time: Annotated[str, typer.Option(metavar="TIME", help="Most time that a unit may take.")] = "10m",
+    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="Maximum memory of a unit.")] = "512MiB",
+    unit_time: Annotated[str, typer.Option(metavar="TIME", help="Maximum time that a unit may take.")] = "10m",
     trust: Annotated[
         str,
-        typer.Option(metavar="own", help="Whose results are believed. The only choice, own, believes every volunteer."),
+        typer.Option(metavar="own", help="Whose results to accept unchecked. Only `own` exists: every volunteer's."),
     ] = "own",
     volunteers: Annotated[
-        int, typer.Option(metavar="N", help="Most volunteers to use. \\[default: all found]", min=0, show_default=False)
+        int,
+        typer.Option(
+            metavar="N", help="Maximum number of volunteers. \\[default: all found]", min=0, show_default=False
+        ),
     ] = 0,
     peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer to ask; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.")] = None,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Give up after nobody has worked on it for this long; the job is kept."),
+        typer.Option(metavar="TIME", help="Give up after nobody has worked on the job for this long; it is kept."),
     ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")
@@ -91,7 +94,9 @@ def run(
 
     if trust != "own":
         if trust == "audit" or trust.startswith("quorum="):
-            raise ConfigError(f"--trust {trust}: not in this version. The only choice, own, believes every volunteer.")
+            raise ConfigError(
+                f"--trust {trust}: not in this version. Only own exists: every volunteer's results count."
+            )
         raise ConfigError(f"--trust {trust}: the only choice is own.")
     if local and (given := [text for name, text in _given(context) if name not in WITH_LOCAL]):
         raise ConfigError(
@@ -157,7 +162,7 @@ def logs(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the output of a job's units."""
+    """Print what a job's units printed."""
     from p2p.commandline import tables
     from p2p.control.protocol import LogsRequest
 

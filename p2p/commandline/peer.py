@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 def node(
     upload_limit: Annotated[
         str | None,
-        typer.Option(metavar="RATE", help="Most bytes per second to upload, such as 10MiB. \\[default: none]"),
+        typer.Option(metavar="RATE", help="Maximum upload rate in bytes per second, such as 10MiB. \\[default: none]"),
     ] = None,
     download_limit: Annotated[
         str | None,
-        typer.Option(metavar="RATE", help="Most bytes per second to download, such as 10MiB. \\[default: none]"),
+        typer.Option(
+            metavar="RATE", help="Maximum download rate in bytes per second, such as 10MiB. \\[default: none]"
+        ),
     ] = None,
     volunteer: Annotated[bool, typer.Option("--volunteer", help="Run other people's jobs, in a sandbox.")] = False,
     cores: Annotated[int | None, typer.Option(metavar="N", help="Cores to volunteer. \\[default: all but one]")] = None,

@@ -1,7 +1,7 @@
 """Connections: frames over a `ByteStream`, between two peers that have proven who they are.
 
 Only one task may receive; any number may send, one frame at a time. The receive buffer holds a header and what arrived
-with it; the body of a large data frame bypasses that buffer and goes straight into the chunk's.
+with it; the body of a large data frame bypasses that buffer and goes straight into the buffer of its chunk.
 """
 
 import secrets

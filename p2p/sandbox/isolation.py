@@ -1,9 +1,9 @@
-"""What confines a worker besides WebAssembly: a guest that escapes from WebAssembly still has access to nothing.
+"""What confines a worker in addition to WebAssembly: a guest that escapes from WebAssembly still has access to nothing.
 
-Every worker has rlimits and a session of its own. If the system has Landlock, the worker can open no file, bind or
-connect to no port, and signal no process outside; otherwise bubblewrap is put around the process, if installed. A
-worker started by root becomes a user without rights. All of it is in place before a guest's code is loaded, and every
-guest inherits it.
+Every worker has rlimits and a session of its own. If the system has Landlock, the worker cannot open files, bind or
+connect to ports, or signal other processes; otherwise bubblewrap is put around the process, if installed. A worker
+started by root switches to an unprivileged user. All of it is in place before a guest's code is loaded, and every guest
+inherits it.
 """
 
 import ctypes

@@ -11,7 +11,7 @@ POSITION_INTERVAL_S = 5.0
 
 
 class Slot:
-    """One holder's place among the upload slots."""
+    """One exchange's request for an upload slot: it waits until `granted`, and then has the slot."""
 
     def __init__(self, slots: "UploadSlots") -> None:
         self._slots = slots

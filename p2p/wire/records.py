@@ -4,9 +4,9 @@
 
 The signature is over `signatures.Purpose.RECORD` and the rest exactly as sent, and the rest must be the same when it is
 decoded and encoded again, so a record has only one form. Times are whole seconds since 1970. Each publisher has one
-record of a kind under a key: the one with the highest sequence counts. All addresses in a record are of one host, and
-whoever stores it must be at that host (`at_home`), so nobody can send the network to a third party. A record is bound
-to its key where the payload allows it.
+record of a kind under a key: the one with the highest sequence number is valid. All addresses in a record belong to one
+host, and whoever stores it must be at that host (`at_home`), so nobody can send the network to a third party. A record
+is bound to its key where the payload allows it.
 
     kind      key                                  payload          longest life
     provider  H("provider", share id)              Provider         2 h
@@ -16,7 +16,8 @@ to its key where the payload allows it.
     keyword   H("keyword", word, shard)            Titles           6 h
     pointer   H("pointer", peer id, name)          Pointer          30 days
 
-Keys are the first 20 bytes of H. A shard is one byte: 0, then 1, 2, 3 when the storers of the shard before are full.
+Keys are the first 20 bytes of H. A shard is one byte: 0, then 1, 2, 3 when the nodes that store the previous shard
+are full.
 """
 
 from collections.abc import Callable, Sequence

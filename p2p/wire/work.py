@@ -15,9 +15,9 @@ A side that says nothing for some seconds is gone. The bytes of a message that i
 since over a slow line a message takes longer than that.
 
 A volunteer whose cores are busy, or whose user has paused it, may let the owner wait in its queue, if the offer has
-`waits` set; it refuses if its queue is full, or if it has none.
+`waits` set; it refuses if its queue is full, or if it has no queue.
 
-    volunteer -> JobQueued(place, reason)                   1: next; said again when it changes, and every second
+    volunteer -> JobQueued(place, reason)                   place 1 is next; sent every second, and at a change
     owner     -> Heartbeat                                  every second
     volunteer -> JobQueued(0)                               the owner's turn has come: offer again
     owner     -> JobOffer(...)                              the same job; answered like the first
@@ -28,8 +28,8 @@ and may change its mind: an owner that offers again may find itself in the queue
 
 Before its offer, an owner may ask a peer for its capacity: GetCapacity, CapacityIs. A volunteer that cannot be dialled
 dials an owner that trackers, the DHT or the local network have told it about, and says `VolunteerCall`; the owner
-answers with the offer of a job that wants it, as if it had dialled, or with `JobRefused`. An owner that cannot be
-dialled names no port: the volunteer says `DialMe(share)` for the bundle and each input when it starts to fetch them,
+answers with the offer of a job that needs volunteers, as if it had dialled, or with `JobRefused`. An owner that cannot
+be dialled names no port: the volunteer says `DialMe(share)` for the bundle and each input when it starts to fetch them,
 and the owner calls it with an `Offer` of the share.
 
 Unit ids are those of `core.compute.plan`: a result under another unit's id counts for nothing. Bundle and inputs are
@@ -41,7 +41,8 @@ that is to read them is told where they are (`Reads`, before the unit) and asks 
 
     reader    -> GetOutput(job, token, unit, number)        holder -> OutputIs(digests, size), Bytes... | OutputGone
 
-The reader checks the digests against the result's digest, and the output against its own digest.
+The answer lists the digests of all outputs of the unit. The reader checks that this list has the digest that its owner
+gave it, and that the output that it asked for has the digest listed for it.
 """
 
 from typing import Annotated

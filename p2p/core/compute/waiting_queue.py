@@ -28,7 +28,7 @@ class QueuePlace:
 
 
 class WaitingQueue:
-    """The waiting offers. A place that was refused is not in the queue, and never first."""
+    """The offers that wait, each by its place. A place that the queue refused is not in it, so it is never first."""
 
     def __init__(self) -> None:
         self._turns: RoundRobin[QueuePlace] = RoundRobin()
