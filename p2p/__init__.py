@@ -7,7 +7,7 @@
     advertising  telling trackers and the DHT what this peer offers
     sharing      shares, and the exchange of their chunks
     discovery    asking the DHT, trackers and the local network what others offer
-    reach        where this peer is, and how peers meet that cannot be dialled
+    reach        where this peer can be reached, and how peers that cannot be dialled meet
     net          trio IO: TLS, connections, dialling, listening, the DHT, beacons, HTTP to trackers
     store        blocking disk: database, library, indexing, targets of fetches, journal of jobs
     sandbox      foreign code in guests that can reach nothing: workers, limits, runtimes
@@ -17,7 +17,7 @@
     identity, config, log, progress, ids, formats, bucket, sqlite, errors
 
 The docstring of each package lists what is in it. `jobs` is what a job file imports: it travels with the job, and
-imports nothing of the rest.
+imports nothing from the rest.
 """
 
 __version__ = "0.1.0"

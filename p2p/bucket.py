@@ -1,4 +1,4 @@
-"""Token buckets: the rate limits of uploads and downloads, of messages, and of strangers."""
+"""Token buckets, which limit the rates of uploads, of downloads, of messages, and of strangers."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 class TokenBucket:
     """Lets `rate` units per second through, with bursts of up to `burst`; times are seconds of one monotonic clock.
 
-    A caller may take more than there is, and then waits, so a large amount passes whole and the mean rate stays right.
+    A caller may take more than is available and then waits, so a large amount passes whole and the mean rate is kept.
     """
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
@@ -32,7 +32,7 @@ class TokenBucket:
 
 
 class TokenBuckets:
-    """A bucket for each name, at most `most`. Those unused for longest are forgotten: they have long been full."""
+    """Token buckets by name, at most `most`. The least recently used are dropped first: they are full again."""
 
     def __init__(self, rate: float, burst: float, most: int) -> None:
         self.rate, self.burst = rate, burst

@@ -1,4 +1,4 @@
-"""Settings: one frozen struct of frozen sections, taken from defaults < config.toml < environment < flags.
+"""Settings: one frozen struct of frozen sections, from defaults < config.toml < environment < flags (the last wins).
 
 Unknown keys are refused with their path. Units are in the names. Environment variables are SHOAL_<SECTION>_<KEY>.
 """
@@ -42,7 +42,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DhtConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The DHT."""
+    """How this peer takes part in the DHT."""
 
     work_bits: Annotated[int, msgspec.Meta(ge=0, le=32)] | None = None
     """The zero bits of work in a node id, the same for all peers of a network. None: 16 in `main`, 0 elsewhere."""

@@ -1,6 +1,6 @@
 """All expected errors, as one small tree of classes.
 
-The message of an error is the text that a person sees: what happened, then what to do. A class of its own exists only
+The message of an error is the text that a person sees: what happened, then what to do. An error has its own class only
 where some caller treats it differently. A `PeerError` is a peer's fault: it ends one conversation, never the process.
 Any other exception is a bug in Shoal itself, and stops the node with a traceback.
 """
@@ -27,7 +27,7 @@ class StorageError(ShoalError):
 
 
 class TargetExists(StorageError):
-    """A file that Shoal did not make is where the fetched one should go."""
+    """A file that Shoal did not create is already where a fetched file should go."""
 
 
 class SandboxFailed(ShoalError):
@@ -59,7 +59,7 @@ class Refused(PeerError):
 
 
 class NotAllowed(PeerError):
-    """A stranger named a host that only the user may send this peer to."""
+    """A stranger told this peer to contact a host that only its user may name."""
 
 
 class BadData(PeerError):
@@ -71,4 +71,4 @@ class Unacceptable(BadData):
 
 
 class JobError(ShoalError):
-    """A job cannot go on: the fault is its own, or there is nothing left to try."""
+    """A job cannot continue: it is itself at fault, or there is nothing left to try."""

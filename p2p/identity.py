@@ -1,6 +1,6 @@
 """A peer's identity: an Ed25519 key pair, kept in the peer's home in a file with mode 0600.
 
-The key is made on first start, atomically, so that two starts at once end with one key. The TLS certificate is
+The key is created at the first start, atomically, so that two simultaneous starts get one key. The TLS certificate is
 self-signed with the same key; only its key is ever looked at, never its dates or names.
 """
 

@@ -1,7 +1,7 @@
 """Ids: their types, their text form, and the hash that makes them.
 
 Every id is 32 bytes and is shown in lower-case base32 without padding. `H` is the one way to hash structured fields:
-its length prefixes make ("ab", "c") and ("a", "bc") differ, its purpose string keeps different uses apart.
+its length prefixes make ("ab", "c") and ("a", "bc") differ, and its purpose string keeps different uses apart.
 """
 
 import base64

@@ -8,7 +8,7 @@ MAX_NOTES = 16
 
 @dataclass(frozen=True)
 class StageView:
-    """A stage of the running action, counted in units."""
+    """The progress of one stage of the running action, in units."""
 
     label: str
     units: int
@@ -30,7 +30,7 @@ class VolunteerView:
 
 @dataclass(frozen=True)
 class QueuedAt:
-    """A volunteer in whose queue a job waits, and the job's place there, from 1."""
+    """A volunteer in whose queue a job waits, and the place of the job in that queue, from 1."""
 
     peer: str
     place: int

@@ -1,6 +1,6 @@
 """Code for the SQLite files of peers and trackers: transactions, and schemas built in numbered steps.
 
-The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` is how many it has taken.
+The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` is how many were applied to it.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The tracker over HTTP: the API of `p2p.wire.tracker`, the pages, metrics, and the BitTorrent half.
 
-About where a request came from, only the header of a proxy that the operator named is believed. Behind any other
-proxy, all requests count as the proxy's own.
+A client's address is taken from a proxy's header only if the operator named that proxy. Behind any other proxy, all
+requests appear to come from the proxy itself.
 """
 
 import json
@@ -63,11 +63,11 @@ Cursor = Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARS)]
 
 
 class _Query(msgspec.Struct, frozen=True):
-    """The parameters of a query string; unknown ones are ignored."""
+    """Base class for the parameters of a query string; unknown parameters are ignored."""
 
 
 class SearchQuery(_Query, frozen=True):
-    """What to search for."""
+    """The parameters of a search: the text, the filters, and which part of the results to return."""
 
     q: Annotated[str, msgspec.Meta(max_length=MAX_QUERY_CHARS)] = ""
     kind: Kind | None = None
@@ -78,14 +78,14 @@ class SearchQuery(_Query, frozen=True):
 
 
 class PageQuery(_Query, frozen=True):
-    """Which part of a list to show."""
+    """The parameters of a paged list: which part of it to return."""
 
     limit: Limit = 50
     cursor: Cursor = ""
 
 
 class VolunteersQuery(_Query, frozen=True):
-    """The least that a volunteer must offer."""
+    """The parameters of a list of volunteers: what each must offer at least, and which part of the list to return."""
 
     runtime: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     cores: Bytes = 0
@@ -95,7 +95,7 @@ class VolunteersQuery(_Query, frozen=True):
 
 
 class StatisticsQuery(_Query, frozen=True):
-    """How far back the history goes."""
+    """The parameter of the statistics: how many hours of history to return."""
 
     hours: Annotated[float, msgspec.Meta(ge=0, le=HISTORY_S / 3600)] = 24.0
 
@@ -251,7 +251,7 @@ class _Api:
 
 
 class _Events:
-    """The event stream, as an ASGI application. It ends when the client leaves or the service stops."""
+    """An ASGI application that streams the figures as events, until the client disconnects or the service stops."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

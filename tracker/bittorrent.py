@@ -31,7 +31,7 @@ MAX_LEFT = 2**63 - 1
 
 @dataclass(frozen=True)
 class Asked:
-    """A client's announce. `left` is how many bytes the client lacks."""
+    """An announce of a BitTorrent client. `left` is how many bytes the client lacks."""
 
     info_hash: bytes
     peer_id: bytes
@@ -59,7 +59,7 @@ _Key = tuple[bytes, str, int]
 
 
 class Torrents:
-    """All swarms. They are never written to disk."""
+    """All BitTorrent swarms and their members. They are never written to disk."""
 
     def __init__(self, rng: Random | None = None) -> None:
         self._random = rng or Random()

@@ -1,7 +1,7 @@
-"""One transaction of changes to what peers announced; it also keeps the totals.
+"""Changes what is stored of peers' announces, in one transaction, and keeps the totals up to date.
 
-Invariant: a share has a row while it has sources (`live` counts them), a listing has a row while it has backers, and
-each listing's words are in the table `words` under the listing's place.
+Invariant: a share has a row while it has sources (`live` counts them), a listing has a row while any peer announces it
+(`backers` counts these peers), and each listing's words are in the table `words` under the listing's place.
 """
 
 import sqlite3
@@ -38,7 +38,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Taken:
-    """The announce was accepted. `dialable`: whether the peer can be dialled at this host and port, if known."""
+    """The outcome of an accepted announce. `dialable`: whether the peer can be dialled where it claims, if known."""
 
     id: int
     shares: int
@@ -48,14 +48,14 @@ class Taken:
 
 @dataclass(frozen=True)
 class Conflict:
-    """The announce does not follow the peer's last known one: the peer must announce everything again."""
+    """The outcome of an announce that does not follow the peer's last known one: the peer must announce all again."""
 
     sequence: int
 
 
 @dataclass(frozen=True)
 class NoRoom:
-    """There is no room for any part of the announce."""
+    """The outcome of an announce of which no part could be stored, for lack of room."""
 
     reason: str
 
@@ -73,7 +73,7 @@ class _Totals:
 
 @dataclass
 class _Announcer:
-    """A peer's row while its announce is processed."""
+    """The row of the peer whose announce is being processed."""
 
     id: int
     generation: int
@@ -97,7 +97,7 @@ def unpack_contents(packed: bytes | None) -> tuple[Content, ...]:
 
 
 class Changes:
-    """The changes of one transaction; call `finish` last."""
+    """Makes the changes of one transaction; `finish` must be called last."""
 
     def __init__(self, connection: sqlite3.Connection, limits: Limits, now: float) -> None:
         self._connection = connection

@@ -1,6 +1,6 @@
-"""Cursors: where the next page of a list starts, as numbers in text form, valid only for one query.
+"""Cursors: texts that encode where the next page of a list starts, each valid only for one query.
 
-Forging a cursor gains nothing but another part of the same answer; it is still checked like all outside input.
+A forged cursor yields only another part of the same answer, but is still checked, like all outside input.
 """
 
 import base64

@@ -37,7 +37,7 @@ def _lock(path: Path) -> BinaryIO:
 
 
 class Database:
-    """One open database. Raises StorageError for any error of SQLite or the disk."""
+    """The open database, for a writer and several readers. Raises StorageError for any error of SQLite or the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,7 +1,8 @@
-"""Finds out whether a peer can be dialled where it says. Dials only the address that its announce came from.
+"""Finds out whether a peer can be dialled where it claims. Dials only the address that the peer's announce came from.
 
 A handshake proves that the peer itself is there. Results are kept for a while; a peer that was not reached is dialled
-again sooner than one that was. The queue, the number of dials at once, and the rate of dials per address are bounded.
+again sooner than a peer that was reached. The queue, the number of simultaneous dials, and the rate of dials per
+address are bounded.
 """
 
 import logging
@@ -25,7 +26,7 @@ MAX_KEPT = 100_000
 
 
 class DialTarget(NamedTuple):
-    """A peer, and the address at which it says it can be dialled."""
+    """A peer, and the address at which it claims that it can be dialled."""
 
     peer: PeerId
     host: str
@@ -33,7 +34,7 @@ class DialTarget(NamedTuple):
 
 
 class DialBack:
-    """Dials in the background; `tell` is called with each result."""
+    """Dials peers in the background; `tell` is called with each result."""
 
     def __init__(self, dialer: Dialer, limits: Limits, tell: Callable[[DialTarget, bool], Awaitable[None]]) -> None:
         self._dialer = dialer

@@ -1,4 +1,4 @@
-"""The network's figures as they change, computed once for all listeners. The number of listeners is bounded."""
+"""Sends the network's figures to a bounded number of listeners as they change; computes them once for all."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Feed:
-    """Computes the figures once per second while there are listeners."""
+    """Computes the figures once per second while there are listeners, and passes them on if they have changed."""
 
     def __init__(self, look: Callable[[], Awaitable[Statistics]], most: int) -> None:
         self._look = look

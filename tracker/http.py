@@ -1,7 +1,7 @@
 """What the tracker's HTTP code shares: bounded reading of bodies, errors as `Problem`, request rates per address.
 
 `Guard` is the outermost layer. It counts requests, limits the rate per address, and makes sure that before an answer is
-sent, the request's body has been read to its end or its connection closed: hypercorn would wait for ever for an
+sent, the request's body has been read to its end, or the connection closed: hypercorn would wait for ever for an
 application that leaves a body unread.
 """
 
@@ -36,11 +36,11 @@ ABORT = "shoal.abort"
 
 
 class TooLarge(MalformedMessage):
-    """The body is larger than any valid request."""
+    """Raised for a request whose body is larger than that of any valid request."""
 
 
 class TooSlow(MalformedMessage):
-    """The body did not arrive in time."""
+    """Raised for a request whose body did not arrive in time."""
 
 
 def asker(request: Request) -> str:
@@ -82,7 +82,7 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
 
 
 class Bodies:
-    """The bodies in memory, each from its first byte until it is no longer needed; bounded in total and per address."""
+    """Holds request bodies in memory, each until it is no longer needed; bounds them in total and per address."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -122,7 +122,7 @@ class Bodies:
 
 
 class Metrics:
-    """This process's metrics, in a registry of their own."""
+    """The metrics of this process's HTTP requests, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -139,7 +139,7 @@ class Metrics:
 
 
 class Guard:
-    """Wraps the application: counts and limits requests, and leaves no body half read (see the top)."""
+    """Wraps the application: counts and limits requests, and leaves no body half read: hypercorn would wait for it."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ def _believe(scope: Scope, proxies: frozenset[str]) -> None:
 
 
 class _Body:
-    """The body of a request; it knows whether it has been read to the end."""
+    """Receives the body of a request, and remembers whether it has been read to the end."""
 
     def __init__(self, receive: Receive, abort: Callable[[], None] | None) -> None:
         self._receive = receive

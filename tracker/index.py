@@ -1,8 +1,8 @@
 """The pure functions of searching: words, queries, kinds, and the place of a listing among all others.
 
-A listing's place is the integer that search results are ordered by. Its most significant bits say how many peers have
-the share (in steps, so that a place seldom changes), the next how short the name is, the next when the listing was
-first announced. Kind and size are in the low bits, so that a search can filter without reading the listing itself.
+A listing's place is the integer by which search results are ordered. From its most significant bits down, it encodes
+how many peers have the share (in steps, so that a place seldom changes), how short the name is, and when the listing
+was first announced. Kind and size are in the low bits, so that a search can filter without reading the listing itself.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ _KIND_OF = {extension: kind for kind, text in reversed(_EXTENSIONS.items()) for 
 
 @dataclass(frozen=True)
 class Query:
-    """What to search for: all of the words; the last one may be a prefix."""
+    """A search query: all of its words must be found; with `prefix`, the last word may be the start of a longer one."""
 
     words: tuple[str, ...]
     prefix: bool
@@ -73,7 +73,7 @@ def read_query(text: str) -> Query | None:
 
 
 class Indexed(NamedTuple):
-    """The words of a listing as they are indexed, separated by spaces."""
+    """What is indexed of a listing: the words of its name, and further words of its files, separated by spaces."""
 
     name: str
     contents: str
@@ -159,7 +159,7 @@ def kind_at(place: int) -> Kind:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which listings a search returns; sizes are in bytes, both limits inclusive."""
+    """Which listings a search may return, by kind and size; sizes are in bytes, both limits inclusive."""
 
     kind: Kind | None = None
     min_size: int | None = None

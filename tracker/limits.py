@@ -1,6 +1,6 @@
-"""How much a client may ask, announce and store: the limits bound memory first, then keep addresses equal.
+"""How much a client may ask, announce and store: limits that first bound memory, and then treat addresses alike.
 
-An address here is an IPv4 address or an IPv6 /64, which is what one customer usually gets.
+Here, an address means an IPv4 address or an IPv6 /64 network, which is what one customer usually gets.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from p2p.wire.address import ip
 
 
 class TooMuch(Refused):
-    """Too many requests, or too many at once; try again after `retry_s` seconds."""
+    """Raised for too many requests, in total or simultaneously; the client may try again after `retry_s` seconds."""
 
     def __init__(self, message: str, retry_s: float) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class TooMuch(Refused):
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits. Rates are per second; a burst is how much may come at once."""
+    """All limits of a tracker. Rates are per second; a burst is how much is accepted before the rate applies."""
 
     shares_per_peer: int = 20_000
     text_per_peer: int = 32 * 1024 * 1024
@@ -63,7 +63,7 @@ def subject(host: str) -> str:
 
 
 class Rates:
-    """A rate limit per name, for many names."""
+    """Limits the rate of each of many names, such as addresses or peers."""
 
     def __init__(self, rate: float, burst: float, most: int = 50_000) -> None:
         self._buckets = TokenBuckets(rate, burst, most)

@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI 3.1, made from the structs of its messages, so that nothing is written twice."""
+"""The API's OpenAPI 3.1 description, generated from the structs of its messages, so that nothing is written twice."""
 
 import inspect
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ REF = "#/components/schemas/{name}"
 
 @dataclass(frozen=True)
 class ApiOperation:
-    """The description of one route; `{names}` in its path are ids or keys in base32."""
+    """The description of one route; each `{name}` in its path stands for an id or a key in base32."""
 
     path: str
     summary: str

@@ -1,7 +1,7 @@
 """The reading half of the store: queries. All of them block; each function sees one consistent state of the data.
 
-Answers include a peer until its announce expires, and a source as long as its generation is the current one of its
-peer: an announce that lists everything again begins the next generation.
+Answers include a peer until its announce expires. They include a source while it belongs to its peer's current
+generation; an announce that lists everything again begins a new generation.
 """
 
 import sqlite3

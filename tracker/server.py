@@ -1,8 +1,8 @@
-"""The tracker as a server: listens, connects the parts, stops gracefully. It alone has a nursery for services.
+"""The tracker as a server: listens, connects the parts, stops gracefully. Only this module has a nursery for services.
 
 It accepts connections, and hypercorn's HTTP code serves them, one task per connection. The number of connections is
-limited, in total and per address; a connection above a limit is closed at once, and so is one whose client accepts no
-bytes for a while.
+limited, in total and per address; a connection above a limit is closed immediately. A connection is also closed if its
+client accepts no bytes for a while.
 """
 
 import errno
@@ -52,7 +52,7 @@ OUT_OF_FILES_PAUSE_S = 0.1
 
 
 class Stream:
-    """A connection as hypercorn expects it; sending raises an error if the other side accepts no bytes."""
+    """Gives a connection the interface that hypercorn expects; sending fails if the other side accepts no bytes."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -80,7 +80,7 @@ class Stream:
 
 
 class Http1(TCPServer):
-    """Hypercorn's HTTP/1.1 on one connection. HTTP/2 is left out: nobody needs it here, and it would cost memory."""
+    """Serves HTTP/1.1 on one connection. HTTP/2 is left out: nobody needs it here, and it would cost memory."""
 
     async def run(self) -> None:
         try:
@@ -140,7 +140,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class Tracker:
-    """A running tracker."""
+    """A running tracker: where others reach it, its service, and its connections."""
 
     url: str
     service: Service

@@ -1,7 +1,7 @@
 """The tracker's decisions: who may announce what, what expires, who may be told which address.
 
-The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Outside input is checked
-against a rate before more is done with it than reading it.
+The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Outside input is read,
+and checked against a rate limit before anything else is done with it.
 """
 
 import logging
@@ -62,11 +62,11 @@ logger = logging.getLogger(__name__)
 
 
 class Service:
-    """The tracker, as its API and its pages see it. `asker` is the host that the request came from.
+    """What the tracker's API and pages call. In its methods, `asker` is the host that the request came from.
 
-    `url` is where others reach the tracker, as links name it. With `strict`, announces must be for this URL; otherwise,
-    for the host that they were sent to. Only `strict` keeps a peer's announce to another tracker from being replayed
-    here.
+    `url` is where others reach the tracker, as written in links. With `strict`, an announce must name this URL as its
+    tracker; otherwise, the host that it was sent to. Only with `strict` can nobody replay here an announce that a peer
+    made to another tracker.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """The writing half of the store: keeps what peers announced. `queries` reads it.
 
 Each row belongs to a generation of its peer. A fresh start (a reset, a goodbye, an expiry) only increments the
-generation, which is cheap however many rows there are. The rows of earlier generations are removed in batches; those
-that the peer announces again before that are reused. Counts of sources may include rows not yet removed; but a peer is
-checked before it is named as a source.
+generation, which is cheap however many rows there are. The rows of earlier generations are removed later, in batches; a
+row is reused if the peer announces it again before then. Counts of sources may include rows not yet removed, but a peer
+is checked before it is named as a source.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ PIECE = 500
 
 
 class Store:
-    """The writing half of the database. Blocking; for one thread at a time. Raises StorageError."""
+    """Writes announces to the database. Its methods block, and raise StorageError; for use by one thread at a time."""
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""The only writer. It processes waiting announces together: one large transaction costs little more than a small one.
+"""The only writer. Processes waiting announces together: one large transaction costs little more than a small one.
 
 Blocking work runs in a thread of its own; a task that waits for an answer gets it once the transaction is committed.
 """
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Answer:
-    """An answer that is set once and awaited by one task."""
+    """The answer to one announce, which is set once and awaited by one task."""
 
     def __init__(self, said: Said) -> None:
         self.said = said
@@ -30,7 +30,7 @@ class _Answer:
 
 
 class Writer:
-    """Processes announces and makes all other changes to the store, one thing at a time."""
+    """Processes announces and makes all other changes to the store, one at a time."""
 
     def __init__(self, store: Store, clock: Callable[[], float], most_waiting: int) -> None:
         self._store = store

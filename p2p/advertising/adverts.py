@@ -1,4 +1,4 @@
-"""Adverts: what the packages above this one announce about this peer, besides its shares."""
+"""Adverts: what packages that use this one let it announce about this peer, besides its shares."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from p2p.wire.tracker import Capacity, Provided
 
 
 class Advert(NamedTuple):
-    """What one package currently has to announce."""
+    """What one package currently wants to be announced about this peer."""
 
     keys: tuple[Provided, ...] = ()
     """Keys for trackers, announced as if they were shares: a tracker tells peers with a key which peers lack it."""

@@ -1,4 +1,4 @@
-"""Publishing: keeps this peer's offers, its addresses and its pointers in the DHT for as long as it runs.
+"""Publishing: keeps records of this peer's offers, addresses and pointers in the DHT, for as long as the peer runs.
 
 `core.dht.publications` decides what is due and when. The times of past publications survive a restart, so a peer that
 starts ten times an hour does not publish ten times.
@@ -35,7 +35,7 @@ LOOK_INTERVAL_S = 300.0
 
 
 class Publisher:
-    """Publishes one peer's records. Start `run` once the overlays run."""
+    """Publishes one peer's records in the DHT. `run` must be started after the overlays."""
 
     def __init__(self, deps: Deps, mutable_links: MutableLinks, state: OverlayState) -> None:
         self._deps = deps

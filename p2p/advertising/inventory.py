@@ -38,7 +38,7 @@ class InventoryEntry:
 
 
 class Inventory:
-    """Looks up what this peer offers. Caches what it has read from manifests."""
+    """Lists the shares that this peer offers. Caches what was read from their manifests."""
 
     def __init__(self, library: Library, disk: Disk, swarms: Swarms) -> None:
         self._library = library

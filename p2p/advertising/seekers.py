@@ -1,8 +1,8 @@
-"""Seekers are peers that lack chunks.
+"""Finds seekers, which are peers that lack chunks of this peer's shares, and calls them.
 
-A peer that cannot be dialled finds seekers of its shares in the DHT, and calls them. A peer that is fetching publishes
-this in the DHT, with its addresses (`dht_publisher`); a tracker says the same in its answer to an announce. A peer that
-can be dialled does nothing here, because others dial it.
+Only a peer that cannot be dialled does this; a peer that can be dialled waits until seekers dial it. Seekers are found
+in the DHT, where a peer that is fetching publishes this with its addresses (`dht_publisher`). A tracker also names
+seekers, in its answers to announces.
 """
 
 from collections import deque

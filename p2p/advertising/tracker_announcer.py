@@ -1,4 +1,4 @@
-"""Announcing: keeps this peer's configured trackers informed of what it has, and learns from their answers.
+"""Announcing: keeps the trackers in this peer's settings informed of what it offers, and uses their answers.
 
 An announce that fails is retried at growing intervals.
 """
@@ -49,7 +49,7 @@ class TrackerState:
 
 
 class TrackerAnnouncer:
-    """Announces to all trackers of one peer. `run` announces until cancelled, then says goodbye to the trackers."""
+    """Announces what one peer offers to all its trackers. `run` does so until cancelled, then says goodbye to them."""
 
     def __init__(self, deps: Deps, trackers: Trackers) -> None:
         self._deps = deps

@@ -1,7 +1,8 @@
-"""What one tracker still has to be told: the difference between what it knows and what is offered, in bounded steps.
+"""Determines what to announce to one tracker: the difference between what it knows and what is offered, in bounded
+steps.
 
-A tracker knows what was announced to it up to a sequence number. Each announce says what has changed since then. If the
-tracker knows another sequence number, it answers with a conflict, and everything is announced again.
+Each announce contains what has changed since the previous one, and has a sequence number. If the tracker's last
+sequence number is a different one, it answers with a conflict, and everything is announced again.
 """
 
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ Told = Listing | Provided
 
 
 class TrackerDelta:
-    """What one tracker knows of this peer, and what it does not know yet."""
+    """Keeps track of what one tracker knows about this peer, and of what must still be announced to it."""
 
     def __init__(self) -> None:
         self._known: dict[str, Told] = {}

@@ -1,11 +1,11 @@
 """`shoal demo` runs a whole network of real processes on this machine, and checks every result.
 
-A tracker runs, and one peer shares a folder over a slow connection, like that of a home. Another peer finds the folder
+A tracker runs, and one peer shares a folder over a connection as slow as a household's. Another peer finds the folder
 by a word. Four peers fetch it by a link without any address, and serve each other. While they do, one of them is killed
 with SIGKILL and started again, and the tracker is killed for good. A last peer then finds the folder by the same word,
-through the DHT, and fetches it. Then the four count the words in the folder for that peer, in their sandboxes, and one
-of them is killed during the job. At the end every file is compared byte by byte, and the word counts are compared with
-a plain count made here.
+through the DHT, and fetches it. Then the four peers count the folder's words for the last one, in their sandboxes, and
+one of them is killed during the job. At the end every file is compared byte by byte, and the word counts are compared
+with a plain count made here.
 """
 
 import filecmp
@@ -59,7 +59,7 @@ TOP = 1000
 
 @dataclass
 class DemoReport:
-    """What was checked: printed as it happens, or with `as_json` at the end."""
+    """The results of the demo's checks, printed as they come, or with `as_json`, all at the end."""
 
     as_json: bool
     checks: dict[str, bool] = field(default_factory=dict)

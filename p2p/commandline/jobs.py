@@ -61,7 +61,9 @@ def run(
     unit_time: Annotated[str, typer.Option(metavar="TIME", help="Maximum time that a unit may take.")] = "10m",
     trust: Annotated[
         str,
-        typer.Option(metavar="own", help="Whose results to accept unchecked. Only `own` exists: every volunteer's."),
+        typer.Option(
+            metavar="own", help="How to check results. The only value, own, trusts volunteers as if they were yours."
+        ),
     ] = "own",
     volunteers: Annotated[
         int,
@@ -73,7 +75,7 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.")] = None,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Give up after nobody has worked on the job for this long; it is kept."),
+        typer.Option(metavar="TIME", help="Stop if nobody works on the job for this long; --resume continues it."),
     ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")
@@ -94,9 +96,7 @@ def run(
 
     if trust != "own":
         if trust == "audit" or trust.startswith("quorum="):
-            raise ConfigError(
-                f"--trust {trust}: not in this version. Only own exists: every volunteer's results count."
-            )
+            raise ConfigError(f"--trust {trust}: not in this version. The only choice, own, trusts all volunteers.")
         raise ConfigError(f"--trust {trust}: the only choice is own.")
     if local and (given := [text for name, text in _given(context) if name not in WITH_LOCAL]):
         raise ConfigError(

@@ -29,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 class Global:
-    """The values of the options given before the command."""
+    """The values of the global options, which are given before the command's name."""
 
     home: Path
 

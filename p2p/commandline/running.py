@@ -1,4 +1,4 @@
-"""Finds a peer for a command: the one running in its home, or one in the foreground for as long as the command takes.
+"""Finds a peer for a command: the one running in this home, or a new one in the foreground while the command runs.
 
 Exit codes are those of docs/cli.md.
 """
@@ -30,7 +30,7 @@ DONE, INTERRUPTED = 0, terminal.INTERRUPTED
 
 
 class OpenNode(Protocol):
-    """See `p2p.node.open_node`."""
+    """The type of `p2p.node.open_node`, which runs a peer while a context lasts."""
 
     def __call__(self, home: Path, config: Config, *, foreground: bool) -> "AbstractAsyncContextManager[Node]": ...
 

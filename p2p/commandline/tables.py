@@ -1,7 +1,7 @@
 """Prints answers as tables: what peers share, search results, connected peers, and the state of this peer.
 
-On a terminal a table has rules, otherwise aligned columns. On a terminal a link has its own line, so that it can be
-copied whole. Names come from other peers, so they are escaped before they are printed.
+On a terminal, tables are ruled; elsewhere, columns are only aligned. On a terminal, a link is on its own line, so that
+it can be copied whole. Names come from other peers, so they are escaped before they are printed.
 """
 
 import sys

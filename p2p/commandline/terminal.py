@@ -125,7 +125,7 @@ async def until_answered(perform: Perform, show: Callable[[Any], None], interrup
 
 
 class PlainView:
-    """Progress where stderr is no terminal: a line whenever the state changes to something worth knowing."""
+    """Shows progress where stderr is not a terminal: prints a line for each new state that is worth knowing."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -148,7 +148,7 @@ class PlainView:
 
 
 class LiveView:
-    """Progress on a terminal. A fetch is a bar with rate, sources and time left; a job has a bar for each stage."""
+    """Shows progress on a terminal: a fetch as a bar with rate, sources and time left, a job as one bar per stage."""
 
     def __init__(self) -> None:
         from rich import progress as progress_bars

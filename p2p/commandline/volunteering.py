@@ -7,7 +7,7 @@ import typer
 from p2p.commandline.asking import either, perform
 from p2p.commandline.options import Json
 
-app = typer.Typer(help="See and control what computing power this peer offers.", no_args_is_help=True)
+app = typer.Typer(help="See and control the computing power that this peer offers.", no_args_is_help=True)
 
 
 @app.command()
@@ -18,7 +18,7 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def pause(as_json: Json = False) -> None:
-    """Stop taking work; work already begun is finished."""
+    """Stop taking work. Work already begun will be completed."""
     _ask(True, as_json)
 
 

@@ -1,4 +1,4 @@
-"""What a user is told about jobs, in the form that is sent over the control socket."""
+"""The answers to a user's requests about jobs, in the form that is sent over the control socket."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from p2p.progress import JobView
 class JobAnswer(msgspec.Struct, frozen=True):
     """The outcome of a job.
 
-    The files that it saved are at `paths` in a folder of the user's, or in a share with a `link`.
+    The files that it saved are in a folder of the user, at `paths`, or in a share, to which `link` leads.
     """
 
     job: str
@@ -37,7 +37,7 @@ class JobAnswer(msgspec.Struct, frozen=True):
 
 @dataclass
 class JobRow(JobView):
-    """A row in the list of jobs. If the job is not running, only its names, `state`, `created` and `ending` are set."""
+    """A job in the list of jobs. If it is not running, only its names, `state`, `created` and `ending` are set."""
 
     created: float = 0.0
     """Seconds since 1970."""
@@ -46,8 +46,9 @@ class JobRow(JobView):
 
 
 class LogRow(msgspec.Struct, frozen=True):
-    """What a peer printed while it ran a unit (ACTION.STAGE.PARTITION) or made the plan; `failure` is set if there was
-    no result.
+    """What a job printed at one peer, in a unit (ACTION.STAGE.PARTITION) or while it was planned.
+
+    `failure` is set if there was no result.
     """
 
     unit: str

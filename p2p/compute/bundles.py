@@ -1,9 +1,9 @@
-"""Bundles: folders that are shared, each with a job's file or folder, the owner's version of the job API, and the
+"""Bundles: shared folders, each of which contains a job's file or folder, the owner's version of the job API, and the
 arguments.
 
 Volunteers run the API that is in the bundle, never their own: an old job runs as it always did, and a new API does not
 require volunteers to update. The contents of a bundle are untrusted, and are only ever handed to a guest. The bundle of
-a WASI command has its module and the arguments.
+a WASI command contains its module and the arguments.
 """
 
 import ast
@@ -40,7 +40,7 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
 class InputDescription(msgspec.Struct, frozen=True):
-    """An input as the job sees it: the bytes and the number of all its files."""
+    """An input as the job sees it: its name, the number of its files, and their total size in bytes."""
 
     name: Annotated[str, msgspec.Meta(max_length=255)]
     size: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
@@ -48,7 +48,7 @@ class InputDescription(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What a bundle says about the job besides its files."""
+    """The description of a job in its bundle, beside the job's files: arguments, numbers of partitions, inputs."""
 
     args: dict[str, Any]
     partitions: _Count

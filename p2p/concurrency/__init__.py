@@ -1,5 +1,5 @@
-"""Small trio tools that all layers use. They know nothing of peers, shares or jobs.
+"""Small trio tools that know nothing of peers, shares or jobs, so that any package may use them.
 
-`Bell` tells many listeners that something has changed, `Background` is a task that is started now and awaited later,
+`Bell` tells many listeners that something has changed, `Background` is work that is started now and awaited later,
 `supervision` limits what a failing disk may stop, and `Throttle` limits bytes per second.
 """

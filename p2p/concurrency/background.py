@@ -1,4 +1,4 @@
-"""Tasks that are started now and awaited later."""
+"""Runs work in the background: it is started now and awaited later."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,7 @@ from p2p.errors import ShoalError
 
 
 class Background:
-    """A piece of work. `run` is the task to start in a nursery; it raises no ShoalError."""
+    """Work in the background: start `run` in a nursery, and await `done`, which alone raises the work's ShoalError."""
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work

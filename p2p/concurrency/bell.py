@@ -1,10 +1,10 @@
-"""A bell, which rings when something has changed, so that tasks that report the change look again."""
+"""A signal that something has changed. It wakes the tasks that report changes, which then look again."""
 
 import trio
 
 
 class Bell:
-    """A bell with many listeners, none of which misses a ring while it is busy."""
+    """A signal to many listeners. A listener that is busy when it rings learns of it afterwards, from `count`."""
 
     def __init__(self) -> None:
         self.count = 0

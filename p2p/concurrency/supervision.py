@@ -1,7 +1,7 @@
 """Supervision: what a failing disk may stop, and what it may not.
 
 A full disk, or a database that another program has locked, ends the user's request with an error; it never ends the
-peer. What the peer does on its own is restarted, at growing intervals.
+peer. A task that the peer runs on its own is restarted, at growing intervals.
 """
 
 import logging

@@ -9,7 +9,7 @@ MIN_BURST_BYTES = 64 * 1024
 
 
 class Throttle:
-    """Lets `bytes_per_s` bytes per second through, shared by all users of this throttle; 0 means no limit."""
+    """Limits all tasks that use this throttle to `bytes_per_s` bytes per second in total; 0 means no limit."""
 
     def __init__(self, bytes_per_s: int) -> None:
         burst = max(MIN_BURST_BYTES, bytes_per_s * BURST_S)

@@ -1,4 +1,4 @@
-"""What a peer answers to its user: a type for each request of `protocol`, sent as a JSON object with the same names.
+"""The answers of a peer to its user: for each request of `protocol` a type, sent as a JSON object with the same fields.
 
 Ids of peers and shares are text, sizes are in bytes, times are in seconds. Answers about jobs are in
 `p2p.compute.answers`.
@@ -11,9 +11,9 @@ from p2p.progress import JobView, Progress
 
 
 class ShareAnswer(msgspec.Struct, frozen=True):
-    """A share that was made; `reused` counts the bytes that were not read again.
+    """A newly made share; `reused` is the number of bytes that did not have to be read again.
 
-    With `--as`, it also has the mutable link and its version.
+    With `--as`, `pointer` is the mutable link, and `version` the link's version.
     """
 
     link: str
@@ -30,7 +30,7 @@ class ShareAnswer(msgspec.Struct, frozen=True):
 class GetAnswer(msgspec.Struct, frozen=True):
     """A share that was fetched.
 
-    `sources` has the bytes from each peer; it is empty if a job was fetching the share too.
+    `sources` is the number of bytes from each peer; it is empty if a job was fetching the same share.
     """
 
     paths: tuple[str, ...]
@@ -43,7 +43,7 @@ class GetAnswer(msgspec.Struct, frozen=True):
 class HitRow(msgspec.Struct, frozen=True):
     """A share that a search found, with the name that the peer `signer` gave it.
 
-    `matched` is a file in the share, if the words matched that rather than the name.
+    `matched` is the file in the share that matched the search, if the name of the share did not.
     """
 
     id: str
@@ -58,7 +58,7 @@ class HitRow(msgspec.Struct, frozen=True):
 
 
 class ListedRow(msgspec.Struct, frozen=True):
-    """A share that another peer lists."""
+    """One share in another peer's list of its shares."""
 
     id: str
     name: str
@@ -68,7 +68,7 @@ class ListedRow(msgspec.Struct, frozen=True):
 
 
 class ShareRow(msgspec.Struct, frozen=True):
-    """A share of this peer. `stale` says why it is not served; `pointers` are the mutable links to it."""
+    """A share of this peer. `stale` is the reason if it is not served; `pointers` are the mutable links to it."""
 
     id: str
     name: str
@@ -85,16 +85,17 @@ class ShareRow(msgspec.Struct, frozen=True):
 
 
 class UnshareAnswer(msgspec.Struct, frozen=True):
-    """A share that is no longer shared."""
+    """A share that this peer has stopped sharing."""
 
     id: str
     name: str
 
 
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection to a peer.
+    """A connection to another peer, and what it is for.
 
-    Its `role` says whether the peer exchanges a `share`, or is a `volunteer` or the `owner` of a job.
+    `role` is "share" if the two exchange a share, "volunteer" if the other peer works for a job of this one, and
+    "owner" if it owns a job that this one works for.
     """
 
     peer: str
@@ -124,7 +125,7 @@ class DhtStatus(msgspec.Struct, frozen=True):
 
 
 class TrackerStatus(msgspec.Struct, frozen=True):
-    """One of this peer's trackers. `trouble` says why it does not work; `refused` lists what it does not accept."""
+    """One of this peer's trackers. `trouble` is the reason if it does not work; `refused` lists what it rejected."""
 
     url: str
     trouble: str
@@ -135,7 +136,7 @@ class TrackerStatus(msgspec.Struct, frozen=True):
 
 
 class StatusAnswer(msgspec.Struct, frozen=True):
-    """The state of a peer and what it is doing."""
+    """The state of this peer and what it is doing."""
 
     peer: str
     home: str
@@ -168,7 +169,7 @@ class CancelAnswer(msgspec.Struct, frozen=True):
 
 
 class VolunteerAnswer(msgspec.Struct, frozen=True):
-    """What a volunteer offers and does. `waiting` counts the jobs in line."""
+    """What this peer offers and does as a volunteer. `waiting` is the number of jobs in its queue."""
 
     cores: int
     memory_bytes: int

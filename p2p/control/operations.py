@@ -1,6 +1,4 @@
-"""What a peer does at its user's request, whether this comes over the control socket or from a command in the
-foreground.
-"""
+"""What a peer does at its user's request, which comes over the control socket or from a command in the foreground."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,7 +57,7 @@ class Deps:
 
 
 class Operations:
-    """Everything that the user of one peer may request."""
+    """Carries out the requests of a peer's user."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps

@@ -1,7 +1,8 @@
 """Where the control socket of a home is, and who may use it.
 
 It is a Unix socket in the home, for the home's user only: the folder's mode is 0700, the socket's is 0600, and each end
-asks the kernel for the user of the other. It never speaks HTTP, so no web page in the user's browser can reach it.
+asks the kernel which user the other end belongs to. The socket never speaks HTTP, so no web page in the user's browser
+can reach it.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a peer shows its user about the peers connected to it, and about the purpose of each connection."""
+"""Shows a peer's user which peers are connected to it, and what each connection is for."""
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from p2p.sharing.swarms import Swarms
 
 
 class PeersView:
-    """The peers that exchange shares with this peer, work for its jobs, or have jobs that it works for."""
+    """Lists the peers that exchange shares with this peer, work for its jobs, or own jobs that it works for."""
 
     def __init__(self, contacts: Contacts, swarms: Swarms, jobs: Jobs, volunteering: Volunteering | None) -> None:
         self._contacts = contacts

@@ -21,7 +21,7 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 
 
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
-    """The base of all requests; `answer` is the type of the answer."""
+    """The base class of all requests; `answer` is the type of the answer to the request."""
 
     version: int = VERSION
 
@@ -59,7 +59,7 @@ class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):
 
 
 class BrowseRequest(ControlRequest, frozen=True, kw_only=True, tag="browse"):
-    """List what a peer shares. `peer` is its id, HOST:PORT, or both joined by an @."""
+    """List what another peer shares. `peer` is the other peer's id, its HOST:PORT, or both joined by an @."""
 
     answer: ClassVar[Any] = list[answers.ListedRow]
     peer: str
@@ -73,7 +73,7 @@ class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
-    """Resume a job that was stopped. `id` is its id or the beginning of it; `peers` are more volunteers."""
+    """Resume a stopped job. `id` is the job's id or the beginning of it; `peers` are additional volunteers."""
 
     answer: ClassVar[Any] = JobAnswer
     id: str
@@ -83,7 +83,7 @@ class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
 class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
     """Show what a job printed.
 
-    `id` is its id or the beginning of it; `unit` is the action, stage and partition of one unit.
+    `id` is the job's id or the beginning of it; `unit`, if given, is the action, stage and partition of one unit.
     """
 
     answer: ClassVar[Any] = list[LogRow]
@@ -92,16 +92,16 @@ class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
 
 
 class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):
-    """End a job for good. `id` is its id or the beginning of it."""
+    """End a job for good. `id` is the job's id or the beginning of it."""
 
     answer: ClassVar[Any] = answers.CancelAnswer
     id: str
 
 
 class VolunteerRequest(ControlRequest, frozen=True, kw_only=True, tag="volunteer_status"):
-    """Show what this peer offers and does.
+    """Show what this peer offers and does as a volunteer.
 
-    If `pause` is True, it first stops taking work; if False, it takes work again.
+    If `pause` is True, the peer first stops taking work; if False, it first begins to take work again.
     """
 
     answer: ClassVar[Any] = answers.VolunteerAnswer
@@ -109,7 +109,7 @@ class VolunteerRequest(ControlRequest, frozen=True, kw_only=True, tag="volunteer
 
 
 class JobsRequest(ControlRequest, frozen=True, kw_only=True, tag="jobs"):
-    """List the jobs that are running, those that were stopped, and the last ones that ended."""
+    """List the running jobs, the stopped jobs, and the jobs that ended most recently."""
 
     answer: ClassVar[Any] = list[JobRow]
 
@@ -121,14 +121,14 @@ class SharesRequest(ControlRequest, frozen=True, kw_only=True, tag="shares"):
 
 
 class UnshareRequest(ControlRequest, frozen=True, kw_only=True, tag="unshare"):
-    """Stop sharing. `id` is a share's id, the beginning of one, or a link."""
+    """Stop sharing a share. `id` is the share's id, the beginning of that id, or a link to the share."""
 
     answer: ClassVar[Any] = answers.UnshareAnswer
     id: str
 
 
 class PeersRequest(ControlRequest, frozen=True, kw_only=True, tag="peers"):
-    """List the connections."""
+    """List the connections to other peers."""
 
     answer: ClassVar[Any] = list[answers.PeerRow]
 
@@ -158,25 +158,25 @@ AnyRequest = (
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="event", tag="update"):
-    """How far the request has got."""
+    """A line that tells how far the peer has got with the request."""
 
     progress: Progress
 
 
 class Note(msgspec.Struct, frozen=True, tag_field="event", tag="note"):
-    """Something that the user should know but that is not part of the answer."""
+    """A line with something that the user should know but that is not part of the answer."""
 
     text: str
 
 
 class Answer(msgspec.Struct, frozen=True, tag_field="event", tag="answer"):
-    """The last line, if the request succeeded."""
+    """The last line of the reply, if the request succeeded."""
 
     value: Any
 
 
 class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
-    """The last line, if the request failed: the name of a ShoalError, and its text."""
+    """The last line of the reply, if the request failed: the class name of a ShoalError, and its text."""
 
     kind: str
     text: str

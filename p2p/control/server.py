@@ -24,7 +24,7 @@ Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
 
 
 class Server:
-    """The control socket of the peer in `home`."""
+    """Serves the control socket of the peer in `home`; `perform` carries out the requests."""
 
     def __init__(self, home: Path, perform: Perform) -> None:
         self._home = home

@@ -1,4 +1,4 @@
-"""What a peer shows its user about its shares."""
+"""Shows a peer's user the shares of the peer."""
 
 import time
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from p2p.wire.records import Pointer
 
 
 class SharesView:
-    """The shares of one peer, except for bundles and inputs of jobs, which are in the `passing` folders."""
+    """Lists the shares of this peer, without the bundles and inputs of jobs: these are in the `passing` folders."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a peer shows its user about itself: its addresses, who can reach it, whom it knows, and what it is doing."""
+"""Shows a peer's user the state of the peer: its addresses, who can reach it, whom it knows, and what it is doing."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _SCOPES = {Scope.MACHINE: "this machine", Scope.PRIVATE: "the local network", Sc
 
 
 class StatusView:
-    """The status of one peer, in `home` and the network of that name."""
+    """Gives the status of the peer whose home is `home`, in the network named `network`."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Whose turn is next among those who wait: round-robin by network prefix, then by identity.
+"""Decides who of those waiting is next: round-robin by network prefix, then by identity.
 
-So neither many addresses in one network nor many connections of one peer get more than one share of the turns. Among
-equals, the first to come is served first.
+So neither many addresses in one network nor many connections of one peer gain extra turns. Among equals, the first to
+come is served first.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class RoundRobin(Generic[Key]):
-    """The waiting keys, each with an identity and a prefix."""
+    """The keys that wait for their turns, each with an identity (such as a peer id) and a network prefix."""
 
     def __init__(self) -> None:
         self._lanes: OrderedDict[str, OrderedDict[bytes, OrderedDict[Key, None]]] = OrderedDict()

@@ -1,8 +1,8 @@
 """This peer in the DHT: a node in each overlay (IPv4, IPv6), on the UDP port of the same number as its TCP port.
 
-This peer joins the overlays through any known address: those of nodes that were there last time, those of `--join`, and
-every address that a link, the local network or a tracker names. The proof of work for the node id is made in a thread,
-once per network.
+This peer joins the overlays through any known address: of nodes known from its last run, of `--join`, and every address
+that a link, the local network or a tracker names. The proof of work for the node id is made in a thread, once per
+network.
 """
 
 import logging

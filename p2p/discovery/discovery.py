@@ -1,4 +1,4 @@
-"""Discovery for one peer: all ways to ask what others offer, with the parts that they share."""
+"""Puts together the discovery of one peer: all its ways to ask what others offer."""
 
 from collections.abc import Callable
 from random import Random

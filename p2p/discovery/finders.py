@@ -1,6 +1,6 @@
-"""Finding the peers that have a share: link hints, trackers, the DHT, the local network and peer exchange, all at once.
+"""Finding the peers with a share: by link hints, trackers, the DHT, the local network and peer exchange, in parallel.
 
-The first answers are used first; any of these finders may be absent, slow, or lying. A finder only names addresses to
+Answers are used as they come; any of these finders may be absent, slow, or lying. A finder only names addresses to
 try: a peer there proves its identity by its key, and what it sends is verified by hash.
 """
 
@@ -54,7 +54,7 @@ class Seeker(Protocol):
 
 
 class Finders:
-    """All of one peer's finders."""
+    """Runs all of this peer's finders for a `Seeker`, in parallel."""
 
     def __init__(
         self, presence: Presence, trackers: Trackers, overlays: Overlays, neighbours: Neighbours, random: Random

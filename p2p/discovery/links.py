@@ -1,4 +1,4 @@
-"""Links to what this peer shares."""
+"""Makes links to what this peer shares."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,8 @@
-"""Neighbours: peers on the local network, known by their beacons, which say only where to try to dial them. They prove
-who they are when they are dialled.
+"""Neighbours: peers on the local network, known by their beacons, which only say where to try to dial them.
 
-Each beacon counts only for the host it came from and for one start of its peer, so a replayed beacon can add an address
-at worst, and never remove one. A peer that was silent for the time of three beacons is forgotten.
+A neighbour proves who it is when it is dialled. A beacon is valid only for the host that it came from, and for a single
+run of the peer that sent it, so a replayed beacon can at worst add an address, and never remove one. A peer that was
+silent for the time of three beacons is forgotten.
 """
 
 import os
@@ -26,7 +26,7 @@ FORGET_AFTER_S = 100.0
 MAX_NEIGHBOURS = 1024
 MAX_PER_HOST = 64
 MAX_PER_PEER = 8
-"""The most claims of one peer, each an address and a start: it may have IPv4 and IPv6, on cable and on wireless."""
+"""How many claims a peer may have, each of a host and a run: it may have IPv4 and IPv6, on cable and on wireless."""
 GATHER_S = 0.1
 MAX_WAYS_IN = 16
 
@@ -34,7 +34,7 @@ assert FORGET_AFTER_S > 3 * BEACON_INTERVAL_S
 
 
 class _Claim(NamedTuple):
-    """What one beacon claims: which peer is at which host. A beacon can change nothing else."""
+    """What a beacon claims: that a peer, in one run (named by `start`), is at the host that the beacon came from."""
 
     peer: PeerId
     start: bytes
@@ -43,7 +43,7 @@ class _Claim(NamedTuple):
 
 @dataclass
 class _Heard:
-    """The last beacon of a claim."""
+    """The number, port and arrival time of the last beacon that made a claim."""
 
     number: int
     port: int
@@ -51,7 +51,7 @@ class _Heard:
 
 
 class Neighbours:
-    """The peers on the local network, a bounded number; none if this peer does not listen there."""
+    """The known peers on the local network: at most `MAX_NEIGHBOURS`, and none if this peer does not listen there."""
 
     def __init__(self) -> None:
         self._claims: dict[_Claim, _Heard] = {}
@@ -92,7 +92,7 @@ class Neighbours:
         return True
 
     def _leave(self, beacon: Beacon) -> bool:
-        """Removes only claims that the same start of the peer made earlier. Returns whether there were any."""
+        """Removes only claims that the same run of the peer made earlier. Returns whether there were any."""
         gone = [
             claim
             for claim, heard in self._claims.items()

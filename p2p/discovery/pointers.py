@@ -1,8 +1,8 @@
 """Mutable links: `shoal:<peer>/<name>` points to the newest share that a peer published under a name.
 
 A pointer is a record (`wire.records`) signed by its publisher. Others can hide the newest pointer but cannot forge one,
-so all that may know it are asked at once: the DHT, the local network, and the publisher itself if it can be found. The
-pointer with the highest sequence ever seen is kept, and no older one is believed again.
+so all that may know it are asked in parallel: the DHT, the local network, and the publisher itself if it can be found.
+The pointer with the highest sequence ever seen is kept, and no older pointer is accepted again.
 """
 
 import logging

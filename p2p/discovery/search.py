@@ -1,7 +1,7 @@
 """Search: finds shares by words, through trackers, or through the keyword records of the DHT if no tracker answers.
 
-A result is what some peer claims about a share. It names that peer; its link has only the share's id, the claimed name
-and size, and the tracker that knew the share.
+A result is what some peer claims about a share, and names that peer. The result's link contains only the share's id,
+the claimed name and size, and the tracker that knew the share.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ TOO_SHORT = "Search for a word of at least {} letters or digits."
 
 @dataclass(frozen=True)
 class Hit:
-    """A share that was found; its size is in bytes."""
+    """One result of a search; its size is in bytes."""
 
     share: ShareId
     name: str

@@ -1,6 +1,6 @@
 """The trackers that this peer asks: those in its settings, and those in links.
 
-Any of them may be absent, slow, or lying: an answer is bounded, checked, and believed only as a hint.
+Any of them may be absent, slow, or lying: an answer is bounded, checked, and used only as a hint.
 """
 
 from collections.abc import Iterable

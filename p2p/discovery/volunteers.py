@@ -1,4 +1,4 @@
-"""The computing power offered in the network, according to trackers, the DHT and the volunteers themselves."""
+"""Finds the computing power offered in the network, by asking trackers, the DHT and the volunteers themselves."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,7 +25,7 @@ MAX_SURVEYED = 32
 
 
 class Volunteers:
-    """The volunteers in the network that one peer can find."""
+    """Finds volunteers in the network, for this peer."""
 
     def __init__(self, dialer: Dialer, trackers: Trackers, overlays: Overlays, neighbours: Neighbours) -> None:
         self._dialer = dialer

@@ -1,13 +1,15 @@
-"""What a job returned, as JSON: values leave a guest only in this form; records are only ever decoded inside a guest.
+"""Converts what a job returned to JSON, the form in which the returned value leaves a guest.
+
+The job's own records, in their binary encoding, are decoded only inside a guest (or by `--local`).
 
 None, True, 5, 0.5, "text"        as they are
 NaN, infinities                   the texts NaN, Infinity, -Infinity
 bytes                             as text if they are UTF-8, else {"base64": "..."}
 tuples, lists, other sequences    arrays
-sets                              arrays, in order
+sets                              arrays, sorted (by JSON text, if the items cannot be compared)
 dicts                             objects if all keys are text, else arrays of pairs
-what has .tolist() (numpy)        what that gives
-anything else                     the text that str() gives
+objects with .tolist() (numpy)    the result of .tolist()
+anything else                     the result of str()
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The best records of a stream, which do not depend on the order of the stream."""
+"""Selects the best records of a stream, whatever the order of the stream."""
 
 from heapq import heappush, heapreplace
 from typing import Any
@@ -10,7 +10,7 @@ OPEN = object()
 
 
 class _Ranked:
-    """A record and its rank.
+    """A record that is compared with others by its key.
 
     Worse records compare as less than better ones; ties are settled by the records' encodings.
     """
@@ -33,7 +33,7 @@ class _Ranked:
 
 
 class Best:
-    """Keeps those `amount` of the offered records that have the highest (or lowest) keys."""
+    """Keeps the `amount` offered records with the highest (or lowest) keys."""
 
     def __init__(self, amount: int, *, lowest: bool) -> None:
         self._amount, self._lowest = amount, lowest

@@ -1,7 +1,7 @@
-"""What a guest runs before it knows any job: the text for the interpreter's `-c`.
+"""What a guest runs before it is given a job: the text for the interpreter's `-c`.
 
-It can read frames and start the `p2p/jobs/guest.py` that is in the first one. So a spare guest has run nobody's code
-yet, and the code that runs jobs travels with each job. What every job needs is imported here, in advance.
+It reads one frame, and starts the `p2p/jobs/guest.py` in that frame. So a spare guest has not run anybody's code yet,
+and the code that runs jobs travels with each job. What every job needs is imported here, in advance.
 """
 
 GUEST = "p2p/jobs/guest.py"

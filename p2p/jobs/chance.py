@@ -1,4 +1,4 @@
-"""Randomness that is the same in every run of a unit: it is derived from the job and the unit's place in it."""
+"""Makes a unit's random numbers the same in every run: the seed comes from the job and the unit's place in the job."""
 
 import importlib
 import random
@@ -55,7 +55,7 @@ def seed_when_imported() -> None:
 
 
 class _Importer:
-    """Gives `random` to the first module that imports it, and seeds it from then on."""
+    """Supplies `random` to the first module that imports it; from then on, `random` is seeded for every unit."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name == "random" else None  # type: ignore[arg-type]

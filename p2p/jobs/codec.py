@@ -1,9 +1,10 @@
 """Records as bytes: which values are records, and the one encoding of each.
 
-The encoding is `marshal`, version 2, which is quick and, except for sets, deterministic. Two things that it does
-silently are refused here first: it turns anything with a buffer (arrays, their scalars) into bytes, and it accepts
-types that are not records. A set is written in the order of its items' encodings, not of its hashes; `marshal` reads
-that like any other. A dict keeps its insertion order, which is part of the value. Only a guest decodes bytes.
+The encoding is `marshal`, version 2, which is quick and, except for sets, deterministic. By itself, `marshal` would
+silently turn anything with a buffer (arrays, their scalars) into bytes, and accept types that are not records; here,
+both are refused first. The items of a set are written in the order of their encodings, not of their hashes; `marshal`
+can read them in any order. A dict keeps its insertion order, which is part of the value. Bytes are decoded only inside
+a guest (or by `--local`).
 """
 
 import marshal
@@ -21,11 +22,11 @@ _TAGS: dict[type, bytes] = {tuple: b"(", list: b"[", set: b"<"}
 
 
 class NotARecord(TypeError):
-    """A value that no record may be or contain. The text says what to do about it."""
+    """Raised for a value that is not a record, and that no record may contain. The text says what to do about it."""
 
 
 class Unreadable(Exception):
-    """Bytes that no unit of this job made: the sender is to blame, not the job."""
+    """Raised for bytes that no unit of this job can have made: the sender is to blame, not the job."""
 
 
 def encode(value: object) -> bytes:

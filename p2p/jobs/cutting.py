@@ -1,8 +1,8 @@
 """Cuts inputs into partitions, and partitions at line ends.
 
-First, files are cut by size alone. Then each piece is cut at lines, by Hadoop's rule: a piece starts after the first
-line end at or past its start minus one, and runs to the end of the line that crosses its end. So every line belongs to
-exactly one piece, and each piece is known without reading the others. A line never continues from one file into the
+First, files are cut by size alone. Then each end of a piece moves forward to the start of a line, as in Hadoop: an end
+that is inside a line moves to the start of the next line, or to the end of the file. So every line belongs to exactly
+one piece, and each piece can be determined without reading the others. A line never continues from one file into the
 next.
 
 This module does no IO: the caller reads the bytes, from a disk or from peers.
@@ -18,7 +18,7 @@ MAX_PIECES = 256
 
 
 class Piece(NamedTuple):
-    """A range of bytes of one file, by the file's number."""
+    """A range of bytes in one file, which is given by its number."""
 
     file: int
     offset: int

@@ -1,4 +1,4 @@
-"""The vocabulary of a job file: inputs, operations on records, actions.
+"""What a job file works with: inputs, operations on records, actions.
 
 This module computes nothing. Operations only make a chain longer. An action that has no result yet ends the run of
 `job` that reached it; once the action has been carried out, later runs get its result.
@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 
 class Run(Protocol):
-    """One run of `job`, which knows the results of the actions that were carried out."""
+    """One run of `job`, with the results of the actions that were already carried out."""
 
     replays: bool
     """Whether the next action was already carried out.
@@ -156,7 +156,7 @@ class Dataset(Generic[T]):
 
 
 class Inputs(Sequence[Input]):
-    """The job's inputs, and the sources of records: these inputs, or plain numbers."""
+    """The job's inputs, with the methods that make datasets: from these inputs, or from given numbers or items."""
 
     def __init__(self, run: Run, inputs: Sequence[Input]) -> None:
         self._run = run

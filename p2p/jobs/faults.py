@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
 
 class JobFault(Exception):
-    """The job's own fault: what it raised, or a rule that it broke."""
+    """Raised for the job's own fault: an exception that its code raised, or a rule that it broke."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class JobFault(Exception):
 
 
 class PlanMismatch(Exception):
-    """The job plans differently here than where the plan was made, or lacks something that the plan needs."""
+    """Raised if the job plans differently here than where the plan was made, or lacks something that the plan needs."""
 
 
 def here() -> Place:

@@ -1,7 +1,7 @@
 """A digest of what a job planned, stable between guests of one Python version.
 
-It covers the operations with the code of their functions and the values that these captured. So a job that draws a
-random number while it plans, and uses it in a lambda, has a different digest in every guest, and is detected.
+It covers the operations, with the code of their functions and the values that the functions captured. So a job that
+draws a random number while it plans, and uses it in a lambda, has a different digest in every guest, and is detected.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _OBJECT_STEPS = 4
 
 
 class _Captured(Exception):
-    """A captured value whose state carries over from call to call."""
+    """Raised for a captured value whose state carries over from call to call."""
 
 
 Part = Source | Operation | Shuffle | Action

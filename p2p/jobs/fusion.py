@@ -1,8 +1,8 @@
 """Runs a stage as one loop: the chain's operations are written out as the source of one function, which is compiled.
 
-A chain of generators would resume a frame per operation and record; here, a record passes through local variables.
-Every operation has its own lines in the source, so the line of an exception identifies the operation, and the frame's
-variables hold the record, at no cost while nothing goes wrong.
+A chain of generators would resume a generator for each operation and record; here, a record passes through local
+variables. Every operation has its own lines in the source, so the line of an exception identifies the operation, and
+the frame's variables hold the record, at no cost while nothing goes wrong.
 """
 
 from collections.abc import Collection, Iterable
@@ -34,7 +34,7 @@ _KEEPS_RECORD = {"filter", "sample"}
 
 
 class _End(NamedTuple):
-    """What a sink does before the loop, with each record {x}, and at the end."""
+    """A sink's source text: what runs before the loop, what runs for each record {x}, and the result's expression."""
 
     before: str
     each: str
@@ -84,7 +84,7 @@ def _end(sink: Sink) -> _End:
 
 
 class _Text:
-    """The source of a function while it is being written."""
+    """The source text of a function being written, and the operation that each of its lines belongs to."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -146,7 +146,7 @@ def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
 
 
 class Loop:
-    """A stage's loop: ready to run over records, and able to explain an exception that it raised."""
+    """A stage's compiled loop: runs over records, and turns an exception raised in it into a fault of the job."""
 
     def __init__(self, operations: Collection[Operation], sink: Sink) -> None:
         self._parts: list[Operation | Sink] = [*operations, sink]

@@ -1,4 +1,4 @@
-"""The guest's side of the pipe: it imports from the bundle, then answers one request after another.
+"""The guest's side of the pipe: imports the job from its bundle, then answers one request after another.
 
 The bootstrap runs this file by itself, before anything else of `p2p.jobs` can be imported. So this file imports the
 rest of the package only once its importer is in place.
@@ -26,7 +26,7 @@ _MAX_VALUE_BYTES = 512 * 1024
 class Importer:
     """Imports from files held in memory. The entry file is module `job`, whatever its name.
 
-    It comes before every other importer.
+    It takes precedence over every other importer.
     """
 
     def __init__(self, files: Mapping[str, bytes], entry: str) -> None:

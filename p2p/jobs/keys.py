@@ -1,7 +1,7 @@
-"""Which values may be keys, and the partition each key belongs to.
+"""Which values may be keys, and which partition each key belongs to.
 
 Equal keys must meet, so whatever determines the partition must be equal for equal keys, on every machine. `True` and
-`1` are equal but encoded differently, so a job that has both as keys is refused. Floats are never keys: they too can
+`1` are equal but encoded differently, so a job that uses both as keys is refused. Floats are never keys: they too can
 equal integers, and NaN does not even equal itself.
 """
 

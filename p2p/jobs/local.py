@@ -1,7 +1,7 @@
-"""Runs a whole job in this process, for `--local`: without a guest or a sandbox, so the job's code can do whatever the
-user can.
+"""Runs a whole job in this process, for `--local`.
 
-Partitions, order and bytes are the same as between guests. Only bytes that this process itself made are decoded.
+There is no guest and no sandbox, so the job's code can do whatever the user can. Partitions, the order of records, and
+their bytes are the same as in guests. Only bytes that this process itself made are decoded.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""The parts of a job's chain. `fusion` has what each does to a record."""
+"""The parts of a job's chains of operations. What each part does to a record is defined in `fusion`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias

@@ -18,7 +18,7 @@ Job = Callable[..., Any]
 
 
 class Settings(NamedTuple):
-    """The settings fixed for the whole job before its first unit."""
+    """The settings that are fixed for the whole job before its first unit runs."""
 
     partitions: int
     reduce_partitions: int
@@ -89,7 +89,7 @@ class Returned(NamedTuple):
 
 
 class _Reached(BaseException):
-    """Ends a run of `job` at an action.
+    """Raised to end a run of `job` at an action.
 
     It is not an Exception, so that the job's own `except Exception` does not catch it.
     """

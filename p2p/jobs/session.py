@@ -1,4 +1,4 @@
-"""One job in one guest: imports its file, makes its plans, runs its units. The caller handles frames and pipes."""
+"""Runs one job in one guest: imports its file, makes its plans, runs its units. The caller handles frames and pipes."""
 
 import ast
 import importlib
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """Runs parts of one job. Every call may raise JobFault, PlanMismatch, Unreadable or MemoryError."""
+    """Plans one job, and runs units of it. Every method may raise JobFault, PlanMismatch, Unreadable or MemoryError."""
 
     def __init__(
         self,

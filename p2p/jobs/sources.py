@@ -1,7 +1,7 @@
-"""Turns bytes and numbers into records: the sources with which units of the first stage begin.
+"""Turns bytes and numbers into records, for the units of a first stage.
 
-A source gives batches, each a sequence of records, so that memory is bounded by a batch and the loop over its records
-costs nothing extra.
+Records are made in batches, each of which is a sequence, so that memory is bounded by a batch and the loop over its
+records costs nothing extra.
 """
 
 import json
@@ -17,7 +17,7 @@ OF_BYTES = KINDS[:4]
 
 
 class Source(NamedTuple):
-    """Where a job's records come from."""
+    """What a first stage's records are made from: inputs of the job, or items that the job lists."""
 
     name: str
     """One of KINDS."""

@@ -19,7 +19,7 @@ _PARTIALS: dict[str, type] = {"count": int, "sum": object, "mean": tuple}
 
 
 class Output(NamedTuple):
-    """What a unit made: one blob for each output partition; in the last stage, the partial result."""
+    """What a unit made: one blob for each output partition or, in the last stage, the partial result."""
 
     records_in: int
     records_out: int
@@ -27,7 +27,7 @@ class Output(NamedTuple):
 
 
 class Work:
-    """A stage, ready to run its units."""
+    """Runs the units of one stage, whose loop is compiled once."""
 
     def __init__(self, stage: Stage, outputs: int, files: Collection[str]) -> None:
         """`files` are the paths of the job's own files, whose frames its faults show."""
@@ -79,7 +79,7 @@ def finish(action: Action, partials: Sequence[bytes], files: Collection[str]) ->
 
 
 class _Counted:
-    """Counts records, one batch at a time."""
+    """Counts the records that are iterated over, one batch at a time."""
 
     def __init__(self) -> None:
         self.records = 0

@@ -1,7 +1,7 @@
 """Connections: frames over a `ByteStream`, between two peers that have proven who they are.
 
 Only one task may receive; any number may send, one frame at a time. The receive buffer holds a header and what arrived
-with it; the body of a large data frame bypasses that buffer and goes straight into the buffer of its chunk.
+with the header; the body of a large data frame is received directly into the buffer of its chunk instead.
 """
 
 import secrets
@@ -34,7 +34,7 @@ M = TypeVar("M", bound=messages.Message)
 
 @dataclass(frozen=True)
 class Ends:
-    """The two ends of a proven connection."""
+    """The two peers of a connection, as proved by the handshake, and which of them dialled."""
 
     own_id: PeerId
     peer_id: PeerId
@@ -57,7 +57,7 @@ class Ends:
 
 
 class Connection:
-    """A connection, which carries frames in both directions. `ends` is set by the handshake."""
+    """Sends frames to another peer, and receives frames from it. The handshake sets `ends`."""
 
     ends: Ends
 

@@ -1,8 +1,8 @@
-"""UDP for the DHT: one socket, signed datagrams, queries and their answers, and limits on the signatures checked.
+"""UDP for the DHT: one socket, signed datagrams, queries and their answers, and a limit on signature checks.
 
 Nothing that arrives can make `run` raise: datagrams that are malformed, unsolicited or too many are counted and
-dropped. An answer is accepted only if it comes from the address and the node that were asked, with the query's number.
-An answer is at most three times as long as its query.
+dropped. An answer is accepted only if it comes from the address and the node that were asked, and carries the number of
+the query. An answer is at most three times as long as its query.
 """
 
 import logging
@@ -64,7 +64,7 @@ _ANSWER_TO: dict[type[Query], type[Answer]] = {Ping: Pong, FindNode: Nodes, Find
 
 @dataclass(eq=False)
 class _Pending:
-    """A query that waits for its answer."""
+    """A query that was sent and is not answered yet."""
 
     address: tuple[str, int]
     expected: bytes | None
@@ -77,14 +77,14 @@ class _Pending:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and the node that gave it."""
+    """An answer to a query, and the node that sent the answer."""
 
     answer: Answer
     contact: Contact
 
 
 class Endpoint:
-    """One UDP socket of the DHT. All addresses that this endpoint knows are of the socket's family."""
+    """Sends and answers DHT queries over one UDP socket. All addresses that it knows are of the socket's family."""
 
     def __init__(self, codec: DatagramCodec, udp: socket.socket) -> None:
         self.codec = codec

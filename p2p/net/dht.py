@@ -2,9 +2,9 @@
 
 The node answers queries, keeps records for others, finds nodes, publishes and gets records, and keeps its routing table
 fresh. The decisions are in `core.dht` (`routing`, `lookup`, `recordstore`, `timing`); `advertising.dht_publisher`
-decides what is published and when. A read trusts no node that stores a record: each record is checked again, and
-several nodes are asked. The package `kademlia` provides the routing structures; its server is not used, since it
-answers any sender and checks nothing.
+decides what is published and when. Nodes that store records are not trusted: to get a record, several nodes are asked,
+and whatever they return is checked again. The package `kademlia` provides the routing structures; its server is not
+used, since it answers any sender and checks nothing.
 """
 
 import hmac
@@ -72,7 +72,7 @@ MakeRecord = Callable[[str], "Record | None"]
 
 @dataclass
 class Outcome:
-    """What a lookup found."""
+    """The result of a lookup: the nodes and records that it found, and how many nodes it asked."""
 
     near: list[Contact]
     """The nearest nodes that answered, nearest first."""
@@ -88,14 +88,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Published:
-    """How many nodes now keep a published record, and why others do not."""
+    """The result of publishing a record: how many nodes store it now, and why other nodes do not."""
 
     stored: int
     refused: tuple[str, ...]
 
 
 class Dht:
-    """This peer's node in one overlay. `ways_in` is called when needed, and gives addresses through which to join."""
+    """This peer's node in one overlay. `ways_in` is called when needed, and returns addresses to join through."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ MAX_DIALS = 16
 
 @dataclass
 class Dialer:
-    """Dials as `identity`. `port` is where this peer listens, for the peers that it dials to know; 0 if nowhere."""
+    """Dials other peers as `identity`, and tells them the `port` on which this peer listens, or 0 if it does not."""
 
     identity: Identity
     contexts: Contexts

@@ -34,7 +34,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True)
 class Answered:
-    """A server's answer."""
+    """A server's answer to an HTTP request."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,7 +66,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 class Web:
-    """Sends requests to servers. `trusted` are URLs of servers that the user has named: these may be in any network."""
+    """Sends HTTP requests. `trusted` are URLs of servers that the user has named: these may be in any network."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted = {origin(url) for url in trusted}

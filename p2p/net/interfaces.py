@@ -1,4 +1,4 @@
-"""The addresses at which others may reach this machine, as far as it can tell without asking others."""
+"""Lists the addresses at which other machines may reach this one, as far as it can tell without asking them."""
 
 import socket
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """The local network: sends this peer's beacons on all segments, and checks the beacons of others.
 
 A beacon goes out at the start, every 30 seconds, in answer to another peer's hello, and to say goodbye. The cost of
-what comes in is bounded: per second, only a limited number of datagrams are looked at, and fewer from any one host;
-signatures are checked only for these. Interfaces may come and go; a segment without multicast is left out.
+what comes in is bounded: per second, only a limited number of datagrams are looked at, and signatures are checked only
+for some of them, with a limit for each host. Interfaces may come and go; a segment without multicast is left out.
 """
 
 import logging
@@ -44,9 +44,10 @@ Heard = Callable[[Beacon, str], bool]
 
 
 class Lan:
-    """This peer on its local networks.
+    """Sends this peer's beacons on its local networks, and receives the beacons of others.
 
-    `listening` has the addresses where this peer accepts connections; `is_dialable` tells whether to announce one.
+    `listening` are the addresses where this peer accepts connections; `is_dialable` tells for an address whether to
+    announce it.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ class Lan:
 
 
 class _Bell:
-    """A signal that any number of tasks give (`ring`) and one task waits for."""
+    """A signal to one waiting task, which any number of tasks may give (`ring`)."""
 
     def __init__(self) -> None:
         self._event = trio.Event()

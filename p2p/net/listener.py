@@ -1,8 +1,9 @@
-"""Listening: accepts connections within caps, does the handshake, and passes proven connections to the node.
+"""Listening: accepts connections up to a limit, does the handshake, and then passes each connection to the node.
 
-An unproven connection costs little and can be dropped. When a cap is reached, the oldest unproven one from the same
-network prefix is dropped first, then the oldest of all, so a flood of half-open connections from one network only
-displaces its own. Proven connections are capped per peer, per prefix and in total.
+A connection is unproven until the handshake has proved who the peer is; it costs little, and can be dropped. If a
+network prefix has too many unproven connections, its oldest is dropped; if there are too many in total, the oldest of
+all. So a flood of half-open connections from one network only displaces its own connections. Proven connections are
+limited per peer, per prefix and in total.
 """
 
 import errno
@@ -33,7 +34,7 @@ Welcome = Callable[[Connection], Awaitable[None]]
 
 @dataclass
 class Admission:
-    """Counts proven connections, and says how many there may be."""
+    """Limits the number of connections whose peer has proved who it is: per peer, per network prefix and in total."""
 
     total: int
     per_prefix: int
@@ -60,7 +61,7 @@ class Admission:
 
 
 class Unproven:
-    """The connections that have not completed the handshake, oldest first, each with the scope that ends it."""
+    """The connections whose handshake is not complete, oldest first, each with the cancel scope that ends it."""
 
     def __init__(self) -> None:
         self._scopes: dict[trio.CancelScope, str] = {}

@@ -1,8 +1,8 @@
 """Multicast sockets: one for each address at which this machine is on a local network.
 
 A socket is bound to the group, so that it gets nothing that was sent to this machine alone; it receives on one
-interface only, and sends from its own address. What it sends has a TTL of 1; what arrives with another TTL was routed,
-and is dropped. Only Linux is supported; on other systems there are no segments.
+interface only, and sends from its own address. It sends with a TTL of 1; what arrives with another TTL was routed, and
+is dropped. Only Linux is supported; on other systems there are no segments.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ _V6_INTERFACES = Path("/proc/net/if_inet6")
 
 
 class Group(NamedTuple):
-    """Where the beacons of a local network go: an IPv4 and an IPv6 group, and the UDP port of both."""
+    """The multicast groups to which beacons are sent: one for IPv4, one for IPv6, both with the same UDP port."""
 
     v4: str
     v6: str
@@ -38,9 +38,9 @@ class Group(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A segment of a local network, on which this peer announces that it is at `host`, TCP `port`.
+    """A segment of a local network, where this peer announces that it listens at `host`, TCP `port`.
 
-    `interface` is an index; 0 if the system should find the interface that has the host.
+    `interface` is the index of a network interface; with 0, the system finds the interface whose address is `host`.
     """
 
     interface: int
@@ -77,7 +77,7 @@ def segments(listening: Iterable[Address]) -> list[Segment]:
 
 
 class Channel:
-    """The socket of one segment. Raises OSError if there is no multicast."""
+    """The multicast socket for one segment. Making it raises OSError if the segment has no multicast."""
 
     def __init__(self, segment: Segment, group: Group) -> None:
         self.segment = segment

@@ -1,9 +1,9 @@
-"""Pace: what it costs this peer to handle another's messages, and how fast that peer may send them.
+"""Pace: the price of each message that another peer sends, and a limit on how much that peer may spend per second.
 
-A message costs as much as the work it makes, in units of some 20 µs of the event loop: a short message costs one unit,
-a map of a million chunks a hundred. A sender that exceeds the rate has to wait, and after a costly message other tasks
-get their turn. So a flood takes a few percent of the loop's time, and never much at once (`tests/io/net/test_pace.py`
-has the prices).
+The price is the work that the message causes, in steps of some 20 µs of the event loop: 1 for a short message, 100 for
+a map of a million chunks. A sender that exceeds the limit has to wait, and after a costly message other tasks get
+their turn. So a flood takes a few percent of the loop's time, and never blocks the loop for long
+(`tests/io/net/test_pace.py` lists the prices).
 """
 
 import trio
@@ -28,7 +28,9 @@ _LIST = 50.0
 
 
 class Pace:
-    """The pace of one connection. `chunks` is the number of chunks in the share exchanged over it, if there is one."""
+    """Limits how much work per second the messages of one connection cause.
+
+    `chunks` is the number of chunks in the share that the connection exchanges; 0 if it exchanges none."""
 
     def __init__(self, chunks: int = 0) -> None:
         self._maps = chunks / CHUNKS_PER_UNIT

@@ -1,4 +1,4 @@
-"""Routing: finds the handler for a message that a peer sends unasked.
+"""Routing: finds the handler for each message that another peer sends on its own initiative.
 
 An opening is a message that begins a conversation: it asks for a share, offers a job, and so on. A request is answered
 at any time, even during an exchange. Each package that serves other peers adds its own openings and requests.
@@ -28,7 +28,7 @@ Request = Callable[[Connection, Any], Awaitable[None]]
 
 
 class Router:
-    """The handlers of one peer, by type of message."""
+    """Handles the messages of connected peers: each type of message has one handler, registered with `add`."""
 
     def __init__(self) -> None:
         self._openings: dict[type, Opening] = {}

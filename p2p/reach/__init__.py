@@ -1,1 +1,1 @@
-"""Where this peer is, which peers can dial each other, and calls: a peer that cannot be dialled dials the others."""
+"""Where this peer is, whether others can dial it, and calls, in which a peer that cannot be dialled dials others."""

@@ -1,7 +1,7 @@
 """Calls: how a peer that cannot be dialled gives what it has. It dials peers that lack that thing, and offers it.
 
-A peer that wants a share asks for it over that connection as if it had dialled; a volunteer gives its cores in the same
-way. Each kind of thing to call about has a `Subject`, from the package that knows such things. Trackers, the DHT, and
+A called peer asks for the share over that connection as if it had dialled; a volunteer that calls gives its cores.
+Each kind of thing to call about has a `Subject`, from the package that handles such things. Trackers, the DHT, and
 `DialMe` messages over open connections name the peers to call. Nobody can make a peer call more often than the bounds
 here allow, and a `DialMe` only ever leads to an address where this peer has met the message's sender before.
 """
@@ -37,7 +37,7 @@ MAX_REMEMBERED = 1024
 
 
 class Subject(Protocol):
-    """A kind of thing that this peer has and others may lack, so that this peer can call them about it."""
+    """A kind of thing to call other peers about, since this peer may have what they lack: shares, or cores."""
 
     most: int
     """The most calls about this subject at once; at most half of them go to one network."""
@@ -53,7 +53,7 @@ class Subject(Protocol):
 
 
 class _CallRequest(NamedTuple):
-    """A dialable peer that lacks something this peer may have, under a name that a `Subject` knows."""
+    """A request to call a dialable peer about what it lacks and this peer may have; a `Subject` resolves the name."""
 
     named: bytes
     peer: PeerId
@@ -80,7 +80,7 @@ class _Past:
 
 
 class Calls:
-    """The calls that this peer makes: those to make, those under way, and those that were useless."""
+    """Makes this peer's calls, within the bounds, and remembers past ones, so that useless calls become rarer."""
 
     def __init__(self, presence: Presence, bans: Bans[PeerId], random: Random, subjects: Sequence[Subject]) -> None:
         self._presence = presence

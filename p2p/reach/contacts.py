@@ -1,8 +1,8 @@
 """Contacts: the addresses where peers really listen, as this peer knows from connecting there itself.
 
-A peer that dials this one says on which port it listens. It is dialled back at that port, at the address it came from.
-Only an address that answered with the same identity is ever passed on to others (peer exchange), so nobody can make
-this peer send others to a third party's address. An address where nobody answered is not tried again for a while, so
+A peer that dials this one says on which port it listens, and is dialled back there, at the host it came from. An
+address is passed on to others (peer exchange) only if the same identity answered there, so nobody can make this peer
+send others to a third party's address. An address where nobody answered is not tried again for a while, so
 that a peer behind a router is not dialled back for each of its exchanges.
 """
 
@@ -28,7 +28,7 @@ UNREACHABLE_MEMORY_S = 600.0
 
 
 class Contacts:
-    """A bounded number of proven addresses, one per peer; the oldest are forgotten first."""
+    """A bounded number of addresses, one per peer, each proven by dialling it; the oldest are forgotten first."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer

@@ -10,7 +10,7 @@ from p2p.wire.link import PeerHint
 
 
 class Presence:
-    """Where this peer is in its networks. `addresses` are those of its machine; others may not reach all of them."""
+    """This peer's id, port and addresses. `addresses` are those of its machine; others may not reach all of them."""
 
     def __init__(
         self, dialer: Dialer, contacts: Contacts, reachability: Reachability, addresses: tuple[Address, ...]

@@ -1,9 +1,10 @@
 """Reachability: whether others can dial this peer, according to the evidence.
 
 Evidence about one kind of address (IPv4 or IPv6; this machine, a private network, or everywhere) says nothing about the
-other kinds: a peer behind a router can be dialled by its neighbours only. A proven connection that another peer dialled
-proves that this peer can be dialled. The lack of such a connection proves nothing, so only trackers, which have tried,
-can say that this peer cannot be dialled. Evidence expires, since the machine may have moved.
+other kinds: a peer behind a router can be dialled by its neighbours only. A connection that another peer dialled,
+and over which it proved who it is, shows that this peer can be dialled. The lack of such a connection shows nothing, so
+only trackers, which have tried, can say that this peer cannot be dialled. Evidence expires, since the machine may have
+moved.
 """
 
 from collections.abc import Iterable
@@ -29,7 +30,7 @@ class Reach(StrEnum):
 
 
 class Reachability:
-    """The evidence. With `never`, the user says that this peer cannot be dialled: no evidence is needed or believed."""
+    """Weighs the evidence. With `never`, the user says that this peer cannot be dialled; all evidence is ignored."""
 
     def __init__(self, *, never: bool = False) -> None:
         self.never = never

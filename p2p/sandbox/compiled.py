@@ -1,4 +1,4 @@
-"""The cache of compiled modules: one private folder per user, since its files are run unchecked.
+"""The cache of compiled modules: a private folder for each user, since the files in it are executed without checks.
 
 A file's name is a digest of all that the file depends on: module, engine, settings, the processor's features. Each
 module is compiled once, in a child process (`compiling`), by one of the user's processes at a time. A file that another

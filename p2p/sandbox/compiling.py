@@ -1,7 +1,8 @@
 """The child process that compiles one module: `python -m p2p.sandbox.compiling MODULE DIGEST FD own|foreign`
 
-Writes the compiled module to the descriptor FD, and any error to stderr. A module that a job brought is confined here
-as in a worker, since a compiler can have faults too. Ends with the process that started it, when its stdin closes.
+Writes the compiled module to the descriptor FD, and any error to stderr. For a module that a job brought, this process
+is confined like a worker, since a compiler can have faults too. It exits when its stdin closes, so it does not outlive
+the process that started it.
 """
 
 import os

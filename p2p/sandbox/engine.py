@@ -1,6 +1,6 @@
 """The WebAssembly engine of the compiling child and the workers, configured so that results are the same everywhere.
 
-Epochs and fuel are off: guests are processes, ended by a signal, so their code need not pay for being interruptible.
+Epochs and fuel, which make code interruptible but slower, are off: a guest is a process, which a signal can end.
 """
 
 import wasmtime

@@ -1,7 +1,7 @@
-"""One guest, as the peer sees it: frames go out, answers and logs come back, all of it within limits.
+"""The peer's side of one guest: sends frames to it, and receives answers and logs, all within limits.
 
-A hostile guest may control the whole process at the other end. Every length that the process sends is checked before a
-byte is kept, anything that it sends unasked ends it, this side measures the time, and the process is ended by a signal
+A hostile guest may control the whole process at the other end. So every length that the process sends is checked before
+a byte is kept, and time is measured on this side. A process that sends anything unasked is ended, as always by a signal
 that it cannot refuse.
 """
 
@@ -26,7 +26,7 @@ Reply = tuple[bytes, bytes]
 
 
 class Guest:
-    """A process that runs one owner's job. `ended` is called once, when the guest is discarded."""
+    """The peer's side of a process that runs one owner's job. `ended` is called once, when the guest is discarded."""
 
     def __init__(self, connection: trio.socket.SocketType, ended: Callable[[], None]) -> None:
         self._socket = connection

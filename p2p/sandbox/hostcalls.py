@@ -20,8 +20,9 @@ _NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 
 
 class HostCalls:
-    """Functions offered to the instances of one linker. If one raises, the guest traps, and `run` raises the same
-    error.
+    """Python functions that instances of one `wasmtime.Linker` can call.
+
+    If a function raises, the guest traps, and `run` raises the same error.
     """
 
     def __init__(self, linker: wasmtime.Linker) -> None:

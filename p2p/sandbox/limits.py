@@ -1,4 +1,4 @@
-"""How much a call may use, and how a guest ends that uses more or fails in another way."""
+"""What a guest may use for one request, and the error for a guest that uses more or fails in another way."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,13 +16,13 @@ EndKind = Literal["time", "memory", "output", "stack", "failed", "exit", "broken
 
 @dataclass(frozen=True, slots=True)
 class GuestLimits:
-    """The limits of one call. Raises ValueError for more than a sandbox allows."""
+    """What a guest may use for one request. Raises ValueError if that is more than a sandbox allows."""
 
     wall_s: float = 60.0
     memory_bytes: int = 512 * 1024 * 1024
-    """The most memory for the whole guest: code, data and input together."""
+    """The maximum memory of the whole guest: code, data and input together."""
     output_bytes: int = 64 * 1024 * 1024
-    """The most bytes of an answer; a longer one ends the guest."""
+    """The maximum length of an answer; a longer answer ends the guest."""
     log_bytes: int = 64 * 1024
     """How many bytes of what the guest prints are kept; the rest is dropped and the call continues."""
 
@@ -39,11 +39,11 @@ class GuestLimits:
 
 
 class GuestEnded(ShoalError):
-    """A guest has ended. `time`, `memory`, `output`, `stack`: it reached that limit; its job need not be at fault.
+    """A guest has ended, for the reason `kind`, and is discarded. `log` is what it printed during the request.
 
-    `failed`: a command's exit code reported failure; `exit`: a resident guest ended by itself; `broken`: the guest
-    trapped, sent what it must not send, or its process was killed. The guest is already discarded; `log` is what it
-    printed during the call.
+    `time`, `memory`, `output`, `stack`: the guest reached that limit, which need not be its job's fault. `failed`: a
+    command's exit code reported failure. `exit`: a resident guest ended by itself. `broken`: the guest trapped, sent
+    something forbidden, or its process was killed.
     """
 
     def __init__(self, kind: EndKind, text: str, log: bytes = b"") -> None:

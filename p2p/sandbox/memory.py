@@ -6,11 +6,11 @@ import wasmtime
 
 
 class OutOfBounds(Exception):
-    """An address that is not in the guest's memory."""
+    """Raised for an access outside the guest's memory."""
 
 
 class GuestMemory:
-    """The memory of one instance. The view is as large as when last used; the memory may grow, but never moves."""
+    """The memory of one instance. It may grow, but never moves, so the view is renewed only if it is too short."""
 
     def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """What the peer, a worker and a guest's process send to each other, over inherited sockets.
 
     peer -> worker    an order, and the number of a guest; with START comes the guest's end of a new socket pair
-    worker -> peer    an answer to each order, and one without an order when ready: OK or FAILED, with a text
+    worker -> peer    OK or FAILED, with a text: once when the worker is ready, then in answer to each order
     peer -> guest     a request: limits and seed, then the frame
     guest -> peer     LOG any number of times, then REPLY with a frame; or ENDED with kind and text
 

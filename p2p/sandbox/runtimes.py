@@ -1,6 +1,6 @@
 """The available runtimes, and what their guests start with.
 
-A runtime's digest is part of the ids of units: two volunteers agree on results only if all of this is equal.
+A runtime's digest is part of each unit's id, since volunteers only get equal results if their runtimes are equal.
 """
 
 import functools
@@ -25,10 +25,10 @@ MODULE = "wasm"
 
 @dataclass(frozen=True)
 class Runtime:
-    """A module and how it is run. If `resident`, an instance lives on between calls; otherwise a call is a command.
+    """A WebAssembly module and how it is run. `library` is a file that guests find at `library_at`.
 
-    A command runs from start to end in an instance of its own. `library` is a file that guests find at `library_at`.
-    Raises SandboxFailed if a file cannot be read.
+    If `resident`, one instance answers request after request; otherwise each request is a command, which runs from
+    start to end in an instance of its own. Raises SandboxFailed if a file cannot be read.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""The interface for the rest of the peer: as many guests at once as cores are offered, and a parked worker per runtime.
+"""The sandbox, as the rest of the peer uses it: one guest at a time per offered core, and one worker per runtime.
 
 A worker is started once and parked (see `worker`). Every guest of its runtime is forked from it, so a guest's process
-has never run another job's code, and starts within milliseconds. A guest keeps its slot until its process is gone. A
-worker's guests die with it; the worker is started again for the next guest that needs it.
+has never run another job's code, and starts within milliseconds. A guest keeps its slot until its process is gone. If a
+worker dies, its guests die too; the worker is started again for the next guest that needs it.
 """
 
 import json
@@ -32,7 +32,7 @@ def _socket_pair() -> tuple[trio.socket.SocketType, socket.socket]:
 
 
 class Worker:
-    """The peer's side of one worker process."""
+    """The peer's side of one worker process: orders it to start and end guests."""
 
     def __init__(self, process: trio.Process, control: trio.socket.SocketType) -> None:
         self.process = process
@@ -107,7 +107,7 @@ class Worker:
 
 
 class Sandbox:
-    """Slots for `cores` guests. `open_sandbox` makes it."""
+    """Starts guests, at most `cores` at a time, and the workers they need. Made by `open_sandbox`."""
 
     def __init__(self, cores: int, cache: Path, nursery: trio.Nursery, workers: dict[bytes, Worker]) -> None:
         self._slots = trio.Semaphore(cores, max_value=cores)

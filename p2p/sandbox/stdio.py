@@ -2,9 +2,9 @@
 
 `Frames` is for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer per
 request. `Command` is for WASI commands, run one after another: a request is a command's standard input, and the answer
-is what the command has written when it ends. One read by a guest takes all requests that have arrived, so a request
-counts as started when the one before it is answered. The host decides that, so no guest can put off its limits or its
-reset.
+is what the command has written when it ends. A single read may give a guest all requests that have arrived, so a
+request starts when the previous request is answered: then its limits apply, and clock and randomness are reset. The
+host decides when that is, so no guest can delay it.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _CUT = b"\n[what it printed beyond its limit is not kept]\n"
 
 
 class GuestExit(Exception):
-    """Ends the guest."""
+    """Raised to end the guest."""
 
     def __init__(self, kind: EndKind, text: str) -> None:
         super().__init__(text)
@@ -31,11 +31,11 @@ class GuestExit(Exception):
 
 
 class Finished(Exception):
-    """Ends a command normally."""
+    """Raised to end a command that succeeded."""
 
 
 class GuestRequest(NamedTuple):
-    """The start of a request: see `messages.REQUEST`."""
+    """The header of a request: the length of its frame, the seed, and the limits (packed as `messages.REQUEST`)."""
 
     frame_bytes: int
     seed: bytes
@@ -45,7 +45,7 @@ class GuestRequest(NamedTuple):
 
 
 class Line:
-    """The socket to the peer. This process ends when the peer is gone."""
+    """The guest's end of the socket to the peer. The guest's process exits when the peer is gone."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -129,10 +129,10 @@ class Line:
 
 
 class Frames:
-    """The streams of a resident guest.
+    """The standard streams of a resident guest.
 
     At the first read, `connected` waits until this process has a peer to serve; `begin` is called with each request
-    once all requests before it are answered.
+    once all earlier requests are answered.
     """
 
     def __init__(self, connected: Callable[[], Line], begin: Callable[[GuestRequest], None]) -> None:
@@ -223,7 +223,7 @@ class Frames:
 
 
 class Command:
-    """The streams of WASI commands, one command from each `begin` to `finish`."""
+    """The standard streams of WASI commands, one after another: each command runs from `begin` to `finish`."""
 
     def __init__(self) -> None:
         self.line: Line | None = None

@@ -1,4 +1,4 @@
-"""The WASI preview 1 calls of a guest: its streams, its arguments, one read-only library; all others are refused.
+"""WASI preview 1: functions for a guest's streams, arguments, clock and one read-only library. All others are refused.
 
 Clock and randomness depend only on the seed and on how often they were read, so that a unit gives the same bytes on
 every machine. Sleeping only advances this clock. Results are WASI's error numbers; 32-bit arguments arrive unsigned.
@@ -47,7 +47,7 @@ _REFUSED = {
 
 
 class Streams(Protocol):
-    """A guest's descriptors 0, 1 and 2. Each call may end the guest by raising."""
+    """A guest's standard streams, descriptors 0, 1 and 2. Each method may raise, which ends the guest."""
 
     def read(self, into: memoryview) -> int: ...
     def write(self, piece: memoryview) -> None: ...
@@ -56,7 +56,7 @@ class Streams(Protocol):
 
 
 class Wasi:
-    """The calls of one guest, or of several, one after another. `memory` is set once the guest has a memory."""
+    """The WASI functions for one guest, or for several in turn. `memory` is set once the guest has a memory."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
-"""The process that holds a runtime loaded and parked; every guest is a fork. `python -m p2p.sandbox.worker FD JSON`
+"""The process that holds a runtime loaded and parked; a guest is a fork of it. `python -m p2p.sandbox.worker FD JSON`
 
 A Python runtime runs here up to its first read, and is parked there: no job's code has run in it. A fork of the parked
-process is a guest: it is ready as soon as it is forked, and shares the memory of the start with all other guests. A
+process is a guest: it is ready immediately, and shares the memory filled during the start with all other guests. A
 guest of WASI commands runs them one after another, each in a store and an instance of its own, which takes a fraction
 of a fork's time. This process itself never reads a frame: it starts and ends guests as the peer orders over the
-inherited socket FD; when FD closes, it kills the guests that are left and exits.
+inherited socket FD; when FD closes, it kills the remaining guests and exits.
 
-Invariant: one thread, so that a fork is whole; and no use of wasmtime's own WASI, which would start threads.
+Invariant: one thread, since a fork copies only one; and no use of wasmtime's own WASI, which would start threads.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ wasm_engine = engine()
 
 
 class Parked:
-    """The worker's loop. `wait` returns only in guests, once in each, with the guest's line to the peer."""
+    """Forks the guests. `wait` loops in the worker, and returns once in each guest, with a `Line` to the peer."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -113,7 +113,7 @@ class Host:
 
 
 class Instance:
-    """A store with one guest's instance in it."""
+    """An instance of a guest's module, in a wasmtime store of its own."""
 
     def __init__(self, wasm: wasmtime.Module, host: Host, memory_bytes: int) -> None:
         self.store = wasmtime.Store(wasm_engine)

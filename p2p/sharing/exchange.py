@@ -36,7 +36,7 @@ Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
 
 
 class Exchange:
-    """The exchange of a swarm's share over one connection. It begins with `run` and lasts until either side ends it."""
+    """One exchange with one peer, over one connection. `run` starts it and lasts until either side ends it."""
 
     def __init__(
         self, connection: Connection, swarm: Swarm, contacts: Contacts, traffic: Traffic, disk: Disk, answer: Answer

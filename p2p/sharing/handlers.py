@@ -1,6 +1,6 @@
-"""What a proven peer may ask for about shares: an exchange, manifests, the list of shares, and pointers.
+"""Answers requests about shares from peers with a proven identity: exchanges, manifests, lists of shares, pointers.
 
-A connection over which a share is offered goes to the fetch that wants it, if there is one, which uses it as a source.
+If a peer offers a share that a fetch wants, its connection is handed to that fetch, which uses the peer as a source.
 """
 
 from p2p.ids import PeerId, ShareId

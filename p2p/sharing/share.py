@@ -27,7 +27,7 @@ MAX_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Shared:
-    """A share that was made; sizes are in bytes."""
+    """A newly made share; sizes are in bytes."""
 
     share_id: ShareId
     name: str

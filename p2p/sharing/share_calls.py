@@ -1,4 +1,4 @@
-"""Calls about shares: a peer that lacks chunks of a share is dialled, is offered it, and asks over that connection."""
+"""Calls about shares: dials peers that lack chunks of a share, offers it, and serves what they ask for in reply."""
 
 import logging
 

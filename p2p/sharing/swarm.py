@@ -18,7 +18,7 @@ from p2p.wire.messages import AnyMessage
 
 
 class Party(Protocol):
-    """An exchange with one peer, with the methods that its swarm, and a fetch in that swarm, call."""
+    """An exchange with one peer, as seen by its swarm and by a fetch in that swarm."""
 
     @property
     def connection(self) -> Connection: ...
@@ -77,7 +77,7 @@ class Holding(Protocol):
 
 
 class Sink(Protocol):
-    """The part of a fetch that the exchanges of its swarm call. Its methods may raise PeerError."""
+    """A fetch, as seen by the exchanges of its swarm, which report to it what arrives. Methods may raise PeerError."""
 
     def joined(self, party: Party) -> None: ...
 
@@ -95,7 +95,7 @@ class Sink(Protocol):
 
 
 class Swarm:
-    """The exchanges of one share."""
+    """All exchanges of one share, at most one per peer, and what they serve and fill."""
 
     def __init__(self, share_id: ShareId, holding: Holding, sink: Sink | None = None) -> None:
         self.share_id = share_id

@@ -20,7 +20,7 @@ Take = Callable[[Connection], Awaitable[None]]
 
 
 class Swarms:
-    """One swarm for each share that is exchanged. `changes` rings when a fetch begins, gets its swarm, or ends."""
+    """Holds one swarm for each share being exchanged. `changes` rings when a fetch begins, gets its swarm, or ends."""
 
     def __init__(self, library: Library, disk: Disk, changes: Bell) -> None:
         self._library = library

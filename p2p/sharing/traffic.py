@@ -8,7 +8,7 @@ from p2p.sharing.upload_slots import UploadSlots
 
 @dataclass
 class Traffic:
-    """The traffic that all exchanges share. They get the whole object, since they use it for every frame."""
+    """The limits and counters common to all of a peer's exchanges, which get the whole object: each frame needs it."""
 
     slots: UploadSlots
     upload: Throttle

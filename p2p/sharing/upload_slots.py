@@ -11,7 +11,7 @@ POSITION_INTERVAL_S = 5.0
 
 
 class Slot:
-    """One exchange's request for an upload slot: it waits until `granted`, and then has the slot."""
+    """One exchange's request for an upload slot: it waits until `granted`, and then holds the slot."""
 
     def __init__(self, slots: "UploadSlots") -> None:
         self._slots = slots
@@ -23,7 +23,7 @@ class Slot:
 
 
 class UploadSlots:
-    """The upload slots of a peer; the order of service is that of `core.shares.slots`."""
+    """Grants the upload slots of this peer, in the order that `core.shares.slots` decides."""
 
     def __init__(self, capacity: int, quantum_s: float) -> None:
         self._slots: SlotQueue[Slot] = SlotQueue(capacity, quantum_s)

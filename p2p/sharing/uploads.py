@@ -1,4 +1,4 @@
-"""Uploads: the part of an exchange that serves chunks, in the order that the peer asks for, while it has a slot."""
+"""Uploads: how an exchange serves chunks, in the order in which the peer asks for them, while it holds a slot."""
 
 import errno
 import logging
@@ -28,7 +28,7 @@ MAX_WANTS = 8192
 
 
 class Uploads:
-    """The chunks that one peer wants. `tell_gone` tells that peer which chunks are no longer held here."""
+    """Sends one peer the chunks it wants. `tell_gone` tells that peer which chunks are no longer held here."""
 
     def __init__(
         self, connection: Connection, swarm: Swarm, traffic: Traffic, disk: Disk, tell_gone: Callable[[int], None]

@@ -1,7 +1,7 @@
 """The peer's state, in SQLite with a write-ahead log, which survives a kill -9 at any moment.
 
-The database blocks and can be used from any thread; it runs one statement or transaction at a time. The numbered files
-in `migrations` together make the schema; the database of a newer Shoal is refused and left untouched.
+Calls block, and may come from any thread; the database runs one statement or transaction at a time. The numbered files
+in `migrations` together make the schema; a database written by a newer Shoal is refused and left untouched.
 """
 
 import contextlib

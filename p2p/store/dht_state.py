@@ -20,7 +20,7 @@ class Publication(NamedTuple):
 
 
 class OverlayState:
-    """The state of one home in one network. Blocking; see `Database` for errors."""
+    """What one home keeps of the DHT of one network. Blocking; see `Database` for errors."""
 
     def __init__(self, database: Database, network: str) -> None:
         self._database = database

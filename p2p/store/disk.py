@@ -12,7 +12,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Disk:
-    """A few threads, shared by everything in a peer that reads or writes files.
+    """Runs blocking calls in a few threads, shared by everything in a peer that reads or writes files.
 
     Work that keeps a processor busy for long must not run here: the verifier of a fetch, the hashing of a share and the
     proof of work for a node id have threads of their own.

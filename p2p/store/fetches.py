@@ -1,8 +1,8 @@
 """The fetches that have begun, and which chunks each has. These records survive a crash.
 
-A bitmap file in the home says which chunks are written. A chunk's bit is set once the chunk's own write has returned;
-kill -9 cannot undo either write, but a power cut can, so the file is believed only until the machine reboots. The
-database says which chunks an fsync has covered, and is always believed.
+A bitmap file in the home says which chunks are written. A chunk's bit is set once the write of the chunk has returned.
+Kill -9 cannot undo the two writes, but a power cut can, so the file is trusted only until the machine reboots. The
+database says which chunks an fsync has covered, and is always trusted.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Indexing: makes manifest entries of paths, whose files several threads hash in place.
 
-Big files are cut into spans so that all threads can work on one file; a thread takes a small file whole. A file whose
+Big files are cut into spans so that all threads can work on one file; small files go to one thread each. A file whose
 stamp has not changed since an earlier manifest of the same paths keeps its hashes and is not read. A file that changes
 while it is read is read again; after three reads, indexing gives up.
 """
@@ -26,7 +26,7 @@ MAX_WARNINGS = 100
 
 @dataclass(slots=True)
 class FoundFile:
-    """A file or empty folder on disk, with its place in the share."""
+    """A file or empty folder on disk, with its path in the share."""
 
     path: names.Path
     where: str
@@ -49,7 +49,7 @@ Known = dict[names.Path, tuple[Stamp, bytes]]
 
 
 class Indexer:
-    """One run of indexing: first call `walk`, in one thread; then `work`, in any number of threads; then `finish`.
+    """Indexes paths once: first call `walk`, in one thread; then `work`, in any number of threads; then `finish`.
 
     The counters may be read in any thread at any time.
     """

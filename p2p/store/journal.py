@@ -1,8 +1,8 @@
 """The owner's journal: jobs, accepted results, and finished actions.
 
-Whenever the process is killed, each write is there whole or not there; so a job resumes where its journal ends, and
-nothing in the journal is ever run again. Many results may come at once: one transaction writes all that have come since
-the last.
+Each write is atomic, whenever the process is killed; so a job resumes where its journal ends, and no unit whose result
+is in the journal is run again. Many results may arrive together: one transaction writes all that have arrived since the
+previous transaction.
 """
 
 import json
@@ -37,7 +37,7 @@ _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 class JournalEntry(NamedTuple):
     """An accepted result: the sizes of its outputs in bytes, and the outputs joined, or None if they are elsewhere.
 
-    Elsewhere means at the result's holder or, if it has none, in a file of the owner's.
+    Elsewhere is at the result's holder or, if the result has no holder, in one of the owner's files.
     """
 
     known: Known
@@ -65,7 +65,7 @@ class Logged(NamedTuple):
 
 
 class JournaledJob(NamedTuple):
-    """A job as a list shows it. `state` is running, done, failed or cancelled; `created` is in seconds since 1970."""
+    """A job as listings show it. `state` is running, done, failed or cancelled; `created` is in seconds since 1970."""
 
     id: bytes
     description: Any

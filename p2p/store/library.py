@@ -1,7 +1,7 @@
 """The library: the files that this peer shares in place, and the manifests that it knows.
 
-Files are never copied. For each, the library has the stamp (inode, size, mtime) from when it was hashed; a file that
-now has another stamp is not served, and its share is marked stale.
+Files are never copied. For each file, the library stores the stamp (inode, size, mtime) from when it was hashed; a file
+whose stamp has changed since is not served, and its share is marked stale.
 """
 
 import json
@@ -182,7 +182,7 @@ def _drop_orphans(connection: sqlite3.Connection) -> None:
 
 
 class SharedFiles:
-    """A share of the library while it is served: its layout, and its files, opened in place."""
+    """A share in the library, as it is served: its layout, and its files, which are opened in place."""
 
     def __init__(self, library: Library, share: ShareId) -> None:
         row = library.share(share)

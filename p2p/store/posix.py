@@ -1,4 +1,4 @@
-"""What POSIX offers and Python's portable functions do not: all platform-dependent system calls of this package.
+"""All platform-dependent system calls of this package: what POSIX offers beyond Python's portable functions.
 
 Paths are opened folder by folder without following symbolic links, so that neither a manifest nor another program can
 make a fetch write outside its output folder.

@@ -15,7 +15,7 @@ from p2p.store.library import NOT_HELD, Stamp
 
 
 class Earlier:
-    """The version with this layout below `folder`; `stamps` are those of its entries once it was whole. Blocking."""
+    """An earlier version with this layout, below `folder`. `stamps` were taken of its entries when whole. Blocking."""
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:
         root = layout.manifest.root

@@ -37,9 +37,9 @@ _COPY_BYTES = 8 * 1024 * 1024
 
 
 class Target:
-    """The files of one fetch. All methods block; `write` and `reading` are short, call the others in a thread.
+    """The files of one fetch. All methods block: `write` and `reading` briefly; the others must be called in a thread.
 
-    Closing the target also closes the record, which it owns. An OSError from the disk becomes a StorageError that says
+    Closing the target also closes its `FetchRecord`. An OSError from the disk becomes a StorageError that says
     what to do.
     """
 

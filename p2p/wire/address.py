@@ -1,4 +1,4 @@
-"""Network addresses as text and as values: IPv4, IPv6, host names, and the prefixes by which peers are counted."""
+"""Network addresses as text and as values: IPv4, IPv6, host names, and the prefixes by which limits group peers."""
 
 import ipaddress
 import re

@@ -3,10 +3,10 @@
     "SB1" (3) | network (4) | peer id (32) | start (8) | number (4) | kind (1) | TCP port (2) | signature (64)
 
 `network` is the beginning of H("network", name). The signature is over `signatures.Purpose.BEACON`, all of
-H("network", name), and start, number, kind and port as sent. `start` is chosen at random each time a peer starts, and
-numbers only grow within a start. A beacon names no host: its sender is where it came from. Replaying another's beacon
-from elsewhere gives only a neighbour that fails the TLS handshake; and a `LEAVING` cancels only beacons of the same
-start, so a recorded one cannot hide the peer once it has started again.
+H("network", name), and start, number, kind and port as sent. `start` is random and identifies a single run of
+the peer; `number` only grows during a run. A beacon contains no host: the sender's address is where the beacon came
+from. Replaying a peer's beacon from elsewhere only adds a neighbour that fails the TLS handshake; and a `LEAVING`
+cancels only beacons of the same run, so replaying an old `LEAVING` cannot hide a peer that has started again.
 """
 
 import struct
@@ -27,7 +27,7 @@ BEACON_BYTES = _LAYOUT.size
 
 
 class BeaconKind(IntEnum):
-    """What a beacon announces."""
+    """What a beacon announces: that its sender has started, is present, or is leaving."""
 
     HELLO = 1
     """The sender has just started, and asks who else is here. Everybody answers with a `HERE`."""
@@ -51,7 +51,7 @@ class Beacon(NamedTuple):
 
 
 class BeaconCodec:
-    """Writes the beacons of one network, for one start of `identity`, and reads those of others."""
+    """Writes this peer's beacons in one network, for a single run of the peer, and reads other peers' beacons."""
 
     def __init__(self, identity: Identity, network: str, start: bytes) -> None:
         tag = H("network", network.encode())
@@ -66,7 +66,7 @@ class BeaconCodec:
         return self._identity.peer_id
 
     def write(self, kind: BeaconKind, port: int) -> bytes:
-        """The next beacon of this start."""
+        """The next beacon of this run."""
         self._number += 1
         said = _SAID.pack(self._start, self._number, kind, port)
         return _LAYOUT.pack(self._head, self.peer_id, said, self._identity.sign(self._signed_head + said))

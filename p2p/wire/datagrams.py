@@ -3,14 +3,14 @@
     "SD1" (3) | network (4) | peer id (32) | nonce (8) | signature (64) | msgpack message
 
 `network` is the beginning of H("network", name). The signature is over `signatures.Purpose.DATAGRAM`, all of
-H("network", name), the nonce and the message as sent. The sender's node id is never read: it is computed from the peer
+H("network", name), the nonce and the message as sent. The sender's node id is not sent: it is computed from the peer
 id and the nonce that the signature covers (`nodeid`). A query names the node it is meant for (except the first `Ping`
 to an address whose node is not known), so it is of no use to anybody else; an answer carries the query's random number
 and comes from the address that was asked. A query has no further effect when it arrives twice, so after a lost answer
-the same datagram is sent again. Queries are padded: no answer has more than three times its query's bytes.
+the same datagram is sent again. Queries are padded: no answer is more than three times as long as its query.
 
-Addresses inside are packed: 4 or 16 bytes of IP, 2 of port. A contact is a node id and a packed address; all are of one
-family, since IPv4 and IPv6 have separate overlays (as in BEP 32).
+Addresses inside are packed: 4 or 16 bytes of IP, 2 of port. A contact is a node id and a packed address. All addresses
+are of one family, since IPv4 and IPv6 have separate overlays (as in BEP 32).
 """
 
 import ipaddress
@@ -94,14 +94,14 @@ class Pong(_Answer, frozen=True, gc=False, tag=16):
 
 
 class Nodes(_Answer, frozen=True, gc=False, tag=17):
-    """The closest contacts that the sender knows."""
+    """Answers a `FindNode`: the contacts nearest to the target that the sender knows."""
 
     token: _Token
     contacts: _Contacts
 
 
 class Values(_Answer, frozen=True, gc=False, tag=18):
-    """Records under the key (a random few of `total` if there are too many), and the closest contacts."""
+    """Answers a `FindValue`: records under the key (a random few of `total` if too many), and the nearest contacts."""
 
     token: _Token
     contacts: _Contacts
@@ -110,7 +110,7 @@ class Values(_Answer, frozen=True, gc=False, tag=18):
 
 
 class Stored(_Answer, frozen=True, gc=False, tag=19):
-    """Whether the record is kept, or else the reason why it was refused."""
+    """Answers a `Store`: whether the record is kept, or else why it was refused."""
 
     refused: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
@@ -134,7 +134,7 @@ class Datagram(NamedTuple):
 
 
 class DatagramCodec:
-    """Writes the datagrams of one network as `identity`, and reads those of others."""
+    """Writes this peer's datagrams in one network, signed by `identity`, and reads other peers' datagrams."""
 
     def __init__(self, identity: Identity, nonce: bytes, network: str, bits: int) -> None:
         self._identity = identity

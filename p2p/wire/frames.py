@@ -2,8 +2,8 @@
 
     length (4) | kind (1) | channel (2) | body
 
-All numbers are big-endian; length counts the body; channel is zero in this version. A control body is one message. A
-data body is chunk number (8), offset in the chunk (4), then raw bytes without any encoding, so that they are received
+All numbers are big-endian; length is that of the body; channel is zero in this version. A control body is one message.
+A data body is chunk number (8), offset in the chunk (4), then raw bytes without any encoding, so that they are received
 straight into the chunk's buffer. Bounds are checked on the header, before any memory is spent on the body. A data frame
 carries at most 256 KiB, so that a `Have` or `Cancel` is never stuck behind a whole chunk.
 """

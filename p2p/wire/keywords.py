@@ -1,4 +1,4 @@
-"""The words of a name as searches look for them: case-folded, without accents, of three or more letters or digits."""
+"""Cuts a name into its searchable words: case-folded, without accents, of three or more letters or digits."""
 
 import re
 import unicodedata

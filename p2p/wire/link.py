@@ -5,8 +5,8 @@
     shoal:<peer id>/<name>
 
 The second form is mutable: it means the share that the peer last published under that name (`records.Pointer`). In the
-first, everything but `xt` is a hint, which may be missing or wrong. Unknown parameters are ignored; `x.k` is reserved
-for the read key of an encrypted share, and this version refuses a link with it rather than half understand it.
+first form, everything but `xt` is a hint, which may be missing or wrong. Unknown parameters are ignored; `x.k` is
+reserved for the read key of an encrypted share, and this version refuses a link with it rather than half understand it.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class PeerHint:
 
 @dataclass(frozen=True)
 class Link:
-    """A share, and hints where to find it; `size` in bytes."""
+    """A parsed magnet URI: a share, and hints where to find it; `size` is in bytes."""
 
     share_id: ShareId
     name: str | None = None

@@ -27,7 +27,7 @@ Range = tuple[Number, Count]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):
-    """Any control message."""
+    """The base class of all messages of a connection."""
 
 
 class Challenge(Message, frozen=True, gc=False, tag="challenge"):
@@ -60,7 +60,7 @@ class GetRoot(Message, frozen=True, gc=False, tag="get_root"):
 
 
 class Root(Message, frozen=True, gc=False, tag="root"):
-    """The bytes of the manifest root, which hash to the share id."""
+    """Answers `GetRoot` with the bytes of the manifest root, whose hash is the share id."""
 
     body: Annotated[bytes, msgspec.Meta(max_length=MAX_ROOT_BYTES)]
 
@@ -73,7 +73,7 @@ class GetPart(Message, frozen=True, gc=False, tag="get_part"):
 
 
 class Part(Message, frozen=True, gc=False, tag="part"):
-    """A manifest part, which hashes to the hash that the root has for its index."""
+    """Answers `GetPart` with the bytes of a manifest part, whose hash the root lists at this index."""
 
     index: Number
     body: Annotated[bytes, msgspec.Meta(max_length=MAX_PART_BYTES)]
@@ -93,7 +93,7 @@ class Open(Message, frozen=True, gc=False, tag="open"):
 class Have(Message, frozen=True, gc=False, tag="have"):
     """Chunks that the sender now holds, besides those it named before: ranges, and a bitmap that starts at `first`.
 
-    Bit i of the bitmap (least significant first) is chunk first + i. Several messages add up.
+    Bit i of the bitmap (least significant first) is chunk first + i. Several `Have`s add up.
     """
 
     ranges: Annotated[tuple[Range, ...], msgspec.Meta(max_length=MAX_RANGES)] = ()
@@ -108,7 +108,7 @@ class Gone(Message, frozen=True, gc=False, tag="gone"):
 
 
 class Want(Message, frozen=True, gc=False, tag="want"):
-    """Asks for these chunks, in this order. Answered by data frames, after those for earlier `Want`s."""
+    """Asks for these chunks, in this order. Answered by data frames, once earlier `Want`s are answered."""
 
     first: Number
     count: Count
@@ -128,25 +128,25 @@ class Choked(Message, frozen=True, gc=False, tag="choked"):
 
 
 class Peers(Message, frozen=True, gc=False, tag="peers"):
-    """Peer exchange: other peers with this share; only those to which the sender has itself connected."""
+    """Peer exchange: names other peers that have this share, and to which the sender itself has connected."""
 
     peers: Annotated[tuple[tuple[Id, Host, Port], ...], msgspec.Meta(max_length=MAX_PEERS)]
 
 
 class Bad(Message, frozen=True, gc=False, tag="bad"):
-    """A chunk does not match its hash. Its source checks the file again; the reporter ends the exchange."""
+    """Reports a chunk that does not match its hash. The source rechecks the file; the reporter ends the exchange."""
 
     chunk: Number
 
 
 class Browse(Message, frozen=True, gc=False, tag="browse"):
-    """Asks which shares the receiver lists. Answered by `Listed`. The last answer's cursor asks for the next page."""
+    """Asks which shares the receiver lists. Answered by `Listed`, whose cursor is sent to ask for the next page."""
 
     cursor: ShortText = ""
 
 
 class Listing(msgspec.Struct, frozen=True, gc=False):
-    """One listed share; size in bytes."""
+    """One share in a `Listed`; its size is in bytes."""
 
     share: Id
     name: ShortText
@@ -155,29 +155,29 @@ class Listing(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listed(Message, frozen=True, gc=False, tag="listed"):
-    """Some of the listed shares; an empty cursor ends the list."""
+    """Answers `Browse` with some of the shares that the sender lists; an empty cursor ends the list."""
 
     shares: Annotated[tuple[Listing, ...], msgspec.Meta(max_length=256)]
     cursor: ShortText = ""
 
 
 class GetPointer(Message, frozen=True, gc=False, tag="get_pointer"):
-    """Asks for the newest pointer of that name that the receiver has seen. Answered by `PointerIs` or `Failed`."""
+    """Asks for the newest pointer under a name that the receiver has seen. Answered by `PointerIs` or `Failed`."""
 
     publisher: Id
     name: ShortText
 
 
 class PointerIs(Message, frozen=True, gc=False, tag="pointer_is"):
-    """The pointer, a record signed by its publisher (`wire.records`)."""
+    """Answers `GetPointer` with the pointer, a record signed by its publisher (`wire.records`)."""
 
     record: Annotated[bytes, msgspec.Meta(max_length=512)]
 
 
 class Offer(Message, frozen=True, gc=False, tag="offer"):
-    """From the dialer: it has chunks of this share, or is fetching it too, and can be asked over this connection.
+    """From the dialer, which has chunks of this share or is fetching it: offers to be asked over this connection.
 
-    A receiver that wants the share asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Others answer `Failed`.
+    A receiver that wants the share asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Any other answers `Failed`.
     """
 
     share: Id

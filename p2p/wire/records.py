@@ -2,9 +2,9 @@
 
     signature (64) | msgpack [version 1, kind, key (20), publisher (32), sequence, issued, expires, payload (bytes)]
 
-The signature is over `signatures.Purpose.RECORD` and the rest exactly as sent, and the rest must be the same when it is
-decoded and encoded again, so a record has only one form. Times are whole seconds since 1970. Each publisher has one
-record of a kind under a key: the one with the highest sequence number is valid. All addresses in a record belong to one
+The signature is over `signatures.Purpose.RECORD` and the msgpack part exactly as sent; that part must be the same when
+decoded and encoded again, so a record has only one form. Times are whole seconds since 1970. Of a publisher's records
+of one kind under one key, only that with the highest sequence number is valid. All addresses in a record belong to one
 host, and whoever stores it must be at that host (`at_home`), so nobody can send the network to a third party. A record
 is bound to its key where the payload allows it.
 
@@ -72,7 +72,7 @@ _Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class Provider(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The publisher has chunks of the share that the key stands for, or is fetching it."""
+    """The payload of a provider record: the publisher has chunks of the key's share, or is fetching it."""
 
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
     """Where the publisher listens; empty if it cannot be dialled."""
@@ -85,13 +85,13 @@ class Provider(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Whereabouts(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where the publisher listens; there are no addresses if it cannot be dialled."""
+    """The payload of an address record: where the publisher listens; no addresses if it cannot be dialled."""
 
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)]
 
 
 class Title(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A share whose name contains the word; size in bytes."""
+    """One entry of a keyword record's payload (`Titles`): a share, its size in bytes, and its name."""
 
     share: _Id
     size: _Number
@@ -99,20 +99,20 @@ class Title(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Titles(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Shares with a word in their names, according to the publisher."""
+    """The payload of a keyword record: shares that, according to the publisher, have the keyword in their names."""
 
     titles: Annotated[tuple[Title, ...], msgspec.Meta(min_length=1, max_length=MAX_TITLES)]
 
 
 class Pointer(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The publisher's newest share under a name."""
+    """The payload of a pointer record: the publisher's newest share under a name."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
     share: _Id
 
 
 class OfferedCapacity(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The computing power that the publisher offers, and where it listens."""
+    """The payload of a capacity record: the computing power that the publisher offers, and where it listens."""
 
     capacity: Capacity
     addresses: Annotated[tuple[tuple[_Host, Port], ...], msgspec.Meta(max_length=4)] = ()

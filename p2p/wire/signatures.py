@@ -12,7 +12,7 @@ SIGNATURE_BYTES = 64
 
 
 class Purpose(StrEnum):
-    """What a signature states."""
+    """What a signature is for; the purpose is part of what is signed."""
 
     DIALER = "dialer"
     """The signer is the dialer of this connection to this listener, and holds this peer id's key."""

@@ -1,10 +1,10 @@
-"""The protocol between a peer and a tracker: JSON over HTTP, under `/api/v1`. They share nothing else.
+"""The protocol between a peer and a tracker, which share nothing else: JSON over HTTP, under `/api/v1`.
 
     POST announce                     a signed `Announce`; answered by `Announced`, or `Problem` (409: start over)
     GET  search?q=&kind=&min_size=&max_size=&limit=&cursor=          `SearchAnswer`
     GET  shares/<share>               `ShareView`: a listed share with some of its files, and who has it
     GET  sources/<provider key>       `SourcesAnswer`; the key is H("provider", share id), so that a request for a share
-                                      that is not listed gives nobody its id
+                                      that is not listed reveals its id to nobody
     GET  peers/<peer>?limit=&cursor=  `PeerView`: what a peer lists and offers
     GET  volunteers?runtime=&cores=&memory=&limit=&cursor=           `VolunteersAnswer`
     GET  statistics?hours=            `Statistics`
@@ -79,7 +79,7 @@ def key_from_text(text: str) -> bytes:
 
 
 class Kind(StrEnum):
-    """What a share holds, judged by its file names; searches filter by it."""
+    """What kind of content a share has, judged by its file names; searches can filter by it."""
 
     AUDIO = "audio"
     VIDEO = "video"
@@ -92,7 +92,7 @@ class Kind(StrEnum):
 
 
 class _Struct(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Any structure of this protocol. Unknown fields are ignored; fields are only ever added, with defaults."""
+    """The base of all structures of this protocol. Unknown fields are ignored; fields are only added, with defaults."""
 
 
 class Content(_Struct, frozen=True, gc=False):
@@ -172,7 +172,7 @@ class Problem(_Struct, frozen=True, gc=False):
 
 
 class Wanted(_Struct, frozen=True, gc=False):
-    """A peer that can be dialled and lacks chunks of a share, for an announcer that has them and cannot be dialled.
+    """Tells an announcer that cannot be dialled of a dialable peer that lacks chunks which the announcer has.
 
     The peer may also be an owner that looks for volunteers: its work is treated as a share (`records.hiring_key`).
     """
@@ -183,7 +183,7 @@ class Wanted(_Struct, frozen=True, gc=False):
 
 
 class Announced(_Struct, frozen=True, gc=False):
-    """The tracker has accepted an announce."""
+    """The tracker's answer to an announce that it has accepted."""
 
     sequence: Count
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)]
@@ -200,7 +200,7 @@ class Announced(_Struct, frozen=True, gc=False):
 
 
 class Source(_Struct, frozen=True, gc=False):
-    """A peer that announced a share. `address` is there only if a dial-back proved it and the asker may be told it."""
+    """A peer that announced a share. `address` is set only if a dial-back reached it and the asker may know it."""
 
     peer: Id
     whole: bool
@@ -211,14 +211,14 @@ class Source(_Struct, frozen=True, gc=False):
 
 
 class SourcesAnswer(_Struct, frozen=True, gc=False):
-    """Who has a share; a random sample if there are many."""
+    """The peers that have a share; a random sample if there are many."""
 
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_RESULTS)]
     total: Count = 0
 
 
 class Found(_Struct, frozen=True, gc=False):
-    """A search result, or a share in a list."""
+    """A share, as a search result or in a list."""
 
     share: Id
     name: Name
@@ -291,7 +291,7 @@ class VolunteersAnswer(_Struct, frozen=True, gc=False):
 
 
 class Moment(_Struct, frozen=True, gc=False):
-    """The network at one time, as this tracker saw it."""
+    """Figures about the network at one point in time, as this tracker saw it."""
 
     time: float
     """Seconds since 1970."""

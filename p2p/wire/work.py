@@ -8,11 +8,11 @@
     owner     -> Slots(n)                                   use at most n: others need slots, or no longer do
     volunteer -> Slots(n)                                   the answer; or its user has paused it (0), or resumed it
     owner     -> CancelUnits(...)                           the results are not wanted; one may still come
-    both      -> Heartbeat                                  every second while nothing else is said
+    both      -> Heartbeat                                  every second while nothing else is sent
     owner     -> JobEnd                                     the volunteer forgets the job
 
-A side that says nothing for some seconds is gone. The bytes of a message that is still arriving are a sign of life too,
-since over a slow line a message takes longer than that.
+A side that sends nothing for some seconds is considered gone. The bytes of a message that is still arriving are a sign
+of life too, since over a slow connection one message can take longer than that.
 
 A volunteer whose cores are busy, or whose user has paused it, may let the owner wait in its queue, if the offer has
 `waits` set; it refuses if its queue is full, or if it has no queue.
@@ -22,17 +22,17 @@ A volunteer whose cores are busy, or whose user has paused it, may let the owner
     volunteer -> JobQueued(0)                               the owner's turn has come: offer again
     owner     -> JobOffer(...)                              the same job; answered like the first
 
-An owner that is silent, or does not take its turn, for ten seconds loses its place; so does one that says something
-else. One that no longer needs the volunteer says JobEnd, or hangs up. The volunteer decides in which order turns come,
-and may change its mind: an owner that offers again may find itself in the queue again.
+An owner that is silent, or does not take its turn, for ten seconds loses its place; so does an owner that sends
+anything else. An owner that no longer needs the volunteer sends JobEnd, or hangs up. The volunteer decides in which
+order turns come, and may change its mind: an owner that offers again may find itself in the queue again.
 
 Before its offer, an owner may ask a peer for its capacity: GetCapacity, CapacityIs. A volunteer that cannot be dialled
-dials an owner that trackers, the DHT or the local network have told it about, and says `VolunteerCall`; the owner
+dials an owner that trackers, the DHT or the local network have told it about, and sends `VolunteerCall`; the owner
 answers with the offer of a job that needs volunteers, as if it had dialled, or with `JobRefused`. An owner that cannot
-be dialled names no port: the volunteer says `DialMe(share)` for the bundle and each input when it starts to fetch them,
-and the owner calls it with an `Offer` of the share.
+be dialled names no port: the volunteer sends `DialMe(share)` for the bundle and each input when it starts to fetch
+them, and the owner calls it with an `Offer` of the share.
 
-Unit ids are those of `core.compute.plan`: a result under another unit's id counts for nothing. Bundle and inputs are
+Unit ids are those of `core.compute.plan`: a result under another unit's id is ignored. Bundle and inputs are
 shares, fetched like any other, from whoever has them. Small data goes in a unit or its result, larger data in `Bytes`
 before it.
 
@@ -120,7 +120,7 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
 class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
     """The volunteer takes the job: `slots` units at once, at most `window` under way.
 
-    `held` has the numbers of the inputs that it has whole.
+    `held` lists the numbers of the inputs that the volunteer already has completely.
     """
 
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)]
@@ -144,14 +144,14 @@ class JobQueued(_Message, frozen=True, gc=False, tag="job_queued"):
 
 
 class VolunteerCall(_Message, frozen=True, gc=False, tag="volunteering"):
-    """From a volunteer that cannot be dialled: asks for work, of this job or (no id) of any. It has this capacity."""
+    """From a volunteer that cannot be dialled: offers `capacity`; asks for work on `job`, or on any job if empty."""
 
     job: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     capacity: Capacity | None = None
 
 
 class Piece(_Part, frozen=True, gc=False):
-    """Bytes of a file of an input share: a partition or a part of one. The volunteer moves both ends to line ends."""
+    """A range of bytes in an input file: all or part of a partition. The volunteer moves both ends to line ends."""
 
     input: Annotated[int, msgspec.Meta(ge=0, lt=64)]
     path: _Path
@@ -186,7 +186,7 @@ class Unit(_Part, frozen=True, gc=False):
 
 
 class KeptOutput(_Part, frozen=True, gc=False):
-    """One kept output that a unit reads: its place among all that the unit reads, which unit made it, who keeps it."""
+    """A kept output that a unit reads: its position among all that the unit reads, which unit made it, who keeps it."""
 
     place: Annotated[int, msgspec.Meta(ge=0, lt=MAX_READS)]
     unit: _Id
@@ -198,7 +198,7 @@ class KeptOutput(_Part, frozen=True, gc=False):
 
 
 class Holder(_Part, frozen=True, gc=False):
-    """A volunteer that keeps outputs."""
+    """A volunteer that keeps outputs for other units, and where it listens."""
 
     peer: _Id
     host: Host
@@ -206,7 +206,7 @@ class Holder(_Part, frozen=True, gc=False):
 
 
 class Reads(_Message, frozen=True, gc=False, tag="reads"):
-    """Where a unit that follows finds some of what it reads; the rest is in its `inline` or in `Bytes`."""
+    """Announces where a unit sent later finds kept outputs that it reads; the rest is in its `inline` or in `Bytes`."""
 
     unit: _Id
     kept: Annotated[tuple[KeptOutput, ...], msgspec.Meta(max_length=MAX_UNITS)]
@@ -214,7 +214,7 @@ class Reads(_Message, frozen=True, gc=False, tag="reads"):
 
 
 class GetOutput(_Message, frozen=True, gc=False, tag="get_output"):
-    """Asks for the output with this number. Answered by `OutputIs` or `OutputGone`."""
+    """Asks for output number `number` of a unit. Answered by `OutputIs` or `OutputGone`."""
 
     job: _Id
     token: _Token
@@ -223,7 +223,7 @@ class GetOutput(_Message, frozen=True, gc=False, tag="get_output"):
 
 
 class OutputIs(_Message, frozen=True, gc=False, tag="output_is"):
-    """The output follows as `Bytes`; `digests` are those of all outputs of its unit."""
+    """Announces the output, which follows as `Bytes`; `digests` are the digests of all outputs of its unit."""
 
     digests: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_OUTPUTS)]
     size: _Number
@@ -240,7 +240,7 @@ class Units(_Message, frozen=True, gc=False, tag="units"):
 
 
 class Result(_Part, frozen=True, gc=False):
-    """What became of a unit. If `kind` is empty it is done, and `digest` covers its outputs."""
+    """How a unit ended. If `kind` is empty, the unit succeeded, and `digest` covers its outputs."""
 
     id: _Id
     digest: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
@@ -263,7 +263,7 @@ class Result(_Part, frozen=True, gc=False):
 
 
 class Results(_Message, frozen=True, gc=False, tag="results"):
-    """What became of units. `fetched` is as in `Heartbeat`."""
+    """How some units ended. `fetched` is as in `Heartbeat`."""
 
     results: Annotated[tuple[Result, ...], msgspec.Meta(max_length=MAX_UNITS)]
     fetched: _Number = 0
@@ -279,7 +279,7 @@ class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
 
 
 class Slots(_Message, frozen=True, gc=False, tag="slots"):
-    """How many slots may be used from now on: from an owner, the most it wants; from a volunteer, what it gives.
+    """How many slots may be used from now on: from an owner, its maximum; from a volunteer, what it gives.
 
     Units that have begun are finished.
     """

@@ -3,7 +3,7 @@
 Nothing that a peer announced is ever taken as HTML: every template escapes it, a strict Content-Security-Policy allows
 no inline script or style and nothing from other sites, and invisible characters in a name are shown (`text.visible`).
 
-    pages     the addresses, and what each asks of the service
+    pages     the addresses, and what each page gets from the service
     site      templates, static files, headers          charts    figures as SVG, from numbers alone
     text      sizes, ages and names as people read them
 """

@@ -1,8 +1,8 @@
-"""Draws a figure over time as inline SVG, made only of numbers and this module's own words.
+"""Draws a figure over time as inline SVG, which contains only numbers and this module's own words.
 
 The drawing is as wide as its container: horizontal positions are percentages, vertical ones pixels, so that text keeps
-its size on a phone. The labels of the vertical axis, which starts at 0, are left of the drawing, in the margin that the
-page's style gives it. The curve is in a nested drawing that is stretched; the width of its line is not.
+its size on a phone. The labels of the vertical axis, which starts at 0, are left of the drawing, in a margin set by the
+page's style. The curve is in a nested drawing that is stretched without making the line wider.
 """
 
 import math
@@ -26,7 +26,7 @@ _MAX_LABELS = 5
 
 @dataclass(frozen=True)
 class AxisUnit:
-    """The steps of an axis, and how its figures are written."""
+    """How an axis is divided into steps, and how the figures on it are written."""
 
     steps: Callable[[float], float]
     """Returns the smallest round step that is at least this large."""

@@ -1,4 +1,4 @@
-"""The addresses of the pages, and what each page asks of the service. A bad address gets a page too."""
+"""The addresses of the pages, and what each page gets from the service. A bad address is answered with a page too."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode

@@ -1,8 +1,8 @@
-"""Large outputs of units, kept by the volunteer that made them, for those units of the same job that read them.
+"""Large outputs of units, kept by the volunteer that made them, so that later units of the same job can read them.
 
 They go from volunteer to volunteer, so that the shuffle does not go through the owner's connection. A reader shows the
 job's token, asks for one output of one unit, and checks what it gets against the digest that it has from the owner. If
-an output is unavailable, the owner fetches it itself, or has it made again.
+an output is unavailable, the owner fetches it itself, or lets its unit run again.
 
 Unlike other files that peers exchange, these outputs are not shares: a shuffle is many small reads of each file, each
 by one reader, and the manifest, the exchange and the chunk hashes of a share would cost more than the bytes.
@@ -29,7 +29,7 @@ class _Unit:
 
 
 class OutputStore:
-    """The outputs of one job that this peer keeps, in files of a folder, with at most `most` bytes."""
+    """Keeps outputs of one job for other peers, in files in `folder`, up to `most` bytes in total."""
 
     def __init__(self, disk: Disk, folder: Path, token: bytes, most: int) -> None:
         self._disk = disk

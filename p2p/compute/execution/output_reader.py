@@ -19,12 +19,12 @@ MAX_READ_BYTES = 256 * 1024 * 1024
 
 
 class OutputNotKept(PeerError):
-    """Raised if an output is no longer kept where it was."""
+    """Raised if a peer no longer keeps an output that it kept earlier."""
 
 
 @dataclass(frozen=True)
 class OutputLocation:
-    """Where one output is kept: see `work.KeptOutput`."""
+    """Where one output is kept: by which peer, and as which output of which unit."""
 
     unit: bytes
     digest: bytes
@@ -34,10 +34,10 @@ class OutputLocation:
 
 
 class OutputReader:
-    """Reads outputs that others keep, over one connection to each holder.
+    """Reads outputs that others keep, over one connection to each peer that keeps some.
 
-    `told_from` is the host of the owner that names the holders; None if this peer is the owner. An owner may not name
-    every address.
+    `told_from` is the host of the owner that names these peers, and limits the addresses that it may name. It is None
+    if this peer is the owner.
     """
 
     def __init__(self, dialer: Dialer, job: bytes, token: bytes, told_from: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Joins the pieces of what is too large for one message, in memory or in files."""
+"""Joins data that was sent in pieces, because it was too large for one message, in memory or in files."""
 
 import shutil
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ THING_BYTES = 256
 
 
 class Reassembly:
-    """Joins the pieces of several things at once, in memory, with at most `most` bytes in total."""
+    """Joins the pieces of several results or outputs, which may alternate, in memory, up to `most` bytes in total."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -52,7 +52,7 @@ class Reassembly:
 
 
 class SpooledReassembly:
-    """Joins the pieces of what one volunteer sends, in files of a folder; each thing has at most `most` bytes."""
+    """Joins the pieces of the outputs that one volunteer sends, in files in `folder`, up to `most` bytes for each."""
 
     def __init__(self, disk: Disk, folder: Path, most: int) -> None:
         self._disk = disk

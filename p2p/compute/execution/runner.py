@@ -1,8 +1,8 @@
-"""How units are run: as calls of one program or as runs of a command, in a guest that stays alive between the units of
+"""Runs units, as calls of a loaded program or as runs of a command, in a guest that stays alive between the units of
 one job.
 
-This is the same for a volunteer and for an owner that reruns a unit. What a guest says is untrusted; what it says about
-the job's own faults is passed on unchanged, within bounds.
+This is the same for a volunteer and for an owner that reruns a unit. Whatever a guest answers is untrusted; its error
+messages about the job's own faults are passed on unchanged, within bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class UnitOutcome(NamedTuple):
 
 
 class GuestReply(msgspec.Struct):
-    """What a guest answers to `load` and `unit`."""
+    """A guest's answer to being loaded with a job, or to being given a unit."""
 
     ok: str = ""
     error: str = ""
@@ -74,7 +74,7 @@ class Runner(Protocol):
 
 
 class ResidentRunner:
-    """A guest that has loaded the job."""
+    """Runs units as calls of a job's program, in a guest that has already loaded it."""
 
     def __init__(self, guest: Guest, job: bytes, limits: GuestLimits) -> None:
         self._guest = guest
@@ -127,7 +127,7 @@ class ResidentRunner:
 
 
 class CommandRunner:
-    """Runs a WASI command: each unit is one run of it, with the unit's lines as standard input; one guest runs many."""
+    """Runs each unit as one run of a WASI command, with the unit's lines as standard input; one guest serves many."""
 
     def __init__(
         self,

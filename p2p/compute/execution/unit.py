@@ -1,4 +1,4 @@
-"""Takes one unit into a guest and out again, in the same way for volunteers and for an owner that reruns it."""
+"""Passes a unit's data into a guest and its outputs out again, both for volunteers and for an owner that reruns it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ LINE_KINDS = frozenset({"lines", "records", "chunks"})
 
 
 class Given(NamedTuple):
-    """What a unit's guest gets: the unit's part of its source (`jobs.sources.batches`), and the bytes that it reads."""
+    """What a guest gets with a unit: the unit's part of the source (`jobs.sources.batches`), and the bytes to read."""
 
     source: Sequence[object]
     blobs: list[bytes]

@@ -1,5 +1,5 @@
-"""Gets what units read, where they run: outputs that were sent with them or are kept elsewhere, inputs, results of
-actions.
+"""Gets what units read, on the peer that runs them: inputs, results of actions, and outputs of earlier units, which
+were sent with the unit or are kept elsewhere.
 """
 
 import logging
@@ -26,7 +26,7 @@ MAX_RESULTS_BYTES = 256 * 1024 * 1024
 
 
 class Missing(NotFound):
-    """Raised if outputs that a unit reads are not where they should be kept: those of `units`."""
+    """Raised if outputs of `units`, which another unit reads, are missing at the peers that should keep them."""
 
     def __init__(self, units: Iterable[bytes]) -> None:
         super().__init__("outputs of other units are unavailable")
@@ -34,9 +34,9 @@ class Missing(NotFound):
 
 
 class UnitInputs:
-    """What the units of one job read, at most `most` bytes for each.
+    """Gets what the units of one job read, at most `most` bytes for each.
 
-    `kept` is what this peer keeps for others, or None.
+    `kept` holds the outputs that this peer keeps for others; None if it keeps none.
     """
 
     def __init__(

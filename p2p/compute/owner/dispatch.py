@@ -1,4 +1,4 @@
-"""What a volunteer is sent along with units: what they read, and results of actions that it does not have yet."""
+"""Prepares units for sending to a volunteer, with what they read and any action results that the volunteer lacks."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ UNIT_BYTES, PIECE_BYTES = 300, 100
 
 
 class JobInput(NamedTuple):
-    """An input share: its files as (path, bytes), in the share's order, and peers that may have it."""
+    """A share that is a job's input: its files as (path, size), in the share's order, and peers that may have it."""
 
     share: ShareId
     name: str

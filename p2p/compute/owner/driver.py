@@ -1,7 +1,7 @@
 """Runs a job's state machine (`core.compute.job`) at its owner, and carries out its commands as they come.
 
-This module knows the volunteers at work, as most commands go to one of them. It does not handle the outcomes of units,
-nor what volunteers say about them: see `results` and `employer`.
+This module keeps the sessions of the volunteers at work, because most commands are carried out by one of them. The
+outcomes of units are handled in `results`, and other messages of volunteers in `employer`.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -28,9 +28,9 @@ from p2p.wire.address import Address
 
 
 class Driver:
-    """Drives one job of the peer `owner`.
+    """Carries out what the state machine of one job (`Job`) decides.
 
-    `repeat` makes the owner run units itself; the other arguments are those of `Job`.
+    `repeat` makes the owner run units itself; the other arguments are passed to `Job`.
     """
 
     def __init__(self, owner: PeerId, context: bytes, unit_s: float, repeat: Callable[[Sequence[Work]], None]) -> None:

@@ -1,6 +1,7 @@
-"""An owner's conversations with its volunteers, each from the offer to the end. Their side is `volunteer.job_session`.
+"""An owner's conversations with volunteers, each from the offer to the end.
 
-The `Recruiter` finds the volunteers; a `VolunteerSession` is the conversation with one that has taken the job.
+The `Recruiter` finds the volunteers; a `VolunteerSession` is the conversation with a volunteer that has taken the job.
+The volunteer's side is in `volunteer.job_session`.
 """
 
 from functools import partial

@@ -1,8 +1,8 @@
-"""Fair shares: several jobs of one owner divide the volunteers among them, as evenly as the needs of each allow.
+"""Divides the volunteers among several jobs of one owner, as evenly as the needs of each job allow.
 
 A volunteer gives a job all its free cores, so the first job would have all volunteers for as long as it lasts. Every
-few seconds the slots are allotted again (`core.compute.matching.allot`). A job that has too many tells the volunteer
-that it gives some back, and the other job is offered to that volunteer again.
+few seconds the slots are allotted again (`core.compute.matching.allot`). A job with too many slots gives some back to
+the volunteer, and the other jobs are then offered to that volunteer again.
 """
 
 from collections.abc import Callable, Sequence

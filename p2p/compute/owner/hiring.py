@@ -1,8 +1,8 @@
-"""Handles volunteers that call: the owner offers them one of its jobs.
+"""Handles calls from volunteers that cannot be dialled: the owner offers each of them one of its jobs.
 
-A volunteer that cannot be dialled learns of owners as if the work for a runtime were a share (`records.hiring_key`)
-that owners lack. An owner that cannot be dialled calls its volunteers about the shares of its job, when they say that
-they are fetching these.
+Such a volunteer finds owners as it finds peers that lack a share: an owner announces that it lacks a key, which stands
+for the work for one runtime (`records.hiring_key`). An owner that cannot be dialled calls its volunteers to
+offer them the shares of its job, when they say that they are fetching these shares.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,12 +1,12 @@
 """This peer's own jobs: how they are begun, resumed after an interruption and cancelled, and what they leave behind.
 
-    begin --> under way --(it ends)--> done | failed           its journal is cleared, its line stays in the list
+    begin --> under way --(it ends)--> done | failed           its journal is cleared, it stays in the list
     under way --(Ctrl-C, nobody to work, disk full, kill)--> stopped --resume--> under way
     under way, stopped --cancel--> cancelled
 
-A job's folder has its bundle, large outputs and the files that it saves. The shares made for the job, its bundle and
-inputs, are removed when it ends. Whoever sets up, runs or ends a job claims it first, so that nobody else does any of
-these at the same time.
+A job's folder contains its bundle, large outputs and the files that it saves. The shares made for the job, its bundle
+and inputs, are removed when it ends. A task that sets up, runs or ends a job claims the job first, so that no other
+task does any of these at the same time.
 """
 
 import os
@@ -38,7 +38,7 @@ from p2p.wire import work
 
 @dataclass
 class Underway:
-    """A job that is running."""
+    """A running job, with its run and the view of it that is shown to users."""
 
     id: bytes
     view: JobView
@@ -47,14 +47,17 @@ class Underway:
 
 @dataclass
 class Claim:
-    """A claim on a job: `scope` cancels what its holder does, `given_up` is set once the holder has stopped."""
+    """A task's claim on a job: `scope` cancels the task, and `given_up` is set once the task has stopped."""
 
     scope: trio.CancelScope
     given_up: trio.Event = field(default_factory=trio.Event)
 
 
 class Jobs:
-    """All jobs of one peer. `folder` has those that are not over, `results_folder` the files that jobs saved."""
+    """All jobs of one peer.
+
+    `folder` contains the folders of jobs that are not over, `results_folder` contains the files that jobs saved.
+    """
 
     def __init__(self, deps: Deps, folder: Path, results_folder: Path) -> None:
         self._deps = deps

@@ -15,7 +15,7 @@ PLAN = -1
 
 
 class JobLog:
-    """The log of one job of the peer `owner`."""
+    """Collects what one job of the peer `owner` prints, and writes it to the journal."""
 
     def __init__(self, journal: Journal, disk: Disk, job: bytes, owner: PeerId) -> None:
         self._journal = journal

@@ -1,9 +1,9 @@
-"""What the units of a job's running action have made, as its owner knows it.
+"""The outputs of the units of a job's running action, or where they are kept, as its owner knows them.
 
-Every accepted result goes into the journal, many in one transaction, and is not made again, whatever happens to this
-process. Small outputs are in the journal, and the latest also in memory. Large ones are files in the job's folder,
-which the journal knows by the unit's id and digest. All of these outlive the volunteers. Other outputs stay with the
-volunteers that made them, for the units that read them; if their holder is lost, so are they, and they are made again.
+Every accepted result goes into the journal, many in one transaction, and its unit need not run again, whatever happens
+to this process. Small outputs are in the journal, and the latest also in memory. Large ones are files in the job's
+folder, listed in the journal by the unit's id and digest. All of these outlive the volunteers. Other outputs stay with
+the volunteers that made them, for the units that read them; if the volunteer is lost, its units run again.
 """
 
 import os
@@ -32,7 +32,7 @@ WRITE_INTERVAL_S = 0.05
 
 
 class Large(NamedTuple):
-    """Outputs in a file, one after another, with their sizes."""
+    """A file that contains the outputs of a unit, one after another, and the sizes of these outputs."""
 
     path: Path
     sizes: tuple[int, ...]
@@ -48,7 +48,7 @@ class Remote(NamedTuple):
 
 
 class OutputsLost(NotFound):
-    """Raised if outputs that are to be read are gone: their unit runs again."""
+    """Raised if outputs cannot be read because they are lost. The unit that made them runs again."""
 
 
 StoredOutputs = list[bytes] | Large | Remote
@@ -56,7 +56,7 @@ _Place = tuple[int, int]
 
 
 class Outputs:
-    """The outputs of one job, by stage and partition of the action that runs."""
+    """The outputs of the units of one job's running action, by stage and partition."""
 
     def __init__(self, journal: Journal, disk: Disk, job: bytes, folder: Path) -> None:
         self._journal = journal

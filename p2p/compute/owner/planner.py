@@ -1,7 +1,7 @@
-"""How a job is planned: by its own code, in a guest on the owner's machine; the plan of a WASI command needs no guest.
+"""Plans jobs, by the job's own code in a guest on the owner's machine; the plan of a WASI command needs no guest.
 
-Given the results of the earlier actions, a planner says which action comes next. It makes an action's result from the
-outputs of its last stage's units.
+Given the results of the earlier actions, a planner determines which action comes next. After an action, it makes the
+action's result from the outputs of the units of the last stage.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -28,13 +28,13 @@ MAX_GUESTS_TRIED = 3
 
 
 class Returned(NamedTuple):
-    """What the job returned, as JSON values."""
+    """Returned by a planner when no action is left: what the job returned, as JSON values."""
 
     value: Any
 
 
 class Planner(Protocol):
-    """Plans one job."""
+    """Determines the next action of one job, and makes each action's result."""
 
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
         """Returns the next action, or what the job returned, given the results of all actions so far.
@@ -50,7 +50,7 @@ class Planner(Protocol):
 
 
 class _Said(msgspec.Struct):
-    """What the planning guest answers."""
+    """An answer of the planning guest."""
 
     ok: str = ""
     plan: msgspec.Raw = msgspec.Raw(b"")
@@ -161,9 +161,9 @@ class GuestPlanner:
 
 
 class CommandPlanner:
-    """Plans a WASI command as one action, whose files are what each unit wrote.
+    """Plans a WASI command as a single action, which saves one file for each unit: the unit's output.
 
-    `partitions` is used if there is no input.
+    `partitions` is the number of units if there is no input.
     """
 
     def __init__(self, partitions: int | None) -> None:

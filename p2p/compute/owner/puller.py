@@ -1,5 +1,6 @@
-"""Brings outputs that volunteers keep to their job's owner, who passes them on to volunteers that cannot read them
-there.
+"""Fetches outputs that volunteers keep, so that the owner of the job can pass them on.
+
+This is for volunteers that cannot read the outputs from the volunteer that keeps them.
 """
 
 import logging
@@ -18,8 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 class Puller:
-    """Pulls outputs of one job, from each holder those of one unit at a time, because they are in memory until they are
-    stored.
+    """Fetches outputs of one job from the volunteers that keep them.
+
+    Fetches the outputs of only one unit at a time from each volunteer, because outputs are in memory until stored.
     """
 
     def __init__(self, driver: Driver, outputs: Outputs, shuffle: OutputShuffle, reader: OutputReader) -> None:

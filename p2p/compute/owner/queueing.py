@@ -1,6 +1,4 @@
-"""How an owner waits in a volunteer's line: it offers its job, and offers it again when the volunteer calls (see
-`JobQueued`).
-"""
+"""Waits in a volunteer's queue, as an owner: offers a job, and offers it again when its turn comes (`JobQueued`)."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,15 +14,15 @@ from p2p.wire import work
 HEARTBEAT_INTERVAL_S = 1.0
 ANSWER_TIMEOUT_S = 30.0
 MAX_CALLS = 16
-"""How many calls an owner answers with its offer without getting the cores, before it leaves that line."""
+"""How many calls an owner answers with its offer without getting the cores, before it leaves the queue."""
 
 
 async def offer_and_wait(
     connection: Connection, offer: Callable[[], work.JobOffer], queued: Callable[[work.JobQueued], None]
 ) -> Any:
-    """Offers a job, and waits in line if the volunteer says so. Returns the volunteer's final answer.
+    """Offers a job, and waits in the volunteer's queue if asked to. Returns the volunteer's final answer.
 
-    `offer` makes an offer with the job's current data; `queued` is told the place in line. Raises PeerError.
+    `offer` makes an offer with the job's current data; `queued` is told the place in the queue. Raises PeerError.
     """
     first = offer()
     await connection.send(first)

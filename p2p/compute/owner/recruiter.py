@@ -1,10 +1,10 @@
 """Finds an owner's volunteers (named peers, the local network, trackers, the DHT), and says why none were found.
 
-Every peer found is dialled and offered the job by the owner's `engage`. A peer without a free core may let the owner
-wait in line (`queueing`), which it does at many volunteers at once, until as many are at work as are wanted. A peer
-that refused or was lost is asked again a little later, for as long as the job lasts. A volunteer that cannot be dialled
-calls (`hiring`), and is then offered the job. Until such a caller takes the job, it occupies one of a few places, at
-most half of which go to one network, because callers are not chosen by the owner.
+Every peer found is dialled and offered the job by the function `engage`. A volunteer without a free core may let the
+owner wait in its queue (`queueing`). The owner waits in many queues at the same time, until enough volunteers are
+at work. A peer that refused or was lost is asked again a little later, for as long as the job lasts. A volunteer that
+cannot be dialled calls (`hiring`), and is then offered the job. Only a few callers that have not taken the job yet are
+admitted at a time, at most half of them from one network, because the owner does not choose its callers.
 """
 
 import logging
@@ -42,7 +42,7 @@ MAX_REMEMBERED = 4096
 class Recruiter:
     """Finds volunteers for one job.
 
-    `engage` holds the whole conversation with one, and hires it if it takes the job.
+    `engage` conducts the whole conversation with a volunteer, and hires it if it takes the job.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Recruiter:
         self._sooner.set()
 
     def may_wait(self, ends: Ends) -> bool:
-        """Whether the job would wait in that volunteer's line.
+        """Whether the job would wait in that volunteer's queue.
 
         A volunteer that called does not need this: it calls again when it has room.
         """

@@ -1,4 +1,4 @@
-"""Runs units at the owner of a job, in fresh guests: those that volunteers complain about."""
+"""Reruns, at the job's owner and in fresh guests, the units that volunteers report as faulty or impossible."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ from p2p.wire import work
 
 
 class Rerunner:
-    """Runs units of one job.
+    """Runs units of one job on the owner's machine, to see whether the job or a volunteer is at fault.
 
-    `load` is the frame that loads the job into a guest, `results` are those of its actions.
+    `load` is the frame that loads the job into a guest; `results` are the results of the job's actions so far.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Takes in the outcomes of units at their job's owner: checks them, keeps them, and reports them to the state machine.
 
 A result that does not match its digest is discarded. If there is no result, this module decides whose fault that is,
-from what the volunteer, or the owner's own guest, says.
+from the failure that the volunteer, or the owner's own guest, reports.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,10 @@ from p2p.wire import work
 
 
 class ResultIntake:
-    """Takes in the results of one job. `pull` brings a unit's outputs here if a volunteer could not read them."""
+    """Takes in the results of one job.
+
+    `pull` fetches the outputs of a unit to this peer, if a volunteer could not read them where they are kept.
+    """
 
     def __init__(
         self, driver: Driver, outputs: Outputs, watch: Watch, log: JobLog, pull: Callable[[bytes], None]

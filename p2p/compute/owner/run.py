@@ -1,9 +1,10 @@
 """Runs the actions of a job at its owner, one after another, from the plan to the result.
 
 The `Driver` carries out what `core.compute.job` decides; the `Employer` keeps volunteers at work, and the
-`ResultIntake` takes in what they send back. The job's own code runs only in guests, here too: the plan and the last
-step of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and passed on
-from there, so that they outlive any volunteer; large ones may stay with volunteers, who read them from each other.
+`ResultIntake` takes in what they send back. The owner, too, runs the job's own code only in guests: the plan and the
+last step of each action are made in a guest of the owner's sandbox. Outputs of units are brought to the owner and
+passed on from there, so that they outlive any volunteer; large ones may stay with volunteers, which read them from each
+other.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -51,14 +52,14 @@ CONFIRM_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Ending:
-    """What a job returned, and the folder with the files that it saved, if any."""
+    """How a job ended: what it returned, and the folder with the files that it saved, if any."""
 
     value: Any
     saved: Path | None
 
 
 class JobRun:
-    """The run of one job."""
+    """Runs one job, action by action, until it ends or is stopped."""
 
     def __init__(self, deps: Deps, setup: Setup, view: JobView) -> None:
         self._deps = deps
@@ -280,7 +281,7 @@ class JobRun:
         self._nursery.start_soon(self._run_own, units)
 
     async def _run_own(self, units: Sequence[Work]) -> None:
-        """Runs the units that volunteers complain about."""
+        """Runs the units that volunteers reported as faulty or impossible."""
         for one in units:
             await self._puller.pull_what_it_reads(one)  # so that nothing depends on what a holder says about them
             try:

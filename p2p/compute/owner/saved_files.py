@@ -1,7 +1,7 @@
-"""The files that a job saves: parts in its folder, one for each unit of the last stage, until the job has ended.
+"""The files that a job saves, one for each unit of an action's last stage.
 
-Each action that saves files has a folder of its own, because later actions may save too. The user sees these folders
-only if there are several.
+Until the job ends, they are in its folder. Each action that saves files has a folder of its own there, because later
+actions may save too. The user sees these folders only if there are several.
 """
 
 import os

@@ -39,7 +39,7 @@ OUT_OF_DATE = "Start the job again, and forget this one with `shoal cancel`."
 class HiringTerms:
     """Which volunteers the user wants: named peers first, at most `most` in all (0: any number).
 
-    The job waits `wait_s` for one.
+    The job stops after `wait_s` seconds in which nobody works on it (None: never).
     """
 
     peers: tuple[PeerHint, ...]
@@ -49,7 +49,7 @@ class HiringTerms:
 
 @dataclass(frozen=True)
 class Setup:
-    """A job that is ready to run. `folder` is the job's own, with its bundle."""
+    """A job that is ready to run. `folder` is the job's own folder, which contains its bundle."""
 
     id: bytes
     again: bool
@@ -70,7 +70,7 @@ class Setup:
 
 
 class Resumable(msgspec.Struct, frozen=True):
-    """A job as the journal has it, with everything needed to resume it. Ids are text."""
+    """A job as it is stored in the journal, with everything needed to resume it. Ids are text."""
 
     wish: JobSpec
     runtime: str

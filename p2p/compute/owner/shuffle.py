@@ -18,7 +18,7 @@ NOWHERE = Address("127.0.0.1", 1)
 
 
 class Read(NamedTuple):
-    """What a unit reads, as in `work.Unit`: outputs by stage, their sizes, and those that are sent with it."""
+    """What a unit reads, as in `work.Unit`: how many outputs of each stage, their sizes, and the bytes sent with it."""
 
     counts: tuple[int, ...]
     sizes: tuple[int, ...]
@@ -28,7 +28,7 @@ class Read(NamedTuple):
 
 
 class OutputShuffle:
-    """The outputs of one job's running action.
+    """Determines how each unit of one job's running action gets the outputs that it reads.
 
     `address_of` returns where a volunteer that keeps outputs can be dialled.
     """

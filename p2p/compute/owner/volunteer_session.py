@@ -1,4 +1,4 @@
-"""The owner's side of the conversation with a volunteer at work."""
+"""The owner's side of the conversation with a volunteer that has taken a job."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,7 +29,10 @@ Heard = Callable[[Said, SpooledReassembly], Awaitable[None]]
 
 
 class Messages(Protocol):
-    """Makes messages: see `Dispatch.messages`."""
+    """Makes the messages that bring units to a volunteer that already has the results of `sent` actions.
+
+    Calls `lost` for a unit that cannot be sent, because what it reads is lost.
+    """
 
     async def __call__(
         self, units: Sequence[Work], sent: int, lost: Callable[[Work], None], *, keep: bool
@@ -37,9 +40,9 @@ class Messages(Protocol):
 
 
 class VolunteerSession:
-    """The conversation with one volunteer.
+    """Sends units to one volunteer that is at work, and receives what it reports.
 
-    `messages` makes the messages with its units, given how many actions' results it has.
+    `messages` makes the messages that bring units to the volunteer.
     """
 
     def __init__(

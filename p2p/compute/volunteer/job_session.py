@@ -2,9 +2,9 @@
 
     engaged --(bundle here, guests ready)--> at work --(JobEnd, silence, a fault of either side)--> over
 
-The conversation is that of `wire.work`. `unit_inputs` gets what units read, `slots` runs them, and `reports` tells the
-owner. This peer sends signs of life from the start, even while the bundle is still being fetched. A message that was
-not asked for, or more than was agreed, ends the conversation.
+The conversation is that of `wire.work`. `unit_inputs` gets what units read, `slots` runs them, and `reports` sends
+outcomes to the owner. This peer sends signs of life from the start, even while the bundle is still being fetched. A
+message that was not asked for, or more data than was agreed, ends the conversation.
 """
 
 import logging
@@ -57,7 +57,7 @@ ASK_INTERVAL_S = 5.0
 
 
 class JobHost(Protocol):
-    """What one job needs from the volunteer that works on it."""
+    """What a `JobSession` needs from the volunteer that it belongs to."""
 
     @property
     def cores(self) -> int: ...
@@ -93,7 +93,7 @@ def limits_of(offer: work.JobOffer) -> GuestLimits:
 
 
 class JobSession:
-    """One job of one owner at this volunteer. It has `slots` slots at first; `folder` is its own."""
+    """Works on one job of one owner, at first with `slots` slots. `folder` is used by this session only."""
 
     def __init__(
         self, host: JobHost, deps: Deps, connection: Connection, offer: work.JobOffer, slots: int, folder: Path

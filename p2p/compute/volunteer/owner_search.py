@@ -1,7 +1,8 @@
-"""How a volunteer that cannot be dialled finds owners, which it calls.
+"""Finds owners and calls them, for a volunteer that cannot be dialled.
 
-It learns of owners as if the work for a runtime were a share (`records.hiring_key`) that the volunteer has and the
-owners lack. It calls them (`p2p.reach.calls`), sends `VolunteerCall`, and is offered a job.
+Work for a runtime is treated like a share (`records.hiring_key`) that the volunteer has and owners lack, so owners are
+found like peers that lack chunks. The volunteer calls them (`p2p.reach.calls`), sends `VolunteerCall`, and is offered a
+job.
 """
 
 import logging
@@ -42,7 +43,7 @@ WORK = b"work"
 
 
 class WorkCalls:
-    """The `Subject` of calls to owners, and the advert by which owners are found."""
+    """The `Subject` of a volunteer's calls to owners (`p2p.reach.calls`), and the advert by which owners are found."""
 
     most = MAX_CALLS
 
@@ -124,7 +125,7 @@ class WorkCalls:
 
 
 class OwnerSearch:
-    """Arranges calls to owners that the DHT and the local network know of, while this peer cannot be dialled.
+    """Arranges calls to owners found in the DHT and in the local network, while this peer cannot be dialled.
 
     Trackers name owners in their answers to announces.
     """

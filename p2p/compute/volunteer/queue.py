@@ -1,11 +1,11 @@
-"""The waiting line of a volunteer, as it is shown to an owner in it.
+"""A volunteer's conversation with an owner that waits in its queue.
 
-An owner whose offer arrives while all cores are busy is told at once when one is free. The conversation stays open, and
-the owner is told its place (`JobQueued`); `p2p.core.compute.waiting_queue` decides who is first. Once there is room,
-the first owner is called, and offers its job again. So the offer has the job's current data, the owner is known to be
-there, and an owner that does not answer delays the others for only a few seconds. Between the call and the new offer,
+An owner whose offer arrives while all cores are busy waits. The conversation stays open, and the owner is told its
+place (`JobQueued`); `p2p.core.compute.waiting_queue` decides who is first. As soon as there is room, the first owner is
+told that its turn has come, and offers its job again. So the offer contains the job's current data, the owner is known
+to be there, and an owner that does not answer delays the others for only a few seconds. Until the new offer arrives,
 the cores are given to nobody; then they go to whoever is first at that moment, which may be an owner with a better
-claim that has come since the call. An owner in line costs the volunteer one of few places, a connection that exists
+claim that has come in the meantime. A waiting owner costs the volunteer one of few places, a connection that exists
 anyway, and two tasks; nothing of its offer is kept.
 """
 
@@ -21,13 +21,13 @@ from p2p.wire import work
 
 HEARTBEAT_INTERVAL_S = 1.0
 TURN_TIMEOUT_S = 10.0
-"""An owner in line that is silent for this long, or does not take its turn, loses its place."""
+"""A waiting owner that is silent for this long, or does not take its turn, loses its place."""
 
 
 class QueuedOwner:
-    """An owner in line.
+    """An owner that waits in this volunteer's queue.
 
-    `place` returns where it is: 0 for its turn, otherwise 1, 2, ...; this may change whenever `changes` rings. `reason`
+    `place` returns its place: 0 for its turn, otherwise 1, 2, ...; this may change whenever `changes` rings. `reason`
     returns why there is no room.
     """
 

@@ -1,4 +1,4 @@
-"""How a peer that is no volunteer answers requests to volunteers."""
+"""Refuses, at a peer that is no volunteer, everything that others may request of volunteers."""
 
 from p2p.net.connection import Connection
 from p2p.net.router import Opening

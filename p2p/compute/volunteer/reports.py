@@ -1,4 +1,4 @@
-"""What a volunteer reports to the owner of a job: results in small batches, its slots, and signs of life."""
+"""Reports to the owner of a job, as its volunteer: results in small batches, the number of slots, signs of life."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,10 @@ HEARTBEAT_INTERVAL_S = 1.0
 
 
 class Reports:
-    """Reports about one job. `slots` returns how many slots it has now, `fetched` how many bytes arrived for it."""
+    """Sends the reports about one job to its owner.
+
+    `slots` returns how many slots the job has now, `fetched` returns how many bytes have arrived for it.
+    """
 
     def __init__(self, connection: Connection, slots: Callable[[], int], fetched: Callable[[], int]) -> None:
         self._connection = connection

@@ -1,7 +1,7 @@
 """The slots of one job at a volunteer: units wait in one queue, and each slot runs them in its own guest.
 
-A guest has run nobody else's code, and is discarded after anything goes wrong in it. Units that were queued behind the
-one that ended the guest go to the next guest.
+A guest never runs code of different jobs, and is discarded after anything goes wrong in it. If a unit ends its guest,
+the units that were queued behind it go to the next guest.
 """
 
 import logging
@@ -38,7 +38,7 @@ Raises GuestEnded, MalformedMessage, SandboxFailed.
 
 
 class GuestSlots:
-    """The slots of a job, `count` of them, which run units once they are started."""
+    """Runs the units of one job in `count` slots, each with its own guest, once started."""
 
     def __init__(self, count: int, reading: UnitInputs, reports: Reports, kept: OutputStore) -> None:
         self.count = count

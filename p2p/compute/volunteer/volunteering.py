@@ -1,8 +1,9 @@
 """Volunteering: this peer runs units of other people's jobs in its sandbox, one guest per offered core.
 
 This module decides what the peer offers, and who gets it. A job gets all cores that are free when it arrives. An owner
-that comes while no core is free may wait in line (`queue`), and gets some as soon as they are free. Cores that nobody
-waits for go to the jobs at work. Only a job's inputs are kept after it has ended, up to a bound, for later jobs.
+whose offer arrives while no core is free may wait (`queue`), and gets cores as soon as some are free. Free cores for
+which nobody waits go to the jobs at work. After a job has ended, only its inputs are kept, up to a bound, for later
+jobs.
 """
 
 import logging
@@ -44,7 +45,7 @@ SWEEP_INTERVAL_S = 1.0
 
 
 class _Left(NamedTuple):
-    """What is kept of a job whose owner has left."""
+    """The outputs of a job whose owner has left, kept until a certain time because the owner may return."""
 
     owner: PeerId
     kept: OutputStore
@@ -68,7 +69,7 @@ class Volunteering:
         self.jobs: dict[bytes, JobSession] = {}
         self._queue = WaitingQueue()
         self._changes = Bell()
-        """Rings when the line changes, or what is free for the owners in it."""
+        """Rings when the queue changes, or the cores that are free for the owners in it."""
         self._left: dict[bytes, _Left] = {}
         self._kept_folder, self._jobs_folder = folder / "kept", folder / "jobs"
         self._most_kept_bytes = most_kept_bytes
@@ -109,7 +110,7 @@ class Volunteering:
 
     @property
     def waiting(self) -> int:
-        """How many offers are in line."""
+        """How many owners wait in the queue."""
         return len(self._queue)
 
     @property
@@ -245,7 +246,7 @@ class Volunteering:
             self._changes.ring()
 
     def _place(self, place: QueuePlace) -> int:
-        """Returns the owner's place in line: 0 if its job could begin, 1 for the next."""
+        """Returns the owner's place in the queue: 0 if its job could begin, 1 for the next."""
         order = self._queue.order({job.owner for job in self.jobs.values() if job.slots})
         if order and order[0] is place and self._could_take:
             return 0

@@ -1,1 +1,1 @@
-"""Decisions about jobs, without IO: who runs which unit, and which results count. `job` is the state machine."""
+"""Decisions about jobs, without IO: who runs which unit, and which results are accepted. `job` is the state machine."""

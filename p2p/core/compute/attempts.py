@@ -1,4 +1,4 @@
-"""The types between the decisions about a job and the code that carries them out: attempts, results, commands."""
+"""Types shared by the code that decides about a job and the code that carries it out: attempts, results, commands."""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -9,7 +9,7 @@ from p2p.ids import PeerId
 
 
 class JobState(Enum):
-    """The state of a job. See `p2p.core.compute.job.Job`."""
+    """The state of a job, from planning to its end; `p2p.core.compute.job.Job` shows the transitions."""
 
     PLANNING = "planning"
     RUNNING = "running"
@@ -36,7 +36,7 @@ class Fault(Enum):
 
 
 class Step(IntEnum):
-    """The state of an attempt. See `Attempt`."""
+    """The state of one volunteer's attempt at a unit; `Attempt` shows the transitions."""
 
     SENT = 0
     RUNNING = 1
@@ -55,7 +55,7 @@ class Attempt:
     SENT -> RUNNING (a heartbeat names the unit) -> COMMITTED (the result's digest is known) -> ACCEPTED
     SENT, RUNNING -> COMMITTED | LOST | FAILED | REFUSED | CANCELLED
 
-    A COMMITTED result waits to be believed; with the trust level `own`, no result waits.
+    A COMMITTED result waits until it is accepted; with the trust level `own`, it is accepted without waiting.
     """
 
     unit: bytes
@@ -84,7 +84,7 @@ class Known(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A unit to send to a volunteer."""
+    """A unit to send to a volunteer: its id, and its stage and partition in the plan."""
 
     unit: bytes
     stage: int
@@ -131,7 +131,7 @@ class StageDone:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The command to combine the results of the final stage, as all units have results, and then to call `finished`."""
+    """The command to combine the results of the final stage, which are complete, and then to call `Job.finished`."""
 
     action: int
 

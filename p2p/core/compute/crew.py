@@ -1,4 +1,4 @@
-"""The volunteers of one job: which units each has, how it behaves, and what it gets next. Sans-IO."""
+"""The volunteers of one job: which units each volunteer has, how it behaves, and what it gets next. Sans-IO."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -24,7 +24,7 @@ SCANNED = 1024
 
 
 class CrewMember:
-    """One volunteer. It may have at most `most` units under way, however fast it is."""
+    """One volunteer of a job. At most `most` of its units may be under way, however fast it is."""
 
     def __init__(self, peer: PeerId, now: float) -> None:
         self.peer = peer

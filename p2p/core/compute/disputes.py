@@ -1,9 +1,9 @@
-"""Units at which volunteers fail: who is believed, and which units the owner runs itself to find out. Sans-IO.
+"""Units at which volunteers fail: who is to blame, and which units the owner reruns to find out. Sans-IO.
 
-A job is believed to be at fault only when the owner has seen its unit fail. The owner repeats a unit as soon as two
-unrelated volunteers blame the job, nobody unrelated is left to ask, or volunteers have tried it often enough. It
-repeats one at a time, so a liar costs the job no more than one unit in the owner's guest. Volunteers that were wrong
-get a strike.
+A job is blamed only when the owner itself has seen its unit fail. The owner reruns a unit as soon as two unrelated
+volunteers blame the job, no unrelated volunteer is left to ask, or volunteers have tried the unit often enough. It
+reruns one unit at a time, so a liar costs the job no more than one unit in the owner's guest. Volunteers that were
+wrong get a strike.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ LOOKED_AT = 64
 
 
 class Disputes:
-    """The disputed units of a job's running action, between the job's volunteers and its owner's guest."""
+    """The units of a job's running action at which volunteers failed, and which the owner's guest may have to rerun."""
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew

@@ -1,9 +1,9 @@
-"""The owner's decisions about one job: who runs which unit, which result counts, when the job is over. Sans-IO.
+"""The owner's decisions about one job: who runs which unit, which result is accepted, when the job is over. Sans-IO.
 
 Volunteers come and go, fail and lie; each unit is attempted until it has exactly one accepted result. What must survive
 a restart is returned as `Accept` and, after the restart, passed to `planned`. The bytes of results are not handled
-here: a result is its digest and who holds it. `crew` and `matching` decide how much a volunteer gets, `disputes` what
-happens to units at which volunteers fail, and `stages` what happens when outputs are lost.
+here, only their digests and who holds them. `crew` and `matching` decide how much a volunteer gets; `disputes` decides
+what happens to units at which volunteers fail, and `stages` decides what happens when outputs are lost.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ STALL_S = 60.0
 
 
 class Job:
-    """One job of the peer `owner`, whose guest repeats the units at which volunteers fail.
+    """One job of the peer `owner`. The owner's own guest reruns the units at which volunteers fail.
 
         PLANNING --planned--> RUNNING --(all results)--> FINISHING --finished--> PLANNING --done--> DONE
         FINISHING --(an output is lost)--> RUNNING
@@ -50,8 +50,8 @@ class Job:
     However many volunteers say that a unit fails, the job continues until the owner has seen the unit fail.
 
     Each event is a method that returns what is to be done. Events that come too late are ignored. `context` is
-    `plan.job_context`, `unit_s` is the seconds that a unit may take, and `results` has the digests of the actions'
-    results that are already known. Times are seconds of one monotonic clock.
+    `plan.job_context`, `unit_s` is the seconds that a unit may take, and `results` holds the digests of those
+    actions' results that are already known. Times are seconds of one monotonic clock.
     """
 
     def __init__(self, owner: PeerId, context: bytes, unit_s: float, results: Sequence[bytes] = ()) -> None:

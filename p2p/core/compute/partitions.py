@@ -1,6 +1,6 @@
-"""How a stage's source is cut into partitions: once, by sizes alone, so that all peers get the same partitions.
+"""Cuts a stage's source into partitions, once and by sizes alone, so that all peers get the same partitions.
 
-Bytes are cut by size; the reader of a partition finds where lines begin and end (`p2p.jobs.cutting`).
+Inputs are cut at byte offsets; the reader of a partition finds where lines begin and end (`p2p.jobs.cutting`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def chosen_count(cores: int) -> int:
 
 
 class Piece(NamedTuple):
-    """A piece of a file: the number of the input, the number of the file in it, and offset and length in bytes."""
+    """A piece of a file: the number of the input, the number of the file within it, and offset and length in bytes."""
 
     input: int
     file: int

@@ -35,7 +35,10 @@ OF_BYTES = ("lines", "records", "chunks", "files")
 
 
 class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """The source of a stage that reads no other: the bytes of one input (None: of all inputs), or `count` items."""
+    """Where a stage that does not read other stages' outputs gets its records.
+
+    They come from the bytes of the job's input number `input` (None: of all its inputs), or are `count` items.
+    """
 
     kind: Literal["lines", "records", "chunks", "files", "range", "params"]
     input: _Index | None = None
@@ -43,7 +46,7 @@ class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stage; `outputs` is 0 for the final one. `partitions`, its number of units, is None if inputs decide it."""
+    """One stage. `outputs` is 0 for the final stage. `partitions` is the number of units, None if the inputs decide."""
 
     index: _Index
     source: Source | None

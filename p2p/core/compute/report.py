@@ -10,7 +10,7 @@ _Short = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """What failed: the job's own fault (`job`), a guest that made another plan (`plan`), or a limit hit (`limit`)."""
+    """What went wrong: the job failed (`job`), a guest made a different plan (`plan`), or hit a limit (`limit`)."""
 
     error: Literal["job", "plan", "limit"]
     text: _Text = ""

@@ -1,8 +1,8 @@
 """The units of one stage: which wait, which run and where, which are done and who holds their outputs.
 
-A unit is FRESH until it is first sent, RUNNING while any peer runs it, AGAIN when none does any more but a result is
-still missing, and DONE once a result was accepted. A DONE unit whose output nobody holds is `gone`; it becomes AGAIN as
-soon as its output is needed. Every step takes constant time, however many units there are.
+A unit is FRESH until it is first sent, RUNNING while any peer runs it, AGAIN when no peer runs it any more but it still
+lacks a result, and DONE once a result was accepted. A DONE unit whose output nobody holds is `gone`; it becomes AGAIN
+as soon as its output is needed. Every step takes constant time, however many units there are.
 """
 
 import math
@@ -18,7 +18,7 @@ LOOK = 64
 
 
 class Durations:
-    """Quantiles of durations in constant memory: a histogram in which each bucket's bound is a fifth above the last."""
+    """Quantiles of durations in constant memory: a histogram; each bucket's bound is a fifth above the previous."""
 
     _BUCKETS, _LEAST_S, _STEPS = 128, 1e-4, 4
 
@@ -42,7 +42,7 @@ class Durations:
 
 
 class Trouble:
-    """The history of a unit that failed."""
+    """How often a unit has failed, at which volunteers, and whom they blame."""
 
     def __init__(self) -> None:
         self.failures = self.losses = self.judged = 0
@@ -56,7 +56,7 @@ class Trouble:
 
 
 class StageUnits:
-    """The units of the stage with this `index`, which reads the stages `reads` and is read by the stages `readers`."""
+    """The units of stage number `index`, which reads the stages `reads` and is read by the stages `readers`."""
 
     def __init__(self, index: int, count: int, reads: tuple[int, ...], readers: tuple[int, ...]) -> None:
         self.index = index

@@ -1,7 +1,7 @@
 """The stages of one action, some of which read others: which are open, and which units must run again. Sans-IO.
 
-A stage can start once all stages that it reads are complete: only then are the ids of its units known, which depend on
-the results of those stages. A stage is needed unless all stages that read it are complete. Lost outputs of a stage are
+A stage can start only once all stages that it reads are complete, since the ids of its units depend on the results of
+those stages. A stage is needed unless all stages that read it are complete. Lost outputs of a stage are
 made again only if the stage is needed.
 """
 
@@ -13,10 +13,10 @@ from p2p.core.compute.stage import DONE, StageUnits
 
 
 class Stages:
-    """All stages of a plan, in its order: each comes after those that it reads. `counts` says how many units each has.
+    """All stages of a plan, each after the stages that it reads. `counts` holds the number of units of each stage.
 
-    `context` is `plan.job_context`, `sources` has a digest for each stage with a source, `results` the digests of the
-    results of earlier actions.
+    `context` is `plan.job_context`; `sources` holds a digest for each stage with a source; `results` holds the digests
+    of the results of earlier actions.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The queue of owners at a volunteer whose cores are busy: who gets a place, and who is first once a core is free.
 
-There are few places, at most half of them for one network and few for one owner; an owner that gets none asks again
-later. An owner whose job was running here and that returns over a new connection is first: its cores were never free.
-Then come owners with nothing running here, then the others. Within each group, the turns are round-robin, as for upload
+There are few places, at most half of them for one network and few for one owner; an owner that gets no place asks again
+later. First comes an owner that reconnects while its job still counts as running here: its cores were never free. Then
+come owners with nothing running here, then the others. Within each group, the turns are round-robin, as for upload
 slots (`core.round_robin`).
 """
 
@@ -19,7 +19,7 @@ MAX_PER_OWNER = 4
 
 @dataclass(frozen=True, eq=False)
 class QueuePlace:
-    """The place of one offer in the queue, from an owner in a network (`wire.address.prefix`)."""
+    """The place of one job offer in the queue, with its owner and the owner's network (`wire.address.prefix`)."""
 
     owner: PeerId
     network: str
@@ -28,7 +28,7 @@ class QueuePlace:
 
 
 class WaitingQueue:
-    """The offers that wait, each by its place. A place that the queue refused is not in it, so it is never first."""
+    """The places of all waiting offers. A place that `join` refused is not in the queue, so never in `order`."""
 
     def __init__(self) -> None:
         self._turns: RoundRobin[QueuePlace] = RoundRobin()

@@ -6,9 +6,9 @@ ANSWERED | FAILED. The lookup is done when the `K` nearest candidates that are n
 answered. Once half of `K` have answered, it does not wait for dead contacts (kademlia's crawlers wait for the slowest
 of each round).
 
-Against liars: a candidate is a node at an address, so naming a node at a false address hides nothing; a contact that
-others name counts for nothing until it has answered itself; a peer that has named a few contacts that are not there
-loses the other contacts that it alone named, unless one of them was there; and of the nearest, at most two share a
+Against liars: a candidate is a node at an address, so naming a node at a false address hides nothing; a contact named
+by others is not in the result until it has answered itself; if a few contacts that a peer has named do not answer, the
+lookup drops the others that only this peer named, unless one has answered; and of the nearest, at most two share a
 prefix.
 
 kademlia's `NodeHeap` was tried and rejected: it knows a node by its id alone, so a liar who names a real node at a
@@ -33,7 +33,7 @@ _Key = tuple[bytes, str, int]
 
 
 class LookupState(Enum):
-    """The state of a candidate."""
+    """The state of a node that a lookup may ask; the module docstring shows the transitions."""
 
     WAITING = auto()
     ASKED = auto()

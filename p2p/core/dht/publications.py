@@ -57,7 +57,7 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 120.0
 
 @dataclass(frozen=True)
 class Item:
-    """One record to publish."""
+    """One record to publish: its key, what it says, and for how long it is valid."""
 
     key: bytes
     payload: Payload

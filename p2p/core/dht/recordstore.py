@@ -1,11 +1,11 @@
 """The records that this peer keeps for the DHT, by key.
 
-Their number and size are bounded: in all, and by key, publisher and network. A full store refuses a new record; it
+Their number and size are bounded: in total, and per key, publisher and network. A full store refuses new records and
 evicts none.
 
-Under a key is a set: for each publisher and kind, the record with the highest sequence. A storer never extends an
-expiry. Every operation takes the same short time, however many records are kept. Times are arguments, in seconds since
-1970.
+A key may have many records, but only the one with the highest sequence for each publisher and kind. Expiry times are
+never extended. Every operation takes the same short time, however many records are kept. Times are arguments, in
+seconds since 1970.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ _Slot = tuple[PeerId, int]
 
 
 class RecordStore:
-    """A store of records that were already checked (`wire.records.read`)."""
+    """The records kept for other peers; `wire.records.read` has checked each of them before it gets here."""
 
     def __init__(self) -> None:
         self._keys: dict[bytes, dict[_Slot, _Kept]] = {}

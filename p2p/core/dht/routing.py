@@ -1,9 +1,9 @@
-"""The routing table of the DHT: the buckets of the package kademlia, with what its own table lacks.
+"""The routing table of the DHT: the package kademlia's buckets, plus what kademlia's own table lacks.
 
 * A contact enters only once it has answered (`net.dht` sees to that). A bucket has at most two contacts of one network
   prefix, including those that wait for a place in it, so that the holder of a whole /24 cannot fill the table.
 * A contact is removed only under its own address: a peer that names it at another address cannot get it removed.
-* `find_neighbors` is exact: upstream's traverser can stop with most of the table unread.
+* `find_neighbors` is exact: kademlia's traverser can stop with most of the table unread.
 * `add_contact` does no IO: it returns the contact to be pinged before a newcomer may take its place.
 
 Source: Maymounkov and Mazieres, "Kademlia" (2002), sections 2.4 and 4.1; the package `kademlia`.

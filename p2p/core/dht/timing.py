@@ -11,7 +11,7 @@ BELIEVED_FROM_S = 30.0
 
 
 class Patience:
-    """Timeouts, in seconds, estimated from round-trip times as in RFC 6298."""
+    """How many seconds to wait for an answer, estimated from round-trip times as in RFC 6298."""
 
     def __init__(self) -> None:
         self._mean: float | None = None
@@ -39,7 +39,7 @@ class Patience:
 
 
 class ClockOffset:
-    """How far other peers' clocks are ahead: the median of one estimate per network prefix.
+    """How far other peers' clocks are ahead of this machine's: the median of one estimate per network prefix.
 
     Liars would need a majority of the prefixes. Small differences are normal and are ignored.
     """

@@ -1,4 +1,4 @@
-"""Which parts of a share a peer holds, in 64 bits: enough to choose which peer to ask."""
+"""Summaries, in 64 bits, of which parts of a share a peer holds: enough to choose which peer to ask."""
 
 from p2p.wire.records import MAP_BYTES, WHOLE
 

@@ -6,13 +6,13 @@ More chunks may become wanted while a download runs. A wanted chunk goes through
     asked --(source gone, choked, Gone)--> free
     asked --steal--> asked of another source as well; the first to finish wins and the others are cancelled
 
-An asked chunk is asked of one source, and of one more each time it is stolen, which happens when all sources asked so
-far are overdue: if two were the limit, two liars could hold up a chunk for as long as they like. The rarest chunks go
+A chunk is asked of one source, then of one more each time it is stolen, which happens when all sources asked so far are
+overdue. With a limit of two sources, two liars could hold up a chunk for as long as they like. The rarest chunks go
 first, ties are broken at random; a request is a run of consecutive chunks, which suits disks and small files. How much
-a source is asked for ahead of time follows its measured rate, and is never more than its fair part of half of what is
-left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that all sources end together. A straggler's chunk is
-stolen once it has waited 10 times as long as a fast source would take, or 3 times if the thief has nothing else to do
-(rqbit's thresholds).
+a source is asked for ahead of time follows its measured rate, and is never more than its fair part of half of the
+chunks left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that all sources end together. A straggler's
+chunk is stolen once it has waited 10 times as long as a fast source would take, or 3 times if the thief has nothing
+else to do (rqbit's thresholds).
 
 Every method that leads to messages returns them as commands. Times are seconds of one monotonic clock.
 """
@@ -91,7 +91,7 @@ class _Hedge:
 
 @dataclass(slots=True)
 class DownloadSource:
-    """What is known about one source. `rate` is in bytes per second, 0 until measured."""
+    """What a download knows about one of its sources. `rate` is in bytes per second, 0 until measured."""
 
     have: int = 0
     asked: dict[int, _Asked] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class DownloadSource:
 class Download(Generic[Key]):
     """The state of one download. `wanted` and `have` are bitmaps of chunks, `below(n)` draws from 0 .. n - 1.
 
-    The events of a source come between its `joined` and `gone`.
+    A source's other events may come only after its `joined` and before its `gone`.
     """
 
     def __init__(

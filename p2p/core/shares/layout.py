@@ -18,7 +18,7 @@ class ChunkPlace(NamedTuple):
 
 
 class Layout:
-    """The chunk numbers of a manifest. Files follow in manifest order; empty files and folders have no chunks."""
+    """The chunk numbers of a manifest's files, assigned in manifest order; empty files and folders have no chunks."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest

@@ -31,14 +31,14 @@ _LENGTH = struct.Struct(">I")
 
 
 class EntryKind(IntEnum):
-    """What an entry is. Folders are listed only if they are empty."""
+    """Whether an entry is a file or a folder. Folders are listed only if they are empty."""
 
     FILE = 0
     FOLDER = 1
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A file or empty folder of a share; `size` is in bytes, `hashes` has the 32-byte hashes of its chunks, joined."""
+    """A file or empty folder of a share; `size` is in bytes, `hashes` is its chunks' 32-byte hashes, joined."""
 
     kind: EntryKind
     path: Annotated[names.Path, msgspec.Meta(max_length=names.MAX_DEPTH)]
@@ -58,7 +58,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class ManifestRoot(msgspec.Struct, frozen=True):
-    """The head of a manifest. `size` is the total of the files in bytes, `length` that of the encoded entries."""
+    """The root of a manifest. `size` is the total size of the files, and `length` that of the encoded entries.
+
+    Both are in bytes.
+    """
 
     version: int
     name: ShortText

@@ -1,4 +1,4 @@
-"""Upload slots: which downloaders are served now and which wait, fairly.
+"""Upload slots: decides, fairly, which downloaders are served now and which wait.
 
 `core.round_robin` decides whose turn is next. A slot is held for a quantum of time, and is then given up at the next
 chunk boundary if somebody waits.
@@ -17,7 +17,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class SlotQueue(Generic[Key]):
-    """`capacity` slots of `quantum_s` seconds. A key is one connection; times are seconds of one monotonic clock."""
+    """`capacity` slots of `quantum_s` seconds each, and the keys that hold or await one. A key is one connection.
+
+    Times are seconds of one monotonic clock.
+    """
 
     def __init__(self, capacity: int, quantum_s: float) -> None:
         self._capacity = capacity

@@ -1,5 +1,5 @@
 """How a link becomes files in place: the manifest, the sources, and the receiver of chunks.
 
-The public class is `Fetching`, with the `Options` of a fetch; the bytes come from a `Supply`, which is the swarm or
-another. This package imports nothing from `p2p.sharing.reading`, which passes in the supply for a share it reads.
+The public class is `Fetching`, with the `Options` of a fetch; the bytes come from a `Supply`, usually the swarm. This
+package imports nothing from `p2p.sharing.reading`, which passes in its own supply for a share that it is reading.
 """

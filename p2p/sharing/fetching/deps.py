@@ -17,7 +17,7 @@ from p2p.store.library import Library
 
 @dataclass(frozen=True)
 class Deps:
-    """The dependencies, made by `p2p.node`. `max_sources` is the most sources that one fetch uses at a time."""
+    """The dependencies, made by `p2p.node`. `max_sources` is how many sources one fetch may use at a time."""
 
     library: Library
     records: Fetches

@@ -1,8 +1,8 @@
 """Fetching a share, from its link to files in place.
 
-The manifest comes first, then the chunks. A fetch waits for sources as long as it may, and reports that; it ends when
-every selected file is complete and verified, or with an error that says why not. What it has fetched is kept, and the
-next try resumes from there.
+The manifest comes first, then the chunks. A fetch without sources waits for some as long as the user allows, and
+reports that it waits. It ends when every selected file is complete and verified, or with an error that says why not.
+What it has fetched is kept, and the next try resumes from there.
 """
 
 import fnmatch
@@ -51,7 +51,7 @@ class Fetched:
 
 
 class Fetching:
-    """The fetches of one peer."""
+    """Fetches shares to folders of the user's choice, for one peer."""
 
     def __init__(self, deps: Deps, sharing: Sharing, pointers: Pointers, manifests_folder: Path) -> None:
         """Shares of which only the manifest is fetched are recorded with `manifests_folder` as their folder."""
@@ -111,7 +111,7 @@ class Fetching:
 
 
 class _Fetch:
-    """The steps of one fetch."""
+    """Runs one fetch, step by step."""
 
     def __init__(
         self, deps: Deps, sharing: Sharing, pointers: Pointers, link: Link, options: Options, progress: Progress
@@ -230,7 +230,7 @@ class _Fetch:
 
 
 class _Impatience:
-    """Ends a fetch for which nothing has come for `wait_s` seconds."""
+    """Ends a fetch that has received nothing for `wait_s` seconds."""
 
     def __init__(self, wait_s: float | None, progress: Progress) -> None:
         self._wait_s = wait_s

@@ -1,4 +1,4 @@
-"""Callers: sources that cannot be dialled. They are asked to call; then they are used like any other source.
+"""Callers: sources that cannot be dialled, so this peer asks them to call, then uses them like any other source.
 
 Any peer may call, so the number of callers is bounded, and at most half of them may be from one network. How far a
 fetch relies on a caller is not decided here: the conversation is the same as with a source that was dialled.
@@ -32,9 +32,10 @@ class _Taken:
 
 
 class IncomingSources:
-    """The sources that call this peer during one fetch. `talk` has the fetch's conversation with a source.
+    """The sources that call this peer during one fetch. `talk` holds the fetch's conversation with a source.
 
-    `take` is what to pass to `Swarms.wanted`."""
+    The method `take` is to be passed to `Swarms.wanted`.
+    """
 
     def __init__(
         self, deps: Deps, share: ShareId, talk: Take, connected: Callable[[PeerId], bool], progress: Progress

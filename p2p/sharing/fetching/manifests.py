@@ -1,7 +1,7 @@
 """Getting a manifest: its root and its parts, from any peers that have them, each checked before it is stored.
 
-Each source is asked first for parts that no source was asked for yet, then for parts that others were asked for but
-have not sent, so a source that stalls delays no other. What was stored survives a restart.
+Each source is asked first for parts that have not been requested yet, then for parts that other sources were asked for
+but have not sent, so a stalled source does not delay the manifest. What was stored survives a restart.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ M = TypeVar("M", messages.Root, messages.Part)
 
 
 class ManifestFetch:
-    """The fetch of one share's manifest. `ready` is set once that is whole, or known to be unacceptable here."""
+    """The fetch of one share's manifest. `ready` is set once the manifest is whole, or known to be unacceptable."""
 
     def __init__(self, library: Library, disk: Disk, share: ShareId, limits: ShareLimits) -> None:
         self._library = library

@@ -1,6 +1,6 @@
-"""Outgoing sources: every address where a share may be found is tried again and again, each with its own back-off.
+"""Outgoing sources: dials every address where a share may be found, again and again, each with its own back-off.
 
-A source that comes back is used again; a useless one is tried less and less often; a banned one is not tried until its
+A source that comes back is used again; a useless source is tried less and less often, and a banned one not until its
 ban is over. The number of connections at a time is bounded, and so is the number of remembered addresses.
 """
 
@@ -29,9 +29,9 @@ CONNECTED_CHECK_INTERVAL_S = 0.5
 
 
 class OutgoingSources:
-    """The addresses of one fetch. `talk` has the whole conversation with a source, and raises PeerError at its end.
+    """Dials the addresses of one fetch. `talk` holds the whole conversation with a source; it ends with PeerError.
 
-    `given` says how many correct bytes a peer has given: only a peer that gave some is soon dialled again.
+    `given` returns how many correct bytes a peer has sent: only a peer that sent some is dialled again soon.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Receiving: the part of a fetch that takes part in a swarm. Chunks are assembled, verified, written, and served.
+"""Receiving: how a fetch takes part in a swarm. Chunks are requested, assembled, verified, written, and served.
 
-`core.shares.download` decides which source is asked for which chunks, `verifier` hashes and writes. A separate task
-makes the bytes durable and gives whole files their names, every 256 MiB or five seconds, and at the end.
+`core.shares.download` decides which source is asked for which chunks; `verifier` hashes and writes them. Every 256 MiB
+or five seconds, and at the end, a separate task makes the bytes durable and gives complete files their names.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -44,7 +44,7 @@ _NOWHERE = ChunkPlace(0, 0, 0)
 
 @dataclass
 class _Incoming:
-    """The chunk that is arriving from one source, and the requests to that source."""
+    """The chunk now arriving from one source, and what was requested from that source."""
 
     buffer: memoryview
     credit: int = 0
@@ -58,7 +58,7 @@ class _Incoming:
 
 
 class Receiver:
-    """What a swarm knows of a fetch: its `Sink` and, until the fetch is done, its `Holding`.
+    """Receives the chunks of one fetch: the `Sink` of its swarm and, until the fetch is done, the swarm's `Holding`.
 
     A growing receiver fetches only what `want` asks for, until `finish`. `done` is set once everything wanted is in
     place; otherwise `failure` is the error that ended the fetch.

@@ -1,4 +1,4 @@
-"""Chunks that need no network: those that this peer shares, and those of an earlier version of the share."""
+"""Finds chunks that need no network: in files that this peer shares, and in an earlier version of the share."""
 
 import os
 from contextlib import suppress

@@ -1,6 +1,6 @@
 """Sources: finds the peers from which a share is fetched, and asks them first for its manifest, then for its chunks.
 
-The search goes on for as long as the fetch; once there is a manifest, the sources are handed to a `Receiver`.
+The search lasts as long as the fetch; once the manifest is complete, the sources are handed to a `Receiver`.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -32,7 +32,7 @@ MAX_KEPT_SOURCES = 32
 
 
 class Sources:
-    """The sources of one fetch: call `start`, enter `running` and, once there is a receiver, `exchanging` within it."""
+    """The sources of one fetch. Call `start`, enter `running`, then enter `exchanging` once there is a receiver."""
 
     def __init__(self, deps: Deps, link: Link, progress: Progress, limits: ShareLimits | None = None) -> None:
         self._deps = deps

@@ -1,4 +1,4 @@
-"""Supply: where a fetch gets the manifest and the bytes of a share. The swarm is one supply; `reading` has another."""
+"""Supply: where a fetch gets the manifest and the bytes of a share. The swarm is one; `JointFetch` is another."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,7 +23,7 @@ TICK_INTERVAL_S = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for. `select` are globs on the paths within the share; empty means everything."""
+    """The user's options for a fetch. `select` are globs on the paths within the share; empty means everything."""
 
     folder: Path
     select: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Options:
 
 
 class Filled(NamedTuple):
-    """The outcome of filling a target."""
+    """The outcome of `Supply.filling`, which puts into place what a target lacks."""
 
     seconds: float
     """The time from the first request to the last rename."""
@@ -50,7 +50,7 @@ class Filled(NamedTuple):
 
 
 class Supply(Protocol):
-    """Gives one share to a fetch."""
+    """Provides a fetch with the manifest and the bytes of its share."""
 
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
         """To be entered before anything else. The body must not raise, as the nursery around it would wrap the error.
@@ -69,7 +69,7 @@ class Supply(Protocol):
 
 
 class SwarmSupply:
-    """The supply from peers that have the share, or parts of it."""
+    """Supplies a share from the peers that have all or part of it."""
 
     def __init__(self, deps: Deps, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> None:
         self._deps = deps

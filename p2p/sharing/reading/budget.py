@@ -1,7 +1,7 @@
 """The disk space of shares that are read as inputs of jobs: those being read now, and those kept for later jobs.
 
-At the bound, shares that no job needs are dropped first, the least recently used before the others; then what was
-fetched of shares that jobs need, except what units are reading at the moment. Units that need it later fetch it again.
+When the bound is reached, shares that no job needs are dropped first, least recently used first. After them go the
+fetched parts of shares that jobs do need, unless units are reading them now. Units that need them later refetch them.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class CacheBudget:
-    """Keeps all shares within `most_bytes`, as far as possible. `held` are the shares that jobs are reading."""
+    """Keeps all shares within `most_bytes` of disk, where possible. `held` are the shares that jobs are reading."""
 
     def __init__(self, deps: Deps, cache: Cache, held: Mapping[ShareId, OpenShare], most_bytes: int) -> None:
         self._deps = deps

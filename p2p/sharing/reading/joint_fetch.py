@@ -1,7 +1,8 @@
 """Joint fetches: the user gets the whole of a share while jobs on this peer are reading it.
 
-A share has one fetch at a time; here it is that of the readers, which fetches only what is read. So the user becomes
-one more reader, of every chunk that the target lacks. The others continue, and what is kept for them stays bounded.
+A share has only one fetch at a time, and the jobs' fetch, which gets only what is read, is already running. So the user
+becomes one more reader, who reads every chunk that the target lacks. The jobs read on, and the disk space of what is
+kept for them stays bounded.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -80,7 +81,7 @@ class JointFetch:
 
 
 class _Copying:
-    """Copies the chunks that a target still lacks as they come, makes them durable, and names whole files."""
+    """Copies chunks that a target lacks as they arrive, makes them durable, and gives complete files their names."""
 
     def __init__(self, disk: Disk, held: OpenShare, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
         self._disk = disk

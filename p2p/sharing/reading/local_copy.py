@@ -1,4 +1,4 @@
-"""A share that is whole in the library, for readers that need not know whether a share is fetched or here."""
+"""A share that is whole in the library, read in the same way as a share that must be fetched."""
 
 from contextlib import AbstractContextManager
 
@@ -12,7 +12,7 @@ from p2p.wire.link import PeerHint
 
 
 class LocalCopy:
-    """A share of the library, with the same methods for readers as a `PartialFetch` that lacks nothing."""
+    """A share in the library. For readers, it has the same methods as a `PartialFetch` that lacks nothing."""
 
     def __init__(self, files: SharedFiles, disk: Disk) -> None:
         self._files = files

@@ -1,7 +1,7 @@
-"""One input share of jobs, which the units of all jobs on this peer read by path, and by ranges of bytes or of lines.
+"""An input share of jobs, which the units of all jobs on this peer read by path, and by ranges of bytes or of lines.
 
-Its copy in the library, or a fetch, is opened when something of the share is needed. Either may be dropped while the
-share has readers, to make room for other shares: then the readers start again.
+When something of the share is needed, it is opened in the library, or else a fetch of it is. To make room for other
+shares, the library's copy or the fetch may be dropped even while it has readers: then their reads start again.
 """
 
 import os
@@ -32,11 +32,11 @@ Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
 
 
 class OpenShare:
-    """The share `wanted`, made by `OpenShares.open`. `open_parts` opens it in the library, or as a fetch.
+    """The share `wanted`, opened by `OpenShares.open` for all its readers. `open_parts` opens its copy or its fetch.
 
-    `has_room` is asked, or `make_room` awaited, before more bytes are fetched: see `CacheBudget`.
+    Before more bytes are fetched, `has_room` is called, or `make_room` awaited: see `CacheBudget`.
 
-    Its methods raise NotFound for a path that the share does not have, and if no peer had the bytes for a while;
+    Its methods raise NotFound for a path that is not in the share, and if no peer had the bytes for a while;
     StorageError; ShoalError for anything else that keeps the share from being fetched. The next read tries again.
     """
 

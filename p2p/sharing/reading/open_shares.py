@@ -30,7 +30,7 @@ RELEASE_TIMEOUT_S = 10.0
 
 
 class OpenShares:
-    """The shares that jobs of this peer and of others read here, each open once for all its readers.
+    """The shares being read on this peer, by its own jobs or by other peers' jobs; each is opened once for all readers.
 
     `folder` is where fetched shares are kept.
     """

@@ -1,8 +1,8 @@
 """A share whose parts are fetched as they are needed.
 
-A partial fetch wants no chunk at first. It fetches the chunks for which readers ask, from the swarm as usual, and at
-the same time serves what it has. What came is kept in its folder; the next fetch resumes from there, and once nothing
-is missing, the share is added to the library.
+A partial fetch wants no chunk at first. It fetches the chunks that readers ask for, from the swarm as usual, and at the
+same time serves what it has. What was fetched stays in its folder, where the next fetch resumes. Once nothing is
+missing, the share is added to the library.
 """
 
 import logging
