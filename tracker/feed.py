@@ -1,4 +1,4 @@
-"""Sends the network's figures to a bounded number of listeners as they change; computes them once for all."""
+"""Sends the network's figures, as they change, to a bounded number of listeners. A change is computed once."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -65,8 +65,8 @@ class Service:
     """What the tracker's API and pages call. In its methods, `asker` is the host that the request came from.
 
     `url` is where others reach the tracker, as written in links. With `strict`, an announce must name this URL as its
-    tracker; otherwise, the host that it was sent to. Only with `strict` can nobody replay here an announce that a peer
-    made to another tracker.
+    tracker; otherwise, the host that it was sent to. Without `strict`, an announce that a peer made to another tracker
+    can be replayed to this one.
     """
 
     def __init__(

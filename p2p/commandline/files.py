@@ -63,7 +63,9 @@ def get(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files that differ.")] = False,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Stop if no peer has the share for this long. \\[default: never]"),
+        typer.Option(
+            metavar="TIME", help="Stop after this long without any peer that has the share. \\[default: never]"
+        ),
     ] = None,
     limit: Annotated[
         str | None, typer.Option(metavar="RATE", help="Maximum rate in bytes per second, such as 10MiB.")

@@ -52,7 +52,7 @@ def run(
         int,
         typer.Option(
             metavar="N",
-            help="Approximate number of units per stage. \\[default: four per core, of 64 KiB to 8 MiB each]",
+            help="Approximate units per stage. \\[default: four per core, each with 64 KiB to 8 MiB of input]",
             min=0,
             show_default=False,
         ),
@@ -75,7 +75,7 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.")] = None,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Stop if nobody works on the job for this long; --resume continues it."),
+        typer.Option(metavar="TIME", help="Stop after this long without any volunteer; --resume continues the job."),
     ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")

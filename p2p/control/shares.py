@@ -1,4 +1,4 @@
-"""Shows a peer's user the shares of the peer."""
+"""Answers `shoal shares`: lists what this peer shares."""
 
 import time
 from collections.abc import Sequence

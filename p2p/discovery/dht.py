@@ -1,8 +1,8 @@
 """This peer in the DHT: a node in each overlay (IPv4, IPv6), on the UDP port of the same number as its TCP port.
 
-This peer joins the overlays through any known address: of nodes known from its last run, of `--join`, and every address
-that a link, the local network or a tracker names. The proof of work for the node id is made in a thread, once per
-network.
+This peer joins the overlays through any address that it knows: those of nodes from its last run, those given with
+`--join`, and those named by a link, the local network or a tracker. The proof of work for the node id is made in a
+thread, once per network.
 """
 
 import logging

@@ -270,7 +270,10 @@ class Results(_Message, frozen=True, gc=False, tag="results"):
 
 
 class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
-    """A piece of the joined outputs that a unit reads or has made, or of an action's result (`of`: H(job, action))."""
+    """A piece of a longer body: all outputs that a unit reads or has made, joined, or an action's result.
+
+    `of` is the unit's id, or H(job, action) for a result.
+    """
 
     of: _Id
     offset: _Number

@@ -225,7 +225,7 @@ def test_threads_that_add_neighbours_lose_none(records: Fetches, home: Path, out
 
 def test_troubles_of_the_homes_disk_are_storage_errors(records: Fetches, home: Path, out: Path) -> None:
     (home / FETCH_FOLDER).write_bytes(b"in the way")
-    with pytest.raises(StorageError, match="Check the disk of the peer's home"):
+    with pytest.raises(StorageError, match="Check the disk of this home"):
         begin(records, out)
     (home / FETCH_FOLDER).unlink()
     with begun(records, out):
@@ -233,7 +233,7 @@ def test_troubles_of_the_homes_disk_are_storage_errors(records: Fetches, home: P
     path = have_file(home)
     path.unlink()
     path.mkdir()
-    with pytest.raises(StorageError, match="Check the disk of the peer's home"):
+    with pytest.raises(StorageError, match="Check the disk of this home"):
         begin(records, out)
     path.rmdir()
     record = begin(records, out)

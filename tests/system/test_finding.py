@@ -153,4 +153,4 @@ def test_a_tracker_of_another_network_is_no_help(origin: Peer, tmp_path: Path) -
     stranger = Peer(tmp_path / "stranger", network="test-other")
     with running_tracker(tmp_path / "tracker") as (url, _):
         outcome = stranger.run("search", "holiday", "--tracker", url, "--no-dht", "--no-lan", code=1)
-        assert "of the network 'test-system', and you are of 'test-other'" in outcome.err
+        assert "belongs to the network 'test-system', and you to 'test-other'" in outcome.err

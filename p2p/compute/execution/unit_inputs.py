@@ -26,7 +26,7 @@ MAX_RESULTS_BYTES = 256 * 1024 * 1024
 
 
 class Missing(NotFound):
-    """Raised if outputs of `units`, which another unit reads, are missing at the peers that should keep them."""
+    """Raised if a unit reads outputs of `units`, and the peers that should hold these outputs do not have them."""
 
     def __init__(self, units: Iterable[bytes]) -> None:
         super().__init__("outputs of other units are unavailable")

@@ -7,7 +7,7 @@ plane by plane from the top: each step keeps the members with a zero there, if t
 
 
 class Availability:
-    """The number of sources per chunk. Only a source's map that was added may be removed."""
+    """The number of sources per chunk. Remove a source's bitmap of chunks only if it was added."""
 
     def __init__(self) -> None:
         self._planes: list[int] = []
