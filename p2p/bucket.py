@@ -32,7 +32,7 @@ class TokenBucket:
 
 
 class TokenBuckets:
-    """Token buckets by name, at most `most`. The least recently used are dropped first: they are full again."""
+    """Token buckets by name, at most `most`. Those used least recently are dropped first, since they are full again."""
 
     def __init__(self, rate: float, burst: float, most: int) -> None:
         self.rate, self.burst = rate, burst

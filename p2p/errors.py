@@ -59,7 +59,7 @@ class Refused(PeerError):
 
 
 class NotAllowed(PeerError):
-    """A stranger told this peer to contact a host that only its user may name."""
+    """A stranger told this peer to contact a host that only this peer's user may name."""
 
 
 class BadData(PeerError):

@@ -1,7 +1,7 @@
 """A peer's identity: an Ed25519 key pair, kept in the peer's home in a file with mode 0600.
 
 The key is created at the first start, atomically, so that two simultaneous starts get one key. The TLS certificate is
-self-signed with the same key; only its key is ever looked at, never its dates or names.
+self-signed with the same key. Peers look only at the key in a certificate, never at its dates or names.
 """
 
 import datetime

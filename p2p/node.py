@@ -87,7 +87,7 @@ OWN_GUESTS = 2
 
 @dataclass(frozen=True)
 class Node:
-    """A running peer and its parts. `notes` are what its user should know about how it started."""
+    """A running peer and its parts. `notes` tell its user what is worth knowing about its start."""
 
     home: Path
     config: Config

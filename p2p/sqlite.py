@@ -1,6 +1,7 @@
 """Code for the SQLite files of peers and trackers: transactions, and schemas built in numbered steps.
 
-The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` is how many were applied to it.
+The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` tells how many steps were
+applied to it.
 """
 
 import contextlib

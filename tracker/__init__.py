@@ -6,7 +6,7 @@ that peer there, and everything announced expires. A tracker that lies can hide 
 cannot get a wrong byte accepted. The network works without it.
 
     command       starts a tracker with the options given
-      server      listens, wires, stops gracefully; alone has a nursery for services
+      server      listens, connects the parts, stops gracefully; the only module with a nursery for services
         app       the routes        web         the pages           bittorrent  /announce for BitTorrent clients
                   http              bodies, problems, rates         openapi     the API, described from its structs
           service the decisions: who may announce, what expires, who may be told which address

@@ -1,7 +1,8 @@
-"""Changes what is stored of peers' announces, in one transaction, and keeps the totals up to date.
+"""Changes what is stored from peers' announces, in one transaction, and keeps the totals up to date.
 
-Invariant: a share has a row while it has sources (`live` counts them), a listing has a row while any peer announces it
-(`backers` counts these peers), and each listing's words are in the table `words` under the listing's place.
+A listing is a share as announced, with its name, size and files. Invariant: a share has a row while it has sources
+(`live` counts them), a listing has a row while any peer announces it (`backers` counts these peers), and each listing's
+words are in the table `words` under the listing's place.
 """
 
 import sqlite3
@@ -48,7 +49,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Conflict:
-    """The outcome of an announce that does not follow the peer's last known one: the peer must announce all again."""
+    """The outcome if an announce does not follow the peer's last known one: the peer must announce everything again."""
 
     sequence: int
 

@@ -1,8 +1,8 @@
 """What the tracker's HTTP code shares: bounded reading of bodies, errors as `Problem`, request rates per address.
 
 `Guard` is the outermost layer. It counts requests, limits the rate per address, and makes sure that before an answer is
-sent, the request's body has been read to its end, or the connection closed: hypercorn would wait for ever for an
-application that leaves a body unread.
+sent, either the request's body has been read to its end or the connection has been closed: hypercorn would wait for
+ever if the application left a body unread.
 """
 
 import logging
@@ -139,7 +139,10 @@ class Metrics:
 
 
 class Guard:
-    """Wraps the application: counts and limits requests, and leaves no body half read: hypercorn would wait for it."""
+    """Wraps the application: counts and limits requests, and leaves no body half read.
+
+    Hypercorn would wait for ever for the rest of the body to be read.
+    """
 
     def __init__(
         self,

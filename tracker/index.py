@@ -73,7 +73,7 @@ def read_query(text: str) -> Query | None:
 
 
 class Indexed(NamedTuple):
-    """What is indexed of a listing: the words of its name, and further words of its files, separated by spaces."""
+    """The indexed text of a listing: the words of its name, and further words of its files, separated by spaces."""
 
     name: str
     contents: str

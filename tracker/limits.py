@@ -1,6 +1,7 @@
-"""How much a client may ask, announce and store: limits that first bound memory, and then treat addresses alike.
+"""How much a client may ask, announce and store.
 
-Here, an address means an IPv4 address or an IPv6 /64 network, which is what one customer usually gets.
+The limits serve first to bound memory, and then to treat all addresses alike. Here, an address means an IPv4 address or
+an IPv6 /64 network, which is what one customer usually gets.
 """
 
 import ipaddress
@@ -63,7 +64,7 @@ def subject(host: str) -> str:
 
 
 class Rates:
-    """Limits the rate of each of many names, such as addresses or peers."""
+    """Limits how much may be done per second under each of many names, such as addresses or peers."""
 
     def __init__(self, rate: float, burst: float, most: int = 50_000) -> None:
         self._buckets = TokenBuckets(rate, burst, most)

@@ -1,7 +1,7 @@
 """The tracker's decisions: who may announce what, what expires, who may be told which address.
 
-The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Outside input is read,
-and checked against a rate limit before anything else is done with it.
+The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Outside input is first
+read and checked against a rate limit; only then is anything else done with it.
 """
 
 import logging
@@ -65,8 +65,8 @@ class Service:
     """What the tracker's API and pages call. In its methods, `asker` is the host that the request came from.
 
     `url` is where others reach the tracker, as written in links. With `strict`, an announce must name this URL as its
-    tracker; otherwise, the host that it was sent to. Without `strict`, an announce that a peer made to another tracker
-    can be replayed to this one.
+    tracker. Without `strict`, it must name the host that it was sent to, and an announce that a peer made to another
+    tracker can be replayed to this one.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
-"""The only writer. Processes waiting announces together: one large transaction costs little more than a small one.
+"""The only writer to the store: processes waiting announces together.
 
-Blocking work runs in a thread of its own; a task that waits for an answer gets it once the transaction is committed.
+One large transaction costs little more than a small one. Blocking work runs in a thread of its own; a task that waits
+for an answer gets it once the transaction is committed.
 """
 
 from collections.abc import Callable

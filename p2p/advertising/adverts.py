@@ -1,4 +1,4 @@
-"""Adverts: what packages that use this one let it announce about this peer, besides its shares."""
+"""Adverts: what this package announces about this peer, besides its shares, for the packages that use it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple

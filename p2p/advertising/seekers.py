@@ -1,8 +1,8 @@
 """Finds seekers, which are peers that lack chunks of this peer's shares, and calls them.
 
 Only a peer that cannot be dialled does this; a peer that can be dialled waits until seekers dial it. Seekers are found
-in the DHT, where a peer that is fetching publishes this with its addresses (`dht_publisher`). A tracker also names
-seekers, in its answers to announces.
+in the DHT, where a peer publishes which shares it is fetching, with its addresses (`dht_publisher`). A tracker also
+names seekers, in its answers to announces.
 """
 
 from collections import deque

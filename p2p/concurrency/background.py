@@ -8,7 +8,10 @@ from p2p.errors import ShoalError
 
 
 class Background:
-    """Work in the background: start `run` in a nursery, and await `done`, which alone raises the work's ShoalError."""
+    """Work in the background: start `run` in a nursery, and await `done`.
+
+    If the work fails with a ShoalError, `done` raises it, and `run` does not.
+    """
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work

@@ -4,7 +4,7 @@ import trio
 
 
 class Bell:
-    """A signal to many listeners. A listener that is busy when it rings learns of it afterwards, from `count`."""
+    """A signal to many listeners. A listener that is busy when the bell rings learns of it afterwards, from `count`."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,6 +1,6 @@
 """What a user may request of a running peer.
 
 The package's interface: `client.ask` sends a request over the socket of a `Server`; `Operations` carries it out,
-through the interfaces of the packages below. The package does not depend on `p2p.commandline`. This file imports
+through the interfaces of lower packages. The package does not depend on `p2p.commandline`. This file imports
 nothing, so that a command that only sends a request starts fast.
 """

@@ -1,7 +1,7 @@
-"""The answers of a peer to its user: for each request of `protocol` a type, sent as a JSON object with the same fields.
+"""The answers of a peer to its user: a type for each request in `protocol`.
 
-Ids of peers and shares are text, sizes are in bytes, times are in seconds. Answers about jobs are in
-`p2p.compute.answers`.
+An answer is sent as a JSON object with the same fields as its type. Ids of peers and shares are text, sizes are in
+bytes, times are in seconds. Answers about jobs are in `p2p.compute.answers`.
 """
 
 import msgspec
@@ -13,7 +13,7 @@ from p2p.progress import JobView, Progress
 class ShareAnswer(msgspec.Struct, frozen=True):
     """A newly made share; `reused` is the number of bytes that did not have to be read again.
 
-    With `--as`, `pointer` is the mutable link, and `version` the link's version.
+    With `--as`, `pointer` is the mutable link, and `version` is the version of that link.
     """
 
     link: str
@@ -68,7 +68,7 @@ class ListedRow(msgspec.Struct, frozen=True):
 
 
 class ShareRow(msgspec.Struct, frozen=True):
-    """A share of this peer. `stale` is the reason if it is not served; `pointers` are the mutable links to it."""
+    """A share of this peer. If it is not served, `stale` is the reason; `pointers` are the mutable links to it."""
 
     id: str
     name: str
@@ -125,7 +125,7 @@ class DhtStatus(msgspec.Struct, frozen=True):
 
 
 class TrackerStatus(msgspec.Struct, frozen=True):
-    """One of this peer's trackers. `trouble` is the reason if it does not work; `refused` lists what it rejected."""
+    """One of this peer's trackers. If it does not work, `trouble` is the reason; `refused` lists what it rejected."""
 
     url: str
     trouble: str

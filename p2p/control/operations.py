@@ -38,7 +38,7 @@ RESOLVE_RETRY_S = 3.0
 
 @dataclass(frozen=True)
 class Deps:
-    """The interfaces of the packages below, and the views from which the user's answers are made.
+    """What `Operations` uses: the interfaces of lower packages, and the views that make answers to the user.
 
     Made by `p2p.node`.
     """

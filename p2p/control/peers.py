@@ -1,4 +1,4 @@
-"""Shows a peer's user which peers are connected to it, and what each connection is for."""
+"""Lists which peers are connected to this peer, and what each connection is for."""
 
 from msgspec.structs import replace
 

@@ -16,7 +16,7 @@ from p2p.wire.records import Pointer
 
 
 class SharesView:
-    """Lists the shares of this peer, without the bundles and inputs of jobs: these are in the `passing` folders."""
+    """Lists the shares of this peer, except the bundles and inputs of jobs, which are in the `passing` folders."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Shows a peer's user the state of the peer: its addresses, who can reach it, whom it knows, and what it is doing."""
+"""Describes the state of this peer: its addresses, who can reach it, whom it knows, and what it is doing."""
 
 from pathlib import Path
 

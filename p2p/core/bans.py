@@ -1,6 +1,7 @@
 """Bans of peers that sent bad data.
 
-One bad chunk ends an exchange. Another, while the first is remembered, bans the peer; each ban is twice as long.
+One bad chunk ends an exchange. A second one, while the first is remembered, bans the peer; each further ban is twice as
+long as the one before.
 """
 
 from collections.abc import Hashable

@@ -1,7 +1,8 @@
 """What a guest runs before it is given a job: the text for the interpreter's `-c`.
 
-It reads one frame, and starts the `p2p/jobs/guest.py` in that frame. So a spare guest has not run anybody's code yet,
-and the code that runs jobs travels with each job. What every job needs is imported here, in advance.
+It reads one frame, and starts the `p2p/jobs/guest.py` that the frame contains. So a guest that waits for a job has not
+run anybody's code yet, and the code that runs jobs travels with each job. What every job needs is imported here, in
+advance.
 """
 
 GUEST = "p2p/jobs/guest.py"

@@ -18,7 +18,7 @@ MAX_PIECES = 256
 
 
 class Piece(NamedTuple):
-    """A range of bytes in one file, which is given by its number."""
+    """A range of bytes in one file; the file is given by its number."""
 
     file: int
     offset: int

@@ -2,7 +2,7 @@
 
 A chain of generators would resume a generator for each operation and record; here, a record passes through local
 variables. Every operation has its own lines in the source, so the line of an exception identifies the operation, and
-the frame's variables hold the record, at no cost while nothing goes wrong.
+the local variables there hold the record, at no cost while nothing goes wrong.
 """
 
 from collections.abc import Collection, Iterable

@@ -1,8 +1,8 @@
 """Which values may be keys, and which partition each key belongs to.
 
-Equal keys must meet, so whatever determines the partition must be equal for equal keys, on every machine. `True` and
-`1` are equal but encoded differently, so a job that uses both as keys is refused. Floats are never keys: they too can
-equal integers, and NaN does not even equal itself.
+Equal keys must end up in one partition, so whatever determines the partition must be equal for equal keys, on every
+machine. `True` and `1` are equal but encoded differently, so a job that uses both as keys is refused. Floats are never
+keys: they too can equal integers, and NaN does not even equal itself.
 """
 
 import marshal

@@ -96,7 +96,7 @@ class _Reached(BaseException):
 
 
 class _Run:
-    """One run of `job`, with the results of the first actions."""
+    """One run of `job`, with the results of the actions that were already carried out."""
 
     def __init__(self, results: Sequence[bytes]) -> None:
         self._results = iter(results)

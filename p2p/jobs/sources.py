@@ -1,7 +1,7 @@
 """Turns bytes and numbers into records, for the units of a first stage.
 
-Records are made in batches, each of which is a sequence, so that memory is bounded by a batch and the loop over its
-records costs nothing extra.
+Records are made in batches, so that no more than a batch has to be in memory. Each batch is a sequence, so that the
+loop over its records costs nothing extra.
 """
 
 import json

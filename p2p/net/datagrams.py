@@ -84,7 +84,7 @@ class Reply:
 
 
 class Endpoint:
-    """Sends and answers DHT queries over one UDP socket. All addresses that it knows are of the socket's family."""
+    """Sends and answers DHT queries over one UDP socket. All addresses that it uses are of the socket's family."""
 
     def __init__(self, codec: DatagramCodec, udp: socket.socket) -> None:
         self.codec = codec

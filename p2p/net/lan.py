@@ -46,8 +46,8 @@ Heard = Callable[[Beacon, str], bool]
 class Lan:
     """Sends this peer's beacons on its local networks, and receives the beacons of others.
 
-    `listening` are the addresses where this peer accepts connections; `is_dialable` tells for an address whether to
-    announce it.
+    `listening` are the addresses where this peer accepts connections; `is_dialable` tells whether to announce a given
+    address.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Lan:
 
 
 class _Bell:
-    """A signal to one waiting task, which any number of tasks may give (`ring`)."""
+    """A signal for which one task waits, and which any number of tasks may give (`ring`)."""
 
     def __init__(self) -> None:
         self._event = trio.Event()

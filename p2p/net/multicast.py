@@ -77,7 +77,7 @@ def segments(listening: Iterable[Address]) -> list[Segment]:
 
 
 class Channel:
-    """The multicast socket for one segment. Making it raises OSError if the segment has no multicast."""
+    """The multicast socket for one segment. The constructor raises OSError if the segment has no multicast."""
 
     def __init__(self, segment: Segment, group: Group) -> None:
         self.segment = segment

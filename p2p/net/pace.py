@@ -1,9 +1,9 @@
 """Pace: the price of each message that another peer sends, and a limit on how much that peer may spend per second.
 
-The price is the work that the message causes, in steps of some 20 µs of the event loop: 1 for a short message, 100 for
-a map of a million chunks. A sender that exceeds the limit has to wait, and after a costly message other tasks get
-their turn. So a flood takes a few percent of the loop's time, and never blocks the loop for long
-(`tests/io/net/test_pace.py` lists the prices).
+The price is the work that the message causes, in units of about 20 µs of the event loop: 1 for a short message, 100
+for a message that tells which of a million chunks its sender has. A sender that exceeds the limit has to wait, and
+after a costly message other tasks get their turn. So a flood takes a few percent of the loop's time, and never blocks
+the loop for long (`tests/io/net/test_pace.py` lists the prices).
 """
 
 import trio

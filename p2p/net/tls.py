@@ -1,8 +1,8 @@
 """TLS 1.3 on a non-blocking `ssl.SSLSocket`, awaited with trio.
 
-Of the ways measured with scripts/bench/transfer.py, this is the fastest. A TLS record of 16 KiB takes only one read,
-directly into a slice of the target buffer; trio is called only when the socket is empty or full. The code that uses a
-connection sees a `ByteStream`, so that tests can use in-memory pipes.
+Of the ways to use TLS that were measured with scripts/bench/transfer.py, this is the fastest. A TLS record of 16 KiB
+takes only one read, directly into a slice of the target buffer; trio is called only when the socket is empty or full.
+The code that uses a connection sees a `ByteStream`, so that tests can use in-memory pipes.
 """
 
 import socket

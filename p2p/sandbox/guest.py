@@ -1,8 +1,8 @@
 """The peer's side of one guest: sends frames to it, and receives answers and logs, all within limits.
 
 A hostile guest may control the whole process at the other end. So every length that the process sends is checked before
-a byte is kept, and time is measured on this side. A process that sends anything unasked is ended, as always by a signal
-that it cannot refuse.
+a byte is kept, and time is measured on this side. A process that sends anything unasked is ended. Processes are always
+ended by a signal that they cannot refuse.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
-"""Host functions at the speed of ctypes: most of what a guest's read or write costs is the call itself.
+"""Host functions at the speed of ctypes, since most of the cost of a guest's read or write is the call itself.
 
-wasmtime-py's own API makes objects of all arguments and their types at each call. This module uses the bindings below
-it (`wasmtime_linker_define_func_unchecked`), which is why wasmtime's version has an upper bound.
+At each call, wasmtime-py's own API makes objects of all arguments and their types. This module uses the bindings below
+that API (`wasmtime_linker_define_func_unchecked`), which is why wasmtime's version has an upper bound.
 """
 
 import ctypes

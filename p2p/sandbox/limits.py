@@ -16,7 +16,7 @@ EndKind = Literal["time", "memory", "output", "stack", "failed", "exit", "broken
 
 @dataclass(frozen=True, slots=True)
 class GuestLimits:
-    """What a guest may use for one request. Raises ValueError if that is more than a sandbox allows."""
+    """What a guest may use for one request. Raises ValueError if a limit is more than a sandbox allows."""
 
     wall_s: float = 60.0
     memory_bytes: int = 512 * 1024 * 1024

@@ -1,10 +1,10 @@
 """The guest's side of the conversation with the peer: its three standard streams.
 
-`Frames` is for a resident guest: it reads requests and writes answers, each after its length in 4 bytes, one answer per
-request. `Command` is for WASI commands, run one after another: a request is a command's standard input, and the answer
-is what the command has written when it ends. A single read may give a guest all requests that have arrived, so a
-request starts when the previous request is answered: then its limits apply, and clock and randomness are reset. The
-host decides when that is, so no guest can delay it.
+`Frames` is for a resident guest, which reads requests and writes one answer to each; the length of each request and
+answer comes before it, in 4 bytes. `Command` is for WASI commands, run one after another: a request is a command's
+standard input, and the answer is what the command has written when it ends. A single read may give a guest all requests
+that have arrived, so a request starts when the previous request is answered: from then on the new request's limits
+apply, and clock and randomness are reset. The host decides when that is, so no guest can delay it.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The process that holds a runtime loaded and parked; a guest is a fork of it. `python -m p2p.sandbox.worker FD JSON`
 
 A Python runtime runs here up to its first read, and is parked there: no job's code has run in it. A fork of the parked
-process is a guest: it is ready immediately, and shares the memory filled during the start with all other guests. A
+process is a guest: it is ready immediately, and shares with all other guests the memory filled during the start. A
 guest of WASI commands runs them one after another, each in a store and an instance of its own, which takes a fraction
 of a fork's time. This process itself never reads a frame: it starts and ends guests as the peer orders over the
 inherited socket FD; when FD closes, it kills the remaining guests and exits.

@@ -95,7 +95,7 @@ class Sink(Protocol):
 
 
 class Swarm:
-    """All exchanges of one share, at most one per peer, and what they serve and fill."""
+    """All exchanges of one share, at most one per peer, with the `Holding` they serve and the `Sink` they fill."""
 
     def __init__(self, share_id: ShareId, holding: Holding, sink: Sink | None = None) -> None:
         self.share_id = share_id

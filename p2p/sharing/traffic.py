@@ -8,7 +8,10 @@ from p2p.sharing.upload_slots import UploadSlots
 
 @dataclass
 class Traffic:
-    """The limits and counters common to all of a peer's exchanges, which get the whole object: each frame needs it."""
+    """The limits and counters common to all exchanges of a peer.
+
+    Each exchange gets the whole object, since each frame needs it.
+    """
 
     slots: UploadSlots
     upload: Throttle

@@ -17,8 +17,8 @@ MAX_OPEN = 64
 class Folders:
     """The folders below `root`, each created when it is first taken; the least recently used are closed.
 
-    A taken folder stays open until it is given back, in any thread. All methods raise OSError, and StorageError if a
-    link or a file is in the way.
+    A taken folder stays open until it is given back, which any thread may do. All methods raise OSError, and
+    StorageError if a link or a file is in the way.
     """
 
     def __init__(self, root: Path) -> None:

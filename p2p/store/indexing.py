@@ -1,4 +1,4 @@
-"""Indexing: makes manifest entries of paths, whose files several threads hash in place.
+"""Indexing: makes manifest entries from paths; several threads hash the files, which stay where they are.
 
 Big files are cut into spans so that all threads can work on one file; small files go to one thread each. A file whose
 stamp has not changed since an earlier manifest of the same paths keeps its hashes and is not read. A file that changes

@@ -1,8 +1,8 @@
 """The owner's journal: jobs, accepted results, and finished actions.
 
-Each write is atomic, whenever the process is killed; so a job resumes where its journal ends, and no unit whose result
-is in the journal is run again. Many results may arrive together: one transaction writes all that have arrived since the
-previous transaction.
+Each write is atomic, even if the process is killed during it; so a job resumes where its journal ends, and no unit
+whose result is in the journal is run again. Many results may arrive together: one transaction writes all that have
+arrived since the previous transaction.
 """
 
 import json
@@ -37,7 +37,7 @@ _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
 class JournalEntry(NamedTuple):
     """An accepted result: the sizes of its outputs in bytes, and the outputs joined, or None if they are elsewhere.
 
-    Elsewhere is at the result's holder or, if the result has no holder, in one of the owner's files.
+    In that case they are at the result's holder or, if the result has no holder, in one of the owner's files.
     """
 
     known: Known

@@ -15,7 +15,10 @@ from p2p.store.library import NOT_HELD, Stamp
 
 
 class Earlier:
-    """An earlier version with this layout, below `folder`. `stamps` were taken of its entries when whole. Blocking."""
+    """An earlier version of a share, with this layout, below `folder`. Blocking.
+
+    `stamps` are those that its files had when the version was whole.
+    """
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:
         root = layout.manifest.root

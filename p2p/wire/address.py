@@ -1,4 +1,4 @@
-"""Network addresses as text and as values: IPv4, IPv6, host names, and the prefixes by which limits group peers."""
+"""Network addresses as text and as values: IPv4, IPv6, host names, and prefixes, which group peers for limits."""
 
 import ipaddress
 import re

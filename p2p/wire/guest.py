@@ -2,8 +2,8 @@
 
     header length (4, big-endian) | header: one JSON object | the blobs one after the other
 
-The header's `blobs` lists their lengths. On a pipe, each frame follows its length in 4 bytes. Blobs are opaque here:
-only guests decode what guests wrote.
+The header's `blobs` lists their lengths. On a pipe, each frame is preceded by its length in 4 bytes. Blobs are opaque
+here: only guests decode what guests wrote.
 """
 
 from collections.abc import Mapping, Sequence

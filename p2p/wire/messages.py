@@ -162,7 +162,7 @@ class Listed(Message, frozen=True, gc=False, tag="listed"):
 
 
 class GetPointer(Message, frozen=True, gc=False, tag="get_pointer"):
-    """Asks for the newest pointer under a name that the receiver has seen. Answered by `PointerIs` or `Failed`."""
+    """Asks for the newest pointer that the receiver has seen under a name. Answered by `PointerIs` or `Failed`."""
 
     publisher: Id
     name: ShortText
@@ -175,9 +175,10 @@ class PointerIs(Message, frozen=True, gc=False, tag="pointer_is"):
 
 
 class Offer(Message, frozen=True, gc=False, tag="offer"):
-    """From the dialer, which has chunks of this share or is fetching it: offers to be asked over this connection.
+    """From the dialer, which has chunks of this share or is fetching it: offers it over this connection.
 
-    A receiver that wants the share asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Any other answers `Failed`.
+    A receiver that wants the share asks as if it had dialled: `GetRoot`, `GetPart`, `Open`. Any other receiver
+    answers `Failed`.
     """
 
     share: Id

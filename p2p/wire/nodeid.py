@@ -1,7 +1,7 @@
 """A peer's node id in the DHT, made from its key and a proof of work, so that the peer cannot choose it.
 
 S/Kademlia's static puzzle (Baumgart and Mies 2007): the id is a hash of key and nonce, and is valid only if a hash of
-the id begins with enough zero bits. Each bit doubles the cost of ids close to a chosen key.
+the id begins with enough zero bits. Each required zero bit doubles the cost of finding ids close to a chosen key.
 """
 
 from collections.abc import Callable

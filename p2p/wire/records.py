@@ -3,10 +3,10 @@
     signature (64) | msgpack [version 1, kind, key (20), publisher (32), sequence, issued, expires, payload (bytes)]
 
 The signature is over `signatures.Purpose.RECORD` and the msgpack part exactly as sent; that part must be the same when
-decoded and encoded again, so a record has only one form. Times are whole seconds since 1970. Of a publisher's records
-of one kind under one key, only that with the highest sequence number is valid. All addresses in a record belong to one
-host, and whoever stores it must be at that host (`at_home`), so nobody can send the network to a third party. A record
-is bound to its key where the payload allows it.
+decoded and encoded again, so a record has only one form. Times are whole seconds since 1970. If a publisher has several
+records of one kind under one key, only the one with the highest sequence number is valid. All addresses in a record
+belong to one host, and whoever asks others to store it must be at that host (`at_home`), so nobody can make peers
+contact a third party. A record is bound to its key where the payload allows it.
 
     kind      key                                  payload          longest life
     provider  H("provider", share id)              Provider         2 h

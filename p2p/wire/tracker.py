@@ -1,4 +1,4 @@
-"""The protocol between a peer and a tracker, which share nothing else: JSON over HTTP, under `/api/v1`.
+"""The protocol between a peer and a tracker, all that they have in common: JSON over HTTP, under `/api/v1`.
 
     POST announce                     a signed `Announce`; answered by `Announced`, or `Problem` (409: start over)
     GET  search?q=&kind=&min_size=&max_size=&limit=&cursor=          `SearchAnswer`
@@ -13,9 +13,8 @@
 Ids are base32 text (`p2p.ids.to_text`), sizes are bytes, times seconds. Errors are `Problem` with a fitting HTTP
 status. An announce is a delta: `previous` is the sequence it builds on. A tracker that does not know that sequence (it
 lost its database, or another process uses the same key) answers 409, and the peer announces everything with `reset`.
-The body is signed as sent, for one tracker and one network, and its sequence only ever grows, so it can neither be
-replayed nor shown to another tracker. All that a peer has announced expires together, `expires_s` after its last
-announce.
+The body is signed as sent, for one tracker and one network, and its sequence only ever grows, so nobody can replay it
+to this tracker or to another. All that a peer has announced expires together, `expires_s` after its last announce.
 """
 
 import base64

@@ -37,12 +37,13 @@ shares, fetched like any other, from whoever has them. Small data goes in a unit
 before it.
 
 Large outputs that later units read stay with the volunteer that made them, if the owner says so (`keep`). A volunteer
-that is to read them is told where they are (`Reads`, before the unit) and asks there, over a connection of its own:
+that is to read them is told where they are (`Reads`, before the unit) and asks for them there, over a connection of its
+own:
 
     reader    -> GetOutput(job, token, unit, number)        holder -> OutputIs(digests, size), Bytes... | OutputGone
 
-The answer lists the digests of all outputs of the unit. The reader checks that this list has the digest that its owner
-gave it, and that the output that it asked for has the digest listed for it.
+The answer lists the digests of all outputs of the unit. The reader checks that the digest of this list is the one that
+its owner sent, and that the digest of the output is the one in the list.
 """
 
 from typing import Annotated
@@ -118,7 +119,7 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
 
 
 class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
-    """The volunteer takes the job: `slots` units at once, at most `window` under way.
+    """The volunteer takes the job: it runs `slots` units at once; at most `window` may be sent but unfinished.
 
     `held` lists the numbers of the inputs that the volunteer already has completely.
     """
@@ -144,7 +145,7 @@ class JobQueued(_Message, frozen=True, gc=False, tag="job_queued"):
 
 
 class VolunteerCall(_Message, frozen=True, gc=False, tag="volunteering"):
-    """From a volunteer that cannot be dialled: offers `capacity`; asks for work on `job`, or on any job if empty."""
+    """From a volunteer that cannot be dialled: offers `capacity`; asks for work on `job` (if empty: on any job)."""
 
     job: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     capacity: Capacity | None = None
@@ -206,7 +207,10 @@ class Holder(_Part, frozen=True, gc=False):
 
 
 class Reads(_Message, frozen=True, gc=False, tag="reads"):
-    """Announces where a unit sent later finds kept outputs that it reads; the rest is in its `inline` or in `Bytes`."""
+    """Says where the kept outputs are that a unit, sent later, reads.
+
+    The rest of what the unit reads is in its `inline` or in `Bytes`.
+    """
 
     unit: _Id
     kept: Annotated[tuple[KeptOutput, ...], msgspec.Meta(max_length=MAX_UNITS)]
@@ -270,7 +274,7 @@ class Results(_Message, frozen=True, gc=False, tag="results"):
 
 
 class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
-    """A piece of a longer body: all outputs that a unit reads or has made, joined, or an action's result.
+    """A piece of a longer body: of an action's result, or of all outputs that a unit reads or has made, joined.
 
     `of` is the unit's id, or H(job, action) for a result.
     """

@@ -2,7 +2,7 @@
 
 They go from volunteer to volunteer, so that the shuffle does not go through the owner's connection. A reader shows the
 job's token, asks for one output of one unit, and checks what it gets against the digest that it has from the owner. If
-an output is unavailable, the owner fetches it itself, or lets its unit run again.
+a reader cannot get an output, the owner fetches it itself, or lets its unit run again.
 
 Unlike other files that peers exchange, these outputs are not shares: a shuffle is many small reads of each file, each
 by one reader, and the manifest, the exchange and the chunk hashes of a share would cost more than the bytes.

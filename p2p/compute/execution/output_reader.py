@@ -36,8 +36,8 @@ class OutputLocation:
 class OutputReader:
     """Reads outputs that others keep, over one connection to each peer that keeps some.
 
-    `told_from` is the host of the owner that names these peers, and limits the addresses that it may name. It is None
-    if this peer is the owner.
+    `told_from` is the host of the owner, which names these peers: only addresses that an owner at this host can know
+    are dialled. It is None if this peer is the owner.
     """
 
     def __init__(self, dialer: Dialer, job: bytes, token: bytes, told_from: str | None = None) -> None:

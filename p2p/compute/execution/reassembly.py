@@ -1,4 +1,4 @@
-"""Joins data that was sent in pieces, because it was too large for one message, in memory or in files."""
+"""Joins, in memory or in files, data that was sent in pieces because it was too large for one message."""
 
 import shutil
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ THING_BYTES = 256
 
 
 class Reassembly:
-    """Joins the pieces of several results or outputs, which may alternate, in memory, up to `most` bytes in total."""
+    """Joins pieces of results or outputs in memory, up to `most` bytes in total; pieces of several may alternate."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -52,7 +52,7 @@ class Reassembly:
 
 
 class SpooledReassembly:
-    """Joins the pieces of the outputs that one volunteer sends, in files in `folder`, up to `most` bytes for each."""
+    """Joins the pieces of outputs sent by one volunteer, each in a file in `folder` and of at most `most` bytes."""
 
     def __init__(self, disk: Disk, folder: Path, most: int) -> None:
         self._disk = disk

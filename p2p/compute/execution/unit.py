@@ -1,4 +1,4 @@
-"""Passes a unit's data into a guest and its outputs out again, both for volunteers and for an owner that reruns it."""
+"""Passes a unit's data into a guest and its outputs out again, both for volunteers and for owners that rerun units."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,8 +1,8 @@
 """Handles calls from volunteers that cannot be dialled: the owner offers each of them one of its jobs.
 
-Such a volunteer finds owners as it finds peers that lack a share: an owner announces that it lacks a key, which stands
-for the work for one runtime (`records.hiring_key`). An owner that cannot be dialled calls its volunteers to
-offer them the shares of its job, when they say that they are fetching these shares.
+Such a volunteer finds owners as it finds peers that lack a share: the work for one runtime has a key
+(`records.hiring_key`), and an owner announces that it lacks this key, as if it were a share. An owner that cannot be
+dialled calls its volunteers to offer them the shares of its job, when they say that they are fetching these shares.
 """
 
 from collections.abc import Iterable, Mapping

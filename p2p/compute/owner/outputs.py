@@ -1,9 +1,9 @@
-"""The outputs of the units of a job's running action, or where they are kept, as its owner knows them.
+"""What a job's owner has of the outputs of the running action's units: the outputs, or where they are kept.
 
-Every accepted result goes into the journal, many in one transaction, and its unit need not run again, whatever happens
-to this process. Small outputs are in the journal, and the latest also in memory. Large ones are files in the job's
-folder, listed in the journal by the unit's id and digest. All of these outlive the volunteers. Other outputs stay with
-the volunteers that made them, for the units that read them; if the volunteer is lost, its units run again.
+Every accepted result goes into the journal, many in one transaction, so that its unit need not run again, whatever
+happens to this process. Small outputs are in the journal, and the latest also in memory. Large ones are files in the
+job's folder, listed in the journal by the unit's id and digest. All of these outlive the volunteers. Other outputs stay
+with the volunteers that made them, for the units that read them; if the volunteer is lost, its units run again.
 """
 
 import os

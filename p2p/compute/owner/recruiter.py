@@ -1,4 +1,6 @@
-"""Finds an owner's volunteers (named peers, the local network, trackers, the DHT), and says why none were found.
+"""Finds volunteers for an owner, and says why none were found.
+
+They are peers that the user named, or are found in the local network, through trackers or in the DHT.
 
 Every peer found is dialled and offered the job by the function `engage`. A volunteer without a free core may let the
 owner wait in its queue (`queueing`). The owner waits in many queues at the same time, until enough volunteers are

@@ -18,7 +18,8 @@ from p2p.wire import work
 class Rerunner:
     """Runs units of one job on the owner's machine, to see whether the job or a volunteer is at fault.
 
-    `load` is the frame that loads the job into a guest; `results` are the results of the job's actions so far.
+    `load` is the encoded message that loads the job into a guest; `results` are the results of the job's actions so
+    far.
     """
 
     def __init__(

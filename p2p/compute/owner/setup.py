@@ -1,5 +1,4 @@
-"""Prepares what a job needs before it runs, the first time and when it resumes: its bundle and inputs as shares, its
-runtime.
+"""Prepares what a job needs before it first runs or resumes: shares of its bundle and inputs, and its runtime.
 
 For as long as the job lasts, its files and its inputs stay as they were when it began.
 """

@@ -18,7 +18,7 @@ MEMORY_S = 15.0
 
 @dataclass
 class Rate:
-    """The rate at which one volunteer does units, as an average in which older units and seconds weigh less."""
+    """The rate at which one volunteer completes units: an average in which the recent past counts most."""
 
     units: float = 0.0
     seconds: float = 0.0

@@ -27,8 +27,8 @@ TURN_TIMEOUT_S = 10.0
 class QueuedOwner:
     """An owner that waits in this volunteer's queue.
 
-    `place` returns its place: 0 for its turn, otherwise 1, 2, ...; this may change whenever `changes` rings. `reason`
-    returns why there is no room.
+    `place` returns its place, which is 0 when its turn has come, otherwise 1, 2, ...; this may change whenever
+    `changes` rings. `reason` returns why there is no room.
     """
 
     def __init__(

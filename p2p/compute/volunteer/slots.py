@@ -38,7 +38,7 @@ Raises GuestEnded, MalformedMessage, SandboxFailed.
 
 
 class GuestSlots:
-    """Runs the units of one job in `count` slots, each with its own guest, once started."""
+    """Once started, runs the units of one job in `count` slots, each with its own guest."""
 
     def __init__(self, count: int, reading: UnitInputs, reports: Reports, kept: OutputStore) -> None:
         self.count = count

@@ -50,8 +50,8 @@ class Job:
     However many volunteers say that a unit fails, the job continues until the owner has seen the unit fail.
 
     Each event is a method that returns what is to be done. Events that come too late are ignored. `context` is
-    `plan.job_context`, `unit_s` is the seconds that a unit may take, and `results` holds the digests of those
-    actions' results that are already known. Times are seconds of one monotonic clock.
+    `plan.job_context`, `unit_s` is the seconds that a unit may take, and `results` holds the digests of the
+    actions' results, as far as they are known. Times are seconds of one monotonic clock.
     """
 
     def __init__(self, owner: PeerId, context: bytes, unit_s: float, results: Sequence[bytes] = ()) -> None:

@@ -1,8 +1,9 @@
-"""How much work each volunteer gets: windows, portions, and which job may use which volunteer's slots.
+"""How much work each volunteer gets, and which job may use which volunteer's slots.
 
-A volunteer is sent enough units in advance for a short time at its measured rate, so that its slots never wait for the
-network and little is lost if it leaves. Towards the end of a stage, portions shrink (guided self-scheduling,
-Polychronopoulos and Kuck 1987), so that all volunteers end together. These are pure decisions; others carry them out.
+A volunteer is sent enough units in advance for a short time at its measured rate (its window), so that its slots never
+wait for the network and little is lost if it leaves. Towards the end of a stage, it is sent fewer units at a time
+(guided self-scheduling, Polychronopoulos and Kuck 1987), so that all volunteers finish together. This module only
+decides; the owner's driver carries the decisions out.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ LOOK = 64
 
 
 class Durations:
-    """Quantiles of durations in constant memory: a histogram; each bucket's bound is a fifth above the previous."""
+    """Quantiles of durations in constant memory: a histogram; each bucket's bound is a fifth above the one before."""
 
     _BUCKETS, _LEAST_S, _STEPS = 128, 1e-4, 4
 

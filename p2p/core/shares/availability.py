@@ -1,8 +1,9 @@
 """How many sources hold each chunk, so that the rarest are asked for first.
 
-The counters are bit-sliced: plane k is an integer whose bit i is bit k of chunk i's count. A source's map is added or
-removed for all chunks at once by big-integer operations that carry from plane to plane. The rarest of a set are found
-plane by plane from the top: each step keeps the members with a zero there, if there are any (as in an MSD radix sort).
+The counters are bit-sliced: plane k is an integer whose bit i is bit k of chunk i's count. A source's bitmap is added
+or removed for all chunks at once by big-integer operations that carry from plane to plane. The rarest of a set are
+found plane by plane from the top: each step keeps the members with a zero there, if there are any (as in an MSD radix
+sort).
 """
 
 

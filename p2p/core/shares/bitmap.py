@@ -1,7 +1,7 @@
 """Sets of chunks as Python integers: bit i is chunk i.
 
 Big-integer operations run at memory speed in C, so sets of 131,072 chunks (1 TiB) are united, intersected and searched
-in microseconds, and the code that decides reads like set algebra.
+in microseconds, and code that makes decisions with them looks like set algebra.
 """
 
 import re

@@ -7,7 +7,7 @@ More chunks may become wanted while a download runs. A wanted chunk goes through
     asked --steal--> asked of another source as well; the first to finish wins and the others are cancelled
 
 A chunk is asked of one source, then of one more each time it is stolen, which happens when all sources asked so far are
-overdue. With a limit of two sources, two liars could hold up a chunk for as long as they like. The rarest chunks go
+overdue. If the limit were two sources, two liars could hold up a chunk for as long as they like. The rarest chunks go
 first, ties are broken at random; a request is a run of consecutive chunks, which suits disks and small files. How much
 a source is asked for ahead of time follows its measured rate, and is never more than its fair part of half of the
 chunks left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that all sources end together. A straggler's

@@ -1,8 +1,8 @@
 """Manifests: the canonical list of a share's files, and the share id that follows from it.
 
-Entries are sorted by path, and each is encoded as length (4, big-endian) and a msgpack array. Joined, they are cut
-into parts of at most 256 KiB, even in the middle of an entry; the root holds the totals and the hash of each part. The
-share id is the hash of the root, so every piece can be verified by itself, whoever sends it.
+Entries are sorted by path, and each is encoded as its length (4 bytes, big-endian) and a msgpack array. Joined, they
+are cut into parts of at most 256 KiB, even in the middle of an entry; the root holds the totals and the hash of each
+part. The share id is the hash of the root, so the root and each part can be verified separately, whoever sends it.
 
 Everything decoded here is untrusted: totals are checked against limits before parts are fetched, and each entry against
 the totals before the next is read, so that a small message cannot make a large structure.

@@ -32,7 +32,7 @@ class _Taken:
 
 
 class IncomingSources:
-    """The sources that call this peer during one fetch. `talk` holds the fetch's conversation with a source.
+    """The sources that call this peer during one fetch. `talk` conducts the fetch's conversation with a source.
 
     The method `take` is to be passed to `Swarms.wanted`.
     """

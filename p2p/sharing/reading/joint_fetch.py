@@ -81,7 +81,7 @@ class JointFetch:
 
 
 class _Copying:
-    """Copies chunks that a target lacks as they arrive, makes them durable, and gives complete files their names."""
+    """As chunks that a target lacks arrive, copies them, makes them durable, and gives complete files their names."""
 
     def __init__(self, disk: Disk, held: OpenShare, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
         self._disk = disk

@@ -1,7 +1,7 @@
 """An input share of jobs, which the units of all jobs on this peer read by path, and by ranges of bytes or of lines.
 
-When something of the share is needed, it is opened in the library, or else a fetch of it is. To make room for other
-shares, the library's copy or the fetch may be dropped even while it has readers: then their reads start again.
+When any part of the share is needed, its copy in the library is opened, or else a fetch of it. To make room for other
+shares, the copy or the fetch may be dropped even while it has readers: then their reads start again.
 """
 
 import os
@@ -36,8 +36,8 @@ class OpenShare:
 
     Before more bytes are fetched, `has_room` is called, or `make_room` awaited: see `CacheBudget`.
 
-    Its methods raise NotFound for a path that is not in the share, and if no peer had the bytes for a while;
-    StorageError; ShoalError for anything else that keeps the share from being fetched. The next read tries again.
+    Its methods raise NotFound if a path is not in the share, or if for some time no peer had the bytes; StorageError;
+    and ShoalError if anything else keeps the share from being fetched. The next read tries again.
     """
 
     def __init__(

@@ -38,8 +38,9 @@ class PartialFetch:
     """A fetch of parts of a share. `run` lasts until `stop`, or until an error. The methods for readers wait until the
     fetch is open, and raise the error that ended it.
 
-    The folder is this peer's own: files there that differ are overwritten. A share of more than `most` bytes is not
-    added to the library: with the copies of equal files, it would take more disk than what was fetched.
+    The folder is this peer's own: files there that differ from the share's are overwritten. A share of more than
+    `most` bytes is not added to the library: with the copies of equal files, it would take more disk space than what
+    was fetched.
     """
 
     def __init__(
