@@ -1,7 +1,7 @@
 """The reading half of the store: queries. All of them block; each function sees one consistent state of the data.
 
-Answers include a peer until its announce expires. They include a source while it belongs to its peer's current
-generation; an announce that lists everything again begins a new generation.
+An announce in which a peer lists all its shares again begins a new generation of that peer. Answers include a peer
+until its announce expires, as a source of the shares that it has listed in its current generation.
 """
 
 import sqlite3

@@ -65,8 +65,8 @@ class Service:
     """What the tracker's API and pages call. In its methods, `asker` is the host that the request came from.
 
     `url` is where others reach the tracker, as written in links. With `strict`, an announce must name this URL as its
-    tracker. Without `strict`, it must name the host that it was sent to, and an announce that a peer made to another
-    tracker can be replayed to this one.
+    tracker. Without `strict`, it must name the host that the request says it is sent to; whoever sends the request can
+    write any host there, so an announce to another tracker can be replayed to this one.
     """
 
     def __init__(

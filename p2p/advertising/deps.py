@@ -16,7 +16,7 @@ from p2p.store.library import Library
 
 @dataclass(frozen=True)
 class Deps:
-    """What `advertising` uses, made by `p2p.node`. `changes` rings when there is something new to announce."""
+    """What `advertising` uses, made by `p2p.node`. The bell `changes` is rung when there is news to tell."""
 
     dialer: Dialer
     presence: Presence

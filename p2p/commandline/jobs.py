@@ -52,7 +52,8 @@ def run(
         int,
         typer.Option(
             metavar="N",
-            help="Approximate units per stage. \\[default: four per core, each with 64 KiB to 8 MiB of input]",
+            help="Approximate number of units per stage. "
+            "\\[default: four per core, each with 64 KiB to 8 MiB of input]",
             min=0,
             show_default=False,
         ),
@@ -62,7 +63,7 @@ def run(
     trust: Annotated[
         str,
         typer.Option(
-            metavar="own", help="How to check results. The only value, own, trusts volunteers as if they were yours."
+            metavar="own", help="How far to trust volunteers. Only own exists: their results are accepted unchecked."
         ),
     ] = "own",
     volunteers: Annotated[

@@ -37,7 +37,7 @@ MAX_REMEMBERED = 1024
 
 
 class Subject(Protocol):
-    """A kind of thing that other peers may lack and this peer may have, so that it calls them: shares, or cores."""
+    """A kind of thing that this peer can call others to offer because they lack it: shares, or cores."""
 
     most: int
     """The most calls about this subject at once; at most half of them go to one network."""
@@ -53,7 +53,7 @@ class Subject(Protocol):
 
 
 class _CallRequest(NamedTuple):
-    """A request to call a dialable peer, which lacks what is `named`; a `Subject` finds out if this peer has it."""
+    """Asks this peer to call a dialable peer that lacks a thing; a `Subject` looks the thing up by `named`."""
 
     named: bytes
     peer: PeerId

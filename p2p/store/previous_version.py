@@ -15,9 +15,9 @@ from p2p.store.library import NOT_HELD, Stamp
 
 
 class Earlier:
-    """An earlier version of a share, with this layout, below `folder`. Blocking.
+    """The files of an earlier version of a share, in `folder`. Blocking.
 
-    `stamps` are those that its files had when the version was whole.
+    `stamps` are the files' sizes and times when that version was complete: a file that no longer has them has changed.
     """
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:

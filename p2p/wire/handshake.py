@@ -2,7 +2,8 @@
 
 TLS has already proven who the listener is: its certificate is made with its Ed25519 key. The standard library cannot
 ask a client for an unknown self-signed certificate, so the dialer proves itself inside TLS, by signing the listener's
-nonce together with the listener's id: a listener that passes on another's nonce gets a proof that only itself accepts.
+nonce together with the listener's id. A listener that relays another listener's nonce gains nothing: the proof it gets
+names its own id, so the other listener refuses it.
 """
 
 from p2p import identity as identities

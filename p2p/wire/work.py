@@ -234,7 +234,7 @@ class OutputIs(_Message, frozen=True, gc=False, tag="output_is"):
 
 
 class OutputGone(_Message, frozen=True, gc=False, tag="output_gone"):
-    """The sender does not have the output, or the receiver may not have it."""
+    """Answers `GetOutput`: the sender does not have the output, or refuses to give it to this receiver."""
 
 
 class Units(_Message, frozen=True, gc=False, tag="units"):

@@ -18,7 +18,7 @@ from p2p.store.library import Library
 
 @dataclass(frozen=True)
 class Deps:
-    """What `owner` uses, made by `p2p.node`. `changes` rings when a job of this peer begins or ends."""
+    """What `owner` uses, made by `p2p.node`. The bell `changes` is rung when a job begins or ends."""
 
     dialer: Dialer
     presence: Presence

@@ -14,7 +14,7 @@ from p2p.store.fetches import Fetches
 
 @dataclass(frozen=True)
 class Deps:
-    """What `volunteer` uses, made by `p2p.node`. `changes` rings when what this peer offers has changed."""
+    """What `volunteer` uses, made by `p2p.node`. The bell `changes` is rung when its offer changes."""
 
     dialer: Dialer
     presence: Presence

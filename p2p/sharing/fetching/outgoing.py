@@ -29,7 +29,7 @@ CONNECTED_CHECK_INTERVAL_S = 0.5
 
 
 class OutgoingSources:
-    """Dials the addresses of one fetch. `talk` conducts the whole conversation with a source, and ends with PeerError.
+    """Dials the addresses of one fetch. `talk` conducts the whole conversation with a source; PeerError ends it.
 
     `given` returns how many correct bytes a peer has sent: only a peer that sent some is dialled again soon.
     """
