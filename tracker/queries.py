@@ -1,7 +1,7 @@
 """The reading half of the store: queries. All of them block; each function sees one consistent state of the data.
 
-An announce in which a peer lists all its shares again begins a new generation of that peer. Answers include a peer
-until its announce expires, as a source of the shares that it has listed in its current generation.
+An announce in which a peer lists all its shares again begins a new generation of that peer. Until its announce expires,
+a peer is named as a source of the shares that it has listed in its current generation.
 """
 
 import sqlite3

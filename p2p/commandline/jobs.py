@@ -63,7 +63,7 @@ def run(
     trust: Annotated[
         str,
         typer.Option(
-            metavar="own", help="How far to trust volunteers. Only own exists: their results are accepted unchecked."
+            metavar="own", help="How far to trust volunteers. The only choice is `own`: accept their results unchecked."
         ),
     ] = "own",
     volunteers: Annotated[

@@ -1,4 +1,4 @@
-"""Records as bytes: which values are records, and the one encoding of each.
+"""The records of a job as bytes: which values can be records, and the one encoding of each.
 
 The encoding is `marshal`, version 2, which is quick and, except for sets, deterministic. By itself, `marshal` would
 silently turn anything with a buffer (arrays, their scalars) into bytes, and accept types that are not records; here,

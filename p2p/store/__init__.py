@@ -1,4 +1,4 @@
-"""Blocking access to the disk: the home's database and what is in it, indexing, and the files of a fetch.
+"""Disk access, in functions that block: the home's database and what is in it, indexing, and the files of a fetch.
 
 Callers run these functions in threads. Errors of the operating system are raised as StorageError.
 """

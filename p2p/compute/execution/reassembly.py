@@ -52,7 +52,10 @@ class Reassembly:
 
 
 class SpooledReassembly:
-    """Joins the pieces of outputs sent by one volunteer, each in a file in `folder` and of at most `most` bytes."""
+    """Joins the pieces of the outputs that one volunteer sends.
+
+    Each output goes to a file of its own in `folder`, and may have up to `most` bytes.
+    """
 
     def __init__(self, disk: Disk, folder: Path, most: int) -> None:
         self._disk = disk
