@@ -63,7 +63,8 @@ def run(
     trust: Annotated[
         str,
         typer.Option(
-            metavar="own", help="How far to trust volunteers. The only choice is `own`: accept their results unchecked."
+            metavar="own",
+            help="How far to trust volunteers. The only choice is `own`, which accepts all results unchecked.",
         ),
     ] = "own",
     volunteers: Annotated[

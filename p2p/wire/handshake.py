@@ -2,8 +2,8 @@
 
 TLS has already proven who the listener is: its certificate is made with its Ed25519 key. The standard library cannot
 ask a client for an unknown self-signed certificate, so the dialer proves itself inside TLS, by signing the listener's
-nonce together with the listener's id. A listener that relays another listener's nonce gains nothing: the proof it gets
-names its own id, so the other listener refuses it.
+nonce together with the listener's id. A listener that relays another listener's nonce gains nothing: the dialer's
+proof contains the relaying listener's id, so the other listener refuses the proof.
 """
 
 from p2p import identity as identities

@@ -171,7 +171,7 @@ class Problem(_Struct, frozen=True, gc=False):
 
 
 class Wanted(_Struct, frozen=True, gc=False):
-    """Tells an announcer that cannot be dialled of a dialable peer that lacks chunks which the announcer has.
+    """Sent to an announcer that cannot be dialled: a peer that it can dial, and that lacks chunks that it has.
 
     The peer may also be an owner that looks for volunteers: its work is treated as a share (`records.hiring_key`).
     """

@@ -1,6 +1,6 @@
 """The volunteer's side of jobs: what it offers, to which owners, and the jobs that it works on.
 
-The package's interface is `Volunteering` (cores, the queue, outputs kept after a job), `OwnerSearch` for a peer that
-cannot be dialled, and `refusals` for a peer that is no volunteer. A `job_session` is one job of one owner, with its
+The package's interface is `Volunteering` (cores, the queue, outputs kept after a job), `OwnerSearch` (used if this peer
+cannot be dialled), and `refusals` (used if it does not volunteer). A `job_session` is one job of one owner, with its
 `slots` and its `reports` to the owner. The package does not depend on `p2p.compute.owner`.
 """
