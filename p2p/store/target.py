@@ -90,7 +90,7 @@ class Target:
         self._naming = threading.Lock()
         """Held while a file is renamed, so that a reader finds it under either the old name or the new one."""
         self._begun: set[int] = set()
-        """Files of several chunks whose `.part` file exists. It must not be made anew: its chunks would be lost."""
+        """Files of several chunks whose `.part` file exists. It must not be made again: its chunks would be lost."""
         self._stamps: dict[int, Stamp] = {}
         """The stamps of one-chunk files that are written and are still to be renamed."""
 

@@ -1,6 +1,6 @@
 """What commands say with `--json`, and what a peer answers over its control socket, as it was recorded.
 
-Recorded by `python -m tests.golden.test_answers FOLDER`; what is there is never recorded anew. Real peers with a
+Recorded by `python -m tests.golden.test_answers FOLDER`; an entry that is there is never changed. Real peers with a
 tracker are asked everything once: commands in processes of their own, requests over the socket as raw lines. Keys,
 their order, types and what always is the same are pinned; `settled` has the rest replaced. `shoal demo` is left out.
 """
@@ -122,7 +122,7 @@ VARYING = frozenset(
 CHANCE = frozenset({"left_s", "rate", "dialable", "reachability", "reachable_from", "walls", "software"})
 """What hangs on the moment or the machine, its type too."""
 LISTS = frozenset({"runtimes", "addresses", "seen_as"})
-"""Of these, how many there are does too."""
+"""Lists whose length depends on the moment or the machine too."""
 WORDS = (
     (re.compile(r"[a-z2-7]{52}"), "ID"),
     (re.compile(r"(\b[Jj]ob |--resume |\bsave-)[a-z2-7]{8}\b"), r"\1SHORT"),

@@ -1,6 +1,6 @@
 """One of every datagram, record and beacon, signed, as it was recorded.
 
-Recorded by `python -m tests.golden.test_dht FOLDER`; what is there is never recorded anew.
+Recorded by `python -m tests.golden.test_dht FOLDER`; an entry that is there is never changed.
 """
 
 import sys
@@ -52,7 +52,7 @@ def sent() -> dict[str, list[str]]:
 
 
 def sealed() -> dict[str, list[list[str]]]:
-    """Of each kind, by its number: key and record."""
+    """The key and the record of each kind, by the number of the kind."""
     found: dict[str, list[list[str]]] = {}
     for key, full in KEPT:
         for payload in samples(full):

@@ -1,6 +1,6 @@
 """What a peer, a worker and a guest say to each other, as it was recorded: the whole of a small job.
 
-Recorded by `python -m tests.golden.test_guest FOLDER`; what is there is never recorded anew. A bundle brings its own
+Recorded by `python -m tests.golden.test_guest FOLDER`; an entry that is there is never changed. A bundle brings its own
 guest along, so an old guest hears what today's peer asks, and a peer what any guest answers.
 """
 

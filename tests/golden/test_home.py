@@ -1,7 +1,7 @@
 """A home of schema 4 as an owner left it that was killed: its job and its fetch go on, and the rest is there.
 
 Recorded by `python -m tests.golden.test_home FOLDER`: real peers, in homes of `/golden`, as the paths in the recording
-have it. What is there is never recorded anew.
+have it. An entry that is there is never changed.
 """
 
 import re
@@ -82,7 +82,7 @@ def count(home: Path, table: str, where: str = "TRUE") -> int:
 
 @contextmanager
 def volunteer(folder: Path) -> Iterator[Node]:
-    """Who works, and has what is fetched."""
+    """The peer that works for the job, and has what is fetched."""
     data = folder / "source" / "data.bin"
     data.parent.mkdir()
     data.write_bytes(fetched())

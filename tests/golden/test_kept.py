@@ -1,6 +1,6 @@
 """What a peer keeps in its home in a form of its own, and links, as they were recorded.
 
-Recorded by `python -m tests.golden.test_kept FOLDER`; what is there is never recorded anew.
+Recorded by `python -m tests.golden.test_kept FOLDER`; an entry that is there is never changed.
 """
 
 import json

@@ -1,7 +1,7 @@
 """One of every message of a connection and of a job, as it was recorded: written and read the same ever after.
 
 Recorded by `python -m tests.golden.test_messages FOLDER`. Of each type there are two: one with a value of its own in
-every field, and one with only what it must have. What is there is never recorded anew; a new type is added by hand.
+every field, and one with only what it must have. An entry that is there is never changed; a new type is added by hand.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """One of everything that a peer and a tracker say to each other, as it was recorded.
 
-Recorded by `python -m tests.golden.test_tracker FOLDER`; what is there is never recorded anew.
+Recorded by `python -m tests.golden.test_tracker FOLDER`; an entry that is there is never changed.
 """
 
 import sys
