@@ -26,6 +26,10 @@ class StorageError(ShoalError):
     """A disk, file or database failed."""
 
 
+class HomeInUse(StorageError):
+    """Another peer runs in this home, or is about to."""
+
+
 class TargetExists(StorageError):
     """A file that Shoal did not create is already where a fetched file should go."""
 

@@ -134,8 +134,9 @@ class Node:
 async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIterator[Node]:
     """Runs a peer in `home`, an absolute path, while the body runs.
 
-    `foreground` means that the peer runs for one command, on a free port unless one is configured. Raises StorageError
-    if another peer is using the home; IdentityError, ConfigError. The body's ShoalErrors are raised as they are.
+    `foreground` means that the peer runs for one command, on a free port unless one is configured. Raises HomeInUse
+    if another peer is using the home; StorageError, IdentityError, ConfigError. The body's ShoalErrors are
+    raised as they are.
     """
     with posix.lock_home(home):
         identity = identities.load_or_create(home)

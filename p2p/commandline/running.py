@@ -19,14 +19,18 @@ from p2p import config
 from p2p.commandline import terminal
 from p2p.config import Config, Loaded, Settings
 from p2p.control import client
+from p2p.control.client import NotTaken
 from p2p.control.protocol import AnyRequest
-from p2p.errors import NotFound, ShoalError
+from p2p.errors import HomeInUse, NotFound, ShoalError
 from p2p.log import FAILED, explain
 
 if TYPE_CHECKING:
     from p2p.node import Node
 
 DONE, INTERRUPTED = 0, terminal.INTERRUPTED
+TURN_TIMEOUT_S = 60.0
+"""How long a command waits for the peer of another command, in the same home, that is starting or stopping."""
+TURN_POLL_S = 0.1
 
 
 class OpenNode(Protocol):
@@ -70,15 +74,24 @@ async def perform(
     """
     loaded = config.load(home, os.environ, settings or {})
     interrupted = terminal.on_signal()
-    if await client.is_running(home):
-        if settings:
-            terminal.note(
-                "a peer is running in this home: it keeps its own network options, and those given here are ignored"
-            )
-        return await terminal.until_answered(partial(client.ask, home, request), show, interrupted)
-    if settings is None:
-        raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
-    return await _in_foreground(home, request, loaded, show, interrupted, stay=stay)
+    until = trio.current_time() + TURN_TIMEOUT_S
+    while True:
+        try:
+            if await client.is_running(home):
+                if settings:
+                    terminal.note(
+                        "a peer is running in this home: "
+                        "it keeps its own network options, and those given here are ignored"
+                    )
+                return await terminal.until_answered(partial(client.ask, home, request), show, interrupted)
+            if settings is None:
+                raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
+            return await _in_foreground(home, request, loaded, show, interrupted, stay=stay)
+        except (HomeInUse, NotTaken):
+            # The peer of another command is about to listen, or has just stopped.
+            if interrupted.is_set() or trio.current_time() > until:
+                raise
+            await trio.sleep(TURN_POLL_S)
 
 
 async def _in_foreground(

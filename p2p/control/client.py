@@ -1,6 +1,5 @@
 """Sends requests to the peer that runs in a home, over its control socket."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,25 @@ from p2p.control.protocol import Answer, AnyRequest, Emit, Failure
 from p2p.errors import PeerGone
 
 
+class NotTaken(PeerGone):
+    """The peer stopped before it had read the request, so another may be asked."""
+
+
 async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
     """Sends a request to the peer running in the home. Returns the answer.
 
-    Raises the ShoalError that the peer raised, or PeerGone if no peer runs or it stops before it has answered.
+    Raises the ShoalError that the peer raised; NotTaken if no peer runs, or not long enough to read the request;
+    PeerGone if it stops before it has answered.
     """
     stream = await _connect(home)
     if stream is None:
-        raise PeerGone(f"No peer is running in {home}. Start one with `shoal node`.")
+        raise NotTaken(f"No peer is running in {home}. Start one with `shoal node`.")
+    buffer, was_read = bytearray(), False
     async with stream:
-        with suppress(trio.BrokenResourceError):
+        try:
             await stream.send_all(protocol.encode(request))
-            buffer = bytearray()
             async for data in stream:
+                was_read = True
                 buffer += data
                 while (end := buffer.find(b"\n")) >= 0:
                     event = protocol.decode_event(bytes(buffer[:end]))
@@ -36,6 +41,10 @@ async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:
                             raise event.error()
                         case _:
                             await emit(event)
+        except trio.BrokenResourceError as error:
+            # The kernel resets a connection if the other side never read what was sent; otherwise it just ends.
+            if not was_read:
+                raise NotTaken("The running peer stopped before it had read the request. Try again.") from error
     again = "repeat the command"
     if isinstance(request, protocol.RunRequest | protocol.ResumeRequest):
         again = "`shoal jobs` lists the job, `shoal run --resume ID` goes on with it"

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from p2p.errors import StorageError
+from p2p.errors import HomeInUse, StorageError
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Flags for opening a user's file: follow no link, and do not wait for a writer if there is a pipe in its place."""
@@ -133,7 +133,7 @@ def resident_bytes() -> int:
 
 @contextlib.contextmanager
 def lock_home(home: Path) -> Iterator[None]:
-    """Locks the home for one peer. Raises StorageError if another has the lock. The kernel frees it if a peer dies."""
+    """Locks the home for one peer. Raises HomeInUse if another has the lock. The kernel frees it if a peer dies."""
     path = home / "lock"
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -146,7 +146,7 @@ def lock_home(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(
+            raise HomeInUse(
                 f"Another peer is running in {home}. Stop it, or give this one a home of its own with --home."
             ) from None
         except OSError as error:
