@@ -68,6 +68,15 @@ class VolunteerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most disk used for inputs that are kept for later jobs."""
 
 
+class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What this peer's own jobs may use on this machine."""
+
+    memory_bytes: _Positive | None = None
+    """The memory for the guests that plan its jobs, together; those that repeat units may have as much again. None: a
+    quarter of the machine's memory. More jobs wait until there is room to plan them.
+    """
+
+
 class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The largest share that this peer accepts."""
 
@@ -83,6 +92,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dht: DhtConfig = DhtConfig()
     transfer: TransferConfig = TransferConfig()
     volunteer: VolunteerConfig = VolunteerConfig()
+    jobs: JobsConfig = JobsConfig()
     limits: ManifestLimits = ManifestLimits()
 
 

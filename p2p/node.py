@@ -57,6 +57,7 @@ from p2p.reach.contacts import Contacts
 from p2p.reach.presence import Presence
 from p2p.reach.reachability import Reachability
 from p2p.sandbox import compiled
+from p2p.sandbox.room import Room
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
 from p2p.sharing.fetching import deps as fetching_deps
 from p2p.sharing.fetching.fetch import Fetching
@@ -81,8 +82,8 @@ from p2p.wire.address import Address
 from p2p.wire.nodeid import work_bits
 
 WATCH_NETWORK_INTERVAL_S = 10.0
-OWN_GUESTS = 2
-"""How many guests this peer may run for its own jobs, besides those for the jobs of others."""
+OWN_MEMORY_SHARE = 4
+"""Unless it is set, guests that plan own jobs may have this fraction of the machine's memory."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             overlays, more = _overlays(identity, config, state, disk, bound)
             failure: ShoalError | None = None
             async with (
-                open_sandbox(config.volunteer.cores + OWN_GUESTS, compiled.default_folder()) as sandbox,
+                open_sandbox(config.volunteer.cores, compiled.default_folder()) as sandbox,
                 trio.open_nursery() as nursery,
             ):
                 try:
@@ -254,7 +255,7 @@ def _make(
             library=library,
             journal=journal,
             disk=disk,
-            sandbox=sandbox,
+            guests=_own_guests(sandbox, config.jobs.memory_bytes),
             sharing=sharing,
             fetching=fetching,
             open_shares=open_shares,
@@ -392,6 +393,14 @@ def _overlays(
     return Overlays(
         identity, state, disk, network.name, bits, sockets, network.join if network.dht else (), Random()
     ), notes
+
+
+def _own_guests(sandbox: Sandbox, memory_bytes: int | None) -> owner_deps.OwnGuests:
+    """Makes the room for guests that work for this peer's own jobs."""
+    most = memory_bytes or posix.machine_memory_bytes() // OWN_MEMORY_SHARE
+    return owner_deps.OwnGuests(
+        planning=sandbox.beside(Room(most, by_memory=True)), repeating=sandbox.beside(Room(most, by_memory=True))
+    )
 
 
 def _limits(config: Config) -> ShareLimits:

@@ -131,6 +131,11 @@ def resident_bytes() -> int:
         return 0
 
 
+def machine_memory_bytes() -> int:
+    """How many bytes of RAM this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 @contextlib.contextmanager
 def lock_home(home: Path) -> Iterator[None]:
     """Locks the home for one peer. Raises HomeInUse if another has the lock. The kernel frees it if a peer dies."""

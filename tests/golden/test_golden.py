@@ -25,7 +25,7 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "1db223626d76d55fce2dc8a480bc3a61d21b4b2f33cd20577653e2766de285ce",
+    "answers_commands.json": "4a7332ee76948a6baa9c6381a9d53729c5c618d41b844ad25f3b6253e9806925",
     "answers_control.json": "f3a190fcf9bc5aac6593bcf16d540616d99a36e4804a0678d15c20f784b076df",
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 import trio
 
-from p2p.config import Config, ManifestLimits, NetworkConfig, TransferConfig, VolunteerConfig
+from p2p.config import Config, JobsConfig, ManifestLimits, NetworkConfig, TransferConfig, VolunteerConfig
 from p2p.control.protocol import AnyRequest, Event
 from p2p.ids import ShareId
 from p2p.net import listener
@@ -76,9 +76,10 @@ class World:
         network: dict[str, Any] | None = None,
         volunteer: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
+        jobs: dict[str, Any] | None = None,
         **transfer: Any,
     ) -> Node:
-        """Starts a node; `network`, `volunteer`, `limits` and `transfer` are settings of those sections.
+        """Starts a node; `network`, `volunteer`, `limits`, `jobs` and `transfer` are settings of those sections.
 
         It finds no other peer unless a test tells it where one is. If not `dialable`, it tells nobody where it listens.
         """
@@ -94,6 +95,7 @@ class World:
             volunteer=VolunteerConfig(**volunteer or {}),
             transfer=TransferConfig(**transfer),
             limits=ManifestLimits(**limits or {}),
+            jobs=JobsConfig(**jobs or {}),
         )
         running = self._running[name] = _Running()
         local: Node = await self._nursery.start(running.run, self.folder / name, config)

@@ -163,7 +163,7 @@ class CommandRunner:
     async def _renew(self) -> None:
         self._guest.discard()
         try:
-            self._guest = await self._sandbox.guest(self._runtime)
+            self._guest = await self._sandbox.guest(self._runtime, self._limits.memory_bytes)
         except SandboxFailed as error:
             raise GuestEnded("broken", str(error)) from error
         self._ran = 0
@@ -179,7 +179,7 @@ async def runner(
 
     Raises GuestEnded, MalformedMessage, SandboxFailed.
     """
-    guest = await sandbox.guest(runtime)
+    guest = await sandbox.guest(runtime, limits.memory_bytes)
     if not runtime.resident:
         return CommandRunner(sandbox, guest, runtime, job, limits, description)
     resident = ResidentRunner(guest, job, limits)

@@ -1,6 +1,7 @@
 """The dependencies that the parts of `owner` share."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2p.concurrency.bell import Bell
 from p2p.discovery.discovery import Discovery
@@ -16,6 +17,16 @@ from p2p.store.journal import Journal
 from p2p.store.library import Library
 
 
+class OwnGuests(NamedTuple):
+    """Sandboxes for an owner's own guests: those that plan its jobs, and those that repeat units.
+
+    Each has room of its own: a job that waits for units keeps its planner, and never the room for a repeated unit.
+    """
+
+    planning: Sandbox
+    repeating: Sandbox
+
+
 @dataclass(frozen=True)
 class Deps:
     """What `owner` uses, made by `p2p.node`. The bell `changes` is rung when a job begins or ends."""
@@ -27,7 +38,7 @@ class Deps:
     library: Library
     journal: Journal
     disk: Disk
-    sandbox: Sandbox
+    guests: OwnGuests
     sharing: Sharing
     fetching: Fetching
     open_shares: OpenShares

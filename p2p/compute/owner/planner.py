@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import trio
 
 from p2p.compute.execution.runner import MAX_UNIT_INPUT_BYTES
 from p2p.core.compute import plan as plans
@@ -18,6 +19,7 @@ from p2p.errors import JobError, MalformedMessage
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import GuestEnded, GuestLimits
+from p2p.sandbox.room import Place
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import guest as frames
@@ -35,6 +37,13 @@ class Returned(NamedTuple):
 
 class Planner(Protocol):
     """Determines the next action of one job, and makes each action's result."""
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether it waits for the guests of other jobs to leave room for its own."""
+
+    async def until_room(self) -> None:
+        """Waits until there has been room for the first time."""
 
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
         """Returns the next action, or what the job returned, given the results of all actions so far.
@@ -59,7 +68,11 @@ class _Said(msgspec.Struct):
 
 
 class GuestPlanner:
-    """Plans a job in a guest that runs the job's own code."""
+    """Plans a job in a guest that runs the job's own code.
+
+    While the guest is not asked anything, it may be ended to make room for those of other jobs. It is started again
+    when it is needed.
+    """
 
     def __init__(
         self,
@@ -78,11 +91,18 @@ class GuestPlanner:
         self._limits = limits
         self._inputs = inputs
         self._log = log
+        self._turn = trio.Lock()
+        self._had_room = trio.Event()
+        self.waits_for_room = False
+        self._place: Place | None = None
         self._guest: Guest | None = None
         self._over = False
         self._known = 0
         self._broken = 0
         self._results: Sequence[bytes] = ()
+
+    async def until_room(self) -> None:
+        await self._had_room.wait()
 
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
         self._results = results
@@ -112,13 +132,20 @@ class GuestPlanner:
 
     async def _ask(self, header: dict[str, Any], blobs: Sequence[bytes]) -> tuple[_Said, list[bytes]]:
         """Sends a request to the guest, or to a new one if it breaks. Raises JobError for the job's own faults."""
+        async with self._turn:
+            if self._place is not None:
+                self._place.use()
+            try:
+                return await self._asked(header, blobs)
+            finally:
+                if self._place is not None:
+                    self._place.lend(self._end_guest)
+
+    async def _asked(self, header: dict[str, Any], blobs: Sequence[bytes]) -> tuple[_Said, list[bytes]]:
         while True:
             try:
                 if self._guest is None:
-                    self._guest = await self._sandbox.guest(self._runtime)
-                    self._known = 0
-                    self._check()
-                    await self._call(self._load)
+                    await self._start()
                 fresh = self._results[self._known :]
                 known = list(range(self._known, self._known + len(fresh)))
                 self._known += len(fresh)
@@ -130,6 +157,21 @@ class GuestPlanner:
                 if ended.kind != "broken" or self._broken == MAX_GUESTS_TRIED:
                     hint = _LIMITS_SET if ended.kind in ("time", "memory") else ""
                     raise JobError(f"The job could not be planned: {ended}{hint}") from ended
+
+    async def _start(self) -> None:
+        """Starts a guest that has loaded the job, as soon as there is room for it."""
+        room, memory = self._sandbox.room, self._limits.memory_bytes
+        self._check()
+        self.waits_for_room = not room.has_room(memory)
+        try:
+            place = await room.take(memory)
+        finally:
+            self.waits_for_room = False
+        self._had_room.set()
+        self._guest, self._place = await self._sandbox.guest_at(place, self._runtime), place
+        self._known = 0
+        self._check()
+        await self._call(self._load)
 
     async def _call(self, frame: bytes) -> tuple[_Said, list[bytes]]:
         assert self._guest is not None
@@ -157,7 +199,7 @@ class GuestPlanner:
     def _end_guest(self) -> None:
         if self._guest is not None:
             self._guest.discard()
-            self._guest = None
+            self._guest = self._place = None
 
 
 class CommandPlanner:
@@ -166,8 +208,13 @@ class CommandPlanner:
     `partitions` is the number of units if there is no input.
     """
 
+    waits_for_room = False
+
     def __init__(self, partitions: int | None) -> None:
         self._partitions = partitions
+
+    async def until_room(self) -> None:
+        pass
 
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
         return Returned(None) if results else plans.of_command(self._partitions)

@@ -73,7 +73,7 @@ class Rerunner:
         finally:
             await inputs.release(*held)
         outcome: list[UnitOutcome] = []
-        sandbox, description = self._deps.sandbox, setup.description
+        sandbox, description = self._deps.guests.repeating, setup.description
         found = await runner.runner(sandbox, setup.runtime, setup.id, setup.limits, self._load, description)
         if isinstance(found, UnitOutcome):
             return found

@@ -46,7 +46,7 @@ from p2p.progress import JobView, QueuedAt
 TICK_INTERVAL_S = 0.25
 HOLDERS_TIMEOUT_S = 3.0
 WIND_UP_TIMEOUT_S = 5.0
-CONFIRM_TIMEOUT_S = 5.0
+CONFIRM_TIMEOUT_S = 3.0
 """How long a job that cannot go on waits to learn whether its plan was the reason."""
 
 
@@ -85,6 +85,7 @@ class JobRun:
         self.recruiter = self._employer.recruiter
         self.over = False
         """Whether the user has cancelled the job for good."""
+        self._planning: Planner | None = None
         self._nursery: trio.Nursery
         self._progressed = trio.current_time()
 
@@ -119,9 +120,10 @@ class JobRun:
             self._nursery = nursery
             nursery.start_soon(self._write)
             nursery.start_soon(self._tick)
-            nursery.start_soon(self.recruiter.run)
             try:
                 async with self._planner() as planner:
+                    self._planning = planner
+                    nursery.start_soon(self._recruit, planner)
                     outcome = await self._actions(planner)
             except ShoalError as error:
                 outcome = error
@@ -156,13 +158,18 @@ class JobRun:
 
     # Actions.
 
+    async def _recruit(self, planner: Planner) -> None:
+        """Looks for volunteers, but not while the job could give them nothing to do."""
+        await planner.until_room()
+        await self.recruiter.run()
+
     @asynccontextmanager
     async def _planner(self) -> AsyncIterator[Planner]:
         setup = self._setup
         if not setup.runtime.resident:
             yield CommandPlanner(None if setup.inputs else setup.description.partitions)
             return
-        count, sandbox = len(setup.inputs), self._deps.sandbox
+        count, sandbox = len(setup.inputs), self._deps.guests.planning
         async with guest_planner(
             sandbox, setup.runtime, setup.id, self._load, setup.limits, count, self._log.planning
         ) as planner:
@@ -261,7 +268,9 @@ class JobRun:
         # Until there are units, a lack of volunteers is not the reason why nothing runs.
         begun = self._driver.job.state is JobState.RUNNING
         self._view.why = ""
-        if not self._view.volunteers and (begun or self.recruiter.lines):
+        if self._planning is not None and self._planning.waits_for_room and not self._is_at_work:
+            self._view.why = "waiting for room to plan"
+        elif not self._view.volunteers and (begun or self.recruiter.lines):
             self._view.why = self.recruiter.why()
         elif begun and not self._is_at_work:
             self._view.why = "the volunteers are paused, or busy with other jobs"
