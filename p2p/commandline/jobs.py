@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,6 +90,7 @@ def run(
     settings: "Settings",
 ) -> None:
     """Run a job on volunteers' machines, and print its result."""
+    from p2p.compute.arguments import parse_all
     from p2p.compute.spec import JobSpec
     from p2p.control.protocol import ResumeRequest, RunRequest
     from p2p.errors import ConfigError
@@ -131,7 +132,7 @@ def run(
     spec = JobSpec(
         path=str(job.absolute()),
         inputs=tuple(map(_input, inputs or ())),
-        args=dict(map(_argument, arg or ())),
+        args=parse_all(arg or ()),
         runtime=runtime,
         partitions=partitions,
         unit_memory=parse_size(unit_memory),
@@ -202,19 +203,6 @@ def _shown(text: str) -> str:
     from p2p.log import printable
 
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
-
-
-def _argument(text: str) -> tuple[str, Any]:
-    """Parses NAME=VALUE. The value is JSON, or text if it is not valid JSON."""
-    from p2p.errors import ConfigError
-
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise ConfigError(f"--arg {text}: write NAME=VALUE, where NAME is an argument of the job's function.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _input(text: str) -> str:

@@ -7,11 +7,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from p2p.compute import bundles, runtimes
+from p2p.compute import arguments, bundles, runtimes
 from p2p.compute.bundles import Description
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput
@@ -30,7 +29,6 @@ from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
 from p2p.wire.tracker import Capacity
 
 REDUCE_PARTITIONS = 8
-MAX_ARGUMENT_BYTES = 64 * 1024
 OUT_OF_DATE = "Start the job again, and forget this one with `shoal cancel`."
 
 
@@ -90,7 +88,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     """
     files = await deps.disk.run(bundles.collect, Path(spec.path))
     _check_bounds(spec)
-    _check_arguments(spec.args)
+    arguments.check(spec.args)
     peers = tuple(map(parse_peer, spec.peers))
     is_module = bundles.MODULE in files
     found: list[Capacity] = []
@@ -251,15 +249,3 @@ def _check_bounds(spec: JobSpec) -> None:
         )
     if not 0 < spec.unit_time_s <= MAX_WALL_S:
         raise ConfigError(f"--unit-time {spec.unit_time_s:g}s: {MAX_WALL_S / 3600:g}h at most, and more than 0.")
-
-
-def _check_arguments(arguments: dict[str, Any]) -> None:
-    """Raises ConfigError for arguments that cannot be passed to a job."""
-    try:
-        text = msgspec.json.encode(arguments)
-    except UnicodeEncodeError:
-        raise ConfigError("The values of --arg must be UTF-8 text.") from None
-    if len(text) > MAX_ARGUMENT_BYTES:
-        raise ConfigError(f"The arguments have {len(text)} bytes; {MAX_ARGUMENT_BYTES} are allowed. Use --input.")
-    if b"\\u0000" in text:
-        raise ConfigError("The values of --arg must have no NUL characters.")
