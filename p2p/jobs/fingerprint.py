@@ -4,7 +4,7 @@ It covers the operations, with the code of their functions and the values that t
 draws a random number while it plans, and uses it in a lambda, has a different digest in every guest, and is detected.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from random import Random
@@ -40,10 +40,39 @@ def digests(stages: Sequence[Stage]) -> list[str]:
     found = []
     for part in parts(stages):
         try:
-            found.append(sha256(repr(_of_part(part)).encode()).hexdigest())
+            found.append(_hashed(_of_part(part)))
         except _Captured as error:
             raise JobFault(str(error), kind="StateKept", place=part.place, operation=part.name) from None
     return found
+
+
+def digest(value: object) -> str:
+    """A digest of any value, equal in every process if the value is."""
+    try:
+        return _hashed(_of(value, 0))
+    except _Captured:
+        return ""
+
+
+def _hashed(told: object) -> str:
+    hashing = sha256()
+    _feed(told, hashing.update)
+    return hashing.hexdigest()
+
+
+def _feed(told: Any, update: Callable[[bytes], None]) -> None:
+    """Hashes what `_of` returns. Bytes are hashed as they are: there may be many, and `repr` is slow."""
+    if isinstance(told, bytes):
+        update(b"b%d:" % len(told))
+        update(told)
+    elif isinstance(told, tuple | list):
+        update(b"(%d:" % len(told))
+        for one in told:
+            _feed(one, update)
+    else:
+        text = repr(told).encode("utf-8", "surrogatepass")
+        update(b"r%d:" % len(text))
+        update(text)
 
 
 def _of_part(part: Part) -> tuple[Any, ...]:
@@ -111,7 +140,7 @@ def _of_cell(cell: Any, depth: int) -> Any:
 
 
 def _of_code(code: CodeType) -> tuple[Any, ...]:
-    constants = [_of_constant(constant) for constant in code.co_consts]
+    constants = list(map(_of_constant, code.co_consts))
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
     return code.co_name, code.co_code, constants, names, code.co_flags, code.co_argcount, code.co_kwonlyargcount
 

@@ -8,7 +8,7 @@ import gc
 import json
 import linecache
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -34,6 +34,8 @@ class Importer:
         modules = (path for path in files if path.endswith(".py") and path != entry)
         self._paths = {_module(path): path for path in modules} | {ENTRY: entry}
         self._packages = {_module(path[:end]) for path in self._paths.values() for end in _slashes(path)}
+        self.loaded: Callable[[ModuleType], None] = lambda module: None
+        """Called with each module that has been loaded."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name not in self._paths and name not in self._packages:
@@ -54,6 +56,7 @@ class Importer:
             lines = source.decode("utf-8", "replace").splitlines(keepends=True)
             linecache.cache[path] = (len(source), None, lines, path)  # for tracebacks
         exec(code, module.__dict__)
+        self.loaded(module)
 
     @contextmanager
     def installed(self) -> Iterator[None]:

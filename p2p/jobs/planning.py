@@ -177,18 +177,6 @@ def same(first: Plan, second: Plan) -> None:
     raise PlanMismatch(f"job() plans differently each time, in how many operations there are: {advice}")
 
 
-def unchanged(plan: Plan) -> None:
-    """Raises JobFault if an operation has changed what it captured since it was planned."""
-    now = fingerprint.digests(plan.stages)
-    for part, before, after in zip(fingerprint.parts(plan.stages), plan.digests, now, strict=True):
-        if before != after:
-            text = (
-                f"{part.name}, line {part.place.line}, changes what it captured, and units must not depend on those "
-                "before them: keep no state between calls (functools.lru_cache is a cache that may stay)"
-            )
-            raise JobFault(text, kind="StateKept", place=part.place, operation=part.name)
-
-
 def check_arguments(job: Job, arguments: Mapping[str, Any]) -> None:
     """Raises JobFault unless `job` accepts these arguments. The fault says which it accepts."""
     code = getattr(job, "__code__", None)

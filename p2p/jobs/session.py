@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from p2p.jobs import chance, units
+from p2p.jobs import chance, fingerprint, units
 from p2p.jobs.answer import as_json
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import JobFault, Place, PlanMismatch, raised
-from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same, unchanged
+from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same
+from p2p.jobs.sources import Source
+from p2p.jobs.state import Owner, State
 from p2p.jobs.units import Output, Work
 
 
@@ -44,8 +47,12 @@ class Session:
         self._plan: Plan | None = None
         self._plan_digest = ""
         self._work: list[Work] = []
-        self._unchanged: set[int] = set()
-        """Stages with a unit that has run and left everything its operations captured unchanged."""
+        self._fresh: State
+        """What the job's modules held before `job` was called."""
+        self._state: State | None = None
+        """What the code of the present plan holds: its modules, and what its operations captured."""
+        self._renewed: dict[str, str] = {}
+        """Variables that `job` changes while it plans, and a digest of each one's value."""
         self._checked = False
         chance.reset(job)
         with self._blamed():
@@ -55,6 +62,10 @@ class Session:
             place = Place(str(getattr(module, "__file__", None) or "job"), 1)
             raise JobFault("the file has no function job: write def job(inputs): ...", place=place)
         self._job: Job = function
+        self._fresh = State(self._modules(), files)
+        loader = getattr(module.__spec__, "loader", None)
+        if hasattr(loader, "loaded"):
+            loader.loaded = self._add  # type: ignore[union-attr]
 
     def learn(self, action: int, result: bytes) -> None:
         """Takes the result of an action, in order. A result that is already known is ignored."""
@@ -73,6 +84,7 @@ class Session:
             with self._blamed():
                 return Answer(as_json(found.value), found.saved)
         self._keep(found)
+        self._renewed = self._changed_by_job()
         return found
 
     def confirm(self, action: int, digest: str) -> None:
@@ -85,6 +97,11 @@ class Session:
             same(first, second)
         except PlanMismatch as error:
             raise JobFault(str(error), kind="PlanMismatch", place=first.action.place) from None
+        self._state = None  # a variable may have another object of the same value now
+        again = self._changed_by_job()
+        for name in [*again, *self._renewed]:
+            if again.get(name) != self._renewed.get(name):
+                raise JobFault(_CHANGED_BY_JOB.format(name), kind="StateKept", place=first.action.place)
 
     def unit(
         self,
@@ -99,19 +116,48 @@ class Session:
         plan = self._planned(action, digest)
         if not 0 <= stage < len(plan.stages):
             raise PlanMismatch(f"action {action} has no stage {stage}")
+        state = self._state or self._watched(plan)
         chance.reset(f"{self._id}/{action}/{stage}/{partition}")
         output = self._work[stage].run(source, blobs)
-        if stage not in self._unchanged:
-            unchanged(plan)
-            self._unchanged.add(stage)
+        if (changed := state.after_unit(output.records_in)) is not None:
+            raise _kept(changed, state)
         return output
 
     def finish(self, action: int, digest: str, partials: Sequence[bytes]) -> bytes:
         """Makes the action's result from the partial results of its last stage, in partition order."""
         plan = self._planned(action, digest)
+        state = self._state or self._watched(plan)
         chance.reset(f"{self._id}/{action}/finish")
         with self._blamed():
-            return units.finish(plan.action, partials, self._files)
+            result = units.finish(plan.action, partials, self._files)
+        for changed, _ in state.changes():
+            raise _kept(changed, state)
+        return result
+
+    def _modules(self) -> list[ModuleType]:
+        """The job's own modules that are loaded."""
+        loaded = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+        return [module for module in loaded if vars(module).get("__file__") in self._files]
+
+    def _add(self, module: ModuleType) -> None:
+        """Adds a module that an operation, or `job`, has just imported."""
+        if getattr(module, "__file__", None) in self._files:
+            for state in filter(None, [self._fresh, self._state]):
+                state.add(module)
+
+    def _watched(self, plan: Plan) -> State:
+        """Remembers the state as it is now, after `job` has planned."""
+        parts = fingerprint.parts(plan.stages)
+        roots = [
+            (Owner(f"what {part.name} captured", part.place, part.name), part.function)
+            for part in parts
+            if not isinstance(part, Source)
+        ]
+        self._state = State(self._modules(), self._files, roots)
+        return self._state
+
+    def _changed_by_job(self) -> dict[str, str]:
+        return {owner.name: fingerprint.digest(held) for owner, held in self._fresh.changes()}
 
     def _planned(self, action: int, digest: str) -> Plan:
         if self._plan is None or self._plan.number != action:
@@ -128,7 +174,7 @@ class Session:
 
     def _keep(self, plan: Plan) -> None:
         self._plan, self._plan_digest = plan, plan.digest
-        self._unchanged = set()
+        self._state = None
         self._work = [Work(stage, plan.outputs(stage, self.settings), self._files) for stage in plan.stages]
 
     def _run(self, action: int, twist: int) -> Plan | Returned:
@@ -161,6 +207,19 @@ class Session:
                     raise JobFault(text, kind="ModuleNotFoundError", place=Place(path, line))
 
 
+def _kept(changed: Owner, state: State) -> JobFault:
+    text = (
+        f"{changed.name} changed while a unit ran, and units must not depend on those before them, because who runs "
+        "which units is chance: keep no state between calls (functools.cache may stay). To bring records together, use "
+        "reduce_by_key, count or sum; map_partitions can keep state in a local variable, for one partition"
+    )
+    return JobFault(text, kind="StateKept", place=state.place_of(changed), operation=changed.operation)
+
+
+_CHANGED_BY_JOB = (
+    "job() changes {}, and finds another value there each time it runs, which is once for every action and in every "
+    "process: keep no state between calls, make it a local variable of job()"
+)
 _WHAT_IS_THERE = "a job imports what its runtime has (see --runtime) and, where it is a folder, the modules in it"
 
 
