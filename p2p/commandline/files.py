@@ -8,6 +8,11 @@ import typer
 from p2p.commandline.asking import NOBODY, as_text, either, perform, print_answer
 from p2p.commandline.options import Json, networked
 
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Leave out what matches this, in the syntax of .gitignore; repeatable."),
+]
+
 if TYPE_CHECKING:
     from p2p.config import Settings
     from p2p.control.answers import GetAnswer, ShareAnswer, UnshareAnswer
@@ -26,15 +31,22 @@ def share(
             help="Publish as the newest version of NAME, and print a link that always leads to the newest.",
         ),
     ] = None,
+    exclude: Exclude = None,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
     """Share files or folders in place. Prints the link. If no peer is running, serves them until Ctrl-C."""
     from p2p.control.protocol import ShareRequest
+    from p2p.ignore import check_patterns
 
+    check_patterns(exclude or ())
     request = ShareRequest(
-        paths=tuple(str(path.resolve()) for path in paths), name=name, unlisted=unlisted, pointer=pointer
+        paths=tuple(str(path.resolve()) for path in paths),
+        name=name,
+        unlisted=unlisted,
+        pointer=pointer,
+        exclude=None if exclude is None else tuple(pattern for pattern in exclude if pattern),
     )
 
     def show(answer: "ShareAnswer") -> None:
@@ -57,6 +69,7 @@ def get(
     select: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Fetch only paths that match this; repeatable.")
     ] = None,
+    exclude: Exclude = None,
     sequential: Annotated[
         bool, typer.Option("--sequential", help="Fetch in order, so that you can view it while it arrives.")
     ] = False,
@@ -77,9 +90,11 @@ def get(
     """Fetch a share from all peers that have it, and verify every chunk. Resumes where an earlier attempt stopped."""
     from p2p.control.protocol import GetRequest
     from p2p.formats import parse_size, parse_time
+    from p2p.ignore import check_patterns
     from p2p.wire.link import parse_any_link, parse_peer
 
     parse_any_link(link)
+    check_patterns(exclude or ())
     for text in peer or ():
         parse_peer(text)
     request = GetRequest(
@@ -87,6 +102,7 @@ def get(
         out=str(out.absolute()),
         peers=tuple(peer or ()),
         select=tuple(select or ()),
+        exclude=tuple(pattern for pattern in exclude or () if pattern),
         sequential=sequential,
         overwrite=overwrite,
         wait_s=None if wait is None else parse_time(wait),

@@ -13,6 +13,7 @@ from p2p.progress import JobView, Progress
 class ShareAnswer(msgspec.Struct, frozen=True):
     """A newly made share; `reused` is the number of bytes that did not have to be read again.
 
+    `left_out` counts the files and folders that are not in it because a pattern says so.
     With `--as`, `pointer` is the mutable link, and `version` is the version of that link.
     """
 
@@ -25,6 +26,7 @@ class ShareAnswer(msgspec.Struct, frozen=True):
     seconds: float
     pointer: str | UnsetType = UNSET
     version: int | UnsetType = UNSET
+    left_out: int = 0
 
 
 class GetAnswer(msgspec.Struct, frozen=True):

@@ -113,7 +113,9 @@ class Operations:
         if request.pointer is not None:
             pointers.check_name(request.pointer)
         async with _reported(progress, emit):
-            done = await deps.sharing.share(paths, request.name, progress, unlisted=request.unlisted)
+            done = await deps.sharing.share(
+                paths, request.name, progress, unlisted=request.unlisted, exclude=request.exclude
+            )
         for warning in done.warnings:
             await emit(Note(warning))
         answer = answers.ShareAnswer(
@@ -124,7 +126,10 @@ class Operations:
             files=done.files,
             reused=done.reused,
             seconds=round(done.seconds, 3),
+            left_out=done.left_out,
         )
+        if done.kept_exclude:
+            await emit(Note(f"left out as before: {', '.join(done.kept_exclude)} (to change that, give --exclude)"))
         if request.pointer is None:
             return answer
         if request.unlisted:
@@ -149,6 +154,7 @@ class Operations:
             options = Options(
                 folder=Path(request.out),
                 select=request.select,
+                exclude=request.exclude,
                 sequential=request.sequential,
                 overwrite=request.overwrite,
                 wait_s=request.wait_s,

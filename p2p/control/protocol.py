@@ -35,6 +35,8 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     unlisted: bool = False
     pointer: str | None = None
     """If given, the name under which the share is published as the newest version."""
+    exclude: tuple[str, ...] | None = None
+    """Patterns of what to leave out; None: those of an earlier share of the same paths."""
 
 
 class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
@@ -49,6 +51,7 @@ class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     overwrite: bool = False
     wait_s: float | None = None
     limit_bytes_per_s: int = 0
+    exclude: tuple[str, ...] = ()
 
 
 class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):

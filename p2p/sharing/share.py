@@ -37,6 +37,10 @@ class Shared:
     """How many bytes were not read again, since their files had not changed."""
     seconds: float
     warnings: tuple[str, ...]
+    left_out: int
+    """How many files and folders were left out because a pattern says so."""
+    kept_exclude: tuple[str, ...]
+    """The patterns that were taken over from an earlier share of the same paths."""
 
 
 class Sharing:
@@ -48,9 +52,18 @@ class Sharing:
         self._disk = disk
         self._changes = changes
 
-    async def share(self, paths: Sequence[Path], name: str | None, progress: Progress, *, unlisted: bool) -> Shared:
+    async def share(
+        self,
+        paths: Sequence[Path],
+        name: str | None,
+        progress: Progress,
+        *,
+        unlisted: bool,
+        exclude: Sequence[str] | None = None,
+    ) -> Shared:
         """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
+        `exclude` are patterns of what to leave out, as for `Ignore`; None: those of the earlier one.
         Raises ConfigError for paths and names that cannot be shared, StorageError for files that keep changing.
         """
         started = trio.current_time()
@@ -64,7 +77,12 @@ class Sharing:
         progress.state = "listing files"
         previous = await self._disk.run(self._library.find_by_paths, paths)
         known = await self._disk.run(self._known, previous)
-        indexer = Indexer(paths, known)
+        kept: tuple[str, ...] = ()
+        if exclude is None:
+            if previous is not None:
+                kept = await self._disk.run(self._library.exclude, previous)
+            exclude = kept
+        indexer = Indexer(paths, known, exclude)
         check = trio.from_thread.check_cancelled
         await self._disk.run(indexer.walk, check)
         progress.state = "hashing"
@@ -81,8 +99,9 @@ class Sharing:
         def finish() -> tuple[ShareId, int, int]:
             entries, stamps = indexer.finish()
             if not entries:
-                raise ConfigError(f"There is nothing to share in {paths[0]}.")
-            return self._add(name, entries, stamps, paths, single=indexer.single, unlisted=unlisted)
+                left_out = f" {indexer.left_out} in it are left out by patterns." if indexer.left_out else ""
+                raise ConfigError(f"There is nothing to share in {paths[0]}.{left_out}")
+            return self._add(name, entries, stamps, paths, exclude, single=indexer.single, unlisted=unlisted)
 
         share_id, size, files = await self._disk.run(finish)
         await self._swarms.refresh(share_id)
@@ -97,6 +116,8 @@ class Sharing:
             indexer.bytes_reused,
             trio.current_time() - started,
             tuple(indexer.warnings) + ((f"{indexer.skipped} skipped in all",) if indexer.skipped > 1 else ()),
+            indexer.left_out,
+            kept,
         )
 
     async def unshare(self, share_id: ShareId) -> None:
@@ -140,13 +161,14 @@ class Sharing:
         entries: list[Entry],
         stamps: list[Stamp],
         paths: Sequence[Path],
+        exclude: Sequence[str],
         *,
         single: bool,
         unlisted: bool,
     ) -> tuple[ShareId, int, int]:
         root_body, parts = manifests.encode(name, entries, single=single)
         share_id = manifests.share_id_of(root_body)
-        self._library.add(share_id, root_body, parts, paths, stamps, unlisted=unlisted, fetched=False)
+        self._library.add(share_id, root_body, parts, paths, stamps, unlisted=unlisted, fetched=False, exclude=exclude)
         return share_id, sum(entry.size for entry in entries), sum(entry.kind is EntryKind.FILE for entry in entries)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from p2p.core.shares import names
 from p2p.core.shares.manifest import Entry, EntryKind, chunk_bytes, chunk_count, hash_chunk
 from p2p.errors import ConfigError, StorageError
+from p2p.ignore import Ignore, read_ignore_file
 from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp
 
@@ -54,16 +55,20 @@ class Indexer:
     The counters may be read in any thread at any time.
     """
 
-    def __init__(self, paths: Sequence[Path], known: Known) -> None:
+    def __init__(self, paths: Sequence[Path], known: Known, exclude: Sequence[str] = ()) -> None:
+        """`exclude` are patterns, as for `Ignore`, that hold in each of the paths, after its own `.shoalignore`."""
         self.paths = paths
         self.single = len(paths) == 1 and paths[0].is_file()
         self._known = known
+        self._exclude = exclude
         self._found: list[FoundFile] = []
         self._lock = threading.Lock()
         self._reads = 1
         self._spans: Iterator[tuple[FoundFile, int, int]] = iter(())
         self.warnings: list[str] = []
         self.skipped = 0
+        self.left_out = 0
+        """How many files and folders were left out because a pattern says so."""
         self.files = 0
         self.bytes_total = 0
         self.bytes_done = 0
@@ -75,7 +80,10 @@ class Indexer:
             raise ConfigError("Two of these paths have the same name. Share them one by one.")
         for path in self.paths:
             if path.is_dir():
-                self._walk_folder(path, () if len(self.paths) == 1 else (path.name,), check)
+                ignore = Ignore([*read_ignore_file(path), *self._exclude])
+                self._walk_folder(path, () if len(self.paths) == 1 else (path.name,), ignore, check)
+            elif Ignore(self._exclude).leaves_out((path.name,)):
+                self.left_out += 1
             else:
                 self._file((path.name,), str(path), path.lstat)
         self._found.sort(key=lambda found: found.path)
@@ -127,7 +135,7 @@ class Indexer:
                 raise StorageError(f"{found.where} keeps changing. Share it once it no longer does.")
         return [found.entry() for found in kept], [found.stamp for found in kept]
 
-    def _walk_folder(self, top: Path, prefix: names.Path, check: Callable[[], None]) -> None:
+    def _walk_folder(self, top: Path, prefix: names.Path, ignore: Ignore, check: Callable[[], None]) -> None:
         pending: list[tuple[str, names.Path]] = [(str(top), prefix)]
         while pending:
             check()
@@ -144,12 +152,16 @@ class Indexer:
                 else:
                     self._found.append(FoundFile(parts, where, folder=True))
             for item in items:
+                folder = item.is_dir(follow_symlinks=False)
+                if ignore.leaves_out((*parts[len(prefix) :], item.name), folder=folder):
+                    self.left_out += 1
+                    continue
                 reason = names.refusal(item.name)
                 if reason:
                     self._warn(item.path, f"its name {reason}")
                 elif item.is_symlink():
                     self._warn(item.path, "it is a symbolic link")
-                elif item.is_dir(follow_symlinks=False):
+                elif folder:
                     pending.append((item.path, (*parts, item.name)))
                 else:
                     self._file((*parts, item.name), item.path, partial(item.stat, follow_symlinks=False))
@@ -163,6 +175,8 @@ class Indexer:
         reason = names.path_refusal(path)
         if reason:
             self._warn(where, f"its path {reason}")
+        elif names.is_part(path[-1]):
+            self._warn(where, "it is the unfinished file of a fetch")
         elif not stat.S_ISREG(status.st_mode):
             self._warn(where, "it is not a regular file")
         else:

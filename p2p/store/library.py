@@ -120,6 +120,7 @@ class Library:
         *,
         unlisted: bool,
         fetched: bool,
+        exclude: Sequence[str] = (),
     ) -> None:
         """Adds a share to the library, where it replaces an older share of the same paths."""
         root = manifests.decode_root(share, root_body, self.limits)
@@ -134,8 +135,20 @@ class Library:
                     [(share, number, body) for number, body in enumerate(parts)],
                 )
             connection.execute(
-                "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-                [share, root.name, root.size, root.files, places, packed, unlisted, fetched, time.time()],
+                "INSERT INTO share (id, name, size, files, paths, stamps, unlisted, fetched, created, exclude) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    share,
+                    root.name,
+                    root.size,
+                    root.files,
+                    places,
+                    packed,
+                    unlisted,
+                    fetched,
+                    time.time(),
+                    json.dumps(list(exclude)),
+                ],
             )
             _drop_orphans(connection)
 
@@ -152,6 +165,11 @@ class Library:
         places = json.dumps([str(path) for path in paths])
         row = self._database.row("SELECT id FROM share WHERE paths = ? AND NOT fetched", [places])
         return None if row is None else ShareId(bytes(row[0]))
+
+    def exclude(self, share: ShareId) -> tuple[str, ...]:
+        """The patterns that the share was made without; none if this peer does not share it."""
+        row = self._database.row("SELECT exclude FROM share WHERE id = ?", [share])
+        return () if row is None else tuple(json.loads(row[0]))
 
     def stamps(self, share: ShareId) -> list[Stamp]:
         """The stamps of a share's entries, in manifest order. Raises NotFound."""

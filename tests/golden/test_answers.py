@@ -64,12 +64,13 @@ WISH = JobSpec(
     wait_s=20.0,
 )
 ASKED: tuple[AnyRequest, ...] = (
-    requests.ShareRequest(paths=("/a", "/b"), name="both", unlisted=True, pointer="news"),
+    requests.ShareRequest(paths=("/a", "/b"), name="both", unlisted=True, pointer="news", exclude=("*.tmp",)),
     requests.GetRequest(
         link="magnet:?xt=urn:shoal:a",
         out="/out",
         peers=("192.0.2.1:7474",),
         select=("*.txt",),
+        exclude=("*.tmp",),
         sequential=True,
         overwrite=True,
         wait_s=1.5,

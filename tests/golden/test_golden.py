@@ -25,8 +25,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "4a7332ee76948a6baa9c6381a9d53729c5c618d41b844ad25f3b6253e9806925",
-    "answers_control.json": "f3a190fcf9bc5aac6593bcf16d540616d99a36e4804a0678d15c20f784b076df",
+    "answers_commands.json": "f46a7f014d6e0a66393524a1ae4dd791a5e7ed4e1f3b141829dab890a68f48c3",
+    "answers_control.json": "554079e461e1344a22f217838e508ec2f55fd6597bb0128d0469c814a4006ea3",
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
@@ -40,7 +40,7 @@ DIGESTS = {
     "messages_tracker.json": "9487ffad77f39bd16ad65bedaa01f0aa877b05bcf6a1197642beca2fc1d777bf",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "b55ab2c17448752babe85aa2faa447027e98c611c91e36e2a0030002b088590f",
-    "requests.json": "35409dff0249bf835e59f7546d979bcc9c804bf4cb1767b70e81193e20d29ddc",
+    "requests.json": "24c405b97fafd7481c4faaaccd173cf217042b36c7f46342bc4e309a5a548c68",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
 }
 
@@ -116,4 +116,7 @@ def test_opening_the_recorded_database_loses_no_row(tmp_path: Path) -> None:
     with closing(Database(tmp_path)) as database:
         (share,) = Library(database, ShareLimits()).shares()
         assert share.id == recorded()[0]
-    assert rows(path) == before
+    after = rows(path)
+    for table, kept in before.items():
+        # A later version may give a table more columns.
+        assert [row[: len(old)] for row, old in zip(after[table], kept, strict=True)] == kept

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from p2p.core.shares import bitmap
-from p2p.core.shares.manifest import EntryKind, Manifest, chunk_bytes
+from p2p.core.shares.manifest import Manifest, chunk_bytes
 from p2p.ids import ID_BYTES, ChunkHash
 
 
@@ -106,4 +106,4 @@ class Layout:
         return (index for index, entry in enumerate(self.manifest.entries) if not entry.chunks)
 
     def is_file(self, entry: int) -> bool:
-        return self.manifest.entries[entry].kind is EntryKind.FILE
+        return self.manifest.entries[entry].is_file

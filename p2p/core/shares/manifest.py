@@ -52,6 +52,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return len(self.hashes) // ID_BYTES
 
     @property
+    def is_file(self) -> bool:
+        return self.kind is EntryKind.FILE
+
+    @property
     def file_id(self) -> FileId:
         """The file's id, equal for equal files."""
         return FileId(H("file", self.size.to_bytes(8, "big"), self.hashes))

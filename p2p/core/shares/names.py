@@ -15,6 +15,7 @@ MAX_DEPTH = 256
 # Separators, control characters, line separators, bidirectional overrides and marks, lone surrogates.
 _REFUSED = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _WINDOWS = re.compile(r'(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?|.*[<>:"|?*].*|.*[. ]')
+_PART = re.compile(r"\.[a-z2-7]{8}(\.[0-9]+)?\.part$")
 
 Path = tuple[str, ...]
 """The parts of a relative path; never empty."""
@@ -29,6 +30,11 @@ def refusal(name: str) -> str | None:
     if len(name) > MAX_PART_BYTES // 4 and len(name.encode()) > MAX_PART_BYTES:
         return f"is longer than {MAX_PART_BYTES} bytes"
     return None
+
+
+def is_part(name: str) -> bool:
+    """Whether a name is that of an unfinished file of some fetch."""
+    return _PART.search(name) is not None
 
 
 def path_refusal(path: Path) -> str | None:

@@ -19,6 +19,7 @@ from p2p.core.shares.manifest import Manifest
 from p2p.errors import ConfigError, NotFound, ShoalError
 from p2p.formats import format_time
 from p2p.ids import PeerId, ShareId
+from p2p.ignore import Ignore
 from p2p.progress import Progress
 from p2p.sharing.fetching import reuse
 from p2p.sharing.fetching.deps import Deps
@@ -174,7 +175,7 @@ class _Fetch:
 
         def open_target() -> Target:
             layout = Layout(manifest)
-            selected = select_entries(manifest, options.select)
+            selected = select_entries(manifest, options.select, options.exclude)
             record = deps.records.begin(self._share, options.folder, layout.chunks)
             with ExitStack() as undo:
                 undo.callback(record.close)
@@ -251,10 +252,22 @@ class _Impatience:
         scope.cancel()
 
 
-def select_entries(manifest: Manifest, globs: Sequence[str]) -> list[int]:
-    """The indexes of the entries that match one of the globs, by path or by a folder above it. Raises ConfigError."""
-    if not globs:
-        return list(range(len(manifest.entries)))
+def select_entries(manifest: Manifest, globs: Sequence[str], exclude: Sequence[str] = ()) -> list[int]:
+    """The indexes of the entries that match one of the globs, by path or by a folder above it, without the excluded.
+
+    Raises ConfigError if there are none.
+    """
+    selected = _matching(manifest, globs) if globs else list(range(len(manifest.entries)))
+    if not exclude:
+        return selected
+    ignore, entries = Ignore(exclude), manifest.entries
+    left = [one for one in selected if not ignore.leaves_out(entries[one].path, folder=not entries[one].is_file)]
+    if selected and not left:
+        raise ConfigError(f"Nothing in the share is left without {' '.join(exclude)}.")
+    return left
+
+
+def _matching(manifest: Manifest, globs: Sequence[str]) -> list[int]:
     selected = []
     for index, entry in enumerate(manifest.entries):
         heads = ["/".join(entry.path[:depth]) for depth in range(1, len(entry.path) + 1)]

@@ -23,10 +23,15 @@ TICK_INTERVAL_S = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """The user's options for a fetch. `select` are globs on the paths within the share; empty means everything."""
+    """The user's options for a fetch.
+
+    `select` are globs on the paths within the share, and empty means everything; `exclude` are patterns, as for
+    `Ignore`, of what to leave out of that.
+    """
 
     folder: Path
     select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     sequential: bool = False
     overwrite: bool = False
     wait_s: float | None = None
