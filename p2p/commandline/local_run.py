@@ -47,7 +47,8 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
     note("--local: the job's code runs in this process and can do whatever you can do")
     settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
     try:
-        answer = local.run(bundles.titled(files, title), paths, arguments, save=save, entry=title, settings=settings)
+        own = bundles.titled(files, title)
+        answer = local.run(own, paths, arguments, save=save, entry=title, settings=settings, note=note)
         written = _in_place(made)
         made.clear()
     except JobFault as fault:

@@ -129,6 +129,11 @@ def _api() -> dict[str, bytes]:
     return {f"p2p/jobs/{file.name}": file.read_bytes() for file in folder.iterdir() if file.name.endswith(".py")}
 
 
+def unpacks(files: Mapping[str, bytes]) -> bool:
+    """Whether the job API of a bundle reads compressed files. That of the first jobs does not."""
+    return MODULE in files or "p2p/jobs/unpacking.py" in files
+
+
 def write(folder: Path, files: Mapping[str, bytes], description: Description) -> None:
     """Writes a bundle with these files (from `whole`). Blocks. Raises StorageError."""
     try:

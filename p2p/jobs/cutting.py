@@ -8,7 +8,7 @@ next.
 This module does no IO: the caller reads the bytes, from a disk or from peers.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from typing import NamedTuple
 
 DEFAULT_PARTITION_BYTES = 8 * 1024 * 1024
@@ -29,12 +29,19 @@ Wish = tuple[int, int]
 """A read that is wanted: (offset, length). The answer may be shorter, but not empty."""
 
 
-def by_size(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES) -> list[list[Piece]]:
-    """Cuts files, laid end to end, every `each` bytes, wherever that falls. Empty files are left out."""
+def by_size(sizes: Sequence[int], each: int = DEFAULT_PARTITION_BYTES, whole: Container[int] = ()) -> list[list[Piece]]:
+    """Cuts files, laid end to end, every `each` bytes, wherever that falls. Empty files are left out.
+
+    The files in `whole` are not cut, and each has a partition of its own.
+    """
     partitions: list[list[Piece]] = []
     room = 0
     for file, size in enumerate(sizes):
         offset = 0
+        if file in whole and size:
+            partitions.append([Piece(file, 0, size)])
+            room = 0
+            continue
         while offset < size:
             if not room or len(partitions[-1]) == MAX_PIECES:
                 partitions.append([])

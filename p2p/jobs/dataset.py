@@ -169,7 +169,9 @@ class Inputs(Sequence[Input]):
         return self._inputs[index]
 
     def lines(self, input: int | str | None = None) -> Dataset[str]:
-        """The lines of one input (by number or name) or of all, without line ends; what is not UTF-8 is replaced."""
+        """The lines of one input (by number or name) or of all, without line ends. Compressed files (gz, bz2, xz) are
+        unpacked; what is not UTF-8 is replaced.
+        """
         return self._of_bytes("lines", input)
 
     def records(self, input: int | str | None = None) -> Dataset[Any]:
@@ -177,11 +179,11 @@ class Inputs(Sequence[Input]):
         return self._of_bytes("records", input)
 
     def chunks(self, input: int | str | None = None) -> Dataset[bytes]:
-        """Pieces of the inputs as bytes, cut at line ends, each about as large as a partition."""
+        """Pieces of the inputs, unpacked, as bytes, cut at line ends, each about as large as a partition."""
         return self._of_bytes("chunks", input)
 
     def files(self, input: int | str | None = None) -> Dataset[tuple[str, bytes]]:
-        """`(path, bytes)` of whole files; a file is never split."""
+        """`(path, bytes)` of whole files, as they are; a file is never split, nor unpacked."""
         return self._of_bytes("files", input)
 
     def range(self, *bounds: int) -> Dataset[int]:

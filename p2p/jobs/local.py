@@ -17,7 +17,8 @@ from p2p.jobs.faults import JobFault
 from p2p.jobs.guest import Importer
 from p2p.jobs.planning import Plan, Settings
 from p2p.jobs.session import Answer, Session
-from p2p.jobs.sources import OF_BYTES, Source
+from p2p.jobs.sources import OF_BYTES, OF_TEXT, Source
+from p2p.jobs.unpacking import HEAD_BYTES, form_of, not_utf8, read_whole
 
 DEFAULT_SETTINGS = Settings(partitions=8, reduce_partitions=8)
 
@@ -26,6 +27,8 @@ class _File(NamedTuple):
     name: str
     path: Path
     size: int
+    form: str
+    """How it is stored: see `unpacking.form_of`."""
 
 
 Save = Callable[[int, int, bytes], None]
@@ -44,8 +47,10 @@ def run(
     settings: Settings = DEFAULT_SETTINGS,
     partition_bytes: int = DEFAULT_PARTITION_BYTES,
     tell: Tell = lambda label, done, units: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Answer:
-    """Runs the job that consists of `files` to its end, and returns what it returned.
+    """Runs the job that consists of `files` to its end, and returns what it returned. `note` gets what its user should
+    know.
 
     Raises JobFault, PlanMismatch, Unreadable, OSError if an input cannot be read, and whatever `save` raises.
     """
@@ -53,6 +58,13 @@ def run(
     named = [
         Input(path.name, sum(file.size for file in found), len(found)) for path, found in zip(inputs, read, strict=True)
     ]
+    told: set[str] = set()
+
+    def once(about: str, text: str) -> None:
+        if about not in told:
+            told.add(about)
+            note(text)
+
     state = random.getstate()
     try:
         with Importer(files, entry).installed(), redirect_stdout(sys.stderr):
@@ -60,7 +72,7 @@ def run(
             number = 0
             while isinstance(plan := session.plan(), Plan):
                 session.confirm(plan.number, plan.digest)
-                session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell))
+                session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell, once))
                 number += 1
             return plan
     finally:
@@ -68,13 +80,25 @@ def run(
 
 
 def _carry_out(
-    plan: Plan, session: Session, files: list[list[_File]], partition_bytes: int, save: Save, tell: Tell
+    plan: Plan,
+    session: Session,
+    files: list[list[_File]],
+    partition_bytes: int,
+    save: Save,
+    tell: Tell,
+    once: Callable[[str, str], None],
 ) -> bytes:
-    """Runs all units of one action, stage by stage. Returns the action's result."""
+    """Runs all units of one action, stage by stage. Returns the action's result.
+
+    `once` tells the user something, unless something about the same was told before.
+    """
     made: list[list[bytes]] = []
     for stage in plan.stages:
         if isinstance(stage.origin, Source):
             units = _sources(stage.origin, files, partition_bytes, session.settings.partitions)
+            if stage.origin.name in OF_TEXT:
+                for text in read_whole((file.name, file.form) for file in _chosen(stage.origin, files)):
+                    once(text, text)
         else:
             parts = range(plan.partitions(stage, session.settings) or 0)
             units = [((), [blobs[part] for blobs in made]) for part in parts]
@@ -82,10 +106,13 @@ def _carry_out(
         for partition, (source, given) in enumerate(units):
             blobs = given() if callable(given) else given
             try:
-                made.append(session.unit(plan.number, stage.number, partition, plan.digest, source, blobs).blobs)
+                output = session.unit(plan.number, stage.number, partition, plan.digest, source, blobs)
             except JobFault as fault:
                 fault.unit = stage.number, partition
                 raise
+            made.append(output.blobs)
+            if output.replaced[0]:
+                once("utf-8", not_utf8(source[output.replaced[1]][0], output.replaced[0]))
             tell(stage.label, partition + 1, len(units))
     if plan.action.name == "save":
         for partition, blobs in enumerate(made):
@@ -103,16 +130,23 @@ def _sources(source: Source, inputs: list[list[_File]], partition_bytes: int, pa
         count = source.total
         shares = [share_of(part, min(partitions, count), count) for part in range(min(partitions, count))]
         return [(share, []) for share in shares]
-    files = [file for found in inputs for file in found] if source.input is None else inputs[source.input]
+    files = _chosen(source, inputs)
     sizes = [file.size for file in files]
     if source.name == "files":
         return [_unit(files, pieces) for pieces in by_file(sizes, partition_bytes)]
-    cut = by_size(sizes, partition_bytes)
+    cut = by_size(sizes, partition_bytes, {number for number, file in enumerate(files) if file.form})
     return [_unit(files, [_whole_lines(files[piece.file], piece) for piece in pieces]) for pieces in cut]
 
 
+def _chosen(source: Source, inputs: list[list[_File]]) -> list[_File]:
+    """The files that a source of bytes reads."""
+    return [file for found in inputs for file in found] if source.input is None else inputs[source.input]
+
+
 def _unit(files: list[_File], pieces: list[Piece]) -> Unit:
-    told = [(files[piece.file].name, piece.offset, piece.size) for piece in pieces]
+    told = [
+        (files[piece.file].name, piece.offset, piece.size, piece.size == files[piece.file].size) for piece in pieces
+    ]
     return told, lambda: [_read(files[piece.file], piece.offset, piece.size) for piece in pieces]
 
 
@@ -131,9 +165,14 @@ def _read(file: _File, offset: int, size: int) -> bytes:
 
 def _files(path: Path) -> list[_File]:
     if path.is_file():
-        return [_File(path.name, path, path.stat().st_size)]
+        return [_file(path.name, path)]
     # As in a share: no symbolic links, and paths that begin with the folder's name.
     found = sorted(part.relative_to(path) for part in path.rglob("*") if part.is_file() and not part.is_symlink())
     if not found:
         raise FileNotFoundError(f"{path}: no such file, or a folder without files")
-    return [_File(name.as_posix(), path / name, (path / name).stat().st_size) for name in found]
+    return [_file(name.as_posix(), path / name) for name in found]
+
+
+def _file(name: str, path: Path) -> _File:
+    with path.open("rb") as opened:
+        return _File(name, path, path.stat().st_size, form_of(opened.read(HEAD_BYTES)))

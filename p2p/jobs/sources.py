@@ -5,15 +5,20 @@ loop over its records costs nothing extra.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from p2p.jobs.faults import Place
+from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
+from p2p.jobs.faults import JobFault, Place, shown
+from p2p.jobs.unpacking import COMPRESSED, HEAD_BYTES, BadFile, form_of, in_lines, unpacked
 
 BATCH_BYTES = 1024 * 1024
 BATCH_ITEMS = 1024 * 1024
 KINDS = ("lines", "records", "chunks", "files", "range", "params")
 OF_BYTES = KINDS[:4]
+OF_TEXT = KINDS[:3]
+"""Kinds that read files in other forms than UTF-8 text whole, and unpack them."""
 
 
 class Source(NamedTuple):
@@ -42,20 +47,41 @@ def count_of(items: Sequence[Any]) -> int:
     return len(items)
 
 
-def batches(source: Source, given: Sequence[Any], blobs: Sequence[bytes]) -> Iterator[Sequence[Any]]:
-    """A unit's records. `blobs` are the bytes of its pieces, and `given` is the path, offset and size of each; for
-    items, `given` is the first of them and how many.
+class Replaced:
+    """The characters of a unit's text that were replaced, because the bytes there are not UTF-8."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.piece = 0
+        """The piece of the unit in which the first one is."""
+
+    def in_text(self, text: str, data: bytes, piece: int) -> None:
+        """Counts them in a text that was made of this data."""
+        found = text.count(_REPLACEMENT) - data.count(_REPLACEMENT.encode())
+        if found and not self.count:
+            self.piece = piece
+        self.count += found
+
+
+def batches(
+    source: Source, given: Sequence[Any], blobs: Sequence[bytes], replaced: Replaced
+) -> Iterator[Sequence[Any]]:
+    """A unit's records. `blobs` are the bytes of its pieces, and `given` says of each its path, offset and size, and
+    whether it is the whole file; for items, `given` is the first of them and how many.
+
+    Raises JobFault for a file that cannot be read.
     """
     match source.name:
         case "lines":
-            for blob in blobs:
-                yield from _lines(blob)
+            yield from _texts(source, given, blobs, replaced)
         case "records":
-            for blob in blobs:
-                for batch in _lines(blob):
-                    yield [line for line in batch if line and not line.isspace()]
+            for batch in _texts(source, given, blobs, replaced):
+                yield [line for line in batch if line and not line.isspace()]
         case "chunks":
-            yield [blob for blob in blobs if blob]
+            for piece, blob in zip(given, blobs, strict=True):
+                for part in _unpacked(source, piece, blob, DEFAULT_PARTITION_BYTES):
+                    if part:
+                        yield [part]
         case "files":
             yield [(piece[0], blob) for piece, blob in zip(given, blobs, strict=True)]
         case _:
@@ -70,13 +96,52 @@ def json_value(line: str) -> Any:
     return json.loads(line)
 
 
-def _lines(blob: bytes) -> Iterable[list[str]]:
-    """Returns bytes that are whole lines as text without line ends; bytes that are not UTF-8 are replaced."""
-    start = 0
+def _texts(source: Source, given: Sequence[Any], blobs: Sequence[bytes], replaced: Replaced) -> Iterator[list[str]]:
+    """Batches of the lines of all pieces, without a byte order mark at a file's beginning."""
+    for number, (piece, blob) in enumerate(zip(given, blobs, strict=True)):
+        begins = not piece[1]
+        for part in _unpacked(source, piece, blob):
+            mark = len(BOM_UTF8) if begins and part.startswith(BOM_UTF8) else 0
+            yield from _lines(part, mark, number, replaced)
+            begins = False
+
+
+def _unpacked(source: Source, piece: Sequence[Any], blob: bytes, least: int = 0) -> Iterator[bytes]:
+    """The bytes of a piece; if it is a file that is stored in another form, its text, in parts that end at line ends.
+
+    Raises JobFault.
+    """
+    path, offset, _, whole = piece
+    form = "" if offset else form_of(blob[:HEAD_BYTES])
+    if not form or (source.name == "chunks" and form not in COMPRESSED):
+        yield blob
+        return
+    try:
+        if not whole:
+            raise BadFile(_NOT_NOTICED.format(form=form))
+        yield from in_lines(unpacked(blob, form), least)
+    except BadFile as error:
+        raise JobFault(f"the input's file {shown(path)} {error}", kind="BadFile", place=source.place) from None
+
+
+def _lines(blob: bytes, start: int, piece: int, replaced: Replaced) -> Iterator[list[str]]:
+    """Yields bytes that are whole lines, from `start` on, as text without line ends; what is not UTF-8 is replaced."""
     while start < len(blob):
         end = blob.find(b"\n", start + BATCH_BYTES) + 1 or len(blob)
-        lines = blob[start:end].decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+        data = blob[start:end]
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            text = data.decode("utf-8", "replace")
+            replaced.in_text(text, data, piece)
+        lines = text.replace("\r\n", "\n").split("\n")
         if not lines[-1]:
             lines.pop()
         yield lines
         start = end
+
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_NOT_NOTICED = (
+    "begins as {form} does, and its name does not say so: it was cut into units as text. Rename it, or convert it"
+)

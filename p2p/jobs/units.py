@@ -9,7 +9,7 @@ from p2p.jobs.faults import JobFault, PlanMismatch, raised, shown
 from p2p.jobs.fusion import Loop
 from p2p.jobs.keys import Keys
 from p2p.jobs.operations import Action, Shuffle, Sink, Stage
-from p2p.jobs.sources import batches
+from p2p.jobs.sources import Replaced, batches
 
 MAX_RESULT_BYTES = 8 * 1024 * 1024
 NOT_THE_JOBS = (JobFault, PlanMismatch, Unreadable, MemoryError, KeyboardInterrupt)
@@ -24,6 +24,8 @@ class Output(NamedTuple):
     records_in: int
     records_out: int
     blobs: list[bytes]
+    replaced: tuple[int, int] = (0, 0)
+    """How many characters of its input were not UTF-8, and in which of its pieces the first of them was."""
 
 
 class Work:
@@ -37,7 +39,11 @@ class Work:
 
     def run(self, source: Sequence[Any], blobs: Sequence[bytes]) -> Output:
         """Runs one unit. Raises JobFault or MemoryError."""
-        count = _Counted()
+        count, replaced = _Counted(), Replaced()
+        made = self._run(source, blobs, count, replaced)
+        return made._replace(replaced=(replaced.count, replaced.piece)) if replaced.count else made
+
+    def _run(self, source: Sequence[Any], blobs: Sequence[bytes], count: "_Counted", replaced: Replaced) -> Output:
         stage = self._stage
         if isinstance(stage.origin, Shuffle):
             assert self._join is not None
@@ -45,7 +51,7 @@ class Work:
             joined: Keys = _loop(self._join, parts, self._files)
             items: Iterable[Any] = joined.table.items()
         else:
-            items = count.of(batches(stage.origin, source, blobs))
+            items = count.of(batches(stage.origin, source, blobs, replaced))
         made = _loop(self._loop, items, self._files)
         if isinstance(stage.sink, Shuffle):
             return Output(count.records, len(made.table), _split(made, self._outputs, stage))

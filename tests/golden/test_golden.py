@@ -36,7 +36,7 @@ DIGESTS = {
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "messages_connection.json": "bee0dd519ce7e39974304109c69af907319e5d0795c345316e2e98304671c6cd",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
-    "messages_jobs.json": "6d61d73eb6c7b5baf75ae1b5538c65e6fbeadbba539667f7b2f973c3f9c6a1c0",
+    "messages_jobs.json": "6d54a941865dbc0e0329616c972f5beddecd501cf3ea99f62ebab6c15a2f888e",
     "messages_tracker.json": "9487ffad77f39bd16ad65bedaa01f0aa877b05bcf6a1197642beca2fc1d777bf",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "b55ab2c17448752babe85aa2faa447027e98c611c91e36e2a0030002b088590f",

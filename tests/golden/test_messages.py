@@ -113,6 +113,7 @@ OF_JOBS: tuple[AnyWork, ...] = (
         ),
         fetched=4096,
     ),
+    work.Replaced(unit=A, count=2**40, piece=255),
     work.Bytes(of=A, offset=1, total=9, body=b"piece"),
     work.Slots(count=3),
     work.CancelUnits(ids=(A, B)),

@@ -193,7 +193,8 @@ def test_a_frame_larger_than_the_memory_is_a_limit_too() -> None:
     with guest((*PYTHON[:-1], little + PYTHON[-1])) as one:
         one.load({"job.py": "def job(inputs):\n    return inputs.lines().map(len).sum()\n"}, inputs={"t": b""})
         plan = one.ask({"do": "plan"})[0]["plan"]
-        unit = {"unit": [0, 0, 0, plan["digest"], []]}
+        pieces = [["t", 1, 3, False], ["t", 4, 1, False]]
+        unit = {"unit": [0, 0, 0, plan["digest"], pieces]}
         assert one.ask(unit, [b"x" * 3, bytes(150_000_000), b"y"])[0]["error"] == "limit"
         assert one.ask(unit, [b"x" * 3, b"y"])[1] == [encode(4)]
         assert one.end() == ""

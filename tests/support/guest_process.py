@@ -11,6 +11,7 @@ from p2p.compute.bundles import whole
 from p2p.jobs.bootstrap import BOOTSTRAP
 from p2p.jobs.cutting import Piece, at_lines, by_file, by_size, driven, share_of
 from p2p.jobs.frames import pack, receive
+from p2p.jobs.unpacking import HEAD_BYTES, form_of
 
 PYTHON = (sys.executable, "-S", "-c", BOOTSTRAP)
 Files = Mapping[str, bytes]
@@ -142,10 +143,12 @@ class Run:
             return
         numbers = range(len(self._data)) if source["input"] is None else [source["input"]]
         sizes = [len(data) if number in numbers else 0 for number, data in enumerate(self._data)]
-        pieces = by_file(sizes, self._partition_bytes) if kind == "files" else by_size(sizes, self._partition_bytes)
+        packed = {number for number, data in enumerate(self._data) if form_of(data[:HEAD_BYTES])}
+        each = self._partition_bytes
+        pieces = by_file(sizes, each) if kind == "files" else by_size(sizes, each, packed)
         for part_of in pieces:
             whole = [self._whole(piece) if kind != "files" else piece for piece in part_of if piece.file in numbers]
-            told = [(self._names[piece.file], piece.offset, piece.size) for piece in whole]
+            told = [(self._names[f], at, size, size == len(self._data[f])) for f, at, size in whole]
             yield told, [self._data[f][at : at + size] for f, at, size in whole]
 
     def _whole(self, piece: Piece) -> Piece:

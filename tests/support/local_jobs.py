@@ -1,7 +1,7 @@
 """Jobs given as text, run in this process."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ def run(
     reduce_partitions: int = 3,
     partition_bytes: int = 50,
     files: Mapping[str, bytes] | None = None,
+    note: Callable[[str], None] = lambda text: None,
     **arguments: Any,
 ) -> Outcome:
     """Runs a job. Its text begins at line 2 of job.py; an input's name may contain a folder."""
@@ -73,6 +74,7 @@ def run(
             save=save,
             settings=Settings(partitions, reduce_partitions),
             partition_bytes=partition_bytes,
+            note=note,
         )
     return Outcome(answer, saved)
 
@@ -83,6 +85,13 @@ def expression(code: str, inputs: Mapping[str, bytes] | None = None, **options: 
     run(f"def job(inputs, tell, **args):\n    tell({code})\n", inputs, tell=told.append, **options)
     [value] = told
     return value
+
+
+def notes(code: str, inputs: Mapping[str, bytes] | None = None, **options: Any) -> list[str]:
+    """What the user is told while one expression is computed."""
+    told: list[str] = []
+    run(f"def job(inputs):\n    {code}\n", inputs, note=told.append, **options)
+    return told
 
 
 def fault(text: str, inputs: Mapping[str, bytes] | None = None, **options: Any) -> JobFault:

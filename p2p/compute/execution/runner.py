@@ -44,6 +44,8 @@ class UnitOutcome(NamedTuple):
     kind: str = ""
     text: str = ""
     log: bytes = b""
+    replaced: tuple[int, int] = (0, 0)
+    """How many characters of its input were not UTF-8, and in which of its pieces the first of them was."""
 
 
 class GuestReply(msgspec.Struct):
@@ -54,6 +56,7 @@ class GuestReply(msgspec.Struct):
     text: str = ""
     records_in: int = 0
     records_out: int = 0
+    replaced: tuple[int, int] = (0, 0)
 
 
 Batch = Sequence[tuple[work.Unit, Given]]
@@ -226,7 +229,10 @@ def _made(reply: bytes, log: bytes) -> UnitOutcome:
         if len(outputs) > work.MAX_OUTPUTS:
             text = f"it has {len(outputs)} outputs; {work.MAX_OUTPUTS} are allowed"
             return UnitOutcome([], kind="limit", text=text, log=log)
-        return UnitOutcome(outputs, (max(0, said.records_in), max(0, said.records_out)), log=log)
+        count, piece = said.replaced
+        replaced = (count, piece) if 0 < count < 2**53 and 0 <= piece < work.MAX_PIECES else (0, 0)
+        records = max(0, said.records_in), max(0, said.records_out)
+        return UnitOutcome(outputs, records, log=log, replaced=replaced)
     if said.error == "job":
         return _fault(frames.decode(reply, Report)[0], log)
     kind = said.error if said.error in {"plan", "limit"} else "broken"

@@ -43,7 +43,7 @@ async def given_to(
         return Given((unit.first, unit.count), [])
     await expect(unit, input_of, most)
     blobs = []
-    files: list[tuple[str, int, int]] = []
+    files: list[tuple[str, int, int, bool]] = []
     for piece in unit.pieces:
         held = input_of(piece.input)
         if unit.kind in LINE_KINDS:
@@ -54,7 +54,8 @@ async def given_to(
             body = await held.read(piece.path, piece.offset, piece.length)
         most -= len(body)
         blobs.append(body)
-        files.append((piece.path, piece.offset, len(body)))
+        whole = not piece.offset and len(body) == await held.size(piece.path)
+        files.append((piece.path, piece.offset, len(body), whole))
     return Given(files, blobs)
 
 

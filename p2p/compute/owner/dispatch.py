@@ -1,8 +1,9 @@
 """Prepares units for sending to a volunteer, with what they read and any action results that the volunteer lacks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from p2p.compute.execution.unit import MAX_BATCH_BYTES, action_key, pieces
@@ -28,6 +29,15 @@ class JobInput(NamedTuple):
     name: str
     files: tuple[tuple[str, int], ...]
     hints: tuple[PeerHint, ...]
+    forms: Mapping[str, str] = MappingProxyType({})
+    """The files that are not cut, by path, and the form of each: see `input_forms`."""
+
+
+def partitioner_of(inputs: Sequence[JobInput], each: int) -> Partitioner:
+    """Cuts these inputs into partitions of about `each` bytes."""
+    sizes = [[size for _, size in one.files] for one in inputs]
+    whole = [{n for n, (path, _) in enumerate(one.files) if path in one.forms} for one in inputs]
+    return Partitioner(sizes, each, whole)
 
 
 class _Ready(NamedTuple):
@@ -59,7 +69,7 @@ class Dispatch:
         with a source. Raises JobError for too many units, or names that are too long.
         """
         self._plan = plan
-        partitioner = Partitioner([[size for _, size in one.files] for one in self._inputs], self._each)
+        partitioner = partitioner_of(self._inputs, self._each)
         self._partitions = {
             stage.index: partitioner.pieces(stage.source)
             for stage in plan.stages
@@ -77,6 +87,12 @@ class Dispatch:
             if stage.source is not None
         }
         return counts, sources
+
+    def file_of(self, stage: int, partition: int, piece: int) -> str | None:
+        """The path of the input file in which this piece of a unit is; None if there is no such piece."""
+        partitions = self._partitions.get(stage, [])
+        pieces = partitions[partition] if partition < len(partitions) else ()
+        return None if piece >= len(pieces) else self._inputs[pieces[piece].input].files[pieces[piece].file][0]
 
     def end(self) -> None:
         """Ends the action: those of its units that are still to be sent are no longer needed."""

@@ -4,6 +4,7 @@ The `Recruiter` finds the volunteers; a `VolunteerSession` is the conversation w
 The volunteer's side is in `volunteer.job_session`.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -41,7 +42,9 @@ class Employer:
         results: ResultIntake,
         outputs: Outputs,
         watch: Watch,
+        replaced: Callable[[tuple[int, int], int, int], None],
     ) -> None:
+        """`replaced` is called if the unit at a place replaced so many characters of its input, first in this piece."""
         self._deps = deps
         self._setup = setup
         self._driver = driver
@@ -49,6 +52,7 @@ class Employer:
         self._results = results
         self._outputs = outputs
         self._watch = watch
+        self._replaced = replaced
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
         self.recruiter = Recruiter(deps, need, setup.hiring.peers, setup.hiring.most, self._engage)
 
@@ -138,5 +142,8 @@ class Employer:
                 driver.job.heard(peer, now, ids)
             case work.Slots(count):
                 driver.do(driver.job.slots(peer, count, now))
+            case work.Replaced(unit, count, piece):
+                if place := driver.job.place(peer, unit):
+                    self._replaced(place, count, piece)
             case work.Results(results):
                 await self._results.results(peer, results, spool)

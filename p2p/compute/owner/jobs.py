@@ -177,7 +177,7 @@ class Jobs:
         progress.view, progress.state, progress.name = view, "running", name
         started = trio.current_time()
         state, ending = "", ""
-        underway = self._under_way[job] = Underway(job, view, JobRun(self._deps, setup, view))
+        underway = self._under_way[job] = Underway(job, view, JobRun(self._deps, setup, view, progress.note))
         self._deps.changes.ring()
         try:
             answer = await self._answer(kept, await underway.run.all(), job)

@@ -7,7 +7,7 @@ passed on from there, so that they outlive any volunteer; large ones may stay wi
 other.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import Dispatch
 from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.employer import Employer
+from p2p.compute.owner.input_forms import InputForms
 from p2p.compute.owner.log import JobLog
 from p2p.compute.owner.outputs import Outputs
 from p2p.compute.owner.planner import CommandPlanner, Planner, Returned, guest_planner
@@ -41,6 +42,7 @@ from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, to_text
+from p2p.jobs.unpacking import not_utf8
 from p2p.progress import JobView, QueuedAt
 
 TICK_INTERVAL_S = 0.25
@@ -61,7 +63,8 @@ class Ending:
 class JobRun:
     """Runs one job, action by action, until it ends or is stopped."""
 
-    def __init__(self, deps: Deps, setup: Setup, view: JobView) -> None:
+    def __init__(self, deps: Deps, setup: Setup, view: JobView, tell: Callable[[str], None]) -> None:
+        """`tell` shows the user a sentence."""
         self._deps = deps
         self._setup = setup
         self._view = view
@@ -74,6 +77,9 @@ class JobRun:
         self._writing = trio.CancelScope(shield=True)
         self._shuffle = shuffle = OutputShuffle(outputs, driver.address_of)
         self._dispatch = dispatch = Dispatch(setup.id, setup.inputs, shuffle, self._results, setup.partition_bytes)
+        self._forms = InputForms(setup.inputs, setup.runtime, setup.limits)
+        self._tell = tell
+        self._told_replaced = False
         self._watch = Watch(view)
         self._log = JobLog(deps.journal, deps.disk, setup.id, deps.presence.peer_id)
         self._reader = OutputReader(deps.dialer, setup.id, setup.token)
@@ -81,7 +87,7 @@ class JobRun:
         self._rerunner = Rerunner(deps, setup, self._load, dispatch, self._reader, self._results)
         self._puller = Puller(driver, outputs, shuffle, self._reader)
         self._intake = ResultIntake(driver, outputs, self._watch, self._log, self._pull)
-        self._employer = Employer(deps, setup, driver, dispatch, self._intake, outputs, self._watch)
+        self._employer = Employer(deps, setup, driver, dispatch, self._intake, outputs, self._watch, self._replaced)
         self.recruiter = self._employer.recruiter
         self.over = False
         """Whether the user has cancelled the job for good."""
@@ -194,6 +200,9 @@ class JobRun:
     async def _run_action(self, planner: Planner, plan: Plan) -> bytes:
         """Runs an action. Returns its result."""
         driver = self._driver
+        plan, said = self._forms.labelled(plan)
+        for text in said:
+            self._tell(text)
         of_bytes, sources = self._dispatch.cut(plan)
         counts = plans.sizes(plan, of_bytes)
         self._shuffle.begin(plan, counts)
@@ -283,6 +292,15 @@ class JobRun:
         volunteers = self._driver.job.volunteers().items()
         return any(units or self.sessions[peer].slots for peer, units in volunteers) or self._driver.job.owner_at_work
 
+    def _replaced(self, place: tuple[int, int], count: int, piece: int) -> None:
+        """Tells the user, once a job, that a file is not UTF-8: a unit at this stage and partition had to replace so
+        many characters.
+        """
+        path = self._dispatch.file_of(*place, piece)
+        if path is not None and not self._told_replaced:
+            self._told_replaced = True
+            self._tell(not_utf8(path, count))
+
     def _pull(self, unit: bytes) -> None:
         self._nursery.start_soon(self._puller.pull, unit)
 
@@ -298,4 +316,6 @@ class JobRun:
             except ShoalError as error:
                 self._driver.stop(error)
                 return
+            if made.replaced[0]:
+                self._replaced((one.stage, one.partition), *made.replaced)
             self._intake.own(self._deps.presence.peer_id, one, made)

@@ -12,10 +12,11 @@ import msgspec
 
 from p2p.compute import arguments, bundles, runtimes
 from p2p.compute.bundles import Description
+from p2p.compute.owner import input_forms
 from p2p.compute.owner.deps import Deps
-from p2p.compute.owner.dispatch import JobInput
+from p2p.compute.owner.dispatch import JobInput, partitioner_of
 from p2p.compute.spec import JobSpec
-from p2p.core.compute.partitions import MIN_PARTITION_BYTES, Partitioner, chosen_bytes, chosen_count
+from p2p.core.compute.partitions import MIN_PARTITION_BYTES, chosen_bytes, chosen_count
 from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
 from p2p.core.shares.manifest import EntryKind
 from p2p.errors import ConfigError, JobError
@@ -98,6 +99,8 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     runtime = None if is_module else await _choose(deps, spec, files, found, progress)
     cores = _cores(found, MODULE if runtime is None else runtime.name, spec.volunteers)
     inputs = [await _input(deps, text, spec.wait_s, made, progress) for text in spec.inputs]
+    progress.state = "looking at the inputs"
+    inputs = [one._replace(forms=await input_forms.forms_of(deps, one)) for one in inputs]
     each = _asked_bytes(spec, inputs) or chosen_bytes(_size(inputs), cores)
     count = spec.partitions or chosen_count(cores)
     description = Description(
@@ -133,6 +136,8 @@ async def set_up_again(deps: Deps, job: bytes, folder: Path, kept: Resumable, pr
         runtime = await runtimes.runtime_for(kept.runtime, progress.note)
     done = await deps.sharing.share([folder / "bundle"], "bundle", Progress(), unlisted=True)
     inputs = [await _input(deps, text, spec.wait_s, [], progress) for text in spec.inputs]
+    if bundles.unpacks(files):
+        inputs = [one._replace(forms=await input_forms.forms_of(deps, one)) for one in inputs]
     if runtime.digest.hex() != kept.digest:
         raise JobError(f"The runtime {runtime.name} is another than when the job began. {OUT_OF_DATE}")
     if to_text(done.share_id) != kept.bundle:
@@ -185,8 +190,7 @@ def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
 
 def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
     """How many units a command that reads these inputs has; each unit is told this number."""
-    sizes = [[size for _, size in one.files] for one in inputs]
-    return max(1, len(Partitioner(sizes, each).pieces(Source("lines"))))
+    return max(1, len(partitioner_of(inputs, each).pieces(Source("lines"))))
 
 
 def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:

@@ -24,7 +24,7 @@ WORDS_PER_S, MAX_WORDS = 20.0, 200.0
 CALLS_PER_S, CALLS_BURST = 1.0, 70.0
 """How often a volunteer may ask to be called about the shares of the job, per second and at once."""
 
-Said = work.Results | work.Heartbeat | work.Slots | DialMe
+Said = work.Results | work.Replaced | work.Heartbeat | work.Slots | DialMe
 Heard = Callable[[Said, SpooledReassembly], Awaitable[None]]
 
 
@@ -76,7 +76,7 @@ class VolunteerSession:
         """How many bytes of what its units read the volunteer says it has fetched, from any peer."""
         self._came = 0
         """How many messages have arrived."""
-        self._dealing = False
+        self._dealing = self._replaced = False
         self._words = TokenBucket(WORDS_PER_S, MAX_WORDS, trio.current_time())
         self._calls = TokenBucket(CALLS_PER_S, CALLS_BURST, trio.current_time())
 
@@ -196,6 +196,11 @@ class VolunteerSession:
                         raise ProtocolViolation("more results than units")
                     with self._dealt_with():
                         await heard(message, self._spool)
+                case work.Replaced():
+                    if self._replaced:
+                        raise ProtocolViolation("what is not UTF-8 is told once")
+                    self._replaced = True
+                    await heard(message, self._spool)
                 case DialMe():
                     if self._calls.try_take(1, trio.current_time()):
                         await heard(message, self._spool)

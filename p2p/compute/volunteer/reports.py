@@ -31,6 +31,8 @@ class Reports:
         self._unsent_bytes = 0
         self._sent = trio.Event()
         self._slots_told = True
+        self._replaced: work.Replaced | None = None
+        self._replaced_told = False
         self.running: set[bytes] = set()
         """The units that are running."""
         self.made = 0
@@ -50,6 +52,8 @@ class Reports:
             self.say(work.Result(unit.id, seconds=seconds, kind=made.kind, text=made.text, log=log))
             return
         self.made += 1
+        if made.replaced[0] and self._replaced is None:
+            self._replaced = work.Replaced(unit.id, *made.replaced)
         sizes = tuple(map(len, made.outputs))
         inline = b"".join(made.outputs) if sum(sizes) <= work.MAX_INLINE_BYTES else b""
         digest = result_digest(made.outputs)
@@ -93,6 +97,9 @@ class Reports:
             if not self._slots_told:
                 self._slots_told = True
                 await connection.send(work.Slots(self._slots()))
+            if self._replaced is not None and not self._replaced_told:
+                self._replaced_told = True
+                await connection.send(self._replaced)
             for results in packed(some, _size, MAX_BATCH_BYTES, work.MAX_UNITS):
                 await connection.send(work.Results(tuple(results), self._fetched()))
             self._unsent_bytes -= sum(map(_size, some))

@@ -3,7 +3,7 @@
 Inputs are cut at byte offsets; the reader of a partition finds where lines begin and end (`p2p.jobs.cutting`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, OF_BYTES, Source
@@ -52,13 +52,22 @@ class Piece(NamedTuple):
 
 
 class Partitioner:
-    """Cuts the inputs of one job, given as the sizes of their files, into partitions of about `each` bytes."""
+    """Cuts the inputs of one job, given as the sizes of their files, into partitions of about `each` bytes.
 
-    def __init__(self, inputs: Sequence[Sequence[int]], each: int = cutting.DEFAULT_PARTITION_BYTES) -> None:
+    `whole` has, for each input, the numbers of the files that cannot be cut, because they are compressed for example.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Sequence[int]],
+        each: int = cutting.DEFAULT_PARTITION_BYTES,
+        whole: Sequence[Container[int]] = (),
+    ) -> None:
         if each < MIN_PARTITION_BYTES:
             raise JobError(f"A partition of {each} bytes is too small; it must have at least {MIN_PARTITION_BYTES}.")
         self._inputs = inputs
         self._each = each
+        self._whole = whole or [()] * len(inputs)
 
     def pieces(self, source: Source) -> list[tuple[Piece, ...]]:
         """The partitions of a source of bytes, not yet cut at lines. Raises JobError if there are too many."""
@@ -67,9 +76,13 @@ class Partitioner:
         places = [(number, file) for number in chosen for file in range(len(self._inputs[number]))]
         sizes = [self._inputs[number][file] for number, file in places]
         self._refuse(sum(sizes) // self._each)
-        cut = cutting.by_file if source.kind == "files" else cutting.by_size
+        if source.kind == "files":
+            cut = cutting.by_file(sizes, self._each)
+        else:
+            whole = {place for place, (number, file) in enumerate(places) if file in self._whole[number]}
+            cut = cutting.by_size(sizes, self._each, whole)
         partitions = []
-        for partition in cut(sizes, self._each):
+        for partition in cut:
             # Several small files may go into one partition, but not so many that their names make too long a message.
             for some in _at_most(partition, MAX_PIECES):
                 partitions.append(tuple(Piece(*places[piece.file], piece.offset, piece.size) for piece in some))

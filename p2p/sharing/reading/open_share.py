@@ -100,6 +100,11 @@ class OpenShare:
         """The layout of the share."""
         return (await self._open())[1]
 
+    async def size(self, path: str) -> int:
+        """The size of a file, in bytes."""
+        _, layout = await self._open()
+        return layout.manifest.entries[self._entry(path)].size
+
     async def read(self, path: str, offset: int, size: int) -> bytes:
         """Reads exactly these bytes."""
 
