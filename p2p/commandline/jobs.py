@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from p2p.config import Settings
 
 
-WITH_LOCAL = frozenset({"job", "inputs", "arg", "partitions", "out", "local", "as_json"})
+WITH_LOCAL = frozenset({"job", "inputs", "arg", "partitions", "out", "along", "requirements", "local", "as_json"})
 """The parameters of `run` that have a meaning with --local."""
 NOT_WITH_RESUME = frozenset(
     {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
+    | {"along", "requirements"}
 )
 """The parameters of `run` that are fixed when a job is started."""
 
@@ -78,6 +79,18 @@ def run(
     wait: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Stop after this long without any volunteer; --resume continues the job."),
+    ] = None,
+    along: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="FILE", help="A file that goes along with the job, or a wheel; repeatable."),
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(
+            "--with-requirements",
+            metavar="FILE",
+            help="Packages that go along: a list of NAME==VERSION; pip gets their wheels.",
+        ),
     ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")
@@ -141,11 +154,13 @@ def run(
         peers=tuple(peer or ()),
         out=None if out is None else str(out.absolute()),
         wait_s=None if wait is None else parse_time(wait),
+        along=tuple(str(path.absolute()) for path in along or ()),
+        requirements=None if requirements is None else str(requirements.absolute()),
     )
     if local:
         from p2p.commandline import local_run
 
-        show(local_run.run(job, list(inputs or ()), spec.args, partitions, out))
+        show(local_run.run(job, list(inputs or ()), spec, out))
         return
     perform(RunRequest(wish=spec), settings, show, interrupted=stopped, nobody=NOBODY)
 

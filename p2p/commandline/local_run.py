@@ -2,16 +2,19 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from p2p.commandline.terminal import note
-from p2p.compute import bundles
+from p2p.compute import bundles, requirements
 from p2p.compute.answers import JobAnswer
 from p2p.compute.owner import saved_files
+from p2p.compute.spec import JobSpec
 from p2p.core.compute.report import Report
 from p2p.errors import ConfigError, JobError, StorageError
 from p2p.jobs import local
@@ -22,13 +25,14 @@ from p2p.jobs.planning import Settings
 PARTITIONS = 8
 
 
-def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: int, out: Path | None) -> JobAnswer:
+def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAnswer:
     """Runs the job to its end, and returns the answer for `shoal run`. Raises ConfigError, JobError, StorageError."""
     paths = [Path(text) for text in inputs]
     for text, one in zip(inputs, paths, strict=True):
         if not one.exists():
             raise ConfigError(f"{text} does not exist; --local reads files on this machine, not links.")
     if out is not None:
+        out = out.absolute()
         saved_files.check_out(out)
     made: dict[int, list[Path]] = {}
 
@@ -41,14 +45,16 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
         target.write_bytes(body)
 
     # The API is this process's own copy; the job's files are imported from memory, as in a guest.
-    files, title = bundles.collect(path), bundles.title_of(path)
+    files, title = bundles.collect(path, tuple(map(Path, spec.along)), note), bundles.title_of(path)
     if bundles.MODULE in files:
         raise ConfigError(f"--local is for jobs in Python; {path.name} runs without Shoal in any WASI runtime.")
+    if spec.requirements is not None:
+        files = _with_packages(files, Path(spec.requirements))
     note("--local: the job's code runs in this process and can do whatever you can do")
-    settings = Settings(partitions=partitions or PARTITIONS, reduce_partitions=PARTITIONS)
+    settings = Settings(partitions=spec.partitions or PARTITIONS, reduce_partitions=PARTITIONS)
     try:
         own = bundles.titled(files, title)
-        answer = local.run(own, paths, arguments, save=save, entry=title, settings=settings, note=note)
+        answer = local.run(own, paths, spec.args, save=save, entry=title, settings=settings, note=note)
         written = _in_place(made)
         made.clear()
     except JobFault as fault:
@@ -62,6 +68,16 @@ def run(path: Path, inputs: list[str], arguments: dict[str, Any], partitions: in
             shutil.rmtree(of_action[0].parent, ignore_errors=True)  # the job failed, and part of a result is of no use
     value = json.loads(answer.json)
     return JobAnswer("local", "done", value, paths=tuple(written) if written else UNSET)
+
+
+def _with_packages(files: dict[str, bytes], listed: Path) -> dict[str, bytes]:
+    """Adds the packages that the user's requirements name, for the Python that runs this. Raises ConfigError."""
+    wanted = requirements.read(listed)
+    with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
+        packages, version = Path(folder, "packages"), f"{sys.version_info.major}.{sys.version_info.minor}"
+        command = requirements.command(wanted, version, packages)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return bundles.with_wheels(files, requirements.downloaded(packages, done.returncode, done.stderr))
 
 
 def _in_place(made: dict[int, list[Path]]) -> list[str]:

@@ -9,16 +9,21 @@ a WASI command contains its module and the arguments.
 import ast
 import functools
 import importlib.resources
+import os
+import stat
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 
+from p2p.compute import wheels
 from p2p.core.shares import names
 from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import ConfigError, MalformedMessage, StorageError
+from p2p.formats import format_size
+from p2p.ignore import IGNORE_FILE, Ignore, read_ignore_file
 from p2p.wire import guest
 
 DESCRIPTION_FILE = "bundle.json"
@@ -36,6 +41,8 @@ _TAKEN = {*sys.stdlib_module_names, "p2p"}
 """Names that a job's own modules may not have: some processes have imported other modules by these names before the job
 is loaded.
 """
+MAX_NAMES = 40
+"""The most names of files that are told."""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -59,38 +66,124 @@ class Description(msgspec.Struct, frozen=True):
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
 
 
-def collect(path: Path) -> dict[str, bytes]:
-    """Collects a job's own files by name: one Python file, a folder with a job.py, or one module.
+def collect(
+    path: Path, along: Sequence[Path] = (), tell: Callable[[str], None] = lambda text: None
+) -> dict[str, bytes]:
+    """Collects a job's own files by name: one Python file, a folder with a job.py, or one module; and the files that
+    the user named (`along`), wheels among them. `tell` gets what the user should know. Blocks.
 
-    Raises ConfigError.
+    Of a folder, all regular files go along, but nothing behind a symbolic link, nothing whose name begins with a dot,
+    and nothing that its `.shoalignore` names. Raises ConfigError.
     """
-    if not path.exists():
-        raise ConfigError(f"{path} does not exist.")
-    if path.is_file():
+    if stat.S_ISREG(_mode(path)):
         files = {MODULE if path.suffix == ".wasm" else ENTRY: _read(path)}
-        _check_size(files)
-        return files
-    if not (path / ENTRY).is_file():
-        raise ConfigError(f"{path} has no {ENTRY}: a job is one Python file, or a folder with a {ENTRY}.")
+        if along and MODULE in files:
+            raise ConfigError("--with: no files go along with a .wasm job. Give them with --input.")
+    else:
+        files = _of_folder(path, tell)
+        if ENTRY not in files:
+            raise ConfigError(f"{path} has no {ENTRY}: a job is one Python file, or a folder with a {ENTRY}.")
+    for one in along:
+        name = wheels.FOLDER + one.name if one.suffix == wheels.ENDING else one.name
+        _check_name(one, PurePosixPath(one.name))
+        if name in files or name == title_of(path):
+            raise ConfigError(f"--with {one}: the job has a file of that name already.")
+        files[name] = _read(one)
+    _check_size(files)
+    check_wheels(files)
+    return files
+
+
+def with_wheels(files: Mapping[str, bytes], found: Sequence[Path]) -> dict[str, bytes]:
+    """Adds wheels to a job's files; one that is there already stays. Raises ConfigError. Blocks."""
+    added = {wheels.FOLDER + path.name: _read(path) for path in found}
+    every = {**files, **{name: content for name, content in added.items() if name not in files}}
+    _check_size(every)
+    check_wheels(every)
+    return every
+
+
+def check_wheels(files: Mapping[str, bytes]) -> None:
+    """Raises ConfigError for wheels, among a job's files, that cannot go along with it."""
+    own = {name.partition("/")[0].removesuffix(".py") for name in files if name.endswith(".py")}
+    for name in files:
+        if name.startswith(wheels.FOLDER):
+            both = own & wheels.check(name.removeprefix(wheels.FOLDER), files[name])
+            if both:
+                raise ConfigError(f"{name.removeprefix(wheels.FOLDER)} has a module {min(both)!r}, and so has the job.")
+
+
+def told(files: Mapping[str, bytes]) -> str | None:
+    """Says which of a job's files, besides those of Python, every volunteer gets; None if there are none."""
+    found = [name for name in files if name not in (ENTRY, MODULE) and not name.endswith(".py")]
+    if not found:
+        return None
+    names = [name.removeprefix(wheels.FOLDER) for name in found[:MAX_NAMES]]
+    more = f", and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
+    size = format_size(sum(len(files[name]) for name in found))
+    return f"every volunteer gets these files of the job too ({size}): {', '.join(names)}{more}"
+
+
+def _of_folder(path: Path, tell: Callable[[str], None]) -> dict[str, bytes]:
+    ignore = Ignore(read_ignore_file(path))
     found: dict[str, bytes] = {}
-    for file in sorted(path.rglob("*.py")):
-        parts = file.relative_to(path).parts
-        if file.is_file() and not any(part.startswith(".") for part in parts):
-            if parts[0].removesuffix(".py") in _TAKEN:
-                raise ConfigError(
-                    f"{path / parts[0]} has the name of a module that comes with Python or Shoal, and `import` may "
-                    "find either. Rename it, also where it is imported."
-                )
-            found[file.relative_to(path).as_posix()] = _read(file)
-            _check_size(found)
+    for folder, folders, names_here in os.walk(path, onerror=_unreadable):
+        above = Path(folder).relative_to(path).parts
+        kept = []
+        for name in sorted([*folders, *names_here]):
+            parts = (*above, name)
+            if name.startswith(".") or name == "__pycache__" or ignore.leaves_out(parts, folder=name in folders):
+                continue
+            file = path.joinpath(*parts)
+            mode = _mode(file, follow=False)
+            if stat.S_ISLNK(mode):
+                tell(f"{PurePosixPath(*parts)} is a symbolic link, and does not go along with the job")
+            elif name in folders:
+                kept.append(name)
+            elif stat.S_ISREG(mode):
+                _check_name(file, PurePosixPath(*parts))
+                found[PurePosixPath(*parts).as_posix()] = _read(file, follow=False)
+                _check_size(found)
+        folders[:] = kept
     return found
+
+
+def _mode(path: Path, *, follow: bool = True) -> int:
+    """What kind of file it is, as in `stat`. Raises ConfigError."""
+    try:
+        return os.stat(path, follow_symlinks=follow).st_mode
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise ConfigError(f"Cannot read {error.filename}: {error.strerror}.") from error
+
+
+def _check_name(file: Path, path: PurePosixPath) -> None:
+    """Raises ConfigError if a job's file cannot have this path in its bundle."""
+    top = path.parts[0]
+    if top in (DESCRIPTION_FILE, MODULE):
+        raise ConfigError(f"{file} has the name of a file of Shoal's own. Rename it, or name it in {IGNORE_FILE}.")
+    if top == "p2p" or (path.suffix == ".py" and top.removesuffix(".py") in _TAKEN):
+        raise ConfigError(
+            f"{[file, *file.parents][len(path.parts) - 1]} has the name of a module that comes with Python or Shoal, "
+            "and `import` may find either. Rename it, also where it is imported."
+        )
+    for part in path.parts:
+        if part.startswith("."):
+            raise ConfigError(f"{file} has a name that begins with a dot: such files do not go along with a job.")
+        if why := names.refusal(part):
+            raise ConfigError(f"{file} cannot go along with the job: {why}. Rename it, or name it in {IGNORE_FILE}.")
 
 
 def title_of(path: Path) -> str:
     """Returns the name that tracebacks show for the entry of the job at `path`: its file's name, if that can be
     displayed.
     """
-    return path.name if path.is_file() and _refusal(path.name) is None else ENTRY
+    return path.name if stat.S_ISREG(_mode(path)) and _refusal(path.name) is None else ENTRY
 
 
 def titled(files: Mapping[str, bytes], title: str) -> dict[str, bytes]:
@@ -199,13 +292,30 @@ def _check_size(files: Mapping[str, bytes], more_files: int = 0, more_bytes: int
         if size > MAX_MODULE_BYTES + more_bytes:
             raise ConfigError(f"a module has at most {MAX_MODULE_BYTES >> 20} MiB. Data belongs in --input.")
     elif len(files) > MAX_FILES + more_files or size > MAX_BYTES + more_bytes:
-        raise ConfigError(f"a job has at most {MAX_FILES} files and {MAX_BYTES >> 20} MiB. Data belongs in --input.")
+        largest = max(files, key=lambda name: len(files[name]))
+        raise ConfigError(
+            f"a job has at most {MAX_FILES} files and {MAX_BYTES >> 20} MiB, and this one has more (its largest file "
+            f"is {largest}). Data belongs in --input; what the job does not need, in {IGNORE_FILE} in its folder."
+        )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, *, follow: bool = True) -> bytes:
+    """Reads a regular file of a job. Raises ConfigError."""
+    most = MAX_MODULE_BYTES if path.suffix == ".wasm" else MAX_BYTES
     try:
-        if path.stat().st_size > MAX_MODULE_BYTES:
-            raise ConfigError(f"{path} is too large to be a job. Data belongs in --input.")
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigError(f"{path} is not a file. To send a folder, make it the job, with a {ENTRY} in it.")
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(most + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+    if len(content) > most:
+        raise ConfigError(
+            f"{path} has more than {most >> 20} MiB, too much to go along with a job. Data belongs in --input; what "
+            f"the job does not need, in {IGNORE_FILE} in its folder."
+        )
+    return content

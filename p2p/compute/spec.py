@@ -19,3 +19,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     volunteers: int = 0
     out: str | None = None
     wait_s: float | None = None
+    along: tuple[str, ...] = ()
+    """Absolute paths of files that go along with the job, wheels among them."""
+    requirements: str | None = None
+    """The absolute path of a file that lists packages that go along."""

@@ -7,6 +7,7 @@ rest of the package only once its importer is in place.
 import gc
 import json
 import linecache
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from p2p.jobs.files import Resources
     from p2p.jobs.session import Session
     from p2p.jobs.units import Output
 
@@ -30,9 +32,14 @@ class Importer:
     """
 
     def __init__(self, files: Mapping[str, bytes], entry: str) -> None:
+        self._entry = entry
+        self.serve(files)
+
+    def serve(self, files: Mapping[str, bytes]) -> None:
+        """Imports from these files from now on."""
         self.files = files
-        modules = (path for path in files if path.endswith(".py") and path != entry)
-        self._paths = {_module(path): path for path in modules} | {ENTRY: entry}
+        modules = (path for path in files if path.endswith(".py") and path != self._entry)
+        self._paths = {_module(path): path for path in modules} | {ENTRY: self._entry}
         self._packages = {_module(path[:end]) for path in self._paths.values() for end in _slashes(path)}
         self.loaded: Callable[[ModuleType], None] = lambda module: None
         """Called with each module that has been loaded."""
@@ -58,6 +65,28 @@ class Importer:
         exec(code, module.__dict__)
         self.loaded(module)
 
+    def get_data(self, path: str) -> bytes:
+        """The contents of a file, for `pkgutil.get_data`. Raises OSError."""
+        from p2p.jobs.files import opened
+
+        return bytes(opened(self.files, path, "rb").read())
+
+    def get_resource_reader(self, name: str) -> "Resources":
+        """The folder of a module, for `importlib.resources`."""
+        from p2p.jobs.files import Folder, Resources
+
+        path = name.replace(".", "/") if name in self._packages else self._paths[name].rpartition("/")[0]
+        return Resources(Folder(self.files, path))
+
+    def find_distributions(self, context: Any) -> Iterator[Any]:
+        """The packages that go along with the job, for `importlib.metadata`."""
+        from p2p.jobs.files import Files
+
+        wanted = None if context.name is None else _project(context.name)
+        for one in self.files.distributions() if isinstance(self.files, Files) else ():
+            if wanted is None or _project(one.metadata["Name"]) == wanted:
+                yield one
+
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Makes imports come from these files while the body runs; afterwards, no trace of them is left."""
@@ -79,7 +108,8 @@ class Importer:
 
 def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, replies: BinaryIO) -> None:
     """Answers the first request, `load`, then all others until the pipe closes."""
-    sys.meta_path.insert(0, Importer(files, header["entry"]))
+    importer = Importer(files, header["entry"])
+    sys.meta_path.insert(0, importer)
     from p2p.jobs.codec import Unreadable
     from p2p.jobs.faults import JobFault, PlanMismatch
     from p2p.jobs.frames import BadFrame, pack, pack_done, receive
@@ -100,7 +130,7 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
         answer: dict[str, Any]
         try:
             if session is None:
-                session = _loaded(header, files)
+                session = _loaded(header, importer)
                 answer = {"ok": "loaded"}
             else:
                 received = receive(requests)
@@ -135,15 +165,19 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
             return  # a job that cannot be loaded can answer nothing
 
 
-def _loaded(header: dict[str, Any], files: dict[str, bytes]) -> "Session":
+def _loaded(header: dict[str, Any], importer: Importer) -> "Session":
     from p2p.jobs.chance import seed_when_imported
     from p2p.jobs.dataset import Input
+    from p2p.jobs.files import Files, serve, sources
     from p2p.jobs.planning import Settings
     from p2p.jobs.session import Session
 
+    own = sources(importer.files, header["entry"])
+    importer.serve(Files(importer.files))
+    serve(importer.files)
     seed_when_imported()
     session = Session(
-        {path: data for path, data in files.items() if not path.startswith(_API)},
+        own,
         inputs=[Input(one["name"], one["size"], one["files"]) for one in header["inputs"]],
         arguments=header["args"],
         settings=Settings(header["settings"]["partitions"], header["settings"]["reduce_partitions"]),
@@ -198,6 +232,11 @@ def _planned(session: "Session") -> tuple[dict[str, Any], list[bytes]]:
 
 def _module(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _project(name: str) -> str:
+    """A project's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _slashes(path: str) -> Iterator[int]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES, Piece, at_lines, by_file, by_size, driven, share_of
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import JobFault
+from p2p.jobs.files import Files, served, sources
 from p2p.jobs.guest import Importer
 from p2p.jobs.planning import Plan, Settings
 from p2p.jobs.session import Answer, Session
@@ -54,7 +55,7 @@ def run(
 
     Raises JobFault, PlanMismatch, Unreadable, OSError if an input cannot be read, and whatever `save` raises.
     """
-    read = [_files(path) for path in inputs]
+    read = [_files(path.absolute()) for path in inputs]
     named = [
         Input(path.name, sum(file.size for file in found), len(found)) for path, found in zip(inputs, read, strict=True)
     ]
@@ -67,8 +68,9 @@ def run(
 
     state = random.getstate()
     try:
-        with Importer(files, entry).installed(), redirect_stdout(sys.stderr):
-            session = Session(files, inputs=named, arguments=arguments, settings=settings, job="local")
+        every = Files(files)
+        with Importer(every, entry).installed(), served(every), redirect_stdout(sys.stderr):
+            session = Session(sources(files, entry), inputs=named, arguments=arguments, settings=settings, job="local")
             number = 0
             while isinstance(plan := session.plan(), Plan):
                 session.confirm(plan.number, plan.digest)

@@ -220,7 +220,7 @@ _CHANGED_BY_JOB = (
     "job() changes {}, and finds another value there each time it runs, which is once for every action and in every "
     "process: keep no state between calls, make it a local variable of job()"
 )
-_WHAT_IS_THERE = "a job imports what its runtime has (see --runtime) and, where it is a folder, the modules in it"
+_WHAT_IS_THERE = "a job imports what its runtime has (see --runtime), modules of its folder, and what --with names"
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:

@@ -39,6 +39,8 @@ class Runtime:
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     exports: tuple[str, ...] = ("_start",)
+    python: str = ""
+    """The version of its Python, as pip is told it; empty if it has none."""
     codecs: frozenset[str] = frozenset()
     """The kinds of compressed files that its Python can read, as `p2p.jobs.unpacking` calls them."""
 
@@ -81,6 +83,7 @@ def python(bootstrap: str) -> Runtime:
         folder / "python-3.12.0.wasm",
         arguments=command,
         environment=_PYTHON_ENVIRONMENT,
+        python="3.12",
         codecs=frozenset({"gz", "bz2"}),
     )
 
@@ -102,6 +105,7 @@ def python_science(bootstrap: str) -> Runtime | None:
         arguments=("/usr/local/bin/python.wasm", "-c", f"import random, numpy.random\n{bootstrap}"),
         environment=_PYTHON_ENVIRONMENT,
         exports=("_initialize", "run"),
+        python="3.15",
         codecs=frozenset({"gz", "bz2", "xz"}),
     )
 

@@ -62,6 +62,8 @@ WISH = JobSpec(
     volunteers=3,
     out="/home/somebody/out",
     wait_s=20.0,
+    along=("/home/somebody/data.csv",),
+    requirements="/home/somebody/wanted.txt",
 )
 ASKED: tuple[AnyRequest, ...] = (
     requests.ShareRequest(paths=("/a", "/b"), name="both", unlisted=True, pointer="news", exclude=("*.tmp",)),

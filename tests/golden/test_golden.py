@@ -31,7 +31,7 @@ DIGESTS = {
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
     "home_4.tar.xz": "14c6dd2a734bc3b5554306f25884488e5140addc2eb5ef63233dbbc8aed15540",
-    "kept.json": "738858374b0ec06e2c1226bf73e26a68bcdea9cb9cd3d9fb03d797954fa9c970",
+    "kept.json": "c92508e262e95184099ed40ed270e0dc4fdba4d6637111b9158025c4f45293a8",
     "links.json": "056c1efc88927d150d2380d772375d26ea0711ad1c0fcad5d7ae1a341dfae268",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "messages_connection.json": "bee0dd519ce7e39974304109c69af907319e5d0795c345316e2e98304671c6cd",
@@ -40,7 +40,7 @@ DIGESTS = {
     "messages_tracker.json": "9487ffad77f39bd16ad65bedaa01f0aa877b05bcf6a1197642beca2fc1d777bf",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "b55ab2c17448752babe85aa2faa447027e98c611c91e36e2a0030002b088590f",
-    "requests.json": "24c405b97fafd7481c4faaaccd173cf217042b36c7f46342bc4e309a5a548c68",
+    "requests.json": "e4924dc23ff14f74cb1c21375953d8383dc8ae2f5a71dced9f8062fad48845de",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
 }
 

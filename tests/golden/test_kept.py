@@ -34,7 +34,11 @@ WISH = JobSpec(
     volunteers=3,
     out="/home/somebody/out",
     wait_s=20.0,
+    along=("/home/somebody/data.csv", "/home/somebody/tiny-1-py3-none-any.whl"),
+    requirements="/home/somebody/wanted.txt",
 )
+LATER: dict[str, Any] = {"along": (), "requirements": None}
+"""What jobs that were recorded first do not have."""
 JOB = job_setup.Resumable(
     wish=WISH,
     runtime="python-wasm",
@@ -65,8 +69,7 @@ NAMED: dict[str, Link | PointerLink] = {
 def kept() -> dict[str, Any]:
     """As `Journal.begin` has a job, as JSON text, and `Library.add` the stamps."""
     return {
-        "job": json.dumps(msgspec.to_builtins(JOB)),
-        "plain job": json.dumps(msgspec.to_builtins(PLAIN)),
+        "job with files": json.dumps(msgspec.to_builtins(JOB)),
         "stamps": library.pack_stamps(STAMPS).hex(),
     }
 
@@ -78,15 +81,18 @@ def record(folder: Path) -> None:
 
 def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
     recorded = load(KEPT)
-    assert kept() == recorded
-    assert msgspec.convert(json.loads(recorded["job"]), job_setup.Resumable) == JOB
+    for name, text in kept().items():
+        assert recorded[name] == text
+    before = msgspec.structs.replace(JOB, wish=msgspec.structs.replace(WISH, **LATER))
+    assert msgspec.convert(json.loads(recorded["job"]), job_setup.Resumable) == before
+    assert msgspec.convert(json.loads(recorded["job with files"]), job_setup.Resumable) == JOB
     assert msgspec.convert(json.loads(recorded["plain job"]), job_setup.Resumable) == PLAIN
     assert library.unpack_stamps(bytes.fromhex(recorded["stamps"])) == STAMPS
     assert left_out(JOB) == []
 
 
 def test_a_job_without_its_later_fields_is_read() -> None:
-    fewer = json.loads(load(KEPT)["job"])
+    fewer = json.loads(load(KEPT)["job with files"])
     del fewer["partition_bytes"]
     assert msgspec.convert(fewer, job_setup.Resumable) == msgspec.structs.replace(JOB, partition_bytes=0)
     fewer["wish"] = {"path": "/job.py"}

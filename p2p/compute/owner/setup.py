@@ -4,13 +4,15 @@ For as long as the job lasts, its files and its inputs stay as they were when it
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import trio
 
-from p2p.compute import arguments, bundles, runtimes
+from p2p.compute import arguments, bundles, requirements, runtimes
 from p2p.compute.bundles import Description
 from p2p.compute.owner import input_forms
 from p2p.compute.owner.deps import Deps
@@ -87,7 +89,10 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
 
     `folder` is the job's own.
     """
-    files = await deps.disk.run(bundles.collect, Path(spec.path))
+    files = await deps.disk.run(bundles.collect, Path(spec.path), tuple(map(Path, spec.along)), progress.note)
+    wanted = None if spec.requirements is None else await deps.disk.run(requirements.read, Path(spec.requirements))
+    if said := bundles.told(files):
+        progress.note(said)
     _check_bounds(spec)
     arguments.check(spec.args)
     peers = tuple(map(parse_peer, spec.peers))
@@ -97,6 +102,8 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
         progress.state = "asking what volunteers offer"
         found = await deps.discovery.volunteers.survey(peers, (PYTHON, SCIENCE))
     runtime = None if is_module else await _choose(deps, spec, files, found, progress)
+    if wanted is not None:
+        files = await _with_packages(deps, files, wanted, runtime, folder / "packages", progress)
     cores = _cores(found, MODULE if runtime is None else runtime.name, spec.volunteers)
     inputs = [await _input(deps, text, spec.wait_s, made, progress) for text in spec.inputs]
     progress.state = "looking at the inputs"
@@ -214,6 +221,26 @@ async def _choose(
             name = SCIENCE
     progress.state = "getting the runtime ready"
     return await runtimes.runtime_for(name, progress.note)
+
+
+async def _with_packages(
+    deps: Deps, files: dict[str, bytes], wanted: list[str], runtime: Runtime | None, folder: Path, progress: Progress
+) -> dict[str, bytes]:
+    """Adds the packages that the user's requirements name. They are kept in the bundle, for when the job is resumed."""
+    if runtime is None:
+        raise ConfigError("--with-requirements: no packages go along with a .wasm job.")
+    progress.state = "getting the packages"
+    command = await deps.disk.run(requirements.command, wanted, runtime.python, folder)
+    done = None
+    with trio.move_on_after(requirements.PIP_TIMEOUT_S):
+        done = await trio.run_process(command, stdin=b"", capture_stdout=True, capture_stderr=True, check=False)
+    if done is None:
+        raise ConfigError(f"pip did not get the packages within {requirements.PIP_TIMEOUT_S:.0f} seconds.")
+    found = await deps.disk.run(requirements.downloaded, folder, done.returncode, done.stderr)
+    files = await deps.disk.run(bundles.with_wheels, files, found)
+    await deps.disk.run(shutil.rmtree, folder, True)
+    progress.note(f"every volunteer gets these packages too: {', '.join(path.name for path in found)}")
+    return files
 
 
 async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> JobInput:

@@ -1,0 +1,275 @@
+"""The files that go along with a job, served from memory: its data files, and the contents of its packages' wheels.
+
+A job reads them with `open`, `importlib.resources` or `pkgutil.get_data`, by paths relative to its own folder, or made
+from `__file__`. No file of the machine is opened for them: a guest has none, and `--local` shows the same view.
+"""
+
+import builtins
+import errno
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from p2p.jobs.faults import JobFault, shown
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+    from zipfile import ZipFile
+
+WHEELS = "p2p/wheels/"
+"""Where wheels are in a bundle, as they were downloaded."""
+
+
+class Files(Mapping[str, bytes]):
+    """The contents of all files by their paths: those of the bundle, and those in its wheels, which are decompressed
+    when they are read.
+    """
+
+    def __init__(self, bundle: Mapping[str, bytes]) -> None:
+        """Raises JobFault for a wheel that cannot be read."""
+        self._bundle = bundle
+        self._wheels: dict[str, tuple[ZipFile, str]] = {}
+        self._metadata: list[str] = []
+        for path in sorted(bundle):
+            if path.startswith(WHEELS):
+                self._add(path, bundle[path])
+
+    def _add(self, path: str, wheel: bytes) -> None:
+        from zipfile import BadZipFile, ZipFile  # only here: loading it takes a guest longer than most units
+
+        try:
+            opened = ZipFile(io.BytesIO(wheel))
+        except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise JobFault(f"the package {shown(path.removeprefix(WHEELS))} cannot be read: {error}") from None
+        for name in opened.namelist():
+            at = installed_at(name)
+            if at and at not in self._bundle:
+                self._wheels.setdefault(at, (opened, name))
+            if name.endswith(".dist-info/METADATA") and name.count("/") == 1:
+                self._metadata.append(name)
+
+    def __getitem__(self, path: str) -> bytes:
+        if path in self._bundle:
+            return self._bundle[path]
+        from zipfile import BadZipFile
+
+        opened, name = self._wheels[path]
+        try:
+            return opened.read(name)
+        except (BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+            raise ImportError(f"the package's file {path} cannot be read: {error}") from None
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._bundle or path in self._wheels
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._bundle
+        yield from self._wheels
+
+    def __len__(self) -> int:
+        return len(self._bundle) + len(self._wheels)
+
+    def distributions(self) -> "list[Distribution]":
+        """What `importlib.metadata` is told of the wheels."""
+        from importlib.metadata import Distribution
+
+        class Package(Distribution):
+            def __init__(self, files: Files, folder: str) -> None:
+                self._files = files
+                self._folder = folder
+
+            def read_text(self, filename: str) -> str | None:
+                path = self._folder + filename
+                return self._files[path].decode("utf-8", "replace") if path in self._files else None
+
+            def locate_file(self, path: Any) -> Any:
+                return Folder(self._files, str(path))
+
+        return [Package(self, name.removesuffix("METADATA")) for name in self._metadata]
+
+
+def sources(files: Mapping[str, bytes], entry: str) -> dict[str, bytes]:
+    """The job's own files of Python, among those of its bundle."""
+    return {path: files[path] for path in files if path == entry or (path.endswith(".py") and path[:4] != "p2p/")}
+
+
+def installed_at(name: str) -> str:
+    """Returns where a wheel's member is installed, relative to the folder of packages; "" if it is no file of one."""
+    top, _, rest = name.partition("/")
+    if top.endswith(".data"):
+        kind, _, rest = rest.partition("/")
+        return rest if kind in ("purelib", "platlib") and not rest.endswith("/") else ""
+    return "" if name.endswith("/") else name
+
+
+class Folder:
+    """A folder or file among the files, with the methods of `importlib.resources.abc.Traversable`."""
+
+    def __init__(self, files: Mapping[str, bytes], path: str) -> None:
+        self._files = files
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        return self._path.rpartition("/")[2]
+
+    def iterdir(self) -> "Iterator[Folder]":
+        above = f"{self._path}/" if self._path else ""
+        parts = {path[len(above) :].partition("/")[0] for path in self._files if path.startswith(above)}
+        return (Folder(self._files, above + part) for part in sorted(parts))
+
+    def is_file(self) -> bool:
+        return self._path in self._files
+
+    def is_dir(self) -> bool:
+        return not self.is_file() and any(path.startswith(f"{self._path}/" * bool(self._path)) for path in self._files)
+
+    def joinpath(self, *parts: Any) -> "Folder":
+        path = os.path.normpath("/".join([self._path, *map(str, parts)]).lstrip("/"))
+        return Folder(self._files, "" if path == "." else path)
+
+    def __truediv__(self, part: Any) -> "Folder":
+        return self.joinpath(part)
+
+    def open(self, mode: str = "r", *_: Any, encoding: str | None = None, errors: str | None = None) -> Any:
+        return opened(self._files, self._path, mode, encoding=encoding, errors=errors)
+
+    def read_bytes(self) -> bytes:
+        with self.open("rb") as file:
+            return bytes(file.read())
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        with self.open(encoding=encoding, errors=errors) as file:
+            return str(file.read())
+
+    def __str__(self) -> str:
+        return self._path
+
+
+class Resources:
+    """The resource reader of a module: the folder in which the module is."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def files(self) -> Folder:
+        return self._folder
+
+
+class _Bytes(io.BytesIO):
+    """A file open for reading."""
+
+    def __init__(self, data: bytes, name: Any) -> None:
+        super().__init__(data)
+        self.name = name
+
+    def writable(self) -> bool:
+        return False
+
+    def write(self, _: Any) -> int:
+        raise io.UnsupportedOperation("not writable")
+
+    def writelines(self, _: Any) -> None:
+        raise io.UnsupportedOperation("not writable")
+
+    def truncate(self, size: int | None = None) -> int:
+        raise io.UnsupportedOperation("not writable")
+
+
+def opened(
+    files: Mapping[str, bytes],
+    path: str,
+    mode: str = "r",
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    name: Any = None,
+) -> Any:
+    """Opens a file for reading, as `open` does; text is UTF-8 if no encoding is given. Raises OSError."""
+    if not set(mode) <= set("rtb") or "r" not in mode:
+        raise OSError(errno.EROFS, _READ_ONLY, path)
+    if path not in files:
+        raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
+    raw = _Bytes(files[path], path if name is None else name)
+    if "b" in mode:
+        return raw
+    return io.TextIOWrapper(raw, "utf-8" if encoding in (None, "locale") else encoding, errors, newline)
+
+
+_NOT_THERE = "No such file among those that go along with the job (see --with)"
+_READ_ONLY = "A job writes no files (save() does, at its end)"
+
+
+@contextmanager
+def served(files: Mapping[str, bytes]) -> Iterator[None]:
+    """Does what `serve` does, while the body runs."""
+    usual, stat, listdir = io.open, os.stat, os.listdir
+    serve(files)
+    try:
+        yield
+    finally:
+        builtins.open = io.open = usual
+        os.stat, os.listdir = stat, listdir
+
+
+def serve(files: Mapping[str, bytes]) -> None:
+    """Has `open`, and what asks whether a file is there, see these files at relative paths, and at paths in the current
+    folder.
+
+    Other relative paths name nothing, since they would name something else on every machine. All other paths mean what
+    they always do.
+    """
+    usual: Callable[..., Any] = io.open
+    stat: Callable[..., os.stat_result] = os.stat
+    listdir: Callable[..., list[Any]] = os.listdir
+
+    def open_one(
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+        opener: Any = None,
+    ) -> Any:
+        path = None if opener is not None else _own(files, file)
+        if path is None:
+            return usual(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        return opened(files, path, mode, encoding, errors, newline, file)
+
+    def stat_one(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        here = None if dir_fd is not None else _own(files, path)
+        if here is None:
+            return stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        if here in files:
+            return os.stat_result((0o100444, 0, 0, 1, 0, 0, len(files[here]), 0, 0, 0))
+        if Folder(files, here).is_dir():
+            return os.stat_result((0o040555, 0, 0, 1, 0, 0, 0, 0, 0, 0))
+        raise FileNotFoundError(errno.ENOENT, _NOT_THERE, here)
+
+    def list_one(path: Any = ".") -> list[Any]:
+        here = _own(files, path)
+        if here is None:
+            return listdir(path)
+        if not Folder(files, here).is_dir():
+            raise FileNotFoundError(errno.ENOENT, _NOT_THERE, here)
+        return [one.name for one in Folder(files, here).iterdir()]
+
+    builtins.open = io.open = open_one
+    os.stat, os.listdir = stat_one, list_one
+
+
+def _own(files: Mapping[str, bytes], path: Any) -> str | None:
+    """Returns a path among the files, "" for their top; None for a path that means what it always does."""
+    if isinstance(path, int):
+        return None
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        return None
+    here = os.path.relpath(text)
+    here = "" if here == os.curdir else here
+    return here if here in files or not os.path.isabs(text) or (here and Folder(files, here).is_dir()) else None

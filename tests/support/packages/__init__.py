@@ -1,0 +1,1 @@
+"""Packages for tests: wheels, and an index of them."""
