@@ -2,12 +2,24 @@
 
 The message of an error is the text that a person sees: what happened, then what to do. An error has its own class only
 where some caller treats it differently. A `PeerError` is a peer's fault: it ends one conversation, never the process.
-Any other exception is a bug in Shoal itself, and stops the node with a traceback.
+Any other exception is a bug in Shoal itself: `concurrency.walls` logs and counts it, and raises `InternalError` in its
+place.
 """
 
 
 class ShoalError(Exception):
     """Anything that Shoal can explain to its user."""
+
+
+class InternalError(ShoalError):
+    """Shoal itself failed: a bug, which is in the log."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(
+            text
+            or "An error of Shoal's own: see the log, which is the stderr of the peer. It ended this and nothing else. "
+            "Please report it."
+        )
 
 
 class ConfigError(ShoalError):

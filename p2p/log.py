@@ -7,6 +7,7 @@ that came from a peer is escaped before it is logged, so a name cannot forge a l
 import contextvars
 import logging
 import sys
+from typing import Any
 
 from p2p.errors import ConfigError
 
@@ -25,6 +26,9 @@ class _AddContext(logging.Filter):
 class _OneLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 def set_up(*, verbose: bool) -> None:

@@ -4,7 +4,7 @@ everything in reverse order.
 This file does nothing else. No module below it imports it; tests and the command line access a peer through `Node`.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +27,8 @@ from p2p.compute.volunteer import refusals
 from p2p.compute.volunteer.owner_search import OwnerSearch, WorkCalls
 from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.concurrency.bell import Bell
-from p2p.concurrency.supervision import persist
 from p2p.concurrency.throttle import Throttle
+from p2p.concurrency.walls import Wall
 from p2p.config import DEFAULT_PORT, Config
 from p2p.control import operations as control_operations
 from p2p.control.operations import Operations
@@ -80,6 +80,8 @@ from p2p.store.pointers import Pointers
 from p2p.wire import messages
 from p2p.wire.address import Address
 from p2p.wire.nodeid import work_bits
+
+UPKEEP = Wall("periodic task of the peer")
 
 WATCH_NETWORK_INTERVAL_S = 10.0
 OWN_MEMORY_SHARE = 4
@@ -349,25 +351,28 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
         presence.reachability.dialled_from(connection.ends.remote_host)
         await node.router.converse(connection)
 
+    def keep(task: Callable[[], Awaitable[None]]) -> None:
+        nursery.start_soon(UPKEEP.keep, task, node.random)
+
     await nursery.start(presence.contacts.run)
     await nursery.start(node.calls.run)
     await nursery.start(node.open_shares.run)
     await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
     await nursery.start(node.server.run)
     if node.volunteering is not None:
-        nursery.start_soon(node.volunteering.run)
+        keep(node.volunteering.run)
     if node.owner_search is not None:
-        nursery.start_soon(node.owner_search.run)
+        keep(node.owner_search.run)
     if overlays.is_on:
         await nursery.start(overlays.run)
-        nursery.start_soon(persist, node.publisher.run, node.random)
-        nursery.start_soon(persist, node.seeker_search.run, node.random)
+        keep(node.publisher.run)
+        keep(node.seeker_search.run)
     await nursery.start(node.announcer.run)
     if network.lan:
         near = node.discovery.neighbours
         await nursery.start(neighbours.run, near, node.dialer, presence, overlays, node.random, bound)
-    nursery.start_soon(_watch_network, node, bound)
-    nursery.start_soon(share_volunteers, node.jobs.runs)
+    keep(partial(_watch_network, node, bound))
+    keep(partial(share_volunteers, node.jobs.runs))
 
 
 async def _watch_network(node: Node, bound: list[Address]) -> None:

@@ -1,8 +1,12 @@
-"""What all tests share: constants are set by `shorten`, and hypothesis draws the same examples in every run, few enough
-to be quick."""
+"""What all tests share: constants are set by `shorten`, an error of Shoal's own fails the test in which it shows, and
+hypothesis draws the same examples in every run, few enough to be quick."""
 
+from collections.abc import Callable, Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
+from p2p.concurrency import walls
 from tests.support.constants import shorten as shorten
 
 settings.register_profile(
@@ -15,3 +19,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("shoal")
+
+
+@pytest.fixture(autouse=True)
+def expects_bugs() -> Iterator[Callable[[int], None]]:
+    """Fails a test in which a wall stopped a bug, unless the test has said how many there will be."""
+    before, expected = walls.bugs.count, 0
+
+    def expect(count: int) -> None:
+        nonlocal expected
+        expected += count
+
+    yield expect
+    assert walls.bugs.count - before == expected, "the log has the errors of Shoal's own"

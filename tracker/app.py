@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from p2p import ids
+from p2p.concurrency import walls
 from p2p.errors import MalformedMessage, NotFound, Refused, ShoalError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import SOFTWARE
@@ -375,6 +376,7 @@ def _gauges(figures: Statistics) -> bytes:
         "dialable_peers": figures.dialable,
         "torrents": figures.torrents,
         "torrent_peers": figures.torrent_peers,
+        "bugs": walls.bugs.count,
     }
     lines = [f"# TYPE shoal_tracker_{name} gauge\nshoal_tracker_{name} {value}\n" for name, value in shown.items()]
     return "".join(lines).encode()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import trio
 
+from p2p.concurrency.walls import Wall
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.dialer import Dialer
@@ -19,6 +20,8 @@ from p2p.wire.address import Address, is_dialable_host
 from tracker.limits import Limits, Rates, TooMuch, subject
 
 logger = logging.getLogger(__name__)
+
+DIAL = Wall("dial-back")
 
 AT_ONCE = 16
 GOOD_FOR_S, BAD_FOR_S = 3600.0, 600.0
@@ -79,9 +82,12 @@ class DialBack:
         while True:
             place = await self._waiting.receive()
             try:
-                await self._tell(place, await self._is_there(place))
+                await DIAL.contain(self._try, place)
             finally:
                 self._pending.discard(place)
+
+    async def _try(self, place: DialTarget) -> None:
+        await self._tell(place, await self._is_there(place))
 
     async def _is_there(self, place: DialTarget) -> bool:
         try:

@@ -1,18 +1,17 @@
 """Sends the network's figures, as they change, to a bounded number of listeners. A change is computed once."""
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 import trio
 
-from p2p.errors import StorageError
+from p2p.concurrency.walls import Wall
 from p2p.wire.tracker import Statistics
 from tracker.limits import TooMuch
 
-FEED_INTERVAL_S = 1.0
+FEED = Wall("feed of figures")
 
-logger = logging.getLogger(__name__)
+FEED_INTERVAL_S = 1.0
 
 
 class Feed:
@@ -32,17 +31,16 @@ class Feed:
         task_status.started()
         while True:
             await self._listening.wait()
-            try:
-                figures = await self._look()
-            except StorageError as error:
-                logger.warning("%s", error)
-            else:
-                if self._latest is None or not _is_same(figures, self._latest):
-                    self._latest = figures
-                    self._turn()
+            await FEED.contain(self._update)
             await trio.sleep(FEED_INTERVAL_S)
             if not self._listeners:
                 self._listening, self._latest = trio.Event(), None
+
+    async def _update(self) -> None:
+        figures = await self._look()
+        if self._latest is None or not _is_same(figures, self._latest):
+            self._latest = figures
+            self._turn()
 
     def stop(self) -> None:
         """Ends every stream of changes, present and future."""

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 from prometheus_client import CollectorRegistry, Histogram
@@ -19,12 +19,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError, StorageError
+from p2p.concurrency.walls import Wall
+from p2p.errors import ConfigError, InternalError, MalformedMessage, NotFound, Refused, ShoalError, StorageError
 from p2p.wire.address import canonical, ip
 from p2p.wire.tracker import Problem, encode
 from tracker.limits import Limits, Rates, TooMuch, subject
 
 logger = logging.getLogger(__name__)
+
+REQUEST = Wall("request over HTTP")
 
 MAX_HELD_BYTES, MAX_HELD_BYTES_PER_ADDRESS = 32 * 1024 * 1024, 12 * 1024 * 1024
 """The most bytes of request bodies held, in total and per address; once decoded, they are several times as large."""
@@ -184,7 +187,8 @@ class Guard:
         except TooMuch as error:
             await self._refuse(Request(scope), error)(scope, body.receive, answering)
         else:
-            await self._app(scope, body.receive, answering)
+            with suppress(InternalError), REQUEST.around():  # its client has been told by then
+                await self._app(scope, body.receive, answering)
         finally:
             self._metrics.requests.labels(_route(scope), str(status)).inc()
 

@@ -5,7 +5,6 @@ limited, in total and per address; a connection above a limit is closed immediat
 client accepts no bytes for a while.
 """
 
-import errno
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +25,7 @@ from hypercorn.utils import parse_socket_addr, wrap_app
 from starlette.types import ASGIApp
 
 from p2p import identity as identities
+from p2p.concurrency.accepting import accept
 from p2p.errors import ConfigError
 from p2p.net.dialer import Dialer
 from p2p.net.interfaces import reachable
@@ -48,7 +48,6 @@ GRACE_TIMEOUT_S = 3.0
 STALLED_S = 30.0
 IDLE_TIMEOUT_S = 30.0
 """How long a connection may be idle before its first request, and between two requests."""
-OUT_OF_FILES_PAUSE_S = 0.1
 
 
 class Stream:
@@ -96,7 +95,7 @@ class Http1(TCPServer):
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 await self._read_data()
                 await self.idle_task.stop()
-        except (OSError, H2CProtocolRequiredError, H2ProtocolAssumedError):
+        except* (OSError, H2CProtocolRequiredError, H2ProtocolAssumedError):
             pass
         finally:
             await self._close()
@@ -218,7 +217,7 @@ async def _serve(
             try:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
-                        accepting.start_soon(_accept, listener, speaking, speak)
+                        accepting.start_soon(accept, listener.socket, speaking, speak)
                     task_status.started()
                     await stop.wait()
                     accepting.cancel_scope.cancel()
@@ -237,25 +236,17 @@ async def _serve(
         stopped.set()
 
 
-async def _accept(listener: trio.SocketListener, nursery: trio.Nursery, speak: Any) -> None:
-    while True:
-        try:
-            stream = await listener.accept()
-        except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
-                logger.warning("cannot accept connections: %s", error.strerror)
-                await trio.sleep(OUT_OF_FILES_PAUSE_S)
-            continue
-        nursery.start_soon(speak, stream)
-
-
 async def _speak(
-    application: Any, config: Config, context: WorkerContext, connections: Connections, accepted: trio.SocketStream
+    application: Any,
+    config: Config,
+    context: WorkerContext,
+    connections: Connections,
+    accepted: trio.socket.SocketType,
 ) -> None:
-    """Serves one connection to its end. Whatever is sent on it, nothing but this connection ends."""
-    stream = Stream(accepted)
+    """Serves one connection to its end."""
+    stream = Stream(trio.SocketStream(accepted))
     try:
-        address = subject(canonical(accepted.socket.getpeername()[0]))
+        address = subject(canonical(accepted.getpeername()[0]))
     except OSError:
         stream.abort()
         return
@@ -265,8 +256,6 @@ async def _speak(
     try:
         state = ConnectionState({ABORT: stream.abort})
         await Http1(application, config, context, state, stream).run()  # type: ignore[arg-type]
-    except Exception:
-        logger.exception("a connection from %s has failed", address)
     finally:
         connections.leave(stream, address)
         stream.abort()

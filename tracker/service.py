@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from p2p.concurrency.walls import Wall
 from p2p.errors import ConfigError, MalformedMessage, Refused, StorageError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import Dialer
@@ -41,6 +42,8 @@ from tracker.index import Filter
 from tracker.limits import Limits, Rates, TooMuch, subject
 from tracker.store import HISTORY_S, Store
 from tracker.writing import Writer
+
+UPKEEP = Wall("periodic task of the tracker")
 
 PENDING_INTERVAL_S = 5
 """How soon an announcer asks again whether it can be dialled."""
@@ -301,10 +304,7 @@ class Service:
     async def _regularly(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         """Runs the work at regular intervals. Continues after an error: a disk that is full now may have room later."""
         while True:
-            try:
-                await work()
-            except StorageError as error:
-                logger.warning("%s", error)
+            await UPKEEP.contain(work)
             await trio.sleep(every_s - self._clock() % every_s)
 
 

@@ -9,10 +9,13 @@ from typing import TypeVar
 
 import trio
 
-from p2p.errors import StorageError
+from p2p.concurrency.walls import Wall
+from p2p.errors import InternalError, StorageError
 from tracker.changes import Outcome, Said
 from tracker.limits import TooMuch
 from tracker.store import Store
+
+WRITING = Wall("batch of announces")
 
 MAX_BATCH = 64
 MAX_BATCH_CHANGES = 1000
@@ -27,7 +30,7 @@ class _Answer:
         self.said = said
         self.changes = len(said.announce.add) + len(said.announce.provide) + len(said.announce.drop)
         self.done = trio.Event()
-        self.outcome: Outcome | StorageError | None = None
+        self.outcome: Outcome | StorageError | InternalError | None = None
 
 
 class Writer:
@@ -69,7 +72,7 @@ class Writer:
             raise TooMuch("This tracker is too busy. Try again in a while.", 10) from None
         await answer.done.wait()
         assert answer.outcome is not None
-        if isinstance(answer.outcome, StorageError):
+        if isinstance(answer.outcome, StorageError | InternalError):
             raise answer.outcome
         return answer.outcome
 
@@ -82,8 +85,9 @@ class Writer:
         said = [answer.said for answer in batch]
         now = self._clock()
         try:
-            outcomes = await self.change(lambda store: store.take_in(said, now))
-        except StorageError as error:
+            with WRITING.around():
+                outcomes = await self.change(lambda store: store.take_in(said, now))
+        except (StorageError, InternalError) as error:
             for answer in batch:
                 answer.outcome = error
         else:

@@ -14,6 +14,7 @@ import trio
 from p2p.advertising.adverts import gather
 from p2p.advertising.deps import Deps
 from p2p.advertising.inventory import Inventory, InventoryEntry
+from p2p.concurrency.walls import Wall
 from p2p.core.dht import publications
 from p2p.core.dht.publications import Item
 from p2p.core.dht.recordstore import FULL, QUOTA
@@ -25,6 +26,8 @@ from p2p.wire import records
 from p2p.wire.records import OfferedCapacity, Payload, Provider, Record, Whereabouts
 
 logger = logging.getLogger(__name__)
+
+PUBLISH = Wall("publication in the DHT")
 
 AT_ONCE = 4
 PER_S = 5.0
@@ -81,7 +84,7 @@ class Publisher:
     async def _publish_some(self, items: Sequence[Item]) -> None:
         async with trio.open_nursery() as nursery:
             for item in items:
-                nursery.start_soon(self._publish, item)
+                nursery.start_soon(PUBLISH.contain, self._publish, item)
 
     async def _publish(self, item: Item) -> None:
         result = await self._store(item, item.key)

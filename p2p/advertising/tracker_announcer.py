@@ -5,6 +5,7 @@ An announce that fails is retried at growing intervals.
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import trio
@@ -14,7 +15,8 @@ from p2p.advertising.adverts import gather
 from p2p.advertising.deps import Deps
 from p2p.advertising.inventory import Inventory
 from p2p.advertising.tracker_delta import TrackerDelta
-from p2p.core.backoff import Backoff
+from p2p.backoff import Backoff
+from p2p.concurrency.walls import Wall
 from p2p.discovery.trackers import Trackers, problem_in, read
 from p2p.errors import ConfigError, NotFound, PeerError, Refused, StorageError
 from p2p.ids import PeerId
@@ -26,6 +28,8 @@ from p2p.wire.records import address_key
 from p2p.wire.tracker import Announced
 
 logger = logging.getLogger(__name__)
+
+ANNOUNCE = Wall("announce to a tracker")
 
 BYE_TIMEOUT_S = 2.0
 DEBOUNCE_S = 0.05
@@ -62,7 +66,7 @@ class TrackerAnnouncer:
         try:
             async with trio.open_nursery() as nursery:
                 for url in self._trackers.urls:
-                    nursery.start_soon(self._announce, url)
+                    nursery.start_soon(ANNOUNCE.keep, partial(self._announce, url), self._deps.random)
                 await trio.sleep_forever()
         finally:
             await self._trackers.close()

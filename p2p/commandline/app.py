@@ -113,20 +113,16 @@ def main() -> None:
     """The `shoal` command."""
     from p2p.errors import ShoalError
 
-    hung_up = False
     try:
-        try:
-            app()
-        except* BrokenPipeError:  # in a group if it comes from inside a peer
-            hung_up = True
+        app()
+    except BrokenPipeError:
+        # The program that read our output has stopped reading.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
     except ShoalError as error:
         from p2p.log import explain
 
         sys.exit(explain(error))
-    if hung_up:
-        # The program that read our output has stopped reading.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import trio
 
 from p2p import config
 from p2p.commandline import terminal
+from p2p.concurrency.walls import Wall
 from p2p.config import Config, Loaded, Settings
 from p2p.control import client
 from p2p.control.client import NotTaken
@@ -26,6 +27,8 @@ from p2p.log import FAILED, explain
 
 if TYPE_CHECKING:
     from p2p.node import Node
+
+PROGRAM = Wall("command line")
 
 DONE, INTERRUPTED = 0, terminal.INTERRUPTED
 TURN_TIMEOUT_S = 60.0
@@ -46,8 +49,15 @@ def run(command: Callable[[], Awaitable[int]], *, interrupted: str = "", nobody:
     # Imported objects are never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer's time.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    hung_up = False
     try:
-        code = trio.run(command)
+        with PROGRAM.around():
+            try:
+                code = trio.run(command)
+            except* BrokenPipeError:  # in a group if it comes from inside a peer
+                hung_up = True
+        if hung_up:
+            raise BrokenPipeError
     except NotFound as error:
         return explain(error, nobody)
     except ShoalError as error:

@@ -205,6 +205,8 @@ def status(answer: StatusAnswer) -> None:
         percent = 100 * fetch.done / fetch.size if fetch.size else 0
         lines.append(("fetching", f"{fetch.name}: {percent:.0f} %, {format_size(fetch.rate)}/s, {fetch.state}"))
     lines += [("stale", f"{name}: share it again") for name in answer.stale]
+    if answer.bugs:
+        lines.append(("errors", f"{answer.bugs:,} of Shoal's own: the peer's log has them, please report them"))
     _lines(lines)
 
 

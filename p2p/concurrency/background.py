@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from p2p.concurrency.walls import Wall
 from p2p.errors import ShoalError
+
+BACKGROUND = Wall("background task")
 
 
 class Background:
     """Work in the background: start `run` in a nursery, and await `done`.
 
-    If the work fails with a ShoalError, `done` raises it, and `run` does not.
+    If the work fails, `done` raises the ShoalError, and `run` does not.
     """
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -21,7 +24,8 @@ class Background:
     async def run(self) -> None:
         """Does the work, and keeps a ShoalError that it raises for `done`."""
         try:
-            await self._work()
+            with BACKGROUND.around():
+                await self._work()
         except ShoalError as error:
             self._error = error
         self._over.set()

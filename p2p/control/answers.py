@@ -162,6 +162,8 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     downloaded: int
     fetches: tuple[Progress, ...]
     jobs: tuple[JobView, ...]
+    bugs: int = 0
+    """How many errors of Shoal's own there were since the peer started; the log has them."""
 
 
 class CancelAnswer(msgspec.Struct, frozen=True):

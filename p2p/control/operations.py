@@ -13,7 +13,7 @@ from p2p import ids
 from p2p.compute.owner.jobs import Jobs
 from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.concurrency.bell import Bell
-from p2p.concurrency.supervision import storage_errors_plain
+from p2p.concurrency.walls import Wall
 from p2p.control import answers
 from p2p.control import protocol as requests
 from p2p.control.peers import PeersView
@@ -31,6 +31,8 @@ from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.share import Sharing
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
+
+COMMAND = Wall("command")
 
 UPDATE_INTERVAL_S = 0.15
 RESOLVE_RETRY_S = 3.0
@@ -64,6 +66,10 @@ class Operations:
 
     async def perform(self, request: AnyRequest, emit: Emit, *, keep_serving: bool) -> Any:
         """Carries out a request. Returns the answer. `emit` gets updates and notes until then. Raises ShoalError."""
+        with COMMAND.around():
+            return await self._perform(request, emit, keep_serving=keep_serving)
+
+    async def _perform(self, request: AnyRequest, emit: Emit, *, keep_serving: bool) -> Any:
         deps = self._deps
         match request:
             case requests.ShareRequest():
@@ -198,7 +204,7 @@ class Operations:
         progress.name = link.name
         with trio.move_on_after(float("inf") if wait_s is None else wait_s):
             while True:
-                with storage_errors_plain():
+                with COMMAND.around():
                     found = await self._deps.discovery.mutable_links.resolve(link)
                 if found is not None:
                     return found

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from p2p.concurrency.accepting import accept
 from p2p.control import protocol
 from p2p.control.path import is_own_user, socket_path
 from p2p.control.protocol import Answer, AnyRequest, Emit, Event, Failure
@@ -60,16 +61,14 @@ class Server:
             try:
                 async with trio.open_nursery() as nursery:
                     task_status.started()
-                    while True:
-                        accepted, _ = await listener.accept()
-                        nursery.start_soon(self._serve_counted, trio.SocketStream(accepted))
+                    await accept(listener, nursery, self._serve_counted)
             finally:
                 path.unlink(missing_ok=True)
 
-    async def _serve_counted(self, stream: trio.SocketStream) -> None:
+    async def _serve_counted(self, accepted: trio.socket.SocketType) -> None:
         self._commands += 1
         try:
-            await self._serve(stream)
+            await self._serve(trio.SocketStream(accepted))
         finally:
             self._commands -= 1
             if not self._commands:

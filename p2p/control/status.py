@@ -6,6 +6,7 @@ import trio
 
 from p2p.advertising.tracker_announcer import TrackerAnnouncer, TrackerState
 from p2p.compute.owner.jobs import Jobs
+from p2p.concurrency import walls
 from p2p.control.answers import DhtStatus, StatusAnswer, TrackerStatus
 from p2p.control.shares import SharesView
 from p2p.discovery.dht import Overlays
@@ -75,6 +76,7 @@ class StatusView:
             downloaded=self._traffic.bytes_downloaded,
             fetches=tuple(progress for _, progress in self._swarms.fetches),
             jobs=tuple(underway.view for underway in self._jobs.under_way),
+            bugs=walls.bugs.count,
         )
 
     def _dht(self) -> DhtStatus:

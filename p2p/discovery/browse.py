@@ -7,6 +7,7 @@ import trio
 
 from p2p import ids
 from p2p.discovery.finders import Finders
+from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotFound, PeerError, ProtocolViolation, Refused
 from p2p.ids import PeerId, ShareId
@@ -61,7 +62,7 @@ async def browse(
                     def heard(hint: PeerHint) -> None:
                         if hint not in known:
                             known.add(hint)
-                            asking.start_soon(ask, hint)
+                            asking.start_soon(QUESTION.absorb, ask, hint)
 
                     await finders.find_peer(peer, heard)
         nursery.cancel_scope.cancel()

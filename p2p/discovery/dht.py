@@ -16,7 +16,7 @@ from random import Random
 
 import trio
 
-from p2p.concurrency.supervision import persist
+from p2p.concurrency.walls import Wall
 from p2p.errors import ConfigError, StorageError
 from p2p.identity import Identity
 from p2p.ids import PeerId
@@ -30,6 +30,8 @@ from p2p.wire.nodeid import find_nonce
 from p2p.wire.records import FULL_SHARD, Record, RecordKind
 
 logger = logging.getLogger(__name__)
+
+OVERLAYS = Wall("part in the DHT")
 
 MAX_HINTED = 64
 JOIN_TIMEOUT_S = 5.0
@@ -89,8 +91,8 @@ class Overlays:
                     await nursery.start(node.run)
                     self.nodes.append(node)
                     nursery.start_soon(self._tell_joined, node)
-                nursery.start_soon(self._resolve)
-                nursery.start_soon(persist, self._keep_contacts, self._random)
+                nursery.start_soon(OVERLAYS.keep, self._resolve, self._random)
+                nursery.start_soon(OVERLAYS.keep, self._keep_contacts, self._random)
         finally:
             for udp in unused:
                 udp.close()

@@ -5,7 +5,8 @@ try: a peer there proves its identity by its key, and what it sends is verified 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import trio
 from p2p import ids
 from p2p.discovery.dht import Overlays
 from p2p.discovery.neighbours import Neighbours
+from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotAllowed, NotFound, PeerError
 from p2p.ids import PeerId
@@ -76,12 +78,16 @@ class Finders:
         for hint in link.peers:
             self._overlays.hint(hint.address)
         async with trio.open_nursery() as nursery:
+
+            def keep(finder: Callable[[], Awaitable[None]]) -> None:
+                nursery.start_soon(QUESTION.keep, finder, self._random)
+
             for url in self._urls(link, note):
-                nursery.start_soon(self._from_tracker, url, key, heard, seeker, note)
+                keep(partial(self._from_tracker, url, key, heard, seeker, note))
             if self._overlays.is_on:
-                nursery.start_soon(self._from_overlays, key, heard, seeker)
-            nursery.start_soon(self._from_neighbours, heard)
-            nursery.start_soon(self._tell_if_lonely, link, seeker, note)
+                keep(partial(self._from_overlays, key, heard, seeker))
+            keep(partial(self._from_neighbours, heard))
+            keep(partial(self._tell_if_lonely, link, seeker, note))
 
     async def find_peer(self, peer: PeerId, heard: Heard) -> None:
         """Asks each finder once where a peer may be reached, and passes the addresses to `heard`."""
@@ -109,8 +115,8 @@ class Finders:
             told(PeerHint(address, peer))
         async with trio.open_nursery() as nursery:
             for url in self._trackers.urls:
-                nursery.start_soon(ask_tracker, url)
-            nursery.start_soon(ask_overlays)
+                nursery.start_soon(QUESTION.absorb, ask_tracker, url)
+            nursery.start_soon(QUESTION.absorb, ask_overlays)
 
     def _urls(self, link: Link, note: Callable[[str], None]) -> list[str]:
         """The trackers to ask: those of this peer, and some of those that the link names."""

@@ -8,11 +8,13 @@ silent for the time of three beacons is forgotten.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
 import trio
 
+from p2p.concurrency.walls import Wall
 from p2p.discovery.dht import Overlays
 from p2p.ids import PeerId
 from p2p.net.dialer import Dialer
@@ -21,6 +23,8 @@ from p2p.reach.presence import Presence
 from p2p.wire.address import Address, is_dialable_host
 from p2p.wire.beacon import START_BYTES, Beacon, BeaconCodec, BeaconKind
 from p2p.wire.link import PeerHint
+
+NEIGHBOURHOOD = Wall("look at the local network")
 
 FORGET_AFTER_S = 100.0
 MAX_NEIGHBOURS = 1024
@@ -145,8 +149,8 @@ async def run(
 
     lan = Lan(codec, listening, neighbours.heard, random, is_dialable=is_dialable)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_hint_overlays, neighbours, overlays)
-        await nursery.start(lan.run)
+        nursery.start_soon(NEIGHBOURHOOD.keep, partial(_hint_overlays, neighbours, overlays), random)
+        nursery.start_soon(NEIGHBOURHOOD.keep, lan.run, random)
         task_status.started()
 
 

@@ -12,6 +12,7 @@ import trio
 from p2p.discovery.dht import Overlays
 from p2p.discovery.finders import Finders
 from p2p.discovery.neighbours import Neighbours
+from p2p.discovery.questions import QUESTION
 from p2p.errors import ConfigError, MalformedMessage, PeerError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import Dialer
@@ -108,7 +109,7 @@ class MutableLinks:
             def heard(hint: PeerHint) -> None:
                 if hint not in hints and len(hints) < MAX_HINTS:
                     hints[hint] = None
-                    nursery.start_soon(ask_publisher, hint)
+                    nursery.start_soon(QUESTION.absorb, ask_publisher, hint)
 
             async def ask_publisher(hint: PeerHint) -> None:
                 if await self._ask(hint, link):
@@ -124,9 +125,9 @@ class MutableLinks:
                 async with trio.open_nursery() as asking:
                     # Neighbours may know the pointer if its publisher is away.
                     for hint in self._neighbours.hints()[:MAX_HINTS]:
-                        asking.start_soon(self._ask, hint, link)
+                        asking.start_soon(QUESTION.absorb, self._ask, hint, link)
                     asking.start_soon(self._finders.find_peer, publisher, heard)
-                    asking.start_soon(ask_overlays)
+                    asking.start_soon(QUESTION.absorb, ask_overlays)
 
             async def stop() -> None:
                 await answered.wait()

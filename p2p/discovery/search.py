@@ -12,6 +12,7 @@ import trio
 
 from p2p import ids
 from p2p.discovery.dht import Overlays
+from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotFound, PeerError
 from p2p.ids import PeerId, ShareId
@@ -75,7 +76,7 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
 
     async with trio.open_nursery() as nursery:
         for url in trackers.urls:
-            nursery.start_soon(ask, url)
+            nursery.start_soon(QUESTION.absorb, ask, url)
     if not answered:
         if not overlays.is_on:
             if trackers.urls:

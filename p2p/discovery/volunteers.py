@@ -8,6 +8,7 @@ import trio
 
 from p2p.discovery.dht import Overlays, keep_newest
 from p2p.discovery.neighbours import Neighbours
+from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Candidate, Trackers
 from p2p.errors import NotFound, PeerError, ProtocolViolation
 from p2p.ids import PeerId
@@ -43,7 +44,7 @@ class Volunteers:
                     found.extend(await self._trackers.volunteers(url, runtime))
 
             for url in self._trackers.urls:
-                nursery.start_soon(of_tracker, url)
+                nursery.start_soon(QUESTION.absorb, of_tracker, url)
             found += await self._of_overlays(runtime)
         return found
 
@@ -82,9 +83,9 @@ class Volunteers:
                             offers[peer] = capacity
 
                 for runtime in runtimes:
-                    nursery.start_soon(look_up, runtime)
+                    nursery.start_soon(QUESTION.absorb, look_up, runtime)
                 for hint in (*peers, *self._neighbours.hints())[:MAX_SURVEYED]:
-                    nursery.start_soon(ask, hint)
+                    nursery.start_soon(QUESTION.absorb, ask, hint)
         return list(offers.values())
 
     async def _ask(self, hint: PeerHint) -> tuple[PeerId, Capacity | None]:

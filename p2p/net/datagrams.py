@@ -11,14 +11,16 @@ import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
 
 from p2p.bucket import TokenBucket, TokenBuckets
+from p2p.concurrency.walls import Wall
 from p2p.core.dht.routing import Contact
 from p2p.core.dht.timing import ClockOffset, Patience
-from p2p.errors import ConfigError, MalformedMessage
+from p2p.errors import ConfigError, InternalError, MalformedMessage
 from p2p.wire import datagrams
 from p2p.wire.address import Scope, canonical, ip, scope
 from p2p.wire.datagrams import (
@@ -40,6 +42,8 @@ from p2p.wire.datagrams import (
 )
 
 logger = logging.getLogger(__name__)
+
+DATAGRAM = Wall("datagram")
 
 QUERIES_PER_S, QUERY_BURST = 100.0, 200.0
 """The most queries from one IPv4 address or IPv6 /64: per second, and at once."""
@@ -125,7 +129,8 @@ class Endpoint:
                         break
                     except OSError:
                         continue  # this is an ICMP error about an earlier datagram
-                    self._receive(data, source[0].partition("%")[0], source[1], serve, met)
+                    with suppress(InternalError), DATAGRAM.around():
+                        self._receive(data, source[0].partition("%")[0], source[1], serve, met)
                 await trio.lowlevel.checkpoint()
         finally:
             self._socket.close()

@@ -18,6 +18,7 @@ from random import Random
 
 import trio
 
+from p2p.concurrency.walls import Wall
 from p2p.core.dht.lookup import Lookup
 from p2p.core.dht.recordstore import RecordStore
 from p2p.core.dht.routing import Contact, K, Table, point
@@ -45,6 +46,8 @@ from p2p.wire.nodeid import NODE_ID_BYTES
 from p2p.wire.records import Record, RecordKind
 
 logger = logging.getLogger(__name__)
+
+UPKEEP = Wall("upkeep of the DHT node")
 
 ENOUGH_HOLDERS = 3
 """How many nodes must have answered with records before a read ends."""
@@ -124,9 +127,8 @@ class Dht:
         """Serves, joins and keeps the table alive until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.endpoint.run, self._serve, self._met)
-            nursery.start_soon(self._probe_some)
-            nursery.start_soon(self._maintain)
-            nursery.start_soon(self._rotate_secrets)
+            for task in (self._probe_some, self._maintain, self._rotate_secrets):
+                nursery.start_soon(UPKEEP.keep, task, self._random)
             task_status.started()
 
     # Queries from others.
@@ -221,15 +223,18 @@ class Dht:
 
     async def _probe(self, whom: Contact | Address, ended: Callable[[], None]) -> None:
         try:
-            # A node whose address is unproven gets a single datagram; its own query was long enough to allow that.
-            once = isinstance(whom, Contact) and not self.table.knows(whom)
-            was_alone = not len(self.table)
-            if await self._ask(whom, Ping, once=once) is not None and was_alone:
-                self.rejoin()
+            await UPKEEP.contain(self._ping, whom)
         finally:
             ended()
             if isinstance(whom, Contact):
                 self._probing.discard(whom.id)
+
+    async def _ping(self, whom: Contact | Address) -> None:
+        # A node whose address is unproven gets a single datagram; its own query was long enough to allow that.
+        once = isinstance(whom, Contact) and not self.table.knows(whom)
+        was_alone = not len(self.table)
+        if await self._ask(whom, Ping, once=once) is not None and was_alone:
+            self.rejoin()
 
     async def _ask(
         self,

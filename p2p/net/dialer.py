@@ -72,6 +72,9 @@ def wrap(connected: trio.socket.SocketType, contexts: Contexts, *, server: bool)
     except OSError as error:
         raw.close()
         raise PeerGone("the connection broke at once") from error
+    except BaseException:
+        raw.close()
+        raise
 
 
 def _root_cause(error: BaseException) -> str:

@@ -8,18 +8,22 @@ for some of them, with a limit for each host. Interfaces may come and go; a segm
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from random import Random
 
 import trio
 
 from p2p.bucket import TokenBucket, TokenBuckets
-from p2p.errors import MalformedMessage
+from p2p.concurrency.walls import Wall
+from p2p.errors import InternalError, MalformedMessage
 from p2p.net.multicast import Channel, Group, Segment, segments
 from p2p.wire.address import Address
 from p2p.wire.beacon import BEACON_BYTES, Beacon, BeaconCodec, BeaconKind
 
 logger = logging.getLogger(__name__)
+
+BEACON = Wall("beacon")
 
 GROUP = Group("239.255.74.77", "ff12::8000:7477", 7477)
 """IPv4: the local scope (RFC 2365), never routed out of a site. IPv6: a transient link-local group (RFC 4291)."""
@@ -174,8 +178,9 @@ class Lan:
                     logger.debug("the local network at %s is gone: %s", channel.segment.host, error)
                     self._drop(channel.segment)
                     break
-                if self._take(data, host):
-                    asked.ring()
+                with suppress(InternalError), BEACON.around():
+                    if self._take(data, host):
+                        asked.ring()
             await trio.sleep(BREATH_S)
 
     def _take(self, data: bytes, host: str | None) -> bool:

@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
+from p2p.concurrency.accepting import accept
 from p2p.errors import ConfigError, PeerError
 from p2p.ids import PeerId
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
@@ -27,7 +29,6 @@ logger = logging.getLogger(__name__)
 MAX_UNPROVEN = 512
 MAX_UNPROVEN_PER_PREFIX = 64
 BACKLOG = 1024
-_OUT_OF_FILES_PAUSE_S = 0.1
 
 Welcome = Callable[[Connection], Awaitable[None]]
 
@@ -142,24 +143,11 @@ async def run(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accepts until cancelled, then closes the listeners. For each proven connection, `welcome` runs until it ends."""
-    unproven = Unproven()
+    meet = partial(_meet, dialer=dialer, admission=admission, unproven=Unproven(), welcome=welcome)
     async with trio.open_nursery() as nursery:
-
-        async def accept(listener: trio.SocketListener) -> None:
-            while True:
-                try:
-                    accepted, _ = await listener.socket.accept()
-                except OSError as error:
-                    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
-                        logger.warning("cannot accept connections: %s", error.strerror)
-                        await trio.sleep(_OUT_OF_FILES_PAUSE_S)
-                    # Any other error, such as ECONNABORTED, concerns that one connection only.
-                    continue
-                nursery.start_soon(_meet, accepted, dialer, admission, unproven, welcome)
-
         try:
             for listener in listeners:
-                nursery.start_soon(accept, listener)
+                nursery.start_soon(accept, listener.socket, nursery, meet)
             task_status.started()
             await trio.sleep_forever()
         finally:
@@ -168,7 +156,7 @@ async def run(
 
 
 async def _meet(
-    accepted: trio.socket.SocketType, dialer: Dialer, admission: Admission, unproven: Unproven, welcome: Welcome
+    accepted: trio.socket.SocketType, *, dialer: Dialer, admission: Admission, unproven: Unproven, welcome: Welcome
 ) -> None:
     """Serves one accepted connection until it ends. Errors that the peer causes are not raised further."""
     try:

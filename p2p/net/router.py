@@ -13,6 +13,7 @@ import trio
 from p2p.errors import PeerGone, ProtocolViolation, Refused, StorageError
 from p2p.ids import short
 from p2p.net.connection import Connection
+from p2p.net.conversation import conversation
 from p2p.net.pace import Pace
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import UNSUPPORTED, AnyMessage, Failed, Unknown
@@ -50,7 +51,8 @@ class Router:
     async def converse(self, connection: Connection) -> None:
         """Serves the peer at the other end until the connection ends, whichever side dialled. Raises PeerError."""
         try:
-            await self._converse(connection)
+            async with conversation(connection):
+                await self._converse(connection)
         except StorageError as error:
             logger.warning("%s", error)
             raise PeerGone("this side's disk failed") from error

@@ -15,10 +15,11 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from p2p.backoff import Backoff
 from p2p.bucket import TokenBucket
-from p2p.core.backoff import Backoff
+from p2p.concurrency.walls import Wall
 from p2p.core.bans import Bans
-from p2p.errors import PeerError, StorageError
+from p2p.errors import PeerError
 from p2p.ids import PeerId, ShareId, short
 from p2p.log import context
 from p2p.net.connection import Connection
@@ -27,6 +28,8 @@ from p2p.wire import messages
 from p2p.wire.address import Address, is_dialable_host, prefix
 
 logger = logging.getLogger(__name__)
+
+CALL = Wall("call")
 
 MAX_PENDING = 256
 MAX_CALLS = 32
@@ -119,15 +122,15 @@ class Calls:
         async with trio.open_nursery() as nursery:
             task_status.started()
             async for request in self._receive:
-                try:
-                    subject, about = await self._resolve(request.named)
-                except StorageError as error:
-                    logger.warning("%s", error)
-                    continue
-                network = prefix(request.address.host)
-                if subject is not None and self._may_call(subject, (request.peer, about), network):
-                    self._calling[request.peer, about] = _Call(subject, network)
-                    nursery.start_soon(self._call, subject, request.address, request.peer, about)
+                await CALL.contain(self._consider, request, nursery)
+
+    async def _consider(self, request: _CallRequest, nursery: trio.Nursery) -> None:
+        """Makes the call in a task of its own, if that is useful and within the bounds. Raises StorageError."""
+        subject, about = await self._resolve(request.named)
+        network = prefix(request.address.host)
+        if subject is not None and self._may_call(subject, (request.peer, about), network):
+            self._calling[request.peer, about] = _Call(subject, network)
+            nursery.start_soon(self._call, subject, request.address, request.peer, about)
 
     async def _resolve(self, named: bytes) -> tuple[Subject | None, bytes]:
         for subject in self._subjects:
@@ -156,13 +159,18 @@ class Calls:
 
     async def _call(self, subject: Subject, address: Address, peer: PeerId, about: bytes) -> None:
         context.set(f"call={address}")
+        try:
+            await CALL.contain(self._make_call, subject, address, peer, about)
+        finally:
+            del self._calling[peer, about]
+
+    async def _make_call(self, subject: Subject, address: Address, peer: PeerId, about: bytes) -> None:
         worth = False
         try:
             worth = await subject.call(address, peer, about)
         except PeerError as error:
             logger.debug("called %s about %s: %s", short(peer), short(about), error)
         finally:
-            del self._calling[peer, about]
             self._remember((peer, about), worth)
 
     def _remember(self, which: _Which, worth: bool) -> None:

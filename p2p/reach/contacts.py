@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import trio
 
+from p2p.concurrency.walls import Wall
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
@@ -19,6 +20,8 @@ from p2p.net.dialer import Dialer
 from p2p.wire.address import Address
 
 logger = logging.getLogger(__name__)
+
+PROOF = Wall("dial to prove an address")
 
 MAX_KNOWN = 4096
 MAX_PENDING = 256
@@ -87,16 +90,20 @@ class Contacts:
         while True:
             peer, address, then = await self._receive.receive()
             try:
-                with trio.fail_after(DIAL_TIMEOUT_S):
-                    connection = await self._dialer.dial(address, peer)
-                connection.close()
-                self.proven(peer, address)
-                then()
-            except (PeerError, trio.TooSlowError) as error:
-                logger.debug("peer %s cannot be dialled at %s: %s", short(peer), address, error or "no answer")
-                self._remember_in_vain(peer, address)
+                await PROOF.contain(self._prove, peer, address, then)
             finally:
                 self._asked.discard(peer)
+
+    async def _prove(self, peer: PeerId, address: Address, then: Callable[[], None]) -> None:
+        try:
+            with trio.fail_after(DIAL_TIMEOUT_S):
+                connection = await self._dialer.dial(address, peer)
+            connection.close()
+            self.proven(peer, address)
+            then()
+        except (PeerError, trio.TooSlowError) as error:
+            logger.debug("peer %s cannot be dialled at %s: %s", short(peer), address, error or "no answer")
+            self._remember_in_vain(peer, address)
 
     def _remember_in_vain(self, peer: PeerId, address: Address) -> None:
         self._in_vain[peer, address] = trio.current_time() + UNREACHABLE_MEMORY_S

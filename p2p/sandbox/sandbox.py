@@ -5,17 +5,20 @@ peer's own jobs never wait for those that work for others, and units that an own
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
 
-from p2p.errors import SandboxFailed
+from p2p.concurrency.walls import Wall
+from p2p.errors import InternalError, SandboxFailed
 from p2p.sandbox import isolation
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.room import Place, Room
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.workers import Worker, Workers
+
+END = Wall("end of a guest")
 
 
 class Sandbox:
@@ -71,10 +74,9 @@ class Sandbox:
     async def _end(self, guest: Guest, place: Place, worker: Worker, number: int) -> None:
         self._guests.discard(guest)
         try:
-            with trio.CancelScope(shield=True):
+            # If this fails, the worker is dead or dying, and the guest with it.
+            with suppress(SandboxFailed, InternalError), END.around(), trio.CancelScope(shield=True):
                 await worker.end_guest(number)
-        except SandboxFailed:
-            pass  # the worker is dead or dying, and the guest with it
         finally:
             worker.guests -= 1
             place.give_back()

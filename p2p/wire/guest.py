@@ -7,7 +7,7 @@ here: only guests decode what guests wrote.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ H = TypeVar("H", bound=msgspec.Struct)
 
 
 class _Lengths(msgspec.Struct):
-    blobs: list[int] = []
+    blobs: Annotated[list[Annotated[int, msgspec.Meta(ge=0, lt=2**32)]], msgspec.Meta(max_length=MAX_BLOBS)] = []
 
 
 _lengths = msgspec.json.Decoder(_Lengths)
@@ -47,7 +47,7 @@ def decode(frame: bytes, header: type[H]) -> tuple[H, list[bytes]]:
         read = msgspec.json.decode(raw, type=header)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"a frame's header that makes no sense: {error}") from None
-    if len(lengths) > MAX_BLOBS or any(length < 0 for length in lengths) or at + sum(lengths) != len(frame):
+    if at + sum(lengths) != len(frame):
         raise MalformedMessage("a frame whose blobs are not what its header says")
     blobs = []
     for length in lengths:

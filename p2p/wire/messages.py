@@ -204,6 +204,8 @@ NOT_FOUND = "not found"
 BUSY = "busy"
 DUPLICATE = "duplicate"
 UNSUPPORTED = "unsupported"
+INTERNAL = "internal"
+"""The sender has failed over what was said, which says nothing about the receiver."""
 
 AnyMessage = (
     Challenge

@@ -63,6 +63,8 @@ MAX_PIECES = 256
 MAX_HOLDERS = 256
 MAX_MISSING = 64
 MAX_LOG = 16 * 1024
+MAX_RECORDS = 2**40
+"""The most records that one unit can say it has read or written: all units together stay below 2**63."""
 MAX_TEXT = 32 * 1024
 
 _Token = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -70,6 +72,7 @@ _Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Short = Annotated[str, msgspec.Meta(max_length=255)]
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+_Records = Annotated[int, msgspec.Meta(ge=0, le=MAX_RECORDS)]
 _Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 
 
@@ -254,7 +257,7 @@ class Result(_Part, frozen=True, gc=False):
     inline: Annotated[bytes, msgspec.Meta(max_length=MAX_INLINE_BYTES)] = b""
     """The outputs joined, if they are small together; else they came before, as `Bytes`."""
     seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
-    records: tuple[_Number, _Number] = (0, 0)
+    records: tuple[_Records, _Records] = (0, 0)
     kind: Annotated[str, msgspec.Meta(max_length=16)] = ""
     """Why the unit is not done: `job` (the job's own fault), `limit`, `plan`, `input` or `broken`."""
     text: _Text = ""

@@ -25,8 +25,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "f46a7f014d6e0a66393524a1ae4dd791a5e7ed4e1f3b141829dab890a68f48c3",
-    "answers_control.json": "554079e461e1344a22f217838e508ec2f55fd6597bb0128d0469c814a4006ea3",
+    "answers_commands.json": "96953d49c5ebfa8f5532a676ba72b67176d1bd3be5302fee5fefb75def577469",
+    "answers_control.json": "a4cf199247882c81c111170ed2402fef4e06dc35d543ada5de7917cc6923969d",
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",

@@ -109,6 +109,7 @@ class Running:
             self._process.kill()
         self._process.wait()
         self._drain()
+        assert "Traceback" not in self.err, self.err
 
     def _drain(self) -> None:
         for reader in self._readers:

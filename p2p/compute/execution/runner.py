@@ -6,7 +6,7 @@ messages about the job's own faults are passed on unchanged, within bounds.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
@@ -48,15 +48,18 @@ class UnitOutcome(NamedTuple):
     """How many characters of its input were not UTF-8, and in which of its pieces the first of them was."""
 
 
+Records = Annotated[int, msgspec.Meta(ge=0, le=work.MAX_RECORDS)]
+
+
 class GuestReply(msgspec.Struct):
     """A guest's answer to being loaded with a job, or to being given a unit."""
 
     ok: str = ""
     error: str = ""
     text: str = ""
-    records_in: int = 0
-    records_out: int = 0
-    replaced: tuple[int, int] = (0, 0)
+    records_in: Records = 0
+    records_out: Records = 0
+    replaced: tuple[Records, Annotated[int, msgspec.Meta(ge=0, lt=work.MAX_PIECES)]] = (0, 0)
 
 
 Batch = Sequence[tuple[work.Unit, Given]]
@@ -229,10 +232,8 @@ def _made(reply: bytes, log: bytes) -> UnitOutcome:
         if len(outputs) > work.MAX_OUTPUTS:
             text = f"it has {len(outputs)} outputs; {work.MAX_OUTPUTS} are allowed"
             return UnitOutcome([], kind="limit", text=text, log=log)
-        count, piece = said.replaced
-        replaced = (count, piece) if 0 < count < 2**53 and 0 <= piece < work.MAX_PIECES else (0, 0)
-        records = max(0, said.records_in), max(0, said.records_out)
-        return UnitOutcome(outputs, records, log=log, replaced=replaced)
+        records = said.records_in, said.records_out
+        return UnitOutcome(outputs, records, log=log, replaced=said.replaced)
     if said.error == "job":
         return _fault(frames.decode(reply, Report)[0], log)
     kind = said.error if said.error in {"plan", "limit"} else "broken"

@@ -27,6 +27,7 @@ from p2p.compute.owner.log import PLAN
 from p2p.compute.owner.run import Ending, JobRun
 from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
 from p2p.compute.spec import JobSpec
+from p2p.concurrency.walls import Wall
 from p2p.errors import ConfigError, JobError, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.net.connection import Connection
@@ -34,6 +35,8 @@ from p2p.net.router import Opening
 from p2p.progress import JobView, Progress
 from p2p.store.journal import RUNNING, JournaledJob, Logged
 from p2p.wire import work
+
+JOB = Wall("job")
 
 
 @dataclass
@@ -180,7 +183,8 @@ class Jobs:
         underway = self._under_way[job] = Underway(job, view, JobRun(self._deps, setup, view, progress.note))
         self._deps.changes.ring()
         try:
-            answer = await self._answer(kept, await underway.run.all(), job)
+            with JOB.around():
+                answer = await self._answer(kept, await underway.run.all(), job)
             state = "done"
         except JobError as error:
             state, ending = "failed", str(error)

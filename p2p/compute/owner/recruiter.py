@@ -15,17 +15,21 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from p2p.compute.owner.deps import Deps
+from p2p.concurrency.walls import Wall
 from p2p.core.compute.diagnosis import where_it_waits, why_nothing_runs
 from p2p.core.compute.matching import Need, VolunteerOffer, suits
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
+from p2p.net.conversation import conversation
 from p2p.wire import work
 from p2p.wire.address import is_link_local, prefix
 from p2p.wire.link import PeerHint
 from p2p.wire.tracker import Capacity
 
 logger = logging.getLogger(__name__)
+
+RECRUITING = Wall("recruitment of a volunteer")
 
 FIND_INTERVAL_S = 3.0
 REFUSED_RETRY_S = 10.0
@@ -95,7 +99,7 @@ class Recruiter:
                     busy = len(self._talking) - len(self._callers) - len(self.lines)
                     if not known and hint not in self._tried and busy < self._most:
                         self._tried[hint] = now + REFUSED_RETRY_S
-                        self._nursery.start_soon(self._dial, hint)
+                        self._nursery.start_soon(RECRUITING.contain, self._dial, hint)
                 with trio.move_on_after(FIND_INTERVAL_S):
                     await self._sooner.wait()
                     self._sooner = trio.Event()
@@ -170,7 +174,7 @@ class Recruiter:
     async def _talk_to_caller(self, connection: Connection, over: trio.Event) -> None:
         peer = connection.ends.peer_id
         try:
-            await self._talk(connection)
+            await RECRUITING.contain(self._talk, connection)
         finally:
             if self._callers.pop(peer, None) is not None:
                 self._called_in_vain.pop(peer, None)
@@ -218,7 +222,8 @@ class Recruiter:
             with trio.CancelScope() as self._talking[peer]:
                 try:
                     self._refusals.pop(peer, None)
-                    await self._engage(connection)
+                    async with conversation(connection):
+                        await self._engage(connection)
                 finally:
                     scope = self._talking.pop(peer)
                     self.lines.pop(peer, None)
@@ -239,14 +244,17 @@ class Recruiter:
     async def _look_up(self) -> None:
         """Looks up volunteers in the background, so that a slow tracker does not delay those that are already known."""
         while True:
-            found = await self._deps.discovery.volunteers.known(self._need.runtime)
-            for one in found:
-                if len(self._offers) < MAX_REMEMBERED or one.peer in self._offers:
-                    self._offers[one.peer] = _offer(one.capacity)
-            self._found = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
-            self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in self._found}
-            self._sooner.set()
+            await RECRUITING.contain(self._look_up_once)
             await trio.sleep(FIND_INTERVAL_S)
+
+    async def _look_up_once(self) -> None:
+        found = await self._deps.discovery.volunteers.known(self._need.runtime)
+        for one in found:
+            if len(self._offers) < MAX_REMEMBERED or one.peer in self._offers:
+                self._offers[one.peer] = _offer(one.capacity)
+        self._found = [PeerHint(one.address, one.peer) for one in found if one.address is not None]
+        self._unreachable = {one.peer for one in found} - {hint.peer_id for hint in self._found}
+        self._sooner.set()
 
     def _hints(self) -> list[PeerHint]:
         hints = [*self._found, *self._deps.discovery.neighbours.hints()]

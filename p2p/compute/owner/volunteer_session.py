@@ -8,13 +8,15 @@ import trio
 
 from p2p.bucket import TokenBucket
 from p2p.compute.execution.reassembly import SpooledReassembly
-from p2p.concurrency.supervision import storage_errors_plain
+from p2p.concurrency.walls import Wall
 from p2p.core.compute.attempts import Work
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
 from p2p.net.connection import Connection
 from p2p.wire import work
 from p2p.wire.address import is_link_local
 from p2p.wire.messages import DialMe
+
+SESSION = Wall("session with a volunteer")
 
 HEARTBEAT_INTERVAL_S = 1.0
 ALL_SLOTS = 4096
@@ -118,7 +120,7 @@ class VolunteerSession:
     async def run(self, heard: Heard) -> None:
         """Holds the conversation until it ends. Raises PeerError, StorageError."""
         failure: PeerError | None = None
-        with storage_errors_plain():
+        with SESSION.around():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell)
                 nursery.start_soon(self._beat)

@@ -14,10 +14,12 @@ from p2p.advertising.adverts import Advert
 from p2p.advertising.seekers import caller
 from p2p.compute.volunteer.deps import Deps
 from p2p.compute.volunteer.volunteering import Volunteering
+from p2p.concurrency.walls import Wall
 from p2p.core.dht import publications
 from p2p.discovery.discovery import Discovery
 from p2p.errors import PeerError, PeerGone, ProtocolViolation, Refused
 from p2p.ids import PeerId, short
+from p2p.net.conversation import conversation
 from p2p.reach.calls import Calls
 from p2p.wire import messages, work
 from p2p.wire.address import Address
@@ -25,6 +27,8 @@ from p2p.wire.records import RecordKind, hiring_key, shards
 from p2p.wire.tracker import Provided, key_text
 
 logger = logging.getLogger(__name__)
+
+SEARCH = Wall("search for owners")
 
 MAX_CALLS = 8
 """The most calls at a time, at most half of them to one network: owners without an offer must not keep a volunteer from
@@ -114,7 +118,8 @@ class WorkCalls:
             match offer:
                 case work.JobOffer():
                     before = volunteering.units_done
-                    await volunteering.converse(connection, offer)
+                    async with conversation(connection):
+                        await volunteering.converse(connection, offer)
                     return volunteering.units_done > before
                 case work.JobRefused(reason) | messages.Failed(reason):
                     raise Refused(f"it has no work: {reason}")
@@ -140,9 +145,9 @@ class OwnerSearch:
     async def run(self) -> None:
         """Looks for owners until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ask_neighbours)
+            nursery.start_soon(SEARCH.keep, self._ask_neighbours, self._random)
             if self._discovery.overlays.is_on:
-                nursery.start_soon(self._look_in_overlays)
+                nursery.start_soon(SEARCH.keep, self._look_in_overlays, self._random)
 
     async def _ask_neighbours(self) -> None:
         """Calls all neighbours, at growing intervals, because they do not say whether they have work.

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import trio
 
-from p2p.concurrency.supervision import storage_errors_plain
+from p2p.concurrency.walls import Wall
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Manifest
-from p2p.errors import ConfigError, NotFound, ShoalError
+from p2p.errors import ConfigError, NotFound
 from p2p.formats import format_time
 from p2p.ids import PeerId, ShareId
 from p2p.ignore import Ignore
@@ -35,6 +35,8 @@ from p2p.store.pointers import Pointers
 from p2p.store.previous_version import Earlier
 from p2p.store.target import Target
 from p2p.wire.link import Link, PeerHint
+
+FETCH = Wall("fetch")
 
 IMPATIENCE_INTERVAL_S = 0.1
 
@@ -87,7 +89,7 @@ class Fetching:
         await self._deps.disk.run(deps.records.remember, link.share_id, self._manifests_folder)
         await fetching.start()
         progress = Progress()
-        with trio.move_on_after(float("inf") if wait_s is None else wait_s):
+        with FETCH.around(), trio.move_on_after(float("inf") if wait_s is None else wait_s):
             async with trio.open_nursery() as nursery:
                 incoming = IncomingSources(deps, link.share_id, fetching.work, lambda peer: False, progress)
                 outgoing = OutgoingSources(
@@ -128,16 +130,9 @@ class _Fetch:
         progress.size = link.size or 0
 
     async def run(self, supply: Supply) -> Fetched:
-        outcome: Fetched | ShoalError
-        with storage_errors_plain():  # the disk of the home may fail in a task that runs beside the steps
+        with FETCH.around():
             async with supply.running() as nursery:
-                try:
-                    outcome = await self._steps(supply, nursery)
-                except ShoalError as error:
-                    outcome = error
-        if isinstance(outcome, ShoalError):
-            raise outcome
-        return outcome
+                return await self._steps(supply, nursery)
 
     async def _steps(self, supply: Supply, nursery: trio.Nursery) -> Fetched:
         impatience = _Impatience(self._options.wait_s, self._progress)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import trio
 
-from p2p.core.backoff import Backoff
+from p2p.backoff import Backoff
 from p2p.errors import BadData, OwnAddress, PeerError, Refused
 from p2p.ids import PeerId, short
 from p2p.log import context
+from p2p.net.conversation import conversation
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.incoming import IncomingSources
@@ -120,7 +121,8 @@ class OutgoingSources:
                 raise Refused("it sent wrong bytes before and is banned for a while")
             if not self._connected(peer_id):
                 self.useful[peer_id] = hint.address
-                await self._talk(connection)
+                async with conversation(connection):
+                    await self._talk(connection)
         except PeerError as error:
             if isinstance(error, BadData):
                 self.useful.pop(peer_id, None)

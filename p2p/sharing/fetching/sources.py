@@ -56,7 +56,7 @@ class Sources:
 
     @asynccontextmanager
     async def running(self, hints: Sequence[PeerHint]) -> AsyncIterator[trio.Nursery]:
-        """Looks for sources while the body runs, which must not raise: the nursery around it would wrap the error."""
+        """Looks for sources while the body runs. The nursery wraps the body's errors."""
         deps, progress, share = self._deps, self._progress, self._share
         incoming = IncomingSources(deps, share, self._talk, self._is_member, progress)
         async with trio.open_nursery() as nursery:

@@ -58,9 +58,9 @@ class Supply(Protocol):
     """Provides a fetch with the manifest and the bytes of its share."""
 
     def running(self) -> AbstractAsyncContextManager[trio.Nursery]:
-        """To be entered before anything else. The body must not raise, as the nursery around it would wrap the error.
+        """To be entered before anything else. The nursery may wrap errors of the body, and StorageErrors of its own.
 
-        Raises StorageError; ConfigError if the share is being fetched already.
+        Raises ConfigError if the share is being fetched already.
         """
 
     async def manifest(self) -> Manifest:

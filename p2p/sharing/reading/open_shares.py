@@ -21,7 +21,7 @@ from p2p.sharing.reading.deps import Deps
 from p2p.sharing.reading.joint_fetch import JointFetch
 from p2p.sharing.reading.local_copy import LocalCopy
 from p2p.sharing.reading.open_share import OpenShare, Parts
-from p2p.sharing.reading.partial import CHUNK_TIMEOUT_S, PartialFetch
+from p2p.sharing.reading.partial import CHUNK_TIMEOUT_S, READING, PartialFetch
 from p2p.store.cache import Cache
 from p2p.store.library import SharedFiles
 from p2p.wire.link import Link, PeerHint
@@ -50,7 +50,7 @@ class OpenShares:
         """Fetches what is read, until cancelled."""
         async with trio.open_nursery() as nursery:
             task_status.started()
-            await self._budget.trim()
+            await READING.contain(self._budget.trim)
             async for partial in self._to_run:
                 nursery.start_soon(partial.run)
 

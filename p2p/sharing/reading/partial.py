@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trio
 
-from p2p.concurrency.supervision import storage_errors_plain
+from p2p.concurrency.walls import Wall
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Manifest
@@ -28,6 +28,8 @@ from p2p.store.target import Target
 from p2p.wire.link import Link, PeerHint
 
 logger = logging.getLogger(__name__)
+
+READING = Wall("read of a share")
 
 TICK_INTERVAL_S = 0.1
 CHUNK_TIMEOUT_S = 600.0
@@ -169,7 +171,7 @@ class PartialFetch:
             return
         self._running = True
         try:
-            with self._opening:
+            with READING.around(), self._opening:
                 await self._run()
         except ShoalError as error:
             logger.info("input %s: %s", short(self._share), error)
@@ -187,15 +189,8 @@ class PartialFetch:
         await swarms.until_free(self._share)  # by the user, or by an earlier reader
         with swarms.fetching(self._share, self.progress):
             await self._sources.start(self._folder)
-            failure: ShoalError | None = None
-            with storage_errors_plain():
-                async with self._sources.running(self._hints) as nursery:
-                    try:
-                        await self._steps(nursery)
-                    except ShoalError as error:
-                        failure = error
-            if failure is not None:
-                raise failure
+            async with self._sources.running(self._hints) as nursery:
+                await self._steps(nursery)
 
     async def _steps(self, nursery: trio.Nursery) -> None:
         manifests = self._sources.manifests

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio._socket import _SocketType
 
+from p2p.concurrency import accepting
 from p2p.errors import ConfigError, PeerGone
 from p2p.net import listener
 from p2p.net.connection import Connection
@@ -187,7 +188,7 @@ async def test_thousands_of_half_open_connections_do_not_starve_others(world: Wo
 async def test_a_listener_out_of_file_descriptors_waits_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shorten: Shorten
 ) -> None:
-    shorten(listener, "_OUT_OF_FILES_PAUSE_S", 0.01)
+    shorten(accepting, "OUT_OF_FILES_PAUSE_S", 0.01)
     at, one = make_dialer(tmp_path / "at"), make_dialer(tmp_path / "one")
     real_accept = _SocketType.accept
     left = 3

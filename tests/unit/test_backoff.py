@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.backoff import FIRST_RETRY_S, LAST_RETRY_S, Backoff
+from p2p.backoff import FIRST_RETRY_S, LAST_RETRY_S, Backoff
 
 
 def test_back_off_doubles_to_a_minute() -> None:
