@@ -106,11 +106,16 @@ def with_wheels(files: Mapping[str, bytes], found: Sequence[Path]) -> dict[str, 
 def check_wheels(files: Mapping[str, bytes]) -> None:
     """Raises ConfigError for wheels, among a job's files, that cannot go along with it."""
     own = {name.partition("/")[0].removesuffix(".py") for name in files if name.endswith(".py")}
+    projects: dict[str, str] = {}
     for name in files:
         if name.startswith(wheels.FOLDER):
-            both = own & wheels.check(name.removeprefix(wheels.FOLDER), files[name])
+            file = name.removeprefix(wheels.FOLDER)
+            both = own & wheels.check(file, files[name])
+            if other := projects.get(wheels.project_of(file)):
+                raise ConfigError(f"{other} and {file} are the same package. Leave one out.")
+            projects[wheels.project_of(file)] = file
             if both:
-                raise ConfigError(f"{name.removeprefix(wheels.FOLDER)} has a module {min(both)!r}, and so has the job.")
+                raise ConfigError(f"{file} has a module {min(both)!r}, and so has the job.")
 
 
 def told(files: Mapping[str, bytes]) -> str | None:

@@ -14,6 +14,8 @@ from p2p.errors import ConfigError, StorageError
 
 MAX_LINES = 500
 MAX_LINE_BYTES = 16 * 1024
+MAX_SAID = 1000
+"""The most characters of what pip says that are told."""
 PIP_TIMEOUT_S = 300.0
 PIP = "pip"
 INDEX: str | None = None
@@ -94,7 +96,9 @@ def downloaded(folder: Path, code: int, said: bytes) -> list[Path]:
     if code:
         lines = said.decode(errors="replace").splitlines()
         errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines[-1:]
-        raise ConfigError(f"pip found no wheels of pure Python for all that the job requires: {' '.join(errors)}")
+        raise ConfigError(
+            f"pip found no wheels of pure Python for all that the job requires: {' '.join(errors)[:MAX_SAID]}"
+        )
     return sorted(path for path in folder.iterdir() if path.suffix == ".whl")
 
 

@@ -12,7 +12,7 @@ from p2p.errors import ConfigError
 from p2p.jobs.files import WHEELS as FOLDER
 from p2p.jobs.files import installed_at
 
-__all__ = ["ENDING", "FOLDER", "MAX_MEMBERS", "check"]
+__all__ = ["ENDING", "FOLDER", "MAX_MEMBERS", "check", "project_of"]
 
 MAX_MEMBERS = 10_000
 ENDING = ".whl"
@@ -24,6 +24,11 @@ _NAME = re.compile(
 _NATIVE = re.compile(r"\.(so|pyd|dll|dylib)(\.[0-9.]+)?\Z", re.IGNORECASE)
 TAKEN = frozenset({*sys.stdlib_module_names, "p2p", "job"})
 """Names that no module of a wheel may have, since `import` finds those of Python, of Shoal and of the job first."""
+
+
+def project_of(file: str) -> str:
+    """The name of a wheel's project, as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", file.partition("-")[0]).lower()
 
 
 def check(file: str, content: bytes) -> frozenset[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
     from zipfile import ZipFile
 
+_API = "p2p/"
 WHEELS = "p2p/wheels/"
 """Where wheels are in a bundle, as they were downloaded."""
 
@@ -72,6 +73,12 @@ class Files(Mapping[str, bytes]):
     def __len__(self) -> int:
         return len(self._bundle) + len(self._wheels)
 
+    def shown(self) -> "Files":
+        """The files that a job sees: all but the job API, and the wheels themselves."""
+        shown = Files({path: data for path, data in self._bundle.items() if not path.startswith(_API)})
+        shown._wheels, shown._metadata = self._wheels, self._metadata
+        return shown
+
     def distributions(self) -> "list[Distribution]":
         """What `importlib.metadata` is told of the wheels."""
         from importlib.metadata import Distribution
@@ -93,7 +100,9 @@ class Files(Mapping[str, bytes]):
 
 def sources(files: Mapping[str, bytes], entry: str) -> dict[str, bytes]:
     """The job's own files of Python, among those of its bundle."""
-    return {path: files[path] for path in files if path == entry or (path.endswith(".py") and path[:4] != "p2p/")}
+    return {
+        path: files[path] for path in files if path == entry or (path.endswith(".py") and not path.startswith(_API))
+    }
 
 
 def installed_at(name: str) -> str:
@@ -204,29 +213,44 @@ _READ_ONLY = "A job writes no files (save() does, at its end)"
 
 
 @contextmanager
-def served(files: Mapping[str, bytes]) -> Iterator[None]:
+def served(files: Files) -> Iterator[None]:
     """Does what `serve` does, while the body runs."""
-    usual, stat, listdir = io.open, os.stat, os.listdir
+    usual = [(module, name, getattr(module, name)) for module, name in _REPLACED]
     serve(files)
     try:
         yield
     finally:
-        builtins.open = io.open = usual
-        os.stat, os.listdir = stat, listdir
+        for module, name, function in usual:
+            setattr(module, name, function)
 
 
-def serve(files: Mapping[str, bytes]) -> None:
-    """Has `open`, and what asks whether a file is there, see these files at relative paths, and at paths in the current
-    folder.
+def serve(files: Files) -> None:
+    """Has `open`, and the functions of `os` that look at files, see these files at relative paths, and at paths in the
+    current folder.
 
     Other relative paths name nothing, since they would name something else on every machine. All other paths mean what
     they always do.
     """
-    usual: Callable[..., Any] = io.open
-    stat: Callable[..., os.stat_result] = os.stat
-    listdir: Callable[..., list[Any]] = os.listdir
+    view = _View(files.shown())
+    for module, name in _REPLACED:
+        setattr(module, name, getattr(view, name))
 
-    def open_one(
+
+_REPLACED = ((builtins, "open"), (io, "open"), (os, "stat"), (os, "lstat"), (os, "listdir"), (os, "scandir"))
+
+
+class _View:
+    """Functions like those of Python, for which the job's files are in the current folder, and nothing else is."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+        self._open: Callable[..., Any] = io.open
+        self._stat, self._lstat = os.stat, os.lstat
+        self._listdir: Callable[..., list[Any]] = os.listdir
+        self._scandir: Callable[..., Any] = os.scandir
+
+    def open(
+        self,
         file: Any,
         mode: str = "r",
         buffering: int = -1,
@@ -236,40 +260,106 @@ def serve(files: Mapping[str, bytes]) -> None:
         closefd: bool = True,
         opener: Any = None,
     ) -> Any:
-        path = None if opener is not None else _own(files, file)
+        path = None if opener is not None else self._own(file)
         if path is None:
-            return usual(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        return opened(files, path, mode, encoding, errors, newline, file)
+            return self._open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        return opened(self._files, path, mode, encoding, errors, newline, file)
 
-    def stat_one(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
-        here = None if dir_fd is not None else _own(files, path)
+    def stat(self, path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        here = None if dir_fd is not None else self._own(path)
+        return self._stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks) if here is None else self._told(here)
+
+    def lstat(self, path: Any, *, dir_fd: int | None = None) -> os.stat_result:
+        here = None if dir_fd is not None else self._own(path)
+        return self._lstat(path, dir_fd=dir_fd) if here is None else self._told(here)
+
+    def listdir(self, path: Any = ".") -> list[Any]:
+        here = self._own(path)
         if here is None:
-            return stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
-        if here in files:
-            return os.stat_result((0o100444, 0, 0, 1, 0, 0, len(files[here]), 0, 0, 0))
-        if Folder(files, here).is_dir():
-            return os.stat_result((0o040555, 0, 0, 1, 0, 0, 0, 0, 0, 0))
-        raise FileNotFoundError(errno.ENOENT, _NOT_THERE, here)
+            return self._listdir(path)
+        names = [one.name for one in self._in(here)]
+        return [os.fsencode(name) for name in names] if isinstance(path, bytes) else names
 
-    def list_one(path: Any = ".") -> list[Any]:
-        here = _own(files, path)
+    def scandir(self, path: Any = ".") -> Any:
+        here = self._own(path)
         if here is None:
-            return listdir(path)
-        if not Folder(files, here).is_dir():
-            raise FileNotFoundError(errno.ENOENT, _NOT_THERE, here)
-        return [one.name for one in Folder(files, here).iterdir()]
+            return self._scandir(path)
+        return _Entries(_Entry(self, os.fspath(path), one) for one in self._in(here))
 
-    builtins.open = io.open = open_one
-    os.stat, os.listdir = stat_one, list_one
+    def _told(self, path: str) -> os.stat_result:
+        if path in self._files:
+            return os.stat_result((0o100444, 0, 0, 1, 0, 0, len(self._files[path]), 0, 0, 0))
+        self._in(path)
+        return os.stat_result((0o040555, 0, 0, 1, 0, 0, 0, 0, 0, 0))
+
+    def _in(self, path: str) -> list[Folder]:
+        """What is in a folder. Raises OSError."""
+        found = list(Folder(self._files, path).iterdir())
+        if path in self._files:
+            raise NotADirectoryError(errno.ENOTDIR, "Not a folder", path)
+        if path and not found:
+            raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
+        return found
+
+    def _own(self, path: Any) -> str | None:
+        """Returns a path among the files, "" for their top; None for a path that means what it always does."""
+        if isinstance(path, int):
+            return None
+        text = os.fsdecode(path)
+        if not text or "\0" in text:
+            return None
+        here = os.path.relpath(text)
+        here = "" if here == os.curdir else here
+        if not here or here in self._files or not os.path.isabs(text):
+            return here
+        return here if Folder(self._files, here).is_dir() else None
 
 
-def _own(files: Mapping[str, bytes], path: Any) -> str | None:
-    """Returns a path among the files, "" for their top; None for a path that means what it always does."""
-    if isinstance(path, int):
-        return None
-    text = os.fsdecode(path)
-    if not text or "\0" in text:
-        return None
-    here = os.path.relpath(text)
-    here = "" if here == os.curdir else here
-    return here if here in files or not os.path.isabs(text) or (here and Folder(files, here).is_dir()) else None
+class _Entry:
+    """What `os.scandir` gives for a file or folder."""
+
+    def __init__(self, view: _View, above: Any, entry: Folder) -> None:
+        self._view = view
+        self._entry = entry
+        self.name = os.fsencode(entry.name) if isinstance(above, bytes) else entry.name
+        self.path = os.path.join(above, self.name)
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        return self._entry.is_file()
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return self._entry.is_dir()
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def is_junction(self) -> bool:
+        return False
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        return self._view.stat(self.path)
+
+    def __fspath__(self) -> Any:
+        return self.path
+
+
+class _Entries:
+    """The iterator that `os.scandir` returns."""
+
+    def __init__(self, entries: Iterator[_Entry]) -> None:
+        self._entries = entries
+
+    def __iter__(self) -> Iterator[_Entry]:
+        return self._entries
+
+    def __next__(self) -> _Entry:
+        return next(self._entries)
+
+    def __enter__(self) -> "_Entries":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Does nothing: there is nothing to close."""

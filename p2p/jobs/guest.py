@@ -173,8 +173,9 @@ def _loaded(header: dict[str, Any], importer: Importer) -> "Session":
     from p2p.jobs.session import Session
 
     own = sources(importer.files, header["entry"])
-    importer.serve(Files(importer.files))
-    serve(importer.files)
+    every = Files(importer.files)
+    importer.serve(every)
+    serve(every)
     seed_when_imported()
     session = Session(
         own,

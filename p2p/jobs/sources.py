@@ -48,7 +48,9 @@ def count_of(items: Sequence[Any]) -> int:
 
 
 class Replaced:
-    """The characters of a unit's text that were replaced, because the bytes there are not UTF-8."""
+    """The characters of a unit's text that were replaced, because the bytes there are not UTF-8, or that are NUL, as in
+    UTF-16 without a byte order mark.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -57,7 +59,7 @@ class Replaced:
 
     def in_text(self, text: str, data: bytes, piece: int) -> None:
         """Counts them in a text that was made of this data."""
-        found = text.count(_REPLACEMENT) - data.count(_REPLACEMENT.encode())
+        found = text.count(_REPLACEMENT) - data.count(_REPLACEMENT.encode()) + text.count("\0")
         if found and not self.count:
             self.piece = piece
         self.count += found
@@ -131,8 +133,10 @@ def _lines(blob: bytes, start: int, piece: int, replaced: Replaced) -> Iterator[
         data = blob[start:end]
         try:
             text = data.decode()
+            is_plain = b"\0" not in data
         except UnicodeDecodeError:
-            text = data.decode("utf-8", "replace")
+            text, is_plain = data.decode("utf-8", "replace"), False
+        if not is_plain:
             replaced.in_text(text, data, piece)
         lines = text.replace("\r\n", "\n").split("\n")
         if not lines[-1]:

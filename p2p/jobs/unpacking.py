@@ -7,6 +7,7 @@ more than a piece of the text in memory: what a small file becomes has no bound.
 import codecs
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any, NamedTuple
 
 HEAD_BYTES = 16
@@ -16,7 +17,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 """The longest line of a file that is unpacked."""
 MAX_XZ_BYTES = 256 * 1024 * 1024
 """The most memory that an xz file may ask for; `xz -9` asks for 65 MiB."""
-COMPRESSED = {"gz": b"\x1f\x8b\x08", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00"}
+COMPRESSED = {"gz": b"\x1f\x8b\x08", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zst": b"\x28\xb5\x2f\xfd"}
 _BZ2_BLOCKS = b"1AY&SY", b"\x17rE8P\x90"
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -57,10 +58,10 @@ def read_whole(files: Iterable[tuple[str, str]], how: str = "unpacked") -> list[
 
 
 def not_utf8(name: str, count: int) -> str:
-    """Says of a file that it is not UTF-8; `count` characters were replaced so far."""
+    """Says of a file that it is not UTF-8; in one unit, `count` characters were replaced, or are NUL."""
     return (
-        f"{name} is not UTF-8: what is not is read as \N{REPLACEMENT CHARACTER}, {count:,} times in the first unit "
-        "that met it. Convert it first, for example with `iconv -f ISO-8859-2 -t UTF-8`"
+        f"{name} is not UTF-8 text: {count:,} characters of the first unit that met it are read as "
+        "\N{REPLACEMENT CHARACTER}, or are NUL. Convert it first, for example with `iconv -f ISO-8859-2 -t UTF-8`"
     )
 
 
@@ -128,7 +129,13 @@ def _xz() -> _Engine:
     return _Engine(state.decompress, lambda: state.needs_input, state, LZMAError)
 
 
-_ENGINES = {"gz": _gz, "bz2": _bz2, "xz": _xz}
+def _zst() -> _Engine:
+    found: Any = import_module("compression.zstd")  # since Python 3.14, and not in every build
+    state = found.ZstdDecompressor()
+    return _Engine(state.decompress, lambda: state.needs_input, state, found.ZstdError)
+
+
+_ENGINES = {"gz": _gz, "bz2": _bz2, "xz": _xz, "zst": _zst}
 
 
 def _decompressed(data: bytes, form: str) -> Iterator[bytes]:

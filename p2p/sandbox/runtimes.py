@@ -21,6 +21,8 @@ _PYTHON_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 PYTHON = "python-wasm"
 SCIENCE = "python-wasm-science"
 MODULE = "wasm"
+CODECS = {PYTHON: frozenset({"gz", "bz2"}), SCIENCE: frozenset({"gz", "bz2", "xz"})}
+"""The kinds of compressed files that each runtime's Python can read, as `p2p.jobs.unpacking` calls them."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def python(bootstrap: str) -> Runtime:
         arguments=command,
         environment=_PYTHON_ENVIRONMENT,
         python="3.12",
-        codecs=frozenset({"gz", "bz2"}),
+        codecs=CODECS[PYTHON],
     )
 
 
@@ -106,7 +108,7 @@ def python_science(bootstrap: str) -> Runtime | None:
         environment=_PYTHON_ENVIRONMENT,
         exports=("_initialize", "run"),
         python="3.15",
-        codecs=frozenset({"gz", "bz2", "xz"}),
+        codecs=CODECS[SCIENCE],
     )
 
 

@@ -87,15 +87,18 @@ async def test_a_runtime_without_the_codec_is_refused_before_any_unit(world: Wor
     with pytest.raises(JobError, match=r"cannot decompress xz, as a\.xz needs.*--runtime python-wasm-science") as error:
         await run_job(owner, write_job(world, COUNT), [], inputs=(inputs,), progress=progress, **PLAIN)
     assert "bz2 and gz" in str(error.value)
+    inputs = folder_of(world, "more", {"a": b"\x28\xb5\x2f\xfd" + bytes(20)})
+    with pytest.raises(JobError, match=r"cannot decompress zst, as a needs: .*\. Decompress the file first\."):
+        await run_job(owner, write_job(world, COUNT), [], inputs=(inputs,), **PLAIN)
 
 
 async def test_every_runtime_has_the_codecs_that_it_is_said_to_have(world: World) -> None:
     owner = await world.peer("owner")
     job = (
         "def job(inputs):\n    from importlib.util import find_spec\n"
-        "    return [name for name in ('zlib', '_bz2', '_lzma') if find_spec(name)]\n"
+        "    return [name for name in ('zlib', '_bz2', '_lzma', '_zstd') if find_spec(name)]\n"
     )
     for runtime in all_runtimes():
         answer = await run_job(owner, write_job(world, job), [], runtime=runtime.name)
-        names = {"zlib": "gz", "_bz2": "bz2", "_lzma": "xz"}
+        names = {"zlib": "gz", "_bz2": "bz2", "_lzma": "xz", "_zstd": "zst"}
         assert {names[module] for module in answer.result} == runtime.codecs

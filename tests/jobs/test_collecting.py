@@ -142,6 +142,9 @@ def test_wheels_that_go_along() -> None:
     assert wheels.check("Tiny_x-1!2.0+a.b-1b-py2.py3-none-any.whl", content) == {"tiny", "alone", "more"}
     with pytest.raises(ConfigError, match="is no wheel"):
         wheels.check(NAME, content[:20])
+    both = {f"p2p/wheels/Ti_ny-{n}-py3-none-any.whl": wheel("ti.ny", f"{n}", {}) for n in range(2)}
+    with pytest.raises(ConfigError, match=r"Ti_ny-0-.* and Ti_ny-1-.* are the same package"):
+        bundles.check_wheels(both)
     with pytest.raises(ConfigError, match="has a module 'alone', and so has the job"):
         bundles.check_wheels({"job.py": JOB, "alone/x.py": b"", f"p2p/wheels/{NAME}": content})
 

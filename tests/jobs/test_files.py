@@ -18,7 +18,7 @@ from tests.support.packages.wheels import wheel
 DATA = {"data.txt": "źdźbło\r\n".encode(), "pkg/__init__.py": b"", "pkg/deep/x.json": b'{"a": 1}', "pkg/y.txt": b"y"}
 OWN = b"import os\ndef own():\n    return open(os.path.join(os.path.dirname(__file__), 'y.txt')).read()\n"
 READ = """
-import importlib.resources, os, pkgutil
+import glob, importlib.resources, os, pkgutil
 from pathlib import Path
 from pkg import words
 
@@ -43,6 +43,9 @@ def read(how):
         "opened": lambda: importlib.resources.files(words.__package__).joinpath("y.txt").open("rb").read(),
         "there": lambda: [*map(os.path.exists, ("data.txt", "./pkg/deep", "nothing.txt")), Path("data.txt").is_file()],
         "size": lambda: (os.path.getsize("data.txt"), os.path.isdir("pkg"), Path(__file__).resolve().is_file()),
+        "found": lambda: (sorted(glob.glob("pkg/*.t*t")), sorted(map(str, Path(__file__).parent.rglob("*.json")))),
+        "walked": lambda: sorted(n for _, _, names in os.walk(os.path.abspath(".")) for n in names),
+        "folder": lambda: tried("pkg"),
         "names": lambda: (sorted(os.listdir("pkg")), "data.txt" in os.listdir(), "deep" in os.listdir(Path("pkg"))),
         "missing": lambda: tried("nothing.txt"),
         "writing": lambda: tried("data.txt", "w"),
@@ -67,6 +70,9 @@ EXPECTED = {
     "opened": "y",
     "there": [True, True, False, True],
     "size": [11, True, True],
+    "found": [["pkg/y.txt"], ["pkg/deep/x.json"]],
+    "walked": ["__init__.py", "data.txt", "job.py", "words.py", "x.json", "y.txt"],
+    "folder": "FileNotFoundError",
     "names": [["__init__.py", "deep", "words.py", "y.txt"], True, True],
     "missing": "FileNotFoundError",
     "writing": "OSError",
@@ -90,17 +96,17 @@ def both(job: str, files: dict[str, bytes]) -> list[Any]:
 
 
 def test_a_job_reads_its_files_in_every_way_the_same() -> None:
-    usual = open, io.open, os.stat, os.listdir
+    usual = open, io.open, os.stat, os.lstat, os.listdir, os.scandir
     found = both(READ % [*EXPECTED], DATA | {"pkg/words.py": OWN})
     assert [dict(zip(EXPECTED, one, strict=True)) for one in found] == [EXPECTED, EXPECTED]
-    assert (open, io.open, os.stat, os.listdir) == usual
+    assert (open, io.open, os.stat, os.lstat, os.listdir, os.scandir) == usual
 
 
 def test_the_view_is_that_of_a_guest_wherever_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data.txt").write_text("another")
     (tmp_path / "more.txt").write_text("more")
     monkeypatch.chdir(tmp_path)
-    with served({"data.txt": b"the job's"}):
+    with served(Files({"data.txt": b"the job's"})):
         assert Path("data.txt").read_text() == "the job's"
         with pytest.raises(FileNotFoundError, match="go along with the job"):
             Path("more.txt").read_text()

@@ -5,6 +5,7 @@ import gzip
 import json
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,6 +61,17 @@ def test_a_bomb_is_unpacked_in_small_pieces(form: str) -> None:
     assert max(map(len, unpacked(bomb, form))) <= unpacking.PIECE_BYTES
     with pytest.raises(BadFile, match="a line of more than 64 MiB"):
         list(in_lines(unpacked(bomb, form)))
+
+
+def test_zst_is_read_where_python_has_it_and_refused_elsewhere() -> None:
+    data = b"\x28\xb5\x2f\xfd\x04\x00\x11\x00\x00a\n\xbd\x4a\xcf\xa3"
+    assert form_of(data) == "zst"
+    if sys.version_info < (3, 14):
+        with pytest.raises(BadFile, match="this Python cannot decompress: decompress the file first"):
+            list(unpacked(data, "zst"))
+    else:
+        with suppress(BadFile):
+            list(unpacked(data, "zst"))
 
 
 def test_memory_that_an_xz_file_asks_for_has_a_bound() -> None:
@@ -119,8 +131,11 @@ def test_what_is_not_utf8_is_told_once_a_job() -> None:
     data = "żółw\n".encode("iso-8859-2") * 300
     told = notes("inputs.lines().filter(str.isascii).count()", {"d/plain": b"a\n" * 100, "d/old": data, "d/too": data})
     assert len(told) == 1
-    assert told[0].startswith("old is not UTF-8: what is not is read as \ufffd, ")
+    assert told[0].startswith("old is not UTF-8 text: ")
     assert "iconv" in told[0]
+    assert (
+        "a is not UTF-8 text: 5 characters" in notes("inputs.lines().count()", {"a": "ab\nc\n".encode("utf-16-le")})[0]
+    )
     assert notes("inputs.lines().count()", {"a": "\ufffd is a character too\n".encode()}) == []
 
 

@@ -21,8 +21,9 @@ from p2p.formats import format_size
 from p2p.ids import ShareId
 from p2p.jobs.sources import OF_TEXT
 from p2p.jobs.unpacking import COMPRESSED, HEAD_BYTES, form_named, form_of, read_whole
+from p2p.sandbox import runtimes
 from p2p.sandbox.limits import GuestLimits
-from p2p.sandbox.runtimes import SCIENCE, Runtime
+from p2p.sandbox.runtimes import Runtime
 from p2p.store.library import Library, SharedFiles
 
 MAX_FETCHED_BYTES = 8 * 1024 * 1024
@@ -111,10 +112,10 @@ class InputForms:
     def _check(self, path: str, size: int, form: str) -> None:
         if form in COMPRESSED and self._runtime.resident and form not in self._runtime.codecs:
             known = " and ".join(sorted(self._runtime.codecs))
-            raise JobError(
-                f"{self._runtime.name} cannot decompress {form}, as {path} needs: it has {known}. Run the job with "
-                f"--runtime {SCIENCE}, which can, or decompress the file first."
-            )
+            able = [name for name, codecs in runtimes.CODECS.items() if form in codecs]
+            other = f"Run the job with --runtime {able[0]}, which can, or decompress" if able else "Decompress"
+            why = f"{self._runtime.name} cannot decompress {form}, as {path} needs: it has {known}."
+            raise JobError(f"{why} {other} the file first.")
         if size > self._most:
             raise JobError(
                 f"{path} is read whole by one unit, as it is {form}, and has {format_size(size)}; a unit is given at "

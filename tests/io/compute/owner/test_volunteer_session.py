@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from p2p.compute.execution.reassembly import SpooledReassembly
 from p2p.compute.owner.volunteer_session import Said, VolunteerSession
 from p2p.core.compute.attempts import Work
-from p2p.errors import PeerGone
+from p2p.errors import PeerGone, ProtocolViolation
 from p2p.identity import Identity
 from p2p.store.disk import Disk
 from p2p.wire import work
@@ -40,3 +40,30 @@ async def test_a_line_that_breaks_while_units_are_prepared_ends_the_conversation
     theirs._stream.receive_stream.close()  # it hears nothing any more, and does not say so
     with pytest.raises(PeerGone):
         await member.run(nothing)
+
+
+async def test_what_is_not_utf8_is_heard_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+    ours, theirs = pipes()
+    line = proven(ours, Identity.generate(), Identity.generate(), dialed=True)
+    spool = SpooledReassembly(Disk(), tmp_path / "spool", 1000)
+    member = VolunteerSession(line, work.JobAccepted(1, 16), never, lambda _: None, spool)
+    heard: list[Said] = []
+
+    async def hear(said: Said, spool: SpooledReassembly) -> None:
+        if isinstance(said, work.Replaced):
+            heard.append(said)
+
+    told = work.Replaced(b"u" * 32, 3, 0)
+    other = proven(theirs, Identity.generate(), Identity.generate(), dialed=False)
+    async with trio.open_nursery() as nursery:
+
+        async def say() -> None:
+            await other.send(told)
+            await other.send(told)
+            await trio.sleep_forever()
+
+        nursery.start_soon(say)
+        with pytest.raises(ProtocolViolation, match="told once"):
+            await member.run(hear)
+        nursery.cancel_scope.cancel()
+    assert heard == [told]
