@@ -12,6 +12,7 @@ import importlib.resources
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NoReturn
@@ -42,7 +43,7 @@ _TAKEN = {*sys.stdlib_module_names, "p2p"}
 is loaded.
 """
 MAX_NAMES = 40
-"""The most names of files that are told."""
+"""The most names that are told; of more files than this, only folders are."""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -123,10 +124,14 @@ def told(files: Mapping[str, bytes]) -> str | None:
     found = [name for name in files if name not in (ENTRY, MODULE) and not name.endswith(".py")]
     if not found:
         return None
-    names = [name.removeprefix(wheels.FOLDER) for name in found[:MAX_NAMES]]
-    more = f", and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
+    names = [name.removeprefix(wheels.FOLDER) for name in found]
+    if len(names) > MAX_NAMES:
+        counts = Counter(name.partition("/")[0] for name in names if "/" in name)
+        names = [name for name in names if "/" not in name]
+        names += [f"{folder}/ ({count} file{'s' * (count > 1)})" for folder, count in counts.items()]
+    more = f", and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     size = format_size(sum(len(files[name]) for name in found))
-    return f"every volunteer gets these files of the job too ({size}): {', '.join(names)}{more}"
+    return f"every volunteer gets these files of the job too ({size}): {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def _of_folder(path: Path, tell: Callable[[str], None]) -> dict[str, bytes]:

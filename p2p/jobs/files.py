@@ -73,6 +73,11 @@ class Files(Mapping[str, bytes]):
     def __len__(self) -> int:
         return len(self._bundle) + len(self._wheels)
 
+    @property
+    def own(self) -> Mapping[str, bytes]:
+        """The files of the bundle."""
+        return self._bundle
+
     def shown(self) -> "Files":
         """The files that a job sees: all but the job API, and the wheels themselves."""
         shown = Files({path: data for path, data in self._bundle.items() if not path.startswith(_API)})
@@ -242,7 +247,7 @@ _REPLACED = ((builtins, "open"), (io, "open"), (os, "stat"), (os, "lstat"), (os,
 class _View:
     """Functions like those of Python, for which the job's files are in the current folder, and nothing else is."""
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    def __init__(self, files: Files) -> None:
         self._files = files
         self._open: Callable[..., Any] = io.open
         self._stat, self._lstat = os.stat, os.lstat
@@ -294,7 +299,8 @@ class _View:
 
     def _in(self, path: str) -> list[Folder]:
         """What is in a folder. Raises OSError."""
-        found = list(Folder(self._files, path).iterdir())
+        # At the top, only the job's own: what its packages have is theirs, and found by whoever knows of it.
+        found = list(Folder(self._files if path else self._files.own, path).iterdir())
         if path in self._files:
             raise NotADirectoryError(errno.ENOTDIR, "Not a folder", path)
         if path and not found:

@@ -112,8 +112,10 @@ def test_a_path_that_the_disk_refuses_is_an_error_with_words(tmp_path: Path) -> 
 
 
 def test_many_files_are_counted(tmp_path: Path) -> None:
-    told = bundles.told({"job.py": JOB, **{f"d/{n:03}": b"1" for n in range(100)}}) or ""
-    assert told.endswith("d/038, d/039, and 60 more")
+    many = {"job.py": JOB, **{f"d/{n}/{n}": b"1" for n in range(100)}, "e/f": b"", "z.txt": b""}
+    assert (bundles.told(many) or "").endswith("(100 B): z.txt, d/ (100 files), e/ (1 file)")
+    many |= {f"{n:03}.txt": b"" for n in range(99)}
+    assert (bundles.told(many) or "").endswith("038.txt, and 62 more")
 
 
 @pytest.mark.parametrize(

@@ -146,18 +146,22 @@ PACKAGE = {
     "Tiny_Pkg-1.5.data/scripts/run": b"#!python\n",
 }
 IMPORTS = """
+import os
 import tiny, alone
 from tiny import more
 
+def seen(n):
+    return tiny.__version__, more.word(), alone.NAME, os.listdir(), os.listdir(os.path.dirname(tiny.__file__))
+
 def job(inputs):
-    return inputs.range(1).map(lambda n: (tiny.__version__, more.word(), alone.NAME)).collect()
+    return inputs.range(1).map(seen).collect()
 """
 
 
 def test_a_package_is_imported_from_its_wheel() -> None:
     content = wheel("Tiny_Pkg", "1.5", PACKAGE)
     found = both(IMPORTS, {"p2p/wheels/Tiny_Pkg-1.5-py3-none-any.whl": content})
-    assert found == [[["1.5", "word", "alone"]]] * 2
+    assert found == [[["1.5", "word", "alone", ["job.py"], ["__init__.py", "data", "more.py"]]]] * 2
 
 
 def test_a_damaged_wheel_is_a_fault_with_words() -> None:

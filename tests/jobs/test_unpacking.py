@@ -5,10 +5,10 @@ import gzip
 import json
 import lzma
 import os
-import sys
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import example, given
@@ -64,14 +64,13 @@ def test_a_bomb_is_unpacked_in_small_pieces(form: str) -> None:
 
 
 def test_zst_is_read_where_python_has_it_and_refused_elsewhere() -> None:
-    data = b"\x28\xb5\x2f\xfd\x04\x00\x11\x00\x00a\n\xbd\x4a\xcf\xa3"
+    data = b"\x28\xb5\x2f\xfd\x20\x02\x11\x00\x00a\n"  # one block, not compressed
     assert form_of(data) == "zst"
-    if sys.version_info < (3, 14):
+    if find_spec("_zstd") is None:
         with pytest.raises(BadFile, match="this Python cannot decompress: decompress the file first"):
             list(unpacked(data, "zst"))
     else:
-        with suppress(BadFile):
-            list(unpacked(data, "zst"))
+        assert list(unpacked(data * 2, "zst")) == [b"a\n"] * 2
 
 
 def test_memory_that_an_xz_file_asks_for_has_a_bound() -> None:

@@ -111,13 +111,14 @@ class InputForms:
 
     def _check(self, path: str, size: int, form: str) -> None:
         if form in COMPRESSED and self._runtime.resident and form not in self._runtime.codecs:
-            known = " and ".join(sorted(self._runtime.codecs))
+            known = " and ".join(sorted(self._runtime.codecs)) or "none"
             able = [name for name, codecs in runtimes.CODECS.items() if form in codecs]
             other = f"Run the job with --runtime {able[0]}, which can, or decompress" if able else "Decompress"
             why = f"{self._runtime.name} cannot decompress {form}, as {path} needs: it has {known}."
             raise JobError(f"{why} {other} the file first.")
         if size > self._most:
+            more = "Give units more with --unit-memory, or decompress" if size <= MAX_UNIT_INPUT_BYTES else "Decompress"
             raise JobError(
                 f"{path} is read whole by one unit, as it is {form}, and has {format_size(size)}; a unit is given at "
-                f"most {format_size(self._most)}. Decompress or convert it first, or split it."
+                f"most {format_size(self._most)}. {more} or convert it first, or split it."
             )
