@@ -1,7 +1,8 @@
 """Takes in the outcomes of units at their job's owner: checks them, keeps them, and reports them to the state machine.
 
 A result that does not match its digest is discarded. If there is no result, this module decides whose fault that is,
-from the failure that the volunteer, or the owner's own guest, reports.
+by who said it: what a guest said is the job's, and a volunteer only passes it on; the owner's own guest then shows
+whether it did so truly.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,6 +56,9 @@ class ResultIntake:
                     self._pull(unit)
                 self._failed(peer, result.id, result, trio.current_time())
                 continue
+            if (miscount := self._miscount(place[0], len(result.sizes))) is not None:
+                driver.do(driver.job.failed(peer, result.id, Fault.JOB, miscount, trio.current_time()))
+                continue
             outputs = await self._made(peer, result, spool)
             if outputs is None:
                 said = "a result that is not what it says"
@@ -79,6 +83,9 @@ class ResultIntake:
         if made.kind:
             self._failed(owner, one.unit, made, now)
             return
+        if (miscount := self._miscount(one.stage, len(made.outputs))) is not None:
+            driver.do(driver.job.failed(owner, one.unit, Fault.JOB, miscount, now))
+            return
         commands = driver.job.returned(owner, [UnitResult(one.unit, result_digest(made.outputs))], now)
         self._keep(owner, commands, {one.unit: made.outputs})
         driver.do(commands)
@@ -93,14 +100,21 @@ class ResultIntake:
         fault, report = _fault(said.kind, said.text, missing=isinstance(said, work.Result) and bool(said.missing))
         self._driver.do(self._driver.job.failed(peer, unit, fault, report, now))
 
+    def _miscount(self, stage: int, outputs: int) -> Report | None:
+        """Returns what is wrong with a unit of this stage that has so many outputs. It is a guest that makes them."""
+        plan = self._driver.plan
+        expected = outputs if plan is None else max(plan.stages[stage].outputs, 1)
+        if outputs == expected:
+            return None
+        text = f"its unit answered with {outputs} outputs instead of {expected}. Job code must not change p2p.jobs."
+        return Report("job", text, kind="WrongOutputs")
+
     async def _made(self, peer: PeerId, result: work.Result, spool: SpooledReassembly) -> StoredOutputs | None:
         """Returns the outputs that came with a result or before it, or None if they do not match the result."""
         place, plan = self._driver.job.place(peer, result.id), self._driver.plan
         if place is None or plan is None:
             return None
         outputs = plan.stages[place[0]].outputs
-        if len(result.sizes) != max(outputs, 1):
-            return None
         if result.kept:
             able = outputs > 0 and self._driver.address_of(peer) is not None and sum(result.sizes) <= spool.most
             return Remote(result.id, result.digest, result.sizes, peer) if able else None
