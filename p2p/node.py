@@ -153,7 +153,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             overlays, more = _overlays(identity, config, state, disk, bound)
             failure: ShoalError | None = None
             async with (
-                open_sandbox(config.volunteer.cores, compiled.default_folder()) as sandbox,
+                open_sandbox(config.volunteer.cores, compiled.default_folder(), idle=True) as sandbox,
                 trio.open_nursery() as nursery,
             ):
                 try:
@@ -239,9 +239,7 @@ def _make(
             volunteering_deps,
             home / "volunteer",
             all_runtimes(),
-            offered.cores,
-            offered.memory_bytes,
-            offered.cache_bytes,
+            offered,
         )
         work_calls = WorkCalls(volunteering_deps, volunteering)
     router.add(openings=refusals.openings() if volunteering is None else volunteering.openings())

@@ -30,12 +30,16 @@ def node(
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory for each volunteered core. \\[default: 1GiB]")
     ] = None,
+    unit_time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The longest that a unit of another peer's job may run. \\[default: 1h]"),
+    ] = None,
     *,
     settings: "Settings",
 ) -> None:
     """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` when it is up."""
     from p2p.commandline import running as command
-    from p2p.formats import parse_size
+    from p2p.formats import parse_size, parse_time
 
     for key, text in (("upload", upload_limit), ("download", download_limit)):
         if text is not None:
@@ -45,6 +49,8 @@ def node(
         settings.setdefault("volunteer", {})["cores"] = cores or max(1, (os.cpu_count() or 1) - 1)
         if memory is not None:
             settings["volunteer"]["memory_bytes"] = parse_size(memory)
+        if unit_time is not None:
+            settings["volunteer"]["unit_time_s"] = parse_time(unit_time)
 
     async def serve() -> int:
         from p2p import config, ids

@@ -166,9 +166,12 @@ def logs(rows: list[LogRow]) -> None:
 def volunteer(answer: VolunteerAnswer) -> None:
     """`shoal volunteer status`."""
     offered = f"{count(answer.cores, 'core')}, {format_size(answer.memory_bytes)} each"
+    if answer.unit_time_s:
+        offered += f", for {format_time(answer.unit_time_s)} a unit at most"
     lines = [
         ("offers", "nothing: paused" if answer.paused else offered),
         *([] if answer.paused else [("runtimes", ", ".join(answer.runtimes) or "none ready yet")]),
+        *([("compiling", f"{answer.compiling}, which may take minutes")] if answer.compiling else []),
         ("busy", f"{count(answer.busy, 'core')}, {count(len(answer.jobs), 'job')}"),
         *([("queued", count(answer.waiting, "job"))] if answer.waiting else []),
         ("units done", f"{answer.units_done:,}"),

@@ -1,6 +1,6 @@
 """Commands about the computing power that this peer offers for other people's jobs."""
 
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,9 +17,12 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
-def pause(as_json: Json = False) -> None:
-    """Stop taking work. Work already begun will be completed."""
-    _ask(True, as_json)
+def pause(
+    now: Annotated[bool, typer.Option("--now", help="End the units that are running, at once.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Stop taking work. Work already begun will be completed, unless --now is given."""
+    _ask(True, as_json, now=now)
 
 
 @app.command()
@@ -28,8 +31,8 @@ def resume(as_json: Json = False) -> None:
     _ask(False, as_json)
 
 
-def _ask(pause: bool | None, as_json: bool) -> NoReturn:
+def _ask(pause: bool | None, as_json: bool, *, now: bool = False) -> NoReturn:
     from p2p.commandline import tables
     from p2p.control.protocol import VolunteerRequest
 
-    perform(VolunteerRequest(pause=pause), None, either(as_json, tables.volunteer))
+    perform(VolunteerRequest(pause=pause, now=now), None, either(as_json, tables.volunteer))

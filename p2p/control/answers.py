@@ -186,3 +186,7 @@ class VolunteerAnswer(msgspec.Struct, frozen=True):
     inputs_bytes: int
     inputs_most_bytes: int
     walls: str
+    unit_time_s: float = 0.0
+    """For how long a unit may run at most."""
+    compiling: str = ""
+    """The runtime that is being compiled, if any."""

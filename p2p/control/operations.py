@@ -90,8 +90,8 @@ class Operations:
                 return await deps.jobs.logs(text, unit)
             case requests.CancelRequest(id=text):
                 return answers.CancelAnswer(ids.to_text(await deps.jobs.cancel(text)))
-            case requests.VolunteerRequest(pause=pause):
-                return self._volunteer(pause)
+            case requests.VolunteerRequest(pause=pause, now=now):
+                return self._volunteer(pause, now)
             case requests.SearchRequest(query=query):
                 progress = Progress(state="asking trackers, or the DHT", name=query)
                 async with _reported(progress, emit):
@@ -177,16 +177,17 @@ class Operations:
             sources={ids.to_text(peer): count for peer, count in result.sources.items()},
         )
 
-    def _volunteer(self, pause: bool | None) -> answers.VolunteerAnswer:
+    def _volunteer(self, pause: bool | None, now: bool) -> answers.VolunteerAnswer:
         volunteering, open_shares = self._deps.volunteering, self._deps.open_shares
         if volunteering is None:
             raise ConfigError("This peer offers no computing power. Start it with: shoal node --volunteer")
         if pause is not None:
-            volunteering.pause(pause)
+            volunteering.pause(pause, now=now)
         capacity = volunteering.capacity()
         return answers.VolunteerAnswer(
             cores=volunteering.cores,
             memory_bytes=volunteering.memory,
+            unit_time_s=volunteering.unit_time_s,
             paused=volunteering.paused,
             runtimes=capacity.runtimes if capacity else (),
             busy=volunteering.busy,
@@ -196,6 +197,7 @@ class Operations:
             inputs_bytes=open_shares.taken_bytes,
             inputs_most_bytes=open_shares.most_bytes,
             walls=describe(),
+            compiling=volunteering.compiling,
         )
 
     async def _newest(self, link: PointerLink, wait_s: float | None, progress: Progress) -> tuple[Link, list[PeerHint]]:

@@ -104,11 +104,13 @@ class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):
 class VolunteerRequest(ControlRequest, frozen=True, kw_only=True, tag="volunteer_status"):
     """Show what this peer offers and does as a volunteer.
 
-    If `pause` is True, the peer first stops taking work; if False, it first begins to take work again.
+    If `pause` is True, the peer first stops taking work, and if `now` is True ends the units that are running; if
+    `pause` is False, it first begins to take work again.
     """
 
     answer: ClassVar[Any] = answers.VolunteerAnswer
     pause: bool | None = None
+    now: bool = False
 
 
 class JobsRequest(ControlRequest, frozen=True, kw_only=True, tag="jobs"):

@@ -30,7 +30,9 @@ from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
 MAX_MODULE_BYTES = 64 * 1024 * 1024
 """The largest module that a job may bring; the modules of our own runtimes may be larger."""
 MAX_COMPILE_S = 1_800.0
-MAX_MODULE_COMPILE_S = 120.0
+MAX_MODULE_COMPILE_S = 600.0
+"""More than the processor time that the compiler of a job's module may use: it may have to wait for other processes."""
+_TOLD = {SCIENCE: f"Compiling {SCIENCE} for this machine, once: it takes a few minutes and 1.5 GB of memory"}
 _KEY_LETTERS = 32
 _MODULES_KEPT = 64
 _VERSIONS_KEPT = 3
@@ -81,8 +83,10 @@ def is_compiled(cache: Path, runtime: Runtime) -> bool:
     )
 
 
-async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -> None:
+async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], None], *, idle: bool = False) -> None:
     """Compiles the module unless it is compiled; `tell` gets lines to show in the meantime.
+
+    If it is `idle`, the compiler only gets processor time that nothing else on the machine wants.
 
     Raises SandboxFailed if the file is no valid module, is too large or takes too long, or the cache cannot be used.
     """
@@ -93,7 +97,7 @@ async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], N
     async with _alone(cache, tell):
         if is_compiled(cache, runtime):
             return
-        await _compile(cache, runtime, tell)
+        await _compile(cache, runtime, tell, idle)
         _prune(cache)
 
 
@@ -130,7 +134,7 @@ async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None
         os.close(descriptor)
 
 
-async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -> None:
+async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None], idle: bool) -> None:
     own = runtime.name != MODULE
     size = runtime.module.stat().st_size
     if not own and size > MAX_MODULE_BYTES:
@@ -141,7 +145,8 @@ async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -
     try:
         out = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(out, "wb"), tempfile.TemporaryFile() as words:
-            failure = await _in_child(runtime, own, out, words, tell)
+            tell(_TOLD.get(runtime.name, f"Compiling {runtime.name} for this machine, once; it may take a minute"))
+            failure = await _in_child(runtime, own, out, words, idle)
         if failure is not None:
             raise SandboxFailed(f"{runtime.module.name} cannot be compiled: {failure}.")
         made.rename(place(cache, runtime))
@@ -151,16 +156,16 @@ async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None]) -
         made.unlink(missing_ok=True)
 
 
-async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], tell: Callable[[str], None]) -> str | None:
+async def _in_child(runtime: Runtime, own: bool, out: int, words: IO[bytes], idle: bool) -> str | None:
     """Compiles into the descriptor `out`. Returns the error, if there was one."""
     command = [sys.executable, "-P", "-m", "p2p.sandbox.compiling"]
     command += [str(runtime.module), runtime.module_digest.hex(), str(out), "own" if own else "foreign"]
+    command += ["idle"] if idle else []
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words, pass_fds=(out,), start_new_session=True
     )
     assert process.stdin is not None
     try:
-        tell(f"Compiling {runtime.name} for this machine, once; it may take a minute")
         with trio.move_on_after(MAX_COMPILE_S if own else MAX_MODULE_COMPILE_S):
             await process.wait()
     finally:

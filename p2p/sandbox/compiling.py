@@ -1,4 +1,4 @@
-"""The child process that compiles one module: `python -m p2p.sandbox.compiling MODULE DIGEST FD own|foreign`
+"""The child process that compiles one module: `python -m p2p.sandbox.compiling MODULE DIGEST FD own|foreign [idle]`
 
 Writes the compiled module to the descriptor FD, and any error to stderr. For a module that a job brought, this process
 is confined like a worker, since a compiler can have faults too. It exits when its stdin closes, so it does not outlive
@@ -29,7 +29,9 @@ def _end_with_parent() -> None:
 
 
 def main() -> int:
-    path, digest, out, whose = sys.argv[1:]
+    path, digest, out, whose, *idle = sys.argv[1:]
+    if idle:
+        isolation.yield_to_others()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with open(path, "rb") as file:
         module = file.read()

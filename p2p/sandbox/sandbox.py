@@ -6,6 +6,7 @@ peer's own jobs never wait for those that work for others, and units that an own
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -24,14 +25,20 @@ END = Wall("end of a guest")
 class Sandbox:
     """Starts guests, as many at a time as fit into its `room`. Made by `open_sandbox`."""
 
-    def __init__(self, room: Room, workers: Workers, nursery: trio.Nursery, guests: set[Guest]) -> None:
+    def __init__(
+        self, room: Room, workers: Workers, nursery: trio.Nursery, guests: set[Guest], *, idle: bool = False
+    ) -> None:
         self.room = room
+        self._idle = idle
         self._workers = workers
         self._nursery = nursery
         self._guests = guests
 
     def beside(self, room: Room) -> "Sandbox":
-        """Returns a sandbox with a room of its own, and the same workers. It ends with this one."""
+        """Returns a sandbox with a room of its own, and the same workers, for guests of normal priority.
+
+        It ends with this one.
+        """
         return Sandbox(room, self._workers, self._nursery, self._guests)
 
     async def prepare(self, runtime: Runtime) -> None:
@@ -51,14 +58,18 @@ class Sandbox:
             worker = await self._workers.worker(runtime)
             worker.guests += 1
             try:
-                number, connection = await worker.start_guest()
+                number, connection = await worker.start_guest(idle=self._idle)
             except BaseException:
                 worker.guests -= 1
                 raise
         except BaseException:
             place.give_back()
             raise
-        guest = Guest(connection, lambda: self._nursery.start_soon(self._end, guest, place, worker, number))
+        guest = Guest(
+            connection,
+            lambda: self._nursery.start_soon(self._end, guest, place, worker, number),
+            partial(worker.cpu_s, number) if self._idle else None,
+        )
         self._guests.add(guest)
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -83,14 +94,17 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def open_sandbox(cores: int, cache: Path) -> AsyncIterator[Sandbox]:
-    """Opens a sandbox for `cores` guests at once, with compiled modules from `cache`. All its processes end with it."""
+async def open_sandbox(cores: int, cache: Path, *, idle: bool = False) -> AsyncIterator[Sandbox]:
+    """Opens a sandbox for `cores` guests at once, with compiled modules from `cache`. All its processes end with it.
+
+    Guests that are `idle` only get processor time that nothing else on the machine wants.
+    """
     workers = Workers(cache)
     guests: set[Guest] = set()
     try:
         async with trio.open_nursery() as nursery:
             try:
-                yield Sandbox(Room(cores), workers, nursery, guests)
+                yield Sandbox(Room(cores), workers, nursery, guests, idle=idle)
             finally:
                 for guest in list(guests):
                     guest.discard()  # the nursery then waits until they are gone

@@ -58,6 +58,9 @@ class Parked:
             if order == messages.END:
                 self.answer(messages.OK, self._end(number))
                 continue
+            if order == messages.CPU:
+                self._tell_cpu(number)
+                continue
             with passed[0]:
                 try:
                     process = os.fork()
@@ -66,6 +69,8 @@ class Parked:
                     continue
                 if process == 0:
                     self._control.close()
+                    if order == messages.START_IDLE:
+                        isolation.yield_to_others()
                     isolation.raise_around_guest(worker)
                     return Line(passed[0].dup())
             self._guests[number] = process
@@ -86,6 +91,12 @@ class Parked:
             self._leave()
         order, number = messages.ORDER.unpack(head)
         return order, number, passed
+
+    def _tell_cpu(self, number: int) -> None:
+        try:
+            self.answer(messages.OK, f"{isolation.cpu_s(self._guests[number])}")
+        except OSError as error:
+            self.answer(messages.FAILED, f"{error}")
 
     def _end(self, number: int) -> str:
         """Kills a guest if it is still running. Returns how its process ended."""

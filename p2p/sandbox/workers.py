@@ -38,23 +38,34 @@ class Worker:
         self._numbers = 0
         self.guests = 0
 
-    async def start_guest(self) -> tuple[int, trio.socket.SocketType]:
-        """Forks a guest. Returns its number and the socket to it. Raises SandboxFailed."""
+    async def start_guest(self, *, idle: bool) -> tuple[int, trio.socket.SocketType]:
+        """Forks a guest; if it is `idle`, it runs only when no other process wants to.
+
+        Returns its number and the socket to it. Raises SandboxFailed.
+        """
         ours, theirs = _socket_pair()
         try:
             with theirs:
                 number = self._numbers = self._numbers + 1  # others may be starting at the same time
-                await self._order(messages.START, number, theirs.fileno())
+                await self._order(messages.START_IDLE if idle else messages.START, number, theirs.fileno())
         except BaseException:
             ours.close()
             raise
         return number, ours
 
+    async def cpu_s(self, number: int) -> float:
+        """How many seconds the guest's process has run so far. Raises SandboxFailed if that cannot be known."""
+        words = await self._order(messages.CPU, number)
+        try:
+            return float(words)
+        except ValueError:
+            raise SandboxFailed("A sandbox worker does not answer.") from None
+
     async def end_guest(self, number: int) -> None:
         """Kills the guest, and returns once it is gone."""
         await self._order(messages.END, number)
 
-    async def _order(self, order: int, number: int, passed: int | None = None) -> None:
+    async def _order(self, order: int, number: int, passed: int | None = None) -> str:
         head = messages.ORDER.pack(order, number)
         rights = [] if passed is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed.to_bytes(4, sys.byteorder))]
         async with self._turn:
@@ -62,19 +73,23 @@ class Worker:
                 # Not cancellable: an answer left unread would be taken for the next order's.
                 with trio.fail_after(_ORDER_S, shield=True):
                     await self._control.sendmsg([head], rights)
-                    await self.answer()
+                    return await self.answer()
             except (OSError, trio.TooSlowError) as error:
                 self.kill()
                 raise SandboxFailed("A sandbox worker does not answer.") from error
 
-    async def answer(self) -> None:
-        """Waits for the answer to an order, or for the worker's first message. Raises SandboxFailed, OSError."""
+    async def answer(self) -> str:
+        """Waits for the answer to an order, or for the worker's first message. Returns its text.
+
+        Raises SandboxFailed, OSError.
+        """
         kind, size = messages.ANSWER.unpack(await self._exactly(messages.ANSWER.size))
         if size > messages.MAX_TEXT_BYTES:
             raise OSError("a worker's answer is too long")
         words = (await self._exactly(size)).decode("utf-8", "replace")
         if kind != messages.OK:
             raise SandboxFailed(f"The sandbox cannot start a guest: {words}")
+        return words
 
     async def _exactly(self, count: int) -> bytes:
         got = b""

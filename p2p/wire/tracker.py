@@ -133,6 +133,8 @@ class Capacity(_Struct, frozen=True, gc=False):
     """Which owners the volunteer works for; empty for anybody."""
     load: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     """The fraction of the cores that is busy."""
+    unit_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
+    """For how many seconds a unit may run at most; 0 if that is not said."""
 
 
 class Announce(_Struct, frozen=True, gc=False):

@@ -12,6 +12,9 @@
     both      -> Heartbeat                                  every second while nothing else is sent
     owner     -> JobEnd                                     the volunteer forgets the job
 
+A volunteer lets a unit run for `unit_s` at most (`JobAccepted`), and its user may end all units at once: it then sends
+Slots(0), and for each unit a result of the kind `paused`.
+
 A side that sends nothing for some seconds is considered gone. The bytes of a message that is still arriving are a sign
 of life too, since over a slow connection one message can take longer than that.
 
@@ -125,12 +128,14 @@ class JobOffer(_Message, frozen=True, gc=False, tag="job_offer"):
 class JobAccepted(_Message, frozen=True, gc=False, tag="job_accepted"):
     """The volunteer takes the job: it runs `slots` units at once; at most `window` may be sent but unfinished.
 
-    `held` lists the numbers of the inputs that the volunteer already has completely.
+    `held` lists the numbers of the inputs that the volunteer already has completely. `unit_s` is for how many seconds
+    it lets a unit run at most, whatever the offer says; 0 if that is not said.
     """
 
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     window: Annotated[int, msgspec.Meta(ge=1, le=65536)]
     held: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, lt=64)], ...], msgspec.Meta(max_length=64)] = ()
+    unit_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
 
 
 class JobRefused(_Message, frozen=True, gc=False, tag="job_refused"):
@@ -259,7 +264,9 @@ class Result(_Part, frozen=True, gc=False):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
     records: tuple[_Records, _Records] = (0, 0)
     kind: Annotated[str, msgspec.Meta(max_length=16)] = ""
-    """Why the unit is not done: `job` (the job's own fault), `limit`, `plan`, `input` or `broken`."""
+    """Why the unit is not done: `job` (the job's own fault), `limit`, `plan`, `input` or `broken`; or nobody's fault:
+    `cap` (it ran for as long as the volunteer lets a unit run) or `paused` (the volunteer's user wants the cores now).
+    """
     text: _Text = ""
     """For `job`, the guest's report in JSON; otherwise an explanation in words."""
     kept: bool = False

@@ -36,7 +36,7 @@ async def test_a_job_that_forges_the_number_of_outputs_is_to_blame(world: World,
     local, owner = await volunteer(world), await world.peer("owner")
     progress = Progress()
     path = write_job(world, FORGED.format(shuffled=shuffled))
-    with pytest.raises(JobError, match="WrongOutputs: its unit answered with .* outputs instead of"):
+    with pytest.raises(JobError, match=r"WrongOutputs: its unit answered with .* outputs instead of"):
         await run_job(owner, path, [hint_of(local)], progress=progress, partitions=2)
     assert progress.view is not None
     assert not progress.view.losses  # the volunteer was not dropped

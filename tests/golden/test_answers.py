@@ -84,7 +84,7 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.ResumeRequest(id="abc", peers=("192.0.2.1:7474",)),
     requests.LogsRequest(id="abc", unit=(1, 2, 3)),
     requests.CancelRequest(id="abc"),
-    requests.VolunteerRequest(pause=True),
+    requests.VolunteerRequest(pause=True, now=True),
     requests.JobsRequest(),
     requests.SharesRequest(),
     requests.UnshareRequest(id="abc"),

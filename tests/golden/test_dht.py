@@ -36,7 +36,9 @@ SAID: tuple[AnyMessage, ...] = (
     datagrams.Values(NUMBER, TO, NOW, SEEN, token=TOKEN, contacts=V4, records=(b"one", b"two"), total=300),
     datagrams.Stored(NUMBER, TO, now=NOW, seen=SEEN, refused="full"),
 )
-CAPACITY = Capacity(runtimes=("python-wasm", "wasm"), cores=3, memory=1 << 29, gpu="none", policy="mine", load=0.25)
+CAPACITY = Capacity(
+    runtimes=("python-wasm", "wasm"), cores=3, memory=1 << 29, gpu="none", policy="mine", load=0.25, unit_s=1800.5
+)
 KEPT: tuple[tuple[bytes, Payload], ...] = (
     (provider_key(ShareId(A)), records.Provider(HERE, held=bytes(range(8)))),
     (records.hiring_key("wasm", 1), records.Provider(HERE, held=bytes(8))),

@@ -25,8 +25,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "96953d49c5ebfa8f5532a676ba72b67176d1bd3be5302fee5fefb75def577469",
-    "answers_control.json": "a4cf199247882c81c111170ed2402fef4e06dc35d543ada5de7917cc6923969d",
+    "answers_commands.json": "37838d8344bb67364f545b4966ac2e49c6e6e7dc7cc2805f14ce70d8b2df3958",
+    "answers_control.json": "84bdbf9d699f941d99295f53df1413f6e33b91814d6ef60c21e441bdbe840fbc",
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
@@ -36,11 +36,11 @@ DIGESTS = {
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "messages_connection.json": "bee0dd519ce7e39974304109c69af907319e5d0795c345316e2e98304671c6cd",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
-    "messages_jobs.json": "6d54a941865dbc0e0329616c972f5beddecd501cf3ea99f62ebab6c15a2f888e",
-    "messages_tracker.json": "9487ffad77f39bd16ad65bedaa01f0aa877b05bcf6a1197642beca2fc1d777bf",
+    "messages_jobs.json": "266f454049183e4e7fec517e70b109a28d1625b9a04ead50df54a1e85d01270e",
+    "messages_tracker.json": "5ad0fb28eabc464ac8c806836dd05e47f326fa0b936a52fdcbc836d688d13f9b",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
-    "records.json": "b55ab2c17448752babe85aa2faa447027e98c611c91e36e2a0030002b088590f",
-    "requests.json": "e4924dc23ff14f74cb1c21375953d8383dc8ae2f5a71dced9f8062fad48845de",
+    "records.json": "127a8bfc557722b0cea03c29f3ee0d929df07d9f3579c0cff5036e616610c18d",
+    "requests.json": "3d50402a2439fd12678f8c90831de47c6ae90c02458c512793cd37ed9f604acb",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
 }
 

@@ -25,6 +25,7 @@ from p2p.jobs import frames as guest_frames
 from p2p.sandbox import messages
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import GuestLimits
+from p2p.sandbox.room import Place, Room
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
 from p2p.wire import guest as frames
@@ -112,8 +113,9 @@ class OneGuest:
 
     def __init__(self, one: Guest) -> None:
         self._one = one
+        self.room = Room(1)
 
-    async def guest(self, runtime: Runtime) -> Guest:
+    async def guest_at(self, place: Place, runtime: Runtime) -> Guest:
         return self._one
 
 

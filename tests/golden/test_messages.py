@@ -20,7 +20,9 @@ from tests.support.recordings import SIGNER, left_out, load, samples, save, tag_
 CONNECTION, JOBS, FRAMES = "messages_connection.json", "messages_jobs.json", "frames.json"
 A, B, C, TOKEN = bytes(range(32)), bytes(range(32, 64)), b"\xff" * 32, bytes(range(16))
 CHALLENGE = messages.Challenge(nonce=A)
-CAPACITY = Capacity(runtimes=("python-wasm", "wasm"), cores=3, memory=1 << 29, gpu="none", policy="mine", load=0.25)
+CAPACITY = Capacity(
+    runtimes=("python-wasm", "wasm"), cores=3, memory=1 << 29, gpu="none", policy="mine", load=0.25, unit_s=1800.5
+)
 
 OF_CONNECTION: tuple[AnyMessage, ...] = (
     CHALLENGE,
@@ -63,7 +65,7 @@ OF_JOBS: tuple[AnyWork, ...] = (
         port=7475,
         waits=True,
     ),
-    work.JobAccepted(slots=2, window=64, held=(0, 3)),
+    work.JobAccepted(slots=2, window=64, held=(0, 3), unit_s=60.25),
     work.JobRefused(reason="busy"),
     work.JobQueued(place=2, reason="paused"),
     work.VolunteerCall(job=A, capacity=CAPACITY),

@@ -20,7 +20,9 @@ A = bytes(range(32))
 ID, PEER, ADDRESS = ids.to_text(A), ids.to_text(SIGNER.peer_id), "[2001:db8::1]:7474"
 KEY = tracker.key_text(tracker.provider_key(ShareId(A)))
 CONTENT = tracker.Content(path="a/ü.txt", size=2**40)
-CAPACITY = tracker.Capacity(("python-wasm",), cores=3, memory=1 << 29, gpu="none", policy="mine", load=0.25)
+CAPACITY = tracker.Capacity(
+    ("python-wasm",), cores=3, memory=1 << 29, gpu="none", policy="mine", load=0.25, unit_s=1800.5
+)
 SOURCE = tracker.Source(peer=PEER, whole=True, age_s=5, dialable=True, address=ADDRESS)
 FOUND = tracker.Found(
     share=ID,

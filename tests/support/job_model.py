@@ -154,13 +154,20 @@ class World:
         self.obey(self.job.planned(plan, counts, sources, self.now, known))
 
     def join(
-        self, name: str, slots: int = 1, *, stranger: bool = False, relation: str | None = None, window: int = 65536
+        self,
+        name: str,
+        slots: int = 1,
+        *,
+        stranger: bool = False,
+        relation: str | None = None,
+        window: int = 65536,
+        unit_s: float = 0.0,
     ) -> PeerId:
         who = OWNER if name == "owner" else peer(name)
         self.present.add(who)
         self.asked.setdefault(who, {})
         told = name if relation is None else relation
-        commands = self.job.joined(who, slots, self.now, window=window, stranger=stranger, relation=told)
+        commands = self.job.joined(who, slots, self.now, window=window, stranger=stranger, relation=told, unit_s=unit_s)
         self.obey(commands)
         return who
 
@@ -205,6 +212,10 @@ class World:
     def fail(self, who: PeerId, unit: bytes, fault: Fault, report: str = "it failed") -> None:
         self.asked.get(who, {}).pop(unit, None)
         self.obey(self.job.failed(who, unit, fault, report, self.now))
+
+    def outlasted(self, who: PeerId, unit: bytes) -> None:
+        self.asked[who].pop(unit, None)
+        self.obey(self.job.outlasted(who, unit, self.now))
 
     def refuse(self, who: PeerId, *units: bytes) -> None:
         for unit in units:

@@ -205,7 +205,7 @@ def ending(ended: GuestEnded) -> UnitOutcome:
     if ended.kind == "failed":
         said = ended.log.decode(errors="replace")[-MAX_TEXT:].strip()
         return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
-    kind = "limit" if ended.kind in LIMITS else "broken"
+    kind = "limit" if ended.kind in LIMITS else "cap" if ended.kind == "cap" else "broken"
     return UnitOutcome([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
 
 

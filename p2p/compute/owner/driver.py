@@ -103,7 +103,8 @@ class Driver:
         self.sessions[peer] = session
         self._joined.set()
         self._joined = trio.Event()
-        self.do(self.job.joined(peer, session.slots, trio.current_time(), window=window, relation=relation))
+        now = trio.current_time()
+        self.do(self.job.joined(peer, session.slots, now, window=window, relation=relation, unit_s=session.unit_s))
 
     def leave(self, peer: PeerId) -> None:
         """Removes a volunteer that has left, and forgets the outputs that it kept."""

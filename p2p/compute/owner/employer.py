@@ -10,7 +10,7 @@ from functools import partial
 import trio
 
 from p2p.compute.execution.reassembly import SpooledReassembly
-from p2p.compute.owner import queueing
+from p2p.compute.owner import hiring, queueing
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import Dispatch
 from p2p.compute.owner.driver import Driver
@@ -43,6 +43,7 @@ class Employer:
         outputs: Outputs,
         watch: Watch,
         replaced: Callable[[tuple[int, int], int, int], None],
+        note: Callable[[str], None],
     ) -> None:
         """`replaced` is called if the unit at a place replaced so many characters of its input, first in this piece."""
         self._deps = deps
@@ -53,6 +54,7 @@ class Employer:
         self._outputs = outputs
         self._watch = watch
         self._replaced = replaced
+        self._note = note
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
         self.recruiter = Recruiter(deps, need, setup.hiring.peers, setup.hiring.most, self._engage)
 
@@ -95,6 +97,8 @@ class Employer:
             connection, accepted, self._dispatch.messages, partial(self._undeliverable, peer), spool
         )
         try:
+            if 0 < accepted.unit_s < setup.limits.wall_s:
+                self._note(hiring.cap_note(accepted.unit_s, setup.limits.wall_s))
             driver.join(peer, session, accepted.window, prefix(connection.ends.remote_host))
             self._prefer(peer)
             await session.run(partial(self._heard, peer))

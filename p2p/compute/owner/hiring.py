@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from p2p.advertising.adverts import Advert
 from p2p.compute.owner.recruiter import Recruiter
 from p2p.core.dht import publications
+from p2p.formats import format_time
 from p2p.net.connection import Connection
 from p2p.net.router import refuse
 from p2p.wire import work
@@ -44,3 +45,11 @@ async def offer_job(recruiters: Mapping[bytes, Recruiter], connection: Connectio
         return False
     await min(wanting, key=lambda recruiter: len(recruiter.engaged)).take(connection)
     return True
+
+
+def cap_note(cap_s: float, unit_time_s: float) -> str:
+    """Text for the user: volunteers let units run for a shorter time than the job does."""
+    return (
+        f"Volunteers end a unit after {format_time(cap_s)}, though --unit-time is {format_time(unit_time_s)}: "
+        "units that take longer need more --partitions."
+    )

@@ -19,6 +19,7 @@ from p2p.compute.owner.outputs import Outputs, Remote, StoredOutputs
 from p2p.compute.owner.view import Watch
 from p2p.core.compute.attempts import Accept, Command, Fault, UnitResult, Work
 from p2p.core.compute.report import Report
+from p2p.formats import format_time
 from p2p.ids import PeerId
 from p2p.wire import work
 
@@ -26,17 +27,25 @@ from p2p.wire import work
 class ResultIntake:
     """Takes in the results of one job.
 
-    `pull` fetches the outputs of a unit to this peer, if a volunteer could not read them where they are kept.
+    `pull` fetches the outputs of a unit to this peer, if a volunteer could not read them where they are kept. `note`
+    tells the user something.
     """
 
     def __init__(
-        self, driver: Driver, outputs: Outputs, watch: Watch, log: JobLog, pull: Callable[[bytes], None]
+        self,
+        driver: Driver,
+        outputs: Outputs,
+        watch: Watch,
+        log: JobLog,
+        pull: Callable[[bytes], None],
+        note: Callable[[str], None],
     ) -> None:
         self._driver = driver
         self._outputs = outputs
         self._watch = watch
         self._log = log
         self._pull = pull
+        self._note = note
 
     async def results(self, peer: PeerId, results: Sequence[work.Result], spool: SpooledReassembly) -> None:
         """Takes in a volunteer's results. Their large outputs are in the spool. Raises StorageError."""
@@ -54,7 +63,7 @@ class ResultIntake:
             if result.kind:
                 for unit in result.missing:
                     self._pull(unit)
-                self._failed(peer, result.id, result, trio.current_time())
+                self._ended(peer, result)
                 continue
             if (miscount := self._miscount(place[0], len(result.sizes))) is not None:
                 driver.do(driver.job.failed(peer, result.id, Fault.JOB, miscount, trio.current_time()))
@@ -95,6 +104,22 @@ class ResultIntake:
             if isinstance(command, Accept):
                 self._outputs.keep(command.result, made[command.result.unit])
                 self._watch.accepted(peer)
+
+    def _ended(self, peer: PeerId, result: work.Result) -> None:
+        """Takes in that a volunteer's unit gave no result."""
+        driver, session, now = self._driver, self._driver.sessions.get(peer), trio.current_time()
+        match result.kind:
+            case "paused" if session is not None and not session.slots:
+                driver.do(driver.job.refused(peer, [result.id], now))
+            case "cap" if session is not None and session.unit_s:
+                self._note(
+                    f"A unit was ended after {format_time(session.unit_s)}, the longest that its volunteer lets a unit "
+                    "run. Others try it, and this machine in the end. Make units smaller, with more --partitions, or "
+                    "ask volunteers to set volunteer.unit_time_s higher."
+                )
+                driver.do(driver.job.outlasted(peer, result.id, now))
+            case _:
+                self._failed(peer, result.id, result, now)
 
     def _failed(self, peer: PeerId, unit: bytes, said: work.Result | UnitOutcome, now: float) -> None:
         fault, report = _fault(said.kind, said.text, missing=isinstance(said, work.Result) and bool(said.missing))

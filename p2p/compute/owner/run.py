@@ -86,8 +86,10 @@ class JobRun:
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
         self._rerunner = Rerunner(deps, setup, self._load, dispatch, self._reader, self._results)
         self._puller = Puller(driver, outputs, shuffle, self._reader)
-        self._intake = ResultIntake(driver, outputs, self._watch, self._log, self._pull)
-        self._employer = Employer(deps, setup, driver, dispatch, self._intake, outputs, self._watch, self._replaced)
+        self._intake = ResultIntake(driver, outputs, self._watch, self._log, self._pull, tell)
+        self._employer = Employer(
+            deps, setup, driver, dispatch, self._intake, outputs, self._watch, self._replaced, tell
+        )
         self.recruiter = self._employer.recruiter
         self.over = False
         """Whether the user has cancelled the job for good."""

@@ -3,6 +3,7 @@
 For as long as the job lasts, its files and its inputs stay as they were when it began.
 """
 
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ import trio
 
 from p2p.compute import arguments, bundles, requirements, runtimes
 from p2p.compute.bundles import Description
-from p2p.compute.owner import input_forms
+from p2p.compute.owner import hiring, input_forms
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput, partitioner_of
 from p2p.compute.spec import JobSpec
+from p2p.config import VolunteerConfig
 from p2p.core.compute.partitions import MIN_PARTITION_BYTES, chosen_bytes, chosen_count
 from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
 from p2p.core.shares.manifest import EntryKind
@@ -98,7 +100,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     peers = tuple(map(parse_peer, spec.peers))
     is_module = bundles.MODULE in files
     found: list[Capacity] = []
-    if not spec.partitions or not (is_module or spec.runtime):
+    if not spec.partitions or not (is_module or spec.runtime) or spec.unit_time_s > VolunteerConfig().unit_time_s:
         progress.state = "asking what volunteers offer"
         found = await deps.discovery.volunteers.survey(peers, (PYTHON, SCIENCE))
     runtime = None if is_module else await _choose(deps, spec, files, found, progress)
@@ -108,8 +110,9 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     inputs = [await _input(deps, text, spec.wait_s, made, progress) for text in spec.inputs]
     progress.state = "looking at the inputs"
     inputs = [one._replace(forms=await input_forms.forms_of(deps, one)) for one in inputs]
-    each = _asked_bytes(spec, inputs) or chosen_bytes(_size(inputs), cores)
-    count = spec.partitions or chosen_count(cores)
+    finer = _finer(spec, found, MODULE if runtime is None else runtime.name, progress)
+    each = _asked_bytes(spec, inputs) or max(chosen_bytes(_size(inputs), cores) // finer, MIN_PARTITION_BYTES)
+    count = spec.partitions or min(chosen_count(cores) * finer, MAX_UNITS_PER_STAGE)
     description = Description(
         args=spec.args,
         partitions=_units_of_module(inputs, each) if is_module and inputs else count,
@@ -193,6 +196,22 @@ def _cores(found: Sequence[Capacity], runtime: str, volunteers: int) -> int:
     """Counts the cores of the volunteers found that have the runtime, of at most `volunteers` of them (0: of all)."""
     cores = sorted((one.cores for one in found if runtime in one.runtimes), reverse=True)
     return sum(cores[: volunteers or None])
+
+
+def _finer(spec: JobSpec, found: Sequence[Capacity], runtime: str, progress: Progress) -> int:
+    """How many times smaller than usual units should be, because volunteers let none run for the whole --unit-time.
+
+    The median of the volunteers found decides, so that no single one does. Tells the user.
+    """
+    caps = sorted(one.unit_s for one in found if runtime in one.runtimes and one.unit_s)
+    cap = caps[len(caps) // 2] if caps else spec.unit_time_s
+    if spec.unit_time_s <= cap:
+        return 1
+    progress.note(hiring.cap_note(cap, spec.unit_time_s))
+    finer = math.ceil(spec.unit_time_s / cap)
+    if not spec.partitions:
+        progress.note(f"For this reason, units are made {finer:,} times smaller than usual.")
+    return finer
 
 
 def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:

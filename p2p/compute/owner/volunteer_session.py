@@ -60,6 +60,8 @@ class VolunteerSession:
         """How many slots the volunteer gives now, the most that it ever gave, and how many it was asked for."""
         self.held = frozenset(accepted.held)
         """The inputs that the volunteer has completely, by number."""
+        self.unit_s = accepted.unit_s
+        """For how long the volunteer lets a unit run; 0 if it has not said so."""
         address = connection.ends.claimed_address
         told = connection.ends.dialed and address is not None and not is_link_local(address.host)
         self.address = address if told else None

@@ -69,8 +69,15 @@ class JobHost(Protocol):
     def spare(self) -> int:
         """Cores that no job has and that nobody waits for."""
 
+    @property
+    def unit_time_s(self) -> float:
+        """For how long a unit may run at most."""
+
     def freed(self) -> None:
         """To be called when a job has given cores back."""
+
+    def cap_reached(self, job: bytes) -> None:
+        """To be called when a unit of the job has run for `unit_time_s`."""
 
     def runtime(self, offer: work.JobOffer) -> Runtime | None:
         """Returns the requested runtime if this peer has exactly that build; otherwise None."""
@@ -82,9 +89,10 @@ class JobHost(Protocol):
         """Keeps the outputs of a job for a while after its owner has left, as the owner may return."""
 
 
-def limits_of(offer: work.JobOffer) -> GuestLimits:
+def limits_of(offer: work.JobOffer, cap_s: float) -> GuestLimits:
     """Returns the limits of each unit of a job. Raises ValueError for limits that no sandbox would grant."""
     return GuestLimits(
+        cap_s=cap_s,
         wall_s=offer.wall_s,
         memory_bytes=offer.memory,
         output_bytes=offer.output_bytes,
@@ -110,14 +118,16 @@ class JobSession:
         self.wanted = host.cores
         """How many slots the owner would use: all that there are, unless it says otherwise."""
         self.over = trio.Event()
-        self._limits = limits_of(offer)
+        self._limits = limits_of(offer, host.unit_time_s)
         self._inputs: list[OpenShare] = []
         self._fetched_before = self._bundle_bytes = 0
         self._reader = OutputReader(deps.dialer, offer.job, offer.token, connection.ends.remote_host)
         most = min(offer.memory, MAX_UNIT_INPUT_BYTES)
         self._reading = UnitInputs(offer.job, deps.presence.peer_id, self._inputs, self.kept, self._reader, most)
         self._reports = Reports(connection, lambda: 0 if host.paused else self.slots, self._fetched)
-        self._slots = GuestSlots(slots, self._reading, self._reports, self.kept)
+        self._slots = GuestSlots(slots, self._reading, self._reports, self.kept, self)
+        self.since = trio.current_time()
+        """Since when the job has had its cores, or since it last handed one over."""
         self._ended_well = False
         self._folder = folder
 
@@ -125,6 +135,11 @@ class JobSession:
     def slots(self) -> int:
         """How many of the job's units run at once."""
         return self._slots.count
+
+    @property
+    def cores(self) -> int:
+        """How many cores the job takes: a slot that was removed has its core until it has finished its unit."""
+        return self._slots.cores
 
     @property
     def units_done(self) -> int:
@@ -153,6 +168,27 @@ class JobSession:
         """
         self._reports.say_slots()
 
+    def stop(self, why: str) -> None:
+        """Ends all units at once; the owner is told why, and that it is nobody's fault."""
+        self._slots.stop(why)
+
+    def go_on(self) -> None:
+        """Runs units again after `stop`."""
+        self._slots.go_on()
+
+    def hand_over(self) -> None:
+        """Gives one core to the next owner, as soon as the unit that runs there has ended."""
+        self.since = trio.current_time()
+        self.resize(self.slots - 1)
+        if not self.slots:
+            self._slots.return_waiting("its cores are another owner's turn now")
+
+    def slot_ended(self) -> None:
+        self._host.freed()
+
+    def cap_reached(self) -> None:
+        self._host.cap_reached(self.offer.job)
+
     def resize(self, slots: int) -> None:
         """Sets how many slots the job has, and tells the owner."""
         self._slots.resize(slots)
@@ -176,7 +212,7 @@ class JobSession:
         try:
             held = [number for number, one in enumerate(self._inputs) if await inputs.holds(one.share)]
             window = self.slots * WINDOW_PER_SLOT
-            await self._connection.send(work.JobAccepted(self.slots, window, tuple(held)))
+            await self._connection.send(work.JobAccepted(self.slots, window, tuple(held), self._limits.cap_s))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._reports.run, self._slots.__len__)
                 nursery.start_soon(self._begin, nursery)
@@ -241,7 +277,7 @@ class JobSession:
         if known is not None:
             return known, bundles.load_frame(to_text(self.offer.job), files, description), description
         runtime = runtimes.for_module(found / bundles.MODULE)
-        await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.debug)
+        await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.debug, idle=True)
         if runtime.digest != self.offer.digest:
             raise MalformedMessage("the module is not the one that was offered")
         return runtime, b"", description

@@ -1,13 +1,16 @@
 """The slots of one job at a volunteer: units wait in one queue, and each slot runs them in its own guest.
 
 A guest never runs code of different jobs, and is discarded after anything goes wrong in it. If a unit ends its guest,
-the units that were queued behind it go to the next guest.
+the units that were queued behind it go to the next guest. A slot that is removed finishes what it has begun, and has
+its core until then.
 """
 
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import trio
 
@@ -37,18 +40,42 @@ Raises GuestEnded, MalformedMessage, SandboxFailed.
 """
 
 
+class SlotEvents(Protocol):
+    """What the slots of a job tell the volunteer."""
+
+    def slot_ended(self) -> None:
+        """A slot that was removed has finished what it had begun."""
+
+    def cap_reached(self) -> None:
+        """A unit has run for as long as this volunteer lets a unit run."""
+
+
+@dataclass(eq=False)
+class _Slot:
+    number: int
+    ending: Callable[[], None] | None = None
+    """Ends what the slot is running, at once."""
+    stopped: str = ""
+    """Why that was ended, if it was."""
+
+
 class GuestSlots:
     """Once started, runs the units of one job in `count` slots, each with its own guest."""
 
-    def __init__(self, count: int, reading: UnitInputs, reports: Reports, kept: OutputStore) -> None:
+    def __init__(
+        self, count: int, reading: UnitInputs, reports: Reports, kept: OutputStore, events: SlotEvents
+    ) -> None:
         self.count = count
+        self._events = events
+        self._stopped = ""
+        """Why no units are run at all: the user wants the cores now."""
         self._reading = reading
         self._reports = reports
         self._kept = kept
         self._queue: deque[work.Unit] = deque()
         self._queue_bytes = 0
         self._changed = trio.Event()
-        self._serving: set[int] = set()
+        self._serving: set[_Slot] = set()
         self._disk_failures = 0
         self._last_unit = trio.current_time()
         self._start: Start | None = None
@@ -57,6 +84,11 @@ class GuestSlots:
     def __len__(self) -> int:
         """Returns how many units wait."""
         return len(self._queue)
+
+    @property
+    def cores(self) -> int:
+        """How many cores the slots take, with those that were removed but have not finished yet."""
+        return max(self.count, len(self._serving))
 
     @property
     def idle_s(self) -> float:
@@ -77,7 +109,32 @@ class GuestSlots:
         if self._queue_bytes > MAX_QUEUED_BYTES:
             raise ProtocolViolation("larger units than there is room for")
         self._queue.extend(units)
+        if self._stopped:
+            self.return_waiting(self._stopped)
         self._changed.set()
+
+    def stop(self, why: str) -> None:
+        """Ends all units at once, and returns those that come, until `go_on`. That is nobody's fault."""
+        self._stopped = why
+        for slot in self._serving:
+            if slot.ending is not None:
+                slot.stopped = why
+                slot.ending()
+        self.return_waiting(why)
+
+    def go_on(self) -> None:
+        """Runs units again after `stop`."""
+        self._stopped = ""
+
+    def return_waiting(self, why: str) -> None:
+        """Returns the units that wait to the owner. That is nobody's fault."""
+        waiting, self._queue, self._queue_bytes = self._queue, deque(), 0
+        for unit in waiting:
+            self._return(unit, why)
+
+    def _return(self, unit: work.Unit, why: str) -> None:
+        self._reading.forget(unit.id)
+        self._reports.say(work.Result(unit.id, kind="paused", text=why))
 
     def cancel(self, ids: Collection[bytes]) -> None:
         """Drops units that have not begun."""
@@ -102,17 +159,25 @@ class GuestSlots:
         self._serve()
 
     def _serve(self) -> None:
+        there = {slot.number for slot in self._serving}
         for number in range(self.count) if self._start is not None else ():
-            if number not in self._serving:
-                self._serving.add(number)
-                self._nursery.start_soon(self._serve_slot, number)
+            if number not in there:
+                slot = _Slot(number)
+                self._serving.add(slot)
+                self._nursery.start_soon(self._serve_slot, slot)
 
-    async def _serve_slot(self, number: int) -> None:
+    def hand_over(self, slot: _Slot) -> None:
+        """If a slot was removed, makes it this one instead: it has just finished a unit."""
+        removed = next((other for other in self._serving if other.number == self.count), None)
+        if removed is not None:
+            slot.number, removed.number = removed.number, slot.number
+
+    async def _serve_slot(self, slot: _Slot) -> None:
         """Runs units, in one guest after another, for as long as the slot exists."""
         assert self._start is not None
         failures = 0
         try:
-            while number < self.count:
+            while slot.number < self.count:
                 try:
                     found = await self._start()
                 except (SandboxFailed, MalformedMessage) as error:
@@ -126,41 +191,46 @@ class GuestSlots:
                 failures = 0
                 if isinstance(found, UnitOutcome):
                     # Every unit of this job would fail like this: the owner is told with the next one.
-                    for unit in await self._next_few(number, 1):
+                    for unit in await self._next_few(slot, 1):
                         self._reports.made_of(unit, found, 0.0)
                     continue
                 try:
-                    await self._use(found, number)
+                    await self._use(found, slot)
                 except GuestEnded as ended:
                     logger.debug("a guest ended: %s", ended)
+                    if ended.kind == "cap":
+                        self._events.cap_reached()
+                        self.hand_over(slot)
                 finally:
                     found.close()
         finally:
-            self._serving.discard(number)
+            self._serving.discard(slot)
+            self._events.slot_ended()
 
-    async def _use(self, runner: Runner, number: int) -> None:
+    async def _use(self, runner: Runner, slot: _Slot) -> None:
         """Runs units in a guest until the slot is removed. Raises GuestEnded, PeerError."""
         running = self._reports.running
         each_s = 1.0
-        while number < self.count:
+        while slot.number < self.count:
             await self._reports.room()
             most = max(1, min(MAX_UNITS_AHEAD, int(AHEAD_S / each_s)))
-            units = await self._next_few(number, most)
+            units = await self._next_few(slot, most)
             running.update(unit.id for unit in units)
             started = trio.current_time()
             try:
-                await self._run_units(runner, units)
+                await self._run_units(runner, units, slot)
             finally:
+                slot.ending, slot.stopped = None, ""
                 running.difference_update(unit.id for unit in units)
                 self._last_unit = trio.current_time()
             each_s = max(1e-6, (trio.current_time() - started) / max(1, len(units)))
 
-    async def _next_few(self, number: int, most: int) -> list[work.Unit]:
+    async def _next_few(self, slot: _Slot, most: int) -> list[work.Unit]:
         """Takes the next unit, and waiting units like it, from the queue. Returns none once the slot is removed."""
         units: list[work.Unit] = []
         while not units or (len(units) < most and self._queue and self._queue[0].results == units[0].results):
             while not self._queue:
-                if number >= self.count:
+                if slot.number >= self.count:
                     return []
                 if self._changed.is_set():
                     self._changed = trio.Event()  # one event for all slots that wait
@@ -169,14 +239,22 @@ class GuestSlots:
             self._queue_bytes -= _weight(units[-1])
         return units
 
-    async def _run_units(self, runner: Runner, units: list[work.Unit]) -> None:
+    async def _run_units(self, runner: Runner, units: list[work.Unit], slot: _Slot) -> None:
         """Runs units and reports their outcomes. Raises GuestEnded, PeerError."""
         reports = self._reports
         batch: list[tuple[work.Unit, Given]] = []
-        for unit in units:
-            given = await self._given(unit)
-            if given is not None:
-                batch.append((unit, given))
+        with trio.CancelScope() as scope:
+            slot.ending = scope.cancel
+            for unit in units:
+                given = await self._given(unit)
+                if given is not None:
+                    batch.append((unit, given))
+        if slot.stopped:
+            for unit in units:
+                if unit.id in reports.running:  # and was not answered for yet
+                    self._return(unit, slot.stopped)
+            return
+        slot.ending = runner.close
         if any(unit.pieces for unit in units):
             following = list(islice(self._queue, len(units) * self.count))
             self._nursery.start_soon(self._reading.look_ahead, following)
@@ -197,7 +275,10 @@ class GuestSlots:
         try:
             await runner.run(batch, self._reading.results, done)
         except GuestEnded as ended:
-            if answered < len(batch):
+            if slot.stopped:
+                for unit, _ in batch[answered:]:
+                    self._return(unit, slot.stopped)
+            elif answered < len(batch):
                 reports.made_of(batch[answered][0], ending(ended), trio.current_time() - before)
                 # These go back to the front, as they have already waited.
                 again = [unit for unit, _ in batch[answered + 1 :]]

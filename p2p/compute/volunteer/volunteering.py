@@ -2,8 +2,9 @@
 
 This module decides what the peer offers, and who gets it. A job gets all cores that are free when it arrives. An owner
 whose offer arrives while no core is free may wait (`queue`), and gets cores as soon as some are free. Free cores for
-which nobody waits go to the jobs at work. After a job has ended, only its inputs are kept, up to a bound, for later
-jobs.
+which nobody waits go to the jobs at work. While owners wait, a job hands a core over every `unit_time_s`, and when a
+unit has run for that long; no unit is ended for somebody in line. After a job has ended, only its inputs are kept, up
+to a bound, for later jobs.
 """
 
 import logging
@@ -20,6 +21,7 @@ from p2p.compute.volunteer.deps import Deps
 from p2p.compute.volunteer.job_session import JobSession, limits_of
 from p2p.compute.volunteer.queue import QueuedOwner
 from p2p.concurrency.bell import Bell
+from p2p.config import VolunteerConfig
 from p2p.core.compute.matching import topped_up
 from p2p.core.compute.waiting_queue import QueuePlace, WaitingQueue
 from p2p.errors import SandboxFailed
@@ -55,16 +57,16 @@ class _Left(NamedTuple):
 class Volunteering:
     """What this peer offers as a volunteer, and the jobs at work on it."""
 
-    def __init__(
-        self, deps: Deps, folder: Path, runtimes: Sequence[Runtime], cores: int, memory: int, most_kept_bytes: int
-    ) -> None:
-        """`folder` is the volunteer's own; `memory` is how many bytes a unit gets, `most_kept_bytes` how many all jobs
-        may keep.
-        """
+    def __init__(self, deps: Deps, folder: Path, runtimes: Sequence[Runtime], offered: VolunteerConfig) -> None:
+        """`folder` is the volunteer's own."""
         self._deps = deps
         self.runtimes = runtimes
-        self.cores = cores
-        self.memory = memory
+        self.cores = offered.cores
+        self.memory = offered.memory_bytes
+        """How many bytes a unit gets."""
+        self.unit_time_s = offered.unit_time_s
+        self.compiling = ""
+        """The runtime that is being compiled, if any."""
         self._paused = False
         self.jobs: dict[bytes, JobSession] = {}
         self._queue = WaitingQueue()
@@ -72,7 +74,7 @@ class Volunteering:
         """Rings when the queue changes, or the cores that are free for the owners in it."""
         self._left: dict[bytes, _Left] = {}
         self._kept_folder, self._jobs_folder = folder / "kept", folder / "jobs"
-        self._most_kept_bytes = most_kept_bytes
+        self._most_kept_bytes = offered.cache_bytes
         self._done = 0
 
     @property
@@ -80,8 +82,19 @@ class Volunteering:
         """Whether this peer takes no more work; what has begun is finished."""
         return self._paused
 
-    def pause(self, paused: bool) -> None:
-        """Stops taking work, or starts again. Owners, and peers that look for volunteers, are told."""
+    def pause(self, paused: bool, *, now: bool = False) -> None:
+        """Stops taking work, or starts again. Owners, and peers that look for volunteers, are told.
+
+        If `now`, units that are running are ended; otherwise they are finished.
+        """
+        self._pause(paused)
+        for job in self.jobs.values():
+            if paused and now:
+                job.stop("the volunteer's user wants its cores now")
+            elif not paused:
+                job.go_on()
+
+    def _pause(self, paused: bool) -> None:
         if paused != self._paused:
             self._paused = paused
             self._deps.changes.ring()
@@ -93,6 +106,12 @@ class Volunteering:
         """To be called when a job has given cores back."""
         self._changes.ring()
 
+    def cap_reached(self, job: bytes) -> None:
+        """Gives the core on which a unit has run for as long as a unit may to the next owner, if one waits."""
+        at_work = self.jobs.get(job)
+        if self._queue and at_work is not None and at_work.slots:
+            at_work.hand_over()
+
     @property
     def units_done(self) -> int:
         """How many units were done since this peer started."""
@@ -101,7 +120,7 @@ class Volunteering:
     @property
     def busy(self) -> int:
         """How many cores jobs have."""
-        return sum(job.slots for job in self.jobs.values())
+        return sum(job.cores for job in self.jobs.values())
 
     @property
     def spare(self) -> int:
@@ -138,10 +157,24 @@ class Volunteering:
             await trio.sleep(SWEEP_INTERVAL_S)
             if self._queue and (idle := self._idle()) is not None:
                 idle.give_way()
+            self._take_turns()
             self._top_up()
             now = trio.current_time()
             for job in [job for job, left in self._left.items() if left.until <= now]:
                 await self._left.pop(job).kept.clear()
+
+    def _take_turns(self) -> None:
+        """Lets the job that has had its cores for longest hand one over, if an owner waits and it is time."""
+        if (
+            self.paused
+            or not self._queue
+            or not self._is_full
+            or any(job.cores > job.slots for job in self.jobs.values())
+        ):
+            return  # or else a core is on its way already
+        job = min((job for job in self.jobs.values() if job.slots), key=lambda job: job.since, default=None)
+        if job is not None and trio.current_time() - job.since >= self.unit_time_s:
+            job.hand_over()
 
     def _top_up(self) -> None:
         """Gives the jobs at work those cores that nobody has asked for since they became free."""
@@ -153,13 +186,20 @@ class Volunteering:
 
     async def _prepare(self) -> None:
         for runtime in self.runtimes:
+            self.compiling = await self._to_compile(runtime)
             try:
-                await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.info)
+                await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.info, idle=True)
                 if runtime is self.runtimes[0]:
                     await self._deps.sandbox.prepare(runtime)
             except SandboxFailed as error:
                 logger.warning("this peer cannot volunteer with %s: %s", runtime.name, error)
+            finally:
+                self.compiling = ""
             self._deps.changes.ring()
+
+    async def _to_compile(self, runtime: Runtime) -> str:
+        ready = await self._deps.disk.run(compiled.is_compiled, compiled.default_folder(), runtime)
+        return "" if ready else runtime.name
 
     def capacity(self) -> Capacity | None:
         """What this peer announces as its offer; None while it is paused or no runtime is compiled."""
@@ -167,7 +207,8 @@ class Volunteering:
         ready = tuple(runtime.name for runtime in self.runtimes if compiled.is_compiled(cache, runtime))
         if self.paused or not ready:
             return None
-        return Capacity((*ready, MODULE), self.cores, self.memory, load=self.busy / self.cores)
+        load = min(self.busy / self.cores, 1.0)
+        return Capacity((*ready, MODULE), self.cores, self.memory, load=load, unit_s=self.unit_time_s)
 
     def _no_room(self) -> str:
         """Returns why this peer takes nothing at the moment."""
@@ -182,7 +223,7 @@ class Volunteering:
         if offer.memory > self.memory:
             return f"it gives a unit {format_size(self.memory)} of memory, {format_size(offer.memory)} are asked for"
         try:
-            limits_of(offer)
+            limits_of(offer, self.unit_time_s)
         except ValueError as error:
             return str(error)
         if offer.runtime == MODULE:

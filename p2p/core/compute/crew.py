@@ -1,6 +1,6 @@
 """The volunteers of one job: which units each volunteer has, how it behaves, and what it gets next. Sans-IO."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import islice
 
 from p2p.core.compute.attempts import Attempt, SendUnits, Step, Work
@@ -13,6 +13,8 @@ FORGIVEN = 100
 """How many results make up for one strike."""
 FIRST_REST_S = 1.0
 MAX_REMEMBERED = 4096
+STALL_S = 60.0
+"""How long a volunteer may neither begin nor end a unit, beyond a unit's time limit: it also fetches inputs."""
 STRAGGLER, QUARTILE = 1.5, 0.75
 """An attempt is late when its age exceeds this factor times the third quartile of the stage's turnaround times."""
 MIN_STRAGGLER_S = 0.25
@@ -33,6 +35,8 @@ class CrewMember:
         self.most = 0
         self.stranger = False
         self.relation = ""
+        self.unit_s = 0.0
+        """For how long it lets a unit run, if it says so."""
         self.attempts: dict[bytes, Attempt] = {}
         self.heard = self.progress = self.rests_until = now
         self.returned = 0
@@ -49,6 +53,16 @@ class CrewMember:
     def free(self, now: float) -> bool:
         """Whether the volunteer may get work."""
         return self.slots > 0 and self.rests_until <= now and self.accusations < MAX_STRIKES
+
+    def stalls(self, unit_s: float, now: float) -> bool:
+        """Whether it has neither begun nor ended a unit for longer than `unit_s`, or than it lets a unit run.
+
+        A volunteer gives guests only the time that its machine has to spare, so a unit that it runs may take that long.
+        """
+        if not self.attempts:
+            return False
+        runs = any(attempt.step is Step.RUNNING for attempt in self.attempts.values())
+        return now - self.progress > (max(unit_s, self.unit_s + STALL_S) if runs else unit_s)
 
     def idle(self, now: float) -> bool:
         """Whether the volunteer has slots without a unit."""
@@ -217,6 +231,8 @@ class Crew:
             trouble = stage.troubles.get(partition)
             if trouble is None or trouble.for_owner:
                 return trouble is None
+            if volunteer.peer in trouble.outlasted:
+                return False
             if trouble.accusers:
                 return volunteer.relation not in trouble.accusers.values()
             if volunteer.peer not in trouble.peers:
@@ -225,9 +241,12 @@ class Crew:
 
         return may
 
-    def unrelated(self, relations: set[str], now: float) -> bool:
-        """Whether there is a free volunteer with none of these relations."""
-        return any(volunteer.free(now) and volunteer.relation not in relations for volunteer in self.joined.values())
+    def unrelated(self, relations: Set[str], but: Set[PeerId], now: float) -> bool:
+        """Whether there is a free volunteer with none of these relations that is none of these peers."""
+        return any(
+            volunteer.free(now) and volunteer.relation not in relations and peer not in but
+            for peer, volunteer in self.joined.items()
+        )
 
     def _slots(self, now: float) -> int:
         return sum(volunteer.slots for volunteer in self.joined.values() if volunteer.free(now))

@@ -14,6 +14,8 @@ from p2p.core.compute.crew import Crew, CrewMember
 from p2p.core.compute.stage import AGAIN, RUNNING, StageUnits, Trouble
 from p2p.ids import PeerId
 
+MAX_OUTLASTED = 2
+"""How many volunteers may end a unit that takes longer than they allow, before the owner runs it itself."""
 MAX_FAILURES = 4
 MAX_LOSSES = 8
 """How often a unit may fail, and how many volunteers may vanish while running it, before the owner runs it itself."""
@@ -48,6 +50,13 @@ class Disputes:
         """Records that a volunteer has vanished, perhaps because of the unit that it was running."""
         self._tried(attempt, _troubled(attempt, volunteer.peer, lost=True))
 
+    def outlasted(self, attempt: Attempt, volunteer: CrewMember) -> None:
+        """Records that the unit takes longer than the volunteer lets a unit run, which is nobody's fault."""
+        trouble = attempt.stage.trouble(attempt.partition)
+        trouble.outlasted.add(volunteer.peer)
+        trouble.for_owner = trouble.for_owner or len(trouble.outlasted) >= MAX_OUTLASTED
+        self._disputed[attempt.stage, attempt.partition] = None
+
     def judged(self, attempt: Attempt, fault: Fault, said: str, *, is_open: bool) -> str | None:
         """Records that the unit failed in the owner's guest too. Returns why the job ends, or None.
 
@@ -76,7 +85,8 @@ class Disputes:
                 continue
             trouble = stage.trouble(partition)
             # A volunteer that is still running the unit may run it for ever.
-            if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(set(trouble.accusers.values()), now)):
+            relations = set(trouble.accusers.values())
+            if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(relations, trouble.outlasted, now)):
                 stage.start(partition, own.peer)
                 return [SendUnits(own.peer, (own.begin(stage, partition, now),))]
         return []

@@ -25,7 +25,7 @@ from p2p.core.compute.attempts import (
     UnitResult,
     WithdrawUnits,
 )
-from p2p.core.compute.crew import FIRST_REST_S, Crew, CrewMember
+from p2p.core.compute.crew import FIRST_REST_S, STALL_S, Crew, CrewMember
 from p2p.core.compute.disputes import Disputes
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.report import Report
@@ -35,8 +35,6 @@ from p2p.ids import ID_BYTES, PeerId
 
 LEASE_S = 4.0
 """How long a volunteer may be silent before it counts as lost."""
-STALL_S = 60.0
-"""How long a volunteer may neither begin nor end a unit, beyond a unit's time limit: it also fetches inputs."""
 
 
 class Job:
@@ -144,7 +142,7 @@ class Job:
                 continue
             if now - volunteer.heard > LEASE_S:
                 commands += self._expel(volunteer, f"it was silent for {LEASE_S:g} seconds", now)
-            elif volunteer.attempts and now - volunteer.progress > self._unit_s + STALL_S:
+            elif volunteer.stalls(self._unit_s + STALL_S, now):
                 self._crew.strike(volunteer, now)
                 commands += self._expel(volunteer, "it neither began nor finished a unit in time", now)
         commands += self._fill_all(now)
@@ -155,11 +153,20 @@ class Job:
     # Events of volunteers.
 
     def joined(
-        self, peer: PeerId, slots: int, now: float, *, window: int = 65536, stranger: bool = False, relation: str = ""
+        self,
+        peer: PeerId,
+        slots: int,
+        now: float,
+        *,
+        window: int = 65536,
+        stranger: bool = False,
+        relation: str = "",
+        unit_s: float = 0.0,
     ) -> list[Command]:
         """Records that a volunteer took the job, with this many slots and at most `window` units under way.
 
-        Peers of the same `relation` (a network prefix, say) count as one when they accuse the job.
+        It lets a unit run for `unit_s` seconds at most, if it has said so. Peers of the same `relation` (a network
+        prefix, say) count as one when they accuse the job.
         """
         if self.state in OVER or peer in self._crew.joined:
             return []
@@ -167,7 +174,7 @@ class Job:
             return [DropVolunteer(peer, "it failed too often in this job")]
         volunteer = self._crew.find(peer) or CrewMember(peer, now)
         volunteer.claimed, volunteer.most = slots, window
-        volunteer.stranger, volunteer.relation = stranger, relation
+        volunteer.stranger, volunteer.relation, volunteer.unit_s = stranger, relation, unit_s
         self._crew.joined[peer] = volunteer
         return self._fill(volunteer, now)
 
@@ -278,6 +285,19 @@ class Job:
             if attempt is not None:
                 volunteer.stop(attempt, Step.REFUSED)
                 volunteer.rests_until = max(volunteer.rests_until, now + FIRST_REST_S)
+        return self._fill_all(now)
+
+    def outlasted(self, peer: PeerId, unit: bytes, now: float) -> list[Command]:
+        """Records that the unit takes longer than the volunteer lets a unit run, as it says: others try it."""
+        volunteer = self._crew.find(peer)
+        attempt = None if volunteer is None else volunteer.attempts.get(unit)
+        if volunteer is None or attempt is None:
+            return []
+        if now - attempt.at < volunteer.unit_s:
+            return self.failed(peer, unit, Fault.PEER, "it ended a unit before its time", now)
+        volunteer.heard = volunteer.progress = now
+        volunteer.stop(attempt, Step.REFUSED)
+        self._disputes.outlasted(attempt, volunteer)
         return self._fill_all(now)
 
     # Results.

@@ -51,6 +51,8 @@ class Trouble:
         """Whether volunteers have tried often enough, so that the owner must run the unit itself."""
         self.peers: set[PeerId] = set()
         """The volunteers at which the unit failed: it is tried at others first."""
+        self.outlasted: set[PeerId] = set()
+        """The volunteers that ended the unit because it ran for as long as they let a unit run."""
         self.accusers: dict[PeerId, str] = {}
         """The volunteers that blame the job, each with its relation: unrelated volunteers are asked next."""
 

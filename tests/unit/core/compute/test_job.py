@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from p2p.core.compute.attempts import Fault, JobEnded, JobState, Known, SendUnits, UnitResult, WithdrawUnits
-from p2p.core.compute.crew import MAX_STRIKES, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
+from p2p.core.compute.crew import MAX_STRIKES, STALL_S, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
 from p2p.core.compute.disputes import MAX_FAILURES, MAX_LOSSES
-from p2p.core.compute.job import LEASE_S, STALL_S, Job
+from p2p.core.compute.job import LEASE_S, Job
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.report import Report
 from p2p.ids import PeerId
@@ -135,6 +135,49 @@ def test_a_volunteer_that_is_there_but_ends_nothing_is_dropped() -> None:
         world.job.heard(a, world.now, [unit])  # begins only once
     world.tick(2.0)
     assert "in time" in world.dropped[a]
+
+
+def test_a_volunteer_keeps_a_unit_for_as_long_as_it_lets_a_unit_run() -> None:
+    """Its guests get only what its machine has to spare: a unit may take long, as long as the node beats."""
+    world = begun(ONE)
+    a = world.join("a", unit_s=20 * UNIT_S)
+    (unit,) = world.asked[a]
+    world.job.heard(a, world.now, [unit])
+    for _ in range(10 * round(UNIT_S)):
+        world.tick(2.0)
+        world.job.heard(a, world.now, [unit])
+    assert a not in world.dropped
+    world.tick(STALL_S)
+    world.job.heard(a, world.now, [unit])
+    world.tick(1.0)
+    assert "in time" in world.dropped[a]
+
+
+def test_a_unit_that_takes_longer_than_volunteers_allow_is_run_by_the_owner_and_nobody_is_struck() -> None:
+    world = begun(ONE)
+    a, b = world.join("a", unit_s=UNIT_S), world.join("b", unit_s=UNIT_S)
+    for volunteer in (a, b):
+        (unit,) = world.asked[volunteer]
+        world.job.heard(volunteer, world.now, [unit])
+        for _ in range(round(UNIT_S)):
+            world.tick(1.0)
+            world.job.heard(volunteer, world.now, [unit])
+        world.outlasted(volunteer, unit)
+    (unit,) = world.asked[OWNER]
+    world.give(OWNER, unit)
+    assert world.job.state is JobState.FINISHING
+    assert not world.dropped
+    assert not world.job._crew._strikes
+    assert not world.job.failures
+
+
+def test_a_volunteer_that_ends_a_unit_before_its_time_is_at_fault() -> None:
+    world = begun(ONE)
+    a = world.join("a", unit_s=UNIT_S)
+    (unit,) = world.asked[a]
+    world.tick(1.0)
+    world.outlasted(a, unit)
+    assert world.job._crew._strikes == {a: 1}
 
 
 def test_a_straggler_gets_a_second_and_the_first_result_wins() -> None:
@@ -820,6 +863,14 @@ class AnyJob(RuleBasedStateMachine):
     def refuse(self, data: st.DataObject) -> None:
         who = self._someone(data)
         self.world.refuse(who, *self._units(data, who))
+
+    @precondition(lambda self: self._goes_on())
+    @rule(data=st.data())
+    def outlasted(self, data: st.DataObject) -> None:
+        """The volunteer, which has not said how long it lets a unit run, ends a unit as if that were over."""
+        who = self._someone(data)
+        for unit in self._units(data, who) if who != OWNER else ():
+            self.world.outlasted(who, unit)
 
     @precondition(lambda self: self._goes_on())
     @rule(data=st.data())
