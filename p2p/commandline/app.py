@@ -57,6 +57,7 @@ for command in (
     files.get,
     jobs.run,
     jobs.jobs,
+    jobs.result,
     jobs.logs,
     jobs.cancel,
     files.search,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from p2p.commandline.options import Global
 
 if TYPE_CHECKING:
+    from p2p.commandline.terminal import Seen
     from p2p.config import Settings
     from p2p.control.protocol import AnyRequest
 
@@ -21,13 +22,16 @@ def perform(
     show: Callable[[Any], None],
     *,
     stay: bool = False,
-    interrupted: str = "",
+    interrupted: "str | Callable[[], str]" = "",
     nobody: int = FAILED,
+    seen: "Seen | None" = None,
 ) -> NoReturn:
-    """Has the peer in this home perform the request, shows the answer, and exits."""
+    """Has the peer in this home perform the request, shows the answer, and exits. `seen` is told of all progress."""
     from p2p.commandline import running as command
 
     performed = partial(command.perform, Global.home, request, settings, show, stay=stay)
+    if seen is not None:
+        performed = partial(performed, seen=seen)
     sys.exit(command.run(performed, interrupted=interrupted, nobody=nobody))
 
 

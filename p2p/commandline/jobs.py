@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,12 @@ from p2p.commandline.options import Json, networked
 if TYPE_CHECKING:
     from p2p.compute.answers import JobAnswer
     from p2p.config import Settings
+    from p2p.progress import Progress
 
 
 WITH_LOCAL = frozenset({"job", "inputs", "arg", "partitions", "out", "along", "requirements", "local", "as_json"})
 """The parameters of `run` that have a meaning with --local."""
+KEPT = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` resumes it, `shoal cancel ID` forgets it."
 NOT_WITH_RESUME = frozenset(
     {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
     | {"along", "requirements"}
@@ -122,17 +125,7 @@ def run(
     if (job is None) == (resume is None):
         raise ConfigError("Give a job to run, or --resume with the id of a stopped job: see `shoal jobs`.")
 
-    def show(answer: "JobAnswer") -> None:
-        text = _text(answer)
-        print_answer(as_text(answer, text=text) if as_json else _shown(text))
-        if isinstance(answer.folder, str) and not as_json:
-            from p2p.commandline import terminal
-
-            terminal.note(f"The files are in {answer.folder}; they are shared while a peer runs in this home.")
-
-    stopped = (
-        "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` resumes it, `shoal cancel ID` forgets it."
-    )
+    show = partial(_show, as_json)
     for text in peer or ():
         parse_peer(text)
     if job is None:
@@ -141,7 +134,7 @@ def run(
                 f"{', '.join(given)}: not with --resume, which keeps the options that the job was started with."
             )
         request = ResumeRequest(id=str(resume), peers=tuple(peer or ()))
-        perform(request, settings, show, interrupted=stopped, nobody=NOBODY)
+        perform(request, settings, show, interrupted=KEPT, nobody=NOBODY)
     spec = JobSpec(
         path=str(job.absolute()),
         inputs=tuple(map(_input, inputs or ())),
@@ -162,7 +155,16 @@ def run(
 
         show(local_run.run(job, list(inputs or ()), spec, out))
         return
-    perform(RunRequest(wish=spec), settings, show, interrupted=stopped, nobody=NOBODY)
+    had_begun = False
+
+    def seen(progress: "Progress") -> None:
+        nonlocal had_begun
+        had_begun = progress.view is not None
+
+    def interrupted() -> str:
+        return KEPT if had_begun else "The job had not begun, and nothing of it is kept: run the same command again."
+
+    perform(RunRequest(wish=spec), settings, show, interrupted=interrupted, nobody=NOBODY, seen=seen)
 
 
 def jobs(as_json: Json = False) -> None:
@@ -171,6 +173,16 @@ def jobs(as_json: Json = False) -> None:
     from p2p.control.protocol import JobsRequest
 
     perform(JobsRequest(), {}, either(as_json, tables.jobs))
+
+
+def result(
+    job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or the beginning of it.")],
+    as_json: Json = False,
+) -> None:
+    """Print once more the result of a job that is done."""
+    from p2p.control.protocol import ResultRequest
+
+    perform(ResultRequest(id=job), {}, partial(_show, as_json))
 
 
 def logs(
@@ -201,6 +213,36 @@ def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
             yield parameter.name or "", parameter.opts[0]
+
+
+def _show(as_json: bool, answer: "JobAnswer") -> None:
+    """Prints a job's answer, and notes what it took."""
+    text = _text(answer)
+    print_answer(as_text(answer, text=text) if as_json else _shown(text))
+    if as_json:
+        return
+    from p2p.commandline import terminal
+
+    if isinstance(answer.folder, str):
+        terminal.note(f"The files are in {answer.folder}; they are shared while a peer runs in this home.")
+    if took := _took(answer):
+        terminal.note(f"{took} `shoal result {answer.job[:8]}` prints the result again.")
+
+
+def _took(answer: "JobAnswer") -> str:
+    """What a job took; empty for a job that ran in this process."""
+    from msgspec import UNSET
+
+    from p2p.commandline.terminal import count
+    from p2p.formats import format_size, format_time
+
+    if answer.seconds is UNSET or answer.core_s is UNSET or answer.bytes_moved is UNSET:
+        return ""
+    return (
+        f"It took {format_time(answer.seconds)}: {count(answer.units or 0, 'unit')} "
+        f"on {count(answer.volunteers or 0, 'volunteer')}, {format_time(answer.core_s)} of their cores' time, "
+        f"{format_size(answer.bytes_moved)} moved."
+    )
 
 
 def _text(answer: "JobAnswer") -> str:

@@ -55,6 +55,7 @@ def node(
     async def serve() -> int:
         from p2p import config, ids
         from p2p.commandline import terminal
+        from p2p.sandbox import compiled
 
         loaded = config.load(Global.home, os.environ, settings)
         interrupted = terminal.on_signal()
@@ -68,6 +69,8 @@ def node(
                     f"It offers {terminal.count(lent, 'core')}; `shoal volunteer status` shows what they are used for."
                 )
                 terminal.note(lent_text, only_live=True)
+            if running.volunteering is not None and (names := await running.volunteering.to_compile()):
+                terminal.note(compiled.notice(names))
             await interrupted.wait()
         return DONE
 

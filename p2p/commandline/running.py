@@ -17,6 +17,7 @@ import trio
 
 from p2p import config
 from p2p.commandline import terminal
+from p2p.commandline.terminal import Seen, ignored
 from p2p.concurrency.walls import Wall
 from p2p.config import Config, Loaded, Settings
 from p2p.control import client
@@ -42,8 +43,13 @@ class OpenNode(Protocol):
     def __call__(self, home: Path, config: Config, *, foreground: bool) -> "AbstractAsyncContextManager[Node]": ...
 
 
-def run(command: Callable[[], Awaitable[int]], *, interrupted: str = "", nobody: int = FAILED) -> int:
-    """Runs an async command; returns its exit code, which is `nobody` for a NotFound."""
+def run(
+    command: Callable[[], Awaitable[int]], *, interrupted: str | Callable[[], str] = "", nobody: int = FAILED
+) -> int:
+    """Runs an async command; returns its exit code, which is `nobody` for a NotFound.
+
+    `interrupted` is what to say after Ctrl-C.
+    """
     # Until the command handles it, Ctrl-C simply ends the process, without a stack trace.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Imported objects are never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer's time.
@@ -63,7 +69,8 @@ def run(command: Callable[[], Awaitable[int]], *, interrupted: str = "", nobody:
     except ShoalError as error:
         return explain(error)
     if code == INTERRUPTED:
-        print(f"Interrupted. {interrupted}".rstrip(), file=sys.stderr)
+        said = interrupted if isinstance(interrupted, str) else interrupted()
+        print(f"Interrupted. {said}".rstrip(), file=sys.stderr)
     return code
 
 
@@ -76,11 +83,18 @@ def node_opener() -> "OpenNode":
 
 
 async def perform(
-    home: Path, request: AnyRequest, settings: Settings | None, show: Callable[[Any], None], *, stay: bool
+    home: Path,
+    request: AnyRequest,
+    settings: Settings | None,
+    show: Callable[[Any], None],
+    *,
+    stay: bool,
+    seen: Seen = ignored,
 ) -> int:
     """Performs the request on the peer running in the home, or if there is none, on a peer run in the foreground.
 
-    If `settings` is None, no peer is started, and it raises ShoalError if none is running.
+    `seen` is told of all progress. If `settings` is None, no peer is started, and it raises ShoalError if none is
+    running.
     """
     loaded = config.load(home, os.environ, settings or {})
     interrupted = terminal.on_signal()
@@ -93,10 +107,10 @@ async def perform(
                         "a peer is running in this home: "
                         "it keeps its own network options, and those given here are ignored"
                     )
-                return await terminal.until_answered(partial(client.ask, home, request), show, interrupted)
+                return await terminal.until_answered(partial(client.ask, home, request), show, interrupted, seen)
             if settings is None:
                 raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
-            return await _in_foreground(home, request, loaded, show, interrupted, stay=stay)
+            return await _in_foreground(home, request, loaded, show, interrupted, stay=stay, seen=seen)
         except (HomeInUse, NotTaken):
             # The peer of another command is about to listen, or has just stopped.
             if interrupted.is_set() or trio.current_time() > until:
@@ -105,13 +119,20 @@ async def perform(
 
 
 async def _in_foreground(
-    home: Path, request: AnyRequest, loaded: Loaded, show: Callable[[Any], None], interrupted: trio.Event, *, stay: bool
+    home: Path,
+    request: AnyRequest,
+    loaded: Loaded,
+    show: Callable[[Any], None],
+    interrupted: trio.Event,
+    *,
+    stay: bool,
+    seen: Seen,
 ) -> int:
     async with node_opener()(home, loaded.config, foreground=True) as running:
         for note in running.notes:
             terminal.note(note)
         here = partial(running.operations.perform, request, keep_serving=False)
-        code = await terminal.until_answered(here, show, interrupted)
+        code = await terminal.until_answered(here, show, interrupted, seen)
         if stay and code == DONE:
             terminal.note(f"Serving the share from {running.addresses[0]} until Ctrl-C.")
             await interrupted.wait()

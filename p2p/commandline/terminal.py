@@ -42,6 +42,11 @@ REPEATED_S = 1.0
 """Signals closer together than this count as one: `timeout` and some terminals send them twice."""
 
 Perform = Callable[[Callable[[Event], Awaitable[None]]], Awaitable[Any]]
+Seen = Callable[[Progress], None]
+
+
+def ignored(progress: Progress) -> None:
+    """Does nothing with the progress of a request."""
 
 
 def note(text: str, *, only_live: bool = False) -> None:
@@ -85,8 +90,13 @@ async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
             nursery.start_soon(end_with, wait)
 
 
-async def until_answered(perform: Perform, show: Callable[[Any], None], interrupted: trio.Event) -> int:
-    """Calls `perform` with a live view, and shows the answer. Returns the exit code; raises what `perform` raises."""
+async def until_answered(
+    perform: Perform, show: Callable[[Any], None], interrupted: trio.Event, seen: Seen = ignored
+) -> int:
+    """Calls `perform` with a live view, and shows the answer. Returns the exit code; raises what `perform` raises.
+
+    `seen` is told of all progress.
+    """
     answer: Any = None
     failure: ShoalError | None = None
     answered = False
@@ -95,6 +105,7 @@ async def until_answered(perform: Perform, show: Callable[[Any], None], interrup
     async def emit(event: Event) -> None:
         match event:
             case Update(progress):
+                seen(progress)
                 view.update(progress)
             case Note(text):
                 view.note(text)

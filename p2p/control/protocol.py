@@ -94,6 +94,13 @@ class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
     unit: tuple[int, int, int] | None = None
 
 
+class ResultRequest(ControlRequest, frozen=True, kw_only=True, tag="result"):
+    """Show once more what a job that is done answered. `id` is the job's id or the beginning of it."""
+
+    answer: ClassVar[Any] = JobAnswer
+    id: str
+
+
 class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):
     """End a job for good. `id` is the job's id or the beginning of it."""
 
@@ -151,6 +158,7 @@ AnyRequest = (
     | ResumeRequest
     | JobsRequest
     | LogsRequest
+    | ResultRequest
     | CancelRequest
     | VolunteerRequest
     | SearchRequest

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -32,7 +32,6 @@ MAX_MODULE_BYTES = 64 * 1024 * 1024
 MAX_COMPILE_S = 1_800.0
 MAX_MODULE_COMPILE_S = 600.0
 """More than the processor time that the compiler of a job's module may use: it may have to wait for other processes."""
-_TOLD = {SCIENCE: f"Compiling {SCIENCE} for this machine, once: it takes a few minutes and 1.5 GB of memory"}
 _KEY_LETTERS = 32
 _MODULES_KEPT = 64
 _VERSIONS_KEPT = 3
@@ -81,6 +80,12 @@ def is_compiled(cache: Path, runtime: Runtime) -> bool:
         entry.st_uid == os.geteuid() and not entry.st_mode & 0o022 and kind(entry.st_mode)
         for entry, kind in ((found, stat.S_ISREG), (folder, stat.S_ISDIR))
     )
+
+
+def notice(names: Sequence[str]) -> str:
+    """Text for the user while the runtimes of these names are compiled."""
+    took = "a few minutes and 1.5 GB of memory" if SCIENCE in names else "up to a minute"
+    return f"Compiling {' and '.join(names)} for this machine, once; it takes {took}"
 
 
 async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], None], *, idle: bool = False) -> None:
@@ -145,7 +150,7 @@ async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None], i
     try:
         out = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(out, "wb"), tempfile.TemporaryFile() as words:
-            tell(_TOLD.get(runtime.name, f"Compiling {runtime.name} for this machine, once; it may take a minute"))
+            tell(notice([runtime.name]))
             failure = await _in_child(runtime, own, out, words, idle)
         if failure is not None:
             raise SandboxFailed(f"{runtime.module.name} cannot be compiled: {failure}.")

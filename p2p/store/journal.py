@@ -21,6 +21,9 @@ from p2p.store.database import Database
 MAX_ENDED = 100
 """The most ended jobs that are listed: the newest ones."""
 MAX_OPEN = 100
+MAX_ANSWERS_BYTES = 64 * 1024 * 1024
+ANSWER = -1
+"""The number under which the answer of an ended job is kept, among the results of its actions."""
 MAX_JOB_BYTES = 1024 * 1024 * 1024
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_LOG_BYTES = 16 * 1024 * 1024
@@ -104,8 +107,11 @@ class Journal:
             raise NotFound("This peer knows no such job. `shoal jobs` lists those it knows.")
         return _listed(row)
 
-    def end(self, job: bytes, state: str, ending: Any) -> None:
-        """Ends the job; only its ending and its logs are kept. The oldest ended jobs are forgotten."""
+    def end(self, job: bytes, state: str, ending: Any, answer: bytes = b"") -> None:
+        """Ends the job; only its ending, its answer and its logs are kept.
+
+        The oldest ended jobs are forgotten, and the oldest answers if all have more than MAX_ANSWERS_BYTES together.
+        """
         assert state != RUNNING
         text = _text(ending)
         with self._database.transaction() as connection:
@@ -118,6 +124,19 @@ class Journal:
                 [RUNNING, RUNNING, MAX_ENDED],
             )
             connection.execute("DELETE FROM job_log WHERE job NOT IN (SELECT id FROM job)")
+            if answer and len(answer) <= MAX_ANSWERS_BYTES:
+                connection.execute("INSERT INTO job_action VALUES (?, ?, ?, ?)", [job, ANSWER, b"", answer])
+            connection.execute(
+                "DELETE FROM job_action WHERE action = ? AND job NOT IN (SELECT id FROM (SELECT id, "
+                "sum(length(result)) OVER (ORDER BY created DESC, id) AS newer FROM job "
+                "JOIN job_action ON job = id AND action = ?) WHERE newer <= ?)",
+                [ANSWER, ANSWER, MAX_ANSWERS_BYTES],
+            )
+
+    def answer(self, job: bytes) -> bytes:
+        """The answer with which the job ended; empty if it is not kept."""
+        row = self._database.row("SELECT result FROM job_action WHERE job = ? AND action = ?", [job, ANSWER])
+        return b"" if row is None else bytes(row[0])
 
     def forget(self, job: bytes) -> None:
         """Forgets everything about the job."""

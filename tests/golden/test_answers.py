@@ -83,6 +83,7 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.RunRequest(wish=WISH),
     requests.ResumeRequest(id="abc", peers=("192.0.2.1:7474",)),
     requests.LogsRequest(id="abc", unit=(1, 2, 3)),
+    requests.ResultRequest(id="abc"),
     requests.CancelRequest(id="abc"),
     requests.VolunteerRequest(pause=True, now=True),
     requests.JobsRequest(),
@@ -116,13 +117,13 @@ ANSWERED: tuple[Event, ...] = (
 
 VARYING = frozenset(
     {
-        *("seconds", "age_s", "uptime_s", "announced_s", "created", "version", "units_done", "connections"),
+        *("seconds", "age_s", "uptime_s", "announced_s", "created", "version", "units_done", "connections", "core_s"),
         *("memory_bytes", "inputs_bytes", "bytes_moved", "bytes_fetched", "uploaded", "downloaded", "received", "done"),
         *("sources", "known", "nodes", "records", "shares"),
     }
 )
 """Numbers of which only the type is the same every time."""
-CHANCE = frozenset({"left_s", "rate", "dialable", "reachability", "reachable_from", "walls", "software"})
+CHANCE = frozenset({"left_s", "rate", "dialable", "reachability", "reachable_from", "walls", "software", "compiling"})
 """What hangs on the moment or the machine, its type too."""
 LISTS = frozenset({"runtimes", "addresses", "seen_as"})
 """Lists whose length depends on the moment or the machine too."""
@@ -240,6 +241,8 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         request("run, faulty", requests.RunRequest(wish=wish("faulty.py")))
         run("logs", "logs", done["job"])
         request("logs", requests.LogsRequest(id=done["job"], unit=(1, 0, 1)))
+        run("result", "result", done["job"])
+        request("result", requests.ResultRequest(id=done["job"]))
 
         slow = requests.GetRequest(link=large["link"], out=str(folder / "slowly"), limit_bytes_per_s=1 << 18)
         with hanging(owner, requests.RunRequest(wish=wish("stuck.py"))) as running, hanging(owner, slow):

@@ -25,8 +25,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "37838d8344bb67364f545b4966ac2e49c6e6e7dc7cc2805f14ce70d8b2df3958",
-    "answers_control.json": "84bdbf9d699f941d99295f53df1413f6e33b91814d6ef60c21e441bdbe840fbc",
+    "answers_commands.json": "afbf11a1267c6d38e13e52d31703ced479653a6d9bcb7fae63221fd5a1354835",
+    "answers_control.json": "cf05a619c05ab6333b19ed5b1302ede407a379e0b2dd6fa2966226de8ec7187d",
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
@@ -40,7 +40,7 @@ DIGESTS = {
     "messages_tracker.json": "5ad0fb28eabc464ac8c806836dd05e47f326fa0b936a52fdcbc836d688d13f9b",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "127a8bfc557722b0cea03c29f3ee0d929df07d9f3579c0cff5036e616610c18d",
-    "requests.json": "3d50402a2439fd12678f8c90831de47c6ae90c02458c512793cd37ed9f604acb",
+    "requests.json": "b768ed84c5a5d87dc28dc7da602d26411afb4ba93c1057650ea4dbfb7317c6fd",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
 }
 

@@ -117,6 +117,18 @@ def test_ended_jobs_are_bounded_and_open_ones_never_dropped(journal: Journal, sh
     assert {listed.id for listed in journal.jobs()} == {JOB, bytes([3]), bytes([4]), bytes([5])}
 
 
+def test_the_newest_answers_are_kept(journal: Journal, shorten: Shorten) -> None:
+    shorten(module, "MAX_ANSWERS_BYTES", 10)
+    jobs = [H("job", bytes([number])) for number in range(4)]
+    for job, answer in zip(jobs, (b"1234", b"12345", b"123456", b"12345678901"), strict=True):
+        journal.begin(job, {})
+        journal.end(job, "done", "", answer)
+    assert [journal.answer(job) for job in jobs] == [b"", b"", b"123456", b""]
+    assert journal.answer(JOB) == b""
+    journal.forget(jobs[2])
+    assert journal.answer(jobs[2]) == b""
+
+
 def test_the_room_of_a_job_is_bounded_and_what_is_beyond_it_is_not_kept(journal: Journal, shorten: Shorten) -> None:
     shorten(module, "MAX_JOB_BYTES", 3000)
     journal.accept(JOB, [entry(0, outputs=(bytes(1000),))])

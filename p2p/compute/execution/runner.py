@@ -6,6 +6,7 @@ messages about the job's own faults are passed on unchanged, within bounds.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
@@ -29,6 +30,8 @@ LOST = "lost"
 """The `kind` of a unit that its owner cannot rerun until what the unit reads has been made again."""
 MAX_UNITS_PER_GUEST = 4_096
 """How many units of commands one guest runs: if its process leaks memory with each, it does not grow for long."""
+MIN_LOAD_S = 60.0
+"""How long loading a job may take, even where units may take less."""
 MAX_UNIT_INPUT_BYTES = MAX_FRAME_BYTES - 16 * 1024 * 1024
 """The most bytes that a unit can be given."""
 
@@ -93,7 +96,8 @@ class ResidentRunner:
 
         Raises GuestEnded, MalformedMessage.
         """
-        reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=self._limits)
+        limits = replace(self._limits, cap_s=max(self._limits.cap_s, MIN_LOAD_S))
+        reply, log = await self._guest.call(frame, seed=H("seed", self._job), limits=limits)
         made = _made(reply, log)
         return made if made.kind else None
 

@@ -26,9 +26,10 @@ from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.log import PLAN
 from p2p.compute.owner.run import Ending, JobRun
 from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
+from p2p.compute.owner.view import Watch
 from p2p.compute.spec import JobSpec
 from p2p.concurrency.walls import Wall
-from p2p.errors import ConfigError, JobError, ShoalError, StorageError
+from p2p.errors import ConfigError, JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
@@ -179,24 +180,24 @@ class Jobs:
         view = JobView(job=to_text(job), name=name, runtime=setup.runtime.name)
         progress.view, progress.state, progress.name = view, "running", name
         started = trio.current_time()
-        state, ending = "", ""
+        state, ending, told = "", "", b""
         underway = self._under_way[job] = Underway(job, view, JobRun(self._deps, setup, view, progress.note))
         self._deps.changes.ring()
         try:
             with JOB.around():
                 answer = await self._answer(kept, await underway.run.all(), job)
-            state = "done"
+                answer = _with_costs(answer, view, underway.run.watch, trio.current_time() - started)
+            state, told = "done", msgspec.json.encode(answer)
         except JobError as error:
             state, ending = "failed", str(error)
             raise
         finally:
             with trio.CancelScope(shield=True):
                 if state:
-                    await self._end(kept, job, state, ending)
+                    await self._end(kept, job, state, ending, told)
             del self._under_way[job]
             self._deps.changes.ring()
-        seconds = round(trio.current_time() - started, 3)
-        return msgspec.structs.replace(answer, seconds=seconds, units=view.units_done)
+        return answer
 
     async def cancel(self, text: str) -> bytes:
         """Cancels a job, whether it is running or stopped. Returns its id. Raises ConfigError."""
@@ -229,6 +230,22 @@ class Jobs:
             rows.append(row)
         return rows
 
+    async def result(self, text: str) -> JobAnswer:
+        """Returns once more what `begin` returned.
+
+        Raises JobError for a job that failed; ConfigError for one that is not done; NotFound if it is no longer kept.
+        """
+        listed = await self._find(text)
+        if listed.state == "failed":
+            raise JobError(str(listed.ending))
+        if listed.state != "done":
+            why = "not done yet" if listed.state == RUNNING else "cancelled"
+            raise ConfigError(f"Job {short(listed.id)} has no result: it is {why}.")
+        answer = await self._deps.disk.run(self._deps.journal.answer, listed.id)
+        if not answer:
+            raise NotFound(f"The result of job {short(listed.id)} is no longer kept. Run the job again.")
+        return msgspec.json.decode(answer, type=JobAnswer)
+
     async def logs(self, text: str, unit: tuple[int, int, int] | None) -> list[LogRow]:
         """Returns what the units of a job printed, as rows by action, stage and partition. Raises ConfigError."""
         listed = await self._find(text)
@@ -258,10 +275,10 @@ class Jobs:
         link = self._deps.discovery.links.to(done.share_id, done.name, done.bytes)
         return msgspec.structs.replace(answer, link=link, folder=str(folder))
 
-    async def _end(self, kept: Resumable, job: bytes, state: str, ending: str) -> None:
-        """Ends the job: removes what was kept to resume it."""
+    async def _end(self, kept: Resumable, job: bytes, state: str, ending: str, answer: bytes = b"") -> None:
+        """Ends the job: removes what was kept to resume it, and keeps its answer, if it has one."""
         with suppress(StorageError):
-            await self._deps.disk.run(self._deps.journal.end, job, state, ending)
+            await self._deps.disk.run(self._deps.journal.end, job, state, ending, answer)
         await self._clear(self._folder_of(job), [ShareId(from_text(text)) for text in kept.made])
 
     async def _clear(self, folder: Path, made: Sequence[ShareId]) -> None:
@@ -269,6 +286,17 @@ class Jobs:
             with suppress(ShoalError):
                 await self._deps.sharing.unshare(one)
         await self._deps.disk.run(shutil.rmtree, folder, True)
+
+
+def _with_costs(answer: JobAnswer, view: JobView, watch: Watch, seconds: float) -> JobAnswer:
+    return msgspec.structs.replace(
+        answer,
+        seconds=round(seconds, 3),
+        units=view.units_done,
+        volunteers=len(watch.workers),
+        core_s=round(watch.core_s, 3),
+        bytes_moved=view.bytes_moved,
+    )
 
 
 def _logged(one: Logged) -> LogRow:

@@ -74,6 +74,7 @@ class ResultIntake:
                 driver.do(driver.job.failed(peer, result.id, Fault.PEER, said, trio.current_time()))
                 continue
             made[result.id] = outputs
+            self._watch.worked(peer, result.seconds)
             holder = outputs.holder if isinstance(outputs, Remote) else None
             good.append(UnitResult(result.id, result.digest, holder))
         commands = driver.job.returned(peer, good, trio.current_time())  # checking them may have taken long

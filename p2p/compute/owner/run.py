@@ -80,7 +80,7 @@ class JobRun:
         self._forms = InputForms(setup.inputs, setup.runtime, setup.limits)
         self._tell = tell
         self._told_replaced = False
-        self._watch = Watch(view)
+        self.watch = self._watch = Watch(view)
         self._log = JobLog(deps.journal, deps.disk, setup.id, deps.presence.peer_id)
         self._reader = OutputReader(deps.dialer, setup.id, setup.token)
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""

@@ -43,11 +43,20 @@ class Watch:
         self._accepted: Counter[PeerId] = Counter()
         self._rates: dict[PeerId, Rate] = {}
         self._moved = self._fetched = 0
+        self.workers: set[PeerId] = set()
+        """The volunteers that did a unit."""
+        self.core_s = 0.0
+        """How long the units took at volunteers, as they say."""
 
     def accepted(self, peer: PeerId) -> None:
-        """Counts one more accepted result of this volunteer."""
+        """Counts one more accepted result of this peer, a volunteer or the owner itself."""
         self._view.units_done += 1
         self._accepted[peer] += 1
+
+    def worked(self, peer: PeerId, seconds: float) -> None:
+        """Records that a volunteer has given a result, for which it says that it took so long."""
+        self.workers.add(peer)
+        self.core_s += seconds
 
     def left(self, session: VolunteerSession) -> None:
         """Records that a volunteer has left."""

@@ -187,7 +187,8 @@ class GuestSlots:
                     await trio.sleep(RUNNER_RETRY_S)
                     continue
                 except GuestEnded as ended:
-                    found = ending(ended)
+                    # A job that is not even loaded in that time is not one whose unit takes long.
+                    found = ending(ended) if ended.kind != "cap" else UnitOutcome([], kind="broken", text=str(ended))
                 failures = 0
                 if isinstance(found, UnitOutcome):
                     # Every unit of this job would fail like this: the owner is told with the next one.

@@ -197,6 +197,10 @@ class Volunteering:
                 self.compiling = ""
             self._deps.changes.ring()
 
+    async def to_compile(self) -> list[str]:
+        """The runtimes that are not compiled yet."""
+        return [name for name in [await self._to_compile(runtime) for runtime in self.runtimes] if name]
+
     async def _to_compile(self, runtime: Runtime) -> str:
         ready = await self._deps.disk.run(compiled.is_compiled, compiled.default_folder(), runtime)
         return "" if ready else runtime.name
