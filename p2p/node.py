@@ -13,6 +13,7 @@ from random import Random
 
 import trio
 
+from p2p import descriptors
 from p2p import identity as identities
 from p2p.advertising import deps as advertising_deps
 from p2p.advertising.dht_publisher import Publisher
@@ -340,9 +341,8 @@ def _make(
 async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketListener], bound: list[Address]) -> None:
     """Starts the tasks of a peer, beginning with those on which others depend."""
     network, presence, overlays = node.config.network, node.presence, node.discovery.overlays
-    admission = listener.Admission(
-        network.max_connections, network.max_connections_per_prefix, network.max_connections_per_peer
-    )
+    wanted = network.max_connections + listener.MAX_UNPROVEN + descriptors.SPARE
+    admission = listener.Admission.of(network, descriptors.allow(wanted))
 
     async def welcome(connection: Connection) -> None:
         """Serves one connection that another peer dialled, until it ends. Raises PeerError."""

@@ -1,14 +1,13 @@
 """`shoal tracker`: runs a tracker with the options given, until Ctrl-C or SIGTERM."""
 
 import os
-import resource
 import signal
 import sys
 from pathlib import Path
 
 import trio
 
-from p2p import config
+from p2p import config, descriptors
 from p2p.config import Settings
 from p2p.errors import ConfigError, StorageError
 from p2p.net.http import check_url
@@ -37,7 +36,7 @@ async def run(
     addresses = [parse_address(text, any_port=True) for text in listen or ()]
     path = db or home / DATABASE_FILE
     own = home / HOME
-    _allow_files(MAX_CONNECTIONS + SPARE_FILES)
+    descriptors.allow(MAX_CONNECTIONS + SPARE_FILES)
     _make(own)
     _make(path.parent)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -57,15 +56,6 @@ async def run(
             async for _ in signals:
                 break
     return 0
-
-
-def _allow_files(wanted: int) -> None:
-    """Raises this process's limit of open files to the number wanted, as far as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _ip(text: str) -> str:

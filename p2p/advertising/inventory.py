@@ -1,15 +1,16 @@
 """What this peer offers: the shares that it serves and those that it is fetching, as they are announced to others."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import trio
 
 from p2p.core.shares.coverage import coverage
 from p2p.core.shares.manifest import EntryKind
-from p2p.errors import BadData, NotFound
+from p2p.errors import BadData, NotFound, StorageError
 from p2p.ids import ShareId
+from p2p.paths import PathKind, kind_of
 from p2p.sharing.swarm import Swarm
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
@@ -86,7 +87,7 @@ class Inventory:
 
     def _read(self, row: SharedRow) -> tuple[Content, ...]:
         trio.from_thread.check_cancelled()
-        if row.files <= 1 and not any(Path(path).is_dir() for path in row.paths):
+        if row.files <= 1 and not any(map(_is_folder, row.paths)):
             return ()  # for a share of one file, the share's name is the file's
         try:
             manifest = self._library.manifest(ShareId(row.id))
@@ -94,6 +95,12 @@ class Inventory:
             return ()
         files = (entry for entry in manifest.entries if entry.kind is EntryKind.FILE)
         return tuple(Content("/".join(entry.path)[:1024], entry.size) for entry in islice(files, MAX_CONTENTS))
+
+
+def _is_folder(path: str) -> bool:
+    with suppress(StorageError):
+        return kind_of(path) is PathKind.FOLDER
+    return False
 
 
 def _held(swarm: Swarm) -> bytes:

@@ -46,8 +46,9 @@ def options(
     ] = False,
 ) -> None:
     from p2p import config, log
+    from p2p.paths import absolute
 
-    Global.home = (home or config.default_home()).absolute()
+    Global.home = absolute(home or config.default_home())
     log.set_up(verbose=verbose)
 
 
@@ -89,9 +90,10 @@ def tracker(
 ) -> None:
     """Run a tracker (the optional central index, with a web page) until Ctrl-C. Prints `ready URL` when it is up."""
     from p2p.commandline import running
+    from p2p.paths import absolute
     from tracker.command import run
 
-    path = db and db.absolute()
+    path = db and absolute(db)
     sys.exit(running.run(partial(run, Global.home, listen=listen, db=path, url=url, proxy=proxy, network=network)))
 
 

@@ -39,10 +39,11 @@ def share(
     """Share files or folders in place. Prints the link. If no peer is running, serves them until Ctrl-C."""
     from p2p.control.protocol import ShareRequest
     from p2p.ignore import check_patterns
+    from p2p.paths import resolved
 
     check_patterns(exclude or ())
     request = ShareRequest(
-        paths=tuple(str(path.resolve()) for path in paths),
+        paths=tuple(str(resolved(path)) for path in paths),
         name=name,
         unlisted=unlisted,
         pointer=pointer,
@@ -91,6 +92,7 @@ def get(
     from p2p.control.protocol import GetRequest
     from p2p.formats import parse_size, parse_time
     from p2p.ignore import check_patterns
+    from p2p.paths import absolute
     from p2p.wire.link import parse_any_link, parse_peer
 
     parse_any_link(link)
@@ -99,7 +101,7 @@ def get(
         parse_peer(text)
     request = GetRequest(
         link=link,
-        out=str(out.absolute()),
+        out=str(absolute(out)),
         peers=tuple(peer or ()),
         select=tuple(select or ()),
         exclude=tuple(pattern for pattern in exclude or () if pattern),

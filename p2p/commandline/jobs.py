@@ -111,6 +111,7 @@ def run(
     from p2p.control.protocol import ResumeRequest, RunRequest
     from p2p.errors import ConfigError
     from p2p.formats import parse_size, parse_time
+    from p2p.paths import absolute
     from p2p.wire.link import parse_peer
 
     if trust != "own":
@@ -136,7 +137,7 @@ def run(
         request = ResumeRequest(id=str(resume), peers=tuple(peer or ()))
         perform(request, settings, show, interrupted=KEPT, nobody=NOBODY)
     spec = JobSpec(
-        path=str(job.absolute()),
+        path=str(absolute(job)),
         inputs=tuple(map(_input, inputs or ())),
         args=parse_all(arg or ()),
         runtime=runtime,
@@ -145,10 +146,10 @@ def run(
         unit_time_s=parse_time(unit_time),
         volunteers=volunteers,
         peers=tuple(peer or ()),
-        out=None if out is None else str(out.absolute()),
+        out=None if out is None else str(absolute(out)),
         wait_s=None if wait is None else parse_time(wait),
-        along=tuple(str(path.absolute()) for path in along or ()),
-        requirements=None if requirements is None else str(requirements.absolute()),
+        along=tuple(str(absolute(path)) for path in along or ()),
+        requirements=None if requirements is None else str(absolute(requirements)),
     )
     if local:
         from p2p.commandline import local_run
@@ -264,14 +265,15 @@ def _shown(text: str) -> str:
 
 def _input(text: str) -> str:
     """Returns a link as it is, and a path made absolute."""
-    from p2p.errors import ConfigError
+    from p2p.errors import ConfigError, StorageError
+    from p2p.paths import absolute, exists
     from p2p.wire.link import parse_link
 
     if text.startswith("magnet:"):
         return text
-    path = Path(text).absolute()
-    with suppress(ConfigError):
-        if not path.exists() and parse_link(text):
+    path = absolute(Path(text))
+    with suppress(ConfigError, StorageError):
+        if not exists(path) and parse_link(text):
             return text
     return str(path)
 

@@ -21,6 +21,7 @@ from p2p.jobs import local
 from p2p.jobs.codec import Unreadable
 from p2p.jobs.faults import JobFault, PlanMismatch
 from p2p.jobs.planning import Settings
+from p2p.paths import exists
 
 PARTITIONS = 8
 
@@ -29,7 +30,7 @@ def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAn
     """Runs the job to its end, and returns the answer for `shoal run`. Raises ConfigError, JobError, StorageError."""
     paths = [Path(text) for text in inputs]
     for text, one in zip(inputs, paths, strict=True):
-        if not one.exists():
+        if not exists(one):
             raise ConfigError(f"{text} does not exist; --local reads files on this machine, not links.")
     if out is not None:
         out = out.absolute()

@@ -17,6 +17,8 @@ from functools import partial
 import trio
 
 from p2p.concurrency.accepting import accept
+from p2p.config import NetworkConfig
+from p2p.descriptors import SPARE
 from p2p.errors import ConfigError, PeerError
 from p2p.ids import PeerId
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 MAX_UNPROVEN = 512
 MAX_UNPROVEN_PER_PREFIX = 64
 BACKLOG = 1024
+MIN_ROOM = 6
+"""How many connections there may be however few descriptors this process may have."""
 
 Welcome = Callable[[Connection], Awaitable[None]]
 
@@ -40,8 +44,18 @@ class Admission:
     total: int
     per_prefix: int
     per_peer: int
+    unproven: int = MAX_UNPROVEN
+    """The most connections that have not proved it yet, which are beside the others."""
     _peers: Counter[PeerId] = field(default_factory=Counter)
     _prefixes: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, network: NetworkConfig, descriptors: int) -> "Admission":
+        """What the configuration allows, or less where this process may have few descriptors."""
+        room = max(descriptors - SPARE, MIN_ROOM)
+        unproven = min(MAX_UNPROVEN, room // 3)
+        total = min(network.max_connections, room - unproven)
+        return cls(total, network.max_connections_per_prefix, network.max_connections_per_peer, unproven)
 
     def admit(self, peer: PeerId, network_prefix: str) -> bool:
         """Counts the connection if there is room for it."""
@@ -64,7 +78,8 @@ class Admission:
 class Unproven:
     """The connections whose handshake is not complete, oldest first, each with the cancel scope that ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._scopes: dict[trio.CancelScope, str] = {}
 
     def __len__(self) -> int:
@@ -75,7 +90,7 @@ class Unproven:
         same = [other for other, its in self._scopes.items() if its == network_prefix]
         if len(same) >= MAX_UNPROVEN_PER_PREFIX:
             self._end(same[0])
-        elif len(self._scopes) >= MAX_UNPROVEN:
+        elif len(self._scopes) >= self._most:
             self._end(next(iter(self._scopes)))
         self._scopes[scope] = network_prefix
 
@@ -143,7 +158,7 @@ async def run(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accepts until cancelled, then closes the listeners. For each proven connection, `welcome` runs until it ends."""
-    meet = partial(_meet, dialer=dialer, admission=admission, unproven=Unproven(), welcome=welcome)
+    meet = partial(_meet, dialer=dialer, admission=admission, unproven=Unproven(admission.unproven), welcome=welcome)
     async with trio.open_nursery() as nursery:
         try:
             for listener in listeners:

@@ -13,6 +13,7 @@ from p2p.core.shares import names
 from p2p.core.shares.manifest import Entry, EntryKind
 from p2p.errors import BadData, ConfigError, NotFound
 from p2p.ids import ShareId
+from p2p.paths import exists
 from p2p.progress import Progress
 from p2p.sharing.swarm import Swarm
 from p2p.sharing.swarms import Swarms
@@ -68,7 +69,7 @@ class Sharing:
         """
         started = trio.current_time()
         for path in paths:
-            if not path.exists():
+            if not await self._disk.run(exists, path):
                 raise ConfigError(f"{path} does not exist.")
         name = paths[0].name if name is None else name
         if reason := names.refusal(name):

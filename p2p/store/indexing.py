@@ -17,6 +17,7 @@ from p2p.core.shares import names
 from p2p.core.shares.manifest import Entry, EntryKind, chunk_bytes, chunk_count, hash_chunk
 from p2p.errors import ConfigError, StorageError
 from p2p.ignore import Ignore, read_ignore_file
+from p2p.paths import PathKind, kind_of
 from p2p.store import posix
 from p2p.store.library import NOT_HELD, Stamp
 
@@ -58,7 +59,7 @@ class Indexer:
     def __init__(self, paths: Sequence[Path], known: Known, exclude: Sequence[str] = ()) -> None:
         """`exclude` are patterns, as for `Ignore`, that hold in each of the paths, after its own `.shoalignore`."""
         self.paths = paths
-        self.single = len(paths) == 1 and paths[0].is_file()
+        self.single = len(paths) == 1 and kind_of(paths[0]) is PathKind.FILE
         self._known = known
         self._exclude = exclude
         self._found: list[FoundFile] = []
@@ -79,7 +80,7 @@ class Indexer:
         if len({path.name for path in self.paths}) != len(self.paths):
             raise ConfigError("Two of these paths have the same name. Share them one by one.")
         for path in self.paths:
-            if path.is_dir():
+            if kind_of(path) is PathKind.FOLDER:
                 ignore = Ignore([*read_ignore_file(path), *self._exclude])
                 self._walk_folder(path, () if len(self.paths) == 1 else (path.name,), ignore, check)
             elif Ignore(self._exclude).leaves_out((path.name,)):

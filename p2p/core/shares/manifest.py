@@ -67,7 +67,7 @@ class ManifestRoot(msgspec.Struct, frozen=True):
     Both are in bytes.
     """
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
     name: ShortText
     single: bool
     """Whether the share is one file by itself rather than a folder."""

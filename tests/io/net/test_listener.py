@@ -119,7 +119,7 @@ async def test_one_peer_and_one_prefix_leave_room_for_others(tmp_path: Path) -> 
 
 
 async def test_the_oldest_unproven_of_the_same_prefix_gives_way() -> None:
-    unproven = Unproven()
+    unproven = Unproven(listener.MAX_UNPROVEN)
     scopes = [trio.CancelScope() for _ in range(listener.MAX_UNPROVEN_PER_PREFIX + 2)]
     elsewhere = trio.CancelScope()
     unproven.enter(elsewhere, "there")
@@ -130,7 +130,7 @@ async def test_the_oldest_unproven_of_the_same_prefix_gives_way() -> None:
 
 
 async def test_the_oldest_of_all_gives_way_where_many_prefixes_flood() -> None:
-    unproven = Unproven()
+    unproven = Unproven(listener.MAX_UNPROVEN)
     scopes = [trio.CancelScope() for _ in range(listener.MAX_UNPROVEN + 3)]
     for number, scope in enumerate(scopes):
         unproven.enter(scope, f"prefix {number}")

@@ -1,0 +1,62 @@
+"""A: one surprise ended the whole peer, or the machines of others."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from p2p.errors import JobError
+from tests.support.processes import SHOAL, Peer, make_file
+from tests.support.world import World, hint_of
+from tests.support.world_jobs import SUM, run_job, volunteer, write_job
+
+FORGED = """
+import os
+
+def job(inputs):
+    def forge(number):
+        head = b'{"ok":"unit","records_in":%d,"records_out":%d,"blobs":[5]}'
+        frame = len(head).to_bytes(4, "big") + head + b"12345"
+        os.write(1, len(frame).to_bytes(4, "big") + frame)
+        return number
+    return inputs.range(4).map(forge).sum()
+"""
+
+
+def test_a_path_that_the_disk_refuses_ends_its_command_alone(tmp_path: Path) -> None:
+    """libfuse/sshfs#3, #202; mitre/fusera#164: folders of others, dead mounts, and names that are too long."""
+    (tmp_path / "loop").symlink_to("loop")
+    file, peer = make_file(tmp_path / "file", 1000), Peer(tmp_path / "home")
+    with peer.node() as node:
+        link = peer.run("share", file).out.strip()
+        for bad in ("a" * 300, "loop/file", "x/" * 3000):
+            peer.run("share", tmp_path / bad, code=1)
+            peer.run("run", tmp_path / bad, code=2)
+            peer.run("get", link, "--out", tmp_path / bad, code=1)
+        assert node.is_running()
+        assert peer.run("status", "--json").json()["bugs"] == 0
+
+
+def test_a_peer_lives_with_few_descriptors(tmp_path: Path) -> None:
+    """qBittorrent#8296, aria2#257: idle connections took all descriptors, and then no command came through."""
+    file = make_file(tmp_path / "file", 1000)
+    few = Peer(tmp_path / "few", command=("/bin/sh", "-c", 'ulimit -n 48; exec "$0" "$@"', *SHOAL))
+    with few.node() as node, ExitStack() as stack:
+        host, _, port = node.address.rpartition(":")
+        for _ in range(60):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        link = few.run("share", file).out.strip()
+        Peer(tmp_path / "other").run("get", link, "--peer", node.address, "--out", tmp_path / "out")
+        assert few.run("status", "--json").json()["bugs"] == 0
+        assert node.is_running()
+    assert (tmp_path / "out" / "file").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("number", [10**30, 2**63, 2**53, -1])
+async def test_a_number_that_a_guest_makes_up_ends_its_job_alone(world: World, compiled: None, number: int) -> None:
+    """Six lines in a job ended every volunteer that took it."""
+    owner, working = await world.peer("owner"), await volunteer(world)
+    with pytest.raises(JobError):
+        await run_job(owner, write_job(world, FORGED % (number, 0), "forged.py"), [hint_of(working)])
+    assert (await run_job(owner, write_job(world, SUM), [hint_of(working)])).result == sum(i * i for i in range(60))
