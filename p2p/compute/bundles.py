@@ -42,6 +42,7 @@ _TAKEN = {*sys.stdlib_module_names, "p2p"}
 """Names that a job's own modules may not have: some processes have imported other modules by these names before the job
 is loaded.
 """
+MAX_LINKS = 10
 MAX_NAMES = 40
 """The most names that are told; of more files than this, only folders are."""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
@@ -137,6 +138,7 @@ def told(files: Mapping[str, bytes]) -> str | None:
 def _of_folder(path: Path, tell: Callable[[str], None]) -> dict[str, bytes]:
     ignore = Ignore(read_ignore_file(path))
     found: dict[str, bytes] = {}
+    links: list[str] = []
     for folder, folders, names_here in os.walk(path, onerror=_unreadable):
         above = Path(folder).relative_to(path).parts
         kept = []
@@ -147,7 +149,7 @@ def _of_folder(path: Path, tell: Callable[[str], None]) -> dict[str, bytes]:
             file = path.joinpath(*parts)
             mode = _mode(file, follow=False)
             if stat.S_ISLNK(mode):
-                tell(f"{PurePosixPath(*parts)} is a symbolic link, and does not go along with the job")
+                links.append(PurePosixPath(*parts).as_posix())
             elif name in folders:
                 kept.append(name)
             elif stat.S_ISREG(mode):
@@ -155,6 +157,9 @@ def _of_folder(path: Path, tell: Callable[[str], None]) -> dict[str, bytes]:
                 found[PurePosixPath(*parts).as_posix()] = _read(file, follow=False)
                 _check_size(found)
         folders[:] = kept
+    if links:
+        more = f", and {len(links) - MAX_LINKS} more" if len(links) > MAX_LINKS else ""
+        tell(f"symbolic links do not go along with the job: {', '.join(links[:MAX_LINKS])}{more}")
     return found
 
 

@@ -5,7 +5,9 @@ again. pip looks at no setting of the user, builds nothing and installs nothing.
 """
 
 import importlib.util
+import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +57,8 @@ def parse(text: str) -> list[str]:
 def read(path: Path) -> list[str]:
     """Reads a user's file of requirements. Raises ConfigError. Blocks."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ConfigError(f"{path} is not a file.")
         with open(path, "rb") as file:
             content = file.read(MAX_LINES * MAX_LINE_BYTES + 1)
         if len(content) > MAX_LINES * MAX_LINE_BYTES:
@@ -82,7 +86,8 @@ def command(lines: list[str], python: str, folder: Path) -> list[str]:
         wanted.write_text("".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise StorageError(f"Cannot write to {folder}: {error.strerror}.") from error
-    pip = [sys.executable, "-m", PIP, "download", "--isolated", "--no-input", "--disable-pip-version-check"]
+    # With -P, a file pip.py in the current folder, which may be a stranger's, is not run instead.
+    pip = [sys.executable, "-P", "-m", PIP, "download", "--isolated", "--no-input", "--disable-pip-version-check"]
     only = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none", f"--python-version={python}"]
     where = [] if INDEX is None else [f"--index-url={INDEX}"]
     return [*pip, "--quiet", *only, *where, f"--dest={folder}", f"--requirement={wanted}"]

@@ -54,7 +54,7 @@ async def test_the_files_of_a_jobs_folder_are_there(world: World) -> None:
     answer = await run_job(owner, job_folder(world.folder / "job"), [hint_of(local)], progress=progress)
     assert answer.result == READ
     files = "every volunteer gets these files of the job too (6 B): data.txt, pkg/deep/x.json"
-    link = "link.txt is a symbolic link, and does not go along with the job"
+    link = "symbolic links do not go along with the job: link.txt"
     assert progress.notes[:2] == [link, files], "they are told before volunteers are even looked for"
 
 

@@ -1,6 +1,7 @@
 """Which files go along with a job, and what is said of them."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,11 @@ def test_regular_files_of_a_folder_go_along_and_nothing_else(tmp_path: Path) -> 
     told: list[str] = []
     found = bundles.collect(folder, tell=told.append)
     assert found == {name: data for name, data in files.items() if not name.startswith("empty")}
-    assert sorted(told) == [
-        f"{name} is a symbolic link, and does not go along with the job" for name in ("link", "linked", "more.py")
-    ]
+    assert told == ["symbolic links do not go along with the job: link, linked, more.py"]
+    for number in range(20):
+        (folder / f"{number:02}").symlink_to("x")
+    bundles.collect(folder, tell=told.append)
+    assert told[1].endswith("08, 09, and 13 more")
     assert bundles.told(found) == "every volunteer gets these files of the job too (2 B): data.csv, pkg/x.json"
 
 
@@ -164,6 +167,22 @@ def test_wheels_that_go_along() -> None:
 )
 def test_requirements_that_are_taken(text: str, lines: list[str] | None) -> None:
     assert requirements.parse(text) == (lines or ["a==1 ; python_version >= '3.8' and sys_platform == \"linux\""])
+
+
+def test_a_file_that_cannot_be_a_list_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "odd").write_bytes(b"\xff==1")
+    for name, why in (("pipe", "is not a file"), ("nothing", "No such file"), ("odd", "is not UTF-8 text")):
+        with pytest.raises(ConfigError, match=why):
+            requirements.read(tmp_path / name)
+
+
+def test_nothing_in_the_current_folder_is_taken_for_pip(tmp_path: Path) -> None:
+    (tmp_path / "pip.py").write_text("import sys\nsys.exit('taken')\n")
+    command = requirements.command(["tiny==1"], "3.12", tmp_path / "packages")
+    asked = [*command[: command.index("download")], "--version"]
+    assert subprocess.run(asked, cwd=tmp_path, capture_output=True, check=True).stdout.startswith(b"pip ")
+    assert (tmp_path / "packages" / "requirements.txt").read_text() == "tiny==1\n"
 
 
 @pytest.mark.parametrize(
