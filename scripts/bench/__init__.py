@@ -4,7 +4,7 @@
                                                   and peak memory of both sides, and how Shoal compares
     .venv/bin/python -m scripts.bench.jobs        units of jobs, beside ProcessPoolExecutor, Dask, Ray and PySpark:
                                                   units per second, time to the first result, a word count, the cost
-                                                  of a killed process, memory
+                                                  of a killed process, memory, many jobs at once
     .venv/bin/python -m scripts.bench.idle        a waiting peer: its memory, seconds until it is ready, and `--help`
     .venv/bin/python -m scripts.bench.sandbox     a unit in the sandbox: time, units per second, memory of guests
     .venv/bin/python -m scripts.bench.findable    seconds from sharing a file to having fetched it by its bare id, over

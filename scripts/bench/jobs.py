@@ -6,7 +6,8 @@
 
 `units`: no-op units a second, and one after another. `first`: time to the first result. `records`: word count by
 operations on records; `counters`: with a Counter for each partition. `kill`: a volunteer of four killed half-way.
-`owner`: the owner killed half-way, and the job resumed. `memory`: of a waiting volunteer.
+`owner`: the owner killed half-way, and the job resumed. `memory`: of a waiting volunteer. `crowd`: 20 jobs of one
+owner at once, half of which fail, beside the same jobs one after another.
 
 Ours are real processes of the real command on loopback, an owner and volunteers of one core each. The others run with
 as many worker processes in interpreters of their own; those that are not installed are left out, with a note. Results
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from scripts.bench.cases.jobs import kills, memory, units, words
+from scripts.bench.cases.jobs import crowd, kills, memory, units, words
 from scripts.bench.cases.jobs.settings import Settings
 from scripts.bench.rivals import jobs as rivals
 from scripts.bench.support import shoal
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[[Settings], Report]] = {
     "kill": kills.volunteer,
     "owner": kills.owner,
     "memory": memory.memory,
+    "crowd": crowd.crowd,
 }
 
 
