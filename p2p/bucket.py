@@ -21,6 +21,14 @@ class TokenBucket:
         self._at = now
         return max(0.0, -self._level / self.rate)
 
+    def give_back(self, amount: float) -> None:
+        """Returns tokens that were taken and not used."""
+        self._level = min(self._burst, self._level + amount)
+
+    def fullness(self, now: float) -> float:
+        """How full the bucket is: 1 if nothing was taken for a while, 0 or less if callers have to wait."""
+        return min(self._burst, self._level + (now - self._at) * self.rate) / self._burst
+
     def try_take(self, amount: float, now: float) -> bool:
         """Takes `amount` if there are that many tokens now. Returns whether it did."""
         self._level = min(self._burst, self._level + (now - self._at) * self.rate)

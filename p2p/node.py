@@ -201,9 +201,10 @@ def _make(
     # Shares.
     router = Router()
     swarms = Swarms(library, disk, changes)
+    upload = Throttle(transfer.upload_limit_bytes_per_s)
     traffic = Traffic(
-        slots=UploadSlots(transfer.upload_slots, transfer.slot_quantum_s),
-        upload=Throttle(transfer.upload_limit_bytes_per_s),
+        slots=UploadSlots(transfer.upload_slots, transfer.slot_quantum_s, upload),
+        upload=upload,
         download=Throttle(transfer.download_limit_bytes_per_s),
     )
     ShareHandlers(library, pointers, disk, presence.contacts, swarms, traffic, router)

@@ -6,18 +6,48 @@ from p2p.bucket import TokenBucket
 
 BURST_S = 0.1
 MIN_BURST_BYTES = 64 * 1024
+PIECE_S = 0.5
+MIN_PIECE_BYTES = 1024
+MAX_PIECE_BYTES = 256 * 1024
+IDLE_FULLNESS = 0.5
 
 
 class Throttle:
-    """Limits all tasks that use this throttle to `bytes_per_s` bytes per second in total; 0 means no limit."""
+    """Limits all tasks that use this throttle to `bytes_per_s` bytes per second in total; 0 means no limit.
+
+    Tasks wait in line, and only the first one pays: a task that gives up while it waits leaves no debt to the others.
+    """
 
     def __init__(self, bytes_per_s: int) -> None:
-        burst = max(MIN_BURST_BYTES, bytes_per_s * BURST_S)
-        self._bucket = TokenBucket(bytes_per_s, burst, trio.current_time()) if bytes_per_s else None
+        self.bytes_per_s = bytes_per_s
+        self.piece_bytes = MAX_PIECE_BYTES
+        """How many bytes to spend at a time, so that under a small limit each piece takes only a moment."""
+        self._line = trio.StrictFIFOLock()
+        self._bucket: TokenBucket | None = None
+        if bytes_per_s:
+            self.piece_bytes = max(MIN_PIECE_BYTES, min(MAX_PIECE_BYTES, int(bytes_per_s * PIECE_S)))
+            # Under a small limit, a burst of many seconds' worth would make the limit a lie.
+            burst = max(min(MIN_BURST_BYTES, bytes_per_s), bytes_per_s * BURST_S)
+            self._bucket = TokenBucket(bytes_per_s, burst, trio.current_time())
 
     async def spend(self, count: int) -> None:
         """Waits until `count` bytes may pass. Without a limit, this is not a checkpoint."""
         if self._bucket is not None:
-            wait = self._bucket.take(count, trio.current_time())
-            if wait:
-                await trio.sleep(wait)
+            async with self._line:
+                wait = self._bucket.take(count, trio.current_time())
+                if wait:
+                    try:
+                        await trio.sleep(wait)
+                    except trio.Cancelled:
+                        self._bucket.give_back(count)
+                        raise
+
+    def give_back(self, count: int) -> None:
+        """Returns bytes that were paid for and not sent."""
+        if self._bucket is not None:
+            self._bucket.give_back(count)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is a limit and most of it is unused."""
+        return self._bucket is not None and self._bucket.fullness(trio.current_time()) >= IDLE_FULLNESS

@@ -73,6 +73,11 @@ class Connection:
         """Bytes received. Grows even while a long message is still arriving, so a slow peer does not look silent."""
         self.bytes_out = 0
 
+    @property
+    def arrived(self) -> tuple[int, int]:
+        """A value that is different once more bytes have come, even if they are only a part of a frame."""
+        return self.bytes_in, self._stream.arriving
+
     async def receive(self) -> AnyMessage | Unknown | DataHeader:
         """Receives the next message, or the header of a data frame; call `receive_body` next for that frame's bytes.
 

@@ -5,8 +5,11 @@ takes only one read, directly into a slice of the target buffer; trio is called 
 The code that uses a connection sees a `ByteStream`, so that tests can use in-memory pipes.
 """
 
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
@@ -21,12 +24,16 @@ from p2p.wire.address import canonical
 
 STALL_TIMEOUT_S = 60.0
 """How long a peer may read nothing before it counts as gone."""
+_QUEUED = getattr(termios, "TIOCOUTQ", None)
 
 _USER_TIMEOUT_MS = 90_000
 
 
 class ByteStream(Protocol):
     """A secure two-way stream of bytes. Its methods raise PeerGone when the other end is gone."""
+
+    arriving: int
+    """How many bytes had come when `receive_exactly_into` last had to wait for more."""
 
     async def receive_some_into(self, view: memoryview) -> int:
         """Receives at least one byte, and at most as many as the view has. Returns how many."""
@@ -51,6 +58,7 @@ class TlsStream:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         self.remote_host = canonical(connected.getpeername()[0])
+        self.arriving = 0
         self._ssl = context.wrap_socket(connected, server_side=server, do_handshake_on_connect=False)
 
     async def handshake(self, network: str) -> PeerId | None:
@@ -97,6 +105,7 @@ class TlsStream:
                         raise PeerGone("the peer closed the connection")
                     at += count
             except ssl.SSLWantReadError:
+                self.arriving = at
                 await self._readable()
             except ssl.SSLWantWriteError:
                 await self._writable()
@@ -115,10 +124,7 @@ class TlsStream:
                 while at < end:
                     at += send(view[at:])
             except ssl.SSLWantWriteError:
-                with trio.move_on_after(STALL_TIMEOUT_S) as patience:
-                    await self._writable()
-                if patience.cancelled_caught:
-                    raise PeerGone(f"the peer read nothing for {STALL_TIMEOUT_S:.0f} seconds") from None
+                await self._room()
             except ssl.SSLWantReadError:
                 await self._readable()
             except OSError as error:
@@ -134,6 +140,25 @@ class TlsStream:
             await trio.lowlevel.wait_readable(self._ssl)
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise PeerGone("the connection was closed") from error
+
+    async def _room(self) -> None:
+        """Waits for room in the socket's queue, of which the system tells only once a good part of it is empty."""
+        queued = self._queued()
+        while True:
+            with trio.move_on_after(STALL_TIMEOUT_S):
+                return await self._writable()
+            before, queued = queued, self._queued()
+            if queued >= before:
+                raise PeerGone(f"the peer read nothing for {STALL_TIMEOUT_S:.0f} seconds")
+
+    def _queued(self) -> int:
+        """How many bytes are sent that the peer's system has not received; 0 if this system cannot tell."""
+        if _QUEUED is None or self._ssl.fileno() == -1:
+            return 0
+        try:
+            return int.from_bytes(fcntl.ioctl(self._ssl.fileno(), _QUEUED, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
 
     async def _writable(self) -> None:
         try:

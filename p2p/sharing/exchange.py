@@ -2,6 +2,9 @@
 
 It has three tasks: `_listen` handles the peer's messages, `Uploads` serves the chunks that the peer wants, and `_tell`
 sends this side's messages. Other objects call the synchronous methods, which only leave something for `_tell` to send.
+
+A side that waits for chunks, or lets the other wait, says something every few seconds, if only an empty `Have`. So a
+slow peer differs from a dead one.
 """
 
 import logging
@@ -29,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 HAVE_INTERVAL_S = 0.05
 IDLE_TIMEOUT_S = 300.0
+KEEP_ALIVE_S = 5.0
+SILENT_S = 60.0
+"""How long a peer that waits for chunks may say nothing."""
 MAX_UNSENT = 8192
 
 Answer = Callable[[Connection, AnyMessage | Unknown], Awaitable[None]]
@@ -57,6 +63,8 @@ class Exchange:
         self._reason: PeerError | None = None
         self._last: PeerError | None = None
         self._heard_at = trio.current_time()
+        self._spoke_at, self._spoken = self._heard_at, 0
+        self._answering = False
         self.downloaded = 0
 
     @property
@@ -160,7 +168,7 @@ class Exchange:
             if self._tell_peers:
                 self._tell_peers = False
                 await self._send_peers()
-            with trio.move_on_after(IDLE_TIMEOUT_S / 4):
+            with trio.move_on_after(min(KEEP_ALIVE_S, IDLE_TIMEOUT_S / 4)):
                 await self._wake.wait()
             self._wake = trio.Event()
             if not self._outbox and self._have:
@@ -169,8 +177,23 @@ class Exchange:
                     while not self._outbox:
                         await self._wake.wait()
                         self._wake = trio.Event()
-            if trio.current_time() - self._heard_at > IDLE_TIMEOUT_S:
-                raise PeerGone(f"nothing was heard of it for {IDLE_TIMEOUT_S:.0f} seconds")
+            await self._keep_alive()
+
+    async def _keep_alive(self) -> None:
+        """Says something if the peer might think that this side is dead. Raises PeerGone if the peer seems so."""
+        now, sink = trio.current_time(), self.swarm.sink
+        patience = SILENT_S if self._uploads.awaited else IDLE_TIMEOUT_S
+        if self._answering or (sink is not None and sink.holds_back(self)):
+            # What the peer said in the meantime is still to be read.
+            self._heard_at = now
+        elif now - self._heard_at > patience:
+            raise PeerGone(f"nothing was heard of it for {patience:.0f} seconds")
+        if self._spoken != self.connection.bytes_out:
+            self._spoke_at, self._spoken = now, self.connection.bytes_out
+        elif now - self._spoke_at >= KEEP_ALIVE_S and (
+            self._uploads.awaited or (sink is not None and sink.awaits(self))
+        ):
+            await self.connection.send(messages.Have())
 
     async def _send_peers(self) -> None:
         contacts = self._contacts
@@ -205,9 +228,11 @@ class Exchange:
                 self.downloaded += message.size
                 await self.swarm.sink.data(self, message)
                 continue
+            self._answering = True
             # In a flood of messages, this side waits instead of doing more work.
             await pace.spend(message, len(self._uploads))
             await self._heard(message)
+            self._answering = False
 
     async def _heard(self, message: AnyMessage | Unknown) -> None:
         sink = self.swarm.sink

@@ -93,6 +93,12 @@ class Sink(Protocol):
 
     def data(self, party: Party, header: DataHeader) -> Awaitable[None]: ...
 
+    def awaits(self, party: Party) -> bool:
+        """Whether chunks were asked of the peer that have not come yet."""
+
+    def holds_back(self, party: Party) -> bool:
+        """Whether this side, because of a limit or its disk, does not read what the peer sends now."""
+
 
 class Swarm:
     """All exchanges of one share, at most one per peer, with the `Holding` they serve and the `Sink` they fill."""

@@ -1,13 +1,21 @@
-"""Upload slots for trio tasks: which peers are served, and which wait."""
+"""Upload slots for trio tasks: which peers are served, and which wait.
+
+Under a small upload limit there are few slots, so that each peer served gets its chunks in a reasonable time.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
 
+from p2p.concurrency.throttle import Throttle
 from p2p.core.shares.slots import SlotQueue
 
 POSITION_INTERVAL_S = 5.0
+SLOT_BYTES_PER_S = 16 * 1024
+"""How much of the upload limit there must be for each slot."""
+MIN_SLOT_BYTES_PER_S = 512
+"""The same for the slots given in addition while the limit is not used; getters drop a source at half of this rate."""
 
 
 class Slot:
@@ -17,16 +25,20 @@ class Slot:
         self._slots = slots
         self.granted = trio.Event()
 
-    def must_yield(self) -> bool:
+    def must_yield(self, *, within_chunk: bool = False) -> bool:
         """Whether the holder has had its turn and another waits."""
-        return self._slots.must_yield(self)
+        return self._slots.must_yield(self, within_chunk=within_chunk)
 
 
 class UploadSlots:
-    """Grants the upload slots of this peer, in the order that `core.shares.slots` decides."""
+    """Grants the upload slots of this peer, at most `most`, in the order that `core.shares.slots` decides."""
 
-    def __init__(self, capacity: int, quantum_s: float) -> None:
-        self._slots: SlotQueue[Slot] = SlotQueue(capacity, quantum_s)
+    def __init__(self, most: int, quantum_s: float, upload: Throttle) -> None:
+        self._upload = upload
+        limit = upload.bytes_per_s
+        few = max(1, min(most, limit // SLOT_BYTES_PER_S)) if limit else most
+        more = max(few, min(most, limit // MIN_SLOT_BYTES_PER_S))
+        self._slots: SlotQueue[Slot] = SlotQueue(few, quantum_s, more)
 
     @asynccontextmanager
     async def hold(
@@ -37,15 +49,19 @@ class UploadSlots:
         try:
             if not self._slots.ask(slot, prefix, identity, trio.current_time()):
                 while not slot.granted.is_set():
-                    await waiting(self._slots.waiting().index(slot) + 1)
+                    position = self._slots.waiting().index(slot) + 1
+                    await waiting(position)
                     with trio.move_on_after(POSITION_INTERVAL_S):
                         await slot.granted.wait()
+                    if position == 1 and not slot.granted.is_set() and self._upload.idle:
+                        for other in self._slots.widen(trio.current_time()):
+                            other.granted.set()
                 await waiting(0)
             yield slot
         finally:
             for other in self._slots.leave(slot, trio.current_time()):
                 other.granted.set()
 
-    def must_yield(self, slot: Slot) -> bool:
+    def must_yield(self, slot: Slot, *, within_chunk: bool) -> bool:
         """Whether the slot's holder has had its turn and another waits."""
-        return self._slots.must_yield(slot, trio.current_time())
+        return self._slots.must_yield(slot, trio.current_time(), within_chunk=within_chunk)

@@ -1,4 +1,7 @@
-"""Uploads: how an exchange serves chunks, in the order in which the peer asks for them, while it holds a slot."""
+"""Uploads: how an exchange serves chunks, in the order in which the peer asks for them, while it holds a slot.
+
+Under an upload limit, frames are small and sent at once, and a chunk that takes very long is continued in a later turn.
+"""
 
 import errno
 import logging
@@ -15,6 +18,7 @@ from p2p.ids import short
 from p2p.net.connection import Connection
 from p2p.sharing.swarm import Swarm
 from p2p.sharing.traffic import Traffic
+from p2p.sharing.upload_slots import Slot
 from p2p.store import posix
 from p2p.store.disk import Disk
 from p2p.store.library import Stamp
@@ -42,12 +46,20 @@ class Uploads:
         self._wants: deque[tuple[int, int]] = deque()
         self._wanted = trio.Event()
         self._sending_chunk: int | None = None
+        self._limited = traffic.upload.bytes_per_s > 0
+        self._rest: tuple[int, int] | None = None
+        """The chunk whose sending was interrupted for another peer's turn, and how many of its bytes were sent."""
         self.sent = 0
         """How many bytes of chunks were sent so far."""
 
     def __len__(self) -> int:
         """How many requests are open."""
         return len(self._wants)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the peer waits for chunks."""
+        return bool(self._wants) or self._sending_chunk is not None
 
     def want(self, first: int, count: int) -> None:
         """Notes that the peer wants these chunks. Raises ProtocolViolation for too many requests."""
@@ -72,10 +84,13 @@ class Uploads:
         self._wants = kept
         if self._sending_chunk is not None and first <= self._sending_chunk < last:
             self._sending_chunk = None
+        if self._rest is not None and first <= self._rest[0] < last:
+            self._rest = None
 
     async def run(self) -> None:
         """Serves until cancelled. Raises PeerError, StorageError."""
-        buffer = memoryview(bytearray(min(MAX_DATA_BYTES, self._layout.largest_chunk)))
+        frame = min(MAX_DATA_BYTES, self._traffic.upload.piece_bytes)
+        buffer = memoryview(bytearray(min(frame, self._layout.largest_chunk)))
         ends = self._connection.ends
         while True:
             await self._wanted.wait()
@@ -89,9 +104,11 @@ class Uploads:
                     if absent:
                         # They are skipped all at once: a peer may ask for millions of chunks that are not held.
                         self._tell_gone(bitmap.span(first, absent))
+                        self._rest = None
                         await trio.lowlevel.checkpoint()
                     else:
-                        await self._send_chunk(first, buffer)
+                        await self._send_chunk(first, buffer, slot)
+                        self._sending_chunk = None
                     if slot.must_yield():
                         break
                 await self._connection.flush()
@@ -106,25 +123,35 @@ class Uploads:
     async def _tell_choked(self, position: int) -> None:
         await self._connection.send(messages.Choked(position=position))
 
-    async def _send_chunk(self, chunk: int, buffer: memoryview) -> None:
+    async def _send_chunk(self, chunk: int, buffer: memoryview, slot: Slot) -> None:
         holding = self._swarm.holding
         place = self._layout.place(chunk)
         self._sending_chunk = chunk
+        offset = 0
+        if self._rest is not None:
+            offset = self._rest[1] if self._rest[0] == chunk else 0
+            self._rest = None
         try:
             with holding.reading(place.entry) as (descriptor, stamp):
-                offset = 0
                 while offset < place.size:
-                    view = buffer[: min(MAX_DATA_BYTES, place.size - offset)]
+                    view = buffer[: place.size - offset]
                     if not await self._read(descriptor, stamp, view, place.offset + offset):
                         await self._changed(place.entry)
                         return
                     await self._traffic.upload.spend(len(view))
                     if self._sending_chunk != chunk:
+                        self._traffic.upload.give_back(len(view))
                         return
                     await self._connection.send_data(chunk, offset, view)
                     offset += len(view)
                     self.sent += len(view)
                     self._traffic.bytes_uploaded += len(view)
+                    if self._limited:
+                        await self._connection.flush()
+                        if offset < place.size and slot.must_yield(within_chunk=True) and self._sending_chunk == chunk:
+                            self._wants.appendleft((chunk, 1))
+                            self._rest = chunk, offset
+                            return
         except OSError as error:
             # If a fetch or a job has ended in the meantime, its folder gives EBADF.
             level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING

@@ -26,6 +26,7 @@ class Pipe:
         self._stream = stream
         self._cut = cut
         self.largest = 0
+        self.arriving = 0
         self.sent: list[int] = []
         self.closed = False
 
@@ -43,6 +44,7 @@ class Pipe:
     async def receive_exactly_into(self, view: memoryview) -> None:
         at = 0
         while at < len(view):
+            self.arriving = at
             at += await self.receive_some_into(view[at:])
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -88,6 +88,11 @@ class Share:
         )
         self.layout = Layout(self.manifest)
 
+    @property
+    def encoded(self) -> tuple[bytes, list[bytes]]:
+        """The manifest's root and parts, as they are sent."""
+        return manifests.encode(self.name, self.manifest.entries, single=self.single)
+
     def path_of(self, entry: int) -> str:
         return "/".join(self.manifest.entries[entry].path)
 

@@ -18,11 +18,12 @@ Every method that leads to messages returns them as commands. Times are seconds 
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from p2p.core.shares import bitmap
 from p2p.core.shares.availability import Availability
+from p2p.core.shares.download_source import Asked, DownloadSource
 from p2p.core.shares.layout import Layout
 
 AHEAD_S = 0.25
@@ -74,38 +75,11 @@ Command = Ask[Key] | AskNoMore[Key] | DropSource[Key]
 
 
 @dataclass(slots=True)
-class _Asked:
-    at: float
-    ahead: int
-    """How many bytes the source had been asked for at that time, including this chunk."""
-    size: int
-
-
-@dataclass(slots=True)
 class _Hedge:
     """A stolen chunk: how many sources are asked for it, and when the last of them was asked."""
 
     owners: int
     at: float
-
-
-@dataclass(slots=True)
-class DownloadSource:
-    """What a download knows about one of its sources. `rate` is in bytes per second, 0 until measured."""
-
-    have: int = 0
-    asked: dict[int, _Asked] = field(default_factory=dict)
-    outstanding: int = 0
-    rate: float = 0.0
-    choked: bool = False
-    received: int = 0
-    chunks: int = 0
-    """How many complete and correct chunks came from the source. Before the first one, its rate means nothing."""
-    sample_at: float = 0.0
-    sample_bytes: int = 0
-    progress_at: float = 0.0
-    window_at: float = 0.0
-    window_bytes: int = 0
 
 
 class Download(Generic[Key]):
@@ -164,11 +138,22 @@ class Download(Generic[Key]):
     def joined(self, key: Key, now: float) -> None:
         """Records that a source has connected; `offers` says which chunks it has."""
         assert key not in self.sources
-        self.sources[key] = DownloadSource(progress_at=now, window_at=now)
+        self.sources[key] = DownloadSource(heard_at=now, window_at=now)
+
+    def heard(self, key: Key, count: int, now: float) -> None:
+        """Records that `count` bytes of a frame came from the source, which is still sending that frame."""
+        source = self.sources[key]
+        source.heard_at = now
+        source.window_bytes += count
+
+    def held_back(self, key: Key, held: bool, now: float) -> None:
+        """Records whether this side leaves unread what the source sends, so that its silence means nothing."""
+        self.sources[key].hold_back(held, now)
 
     def offers(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
         """Records that the source has these chunks too, besides those it named before."""
         source = self.sources[key]
+        source.heard_at = now
         new = chunks & ~source.have
         source.have |= new
         self._availability.add(new)
@@ -177,6 +162,7 @@ class Download(Generic[Key]):
     def lost(self, key: Key, chunks: int, now: float) -> list[Command[Key]]:
         """Records that the source no longer has these chunks."""
         source = self.sources[key]
+        source.heard_at = now
         gone = chunks & source.have
         source.have &= ~gone
         self._availability.remove(gone)
@@ -196,8 +182,9 @@ class Download(Generic[Key]):
     def choked(self, key: Key, waits: bool, now: float) -> list[Command[Key]]:
         """Records whether this peer waits for a slot at the source. While it does, one chunk stays asked."""
         source = self.sources[key]
+        source.heard_at = now
         if waits != source.choked:
-            source.progress_at = source.window_at = now
+            source.window_at = now
             source.window_bytes = 0
         source.choked = waits
         if not waits:
@@ -212,7 +199,7 @@ class Download(Generic[Key]):
     def progress(self, key: Key, count: int, now: float) -> None:
         """Records that `count` bytes of asked chunks came from the source."""
         source = self.sources[key]
-        source.progress_at = now
+        source.heard_at = now
         source.received += count
         source.window_bytes += count
         source.sample_bytes += count
@@ -261,11 +248,14 @@ class Download(Generic[Key]):
         """Deals with silent sources, stragglers and idle sources. To be called a few times per second."""
         commands: list[Command[Key]] = []
         for key, source in self.sources.items():
-            if not source.asked or source.choked:
-                source.progress_at = source.window_at = now
+            if not source.asked or source.held_back:
+                source.heard_at = source.window_at = now
                 source.window_bytes = 0
-            elif now - source.progress_at > SILENT_S:
+            elif now - source.heard_at > SILENT_S:
                 commands.append(DropSource(key, f"it sent nothing for {SILENT_S:.0f} seconds"))
+            elif source.choked:
+                source.window_at = now
+                source.window_bytes = 0
             elif now - source.window_at > SLOW_WINDOW_S:
                 if source.window_bytes < SLOW_BYTES_PER_S * SLOW_WINDOW_S:
                     commands.append(DropSource(key, "it is too slow to be of use"))
@@ -330,13 +320,13 @@ class Download(Generic[Key]):
 
     def _ask(self, source: DownloadSource, first: int, count: int, now: float) -> None:
         if not source.asked:
-            source.progress_at = source.sample_at = source.window_at = now
+            source.heard_at = source.sample_at = source.window_at = now
             source.sample_bytes = source.window_bytes = 0
         self._take(bitmap.span(first, count) & self._free)
         for chunk in range(first, first + count):
             size = self.layout.size(chunk)
             source.outstanding += size
-            source.asked[chunk] = _Asked(now, source.outstanding, size)
+            source.asked[chunk] = Asked(source.clock(now), source.outstanding, size)
 
     def _take(self, chunks: int) -> None:
         self._free &= ~chunks
@@ -374,7 +364,7 @@ class Download(Generic[Key]):
                     continue
                 hedge = self._hedges.get(chunk)
                 expected = LATENCY_S + asked.ahead / rate
-                overdue = (now - (asked.at if hedge is None else hedge.at)) / expected
+                overdue = (other.clock(now) - asked.at if hedge is None else now - hedge.at) / expected
                 if other.choked and hedge is None:
                     overdue += factor
                 if overdue >= factor and (best is None or overdue > best[0]):

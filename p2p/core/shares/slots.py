@@ -1,7 +1,8 @@
 """Upload slots: decides, fairly, which downloaders are served now and which wait.
 
 `core.round_robin` decides whose turn is next. A slot is held for a quantum of time, and is then given up at the next
-chunk boundary if somebody waits.
+chunk boundary if somebody waits, or after `MAX_QUANTA` within a chunk. If those served leave most of the upload limit
+unused, because they read slowly or not at all, one more is served.
 
     out --ask--> granted --leave--> out
     out --ask--> waiting --(a slot falls free)--> granted
@@ -15,15 +16,18 @@ from p2p.core.round_robin import RoundRobin
 
 Key = TypeVar("Key", bound=Hashable)
 
+MAX_QUANTA = 6.0
+
 
 class SlotQueue(Generic[Key]):
     """`capacity` slots of `quantum_s` seconds each, and the keys that hold or await one. A key is one connection.
 
-    Times are seconds of one monotonic clock.
+    `most` is how many `widen` may serve at a time. Times are seconds of one monotonic clock.
     """
 
-    def __init__(self, capacity: int, quantum_s: float) -> None:
+    def __init__(self, capacity: int, quantum_s: float, most: int = 0) -> None:
         self._capacity = capacity
+        self._most = most
         self._quantum_s = quantum_s
         self._granted: dict[Key, float] = {}
         self._waiting: RoundRobin[Key] = RoundRobin()
@@ -48,9 +52,18 @@ class SlotQueue(Generic[Key]):
             self._granted[granted[-1]] = now
         return granted
 
-    def must_yield(self, key: Key, now: float) -> bool:
-        """Whether this holder of a slot has used up its quantum and somebody waits."""
-        return bool(self._waiting) and now - self._granted[key] >= self._quantum_s
+    def widen(self, now: float) -> list[Key]:
+        """Serves one more than `capacity`, since those served do not use what there is. Returns whom, if anybody."""
+        if not self._waiting or len(self._granted) >= self._most:
+            return []
+        key = self._waiting.serve_next()
+        self._granted[key] = now
+        return [key]
+
+    def must_yield(self, key: Key, now: float, *, within_chunk: bool = False) -> bool:
+        """Whether this holder of a slot has used up its time and somebody waits."""
+        quanta = MAX_QUANTA if within_chunk else 1.0
+        return bool(self._waiting) and now - self._granted[key] >= self._quantum_s * quanta
 
     def waiting(self) -> list[Key]:
         """The waiting keys in the order in which they would be served."""

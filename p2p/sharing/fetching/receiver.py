@@ -4,9 +4,8 @@
 or five seconds, and at the end, a separate task makes the bytes durable and gives complete files their names.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import trio
 
@@ -17,6 +16,7 @@ from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.errors import BadData, ProtocolViolation, ShoalError, StorageError
 from p2p.ids import PeerId
 from p2p.progress import Progress
+from p2p.sharing.fetching.arriving import Arriving
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.verifier import Arrived, Buffers, Verifier
 from p2p.sharing.swarm import Party, Swarm
@@ -38,23 +38,6 @@ BUFFERS_AHEAD = 3
 """How many chunks may wait for the verifier."""
 SMALL_BYTES = 64 * 1024
 """To verify and write a chunk smaller than this takes less time than to hand it to a thread."""
-
-_NOWHERE = ChunkPlace(0, 0, 0)
-
-
-@dataclass
-class _Incoming:
-    """The chunk now arriving from one source, and what was requested from that source."""
-
-    buffer: memoryview
-    credit: int = 0
-    """Bytes asked for that have not come yet; the source may send at most this many."""
-    chunk: int = -1
-    size: int = 0
-    filled: int = 0
-    place: ChunkPlace = _NOWHERE
-    wanted: bool = False
-    cancelled: set[int] = field(default_factory=set)
 
 
 class Receiver:
@@ -96,7 +79,9 @@ class Receiver:
             self.layout, wanted, target.record.have, deps.random.randrange, sequential=sequential
         )
         self._throttle = Throttle(limit_bytes_per_s)
-        self._incoming: dict[Party, _Incoming] = {}
+        self._limited = limit_bytes_per_s > 0 or deps.traffic.download.bytes_per_s > 0
+        self._piece_bytes = min(self._throttle.piece_bytes, deps.traffic.download.piece_bytes)
+        self._incoming: dict[Party, Arriving] = {}
         self._dirty: set[int] = set()
         self._dirty_bytes = 0
         self._missing = target.missing_chunks()
@@ -133,7 +118,7 @@ class Receiver:
         if len(self._incoming) < self.most_sources and not banned:
             buffer = self._buffers.take_nowait()
             if buffer is not None:
-                self._incoming[exchange] = _Incoming(buffer)
+                self._incoming[exchange] = Arriving(buffer)
                 self._download.joined(exchange, now)
 
     def left(self, exchange: Party) -> None:
@@ -176,7 +161,11 @@ class Receiver:
         end = header.offset + header.size
         if header.chunk != incoming.chunk or header.offset != incoming.filled or end > incoming.size:
             raise ProtocolViolation("a chunk's bytes out of place")
-        await exchange.connection.receive_body(incoming.buffer[header.offset : end])
+        view = incoming.buffer[header.offset : end]
+        if self._limited:
+            await self._receive_slowly(exchange, view)
+        else:
+            await exchange.connection.receive_body(view)
         incoming.filled = end
         self._progress.received += header.size
         self._traffic.bytes_downloaded += header.size
@@ -184,17 +173,40 @@ class Receiver:
             self._download.progress(exchange, header.size, trio.current_time())
         if end == incoming.size:
             await self._came(exchange, incoming)
-        await self._throttle.spend(header.size)
-        await self._traffic.download.spend(header.size)
 
-    def _begin(self, exchange: Party, incoming: _Incoming, chunk: int) -> None:
+    async def _receive_slowly(self, exchange: Party, view: memoryview) -> None:
+        """Receives bytes piece by piece, so that neither side sees the other do nothing for long."""
+        for at in range(0, len(view), self._piece_bytes):
+            piece = view[at : at + self._piece_bytes]
+            with self._holding_back(exchange):
+                await self._throttle.spend(len(piece))
+                await self._traffic.download.spend(len(piece))
+            await exchange.connection.receive_body(piece)
+
+    @contextmanager
+    def _holding_back(self, exchange: Party) -> Iterator[None]:
+        """Notes that this side, while the body runs, leaves unread what the source sends."""
+        self._download.held_back(exchange, True, trio.current_time())
+        try:
+            yield
+        finally:
+            if exchange in self._incoming:
+                self._download.held_back(exchange, False, trio.current_time())
+
+    def awaits(self, exchange: Party) -> bool:
+        return exchange in self._incoming and bool(self._download.sources[exchange].asked)
+
+    def holds_back(self, exchange: Party) -> bool:
+        return exchange in self._incoming and self._download.sources[exchange].held_back
+
+    def _begin(self, exchange: Party, incoming: Arriving, chunk: int) -> None:
         incoming.wanted = self._download.needs(exchange, chunk)
         if not incoming.wanted and chunk not in incoming.cancelled:
             raise ProtocolViolation("a chunk that was not asked for")
         incoming.place = self.layout.place(chunk)
         incoming.chunk, incoming.size, incoming.filled = chunk, incoming.place.size, 0
 
-    async def _came(self, exchange: Party, incoming: _Incoming) -> None:
+    async def _came(self, exchange: Party, incoming: Arriving) -> None:
         """Handles a whole chunk. Large ones go to the verifier; a small one is verified here in less time."""
         chunk = incoming.chunk
         incoming.chunk = -1
@@ -207,7 +219,11 @@ class Receiver:
             self._settled(arrived)
         else:
             self._verifier.hand_in(arrived)
-            incoming.buffer = await self._buffers.take()
+            buffer = self._buffers.take_nowait()
+            if buffer is None:
+                with self._holding_back(exchange):
+                    buffer = await self._buffers.take()
+            incoming.buffer = buffer
 
     def _verified(self, arrived: Arrived[Party]) -> None:
         self._buffers.give(arrived.buffer)
@@ -298,6 +314,12 @@ class Receiver:
     def tick(self) -> None:
         """Updates the figures of the progress display; called a few times per second."""
         now, progress = trio.current_time(), self._progress
+        for exchange, incoming in self._incoming.items():
+            (whole, part), arrived = incoming.arrived, exchange.connection.arrived
+            if incoming.arrived != arrived:
+                # On a slow line, a single frame may take minutes.
+                incoming.arrived = arrived
+                self._download.heard(exchange, arrived[1] - part if arrived[0] == whole else 0, now)
         self._do(self._download.tick(now))
         progress.sources = self._download.useful
         if now - self._measured_at >= RATE_INTERVAL_S:

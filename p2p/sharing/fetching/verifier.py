@@ -59,7 +59,7 @@ class Buffers:
 
     def take_nowait(self) -> memoryview | None:
         """Returns a buffer if one is free, otherwise None."""
-        return self._free.pop() if self._free else None
+        return self._free.pop() if self._free and not self._closed else None
 
     async def take(self) -> memoryview:
         """Waits until a buffer is free, and returns it. Raises PeerGone once closed."""

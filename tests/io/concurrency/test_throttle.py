@@ -53,4 +53,46 @@ async def test_a_piece_larger_than_the_burst_passes_and_is_paid_for(autojump_clo
     throttle = Throttle(1000)
     started = trio.current_time()
     await throttle.spend(256 * 1024)
-    assert trio.current_time() - started == pytest.approx((256 - 64) * 1024 / 1000)
+    assert trio.current_time() - started == pytest.approx((256 * 1024 - 1000) / 1000)
+
+
+async def test_whoever_gives_up_leaves_no_debt(autojump_clock: MockClock) -> None:
+    throttle = Throttle(1000)
+    await throttle.spend(1000)
+    started = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(throttle.spend, 10_000)
+        await trio.sleep(0.5)
+        nursery.cancel_scope.cancel()
+    await throttle.spend(1000)
+    assert trio.current_time() - started == pytest.approx(1)
+
+
+async def test_what_is_given_back_may_be_spent_by_others(autojump_clock: MockClock) -> None:
+    throttle = Throttle(1000)
+    await throttle.spend(1000)
+    throttle.give_back(1000)
+    throttle.give_back(10**9)  # a burst is all that is ever saved up
+    started = trio.current_time()
+    await throttle.spend(1000)
+    assert trio.current_time() == started
+    await throttle.spend(1000)
+    assert trio.current_time() - started == pytest.approx(1)
+
+
+async def test_a_limit_is_idle_until_it_is_used(autojump_clock: MockClock) -> None:
+    assert not Throttle(0).idle
+    throttle = Throttle(1000)
+    assert throttle.idle
+    await throttle.spend(1000)
+    assert not throttle.idle
+    await trio.sleep(0.6)
+    assert throttle.idle
+
+
+@pytest.mark.parametrize(
+    ("rate", "piece"), [(0, 256 << 10), (1, 1024), (3 << 10, 1536), (16 << 10, 8 << 10), (100 << 20, 256 << 10)]
+)
+async def test_pieces_are_small_under_a_small_limit(rate: int, piece: int) -> None:
+    assert Throttle(rate).piece_bytes == piece

@@ -4,7 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.sharing.upload_slots import POSITION_INTERVAL_S, Slot, UploadSlots
+from p2p.concurrency.throttle import Throttle
+from p2p.sharing.upload_slots import MIN_SLOT_BYTES_PER_S, POSITION_INTERVAL_S, SLOT_BYTES_PER_S, Slot, UploadSlots
 
 
 class Holder:
@@ -37,7 +38,7 @@ async def started(nursery: trio.Nursery, order: list[str], *holders: Holder) -> 
 
 
 async def test_who_finds_a_slot_is_told_nothing(nursery: trio.Nursery) -> None:
-    slots = UploadSlots(2, 10)
+    slots = UploadSlots(2, 10, Throttle(0))
     order: list[str] = []
     one, other = Holder(slots, "one"), Holder(slots, "other")
     await started(nursery, order, one, other)
@@ -49,7 +50,7 @@ async def test_who_finds_a_slot_is_told_nothing(nursery: trio.Nursery) -> None:
 async def test_who_waits_is_told_its_place_now_and_then_and_its_turn(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    slots = UploadSlots(1, 10)
+    slots = UploadSlots(1, 10, Throttle(0))
     order: list[str] = []
     one, two, three = (Holder(slots, name) for name in ("one", "two", "three"))
     nursery.start_soon(one.run, order)
@@ -72,7 +73,7 @@ async def test_who_waits_is_told_its_place_now_and_then_and_its_turn(
 async def test_a_slot_is_given_up_after_its_time_only_if_somebody_waits(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    slots = UploadSlots(1, 10)
+    slots = UploadSlots(1, 10, Throttle(0))
     order: list[str] = []
     one, other = Holder(slots, "one"), Holder(slots, "other")
     nursery.start_soon(one.run, order)
@@ -94,7 +95,7 @@ async def test_a_slot_is_given_up_after_its_time_only_if_somebody_waits(
 
 
 async def test_neither_many_addresses_nor_many_connections_get_more_than_their_turn(nursery: trio.Nursery) -> None:
-    slots = UploadSlots(1, 10)
+    slots = UploadSlots(1, 10, Throttle(0))
     order: list[str] = []
     first = Holder(slots, "first")
     # One network with many identities, one identity with many connections, and one plain peer, last of all.
@@ -110,7 +111,7 @@ async def test_neither_many_addresses_nor_many_connections_get_more_than_their_t
 
 
 async def test_who_is_cancelled_while_waiting_or_holding_leaves_no_gap(nursery: trio.Nursery) -> None:
-    slots = UploadSlots(1, 10)
+    slots = UploadSlots(1, 10, Throttle(0))
     order: list[str] = []
     holding, waiting, last = (Holder(slots, name) for name in ("holding", "waiting", "last"))
     async with trio.open_nursery() as first:
@@ -127,7 +128,7 @@ async def test_who_is_cancelled_while_waiting_or_holding_leaves_no_gap(nursery: 
 
 
 async def test_who_cannot_be_told_its_place_is_forgotten(nursery: trio.Nursery) -> None:
-    slots = UploadSlots(1, 10)
+    slots = UploadSlots(1, 10, Throttle(0))
     order: list[str] = []
     one, other = Holder(slots, "one"), Holder(slots, "other")
     await started(nursery, order, one)
@@ -143,4 +144,40 @@ async def test_who_cannot_be_told_its_place_is_forgotten(nursery: trio.Nursery) 
     one.release.set()
     await trio.testing.wait_all_tasks_blocked()
     assert order == ["one", "other"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_small_limit_has_few_slots(nursery: trio.Nursery) -> None:
+    slots = UploadSlots(16, 10, Throttle(3 * SLOT_BYTES_PER_S))
+    order: list[str] = []
+    holders = [Holder(slots, str(number)) for number in range(5)]
+    await started(nursery, order, *holders)
+    assert order == ["0", "1", "2"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_whoever_does_not_use_its_slot_does_not_keep_others_from_the_limit(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A peer that reads nothing holds the only slot: one more is served every few seconds, until the limit is used."""
+    limit = Throttle(3 * 1024)
+    slots = UploadSlots(16, 10, limit)
+    order: list[str] = []
+    holders = [Holder(slots, str(number)) for number in range(20)]
+    await started(nursery, order, *holders)
+    assert order == ["0"]
+    await trio.sleep(2 * POSITION_INTERVAL_S + 1)
+    assert order == ["0", "1", "2"]
+    async with trio.open_nursery() as using:
+
+        async def use() -> None:
+            while True:
+                await limit.spend(1024)
+
+        using.start_soon(use)
+        await trio.sleep(100)
+        assert order == ["0", "1", "2"]
+        using.cancel_scope.cancel()
+    await trio.sleep(1000)
+    assert len(order) == 3 * 1024 // MIN_SLOT_BYTES_PER_S, "each gets enough not to be dropped for being too slow"
     nursery.cancel_scope.cancel()

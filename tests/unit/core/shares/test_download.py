@@ -520,13 +520,52 @@ def test_a_source_is_asked_again_once_it_serves() -> None:
 def test_waiting_is_not_silence() -> None:
     swarm = Swarm(equal(1))
     swarm.join("a")
-    swarm.choke("a", waits=True)
-    for _ in range(10):
-        swarm.tick(60)
+    for _ in range(100):
+        swarm.choke("a", waits=True)
+        swarm.tick(download.SILENT_S)
     swarm.choke("a", waits=False)
     swarm.tick(1)
     assert not swarm.dropped
     swarm.tick(download.SILENT_S)
+    assert "a" in swarm.dropped
+
+
+def test_a_source_that_makes_us_wait_and_falls_silent_is_dropped() -> None:
+    swarm = Swarm(equal(1))
+    swarm.join("a")
+    swarm.choke("a", waits=True)
+    swarm.tick(download.SILENT_S + 1)
+    assert "a" in swarm.dropped
+
+
+def test_a_slow_source_that_says_something_is_kept() -> None:
+    swarm = Swarm(equal(1))
+    swarm.join("a")
+    for _ in range(100):
+        swarm.send("a", 20 * 1024)
+        swarm.tick(download.SILENT_S - 1)
+        swarm.offer("a", 0)
+        swarm.tick(download.SILENT_S - 1)
+        assert not swarm.dropped
+    swarm.tick(2)
+    assert "a" in swarm.dropped
+
+
+def test_a_source_is_not_blamed_while_nothing_is_read_of_it() -> None:
+    swarm = Swarm(equal(1))
+    swarm.join("a")
+    swarm.join("idle")
+    swarm.download.held_back("a", True, swarm.now)
+    for _ in range(10):
+        swarm.tick(60)
+    assert not swarm.dropped
+    swarm.download.held_back("a", False, swarm.now)
+    swarm.tick(0.1)
+    assert not swarm.asked["idle"], "nobody else would be faster"
+    swarm.tick(download.SILENT_S - 0.1)
+    assert not swarm.dropped
+    assert swarm.asked["idle"]
+    swarm.tick(1)
     assert "a" in swarm.dropped
 
 
@@ -560,7 +599,7 @@ def test_a_newcomer_takes_what_waits_with_a_proven_source() -> None:
 def test_a_source_cannot_say_for_ever_that_it_serves_and_send_nothing() -> None:
     swarm = Swarm(equal(1))
     swarm.join("liar")
-    for _ in range(12):
+    for _ in range(13):
         swarm.choke("liar", waits=False)
         swarm.tick(5)
     assert "liar" in swarm.dropped
