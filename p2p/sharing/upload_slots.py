@@ -3,6 +3,7 @@
 Under a small upload limit there are few slots, so that each peer served gets its chunks in a reasonable time.
 """
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -39,6 +40,7 @@ class UploadSlots:
         few = max(1, min(most, limit // SLOT_BYTES_PER_S)) if limit else most
         more = max(few, min(most, limit // MIN_SLOT_BYTES_PER_S))
         self._slots: SlotQueue[Slot] = SlotQueue(few, quantum_s, more)
+        self._widened_at = -math.inf
 
     @asynccontextmanager
     async def hold(
@@ -49,18 +51,23 @@ class UploadSlots:
         try:
             if not self._slots.ask(slot, prefix, identity, trio.current_time()):
                 while not slot.granted.is_set():
-                    position = self._slots.waiting().index(slot) + 1
-                    await waiting(position)
+                    await waiting(self._slots.waiting().index(slot) + 1)
                     with trio.move_on_after(POSITION_INTERVAL_S):
                         await slot.granted.wait()
-                    if position == 1 and not slot.granted.is_set() and self._upload.idle:
-                        for other in self._slots.widen(trio.current_time()):
-                            other.granted.set()
+                    self._widen()
                 await waiting(0)
             yield slot
         finally:
             for other in self._slots.leave(slot, trio.current_time()):
                 other.granted.set()
+
+    def _widen(self) -> None:
+        """Serves one more, once in a while, if those served do not use the limit."""
+        now = trio.current_time()
+        if self._upload.idle and now - self._widened_at >= POSITION_INTERVAL_S:
+            for slot in self._slots.widen(now):
+                self._widened_at = now
+                slot.granted.set()
 
     def must_yield(self, slot: Slot, *, within_chunk: bool) -> bool:
         """Whether the slot's holder has had its turn and another waits."""

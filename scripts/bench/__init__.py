@@ -13,6 +13,7 @@
                                                   nodes that die and nodes that are hostile
     .venv/bin/python -m scripts.bench.tracker     a tracker of a million files: latency of searches, announces and
                                                   requests a second, memory
+    .venv/bin/python -m scripts.bench.limits      the part of a small upload limit that is used, by 1, 3 and 14 getters
     .venv/bin/python -m scripts.bench.kills 100   no figures: kills -9 a process during a job, a hundred times, and
                                                   checks each result
 
