@@ -32,6 +32,7 @@ def share(
         ),
     ] = None,
     exclude: Exclude = None,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Hash files again that seem unchanged.")] = False,
     as_json: Json = False,
     *,
     settings: "Settings",
@@ -48,6 +49,7 @@ def share(
         unlisted=unlisted,
         pointer=pointer,
         exclude=None if exclude is None else tuple(pattern for pattern in exclude if pattern),
+        rehash=rehash,
     )
 
     def show(answer: "ShareAnswer") -> None:

@@ -122,7 +122,12 @@ class Operations:
             pointers.check_name(request.pointer)
         async with _reported(progress, emit):
             done = await deps.sharing.share(
-                paths, request.name, progress, unlisted=request.unlisted, exclude=request.exclude
+                paths,
+                request.name,
+                progress,
+                unlisted=request.unlisted,
+                exclude=request.exclude,
+                rehash=request.rehash,
             )
         for warning in done.warnings:
             await emit(Note(warning))

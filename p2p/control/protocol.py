@@ -37,6 +37,8 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     """If given, the name under which the share is published as the newest version."""
     exclude: tuple[str, ...] | None = None
     """Patterns of what to leave out; None: those of an earlier share of the same paths."""
+    rehash: bool = False
+    """Whether files that seem unchanged are hashed again."""
 
 
 class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):

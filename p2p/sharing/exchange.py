@@ -50,6 +50,7 @@ class Exchange:
         self.connection = connection
         self.swarm = swarm
         self._contacts = contacts
+        self._traffic = traffic
         self._answer = answer
         self._layout: Layout = swarm.holding.layout
         self._uploads = Uploads(connection, swarm, traffic, disk, self.tell_gone)
@@ -82,6 +83,9 @@ class Exchange:
 
     async def run(self, first: AnyMessage | Unknown | None = None) -> None:
         """Exchanges until either side ends it; `first` is a message already received. Raises PeerError."""
+        if self._traffic.liars.banned_until(self.ends.peer_id) > trio.current_time():
+            await self.connection.send(messages.Failed(reason=messages.LIED, share=self.swarm.share_id))
+            raise Refused("it has complained about good chunks")
         if not self.swarm.admit(self):
             await self.connection.send(messages.Failed(reason=messages.DUPLICATE, share=self.swarm.share_id))
             raise Refused("another connection with the same peer stands")
@@ -261,13 +265,20 @@ class Exchange:
                     sink.heard_of(peers, self.ends.remote_host)
             case messages.Bad(chunk):
                 self._check([(chunk, 1)])
-                logger.debug("peer %s got a bad chunk %d from us", short(self.ends.peer_id), chunk)
-                await self._uploads.recheck(chunk)
+                await self._judge(chunk)
             case messages.Failed(reason):
                 if reason != messages.UNSUPPORTED:
                     raise Refused(reason)
             case _:
                 await self._answer(self.connection, message)
+
+    async def _judge(self, chunk: int) -> None:
+        """Finds out who is at fault for a chunk that the peer calls bad. Always raises PeerError."""
+        if await self._uploads.judge(chunk):
+            self._traffic.liars.strike(self.ends.peer_id, trio.current_time())
+            raise ProtocolViolation("it complained about a chunk that is good")
+        logger.warning("share %s: chunk %d on this disk is bad", short(self.swarm.share_id), chunk)
+        raise PeerGone("a chunk on this side was bad")
 
     def _in_bounds(self, ranges: Sequence[tuple[int, int]]) -> int:
         self._check(ranges)

@@ -61,10 +61,12 @@ class Sharing:
         *,
         unlisted: bool,
         exclude: Sequence[str] | None = None,
+        rehash: bool = False,
     ) -> Shared:
         """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
-        `exclude` are patterns of what to leave out, as for `Ignore`; None: those of the earlier one.
+        `exclude` are patterns of what to leave out, as for `Ignore`; None: those of the earlier one. Files that have
+        not changed since are not read, unless `rehash`.
         Raises ConfigError for paths and names that cannot be shared, StorageError for files that keep changing.
         """
         started = trio.current_time()
@@ -77,7 +79,7 @@ class Sharing:
         progress.name = name
         progress.state = "listing files"
         previous = await self._disk.run(self._library.find_by_paths, paths)
-        known = await self._disk.run(self._known, previous)
+        known = {} if rehash else await self._disk.run(self._known, previous)
         kept: tuple[str, ...] = ()
         if exclude is None:
             if previous is not None:

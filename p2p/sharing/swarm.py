@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+import trio
+
 from p2p.core.shares.layout import Layout
 from p2p.errors import PeerError
 from p2p.ids import PeerId, ShareId
@@ -72,8 +74,14 @@ class Holding(Protocol):
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         """Opens the entry's file for the body. Gives a descriptor, and the stamp to check, if any. Raises OSError."""
 
-    def changed(self, entry: int) -> int:
-        """Stops holding an entry whose file has changed. Returns the chunks that are no longer held. Blocking."""
+    def changed(self, entry: int, seen: Stamp | None, check: Callable[[], None]) -> int:
+        """Looks at an entry whose file does not have the stamp `seen`. Returns the chunks that are no longer held.
+
+        If the file was only touched and has the same content, it gets a new stamp, and nothing is lost. Blocking.
+        """
+
+    def spoiled(self, entry: int, why: str, *, for_good: bool = False) -> int:
+        """Stops holding an entry, if `for_good` until it is shared again. Returns its chunks. Blocking."""
 
 
 class Sink(Protocol):
@@ -108,6 +116,8 @@ class Swarm:
         self.holding = holding
         self.sink = sink
         self.members: dict[PeerId, Party] = {}
+        self.looking = trio.Lock()
+        """Held while a file is hashed that may have changed, so that it is not hashed for each member."""
 
     def admit(self, party: Party) -> bool:
         """Admits the exchange, and ends another with the same peer. Returns False if the other is kept instead."""

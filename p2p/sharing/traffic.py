@@ -1,8 +1,10 @@
 """The traffic of one peer: its limits, its upload slots, and how many bytes it has moved so far."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2p.concurrency.throttle import Throttle
+from p2p.core.bans import Bans
+from p2p.ids import PeerId
 from p2p.sharing.upload_slots import UploadSlots
 
 
@@ -16,5 +18,7 @@ class Traffic:
     slots: UploadSlots
     upload: Throttle
     download: Throttle
+    liars: Bans[PeerId] = field(default_factory=Bans)
+    """Peers that complained about chunks that are good: they are not served for a while."""
     bytes_uploaded: int = 0
     bytes_downloaded: int = 0

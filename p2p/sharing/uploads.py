@@ -8,18 +8,19 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout
-from p2p.errors import ProtocolViolation
+from p2p.errors import ProtocolViolation, StorageError
 from p2p.ids import short
 from p2p.net.connection import Connection
 from p2p.sharing.swarm import Swarm
 from p2p.sharing.traffic import Traffic
 from p2p.sharing.upload_slots import Slot
-from p2p.store import posix
+from p2p.store import content, posix
 from p2p.store.disk import Disk
 from p2p.store.library import Stamp
 from p2p.wire import messages
@@ -29,6 +30,8 @@ from p2p.wire.frames import MAX_DATA_BYTES
 logger = logging.getLogger(__name__)
 
 MAX_WANTS = 8192
+_LACKING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""This machine lacks something, which says nothing about the file."""
 
 
 class Uploads:
@@ -48,7 +51,11 @@ class Uploads:
         self._sending_chunk: int | None = None
         self._limited = traffic.upload.bytes_per_s > 0
         self._rest: tuple[int, int] | None = None
-        """The chunk whose sending was interrupted for another peer's turn, and how many of its bytes were sent."""
+        """The chunk whose sending was interrupted, and how many of its bytes were sent."""
+        self._doubt: tuple[int, int, Stamp | None] | None = None
+        """A chunk whose file does not have its stamp, the file's entry, and that stamp."""
+        self._doubted = -1
+        self._chunks_sent = bytearray()
         self.sent = 0
         """How many bytes of chunks were sent so far."""
 
@@ -94,6 +101,8 @@ class Uploads:
         ends = self._connection.ends
         while True:
             await self._wanted.wait()
+            if self._doubt is not None:
+                await self._resolve(*self._doubt)
             async with self._traffic.slots.hold(prefix(ends.remote_host), ends.peer_id, self._tell_choked) as slot:
                 while self._wants:
                     first, count = self._wants.popleft()
@@ -109,7 +118,7 @@ class Uploads:
                     else:
                         await self._send_chunk(first, buffer, slot)
                         self._sending_chunk = None
-                    if slot.must_yield():
+                    if slot.must_yield() or self._doubt is not None:
                         break
                 await self._connection.flush()
             if not self._wants:
@@ -136,7 +145,8 @@ class Uploads:
                 while offset < place.size:
                     view = buffer[: place.size - offset]
                     if not await self._read(descriptor, stamp, view, place.offset + offset):
-                        await self._changed(place.entry)
+                        self._interrupt(chunk, offset)
+                        self._doubt = chunk, place.entry, stamp
                         return
                     await self._traffic.upload.spend(len(view))
                     if self._sending_chunk != chunk:
@@ -149,40 +159,67 @@ class Uploads:
                     if self._limited:
                         await self._connection.flush()
                         if offset < place.size and slot.must_yield(within_chunk=True) and self._sending_chunk == chunk:
-                            self._wants.appendleft((chunk, 1))
-                            self._rest = chunk, offset
+                            self._interrupt(chunk, offset)
                             return
         except OSError as error:
+            if error.errno in _LACKING:
+                raise StorageError(f"no file can be opened now: {error.strerror}") from error
             # If a fetch or a job has ended in the meantime, its folder gives EBADF.
             level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
             logger.log(level, "cannot read a file of share %s: %s", short(self._swarm.share_id), error)
-            await self._changed(place.entry)
+            self._swarm.lost(await self._disk.run(holding.spoiled, place.entry, "cannot be read; share it again"))
+        else:
+            self._doubted = -1
+            if not self._chunks_sent:
+                self._chunks_sent = bytearray((self._layout.chunks + 7) // 8)
+            self._chunks_sent[chunk >> 3] |= 1 << (chunk & 7)
+
+    def _interrupt(self, chunk: int, offset: int) -> None:
+        """Leaves the rest of a chunk to be sent first, once this peer is served again."""
+        self._wants.appendleft((chunk, 1))
+        self._rest = chunk, offset
 
     async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:
         """Fills the view from the file. Returns False if the file has changed."""
-        if stamp is not None and Stamp.of(os.fstat(descriptor)) != stamp:
-            return False
         count = posix.read_without_waiting(descriptor, view, offset)
         if count is None or count < len(view):
             count = await self._disk.run(os.preadv, descriptor, [view], offset)
-        return count == len(view) and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
+        return count == len(view) and (stamp is None or stamp.fits(os.fstat(descriptor)))
 
-    async def _changed(self, entry: int) -> None:
-        """Stops serving a file that is not what was shared."""
-        self._swarm.lost(await self._disk.run(self._swarm.holding.changed, entry))
-
-    async def recheck(self, chunk: int) -> None:
-        """Checks whether the file of a chunk of which the peer complained has changed. Raises StorageError."""
-        await self._disk.run(self._recheck, chunk)
-
-    def _recheck(self, chunk: int) -> None:
+    async def _resolve(self, chunk: int, entry: int, seen: Stamp | None) -> None:
+        """Looks at a file that does not have its stamp. If it is not what was shared, it is no longer served."""
         holding = self._swarm.holding
-        entry = self._layout.place(chunk).entry
+        self._doubt = None
+        self._sending_chunk = chunk  # meanwhile the peer is told that this side is alive
+        async with self._swarm.looking:
+            if chunk == self._doubted:
+                gone = await self._disk.run(holding.spoiled, entry, "keeps changing; share it again")
+            else:
+                gone = await self._disk.run_long(holding.changed, entry, seen, trio.from_thread.check_cancelled)
+        self._doubted, self._sending_chunk = chunk, None
+        if gone:
+            self._swarm.lost(gone)
+
+    async def judge(self, chunk: int) -> bool:
+        """Whether a chunk of which the peer complains is good. If not, its file is no longer served.
+
+        This costs as much of the upload limit as sending the chunk did. Raises ProtocolViolation if this exchange did
+        not send it, StorageError.
+        """
+        if not self._chunks_sent or not self._chunks_sent[chunk >> 3] >> (chunk & 7) & 1:
+            raise ProtocolViolation("a complaint about a chunk that was not sent")
+        place = self._layout.place(chunk)
+        await self._traffic.upload.spend(place.size)
+        if await self._disk.run_long(self._is_good, chunk):
+            return True
+        why = "does not have the bytes that were shared; check it, and share it again"
+        spoil = partial(self._swarm.holding.spoiled, place.entry, why, for_good=True)
+        self._swarm.lost(await self._disk.run(spoil))
+        return False
+
+    def _is_good(self, chunk: int) -> bool:
         try:
-            with holding.reading(entry) as (descriptor, stamp):
-                same = stamp is None or Stamp.of(os.fstat(descriptor)) == stamp
+            with self._swarm.holding.reading(self._layout.place(chunk).entry) as (descriptor, _):
+                return content.is_chunk(descriptor, self._layout, chunk)
         except OSError:
-            same = False
-        if not same:
-            gone = holding.changed(entry)
-            trio.from_thread.run_sync(self._swarm.lost, gone)
+            return False

@@ -1,15 +1,17 @@
 """The library: the files that this peer shares in place, and the manifests that it knows.
 
-Files are never copied. For each file, the library stores the stamp (inode, size, mtime) from when it was hashed; a file
-whose stamp has changed since is not served, and its share is marked stale.
+Files are never copied. For each file, the library stores the stamp (inode, size, mtime, ctime) from when it was hashed.
+A file whose stamp has changed since is not served, and its share is marked stale. If only the ctime has changed, which
+also happens when a file is renamed or gets other permissions, the file is hashed before it is decided.
 """
 
 import json
+import math
 import os
 import sqlite3
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -23,22 +25,36 @@ from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Manifest, ShareLimits
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
-from p2p.store import posix
+from p2p.store import content, posix
 from p2p.store.database import Database
 
 _U64 = 2**64 - 1
 
 
 class Stamp(NamedTuple):
-    """A file's inode, size and modification time, which show whether it has changed."""
+    """A file's inode, size and times, which show whether it has changed.
+
+    Programs can set the modification time back, but not `ctime_ns`: when the inode changed. 0 stands for a stamp of an
+    earlier version, which had none.
+    """
 
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
 
     @classmethod
     def of(cls, status: os.stat_result) -> "Stamp":
-        return cls(status.st_ino & _U64, status.st_size, status.st_mtime_ns & _U64)
+        return cls(status.st_ino & _U64, status.st_size, status.st_mtime_ns & _U64, status.st_ctime_ns & _U64)
+
+    def fits(self, status: os.stat_result) -> bool:
+        """Whether a file with this status is unchanged, as far as the stamp can tell."""
+        found = Stamp.of(status)
+        return found == self or (not self.ctime_ns and found.resembles(self))
+
+    def resembles(self, other: "Stamp") -> bool:
+        """Whether the stamps differ in their ctime at most."""
+        return self[:3] == other[:3]
 
 
 NOT_HELD = Stamp(0, 0, 0)
@@ -57,6 +73,9 @@ class SharedRow(msgspec.Struct, frozen=True):
     created: float
     stale: str | None
 
+
+RENEWAL_INTERVAL_S = 5.0
+"""How often renewed stamps are saved at most: thousands of files may get other permissions at once."""
 
 _LISTED = "id, name, size, files, paths, unlisted, fetched, created, stale"
 
@@ -125,7 +144,6 @@ class Library:
         """Adds a share to the library, where it replaces an older share of the same paths."""
         root = manifests.decode_root(share, root_body, self.limits)
         places = json.dumps([str(path) for path in paths])
-        packed = pack_stamps(stamps)
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM share WHERE id = ? OR (paths = ? AND NOT fetched)", [share, places])
             connection.execute("INSERT OR IGNORE INTO manifest VALUES (?, ?)", [share, root_body])
@@ -135,15 +153,16 @@ class Library:
                     [(share, number, body) for number, body in enumerate(parts)],
                 )
             connection.execute(
-                "INSERT INTO share (id, name, size, files, paths, stamps, unlisted, fetched, created, exclude) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO share (id, name, size, files, paths, stamps, ctimes, unlisted, fetched, created, exclude) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     share,
                     root.name,
                     root.size,
                     root.files,
                     places,
-                    packed,
+                    pack_stamps(stamps),
+                    pack_ctimes(stamps),
                     unlisted,
                     fetched,
                     time.time(),
@@ -173,10 +192,18 @@ class Library:
 
     def stamps(self, share: ShareId) -> list[Stamp]:
         """The stamps of a share's entries, in manifest order. Raises NotFound."""
-        row = self._database.row("SELECT stamps FROM share WHERE id = ?", [share])
+        row = self._database.row("SELECT stamps, ctimes FROM share WHERE id = ?", [share])
         if row is None:
             raise NotFound("this peer does not share that")
-        return unpack_stamps(bytes(row[0]))
+        return unpack_stamps(*map(bytes, row))
+
+    def renew_stamps(self, share: ShareId, stamps: Sequence[Stamp]) -> None:
+        """Replaces the stamps of files that were found to be the same."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE share SET stamps = ?, ctimes = ? WHERE id = ?",
+                [pack_stamps(stamps), pack_ctimes(stamps), share],
+            )
 
     def remove(self, share: ShareId) -> None:
         """Removes the share from the library; its files stay. Raises NotFound."""
@@ -210,8 +237,13 @@ class SharedFiles:
         self._library = library
         self._paths = row.paths
         self._stamps = library.stamps(share)
+        self._saved_at = -math.inf
         self.held = self.layout.chunks_of(entry for entry in self.layout.files if self._stamps[entry] != NOT_HELD)
         """The chunks that can be served, as a bitmap."""
+
+    def stamp(self, entry: int) -> Stamp:
+        """The stamp that the entry's file must have."""
+        return self._stamps[entry]
 
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
@@ -219,13 +251,47 @@ class SharedFiles:
         with posix.opened(entry_path(self._paths, self.layout, entry), os.O_RDONLY) as descriptor:
             yield descriptor, self._stamps[entry]
 
-    def changed(self, entry: int) -> int:
-        """Stops serving an entry whose file has changed, and marks the share as stale. Returns the entry's chunks."""
+    def changed(self, entry: int, seen: Stamp | None = None, check: Callable[[], None] = content.never) -> int:
+        """Looks at an entry whose file does not have the stamp `seen`. Returns the chunks that are no longer held.
+
+        If the file was only touched and has the same content, its stamp is renewed, and nothing is lost.
+        """
+        if seen is not None and seen != self._stamps[entry]:
+            return 0  # another exchange has had it renewed
+        stamp = self._stamp_if_same(entry, check)
+        if stamp is None:
+            return self.spoiled(entry, "changed or is gone; share it again")
+        self._stamps[entry] = stamp
+        if time.monotonic() - self._saved_at >= RENEWAL_INTERVAL_S:
+            self._library.renew_stamps(self.layout.manifest.share_id, self._stamps)
+            self._saved_at = time.monotonic()
+        return 0
+
+    def spoiled(self, entry: int, why: str, *, for_good: bool = False) -> int:
+        """Stops serving an entry, and marks the share as stale. Returns the entry's chunks.
+
+        If `for_good`, the entry is not served again before it has been hashed, whatever its stamp.
+        """
+        if for_good:
+            self._stamps[entry] = NOT_HELD
+            self._library.renew_stamps(self.layout.manifest.share_id, self._stamps)
         chunks = bitmap.span(*self.layout.range_of(entry))
         self.held &= ~chunks
         path = entry_path(self._paths, self.layout, entry)
-        self._library.mark_stale(self.layout.manifest.share_id, f"{path} changed or is gone; share it again")
+        self._library.mark_stale(self.layout.manifest.share_id, f"{path} {why}")
         return chunks
+
+    def _stamp_if_same(self, entry: int, check: Callable[[], None]) -> Stamp | None:
+        """The new stamp of a file of which only the ctime has changed and which has the same content, or None."""
+        try:
+            with self.reading(entry) as (descriptor, stamp):
+                found = Stamp.of(os.fstat(descriptor))
+                same = stamp is not None and found.resembles(stamp)
+                if same and content.is_same(descriptor, self.layout, entry, check) and found.fits(os.fstat(descriptor)):
+                    return found
+        except OSError:
+            pass
+        return None
 
 
 def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
@@ -242,13 +308,23 @@ def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
 
 
 def pack_stamps(stamps: Sequence[Stamp]) -> bytes:
-    """Packs stamps into 24 bytes each: three little-endian 64-bit numbers."""
-    return struct.pack(f"<{3 * len(stamps)}Q", *chain.from_iterable(stamps))
+    """Packs stamps, without their ctimes, into 24 bytes each: three little-endian 64-bit numbers."""
+    return struct.pack(f"<{3 * len(stamps)}Q", *chain.from_iterable(stamp[:3] for stamp in stamps))
 
 
-def unpack_stamps(packed: bytes) -> list[Stamp]:
-    """The inverse of `pack_stamps`."""
-    return [Stamp(*values) for values in struct.iter_unpack("<3Q", packed)]
+def pack_ctimes(stamps: Sequence[Stamp]) -> bytes:
+    """Packs the ctimes of stamps into 8 bytes each: little-endian 64-bit numbers."""
+    return struct.pack(f"<{len(stamps)}Q", *(stamp.ctime_ns for stamp in stamps))
+
+
+def unpack_stamps(packed: bytes, ctimes: bytes = b"") -> list[Stamp]:
+    """The inverse of `pack_stamps` and `pack_ctimes`. An earlier version stored no ctimes."""
+    stamps = [Stamp(*values) for values in struct.iter_unpack("<3Q", packed)]
+    if len(ctimes) != 8 * len(stamps):
+        return stamps
+    return [
+        stamp._replace(ctime_ns=ctime) for stamp, (ctime,) in zip(stamps, struct.iter_unpack("<Q", ctimes), strict=True)
+    ]
 
 
 def _row(row: tuple[Any, ...]) -> SharedRow:

@@ -8,7 +8,7 @@ from p2p.errors import MalformedMessage
 from p2p.ids import PeerId, ShareId
 from p2p.store.database import Database
 from p2p.store.fetches import as_value
-from p2p.store.library import Stamp, pack_stamps, unpack_stamps
+from p2p.store.library import Stamp, pack_ctimes, pack_stamps, unpack_stamps
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 
@@ -79,15 +79,16 @@ class Pointers:
     def version(self, publisher: PeerId, name: str, folder: Path) -> tuple[ShareId, list[Stamp]] | None:
         """The version last fetched to the folder, and the stamps that its entries had then; None if there is none."""
         row = self._database.row(
-            "SELECT share, stamps FROM version WHERE publisher = ? AND name = ? AND folder = ?",
+            "SELECT share, stamps, ctimes FROM version WHERE publisher = ? AND name = ? AND folder = ?",
             [publisher, name, as_value(folder)],
         )
-        return None if row is None else (ShareId(bytes(row[0])), unpack_stamps(bytes(row[1])))
+        return None if row is None else (ShareId(bytes(row[0])), unpack_stamps(*map(bytes, row[1:])))
 
     def keep_version(self, publisher: PeerId, name: str, folder: Path, share: ShareId, stamps: Sequence[Stamp]) -> None:
         """Records that the folder now has the whole of this version."""
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?)",
-                [publisher, name, as_value(folder), share, pack_stamps(stamps)],
+                "INSERT OR REPLACE INTO version (publisher, name, folder, share, stamps, ctimes) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [publisher, name, as_value(folder), share, pack_stamps(stamps), pack_ctimes(stamps)],
             )

@@ -10,21 +10,24 @@ from pathlib import Path
 
 from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.ids import ChunkHash
-from p2p.store import posix
+from p2p.store import content, posix
 from p2p.store.library import NOT_HELD, Stamp
 
 
 class Earlier:
     """The files of an earlier version of a share, in `folder`. Blocking.
 
-    `stamps` are the files' sizes and times when that version was complete: a file that no longer has them has changed.
+    `stamps` are the files' sizes and times when that version was complete: a file that no longer has them has changed,
+    unless only its ctime differs and its content is the same.
     """
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:
         root = layout.manifest.root
         top = folder if root.single else folder / root.name
+        self._layout = layout
         self._paths = [top.joinpath(*entry.path) for entry in layout.manifest.entries]
         self._stamps = dict(zip(self._paths, stamps, strict=True))
+        self._entries = {path: entry for entry, path in enumerate(self._paths)}
         self._chunks: dict[ChunkHash, ChunkPlace] = {}
         for entry in layout.files:
             if stamps[entry] != NOT_HELD:
@@ -42,5 +45,14 @@ class Earlier:
 
     def left(self, path: Path, status: os.stat_result) -> bool:
         """Whether the file at the path belongs to this version and has not changed since."""
-        stamp = self._stamps.get(path)
-        return stamp is not None and stamp != NOT_HELD and stamp == Stamp.of(status)
+        stamp, found = self._stamps.get(path), Stamp.of(status)
+        if stamp is None or stamp == NOT_HELD or not found.resembles(stamp):
+            return False
+        if found == stamp:
+            return True
+        try:
+            with posix.opened(path, os.O_RDONLY) as descriptor:
+                same = content.is_same(descriptor, self._layout, self._entries[path])
+                return same and found == Stamp.of(os.fstat(descriptor))
+        except OSError:
+            return False

@@ -18,11 +18,10 @@ from pathlib import Path
 
 from p2p.core.shares import bitmap, names
 from p2p.core.shares.layout import ChunkPlace, Layout
-from p2p.core.shares.manifest import chunk_bytes, hash_chunk
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.formats import format_size
 from p2p.ids import FileId, short
-from p2p.store import posix
+from p2p.store import content, posix
 from p2p.store.fetches import FetchRecord
 from p2p.store.folders import Folders
 from p2p.store.library import NOT_HELD, Stamp
@@ -389,7 +388,25 @@ class Target:
                             f"{self.path(entry)} appeared or changed while it was fetched. "
                             "Move it away and run the same command again."
                         ) from None
-                self.placed[entry] = stamp
+                # Renaming has changed the ctime; but what another program has changed since must not pass for ours.
+                renamed = Stamp.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+                self.placed[entry] = renamed if renamed.resembles(stamp) else stamp
+
+    def still_same(self, entry: int, seen: Stamp | None, check: Callable[[], None]) -> bool:
+        """Whether the entry's file, which does not have the stamp `seen`, was only touched. Then it has a new stamp."""
+        stamp = self.placed.get(entry)
+        if stamp is None or stamp != seen:
+            return stamp is not None
+        try:
+            with self._final(entry, os.O_RDONLY) as descriptor:
+                found = Stamp.of(os.fstat(descriptor))
+                same = found.resembles(stamp) and content.is_same(descriptor, self.layout, entry, check)
+                if same and found.fits(os.fstat(descriptor)):
+                    self.placed[entry] = found
+                    return True
+        except OSError:
+            pass
+        return False
 
     def _copy(self, original: int, copy: int) -> None:
         size = self.layout.manifest.entries[original].size
@@ -472,19 +489,8 @@ class Target:
 
     def _equal(self, entry: int, check: Callable[[], None]) -> bool:
         """Whether the file in the entry's place has exactly the wanted content."""
-        size = self.layout.manifest.entries[entry].size
-        first, count = self.layout.range_of(entry)
-        each = chunk_bytes(size)
-        buffer = memoryview(bytearray(min(each, size)))
         with self._final(entry, os.O_RDONLY) as descriptor:
-            for index in range(count):
-                check()
-                view = buffer[: min(each, size - index * each)]
-                if os.preadv(descriptor, [view], index * each) != len(view):
-                    return False
-                if hash_chunk(view) != self.layout.hash(first + index):
-                    return False
-        return True
+            return content.is_same(descriptor, self.layout, entry, check)
 
 
 @contextmanager

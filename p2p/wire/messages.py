@@ -134,7 +134,10 @@ class Peers(Message, frozen=True, gc=False, tag="peers"):
 
 
 class Bad(Message, frozen=True, gc=False, tag="bad"):
-    """Reports a chunk that does not match its hash. The source rechecks the file; the reporter ends the exchange."""
+    """Reports a chunk of this exchange that does not match its hash, and ends the exchange.
+
+    The source hashes the chunk on its disk. It stops serving a file that is bad, and a reporter that lies.
+    """
 
     chunk: Number
 
@@ -203,6 +206,7 @@ class Failed(Message, frozen=True, gc=False, tag="failed"):
 NOT_FOUND = "not found"
 BUSY = "busy"
 DUPLICATE = "duplicate"
+LIED = "not served for a while, since it complained about good chunks"
 UNSUPPORTED = "unsupported"
 INTERNAL = "internal"
 """The sender has failed over what was said, which says nothing about the receiver."""

@@ -66,7 +66,9 @@ WISH = JobSpec(
     requirements="/home/somebody/wanted.txt",
 )
 ASKED: tuple[AnyRequest, ...] = (
-    requests.ShareRequest(paths=("/a", "/b"), name="both", unlisted=True, pointer="news", exclude=("*.tmp",)),
+    requests.ShareRequest(
+        paths=("/a", "/b"), name="both", unlisted=True, pointer="news", exclude=("*.tmp",), rehash=True
+    ),
     requests.GetRequest(
         link="magnet:?xt=urn:shoal:a",
         out="/out",

@@ -31,7 +31,7 @@ DIGESTS = {
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
     "home_4.tar.xz": "14c6dd2a734bc3b5554306f25884488e5140addc2eb5ef63233dbbc8aed15540",
-    "kept.json": "c92508e262e95184099ed40ed270e0dc4fdba4d6637111b9158025c4f45293a8",
+    "kept.json": "2605737c7adb315c3be88f9b5644d5b4814d609b3572378e1b25a2ae3f6a4197",
     "links.json": "056c1efc88927d150d2380d772375d26ea0711ad1c0fcad5d7ae1a341dfae268",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "messages_connection.json": "bee0dd519ce7e39974304109c69af907319e5d0795c345316e2e98304671c6cd",
@@ -40,7 +40,8 @@ DIGESTS = {
     "messages_tracker.json": "5ad0fb28eabc464ac8c806836dd05e47f326fa0b936a52fdcbc836d688d13f9b",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "127a8bfc557722b0cea03c29f3ee0d929df07d9f3579c0cff5036e616610c18d",
-    "requests.json": "b768ed84c5a5d87dc28dc7da602d26411afb4ba93c1057650ea4dbfb7317c6fd",
+    "requests.json": "f4677f93451824a1daef0cafbdf01a42780f4ed2d809186b7dcebb306d323f85",
+    "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
 }
 

@@ -50,7 +50,11 @@ JOB = job_setup.Resumable(
     partition_bytes=65_536,
 )
 PLAIN = job_setup.Resumable(JobSpec("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
-STAMPS = [Stamp(11, 12, 1_700_000_000_123_456_789), library.NOT_HELD, Stamp(2**63, 10, 2**64 - 1)]
+STAMPS = [
+    Stamp(11, 12, 1_700_000_000_123_456_789, 1_700_000_001_123_456_789),
+    library.NOT_HELD,
+    Stamp(2**63, 10, 2**64 - 1, 2**64 - 2),
+]
 LINK = Link(
     SHARE,
     "Bücher & more",
@@ -71,6 +75,7 @@ def kept() -> dict[str, Any]:
     return {
         "job with files": json.dumps(msgspec.to_builtins(JOB)),
         "stamps": library.pack_stamps(STAMPS).hex(),
+        "ctimes": library.pack_ctimes(STAMPS).hex(),
     }
 
 
@@ -87,7 +92,9 @@ def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
     assert msgspec.convert(json.loads(recorded["job"]), job_setup.Resumable) == before
     assert msgspec.convert(json.loads(recorded["job with files"]), job_setup.Resumable) == JOB
     assert msgspec.convert(json.loads(recorded["plain job"]), job_setup.Resumable) == PLAIN
-    assert library.unpack_stamps(bytes.fromhex(recorded["stamps"])) == STAMPS
+    stamps, ctimes = bytes.fromhex(recorded["stamps"]), bytes.fromhex(recorded["ctimes"])
+    assert library.unpack_stamps(stamps, ctimes) == STAMPS
+    assert library.unpack_stamps(stamps) == [stamp._replace(ctime_ns=0) for stamp in STAMPS]
     assert left_out(JOB) == []
 
 

@@ -11,6 +11,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.manifest import Entry, EntryKind, ShareLimits
 from p2p.ids import ShareId, to_text
@@ -21,7 +23,7 @@ from tests.support.small_shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFEST = "manifest_1.json"
-SCHEMA = "schema_1.db"
+FIRST_SCHEMA, SCHEMA = "schema_1.db", "schema_6.db"
 
 ENTRIES: list[Entry] = [
     file_entry("Bücher/two chunks", bytes(range(256)) * (CHUNK // 256) + b"and a bit"),
@@ -33,6 +35,7 @@ ENTRIES: list[Entry] = [
 FETCHED = ShareId(bytes(range(32)))
 STAMPS = [Stamp(11, CHUNK + 9, 1_700_000_000_123_456_789), Stamp(12, 13, 5), NOT_HELD, Stamp(2**63, 10, 2**64 - 1)]
 STAMPS.append(Stamp(14, 0, 6))
+WITH_CTIMES = [stamp if stamp == NOT_HELD else stamp._replace(ctime_ns=2**64 - 1 - stamp.inode) for stamp in STAMPS]
 DURABLE, CHUNKS, SOURCES = 0b1011, 10, ["peer@[2001:db8::1]:4001"]
 
 
@@ -44,7 +47,7 @@ def record(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(text, indent=1) + "\n")
     database = Database(folder)
     library = Library(database, ShareLimits())
-    library.add(share_id, root, parts, [Path("/home/somebody/golden")], STAMPS, unlisted=True, fetched=False)
+    library.add(share_id, root, parts, [Path("/home/somebody/golden")], WITH_CTIMES, unlisted=True, fetched=False)
     library.mark_stale(share_id, "a.txt changed")
     with database.transaction() as connection:
         connection.execute("UPDATE share SET created = 1700000000.5")
@@ -91,8 +94,9 @@ def test_the_same_files_still_have_the_recorded_share_id() -> None:
     assert manifests.encode("golden", reversed(ENTRIES), single=False) == (body, parts)
 
 
-def test_a_recorded_database_is_read_and_written(home: Path) -> None:
-    shutil.copy(GOLDEN / SCHEMA, home / DATABASE_FILE)
+@pytest.mark.parametrize(("schema", "stamps"), [(FIRST_SCHEMA, STAMPS), (SCHEMA, WITH_CTIMES)])
+def test_a_recorded_database_is_read_and_written(home: Path, schema: str, stamps: list[Stamp]) -> None:
+    shutil.copy(GOLDEN / schema, home / DATABASE_FILE)
     share_id, _, _ = recorded()
     with closing(Database(home)) as database:
         library, records = Library(database, ShareLimits()), Fetches(database, home)
@@ -102,7 +106,9 @@ def test_a_recorded_database_is_read_and_written(home: Path) -> None:
         assert (row.unlisted, row.fetched, row.created) == (True, False, 1700000000.5)
         assert row.stale == "a.txt changed"
         assert library.manifest(share_id).entries == tuple(ENTRIES)
-        assert library.stamps(share_id) == STAMPS
+        assert library.stamps(share_id) == stamps
+        library.renew_stamps(share_id, WITH_CTIMES)
+        assert library.stamps(share_id) == WITH_CTIMES
         assert records.sources(FETCHED) == SOURCES
         with closing(records.begin(FETCHED, Path("/home/somebody/Downloads"), CHUNKS)) as fetch:
             assert fetch.have == fetch.durable == DURABLE

@@ -213,6 +213,7 @@ def test_a_changed_file_is_not_offered_any_more_and_the_share_is_stale(library: 
     files = SharedFiles(library, share_id)
     entry = share.entry_of("deep/b.bin")
     chunks = bitmap.span(*share.layout.range_of(entry))
+    (tmp_path / "deep" / "b.bin").touch()
     assert files.changed(entry) == chunks
     assert files.held == share.layout.everything & ~chunks
     (row,) = library.shares()
@@ -225,10 +226,48 @@ def test_a_changed_file_below_a_folder_that_is_not_utf8_can_be_reported(library:
     files = SharedFiles(library, share_id)
     with files.reading(0) as (descriptor, _):
         assert os.read(descriptor, 2) == b"1"
+    (top / "a").unlink()
     files.changed(0)
     (row,) = library.shares()
     assert row.stale is not None
     assert "caf\\udce9/a changed" in row.stale
+
+
+def test_a_file_that_was_only_touched_is_hashed_and_has_a_new_stamp(library: Library, tmp_path: Path) -> None:
+    share = Share(FILES)
+    share_id = put(library, share, tmp_path)
+    files, entry, path = SharedFiles(library, share_id), share.entry_of("deep/b.bin"), tmp_path / "deep" / "b.bin"
+    before = files.stamp(entry)
+    path.chmod(0o600)
+    assert not before.fits(path.stat())
+    assert files.changed(entry, before) == 0
+    assert files.stamp(entry) == library.stamps(share_id)[entry] == Stamp.of(path.stat())
+    assert files.held == share.layout.everything
+    assert [row.stale for row in library.shares()] == [None]
+    assert files.changed(entry, before) == 0, "whoever saw the stamp of before need not hash it again"
+
+
+def test_bytes_changed_behind_an_old_date_are_noticed(library: Library, tmp_path: Path) -> None:
+    share = Share(FILES)
+    files = SharedFiles(library, put(library, share, tmp_path))
+    entry, path = share.entry_of("deep/b.bin"), tmp_path / "deep" / "b.bin"
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"X")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert files.changed(entry, files.stamp(entry)) == bitmap.span(*share.layout.range_of(entry))
+    assert [row.stale for row in library.shares()] == [f"{path} changed or is gone; share it again"]
+
+
+def test_stamps_of_an_earlier_version_fit_without_their_ctime(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    old = Stamp.of(path.stat())._replace(ctime_ns=0)
+    path.chmod(0o600)
+    assert old.fits(path.stat())
+    path.write_bytes(b"12")
+    assert not old.fits(path.stat())
 
 
 def test_what_stands_in_a_files_place_is_never_followed_nor_waited_for(library: Library, tmp_path: Path) -> None:

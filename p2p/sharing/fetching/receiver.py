@@ -106,7 +106,10 @@ class Receiver:
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         return self._target.reading(entry)
 
-    def changed(self, entry: int) -> int:
+    def changed(self, entry: int, seen: Stamp | None, check: Callable[[], None]) -> int:
+        return 0 if self._target.still_same(entry, seen, check) else self.spoiled(entry, "changed")
+
+    def spoiled(self, entry: int, why: str, *, for_good: bool = False) -> int:
         """Stops serving a file of this fetch that another program has changed."""
         return bitmap.span(*self.layout.range_of(entry))
 

@@ -43,10 +43,11 @@ class LocalCopy:
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         return self._files.reading(entry)
 
-    async def changed(self, entry: int, error: StorageError) -> None:
-        """Notes that the file is not what was shared: neither the library nor readers use it any more."""
-        self.usable = False
-        await self._disk.run(self._files.changed, entry)
+    async def changed(self, entry: int, error: StorageError) -> bool:
+        """Looks at a file that seems to have changed. If it has, neither the library nor readers use it any more."""
+        seen, check = self._files.stamp(entry), trio.from_thread.check_cancelled
+        self.usable = not await self._disk.run_long(self._files.changed, entry, seen, check)
+        return not self.usable
 
     def stop(self) -> None:
         """Does nothing: there is no fetch to end."""

@@ -18,7 +18,6 @@ from p2p.jobs.cutting import Piece, at_lines
 from p2p.sharing.reading.local_copy import LocalCopy
 from p2p.sharing.reading.partial import PartialFetch
 from p2p.store.disk import Disk
-from p2p.store.library import Stamp
 from p2p.wire.link import PeerHint
 
 MAX_HINTS = 256
@@ -217,9 +216,9 @@ class OpenShare:
         try:
             return await self._disk.run(read)
         except StorageError as error:
-            if parts.usable:
-                await parts.changed(entry, error)
-            raise
+            if not parts.usable or await parts.changed(entry, error):
+                raise
+        return await self._disk.run(read)  # it was only touched
 
 
 def _entries(layout: Layout) -> dict[str, int]:
@@ -245,7 +244,7 @@ def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
                 pieces.append(piece)
                 offset += len(piece)
                 size -= len(piece)
-            same = not size and (stamp is None or Stamp.of(os.fstat(descriptor)) == stamp)
+            same = not size and (stamp is None or stamp.fits(os.fstat(descriptor)))
     except OSError as error:
         raise StorageError(f"Cannot read an input: {error.strerror}.") from error
     if not same:

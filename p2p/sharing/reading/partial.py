@@ -141,14 +141,21 @@ class PartialFetch:
         assert self._target is not None
         return self._target.reading(entry)
 
-    async def changed(self, entry: int, error: StorageError) -> None:
-        """Stops using the entry's file, which another program has changed, and ends the fetch with the error."""
+    async def changed(self, entry: int, error: StorageError) -> bool:
+        """Looks at a file that seems to have changed. If it has, ends the fetch with the error.
+
+        Returns whether it has changed.
+        """
         assert self._target is not None
         assert self._receiver is not None
+        seen, check = self._target.placed.get(entry), trio.from_thread.check_cancelled
+        if await self._deps.disk.run_long(self._target.still_same, entry, seen, check):
+            return False
         self._receiver.fail(error)
         gone = bitmap.span(*self._receiver.layout.range_of(entry))
         with suppress(StorageError):  # closed in the meantime
             await self._deps.disk.run(partial(self._target.record.correct, gone=gone))
+        return True
 
     def stop(self) -> None:
         """Ends the fetch soon; what came is made durable first."""

@@ -126,7 +126,6 @@ async def test_what_is_beyond_the_share_ends_the_exchange(
         Gone(ranges=()),
         Gone(ranges=((0, CHUNKS),)),
         Cancel(first=0, count=CHUNKS),
-        Bad(chunk=0),
         messages.Choked(position=2**53 - 1),
         messages.Peers(peers=((bytes(32), "192.0.2.1", 1),)),
         messages.Peers(peers=((bytes(32), "not an address", 1),)),
