@@ -47,6 +47,6 @@ def test_there_are_not_too_many() -> None:
 
 
 def test_the_worst_pattern_allowed_takes_no_time_to_speak_of() -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     assert not Ignore(["*a" * (ignore.MAX_WILDCARDS - 1) + "*b"]).leaves_out(("a" * 255,))
-    assert time.perf_counter() - before < 5
+    assert time.process_time() - before < 5
