@@ -20,7 +20,7 @@ from p2p.errors import ConfigError, MalformedMessage, NotAllowed, PeerGone, Refu
 from p2p.wire.address import Scope, ip, is_dialable_host, is_host, scope
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 MAX_URL_CHARS = 512
 REQUEST_TIMEOUT_S = 20.0
@@ -70,7 +70,7 @@ class Web:
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted = {origin(url) for url in trusted}
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
         self._places = trio.CapacityLimiter(MAX_REQUESTS)
         self._strangers = trio.CapacityLimiter(MAX_REQUESTS)
         """Limits requests to servers that the user has not named: no other request waits while these are silent."""
@@ -99,12 +99,12 @@ class Web:
         return answered
 
     def _joined(self, url: str, location: str) -> str:
-        import httpx
+        import httpx2
 
         try:
-            joined = str(httpx.URL(url).join(location[:MAX_URL_CHARS]))
+            joined = str(httpx2.URL(url).join(location[:MAX_URL_CHARS]))
             scheme, _, _ = origin(joined)
-        except (httpx.InvalidURL, ValueError, TypeError):
+        except (httpx2.InvalidURL, ValueError, TypeError):
             raise MalformedMessage(f"{_host(url)} redirects to something that is no URL") from None
         if scheme not in {"http", "https"}:
             raise MalformedMessage(f"{_host(url)} redirects to something that is not HTTP")
@@ -119,34 +119,34 @@ class Web:
     async def _ask_one_of(
         self, addresses: list[str], method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int
     ) -> Answered:
-        import httpx
+        import httpx2
 
         for number, address in enumerate(addresses, 1):
             try:
                 return await self._ask_at(address, method, url, body, headers, most_bytes)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if number == len(addresses):
                     raise PeerGone(f"{_host(url)} cannot be reached: {_reason(error)}") from error
-            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
+            except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, ValueError) as error:
                 raise PeerGone(f"{_host(url)} broke off: {_reason(error)}") from error
         raise PeerGone(f"{_host(url)} has no address")
 
     async def _ask_at(
         self, address: str, method: str, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int
     ) -> Answered:
-        import httpx
+        import httpx2
 
         client = self._client = self._client or _new_client()
-        asked = httpx.URL(url)
+        asked = httpx2.URL(url)
         own = {"host": asked.netloc.decode("ascii"), "accept-encoding": "identity", "user-agent": "shoal"}
-        request = httpx.Request(
+        request = httpx2.Request(
             method,
             asked.copy_with(host=address),
             headers={**headers, **own, **({"content-length": str(len(body))} if body else {})},
             stream=_stream(body),
             extensions={
                 "sni_hostname": asked.host,
-                "timeout": httpx.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S).as_dict(),
+                "timeout": httpx2.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S).as_dict(),
             },
         )
         response = await client.send(request, stream=True)
@@ -182,19 +182,19 @@ class Web:
         return addresses
 
 
-def _new_client() -> "httpx.AsyncClient":
-    import httpx
+def _new_client() -> "httpx2.AsyncClient":
+    import httpx2
 
-    # httpx keeps connections by address, not by name: a reused one might have been proven for another name.
-    limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
+    # httpx2 keeps connections by address, not by name: a reused one might have been proven for another name.
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    return httpx2.AsyncClient(trust_env=False, follow_redirects=False, limits=limits)
 
 
-def _stream(body: bytes) -> "httpx.AsyncByteStream":
-    """Gives the body in one piece. httpx's own generator is left unfinished if a server answers before reading it."""
-    import httpx
+def _stream(body: bytes) -> "httpx2.AsyncByteStream":
+    """Gives the body in one piece. httpx2's own generator is left unfinished if a server answers before reading it."""
+    import httpx2
 
-    class Stream(httpx.AsyncByteStream):
+    class Stream(httpx2.AsyncByteStream):
         def __init__(self) -> None:
             self._pieces = [body] if body else []
 

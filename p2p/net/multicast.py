@@ -5,28 +5,24 @@ interface only, and sends from its own address. It sends with a TTL of 1; what a
 is dropped. Only Linux is supported; on other systems there are no segments.
 """
 
-import fcntl
-import os
 import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from p2p.wire.address import Address, Scope, canonical, ip, prefix, scope
 
 BUFFER_BYTES = 64 * 1024
 MAX_SEGMENTS = 32
 
-_GET_FLAGS, _GET_ADDRESS = 0x8913, 0x8915  # Linux's ioctls: see netdevice(7)
-_UP, _LOOPBACK, _POINT_TO_POINT, _RUNNING, _MULTICAST = 0x1, 0x8, 0x10, 0x40, 0x1000
-_REQUEST_BYTES = 40
-_TENTATIVE = 0x40 | 0x08  # the address is not this machine's yet, or never will be
+_WANTED, _UNWANTED = {"running", "multicast"}, {"loopback", "pointopoint"}
+"""Flags of interfaces on which there may be other machines."""
 _IP_MULTICAST_ALL, _IP_RECVTTL = 49, 12  # the socket module has no name for it
-_V6_INTERFACES = Path("/proc/net/if_inet6")
 
 
 class Group(NamedTuple):
@@ -66,13 +62,12 @@ def segments(listening: Iterable[Address]) -> list[Segment]:
         if host is None:
             continue
         if host.is_unspecified:
-            shared = _shared_v4() if host.version == 4 else _shared_v6()
-            found.update(dict.fromkeys(Segment(index, own, address.port) for index, own in shared))
+            found.update(dict.fromkeys(Segment(index, own, address.port) for index, own in _shared(host.version)))
         elif isinstance(host, IPv4Address):
             found[Segment(0, str(host), address.port)] = None
         else:
             own = _unzoned(host)
-            found.update(dict.fromkeys(Segment(i, own, address.port) for i, _, has in _v6_addresses() if has == own))
+            found.update(dict.fromkeys(Segment(index, own, address.port) for index in _having(own)))
     return list(found)[:MAX_SEGMENTS]
 
 
@@ -162,49 +157,33 @@ class Channel:
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 1)
 
 
-def _shared_v4() -> Iterator[tuple[int, str]]:
-    """The index and first IPv4 address of each interface on which there may be other machines."""
-    for index, name, query in _shared():
-        with suppress(OSError):  # the interface has no IPv4 address
-            answer = fcntl.ioctl(query, _GET_ADDRESS, _request(name))
-            yield index, socket.inet_ntoa(answer[20:24])
+def _shared(version: int) -> Iterator[tuple[int, str]]:
+    """The index of each interface on which there may be other machines, and its address there: link-local for IPv6."""
+    addresses = psutil.net_if_addrs()
+    for name, state in psutil.net_if_stats().items():
+        flags = set(state.flags.split(","))
+        if not state.isup or not flags >= _WANTED or flags & _UNWANTED:
+            continue
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        own = [
+            _unzoned(address)
+            for one in addresses.get(name, ())
+            if one.family == family and (address := ip(one.address))
+        ]
+        if version == 6:
+            own = [host for host in own if IPv6Address(host).is_link_local]
+        with suppress(OSError):  # the interface has just gone
+            yield from ((socket.if_nametoindex(name), host) for host in own[:1])
 
 
-def _shared_v6() -> Iterator[tuple[int, str]]:
-    """The index and link-local address of each interface on which there may be other machines."""
-    shared = {index for index, _, _ in _shared()}
-    for index, is_link_local, host in _v6_addresses():
-        if is_link_local and index in shared:
-            yield index, host
+def _having(wanted: str) -> Iterator[int]:
+    """The index of each interface that has this IPv6 address."""
+    for name, addresses in psutil.net_if_addrs().items():
+        own = {_unzoned(found) for one in addresses if (found := ip(one.address))}
+        with suppress(OSError):  # the interface has just gone
+            if wanted in own:
+                yield socket.if_nametoindex(name)
 
 
-def _shared() -> Iterator[tuple[int, str, socket.socket]]:
-    """The index and name of each interface on which there may be other machines, and a socket for querying it."""
-    wanted = _UP | _RUNNING | _MULTICAST
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
-        for index, name in socket.if_nameindex():
-            with suppress(OSError):  # the interface has just gone
-                (flags,) = struct.unpack("=16xH", fcntl.ioctl(query, _GET_FLAGS, _request(name))[:18])
-                if flags & (wanted | _LOOPBACK | _POINT_TO_POINT) == wanted:
-                    yield index, name, query
-
-
-def _request(name: str) -> bytes:
-    return os.fsencode(name).ljust(_REQUEST_BYTES, b"\0")
-
-
-def _v6_addresses() -> Iterator[tuple[int, bool, str]]:
-    """For each IPv6 address that this machine may use: its interface, whether it is link-local, and the address."""
-    try:
-        lines = _V6_INTERFACES.read_text().splitlines()
-    except OSError:
-        return  # there is no IPv6, or this is not Linux
-    for line in lines:
-        packed, index, _, _, flags, _ = line.split()
-        if not int(flags, 16) & _TENTATIVE:
-            address = IPv6Address(bytes.fromhex(packed))
-            yield int(index, 16), address.is_link_local, str(address)
-
-
-def _unzoned(address: IPv6Address) -> str:
+def _unzoned(address: IPv4Address | IPv6Address) -> str:
     return str(address).partition("%")[0]

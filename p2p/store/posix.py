@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from p2p.errors import HomeInUse, StorageError
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -124,16 +126,13 @@ def boot_id() -> str:
 
 
 def resident_bytes() -> int:
-    """How many bytes of RAM this process uses; 0 if the platform does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+    """How many bytes of RAM this process uses."""
+    return psutil.Process().memory_info().rss
 
 
 def machine_memory_bytes() -> int:
     """How many bytes of RAM this machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return psutil.virtual_memory().total
 
 
 @contextlib.contextmanager

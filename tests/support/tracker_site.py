@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 from random import Random
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 
 from p2p import ids
@@ -61,7 +61,7 @@ class Announcer:
 class Page(HTMLParser):
     """A page without its styling: text, links, tags with their attributes, and whether every tag is closed."""
 
-    def __init__(self, answer: httpx.Response) -> None:
+    def __init__(self, answer: httpx2.Response) -> None:
         super().__init__()
         self.status = answer.status_code
         self.headers = answer.headers
@@ -110,7 +110,7 @@ class Page(HTMLParser):
 class Site:
     """The tracker under test, accessed without a browser."""
 
-    def __init__(self, url: str, client: httpx.Client) -> None:
+    def __init__(self, url: str, client: httpx2.Client) -> None:
         self.url = url
         self.client = client
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,7 +243,7 @@ def test_two_clients_meet_through_it(tmp_path: Path) -> None:
         torrent.write_bytes(b"d8:announce" + bencode(announce) + b"4:info" + info + b"e")
 
         def seeded() -> bool:
-            answer = httpx.get(f"{url}/scrape?info_hash={quote(info_hash)}", trust_env=False).content
+            answer = httpx2.get(f"{url}/scrape?info_hash={quote(info_hash)}", trust_env=False).content
             return b"8:completei1e" in answer
 
         with client(seed, torrent, "--check-integrity=true", "--seed-ratio=0"):

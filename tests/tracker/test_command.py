@@ -5,7 +5,7 @@ import signal
 import urllib.request
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from p2p.identity import Identity
@@ -31,7 +31,7 @@ def test_it_says_where_it_is_and_keeps_what_it_was_told(peer: Peer) -> None:
         assert word == "ready"
         announce = Announce(url, "test-system", 1, reset=True, add=(listing(1, "kept"),))
         body, headers = sign_announce(announce, me)
-        answer = httpx.post(f"{url}/api/v1/announce", content=body, headers=headers, trust_env=False)
+        answer = httpx2.post(f"{url}/api/v1/announce", content=body, headers=headers, trust_env=False)
         assert answer.status_code == 200, answer.text
         assert json.loads(get(f"{url}/api/v1/search?q=kept"))["total"] == 1
         assert "<html" in get(url)
@@ -51,7 +51,7 @@ def test_it_stops_soon_whoever_still_listens(peer: Peer) -> None:
     with peer.start("tracker", "--listen", "127.0.0.1:0") as running:
         url = running.line().split(" ")[1]
         with (
-            httpx.Client(trust_env=False) as client,
+            httpx2.Client(trust_env=False) as client,
             client.stream("GET", f"{url}/api/v1/events") as events,
         ):
             lines = events.iter_lines()

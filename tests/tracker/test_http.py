@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 import pytest
 import trio
@@ -60,13 +60,13 @@ NASTY = (
 class Site:
     """A running tracker and a client of it."""
 
-    def __init__(self, running: Tracker, client: httpx.AsyncClient) -> None:
+    def __init__(self, running: Tracker, client: httpx2.AsyncClient) -> None:
         self.running = running
         self.client = client
         self.port = running.addresses[0].port
         self._sequences: dict[Identity, int] = {}
 
-    async def get(self, path: str, status: int = 200, **query: Any) -> httpx.Response:
+    async def get(self, path: str, status: int = 200, **query: Any) -> httpx2.Response:
         answer = await self.client.get(API + path, params=query)
         assert answer.status_code == status, answer.text
         if status != 200:
@@ -76,7 +76,7 @@ class Site:
     async def read(self, answer: type[Any], path: str, **query: Any) -> Any:
         return msgspec.json.decode((await self.get(path, **query)).content, type=answer)
 
-    async def announce(self, identity: Identity, *, tracker: str = "", **said: Any) -> httpx.Response:
+    async def announce(self, identity: Identity, *, tracker: str = "", **said: Any) -> httpx2.Response:
         sequence = self._sequences.get(identity, 0) + 1
         usual: dict[str, Any] = {"sequence": sequence, "previous": sequence - 1, "reset": sequence == 1}
         announce = Announce(tracker or self.running.url, NETWORK, **usual | said)
@@ -86,7 +86,7 @@ class Site:
             self._sequences[identity] = sequence
         return answer
 
-    async def post(self, body: Any, headers: dict[str, str]) -> httpx.Response:
+    async def post(self, body: Any, headers: dict[str, str]) -> httpx2.Response:
         return await self.client.post(f"{API}/announce", content=body, headers=headers)
 
     async def connect(self) -> trio.SocketStream:
@@ -120,7 +120,7 @@ async def start(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Start]:
             open_tracker(
                 tmp_path / "t.db", home, listen, network=NETWORK, url=url, proxies=proxies, limits=Limits(**limits)
             ) as running,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.addresses[0].port}", trust_env=False) as client,
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.addresses[0].port}", trust_env=False) as client,
         ):
             task_status.started(Site(running, client))
             await stop.wait()
@@ -142,7 +142,7 @@ async def site(start: Start) -> Site:
     return await start()
 
 
-def problem(answer: httpx.Response) -> Problem:
+def problem(answer: httpx2.Response) -> Problem:
     return msgspec.json.decode(answer.content, type=Problem)
 
 
@@ -427,7 +427,7 @@ async def test_events_end_when_the_tracker_does(tmp_path: Path) -> None:
 
     async def listen(port: int, *, task_status: trio.TaskStatus[None]) -> None:
         async with (
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
             client.stream("GET", f"{API}/events") as answer,
         ):
             lines = answer.aiter_lines()

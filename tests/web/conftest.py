@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -41,11 +41,11 @@ def site(_all_closed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         Peer(folder / "home", network=NETWORK).start(
             "tracker", "--listen", "127.0.0.1:0", "--db", folder / "tracker.db", "--network", NETWORK
         ) as running,
-        httpx.Client(timeout=20) as client,
+        httpx2.Client(timeout=20) as client,
     ):
         word, url = running.line().split(" ")
         assert word == "ready"
-        client.base_url = httpx.URL(url)
+        client.base_url = httpx2.URL(url)
         yield Site(url.rstrip("/"), client)
         assert running.is_running()
         assert "Traceback" not in running.err
