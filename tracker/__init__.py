@@ -16,4 +16,5 @@ cannot get a wrong byte accepted. The network works without it.
               store   keeps what peers announced: SQLite with FTS5; `changes` is one transaction
                 index   words, queries, kinds, places: pure         limits      how much a client may ask and store
                 cursor  where a list continues                      database    the file, its migrations, connections
+                reindexing  the index of a database of before
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from p2p.wire.keywords import words
+from p2p.wire.keywords import wanted, words
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Content, Kind, Listing
 
 MAX_QUERY_WORDS = 8
@@ -48,7 +48,7 @@ class Query:
     prefix: bool
 
     def expression(self, column: str = "") -> str:
-        """The query for FTS5. Words are letters and digits only, so nothing that a user types is ever syntax."""
+        """The query for FTS5. Words have no quotes in them, so nothing that a user types is ever syntax."""
         terms = [f'"{word}"' for word in self.words]
         if self.prefix:
             terms[-1] += " *"
@@ -65,7 +65,7 @@ class Query:
 
 def read_query(text: str) -> Query | None:
     """Reads the query in any text that a user typed; None if it has no words."""
-    said = words(text[:MAX_QUERY_CHARS], 1)
+    said = wanted(text[:MAX_QUERY_CHARS], 1)
     if not said:
         return None
     kept = tuple(said[:MAX_QUERY_WORDS])

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from p2p.ids import PeerId
 from p2p.wire.tracker import Moment
+from tracker import reindexing
 from tracker.changes import Changes, Outcome, Said
 from tracker.database import Database
 from tracker.limits import Limits
@@ -21,11 +22,16 @@ PIECE = 500
 
 
 class Store:
-    """Writes announces to the database. Its methods block, and raise StorageError; for use by one thread at a time."""
+    """Writes announces to the database, and at first builds the index again if the last version's words were others.
+
+    Its methods block, and raise StorageError; for use by one thread at a time.
+    """
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
         self._limits = limits
+        with database.writing() as connection:
+            reindexing.bring_up_to_date(connection)
 
     def take_in(self, said: Iterable[Said], now: float) -> list[Outcome]:
         """Processes announces, in order, in one transaction."""

@@ -54,7 +54,7 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
     if len(query) > MAX_QUERY_CHARS:
         raise ConfigError(f"A search has at most {MAX_QUERY_CHARS} characters. Use fewer words.")
     least = MIN_PREFIX_CHARS if trackers.urls else keywords.MIN_WORD_CHARS
-    if not keywords.words(query, least):
+    if not keywords.wanted(query, least):
         raise ConfigError(TOO_SHORT.format(least))
     hits: list[Hit] = []
     answered = 0
@@ -90,18 +90,17 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:
     """The shares that the DHT has for the most specific word, filtered by the others. NotFound if no node is known."""
-    wanted = keywords.words(query)
+    wanted = keywords.wanted(query)
     if not wanted:
         raise ConfigError(TOO_SHORT.format(keywords.MIN_WORD_CHARS))
     if not await overlays.joined_soon():
         raise NotFound(
             "No tracker answers, and no node of the DHT was found. Name one with --join HOST:PORT or --tracker URL."
         )
-    telling = keywords.telling(query, 1) or wanted[:1]
     found: list[Record] = []
     with trio.move_on_after(SEARCH_TIMEOUT_S):
         async with trio.open_nursery() as nursery:
-            for key in shards(keyword_key, telling[0]):
+            for key in shards(keyword_key, keywords.most_telling(wanted)):
                 nursery.start_soon(partial(overlays.get, key, RecordKind.KEYWORD, found.append, enough=None))
     said: dict[ShareId, dict[PeerId, tuple[str, int]]] = {}
     for record in found:

@@ -1,6 +1,6 @@
 """Records: small statements that peers keep for each other in the DHT, signed by their publisher, until they expire.
 
-    signature (64) | msgpack [version 1, kind, key (20), publisher (32), sequence, issued, expires, payload (bytes)]
+    signature (64) | msgpack [version, kind, key (20), publisher (32), sequence, issued, expires, payload (bytes)]
 
 The signature is over `signatures.Purpose.RECORD` and the msgpack part exactly as sent; that part must be the same when
 decoded and encoded again, so a record has only one form. Times are whole seconds since 1970. If a publisher has several
@@ -16,6 +16,7 @@ contact a third party. A record is bound to its key where the payload allows it.
     keyword   H("keyword", word, shard)            Titles           6 h
     pointer   H("pointer", peer id, name)          Pointer          30 days
 
+The version is 1, but for keyword records, whose version is that of `keywords`, which says how names are cut into words.
 Keys are the first 20 bytes of H. A shard is one byte: 0, then 1, 2, 3 when the nodes that store the previous shard
 are full.
 """
@@ -63,6 +64,9 @@ LONGEST_S = {
     RecordKind.POINTER: 30 * 24 * 3600,
 }
 """The longest that a record of each kind may last, in seconds."""
+
+VERSIONS = {kind: keywords.VERSION if kind is RecordKind.KEYWORD else 1 for kind in RecordKind}
+"""The version of records of each kind; those of other versions are refused."""
 
 _Host = Annotated[str, msgspec.Meta(min_length=2, max_length=64)]
 _Key = Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -130,7 +134,7 @@ _PAYLOADS: dict[RecordKind, type[Payload]] = {
 
 
 class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    version: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    version: Annotated[int, msgspec.Meta(ge=1, le=keywords.VERSION)]
     kind: RecordKind
     key: _Key
     publisher: _Id
@@ -205,7 +209,7 @@ def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now
     """Makes a record, signed by this peer. Raises ValueError if others would not accept it."""
     kind = _KINDS[type(payload)]
     body = _encoder.encode(
-        _Body(1, kind, key, identity.peer_id, sequence, now, now + lasts_s, _encoder.encode(payload))
+        _Body(VERSIONS[kind], kind, key, identity.peer_id, sequence, now, now + lasts_s, _encoder.encode(payload))
     )
     raw = identity.sign(to_sign(Purpose.RECORD, body)) + body
     try:
@@ -228,6 +232,8 @@ def read(raw: bytes, key: bytes, now: float | None) -> Record:
         canonical = _encoder.encode(fields) == body and _encoder.encode(payload) == fields.payload
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MalformedMessage(f"not a record: {error}") from None
+    if fields.version != VERSIONS[fields.kind]:
+        raise MalformedMessage(f"a record of version {fields.version}")
     if not canonical:
         raise MalformedMessage("a record not in its one form")
     if fields.key != key:

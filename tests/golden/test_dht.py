@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
+from p2p.errors import MalformedMessage
 from p2p.ids import ShareId
 from p2p.wire import beacon, datagrams, nodeid, records
 from p2p.wire.datagrams import AnyMessage, pack_address, pack_contacts
@@ -24,6 +27,8 @@ NOW, LASTS_S = 1_700_000_000, 1800
 SEEN = pack_address("192.0.2.1", 7474)
 V4 = pack_contacts([(TO, "192.0.2.2", 7475), (KEY, "198.51.100.3", 1)])
 V6 = pack_contacts([(TO, "2001:db8::1", 65535)])
+EARLIER = "4"
+"""Keyword records of version 1, whose words were cut in another way. They last for six hours."""
 HERE = (("192.0.2.1", 7474), ("192.0.2.1", 7475))
 
 SAID: tuple[AnyMessage, ...] = (
@@ -54,13 +59,18 @@ def sent() -> dict[str, list[str]]:
 
 
 def sealed() -> dict[str, list[list[str]]]:
-    """The key and the record of each kind, by the number of the kind."""
+    """The key and the record of each kind, by its number and, if that is not 1, the version."""
     found: dict[str, list[list[str]]] = {}
     for key, full in KEPT:
         for payload in samples(full):
             made = records.seal(SIGNER, key, payload, sequence=2**40, now=NOW, lasts_s=LASTS_S)
-            found.setdefault(str(int(made.kind)), []).append([key.hex(), made.raw.hex()])
+            found.setdefault(named(made.kind), []).append([key.hex(), made.raw.hex()])
     return found
+
+
+def named(kind: records.RecordKind) -> str:
+    version = records.VERSIONS[kind]
+    return str(int(kind)) if version == 1 else f"{int(kind)}.{version}"
 
 
 def told() -> dict[str, str]:
@@ -87,6 +97,9 @@ def test_each_datagram_is_written_and_read_as_it_was_recorded() -> None:
 
 def test_each_record_is_written_and_read_as_it_was_recorded() -> None:
     recorded = load(RECORDS)
+    for key, raw in recorded.pop(EARLIER):
+        with pytest.raises(MalformedMessage, match="version 1"):
+            records.read(bytes.fromhex(raw), bytes.fromhex(key), NOW)
     assert sealed() == recorded
     payloads = [
         records.read(bytes.fromhex(r), bytes.fromhex(key), NOW).payload for k in recorded.values() for key, r in k
@@ -106,7 +119,7 @@ def test_each_beacon_is_written_and_read_as_it_was_recorded() -> None:
 
 def test_there_is_one_of_every_kind() -> None:
     assert set(load(DATAGRAMS)) == set(map(tag_of, get_args(AnyMessage))), f"of datagrams, in {DATAGRAMS}"
-    assert set(load(RECORDS)) == {str(int(kind)) for kind in records.RecordKind}, f"of records, in {RECORDS}"
+    assert set(load(RECORDS)) == {EARLIER, *map(named, records.RecordKind)}, f"of records, in {RECORDS}"
     assert {type(payload) for _, payload in KEPT} == set(get_args(Payload)), f"of payloads, in {RECORDS}"
     assert set(load(BEACONS)) == {str(int(kind)) for kind in beacon.BeaconKind}, f"of beacons, in {BEACONS}"
 

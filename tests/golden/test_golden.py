@@ -39,10 +39,11 @@ DIGESTS = {
     "messages_jobs.json": "266f454049183e4e7fec517e70b109a28d1625b9a04ead50df54a1e85d01270e",
     "messages_tracker.json": "5ad0fb28eabc464ac8c806836dd05e47f326fa0b936a52fdcbc836d688d13f9b",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
-    "records.json": "127a8bfc557722b0cea03c29f3ee0d929df07d9f3579c0cff5036e616610c18d",
+    "records.json": "0b2d73cdd991d425b98f2d08dee669a46672a52bdc88b15541ccb99c60a1873e",
     "requests.json": "f4677f93451824a1daef0cafbdf01a42780f4ed2d809186b7dcebb306d323f85",
-    "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
+    "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",
+    "tracker_1.db.xz": "83705d0debc0b811703878565896e87d2c0157df53aed61b55f0f8d29bdfda95",
 }
 
 

@@ -39,6 +39,8 @@ MAX_SHARES = 1000
 """The most shares that are published, the newest first; the rest are found through trackers and by browsing."""
 MAX_WORDS = 500
 WORDS_PER_NAME = 6
+PIECES_PER_NAME = 40
+"""How many pieces of two characters are published besides, of a name in a script without spaces between words: all."""
 _TITLES_BYTES = 320
 """The most bytes of titles in one record, so that it stays within its 512 bytes."""
 _TITLE_OVERHEAD = 48
@@ -121,11 +123,20 @@ def pointer_items(pointers: Iterable[Record]) -> Iterator[Item]:
 def keyword_items(shares: Iterable[tuple[ShareId, str, int]]) -> list[Item]:
     """Makes records of shares (id, name, size in bytes) by the words of their names, a few titles in each."""
     by_word: dict[str, list[Title]] = {}
+    further: list[tuple[str, Title]] = []
+
+    def add(word: str, title: Title) -> None:
+        if word in by_word or len(by_word) < MAX_WORDS:
+            by_word.setdefault(word, []).append(title)
+
     for share, name, size in shares:
-        title = _cut(name)
-        for word in keywords.telling(title, WORDS_PER_NAME):
-            if word in by_word or len(by_word) < MAX_WORDS:
-                by_word.setdefault(word, []).append(Title(share, size, title))
+        title = Title(share, size, _cut(name))
+        found = keywords.telling(title.title, WORDS_PER_NAME, PIECES_PER_NAME)
+        for word in found[:WORDS_PER_NAME]:
+            add(word, title)
+        further += [(word, title) for word in found[WORDS_PER_NAME:]]
+    for word, title in further:  # no name's pieces displace the best words of another
+        add(word, title)
     items = []
     for word, titles in by_word.items():
         keys = shards(keyword_key, word)

@@ -83,7 +83,22 @@ def test_words_are_bounded() -> None:
     names = [f"{number:05} {number:06}x" for number in range(1000)]
     known = [(ShareId(number.to_bytes(32, "big")), name, 1) for number, name in enumerate(names)]
     assert len({item.key for item in keyword_items(known)}) <= publications.MAX_WORDS
-    assert keywords.telling(names[0], 6)
+    assert keywords.telling(names[0], 6, 0)
+
+
+def test_a_name_without_spaces_is_found_by_every_piece_of_two_characters() -> None:
+    items = {item.key for item in keyword_items([(ShareId(bytes(32)), "東京タワーの夜景", 5)])}
+    assert items == {keyword_key(word) for word in ("東京", "京タ", "タワ", "ワー", "ーの", "の夜", "夜景")}
+
+
+def test_pieces_displace_no_other_names_words() -> None:
+    """A hundred names without spaces would have more keys than a peer publishes."""
+    long = [chr(0x4E00 + 40 * number + n) for number in range(100) for n in range(39)]
+    names = ["".join(long[39 * number : 39 * number + 39]) for number in range(100)]
+    known = [(ShareId(number.to_bytes(32, "big")), name, 1) for number, name in enumerate([*names[:80], "other name"])]
+    found = {item.key for item in keyword_items(known)}
+    assert len(found) == publications.MAX_WORDS
+    assert keyword_key("other") in found
 
 
 def test_a_volunteer_is_found_by_each_of_its_runtimes() -> None:
