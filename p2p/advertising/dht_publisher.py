@@ -1,7 +1,7 @@
 """Publishing: keeps records of this peer's offers, addresses and pointers in the DHT, for as long as the peer runs.
 
 `core.dht.publications` decides what is due and when. The times of past publications survive a restart, so a peer that
-starts ten times an hour does not publish ten times.
+starts ten times an hour does not publish ten times; but what was not settled is published at once.
 """
 
 import logging
@@ -32,9 +32,12 @@ PUBLISH = Wall("publication in the DHT")
 AT_ONCE = 4
 PER_S = 5.0
 """About how many records are published per second, so that a peer with a thousand shares spreads its work over time."""
-ENOUGH_STORERS = 3
 LOOK_INTERVAL_S = 300.0
 """How often the DHT is told which chunks a running fetch has so far."""
+NODES_INTERVAL_S = 5.0
+"""How often the publisher looks how many nodes are known."""
+GROWTH_PAUSE_S = 10.0
+"""How long a record is left alone, at least, however the number of known nodes changes."""
 
 
 class Publisher:
@@ -50,6 +53,10 @@ class Publisher:
         self._last: dict[bytes, Publication] = {}
         self._next: dict[bytes, float] = {}
         self._failures: Counter[bytes] = Counter()
+        self._tried: dict[bytes, bytes] = {}
+        """The contents of the records that are not settled."""
+        self._nodes: dict[bytes, int] = {}
+        """How many nodes were known when each record was published."""
 
     async def run(self) -> None:
         self._last = await self._deps.disk.run(self._state.publications)
@@ -67,7 +74,14 @@ class Publisher:
                 await trio.sleep(AT_ONCE / PER_S if len(due) > AT_ONCE else 0)
             if due:
                 continue
-            with trio.move_on_after(min(LOOK_INTERVAL_S, max(0.1, min(due_at.values()) - time.time()))):
+            await self._rest(news, min(LOOK_INTERVAL_S, max(0.1, min(due_at.values()) - time.time())))
+
+    async def _rest(self, news: int, seconds: float) -> None:
+        """Waits until something is due, this peer has something new, or more nodes are known."""
+        nodes, until = self._overlays.size, trio.current_time() + seconds
+        while self._deps.changes.count == news and self._overlays.size <= nodes and trio.current_time() < until:
+            nodes = min(nodes, self._overlays.size)
+            with trio.move_on_at(min(until, trio.current_time() + NODES_INTERVAL_S)):
                 await self._deps.changes.after(news)
 
     def _due(self, offered: Sequence[InventoryEntry], advertised: Sequence[Item], place: str) -> dict[Item, float]:
@@ -87,19 +101,28 @@ class Publisher:
                 nursery.start_soon(PUBLISH.contain, self._publish, item)
 
     async def _publish(self, item: Item) -> None:
+        nodes = self._overlays.size
         result = await self._store(item, item.key)
         for other in item.others:
-            if result.stored >= ENOUGH_STORERS or FULL not in result.refused:
+            if _is_settled(result) or FULL not in result.refused:
                 break
             result = await self._store(item, other)
         chance = self._deps.random.random()
+        content = item.content(self._network, self._place)
+        self._nodes[item.key] = nodes
         if _is_settled(result):
+            await self._remember(item.key, self._last[item.key]._replace(content=content))
             self._failures.pop(item.key, None)
+            self._tried.pop(item.key, None)
             self._next[item.key] = publications.due_at(time.time(), item.kind, chance)
         else:
-            logger.debug("nobody took the %s record: %s", item.kind.name, ", ".join(set(result.refused)) or "no answer")
+            trouble = ", ".join(set(result.refused)) or "no answer"
+            logger.debug("%d nodes took the %s record: %s", result.stored, item.kind.name, trouble)
             self._failures[item.key] += 1
-            self._next[item.key] = time.time() + publications.again_after(self._failures[item.key], chance)
+            self._tried[item.key] = content
+            answered = result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
+            pause = publications.again_after(self._failures[item.key], chance, answered=answered)
+            self._next[item.key] = time.time() + pause
 
     async def _store(self, item: Item, key: bytes) -> Published:
         now = int(self._overlays.clock())
@@ -116,15 +139,15 @@ class Publisher:
             )
 
         result = await self._overlays.publish(key, make)
-        publication = Publication(
-            sequence, item.content(self._network, self._place) if _is_settled(result) else b"", time.time()
-        )
+        await self._remember(key, Publication(sequence, b"", time.time()))
+        return result
+
+    async def _remember(self, key: bytes, publication: Publication) -> None:
         self._last[key] = publication
         try:
             await self._deps.disk.run(self._state.published, key, publication)
         except StorageError as error:
             logger.warning("it is published again after the next start: %s", error)
-        return result
 
     @property
     def _place(self) -> str:
@@ -134,19 +157,21 @@ class Publisher:
         last = self._last.get(item.key)
         if last is None or last.published > time.time():  # the clock was set back
             return 0.0
-        if self._failures[item.key]:
+        content, failures = item.content(self._network, place), self._failures[item.key]
+        grown = publications.has_grown(self._nodes.get(item.key, 0), self._overlays.size, settled=not failures)
+        if item.key in self._nodes and grown:
+            return last.published + GROWTH_PAUSE_S
+        if failures and self._tried[item.key] == content:
             return self._next[item.key]
-        if last.content != item.content(self._network, place):
+        if last.content != content:
             return 0.0
         again = publications.due_at(last.published, item.kind, self._deps.random.random())
         return self._next.setdefault(item.key, again)
 
 
 def _is_settled(result: Published) -> bool:
-    """Whether there is no point in trying again soon: a node that has no room for a record will have none a minute
-    later.
-    """
-    return result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
+    """Whether the record will be found for as long as it lasts, whoever leaves."""
+    return result.stored >= publications.ENOUGH_STORERS
 
 
 def _at(payload: Payload, addresses: tuple[tuple[str, int], ...]) -> Payload:

@@ -47,7 +47,7 @@ async def browse(
         async def ask(hint: PeerHint) -> None:
             nonlocal found
             try:
-                found = await _ask(dialer, hint)
+                found = await shares_at(dialer, hint)
                 nursery.cancel_scope.cancel()
             except PeerError as error:
                 troubles.append(str(error))
@@ -84,8 +84,8 @@ def _parse(who: str) -> tuple[PeerId | None, PeerHint | None]:
     return hint.peer_id, hint
 
 
-async def _ask(dialer: Dialer, hint: PeerHint) -> list[ListedShare]:
-    """Asks the peer itself for its list. Raises PeerError."""
+async def shares_at(dialer: Dialer, hint: PeerHint, most: int = MAX_SHARES) -> list[ListedShare]:
+    """Asks the peer itself for its list, up to about `most` shares. Raises PeerError."""
     connection = await dialer.dial(hint.address, hint.peer_id)
     known = (PeerHint(hint.address, connection.ends.peer_id),)
     found: list[ListedShare] = []
@@ -98,7 +98,7 @@ async def _ask(dialer: Dialer, hint: PeerHint) -> list[ListedShare]:
                 share = ShareId(one.share)
                 found.append(ListedShare(share, name, one.size, one.files, str(Link(share, name, one.size, known))))
             cursor = reply.cursor
-            if not cursor or not reply.shares or len(found) >= MAX_SHARES:
+            if not cursor or not reply.shares or len(found) >= most:
                 return found
     finally:
         connection.close()

@@ -44,7 +44,7 @@ class Discovery:
 
     async def search(self, query: str, note: Note) -> list[search.Hit]:
         """Finds shares with all the words of the query: see `p2p.discovery.search`."""
-        return await search.search(self.trackers, self.overlays, query, note)
+        return await search.search(self.trackers, self.overlays, self.neighbours, self._dialer, query, note)
 
     async def browse(self, who: str, note: Note) -> list[browse.ListedShare]:
         """Gets the shares that a peer lists: see `p2p.discovery.browse`."""

@@ -61,6 +61,8 @@ class Neighbours:
         self._claims: dict[_Claim, _Heard] = {}
         """The last beacon of each claim. The claim heard most recently comes last."""
         self._changed = trio.Event()
+        self.are_heard = False
+        """Whether this peer listens on the local network."""
 
     def __len__(self) -> int:
         """How many neighbours there are, including those that cannot be dialled."""
@@ -151,6 +153,7 @@ async def run(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(NEIGHBOURHOOD.keep, partial(_hint_overlays, neighbours, overlays), random)
         nursery.start_soon(NEIGHBOURHOOD.keep, lan.run, random)
+        neighbours.are_heard = True
         task_status.started()
 
 

@@ -1,9 +1,11 @@
 """Search: finds shares by words, through trackers, or through the keyword records of the DHT if no tracker answers.
 
-A result is what some peer claims about a share, and names that peer. The result's link contains only the share's id,
-the claimed name and size, and the tracker that knew the share.
+Peers of the local network are asked too: there may be no tracker and no node of the DHT but them, and they know at once
+what they share. A result is what some peer claims about a share, and names that peer. The result's link contains only
+the share's id, the claimed name and size, and the tracker or neighbour that knew the share.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -11,18 +13,28 @@ from functools import partial
 import trio
 
 from p2p import ids
+from p2p.discovery.browse import ListedShare, shares_at
 from p2p.discovery.dht import Overlays
+from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotFound, PeerError
 from p2p.ids import PeerId, ShareId
 from p2p.log import printable
+from p2p.net.dialer import Dialer
 from p2p.wire import keywords
-from p2p.wire.link import Link
+from p2p.wire.link import Link, PeerHint
 from p2p.wire.records import Record, RecordKind, Titles, keyword_key, shards
 from p2p.wire.tracker import MAX_QUERY_CHARS, MIN_PREFIX_CHARS, Found, SearchAnswer
 
+logger = logging.getLogger(__name__)
+
 SEARCH_TIMEOUT_S = 10.0
+NEARBY_FIRST_S, NEARBY_S = 0.5, 3.0
+"""How long a search waits for peers of the local network: after others have answered, and from its start on."""
+MAX_NEIGHBOURS = 32
+MAX_LISTED = 1000
+"""The most shares of one neighbour that are looked at."""
 MAX_HITS = 100
 TOO_SHORT = "Search for a word of at least {} letters or digits."
 
@@ -45,7 +57,14 @@ class Hit:
     """The file in the share that matched, if the share's name did not."""
 
 
-async def search(trackers: Trackers, overlays: Overlays, query: str, note: Callable[[str], None]) -> list[Hit]:
+async def search(
+    trackers: Trackers,
+    overlays: Overlays,
+    neighbours: Neighbours,
+    dialer: Dialer,
+    query: str,
+    note: Callable[[str], None],
+) -> list[Hit]:
     """Finds shares with all the words, those with the most sources first.
 
     Raises ConfigError for words that cannot be searched for, NotFound if there is nobody to ask.
@@ -54,8 +73,30 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
     if len(query) > MAX_QUERY_CHARS:
         raise ConfigError(f"A search has at most {MAX_QUERY_CHARS} characters. Use fewer words.")
     least = MIN_PREFIX_CHARS if trackers.urls else keywords.MIN_WORD_CHARS
-    if not keywords.wanted(query, least):
+    wanted = keywords.wanted(query, least)
+    if not wanted:
         raise ConfigError(TOO_SHORT.format(least))
+    nearby = Nearby(neighbours, dialer, wanted)
+    hits: list[Hit] = []
+    failure: ConfigError | NotFound | None = None
+    until = trio.current_time() + NEARBY_S
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(QUESTION.absorb, nearby.run)
+        try:
+            hits = await _afar(trackers, overlays, query, note)
+        except (ConfigError, NotFound) as error:
+            failure = error
+        await nearby.soon(NEARBY_FIRST_S if hits else max(NEARBY_FIRST_S, until - trio.current_time()), bool(hits))
+        nursery.cancel_scope.cancel()
+    if failure is not None and not nearby.any_answered:
+        raise failure
+    if not hits and not nearby.hits:
+        note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
+    return _merged([*nearby.hits, *hits])
+
+
+async def _afar(trackers: Trackers, overlays: Overlays, query: str, note: Callable[[str], None]) -> list[Hit]:
+    """Asks the trackers, or the DHT if none answers. Raises ConfigError, NotFound."""
     hits: list[Hit] = []
     answered = 0
 
@@ -77,15 +118,13 @@ async def search(trackers: Trackers, overlays: Overlays, query: str, note: Calla
     async with trio.open_nursery() as nursery:
         for url in trackers.urls:
             nursery.start_soon(QUESTION.absorb, ask, url)
-    if not answered:
-        if not overlays.is_on:
-            if trackers.urls:
-                raise NotFound("No tracker answers. Name another with --tracker URL, or take part in the DHT.")
-            raise NotFound("There is nobody to ask: name a tracker with --tracker URL, or take part in the DHT.")
-        hits = await _over(overlays, query)
-        if not hits:
-            note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
-    return _merged(hits)
+    if answered:
+        return hits
+    if not overlays.is_on:
+        if trackers.urls:
+            raise NotFound("No tracker answers. Name another with --tracker URL, or take part in the DHT.")
+        raise NotFound("There is nobody to ask: name a tracker with --tracker URL, or take part in the DHT.")
+    return await _over(overlays, query)
 
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:
@@ -109,6 +148,64 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
             if keywords.matches(wanted, title.title):
                 said.setdefault(ShareId(title.share), {})[record.publisher] = (title.title, title.size)
     return [_said(share, by) for share, by in said.items()]
+
+
+class Nearby:
+    """Asks the peers of the local network, as they are heard of, which of their shares have all the words."""
+
+    def __init__(self, neighbours: Neighbours, dialer: Dialer, wanted: list[str]) -> None:
+        self._neighbours = neighbours
+        self._dialer = dialer
+        self._wanted = wanted
+        self._asked: set[PeerHint] = set()
+        self._asking = 0
+        self._found: dict[ShareId, dict[PeerId, tuple[ListedShare, PeerHint]]] = {}
+        self._ended = trio.Event()
+        self.any_answered = False
+
+    async def run(self) -> None:
+        """Asks until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                for hint in self._neighbours.hints():
+                    if hint not in self._asked and len(self._asked) < MAX_NEIGHBOURS:
+                        self._asked.add(hint)
+                        self._asking += 1
+                        nursery.start_soon(QUESTION.absorb, self._ask, hint)
+                await self._neighbours.changed()
+
+    async def soon(self, seconds: float, is_found: bool) -> None:
+        """Waits up to so many seconds for all that were asked and, unless something is found already, for somebody."""
+        if not self._neighbours.are_heard:
+            return
+        with trio.move_on_after(seconds):
+            while self._asking or not (self.any_answered or is_found):
+                await self._ended.wait()
+
+    @property
+    def hits(self) -> list[Hit]:
+        """What was found so far."""
+        return [self._hit(share, by) for share, by in self._found.items()]
+
+    async def _ask(self, hint: PeerHint) -> None:
+        try:
+            for one in await shares_at(self._dialer, hint, MAX_LISTED):
+                if hint.peer_id is not None and keywords.matches(self._wanted, one.name):
+                    self._found.setdefault(one.share, {})[hint.peer_id] = one, hint
+                await trio.lowlevel.checkpoint()
+            self.any_answered = True
+        except PeerError as error:
+            logger.debug("%s: %s", hint, error)
+        finally:
+            self._asking -= 1
+            self._ended.set()
+            self._ended = trio.Event()
+
+    @staticmethod
+    def _hit(share: ShareId, by: dict[PeerId, tuple[ListedShare, PeerHint]]) -> Hit:
+        signer, (one, _) = next(iter(by.items()))
+        link = Link(share, one.name, one.size, tuple(hint for _, hint in by.values()))
+        return Hit(share, one.name, one.size, one.files, len(by), None, signer, str(link))
 
 
 def _said(share: ShareId, by: dict[PeerId, tuple[str, int]]) -> Hit:

@@ -12,7 +12,8 @@ KEPT_S = 40 * 24 * 3600
 
 
 class Publication(NamedTuple):
-    """What was published under a key: its sequence, a hash of its content, and when (seconds since 1970)."""
+    """What was published under a key: its sequence, a hash of its content (empty if too few nodes took it), and when
+    (seconds since 1970)."""
 
     sequence: int
     content: bytes

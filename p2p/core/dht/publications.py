@@ -1,7 +1,8 @@
 """What a peer publishes in the DHT, and when each record is due again.
 
 Records are published again well before they expire, at randomly spread times so that a network does not act in step. A
-changed record is due at once. A record that nobody stored is tried again soon, then less and less often.
+changed record is due at once. A record that is not settled, since fewer than `ENOUGH_STORERS` nodes took it, is tried
+again soon, then less and less often; so are all when the network turns out to be larger than it was known to be.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +55,12 @@ INTERVAL_S = {
 }
 """How many seconds after publication a record is due again, plus or minus a fifth; less than half of its life."""
 JITTER = 0.2
+ENOUGH_STORERS = 3
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 120.0
+FIRST_REPEAT_S, LAST_REPEAT_S = 30.0, 900.0
+"""Pauses before a record is tried again that a few nodes store, or for which nodes had no room."""
+MANY_NODES = 20
+"""With this many nodes known, a record is with those nearest to its key, whoever joins."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +156,20 @@ def due_at(published: float, kind: RecordKind, chance: float) -> float:
     return published + INTERVAL_S[kind] * (1 - JITTER + 2 * JITTER * chance)
 
 
-def again_after(failures: int, chance: float) -> float:
-    """Seconds until a record that nobody stored is tried again, after this many consecutive failures."""
-    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
+def again_after(failures: int, chance: float, *, answered: bool) -> float:
+    """Seconds until a record that is not settled is tried again, after this many attempts.
+
+    `answered`: whether any node took it, or had no room for it. If none did, the network is tried sooner.
+    """
+    first, last = (FIRST_REPEAT_S, LAST_REPEAT_S) if answered else (FIRST_RETRY_S, LAST_RETRY_S)
+    return min(last, first * 2.0 ** min(failures - 1, 16)) * (1 - JITTER + 2 * JITTER * chance)
+
+
+def has_grown(before: int, nodes: int, *, settled: bool) -> bool:
+    """Whether a record should be published again, as `nodes` are known now, and only `before` were when it was."""
+    if before >= MANY_NODES:
+        return False
+    return nodes >= 2 * before if settled else nodes > before
 
 
 def _sharded(keys: Sequence[bytes], payload: Payload) -> Item:

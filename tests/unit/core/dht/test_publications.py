@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.dht import publications
-from p2p.core.dht.publications import INTERVAL_S, JITTER, again_after, due_at, keyword_items, provider_items
+from p2p.core.dht.publications import INTERVAL_S, JITTER, again_after, due_at, has_grown, keyword_items, provider_items
 from p2p.identity import Identity
 from p2p.ids import ShareId
 from p2p.wire import keywords, records
@@ -68,7 +68,15 @@ def test_a_record_is_due_again_well_before_it_expires(kind: RecordKind, chance: 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
 def test_failures_are_tried_again_ever_less_often_but_always(failures: int, chance: float) -> None:
-    assert 0.5 < again_after(failures, chance) <= 150
+    assert 0.5 < again_after(failures, chance, answered=False) <= 150
+    assert 20 < again_after(failures, chance, answered=True) <= 1100
+
+
+@given(st.integers(0, 100), st.booleans())
+def test_what_a_small_network_stores_is_published_again_as_it_grows(before: int, settled: bool) -> None:
+    assert not has_grown(before, before, settled=settled) or before == 0
+    assert has_grown(before, 2 * before + 1, settled=settled) == (before < publications.MANY_NODES)
+    assert has_grown(before, before + 1, settled=False) == (before < publications.MANY_NODES)
 
 
 def test_where_the_publisher_is_matters_only_to_records_that_say_so() -> None:
