@@ -1,6 +1,7 @@
 """Has a peer perform a command's request, and prints the answer to stdout."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,11 @@ def perform(
 def either(as_json: bool, table: Callable[[Any], None]) -> Callable[[Any], None]:
     """Returns what shows an answer: as JSON if that was asked for, otherwise with `table`."""
     return (lambda answer: print_answer(as_text(answer))) if as_json else table
+
+
+def for_people(link: str) -> str:
+    """The link or, on a terminal, the command that fetches what it leads to."""
+    return shlex.join(("shoal", "get", link)) if sys.stdout.isatty() else link
 
 
 def as_text(answer: object, **more: object) -> str:

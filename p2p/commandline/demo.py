@@ -28,12 +28,15 @@ from typing import Any
 
 import trio
 
+from p2p import ids
 from p2p.control import client
 from p2p.control.answers import StatusAnswer
 from p2p.control.protocol import Event, StatusRequest
 from p2p.errors import PeerError, ShoalError
 from p2p.formats import format_size
+from p2p.ids import ShareId
 from p2p.progress import JobView, Progress
+from p2p.wire.link import Link
 
 FETCHERS = 4
 VICTIM = 2
@@ -257,7 +260,7 @@ async def _find(peer: Peer) -> dict[str, Any] | None:
 
 
 def _bare(share: str) -> str:
-    return f"magnet:?xt=urn:shoal:{share}"
+    return str(Link(ShareId(ids.from_text(share))))
 
 
 async def _fetch(peer: Peer, link: str, report: DemoReport, *, killed: bool) -> None:

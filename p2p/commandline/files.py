@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2p.commandline.asking import NOBODY, as_text, either, perform, print_answer
+from p2p.commandline.asking import NOBODY, as_text, either, for_people, perform, print_answer
 from p2p.commandline.options import Json, networked
 
 Exclude = Annotated[
@@ -54,7 +54,7 @@ def share(
 
     def show(answer: "ShareAnswer") -> None:
         link = answer.pointer if isinstance(answer.pointer, str) else answer.link
-        print_answer(as_text(answer) if as_json else link)
+        print_answer(as_text(answer) if as_json else for_people(link))
         from p2p.commandline import terminal
 
         terminal.shared(answer)
@@ -64,7 +64,7 @@ def share(
 
 @networked
 def get(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="A magnet link, a share's id, or shoal:PEER/NAME.")],
+    link: Annotated[str, typer.Argument(metavar="LINK", help="A link (shoal:s/... or shoal:m/...), or a share's id.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to save the files in.")] = Path(),
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer that may have the share; repeatable.")

@@ -267,9 +267,9 @@ def _input(text: str) -> str:
     """Returns a link as it is, and a path made absolute."""
     from p2p.errors import ConfigError, StorageError
     from p2p.paths import absolute, exists
-    from p2p.wire.link import parse_link
+    from p2p.wire.link import is_link, parse_link
 
-    if text.startswith("magnet:"):
+    if is_link(text):
         return text
     path = absolute(Path(text))
     with suppress(ConfigError, StorageError):

@@ -30,7 +30,7 @@ from p2p.sandbox.sandbox import describe
 from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.share import Sharing
-from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
+from p2p.wire.link import Link, PeerHint, PointerLink, is_link, parse_any_link, parse_link, parse_peer
 
 COMMAND = Wall("command")
 
@@ -149,7 +149,7 @@ class Operations:
             await emit(Note("a mutable link is public: who keeps it in the DHT learns the id of the unlisted share"))
         record = await deps.discovery.mutable_links.point(request.pointer, done.share_id)
         deps.changes.ring()
-        pointer = str(PointerLink(deps.peer_id, request.pointer))
+        pointer = deps.discovery.links.mutable_maker()(request.pointer)
         return msgspec.structs.replace(answer, pointer=pointer, version=record.sequence)
 
     async def _get(self, request: requests.GetRequest, emit: Emit, *, keep_serving: bool) -> answers.GetAnswer:
@@ -160,7 +160,7 @@ class Operations:
             follows = None
             if isinstance(named, PointerLink):
                 follows = (named.publisher, named.name)
-                link, known = await self._newest(named, request.wait_s, progress)
+                link, known = await self._newest(named, hints, request.wait_s, progress)
                 hints += known
             else:
                 link = named
@@ -207,14 +207,19 @@ class Operations:
             compiling=volunteering.compiling,
         )
 
-    async def _newest(self, link: PointerLink, wait_s: float | None, progress: Progress) -> tuple[Link, list[PeerHint]]:
-        """Returns the share to which the link leads now. Raises NotFound if it is not found within `wait_s`."""
+    async def _newest(
+        self, link: PointerLink, hints: list[PeerHint], wait_s: float | None, progress: Progress
+    ) -> tuple[Link, list[PeerHint]]:
+        """Returns the share to which the link leads now. Raises NotFound if it is not found within `wait_s`.
+
+        `hints` are peers that may know, besides those in the link.
+        """
         progress.state = "looking for the newest version"
         progress.name = link.name
         with trio.move_on_after(float("inf") if wait_s is None else wait_s):
             while True:
                 with COMMAND.around():
-                    found = await self._deps.discovery.mutable_links.resolve(link)
+                    found = await self._deps.discovery.mutable_links.resolve(link, hints, progress.note)
                 if found is not None:
                     return found
                 await trio.sleep(RESOLVE_RETRY_S)
@@ -224,9 +229,8 @@ class Operations:
         )
 
     async def _unshare(self, text: str) -> answers.UnshareAnswer:
-        if text.startswith("magnet:"):
+        if is_link(text):
             text = ids.to_text(parse_link(text).share_id)
-
         rows = await self._deps.shares.rows() if text else []
         matching = [row for row in rows if ids.to_text(row.id).startswith(text.lower())]
         if not matching:

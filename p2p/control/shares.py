@@ -1,7 +1,7 @@
 """Answers `shoal shares`: lists what this peer shares."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from p2p.control.answers import ShareRow
@@ -11,7 +11,6 @@ from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
 from p2p.store.library import Library, SharedRow
 from p2p.store.pointers import Pointers
-from p2p.wire.link import PointerLink
 from p2p.wire.records import Pointer
 
 
@@ -49,14 +48,14 @@ class SharesView:
 
     async def answer(self) -> list[ShareRow]:
         """Returns the shares as they are shown to the user."""
-        return await self._disk.run(self._rows, self._links.maker())
+        return await self._disk.run(self._rows, self._links.maker(), self._links.mutable_maker())
 
-    def _rows(self, link: MakeLink) -> list[ShareRow]:
+    def _rows(self, link: MakeLink, mutable: Callable[[str], str]) -> list[ShareRow]:
         """Reads the rows. Blocks: thousands of shares take a while."""
         pointed: dict[bytes, list[str]] = {}
         for record in self._pointers.of(self._peer_id):
             assert isinstance(record.payload, Pointer)
-            pointed.setdefault(record.payload.share, []).append(str(PointerLink(self._peer_id, record.payload.name)))
+            pointed.setdefault(record.payload.share, []).append(mutable(record.payload.name))
         return [self._share(row, link, pointed.get(row.id, ())) for row in self._own()]
 
     def _share(self, row: SharedRow, link: MakeLink, pointers: Sequence[str]) -> ShareRow:

@@ -5,7 +5,7 @@ try: a peer there proves its identity by its key, and what it sends is verified 
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -82,15 +82,20 @@ class Finders:
             def keep(finder: Callable[[], Awaitable[None]]) -> None:
                 nursery.start_soon(QUESTION.keep, finder, self._random)
 
-            for url in self._urls(link, note):
+            for url in self._urls(link.trackers, note):
                 keep(partial(self._from_tracker, url, key, heard, seeker, note))
             if self._overlays.is_on:
                 keep(partial(self._from_overlays, key, heard, seeker))
             keep(partial(self._from_neighbours, heard))
             keep(partial(self._tell_if_lonely, link, seeker, note))
 
-    async def find_peer(self, peer: PeerId, heard: Heard) -> None:
-        """Asks each finder once where a peer may be reached, and passes the addresses to `heard`."""
+    async def find_peer(
+        self, peer: PeerId, heard: Heard, of_link: Sequence[str] = (), note: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Asks each finder once where a peer may be reached, and passes the addresses to `heard`.
+
+        `of_link` are the trackers of a link, which are asked too.
+        """
         key = address_key(peer)
 
         def told(hint: PeerHint) -> None:
@@ -99,8 +104,11 @@ class Finders:
 
         async def ask_tracker(url: str) -> None:
             try:
-                for hint in hints_of((await self._trackers.sources(url, key)).sources, trusted=True):
+                answer, trusted = await self._trackers.sources(url, key), url in self._trackers.urls
+                for hint in hints_of(answer.sources, trusted=trusted):
                     told(hint)
+            except NotAllowed as error:
+                note(_not_asked(url, error))
             except (PeerError, NotFound) as error:
                 logger.debug("tracker %s: %s", url, error)
 
@@ -114,14 +122,14 @@ class Finders:
         if address is not None:
             told(PeerHint(address, peer))
         async with trio.open_nursery() as nursery:
-            for url in self._trackers.urls:
+            for url in self._urls(of_link, note):
                 nursery.start_soon(QUESTION.absorb, ask_tracker, url)
             nursery.start_soon(QUESTION.absorb, ask_overlays)
 
-    def _urls(self, link: Link, note: Callable[[str], None]) -> list[str]:
+    def _urls(self, of_link: Sequence[str], note: Callable[[str], None]) -> list[str]:
         """The trackers to ask: those of this peer, and some of those that the link names."""
         urls = list(self._trackers.urls)
-        for text in link.trackers[:MAX_LINK_TRACKERS]:
+        for text in of_link[:MAX_LINK_TRACKERS]:
             try:
                 url = check_url(text)
             except ConfigError as error:
@@ -139,7 +147,7 @@ class Finders:
             try:
                 answer = await self._trackers.sources(url, key)
             except NotAllowed as error:
-                note(f"the tracker {url} of the link is not asked: {error}. If you trust it, name it: --tracker {url}")
+                note(_not_asked(url, error))
                 return
             except (PeerError, NotFound) as error:
                 logger.debug("tracker %s: %s", url, error)
@@ -202,6 +210,10 @@ class Finders:
             return
         if peer != self._presence.peer_id:
             seeker.not_dialable(peer)
+
+
+def _not_asked(url: str, error: NotAllowed) -> str:
+    return f"the tracker {url} of the link is not asked: {error}. If you trust it, name it: --tracker {url}"
 
 
 def hints_of(sources: tuple[Source, ...], *, trusted: bool) -> list[PeerHint]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from p2p.discovery.trackers import Trackers
 from p2p.ids import ShareId
 from p2p.reach.presence import Presence
-from p2p.wire.link import Link
+from p2p.wire.link import Link, PointerLink
 
 MakeLink = Callable[[ShareId, str, int], str]
 """Makes the link to a share from the share's id, its name, and its size in bytes."""
@@ -26,3 +26,8 @@ class Links:
     def to(self, share: ShareId, name: str, size: int) -> str:
         """Makes the link to a share of this peer; `size` is in bytes."""
         return self.maker()(share, name, size)
+
+    def mutable_maker(self) -> Callable[[str], str]:
+        """A function that makes the mutable link of a name with the present addresses; it may be called in a thread."""
+        peer, hints, urls = self._presence.peer_id, self._presence.hints(), self._trackers.urls
+        return lambda name: str(PointerLink(peer, name, hints, urls))

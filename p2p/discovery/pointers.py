@@ -6,6 +6,7 @@ The pointer with the highest sequence ever seen is kept, and no older pointer is
 """
 
 import logging
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -95,10 +96,13 @@ class MutableLinks:
         self._pointers.saw(record, self._peer_id)
         return record
 
-    async def resolve(self, link: PointerLink) -> tuple[Link, list[PeerHint]] | None:
+    async def resolve(
+        self, link: PointerLink, given: Sequence[PeerHint], note: Callable[[str], None]
+    ) -> tuple[Link, list[PeerHint]] | None:
         """Finds the share to which the link points now, and addresses of its publisher; None if nobody knew a share.
 
-        Ends as soon as the publisher itself has answered.
+        Besides the finders, the peers named in the link and those `given` by the user are asked. Ends as soon as the
+        publisher itself has answered.
         """
         publisher, name = link.publisher, link.name
         hints: dict[PeerHint, None] = {}
@@ -123,10 +127,14 @@ class MutableLinks:
 
             async def ask_all() -> None:
                 async with trio.open_nursery() as asking:
+                    for hint in (*given, *link.peers)[:MAX_HINTS]:
+                        hints[hint] = None
+                        self._overlays.hint(hint.address)
+                        asking.start_soon(QUESTION.absorb, ask_publisher, hint)
                     # Neighbours may know the pointer if its publisher is away.
                     for hint in self._neighbours.hints()[:MAX_HINTS]:
                         asking.start_soon(QUESTION.absorb, self._ask, hint, link)
-                    asking.start_soon(self._finders.find_peer, publisher, heard)
+                    asking.start_soon(self._finders.find_peer, publisher, heard, link.trackers, note)
                     asking.start_soon(QUESTION.absorb, ask_overlays)
 
             async def stop() -> None:
@@ -142,10 +150,12 @@ class MutableLinks:
         if newest is None:
             return None
         assert isinstance(newest.payload, Pointer)
-        return Link(ShareId(newest.payload.share)), list(hints)
+        return Link(ShareId(newest.payload.share), trackers=link.trackers), list(hints)
 
     async def _ask(self, hint: PeerHint, link: PointerLink) -> bool:
-        """Asks one peer for the newest pointer that it has seen, and stores that. Returns whether the peer had one."""
+        """Asks one peer for the newest pointer that it has seen, and stores that. Returns whether it is the publisher
+        and had one.
+        """
         try:
             with trio.move_on_after(ASK_TIMEOUT_S):
                 connection = await self._dialer.dial(hint.address, hint.peer_id)
@@ -154,7 +164,7 @@ class MutableLinks:
                     reply = await connection.receive()
                     if isinstance(reply, messages.PointerIs):
                         await self._disk.run(self._take, reply.record, link)
-                        return True
+                        return connection.ends.peer_id == link.publisher
                 finally:
                     connection.close()
         except PeerError as error:

@@ -1,27 +1,50 @@
-"""Links, which people exchange: a magnet URI names a share, with hints where to find it.
+"""Links, which people exchange: one names a share, with hints where to find it; or a mutable one names a pointer.
+
+    shoal:s/<base32 share id and checksum>/<hint>/<hint>...
+    shoal:m/<base32 peer id and checksum>/<name>/<hint>...
+
+A mutable link means the share that the peer last published under that name (`records.Pointer`). Hints, which may be
+missing or wrong, are `n.<name>`, `b.<bytes>`, `p.<peer id>@<host:port>` and `t.<tracker>`; `p.@<host:port>` is another
+address of the last peer named. Unknown ones are ignored;
+`k` is reserved for the read key of an encrypted share: this version refuses a link with it rather than half understand
+it. Links have no character that a shell, a browser or a mailer treats in a way of its own: bytes other than letters,
+digits, `-`, `_`, `.`, `:` and `@` are written as a comma and two hexadecimal digits. Case does not matter.
+
+Links of before are read too:
 
     magnet:?xt=urn:shoal:<base32 share id>&dn=<name>&xl=<bytes>&x.pe=<peer id>@<host:port>&tr=<tracker url>
-
     shoal:<peer id>/<name>
-
-The second form is mutable: it means the share that the peer last published under that name (`records.Pointer`). In the
-first form, everything but `xt` is a hint, which may be missing or wrong. Unknown parameters are ignored; `x.k` is
-reserved for the read key of an encrypted share, and this version refuses a link with it rather than half understand it.
 """
 
+import dataclasses
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote
 
 from p2p import ids
 from p2p.errors import ConfigError
 from p2p.ids import PeerId, ShareId
 from p2p.wire.address import Address, parse_address
+from p2p.wire.checksum import with_checksum, without_checksum
+from p2p.wire.pasted import MAX_PASTED_CHARS, TRAILING, link_in
 
 MAX_LINK_CHARS = 8192
 MAX_HINTS = 32
+MAX_PARTS = 128
+MAX_NAME_CHARS = 255
 MAX_POINTER_NAME = 120
 _URN = "urn:shoal:"
-_POINTER = "shoal:"
+_SCHEME = "shoal:"
+_SHARE, _MUTABLE = "s", "m"
+_PURPOSES = {_SHARE: "shoal", _MUTABLE: "shoalm"}
+_ID_CHARS = 58
+_SPECIAL = re.compile(r"[^A-Za-z0-9._:@-]")
+_LOWER = re.compile(r"[^a-z0-9._-]")
+_ESCAPED = re.compile(rb",([0-9a-fA-F]{2})")
+_ENCODED = re.compile(r"(?:[\w.~-]|%[0-9a-fA-F]{2})+")
+_WEB = {"t": "http://", "ts": "https://", "tu": ""}
 
 
 @dataclass(frozen=True)
@@ -37,7 +60,7 @@ class PeerHint:
 
 @dataclass(frozen=True)
 class Link:
-    """A parsed magnet URI: a share, and hints where to find it; `size` is in bytes."""
+    """A link to a share, and hints where to find it; `size` is in bytes."""
 
     share_id: ShareId
     name: str | None = None
@@ -46,39 +69,66 @@ class Link:
     trackers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = [f"magnet:?xt={_URN}{ids.to_text(self.share_id)}"]
-        if self.name is not None:
-            parts.append(f"dn={quote(self.name, safe='')}")
+        parts = [_SHARE, with_checksum(_PURPOSES[_SHARE], ids.to_text(self.share_id))]
+        if self.name:
+            parts.append(f"n.{_escaped(self.name)}")
         if self.size is not None:
-            parts.append(f"xl={self.size}")
-        parts += [f"x.pe={quote(str(peer), safe='@:[]')}" for peer in self.peers]
-        parts += [f"tr={quote(url, safe='')}" for url in self.trackers]
-        return "&".join(parts)
+            parts.append(f"b.{self.size}")
+        return _SCHEME + "/".join([*parts, *_hints(self.peers, self.trackers, None)])
 
 
 @dataclass(frozen=True)
 class PointerLink:
-    """A mutable link: the share to which the publisher last gave this name."""
+    """A mutable link: the share to which the publisher last gave this name, and hints where to ask."""
 
     publisher: PeerId
     name: str
+    peers: tuple[PeerHint, ...] = ()
+    trackers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{_POINTER}{ids.to_text(self.publisher)}/{quote(self.name, safe='')}"
+        publisher = with_checksum(_PURPOSES[_MUTABLE], ids.to_text(self.publisher))
+        hints = _hints(self.peers, self.trackers, self.publisher)
+        return _SCHEME + "/".join([_MUTABLE, publisher, _escaped(self.name, _LOWER), *hints])
 
 
 def parse_any_link(text: str) -> Link | PointerLink:
-    """Reads a link of either kind. Raises ConfigError."""
-    text = text.strip()
-    if not text.startswith(_POINTER):
-        return parse_link(text)
-    publisher, _, quoted = text.removeprefix(_POINTER).partition("/")
-    name = unquote(quoted)
-    try:
-        check_pointer_name(name)
-        return PointerLink(PeerId(ids.from_text(publisher)), name)
-    except ValueError as error:
-        raise ConfigError(f"This is not a link of the form shoal:<peer>/<name>: {error}.") from None
+    """Reads a link of either kind, whatever is around it. Raises ConfigError; a hint that makes no sense is dropped."""
+    if len(text) > MAX_PASTED_CHARS:
+        raise ConfigError(f"This text is longer than {MAX_PASTED_CHARS} characters, so it is not one of our links.")
+    text = link_in(text)
+    if len(text) > MAX_LINK_CHARS:
+        raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
+    if text.partition(":")[2].isupper():
+        text = text.lower()
+    if text.startswith("magnet:"):
+        return _magnet(text)
+    if not text.startswith(_SCHEME):
+        return Link(_bare(text))
+    kind, _, rest = text.removeprefix(_SCHEME).partition("/")
+    if kind.lower() not in _PURPOSES:
+        return _earlier_pointer(kind, rest)
+    if "%" in rest:
+        rest = unquote(unquote(rest))  # no link of ours has a %: somebody encoded it for a web address
+    identity, *parts = rest.split("/", MAX_PARTS)
+    key = _checked(kind.lower(), identity)
+    if kind.lower() == _SHARE:
+        return _with_hints(Link(ShareId(key)), parts)
+    name, *hints = parts or [""]
+    return _with_hints(PointerLink(PeerId(key), _pointer_name(_unescaped(name.lower()))), hints)
+
+
+def parse_link(text: str) -> Link:
+    """Reads a link to a share, or the bare base32 id of one. Raises ConfigError, also for a mutable link."""
+    link = parse_any_link(text)
+    if isinstance(link, PointerLink):
+        raise ConfigError("A link to a share, or the id of one, is needed here, not a mutable link.")
+    return link
+
+
+def is_link(text: str) -> bool:
+    """Whether the text was meant as a link, even if it is a wrong one."""
+    return link_in(text[:MAX_PASTED_CHARS]).startswith(("magnet:", _SCHEME))
 
 
 def check_pointer_name(name: str) -> None:
@@ -89,45 +139,6 @@ def check_pointer_name(name: str) -> None:
         raise ValueError(f"a name has at most {MAX_POINTER_NAME} bytes")
     if not name.isprintable() or name != name.strip():
         raise ValueError("a name has only printable characters, and no space at either end")
-
-
-def parse_link(text: str) -> Link:
-    """Reads a link, or the bare base32 id of a share. Raises ConfigError; a hint that makes no sense is dropped."""
-    text = text.strip().encode(errors="replace").decode()  # replaces what cannot be encoded, such as invalid bytes
-    if len(text) > MAX_LINK_CHARS:
-        raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
-    if text.startswith("shoal:"):
-        raise ConfigError("A magnet link or the id of a share is needed here, not a link like shoal:<peer>/<name>.")
-    if not text.startswith("magnet:?"):
-        return Link(_share_id(text))
-    try:
-        fields = parse_qsl(text.removeprefix("magnet:?"), keep_blank_values=True, max_num_fields=128, errors="replace")
-    except ValueError:
-        raise ConfigError("This link has too many parameters, so it is not one of ours.") from None
-    share_id: ShareId | None = None
-    name: str | None = None
-    size: int | None = None
-    peers: list[PeerHint] = []
-    trackers: list[str] = []
-    for key, value in fields:
-        match key:
-            case "xt" if value.startswith(_URN):
-                share_id = _share_id(value.removeprefix(_URN))
-            case "dn":
-                name = value[:255]
-            case "xl" if value.isascii() and value.isdigit() and len(value) <= 18:
-                size = int(value)
-            case "x.pe" if len(peers) < MAX_HINTS:
-                peers += _peer_hint(value)
-            case "tr" if len(trackers) < MAX_HINTS:
-                trackers.append(value)
-            case "x.k":
-                raise ConfigError("This link is to an encrypted share, which this version cannot read. Update Shoal.")
-            case _:
-                pass
-    if share_id is None:
-        raise ConfigError("This magnet link names no Shoal share (it has no xt=urn:shoal:...).")
-    return Link(share_id, name, size, tuple(peers), tuple(trackers))
 
 
 def parse_peer(text: str) -> PeerHint:
@@ -141,17 +152,158 @@ def parse_peer(text: str) -> PeerHint:
         raise ConfigError(f"{peer_text!r} is not a peer id: {error}.") from None
 
 
-def _peer_hint(text: str) -> list[PeerHint]:
+def _checked(kind: str, text: str) -> bytes:
+    """The id in a link. Raises ConfigError."""
+    if len(text) != _ID_CHARS:
+        raise ConfigError(
+            f"This link is not whole: {len(text)} characters follow shoal:{kind}/ where {_ID_CHARS} belong. "
+            "Copy it again from its beginning to its end."
+        )
     try:
-        return [parse_peer(text)]
+        return ids.from_text(without_checksum(_PURPOSES[kind], text.lower()))
+    except ValueError:
+        raise ConfigError(
+            f"This link was mistyped: the checksum in the {_ID_CHARS} characters after shoal:{kind}/ does not match. "
+            "Compare them with the original, or copy it again."
+        ) from None
+
+
+def _bare(text: str) -> ShareId:
+    if len(text) == _ID_CHARS and text.isalnum():
+        return ShareId(_checked(_SHARE, text))
+    return _share_id(text)
+
+
+def _earlier_pointer(publisher: str, quoted: str) -> PointerLink:
+    try:
+        return PointerLink(PeerId(ids.from_text(publisher)), _pointer_name(unquote(quoted)))
+    except ValueError as error:
+        raise ConfigError(
+            f"This is not a link: {error}. A link begins with shoal:s/ or, if it is mutable, with shoal:m/"
+        ) from None
+
+
+def _pointer_name(name: str) -> str:
+    try:
+        check_pointer_name(name)
+    except ValueError as error:
+        raise ConfigError(f"This is not a mutable link, shoal:m/<peer>/<name>: {error}.") from None
+    return name
+
+
+def _magnet(text: str) -> Link:
+    if "%25" in text and not re.search("%(?!25)", text):
+        text = unquote(text)  # it was percent-encoded once more than it had to be
+    try:
+        fields = parse_qsl(
+            text.removeprefix("magnet:?"), keep_blank_values=True, max_num_fields=MAX_PARTS, errors="replace"
+        )
+    except ValueError:
+        raise ConfigError("This link has too many parameters, so it is not one of ours.") from None
+    share_id: ShareId | None = None
+    hints: list[tuple[str, str]] = []
+    for key, value in fields:
+        match key.lower():
+            case "xt" if value.lower().startswith(_URN):
+                share_id = _share_id(value[len(_URN) :])
+            case "dn":
+                hints.append(("n", _decoded(value)))
+            case "xl":
+                hints.append(("b", value))
+            case "x.pe":
+                hints.append(("p", _decoded(value)))
+            case "tr":
+                hints.append(("tu", _decoded(value)))
+            case "x.k":
+                hints.append(("k", value))
+            case _:
+                pass
+    if share_id is None:
+        raise ConfigError("This magnet link names no Shoal share (it has no xt=urn:shoal:...).")
+    return _taken(Link(share_id), hints)
+
+
+def _decoded(value: str) -> str:
+    """The value of a hint that was perhaps percent-encoded once more than it had to be."""
+    return unquote(value) if _ENCODED.fullmatch(value) else value
+
+
+L = TypeVar("L", Link, PointerLink)
+
+
+def _with_hints(link: L, parts: Iterable[str]) -> L:
+    pairs = [part.partition(".") for part in parts]
+    return _taken(link, [(key.lower(), _unescaped(value)) for key, _, value in pairs])
+
+
+def _taken(link: L, hints: Iterable[tuple[str, str]]) -> L:
+    """The link with those hints that make sense."""
+    name: str | None = None
+    size: int | None = None
+    peers: list[PeerHint] = []
+    trackers: list[str] = []
+    last = link.publisher if isinstance(link, PointerLink) else None
+    for key, value in hints:
+        match key:
+            case "n" if value:
+                name = value[:MAX_NAME_CHARS]
+            case "b" if value.isascii() and value.isdigit() and len(value) <= 18:
+                size = int(value)
+            case "p" if len(peers) < MAX_HINTS:
+                peers += _peer_hint(value, last)
+                last = peers[-1].peer_id or last if peers else last
+            case "t" | "ts" | "tu" if value and len(trackers) < MAX_HINTS:
+                trackers.append(_WEB[key] + value)
+            case "k":
+                raise ConfigError("This link is to an encrypted share, which this version cannot read. Update Shoal.")
+            case _:
+                pass
+    found = dataclasses.replace(link, peers=tuple(peers), trackers=tuple(trackers))
+    return found if isinstance(found, PointerLink) else dataclasses.replace(found, name=name, size=size)
+
+
+def _hints(peers: Iterable[PeerHint], trackers: Iterable[str], last: PeerId | None) -> list[str]:
+    """The parts of a link; `last` is the last peer that the link names."""
+    said: list[str] = []
+    for hint in peers:
+        text = f"@{hint.address}" if hint.peer_id is not None and hint.peer_id == last else str(hint)
+        said.append(f"p.{_escaped(text.replace('[', '').replace(']', ''))}")
+        last = hint.peer_id or last
+    for url in filter(None, trackers):
+        key = next(key for key, scheme in _WEB.items() if url.startswith(scheme) and url != scheme)
+        said.append(f"{key}.{_escaped(url.removeprefix(_WEB[key]))}")
+    return said
+
+
+def _peer_hint(text: str, last: PeerId | None) -> list[PeerHint]:
+    peer, at, address = text.rpartition("@")
+    if at and not peer and last is not None:
+        peer = ids.to_text(last)
+    host, colon, port = address.rpartition(":")
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    try:
+        return [parse_peer(peer + at + host + colon + port)]
     except ConfigError:
         return []
+
+
+def _escaped(text: str, special: re.Pattern[str] = _SPECIAL) -> str:
+    said = special.sub(lambda match: _bytes(match[0]), text)
+    return said[:-1] + _bytes(said[-1]) if said and said[-1] in TRAILING else said
+
+
+def _bytes(text: str) -> str:
+    return "".join(f",{byte:02x}" for byte in text.encode(errors="replace"))
+
+
+def _unescaped(text: str) -> str:
+    said = text.encode(errors="replace")
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), said).decode(errors="replace")
 
 
 def _share_id(text: str) -> ShareId:
     try:
         return ShareId(ids.from_text(text))
     except ValueError as error:
-        raise ConfigError(
-            f"This is not a link to a Shoal share: {error}. It starts with magnet:?xt=urn:shoal:"
-        ) from None
+        raise ConfigError(f"This is not a link to a Shoal share: {error}. A link begins with shoal:s/") from None

@@ -32,7 +32,7 @@ DIGESTS = {
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
     "home_4.tar.xz": "14c6dd2a734bc3b5554306f25884488e5140addc2eb5ef63233dbbc8aed15540",
     "kept.json": "2605737c7adb315c3be88f9b5644d5b4814d609b3572378e1b25a2ae3f6a4197",
-    "links.json": "056c1efc88927d150d2380d772375d26ea0711ad1c0fcad5d7ae1a341dfae268",
+    "links.json": "347c776cade8b55f55dc8964bf61a125d7417f792e900e03da528f364568a830",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "messages_connection.json": "bee0dd519ce7e39974304109c69af907319e5d0795c345316e2e98304671c6cd",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",

@@ -20,6 +20,7 @@ import trio
 
 from p2p.compute.runtimes import runtime_for
 from p2p.ids import to_text
+from p2p.wire.link import PointerLink, parse_any_link
 from tests.support.processes import Node, Peer, until
 from tests.support.recordings import GOLDEN
 
@@ -198,7 +199,9 @@ def test_what_a_recorded_home_shares_and_is_set_to(home: Path) -> None:
             "lines.txt": True,
         }
         assert listed["song.txt"]["paths"] == [str(song)]
-        assert listed["song.txt"]["pointers"] == [f"shoal:{to_text(publisher)}/{name}"]
+        (pointer,) = map(parse_any_link, listed["song.txt"]["pointers"])
+        assert isinstance(pointer, PointerLink)
+        assert (pointer.publisher, pointer.name) == (publisher, name)
         assert node.peer == to_text(publisher)
         again = peer.run("share", song, "--as", name, "--json").json()
         assert (again["id"], again["pointer"]) == (listed["song.txt"]["id"], *listed["song.txt"]["pointers"])

@@ -55,7 +55,7 @@ def test_a_share_is_found_by_its_id_alone(tmp_path: Path, hosts: tuple[Host, Hos
     origin, reader = (peer(tmp_path, host) for host in hosts)
     made = make_file(tmp_path / "data.bin", 3_000_000)
     with origin.sharing(made) as link:
-        share_id = link.partition("urn:shoal:")[2].partition("&")[0]
+        share_id = link.removeprefix("shoal:s/")[:52]
         (tmp_path / "out").mkdir()
         answer = reader.run("get", share_id, "--out", tmp_path / "out", "--wait", "30s", "--json").json()
     assert Path(answer["paths"][0]).read_bytes() == made.read_bytes()

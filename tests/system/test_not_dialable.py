@@ -16,14 +16,14 @@ def test_it_tells_nobody_where_it_listens(origin: Peer, tmp_path: Path) -> None:
     file = make_file(tmp_path / "data.bin", 1000)
     with origin.node(SHOAL_NETWORK_DIALABLE="no"):
         link = origin.run("share", file).out.strip()
-        assert link.startswith("magnet:")
-        assert "x.pe" not in link
+        assert link.startswith("shoal:s/")
+        assert "/p." not in link
         status = origin.run("status", "--json").json()
         assert (status["reachability"], status["reachable_from"]) == ("not dialable", "everywhere")
         assert "no, by its settings" in origin.run("status").out
     with origin.node():
         (row,) = origin.run("shares", "--json").json()
-        assert "x.pe" in row["link"]
+        assert "/p." in row["link"]
         assert origin.run("status", "--json").json()["reachability"] == "unknown"
 
 

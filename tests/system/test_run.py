@@ -243,7 +243,7 @@ def test_saved_files_become_a_share_or_go_where_they_are_wanted(origin: Peer, ot
     with volunteers(tmp_path, 1) as nodes, origin.node(*LONELY) as node:
         run: list[str | Path] = ["run", job, "--input", tmp_path / "text.txt", *peers(nodes), "--wait", "30s"]
         link = origin.run(*run).out.strip()
-        assert link.startswith("magnet:")
+        assert link.startswith("shoal:s/")
         fetched = other.run("get", link, "--out", tmp_path / "got", "--peer", node.address, *LONELY).out.strip()
         assert (Path(fetched) / "part-00000").read_text() == expected
         paths = origin.run(*run, "--out", tmp_path / "out").out.split()

@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 
 
 def id_of(link: str) -> str:
-    found = re.search(r"urn:shoal:([a-z2-7]{52})", link)
+    found = re.match(r"shoal:s/([a-z2-7]{52})", link)
     assert found is not None
     return found[1]
 
@@ -46,9 +46,9 @@ def test_share_prints_the_link_alone_and_serves_until_interrupted(origin: Peer, 
         outcome = sharing.end()
     assert outcome.code == 0
     assert outcome.out == f"{link}\n"
-    assert link.startswith("magnet:?xt=urn:shoal:")
-    assert "dn=some%20file.bin" in link
-    assert "xl=100000" in link
+    assert link.startswith("shoal:s/")
+    assert "/n.some,20file.bin/" in link
+    assert "/b.100000/" in link
     assert "@127.0.0.1:" in link
 
 
@@ -57,7 +57,7 @@ def test_share_answers_with_json(origin: Peer, tmp_path: Path) -> None:
     make_file(tmp_path / "folder" / "b", 500, seed=2)
     with origin.node():
         answer = origin.run("share", "folder", "--name", "Holidays", "--json").json()
-    assert answer["link"].startswith("magnet:?")
+    assert answer["link"].startswith("shoal:s/")
     assert answer["id"] == id_of(answer["link"])
     assert (answer["name"], answer["files"], answer["bytes"]) == ("Holidays", 2, 1500)
 

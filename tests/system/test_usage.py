@@ -66,6 +66,8 @@ MISUSE = [
     (("get", SHARE_ID, "--limit", "fast"), "512MiB"),
     (("get", SHARE_ID, "--nonsense"), "--nonsense"),
     (("get", f"shoal:{SHARE_ID}"), "the name is empty"),
+    (("get", f"shoal:s/{SHARE_ID}"), "not whole: 52 characters"),
+    (("get", f"shoal:s/{SHARE_ID}aaaaaa"), "mistyped"),
     (("share",), "PATH"),
     (("share", ".", "--as", ""), "the name is empty"),
     (("share", ".", "--tracker", "udp://192.0.2.1"), "http://"),

@@ -492,7 +492,7 @@ async def test_with_a_url_of_its_own_it_takes_announces_for_that_one(start: Star
     assert "https://tracker.example/shoal" in problem(refused).error
     assert (await site.announce(me, add=(listing(1, "found"),))).status_code == 200
     found: SearchAnswer = await site.read(SearchAnswer, "/search", q="found")
-    assert "tr=https%3A%2F%2Ftracker.example%2Fshoal" in found.results[0].link
+    assert "/ts.tracker.example,2fshoal" in found.results[0].link
 
 
 async def test_only_a_proxy_that_was_named_is_believed(start: Start) -> None:

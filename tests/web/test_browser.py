@@ -205,5 +205,5 @@ def test_without_scripts_it_works(chromium: Chrome, site: Site, announcer: Annou
     assert parse_link(link.get_attribute("href") or "").name == share.name
     one(chromium, ".found .name a").click()
     until(chromium, lambda driver: driver.current_url == f"{site.url}/shares/{share.share}")
-    assert one(chromium, ".copyable code").text.startswith("shoal get 'magnet:?xt=urn:shoal:")
+    assert one(chromium, ".copyable code").text.startswith("shoal get shoal:s/")
     assert chromium.find_elements(By.CSS_SELECTOR, "button.copy") == []

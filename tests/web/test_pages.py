@@ -45,7 +45,7 @@ def test_every_page_is_whole_and_locked_down(site: Site, path: str) -> None:
     for tag, attributes in page.tags:
         assert not [name for name in attributes if name == "style" or name.startswith("on")], (tag, attributes)
         for name in ("src", "href", "action"):
-            assert attributes.get(name, "/").startswith(("/", "#", "magnet:?xt=urn:shoal:")), (tag, attributes)
+            assert attributes.get(name, "/").startswith(("/", "#", "shoal:s/")), (tag, attributes)
 
 
 def test_every_field_has_a_label(site: Site) -> None:
@@ -84,7 +84,7 @@ def test_what_is_announced_is_found_and_leads_on(site: Site, announcer: Announce
 
     page = site.page(results.links["Rías Baixas documentary"])
     assert "The Tides of Vigo 1080p.mkv 1.4 GiB extras/ Interview with a harbour pilot.flac 38.1 MiB" in page.text
-    assert f"shoal get 'magnet:?xt=urn:shoal:{share.share}" in page.text
+    assert f"shoal get shoal:s/{share.share}" in page.text
     assert "has all not dialable" in page.text
 
     peer = site.page(page.links[announcer.peer[:8]])

@@ -117,9 +117,9 @@ def test_times_beyond_any_calendar_are_the_nearest() -> None:
     st.none() | st.integers(0, 2**53),
     st.lists(st.text(max_size=300), max_size=3).map(tuple),
 )
-def test_a_magnet_is_of_validated_parts(name: str | None, size: int | None, trackers: tuple[str, ...]) -> None:
-    shown = text.magnet(str(Link(SHARE, name, size, (), trackers)), ids.to_text(SHARE))
-    assert shown.startswith(f"magnet:?xt=urn:shoal:{ids.to_text(SHARE)}")
+def test_a_link_is_of_validated_parts(name: str | None, size: int | None, trackers: tuple[str, ...]) -> None:
+    shown = text.shown_link(str(Link(SHARE, name, size, (), trackers)), ids.to_text(SHARE))
+    assert shown.startswith(f"shoal:s/{ids.to_text(SHARE)}")
     assert not set(shown) & set("<>\"' \n\t\\")
     read = parse_link(shown)
     assert (read.share_id, read.size) == (SHARE, size)
@@ -139,7 +139,7 @@ def test_a_magnet_is_of_validated_parts(name: str | None, size: int | None, trac
     ],
 )
 def test_what_is_no_link_to_the_share_is_none(link: str) -> None:
-    assert text.magnet(link, ids.to_text(SHARE)) == ""
+    assert text.shown_link(link, ids.to_text(SHARE)) == ""
 
 
 @given(st.text(max_size=40))

@@ -68,7 +68,7 @@ def _environment() -> Environment:
         "ago": text.ago,
         "brief": text.brief,
         "moment": text.moment,
-        "magnet": text.magnet,
+        "shown_link": text.shown_link,
         "day": text.day,
         "short": lambda value: value[:8],
     }

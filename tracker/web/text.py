@@ -109,7 +109,7 @@ def day(time: float) -> str:
     return f"{at.day} {at:%b, %H:%M}"
 
 
-def magnet(link: str, share: str) -> str:
+def shown_link(link: str, share: str) -> str:
     """The link, rebuilt from its valid parts with few hints; empty if it is not to this share.
 
     A very long name in the link is cut: the name is only a hint, and a page shows many links.

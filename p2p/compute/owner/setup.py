@@ -30,7 +30,7 @@ from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 from p2p.progress import Progress
 from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, GuestLimits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
-from p2p.wire.link import Link, PeerHint, parse_link, parse_peer
+from p2p.wire.link import Link, PeerHint, is_link, parse_link, parse_peer
 from p2p.wire.tracker import Capacity
 
 REDUCE_PARTITIONS = 8
@@ -267,7 +267,7 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
     path = Path(text)
     if path.is_absolute() and not await deps.disk.run(path.exists):
         raise ConfigError(f"The input {text} does not exist.")
-    if not text.startswith("magnet:") and await deps.disk.run(path.exists):
+    if not is_link(text) and await deps.disk.run(path.exists):
         progress.state = f"indexing {path.name}"
         # What the user shares already is not changed.
         own = await deps.disk.run(deps.library.find_by_paths, [path])

@@ -1,5 +1,7 @@
 """Links: what is written is read again, and hostile ones do no more than fail."""
 
+import re
+import shlex
 from urllib.parse import quote
 
 import pytest
@@ -12,18 +14,27 @@ from p2p.ids import PeerId, ShareId
 from p2p.wire import link
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
+from p2p.wire.pasted import TRAILING
 from tests.unit.wire.test_address import host_names, ports, v4, v6
 
 keys = st.binary(min_size=32, max_size=32)
 addresses = st.builds(Address, v4 | v6 | host_names, ports)
 hints = st.builds(PeerHint, addresses, st.none() | keys.map(PeerId))
+web = st.builds("{}://{}".format, st.sampled_from(["http", "https"]), st.text(min_size=1, max_size=20))
 links = st.builds(
     Link,
     keys.map(ShareId),
-    st.none() | st.text(max_size=40),
+    st.none() | st.text(min_size=1, max_size=40),
     st.none() | st.integers(0, 2**53 - 1),
     st.lists(hints, max_size=4).map(tuple),
-    st.lists(st.text(max_size=20), max_size=4).map(tuple),
+    st.lists(st.text(min_size=1, max_size=20) | web, max_size=4).map(tuple),
+)
+pointers = st.builds(
+    PointerLink,
+    keys.map(PeerId),
+    st.text(min_size=1, max_size=30).filter(lambda name: name.isprintable() and name == name.strip()),
+    st.lists(st.builds(PeerHint, addresses, keys.map(PeerId)), max_size=4).map(tuple),
+    st.lists(web, max_size=4).map(tuple),
 )
 SHARE = ShareId(bytes(range(32)))
 PEER = PeerId(bytes(range(32, 64)))
@@ -33,11 +44,49 @@ XT = f"magnet:?xt=urn:shoal:{ids.to_text(SHARE)}"
 @given(links)
 def test_text_and_back(value: Link) -> None:
     text = str(value)
-    assert text.isascii()
-    assert text.isprintable()
-    assert " " not in text
     assert parse_link(text) == value
     assert parse_link(f" {text}\n") == value
+
+
+@given(pointers)
+def test_a_mutable_link_and_back(value: PointerLink) -> None:
+    text = str(value)
+    assert parse_any_link(text) == value
+    loud = parse_any_link(text.upper())
+    assert isinstance(loud, PointerLink)
+    assert (loud.publisher, loud.name) == (value.publisher, value.name)
+
+
+@given(links | pointers)
+def test_no_program_on_the_way_changes_a_link(value: Link | PointerLink) -> None:
+    text = str(value)
+    assert shlex.quote(text) == text
+    assert re.fullmatch("shoal:[sm]/[A-Za-z0-9:/.,@_-]+", text)
+    assert text[-1] not in TRAILING
+
+
+@given(links | pointers, st.data())
+def test_a_mistyped_id_is_told_as_such(value: Link | PointerLink, data: st.DataObject) -> None:
+    text = str(value)
+    at = data.draw(st.integers(8, 65))
+    other = data.draw(st.sampled_from([one for one in "abcdefghijklmnopqrstuvwxyz234567" if one != text[at]]))
+    with pytest.raises(ConfigError, match="was mistyped: the checksum"):
+        parse_any_link(text[:at] + other + text[at + 1 :])
+    with pytest.raises(ConfigError, match="not whole"):
+        parse_any_link(text[:at])
+
+
+def test_the_id_of_a_share_is_not_that_of_a_peer() -> None:
+    text = str(Link(SHARE))
+    with pytest.raises(ConfigError, match="mistyped"):
+        parse_any_link(text.replace(":s/", ":m/") + "/name")
+    assert parse_link(text[8:]) == Link(SHARE)
+
+
+def test_a_link_of_a_later_version() -> None:
+    assert parse_link(f"{Link(SHARE)}/z.5/new/n./b.x/p./t./n.name") == Link(SHARE, "name")
+    with pytest.raises(ConfigError, match="encrypted"):
+        parse_link(f"{Link(SHARE)}/k.secret")
 
 
 @given(hints)
@@ -87,10 +136,12 @@ def test_a_bent_link_is_a_link_or_a_config_error(text: str, data: st.DataObject)
         ("", "not a link"),
         ("magnet:?", "names no Shoal share"),
         ("magnet:?xt=urn:btih:" + "a" * 40, "names no Shoal share"),
-        ("magnet:?xt=urn:shoal:", "not a link"),
+        ("magnet:?xt=urn:shoal:", "names no Shoal share"),
         ("magnet:?xt=urn:shoal:" + "a" * 51, "not a link"),
         (XT + "&x.k=secret", "encrypted"),
-        ("shoal:peer/name", "magnet link or the id of a share is needed"),
+        (str(PointerLink(PEER, "news")), "not a mutable link"),
+        ("shoal:peer/name", "not a link"),
+        ("shoal:s/abc", "not whole: 3 characters"),
         ("https://example.org", "not a link"),
         (XT + "&tr=" + "x" * link.MAX_LINK_CHARS, "longer than"),
         (XT + "&a=" * 200, "too many parameters"),
@@ -130,8 +181,8 @@ def test_hints_are_bounded() -> None:
     assert value.name == "n" * 255
 
 
-def test_names_are_percent_encoded() -> None:
-    assert str(Link(SHARE, "a b&c=d/é")) == XT + "&dn=a%20b%26c%3Dd%2F%C3%A9"
+def test_names_are_escaped() -> None:
+    assert str(Link(SHARE, "a b&c=d/é")) == f"{Link(SHARE)}/n.a,20b,26c,3dd,2f,c3,a9"
     assert parse_link(XT + "&dn=a+b%20c").name == "a b c"
 
 
@@ -159,7 +210,7 @@ def test_any_link_may_be_of_the_other_kind() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("shoal:", "empty"),
+        ("shoal:", "not a link"),
         ("shoal:abc/name", "52 letters"),
         (f"shoal:{ids.to_text(PEER)}", "empty"),
         (f"shoal:{ids.to_text(PEER)}/", "empty"),
