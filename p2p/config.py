@@ -184,8 +184,12 @@ def _explanation(error: str, origin: str) -> str:
 
 
 def default_home() -> Path:
-    """SHOAL_HOME, or the platform's folder for user data."""
+    """SHOAL_HOME, or the platform's folder for user data. Raises ConfigError for a user who has none."""
     import platformdirs  # late: needed only when a command runs, not for `--help`
 
-    named = os.environ.get("SHOAL_HOME")
-    return Path(named) if named else Path(platformdirs.user_data_dir("shoal", appauthor=False))
+    if named := os.environ.get("SHOAL_HOME"):
+        return Path(named)
+    try:
+        return Path(platformdirs.user_data_dir("shoal", appauthor=False))
+    except RuntimeError as error:
+        raise ConfigError("This user has no home folder. Name a folder for the peer with --home DIR.") from error

@@ -4,6 +4,7 @@ The commands are in the modules beside this one, except `tracker` and `demo`, wh
 and warnings go to stderr; stdout carries the answer and nothing else.
 """
 
+import io
 import os
 import sys
 from functools import partial
@@ -116,6 +117,9 @@ def main() -> None:
     """The `shoal` command."""
     from p2p.errors import ShoalError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal can show every name
     try:
         app()
     except BrokenPipeError:

@@ -1,5 +1,6 @@
 """Sends requests to the peer that runs in a home, over its control socket."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,15 @@ async def is_running(home: Path) -> bool:
 
 
 async def _connect(home: Path) -> trio.SocketStream | None:
-    """Connects to the peer of this home. Returns None if no peer of this user is running there."""
+    """Connects to the peer of this home. Returns None if none is running there that this user may use.
+
+    That is a peer of this user or of root; root may use every user's, such as one that runs as a service.
+    """
     try:
         stream = await trio.open_unix_socket(socket_path(home))
     except OSError:
         return None
-    if is_own_user(stream):
+    if os.getuid() == 0 or is_own_user(stream):
         return stream
     await stream.aclose()
     return None

@@ -165,15 +165,10 @@ def _shared(version: int) -> Iterator[tuple[int, str]]:
         if not state.isup or not flags >= _WANTED or flags & _UNWANTED:
             continue
         family = socket.AF_INET if version == 4 else socket.AF_INET6
-        own = [
-            _unzoned(address)
-            for one in addresses.get(name, ())
-            if one.family == family and (address := ip(one.address))
-        ]
-        if version == 6:
-            own = [host for host in own if IPv6Address(host).is_link_local]
+        found = [ip(one.address) for one in addresses.get(name, ()) if one.family == family]
+        own = [host for host in found if host is not None and (version == 4 or host.is_link_local)]
         with suppress(OSError):  # the interface has just gone
-            yield from ((socket.if_nametoindex(name), host) for host in own[:1])
+            yield from ((socket.if_nametoindex(name), _unzoned(host)) for host in own[:1])
 
 
 def _having(wanted: str) -> Iterator[int]:

@@ -44,8 +44,11 @@ _SETTINGS = 1
 
 
 def default_folder() -> Path:
-    """The user's own cache folder, shared by all homes."""
-    return Path(platformdirs.user_cache_dir("shoal", appauthor=False)) / "compiled"
+    """The user's own cache folder, shared by all homes; for a user who has none, a folder for temporary files."""
+    try:
+        return Path(platformdirs.user_cache_dir("shoal", appauthor=False)) / "compiled"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"shoal-compiled-{os.getuid()}"
 
 
 @functools.cache
