@@ -239,9 +239,10 @@ def _took(answer: "JobAnswer") -> str:
 
     if answer.seconds is UNSET or answer.core_s is UNSET or answer.bytes_moved is UNSET:
         return ""
+    cores = f"{answer.core_s:.2g} s" if answer.core_s < 10 else format_time(answer.core_s)
     return (
         f"It took {format_time(answer.seconds)}: {count(answer.units or 0, 'unit')} "
-        f"on {count(answer.volunteers or 0, 'volunteer')}, {format_time(answer.core_s)} of their cores' time, "
+        f"on {count(answer.volunteers or 0, 'volunteer')}, {cores} of their cores' time, "
         f"{format_size(answer.bytes_moved)} moved."
     )
 

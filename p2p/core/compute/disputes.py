@@ -84,9 +84,10 @@ class Disputes:
             if stage not in stages or state not in {AGAIN, RUNNING}:
                 continue
             trouble = stage.trouble(partition)
-            # A volunteer that is still running the unit may run it for ever.
+            # A volunteer that is still running the unit may run it for ever, and if it is related to those that accuse
+            # the job, what it says will not count.
             relations = set(trouble.accusers.values())
-            if trouble.for_owner or (state == AGAIN and not self._crew.unrelated(relations, trouble.outlasted, now)):
+            if trouble.for_owner or not self._crew.unrelated(relations, trouble.outlasted, now):
                 stage.start(partition, own.peer)
                 return [SendUnits(own.peer, (own.begin(stage, partition, now),))]
         return []

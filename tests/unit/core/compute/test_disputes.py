@@ -70,6 +70,15 @@ class Company:
         return list(self.disputes.acquit(attempt, trouble, NOW))
 
 
+def test_the_owner_does_not_wait_for_a_second_try_that_would_prove_nothing() -> None:
+    company = Company(["x", "x"])
+    first, related = company.volunteers
+    company.begin(related)
+    company.fail(first, Fault.JOB)
+    assert company.stage.state(0) == RUNNING
+    assert company.repeated() == [0]
+
+
 def test_one_accusation_is_put_to_somebody_unrelated_first() -> None:
     company = Company(["x", "x", "y"])
     first, related, other = company.volunteers
@@ -90,7 +99,7 @@ def test_the_owner_judges_where_nobody_unrelated_can() -> None:
 
 
 def test_who_is_at_it_is_waited_for_unless_two_have_accused() -> None:
-    company = Company(["x", "y", "x"])
+    company = Company(["x", "y", "z"])
     first, second, third = company.volunteers
     company.fail(first, Fault.JOB)
     company.begin(third)
