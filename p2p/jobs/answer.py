@@ -1,4 +1,4 @@
-"""Converts what a job returned to JSON, the form in which the returned value leaves a guest.
+"""Writes what leaves a job as text: saved records as lines, and what the job returned as JSON.
 
 The job's own records, in their binary encoding, are decoded only inside a guest (or by `--local`).
 
@@ -32,6 +32,23 @@ _NESTS = frozenset({tuple, list, dict})
 _WRITABLE = _NESTS | {type(None), bool, int, float, str}
 _BITS = 13_000
 """Python can read an integer back from decimal text if it has fewer bits than this."""
+
+
+def text_line(record: object, form: str) -> str:
+    """Returns the line of a record, including its end.
+
+    Raises TypeError or ValueError for what the form cannot express.
+    """
+    if form == "json":
+        try:
+            return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+        except TypeError as error:
+            raise TypeError(f"{error}: save() writes JSON lines; map the records to values that JSON has") from None
+    if type(record) is not str:
+        raise TypeError(
+            f"save('text') writes str, not {type(record).__name__}: map(str) first, or save() as JSON lines"
+        )
+    return record + "\n"
 
 
 def as_json(value: object) -> str:

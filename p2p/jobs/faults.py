@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 MAX_TEXT = 8 * 1024
 MAX_RECORD = 200
 _MAX_FRAMES = 30
+_MAX_CAUSES, _MAX_CAUSE_FRAMES, _MAX_CAUSE = 3, 5, 500
+_DIRECTLY = "which is the direct cause of:\n"
+_DURING = "and while this was handled:\n"
 
 
 class Place(NamedTuple):
@@ -36,7 +39,7 @@ class JobFault(Exception):
         self.text, self.kind, self.place = bounded(text), bounded(kind, MAX_RECORD), place
         self.operation, self.record, self.traceback_text = operation, record, bounded(traceback_text)
         self.unit: tuple[int, ...] = ()
-        """The stage and partition where the fault occurred, if known here."""
+        """The stage, partition and action where the fault occurred, if known here."""
 
     def report(self) -> dict[str, Any]:
         """The fault as the header of a reply."""
@@ -78,10 +81,10 @@ def raised(
     text: str | None = None,
 ) -> JobFault:
     """Makes the fault for an exception raised by the job, with the frames of the job's own files."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    frames = _frames(error, files)
     kind = type(error).__name__
     text = _words(error) if text is None else text
-    told = traceback.format_list(frames[-_MAX_FRAMES:])
+    told = [*_causes(error, files), *traceback.format_list(frames[-_MAX_FRAMES:])]
     if frames:
         place = Place(frames[-1].filename, frames[-1].lineno or 1)
     if isinstance(error, SyntaxError) and error.filename in files:
@@ -91,6 +94,26 @@ def raised(
         text = _only(error)[-1].strip().removeprefix(f"{kind}: ")
     told.append(f"{kind}: {text}\n")
     return JobFault(text, kind=kind, place=place, operation=operation, record=record, traceback_text="".join(told))
+
+
+def _frames(error: BaseException, files: Collection[str]) -> list[traceback.FrameSummary]:
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+
+
+def _causes(error: BaseException, files: Collection[str]) -> list[str]:
+    """What led to an exception, first cause first, as Python would print it."""
+    told: list[str] = []
+    seen = {id(error)}
+    for _ in range(_MAX_CAUSES):
+        link = _DIRECTLY if error.__cause__ is not None else _DURING
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is None or id(cause) in seen:
+            break
+        seen.add(id(cause))
+        frames = traceback.format_list(_frames(cause, files)[-_MAX_CAUSE_FRAMES:])
+        told[:0] = [*frames, f"{type(cause).__name__}: {bounded(_words(cause), _MAX_CAUSE)}\n", link]
+        error = cause
+    return told
 
 
 def shown(value: object) -> str:

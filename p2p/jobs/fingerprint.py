@@ -12,6 +12,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 from p2p.jobs.codec import NotARecord, encode
+from p2p.jobs.dataset import Inputs
 from p2p.jobs.faults import JobFault
 from p2p.jobs.operations import Action, Operation, Shuffle, Stage
 from p2p.jobs.sources import Source
@@ -35,44 +36,45 @@ def parts(stages: Sequence[Stage]) -> Iterator[Part]:
         yield stage.sink
 
 
-def digests(stages: Sequence[Stage]) -> list[str]:
-    """One digest for each of `parts`. Raises JobFault for a part that captured a generator."""
-    found = []
+def digests(stages: Sequence[Stage]) -> tuple[list[str], list[int]]:
+    """A digest for each of `parts`, and the number of bytes that it was made of.
+
+    Raises JobFault for a part that captured a generator.
+    """
+    found, sizes = [], []
     for part in parts(stages):
         try:
-            found.append(_hashed(_of_part(part)))
+            hashed, size = _hashed(_of_part(part))
         except _Captured as error:
             raise JobFault(str(error), kind="StateKept", place=part.place, operation=part.name) from None
-    return found
+        found.append(hashed)
+        sizes.append(size)
+    return found, sizes
 
 
 def digest(value: object) -> str:
     """A digest of any value, equal in every process if the value is."""
     try:
-        return _hashed(_of(value, 0))
+        return _hashed(_of(value, 0))[0]
     except _Captured:
         return ""
 
 
-def _hashed(told: object) -> str:
+def _hashed(told: object) -> tuple[str, int]:
     hashing = sha256()
-    _feed(told, hashing.update)
-    return hashing.hexdigest()
+    size = _feed(told, hashing.update)
+    return hashing.hexdigest(), size
 
 
-def _feed(told: Any, update: Callable[[bytes], None]) -> None:
+def _feed(told: Any, update: Callable[[bytes], None]) -> int:
     """Hashes what `_of` returns. Bytes are hashed as they are: there may be many, and `repr` is slow."""
-    if isinstance(told, bytes):
-        update(b"b%d:" % len(told))
-        update(told)
-    elif isinstance(told, tuple | list):
+    if isinstance(told, tuple | list):
         update(b"(%d:" % len(told))
-        for one in told:
-            _feed(one, update)
-    else:
-        text = repr(told).encode("utf-8", "surrogatepass")
-        update(b"r%d:" % len(text))
-        update(text)
+        return sum(_feed(one, update) for one in told)
+    data = told if isinstance(told, bytes) else repr(told).encode("utf-8", "surrogatepass")
+    update(b"%c%d:" % (b"b" if isinstance(told, bytes) else b"r", len(data)))
+    update(data)
+    return len(data)
 
 
 def _of_part(part: Part) -> tuple[Any, ...]:
@@ -101,6 +103,8 @@ def _of(value: Any, depth: int) -> Any:
             f"a {type(value).__name__} made outside of the operation goes on from unit to unit, and units must not "
             "depend on those before them: make it inside, and take random numbers from rng() there"
         )
+    if isinstance(value, Inputs):
+        return "inputs", encode([tuple(one) for one in value])
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     inner = depth + 1
     match value:

@@ -39,7 +39,10 @@ def pack_done(records_in: int, records_out: int, blobs: Sequence[bytes]) -> byte
 def _frame(text: bytes, blobs: Sequence[bytes]) -> bytes:
     size = LENGTH_BYTES + len(text) + sum(map(len, blobs))
     if len(text) > MAX_HEADER_BYTES or size > MAX_FRAME_BYTES:
-        raise BadFrame(f"a frame of {size} bytes with a header of {len(text)} is too large")
+        raise BadFrame(
+            f"An answer has {size} bytes and a header of {len(text)}; {MAX_FRAME_BYTES} and {MAX_HEADER_BYTES} are "
+            "allowed. No option changes this limit: make more --partitions, or make less of each record."
+        )
     return b"".join([_LENGTHS.pack(size, len(text)), text, *blobs])
 
 

@@ -10,11 +10,11 @@ from functools import lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from p2p.jobs.answer import text_line
 from p2p.jobs.best import OPEN, Best
 from p2p.jobs.chance import sampler
 from p2p.jobs.faults import JobFault, frames_in, raised, shown
 from p2p.jobs.keys import Keys
-from p2p.jobs.lines import text_line
 from p2p.jobs.operations import Operation, Sink
 
 _FILE = "<stage>"

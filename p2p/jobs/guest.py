@@ -153,7 +153,10 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
         except Unreadable as error:
             answer = {"error": "limit", "text": str(error)}
         except MemoryError:
-            answer = {"error": "limit", "text": "the unit needs more memory than it may have"}
+            answer = {
+                "error": "limit",
+                "text": "The unit needs more memory than it may have. --unit-memory sets this limit.",
+            }
         try:
             frame = pack(answer, results)
         except BadFrame as error:
@@ -223,7 +226,9 @@ def _planned(session: "Session") -> tuple[dict[str, Any], list[bytes]]:
 
     plan = session.plan()
     if not isinstance(plan, Answer):
-        return {"ok": "plan", "plan": plan.as_json(session.settings)}, []
+        notes, session.notes = session.notes, []
+        planned: dict[str, Any] = {"ok": "plan", "plan": plan.as_json(session.settings)}
+        return planned | {"notes": notes} if notes else planned, []
     told = {"ok": "done", "value": None, "saved": plan.saved}
     text = plan.json.encode()
     if len(text) > _MAX_VALUE_BYTES:  # too long for a header

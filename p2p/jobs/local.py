@@ -73,6 +73,9 @@ def run(
             session = Session(sources(files, entry), inputs=named, arguments=arguments, settings=settings, job="local")
             number = 0
             while isinstance(plan := session.plan(), Plan):
+                for text in session.notes:
+                    note(text)
+                session.notes.clear()
                 session.confirm(plan.number, plan.digest)
                 session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell, once))
                 number += 1
@@ -110,7 +113,7 @@ def _carry_out(
             try:
                 output = session.unit(plan.number, stage.number, partition, plan.digest, source, blobs)
             except JobFault as fault:
-                fault.unit = stage.number, partition
+                fault.unit = stage.number, partition, plan.number
                 raise
             made.append(output.blobs)
             if output.replaced[0]:

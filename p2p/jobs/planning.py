@@ -32,6 +32,8 @@ class Plan(NamedTuple):
     action: Action
     stages: list[Stage]
     digests: list[str]
+    sizes: list[int]
+    """How many bytes each part has of code, items and captured values."""
 
     @property
     def digest(self) -> str:
@@ -156,7 +158,8 @@ def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results
         leading = stages(chain, action)
         if len(leading) > MAX_STAGES:
             raise JobFault(f"more than {MAX_STAGES} stages before one action", place=action.place)
-        return Plan(len(results), action, leading, fingerprint.digests(leading))
+        digests, sizes = fingerprint.digests(leading)
+        return Plan(len(results), action, leading, digests, sizes)
     if isinstance(value, Dataset):
         raise JobFault("job() returned records without an action: end with .collect(), .top(10) or .save()")
     return Returned(value, this.saved)

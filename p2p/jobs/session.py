@@ -1,15 +1,13 @@
 """Runs one job in one guest: imports its file, makes its plans, runs its units. The caller handles frames and pipes."""
 
-import ast
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from p2p.jobs import chance, fingerprint, units
+from p2p.jobs import chance, fingerprint, imports, units
 from p2p.jobs.answer import as_json
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import JobFault, Place, PlanMismatch, raised
@@ -17,6 +15,8 @@ from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same
 from p2p.jobs.sources import Source
 from p2p.jobs.state import Owner, State
 from p2p.jobs.units import Output, Work
+
+_LARGE_BYTES = 4 * 1024 * 1024
 
 
 class Answer(NamedTuple):
@@ -53,7 +53,9 @@ class Session:
         """What the code of the present plan holds: its modules, and what its operations captured."""
         self._renewed: dict[str, str] = {}
         """Variables that `job` changes while it plans, and a digest of each one's value."""
-        self._checked = False
+        self._missing: list[imports.Missing] | None = None
+        self.notes: list[str] = []
+        """What the user should know about the job, though it is no fault."""
         chance.reset(job)
         with self._blamed():
             module = importlib.import_module("job")
@@ -76,15 +78,13 @@ class Session:
 
     def plan(self) -> Plan | Answer:
         """Returns what `job` asks for next, which is still to be confirmed, or what it returned."""
-        if not self._checked:
-            self._check_imports()
-            self._checked = True
         found = self._run(len(self._results), 0)
         if isinstance(found, Returned):
             with self._blamed():
                 return Answer(as_json(found.value), found.saved)
         self._keep(found)
         self._renewed = self._changed_by_job()
+        self._look_ahead(found)
         return found
 
     def confirm(self, action: int, digest: str) -> None:
@@ -139,6 +139,22 @@ class Session:
         loaded = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
         return [module for module in loaded if vars(module).get("__file__") in self._files]
 
+    def _look_ahead(self, plan: Plan) -> None:
+        """Notes what may go wrong in units of the plan. Raises JobFault for what is sure to."""
+        for part, size in zip(fingerprint.parts(plan.stages), plan.sizes, strict=True):
+            if size >= _LARGE_BYTES:
+                self.notes.append(
+                    f"{part.name}, line {part.place.line}, uses {size / 2**20:.1f} MiB that job() made: every guest "
+                    "makes them again before its first unit. If that takes long, give the data with --input"
+                )
+        if self._missing is None:
+            loaded = {str(module.__file__) for module in self._modules()}
+            with self._blamed():
+                self._missing = imports.missing({path: self._files[path] for path in loaded})
+            self.notes += [one.note() for one in self._missing[: imports.MAX_NOTES]]
+        functions = (part.function for part in fingerprint.parts(plan.stages) if not isinstance(part, Source))
+        imports.check(self._missing, functions)
+
     def _add(self, module: ModuleType) -> None:
         """Adds a module that an operation, or `job`, has just imported."""
         if getattr(module, "__file__", None) in self._files:
@@ -190,21 +206,9 @@ class Session:
         except units.NOT_THE_JOBS:
             raise
         except ModuleNotFoundError as error:
-            raise raised(error, self._files, text=f"{error}: {_WHAT_IS_THERE}") from error
+            raise raised(error, self._files, text=f"{error}: {imports.WHAT_IS_THERE}") from error
         except BaseException as error:
             raise raised(error, self._files) from error
-
-    def _check_imports(self) -> None:
-        """Checks that all modules that the job imports exist, including imports inside functions, but not those within
-        a `try`.
-        """
-        for path, source in self._files.items():
-            with self._blamed():
-                tree = ast.parse(source, path)
-            for name, line in _imports(tree):
-                if name not in sys.modules and find_spec(name) is None:
-                    text = f"No module named {name!r}: {_WHAT_IS_THERE}"
-                    raise JobFault(text, kind="ModuleNotFoundError", place=Place(path, line))
 
 
 def _kept(changed: Owner, state: State) -> JobFault:
@@ -220,15 +224,3 @@ _CHANGED_BY_JOB = (
     "job() changes {}, and finds another value there each time it runs, which is once for every action and in every "
     "process: keep no state between calls, make it a local variable of job()"
 )
-_WHAT_IS_THERE = "a job imports what its runtime has (see --runtime), modules of its folder, and what --with names"
-
-
-def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if not node.level and node.module:
-                yield node.module.partition(".")[0], node.lineno
-        elif not isinstance(node, ast.Try):
-            yield from _imports(node)

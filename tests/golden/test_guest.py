@@ -140,7 +140,7 @@ async def asked(talk: list[list[str]]) -> list[str]:
         sandbox, runtime = cast(Sandbox, OneGuest(Guest(ours, ours.close))), cast(Runtime, None)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer)
-            async with planner.guest_planner(sandbox, runtime, ID, b"load", LIMITS, 0, bytearray()) as one:
+            async with planner.guest_planner(sandbox, runtime, ID, b"load", LIMITS, 0, bytearray(), print) as one:
                 planned = await one.next([])
                 assert isinstance(planned, Plan)
                 await one.confirm(planned)

@@ -26,7 +26,7 @@ async def test_who_waits_for_a_plan_made_again_hears_that_it_cannot_be_made(pyth
     plan = plans.of_command(1)
     async with (
         open_sandbox(1, tmp_path / "nothing compiled") as sandbox,
-        guest_planner(sandbox, python, b"j" * 32, b"", limits, 0, bytearray()) as planner,
+        guest_planner(sandbox, python, b"j" * 32, b"", limits, 0, bytearray(), print) as planner,
         trio.open_nursery() as nursery,
     ):
         confirming = Background(partial(planner.confirm, plan))
@@ -42,7 +42,7 @@ async def test_a_planner_that_is_closed_starts_no_guest_for_those_who_still_wait
     load = bundles.load_frame("ab" * 32, bundles.whole({"job.py": slow}), Description({}, 1, 1))
     async with open_sandbox(1, compiled.default_folder()) as sandbox, trio.open_nursery() as nursery:
         runtime = runtimes.python(BOOTSTRAP)
-        async with guest_planner(sandbox, runtime, b"j" * 32, load, limits, 0, bytearray()) as planner:
+        async with guest_planner(sandbox, runtime, b"j" * 32, load, limits, 0, bytearray(), print) as planner:
             plan = await planner.next([])
             assert isinstance(plan, Plan)
             confirming = Background(partial(planner.confirm, plan))

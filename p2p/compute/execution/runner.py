@@ -26,6 +26,12 @@ from p2p.wire import work
 
 LIMITS: frozenset[EndKind] = frozenset({"time", "memory", "output", "stack"})
 """The ways to end of a guest that exceeded a limit. In all other cases, the guest or its machine broke."""
+_ADVICE: dict[EndKind, str] = {
+    "time": "--unit-time sets this limit; units are smaller with more --partitions.",
+    "memory": "--unit-memory sets this limit; units are smaller with more --partitions.",
+    "output": "No option changes this limit: make more --partitions, or make less of each record.",
+    "stack": "No option changes this limit: use a loop instead of a function that calls itself.",
+}
 LOST = "lost"
 """The `kind` of a unit that its owner cannot rerun until what the unit reads has been made again."""
 MAX_UNITS_PER_GUEST = 4_096
@@ -210,7 +216,10 @@ def ending(ended: GuestEnded) -> UnitOutcome:
         said = ended.log.decode(errors="replace")[-MAX_TEXT:].strip()
         return _fault(Report("job", said or ended.text, kind=ended.text.rstrip(".")[:255]), ended.log)
     kind = "limit" if ended.kind in LIMITS else "cap" if ended.kind == "cap" else "broken"
-    return UnitOutcome([], kind=kind, text=str(ended)[: work.MAX_TEXT], log=ended.log)
+    text = str(ended)[: work.MAX_TEXT // 2]
+    if ended.kind in _ADVICE:
+        text = f"{text.rstrip('.')}. {_ADVICE[ended.kind]}"
+    return UnitOutcome([], kind=kind, text=text, log=ended.log)
 
 
 def _lines(blobs: Sequence[bytes]) -> bytes:

@@ -4,9 +4,9 @@ Given the results of the earlier actions, a planner determines which action come
 action's result from the outputs of the units of the last stage.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 import trio
@@ -64,6 +64,7 @@ class _Said(msgspec.Struct):
     ok: str = ""
     plan: msgspec.Raw = msgspec.Raw(b"")
     value: Any = None
+    notes: Annotated[list[Annotated[str, msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=32)] = []
     error: str = ""
 
 
@@ -83,6 +84,7 @@ class GuestPlanner:
         limits: GuestLimits,
         inputs: int,
         log: bytearray,
+        note: Callable[[str], None],
     ) -> None:
         self._sandbox = sandbox
         self._runtime = runtime
@@ -95,6 +97,7 @@ class GuestPlanner:
         self._had_room = trio.Event()
         self.waits_for_room = False
         self._place: Place | None = None
+        self._note = note
         self._guest: Guest | None = None
         self._over = False
         self._known = 0
@@ -107,6 +110,8 @@ class GuestPlanner:
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
         self._results = results
         said, blobs = await self._ask({"do": "plan"}, [])
+        for text in said.notes:
+            self._note(text)
         if said.ok == "done":
             # What is too large for a header is sent as separate JSON.
             return Returned(_json(blobs[0]) if blobs else said.value)
@@ -119,14 +124,15 @@ class GuestPlanner:
         size = sum(map(len, partials))
         if size > MAX_UNIT_INPUT_BYTES:
             raise JobError(
-                f"What the units made of {plan.kind} has {size} bytes together; {MAX_UNIT_INPUT_BYTES} can be "
-                "combined. Use save, which writes files."
+                f"What the units made for {plan.kind}, line {plan.line}, has {size} bytes together; "
+                f"{MAX_UNIT_INPUT_BYTES} can be combined. Use save, which writes files."
             )
         _, blobs = await self._ask({"do": "finish", "action": plan.action, "digest": plan.digest}, partials)
         result = blobs[0] if blobs else b""
         if len(result) > MAX_RESULT_BYTES:
             raise JobError(
-                f"The result of an action has {len(result)} bytes; {MAX_RESULT_BYTES} are allowed. Use save."
+                f"The result of {plan.kind}, line {plan.line}, has {len(result)} bytes; {MAX_RESULT_BYTES} are "
+                "allowed. Use save."
             )
         return result
 
@@ -228,10 +234,18 @@ class CommandPlanner:
 
 @asynccontextmanager
 async def guest_planner(
-    sandbox: Sandbox, runtime: Runtime, job: bytes, load: bytes, limits: GuestLimits, inputs: int, log: bytearray
+    sandbox: Sandbox,
+    runtime: Runtime,
+    job: bytes,
+    load: bytes,
+    limits: GuestLimits,
+    inputs: int,
+    log: bytearray,
+    note: Callable[[str], None],
 ) -> AsyncIterator[GuestPlanner]:
-    """Makes a planner whose guest ends with the body. What the job prints is added to `log`."""
-    planner = GuestPlanner(sandbox, runtime, job, load, limits, inputs, log)
+    """Makes a planner whose guest ends with the body. What the job prints is added to `log`, and `note` is called with
+    what its user should know."""
+    planner = GuestPlanner(sandbox, runtime, job, load, limits, inputs, log, note)
     try:
         yield planner
     finally:

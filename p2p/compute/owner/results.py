@@ -151,9 +151,6 @@ class ResultIntake:
         return made if made is not None and result_digest(made) == result.digest else None
 
 
-_LIMITS_SET = "They are set with --unit-time and --unit-memory; units are smaller with more --partitions."
-
-
 def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]:
     """Decides whose fault it is that a unit has no result; `kind` is that of `work.Result`."""
     match kind:
@@ -165,7 +162,7 @@ def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]
         case "plan":
             return Fault.JOB, Report("plan", f"The job plans differently each time: {text}")
         case "limit":
-            return Fault.JOB, Report("limit", f"A unit went over its limits: {text.rstrip('.')}. {_LIMITS_SET}")
+            return Fault.JOB, Report("limit", f"A unit went over its limits: {text}")
         case "input" if missing:
             return Fault.INPUT, text
         case _:

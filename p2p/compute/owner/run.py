@@ -179,7 +179,7 @@ class JobRun:
             return
         count, sandbox = len(setup.inputs), self._deps.guests.planning
         async with guest_planner(
-            sandbox, setup.runtime, setup.id, self._load, setup.limits, count, self._log.planning
+            sandbox, setup.runtime, setup.id, self._load, setup.limits, count, self._log.planning, self._tell
         ) as planner:
             yield planner
 

@@ -265,7 +265,7 @@ class Job:
         self.failures += 1
         volunteer.stop(attempt, Step.FAILED)
         stage = attempt.stage
-        said = report if isinstance(report, str) else report.told(stage.index, attempt.partition)
+        said = report if isinstance(report, str) else report.told(stage.index, attempt.partition, self.action)
         if volunteer is self._crew.own:
             reason = self._disputes.judged(attempt, fault, said, is_open=stage in self._open)
             return self._fill_all(now) if reason is None else self._end(JobState.FAILED, reason)

@@ -21,7 +21,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     record: _Short = ""
     file: _Short | None = None
 
-    def told(self, stage: int | None = None, partition: int = 0) -> str:
+    def told(self, stage: int | None = None, partition: int = 0, action: int = 0) -> str:
         """Text for the user: what happened, and where. No stage means while planning or finishing an action."""
         first = f"{self.kind or 'The job'}: {self.text}" if self.error == "job" else self.text
         where = [
@@ -34,6 +34,8 @@ class Report(msgspec.Struct, frozen=True, gc=False):
             lines.append(f"  at {', '.join(filter(None, where))}")
         if self.record:
             lines.append(f"  record: {self.record}")
+        if stage is not None:
+            lines.append(f"  unit: {action}.{stage}.{partition}")
         frames = self.traceback.rstrip().removesuffix(first).rstrip()
         if frames:
             lines.append(frames)

@@ -691,6 +691,7 @@ def test_a_report_says_where_and_what() -> None:
         "ValueError: invalid literal",
         "  at partition 7 of stage 3, line 12 of words.py, in map",
         "  record: 'x'",
+        "  unit: 0.3.7",
         '  File "words.py", line 12, in f',
         "    int(x)",
     ]
