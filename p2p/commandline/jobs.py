@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from p2p.progress import Progress
 
 
-WITH_LOCAL = frozenset({"job", "inputs", "arg", "partitions", "out", "along", "requirements", "local", "as_json"})
+WITH_LOCAL = frozenset(
+    {"job", "inputs", "arg", "partitions", "out", "along", "requirements", "seed", "local", "as_json"}
+)
 """The parameters of `run` that have a meaning with --local."""
 KEPT = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` resumes it, `shoal cancel ID` forgets it."
 NOT_WITH_RESUME = frozenset(
     {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
-    | {"along", "requirements"}
+    | {"along", "requirements", "seed"}
 )
 """The parameters of `run` that are fixed when a job is started."""
 
@@ -95,6 +97,16 @@ def run(
             help="Packages that go along: a list of NAME==VERSION; pip gets their wheels.",
         ),
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Draw random numbers from this seed. \\[default: another one for each run]",
+            min=0,
+            max=2**53 - 1,
+            show_default=False,
+        ),
+    ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")
     ] = False,
@@ -106,6 +118,8 @@ def run(
     settings: "Settings",
 ) -> None:
     """Run a job on volunteers' machines, and print its result."""
+    from msgspec import UNSET
+
     from p2p.compute.arguments import parse_all
     from p2p.compute.spec import JobSpec
     from p2p.control.protocol import ResumeRequest, RunRequest
@@ -150,6 +164,7 @@ def run(
         wait_s=None if wait is None else parse_time(wait),
         along=tuple(str(absolute(path)) for path in along or ()),
         requirements=None if requirements is None else str(absolute(requirements)),
+        seed=UNSET if seed is None else seed,
     )
     if local:
         from p2p.commandline import local_run

@@ -1,6 +1,7 @@
 """`shoal run --local` runs a job in this process, on local files, without a peer, volunteers or a sandbox."""
 
 import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from p2p.compute import bundles, requirements
 from p2p.compute.answers import JobAnswer
 from p2p.compute.owner import saved_files
 from p2p.compute.spec import JobSpec
+from p2p.core.compute.partitions import SEEDED_CORES, asked_bytes, chosen_bytes, chosen_count
 from p2p.core.compute.report import Report
 from p2p.errors import ConfigError, JobError, StorageError
 from p2p.jobs import local
@@ -23,7 +25,7 @@ from p2p.jobs.faults import JobFault, PlanMismatch
 from p2p.jobs.planning import Settings
 from p2p.paths import exists
 
-PARTITIONS = 8
+REDUCE_PARTITIONS = 8
 
 
 def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAnswer:
@@ -52,10 +54,24 @@ def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAn
     if spec.requirements is not None:
         files = _with_packages(files, Path(spec.requirements))
     note("--local: the job's code runs in this process and can do whatever you can do")
-    settings = Settings(partitions=spec.partitions or PARTITIONS, reduce_partitions=PARTITIONS)
+    seed = secrets.randbelow(2**32) if spec.seed is UNSET else spec.seed
+    if spec.seed is UNSET:
+        same = f"--seed {seed} --partitions {spec.partitions}" if spec.partitions else f"--seed {seed}"
+        note(f"seed {seed}: `{same}` draws the same random numbers again, here and at volunteers")
     try:
-        own = bundles.titled(files, title)
-        answer = local.run(own, paths, spec.args, save=save, entry=title, settings=settings, note=note)
+        size = sum(local.size_of(one) for one in paths)
+        answer = local.run(
+            bundles.titled(files, title),
+            paths,
+            spec.args,
+            save=save,
+            entry=title,
+            settings=Settings(spec.partitions or chosen_count(SEEDED_CORES), REDUCE_PARTITIONS),
+            partition_bytes=asked_bytes(size, spec.partitions) if spec.partitions else chosen_bytes(size, SEEDED_CORES),
+            seed=seed,
+            is_drawn=spec.seed is UNSET,
+            note=note,
+        )
         written = _in_place(made)
         made.clear()
     except JobFault as fault:

@@ -18,13 +18,16 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NoReturn
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from p2p.compute import wheels
 from p2p.core.shares import names
 from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import ConfigError, MalformedMessage, StorageError
 from p2p.formats import format_size
+from p2p.ids import H
 from p2p.ignore import IGNORE_FILE, Ignore, read_ignore_file
+from p2p.jobs.chance import MAX_SEED
 from p2p.wire import guest
 
 DESCRIPTION_FILE = "bundle.json"
@@ -66,6 +69,12 @@ class Description(msgspec.Struct, frozen=True):
     title: Annotated[str, msgspec.Meta(max_length=names.MAX_PART_BYTES)] = ENTRY
     """The user's name for the file that is `job.py` in the bundle; tracebacks show it."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)] | UnsetType = UNSET
+    """The seed that the user gave."""
+
+    def chance(self, job: bytes) -> bytes:
+        """What the randomness of a guest's system follows from."""
+        return job if self.seed is UNSET else H("seed of a job", self.seed.to_bytes(8, "big"))
 
 
 def collect(
@@ -279,7 +288,7 @@ def load_frame(job: str, files: Mapping[str, bytes], description: Description) -
     # The file with the guest's main loop comes first: the bootstrap on its command line relies on that.
     files = titled(files, description.title)
     paths = sorted(files, key=lambda path: (path != "p2p/jobs/guest.py", path))
-    header = {
+    header: dict[str, Any] = {
         "do": "load",
         "files": paths,
         "entry": description.title,
@@ -288,6 +297,8 @@ def load_frame(job: str, files: Mapping[str, bytes], description: Description) -
         "inputs": [msgspec.to_builtins(one) for one in description.inputs],
         "job": job,
     }
+    if description.seed is not UNSET:
+        header["seed"] = description.seed
     try:
         return guest.encode(header, [files[path] for path in paths])
     except ValueError:

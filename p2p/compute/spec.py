@@ -1,8 +1,13 @@
 """What a user specifies for a job, as it is sent over the control socket and kept in the journal."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+from p2p.jobs.chance import MAX_SEED
+
+_Seed = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)]
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -23,3 +28,5 @@ class JobSpec(msgspec.Struct, frozen=True):
     """Absolute paths of files that go along with the job, wheels among them."""
     requirements: str | None = None
     """The absolute path of a file that lists packages that go along."""
+    seed: _Seed | UnsetType = UNSET
+    """Unset, the seed is drawn."""

@@ -1,11 +1,20 @@
-"""Makes a unit's random numbers the same in every run: the seed comes from the job and the unit's place in the job."""
+"""Makes a unit's random numbers the same in every run: they follow from the job's seed and the unit's place in the job.
+
+The seed is the one that the user gives with `--seed`. Without it, it is the one that the job's modules give to
+`random.seed` when they are imported. Otherwise it is drawn for each run of the job, from the job's id.
+"""
 
 import importlib
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
+
+MAX_SEED = 2**53 - 1
 
 
 class _Chance:
@@ -14,6 +23,31 @@ class _Chance:
     generator: random.Random | None = None
     shared = True
     """Whether code outside this package may draw from `random`."""
+    seeding = False
+
+
+def drawn(job: str) -> int:
+    """The seed of a job that is given none, from its id."""
+    return int.from_bytes(sha256(job.encode()).digest()[:4], "big")
+
+
+@contextmanager
+def seeds() -> Iterator[list[str]]:
+    """Notes calls of `random.seed` while the body imports the job: the state of `random` after each, as a digest."""
+    found: list[str] = []
+    seed = random.seed
+
+    def noted(*arguments: Any, **named: Any) -> None:
+        seed(*arguments, **named)
+        if not _Chance.seeding:
+            found.append(sha256(repr(random.getstate()).encode()).hexdigest())
+
+    random.seed = noted
+    try:
+        yield found
+    finally:
+        if random.seed is noted:  # not loaded again
+            random.seed = seed
 
 
 def reset(place: str, twist: int = 0) -> None:
@@ -76,6 +110,8 @@ def _seed() -> int:
 
 def _seed_shared() -> None:
     seed = _seed() + _Chance.twist
+    _Chance.seeding = True
     random.seed(seed)
+    _Chance.seeding = False
     if "numpy" in sys.modules:  # it loads its own `random` only on first use, with an arbitrary seed
         importlib.import_module("numpy.random").seed(seed % 2**32)

@@ -169,7 +169,7 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
 
 
 def _loaded(header: dict[str, Any], importer: Importer) -> "Session":
-    from p2p.jobs.chance import seed_when_imported
+    from p2p.jobs import chance
     from p2p.jobs.dataset import Input
     from p2p.jobs.files import Files, serve, sources
     from p2p.jobs.planning import Settings
@@ -179,13 +179,15 @@ def _loaded(header: dict[str, Any], importer: Importer) -> "Session":
     every = Files(importer.files)
     importer.serve(every)
     serve(every)
-    seed_when_imported()
+    chance.seed_when_imported()
+    given = header.get("seed")
     session = Session(
         own,
         inputs=[Input(one["name"], one["size"], one["files"]) for one in header["inputs"]],
         arguments=header["args"],
         settings=Settings(header["settings"]["partitions"], header["settings"]["reduce_partitions"]),
-        job=header["job"],
+        seed=chance.drawn(header["job"]) if given is None else given,
+        is_drawn=given is None,
     )
     gc.collect()
     gc.freeze()  # what is loaded stays, so collecting need not look at it again

@@ -47,11 +47,14 @@ def run(
     entry: str = "job.py",
     settings: Settings = DEFAULT_SETTINGS,
     partition_bytes: int = DEFAULT_PARTITION_BYTES,
+    seed: int = 0,
+    is_drawn: bool = True,
     tell: Tell = lambda label, done, units: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Answer:
-    """Runs the job that consists of `files` to its end, and returns what it returned. `note` gets what its user should
-    know.
+    """Runs the job that consists of `files` to its end, and returns what it returned.
+
+    `seed` and `is_drawn` are as in `Session`. `note` gets what the job's user should know.
 
     Raises JobFault, PlanMismatch, Unreadable, OSError if an input cannot be read, and whatever `save` raises.
     """
@@ -70,7 +73,14 @@ def run(
     try:
         every = Files(files)
         with Importer(every, entry).installed(), served(every), redirect_stdout(sys.stderr):
-            session = Session(sources(files, entry), inputs=named, arguments=arguments, settings=settings, job="local")
+            session = Session(
+                sources(files, entry),
+                inputs=named,
+                arguments=arguments,
+                settings=settings,
+                seed=seed,
+                is_drawn=is_drawn,
+            )
             number = 0
             while isinstance(plan := session.plan(), Plan):
                 for text in session.notes:
@@ -166,6 +176,11 @@ def _read(file: _File, offset: int, size: int) -> bytes:
     if len(data) != size:
         raise OSError(f"{file.path} has become shorter since the job began")
     return data
+
+
+def size_of(path: Path) -> int:
+    """How many bytes an input has. Raises OSError."""
+    return sum(file.size for file in _files(path))
 
 
 def _files(path: Path) -> list[_File]:

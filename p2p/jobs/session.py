@@ -36,13 +36,18 @@ class Session:
         inputs: Sequence[Input],
         arguments: Mapping[str, Any],
         settings: Settings,
-        job: str,
+        seed: int,
+        is_drawn: bool,
     ) -> None:
-        """Imports the job. `files` are the job's own, by path, and can be imported; the entry is module `job`."""
+        """Imports the job. `files` are the job's own, by path, and can be imported; the entry is module `job`.
+
+        A seed that was drawn gives way to one that the job's modules set.
+        """
         self._files = files
         self._inputs, self._arguments = inputs, arguments
         self.settings = settings
-        self._id = job
+        self._seed = f"seed {seed}"
+        """What all random numbers follow from."""
         self._results: list[bytes] = []
         self._plan: Plan | None = None
         self._plan_digest = ""
@@ -56,9 +61,11 @@ class Session:
         self._missing: list[imports.Missing] | None = None
         self.notes: list[str] = []
         """What the user should know about the job, though it is no fault."""
-        chance.reset(job)
-        with self._blamed():
+        chance.reset(self._seed)
+        with self._blamed(), chance.seeds() as set_by_job:
             module = importlib.import_module("job")
+        if is_drawn and set_by_job:
+            self._seed = f"seed of the job {set_by_job[-1]}"
         function = getattr(module, "job", None)
         if not callable(function):
             place = Place(str(getattr(module, "__file__", None) or "job"), 1)
@@ -117,7 +124,7 @@ class Session:
         if not 0 <= stage < len(plan.stages):
             raise PlanMismatch(f"action {action} has no stage {stage}")
         state = self._state or self._watched(plan)
-        chance.reset(f"{self._id}/{action}/{stage}/{partition}")
+        chance.reset(f"{self._seed}/{action}/{stage}/{partition}")
         output = self._work[stage].run(source, blobs)
         if (changed := state.after_unit(output.records_in)) is not None:
             raise _kept(changed, state)
@@ -127,7 +134,7 @@ class Session:
         """Makes the action's result from the partial results of its last stage, in partition order."""
         plan = self._planned(action, digest)
         state = self._state or self._watched(plan)
-        chance.reset(f"{self._id}/{action}/finish")
+        chance.reset(f"{self._seed}/{action}/finish")
         with self._blamed():
             result = units.finish(plan.action, partials, self._files)
         for changed, _ in state.changes():
@@ -194,7 +201,7 @@ class Session:
         self._work = [Work(stage, plan.outputs(stage, self.settings), self._files) for stage in plan.stages]
 
     def _run(self, action: int, twist: int) -> Plan | Returned:
-        chance.reset(self._id, twist)
+        chance.reset(self._seed, twist)
         with self._blamed():
             return run(self._job, self._inputs, self._arguments, self._results[:action])
 

@@ -64,6 +64,7 @@ WISH = JobSpec(
     wait_s=20.0,
     along=("/home/somebody/data.csv",),
     requirements="/home/somebody/wanted.txt",
+    seed=4711,
 )
 ASKED: tuple[AnyRequest, ...] = (
     requests.ShareRequest(
@@ -238,7 +239,7 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
         def wish(name: str) -> JobSpec:
             return JobSpec(
-                str(folder / name), runtime="python-wasm", partitions=2, peers=(volunteer.address,), wait_s=60.0
+                str(folder / name), runtime="python-wasm", partitions=2, peers=(volunteer.address,), wait_s=60.0, seed=5
             )
 
         request("run", requests.RunRequest(wish=wish("save.py")))

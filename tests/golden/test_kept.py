@@ -49,6 +49,7 @@ JOB = job_setup.Resumable(
     made=("c" * 52, "d" * 52),
     partition_bytes=65_536,
 )
+SEEDED = msgspec.structs.replace(JOB, wish=msgspec.structs.replace(WISH, seed=4711))
 PLAIN = job_setup.Resumable(JobSpec("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
 STAMPS = [
     Stamp(11, 12, 1_700_000_000_123_456_789, 1_700_000_001_123_456_789),
@@ -81,6 +82,7 @@ def kept() -> dict[str, Any]:
     """As `Journal.begin` has a job, as JSON text, and `Library.add` the stamps."""
     return {
         "job with files": json.dumps(msgspec.to_builtins(JOB)),
+        "seeded job": json.dumps(msgspec.to_builtins(SEEDED)),
         "stamps": library.pack_stamps(STAMPS).hex(),
         "ctimes": library.pack_ctimes(STAMPS).hex(),
     }
@@ -99,10 +101,11 @@ def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
     assert msgspec.convert(json.loads(recorded["job"]), job_setup.Resumable) == before
     assert msgspec.convert(json.loads(recorded["job with files"]), job_setup.Resumable) == JOB
     assert msgspec.convert(json.loads(recorded["plain job"]), job_setup.Resumable) == PLAIN
+    assert msgspec.convert(json.loads(recorded["seeded job"]), job_setup.Resumable) == SEEDED
     stamps, ctimes = bytes.fromhex(recorded["stamps"]), bytes.fromhex(recorded["ctimes"])
     assert library.unpack_stamps(stamps, ctimes) == STAMPS
     assert library.unpack_stamps(stamps) == [stamp._replace(ctime_ns=0) for stamp in STAMPS]
-    assert left_out(JOB) == []
+    assert left_out(SEEDED) == []
 
 
 def test_a_job_without_its_later_fields_is_read() -> None:

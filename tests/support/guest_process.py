@@ -45,6 +45,7 @@ class Guest:
         partitions: int = 4,
         reduce_partitions: int = 3,
         job: str = "ab" * 32,
+        seed: int | None = None,
     ) -> Reply:
         """Loads a job whose entry is the first of its files."""
         own = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
@@ -57,7 +58,7 @@ class Guest:
             "settings": {"partitions": partitions, "reduce_partitions": reduce_partitions},
             "inputs": [{"name": name, "size": len(data), "files": 1} for name, data in (inputs or {}).items()],
             "job": job,
-        }
+        } | ({} if seed is None else {"seed": seed})
         return self.ask(header, list(every.values()))
 
     def end(self) -> str:
@@ -165,12 +166,18 @@ def carry_out(
     reduce_partitions: int = 3,
     partition_bytes: int = 1000,
     command: Sequence[str] = PYTHON,
+    seed: int | None = None,
     **environment: str,
 ) -> tuple[dict[str, Any], Run]:
     """Runs a job in one guest process; returns its last reply, and what the job made."""
     with guest(command, **environment) as one:
         loaded, _ = one.load(
-            files, inputs=inputs, arguments=arguments, partitions=partitions, reduce_partitions=reduce_partitions
+            files,
+            inputs=inputs,
+            arguments=arguments,
+            partitions=partitions,
+            reduce_partitions=reduce_partitions,
+            seed=seed,
         )
         run = Run(one, inputs or {}, partitions=partitions, partition_bytes=partition_bytes)
         if loaded.get("ok") != "loaded":

@@ -196,6 +196,7 @@ async def runner(
     Raises GuestEnded, MalformedMessage, SandboxFailed.
     """
     guest = await sandbox.guest(runtime, limits.memory_bytes)
+    job = description.chance(job)
     if not runtime.resident:
         return CommandRunner(sandbox, guest, runtime, job, limits, description)
     resident = ResidentRunner(guest, job, limits)

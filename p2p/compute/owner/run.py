@@ -178,8 +178,9 @@ class JobRun:
             yield CommandPlanner(None if setup.inputs else setup.description.partitions)
             return
         count, sandbox = len(setup.inputs), self._deps.guests.planning
+        job = setup.description.chance(setup.id)
         async with guest_planner(
-            sandbox, setup.runtime, setup.id, self._load, setup.limits, count, self._log.planning, self._tell
+            sandbox, setup.runtime, job, self._load, setup.limits, count, self._log.planning, self._tell
         ) as planner:
             yield planner
 

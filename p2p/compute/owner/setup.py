@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import trio
+from msgspec import UNSET
 
 from p2p.compute import arguments, bundles, requirements, runtimes
 from p2p.compute.bundles import Description
@@ -20,12 +21,13 @@ from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput, partitioner_of
 from p2p.compute.spec import JobSpec
 from p2p.config import VolunteerConfig
-from p2p.core.compute.partitions import MIN_PARTITION_BYTES, chosen_bytes, chosen_count
+from p2p.core.compute.partitions import MIN_PARTITION_BYTES, SEEDED_CORES, asked_bytes, chosen_bytes, chosen_count
 from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
 from p2p.core.shares.manifest import EntryKind
 from p2p.errors import ConfigError, JobError
 from p2p.formats import format_size
 from p2p.ids import ShareId, to_text
+from p2p.jobs import chance
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 from p2p.progress import Progress
 from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, GuestLimits
@@ -107,6 +109,8 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     if wanted is not None:
         files = await _with_packages(deps, files, wanted, runtime, folder / "packages", progress)
     cores = _cores(found, MODULE if runtime is None else runtime.name, spec.volunteers)
+    if spec.seed is not UNSET:
+        cores = SEEDED_CORES
     inputs = [await _input(deps, text, spec.wait_s, made, progress) for text in spec.inputs]
     progress.state = "looking at the inputs"
     inputs = [one._replace(forms=await input_forms.forms_of(deps, one)) for one in inputs]
@@ -121,6 +125,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
             bundles.InputDescription(one.name, sum(size for _, size in one.files), len(one.files)) for one in inputs
         ),
         title=bundles.ENTRY if is_module else bundles.title_of(Path(spec.path)),
+        seed=spec.seed,
     )
     whole = bundles.whole(files)
     await deps.disk.run(bundles.write, folder / "bundle", whole, description)
@@ -128,6 +133,8 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
         progress.state = "compiling the module"
         runtime = await runtimes.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
     progress.note(f"runtime {runtime.name}; --trust own: every volunteer that takes the job is believed")
+    if spec.seed is UNSET and not is_module:
+        progress.note(_drawn(chance.drawn(to_text(job)), spec.partitions, max(cores, 1) * finer))
     done = await deps.sharing.share([folder / "bundle"], "bundle", Progress(), unlisted=True)
     made.append(done.share_id)
     return _setup(spec, job, folder, None, whole, description, done.share_id, inputs, each, runtime)
@@ -188,6 +195,14 @@ def _setup(
     )
 
 
+def _drawn(seed: int, partitions: int, cores: int) -> str:
+    """What the user is told of a seed that was drawn."""
+    if partitions:
+        return f"seed {seed}: `--seed {seed} --partitions {partitions}` draws the same random numbers again"
+    cut = f"; it cuts inputs and ranges for {SEEDED_CORES} cores, this run for {cores}" if cores != SEEDED_CORES else ""
+    return f"seed {seed}: `--seed {seed}` draws random numbers from the same seed again{cut}"
+
+
 def _size(inputs: Sequence[JobInput]) -> int:
     return sum(size for one in inputs for _, size in one.files)
 
@@ -208,6 +223,8 @@ def _finer(spec: JobSpec, found: Sequence[Capacity], runtime: str, progress: Pro
     if spec.unit_time_s <= cap:
         return 1
     progress.note(hiring.cap_note(cap, spec.unit_time_s))
+    if spec.seed is not UNSET:
+        return 1  # random numbers depend on how inputs are cut, and must not depend on who is found
     finer = math.ceil(spec.unit_time_s / cap)
     if not spec.partitions:
         progress.note(f"For this reason, units are made {finer:,} times smaller than usual.")
@@ -221,7 +238,7 @@ def _units_of_module(inputs: Sequence[JobInput], each: int) -> int:
 
 def _asked_bytes(spec: JobSpec, inputs: Sequence[JobInput]) -> int:
     """How many bytes a unit reads at the user's request; 0 if the user did not specify it."""
-    return max(-(-_size(inputs) // spec.partitions), MIN_PARTITION_BYTES) if spec.partitions else 0
+    return asked_bytes(_size(inputs), spec.partitions) if spec.partitions else 0
 
 
 async def _choose(

@@ -15,6 +15,10 @@ UNITS_PER_CORE = 4
 """How many units there are per core, so that no core is idle for long while another finishes its last unit."""
 MIN_CORES = 8
 """The fewest cores to partition for: more volunteers may come than were found."""
+SEEDED_CORES = MIN_CORES
+"""The cores to partition for if a job is given a seed: random numbers depend on the partitions, and must not depend on
+which volunteers are found.
+"""
 MAX_CHOSEN_UNITS = 4096
 MIN_CHOSEN_BYTES = 64 * 1024
 """The smallest partition size that is chosen: a smaller unit costs more to send than to run."""
@@ -35,6 +39,11 @@ def chosen_bytes(size: int, cores: int) -> int:
     each = max(each, size // MANY_UNITS)
     # The size is in whole steps, so that most partitions end where chunks end, and few chunks are read twice.
     return each - each % MIN_CHOSEN_BYTES
+
+
+def asked_bytes(size: int, partitions: int) -> int:
+    """How many bytes a partition has if the user asks for this number of them."""
+    return max(-(-size // partitions), MIN_PARTITION_BYTES)
 
 
 def chosen_count(cores: int) -> int:
