@@ -34,6 +34,60 @@ def encode(value: object) -> bytes:
     return encode_checked(value, has_sets=survey((value,)))
 
 
+def plain(value: Any) -> Any:
+    """The value with every NamedTuple in it as the tuple that it is; the same object if there is none.
+
+    Decoded records have tuples only, so that a step would get a NamedTuple or a tuple, depending on whether the record
+    has passed from unit to unit. Therefore it never gets a NamedTuple.
+    """
+    return _plain(value, 0) if _has_named((value,)) else value
+
+
+def admit(value: Any) -> tuple[Any, type | None]:
+    """Returns a record as a step gets it, and the type whose values need no such check from then on; None: all do.
+
+    If the first container of a type has no NamedTuple inside, no later one is looked at.
+    """
+    kind = type(value)
+    changed = value if kind in LEAVES else plain(value)
+    return changed, kind if changed is value else None
+
+
+def admit_each(value: Any) -> tuple[Any, type | None]:
+    """As `admit`, but looks into every container: for jobs that define NamedTuples."""
+    kind = type(value)
+    return (value, kind) if kind in LEAVES else (plain(value), None)
+
+
+def _has_named(values: Collection[object]) -> bool:
+    """Whether there is a NamedTuple among these values or inside them. Looks level by level, as `survey` does."""
+    nests: list[Any] = [values]
+    for _ in range(MAX_DEPTH):
+        kinds = set(map(type, _inside(nests)))
+        if kinds <= LEAVES:
+            return False
+        if any(issubclass(kind, tuple) and hasattr(kind, "_fields") for kind in kinds):
+            return True
+        if not kinds & _NESTS:
+            return False
+        nests = [value for value in _inside(nests) if type(value) in _NESTS]
+    return False
+
+
+def _plain(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if depth > MAX_DEPTH or kind in LEAVES:
+        return value
+    inner = depth + 1
+    if kind is tuple or (isinstance(value, tuple) and hasattr(kind, "_fields")):
+        return tuple([_plain(item, inner) for item in value])
+    if kind is list or kind is set:
+        return kind([_plain(item, inner) for item in value])
+    if kind is dict:
+        return {_plain(key, inner): _plain(held, inner) for key, held in value.items()}
+    return value
+
+
 def encode_checked(value: object, *, has_sets: bool) -> bytes:
     """The bytes of a value that `survey` has seen."""
     return _stable(value) if has_sets else marshal.dumps(value, _VERSION)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ This module computes nothing. Operations only make a chain longer. An action tha
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
+from p2p.jobs.codec import plain
 from p2p.jobs.faults import JobFault, here
 from p2p.jobs.operations import Action, Chain, Operation, Shuffle
 from p2p.jobs.sources import OF_BYTES, Source, count_of, json_value
@@ -195,7 +196,7 @@ class Inputs(Sequence[Input]):
 
     def params(self, items: Iterable[T]) -> Dataset[T]:
         """The given items, for parameter sweeps. Needs no input."""
-        return self._of_items("params", list(items))
+        return self._of_items("params", list(map(plain, items)))
 
     def _of_items(self, name: str, items: Sequence[Any]) -> Dataset[Any]:
         return Dataset(self._run, Chain(Source(name, here(), None, items)))

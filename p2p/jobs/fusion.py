@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from p2p.jobs.answer import text_line
 from p2p.jobs.best import OPEN, Best
 from p2p.jobs.chance import sampler
+from p2p.jobs.codec import admit, admit_each, plain
 from p2p.jobs.faults import JobFault, frames_in, raised, shown
 from p2p.jobs.keys import Keys
 from p2p.jobs.operations import Operation, Sink
@@ -20,12 +21,14 @@ from p2p.jobs.operations import Operation, Sink
 _FILE = "<stage>"
 _INDENT = "    "
 _PAIR = "key, value = {x}"
+_ADMIT = "if type({x}) is not k{i}: {x}, k{i} = admit({x})"
+"""Makes a NamedTuple the tuple that it would be if the record had come from another unit: see `codec.admit`."""
 
 # What an operation does with the record {x}; {y} is the record after it.
 _STEPS = {
     "records": "{y} = f{i}({x})",
     "map": "{y} = f{i}({x})",
-    "key_by": "{y} = (f{i}({x}), {x})",
+    "key_by": "{y} = f{i}({x})",
     "flat_map": "for {y} in f{i}({x}):",
     "filter": "if not f{i}({x}): continue",
     "sample": "if f{i}() >= fraction{i}: continue",
@@ -70,15 +73,20 @@ def _end(sink: Sink) -> _End:
         case "save":
             return _End(_KEPT, "keep(text_line({x}, form))", "kept")
         case "reduce":
-            each = "total = {x} if total is OPEN else function(total, {x})"
-            return _End("total = OPEN", each, "[] if total is OPEN else [total]")
+            each = (
+                "total = {x} if total is OPEN else function(total, {x})\n"
+                "if type(total) is not vk: total, vk = admit(total)"
+            )
+            return _End("total = OPEN\nvk = None", each, "[] if total is OPEN else [total]")
         case "reduce_by_key":
             each = (
                 f"{_PAIR}\n"
-                "if type(key) is not kind: kind = admit(key)\n"
-                "table[key] = function(table[key], value) if key in table else value"
+                "if type(key) is not kind: key = plain(key); kind = check(key)\n"
+                "if key in table: value = function(table[key], value)\n"
+                "if type(value) is not vk: value, vk = admit(value)\n"
+                "table[key] = value"
             )
-            return _End("table = {}\nkeys = Keys(table)\nadmit = keys.admit\nkind = None", each, "keys")
+            return _End("table = {}\nkeys = Keys(table)\ncheck = keys.admit\nkind = vk = None", each, "keys")
         case _:
             raise AssertionError(sink.name)
 
@@ -107,7 +115,8 @@ def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
     """Writes and compiles the function for a chain of operations. Returns it, and its source."""
     text = _Text()
     parameters = "".join(f", f{i}=None, fraction{i}=1.0" for i in range(len(names)))
-    text.add(f"def stage(items{parameters}, function=None, amount=1, form='', OPEN=OPEN, text_line=text_line):", -1)
+    more = "function=None, amount=1, form='', admit=admit, OPEN=OPEN, text_line=text_line"
+    text.add(f"def stage(items{parameters}, {more}):", -1)
     start = 0
     for index, name in enumerate(names):
         if name == "map_partitions":
@@ -118,7 +127,14 @@ def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
     text.add(end.each.format(x=record), len(names), record)
     text.depth = 1
     text.add("return " + end.result, len(names))
-    scope: dict[str, Any] = {"OPEN": OPEN, "Best": Best, "Keys": Keys, "text_line": text_line}
+    scope: dict[str, Any] = {
+        "OPEN": OPEN,
+        "admit": admit,
+        "Best": Best,
+        "Keys": Keys,
+        "text_line": text_line,
+        "plain": plain,
+    }
     exec(compile("\n".join(text.lines), _FILE, "exec"), scope)
     return scope["stage"], text
 
@@ -137,10 +153,18 @@ def _iteration(text: _Text, names: tuple[str, ...], start: int, end: int) -> Non
 def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
     """Writes the loop that takes records through these operations. Returns the variable of the last one's record."""
     x = f"x{start}"
+    checked = [start, *(index + 1 for index in range(start, end) if names[index] not in _KEEPS_RECORD)]
+    text.add(" = ".join(f"k{index}" for index in checked) + " = None", start)
     text.add(f"for {x} in items:", start - 1)  # a failure here is in the previous operation's iterator
+    if start:
+        text.add(_ADMIT.format(x=x, i=start), start - 1, x)
     for index in range(start, end):
         y = x if names[index] in _KEEPS_RECORD else f"x{index + 1}"
         text.add(_STEPS[names[index]].format(x=x, y=y, i=index), index, x)
+        if y != x:
+            text.add(_ADMIT.format(x=y, i=index + 1), index, x)
+        if names[index] == "key_by":
+            text.add(f"{y} = ({y}, {x})", index, x)
         x = y
     return x
 
@@ -148,11 +172,12 @@ def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
 class Loop:
     """A stage's compiled loop: runs over records, and turns an exception raised in it into a fault of the job."""
 
-    def __init__(self, operations: Collection[Operation], sink: Sink) -> None:
+    def __init__(self, operations: Collection[Operation], sink: Sink, *, has_named: bool = True) -> None:
+        """`has_named`: whether the job's code may make NamedTuples of its own."""
         self._parts: list[Operation | Sink] = [*operations, sink]
         self._samples = [index for index, op in enumerate(operations) if op.name == "sample"]
         self._function, self._text = _written(tuple(op.name for op in operations), _end(sink))
-        self._arguments: dict[str, Any] = {"function": sink.function}
+        self._arguments: dict[str, Any] = {"function": sink.function, "admit": admit_each if has_named else admit}
         for name in ("amount", "form"):
             if hasattr(sink, name):
                 self._arguments[name] = getattr(sink, name)

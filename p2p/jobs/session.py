@@ -198,7 +198,10 @@ class Session:
     def _keep(self, plan: Plan) -> None:
         self._plan, self._plan_digest = plan, plan.digest
         self._state = None
-        self._work = [Work(stage, plan.outputs(stage, self.settings), self._files) for stage in plan.stages]
+        named = any(b"amedtuple" in source for source in self._files.values())
+        self._work = [
+            Work(stage, plan.outputs(stage, self.settings), self._files, has_named=named) for stage in plan.stages
+        ]
 
     def _run(self, action: int, twist: int) -> Plan | Returned:
         chance.reset(self._seed, twist)

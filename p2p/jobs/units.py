@@ -31,11 +31,11 @@ class Output(NamedTuple):
 class Work:
     """Runs the units of one stage, whose loop is compiled once."""
 
-    def __init__(self, stage: Stage, outputs: int, files: Collection[str]) -> None:
-        """`files` are the paths of the job's own files, whose frames its faults show."""
+    def __init__(self, stage: Stage, outputs: int, files: Collection[str], *, has_named: bool = True) -> None:
+        """`files` are the paths of the job's own files, whose frames its faults show; `has_named` is as in `Loop`."""
         self._stage, self._outputs, self._files = stage, outputs, files
-        self._loop = Loop(stage.operations, stage.sink)
-        self._join = Loop((), stage.origin) if isinstance(stage.origin, Shuffle) else None
+        self._loop = Loop(stage.operations, stage.sink, has_named=has_named)
+        self._join = Loop((), stage.origin, has_named=has_named) if isinstance(stage.origin, Shuffle) else None
 
     def run(self, source: Sequence[Any], blobs: Sequence[bytes]) -> Output:
         """Runs one unit. Raises JobFault or MemoryError."""
