@@ -65,6 +65,7 @@ from p2p.sharing.fetching.fetch import Fetching
 from p2p.sharing.handlers import ShareHandlers
 from p2p.sharing.reading import deps as reading_deps
 from p2p.sharing.reading.open_shares import OpenShares
+from p2p.sharing.returning import Returning
 from p2p.sharing.share import Sharing
 from p2p.sharing.share_calls import ShareCalls
 from p2p.sharing.swarms import Swarms
@@ -158,6 +159,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                 trio.open_nursery() as nursery,
             ):
                 try:
+                    Library(database, _limits(config)).end_passing()
                     node = _make(
                         home, config, identity, database, disk, bound, state, overlays, sandbox, (*notes, *more)
                     )
@@ -372,6 +374,7 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
         await nursery.start(neighbours.run, near, node.dialer, presence, overlays, node.random, bound)
     keep(partial(_watch_network, node, bound))
     keep(partial(share_volunteers, node.jobs.runs))
+    keep(Returning(node.library, node.swarms, node.disk, node.changes).run)
 
 
 async def _watch_network(node: Node, bound: list[Address]) -> None:

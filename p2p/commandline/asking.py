@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from p2p.config import Settings
     from p2p.control.protocol import AnyRequest
 
-DONE, FAILED, NOBODY = 0, 1, 3
+DONE, FAILED, NOBODY, INCOMPLETE = 0, 1, 3, 4
 
 
 def perform(
     request: "AnyRequest",
     settings: "Settings | None",
-    show: Callable[[Any], None],
+    show: Callable[[Any], int | None],
     *,
     stay: bool = False,
     interrupted: "str | Callable[[], str]" = "",
     nobody: int = FAILED,
     seen: "Seen | None" = None,
 ) -> NoReturn:
-    """Has the peer in this home perform the request, shows the answer, and exits. `seen` is told of all progress."""
+    """Has the peer in this home perform the request, shows the answer, and exits with the code that `show` returns.
+
+    `seen` is told of all progress.
+    """
     from p2p.commandline import running as command
 
     performed = partial(command.perform, Global.home, request, settings, show, stay=stay)

@@ -1,11 +1,20 @@
 """Commands about files: to share them, and to find and fetch what others share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from p2p.commandline.asking import NOBODY, as_text, either, for_people, perform, print_answer
+from p2p.commandline.asking import (
+    DONE,
+    INCOMPLETE,
+    NOBODY,
+    as_text,
+    either,
+    for_people,
+    perform,
+    print_answer,
+)
 from p2p.commandline.options import Json, networked
 
 Exclude = Annotated[
@@ -52,12 +61,13 @@ def share(
         rehash=rehash,
     )
 
-    def show(answer: "ShareAnswer") -> None:
+    def show(answer: "ShareAnswer") -> int:
         link = answer.pointer if isinstance(answer.pointer, str) else answer.link
         print_answer(as_text(answer) if as_json else for_people(link))
         from p2p.commandline import terminal
 
-        terminal.shared(answer)
+        terminal.shared(answer, listed=not unlisted)
+        return INCOMPLETE if answer.skipped_count else DONE
 
     perform(request, settings, show, stay=True)
 
@@ -73,6 +83,13 @@ def get(
         list[str] | None, typer.Option(metavar="GLOB", help="Fetch only paths that match this; repeatable.")
     ] = None,
     exclude: Exclude = None,
+    names: Annotated[
+        Literal["map", "skip", "fail"],
+        typer.Option(
+            metavar="map|skip|fail",
+            help="Files whose names the disk cannot hold: give them others, leave them out, or fetch nothing.",
+        ),
+    ] = "map",
     sequential: Annotated[
         bool, typer.Option("--sequential", help="Fetch in order, so that you can view it while it arrives.")
     ] = False,
@@ -107,17 +124,19 @@ def get(
         peers=tuple(peer or ()),
         select=tuple(select or ()),
         exclude=tuple(pattern for pattern in exclude or () if pattern),
+        names=names,
         sequential=sequential,
         overwrite=overwrite,
         wait_s=None if wait is None else parse_time(wait),
         limit_bytes_per_s=0 if limit is None else parse_size(limit),
     )
 
-    def show(answer: "GetAnswer") -> None:
+    def show(answer: "GetAnswer") -> int:
         from p2p.commandline import terminal
 
         terminal.fetched(answer)
         print_answer(as_text(answer) if as_json else "\n".join(answer.paths))
+        return INCOMPLETE if answer.skipped_count else DONE
 
     again = "What was fetched is kept; the same command resumes from there."
     perform(request, settings, show, interrupted=again, nobody=NOBODY)

@@ -86,7 +86,7 @@ async def perform(
     home: Path,
     request: AnyRequest,
     settings: Settings | None,
-    show: Callable[[Any], None],
+    show: Callable[[Any], int | None],
     *,
     stay: bool,
     seen: Seen = ignored,
@@ -122,7 +122,7 @@ async def _in_foreground(
     home: Path,
     request: AnyRequest,
     loaded: Loaded,
-    show: Callable[[Any], None],
+    show: Callable[[Any], int | None],
     interrupted: trio.Event,
     *,
     stay: bool,
@@ -133,7 +133,7 @@ async def _in_foreground(
             terminal.note(note)
         here = partial(running.operations.perform, request, keep_serving=False)
         code = await terminal.until_answered(here, show, interrupted, seen)
-        if stay and code == DONE:
+        if stay and code != INTERRUPTED:
             terminal.note(f"Serving the share from {running.addresses[0]} until Ctrl-C.")
             await interrupted.wait()
         # Other commands may be using this peer by now.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 INTERRUPTED = 130
+MAX_TOLD = 10
+"""The most files that are named one by one."""
 WORTH_SAYING_S = 1.0
 SLOW_STATES = frozenset(
     (
@@ -91,11 +93,11 @@ async def first_of(*waits: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until_answered(
-    perform: Perform, show: Callable[[Any], None], interrupted: trio.Event, seen: Seen = ignored
+    perform: Perform, show: Callable[[Any], int | None], interrupted: trio.Event, seen: Seen = ignored
 ) -> int:
-    """Calls `perform` with a live view, and shows the answer. Returns the exit code; raises what `perform` raises.
+    """Calls `perform` with a live view, and shows the answer. Raises what `perform` raises.
 
-    `seen` is told of all progress.
+    Returns the exit code: that of `show`, if it has one. `seen` is told of all progress.
     """
     answer: Any = None
     failure: ShoalError | None = None
@@ -131,8 +133,7 @@ async def until_answered(
         raise failure
     if not answered:
         return INTERRUPTED
-    show(answer)
-    return 0
+    return show(answer) or 0
 
 
 class PlainView:
@@ -284,18 +285,28 @@ def _commentary(progress: Progress) -> str:
 # Answers.
 
 
-def shared(answer: ShareAnswer) -> None:
-    """Tells the user that a share was made: its files, size and speed."""
+def shared(answer: ShareAnswer, *, listed: bool) -> None:
+    """Tells the user that a share was made: its files, size and speed, and who can find it."""
     rate = answer.bytes / answer.seconds if answer.seconds else 0
     reused = f", {format_size(answer.reused)} unchanged" if answer.reused else ""
     note(
         f"Shared {answer.name}: {count(answer.files, 'file')}, {format_size(answer.bytes)}"
         f"{reused}, in {answer.seconds:.2g} s ({format_size(rate)}/s)."
     )
+    if listed:
+        note("Listed: anyone can find it by search. With --unlisted, only those with the link can.")
+    else:
+        note("Unlisted: only those with the link can find it.")
 
 
 def fetched(answer: GetAnswer) -> None:
-    """Tells the user that a fetch is done: its size, speed and sources."""
+    """Tells the user that a fetch is done: its size, speed and sources, and what is not as in the share."""
+    for file in answer.mapped[:MAX_TOLD]:
+        note(f"{file.path} is in {file.local}")
+    _more(answer.mapped_count, "under another name")
+    for skipped in answer.skipped[:MAX_TOLD]:
+        note(f"left out {skipped.path}: {skipped.why}")
+    _more(answer.skipped_count, "left out")
     if not answer.received:
         note(f"Nothing to fetch: all {format_size(answer.bytes)} were here already and have been verified.")
         return
@@ -304,6 +315,11 @@ def fetched(answer: GetAnswer) -> None:
         f"Fetched {format_size(answer.received)} in {answer.seconds:.2g} s ({format_size(rate)}/s) "
         f"from {count(len(answer.sources), 'source')}; every chunk verified."
     )
+
+
+def _more(number: int, what: str) -> None:
+    if number > MAX_TOLD:
+        note(f"{count(number, 'file')} {what} in all; --json lists them")
 
 
 def _rate(rate: float) -> str:

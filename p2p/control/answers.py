@@ -9,11 +9,32 @@ from msgspec import UNSET, UnsetType
 
 from p2p.progress import JobView, Progress
 
+MAX_FILES_NAMED = 1000
+"""The most files that an answer lists as skipped or mapped; it counts them all."""
+
+
+class SkippedFile(msgspec.Struct, frozen=True):
+    """A file or folder that was left out, and why, without the user having asked for that.
+
+    `path` is the path on this machine if it was to be shared, and the path in the share if it was to be fetched.
+    """
+
+    path: str
+    why: str
+
+
+class MappedFile(msgspec.Struct, frozen=True):
+    """A fetched file whose path on the disk, `local`, is not the one that it has in the share, `path`."""
+
+    path: str
+    local: str
+
 
 class ShareAnswer(msgspec.Struct, frozen=True):
     """A newly made share; `reused` is the number of bytes that did not have to be read again.
 
-    `left_out` counts the files and folders that are not in it because a pattern says so.
+    `left_out` counts the files and folders that are not in it because a pattern says so, `skipped_count` those that
+    cannot be shared; `skipped` has the first of them.
     With `--as`, `pointer` is the mutable link, and `version` is the version of that link.
     """
 
@@ -27,12 +48,16 @@ class ShareAnswer(msgspec.Struct, frozen=True):
     pointer: str | UnsetType = UNSET
     version: int | UnsetType = UNSET
     left_out: int = 0
+    skipped: tuple[SkippedFile, ...] = ()
+    skipped_count: int = 0
 
 
 class GetAnswer(msgspec.Struct, frozen=True):
     """A share that was fetched.
 
-    `sources` is the number of bytes from each peer; it is empty if a job was fetching the same share.
+    `sources` is the number of bytes from each peer; it is empty if a job was fetching the same share. `mapped_count` is
+    how many files have other names on the disk, `skipped_count` how many it cannot hold; both lists have only the
+    first of these.
     """
 
     paths: tuple[str, ...]
@@ -40,6 +65,10 @@ class GetAnswer(msgspec.Struct, frozen=True):
     received: int
     seconds: float
     sources: dict[str, int]
+    mapped: tuple[MappedFile, ...] = ()
+    mapped_count: int = 0
+    skipped: tuple[SkippedFile, ...] = ()
+    skipped_count: int = 0
 
 
 class HitRow(msgspec.Struct, frozen=True):

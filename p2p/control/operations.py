@@ -73,7 +73,7 @@ class Operations:
         deps = self._deps
         match request:
             case requests.ShareRequest():
-                return await self._share(request, emit)
+                return await self._share(request, emit, keep_serving=keep_serving)
             case requests.GetRequest():
                 return await self._get(request, emit, keep_serving=keep_serving)
             case requests.RunRequest(wish=wish):
@@ -115,7 +115,7 @@ class Operations:
             case _:
                 assert_never(request)
 
-    async def _share(self, request: requests.ShareRequest, emit: Emit) -> answers.ShareAnswer:
+    async def _share(self, request: requests.ShareRequest, emit: Emit, *, keep_serving: bool) -> answers.ShareAnswer:
         deps, progress = self._deps, Progress(state="listing files")
         paths = [Path(path) for path in request.paths]
         if request.pointer is not None:
@@ -128,6 +128,7 @@ class Operations:
                 unlisted=request.unlisted,
                 exclude=request.exclude,
                 rehash=request.rehash,
+                lasts=keep_serving,
             )
         for warning in done.warnings:
             await emit(Note(warning))
@@ -140,7 +141,13 @@ class Operations:
             reused=done.reused,
             seconds=round(done.seconds, 3),
             left_out=done.left_out,
+            skipped=tuple(answers.SkippedFile(*skipped) for skipped in done.skipped),
+            skipped_count=done.skipped_count,
         )
+        if done.single and done.name != paths[0].name:
+            await emit(Note(f"whoever gets the file will have it as {done.name}"))
+        if done.lasts and not keep_serving:
+            await emit(Note("a peer of this home shared this before, so later ones will too, until `shoal unshare`"))
         if done.kept_exclude:
             await emit(Note(f"left out as before: {', '.join(done.kept_exclude)} (to change that, give --exclude)"))
         if request.pointer is None:
@@ -168,6 +175,7 @@ class Operations:
                 folder=Path(request.out),
                 select=request.select,
                 exclude=request.exclude,
+                naming=request.names,
                 sequential=request.sequential,
                 overwrite=request.overwrite,
                 wait_s=request.wait_s,
@@ -182,6 +190,12 @@ class Operations:
             received=result.received,
             seconds=round(result.seconds, 3),
             sources={ids.to_text(peer): count for peer, count in result.sources.items()},
+            mapped=tuple(
+                answers.MappedFile(shared, str(path)) for shared, path in result.mapped[: answers.MAX_FILES_NAMED]
+            ),
+            mapped_count=len(result.mapped),
+            skipped=tuple(answers.SkippedFile(s.path, s.why) for s in result.skipped[: answers.MAX_FILES_NAMED]),
+            skipped_count=len(result.skipped),
         )
 
     def _volunteer(self, pause: bool | None, now: bool) -> answers.VolunteerAnswer:

@@ -6,7 +6,7 @@ absolute, because the peer does not know the folder in which a command runs. Clo
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -54,6 +54,8 @@ class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     wait_s: float | None = None
     limit_bytes_per_s: int = 0
     exclude: tuple[str, ...] = ()
+    names: Literal["map", "skip", "fail"] = "map"
+    """What to do with names that the disk cannot hold."""
 
 
 class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):

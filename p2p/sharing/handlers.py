@@ -77,14 +77,20 @@ class ShareHandlers:
         return True
 
     async def _get_root(self, connection: Connection, message: messages.GetRoot) -> None:
-        body = await self._disk.run(self._library.root, ShareId(message.share))
+        body = await self._disk.run(self._manifest_root, ShareId(message.share))
         not_found = Failed(reason=messages.NOT_FOUND, share=message.share)
         await connection.send(not_found if body is None else messages.Root(body))
 
     async def _get_part(self, connection: Connection, message: messages.GetPart) -> None:
-        body = await self._disk.run(self._library.part, ShareId(message.share), message.index)
+        body = await self._disk.run(self._manifest_part, ShareId(message.share), message.index)
         not_found = Failed(reason=messages.NOT_FOUND, share=message.share)
         await connection.send(not_found if body is None else messages.Part(message.index, body))
+
+    def _manifest_root(self, share: ShareId) -> bytes | None:
+        return self._library.root(share) if self._library.tells_of(share) else None
+
+    def _manifest_part(self, share: ShareId, index: int) -> bytes | None:
+        return self._library.part(share, index) if self._library.tells_of(share) else None
 
     async def _browse(self, connection: Connection, message: messages.Browse) -> None:
         await connection.send(await self._disk.run(self._listed, message.cursor))

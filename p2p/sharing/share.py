@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from p2p.concurrency.bell import Bell
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
-from p2p.core.shares.manifest import Entry, EntryKind
 from p2p.errors import BadData, ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.paths import exists
@@ -19,7 +19,7 @@ from p2p.sharing.swarm import Swarm
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
 from p2p.store.indexing import Indexer, Known
-from p2p.store.library import Library, SharedFiles, Stamp
+from p2p.store.library import Library, SharedFiles
 from p2p.store.target import Target
 
 SAMPLE_INTERVAL_S = 0.1
@@ -42,6 +42,11 @@ class Shared:
     """How many files and folders were left out because a pattern says so."""
     kept_exclude: tuple[str, ...]
     """The patterns that were taken over from an earlier share of the same paths."""
+    skipped: tuple[tuple[str, str], ...]
+    """The first of the files that cannot be shared, and why."""
+    skipped_count: int
+    single: bool
+    lasts: bool
 
 
 class Sharing:
@@ -62,12 +67,18 @@ class Sharing:
         unlisted: bool,
         exclude: Sequence[str] | None = None,
         rehash: bool = False,
+        need_all: bool = False,
+        lasts: bool = True,
     ) -> Shared:
         """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
-        `exclude` are patterns of what to leave out, as for `Ignore`; None: those of the earlier one. Files that have
-        not changed since are not read, unless `rehash`.
-        Raises ConfigError for paths and names that cannot be shared, StorageError for files that keep changing.
+        A single file gets the share's name. `exclude` are patterns of what to leave out, as for `Ignore`; None: those
+        of the earlier one. Files that have not changed since are not read, unless `rehash`. Files that keep changing
+        are skipped, unless `need_all`. Unless the share `lasts`, or an earlier one of the same paths does, it ends with
+        this peer.
+
+        Raises ConfigError for paths and names that cannot be shared; StorageError for files that keep changing, with
+        `need_all`.
         """
         started = trio.current_time()
         for path in paths:
@@ -79,7 +90,9 @@ class Sharing:
         progress.name = name
         progress.state = "listing files"
         previous = await self._disk.run(self._library.find_by_paths, paths)
-        known = {} if rehash else await self._disk.run(self._known, previous)
+        known = {} if rehash else await self._disk.run(self._known, previous, paths)
+        before = None if previous is None else await self._disk.run(self._library.share, previous)
+        lasts = lasts or (before is not None and before.lasts)
         kept: tuple[str, ...] = ()
         if exclude is None:
             if previous is not None:
@@ -100,11 +113,26 @@ class Sharing:
         progress.state = "writing the manifest"
 
         def finish() -> tuple[ShareId, int, int]:
-            entries, stamps = indexer.finish()
+            entries, stamps = indexer.finish(need_all=need_all)
             if not entries:
                 left_out = f" {indexer.left_out} in it are left out by patterns." if indexer.left_out else ""
                 raise ConfigError(f"There is nothing to share in {paths[0]}.{left_out}")
-            return self._add(name, entries, stamps, paths, exclude, single=indexer.single, unlisted=unlisted)
+            if indexer.single:
+                entries = [msgspec.structs.replace(entries[0], path=(name,))]
+            root_body, parts = manifests.encode(name, entries, single=indexer.single)
+            share_id = manifests.share_id_of(root_body)
+            self._library.add(
+                share_id,
+                root_body,
+                parts,
+                paths,
+                stamps,
+                unlisted=unlisted,
+                fetched=False,
+                exclude=exclude,
+                lasts=lasts,
+            )
+            return share_id, sum(entry.size for entry in entries), sum(entry.is_file for entry in entries)
 
         share_id, size, files = await self._disk.run(finish)
         await self._swarms.refresh(share_id)
@@ -121,6 +149,10 @@ class Sharing:
             tuple(indexer.warnings) + ((f"{indexer.skipped} skipped in all",) if indexer.skipped > 1 else ()),
             indexer.left_out,
             kept,
+            tuple(indexer.skipped_files),
+            indexer.skipped,
+            indexer.single,
+            lasts,
         )
 
     async def unshare(self, share_id: ShareId) -> None:
@@ -139,7 +171,16 @@ class Sharing:
             shared = self._library.share(share_id)
             if shared is None or shared.fetched or shared.stale:
                 # The share is not listed, since this peer does not know whether its publisher wants that.
-                self._library.add(share_id, root, [], [target.top], target.stamps(), unlisted=True, fetched=True)
+                self._library.add(
+                    share_id,
+                    root,
+                    [],
+                    [target.top],
+                    target.stamps(),
+                    unlisted=True,
+                    fetched=True,
+                    names=target.renames,
+                )
             return SharedFiles(self._library, share_id)
 
         files = await self._disk.run(add)
@@ -147,7 +188,7 @@ class Sharing:
             swarm.holding, swarm.sink = files, None
         self._changes.ring()
 
-    def _known(self, previous: ShareId | None) -> Known:
+    def _known(self, previous: ShareId | None, paths: Sequence[Path]) -> Known:
         """The stamps and hashes of an earlier share of the same paths."""
         if previous is None:
             return {}
@@ -156,23 +197,9 @@ class Sharing:
             stamps = self._library.stamps(previous)
         except (NotFound, BadData):
             return {}
-        return {entry.path: (stamp, entry.hashes) for entry, stamp in zip(manifest.entries, stamps, strict=True)}
-
-    def _add(
-        self,
-        name: str,
-        entries: list[Entry],
-        stamps: list[Stamp],
-        paths: Sequence[Path],
-        exclude: Sequence[str],
-        *,
-        single: bool,
-        unlisted: bool,
-    ) -> tuple[ShareId, int, int]:
-        root_body, parts = manifests.encode(name, entries, single=single)
-        share_id = manifests.share_id_of(root_body)
-        self._library.add(share_id, root_body, parts, paths, stamps, unlisted=unlisted, fetched=False, exclude=exclude)
-        return share_id, sum(entry.size for entry in entries), sum(entry.kind is EntryKind.FILE for entry in entries)
+        known = {entry.path: (stamp, entry.hashes) for entry, stamp in zip(manifest.entries, stamps, strict=True)}
+        # A single file is in the share under the share's name.
+        return dict(zip([(paths[0].name,)], known.values(), strict=True)) if manifest.root.single else known
 
 
 async def _hash(indexer: Indexer) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from p2p.ids import ShareId, from_text, to_text
-from p2p.store.target import explained
+from p2p.store.explaining import explained
 
 _BLOCK_BYTES = 512
 

@@ -13,10 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from p2p.core.shares import bitmap
+from p2p.core.shares.local_names import Renames
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store import posix
 from p2p.store.database import Database
+from p2p.store.kept_names import pack_names, unpack_names
 
 FETCH_FOLDER = "fetches"
 
@@ -39,10 +41,11 @@ class Fetches:
     def begin(self, share: ShareId, folder: Path, chunks: int) -> "FetchRecord":
         """Opens the record of a remembered fetch, with the chunks that an earlier try left."""
         row = self._database.row(
-            "SELECT id, boot, durable FROM fetch WHERE share = ? AND folder = ?", [share, as_value(folder)]
+            "SELECT id, boot, durable, names FROM fetch WHERE share = ? AND folder = ?", [share, as_value(folder)]
         )
         assert row is not None, "remembered before"
-        number, last_boot, durable_bytes = row
+        number, last_boot, durable_bytes, packed = row
+        changes = None if packed is None else unpack_names(bytes(packed))
         everything = (1 << chunks) - 1
         durable = bitmap.from_bytes(durable_bytes) & everything
         have = durable
@@ -55,7 +58,7 @@ class Fetches:
             else:
                 # The file may have bits of chunks that never reached the disk: replace it before `boot` is updated.
                 self._path(number).unlink(missing_ok=True)
-        record = FetchRecord(self._database, number, self._path(number), chunks, have, durable)
+        record = FetchRecord(self._database, number, self._path(number), chunks, have, durable, changes)
         try:
             with self._database.transaction() as connection:
                 connection.execute("UPDATE fetch SET boot = ? WHERE id = ?", [boot, number])
@@ -89,13 +92,24 @@ class Fetches:
 class FetchRecord:
     """The record of which chunks one fetch has, which survives a crash. Usable from any thread."""
 
-    def __init__(self, database: Database, number: int, path: Path, chunks: int, have: int, durable: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        number: int,
+        path: Path,
+        chunks: int,
+        have: int,
+        durable: int,
+        names: Renames | None,
+    ) -> None:
         self._database = database
         self._number = number
         self._path = path
         self._lock = threading.Lock()
         self.have = have
         self.durable = durable
+        self.names = names
+        """The names that differ on the disk from those in the share; None if the disk has not been asked yet."""
         self._bytes = bytearray(bitmap.to_bytes(have, chunks))
         with _recording(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -138,6 +152,12 @@ class FetchRecord:
                 self.durable = durable & self.have
                 packed = bitmap.to_bytes(self.durable, len(self._bytes) * 8)
             connection.execute("UPDATE fetch SET durable = ? WHERE id = ?", [packed, self._number])
+
+    def keep_names(self, names: Renames) -> None:
+        """Saves which names differ on the disk from those in the share, so that the next try finds the files."""
+        self.names = names
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE fetch SET names = ? WHERE id = ?", [pack_names(names), self._number])
 
     def keep_sources(self, sources: Sequence[str]) -> None:
         """Saves which sources to ask next time."""

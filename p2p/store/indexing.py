@@ -2,7 +2,7 @@
 
 Big files are cut into spans so that all threads can work on one file; small files go to one thread each. A file whose
 stamp has not changed since an earlier manifest of the same paths keeps its hashes and is not read. A file that changes
-while it is read is read again; after three reads, indexing gives up.
+while it is read is read again; after three reads, it is skipped.
 """
 
 import os
@@ -24,6 +24,8 @@ from p2p.store.library import NOT_HELD, Stamp
 SPAN_BYTES = 32 * 1024 * 1024
 MAX_READS = 3
 MAX_WARNINGS = 100
+MAX_SKIPPED_NAMED = 1000
+"""The most skipped files that are remembered by name."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class Indexer:
         self._spans: Iterator[tuple[FoundFile, int, int]] = iter(())
         self.warnings: list[str] = []
         self.skipped = 0
+        self.skipped_files: list[tuple[str, str]] = []
+        """The first of the skipped files, with their paths made readable, and why they were skipped."""
         self.left_out = 0
         """How many files and folders were left out because a pattern says so."""
         self.files = 0
@@ -128,12 +132,17 @@ class Indexer:
         self._spans = self._cut(again)
         return bool(again)
 
-    def finish(self) -> tuple[list[Entry], list[Stamp]]:
-        """Returns the entries, sorted by path, and their stamps. Raises StorageError if a file kept changing."""
+    def finish(self, *, need_all: bool = False) -> tuple[list[Entry], list[Stamp]]:
+        """Returns the entries, sorted by path, and their stamps. Skips files that kept changing.
+
+        With `need_all`, raises StorageError for these.
+        """
+        for found in self._found:
+            if found.changed and not found.skipped:
+                if need_all:
+                    raise StorageError(f"{found.where} keeps changing. Share it once it no longer does.")
+                self._skip(found, "it keeps changing while it is read")
         kept = [found for found in self._found if not found.skipped]
-        for found in kept:
-            if found.changed:
-                raise StorageError(f"{found.where} keeps changing. Share it once it no longer does.")
         return [found.entry() for found in kept], [found.stamp for found in kept]
 
     def _walk_folder(self, top: Path, prefix: names.Path, ignore: Ignore, check: Callable[[], None]) -> None:
@@ -237,11 +246,13 @@ class Indexer:
 
     def _warn(self, where: str, why: str) -> None:
         self.skipped += 1
+        if len(self.skipped_files) < MAX_SKIPPED_NAMED:
+            self.skipped_files.append((_readable(where), why))
         self._note(f"skipped {where}: {why}")
 
     def _note(self, text: str) -> None:
         if len(self.warnings) < MAX_WARNINGS:
-            self.warnings.append(text.encode("utf-8", "backslashreplace").decode())
+            self.warnings.append(_readable(text))
 
     def _warn_of_doubtful_names(self) -> None:
         for found in self._found:
@@ -251,6 +262,11 @@ class Indexer:
                     self._note(f"{name} {reason}")
         for one, other in names.case_clashes(found.path for found in self._found):
             self._note(f"{'/'.join(one)} and {'/'.join(other)} differ only in case or Unicode form")
+
+
+def _readable(text: str) -> str:
+    """The text with bytes that are not UTF-8 escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _reason(error: OSError) -> str:

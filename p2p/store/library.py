@@ -19,14 +19,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from p2p.core.shares import bitmap
+from p2p.core.shares import bitmap, local_names
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.layout import Layout
+from p2p.core.shares.local_names import Renames
 from p2p.core.shares.manifest import Manifest, ShareLimits
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.store import content, posix
 from p2p.store.database import Database
+from p2p.store.kept_names import pack_names, unpack_names
 
 _U64 = 2**64 - 1
 
@@ -72,12 +74,16 @@ class SharedRow(msgspec.Struct, frozen=True):
     fetched: bool
     created: float
     stale: str | None
+    lasts: bool
+    """Whether it is still shared when this peer has ended."""
 
 
 RENEWAL_INTERVAL_S = 5.0
 """How often renewed stamps are saved at most: thousands of files may get other permissions at once."""
+MAX_ENDED = 100
+"""The most shares that have ended whose hashes are kept: the last ones."""
 
-_LISTED = "id, name, size, files, paths, unlisted, fetched, created, stale"
+_LISTED = "id, name, size, files, paths, unlisted, fetched, created, stale, lasts"
 
 
 class Library:
@@ -93,6 +99,10 @@ class Library:
         """The share's encoded manifest root, or None if this peer lacks it."""
         row = self._database.row("SELECT root FROM manifest WHERE share = ?", [share])
         return None if row is None else bytes(row[0])
+
+    def tells_of(self, share: ShareId) -> bool:
+        """Whether others may have the share's manifest: not if it has ended."""
+        return self._database.row("SELECT 1 FROM share WHERE id = ? AND lasts < 0", [share]) is None
 
     def part(self, share: ShareId, number: int) -> bytes | None:
         """A manifest part of the share, or None if this peer lacks it."""
@@ -140,11 +150,17 @@ class Library:
         unlisted: bool,
         fetched: bool,
         exclude: Sequence[str] = (),
+        names: Renames | None = None,
+        lasts: bool = True,
     ) -> None:
-        """Adds a share to the library, where it replaces an older share of the same paths."""
+        """Adds a share to the library, where it replaces an older share of the same paths.
+
+        `names` are those that differ on the disk from those in the share. Unless it `lasts`, `end_passing` ends it.
+        """
         root = manifests.decode_root(share, root_body, self.limits)
         places = json.dumps([str(path) for path in paths])
         with self._database.transaction() as connection:
+            lasted = connection.execute("SELECT 1 FROM share WHERE id = ? AND lasts > 0", [share]).fetchone()
             connection.execute("DELETE FROM share WHERE id = ? OR (paths = ? AND NOT fetched)", [share, places])
             connection.execute("INSERT OR IGNORE INTO manifest VALUES (?, ?)", [share, root_body])
             if parts:
@@ -153,8 +169,8 @@ class Library:
                     [(share, number, body) for number, body in enumerate(parts)],
                 )
             connection.execute(
-                "INSERT INTO share (id, name, size, files, paths, stamps, ctimes, unlisted, fetched, created, exclude) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO share (id, name, size, files, paths, stamps, ctimes, unlisted, fetched, created, exclude, "
+                "names, lasts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     share,
                     root.name,
@@ -167,20 +183,39 @@ class Library:
                     fetched,
                     time.time(),
                     json.dumps(list(exclude)),
+                    pack_names(names or {}),
+                    lasts or lasted is not None,
                 ],
             )
             _drop_orphans(connection)
 
     def shares(self) -> list[SharedRow]:
         """All shares, the newest first."""
-        return [_row(row) for row in self._database.rows(f"SELECT {_LISTED} FROM share ORDER BY created DESC, id")]
+        return [
+            _row(row)
+            for row in self._database.rows(f"SELECT {_LISTED} FROM share WHERE lasts >= 0 ORDER BY created DESC, id")
+        ]
 
     def share(self, share: ShareId) -> SharedRow | None:
-        row = self._database.row(f"SELECT {_LISTED} FROM share WHERE id = ?", [share])
+        row = self._database.row(f"SELECT {_LISTED} FROM share WHERE id = ? AND lasts >= 0", [share])
         return None if row is None else _row(row)
 
+    def end_passing(self) -> None:
+        """Ends the shares that were to last only as long as the peer that made them. Called when a peer starts."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE share SET lasts = -1 WHERE lasts = 0")
+            connection.execute(
+                "DELETE FROM share WHERE lasts < 0 AND id NOT IN "
+                "(SELECT id FROM share WHERE lasts < 0 ORDER BY created DESC LIMIT ?)",
+                [MAX_ENDED],
+            )
+            _drop_orphans(connection)
+
     def find_by_paths(self, paths: Sequence[Path]) -> ShareId | None:
-        """The share made of exactly these paths, or None. Its unchanged files need not be hashed again."""
+        """The share made of exactly these paths, or None; it may have ended.
+
+        Its unchanged files need not be hashed again.
+        """
         places = json.dumps([str(path) for path in paths])
         row = self._database.row("SELECT id FROM share WHERE paths = ? AND NOT fetched", [places])
         return None if row is None else ShareId(bytes(row[0]))
@@ -189,6 +224,11 @@ class Library:
         """The patterns that the share was made without; none if this peer does not share it."""
         row = self._database.row("SELECT exclude FROM share WHERE id = ?", [share])
         return () if row is None else tuple(json.loads(row[0]))
+
+    def names(self, share: ShareId) -> Renames:
+        """The names of a share's files that differ on the disk from those in the share."""
+        row = self._database.row("SELECT names FROM share WHERE id = ?", [share])
+        return {} if row is None else unpack_names(bytes(row[0]))
 
     def stamps(self, share: ShareId) -> list[Stamp]:
         """The stamps of a share's entries, in manifest order. Raises NotFound."""
@@ -218,6 +258,11 @@ class Library:
         with self._database.transaction() as connection:
             connection.execute("UPDATE share SET stale = ? WHERE id = ?", [why, share])
 
+    def mark_current(self, share: ShareId) -> None:
+        """The opposite of `mark_stale`."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE share SET stale = NULL WHERE id = ?", [share])
+
 
 def _drop_orphans(connection: sqlite3.Connection) -> None:
     """Forgets the manifests that no share, fetch or fetched version needs."""
@@ -238,6 +283,7 @@ class SharedFiles:
         self._paths = row.paths
         self._stamps = library.stamps(share)
         self._saved_at = -math.inf
+        self._names = library.names(share)
         self.held = self.layout.chunks_of(entry for entry in self.layout.files if self._stamps[entry] != NOT_HELD)
         """The chunks that can be served, as a bitmap."""
 
@@ -248,7 +294,7 @@ class SharedFiles:
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
         """Opens the entry's file for the body. Gives its descriptor, and the stamp it must have. Raises OSError."""
-        with posix.opened(entry_path(self._paths, self.layout, entry), os.O_RDONLY) as descriptor:
+        with posix.opened(self.path(entry), os.O_RDONLY) as descriptor:
             yield descriptor, self._stamps[entry]
 
     def changed(self, entry: int, seen: Stamp | None = None, check: Callable[[], None] = content.never) -> int:
@@ -277,8 +323,7 @@ class SharedFiles:
             self._library.renew_stamps(self.layout.manifest.share_id, self._stamps)
         chunks = bitmap.span(*self.layout.range_of(entry))
         self.held &= ~chunks
-        path = entry_path(self._paths, self.layout, entry)
-        self._library.mark_stale(self.layout.manifest.share_id, f"{path} {why}")
+        self._library.mark_stale(self.layout.manifest.share_id, f"{self.path(entry)} {why}")
         return chunks
 
     def _stamp_if_same(self, entry: int, check: Callable[[], None]) -> Stamp | None:
@@ -293,11 +338,30 @@ class SharedFiles:
             pass
         return None
 
+    def are_unchanged(self, check: Callable[[], None]) -> bool:
+        """Whether all files have the stamps from when they were hashed."""
+        for entry, stamp in enumerate(self._stamps):
+            check()
+            if stamp != NOT_HELD:
+                try:
+                    if not stamp.fits(os.lstat(self.path(entry))):
+                        return False
+                except OSError:
+                    return False
+        return True
 
-def entry_path(paths: Sequence[str], layout: Layout, entry: int) -> Path:
-    """The path of a share's entry on this machine."""
+    def path(self, entry: int) -> Path:
+        """The path of an entry on this machine."""
+        return entry_path(self._paths, self.layout, entry, self._names)
+
+
+def entry_path(paths: Sequence[str], layout: Layout, entry: int, changes: Renames | None = None) -> Path:
+    """The path of a share's entry on this machine, where `changes` are the names that differ."""
+    root = layout.manifest.root
     parts = layout.manifest.entries[entry].path
-    if layout.manifest.root.single:
+    if changes and not root.single:
+        parts = local_names.renamed((root.name, *parts), changes)[1:]
+    if root.single:
         return Path(paths[0])
     if len(paths) == 1:
         return Path(paths[0], *parts)
@@ -328,7 +392,6 @@ def unpack_stamps(packed: bytes, ctimes: bytes = b"") -> list[Stamp]:
 
 
 def _row(row: tuple[Any, ...]) -> SharedRow:
-    share, name, size, files, paths, unlisted, fetched, created, stale = row
-    return SharedRow(
-        bytes(share), name, size, files, tuple(json.loads(paths)), bool(unlisted), bool(fetched), created, stale
-    )
+    share, name, size, files, paths, unlisted, fetched, created, stale, lasts = row
+    paths = tuple(json.loads(paths))
+    return SharedRow(bytes(share), name, size, files, paths, bool(unlisted), bool(fetched), created, stale, bool(lasts))

@@ -3,11 +3,14 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from p2p.core.shares.local_names import Renames
 from p2p.errors import MalformedMessage
 from p2p.ids import PeerId, ShareId
 from p2p.store.database import Database
 from p2p.store.fetches import as_value
+from p2p.store.kept_names import pack_names, unpack_names
 from p2p.store.library import Stamp, pack_ctimes, pack_stamps, unpack_stamps
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
@@ -15,6 +18,16 @@ from p2p.wire.records import Pointer, Record, pointer_key
 MAX_FOREIGN = 1000
 """The most pointers of other peers that are remembered: those seen last."""
 MAX_FOLLOWED = 100
+
+
+class Version(NamedTuple):
+    """A version of a pointer's share, as it was fetched to a folder."""
+
+    share: ShareId
+    stamps: Sequence[Stamp]
+    """Those that its entries had then."""
+    names: Renames
+    """The names that differ on the disk from those in the share."""
 
 
 class Pointers:
@@ -76,19 +89,30 @@ class Pointers:
 
     # Versions.
 
-    def version(self, publisher: PeerId, name: str, folder: Path) -> tuple[ShareId, list[Stamp]] | None:
-        """The version last fetched to the folder, and the stamps that its entries had then; None if there is none."""
+    def version(self, publisher: PeerId, name: str, folder: Path) -> Version | None:
+        """The version last fetched to the folder; None if there is none."""
         row = self._database.row(
-            "SELECT share, stamps, ctimes FROM version WHERE publisher = ? AND name = ? AND folder = ?",
+            "SELECT share, stamps, ctimes, names FROM version WHERE publisher = ? AND name = ? AND folder = ?",
             [publisher, name, as_value(folder)],
         )
-        return None if row is None else (ShareId(bytes(row[0])), unpack_stamps(*map(bytes, row[1:])))
+        if row is None:
+            return None
+        share, stamps, ctimes, changes = map(bytes, row)
+        return Version(ShareId(share), unpack_stamps(stamps, ctimes), unpack_names(changes))
 
-    def keep_version(self, publisher: PeerId, name: str, folder: Path, share: ShareId, stamps: Sequence[Stamp]) -> None:
-        """Records that the folder now has the whole of this version."""
+    def keep_version(self, publisher: PeerId, name: str, folder: Path, version: Version) -> None:
+        """Records that the folder now has this version."""
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO version (publisher, name, folder, share, stamps, ctimes) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                [publisher, name, as_value(folder), share, pack_stamps(stamps), pack_ctimes(stamps)],
+                "INSERT OR REPLACE INTO version (publisher, name, folder, share, stamps, ctimes, names) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    publisher,
+                    name,
+                    as_value(folder),
+                    version.share,
+                    pack_stamps(version.stamps),
+                    pack_ctimes(version.stamps),
+                    pack_names(version.names),
+                ],
             )

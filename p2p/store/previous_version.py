@@ -9,23 +9,25 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from p2p.core.shares.layout import ChunkPlace, Layout
+from p2p.core.shares.local_names import Renames
 from p2p.ids import ChunkHash
 from p2p.store import content, posix
 from p2p.store.library import NOT_HELD, Stamp
+from p2p.store.places import Places
 
 
 class Earlier:
     """The files of an earlier version of a share, in `folder`. Blocking.
 
     `stamps` are the files' sizes and times when that version was complete: a file that no longer has them has changed,
-    unless only its ctime differs and its content is the same.
+    unless only its ctime differs and its content is the same. `names` are those that differ on the disk from those in
+    the share.
     """
 
-    def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp]) -> None:
-        root = layout.manifest.root
-        top = folder if root.single else folder / root.name
+    def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp], names: Renames | None = None) -> None:
         self._layout = layout
-        self._paths = [top.joinpath(*entry.path) for entry in layout.manifest.entries]
+        places = Places(layout, folder, names or {})
+        self._paths = [places.path(entry) for entry in range(len(layout.manifest.entries))]
         self._stamps = dict(zip(self._paths, stamps, strict=True))
         self._entries = {path: entry for entry, path in enumerate(self._paths)}
         self._chunks: dict[ChunkHash, ChunkPlace] = {}

@@ -76,6 +76,7 @@ ASKED: tuple[AnyRequest, ...] = (
         peers=("192.0.2.1:7474",),
         select=("*.txt",),
         exclude=("*.tmp",),
+        names="skip",
         sequential=True,
         overwrite=True,
         wait_s=1.5,

@@ -25,8 +25,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "afbf11a1267c6d38e13e52d31703ced479653a6d9bcb7fae63221fd5a1354835",
-    "answers_control.json": "cf05a619c05ab6333b19ed5b1302ede407a379e0b2dd6fa2966226de8ec7187d",
+    "answers_commands.json": "a7bf960b7cae531bfe75865706140a30c2fe012daf3c2c9b306423ffd5d5b106",
+    "answers_control.json": "2a52f27695673a2488d6b6c181c9438d42544ec22de0bff63284b5ca1203eb13",
     "beacons.json": "94cc73d66988be2563c5c404abcaaa6869b79fe9f43e306c510c1d1af1bb07dc",
     "datagrams.json": "1e4d6393ad55067de6f1fecf6b36caaa9b07da42de8fe99726050dbd5ad2db30",
     "frames.json": "40c5ca86cc0bccc306e01193631a68f836a72046e7ac93b4342790afb24c1124",
@@ -40,7 +40,7 @@ DIGESTS = {
     "messages_tracker.json": "5ad0fb28eabc464ac8c806836dd05e47f326fa0b936a52fdcbc836d688d13f9b",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "0b2d73cdd991d425b98f2d08dee669a46672a52bdc88b15541ccb99c60a1873e",
-    "requests.json": "ff1189981212b94776fa3843f36f6666d952135c223acedc0d9f92aa300b6ada",
+    "requests.json": "48c54177039d4b8cbbe803e12523e01ffe5629ce2b9b6f07d0879eccebff661e",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",
     "tracker_1.db.xz": "83705d0debc0b811703878565896e87d2c0157df53aed61b55f0f8d29bdfda95",

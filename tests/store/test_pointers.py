@@ -9,7 +9,7 @@ from p2p.ids import ShareId
 from p2p.store import pointers as module
 from p2p.store.database import Database
 from p2p.store.library import Stamp
-from p2p.store.pointers import Pointers
+from p2p.store.pointers import Pointers, Version
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 from tests.support.constants import Shorten
@@ -70,11 +70,13 @@ def test_those_of_others_are_bounded_and_the_own_ones_stay(pointers: Pointers, s
 
 def test_versions_are_by_folder(pointers: Pointers, tmp_path: Path) -> None:
     stamps = [Stamp(1, 2, 3), Stamp(4, 5, 6)]
-    pointers.keep_version(OTHER.peer_id, "photos", tmp_path, ShareId(bytes(32)), stamps)
-    assert pointers.version(OTHER.peer_id, "photos", tmp_path) == (bytes(32), stamps)
+    first = Version(ShareId(bytes(32)), stamps, {("photos", "a?"): "a_"})
+    pointers.keep_version(OTHER.peer_id, "photos", tmp_path, first)
+    assert pointers.version(OTHER.peer_id, "photos", tmp_path) == first
     assert pointers.version(OTHER.peer_id, "photos", tmp_path / "other") is None
-    pointers.keep_version(OTHER.peer_id, "photos", tmp_path, ShareId(b"x" * 32), [])
-    assert pointers.version(OTHER.peer_id, "photos", tmp_path) == (b"x" * 32, [])
+    second = Version(ShareId(b"x" * 32), [], {})
+    pointers.keep_version(OTHER.peer_id, "photos", tmp_path, second)
+    assert pointers.version(OTHER.peer_id, "photos", tmp_path) == second
 
 
 def test_what_is_followed_is_what_was_fetched(pointers: Pointers, tmp_path: Path) -> None:
@@ -82,5 +84,5 @@ def test_what_is_followed_is_what_was_fetched(pointers: Pointers, tmp_path: Path
     pointers.saw(record(7, "music"), ME.peer_id)
     assert pointers.followed() == []
     for folder in (tmp_path, tmp_path / "other"):
-        pointers.keep_version(OTHER.peer_id, "music", folder, ShareId(bytes(32)), [])
+        pointers.keep_version(OTHER.peer_id, "music", folder, Version(ShareId(bytes(32)), [], {}))
     assert pointers.followed() == [record(7, "music")]

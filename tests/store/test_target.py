@@ -15,7 +15,7 @@ from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import ShareId, short
-from p2p.store import target as target_module
+from p2p.store import room
 from p2p.store.fetches import Fetches
 from p2p.store.folders import MAX_OPEN, Folders
 from p2p.store.library import Stamp
@@ -519,7 +519,7 @@ def test_a_chunk_that_comes_twice_leaves_nothing_behind(records: Fetches, out: P
 def test_a_full_disk_is_explained_and_what_was_written_is_kept(
     records: Fetches, small_disk: Callable[[int], Path], shorten: Shorten
 ) -> None:
-    shorten(target_module, "SPARE_BYTES", -(2**60))
+    shorten(room, "SPARE_BYTES", -(2**60))
     out = small_disk(5 * CHUNK) / "out"
     share = Share({f"{n}": noise(n, 3 * CHUNK) for n in range(3)})
     with opened(share, records, out) as target:
@@ -537,7 +537,7 @@ def test_a_full_disk_is_explained_and_what_was_written_is_kept(
 
 
 def test_only_what_is_wanted_needs_room(records: Fetches, small_disk: Callable[[int], Path], shorten: Shorten) -> None:
-    shorten(target_module, "SPARE_BYTES", CHUNK)
+    shorten(room, "SPARE_BYTES", CHUNK)
     out = small_disk(5 * CHUNK) / "out"
     share = Share({"a": noise(1, 8 * CHUNK)})
     with closing(Target(share.layout, out, [0], share.record(records, out), overwrite=False)) as target:
@@ -599,13 +599,22 @@ def test_a_file_larger_than_the_disk_takes_is_explained(records: Fetches, out: P
     assert share.in_place(out)
 
 
-def test_too_little_room_is_said_before_it_starts(records: Fetches, out: Path, shorten: Shorten) -> None:
-    shorten(target_module, "SPARE_BYTES", 2**60)
-    with pytest.raises(StorageError, match=r"free, but .* are still to come"):
-        MIXED.open(records, out)
+def test_too_little_room_is_said_before_it_starts(records: Fetches, small_disk: Callable[[int], Path]) -> None:
+    out = small_disk(3 * CHUNK)
+    share = Share({"a": noise(1, 2 * CHUNK)})
+    with pytest.raises(StorageError, match=r"KiB free, but 512 KiB are still to come, and 512 KiB must stay free"):
+        share.open(records, out)
     # What is there already needs no room.
-    build(out / "share", MIXED.files)
-    MIXED.open(records, out).close()
+    build(out / "share", share.files)
+    share.open(records, out).close()
+
+
+def test_a_small_file_is_fetched_to_a_disk_with_little_room(
+    records: Fetches, small_disk: Callable[[int], Path]
+) -> None:
+    out = small_disk(CHUNK)
+    Share({"a": b"6 byte"}).fetch(records, out)
+    assert (out / "share/a").read_bytes() == b"6 byte"
 
 
 def test_a_folder_that_may_not_be_written_to_is_explained(

@@ -289,7 +289,8 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
         # What the user shares already is not changed.
         own = await deps.disk.run(deps.library.find_by_paths, [path])
         row = None if own is None else await deps.disk.run(deps.library.share, own)
-        done = await deps.sharing.share([path], None, Progress(), unlisted=row is None or row.unlisted)
+        name, unlisted = (None, True) if row is None else (row.name, row.unlisted)
+        done = await deps.sharing.share([path], name, Progress(), unlisted=unlisted, need_all=True)
         for warning in done.warnings:
             progress.note(warning)
         if row is None:

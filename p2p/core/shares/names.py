@@ -12,8 +12,10 @@ MAX_PART_BYTES = 255
 MAX_PATH_BYTES = 4096
 MAX_DEPTH = 256
 
-# Separators, control characters, line separators, bidirectional overrides and marks, lone surrogates.
-_REFUSED = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Separators, control characters, line separators, bidirectional overrides and isolates. The marks U+061C, U+200E and
+# U+200F are ordinary in Arabic and Hebrew, and reorder no letters.
+_REFUSED = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_UNDECODED = re.compile("[\ud800-\udfff]")
 _WINDOWS = re.compile(r'(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?|.*[<>:"|?*].*|.*[. ]')
 _PART = re.compile(r"\.[a-z2-7]{8}(\.[0-9]+)?\.part$")
 
@@ -25,6 +27,8 @@ def refusal(name: str) -> str | None:
     """Why a single name cannot be part of a path, or None if it can."""
     if name in {"", ".", ".."}:
         return "is empty or names a folder above"
+    if _UNDECODED.search(name):
+        return "is not UTF-8; rename it"
     if _REFUSED.search(name):
         return "has a separator, a control character or one that changes the direction of text"
     if len(name) > MAX_PART_BYTES // 4 and len(name.encode()) > MAX_PART_BYTES:

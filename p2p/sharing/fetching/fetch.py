@@ -5,7 +5,6 @@ reports that it waits. It ends when every selected file is complete and verified
 What it has fetched is kept, and the next try resumes from there.
 """
 
-import fnmatch
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ import trio
 from p2p.concurrency.walls import Wall
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import Manifest
-from p2p.errors import ConfigError, NotFound
+from p2p.errors import NotFound
 from p2p.formats import format_time
 from p2p.ids import PeerId, ShareId
-from p2p.ignore import Ignore
 from p2p.progress import Progress
 from p2p.sharing.fetching import reuse
 from p2p.sharing.fetching.deps import Deps
@@ -27,11 +25,12 @@ from p2p.sharing.fetching.incoming import IncomingSources
 from p2p.sharing.fetching.manifests import ManifestFetch
 from p2p.sharing.fetching.outgoing import OutgoingSources
 from p2p.sharing.fetching.receiver import Receiver
+from p2p.sharing.fetching.selecting import Skipped, select, settle_names
 from p2p.sharing.fetching.sources import Sources
 from p2p.sharing.fetching.supply import Filled, Options, Supply, SwarmSupply
 from p2p.sharing.share import Sharing
 from p2p.sharing.swarm import Swarm
-from p2p.store.pointers import Pointers
+from p2p.store.pointers import Pointers, Version
 from p2p.store.previous_version import Earlier
 from p2p.store.target import Target
 from p2p.wire.link import Link, PeerHint
@@ -51,6 +50,10 @@ class Fetched:
     seconds: float
     sources: dict[PeerId, int]
     """How many bytes came from each peer that gave any; empty if a job was fetching the share too."""
+    mapped: tuple[tuple[str, Path], ...] = ()
+    """The files that are under other names than in the share: their paths there, and on the disk."""
+    skipped: tuple[Skipped, ...] = ()
+    """The files that the disk cannot hold."""
 
 
 class Fetching:
@@ -126,6 +129,7 @@ class _Fetch:
         self._options = options
         self._progress = progress
         self._earlier: Earlier | None = None
+        self._skipped: tuple[Skipped, ...] = ()
         progress.name = link.name or ""
         progress.size = link.size or 0
 
@@ -170,14 +174,21 @@ class _Fetch:
 
         def open_target() -> Target:
             layout = Layout(manifest)
-            selected = select_entries(manifest, options.select, options.exclude)
             record = deps.records.begin(self._share, options.folder, layout.chunks)
             with ExitStack() as undo:
                 undo.callback(record.close)
                 target = Target(
-                    layout, options.folder, selected, record, overwrite=options.overwrite, earlier=self._earlier
+                    layout,
+                    options.folder,
+                    (),
+                    record,
+                    overwrite=options.overwrite,
+                    earlier=self._earlier,
+                    beside=options.follows is not None,
                 )
                 undo.callback(target.close)
+                target.choose(select(manifest, options.folder, options.select, options.exclude, target.renames))
+                self._skipped = settle_names(target, options.naming)
                 target.survey(check)
                 target.check_space()
                 target.make_empty()
@@ -203,8 +214,17 @@ class _Fetch:
     def _result(self, target: Target, filled: Filled) -> Fetched:
         progress = self._progress
         progress.state = "done"
-        paths, received = tuple(target.results()), progress.received
-        return Fetched(paths, target.selected_bytes, received, filled.seconds, filled.sources)
+        entries = target.layout.manifest.entries
+        mapped = tuple(("/".join(entries[entry].path), target.path(entry)) for entry in target.renamed())
+        return Fetched(
+            tuple(target.results(len(self._skipped))),
+            target.selected_bytes,
+            progress.received,
+            filled.seconds,
+            filled.sources,
+            mapped,
+            self._skipped,
+        )
 
     async def _keep_version(self, target: Target, publisher: PeerId, name: str) -> None:
         """Records that the folder now has this version, and stops serving the previous one, which it replaced."""
@@ -212,12 +232,12 @@ class _Fetch:
 
         def keep() -> ShareId | None:
             before = pointers.version(publisher, name, folder)
-            pointers.keep_version(publisher, name, folder, self._share, target.stamps())
-            if before is None or before[0] == self._share:
+            pointers.keep_version(publisher, name, folder, Version(self._share, target.stamps(), target.renames))
+            if before is None or before.share == self._share:
                 return None
-            served = library.share(before[0])
+            served = library.share(before.share)
             replaced = served is not None and served.fetched and served.paths == (str(target.top),)
-            return before[0] if replaced else None
+            return before.share if replaced else None
 
         replaced = await self._deps.disk.run(keep)
         if replaced is not None:
@@ -245,30 +265,3 @@ class _Impatience:
                 deadline = trio.current_time() + self._wait_s
             await trio.sleep(min(IMPATIENCE_INTERVAL_S, self._wait_s))
         scope.cancel()
-
-
-def select_entries(manifest: Manifest, globs: Sequence[str], exclude: Sequence[str] = ()) -> list[int]:
-    """The indexes of the entries that match one of the globs, by path or by a folder above it, without the excluded.
-
-    Raises ConfigError if there are none.
-    """
-    selected = _matching(manifest, globs) if globs else list(range(len(manifest.entries)))
-    if not exclude:
-        return selected
-    ignore, entries = Ignore(exclude), manifest.entries
-    left = [one for one in selected if not ignore.leaves_out(entries[one].path, folder=not entries[one].is_file)]
-    if selected and not left:
-        raise ConfigError(f"Nothing in the share is left without {' '.join(exclude)}.")
-    return left
-
-
-def _matching(manifest: Manifest, globs: Sequence[str]) -> list[int]:
-    selected = []
-    for index, entry in enumerate(manifest.entries):
-        heads = ["/".join(entry.path[:depth]) for depth in range(1, len(entry.path) + 1)]
-        if any(fnmatch.fnmatchcase(head, glob.rstrip("/")) for glob in globs for head in heads):
-            selected.append(index)
-    if not selected:
-        some = ", ".join("/".join(entry.path) for entry in manifest.entries[:5])
-        raise ConfigError(f"Nothing in the share matches {' '.join(globs)}. It has, for example: {some}.")
-    return selected

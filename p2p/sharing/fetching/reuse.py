@@ -54,10 +54,9 @@ def find_earlier(library: Library, pointers: Pointers, folder: Path, publisher: 
     version = pointers.version(publisher, name, folder)
     if version is None:
         return None
-    share, stamps = version
     try:
-        layout = Layout(library.manifest(share))
-        return Earlier(layout, folder, stamps)
+        layout = Layout(library.manifest(version.share))
+        return Earlier(layout, folder, version.stamps, version.names)
     except (NotFound, BadData, ValueError):
         return None
 

@@ -13,6 +13,7 @@ from p2p.ids import PeerId
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.receiver import Receiver
+from p2p.sharing.fetching.selecting import Naming
 from p2p.sharing.fetching.sources import Sources
 from p2p.sharing.swarm import Swarm
 from p2p.store.target import Target
@@ -39,6 +40,8 @@ class Options:
     keep_serving: bool = False
     limits: ShareLimits | None = None
     """How large the share may be; None: as large as this peer accepts for any share."""
+    naming: Naming = "map"
+    """What to do with names that the disk cannot hold."""
     follows: tuple[PeerId, str] | None = None
     """The pointer (publisher, name) whose newest version the share is: an earlier version is reused and replaced."""
 

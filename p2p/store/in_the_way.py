@@ -1,0 +1,70 @@
+"""Files that are in the way of a fetch: which of them it may replace, and what becomes of the others."""
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from p2p.errors import TargetExists
+from p2p.store.previous_version import Earlier
+from p2p.store.target_files import TargetFiles
+
+MAX_BESIDE = 100
+"""The most names that are tried for a file that goes beside another."""
+
+
+class InTheWay:
+    """Decides about files that are in the place of others.
+
+    With `overwrite`, all regular files may be replaced; otherwise those of `earlier` that nobody has changed. With
+    `beside`, a file goes beside one that may not be replaced, under another name.
+    """
+
+    def __init__(self, files: TargetFiles, earlier: Earlier | None, *, overwrite: bool, beside: bool) -> None:
+        self._files = files
+        self._earlier = earlier
+        self.overwrite = overwrite
+        self.beside = beside
+
+    def may_replace(self, entry: int, status: os.stat_result) -> bool:
+        """Whether a different file in the entry's place may be replaced."""
+        return stat.S_ISREG(status.st_mode) and (self.overwrite or self._left(entry, status))
+
+    def is_left(self, entry: int, folder: int) -> bool:
+        """Whether the file in the entry's place, in this open folder, is an earlier version's, and has not changed."""
+        try:
+            status = os.stat(self._files.places.name(entry), dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return self._left(entry, status)
+
+    def _left(self, entry: int, status: os.stat_result) -> bool:
+        return self._earlier is not None and self._earlier.left(self._files.places.path(entry), status)
+
+    def step_aside(self, entry: int, check: Callable[[], None]) -> os.stat_result | None:
+        """Gives the entry another name, and its `.part` file too. Raises TargetExists if there is none.
+
+        Returns the status of a file that already has that name and may be replaced; None if there is none.
+        """
+        before = self._files.places.part_name(entry)
+        for number in range(MAX_BESIDE):
+            check()
+            self._files.places.put_beside(entry, number)
+            status = self._files.status(entry, part=False)
+            if status is None or self.may_replace(entry, status):
+                break
+        else:
+            raise TargetExists(f"{self._files.places.path(entry)} and the names before it are taken. Move them away.")
+        with self._files.folder_of(entry) as folder, suppress(FileNotFoundError):  # nothing of it may have come yet
+            os.rename(before, self._files.places.part_name(entry), src_dir_fd=folder, dst_dir_fd=folder)
+        return status
+
+
+def refusal(paths: Sequence[Path]) -> TargetExists:
+    """The error for files that are in the way."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return TargetExists(
+        f"{paths[0]}{more} exists and is a different file. "
+        "Move it away, choose another --out, or replace it with --overwrite."
+    )

@@ -1,0 +1,98 @@
+"""Where the files of a share are below an output folder, under the names that the disk holds."""
+
+from pathlib import Path
+
+from p2p.core.shares import local_names, names
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.local_names import Renames
+from p2p.errors import BadData
+from p2p.ids import short
+
+_PART = ".part"
+
+
+class Places:
+    """The path of each entry. `changes` are the names that differ from those in the share; more may come."""
+
+    def __init__(self, layout: Layout, folder: Path, changes: Renames) -> None:
+        """Raises BadData if the share's names are meant to harm."""
+        self.layout = layout
+        self.folder = folder
+        self.changes = changes
+        self.longest = names.MAX_PART_BYTES
+        """The most bytes that a name may have on this disk."""
+        self._in_place: dict[int, str] = {}
+        """The names that entries had before they were put beside another file."""
+        self._known_siblings: dict[names.Path, set[str]] = {}
+        root = layout.manifest.root
+        self._prefix = () if root.single else (root.name,)
+        self._mark = f".{short(layout.manifest.share_id)}"
+        for entry in layout.manifest.entries:
+            name = entry.path[-1].casefold()
+            if name.endswith(_PART) and self._mark in name:
+                # No accident: the share's author searched for an id that makes one file the `.part` file of another.
+                raise BadData("the share names files so that they would overwrite each other while they are fetched")
+
+    def shared(self, entry: int) -> names.Path:
+        """The entry's path in the share; for a folder, with the share's name first."""
+        return (*self._prefix, *self.layout.manifest.entries[entry].path)
+
+    def parts(self, entry: int) -> names.Path:
+        """The entry's path below the output folder."""
+        return local_names.renamed(self.shared(entry), self.changes)
+
+    def above(self, entry: int) -> names.Path:
+        """The path of the folder that the entry is in."""
+        if not self.changes:
+            return (*self._prefix, *self.layout.manifest.entries[entry].path[:-1])
+        return self.parts(entry)[:-1]
+
+    def name(self, entry: int) -> str:
+        """The name of the entry's file or folder."""
+        if not self.changes:
+            return self.layout.manifest.entries[entry].path[-1]
+        return self.parts(entry)[-1]
+
+    def part_name(self, entry: int) -> str:
+        """The name of the entry's file until it is whole."""
+        name = f"{self.name(entry)}{self._mark}{_PART}"
+        # The number comes after the mark: before it, a file named `.5` would get the same name as entry 5.
+        return name if len(name.encode()) <= self.longest else f"{self._mark}.{entry}{_PART}"
+
+    def path(self, entry: int) -> Path:
+        return self.folder.joinpath(*self.parts(entry))
+
+    @property
+    def top_parts(self) -> names.Path:
+        """The path, below the output folder, of the folder that the share is; empty for a single file."""
+        return local_names.renamed(self._prefix, self.changes)
+
+    @property
+    def top(self) -> Path:
+        """The path of the file or folder that the share is."""
+        return self.folder.joinpath(*self.top_parts) if self._prefix else self.path(0)
+
+    def is_renamed(self, entry: int) -> bool:
+        """Whether the entry has another path than in the share."""
+        return bool(self.changes) and self.parts(entry) != self.shared(entry)
+
+    def put_beside(self, entry: int, number: int) -> None:
+        """Gives the entry another name, so that the file in its place stays; `number` counts the tries."""
+        original = self._in_place.setdefault(entry, self.name(entry))
+        siblings = self._siblings(entry)
+        # The share itself may have a file of that name, now or in its next version.
+        while (name := local_names.beside(original, number, self.longest)).casefold() in siblings:
+            number += 1
+        siblings.add(name.casefold())
+        self.changes[self.shared(entry)] = name
+
+    def _siblings(self, entry: int) -> set[str]:
+        """The names that files and folders beside the entry have, in lower case."""
+        parent = self.shared(entry)[:-1]
+        if parent not in self._known_siblings:
+            depth = len(parent)
+            paths = map(self.shared, range(len(self.layout.manifest.entries)))
+            beside = {path[: depth + 1] for path in paths if path[:depth] == parent}
+            known = {local_names.renamed(path, self.changes)[-1].casefold() for path in beside}
+            self._known_siblings[parent] = known
+        return self._known_siblings[parent]

@@ -1,0 +1,74 @@
+"""What is already there when a fetch begins: files in place, `.part` files of an earlier try, files in the way."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from p2p.core.shares import bitmap
+from p2p.store.library import Stamp
+from p2p.store.target_files import TargetFiles
+
+
+@dataclass
+class Found:
+    """The outcome of a survey; entries are given by their indexes."""
+
+    have: int
+    """The chunks that are there, as a bitmap."""
+    placed: dict[int, Stamp] = field(default_factory=dict)
+    """The stamps of the files that are in place."""
+    begun: set[int] = field(default_factory=set)
+    """Files whose `.part` file has some of their chunks."""
+    in_the_way: list[int] = field(default_factory=list)
+    """Entries in whose place is something else, which may not be replaced."""
+
+
+def survey(
+    files: TargetFiles,
+    entries: Iterable[int],
+    have: int,
+    may_replace: Callable[[int, os.stat_result], bool],
+    check: Callable[[], None],
+) -> Found:
+    """Examines these entries, of which the chunks in `have` were written. Blocks. Raises OSError, StorageError.
+
+    A file in the way that equals the wanted one counts as fetched.
+    """
+    found = Found(have)
+    layout = files.places.layout
+    for entry in entries:
+        check()
+        chunks = bitmap.span(*layout.range_of(entry))
+        if not chunks:
+            continue
+        status = files.status(entry, part=False)
+        part = files.status(entry, part=True)
+        complete = found.have & chunks == chunks
+        size = layout.manifest.entries[entry].size
+        if found.have & chunks and part is not None and stat.S_ISREG(part.st_mode):
+            last = layout.place((found.have & chunks).bit_length() - 1)
+            if part.st_size >= last.offset + last.size:
+                found.begun.add(entry)
+            else:
+                # Another program cut the file short, or made a new one.
+                found.have &= ~chunks
+                complete = False
+        if status is None:
+            if part is None or not stat.S_ISREG(part.st_mode):
+                found.have &= ~chunks
+        elif (
+            stat.S_ISREG(status.st_mode)
+            and status.st_size == size
+            and ((complete and part is None) or files.equal(entry, check))
+        ):
+            found.have |= chunks
+            found.placed[entry] = Stamp.of(status)
+            if part is not None and stat.S_ISREG(part.st_mode):
+                with files.folder_of(entry) as folder:
+                    os.unlink(files.places.part_name(entry), dir_fd=folder)
+        elif not may_replace(entry, status):
+            found.in_the_way.append(entry)
+        elif part is None:
+            found.have &= ~chunks
+    return found

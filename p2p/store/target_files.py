@@ -1,0 +1,72 @@
+"""The files of a target, opened one by one: no link is followed, and nothing outside the output folder is touched."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from p2p.errors import StorageError
+from p2p.store import content, holes, posix
+from p2p.store.folders import Folders
+from p2p.store.library import Stamp
+from p2p.store.places import Places
+
+
+class TargetFiles:
+    """Opens, examines and copies the files at `places`. All methods block, and raise OSError."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.folders = Folders(places.folder)
+
+    def close(self) -> None:
+        self.folders.close()
+
+    def folder_of(self, entry: int) -> AbstractContextManager[int]:
+        """Opens the folder that the entry is in, made if needed."""
+        return self.folders.taken(self.places.above(entry))
+
+    @contextmanager
+    def part(self, entry: int, flags: int) -> Iterator[int]:
+        """Opens the entry's `.part` file."""
+        part = self.places.part_name(entry)
+        with self.folder_of(entry) as folder, posix.opened(part, flags, folder) as descriptor:
+            yield descriptor
+
+    @contextmanager
+    def final(self, entry: int, flags: int) -> Iterator[int]:
+        """Opens the file in the entry's place."""
+        with self.folder_of(entry) as folder, posix.opened(self.places.name(entry), flags, folder) as descriptor:
+            yield descriptor
+
+    def status(self, entry: int, *, part: bool) -> os.stat_result | None:
+        """What is in the entry's place, or where its `.part` file should be; None if nothing is."""
+        with self.folder_of(entry) as folder:
+            try:
+                name = self.places.part_name(entry) if part else self.places.name(entry)
+                return os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+
+    def equal(self, entry: int, check: Callable[[], None]) -> bool:
+        """Whether the file in the entry's place has exactly the wanted content."""
+        with self.final(entry, os.O_RDONLY) as descriptor:
+            return content.is_same(descriptor, self.places.layout, entry, check)
+
+    def copy(self, original: int, stamp: Stamp, copy: int) -> None:
+        """Copies the file in the place of `original`, which had this stamp, to the `.part` file of an equal one."""
+        path = self.places.path(original)
+        with (
+            self.final(original, os.O_RDONLY) as source,
+            self.part(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as sink,
+        ):
+            if Stamp.of(os.fstat(source)) != stamp and not self.equal(original, lambda: None):
+                raise StorageError(f"{path} was changed by another program. Fetch it again.")
+            if not holes.copy(source, sink, self.places.layout.manifest.entries[original].size):
+                raise StorageError(f"{path} was cut short by another program. Fetch it again.")
+
+    def make_executable(self, descriptor: int, entry: int) -> None:
+        """Lets those run the file who may read it, if it is executable in the share."""
+        if self.places.layout.manifest.entries[entry].executable:
+            mode = os.fstat(descriptor).st_mode
+            os.fchmod(descriptor, stat.S_IMODE(mode) | (mode & 0o444) >> 2)
