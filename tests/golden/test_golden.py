@@ -42,6 +42,7 @@ DIGESTS = {
     "records.json": "0b2d73cdd991d425b98f2d08dee669a46672a52bdc88b15541ccb99c60a1873e",
     "requests.json": "48c54177039d4b8cbbe803e12523e01ffe5629ce2b9b6f07d0879eccebff661e",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
+    "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",
     "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",
     "tracker_1.db.xz": "83705d0debc0b811703878565896e87d2c0157df53aed61b55f0f8d29bdfda95",
 }
