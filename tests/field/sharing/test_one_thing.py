@@ -15,7 +15,7 @@ from p2p.errors import StorageError
 from p2p.node import Node
 from p2p.progress import Progress
 from p2p.wire.link import Link, parse_link
-from tests.field.refusing_disk import mounted
+from tests.field.sharing.refusing_disk import mounted
 from tests.support.world import World, asked, hint_of
 
 
