@@ -189,7 +189,7 @@ def _make(
     """Makes all parts of the peer, each from those made before it."""
     network, transfer, offered = config.network, config.transfer, config.volunteer
     library, records = Library(database, _limits(config)), Fetches(database, home)
-    pointers, journal = Pointers(database), Journal(database)
+    pointers, journal = Pointers(database, network.name), Journal(database)
     random, changes, bans = Random(), Bell(), Bans[PeerId]()
 
     # Where this peer is, and what others offer.

@@ -135,7 +135,13 @@ class Publisher:
                 return item.record
             payload = _at(item.payload, self._deps.presence.advertised_as(host))
             return records.seal(
-                self._deps.dialer.identity, key, payload, sequence=sequence, now=now, lasts_s=item.lasts_s
+                self._deps.dialer.identity,
+                self._deps.dialer.network,
+                key,
+                payload,
+                sequence=sequence,
+                now=now,
+                lasts_s=item.lasts_s,
             )
 
         result = await self._overlays.publish(key, make)

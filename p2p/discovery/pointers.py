@@ -78,15 +78,17 @@ class MutableLinks:
         found = []
         for record in self._pointers.of(self._peer_id):
             assert isinstance(record.payload, Pointer)
-            if not -SKEW_S <= now - record.issued <= RENEW_S:  # too old, or a wrong clock dated it in the future
+            is_dated = -SKEW_S <= now - record.issued <= RENEW_S  # a wrong clock may have dated it in the future
+            if not is_dated or record.network is None:
                 record = self._make(record.payload.name, ShareId(record.payload.share), record.sequence + 1)
             found.append(record)
-        return found + [record for record in self._pointers.followed() if record.expires > now]
+        return found + [record for record in self._pointers.followed() if record.expires > now and record.network]
 
     def _make(self, name: str, share: ShareId, least: int) -> Record:
         now = int(self._overlays.clock())
         record = records.seal(
             self._dialer.identity,
+            self._dialer.network,
             pointer_key(self._peer_id, name),
             Pointer(name, share),
             sequence=max(least, now),
@@ -173,7 +175,7 @@ class MutableLinks:
 
     def _take(self, raw: bytes, link: PointerLink) -> None:
         """Stores a pointer that came from a peer, if it is valid and the newest. Raises MalformedMessage."""
-        record = records.read(raw, pointer_key(link.publisher, link.name), self._overlays.clock())
+        record = records.read(raw, pointer_key(link.publisher, link.name), self._overlays.clock(), self._dialer.network)
         if record.publisher != link.publisher or record.kind is not RecordKind.POINTER:
             raise MalformedMessage("another pointer than was asked for")
         self._pointers.saw(record, self._peer_id)

@@ -171,18 +171,20 @@ class Connection:
 
     # The handshake, inside TLS.
 
-    async def greet_listener(self, identity: Identity, listener: PeerId, remote_host: str, hello: Hello) -> None:
+    async def greet_listener(
+        self, identity: Identity, network: str, listener: PeerId, remote_host: str, hello: Hello
+    ) -> None:
         """Does the dialer's part of the handshake, with the listener whose identity TLS has proven."""
         challenge = await self._expect(messages.Challenge)
-        await self.send(handshake.prove(identity, challenge, listener), hello)
+        await self.send(handshake.prove(identity, network, challenge, listener), hello)
         self._greeted(Ends(identity.peer_id, listener, await self._expect(Hello), remote_host, True))
 
-    async def greet_dialer(self, identity: Identity, remote_host: str, hello: Hello) -> None:
+    async def greet_dialer(self, identity: Identity, network: str, remote_host: str, hello: Hello) -> None:
         """Does the listener's part of the handshake."""
         challenge = messages.Challenge(nonce=secrets.token_bytes(32))
         await self.send(challenge)
         proof = await self._expect(messages.Proof)
-        dialer = handshake.check_proof(proof, challenge, identity.peer_id)
+        dialer = handshake.check_proof(proof, network, challenge, identity.peer_id)
         await self.send(hello)
         self._greeted(Ends(identity.peer_id, dialer, await self._expect(Hello), remote_host, False))
 

@@ -179,7 +179,7 @@ class Dht:
     def _keep(self, query: Store, contact: Contact, now: float) -> None:
         if not any(hmac.compare_digest(query.token, self._token(contact, secret)) for secret in self._secrets):
             raise Refused("token")
-        record = records.read(query.record, query.key, now)
+        record = records.read(query.record, query.key, now, self.endpoint.codec.network)
         if not record.at_home(contact.ip):
             raise Refused("not your address")
         exempt = self._local_exempt and contact.scope != Scope.GLOBAL
@@ -398,7 +398,7 @@ class Dht:
         if len(checked) >= MAX_SEEN_RECORDS:
             return False
         try:
-            record = records.read(raw, key, self.endpoint.now())
+            record = records.read(raw, key, self.endpoint.now(), self.endpoint.codec.network)
         except MalformedMessage:
             return False
         if record.kind is not kind:

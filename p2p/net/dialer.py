@@ -53,7 +53,8 @@ class Dialer:
             if listener == self.identity.peer_id:
                 raise OwnAddress(f"{address} is this peer itself")
             connection = Connection(stream)
-            await connection.greet_listener(self.identity, listener, stream.remote_host, self.hello(stream))
+            hello = self.hello(stream)
+            await connection.greet_listener(self.identity, self.network, listener, stream.remote_host, hello)
         except BaseException:
             stream.close()
             raise

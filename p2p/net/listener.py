@@ -185,7 +185,7 @@ async def _meet(
             unproven.enter(scope, prefix(host))
             try:
                 await stream.handshake(dialer.network)
-                await connection.greet_dialer(dialer.identity, host, dialer.hello(stream))
+                await connection.greet_dialer(dialer.identity, dialer.network, host, dialer.hello(stream))
             finally:
                 unproven.leave(scope)
         if scope.cancelled_caught:

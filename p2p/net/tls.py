@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 import trio
 
-from p2p.errors import PeerGone, ProtocolViolation
+from p2p.errors import PeerGone
 from p2p.identity import KEY_FILE, Identity, key_of_certificate, write_certificate
 from p2p.ids import PeerId
 from p2p.wire import handshake
@@ -73,8 +73,7 @@ class TlsStream:
                 await self._writable()
             except OSError as error:
                 raise PeerGone(f"the TLS handshake failed: {_why(error)}") from error
-        if self._ssl.selected_alpn_protocol() != handshake.alpn(network):
-            raise ProtocolViolation(f"the other side is not on network {network!r}")
+        handshake.check_alpn(self._ssl.selected_alpn_protocol(), network)
         certificate = None if self._ssl.server_side else self._ssl.getpeercert(binary_form=True)
         return key_of_certificate(certificate) if certificate else None
 
@@ -184,7 +183,7 @@ def _context(protocol: int, network: str) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_TICKET
-    context.set_alpn_protocols([handshake.alpn(network)])
+    context.set_alpn_protocols(handshake.alpn(network))
     return context
 
 

@@ -97,8 +97,10 @@ class ShareHandlers:
 
     async def _get_pointer(self, connection: Connection, message: messages.GetPointer) -> None:
         pointer = await self._disk.run(self._pointers.newest, PeerId(message.publisher), message.name)
-        not_found = Failed(reason=messages.NOT_FOUND)
-        await connection.send(not_found if pointer is None else messages.PointerIs(pointer.raw))
+        if pointer is None or pointer.network is None:
+            await connection.send(Failed(reason=messages.NOT_FOUND))
+        else:
+            await connection.send(messages.PointerIs(pointer.raw))
 
     def _listed(self, cursor: str) -> messages.Listed:
         rows = [row for row in self._library.shares() if not row.unlisted]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +34,9 @@ class Version(NamedTuple):
 class Pointers:
     """The pointers of one home. Blocking; see `Database` for errors."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, network: str) -> None:
         self._database = database
+        self._network = network
 
     def newest(self, publisher: PeerId, name: str) -> Record | None:
         """The record with the highest sequence that this peer has seen, or None; the record may have expired."""
@@ -42,10 +44,10 @@ class Pointers:
         if row is None:
             return None
         raw = bytes(row[0])
-        try:
-            return records.read(raw, pointer_key(publisher, name), None)
-        except MalformedMessage:  # the record has a version that this Shoal does not read
-            return None
+        for network in (self._network, None):
+            with suppress(MalformedMessage):
+                return records.read(raw, pointer_key(publisher, name), None, network)
+        return None  # the record has a version that this Shoal does not read
 
     def saw(self, record: Record, own: PeerId) -> bool:
         """Stores a pointer unless a newer one is known. Returns whether it is the newest."""

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from p2p.errors import MalformedMessage
 from p2p.identity import Identity, verify
-from p2p.ids import H, PeerId
-from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, to_sign
+from p2p.ids import PeerId
+from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, network_tag, to_sign
 
 MAGIC = b"SB1"
 START_BYTES = 8
@@ -54,11 +54,10 @@ class BeaconCodec:
     """Writes this peer's beacons in one network, for a single run of the peer, and reads other peers' beacons."""
 
     def __init__(self, identity: Identity, network: str, start: bytes) -> None:
-        tag = H("network", network.encode())
         self._identity = identity
         self._start = start
-        self._head = MAGIC + tag[:_TAG_BYTES]
-        self._signed_head = to_sign(Purpose.BEACON, tag)
+        self._head = MAGIC + network_tag(network)[:_TAG_BYTES]
+        self._signed_head = to_sign(Purpose.BEACON, network)
         self._number = 0
 
     @property

@@ -21,11 +21,11 @@ import msgspec
 
 from p2p.errors import MalformedMessage
 from p2p.identity import Identity, verify
-from p2p.ids import H, PeerId
+from p2p.ids import PeerId
 from p2p.wire import nodeid
 from p2p.wire.nodeid import NODE_ID_BYTES, NONCE_BYTES
 from p2p.wire.records import MAX_RECORD_BYTES
-from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, to_sign
+from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, network_tag, to_sign
 
 MAX_DATAGRAM_BYTES = 1232
 PADDED_BYTES = 411
@@ -138,9 +138,9 @@ class DatagramCodec:
 
     def __init__(self, identity: Identity, nonce: bytes, network: str, bits: int) -> None:
         self._identity = identity
-        self._network = H("network", network.encode())
-        self._signed_head = to_sign(Purpose.DATAGRAM, self._network)
-        self._head = MAGIC + self._network[:_TAG_BYTES] + identity.peer_id + nonce
+        self.network = network
+        self._signed_head = to_sign(Purpose.DATAGRAM, network)
+        self._head = MAGIC + network_tag(network)[:_TAG_BYTES] + identity.peer_id + nonce
         self._nonce = nonce
         self._bits = bits
         self.node_id = nodeid.node_id(identity.peer_id, nonce)

@@ -32,7 +32,7 @@ from p2p.identity import Identity, verify
 from p2p.ids import H, PeerId
 from p2p.wire import keywords
 from p2p.wire.address import Port, ip
-from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, to_sign
+from p2p.wire.signatures import SIGNATURE_BYTES, Purpose, record_before, to_sign
 from p2p.wire.tracker import KEY_BYTES, Capacity
 
 MAX_RECORD_BYTES = 512
@@ -155,6 +155,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     expires: int
     payload: Payload
     raw: bytes
+    network: str | None
+    """The network in which it was signed. None for one from before shoal/2, which others no longer take."""
 
     def at_home(self, host: str) -> bool:
         """Whether all addresses in the record are of this host."""
@@ -205,23 +207,26 @@ _payload_decoders = {kind: msgspec.msgpack.Decoder(payload) for kind, payload in
 _KINDS = {payload: kind for kind, payload in _PAYLOADS.items()}
 
 
-def seal(identity: Identity, key: bytes, payload: Payload, *, sequence: int, now: int, lasts_s: int) -> Record:
+def seal(
+    identity: Identity, network: str, key: bytes, payload: Payload, *, sequence: int, now: int, lasts_s: int
+) -> Record:
     """Makes a record, signed by this peer. Raises ValueError if others would not accept it."""
     kind = _KINDS[type(payload)]
     body = _encoder.encode(
         _Body(VERSIONS[kind], kind, key, identity.peer_id, sequence, now, now + lasts_s, _encoder.encode(payload))
     )
-    raw = identity.sign(to_sign(Purpose.RECORD, body)) + body
+    raw = identity.sign(to_sign(Purpose.RECORD, network, body)) + body
     try:
-        return read(raw, key, now)
+        return read(raw, key, now, network)
     except MalformedMessage as error:
         raise ValueError(str(error)) from None
 
 
-def read(raw: bytes, key: bytes, now: float | None) -> Record:
+def read(raw: bytes, key: bytes, now: float | None, network: str | None) -> Record:
     """Checks a record found under a key: form, times, key, signature. Raises MalformedMessage.
 
-    If `now` is None, the times are not checked: for a stored record, which was valid when it arrived.
+    If `now` is None, the times are not checked: for a stored record, which was valid when it arrived. If `network` is
+    None, it must be a record that was signed before shoal/2.
     """
     if not SIGNATURE_BYTES < len(raw) <= MAX_RECORD_BYTES:
         raise MalformedMessage("a record out of bounds")
@@ -248,9 +253,10 @@ def read(raw: bytes, key: bytes, now: float | None) -> Record:
     hosts = {ip(host) for host, _ in addresses_of(payload)}
     if None in hosts or len(hosts) > 1:
         raise MalformedMessage("a record with something else for an address, or of several hosts")
-    if not verify(publisher, raw[:SIGNATURE_BYTES], to_sign(Purpose.RECORD, body)):
+    signed = record_before(body) if network is None else to_sign(Purpose.RECORD, network, body)
+    if not verify(publisher, raw[:SIGNATURE_BYTES], signed):
         raise MalformedMessage("a record with a wrong signature")
-    return Record(fields.kind, key, publisher, fields.sequence, fields.issued, fields.expires, payload, raw)
+    return Record(fields.kind, key, publisher, fields.sequence, fields.issued, fields.expires, payload, raw, network)
 
 
 def _belongs(key: bytes, publisher: PeerId, payload: Payload) -> bool:

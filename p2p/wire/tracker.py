@@ -325,7 +325,7 @@ _announce_decoder = msgspec.json.Decoder(Announce)
 def sign_announce(announce: Announce, identity: Identity) -> tuple[bytes, dict[str, str]]:
     """The body of an announce and the headers that sign it."""
     body = encode(announce)
-    signature = base64.b64encode(identity.sign(to_sign(Purpose.ANNOUNCE, body))).decode("ascii")
+    signature = base64.b64encode(identity.sign(to_sign(Purpose.ANNOUNCE, announce.network, body))).decode("ascii")
     return body, {
         PEER_HEADER: to_text(identity.peer_id),
         SIGNATURE_HEADER: signature,
@@ -334,7 +334,7 @@ def sign_announce(announce: Announce, identity: Identity) -> tuple[bytes, dict[s
 
 
 def read_announce(body: bytes, peer_text: str, signature_text: str) -> tuple[PeerId, Announce]:
-    """The announcer and its announce. Checks sizes, then the signature, then the contents. Raises MalformedMessage."""
+    """The announcer and its announce. Checks the size, the contents, the signature. Raises MalformedMessage."""
     if len(body) > MAX_ANNOUNCE_BYTES:
         raise MalformedMessage(f"an announce has at most {MAX_ANNOUNCE_BYTES} bytes")
     try:
@@ -342,10 +342,10 @@ def read_announce(body: bytes, peer_text: str, signature_text: str) -> tuple[Pee
         signature = base64.b64decode(signature_text, validate=True)
     except (ValueError, binascii.Error) as error:
         raise MalformedMessage(f"the headers {PEER_HEADER} and {SIGNATURE_HEADER} are not right: {error}") from None
-    if not verify(peer, signature, to_sign(Purpose.ANNOUNCE, body)):
-        raise MalformedMessage("the announce is not signed by the peer it names")
     try:
         announce = _announce_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"not an announce: {error}") from None
+    if not verify(peer, signature, to_sign(Purpose.ANNOUNCE, announce.network, body)):
+        raise MalformedMessage("the announce is not signed by the peer it names")
     return peer, announce

@@ -23,6 +23,7 @@ CODEC = datagrams.DatagramCodec(SIGNER, NONCE, "golden", 4)
 START = b"at start"
 A = bytes(range(32))
 NUMBER, TO, KEY, TOKEN = A[:12], A[:20], A[12:], b"a token!"
+NETWORK = "main"
 NOW, LASTS_S = 1_700_000_000, 1800
 SEEN = pack_address("192.0.2.1", 7474)
 V4 = pack_contacts([(TO, "192.0.2.2", 7475), (KEY, "198.51.100.3", 1)])
@@ -63,7 +64,7 @@ def sealed() -> dict[str, list[list[str]]]:
     found: dict[str, list[list[str]]] = {}
     for key, full in KEPT:
         for payload in samples(full):
-            made = records.seal(SIGNER, key, payload, sequence=2**40, now=NOW, lasts_s=LASTS_S)
+            made = records.seal(SIGNER, NETWORK, key, payload, sequence=2**40, now=NOW, lasts_s=LASTS_S)
             found.setdefault(named(made.kind), []).append([key.hex(), made.raw.hex()])
     return found
 
@@ -99,10 +100,12 @@ def test_each_record_is_written_and_read_as_it_was_recorded() -> None:
     recorded = load(RECORDS)
     for key, raw in recorded.pop(EARLIER):
         with pytest.raises(MalformedMessage, match="version 1"):
-            records.read(bytes.fromhex(raw), bytes.fromhex(key), NOW)
+            records.read(bytes.fromhex(raw), bytes.fromhex(key), NOW, NETWORK)
     assert sealed() == recorded
     payloads = [
-        records.read(bytes.fromhex(r), bytes.fromhex(key), NOW).payload for k in recorded.values() for key, r in k
+        records.read(bytes.fromhex(r), bytes.fromhex(key), NOW, NETWORK).payload
+        for k in recorded.values()
+        for key, r in k
     ]
     assert sorted(map(repr, payloads)) == sorted(repr(one) for _, full in KEPT for one in samples(full))
     assert [left_out(full) for _, full in KEPT if left_out(full)] == []

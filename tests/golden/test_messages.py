@@ -24,9 +24,10 @@ CAPACITY = Capacity(
     runtimes=("python-wasm", "wasm"), cores=3, memory=1 << 29, gpu="none", policy="mine", load=0.25, unit_s=1800.5
 )
 
+NETWORK = "main"
 OF_CONNECTION: tuple[AnyMessage, ...] = (
     CHALLENGE,
-    handshake.prove(SIGNER, CHALLENGE, PeerId(B)),
+    handshake.prove(SIGNER, NETWORK, CHALLENGE, PeerId(B)),
     messages.Hello(software="shoal 1", features=("one", "two"), port=7474, seen_host="2001:db8::1"),
     messages.GetRoot(share=A),
     messages.Root(body=b"root"),
@@ -143,7 +144,7 @@ def framed() -> dict[str, str]:
     return {
         "control": frames.control_frame(messages.Bad(chunk=9)).hex(),
         "data": frames.data_header(2**33, 262_144, 1000).hex(),
-        "alpn": handshake.alpn("golden"),
+        "alpn": handshake.alpn("golden")[0],
     }
 
 
@@ -176,7 +177,7 @@ def test_the_messages_have_a_value_of_their_own_in_every_field() -> None:
 def test_the_recorded_proof_is_of_who_signed_it() -> None:
     proof = messages.decode(bytes.fromhex(load(CONNECTION)["proof"][0]))
     assert isinstance(proof, messages.Proof)
-    assert handshake.check_proof(proof, CHALLENGE, PeerId(B)) == SIGNER.peer_id
+    assert handshake.check_proof(proof, NETWORK, CHALLENGE, PeerId(B)) == SIGNER.peer_id
 
 
 def test_frames_begin_as_they_were_recorded() -> None:

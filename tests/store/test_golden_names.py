@@ -29,7 +29,7 @@ def record(folder: Path) -> None:
     root, parts = manifests.encode("golden", ENTRIES, single=False)
     share_id = manifests.share_id_of(root)
     database = Database(folder)
-    library, records, pointers = Library(database, ShareLimits()), Fetches(database, folder), Pointers(database)
+    library, records, pointers = Library(database, ShareLimits()), Fetches(database, folder), Pointers(database, "main")
     library.add(
         share_id,
         root,
@@ -61,7 +61,11 @@ def test_a_recorded_database_keeps_names_patterns_and_what_does_not_last(home: P
     shutil.copy(GOLDEN / SCHEMA, home / DATABASE_FILE)
     share_id, _, _ = recorded()
     with closing(Database(home)) as database:
-        library, records, pointers = Library(database, ShareLimits()), Fetches(database, home), Pointers(database)
+        library, records, pointers = (
+            Library(database, ShareLimits()),
+            Fetches(database, home),
+            Pointers(database, "main"),
+        )
         (row,) = library.shares()
         assert (row.id, row.lasts) == (share_id, False)
         assert (library.exclude(share_id), library.names(share_id)) == (EXCLUDE, NAMES)

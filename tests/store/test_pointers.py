@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from p2p.identity import Identity
@@ -12,8 +13,10 @@ from p2p.store.library import Stamp
 from p2p.store.pointers import Pointers, Version
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
+from p2p.wire.signatures import SIGNATURE_BYTES, record_before
 from tests.support.constants import Shorten
 
+NETWORK = "main"
 NOW = 1_800_000_000
 ME, OTHER = Identity.generate(), Identity.generate()
 
@@ -21,6 +24,7 @@ ME, OTHER = Identity.generate(), Identity.generate()
 def record(sequence: int, name: str = "photos", by: Identity = OTHER, share: int = 1) -> Record:
     return records.seal(
         by,
+        NETWORK,
         pointer_key(by.peer_id, name),
         Pointer(name, bytes([share]) * 32),
         sequence=sequence,
@@ -31,7 +35,7 @@ def record(sequence: int, name: str = "photos", by: Identity = OTHER, share: int
 
 @pytest.fixture
 def pointers(database: Database) -> Pointers:
-    return Pointers(database)
+    return Pointers(database, NETWORK)
 
 
 def test_the_highest_sequence_stands(pointers: Pointers) -> None:
@@ -86,3 +90,16 @@ def test_what_is_followed_is_what_was_fetched(pointers: Pointers, tmp_path: Path
     for folder in (tmp_path, tmp_path / "other"):
         pointers.keep_version(OTHER.peer_id, "music", folder, Version(ShareId(bytes(32)), [], {}))
     assert pointers.followed() == [record(7, "music")]
+
+
+def test_a_record_signed_before_this_network_was_part_of_it_is_known_but_not_to_be_sent(
+    pointers: Pointers, database: Database
+) -> None:
+    made = record(5)
+    body = made.raw[SIGNATURE_BYTES:]
+    before = msgspec.structs.replace(made, raw=OTHER.sign(record_before(body)) + body)
+    pointers.saw(before, ME.peer_id)
+    assert pointers.newest(OTHER.peer_id, "photos") == msgspec.structs.replace(before, network=None)
+    elsewhere = Pointers(database, "another")
+    pointers.saw(record(6), ME.peer_id)
+    assert elsewhere.newest(OTHER.peer_id, "photos") is None

@@ -105,7 +105,7 @@ def provider(
     at = int(time.time() if now is None else now)
 
     def make(host: str) -> Record:
-        return records.seal(identity, key, Provider(((host, PORT),)), sequence=sequence, now=at, lasts_s=7200)
+        return records.seal(identity, NETWORK, key, Provider(((host, PORT),)), sequence=sequence, now=at, lasts_s=7200)
 
     return make
 

@@ -232,7 +232,7 @@ async def test_a_conflict_tells_the_sequence(site: Site) -> None:
 
 async def test_bodies_that_are_no_announce(site: Site) -> None:
     me = Identity.generate()
-    sealed = to_sign(Purpose.ANNOUNCE, b"")  # what the real signer puts before a body
+    sealed = to_sign(Purpose.ANNOUNCE, NETWORK, b"")  # what the real signer puts before a body
     for body in (
         b"",
         b"null",

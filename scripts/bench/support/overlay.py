@@ -58,7 +58,7 @@ class SimulatedNode:
 
         def make(host: str) -> Record:
             return records.seal(
-                self.identity, key, Provider(((host, PORT),)), sequence=now, now=now, lasts_s=records_last()
+                self.identity, NETWORK, key, Provider(((host, PORT),)), sequence=now, now=now, lasts_s=records_last()
             )
 
         return make

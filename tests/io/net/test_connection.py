@@ -16,7 +16,7 @@ from p2p.wire import frames, handshake, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Challenge, Have, Hello, Proof, Unknown, Want
 from tests.support.constants import Shorten
-from tests.support.pipes import Pipe, connections, endlessly, pipes, proven
+from tests.support.pipes import NETWORK, Pipe, connections, endlessly, pipes, proven
 
 Said = AnyMessage | tuple[int, int, bytes]
 
@@ -296,9 +296,14 @@ async def greet(
     dialing, listening = Connection(one), Connection(other)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
-            dialing.greet_listener, dialer, (believed or listener).peer_id, "192.0.2.1", Hello(port=7, software="d")
+            dialing.greet_listener,
+            dialer,
+            NETWORK,
+            (believed or listener).peer_id,
+            "192.0.2.1",
+            Hello(port=7, software="d"),
         )
-        nursery.start_soon(listening.greet_dialer, listener, "192.0.2.2", Hello(port=9, software="l"))
+        nursery.start_soon(listening.greet_dialer, listener, NETWORK, "192.0.2.2", Hello(port=9, software="l"))
     return dialing, listening
 
 
@@ -323,7 +328,7 @@ async def fails(listener: Identity, said: Sequence[AnyMessage | bytes]) -> PeerE
     for item in said:
         await one.send_all(item if isinstance(item, bytes) else frames.control_frame(item))
     with pytest.raises(PeerError) as caught:
-        await Connection(other).greet_dialer(listener, "127.0.0.1", Hello())
+        await Connection(other).greet_dialer(listener, NETWORK, "127.0.0.1", Hello())
     return caught.value
 
 
@@ -340,12 +345,12 @@ async def test_a_proof_with_another_key_is_refused() -> None:
 
         async def pretend() -> None:
             challenge = await challenge_of(one)
-            signed = handshake.prove(liar, challenge, listener.peer_id).signature
+            signed = handshake.prove(liar, NETWORK, challenge, listener.peer_id).signature
             await one.send_all(frames.control_frame(Proof(peer_id=victim.peer_id, signature=signed)))
 
         nursery.start_soon(pretend)
         with pytest.raises(ProtocolViolation, match="does not hold the key"):
-            await Connection(other).greet_dialer(listener, "127.0.0.1", Hello())
+            await Connection(other).greet_dialer(listener, NETWORK, "127.0.0.1", Hello())
 
 
 async def test_a_proof_is_of_no_use_to_a_listener_that_passes_the_challenge_on() -> None:
@@ -365,18 +370,18 @@ async def test_a_proof_is_of_no_use_to_a_listener_that_passes_the_challenge_on()
         async def dial() -> None:
             # TLS has proven to the victim that it talks to the man in the middle.
             with pytest.raises(PeerGone):
-                await Connection(victim_end).greet_listener(victim, middle.peer_id, "127.0.0.1", Hello())
+                await Connection(victim_end).greet_listener(victim, NETWORK, middle.peer_id, "127.0.0.1", Hello())
 
         nursery.start_soon(relay)
         nursery.start_soon(dial)
         with pytest.raises(ProtocolViolation, match="does not hold the key"):
-            await Connection(listener_end).greet_dialer(listener, "127.0.0.1", Hello())
+            await Connection(listener_end).greet_dialer(listener, NETWORK, "127.0.0.1", Hello())
         towards_victim.close()
 
 
 async def test_a_recorded_proof_does_not_serve_twice() -> None:
     victim, listener = Identity.generate(), Identity.generate()
-    recorded = handshake.prove(victim, Challenge(nonce=bytes(32)), listener.peer_id)
+    recorded = handshake.prove(victim, NETWORK, Challenge(nonce=bytes(32)), listener.peer_id)
     assert isinstance(await fails(listener, [recorded]), ProtocolViolation)
 
 
@@ -404,9 +409,9 @@ async def test_a_handshake_frame_may_have_16_kib_and_not_a_byte_more() -> None:
 
         async def talk() -> None:
             challenge = await challenge_of(one)
-            proof = frames.control_frame(handshake.prove(dialer, challenge, listener.peer_id))
+            proof = frames.control_frame(handshake.prove(dialer, NETWORK, challenge, listener.peer_id))
             await one.send_all(proof + struct.pack(">IBH", frames.MAX_HANDSHAKE_BYTES + 1, 0, 0))
 
         nursery.start_soon(talk)
         with pytest.raises(ProtocolViolation, match="control frame of"):
-            await Connection(other).greet_dialer(listener, "127.0.0.1", Hello())
+            await Connection(other).greet_dialer(listener, NETWORK, "127.0.0.1", Hello())

@@ -227,7 +227,7 @@ def other_certificate(folder: Path) -> tuple[Path, Path]:
 async def test_a_listener_with_a_strangers_certificate_or_an_older_tls(tmp_path: Path, version: ssl.TLSVersion) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*other_certificate(tmp_path))
-    context.set_alpn_protocols([f"shoal/1/{NETWORK}"])
+    context.set_alpn_protocols([f"shoal/2/{NETWORK}"])
     context.maximum_version = version
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -246,7 +246,7 @@ async def test_a_listener_with_a_strangers_certificate_or_an_older_tls(tmp_path:
             await make_dialer(tmp_path / "one").dial(address)
 
 
-@pytest.mark.parametrize("protocols", [None, ["http/1.1"], ["shoal/1/another"], ["shoal/1/"]])
+@pytest.mark.parametrize("protocols", [None, ["http/1.1"], ["shoal/2/another"], ["shoal/2/"], [f"shoal/1/{NETWORK}"]])
 async def test_a_tls_client_that_speaks_something_else(tmp_path: Path, protocols: list[str] | None) -> None:
     """It is hung up on, whatever it says, and peers are served as before."""
     other = make_dialer(tmp_path / "other")
@@ -303,3 +303,20 @@ async def test_garbage_inside_tls_before_the_proof(tmp_path: Path) -> None:
         connection = await one.dial(address)
         await works(connection)
         connection.close()
+
+
+async def test_a_listener_of_before_is_said_to_be_outdated(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*other_certificate(tmp_path))
+    context.set_alpn_protocols([f"shoal/1/{NETWORK}"])
+
+    async def serve(stream: trio.SocketStream) -> None:
+        secure = trio.SSLStream(stream, context, server_side=True)
+        with suppress(trio.BrokenResourceError):
+            await secure.do_handshake()
+            await secure.receive_some()
+        await trio.aclose_forcefully(secure)
+
+    async with plain_listener(serve) as address:
+        with pytest.raises(ProtocolViolation, match="has to be updated"):
+            await make_dialer(tmp_path / "one").dial(address)

@@ -56,7 +56,7 @@ async def dial_from(dialer: Dialer, host: str, address: Address) -> Connection:
     peer = await stream.handshake(NETWORK)
     assert peer is not None
     connection = Connection(stream)
-    await connection.greet_listener(dialer.identity, peer, stream.remote_host, dialer.hello(stream))
+    await connection.greet_listener(dialer.identity, dialer.network, peer, stream.remote_host, dialer.hello(stream))
     return connection
 
 

@@ -35,7 +35,7 @@ from p2p.wire.records import (
 from p2p.wire.tracker import provider_key
 from tests.support.constants import Shorten
 from tests.support.dht_peers import eventually, net, perform, records
-from tests.support.world import PATIENCE_S, World, bare, same_tree, until
+from tests.support.world import NETWORK, PATIENCE_S, World, bare, same_tree, until
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -284,12 +284,18 @@ async def test_a_pointer_from_a_clock_that_was_ahead_is_made_anew(world: World) 
     key, now = pointer_key(local.peer_id, "data"), int(local.discovery.overlays.clock())
     for ahead, remade in ((36000, True), (SKEW_S // 2, False)):
         wrong = seal(
-            local.dialer.identity, key, Pointer("data", share), sequence=now + ahead, now=now + ahead, lasts_s=86400
+            local.dialer.identity,
+            NETWORK,
+            key,
+            Pointer("data", share),
+            sequence=now + ahead,
+            now=now + ahead,
+            lasts_s=86400,
         )
         local.pointers._database.rows("DELETE FROM pointer")
         local.pointers.saw(wrong, local.peer_id)
         (record,) = local.discovery.mutable_links.to_publish()
-        assert read(record.raw, key, local.discovery.overlays.clock()).payload == Pointer("data", share)
+        assert read(record.raw, key, local.discovery.overlays.clock(), NETWORK).payload == Pointer("data", share)
         assert (record.sequence > wrong.sequence) is remade
 
 

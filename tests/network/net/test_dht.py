@@ -35,7 +35,7 @@ from p2p.wire.datagrams import (
 )
 from p2p.wire.records import Pointer, Provider, Record, RecordKind, Whereabouts
 from tests.support.constants import Shorten
-from tests.support.dht_overlay import KEY, PATIENCE_S, Bare, Overlay, Running, provider
+from tests.support.dht_overlay import KEY, NETWORK, PATIENCE_S, Bare, Overlay, Running, provider
 from tests.support.world import until
 
 
@@ -158,7 +158,7 @@ async def test_nobody_is_named_at_an_address_that_is_not_its_own(overlay: Overla
     elsewhere = provider(bare.identity)("127.200.0.9").raw
     assert await bare.store(token, KEY, elsewhere, node) == "not your address"
     whereabouts = records.address_key(bare.identity.peer_id)
-    sealed = partial(records.seal, bare.identity, sequence=1, now=int(time.time()), lasts_s=7200)
+    sealed = partial(records.seal, bare.identity, NETWORK, sequence=1, now=int(time.time()), lasts_s=7200)
     assert await bare.store(token, whereabouts, sealed(whereabouts, Whereabouts((("8.8.8.8", 1),))).raw, node)
     assert await bare.store(token, whereabouts, sealed(whereabouts, Whereabouts(())).raw, node) == ""
     # The record of somebody else that sits elsewhere is that one's to store.
@@ -233,7 +233,7 @@ async def test_records_of_another_kind_make_nobody_a_holder(overlay: Overlay, ba
     nodes = await overlay.grow(8)
     key = records.pointer_key(bare.identity.peer_id, "news")
     now = int(time.time())
-    pointer = records.seal(bare.identity, key, Pointer("news", bytes(32)), sequence=1, now=now, lasts_s=7200)
+    pointer = records.seal(bare.identity, NETWORK, key, Pointer("news", bytes(32)), sequence=1, now=now, lasts_s=7200)
     for node in nodes:
         token = await bare.token(node)
         assert await bare.store(token, key, provider(bare.identity, key)("127.200.0.1").raw, node) == ""
@@ -333,7 +333,7 @@ def full(node: Running) -> None:
         publisher = H("publisher", bytes([number]))
         raw = os.urandom((512, 450, 200, 100)[number % 4])
         node.dht.store.put(
-            Record(RecordKind.PROVIDER, KEY, publisher, 0, now, now + 900, Provider(()), raw),  # type: ignore[arg-type]
+            Record(RecordKind.PROVIDER, KEY, publisher, 0, now, now + 900, Provider(()), raw, None),  # type: ignore[arg-type]
             "",
             now,
         )

@@ -20,8 +20,8 @@ ports = st.integers(0, 65535)
 
 def by_hand(said: bytes, purpose: Purpose = Purpose.BEACON, network: str = "tests", shown: str = "tests") -> bytes:
     """Whatever is said, with a right signature."""
-    named, meant = (H("network", name.encode()) for name in (shown, network))
-    return MAGIC + named[:4] + IDENTITY.peer_id + said + IDENTITY.sign(to_sign(purpose, meant, said))
+    named = H("network", shown.encode())
+    return MAGIC + named[:4] + IDENTITY.peer_id + said + IDENTITY.sign(to_sign(purpose, network, said))
 
 
 SAID = bytes(START_BYTES) + (7).to_bytes(4, "big") + b"\2" + (7474).to_bytes(2, "big")

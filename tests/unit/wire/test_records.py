@@ -31,6 +31,7 @@ from p2p.wire.tracker import Capacity
 
 IDENTITY = Identity.generate()
 OTHER = Identity.generate()
+NETWORK = "tests"
 NOW = 1_800_000_000
 KEY = H("anything")[:20]
 
@@ -70,11 +71,11 @@ payloads = st.one_of(
 
 
 def sealed(key: bytes, payload: Payload, *, sequence: int = 7) -> Record:
-    return records.seal(IDENTITY, key, payload, sequence=sequence, now=NOW, lasts_s=1800)
+    return records.seal(IDENTITY, NETWORK, key, payload, sequence=sequence, now=NOW, lasts_s=1800)
 
 
 def signed(body: bytes, identity: Identity = IDENTITY, purpose: Purpose = Purpose.RECORD) -> bytes:
-    return identity.sign(to_sign(purpose, body)) + body
+    return identity.sign(to_sign(purpose, NETWORK, body)) + body
 
 
 def body(**changes: object) -> bytes:
@@ -97,13 +98,13 @@ def test_what_is_sealed_is_read_as_it_was(where: tuple[bytes, Payload], sequence
     key, payload = where
     record = sealed(key, payload, sequence=sequence)
     assert len(record.raw) <= MAX_RECORD_BYTES
-    assert records.read(record.raw, key, NOW + 1) == record
+    assert records.read(record.raw, key, NOW + 1, NETWORK) == record
     assert (record.payload, record.publisher, record.sequence) == (payload, IDENTITY.peer_id, sequence)
 
 
 def test_the_record_made_by_hand_is_right() -> None:
     """Else those below would be refused for another reason than they are to be."""
-    record = records.read(signed(body()), KEY, NOW)
+    record = records.read(signed(body()), KEY, NOW, NETWORK)
     assert record.payload == Provider((("192.0.2.7", 7474),))
 
 
@@ -117,15 +118,15 @@ def test_no_bit_can_be_turned_and_no_byte_be_missing(where: tuple[bytes, Payload
     cut = raw[: data.draw(st.integers(0, len(raw) - 1))]
     for bad in (bytes(turned), cut, raw + b"\0", raw + raw):
         with pytest.raises(MalformedMessage):
-            records.read(bad, key, NOW)
+            records.read(bad, key, NOW, NETWORK)
 
 
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_malformed(raw: bytes) -> None:
     with pytest.raises(MalformedMessage):
-        records.read(raw, KEY, NOW)
+        records.read(raw, KEY, NOW, NETWORK)
     with pytest.raises(MalformedMessage):
-        records.read(signed(raw), KEY, NOW)
+        records.read(signed(raw), KEY, NOW, NETWORK)
 
 
 anything = st.recursive(
@@ -139,7 +140,7 @@ anything = st.recursive(
 def test_any_signed_structure_is_malformed(value: object, kind: RecordKind) -> None:
     for bad in (msgspec.msgpack.encode(value), body(kind=int(kind), payload=msgspec.msgpack.encode([value, value]))):
         with pytest.raises(MalformedMessage):
-            records.read(signed(bad), KEY, NOW)
+            records.read(signed(bad), KEY, NOW, NETWORK)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_any_signed_structure_is_malformed(value: object, kind: RecordKind) -> N
 )
 def test_what_is_out_of_bounds_is_refused_though_it_is_signed(changes: dict[str, object]) -> None:
     with pytest.raises(MalformedMessage):
-        records.read(signed(body(**changes)), KEY, NOW)
+        records.read(signed(body(**changes)), KEY, NOW, NETWORK)
 
 
 def test_there_is_one_form() -> None:
@@ -189,25 +190,25 @@ def test_there_is_one_form() -> None:
     at = short.index(IDENTITY.peer_id) + 32
     assert short[at] == 7  # the sequence
     with pytest.raises(MalformedMessage, match="one form"):
-        records.read(signed(short[:at] + b"\xcd\x00\x07" + short[at + 1 :]), KEY, NOW)
+        records.read(signed(short[:at] + b"\xcd\x00\x07" + short[at + 1 :]), KEY, NOW, NETWORK)
 
 
 def test_a_signature_for_something_else_is_none() -> None:
     for purpose in set(Purpose) - {Purpose.RECORD}:
         with pytest.raises(MalformedMessage, match="signature"):
-            records.read(signed(body(), purpose=purpose), KEY, NOW)
+            records.read(signed(body(), purpose=purpose), KEY, NOW, NETWORK)
     with pytest.raises(MalformedMessage, match="signature"):
-        records.read(signed(body(), OTHER), KEY, NOW)
+        records.read(signed(body(), OTHER), KEY, NOW, NETWORK)
 
 
 def test_times_are_held_against_the_clock_of_the_reader() -> None:
     record = sealed(KEY, Provider(()))
     for good in (NOW - SKEW_S, NOW, NOW + 1799):
-        assert records.read(record.raw, KEY, good) == record
+        assert records.read(record.raw, KEY, good, NETWORK) == record
     for bad in (NOW - SKEW_S - 1, NOW + 1800, NOW + 10**9, 0):
         with pytest.raises(MalformedMessage):
-            records.read(record.raw, KEY, bad)
-    assert records.read(record.raw, KEY, None) == record
+            records.read(record.raw, KEY, bad, NETWORK)
+    assert records.read(record.raw, KEY, None, NETWORK) == record
 
 
 @pytest.mark.parametrize(
@@ -232,9 +233,9 @@ def test_a_record_belongs_under_its_key_only(key: bytes, payload: Payload) -> No
     "make",
     [
         lambda: records.seal(
-            IDENTITY, KEY, Provider(()), sequence=0, now=NOW, lasts_s=LONGEST_S[RecordKind.PROVIDER] + 1
+            IDENTITY, NETWORK, KEY, Provider(()), sequence=0, now=NOW, lasts_s=LONGEST_S[RecordKind.PROVIDER] + 1
         ),
-        lambda: records.seal(IDENTITY, KEY, Provider(()), sequence=0, now=NOW, lasts_s=0),
+        lambda: records.seal(IDENTITY, NETWORK, KEY, Provider(()), sequence=0, now=NOW, lasts_s=0),
         lambda: sealed(KEY, Provider((("192.0.2.7", 1), ("192.0.2.8", 1)))),
         lambda: sealed(KEY, Provider((("example.org", 1),))),
         lambda: sealed(records.pointer_key(IDENTITY.peer_id, ""), Pointer("", bytes(32))),

@@ -12,13 +12,14 @@ from p2p.wire.records import LONGEST_S, MAX_RECORD_BYTES, RecordKind, Titles, ke
 from p2p.wire.tracker import Capacity
 
 ME = Identity.generate()
+NETWORK = "tests"
 NOW = 1_800_000_000
 keys = st.binary(min_size=32, max_size=32)
 shares = st.lists(st.tuples(keys.map(ShareId), st.text(min_size=1, max_size=200), st.integers(0, 2**50)), max_size=12)
 
 
 def sealed(item: publications.Item) -> records.Record:
-    return records.seal(ME, item.key, item.payload, sequence=1, now=NOW, lasts_s=item.lasts_s)
+    return records.seal(ME, NETWORK, item.key, item.payload, sequence=1, now=NOW, lasts_s=item.lasts_s)
 
 
 @given(shares)
@@ -26,10 +27,10 @@ def test_every_keyword_record_fits_and_is_accepted(known: list[tuple[ShareId, st
     for item in keyword_items(known):
         record = sealed(item)
         assert len(record.raw) <= MAX_RECORD_BYTES
-        assert records.read(record.raw, item.key, NOW).payload == item.payload
+        assert records.read(record.raw, item.key, NOW, NETWORK).payload == item.payload
         for key in item.others:
-            other = records.seal(ME, key, item.payload, sequence=1, now=NOW, lasts_s=item.lasts_s)
-            assert records.read(other.raw, key, NOW).payload == item.payload
+            other = records.seal(ME, NETWORK, key, item.payload, sequence=1, now=NOW, lasts_s=item.lasts_s)
+            assert records.read(other.raw, key, NOW, NETWORK).payload == item.payload
 
 
 @given(shares)
@@ -114,7 +115,7 @@ def test_a_volunteer_is_found_by_each_of_its_runtimes() -> None:
     items = list(publications.capacity_items(capacity))
     assert [item.key for item in items] == [records.capacity_key("python-wasm"), records.capacity_key("wasm")]
     for item in items:
-        assert records.read(sealed(item).raw, item.key, NOW).payload == records.OfferedCapacity(
+        assert records.read(sealed(item).raw, item.key, NOW, NETWORK).payload == records.OfferedCapacity(
             Capacity(("python-wasm", "wasm"), 4, 2**30)
         )
 
@@ -123,5 +124,5 @@ def test_who_looks_for_volunteers_is_found_by_the_runtime_as_who_lacks_a_share()
     (item,) = publications.hiring_items(["python-wasm"])
     assert item.key == records.hiring_key("python-wasm")
     assert item.others == tuple(records.hiring_key("python-wasm", shard) for shard in (1, 2, 3))
-    assert records.read(sealed(item).raw, item.key, NOW).payload == records.Provider((), bytes(8))
+    assert records.read(sealed(item).raw, item.key, NOW, NETWORK).payload == records.Provider((), bytes(8))
     assert item.key != records.capacity_key("python-wasm")

@@ -25,7 +25,7 @@ def record(
     raw = b"%d %d %d %d " % (key, publisher, sequence, now + lasts)
     peer = PeerId(H("publisher", b"%d" % publisher))
     return Record(
-        RecordKind.PROVIDER, b"%020d" % key, peer, sequence, now, now + lasts, Provider(()), raw.ljust(size, b".")
+        RecordKind.PROVIDER, b"%020d" % key, peer, sequence, now, now + lasts, Provider(()), raw.ljust(size, b"."), None
     )
 
 
@@ -206,7 +206,7 @@ def test_kinds_of_one_publisher_stand_side_by_side() -> None:
     store = RecordStore()
     one = record(1, 1)
     pointer = Record(
-        RecordKind.POINTER, one.key, one.publisher, 0, START, START + 9, Pointer("a", bytes(32)), b"another"
+        RecordKind.POINTER, one.key, one.publisher, 0, START, START + 9, Pointer("a", bytes(32)), b"another", None
     )
     store.put(one, "a", START)
     store.put(pointer, "a", START)
