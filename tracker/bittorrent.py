@@ -10,10 +10,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from p2p.errors import MalformedMessage, Refused
-from p2p.wire.address import canonical, ip, scope
+from p2p.wire.address import Scope, canonical, ip, scope
 from tracker.bencode import Value, bencode
 from tracker.limits import subject
 
@@ -43,26 +44,47 @@ class Asked:
     with_ids: bool
 
 
-@dataclass
-class _Member:
-    packed: bytes
+class _Place(NamedTuple):
+    """Where a client can be dialled, as others are told."""
+
     host: str
     port: int
+
+    @property
+    def packed(self) -> bytes:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        return socket.inet_pton(family, self.host) + self.port.to_bytes(2, "big")
+
+
+@dataclass
+class _Member:
+    place: _Place
+    outside: _Place | None
+    """Where it can be dialled from outside its private network; None if nowhere that is known."""
     peer_id: bytes
     scope: int
     address: str
     seeds: bool = False
     until: float = 0.0
 
+    def seen_from(self, scope: int) -> _Place | None:
+        """Where a client whose address is of this scope can dial this one."""
+        return self.place if self.scope >= scope else self.outside
+
 
 _Key = tuple[bytes, str, int]
 
 
 class Torrents:
-    """All BitTorrent swarms and their members. They are never written to disk."""
+    """All BitTorrent swarms and their members. They are never written to disk.
 
-    def __init__(self, rng: Random | None = None) -> None:
+    `outside` are public addresses, at most one for each of IPv4 and IPv6, behind which the machines of this tracker's
+    private network are reached, at the same ports.
+    """
+
+    def __init__(self, rng: Random | None = None, outside: Iterable[str] = ()) -> None:
         self._random = rng or Random()
+        self._outside = {":" in host: host for host in outside}
         self._swarms: dict[bytes, dict[tuple[str, int], _Member]] = {}
         self._completed: Counter[bytes] = Counter()
         self._by_age: OrderedDict[_Key, None] = OrderedDict()
@@ -93,10 +115,11 @@ class Torrents:
         self._by_age[key] = None
         self._by_age.move_to_end(key)
         others = [
-            other
+            (place, other.peer_id)
             for other in self._swarms[asked.info_hash].values()
             # A client that has everything has no use for others that do.
-            if other is not member and not (member.seeds and other.seeds) and other.scope >= member.scope
+            if other is not member and not (member.seeds and other.seeds)
+            if (place := other.seen_from(member.scope)) is not None
         ]
         return self._answer(asked, host, self._random.sample(others, min(asked.numwant, len(others))))
 
@@ -130,9 +153,9 @@ class Torrents:
             raise Refused("this swarm already has as many peers as this tracker keeps")
         if len(self._by_age) >= MAX_MEMBERS:
             self._forget(next(iter(self._by_age)))
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        packed = socket.inet_pton(family, host) + port.to_bytes(2, "big")
-        member = _Member(packed, host, port, peer_id, scope(host), address)
+        public = self._outside.get(":" in host) if scope(host) == Scope.PRIVATE else None
+        outside = None if public is None else _Place(public, port)
+        member = _Member(_Place(host, port), outside, peer_id, scope(host), address)
         self._swarms.setdefault(info_hash, {})[host, port] = member
         self._of_address[address] += 1
         return member
@@ -154,7 +177,7 @@ class Torrents:
         seeds = sum(member.seeds for member in swarm.values())
         return seeds, len(swarm) - seeds
 
-    def _answer(self, asked: Asked, host: str, told: list[_Member]) -> bytes:
+    def _answer(self, asked: Asked, host: str, told: list[tuple[_Place, bytes]]) -> bytes:
         seeds, leeches = self._count(asked.info_hash)
         answer: dict[bytes, Value] = {
             b"interval": INTERVAL_S,
@@ -163,16 +186,16 @@ class Torrents:
             b"incomplete": leeches,
         }
         if asked.compact:
-            answer[b"peers"] = b"".join(member.packed for member in told if len(member.packed) == 6)
-            answer[b"peers6"] = b"".join(member.packed for member in told if len(member.packed) == 18)
+            answer[b"peers"] = b"".join(place.packed for place, _ in told if ":" not in place.host)
+            answer[b"peers6"] = b"".join(place.packed for place, _ in told if ":" in place.host)
         else:
-            answer[b"peers"] = [_as_dict(member, asked.with_ids) for member in told]
+            answer[b"peers"] = [_as_dict(place, peer_id, asked.with_ids) for place, peer_id in told]
         return bencode(answer)
 
 
-def _as_dict(member: _Member, with_id: bool) -> dict[bytes, Value]:
-    shown: dict[bytes, Value] = {b"ip": member.host, b"port": member.port}
-    return shown | {b"peer id": member.peer_id} if with_id else shown
+def _as_dict(place: _Place, peer_id: bytes, with_id: bool) -> dict[bytes, Value]:
+    shown: dict[bytes, Value] = {b"ip": place.host, b"port": place.port}
+    return shown | {b"peer id": peer_id} if with_id else shown
 
 
 def failure(reason: str) -> bytes:

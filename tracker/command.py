@@ -28,6 +28,7 @@ async def run(
     db: Path | None,
     url: str | None,
     proxy: list[str] | None,
+    outside: list[str] | None,
     network: str | None,
 ) -> int:
     """Runs a tracker until a signal; prints `ready URL` once it answers. Returns the exit code. Raises ShoalError."""
@@ -49,6 +50,7 @@ async def run(
             network=loaded.config.network.name,
             url=None if url is None else check_url(url),
             proxies=frozenset(map(_ip, proxy or ())),
+            outside=list(map(_ip, outside or ())),
         ) as running:
             print(f"ready {running.url}", flush=True)
             if sys.stderr.isatty():
@@ -61,7 +63,7 @@ async def run(
 def _ip(text: str) -> str:
     address = ip(text)
     if address is None:
-        raise ConfigError(f"{text!r} is not an IP address. Name a proxy by its IP address, for example 127.0.0.1.")
+        raise ConfigError(f"{text!r} is not an IP address. Give one like 127.0.0.1 or ::1.")
     return str(address)
 
 

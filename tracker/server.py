@@ -7,7 +7,7 @@ client accepts no bytes for a while.
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -157,13 +157,14 @@ async def open_tracker(
     network: str,
     url: str | None = None,
     proxies: frozenset[str] = frozenset(),
+    outside: Iterable[str] = (),
     limits: Limits | None = None,
 ) -> AsyncIterator[Tracker]:
     """Runs a tracker with this database and the identity in `home`, while the body runs.
 
     It also listens on `also` if that is possible. `url` is where others reach it, if that is not where it listens.
-    `proxies` are the IP addresses of proxies that are believed about a client's address. Raises ConfigError,
-    IdentityError, StorageError.
+    `proxies` are the IP addresses of proxies that are believed about a client's address. `outside` are as in
+    `Torrents`. Raises ConfigError, IdentityError, StorageError.
     """
     identity = identities.load_or_create(home)
     with Database(path) as database:
@@ -173,7 +174,7 @@ async def open_tracker(
             listeners += await open_listeners(also)
         bound = [bound_address(one) for one in listeners]
         ours = url or f"http://{next(iter(reachable(bound)), bound[0])}"
-        torrents = Torrents()
+        torrents = Torrents(outside=outside)
         service = Service(
             database,
             dialer,

@@ -87,6 +87,14 @@ def tracker(
             metavar="IP", help="A reverse proxy in front of the tracker, whose X-Forwarded-For is trusted; repeatable."
         ),
     ] = None,
+    outside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IP",
+            help="The public address of this tracker's own network: BitTorrent clients elsewhere are told it instead "
+            "of the private addresses of those here; repeatable, for IPv6.",
+        ),
+    ] = None,
     network: NetworkName = None,
 ) -> None:
     """Run a tracker (the optional central index, with a web page) until Ctrl-C. Prints `ready URL` when it is up."""
@@ -95,7 +103,10 @@ def tracker(
     from tracker.command import run
 
     path = db and absolute(db)
-    sys.exit(running.run(partial(run, Global.home, listen=listen, db=path, url=url, proxy=proxy, network=network)))
+    performed = partial(
+        run, Global.home, listen=listen, db=path, url=url, proxy=proxy, outside=outside, network=network
+    )
+    sys.exit(running.run(performed))
 
 
 @app.command()

@@ -106,6 +106,17 @@ def test_private_addresses_are_not_told_to_strangers() -> None:
     }
 
 
+def test_a_member_in_the_trackers_own_network_is_told_by_its_public_address() -> None:
+    torrents = Torrents(Random(1), outside=["9.9.9.1", "2600::1"])
+    torrents.announce(asked(1), "192.168.1.5", 0.0)
+    torrents.announce(asked(2), "127.0.0.1", 0.0)
+    torrents.announce(asked(3), "fd00::5", 0.0)
+    outside = torrents.announce(asked(4), "9.9.9.9", 0.0)
+    assert told(outside) == {("9.9.9.1", 1)}
+    assert field(outside, b"peers6") == socket.inet_pton(socket.AF_INET6, "2600::1") + b"\x00\x03"
+    assert told(torrents.announce(asked(5), "192.168.1.6", 0.0)) == {("192.168.1.5", 1), ("9.9.9.9", 4)}
+
+
 def test_an_answer_in_full() -> None:
     torrents = Torrents(Random(1))
     torrents.announce(asked(1), "192.0.2.1", 0.0)
