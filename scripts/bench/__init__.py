@@ -14,13 +14,15 @@
     .venv/bin/python -m scripts.bench.tracker     a tracker of a million files: latency of searches, announces and
                                                   requests a second, memory
     .venv/bin/python -m scripts.bench.limits      the part of a small upload limit that is used, by 1, 3 and 14 getters
+    .venv/bin/python -m scripts.bench.surprises   no figures: throws 10,000 exceptions behind the walls of peers at
+                                                  work, and checks that all peers live and hold nothing afterwards
     .venv/bin/python -m scripts.bench.kills 100   no figures: kills -9 a process during a job, a hundred times, and
                                                   checks each result
 
-`--help` says what each takes, and what its figures mean. All but `kills` print a table, or JSON with `--json`. Rivals
-that are not installed are left out, with a note.
+`--help` says what each takes, and what its figures mean. All but `kills` and `surprises` print a table, or JSON with
+`--json`. Rivals that are not installed are left out, with a note.
 
 Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure), `rivals` (the other
 programs, and how they are driven), `support` (processes and their cost, data, reports, peers, simulated nodes). `kills`
-takes its fleet of processes from tests.support; tests import nothing from here.
+and `surprises` take their peers from tests.support; tests import nothing from here.
 """
