@@ -18,11 +18,13 @@
                                                   work, and checks that all peers live and hold nothing afterwards
     .venv/bin/python -m scripts.bench.kills 100   no figures: kills -9 a process during a job, a hundred times, and
                                                   checks each result
+    .venv/bin/python -m scripts.bench.chaos       no figures: all that can go wrong around a node, from a seed, and what
+                                                  it holds and answers afterwards
 
-`--help` says what each takes, and what its figures mean. All but `kills` and `surprises` print a table, or JSON with
-`--json`. Rivals that are not installed are left out, with a note.
+`--help` says what each takes, and what its figures mean. All but `kills`, `surprises` and `chaos` print a table, or
+JSON with `--json`. Rivals that are not installed are left out, with a note.
 
-Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure), `rivals` (the other
-programs, and how they are driven), `support` (processes and their cost, data, reports, peers, simulated nodes). `kills`
-and `surprises` take their peers from tests.support; tests import nothing from here.
+Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure, and what `chaos`
+does), `rivals` (the other programs, and how they are driven), `support` (processes and their cost, data, reports,
+peers, simulated nodes). `kills` and `surprises` take their peers from tests.support; tests import nothing from here.
 """

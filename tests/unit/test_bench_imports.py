@@ -37,9 +37,9 @@ def test_tests_import_no_benchmark() -> None:
     assert list(imports("tests", "scripts")) == []
 
 
-def test_benchmarks_take_from_the_tests_only_the_fleet() -> None:
+def test_benchmarks_take_from_the_tests_only_peers() -> None:
     taken = list(imports("scripts", "tests"))
-    assert {path for path, _ in taken} == {"scripts/bench/kills.py"}
+    assert {path for path, _ in taken} == {"scripts/bench/kills.py", "scripts/bench/surprises.py"}
     assert all(name.startswith("tests.support.") for _, name in taken)
 
 
