@@ -58,6 +58,13 @@ class TransferConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_sources: _Positive = 32
 
 
+class SharingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What this peer's shares have in them."""
+
+    times: bool = False
+    """Whether new shares have the modification times of their files. Peers of older versions cannot fetch these."""
+
+
 class VolunteerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much computing power this peer offers; with no cores it is not a volunteer."""
 
@@ -93,6 +100,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: NetworkConfig = NetworkConfig()
     dht: DhtConfig = DhtConfig()
     transfer: TransferConfig = TransferConfig()
+    sharing: SharingConfig = SharingConfig()
     volunteer: VolunteerConfig = VolunteerConfig()
     jobs: JobsConfig = JobsConfig()
     limits: ManifestLimits = ManifestLimits()

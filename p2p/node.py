@@ -303,6 +303,7 @@ def _make(
                 home, network.name, presence, shares, swarms, traffic, overlays, discovery.neighbours, announcer, jobs
             ),
             changes=changes,
+            times_at_first=config.sharing.times,
         )
     )
     return Node(

@@ -42,6 +42,14 @@ def share(
     ] = None,
     exclude: Exclude = None,
     rehash: Annotated[bool, typer.Option("--rehash", help="Hash files again that seem unchanged.")] = False,
+    times: Annotated[
+        bool | None,
+        typer.Option(
+            "--times/--no-times",
+            show_default=False,
+            help="Keep the files' modification times, or not. \\[default: as when last shared, or else as configured]",
+        ),
+    ] = None,
     as_json: Json = False,
     *,
     settings: "Settings",
@@ -59,6 +67,7 @@ def share(
         pointer=pointer,
         exclude=None if exclude is None else tuple(pattern for pattern in exclude if pattern),
         rehash=rehash,
+        times=times,
     )
 
     def show(answer: "ShareAnswer") -> int:

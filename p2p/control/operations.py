@@ -56,6 +56,8 @@ class Deps:
     peers: PeersView
     status: StatusView
     changes: Bell
+    times_at_first: bool
+    """Whether new shares have modification times, unless the user says so or not."""
 
 
 class Operations:
@@ -129,6 +131,8 @@ class Operations:
                 exclude=request.exclude,
                 rehash=request.rehash,
                 lasts=keep_serving,
+                times=request.times,
+                times_at_first=deps.times_at_first,
             )
         for warning in done.warnings:
             await emit(Note(warning))

@@ -39,6 +39,8 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     """Patterns of what to leave out; None: those of an earlier share of the same paths."""
     rehash: bool = False
     """Whether files that seem unchanged are hashed again."""
+    times: bool | None = None
+    """Whether modification times are kept; None: as in an earlier share of the same paths, or else as configured."""
 
 
 class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):

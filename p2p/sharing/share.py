@@ -69,13 +69,16 @@ class Sharing:
         rehash: bool = False,
         need_all: bool = False,
         lasts: bool = True,
+        times: bool | None = None,
+        times_at_first: bool = False,
     ) -> Shared:
         """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
         A single file gets the share's name. `exclude` are patterns of what to leave out, as for `Ignore`; None: those
         of the earlier one. Files that have not changed since are not read, unless `rehash`. Files that keep changing
         are skipped, unless `need_all`. Unless the share `lasts`, or an earlier one of the same paths does, it ends with
-        this peer.
+        this peer. `times`: whether the share has the files' modification times; None: as the earlier one; if there is
+        none, `times_at_first`.
 
         Raises ConfigError for paths and names that cannot be shared; StorageError for files that keep changing, with
         `need_all`.
@@ -98,7 +101,10 @@ class Sharing:
             if previous is not None:
                 kept = await self._disk.run(self._library.exclude, previous)
             exclude = kept
-        indexer = Indexer(paths, known, exclude)
+        if times is None:
+            had = await self._disk.run(self._has_times, previous)
+            times = times_at_first if had is None else had
+        indexer = Indexer(paths, known, exclude, times=times)
         check = trio.from_thread.check_cancelled
         await self._disk.run(indexer.walk, check)
         progress.state = "hashing"
@@ -187,6 +193,17 @@ class Sharing:
         if swarm is not None:
             swarm.holding, swarm.sink = files, None
         self._changes.ring()
+
+    def _has_times(self, share: ShareId | None) -> bool | None:
+        """Whether an earlier share has modification times, or None if there is none that can be read."""
+        body = None if share is None else self._library.root(share)
+        if share is None or body is None:
+            return None
+        try:
+            root = manifests.decode_root(share, body, self._library.limits)
+        except BadData:
+            return None
+        return root.version == manifests.TIMED_VERSION
 
     def _known(self, previous: ShareId | None, paths: Sequence[Path]) -> Known:
         """The stamps and hashes of an earlier share of the same paths."""

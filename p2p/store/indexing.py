@@ -14,7 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from p2p.core.shares import names
-from p2p.core.shares.manifest import Entry, EntryKind, chunk_bytes, chunk_count, hash_chunk
+from p2p.core.shares.manifest import (
+    MAX_TIME_NS,
+    MIN_TIME_NS,
+    Entry,
+    EntryKind,
+    TimedEntry,
+    chunk_bytes,
+    chunk_count,
+    hash_chunk,
+)
 from p2p.errors import ConfigError, StorageError
 from p2p.ignore import Ignore, read_ignore_file
 from p2p.paths import PathKind, kind_of
@@ -37,15 +46,19 @@ class FoundFile:
     stamp: Stamp = NOT_HELD
     executable: bool = False
     folder: bool = False
+    modified_ns: int = 0
     hashes: list[bytes] = field(default_factory=list)
     changed: bool = False
     skipped: bool = False
     """Whether the file is left out of the share because it cannot be read, or is gone."""
 
-    def entry(self) -> Entry:
-        if self.folder:
-            return Entry(EntryKind.FOLDER, self.path)
-        return Entry(EntryKind.FILE, self.path, self.stamp.size, self.executable, b"".join(self.hashes))
+    def entry(self, *, times: bool) -> Entry:
+        kind = EntryKind.FOLDER if self.folder else EntryKind.FILE
+        hashes = b"".join(self.hashes)
+        if not times:
+            return Entry(kind, self.path, self.stamp.size, self.executable, hashes)
+        modified_ns = min(max(self.modified_ns, MIN_TIME_NS), MAX_TIME_NS)
+        return TimedEntry(kind, self.path, self.stamp.size, self.executable, hashes, modified_ns=modified_ns)
 
 
 Known = dict[names.Path, tuple[Stamp, bytes]]
@@ -58,12 +71,18 @@ class Indexer:
     The counters may be read in any thread at any time.
     """
 
-    def __init__(self, paths: Sequence[Path], known: Known, exclude: Sequence[str] = ()) -> None:
-        """`exclude` are patterns, as for `Ignore`, that hold in each of the paths, after its own `.shoalignore`."""
+    def __init__(
+        self, paths: Sequence[Path], known: Known, exclude: Sequence[str] = (), *, times: bool = False
+    ) -> None:
+        """`exclude` are patterns, as for `Ignore`, that hold in each of the paths, after its own `.shoalignore`.
+
+        `times`: whether the entries have modification times.
+        """
         self.paths = paths
         self.single = len(paths) == 1 and kind_of(paths[0]) is PathKind.FILE
         self._known = known
         self._exclude = exclude
+        self._times = times
         self._found: list[FoundFile] = []
         self._lock = threading.Lock()
         self._reads = 1
@@ -123,7 +142,7 @@ class Indexer:
                 self._skip(found, "it is not a regular file")
             elif self._reads < MAX_READS:
                 self.bytes_total += status.st_size
-                found.stamp = Stamp.of(status)
+                found.stamp, found.modified_ns = Stamp.of(status), status.st_mtime_ns
                 found.executable = bool(status.st_mode & stat.S_IXUSR)
                 found.hashes = []
                 found.changed = False
@@ -143,7 +162,7 @@ class Indexer:
                     raise StorageError(f"{found.where} keeps changing. Share it once it no longer does.")
                 self._skip(found, "it keeps changing while it is read")
         kept = [found for found in self._found if not found.skipped]
-        return [found.entry() for found in kept], [found.stamp for found in kept]
+        return [found.entry(times=self._times) for found in kept], [found.stamp for found in kept]
 
     def _walk_folder(self, top: Path, prefix: names.Path, ignore: Ignore, check: Callable[[], None]) -> None:
         pending: list[tuple[str, names.Path]] = [(str(top), prefix)]
@@ -153,6 +172,7 @@ class Indexer:
             try:
                 with os.scandir(where) as listing:
                     items = list(listing)
+                modified_ns = 0 if items else os.lstat(where).st_mtime_ns
             except OSError as error:
                 self._warn(where, _reason(error))
                 continue
@@ -160,7 +180,7 @@ class Indexer:
                 if reason := names.path_refusal(parts):
                     self._warn(where, f"its path {reason}")
                 else:
-                    self._found.append(FoundFile(parts, where, folder=True))
+                    self._found.append(FoundFile(parts, where, folder=True, modified_ns=modified_ns))
             for item in items:
                 folder = item.is_dir(follow_symlinks=False)
                 if ignore.leaves_out((*parts[len(prefix) :], item.name), folder=folder):
@@ -191,7 +211,7 @@ class Indexer:
             self._warn(where, "it is not a regular file")
         else:
             executable = bool(status.st_mode & stat.S_IXUSR)
-            self._found.append(FoundFile(path, where, Stamp.of(status), executable))
+            self._found.append(FoundFile(path, where, Stamp.of(status), executable, modified_ns=status.st_mtime_ns))
             self.files += 1
             self.bytes_total += status.st_size
 

@@ -36,6 +36,13 @@ def opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[
         os.close(descriptor)
 
 
+def set_modified(descriptor: int, modified_ns: int) -> None:
+    """Sets the modification time of an open file or folder, or the nearest that the disk can hold; may do nothing."""
+    # Some disks hold no such time, and only the owner of a file may set it.
+    with contextlib.suppress(OSError, OverflowError):
+        os.utime(descriptor, ns=(modified_ns, modified_ns))
+
+
 def open_folder(path: Path) -> int:
     """Opens a folder that the user named, following links in its path. Returns a descriptor."""
     return os.open(path, _FOLDER)

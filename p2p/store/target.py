@@ -191,7 +191,7 @@ class Target:
         same_size = status is not None and status.st_size == self.layout.manifest.entries[entry].size
         if status is not None and chunks and same_size and self._files.equal(entry, check):
             self.record.correct(there=chunks)
-            self.placed[entry] = Stamp.of(status)
+            self.placed[entry] = Stamp.of(self._files.set_time_in_place(entry, status))
             with suppress(FileNotFoundError), self._files.folder_of(entry) as folder:
                 os.unlink(self._files.places.part_name(entry), dir_fd=folder)
 
@@ -220,8 +220,9 @@ class Target:
                 if item.chunks:
                     continue
                 if not self.layout.is_file(entry):
-                    with self._files.folders.taken(self._files.places.parts(entry)):
-                        continue
+                    with self._files.folders.taken(self._files.places.parts(entry)) as made:
+                        self._files.set_time_of_folder(made, entry)
+                    continue
                 status = self._files.status(entry, part=False)
                 if (
                     status is not None
@@ -240,7 +241,10 @@ class Target:
                 else:
                     with self._files.final(entry, os.O_RDONLY) as descriptor:
                         self._files.make_executable(descriptor, entry)
-                        self.placed[entry] = Stamp.of(os.fstat(descriptor))
+                        status = os.fstat(descriptor)
+                    if self._in_the_way.may_replace(entry, status):
+                        status = self._files.set_time_in_place(entry, status)
+                    self.placed[entry] = Stamp.of(status)
 
     @staticmethod
     def _is_empty(status: os.stat_result) -> bool:
@@ -281,8 +285,7 @@ class Target:
                 while written < place.size:
                     written += os.pwrite(descriptor, view[written:], place.offset + written)
             if place.size == self.layout.manifest.entries[entry].size:
-                self._files.make_executable(descriptor, entry)
-                self._stamps[entry] = self._cut(descriptor, entry)
+                self._stamps[entry] = self._finish(descriptor, entry)
             else:
                 self._begun.add(entry)
         finally:
@@ -364,8 +367,7 @@ class Target:
             stamp = self._stamps.pop(entry, None)
             if stamp is None:
                 with self._files.part(entry, os.O_RDWR) as descriptor:
-                    self._files.make_executable(descriptor, entry)
-                    stamp = self._cut(descriptor, entry)
+                    stamp = self._finish(descriptor, entry)
             with self._naming:
                 while entry not in self.placed:
                     name = self._files.places.name(entry)
@@ -405,16 +407,20 @@ class Target:
             pass
         return False
 
-    def _cut(self, descriptor: int, entry: int) -> Stamp:
-        """The stamp of a whole `.part` file, first cut if it is too long. Raises StorageError if it is too short."""
-        stamp = Stamp.of(os.fstat(descriptor))
+    def _finish(self, descriptor: int, entry: int) -> Stamp:
+        """Gives a whole `.part` file its size, mode and time. Returns its stamp.
+
+        Raises StorageError if it is too short.
+        """
+        found = os.fstat(descriptor).st_size
         size = self.layout.manifest.entries[entry].size
-        if stamp.size < size:
+        if found < size:
             raise self._meddled(entry)
-        if stamp.size > size:
+        if found > size:
             os.ftruncate(descriptor, size)
-            stamp = Stamp.of(os.fstat(descriptor))
-        return stamp
+        self._files.make_executable(descriptor, entry)
+        self._files.set_time(descriptor, entry)
+        return Stamp.of(os.fstat(descriptor))
 
     def _meddled(self, entry: int) -> StorageError:
         """Records that none of the chunks of a file that was tampered with is there. Returns the error to raise."""

@@ -3,8 +3,9 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
+from p2p.core.shares.manifest import TimedEntry
 from p2p.errors import StorageError
 from p2p.store import content, holes, posix
 from p2p.store.folders import Folders
@@ -70,3 +71,25 @@ class TargetFiles:
         if self.places.layout.manifest.entries[entry].executable:
             mode = os.fstat(descriptor).st_mode
             os.fchmod(descriptor, stat.S_IMODE(mode) | (mode & 0o444) >> 2)
+
+    def set_time(self, descriptor: int, entry: int) -> None:
+        """Gives the open file or folder the modification time that it has in the share, if any."""
+        item = self.places.layout.manifest.entries[entry]
+        if isinstance(item, TimedEntry):
+            posix.set_modified(descriptor, item.modified_ns)
+
+    def set_time_of_folder(self, descriptor: int, entry: int) -> None:
+        """Gives an open folder its time, unless there is something in it: that is not the share's."""
+        with os.scandir(descriptor) as items:
+            if next(items, None) is None:
+                self.set_time(descriptor, entry)
+
+    def set_time_in_place(self, entry: int, status: os.stat_result) -> os.stat_result:
+        """Gives the file in the entry's place its time, if it still has this status. Returns the status it has then."""
+        item = self.places.layout.manifest.entries[entry]
+        if isinstance(item, TimedEntry) and item.modified_ns != status.st_mtime_ns:
+            with suppress(OSError), self.final(entry, os.O_RDONLY) as descriptor:
+                if Stamp.of(os.fstat(descriptor)) == Stamp.of(status):
+                    self.set_time(descriptor, entry)
+                    return os.fstat(descriptor)
+        return status

@@ -68,7 +68,7 @@ WISH = JobSpec(
 )
 ASKED: tuple[AnyRequest, ...] = (
     requests.ShareRequest(
-        paths=("/a", "/b"), name="both", unlisted=True, pointer="news", exclude=("*.tmp",), rehash=True
+        paths=("/a", "/b"), name="both", unlisted=True, pointer="news", exclude=("*.tmp",), rehash=True, times=True
     ),
     requests.GetRequest(
         link="magnet:?xt=urn:shoal:a",

@@ -25,7 +25,7 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "a7bf960b7cae531bfe75865706140a30c2fe012daf3c2c9b306423ffd5d5b106",
+    "answers_commands.json": "e37a2450d5ecc259eb90ac190a7d6c348b50e16ce4b6755ba3c11c4ad7958ae3",
     "answers_control.json": "2a52f27695673a2488d6b6c181c9438d42544ec22de0bff63284b5ca1203eb13",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",
@@ -34,13 +34,14 @@ DIGESTS = {
     "kept.json": "ec8bec9d1b5727f21e68af08406f166a252b03a619207a5ed722d8af6c5bb735",
     "links.json": "347c776cade8b55f55dc8964bf61a125d7417f792e900e03da528f364568a830",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
+    "manifest_2.json": "0b58821f664d6d3a0b274c5d64ec08c2377a8acf2b5ca499f79ac688c473e25a",
     "messages_connection.json": "71e66fc098cd820dd68050cfbddfb0005668d10cbe669a2415f4a3be2155c658",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
     "messages_jobs.json": "266f454049183e4e7fec517e70b109a28d1625b9a04ead50df54a1e85d01270e",
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "cbd447f87971a6261676ef29d1dd411b1cb270947d4f2ed9442c51a7fe33be53",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "48c54177039d4b8cbbe803e12523e01ffe5629ce2b9b6f07d0879eccebff661e",
+    "requests.json": "7ba0810fe2f287d8722b19fa273e2094dade45ed9c2f674d99da215036abd53f",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",
     "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",
@@ -48,8 +49,8 @@ DIGESTS = {
 }
 
 
-def recorded() -> tuple[bytes, bytes, list[bytes]]:
-    text = json.loads((GOLDEN / "manifest_1.json").read_text())
+def recorded(name: str = "manifest_1.json") -> tuple[bytes, bytes, list[bytes]]:
+    text = json.loads((GOLDEN / name).read_text())
     return bytes.fromhex(text["share_id"]), bytes.fromhex(text["root"]), list(map(bytes.fromhex, text["parts"]))
 
 
@@ -91,6 +92,20 @@ def test_the_entries_are_those_read_by_hand() -> None:
     by_hand = entries_by_hand(parts)
     assert [[e.kind.value, list(e.path), e.size, e.executable, e.hashes] for e in entries] == by_hand
     assert [path for _, path, *_ in by_hand] == sorted(path for _, path, *_ in by_hand)
+
+
+def test_the_times_are_those_read_by_hand() -> None:
+    share_id, body, parts = recorded("manifest_2.json")
+    assert blake3(body, derive_key_context="shoal manifest 1").digest() == share_id
+    by_hand = entries_by_hand(parts)
+    assert [entry[:5] for entry in by_hand] == entries_by_hand(recorded()[2])
+    assert [entry[5:] for entry in by_hand] == [[1_700_000_000_123_456_789], [0], [-1], [-(2**63)], [2**63 - 1]]
+    root = msgspec.msgpack.decode(body)
+    assert root == msgspec.msgpack.decode(recorded()[1]) | {
+        "version": 2,
+        "length": sum(map(len, parts)),
+        "parts": blake3(parts[0], derive_key_context="shoal part 1").digest(),
+    }
 
 
 def test_every_changed_byte_is_noticed() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from p2p.core.shares import manifest as manifests
-from p2p.core.shares.manifest import Entry, EntryKind, ShareLimits
+from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, Entry, EntryKind, ShareLimits, TimedEntry
 from p2p.ids import ShareId, to_text
 from p2p.store.database import DATABASE_FILE, Database
 from p2p.store.fetches import FETCH_FOLDER, Fetches
@@ -22,7 +22,7 @@ from p2p.store.library import NOT_HELD, Library, Stamp
 from tests.support.small_shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-MANIFEST = "manifest_1.json"
+MANIFEST, TIMED_MANIFEST = "manifest_1.json", "manifest_2.json"
 FIRST_SCHEMA, SCHEMA = "schema_1.db", "schema_6.db"
 
 ENTRIES: list[Entry] = [
@@ -31,6 +31,11 @@ ENTRIES: list[Entry] = [
     folder_entry("nothing here"),
     file_entry("run.sh", b"#!/bin/sh\n", executable=True),
     file_entry("zero", b""),
+]
+TIMES = [1_700_000_000_123_456_789, 0, -1, MIN_TIME_NS, MAX_TIME_NS]
+TIMED_ENTRIES = [
+    TimedEntry(entry.kind, entry.path, entry.size, entry.executable, entry.hashes, modified_ns=time)
+    for entry, time in zip(ENTRIES, TIMES, strict=True)
 ]
 FETCHED = ShareId(bytes(range(32)))
 STAMPS = [Stamp(11, CHUNK + 9, 1_700_000_000_123_456_789), Stamp(12, 13, 5), NOT_HELD, Stamp(2**63, 10, 2**64 - 1)]
@@ -41,10 +46,11 @@ DURABLE, CHUNKS, SOURCES = 0b1011, 10, ["peer@[2001:db8::1]:4001"]
 
 def record(folder: Path) -> None:
     """Writes the files as today's code does."""
-    root, parts = manifests.encode("golden", ENTRIES, single=False)
-    share_id = manifests.share_id_of(root)
-    text = {"share_id": share_id.hex(), "root": root.hex(), "parts": [part.hex() for part in parts]}
-    (folder / MANIFEST).write_text(json.dumps(text, indent=1) + "\n")
+    for name, entries in ((TIMED_MANIFEST, TIMED_ENTRIES), (MANIFEST, ENTRIES)):
+        root, parts = manifests.encode("golden", entries, single=False)
+        share_id = manifests.share_id_of(root)
+        text = {"share_id": share_id.hex(), "root": root.hex(), "parts": [part.hex() for part in parts]}
+        (folder / name).write_text(json.dumps(text, indent=1) + "\n")
     database = Database(folder)
     library = Library(database, ShareLimits())
     library.add(share_id, root, parts, [Path("/home/somebody/golden")], WITH_CTIMES, unlisted=True, fetched=False)
@@ -67,8 +73,8 @@ def record(folder: Path) -> None:
     (folder / DATABASE_FILE).rename(folder / SCHEMA)
 
 
-def recorded() -> tuple[ShareId, bytes, list[bytes]]:
-    text = json.loads((GOLDEN / MANIFEST).read_text())
+def recorded(name: str = MANIFEST) -> tuple[ShareId, bytes, list[bytes]]:
+    text = json.loads((GOLDEN / name).read_text())
     return (
         ShareId(bytes.fromhex(text["share_id"])),
         bytes.fromhex(text["root"]),
@@ -86,6 +92,16 @@ def test_a_recorded_manifest_is_read() -> None:
     assert (root.version, root.name, root.single, root.files, root.folders) == (1, "golden", False, 4, 1)
     assert (root.size, root.chunks) == (CHUNK + 9 + 13 + 10, 4)
     assert [entry.kind for entry in manifest.entries].count(EntryKind.FOLDER) == 1
+
+
+def test_a_recorded_manifest_with_times_is_read_and_written() -> None:
+    share_id, body, parts = recorded(TIMED_MANIFEST)
+    root = manifests.decode_root(share_id, body, ShareLimits())
+    for index, part in enumerate(parts):
+        manifests.check_part(root, index, part)
+    assert root.version == 2
+    assert manifests.decode(share_id, root, parts).entries == tuple(TIMED_ENTRIES)
+    assert manifests.encode("golden", reversed(TIMED_ENTRIES), single=False) == (body, parts)
 
 
 def test_the_same_files_still_have_the_recorded_share_id() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 import trio
 
-from p2p.config import Config, JobsConfig, ManifestLimits, NetworkConfig, TransferConfig, VolunteerConfig
+from p2p.config import Config, JobsConfig, ManifestLimits, NetworkConfig, SharingConfig, TransferConfig, VolunteerConfig
 from p2p.control.protocol import AnyRequest, Event
 from p2p.ids import ShareId
 from p2p.net import listener
@@ -77,9 +77,10 @@ class World:
         volunteer: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
         jobs: dict[str, Any] | None = None,
+        sharing: dict[str, Any] | None = None,
         **transfer: Any,
     ) -> Node:
-        """Starts a node; `network`, `volunteer`, `limits`, `jobs` and `transfer` are settings of those sections.
+        """Starts a node with these settings of the sections that the arguments are named like.
 
         It finds no other peer unless a test tells it where one is. If not `dialable`, it tells nobody where it listens.
         """
@@ -96,6 +97,7 @@ class World:
             transfer=TransferConfig(**transfer),
             limits=ManifestLimits(**limits or {}),
             jobs=JobsConfig(**jobs or {}),
+            sharing=SharingConfig(**sharing or {}),
         )
         running = self._running[name] = _Running()
         local: Node = await self._nursery.start(running.run, self.folder / name, config)
@@ -153,13 +155,13 @@ async def world(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[World]:
     await made.close()
 
 
-async def asked(node: Node, request: AnyRequest) -> Any:
-    """Asks a peer as its user does; returns what the user gets."""
+async def asked(node: Node, request: AnyRequest, *, keep_serving: bool = True) -> Any:
+    """Asks a peer as its user does; returns what the user gets. Without `keep_serving`, shares end with the peer."""
 
     async def ignore(event: Event) -> None:
         pass
 
-    return await node.operations.perform(request, ignore, keep_serving=True)
+    return await node.operations.perform(request, ignore, keep_serving=keep_serving)
 
 
 @contextmanager

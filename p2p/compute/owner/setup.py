@@ -290,7 +290,8 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
         own = await deps.disk.run(deps.library.find_by_paths, [path])
         row = None if own is None else await deps.disk.run(deps.library.share, own)
         name, unlisted = (None, True) if row is None else (row.name, row.unlisted)
-        done = await deps.sharing.share([path], name, Progress(), unlisted=unlisted, need_all=True)
+        times = False if row is None else None
+        done = await deps.sharing.share([path], name, Progress(), unlisted=unlisted, need_all=True, times=times)
         for warning in done.warnings:
             progress.note(warning)
         if row is None:

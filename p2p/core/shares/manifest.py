@@ -4,6 +4,9 @@ Entries are sorted by path, and each is encoded as its length (4 bytes, big-endi
 are cut into parts of at most 256 KiB, even in the middle of an entry; the root holds the totals and the hash of each
 part. The share id is the hash of the root, so the root and each part can be verified separately, whoever sends it.
 
+Version 2 also has the modification time of each entry. It is written only if the entries have times, so that peers that
+read only version 1 can fetch all other shares.
+
 Everything decoded here is untrusted: totals are checked against limits before parts are fetched, and each entry against
 the totals before the next is read, so that a small message cannot make a large structure.
 """
@@ -11,7 +14,7 @@ the totals before the next is read, so that a small message cannot make a large 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from blake3 import blake3
@@ -21,7 +24,7 @@ from p2p.errors import BadData, Unacceptable
 from p2p.ids import ID_BYTES, ChunkHash, FileId, H, ShareId
 from p2p.wire.messages import MAX_PART_BYTES, Number, ShortText
 
-VERSION = 1
+VERSION, TIMED_VERSION = 1, 2
 MIN_CHUNK_BYTES = 256 * 1024
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 MAX_CHUNKS_PER_FILE = 2000
@@ -59,6 +62,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def file_id(self) -> FileId:
         """The file's id, equal for equal files."""
         return FileId(H("file", self.size.to_bytes(8, "big"), self.hashes))
+
+
+MIN_TIME_NS, MAX_TIME_NS = -(2**63), 2**63 - 1
+"""The bounds of modification times, in nanoseconds since 1970: the years 1677 to 2262."""
+
+
+class TimedEntry(Entry, frozen=True, gc=False, array_like=True, kw_only=True):
+    """An entry of version 2, with its modification time in nanoseconds since 1970."""
+
+    modified_ns: Annotated[int, msgspec.Meta(ge=MIN_TIME_NS, le=MAX_TIME_NS)]
 
 
 class ManifestRoot(msgspec.Struct, frozen=True):
@@ -103,7 +116,10 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 _root_decoder = msgspec.msgpack.Decoder(ManifestRoot)
-_entry_decoder = msgspec.msgpack.Decoder(Entry)
+_entry_decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
+    VERSION: msgspec.msgpack.Decoder(Entry),
+    TIMED_VERSION: msgspec.msgpack.Decoder(TimedEntry),
+}
 
 
 def chunk_bytes(size: int) -> int:
@@ -135,10 +151,13 @@ def share_id_of(root: bytes) -> ShareId:
 
 
 def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes, list[bytes]]:
-    """Makes the root and parts of a share with these entries, and sorts them. The caller has checked the names."""
+    """Makes the root and parts of a share with these entries, and sorts them. The caller has checked the names.
+
+    Either all entries have times, or none.
+    """
     encoder = msgspec.msgpack.Encoder()
     stream = bytearray()
-    files = folders = size = chunks = 0
+    files = folders = size = chunks = timed = 0
     for entry in sorted(entries, key=lambda entry: entry.path):
         body = encoder.encode(entry)
         stream += _LENGTH.pack(len(body))
@@ -147,9 +166,13 @@ def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes,
         folders += entry.kind is EntryKind.FOLDER
         size += entry.size
         chunks += entry.chunks
+        timed += isinstance(entry, TimedEntry)
+    if timed not in {0, files + folders}:
+        raise ValueError("only some entries have times")
+    version = TIMED_VERSION if timed else VERSION
     parts = [bytes(stream[at : at + MAX_PART_BYTES]) for at in range(0, len(stream), MAX_PART_BYTES)]
     hashes = b"".join(map(hash_part, parts))
-    root = ManifestRoot(VERSION, name, single, files, folders, size, chunks, len(stream), hashes)
+    root = ManifestRoot(version, name, single, files, folders, size, chunks, len(stream), hashes)
     return encoder.encode(root), parts
 
 
@@ -164,8 +187,10 @@ def decode_root(share_id: ShareId, body: bytes, limits: ShareLimits) -> Manifest
         root = _root_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unacceptable(f"the share's manifest is broken: {error}") from None
-    if root.version != VERSION:
-        raise Unacceptable(f"the share's manifest has version {root.version}, this Shoal reads {VERSION}: update Shoal")
+    if root.version not in _entry_decoders:
+        raise Unacceptable(
+            f"the share's manifest has version {root.version}, this Shoal reads up to {TIMED_VERSION}: update Shoal"
+        )
     if reason := names.refusal(root.name):
         raise Unacceptable(f"the share's name {reason}")
     for setting, found, most in (
@@ -204,7 +229,7 @@ def decode(share_id: ShareId, root: ManifestRoot, parts: Sequence[bytes]) -> Man
     entries: list[Entry] = []
     files = size = chunks = 0
     previous: names.Path = ()
-    for entry in _decode_entries(b"".join(parts)):
+    for entry in _decode_entries(b"".join(parts), _entry_decoders[root.version]):
         path = entry.path
         if reason := names.path_refusal(path):
             raise BadData(f"the share names a path that {reason}: {path!r:.200}")
@@ -231,7 +256,7 @@ def decode(share_id: ShareId, root: ManifestRoot, parts: Sequence[bytes]) -> Man
     return Manifest(share_id, root, tuple(entries))
 
 
-def _decode_entries(stream: bytes) -> Iterator[Entry]:
+def _decode_entries(stream: bytes, decoder: msgspec.msgpack.Decoder[Entry]) -> Iterator[Entry]:
     view = memoryview(stream)
     at, end = 0, len(stream)
     while at < end:
@@ -242,7 +267,7 @@ def _decode_entries(stream: bytes) -> Iterator[Entry]:
         if at + length > end:
             raise BadData("the manifest ends within an entry")
         try:
-            yield _entry_decoder.decode(view[at : at + length])
+            yield decoder.decode(view[at : at + length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadData(f"the manifest has a broken entry: {error}") from None
         at += length

@@ -21,6 +21,7 @@ SAID: tuple[Any, ...] = (
     *records._PAYLOADS.values(),
     manifest.ManifestRoot,
     manifest.Entry,
+    manifest.TimedEntry,
     tracker.Announce,
     tracker.Announced,
     tracker.SearchAnswer,

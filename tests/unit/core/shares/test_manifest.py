@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
-from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
+from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, Entry, EntryKind, Manifest, ShareLimits, TimedEntry
 from p2p.errors import BadData
 from p2p.ids import ShareId
 from p2p.wire import messages
@@ -52,6 +52,33 @@ def test_what_is_encoded_is_decoded(entries: list[Entry], random: Any) -> None:
     assert root.size == sum(entry.size for entry in entries)
     assert root.chunks == sum(entry.chunks for entry in entries)
     assert manifest_of(entries).share_id == manifest.share_id
+
+
+@given(shares.filter(bool), st.integers(MIN_TIME_NS, MAX_TIME_NS))
+@example([folder("d"), file("e")], MIN_TIME_NS)
+@example([file("e")], MAX_TIME_NS)
+def test_times_are_in_version_2_only(entries: list[Entry], time: int) -> None:
+    timed = [TimedEntry(*msgspec.structs.astuple(entry), modified_ns=time) for entry in entries]
+    manifest = manifest_of(timed)
+    assert list(manifest.entries) == timed
+    assert manifest.root.version == 2
+    without = manifest_of(entries)
+    assert without.root.version == 1
+    assert [entry.file_id for entry in manifest.entries] == [entry.file_id for entry in without.entries]
+    assert manifest.share_id != without.share_id
+
+
+def test_all_entries_have_times_or_none() -> None:
+    timed = TimedEntry(EntryKind.FILE, ("a",), modified_ns=1)
+    with pytest.raises(ValueError, match="only some"):
+        manifests.encode("share", [timed, file("b")], single=False)
+    for time in ((), (None,), (1.5,), (MAX_TIME_NS + 1,), (MIN_TIME_NS, "more")):
+        stream = entry(0, ("a",), 0, False, b"", *time)
+        if len(time) == 2:
+            assert read(root_of(stream, version=2, files=1), stream).entries[0].path == ("a",)
+        else:
+            with pytest.raises(BadData, match="broken entry"):
+                read(root_of(stream, version=2, files=1), stream)
 
 
 @given(shares, shares)
@@ -329,7 +356,7 @@ def test_reading_ends_with_the_first_entry_too_many() -> None:
     "changed",
     [
         {"version": 0},
-        {"version": 2},
+        {"version": 3},
         {"version": 2**63},
         {"name": "x" * 256},
         {"name": b"share"},
@@ -358,7 +385,7 @@ def test_roots_that_are_wrong_or_too_large(changed: dict[str, Any]) -> None:
 
 def test_a_later_version_is_told_to_update() -> None:
     with pytest.raises(BadData, match="update Shoal"):
-        read(root_of(b"", version=2), b"")
+        read(root_of(b"", version=3), b"")
 
 
 def test_a_share_may_be_as_large_as_the_limits() -> None:
