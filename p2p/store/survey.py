@@ -63,9 +63,7 @@ def survey(
             and ((complete and part is None) or files.equal(entry, check))
         ):
             found.have |= chunks
-            if may_replace(entry, status):
-                status = files.set_time_in_place(entry, status)
-            found.placed[entry] = Stamp.of(status)
+            found.placed[entry] = Stamp.of(files.set_time_in_place(entry, status, may_replace))
             if part is not None and stat.S_ISREG(part.st_mode):
                 with files.folder_of(entry) as folder:
                     os.unlink(files.places.part_name(entry), dir_fd=folder)

@@ -191,7 +191,7 @@ class Target:
         same_size = status is not None and status.st_size == self.layout.manifest.entries[entry].size
         if status is not None and chunks and same_size and self._files.equal(entry, check):
             self.record.correct(there=chunks)
-            self.placed[entry] = Stamp.of(self._files.set_time_in_place(entry, status))
+            self.placed[entry] = Stamp.of(self._files.set_time_in_place(entry, status, self._in_the_way.may_replace))
             with suppress(FileNotFoundError), self._files.folder_of(entry) as folder:
                 os.unlink(self._files.places.part_name(entry), dir_fd=folder)
 
@@ -242,8 +242,7 @@ class Target:
                     with self._files.final(entry, os.O_RDONLY) as descriptor:
                         self._files.make_executable(descriptor, entry)
                         status = os.fstat(descriptor)
-                    if self._in_the_way.may_replace(entry, status):
-                        status = self._files.set_time_in_place(entry, status)
+                    status = self._files.set_time_in_place(entry, status, self._in_the_way.may_replace)
                     self.placed[entry] = Stamp.of(status)
 
     @staticmethod

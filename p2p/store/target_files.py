@@ -84,10 +84,15 @@ class TargetFiles:
             if next(items, None) is None:
                 self.set_time(descriptor, entry)
 
-    def set_time_in_place(self, entry: int, status: os.stat_result) -> os.stat_result:
-        """Gives the file in the entry's place its time, if it still has this status. Returns the status it has then."""
+    def set_time_in_place(
+        self, entry: int, status: os.stat_result, may_replace: Callable[[int, os.stat_result], bool]
+    ) -> os.stat_result:
+        """Gives the file in the entry's place its time, if it still has this status. Returns the status it has then.
+
+        `may_replace` is asked only about files with other times: it may have to read them.
+        """
         item = self.places.layout.manifest.entries[entry]
-        if isinstance(item, TimedEntry) and item.modified_ns != status.st_mtime_ns:
+        if isinstance(item, TimedEntry) and item.modified_ns != status.st_mtime_ns and may_replace(entry, status):
             with suppress(OSError), self.final(entry, os.O_RDONLY) as descriptor:
                 if Stamp.of(os.fstat(descriptor)) == Stamp.of(status):
                     self.set_time(descriptor, entry)

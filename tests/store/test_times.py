@@ -12,8 +12,11 @@ from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, TimedEntry
 from p2p.store.fetches import Fetches
 from p2p.store.indexing import Indexer
 from p2p.store.library import Stamp
+from p2p.store.places import Places
 from p2p.store.previous_version import Earlier
+from p2p.store.survey import survey
 from p2p.store.target import Target
+from p2p.store.target_files import TargetFiles
 from tests.support.small_shares import CHUNK, Share, build, manifest_of, noise, uncheck
 
 TIME = 1_000_000_000_123_456_789
@@ -126,6 +129,24 @@ def test_the_users_own_file_keeps_its_time_unless_it_may_be_replaced(records: Fe
     expected["small"] = TIMES["small"]
     del expected["nothing/here"]
     assert times_of(out / "share") == expected
+
+
+@pytest.mark.parametrize(("share", "others"), [(Share(FILES), []), (SHARE, ["small"])])
+def test_only_files_with_other_times_are_looked_at_again(
+    records: Fetches, out: Path, share: Share, others: list[str]
+) -> None:
+    share.fetch(records, out)
+    os.utime(out / "share/small", ns=(TIME, TIME))
+    asked: list[str] = []
+
+    def may_replace(entry: int, _: os.stat_result) -> bool:
+        asked.append(share.path_of(entry))
+        return False
+
+    with closing(TargetFiles(Places(share.layout, out, {}))) as files:
+        found = survey(files, range(len(share.manifest.entries)), 0, may_replace, uncheck)
+    assert found.placed.keys() == {share.entry_of(path) for path, data in FILES.items() if data}
+    assert asked == others
 
 
 def test_an_update_sets_the_times_of_files_that_it_made_before(records: Fetches, out: Path) -> None:
