@@ -43,8 +43,6 @@ def test_a_path_that_is_not_utf8_is_listed_by_a_running_peer(origin: Peer, tmp_p
     folder.mkdir()
     file = make_file(folder / "data.bin", 1000)
     with origin.sharing(file):
-        pass
-    with origin.node():
         (row,) = origin.run("shares", "--json").json()
         assert row["paths"] == [str(tmp_path / "?" / "data.bin")]
         assert "not UTF-8" in origin.run("share", file, code=2).err
@@ -53,8 +51,8 @@ def test_a_path_that_is_not_utf8_is_listed_by_a_running_peer(origin: Peer, tmp_p
 
 def test_shares_outlive_the_peer_that_made_them(origin: Peer, other: Peer, tmp_path: Path) -> None:
     file = make_file(tmp_path / "data.bin", 1000)
-    with origin.sharing(file):
-        pass
+    with origin.node():
+        origin.run("share", file)
     with origin.node() as node:
         (row,) = origin.run("shares", "--json").json()
         assert node.address in row["link"]

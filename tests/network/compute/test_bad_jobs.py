@@ -15,7 +15,7 @@ FAULTS = {
     "a loop in a unit": (
         "def work(n):\n    while n == 3:\n        pass\n    return n\n"
         "def job(inputs):\n    return inputs.range(4).map(work).sum()\n",
-        r"went over its limits: It was stopped after 1 s\..*--unit-time.*\n *at partition 3 of stage 0",
+        r"went over its limits: It was stopped after 3 s\..*--unit-time.*\n *at partition 3 of stage 0",
     ),
     "raises on one record": (
         "def work(n):\n    return 1 // (7 - n)\ndef job(inputs):\n    return inputs.range(20).map(work).sum()\n",
@@ -58,7 +58,7 @@ async def test_what_a_job_does_wrong_is_told(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner")
     for source, says in FAULTS.values():
         # Only what never ends is given little time: on a busy machine an honest unit may take long.
-        unit_time_s = 1.0 if "stopped after" in says else 60.0
+        unit_time_s = 3.0 if "stopped after" in says else 60.0
         with pytest.raises(JobError, match=says):
             await run_job(owner, write_job(world, source), [hint_of(local)], partitions=4, unit_time_s=unit_time_s)
     answer = await run_job(owner, write_job(world, SUM), [hint_of(local)], partitions=6)
