@@ -125,7 +125,7 @@ def demo(
 
 
 def main() -> None:
-    """The `shoal` command."""
+    """Runs the command that was typed."""
     from p2p.errors import ShoalError
 
     for stream in (sys.stdout, sys.stderr):
@@ -141,7 +141,3 @@ def main() -> None:
         from p2p.log import explain
 
         sys.exit(explain(error))
-
-
-if __name__ == "__main__":
-    main()

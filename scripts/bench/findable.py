@@ -30,7 +30,7 @@ from scripts.bench.support.overlay import NETWORK, Overlay, more_descriptors
 
 NODES = 50
 PATIENCE_S = 60.0
-_SHOAL = [sys.executable, "-P", "-m", "p2p.commandline.app"]
+_SHOAL = [sys.executable, "-P", "-m", "p2p.commandline.start"]
 
 
 async def _rounds(folder: Path, giver: Node, taker: Node, count: int) -> list[float]:

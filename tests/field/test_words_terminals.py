@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None
         peer.run("share", file)
         assert "\\u540d\\u524d.txt" in peer.run("shares").out
         assert peer.run("shares", "--json").json()[0]["name"] == "名前.txt"
+
+
+def test_ctrl_c_while_a_command_is_still_loading_ends_it_without_a_word(tmp_path: Path) -> None:
+    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    module, _, function = settings["project"]["scripts"]["shoal"].partition(":")
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    peer = Peer(
+        tmp_path / "home",
+        command=(sys.executable, "-c", f"from {module} import {function}; {function}()"),
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    outcome = peer.run("shares", code=130)
+    assert (outcome.out, outcome.err) == ("", "")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has other users' peers to use")

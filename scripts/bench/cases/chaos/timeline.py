@@ -95,16 +95,19 @@ class Play:
         """Plays them, and returns when all are over; those under way at the end are cut short."""
         over = threading.Event()
         threads: list[threading.Thread] = []
-        for event in sorted(events, key=lambda event: event.at_s):
-            self._sleep_until(min(event.at_s, end_s))
-            if event.at_s < end_s:
-                lock = self._groups.setdefault(KINDS[event.name].group, threading.Lock())
-                threads.append(threading.Thread(target=self._happen, args=(event, lock, over)))
-                threads[-1].start()
-        self._sleep_until(end_s)
-        over.set()
-        for thread in threads:
-            thread.join()
+        try:
+            for event in sorted(events, key=lambda event: event.at_s):
+                self._sleep_until(min(event.at_s, end_s))
+                if event.at_s < end_s:
+                    lock = self._groups.setdefault(KINDS[event.name].group, threading.Lock())
+                    threads.append(threading.Thread(target=self._happen, args=(event, lock, over)))
+                    threads[-1].start()
+            self._sleep_until(end_s)
+        finally:
+            # Also if this run is interrupted: an event that ended later could start a peer that nobody would end.
+            over.set()
+            for thread in threads:
+                thread.join()
 
     def _happen(self, event: Event, lock: threading.Lock, over: threading.Event) -> None:
         # One that took longer than planned, on a slow machine, delays the next of its group.
