@@ -28,11 +28,13 @@ def test_a_path_that_the_disk_refuses_ends_its_command_alone(tmp_path: Path) -> 
     """libfuse/sshfs#3, #202; mitre/fusera#164: folders of others, dead mounts, and names that are too long."""
     (tmp_path / "loop").symlink_to("loop")
     file, peer = make_file(tmp_path / "file", 1000), Peer(tmp_path / "home")
+    (tmp_path / "job.py").write_text("def job(inputs):\n    return inputs.lines().count()\n")
     with peer.node() as node:
         link = peer.run("share", file).out.strip()
         for bad in ("a" * 300, "loop/file", "x/" * 3000):
             peer.run("share", tmp_path / bad, code=1)
             peer.run("run", tmp_path / bad, code=2)
+            peer.run("run", tmp_path / "job.py", "--input", tmp_path / bad, code=1)
             peer.run("get", link, "--out", tmp_path / bad, code=1)
         assert node.is_running()
         assert peer.run("status", "--json").json()["bugs"] == 0

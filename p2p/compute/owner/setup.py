@@ -29,6 +29,7 @@ from p2p.formats import format_size
 from p2p.ids import ShareId, to_text
 from p2p.jobs import chance
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
+from p2p.paths import exists
 from p2p.progress import Progress
 from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, GuestLimits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
@@ -282,16 +283,24 @@ async def _with_packages(
 async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> JobInput:
     """Prepares an input. A path is shared until the job has ended; for a link, the manifest is fetched."""
     path = Path(text)
-    if path.is_absolute() and not await deps.disk.run(path.exists):
+    if path.is_absolute() and not await deps.disk.run(exists, path):
         raise ConfigError(f"The input {text} does not exist.")
-    if not is_link(text) and await deps.disk.run(path.exists):
+    if not is_link(text) and await deps.disk.run(exists, path):
         progress.state = f"indexing {path.name}"
         # What the user shares already is not changed.
         own = await deps.disk.run(deps.library.find_by_paths, [path])
         row = None if own is None else await deps.disk.run(deps.library.share, own)
         name, unlisted = (None, True) if row is None else (row.name, row.unlisted)
         times = False if row is None else None
-        done = await deps.sharing.share([path], name, Progress(), unlisted=unlisted, need_all=True, times=times)
+        done = await deps.sharing.share(
+            [path],
+            name,
+            Progress(),
+            unlisted=unlisted,
+            need_all=True,
+            lasts=row is None or row.lasts,
+            times=times,
+        )
         for warning in done.warnings:
             progress.note(warning)
         if row is None:

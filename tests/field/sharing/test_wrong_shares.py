@@ -11,6 +11,7 @@ from p2p.node import Node
 from p2p.wire.link import parse_link
 from tests.support.processes import Peer
 from tests.support.world import World, asked, bare, hint_of
+from tests.support.world_jobs import run_job, volunteer, write_job
 
 
 async def in_the_foreground(node: Node, path: Path) -> tuple[ShareId, list[str]]:
@@ -70,3 +71,15 @@ def test_sharing_says_who_can_find_it_and_what_is_missing(tmp_path: Path) -> Non
     assert outcome.code == 4
     assert "Listed: anyone can find it" in outcome.err
     assert outcome.json()["skipped"] == [{"path": str(folder / "link"), "why": "it is a symbolic link"}]
+
+
+async def test_a_job_that_reads_a_share_of_the_foreground_does_not_make_it_last(world: World, compiled: None) -> None:
+    origin, working = await world.peer("origin"), await volunteer(world)
+    file = world.folder / "lines"
+    file.write_text("one\ntwo\n")
+    await in_the_foreground(origin, file)
+    job = write_job(world, "def job(inputs):\n    return inputs.lines().count()\n")
+    assert (await run_job(origin, job, [hint_of(working)], inputs=(str(file),))).result == 2
+    await world.stop("origin")
+    origin = await world.peer("origin")
+    assert origin.library.shares() == []
