@@ -16,7 +16,7 @@ import typer
 from p2p import __version__
 from p2p.commandline import files, jobs, peer, volunteering
 from p2p.commandline.asking import FAILED
-from p2p.commandline.options import Global, Json, Listen, NetworkName
+from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
 app = typer.Typer(
     help="Share files with many people, and fetch them from many peers at once. Peers may fail or lie; "
@@ -38,7 +38,10 @@ def options(
     home: Annotated[
         Path | None,
         typer.Option(
-            envvar="SHOAL_HOME", help="This peer's folder: key, settings, database. Each home is a separate peer."
+            metavar="PATH",
+            envvar="SHOAL_HOME",
+            help="This peer's folder: key, settings, database. Each home is a separate peer.",
+            parser=as_path,
         ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr what is happening.")] = False,
@@ -78,7 +81,8 @@ app.add_typer(volunteering.app, name="volunteer")
 def tracker(
     listen: Listen = None,
     db: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The database file. \\[default: tracker.db in the home]")
+        Path | None,
+        typer.Option(metavar="PATH", help="The database file. \\[default: tracker.db in the home]", parser=as_path),
     ] = None,
     url: Annotated[str | None, typer.Option(metavar="URL", help="The URL at which others reach this tracker.")] = None,
     proxy: Annotated[

@@ -15,7 +15,7 @@ from p2p.commandline.asking import (
     perform,
     print_answer,
 )
-from p2p.commandline.options import Json, networked
+from p2p.commandline.options import Json, as_path, networked
 
 Exclude = Annotated[
     list[str] | None,
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 @networked
 def share(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders; several make one share.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Files or folders; several make one share.", parser=as_path)
+    ],
     name: Annotated[str | None, typer.Option(help="The share's name. \\[default: that of the first path]")] = None,
     unlisted: Annotated[bool, typer.Option("--unlisted", help="Only those with the link can find or get it.")] = False,
     pointer: Annotated[
@@ -84,7 +86,7 @@ def share(
 @networked
 def get(
     link: Annotated[str, typer.Argument(metavar="LINK", help="A link (shoal:s/... or shoal:m/...), or a share's id.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to save the files in.")] = Path(),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to save the files in.", parser=as_path)] = Path(),
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer that may have the share; repeatable.")
     ] = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from p2p.commandline.asking import NOBODY, as_text, either, perform, print_answer
-from p2p.commandline.options import Json, networked
+from p2p.commandline.options import Json, as_path, networked
 
 if TYPE_CHECKING:
     from p2p.compute.answers import JobAnswer
@@ -37,7 +37,9 @@ def run(
     job: Annotated[
         Path | None,
         typer.Argument(
-            metavar="JOB", help="A Python file with a function named `job`, a folder with job.py, or a .wasm file."
+            metavar="JOB",
+            help="A Python file with a function named `job`, a folder with job.py, or a .wasm file.",
+            parser=as_path,
         ),
     ] = None,
     inputs: Annotated[
@@ -80,14 +82,21 @@ def run(
         ),
     ] = 0,
     peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer to ask; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.", parser=as_path)
+    ] = None,
     wait: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Stop after this long without any volunteer; --resume continues the job."),
     ] = None,
     along: Annotated[
         list[Path] | None,
-        typer.Option("--with", metavar="FILE", help="A file that goes along with the job, or a wheel; repeatable."),
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="A file that goes along with the job, or a wheel; repeatable.",
+            parser=as_path,
+        ),
     ] = None,
     requirements: Annotated[
         Path | None,
@@ -95,6 +104,7 @@ def run(
             "--with-requirements",
             metavar="FILE",
             help="Packages that go along: a list of NAME==VERSION; pip gets their wheels.",
+            parser=as_path,
         ),
     ] = None,
     seed: Annotated[

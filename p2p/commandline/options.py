@@ -28,6 +28,13 @@ NetworkName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
+def as_path(value: str | Path) -> Path:
+    """A path that the user named. An empty one, often a shell variable that is not set, is not the current folder."""
+    if value == "":
+        raise typer.BadParameter("it is empty. For the current folder, give a dot.")
+    return Path(value)
+
+
 class Global:
     """The values of the global options, which are given before the command's name."""
 

@@ -40,6 +40,15 @@ def test_a_path_that_the_disk_refuses_ends_its_command_alone(tmp_path: Path) -> 
         assert peer.run("status", "--json").json()["bugs"] == 0
 
 
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path) -> None:
+    """`shoal share "$UNSET"` shared the whole folder, and an empty --home put a key there."""
+    peer = Peer(tmp_path / "home")
+    link = f"magnet:?xt=urn:shoal:{'a' * 51}q"
+    for command in (["share", ""], ["run", ""], ["get", link, "--out", ""], ["--home", "", "shares"]):
+        assert "empty" in peer.run(*command, code=2).err
+    assert not [path for path in tmp_path.iterdir() if path.name != "home"]
+
+
 def test_a_peer_lives_with_few_descriptors(tmp_path: Path) -> None:
     """qBittorrent#8296, aria2#257: idle connections took all descriptors, and then no command came through."""
     file = make_file(tmp_path / "file", 1000)
