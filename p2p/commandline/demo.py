@@ -396,8 +396,7 @@ async def _status(peer: Peer) -> StatusAnswer:
 def _make_data(folder: Path, size: int) -> tuple[int, int]:
     """Copies Python's library sources and makes one large file. Returns the number of files and their total size."""
     library = Path(sysconfig.get_path("stdlib"))
-    skip = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__", "*.pyc", "*.so", "*.a", "config-*")
-    shutil.copytree(library, folder / TEXT, ignore=skip, symlinks=False, ignore_dangling_symlinks=True)
+    shutil.copytree(library, folder / TEXT, ignore=_all_but_sources, symlinks=False, ignore_dangling_symlinks=True)
     noise = random.Random(7)
     with (folder / "large.bin").open("wb") as file:
         for at in range(0, size, 1 << 20):
@@ -406,12 +405,18 @@ def _make_data(folder: Path, size: int) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
+def _all_but_sources(folder: str, names: list[str]) -> set[str]:
+    """What is not copied: packages of others, and what a job would unpack first, or could not read as text."""
+    left_out = {"site-packages", "dist-packages", "__pycache__"}
+    return {name for name in names if name in left_out or not (name.endswith(".py") or Path(folder, name).is_dir())}
+
+
 def _plain_count(folder: Path) -> list[tuple[str, int]]:
     """The most frequent words of all files, counted without Shoal."""
     counts: Counter[str] = Counter()
     for path in folder.rglob("*"):
         if path.is_file():
-            counts.update(path.read_bytes().decode(errors="replace").split())
+            counts.update(path.read_bytes().decode("utf-8-sig", errors="replace").split())
     return sorted(counts.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)[:TOP]
 
 
