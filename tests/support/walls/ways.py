@@ -55,6 +55,9 @@ class Ways:
             self._caller.calls.wanted(share, worker.peer_id, worker.addresses[0])
 
     async def compute(self) -> None:
+        for row in await self._origin.jobs.listed():
+            if row.state == "stopped":  # by a bug; only so many are kept
+                await self._origin.jobs.cancel(row.job)
         lines = self._world.folder / f"lines-{next(self._numbers)}"
         lines.write_text("one\ntwo\n" * 1000)
         answer = await run_job(self._origin, self._job, [hint_of(self._worker)], wait_s=None, inputs=(str(lines),))
