@@ -236,8 +236,7 @@ class Operations:
         progress.name = link.name
         with trio.move_on_after(float("inf") if wait_s is None else wait_s):
             while True:
-                with COMMAND.around():
-                    found = await self._deps.discovery.mutable_links.resolve(link, hints, progress.note)
+                found = await self._deps.discovery.mutable_links.resolve(link, hints, progress.note)
                 if found is not None:
                     return found
                 await trio.sleep(RESOLVE_RETRY_S)

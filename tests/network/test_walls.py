@@ -16,8 +16,8 @@ from p2p.concurrency.walls import WALLS
 from tests.support.compiled import compiled as compiled
 from tests.support.constants import Shorten
 from tests.support.walls.saboteur import Saboteur
-from tests.support.walls.ways import Way, attempt, open_ways, until
-from tests.support.world import World
+from tests.support.walls.ways import Way, attempt, open_ways
+from tests.support.world import World, until
 
 PATIENCE_S = 60.0
 OF_THE_TRACKER = {

@@ -10,6 +10,7 @@ import trio
 
 from p2p.concurrency import walls
 from p2p.concurrency.walls import Wall
+from tests.support.world import until
 
 KINDS: tuple[Callable[[], Exception], ...] = (
     lambda: ValueError("a surprise"),
@@ -80,8 +81,7 @@ class Saboteur:
 
     async def returned(self, name: str) -> None:
         """Waits until there is a task behind the wall again."""
-        while not self.inside.get(name):  # noqa: ASYNC110  nothing tells a test of these
-            await trio.sleep(0.005)
+        await until(lambda: bool(self.inside.get(name)))
 
     def _throw(self) -> NoReturn:
         raise self._surprise()

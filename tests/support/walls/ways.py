@@ -12,7 +12,7 @@ from p2p.errors import ShoalError
 from p2p.ids import short
 from p2p.node import Node
 from p2p.wire.address import Address
-from tests.support.world import NETWORK, World, hint_of
+from tests.support.world import NETWORK, World, hint_of, until
 from tests.support.world_jobs import run_job, write_job
 from tracker.server import open_tracker
 
@@ -117,9 +117,3 @@ async def attempt(way: Way) -> None:
 
 async def ignore(_: Event) -> None:
     pass
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    """Waits for what no event announces."""
-    while not happened():  # noqa: ASYNC110  nothing tells a test of these
-        await trio.sleep(0.005)
