@@ -13,7 +13,8 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NoReturn
 
@@ -242,8 +243,17 @@ def whole(files: Mapping[str, bytes]) -> dict[str, bytes]:
 @functools.cache
 def _api() -> dict[str, bytes]:
     """The files of `p2p.jobs`, by the names under which guests import them."""
-    folder = importlib.resources.files("p2p.jobs")
-    return {f"p2p/jobs/{file.name}": file.read_bytes() for file in folder.iterdir() if file.name.endswith(".py")}
+    return dict(_sources("p2p/jobs", importlib.resources.files("p2p.jobs")))
+
+
+def _sources(path: str, folder: Traversable) -> Iterator[tuple[str, bytes]]:
+    """The Python files in a folder and in those below, by path."""
+    for one in folder.iterdir():
+        inner = f"{path}/{one.name}"
+        if one.is_dir():
+            yield from _sources(inner, one)
+        elif one.name.endswith(".py"):
+            yield inner, one.read_bytes()
 
 
 def unpacks(files: Mapping[str, bytes]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple, NoReturn
 
-from p2p.jobs import fingerprint
+from p2p.jobs.checks import fingerprint
 from p2p.jobs.codec import decode
 from p2p.jobs.dataset import Dataset, Input, Inputs
 from p2p.jobs.faults import JobFault, Place, PlanMismatch, here

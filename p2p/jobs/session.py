@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from p2p.jobs import chance, fingerprint, imports, units
+from p2p.jobs import chance, units
 from p2p.jobs.answer import as_json
+from p2p.jobs.checks import fingerprint, imports
+from p2p.jobs.checks.state import Owner, State
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import JobFault, Place, PlanMismatch, raised
 from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same
 from p2p.jobs.sources import Source
-from p2p.jobs.state import Owner, State
 from p2p.jobs.units import Output, Work
 
 _LARGE_BYTES = 4 * 1024 * 1024
