@@ -191,7 +191,7 @@ def status(answer: StatusAnswer) -> None:
         ("dialable", _reachability(answer)),
         ("seen as", ", ".join(answer.seen_as) or "unknown: nobody has connected yet"),
         ("up for", format_time(answer.uptime_s)),
-        ("memory", format_size(answer.memory_bytes)),
+        ("memory", "unknown" if answer.memory_bytes is None else format_size(answer.memory_bytes)),
         ("shares", f"{answer.shares}, {format_size(answer.shared_bytes)}"),
         ("DHT", _dht(answer.dht)),
         *(("tracker", _tracker(tracker)) for tracker in answer.trackers),

@@ -179,7 +179,8 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     reachable_from: str | None
     seen_as: tuple[str, ...]
     uptime_s: int
-    memory_bytes: int
+    memory_bytes: int | None
+    """None if the system does not say."""
     shares: int
     shared_bytes: int
     stale: tuple[str, ...]

@@ -132,9 +132,12 @@ def boot_id() -> str:
     ).stdout.strip()
 
 
-def resident_bytes() -> int:
-    """How many bytes of RAM this process uses."""
-    return psutil.Process().memory_info().rss
+def resident_bytes() -> int | None:
+    """How many bytes of RAM this process uses; None if the system does not say, as when no descriptor is left."""
+    try:
+        return psutil.Process().memory_info().rss
+    except (OSError, psutil.Error):
+        return None
 
 
 def machine_memory_bytes() -> int:

@@ -1,11 +1,15 @@
 """A: one surprise ended the whole peer, or the machines of others."""
 
+import resource
 import socket
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trio
 
+from p2p.control.answers import StatusAnswer
+from p2p.control.protocol import Event, StatusRequest
 from p2p.errors import JobError
 from tests.support.processes import SHOAL, Peer, make_file
 from tests.support.world import World, hint_of
@@ -62,6 +66,23 @@ def test_a_peer_lives_with_few_descriptors(tmp_path: Path) -> None:
         assert few.run("status", "--json").json()["bugs"] == 0
         assert node.is_running()
     assert (tmp_path / "out" / "file").read_bytes() == file.read_bytes()
+
+
+async def checkpoint(event: Event) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def test_status_is_told_without_a_free_descriptor(world: World) -> None:
+    """psutil opens a file to see how much memory a process has."""
+    local = await world.peer("local")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        answer = await local.operations.perform(StatusRequest(), checkpoint, keep_serving=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert isinstance(answer, StatusAnswer)
+    assert (answer.memory_bytes, answer.bugs) == (None, 0)
 
 
 @pytest.mark.parametrize("number", [10**30, 2**63, 2**53, -1])

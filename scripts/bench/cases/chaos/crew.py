@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ NETWORK = ("--network", "bench-chaos", "--no-lan", "--listen", "127.0.0.1:0")
 VOLUNTEER = ("--volunteer", "--cores", "1")
 PEERS = ("peer0", "peer1")
 END_S = 30.0
+IN_USE = "Another peer is running"
 
 
 class Member:
@@ -39,16 +41,29 @@ class Member:
         """Starts it unless it runs, and waits until it is ready. Raises BenchError."""
         if self.is_running():
             return
+        deadline = time.monotonic() + END_S
+        while True:
+            try:
+                line = self._started()
+                break
+            except BenchError as error:
+                # While it was away, a command in its home may have started a peer of its own.
+                if IN_USE not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+        self.ready = line.split()
+        if self.ready[:1] != ["ready"]:
+            raise BenchError(f"{self.name} says {line!r}, instead of that it is ready")
+        self.descriptors = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+
+    def _started(self) -> str:
+        """Starts it, and returns what it says first. Raises BenchError."""
         self.close()
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=ENVIRONMENT
             )
-        line = Server(self.process, self.log).first_line()
-        self.ready = line.split()
-        if self.ready[:1] != ["ready"]:
-            raise BenchError(f"{self.name} says {line!r}, instead of that it is ready")
-        self.descriptors = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        return Server(self.process, self.log).first_line()
 
     @property
     def pid(self) -> int:
