@@ -49,6 +49,8 @@ class JobView:
     volunteers: list[VolunteerView] = field(default_factory=list)
     failures: int = 0
     losses: int = 0
+    skipped: int = 0
+    """Records left out because of errors, as the job wants."""
     units_done: int = 0
     units_known: int = 0
     """Units that an earlier process had finished."""

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 WITH_LOCAL = frozenset(
-    {"job", "inputs", "arg", "partitions", "out", "along", "requirements", "seed", "local", "as_json"}
+    {"job", "inputs", "arg", "partitions", "out", "along", "requirements", "seed", "max_skipped", "local", "as_json"}
 )
 """The parameters of `run` that have a meaning with --local."""
 KEPT = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` resumes it, `shoal cancel ID` forgets it."
 NOT_WITH_RESUME = frozenset(
     {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
-    | {"along", "requirements", "seed"}
+    | {"along", "requirements", "seed", "max_skipped"}
 )
 """The parameters of `run` that are fixed when a job is started."""
 
@@ -117,6 +117,12 @@ def run(
             show_default=False,
         ),
     ] = None,
+    max_skipped: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help='Maximum number of records that operations with on_error="skip" may leave out.', min=0
+        ),
+    ] = 1000,
     local: Annotated[
         bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")
     ] = False,
@@ -175,6 +181,7 @@ def run(
         along=tuple(str(absolute(path)) for path in along or ()),
         requirements=None if requirements is None else str(absolute(requirements)),
         seed=UNSET if seed is None else seed,
+        max_skipped=max_skipped,
     )
     if local:
         from p2p.commandline import local_run
@@ -251,6 +258,9 @@ def _show(as_json: bool, answer: "JobAnswer") -> None:
 
     if isinstance(answer.folder, str):
         terminal.note(f"The files are in {answer.folder}; they are shared while a peer runs in this home.")
+    if isinstance(answer.skipped, int):
+        for line in _skipped(answer):
+            terminal.note(line)
     if took := _took(answer):
         terminal.note(f"{took} `shoal result {answer.job[:8]}` prints the result again.")
 
@@ -270,6 +280,18 @@ def _took(answer: "JobAnswer") -> str:
         f"on {count(answer.volunteers or 0, 'volunteer')}, {cores} of their cores' time, "
         f"{format_size(answer.bytes_moved)} moved."
     )
+
+
+def _skipped(answer: "JobAnswer") -> list[str]:
+    """Lines that say how many records the job left out, and why the first of them."""
+    from p2p.commandline.terminal import count
+
+    number, first = answer.skipped or 0, answer.first_skipped or ()
+    which = "" if number == len(first) else f" The first {len(first)}:"
+    said = (
+        f"{count(number, 'record')} skipped, for which the job's code raised an exception{which and '.'}{which or ':'}"
+    )
+    return [said, *(f"  {one.told()}" for one in first)]
 
 
 def _text(answer: "JobAnswer") -> str:

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -18,6 +20,7 @@ from p2p.compute.owner import saved_files
 from p2p.compute.spec import JobSpec
 from p2p.core.compute.partitions import SEEDED_CORES, asked_bytes, chosen_bytes, chosen_count
 from p2p.core.compute.report import Report
+from p2p.core.compute.skipped import SkippedRecords, Skips, UnitPlace
 from p2p.errors import ConfigError, JobError, StorageError
 from p2p.jobs import local
 from p2p.jobs.codec import Unreadable
@@ -47,6 +50,13 @@ def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAn
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(body)
 
+    skipped = SkippedRecords(spec.max_skipped)
+
+    def skips(unit: tuple[int, int, int], count: int, reports: Sequence[dict[str, Any]]) -> None:
+        skipped.set(UnitPlace(*unit), Skips(count, msgspec.convert(reports, tuple[Report, ...])))
+        if skipped.is_exceeded:
+            raise JobError(skipped.excess())
+
     # The API is this process's own copy; the job's files are imported from memory, as in a guest.
     files, title = bundles.collect(path, tuple(map(Path, spec.along)), note), bundles.title_of(path)
     if bundles.MODULE in files:
@@ -71,6 +81,7 @@ def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAn
             seed=seed,
             is_drawn=spec.seed is UNSET,
             note=note,
+            skips=skips,
         )
         written = _in_place(made)
         made.clear()
@@ -84,7 +95,14 @@ def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAn
         for of_action in made.values():
             shutil.rmtree(of_action[0].parent, ignore_errors=True)  # the job failed, and part of a result is of no use
     value = json.loads(answer.json)
-    return JobAnswer("local", "done", value, paths=tuple(written) if written else UNSET)
+    return JobAnswer(
+        "local",
+        "done",
+        value,
+        paths=tuple(written) or UNSET,
+        skipped=skipped.total or UNSET,
+        first_skipped=tuple(skipped.first()) or UNSET,
+    )
 
 
 def _with_packages(files: dict[str, bytes], listed: Path) -> dict[str, bytes]:

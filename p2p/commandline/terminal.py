@@ -235,6 +235,7 @@ class LiveView:
             *([f"{format_time(view.left_s)} left"] if view.left_s is not None else []),
             *([f"{view.failures:,} failed"] if view.failures else []),
             *([f"{view.losses:,} lost"] if view.losses else []),
+            *([f"{count(view.skipped, 'record')} skipped"] if view.skipped else []),
         ]
         title = f"{printable(view.name)}, action {view.action}"
         said = printable(view.why) or " · ".join(pieces)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from p2p.core.compute.skipped import SkippedRecord
 from p2p.progress import JobView
 
 
@@ -34,6 +35,9 @@ class JobAnswer(msgspec.Struct, frozen=True):
     """How many seconds the units took at the volunteers, as these say."""
     bytes_moved: int | UnsetType = UNSET
     """As in `JobView`."""
+    skipped: int | UnsetType = UNSET
+    """How many records were left out because of errors, if any."""
+    first_skipped: tuple[SkippedRecord, ...] | UnsetType = UNSET
 
     @property
     def saved(self) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from p2p.core.compute.skipped import DEFAULT_MOST
 from p2p.jobs.chance import MAX_SEED
 
 _Seed = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)]
@@ -30,3 +31,5 @@ class JobSpec(msgspec.Struct, frozen=True):
     """The absolute path of a file that lists packages that go along."""
     seed: _Seed | UnsetType = UNSET
     """Unset, the seed is drawn."""
+    max_skipped: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = DEFAULT_MOST
+    """How many records the job's units may skip because of errors."""

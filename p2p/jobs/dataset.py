@@ -5,7 +5,7 @@ This module computes nothing. Operations only make a chain longer. An action tha
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar, cast
 
 from p2p.jobs.codec import plain
 from p2p.jobs.faults import JobFault, here
@@ -16,6 +16,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 K = TypeVar("K")
 V = TypeVar("V")
+OnError: TypeAlias = Literal["fail", "skip"]
 
 
 class Run(Protocol):
@@ -43,7 +44,11 @@ class Input(NamedTuple):
 
 
 class Dataset(Generic[T]):
-    """Records in partitions, and the operations on them. Immutable: every operation returns a new Dataset."""
+    """Records in partitions, and the operations on them. Immutable: every operation returns a new Dataset.
+
+    A record for which a function raises an exception ends the job, or is left out with `on_error="skip"`: the job's
+    user is then told how many were left out, and what went wrong with the first of them.
+    """
 
     __slots__ = ("_chain", "_run")
 
@@ -51,31 +56,31 @@ class Dataset(Generic[T]):
         self._run = run
         self._chain = chain
 
-    def map(self, function: Callable[[T], U]) -> "Dataset[U]":
+    def map(self, function: Callable[[T], U], on_error: OnError = "fail") -> "Dataset[U]":
         """`function(record)` for every record."""
-        return self._with("map", function)
+        return self._with("map", function, on_error)
 
-    def flat_map(self, function: Callable[[T], Iterable[U]]) -> "Dataset[U]":
+    def flat_map(self, function: Callable[[T], Iterable[U]], on_error: OnError = "fail") -> "Dataset[U]":
         """Everything that `function(record)` returns, item by item, for every record."""
-        return self._with("flat_map", function)
+        return self._with("flat_map", function, on_error)
 
-    def filter(self, function: Callable[[T], object]) -> "Dataset[T]":
+    def filter(self, function: Callable[[T], object], on_error: OnError = "fail") -> "Dataset[T]":
         """The records for which `function(record)` is true."""
-        return self._with("filter", function)
+        return self._with("filter", function, on_error)
 
     def map_partitions(self, function: Callable[[Iterator[T]], Iterable[U]]) -> "Dataset[U]":
         """Everything that `function(iterator over a partition's records)` returns, item by item, for each partition."""
         return self._with("map_partitions", function)
 
-    def key_by(self, function: Callable[[T], K]) -> "Dataset[tuple[K, T]]":
+    def key_by(self, function: Callable[[T], K], on_error: OnError = "fail") -> "Dataset[tuple[K, T]]":
         """`(function(record), record)` for every record."""
-        return self._with("key_by", function)
+        return self._with("key_by", function, on_error)
 
     def sample(self, fraction: float) -> "Dataset[T]":
         """Keeps each record with this probability, from 0 to 1; the same ones in every run over the same partitions."""
         if not 0 <= fraction <= 1:
             _wrong(f"sample() takes a fraction from 0 to 1, not {fraction!r}")
-        return self._with("sample", None, float(fraction))
+        return self._with("sample", fraction=float(fraction))
 
     def reduce_by_key(
         self: "Dataset[tuple[K, V]]", function: Callable[[V, V], V], partitions: int | None = None
@@ -132,12 +137,14 @@ class Dataset(Generic[T]):
             _wrong(f"save() writes 'json' or 'text', not {form!r}")
         self._act("save", form=form)
 
-    def _with(self, name: str, function: Callable[..., Any] | None, fraction: float = 1.0) -> "Dataset[Any]":
+    def _with(
+        self, name: str, function: Callable[..., Any] | None = None, on_error: str = "fail", fraction: float = 1.0
+    ) -> "Dataset[Any]":
         if name != "sample":
             _callable(name, function)
         if len(self._chain.operations) >= MAX_OPERATIONS:
             _wrong(f"more than {MAX_OPERATIONS} operations in a row: combine some into one function")
-        operation = Operation(name, here(), function, fraction)
+        operation = Operation(name, here(), function, fraction, _skips(name, on_error))
         return Dataset(self._run, self._chain._replace(operations=(*self._chain.operations, operation)))
 
     def _act(self, name: str, function: Callable[..., Any] | None = None, amount: int = 1, form: str = "") -> Any:
@@ -175,9 +182,9 @@ class Inputs(Sequence[Input]):
         """
         return self._of_bytes("lines", input)
 
-    def records(self, input: int | str | None = None) -> Dataset[Any]:
-        """One JSON value per line; empty lines are skipped."""
-        return self._of_bytes("records", input)
+    def records(self, input: int | str | None = None, on_error: OnError = "fail") -> Dataset[Any]:
+        """One JSON value per line; empty lines are ignored. A line that is no JSON is an error."""
+        return self._of_bytes("records", input, on_error)
 
     def chunks(self, input: int | str | None = None) -> Dataset[bytes]:
         """Pieces of the inputs, unpacked, as bytes, cut at line ends, each about as large as a partition."""
@@ -201,12 +208,13 @@ class Inputs(Sequence[Input]):
     def _of_items(self, name: str, items: Sequence[Any]) -> Dataset[Any]:
         return Dataset(self._run, Chain(Source(name, here(), None, items)))
 
-    def _of_bytes(self, name: str, which: int | str | None) -> Dataset[Any]:
+    def _of_bytes(self, name: str, which: int | str | None, on_error: str = "fail") -> Dataset[Any]:
         assert name in OF_BYTES
         place = here()
         if not self._inputs:
             _wrong(f"{name}() reads the job's inputs and there are none: give --input LINK_OR_PATH")
-        operations = (Operation(name, place, json_value),) if name == "records" else ()
+        skips = _skips(name, on_error)
+        operations = (Operation(name, place, json_value, skips=skips),) if name == "records" else ()
         return Dataset(self._run, Chain(Source(name, place, self._number(which)), operations))
 
     def _number(self, which: int | str | None) -> int | None:
@@ -228,6 +236,12 @@ MAX_ITEMS = 2**53
 def _callable(name: str, function: object) -> None:
     if not callable(function):
         _wrong(f"{name}() takes a function, not {type(function).__name__}")
+
+
+def _skips(name: str, on_error: str) -> bool:
+    if on_error not in ("fail", "skip"):
+        _wrong(f"{name}() takes on_error='fail' or 'skip', not {on_error!r}")
+    return on_error == "skip"
 
 
 def _wrong(text: str) -> NoReturn:

@@ -7,6 +7,8 @@ from reprlib import Repr
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from p2p.jobs.codec import Unreadable
+
 MAX_TEXT = 8 * 1024
 MAX_RECORD = 200
 _MAX_FRAMES = 30
@@ -57,6 +59,10 @@ class JobFault(Exception):
 
 class PlanMismatch(Exception):
     """Raised if the job plans differently here than where the plan was made, or lacks something that the plan needs."""
+
+
+NOT_THE_JOBS = (JobFault, PlanMismatch, Unreadable, MemoryError, KeyboardInterrupt)
+"""Exceptions that are passed on unchanged, wherever they are raised."""
 
 
 def here() -> Place:

@@ -17,6 +17,7 @@ from p2p.jobs.codec import admit, admit_each, plain
 from p2p.jobs.faults import JobFault, frames_in, raised, shown
 from p2p.jobs.keys import Keys
 from p2p.jobs.operations import Operation, Sink
+from p2p.jobs.skipping import Skipped
 
 _FILE = "<stage>"
 _INDENT = "    "
@@ -34,6 +35,14 @@ _STEPS = {
     "sample": "if f{i}() >= fraction{i}: continue",
 }
 _KEEPS_RECORD = {"filter", "sample"}
+_LEFT_OUT = "except Exception as error: skip(error, {i}, {x}); continue"
+# The same for operations that leave out the records for which they raise an exception. `flat_map` takes all that a
+# record gives, or nothing.
+_SKIPPING_STEPS = {
+    **dict.fromkeys(("records", "map", "key_by"), f"try: {{y}} = f{{i}}({{x}})\n{_LEFT_OUT}"),
+    "flat_map": f"try: all{{i}} = list(f{{i}}({{x}}))\n{_LEFT_OUT}\nfor {{y}} in all{{i}}:",
+    "filter": f"try: keeps{{i}} = f{{i}}({{x}})\n{_LEFT_OUT}\nif not keeps{{i}}: continue",
+}
 
 
 class _End(NamedTuple):
@@ -111,19 +120,19 @@ class _Text:
 
 
 @lru_cache(maxsize=256)
-def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
+def _written(names: tuple[str, ...], skips: tuple[bool, ...], end: _End) -> tuple[FunctionType, _Text]:
     """Writes and compiles the function for a chain of operations. Returns it, and its source."""
     text = _Text()
     parameters = "".join(f", f{i}=None, fraction{i}=1.0" for i in range(len(names)))
-    more = "function=None, amount=1, form='', admit=admit, OPEN=OPEN, text_line=text_line"
+    more = "function=None, amount=1, form='', skip=None, admit=admit, OPEN=OPEN, text_line=text_line"
     text.add(f"def stage(items{parameters}, {more}):", -1)
     start = 0
     for index, name in enumerate(names):
         if name == "map_partitions":
-            _iteration(text, names, start, index)
+            _iteration(text, names, skips, start, index)
             start = index + 1
     text.add(end.before, len(names))
-    record = _body(text, names, start, len(names))
+    record = _body(text, names, skips, start, len(names))
     text.add(end.each.format(x=record), len(names), record)
     text.depth = 1
     text.add("return " + end.result, len(names))
@@ -139,18 +148,18 @@ def _written(names: tuple[str, ...], end: _End) -> tuple[FunctionType, _Text]:
     return scope["stage"], text
 
 
-def _iteration(text: _Text, names: tuple[str, ...], start: int, end: int) -> None:
+def _iteration(text: _Text, names: tuple[str, ...], skips: tuple[bool, ...], start: int, end: int) -> None:
     """Writes the operations before a map_partitions as one iterator, and applies its function to that."""
     if start == end:
         text.add(f"items = f{end}(iter(items))", end)
         return
     text.add(f"def before{end}(items):", end)
-    text.add("yield " + _body(text, names, start, end), end)
+    text.add("yield " + _body(text, names, skips, start, end), end)
     text.depth = 1
     text.add(f"items = f{end}(before{end}(items))", end)
 
 
-def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
+def _body(text: _Text, names: tuple[str, ...], skips: tuple[bool, ...], start: int, end: int) -> str:
     """Writes the loop that takes records through these operations. Returns the variable of the last one's record."""
     x = f"x{start}"
     checked = [start, *(index + 1 for index in range(start, end) if names[index] not in _KEEPS_RECORD)]
@@ -160,7 +169,8 @@ def _body(text: _Text, names: tuple[str, ...], start: int, end: int) -> str:
         text.add(_ADMIT.format(x=x, i=start), start - 1, x)
     for index in range(start, end):
         y = x if names[index] in _KEEPS_RECORD else f"x{index + 1}"
-        text.add(_STEPS[names[index]].format(x=x, y=y, i=index), index, x)
+        steps = _SKIPPING_STEPS if skips[index] else _STEPS
+        text.add(steps[names[index]].format(x=x, y=y, i=index), index, x)
         if y != x:
             text.add(_ADMIT.format(x=y, i=index + 1), index, x)
         if names[index] == "key_by":
@@ -176,7 +186,8 @@ class Loop:
         """`has_named`: whether the job's code may make NamedTuples of its own."""
         self._parts: list[Operation | Sink] = [*operations, sink]
         self._samples = [index for index, op in enumerate(operations) if op.name == "sample"]
-        self._function, self._text = _written(tuple(op.name for op in operations), _end(sink))
+        names, skips = tuple(op.name for op in operations), tuple(op.skips for op in operations)
+        self._function, self._text = _written(names, skips, _end(sink))
         self._arguments: dict[str, Any] = {"function": sink.function, "admit": admit_each if has_named else admit}
         for name in ("amount", "form"):
             if hasattr(sink, name):
@@ -185,8 +196,13 @@ class Loop:
             self._arguments[f"f{index}"] = op.function
             self._arguments[f"fraction{index}"] = op.fraction
 
-    def run(self, items: Iterable[Any]) -> Any:
-        """Returns what the sink makes of these records. Raises whatever the job's functions raise."""
+    def run(self, items: Iterable[Any], skipped: Skipped | None = None) -> Any:
+        """Returns what the sink makes of these records. Raises whatever the job's functions raise.
+
+        Records that may be left out are counted in `skipped`.
+        """
+        if skipped is not None:
+            self._arguments["skip"] = skipped.skip
         for index in self._samples:
             self._arguments[f"f{index}"] = sampler(index).random
         return self._function(items, **self._arguments)

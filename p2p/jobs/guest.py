@@ -116,9 +116,10 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
 
     def packed(made: "Output") -> bytes:
         try:
-            if made.replaced[0]:
-                counts = {"records_in": made.records_in, "records_out": made.records_out, "replaced": made.replaced}
-                return pack({"ok": "unit", **counts}, made.blobs)
+            if made.replaced[0] or made.skipped:
+                counts = {"records_in": made.records_in, "records_out": made.records_out}
+                apart = {"replaced": made.replaced, "skipped": made.skipped, "skips": made.skips}
+                return pack({"ok": "unit", **counts, **apart}, made.blobs)
             return pack_done(made.records_in, made.records_out, made.blobs)
         except BadFrame as error:
             return pack({"error": "limit", "text": str(error)})

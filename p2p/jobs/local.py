@@ -34,6 +34,8 @@ class _File(NamedTuple):
 
 Save = Callable[[int, int, bytes], None]
 """Saves one file of the result: action, partition, bytes."""
+Skips = Callable[[tuple[int, int, int], int, Sequence[dict[str, Any]]], None]
+"""Records that a unit, at an action, stage and partition, has skipped so many records, with reports of the first."""
 Tell = Callable[[str, int, int], None]
 """Reports how far a stage has got: its label, units done, units in total."""
 
@@ -51,12 +53,13 @@ def run(
     is_drawn: bool = True,
     tell: Tell = lambda label, done, units: None,
     note: Callable[[str], None] = lambda text: None,
+    skips: Skips = lambda unit, count, reports: None,
 ) -> Answer:
     """Runs the job that consists of `files` to its end, and returns what it returned.
 
     `seed` and `is_drawn` are as in `Session`. `note` gets what the job's user should know.
 
-    Raises JobFault, PlanMismatch, Unreadable, OSError if an input cannot be read, and whatever `save` raises.
+    Raises JobFault, PlanMismatch, Unreadable, OSError if an input cannot be read, and what `save` and `skips` raise.
     """
     read = [_files(path.absolute()) for path in inputs]
     named = [
@@ -87,7 +90,7 @@ def run(
                     note(text)
                 session.notes.clear()
                 session.confirm(plan.number, plan.digest)
-                session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell, once))
+                session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell, once, skips))
                 number += 1
             return plan
     finally:
@@ -102,6 +105,7 @@ def _carry_out(
     save: Save,
     tell: Tell,
     once: Callable[[str, str], None],
+    skips: Skips,
 ) -> bytes:
     """Runs all units of one action, stage by stage. Returns the action's result.
 
@@ -126,6 +130,8 @@ def _carry_out(
                 fault.unit = stage.number, partition, plan.number
                 raise
             made.append(output.blobs)
+            if output.skipped:
+                skips((plan.number, stage.number, partition), output.skipped, output.skips)
             if output.replaced[0]:
                 once("utf-8", not_utf8(source[output.replaced[1]][0], output.replaced[0]))
             tell(stage.label, partition + 1, len(units))

@@ -14,6 +14,8 @@ class Operation(NamedTuple):
     place: Place
     function: Callable[..., Any] | None = None
     fraction: float = 1.0
+    skips: bool = False
+    """Whether a record for which the function raises an exception is left out."""
 
 
 class Action(NamedTuple):

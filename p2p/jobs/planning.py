@@ -79,6 +79,8 @@ class Plan(NamedTuple):
         if source:
             of_bytes = source.name in OF_BYTES
             told["source"] = {"kind": source.name} | ({"input": source.input} if of_bytes else {"count": source.total})
+        if any(operation.skips for operation in stage.operations):
+            told["skips"] = True
         partitions = self.partitions(stage, settings)
         return told if partitions is None else told | {"partitions": partitions}
 

@@ -12,7 +12,7 @@ from p2p.jobs.answer import as_json
 from p2p.jobs.checks import fingerprint, imports
 from p2p.jobs.checks.state import Owner, State
 from p2p.jobs.dataset import Input
-from p2p.jobs.faults import JobFault, Place, PlanMismatch, raised
+from p2p.jobs.faults import NOT_THE_JOBS, JobFault, Place, PlanMismatch, raised
 from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same
 from p2p.jobs.sources import Source
 from p2p.jobs.units import Output, Work
@@ -214,7 +214,7 @@ class Session:
         """Blames the job for whatever its own code raises, whether an Exception or another BaseException."""
         try:
             yield
-        except units.NOT_THE_JOBS:
+        except NOT_THE_JOBS:
             raise
         except ModuleNotFoundError as error:
             raise raised(error, self._files, text=f"{error}: {imports.WHAT_IS_THERE}") from error

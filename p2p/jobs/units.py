@@ -4,16 +4,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from p2p.jobs.codec import LEAVES, NotARecord, Unreadable, culprit, decode, encode_checked, survey
-from p2p.jobs.faults import JobFault, PlanMismatch, raised, shown
+from p2p.jobs.codec import LEAVES, NotARecord, culprit, decode, encode_checked, survey
+from p2p.jobs.faults import NOT_THE_JOBS, JobFault, raised, shown
 from p2p.jobs.fusion import Loop
 from p2p.jobs.keys import Keys
 from p2p.jobs.operations import Action, Shuffle, Sink, Stage
+from p2p.jobs.skipping import Skipped
 from p2p.jobs.sources import Replaced, batches
 
 MAX_RESULT_BYTES = 8 * 1024 * 1024
-NOT_THE_JOBS = (JobFault, PlanMismatch, Unreadable, MemoryError, KeyboardInterrupt)
-"""Exceptions that are passed on unchanged, wherever they are raised."""
 _PARTIALS: dict[str, type] = {"count": int, "sum": object, "mean": tuple}
 """The type of partial results by action; those of all other actions are lists."""
 
@@ -26,6 +25,10 @@ class Output(NamedTuple):
     blobs: list[bytes]
     replaced: tuple[int, int] = (0, 0)
     """How many characters of its input were not UTF-8, and in which of its pieces the first of them was."""
+    skipped: int = 0
+    """How many records were left out because an operation raised an exception for them."""
+    skips: Sequence[dict[str, Any]] = ()
+    """What went wrong with the first of these: see `Skipped.reports`."""
 
 
 class Work:
@@ -35,15 +38,26 @@ class Work:
         """`files` are the paths of the job's own files, whose frames its faults show; `has_named` is as in `Loop`."""
         self._stage, self._outputs, self._files = stage, outputs, files
         self._loop = Loop(stage.operations, stage.sink, has_named=has_named)
+        self._skips = any(operation.skips for operation in stage.operations)
         self._join = Loop((), stage.origin, has_named=has_named) if isinstance(stage.origin, Shuffle) else None
 
     def run(self, source: Sequence[Any], blobs: Sequence[bytes]) -> Output:
         """Runs one unit. Raises JobFault or MemoryError."""
         count, replaced = _Counted(), Replaced()
-        made = self._run(source, blobs, count, replaced)
-        return made._replace(replaced=(replaced.count, replaced.piece)) if replaced.count else made
+        skipped = Skipped(self._stage.operations, self._files) if self._skips else None
+        made = self._run(source, blobs, count, replaced, skipped)
+        if replaced.count:
+            made = made._replace(replaced=(replaced.count, replaced.piece))
+        return made._replace(skipped=skipped.count, skips=skipped.reports) if skipped and skipped.count else made
 
-    def _run(self, source: Sequence[Any], blobs: Sequence[bytes], count: "_Counted", replaced: Replaced) -> Output:
+    def _run(
+        self,
+        source: Sequence[Any],
+        blobs: Sequence[bytes],
+        count: "_Counted",
+        replaced: Replaced,
+        skipped: Skipped | None,
+    ) -> Output:
         stage = self._stage
         if isinstance(stage.origin, Shuffle):
             assert self._join is not None
@@ -52,7 +66,7 @@ class Work:
             items: Iterable[Any] = joined.table.items()
         else:
             items = count.of(batches(stage.origin, source, blobs, replaced))
-        made = _loop(self._loop, items, self._files)
+        made = _loop(self._loop, items, self._files, skipped)
         if isinstance(stage.sink, Shuffle):
             return Output(count.records, len(made.table), _split(made, self._outputs, stage))
         if stage.sink.name == "save":
@@ -98,9 +112,9 @@ class _Counted:
         return batch
 
 
-def _loop(loop: Loop, items: Iterable[Any], files: Collection[str]) -> Any:
+def _loop(loop: Loop, items: Iterable[Any], files: Collection[str], skipped: Skipped | None = None) -> Any:
     try:
-        return loop.run(items)
+        return loop.run(items, skipped)
     except NOT_THE_JOBS:
         raise
     except BaseException as error:  # whatever a job's function raises, even SystemExit, is the job's fault

@@ -14,6 +14,8 @@ import msgspec
 
 from p2p.core.compute.attempts import Known
 from p2p.core.compute.plan import MAX_RESULT_BYTES
+from p2p.core.compute.report import Report
+from p2p.core.compute.skipped import Skips, UnitPlace
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ID_BYTES, PeerId
 from p2p.store.database import Database
@@ -35,18 +37,26 @@ FETCHED_AT_ONCE = 1000
 OUTPUTS_AT_ONCE = 64
 
 _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
+_reports = msgspec.json.Decoder(tuple[Report, ...])
 
 
 class JournalEntry(NamedTuple):
     """An accepted result: the sizes of its outputs in bytes, and the outputs joined, or None if they are elsewhere.
 
-    In that case they are at the result's holder or, if the result has no holder, in one of the owner's files.
+    In that case they are at the result's holder or, if the result has no holder, in one of the owner's files. `skips`
+    are the records that the unit skipped, or None if what is known of them still holds.
     """
 
     known: Known
     action: int
     sizes: tuple[int, ...]
     outputs: bytes | None
+    skips: Skips | None = None
+
+    @property
+    def place(self) -> UnitPlace:
+        """The unit's place in the job."""
+        return UnitPlace(self.action, self.known.stage, self.known.partition)
 
 
 class FinishedAction(NamedTuple):
@@ -115,8 +125,8 @@ class Journal:
         assert state != RUNNING
         text = _text(ending)
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM job_unit WHERE job = ?", [job])
-            connection.execute("DELETE FROM job_action WHERE job = ?", [job])
+            for table in ("job_unit", "job_action", "job_skip"):
+                connection.execute(f"DELETE FROM {table} WHERE job = ?", [job])
             connection.execute("UPDATE job SET state = ?, ending = ?, bytes = 0 WHERE id = ?", [state, text, job])
             connection.execute(
                 "DELETE FROM job WHERE state != ? AND id NOT IN "
@@ -141,7 +151,7 @@ class Journal:
     def forget(self, job: bytes) -> None:
         """Forgets everything about the job."""
         with self._database.transaction() as connection:
-            for table, column in (("job_unit", "job"), ("job_action", "job"), ("job_log", "job"), ("job", "id")):
+            for table, column in _TABLES:
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])
 
     # What a running job has done.
@@ -152,9 +162,16 @@ class Journal:
         Raises StorageError, also if the job's results would take too much space; NotFound if the job is not open.
         """
         new = [_as_row(job, entry) for entry in entries]
+        skipped = [
+            (job, *entry.place, entry.skips.amount, msgspec.json.encode(entry.skips.reports))
+            for entry in entries
+            if entry.skips is not None
+        ]
         with self._database.transaction() as connection:
-            self._grow(connection, job, sum(ROW_BYTES + len(entry.outputs or b"") for entry in entries))
+            size = sum(ROW_BYTES + len(entry.outputs or b"") for entry in entries)
+            self._grow(connection, job, size + sum(len(row[-1]) for row in skipped))
             connection.executemany("INSERT OR REPLACE INTO job_unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+            connection.executemany("INSERT OR REPLACE INTO job_skip VALUES (?, ?, ?, ?, ?, ?)", skipped)
 
     def finish(self, job: bytes, action: int, digest: bytes, result: bytes) -> None:
         """Stores the action's result, and forgets the results of its units. Raises as `accept` does."""
@@ -168,6 +185,21 @@ class Journal:
             connection.execute("UPDATE job SET bytes = ? WHERE id = ?", [kept, job])
             self._grow(connection, job, ROW_BYTES + len(result))
             connection.execute("INSERT INTO job_action VALUES (?, ?, ?, ?)", [job, action, digest, result])
+
+    def skips(self, job: bytes) -> Iterator[tuple[UnitPlace, Skips]]:
+        """Yields the records that the job's units skipped, unit by unit, also of finished actions."""
+        at = UnitPlace(-1, -1, -1)
+        while True:
+            rows = self._database.rows(
+                "SELECT action, stage, partition, count, reports FROM job_skip WHERE job = ? "
+                "AND (action, stage, partition) > (?, ?, ?) ORDER BY action, stage, partition LIMIT ?",
+                [job, *at, FETCHED_AT_ONCE],
+            )
+            for *place, count, reports in rows:
+                at = UnitPlace(*place)
+                yield at, Skips(count, _reports.decode(reports))
+            if len(rows) < FETCHED_AT_ONCE:
+                return
 
     # What a job's units printed.
 
@@ -258,6 +290,10 @@ class Journal:
                 f"The job's results take more than {MAX_JOB_BYTES} bytes of the journal. "
                 "Use fewer partitions, or an action with a smaller result."
             )
+
+
+_TABLES = (("job_unit", "job"), ("job_action", "job"), ("job_skip", "job"), ("job_log", "job"), ("job", "id"))
+"""The tables that know a job, each with the column that has its id."""
 
 
 def _as_row(job: bytes, entry: JournalEntry) -> tuple[Any, ...]:

@@ -268,13 +268,17 @@ class Result(_Part, frozen=True, gc=False):
     `cap` (it ran for as long as the volunteer lets a unit run) or `paused` (the volunteer's user wants the cores now).
     """
     text: _Text = ""
-    """For `job`, the guest's report in JSON; otherwise an explanation in words."""
+    """For `job`, the guest's report in JSON; for another `kind`, an explanation in words. If the unit succeeded, the
+    guest's reports of the first of the records that it skipped, in JSON.
+    """
     kept: bool = False
     """Whether the outputs are kept by the volunteer that made them."""
     missing: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_MISSING)] = ()
     """For `input`: the units whose kept outputs were unavailable."""
     log: Annotated[bytes, msgspec.Meta(max_length=MAX_LOG)] = b""
     """The end of what the unit printed."""
+    skipped: _Records = 0
+    """How many records the unit left out because of errors, as its job wants."""
 
 
 class Results(_Message, frozen=True, gc=False, tag="results"):

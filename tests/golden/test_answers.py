@@ -65,6 +65,7 @@ WISH = JobSpec(
     along=("/home/somebody/data.csv",),
     requirements="/home/somebody/wanted.txt",
     seed=4711,
+    max_skipped=77,
 )
 ASKED: tuple[AnyRequest, ...] = (
     requests.ShareRequest(

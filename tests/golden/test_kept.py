@@ -12,6 +12,7 @@ import msgspec
 
 from p2p.compute.owner import setup as job_setup
 from p2p.compute.spec import JobSpec
+from p2p.core.compute.skipped import DEFAULT_MOST
 from p2p.ids import PeerId, ShareId
 from p2p.store import library
 from p2p.store.library import Stamp
@@ -36,8 +37,9 @@ WISH = JobSpec(
     wait_s=20.0,
     along=("/home/somebody/data.csv", "/home/somebody/tiny-1-py3-none-any.whl"),
     requirements="/home/somebody/wanted.txt",
+    max_skipped=77,
 )
-LATER: dict[str, Any] = {"along": (), "requirements": None}
+LATER: dict[str, Any] = {"along": (), "requirements": None, "max_skipped": DEFAULT_MOST}
 """What jobs that were recorded first do not have."""
 JOB = job_setup.Resumable(
     wish=WISH,

@@ -112,6 +112,7 @@ OF_JOBS: tuple[AnyWork, ...] = (
                 kept=True,
                 missing=(C,),
                 log=b"printed\n",
+                skipped=9,
             ),
         ),
         fetched=4096,

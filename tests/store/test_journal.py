@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from p2p.core.compute.attempts import Known
 from p2p.core.compute.plan import MAX_RESULT_BYTES
+from p2p.core.compute.report import Report
+from p2p.core.compute.skipped import Skips, UnitPlace
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H
 from p2p.store import journal as module
@@ -79,6 +81,24 @@ def test_a_finished_action_is_all_that_is_kept_of_its_units(journal: Journal, da
     assert list(journal.replay(JOB)) == [known(3)]
     assert journal.actions(JOB) == [FinishedAction(b"d" * 32, b"its result")]
     assert database.row("SELECT count(*) FROM job_unit") == (1,)
+
+
+def test_what_units_skipped_outlives_their_outputs(journal: Journal, database: Database, shorten: Shorten) -> None:
+    shorten(module, "FETCHED_AT_ONCE", 2)
+    report = Report("job", "not a number", kind="ValueError", line=3, operation="map", record="'x'")
+    entries = [entry(number)._replace(skips=Skips(number, (report,) * min(number, 2))) for number in range(1, 6)]
+    journal.accept(JOB, entries)
+    expected = [(UnitPlace(0, 0, number), Skips(number, (report,) * min(number, 2))) for number in range(1, 6)]
+    assert list(journal.skips(JOB)) == expected
+    journal.accept(JOB, [entry(1), entry(2)._replace(skips=Skips(7))])
+    expected[1] = UnitPlace(0, 0, 2), Skips(7)
+    assert list(journal.skips(JOB)) == expected
+    journal.finish(JOB, 0, b"d" * 32, b"its result")
+    journal.accept(JOB, [entry(0, action=1)._replace(skips=Skips(1))])
+    assert list(journal.skips(JOB)) == [*expected, (UnitPlace(1, 0, 0), Skips(1))]
+    assert list(journal.skips(b"another job")) == []
+    journal.end(JOB, "done", None)
+    assert database.row("SELECT count(*) FROM job_skip") == (0,)
 
 
 def test_a_job_that_is_over_leaves_only_its_ending(journal: Journal, database: Database) -> None:

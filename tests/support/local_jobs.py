@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from p2p.jobs import local
 from p2p.jobs.faults import JobFault
+from p2p.jobs.local import Skips
 from p2p.jobs.planning import Settings
 from p2p.jobs.session import Answer
 
@@ -54,6 +55,7 @@ def run(
     partition_bytes: int = 50,
     files: Mapping[str, bytes] | None = None,
     note: Callable[[str], None] = lambda text: None,
+    skips: Skips = lambda unit, count, reports: None,
     **arguments: Any,
 ) -> Outcome:
     """Runs a job. Its text begins at line 2 of job.py; an input's name may contain a folder."""
@@ -75,6 +77,7 @@ def run(
             settings=Settings(partitions, reduce_partitions),
             partition_bytes=partition_bytes,
             note=note,
+            skips=skips,
         )
     return Outcome(answer, saved)
 

@@ -45,6 +45,31 @@ def test_errors_name_the_users_own_files(origin: Peer, tmp_path: Path) -> None:
     assert '  File "typo.py", line 2\n    return inputs.lines(.sum()\n' in told
 
 
+def test_skipped_records_are_told_after_the_result(origin: Peer, tmp_path: Path) -> None:
+    (tmp_path / "numbers.txt").write_text("1\n2\nthree\n4\n\n")
+    job = tmp_path / "add up.py"
+    job.write_text("def job(inputs):\n    return inputs.lines().map(int, on_error='skip').sum()\n")
+    given = (job, "--input", tmp_path / "numbers.txt", "--partitions", "1")
+    error = "ValueError: invalid literal for int() with base 10: "
+    first = [
+        {"unit": "0.0.0", "operation": "map", "line": 2, "file": "add up.py", "error": error + text, "record": text}
+        for text in ("'three'", "''")
+    ]
+    with volunteers(tmp_path, 1) as nodes:
+        for where in ((*PLAIN, *peers(nodes), *LONELY, "--wait", "30s"), ("--local",)):
+            done = origin.run("run", *given, *where)
+            assert done.out == "7\n"
+            assert (
+                "2 records skipped, for which the job's code raised an exception:\n"
+                f"  unit 0.0.0, map, line 2: {error}'three'; record: 'three'\n"
+                f"  unit 0.0.0, map, line 2: {error}''; record: ''\n"
+            ) in done.err
+            answer = origin.run("run", *given, *where, "--json").json()
+            assert (answer["skipped"], answer["first_skipped"]) == (2, first)
+            told = origin.run("run", *given, *where, "--max-skipped", "1", code=1).err
+            assert "2 records were skipped because of errors, and --max-skipped allows 1." in told
+
+
 def test_results_of_every_kind(origin: Peer, tmp_path: Path) -> None:
     job = tmp_path / "kinds.py"
     job.write_text(

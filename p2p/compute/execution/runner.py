@@ -14,8 +14,10 @@ import msgspec
 from p2p.compute.bundles import Description
 from p2p.compute.execution.unit import Given, unit_frame, unit_seed
 from p2p.core.compute.report import MAX_TEXT, Report
+from p2p.core.compute.skipped import NO_SKIPS, Skips
 from p2p.errors import MalformedMessage, SandboxFailed
 from p2p.ids import H
+from p2p.jobs import skipping
 from p2p.sandbox.guest import Guest
 from p2p.sandbox.limits import MAX_FRAME_BYTES, EndKind, GuestEnded, GuestLimits
 from p2p.sandbox.messages import command_frame
@@ -55,6 +57,7 @@ class UnitOutcome(NamedTuple):
     log: bytes = b""
     replaced: tuple[int, int] = (0, 0)
     """How many characters of its input were not UTF-8, and in which of its pieces the first of them was."""
+    skips: Skips = NO_SKIPS
 
 
 Records = Annotated[int, msgspec.Meta(ge=0, le=work.MAX_RECORDS)]
@@ -69,6 +72,8 @@ class GuestReply(msgspec.Struct):
     records_in: Records = 0
     records_out: Records = 0
     replaced: tuple[Records, Annotated[int, msgspec.Meta(ge=0, lt=work.MAX_PIECES)]] = (0, 0)
+    skipped: Records = 0
+    skips: Annotated[tuple[Report, ...], msgspec.Meta(max_length=skipping.MAX_LISTED)] = ()
 
 
 Batch = Sequence[tuple[work.Unit, Given]]
@@ -247,11 +252,20 @@ def _made(reply: bytes, log: bytes) -> UnitOutcome:
             text = f"it has {len(outputs)} outputs; {work.MAX_OUTPUTS} are allowed"
             return UnitOutcome([], kind="limit", text=text, log=log)
         records = said.records_in, said.records_out
-        return UnitOutcome(outputs, records, log=log, replaced=said.replaced)
+        return UnitOutcome(
+            outputs, records, log=log, replaced=said.replaced, skips=Skips(said.skipped, _brief(said.skips))
+        )
     if said.error == "job":
         return _fault(frames.decode(reply, Report)[0], log)
     kind = said.error if said.error in {"plan", "limit"} else "broken"
     return UnitOutcome([], kind=kind, text=said.text[: work.MAX_TEXT], log=log)
+
+
+def _brief(reports: Sequence[Report]) -> Sequence[Report]:
+    """The reports, or as many of them as fit in the text of a result."""
+    while reports and len(msgspec.json.encode(reports)) > work.MAX_TEXT:
+        reports = reports[:-1]
+    return reports
 
 
 def _fault(report: Report, log: bytes) -> UnitOutcome:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 import trio
+from msgspec import UNSET
 
 from p2p.advertising.adverts import Advert
 from p2p.compute.answers import JobAnswer, JobRow, LogRow
@@ -26,9 +27,9 @@ from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.log import PLAN
 from p2p.compute.owner.run import Ending, JobRun
 from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
-from p2p.compute.owner.view import Watch
 from p2p.compute.spec import JobSpec
 from p2p.concurrency.walls import Wall
+from p2p.core.compute.skipped import UnitPlace
 from p2p.errors import ConfigError, JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.net.connection import Connection
@@ -186,7 +187,7 @@ class Jobs:
         try:
             with JOB.around():
                 answer = await self._answer(kept, await underway.run.all(), job)
-                answer = _with_costs(answer, view, underway.run.watch, trio.current_time() - started)
+                answer = _with_costs(answer, view, underway.run, trio.current_time() - started)
             state, told = "done", msgspec.json.encode(answer)
         except JobError as error:
             state, ending = "failed", str(error)
@@ -288,20 +289,22 @@ class Jobs:
         await self._deps.disk.run(shutil.rmtree, folder, True)
 
 
-def _with_costs(answer: JobAnswer, view: JobView, watch: Watch, seconds: float) -> JobAnswer:
+def _with_costs(answer: JobAnswer, view: JobView, run: JobRun, seconds: float) -> JobAnswer:
     return msgspec.structs.replace(
         answer,
+        skipped=run.skipped.total or UNSET,
+        first_skipped=tuple(run.skipped.first()) or UNSET,
         seconds=round(seconds, 3),
         units=view.units_done,
-        volunteers=len(watch.workers),
-        core_s=round(watch.core_s, 3),
+        volunteers=len(run.watch.workers),
+        core_s=round(run.watch.core_s, 3),
         bytes_moved=view.bytes_moved,
     )
 
 
 def _logged(one: Logged) -> LogRow:
     return LogRow(
-        unit="plan" if one.stage == PLAN else f"{one.action}.{one.stage}.{one.partition}",
+        unit="plan" if one.stage == PLAN else str(UnitPlace(one.action, one.stage, one.partition)),
         peer=to_text(one.peer),
         failure=one.failure,
         text=one.text.decode(errors="replace"),

@@ -16,6 +16,7 @@ import trio
 
 from p2p.compute.execution.unit import cut, result_digest
 from p2p.core.compute.attempts import Known
+from p2p.core.compute.skipped import Skips
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H, PeerId, to_text
 from p2p.store.disk import Disk
@@ -87,19 +88,19 @@ class Outputs:
         """
         return await self._disk.run(self._take_over, path, unit, tuple(sizes), digest)
 
-    def keep(self, known: Known, made: StoredOutputs) -> None:
-        """Accepts a result. It counts from now on, and is written soon."""
+    def keep(self, known: Known, made: StoredOutputs, skips: Skips | None = None) -> None:
+        """Accepts a result. It counts from now on, and is written soon. `skips` is as in `JournalEntry`."""
         place = known.stage, known.partition
         self._drop(place)
         if isinstance(made, Remote):
             self._remote[place] = made
             self._places[made.unit] = place
-            entry, size = JournalEntry(known, self._action, made.sizes, None), ENTRY_BYTES
+            entry, size = JournalEntry(known, self._action, made.sizes, None, skips), ENTRY_BYTES
         elif isinstance(made, Large):
             self._large[place] = made
-            entry, size = JournalEntry(known, self._action, made.sizes, None), ENTRY_BYTES
+            entry, size = JournalEntry(known, self._action, made.sizes, None, skips), ENTRY_BYTES
         else:
-            entry = JournalEntry(known, self._action, tuple(map(len, made)), b"".join(made))
+            entry = JournalEntry(known, self._action, tuple(map(len, made)), b"".join(made), skips)
             size = ENTRY_BYTES + len(entry.outputs or b"")
             self._remember(place, made)
         self._pending.append(entry)

@@ -6,6 +6,7 @@ whether it did so truly.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -19,8 +20,11 @@ from p2p.compute.owner.outputs import Outputs, Remote, StoredOutputs
 from p2p.compute.owner.view import Watch
 from p2p.core.compute.attempts import Accept, Command, Fault, UnitResult, Work
 from p2p.core.compute.report import Report
+from p2p.core.compute.skipped import NO_SKIPS, SkippedRecords, Skips, UnitPlace
+from p2p.errors import JobError
 from p2p.formats import format_time
 from p2p.ids import PeerId
+from p2p.jobs.skipping import MAX_LISTED
 from p2p.wire import work
 
 
@@ -28,7 +32,7 @@ class ResultIntake:
     """Takes in the results of one job.
 
     `pull` fetches the outputs of a unit to this peer, if a volunteer could not read them where they are kept. `note`
-    tells the user something.
+    tells the user something. The job's skipped records are counted in `skipped`.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class ResultIntake:
         outputs: Outputs,
         watch: Watch,
         log: JobLog,
+        skipped: SkippedRecords,
         pull: Callable[[bytes], None],
         note: Callable[[str], None],
     ) -> None:
@@ -44,13 +49,15 @@ class ResultIntake:
         self._outputs = outputs
         self._watch = watch
         self._log = log
+        self._skipped = skipped
         self._pull = pull
         self._note = note
 
     async def results(self, peer: PeerId, results: Sequence[work.Result], spool: SpooledReassembly) -> None:
         """Takes in a volunteer's results. Their large outputs are in the spool. Raises StorageError."""
         driver = self._driver
-        made: dict[bytes, StoredOutputs] = {}
+        made: dict[bytes, _Made] = {}
+        skipping = 0
         good: list[UnitResult] = []
         answered: set[bytes] = set()
         for result in results:
@@ -65,15 +72,20 @@ class ResultIntake:
                     self._pull(unit)
                 self._ended(peer, result)
                 continue
-            if (miscount := self._miscount(place[0], len(result.sizes))) is not None:
-                driver.do(driver.job.failed(peer, result.id, Fault.JOB, miscount, trio.current_time()))
+            skips = _skips_of(result)
+            wrong = self._miscount(place[0], len(result.sizes), result.skipped)
+            if skips is not None and self._skipped.would_exceed(self._unit(place), skips, skipping):
+                wrong = wrong or Report("job", f"it has skipped {skips.amount} records", kind="TooManySkipped")
+            if wrong is not None:
+                driver.do(driver.job.failed(peer, result.id, Fault.JOB, wrong, trio.current_time()))
                 continue
             outputs = await self._made(peer, result, spool)
-            if outputs is None:
+            if outputs is None or skips is None:
                 said = "a result that is not what it says"
                 driver.do(driver.job.failed(peer, result.id, Fault.PEER, said, trio.current_time()))
                 continue
-            made[result.id] = outputs
+            made[result.id] = _Made(outputs, skips)
+            skipping += skips.amount
             self._watch.worked(peer, result.seconds)
             holder = outputs.holder if isinstance(outputs, Remote) else None
             good.append(UnitResult(result.id, result.digest, holder))
@@ -93,18 +105,25 @@ class ResultIntake:
         if made.kind:
             self._failed(owner, one.unit, made, now)
             return
-        if (miscount := self._miscount(one.stage, len(made.outputs))) is not None:
-            driver.do(driver.job.failed(owner, one.unit, Fault.JOB, miscount, now))
+        if (wrong := self._miscount(one.stage, len(made.outputs), made.skips.amount)) is not None:
+            driver.do(driver.job.failed(owner, one.unit, Fault.JOB, wrong, now))
             return
         commands = driver.job.returned(owner, [UnitResult(one.unit, result_digest(made.outputs))], now)
-        self._keep(owner, commands, {one.unit: made.outputs})
+        self._keep(owner, commands, {one.unit: _Made(made.outputs, made.skips)})
+        if self._skipped.is_exceeded:
+            driver.stop(JobError(self._skipped.excess()))
         driver.do(commands)
 
-    def _keep(self, peer: PeerId, commands: Sequence[Command], made: dict[bytes, StoredOutputs]) -> None:
+    def _keep(self, peer: PeerId, commands: Sequence[Command], made: dict[bytes, "_Made"]) -> None:
         for command in commands:
             if isinstance(command, Accept):
-                self._outputs.keep(command.result, made[command.result.unit])
+                known = command.result
+                outputs, skips = made[known.unit]
+                self._outputs.keep(known, outputs, self._skipped.set(self._unit((known.stage, known.partition)), skips))
                 self._watch.accepted(peer)
+
+    def _unit(self, place: tuple[int, int]) -> UnitPlace:
+        return UnitPlace(self._driver.job.action, *place)
 
     def _ended(self, peer: PeerId, result: work.Result) -> None:
         """Takes in that a volunteer's unit gave no result."""
@@ -126,14 +145,19 @@ class ResultIntake:
         fault, report = _fault(said.kind, said.text, missing=isinstance(said, work.Result) and bool(said.missing))
         self._driver.do(self._driver.job.failed(peer, unit, fault, report, now))
 
-    def _miscount(self, stage: int, outputs: int) -> Report | None:
-        """Returns what is wrong with a unit of this stage that has so many outputs. It is a guest that makes them."""
+    def _miscount(self, stage: int, outputs: int, skipped: int) -> Report | None:
+        """Returns what is wrong with a unit of this stage that has so many outputs and has skipped so many records. It
+        is a guest that says so.
+        """
         plan = self._driver.plan
         expected = outputs if plan is None else max(plan.stages[stage].outputs, 1)
-        if outputs == expected:
+        if outputs != expected:
+            what = f"{outputs} outputs instead of {expected}"
+        elif skipped and plan is not None and not plan.stages[stage].skips:
+            what = f"{skipped} skipped records, where none may be skipped"
+        else:
             return None
-        text = f"its unit answered with {outputs} outputs instead of {expected}. Job code must not change p2p.jobs."
-        return Report("job", text, kind="WrongOutputs")
+        return Report("job", f"its unit answered with {what}. Job code must not change p2p.jobs.", kind="WrongOutputs")
 
     async def _made(self, peer: PeerId, result: work.Result, spool: SpooledReassembly) -> StoredOutputs | None:
         """Returns the outputs that came with a result or before it, or None if they do not match the result."""
@@ -149,6 +173,26 @@ class ResultIntake:
             return await self._outputs.verified(path, result.id, result.sizes, result.digest)
         made = cut(result.inline, result.sizes)
         return made if made is not None and result_digest(made) == result.digest else None
+
+
+class _Made(NamedTuple):
+    """What a unit has made, and what it has skipped."""
+
+    outputs: StoredOutputs
+    skips: Skips
+
+
+def _skips_of(result: work.Result) -> Skips | None:
+    """Returns what a unit has skipped according to a volunteer; None if that makes no sense."""
+    if not result.skipped:
+        return NO_SKIPS
+    try:
+        return Skips(result.skipped, _reports.decode(result.text)[:MAX_LISTED])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+_reports = msgspec.json.Decoder(tuple[Report, ...])
 
 
 def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]:

@@ -40,6 +40,7 @@ from p2p.core.compute import plan as plans
 from p2p.core.compute.attempts import JobState, Known, Work
 from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
+from p2p.core.compute.skipped import SkippedRecords
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, to_text
 from p2p.jobs.unpacking import not_utf8
@@ -86,7 +87,9 @@ class JobRun:
         self._load = bundles.load_frame(view.job, setup.files, setup.description) if setup.runtime.resident else b""
         self._rerunner = Rerunner(deps, setup, self._load, dispatch, self._reader, self._results)
         self._puller = Puller(driver, outputs, shuffle, self._reader)
-        self._intake = ResultIntake(driver, outputs, self._watch, self._log, self._pull, tell)
+        self.skipped = SkippedRecords(setup.max_skipped)
+        """The records that units have skipped."""
+        self._intake = ResultIntake(driver, outputs, self._watch, self._log, self.skipped, self._pull, tell)
         self._employer = Employer(
             deps, setup, driver, dispatch, self._intake, outputs, self._watch, self._replaced, tell
         )
@@ -122,6 +125,7 @@ class JobRun:
         """
         actions = await self._deps.disk.run(self._deps.journal.actions, self._setup.id)
         self._results += [action.result for action in actions]
+        await self._deps.disk.run(self._recall_skipped)
         self._driver.recall([action.digest for action in actions])
         outcome: Ending | ShoalError | None = None
         async with trio.open_nursery() as nursery:
@@ -147,6 +151,10 @@ class JobRun:
             raise outcome
         self._view.state = "done"
         return outcome
+
+    def _recall_skipped(self) -> None:
+        for place, skips in self._deps.journal.skips(self._setup.id):
+            self.skipped.set(place, skips)
 
     async def _write(self) -> None:
         """Writes everything even if the job is interrupted, so that accepted results are not made again."""
@@ -279,6 +287,7 @@ class JobRun:
         self._watch.look(self._driver.job, self._driver.plan, self.sessions, TICK_INTERVAL_S)
         # Until there are units, a lack of volunteers is not the reason why nothing runs.
         begun = self._driver.job.state is JobState.RUNNING
+        self._view.skipped = self.skipped.total
         self._view.why = ""
         if self._planning is not None and self._planning.waits_for_room and not self._is_at_work:
             self._view.why = "waiting for room to plan"

@@ -72,6 +72,8 @@ class Setup:
     runtime: Runtime
     limits: GuestLimits
     hiring: HiringTerms
+    max_skipped: int
+    """How many records the job's units may skip because of errors."""
 
 
 class Resumable(msgspec.Struct, frozen=True):
@@ -193,6 +195,7 @@ def _setup(
         runtime=runtime,
         limits=GuestLimits(wall_s=spec.unit_time_s, memory_bytes=spec.unit_memory),
         hiring=HiringTerms(tuple(map(parse_peer, spec.peers)), spec.volunteers, spec.wait_s),
+        max_skipped=spec.max_skipped,
     )
 
 

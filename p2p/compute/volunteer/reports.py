@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import trio
 
 from p2p.compute.execution.runner import UnitOutcome
@@ -57,7 +58,13 @@ class Reports:
         sizes = tuple(map(len, made.outputs))
         inline = b"".join(made.outputs) if sum(sizes) <= work.MAX_INLINE_BYTES else b""
         digest = result_digest(made.outputs)
-        self.say(work.Result(unit.id, digest, sizes, inline, seconds, made.records, kept=kept, log=log))
+        skipped, reports = made.skips
+        text = msgspec.json.encode(reports).decode() if reports else ""
+        self.say(
+            work.Result(
+                unit.id, digest, sizes, inline, seconds, made.records, text=text, kept=kept, log=log, skipped=skipped
+            )
+        )
 
     async def large(self, unit: work.Unit, made: UnitOutcome, seconds: float) -> None:
         """Sends outputs that are too large to go with their result, then the result. Raises PeerError."""

@@ -46,7 +46,10 @@ class Source(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stage. `outputs` is 0 for the final stage. `partitions` is the number of units, None if the inputs decide."""
+    """One stage. `outputs` is 0 for the final stage. `partitions` is the number of units, None if the inputs decide.
+
+    `skips` tells whether its units may leave out records because of errors.
+    """
 
     index: _Index
     source: Source | None
@@ -55,6 +58,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label: _Text = ""
     line: _Line = 0
     partitions: Annotated[int, msgspec.Meta(ge=0, le=MAX_UNITS_PER_STAGE)] | None = None
+    skips: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

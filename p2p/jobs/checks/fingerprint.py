@@ -83,7 +83,8 @@ def _of_part(part: Part) -> tuple[Any, ...]:
             items = part.items if isinstance(part.items, range) else _of(list(part.items), 0)
             return part.name, part.input, items
         case Operation():
-            return part.name, _of(part.function, 0), part.fraction
+            told = part.name, _of(part.function, 0), part.fraction
+            return (*told, "skip") if part.skips else told
         case Shuffle():
             return part.name, _of(part.function, 0), part.partitions
         case Action():
