@@ -75,6 +75,8 @@ class VolunteerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most disk used for inputs that are kept for later jobs."""
     unit_time_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 3600.0
     """The longest that a unit of another peer's job may run. While owners wait, a core changes hands that often."""
+    priority: Literal["idle", "normal"] = "idle"
+    """Idle: other peers' jobs get only the processor time that nothing else on the machine wants."""
 
 
 class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

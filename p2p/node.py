@@ -155,7 +155,9 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             overlays, more = _overlays(identity, config, state, disk, bound)
             failure: ShoalError | None = None
             async with (
-                open_sandbox(config.volunteer.cores, compiled.default_folder(), idle=True) as sandbox,
+                open_sandbox(
+                    config.volunteer.cores, compiled.default_folder(), idle=config.volunteer.priority == "idle"
+                ) as sandbox,
                 trio.open_nursery() as nursery,
             ):
                 try:

@@ -32,6 +32,7 @@ def main() -> int:
     path, digest, out, whose, *idle = sys.argv[1:]
     if idle:
         isolation.yield_to_others()
+        isolation.SessionPriority().lower()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with open(path, "rb") as file:
         module = file.read()

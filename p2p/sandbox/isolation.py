@@ -15,11 +15,13 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446  # Linux gives new system calls the same number on all architectures
 _VERSION_FLAG = 1
+_TRIES, _TRY_INTERVAL_S = 10, 0.1
 _NOBODY = 65534
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 """How many file rights each version of Landlock knows; all of them are taken away."""
@@ -66,7 +68,7 @@ def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Pa
     system = [Path("/usr"), Path("/lib"), Path("/lib64"), Path("/bin"), Path("/etc/ld.so.cache")]
     # bubblewrap's death signal would follow the thread that started it, not this process; workers watch their socket.
     found = [bubblewrap, "--unshare-all", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
-    found += ["--dev", "/dev", "--proc", "/proc"]
+    found += ["--dev", "/dev", "--proc", "/proc", "--new-session"]
     shoal = Path(__file__).resolve().parents[1]  # an editable install is in none of Python's folders
     python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix)]
     for path in dict.fromkeys([*system, *python, shoal, *readable]):
@@ -104,6 +106,36 @@ def yield_to_others() -> None:
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         # By itself, the kernel gives a process of SCHED_IDLE the idle class for reads and writes.
+
+
+class SessionPriority:
+    """The priority of this process's session, the processes of which share processor time with those of others.
+
+    Where the kernel groups processes by session (`sched_autogroup`, common on desktops), the priority of a process
+    counts within its session only: without this, an idle guest gets as much time as all programs of a terminal. Does
+    nothing unless this process has begun the session. The file is opened now, because a worker can open none later.
+    """
+
+    def __init__(self) -> None:
+        self._file = -1
+        if os.getsid(0) != os.getpid():
+            return
+        with suppress(OSError):  # this kernel does not group
+            self._file = os.open("/proc/self/autogroup", os.O_WRONLY | os.O_CLOEXEC)
+
+    def lower(self) -> None:
+        """Lowers it as far as it goes, if that has not been done."""
+        if self._file < 0:
+            return
+        with suppress(OSError):
+            for _ in range(_TRIES):
+                try:
+                    os.write(self._file, b"19")
+                    break
+                except BlockingIOError:  # all users together may do this ten times a second
+                    time.sleep(_TRY_INTERVAL_S)
+            os.close(self._file)
+        self._file = -1
 
 
 def lock_down() -> None:

@@ -1,7 +1,6 @@
 """What the peer, a worker and a guest's process send to each other, over inherited sockets.
 
-    peer -> worker    an order, and the number of a guest; with START or START_IDLE comes the guest's end of a new
-                      socket pair
+    peer -> worker    an order, and the number of a guest; with START comes the guest's end of a new socket pair
     worker -> peer    OK or FAILED, with a text: once when the worker is ready, then in answer to each order; for CPU,
                       the text is how many seconds the guest's process has run so far
     peer -> guest     a request: limits and seed, then the frame
@@ -13,8 +12,7 @@ The peer trusts no length that it receives: each is checked before a byte is kep
 import struct
 
 ORDER = struct.Struct(">BQ")
-START, END, START_IDLE, CPU = 1, 2, 3, 4
-"""START_IDLE: as START, but the guest only gets processor time that nothing else wants."""
+START, END, CPU = 1, 2, 4
 
 REQUEST = struct.Struct(">I32sQQQ")
 """The frame's size in bytes, the seed, then the limits on memory, output and log in bytes."""

@@ -29,13 +29,14 @@ class Sandbox:
         self, room: Room, workers: Workers, nursery: trio.Nursery, guests: set[Guest], *, idle: bool = False
     ) -> None:
         self.room = room
-        self._idle = idle
+        self.idle = idle
+        """Whether its guests only get processor time that nothing else on the machine wants."""
         self._workers = workers
         self._nursery = nursery
         self._guests = guests
 
     def beside(self, room: Room) -> "Sandbox":
-        """Returns a sandbox with a room of its own, and the same workers, for guests of normal priority.
+        """Returns a sandbox with a room of its own, for guests of normal priority.
 
         It ends with this one.
         """
@@ -43,7 +44,7 @@ class Sandbox:
 
     async def prepare(self, runtime: Runtime) -> None:
         """Starts and parks a worker of the runtime, so that its guests start at once. Raises SandboxFailed."""
-        await self._workers.worker(runtime)
+        await self._workers.worker(runtime, idle=self.idle)
 
     async def guest(self, runtime: Runtime, memory_bytes: int = 0) -> Guest:
         """Waits for room for a guest, and starts it. `memory_bytes` is the most memory that the guest will have.
@@ -55,10 +56,10 @@ class Sandbox:
     async def guest_at(self, place: Place, runtime: Runtime) -> Guest:
         """Starts a guest at its place, which is given back when the guest's process is gone. Raises as `guest` does."""
         try:
-            worker = await self._workers.worker(runtime)
+            worker = await self._workers.worker(runtime, idle=self.idle)
             worker.guests += 1
             try:
-                number, connection = await worker.start_guest(idle=self._idle)
+                number, connection = await worker.start_guest()
             except BaseException:
                 worker.guests -= 1
                 raise
@@ -68,7 +69,7 @@ class Sandbox:
         guest = Guest(
             connection,
             lambda: self._nursery.start_soon(self._end, guest, place, worker, number),
-            partial(worker.cpu_s, number) if self._idle else None,
+            partial(worker.cpu_s, number) if self.idle else None,
         )
         self._guests.add(guest)
         try:

@@ -44,14 +44,18 @@ wasm_engine = engine()
 class Parked:
     """Forks the guests. `wait` loops in the worker, and returns once in each guest, with a `Line` to the peer."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, session: isolation.SessionPriority | None) -> None:
+        """`session` is given if the guests are idle: they only get processor time that nothing else wants."""
         self._control = control
+        self._session = session
         self._guests: dict[int, int] = {}
 
     def wait(self) -> Line:
         gc.collect()
         gc.freeze()  # keeps memory shared with the guests: the collector writes to every object it visits
         worker = os.getpid()
+        if self._session is not None:
+            self._session.lower()  # only now, so that a busy machine does not keep it from loading
         self.answer(messages.OK, "")
         while True:
             order, number, passed = self._next_order()
@@ -69,7 +73,7 @@ class Parked:
                     continue
                 if process == 0:
                     self._control.close()
-                    if order == messages.START_IDLE:
+                    if self._session is not None:
                         isolation.yield_to_others()
                     isolation.raise_around_guest(worker)
                     return Line(passed[0].dup())
@@ -165,8 +169,9 @@ class Instance:
 
 
 def main() -> None:
-    parked = Parked(socket.socket(fileno=int(sys.argv[1])))
     settings = json.loads(sys.argv[2])
+    session = isolation.SessionPriority() if settings["idle"] else None
+    parked = Parked(socket.socket(fileno=int(sys.argv[1])), session)
     try:
         with open(settings["compiled"], "rb") as file:
             wasm = wasmtime.Module.deserialize_file(wasm_engine, f"/dev/fd/{file.fileno()}")

@@ -18,7 +18,9 @@ from p2p.sandbox import compiled, isolation, messages
 from p2p.sandbox.runtimes import Runtime
 
 _START_S = 60.0
-_ORDER_S = 10.0
+_ORDER_S = 60.0
+"""How long an order may take: on a busy machine, an idle worker gets little processor time."""
+_END_S = 10.0
 _MAX_IDLE_WORKERS = 3
 
 
@@ -38,16 +40,13 @@ class Worker:
         self._numbers = 0
         self.guests = 0
 
-    async def start_guest(self, *, idle: bool) -> tuple[int, trio.socket.SocketType]:
-        """Forks a guest; if it is `idle`, it runs only when no other process wants to.
-
-        Returns its number and the socket to it. Raises SandboxFailed.
-        """
+    async def start_guest(self) -> tuple[int, trio.socket.SocketType]:
+        """Forks a guest. Returns its number and the socket to it. Raises SandboxFailed."""
         ours, theirs = _socket_pair()
         try:
             with theirs:
                 number = self._numbers = self._numbers + 1  # others may be starting at the same time
-                await self._order(messages.START_IDLE if idle else messages.START, number, theirs.fileno())
+                await self._order(messages.START, number, theirs.fileno())
         except BaseException:
             ours.close()
             raise
@@ -110,7 +109,7 @@ class Worker:
     async def close(self) -> None:
         """Ends the worker, and returns once it is gone."""
         self._control.close()
-        with trio.move_on_after(_ORDER_S, shield=True):
+        with trio.move_on_after(_END_S, shield=True):
             await self.process.wait()
             return
         self.kill()
@@ -123,7 +122,8 @@ class Workers:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._workers: dict[bytes, Worker] = {}
+        self._workers: dict[tuple[bytes, bool], Worker] = {}
+        """By the runtime's digest, and whether they are idle."""
         self._starting = trio.Lock()
 
     def process_ids(self) -> list[int]:
@@ -135,9 +135,12 @@ class Workers:
         for worker in self._workers.values():
             await worker.close()
 
-    async def worker(self, runtime: Runtime) -> Worker:
-        """Returns the runtime's worker, started if necessary. Raises SandboxFailed; the module must be compiled."""
-        key = runtime.digest
+    async def worker(self, runtime: Runtime, *, idle: bool) -> Worker:
+        """Returns a worker of the runtime, started if necessary. Raises SandboxFailed; the module must be compiled.
+
+        If the worker is `idle`, its guests run only when no other process wants to.
+        """
+        key = runtime.digest, idle
         async with self._starting:
             worker = self._workers.pop(key, None)
             if worker is not None and worker.is_dead():
@@ -145,7 +148,7 @@ class Workers:
                 worker = None
             if worker is None:
                 await self._make_room()
-                worker = await self._start(runtime)
+                worker = await self._start(runtime, idle)
             self._workers[key] = worker  # last: used most recently
             return worker
 
@@ -154,7 +157,7 @@ class Workers:
         for key in idle[: max(0, len(idle) - _MAX_IDLE_WORKERS + 1)]:
             await self._workers.pop(key).close()
 
-    async def _start(self, runtime: Runtime) -> Worker:
+    async def _start(self, runtime: Runtime, idle: bool) -> Worker:
         if not compiled.is_compiled(self._cache, runtime):
             raise SandboxFailed(f"{runtime.name} is not compiled on this machine yet.")
         path = compiled.place(self._cache, runtime)
@@ -167,6 +170,7 @@ class Workers:
             "arguments": runtime.arguments,
             "environment": runtime.environment,
             "exports": runtime.exports,
+            "idle": idle,
         }
         command = [sys.executable, "-P", "-m", "p2p.sandbox.worker", str(theirs.fileno()), json.dumps(settings)]
         readable = [path, *([runtime.library] if runtime.library else [])]

@@ -34,10 +34,30 @@ async def test_only_guests_of_others_give_way(python: Runtime) -> None:
         assert list(both.values()) == [(os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0))]
 
 
+def group(process: int | str) -> str:
+    """The niceness of the group in which the kernel has a process; always 19 if it has no groups."""
+    try:
+        return Path(f"/proc/{process}/autogroup").read_text().rpartition(" nice ")[2].strip()
+    except OSError:
+        return "19"
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel does not group by session")
+async def test_guests_of_others_give_way_to_other_sessions_too(python: Runtime) -> None:
+    """Beside a program of a terminal, they got half of a core: their priority counted among themselves alone."""
+    async with open_sandbox(1, compiled.default_folder(), idle=True) as sandbox:
+        await sandbox.guest(python)
+        (of_others,) = priorities(sandbox)
+        assert group(of_others) == "19"
+        await sandbox.beside(Room(1)).guest(python)
+        (own,) = priorities(sandbox).keys() - {of_others}
+        assert group(own) == group("self")
+
+
 async def test_the_time_of_a_guest_that_gives_way_is_limited_too(python: Runtime) -> None:
     async with open_sandbox(1, compiled.default_folder(), idle=True) as sandbox:
         guest = await sandbox.guest(python)
-        limits = GuestLimits(wall_s=0.5)
+        limits = GuestLimits(wall_s=0.05)
         with trio.fail_after(60), pytest.raises(GuestEnded) as ended:
             await guest.call(b"while True: pass", seed=bytes(32), limits=limits)
         assert ended.value.kind == "time"
@@ -66,8 +86,12 @@ def test_a_compiler_for_others_gives_way(tmp_path: Path) -> None:
         "import os, sys; from p2p.sandbox import compiling, isolation; isolation.lock_down = lambda: None\n"
         "compiling._end_with_parent = lambda: None\n"
         "sys.argv = ['compiling', '/dev/null', 'another digest', '1', 'foreign', *sys.argv[1:]]; compiling.main()\n"
-        "print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))"
+        "print(os.sched_getscheduler(0), os.getpid())\ninput()"
     )
-    for given, policy in (([], os.SCHED_OTHER), (["idle"], os.SCHED_IDLE)):
-        made = subprocess.run([sys.executable, "-c", told, *given], check=True, capture_output=True, text=True)
-        assert made.stdout.split()[0] == str(policy)
+    for given, policy, nice in (([], os.SCHED_OTHER, group("self")), (["idle"], os.SCHED_IDLE, "19")):
+        command = [sys.executable, "-c", told, *given]
+        with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, start_new_session=True) as compiler:
+            assert compiler.stdout is not None
+            assert compiler.stdout.readline().split() == [str(policy), str(compiler.pid)]
+            assert group(compiler.pid) == nice
+            compiler.communicate("\n")

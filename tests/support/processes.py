@@ -169,6 +169,7 @@ class Peer:
             "SHOAL_NETWORK_LISTEN": "127.0.0.1:0",
             "SHOAL_NETWORK_NAME": network,
             "SHOAL_NETWORK_LAN": str(lan).lower(),
+            "SHOAL_VOLUNTEER_PRIORITY": "normal",  # on a busy machine, tests would wait for volunteers
             "COLUMNS": "200",
             **(environment or {}),
         }

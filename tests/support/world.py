@@ -93,7 +93,7 @@ class World:
         }
         config = Config(
             network=NetworkConfig(**settings | (network or {})),
-            volunteer=VolunteerConfig(**volunteer or {}),
+            volunteer=VolunteerConfig(**{"priority": "normal", **(volunteer or {})}),
             transfer=TransferConfig(**transfer),
             limits=ManifestLimits(**limits or {}),
             jobs=JobsConfig(**jobs or {}),

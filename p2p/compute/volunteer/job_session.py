@@ -277,7 +277,8 @@ class JobSession:
         if known is not None:
             return known, bundles.load_frame(to_text(self.offer.job), files, description), description
         runtime = runtimes.for_module(found / bundles.MODULE)
-        await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.debug, idle=True)
+        idle = self._deps.sandbox.idle
+        await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.debug, idle=idle)
         if runtime.digest != self.offer.digest:
             raise MalformedMessage("the module is not the one that was offered")
         return runtime, b"", description

@@ -188,7 +188,9 @@ class Volunteering:
         for runtime in self.runtimes:
             self.compiling = await self._to_compile(runtime)
             try:
-                await compiled.ensure_compiled(compiled.default_folder(), runtime, logger.info, idle=True)
+                await compiled.ensure_compiled(
+                    compiled.default_folder(), runtime, logger.info, idle=self._deps.sandbox.idle
+                )
                 if runtime is self.runtimes[0]:
                     await self._deps.sandbox.prepare(runtime)
             except SandboxFailed as error:
