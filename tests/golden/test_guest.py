@@ -7,6 +7,7 @@ guest along, so an old guest hears what today's peer asks, and a peer what any g
 import io
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -140,7 +141,7 @@ async def asked(talk: list[list[str]]) -> list[str]:
         sandbox, runtime = cast(Sandbox, OneGuest(Guest(ours, ours.close))), cast(Runtime, None)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer)
-            async with planner.guest_planner(sandbox, runtime, ID, b"load", LIMITS, 0, bytearray(), print) as one:
+            with closing(planner.GuestPlanner(sandbox, runtime, ID, b"load", LIMITS, 0, bytearray(), print)) as one:
                 planned = await one.next([])
                 assert isinstance(planned, Plan)
                 await one.confirm(planned)

@@ -1,5 +1,6 @@
 """An owner's planner whose sandbox fails: a reason for its job to stop, and no more than that."""
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import trio.testing
 
 from p2p.compute import bundles
 from p2p.compute.bundles import Description
-from p2p.compute.owner.planner import guest_planner
+from p2p.compute.owner.planner import GuestPlanner
 from p2p.concurrency.background import Background
 from p2p.core.compute import plan as plans
 from p2p.core.compute.plan import Plan
@@ -26,9 +27,9 @@ async def test_who_waits_for_a_plan_made_again_hears_that_it_cannot_be_made(pyth
     plan = plans.of_command(1)
     async with (
         open_sandbox(1, tmp_path / "nothing compiled") as sandbox,
-        guest_planner(sandbox, python, b"j" * 32, b"", limits, 0, bytearray(), print) as planner,
         trio.open_nursery() as nursery,
     ):
+        planner = GuestPlanner(sandbox, python, b"j" * 32, b"", limits, 0, bytearray(), print)
         confirming = Background(partial(planner.confirm, plan))
         nursery.start_soon(confirming.run)
         with pytest.raises(SandboxFailed):
@@ -42,7 +43,7 @@ async def test_a_planner_that_is_closed_starts_no_guest_for_those_who_still_wait
     load = bundles.load_frame("ab" * 32, bundles.whole({"job.py": slow}), Description({}, 1, 1))
     async with open_sandbox(1, compiled.default_folder()) as sandbox, trio.open_nursery() as nursery:
         runtime = runtimes.python(BOOTSTRAP)
-        async with guest_planner(sandbox, runtime, b"j" * 32, load, limits, 0, bytearray(), print) as planner:
+        with closing(GuestPlanner(sandbox, runtime, b"j" * 32, load, limits, 0, bytearray(), print)) as planner:
             plan = await planner.next([])
             assert isinstance(plan, Plan)
             confirming = Background(partial(planner.confirm, plan))

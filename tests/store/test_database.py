@@ -22,7 +22,18 @@ def count(database: Database) -> int:
 def test_a_new_database_has_the_newest_schema(database: Database) -> None:
     assert database.row("PRAGMA user_version") == (9,)
     tables = {name for (name,) in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert {"manifest", "part", "share", "fetch", "publication", "pointer", "version", "job", "job_unit", "job_skip"} <= tables
+    assert {
+        "manifest",
+        "part",
+        "share",
+        "fetch",
+        "publication",
+        "pointer",
+        "version",
+        "job",
+        "job_unit",
+        "job_skip",
+    } <= tables
     assert database.row("PRAGMA journal_mode") == ("wal",)
 
 

@@ -4,8 +4,7 @@ Given the results of the earlier actions, a planner determines which action come
 action's result from the outputs of the units of the last stage.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
@@ -72,7 +71,8 @@ class GuestPlanner:
     """Plans a job in a guest that runs the job's own code.
 
     While the guest is not asked anything, it may be ended to make room for those of other jobs. It is started again
-    when it is needed.
+    when it is needed, until the planner is closed. What the job prints is added to `log`, and `note` is called with
+    what its user should know.
     """
 
     def __init__(
@@ -230,26 +230,6 @@ class CommandPlanner:
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         return b""
-
-
-@asynccontextmanager
-async def guest_planner(
-    sandbox: Sandbox,
-    runtime: Runtime,
-    job: bytes,
-    load: bytes,
-    limits: GuestLimits,
-    inputs: int,
-    log: bytearray,
-    note: Callable[[str], None],
-) -> AsyncIterator[GuestPlanner]:
-    """Makes a planner whose guest ends with the body. What the job prints is added to `log`, and `note` is called with
-    what its user should know."""
-    planner = GuestPlanner(sandbox, runtime, job, load, limits, inputs, log, note)
-    try:
-        yield planner
-    finally:
-        planner.close()
 
 
 def _json(text: bytes) -> Any:

@@ -8,7 +8,7 @@ other.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from p2p.compute.owner.employer import Employer
 from p2p.compute.owner.input_forms import InputForms
 from p2p.compute.owner.log import JobLog
 from p2p.compute.owner.outputs import Outputs
-from p2p.compute.owner.planner import CommandPlanner, Planner, Returned, guest_planner
+from p2p.compute.owner.planner import CommandPlanner, GuestPlanner, Planner, Returned
 from p2p.compute.owner.puller import Puller
 from p2p.compute.owner.rerun import Rerunner
 from p2p.compute.owner.results import ResultIntake
@@ -187,8 +187,8 @@ class JobRun:
             return
         count, sandbox = len(setup.inputs), self._deps.guests.planning
         job = setup.description.chance(setup.id)
-        async with guest_planner(
-            sandbox, setup.runtime, job, self._load, setup.limits, count, self._log.planning, self._tell
+        with closing(
+            GuestPlanner(sandbox, setup.runtime, job, self._load, setup.limits, count, self._log.planning, self._tell)
         ) as planner:
             yield planner
 
