@@ -52,6 +52,7 @@ from tracker.cursor import MAX_CURSOR_CHARS
 from tracker.http import Bodies, Guard, Metrics, answer, asker, problem
 from tracker.limits import TooMuch, subject
 from tracker.openapi import ApiOperation, describe
+from tracker.proxies import Proxies
 from tracker.service import Service
 from tracker.store import HISTORY_S
 
@@ -130,7 +131,7 @@ Q = TypeVar("Q", bound=_Query)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def build(service: Service, torrents: Torrents, proxies: frozenset[str]) -> ASGIApp:
+def build(service: Service, torrents: Torrents, proxies: Proxies) -> ASGIApp:
     """Builds the whole application."""
     metrics = Metrics()
     api = _Api(service)

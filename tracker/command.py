@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -12,6 +13,7 @@ from p2p.config import Settings
 from p2p.errors import ConfigError, StorageError
 from p2p.net.http import check_url
 from p2p.wire.address import Address, ip, parse_address
+from tracker.proxies import HEADERS, Proxies
 from tracker.server import MAX_CONNECTIONS, open_tracker
 
 DEFAULT_PORT = 8750
@@ -28,6 +30,8 @@ async def run(
     db: Path | None,
     url: str | None,
     proxy: list[str] | None,
+    proxy_header: str,
+    proxy_hops: int,
     outside: list[str] | None,
     network: str | None,
 ) -> int:
@@ -49,7 +53,7 @@ async def run(
             also=() if addresses else [Address("::", DEFAULT_PORT)],
             network=loaded.config.network.name,
             url=None if url is None else check_url(url),
-            proxies=frozenset(map(_ip, proxy or ())),
+            proxies=_proxies(proxy or (), proxy_header, proxy_hops),
             outside=list(map(_ip, outside or ())),
         ) as running:
             print(f"ready {running.url}", flush=True)
@@ -58,6 +62,14 @@ async def run(
             async for _ in signals:
                 break
     return 0
+
+
+def _proxies(addresses: Sequence[str], header: str, hops: int) -> Proxies:
+    if header.lower() not in HEADERS:
+        raise ConfigError(f"--proxy-header {header}: give {' or '.join(HEADERS)}, whichever your proxy writes.")
+    if not addresses and (header.lower() != HEADERS[0] or hops != 1):
+        raise ConfigError("--proxy-header and --proxy-hops say what a proxy does: name it with --proxy IP.")
+    return Proxies(frozenset(map(_ip, addresses)), header.lower(), hops)
 
 
 def _ip(text: str) -> str:

@@ -14,16 +14,16 @@ from contextlib import asynccontextmanager, suppress
 import trio
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client import Counter as Counted
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2p.concurrency.walls import Wall
 from p2p.errors import ConfigError, InternalError, MalformedMessage, NotFound, Refused, ShoalError, StorageError
-from p2p.wire.address import canonical, ip
+from p2p.wire.address import canonical
 from p2p.wire.tracker import Problem, encode
 from tracker.limits import Limits, Rates, TooMuch, subject
+from tracker.proxies import Proxies
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Guard:
         limits: Limits,
         metrics: Metrics,
         clock: Callable[[], float],
-        proxies: frozenset[str],
+        proxies: Proxies,
         refuse: Callable[[Request, ShoalError], Response],
     ) -> None:
         self._app = app
@@ -169,9 +169,11 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         started = time.perf_counter()
-        _believe(scope, self._proxies)
+        self._proxies.believe(scope)
         body = _Body(receive, scope.get("state", {}).get(ABORT))
         status = 500
+        # A proxy may take the other length for the true one, and what follows for somebody else's request.
+        has_two_lengths = {b"content-length", b"transfer-encoding"} <= {name.lower() for name, _ in scope["headers"]}
 
         async def answering(message: Message) -> None:
             nonlocal status
@@ -180,6 +182,8 @@ class Guard:
                 await body.drain()
                 route = _route(scope)
                 self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+                if has_two_lengths:
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
         try:
@@ -191,21 +195,6 @@ class Guard:
                 await self._app(scope, body.receive, answering)
         finally:
             self._metrics.requests.labels(_route(scope), str(status)).inc()
-
-
-def _believe(scope: Scope, proxies: frozenset[str]) -> None:
-    """Takes a request's client address and scheme from its headers, but only if a named proxy wrote them."""
-    client = scope.get("client")
-    if client is None or canonical(client[0]) not in proxies:
-        return
-    headers = Headers(scope=scope)
-    # The proxy wrote only the last entry; those before it are its client's claims.
-    address = ip(headers.get("x-forwarded-for", "").rpartition(",")[2].strip())
-    if address is not None:
-        scope["client"] = (str(address), 0)
-    scheme = headers.get("x-forwarded-proto", "")
-    if scheme in {"http", "https"}:
-        scope["scheme"] = scheme
 
 
 class _Body:

@@ -37,6 +37,7 @@ from tracker.bittorrent import Torrents
 from tracker.database import Database
 from tracker.http import ABORT
 from tracker.limits import Limits, subject
+from tracker.proxies import NO_PROXIES, Proxies
 from tracker.service import Service
 
 logger = logging.getLogger(__name__)
@@ -156,14 +157,14 @@ async def open_tracker(
     also: Sequence[Address] = (),
     network: str,
     url: str | None = None,
-    proxies: frozenset[str] = frozenset(),
+    proxies: Proxies = NO_PROXIES,
     outside: Iterable[str] = (),
     limits: Limits | None = None,
 ) -> AsyncIterator[Tracker]:
     """Runs a tracker with this database and the identity in `home`, while the body runs.
 
     It also listens on `also` if that is possible. `url` is where others reach it, if that is not where it listens.
-    `proxies` are the IP addresses of proxies that are believed about a client's address. `outside` are as in
+    `proxies` are those that are believed about a client's address. `outside` are as in
     `Torrents`. Raises ConfigError, IdentityError, StorageError.
     """
     identity = identities.load_or_create(home)
@@ -187,7 +188,7 @@ async def open_tracker(
             await nursery.start(service.run)
             stop = trio.Event()
             stopped = trio.Event()
-            connections = Connections(exempt=frozenset(map(subject, proxies)))
+            connections = Connections(exempt=frozenset(map(subject, proxies.addresses)))
             await nursery.start(_serve, listeners, app.build(service, torrents, proxies), connections, stop, stopped)
             try:
                 yield Tracker(ours, service, tuple(bound), connections)

@@ -88,9 +88,16 @@ def tracker(
     proxy: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="IP", help="A reverse proxy in front of the tracker, whose X-Forwarded-For is trusted; repeatable."
+            metavar="IP", help="A reverse proxy in front of the tracker, which tells who its clients are; repeatable."
         ),
     ] = None,
+    proxy_header: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The header that it writes: X-Forwarded-For or Forwarded."),
+    ] = "X-Forwarded-For",
+    proxy_hops: Annotated[
+        int, typer.Option(metavar="N", help="How many proxies a request passes, one behind the other.", min=1, max=16)
+    ] = 1,
     outside: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,7 +115,16 @@ def tracker(
 
     path = db and absolute(db)
     performed = partial(
-        run, Global.home, listen=listen, db=path, url=url, proxy=proxy, outside=outside, network=network
+        run,
+        Global.home,
+        listen=listen,
+        db=path,
+        url=url,
+        proxy=proxy,
+        proxy_header=proxy_header,
+        proxy_hops=proxy_hops,
+        outside=outside,
+        network=network,
     )
     sys.exit(running.run(performed))
 

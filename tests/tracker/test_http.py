@@ -37,6 +37,7 @@ from tests.support.constants import Shorten
 from tracker import http, server
 from tracker.app import API, OPERATIONS
 from tracker.limits import Limits
+from tracker.proxies import NO_PROXIES, Proxies
 from tracker.server import Tracker, open_tracker
 
 Start = Callable[..., Awaitable["Site"]]
@@ -109,7 +110,7 @@ async def start(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Start]:
         ended: trio.Event,
         *,
         url: str | None,
-        proxies: frozenset[str],
+        proxies: Proxies,
         task_status: trio.TaskStatus[Site],
         **limits: Any,
     ) -> None:
@@ -126,7 +127,7 @@ async def start(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Start]:
             await stop.wait()
         ended.set()
 
-    async def start(*, url: str | None = None, proxies: frozenset[str] = frozenset(), **limits: Any) -> Site:
+    async def start(*, url: str | None = None, proxies: Proxies = NO_PROXIES, **limits: Any) -> Site:
         stopped.append(trio.Event())
         site: Site = await nursery.start(partial(run, stopped[-1], url=url, proxies=proxies, **limits))
         return site
@@ -496,7 +497,7 @@ async def test_with_a_url_of_its_own_it_takes_announces_for_that_one(start: Star
 
 
 async def test_only_a_proxy_that_was_named_is_believed(start: Start) -> None:
-    site = await start(proxies=frozenset({"127.0.0.1"}))
+    site = await start(proxies=Proxies(frozenset({"127.0.0.1"})))
 
     async def seen(forwarded: str) -> str:
         site.client.headers["x-forwarded-for"] = forwarded
@@ -516,6 +517,20 @@ async def test_without_a_proxy_no_header_is_believed(site: Site) -> None:
     site.client.headers["x-forwarded-for"] = "203.0.113.7"
     answer = await site.announce(Identity.generate())
     assert msgspec.json.decode(answer.content, type=Announced).seen_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("lines", "answered"), [("content-length: 6\r\n", 1), ("", 2)])
+async def test_a_request_of_two_lengths_is_the_last_of_its_connection(site: Site, lines: str, answered: int) -> None:
+    """A proxy that goes by the other length takes the second request for the body of the first."""
+    first = f"POST /search HTTP/1.1\r\nhost: x\r\n{lines}transfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+    smuggled = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    async with await site.connect() as stream:
+        await stream.send_all((first + smuggled).encode())
+        answers = b""
+        with trio.fail_after(10):
+            while piece := await stream.receive_some(10_000):
+                answers += piece
+    assert answers.count(b"HTTP/1.1 ") == answered
 
 
 async def test_connections_of_an_address_are_bounded(site: Site, shorten: Shorten) -> None:
