@@ -6,6 +6,7 @@ self-signed with the same key. Peers look only at the key in a certificate, neve
 
 import datetime
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,10 +85,11 @@ def load_or_create(home: Path) -> Identity:
     path = home / KEY_FILE
     try:
         if not path.exists():
-            _write_new(path, Identity.generate().key_pem())
-        if path.stat().st_mode & 0o077:
+            _create(path)
+        mode = path.stat().st_mode
+        if mode & 0o077:
             raise IdentityError(f"Others on this machine may read {path}. Make it private: chmod 600 {path}")
-        pem = path.read_bytes()
+        pem = path.read_bytes() if not stat.S_ISFIFO(mode) else b""
     except OSError as error:
         raise IdentityError(
             f"Cannot read this peer's key {path}: {error.strerror}. Make it readable for you, or choose another --home."
@@ -101,6 +103,15 @@ def load_or_create(home: Path) -> Identity:
     if not isinstance(key, Ed25519PrivateKey):
         raise IdentityError(f"{path} is not an Ed25519 key. Move it away and this peer gets a new identity.")
     return Identity.of(key)
+
+
+def _create(path: Path) -> None:
+    try:
+        _write_new(path, Identity.generate().key_pem())
+    except OSError as error:
+        raise IdentityError(
+            f"Cannot write this peer's key {path}: {error.strerror}. Make room, or choose another --home."
+        ) from error
 
 
 def write_certificate(identity: Identity, home: Path) -> Path:

@@ -7,6 +7,9 @@ import sys
 def main() -> None:
     """The `shoal` command."""
     try:
+        from p2p.commandline import streams
+
+        streams.prepare()
         from p2p.commandline import app
 
         app.main()

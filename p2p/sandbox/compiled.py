@@ -105,8 +105,11 @@ async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], N
     async with _alone(cache, tell):
         if is_compiled(cache, runtime):
             return
-        await _compile(cache, runtime, tell, idle)
-        _prune(cache)
+        try:
+            await _compile(cache, runtime, tell, idle)
+            _prune(cache)
+        except OSError as error:
+            raise SandboxFailed(f"{runtime.module.name} cannot be compiled in {cache}: {error.strerror}.") from error
 
 
 def _make(cache: Path) -> None:
@@ -158,8 +161,6 @@ async def _compile(cache: Path, runtime: Runtime, tell: Callable[[str], None], i
         if failure is not None:
             raise SandboxFailed(f"{runtime.module.name} cannot be compiled: {failure}.")
         made.rename(place(cache, runtime))
-    except OSError as error:
-        raise SandboxFailed(f"Cannot write to {cache}: {error.strerror}.") from error
     finally:
         made.unlink(missing_ok=True)
 

@@ -124,12 +124,18 @@ def rename_new(name: str, new: str, folder: int) -> None:
 
 
 def boot_id() -> str:
-    """An id that changes with every boot. Data that may have been in memory only is not believed after a reboot."""
-    if sys.platform == "linux":
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return subprocess.run(
-        ["/usr/sbin/sysctl", "-n", "kern.boottime"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    """An id that changes with every boot. Data that may have been in memory only is not believed after a reboot.
+
+    If the system does not say, as in some containers, every call has an id of its own.
+    """
+    try:
+        if sys.platform == "linux":
+            return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return subprocess.run(
+            ["/usr/sbin/sysctl", "-n", "kern.boottime"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return os.urandom(16).hex()
 
 
 def resident_bytes() -> int | None:
@@ -142,7 +148,10 @@ def resident_bytes() -> int | None:
 
 def machine_memory_bytes() -> int:
     """How many bytes of RAM this machine has."""
-    return psutil.virtual_memory().total
+    try:
+        return psutil.virtual_memory().total
+    except (OSError, psutil.Error):  # no /proc, or no descriptor left to read it with
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @contextlib.contextmanager

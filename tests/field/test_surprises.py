@@ -2,7 +2,8 @@
 
 import resource
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import trio
 from p2p.control.answers import StatusAnswer
 from p2p.control.protocol import Event, StatusRequest
 from p2p.errors import JobError
+from p2p.store import posix
 from tests.support.processes import SHOAL, Peer, make_file
 from tests.support.world import World, hint_of
 from tests.support.world_jobs import SUM, run_job, volunteer, write_job
@@ -72,17 +74,31 @@ async def checkpoint(event: Event) -> None:
     await trio.lowlevel.checkpoint()
 
 
-async def test_status_is_told_without_a_free_descriptor(world: World) -> None:
-    """psutil opens a file to see how much memory a process has."""
-    local = await world.peer("local")
+@contextmanager
+def no_free_descriptor() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
     try:
-        answer = await local.operations.perform(StatusRequest(), checkpoint, keep_serving=True)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_status_is_told_without_a_free_descriptor(world: World) -> None:
+    """psutil opens a file to see how much memory a process has."""
+    local = await world.peer("local")
+    with no_free_descriptor():
+        answer = await local.operations.perform(StatusRequest(), checkpoint, keep_serving=True)
     assert isinstance(answer, StatusAnswer)
     assert (answer.memory_bytes, answer.bugs) == (None, 0)
+
+
+def test_a_system_that_cannot_be_asked_ends_nothing() -> None:
+    """Containers without /proc: no peer began there, as it wanted to know how much memory there is."""
+    there = posix.machine_memory_bytes()
+    with no_free_descriptor():
+        assert posix.machine_memory_bytes() == pytest.approx(there, rel=0.1)
+        assert posix.boot_id() != posix.boot_id()  # so nothing is believed that a reboot might have undone
 
 
 @pytest.mark.parametrize("number", [10**30, 2**63, 2**53, -1])

@@ -1,4 +1,4 @@
-"""E: users without a home folder, terminals that cannot show a name, and root beside a service user."""
+"""E: users without a home folder, terminals and files that cannot take what is said, and root beside a service user."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ import pytest
 
 from p2p.control import client
 from p2p.control.path import socket_path
-from tests.support.processes import Peer
+from tests.support.processes import SHOAL, Peer
 
 HOMELESS = """
 import os, pwd, sys
@@ -43,6 +43,22 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None
         peer.run("share", file)
         assert "\\u540d\\u524d.txt" in peer.run("shares").out
         assert peer.run("shares", "--json").json()[0]["name"] == "名前.txt"
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">/dev/full", 1, "shoal: Cannot write the answer: No space left on device."),
+        ("2>/dev/full", 0, ""),  # progress and logs are lost, and end nothing
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_streams_that_are_full_or_closed_are_no_error_of_ours(
+    tmp_path: Path, streams: str, code: int, said: str
+) -> None:
+    """A full disk behind `>`, and starters that close all streams: what was opened next got the number of stderr."""
+    peer = Peer(tmp_path / "home", command=("/bin/sh", "-c", f'exec "$0" "$@" {streams}', *SHOAL))
+    assert peer.run("shares", *(["--json"] if code else []), code=code).err.startswith(said)
 
 
 def test_ctrl_c_while_a_command_is_still_loading_ends_it_without_a_word(tmp_path: Path) -> None:

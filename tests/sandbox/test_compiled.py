@@ -57,6 +57,13 @@ async def test_a_file_that_others_could_write_is_compiled_anew(tmp_path: Path, m
     assert not compiled.is_compiled(cache, module)
 
 
+async def test_a_module_that_is_gone_is_an_error_and_no_crash(tmp_path: Path, module: Runtime) -> None:
+    assert module.digest  # read while it was there
+    module.module.unlink()
+    with pytest.raises(SandboxFailed, match="cannot be compiled in"):
+        await compiled.ensure_compiled(tmp_path / "cache", module, _silent)
+
+
 async def test_a_damaged_file_is_an_error_and_no_crash(tmp_path: Path, module: Runtime) -> None:
     cache = tmp_path / "cache"
     await compiled.ensure_compiled(cache, module, _silent)

@@ -55,6 +55,12 @@ def write_key(home: Path, content: bytes) -> None:
     path.chmod(0o600)
 
 
+def test_a_pipe_in_place_of_the_key_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / KEY_FILE, 0o600)
+    with pytest.raises(IdentityError, match="is not a key"):
+        identity.load_or_create(tmp_path)
+
+
 def test_a_broken_key_is_explained_and_kept(tmp_path: Path) -> None:
     write_key(tmp_path, b"not a key")
     with pytest.raises(IdentityError, match="is not a key"):
@@ -83,7 +89,7 @@ def test_an_encrypted_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_home_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(IdentityError, match="Cannot read"):
+    with pytest.raises(IdentityError, match="Cannot write this peer's key"):
         identity.load_or_create(tmp_path / "nowhere")
 
 
