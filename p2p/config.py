@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from p2p.errors import ConfigError
+from p2p.formats import MIN_RATE
 
 CONFIG_FILE = "config.toml"
 DEFAULT_PORT = 7474
@@ -56,6 +57,11 @@ class TransferConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upload_slots: _Positive = 16
     slot_quantum_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     max_sources: _Positive = 32
+
+    def __post_init__(self) -> None:
+        for limit in (self.upload_limit_bytes_per_s, self.download_limit_bytes_per_s):
+            if 0 < limit < MIN_RATE:
+                raise ValueError(f"A limit of {limit} is too small to work; the smallest is {MIN_RATE}, and 0 is none")
 
 
 class SharingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

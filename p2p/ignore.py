@@ -12,6 +12,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from p2p.errors import ConfigError
+from p2p.formats import quoted
 
 IGNORE_FILE = ".shoalignore"
 """The file at the top of a folder whose patterns hold for that folder. It is left out itself."""
@@ -56,7 +57,7 @@ def check_patterns(patterns: Sequence[str], where: str = "--exclude") -> None:
     for pattern in patterns:
         if len(_WILDCARDS.findall(pattern)) > MAX_WILDCARDS:
             raise ConfigError(
-                f"{where}: {pattern!r} has more than {MAX_WILDCARDS} wildcards (*). Use several patterns."
+                f"{where}: {quoted(pattern)} has more than {MAX_WILDCARDS} wildcards (*). Use several patterns."
             )
         try:
             (compiled,) = GitIgnoreSpec.from_lines([pattern]).patterns or (None,)
@@ -64,7 +65,7 @@ def check_patterns(patterns: Sequence[str], where: str = "--exclude") -> None:
             compiled = None
         meant = pattern.strip() and not pattern.startswith("#")
         if meant and (compiled is None or compiled.regex is None):
-            raise ConfigError(f"{where}: {pattern!r} is not a pattern in the syntax of .gitignore.")
+            raise ConfigError(f"{where}: {quoted(pattern)} is not a pattern in the syntax of .gitignore.")
 
 
 def read_ignore_file(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from p2p.errors import ConfigError, StorageError
+from p2p.formats import quoted, shortened
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
 
@@ -66,8 +67,8 @@ def resolved(path: Path) -> Path:
 
 
 def _refused(path: str | Path, error: OSError) -> StorageError:
-    return StorageError(f"Cannot look at {path}: {error.strerror or error}.")
+    return StorageError(f"Cannot look at {shortened(str(path))}: {error.strerror or error}.")
 
 
 def _no_path(path: str | Path) -> ConfigError:
-    return ConfigError(f"{str(path)!r} is not a path: it has a zero byte or a character that no path can have.")
+    return ConfigError(f"{quoted(str(path))} is not a path: it has a zero byte or a character that no path can have.")

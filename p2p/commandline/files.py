@@ -120,13 +120,17 @@ def get(
 ) -> None:
     """Fetch a share from all peers that have it, and verify every chunk. Resumes where an earlier attempt stopped."""
     from p2p.control.protocol import GetRequest
-    from p2p.formats import parse_size, parse_time
+    from p2p.errors import ConfigError
+    from p2p.formats import parse_rate, parse_time
     from p2p.ignore import check_patterns
     from p2p.paths import absolute
     from p2p.wire.link import parse_any_link, parse_peer
 
     parse_any_link(link)
     check_patterns(exclude or ())
+    for option, texts in (("--select", select), ("--exclude", exclude)):
+        if not all(texts or ("all",)):
+            raise ConfigError(f"{option} is empty. Leave it out, or give it what it is to match.")
     for text in peer or ():
         parse_peer(text)
     request = GetRequest(
@@ -134,12 +138,12 @@ def get(
         out=str(absolute(out)),
         peers=tuple(peer or ()),
         select=tuple(select or ()),
-        exclude=tuple(pattern for pattern in exclude or () if pattern),
+        exclude=tuple(exclude or ()),
         names=names,
         sequential=sequential,
         overwrite=overwrite,
         wait_s=None if wait is None else parse_time(wait),
-        limit_bytes_per_s=0 if limit is None else parse_size(limit),
+        limit_bytes_per_s=0 if limit is None else parse_rate(limit),
     )
 
     def show(answer: "GetAnswer") -> int:

@@ -39,18 +39,27 @@ def node(
 ) -> None:
     """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` when it is up."""
     from p2p.commandline import running as command
-    from p2p.formats import parse_size, parse_time
+    from p2p.errors import ConfigError
+    from p2p.formats import parse_rate, parse_size, parse_time
 
     for key, text in (("upload", upload_limit), ("download", download_limit)):
         if text is not None:
-            settings.setdefault("transfer", {})[f"{key}_limit_bytes_per_s"] = parse_size(text)
+            settings.setdefault("transfer", {})[f"{key}_limit_bytes_per_s"] = parse_rate(text)
 
     if volunteer:
-        settings.setdefault("volunteer", {})["cores"] = cores or max(1, (os.cpu_count() or 1) - 1)
+        cores = max(1, (os.cpu_count() or 1) - 1) if cores is None else cores
+        if cores < 1:
+            raise ConfigError("A volunteer has at least one core. To lend none, leave out --volunteer.")
+        settings.setdefault("volunteer", {})["cores"] = cores
         if memory is not None:
             settings["volunteer"]["memory_bytes"] = parse_size(memory)
         if unit_time is not None:
             settings["volunteer"]["unit_time_s"] = parse_time(unit_time)
+
+    else:
+        for option, value in (("--cores", cores), ("--memory", memory), ("--unit-time", unit_time)):
+            if value is not None:
+                raise ConfigError(f"{option} is for volunteers. Give --volunteer too.")
 
     async def serve() -> int:
         from p2p import config, ids

@@ -18,6 +18,7 @@ import trio
 from p2p import config
 from p2p.commandline import terminal
 from p2p.commandline.terminal import Seen, ignored
+from p2p.concurrency.ending import ending_signals
 from p2p.concurrency.walls import Wall
 from p2p.config import Config, Loaded, Settings
 from p2p.control import client
@@ -51,7 +52,8 @@ def run(
     `interrupted` is what to say after Ctrl-C.
     """
     # Until the command handles it, Ctrl-C simply ends the process, without a stack trace.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in ending_signals():
+        signal.signal(number, signal.SIG_DFL)
     # Imported objects are never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer's time.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

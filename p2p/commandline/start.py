@@ -1,4 +1,7 @@
-"""The entry point of the command. Ctrl-C ends it without a traceback even while the rest is being loaded."""
+"""The entry point of the command. Ctrl-C ends it without a traceback even while the rest is being loaded.
+
+Other signals that ask for its end, such as that of a closed terminal, do the same as Ctrl-C.
+"""
 
 import signal
 import sys
@@ -6,6 +9,9 @@ import sys
 
 def main() -> None:
     """The `shoal` command."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as with `nohup`
+            signal.signal(number, signal.default_int_handler)
     try:
         from p2p.commandline import streams
 

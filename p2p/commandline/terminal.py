@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from p2p.concurrency.ending import ending_signals
 from p2p.control.answers import GetAnswer, ShareAnswer
 from p2p.control.protocol import Event, Note, Update
 from p2p.errors import ShoalError
-from p2p.formats import format_size, format_time
+from p2p.formats import format_size, format_time, shortened
 from p2p.log import printable
 from p2p.progress import JobView, Progress
 
@@ -58,14 +59,18 @@ def note(text: str, *, only_live: bool = False) -> None:
 
 
 def on_signal() -> trio.Event:
-    """Returns an event that Ctrl-C or SIGTERM sets from now on. A second signal ends the process at once."""
+    """Returns an event that each of the `ending_signals` sets from now on. A second one ends the process at once."""
     interrupted = trio.Event()
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
     token = trio.lowlevel.current_trio_token()
     first: float | None = None
 
     def stop(*_: object) -> None:
         nonlocal first
         now = time.monotonic()
+        for descriptor in terminals:
+            if not os.isatty(descriptor):  # its window was closed: whatever is printed would fail
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         if first is None:
             first = now
             with suppress(trio.RunFinishedError):
@@ -75,7 +80,7 @@ def on_signal() -> trio.Event:
                 os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # a live bar hides the cursor
             os._exit(INTERRUPTED)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, stop)
     return interrupted
 
@@ -214,7 +219,7 @@ class LiveView:
                 pieces.append(f"{format_time((size - done) / rate)} left")
         else:
             pieces.append(_commentary(progress) or progress.state)
-        name = _shortened(printable(progress.name) or "share", 32)
+        name = shortened(printable(progress.name) or "share", 32)
         self._bars.update(
             self._task, description=escape(name), total=size or None, completed=done, detail=" · ".join(pieces)
         )
@@ -251,7 +256,7 @@ class LiveView:
                 self._stages.append(self._bars.add_task("", total=None, detail=""))
             self._bars.update(
                 self._stages[number],
-                description=escape(_shortened(printable(stage.label), label)),
+                description=escape(shortened(printable(stage.label), label)),
                 total=stage.units or None,
                 completed=stage.done,
                 detail=f"{stage.done:,} of {stage.units:,}, {stage.running:,} out",
@@ -325,12 +330,6 @@ def _more(number: int, what: str) -> None:
 
 def _rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-
-
-def _shortened(text: str, most: int) -> str:
-    """The beginning and the end of the text, at most `most` characters in total."""
-    tail = most // 3
-    return text if len(text) <= most else f"{text[: most - tail - 1]}…{text[len(text) - tail :]}"
 
 
 def count(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from p2p.errors import ConfigError
+from p2p.formats import quoted
 from p2p.jobs.bootstrap import BOOTSTRAP
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.runtimes import SCIENCE, Runtime
@@ -35,7 +36,7 @@ async def runtime_for(name: str, tell: Callable[[str], None]) -> Runtime:
             f"{name} is not installed here. Install it with: {sys.executable} -m pip install '{SCIENCE_PACKAGE}'"
         )
     known = ", ".join(runtime.name for runtime in all_runtimes())
-    raise ConfigError(f"There is no runtime {name!r} for Python here; there is {known}.")
+    raise ConfigError(f"There is no runtime {quoted(name)} for Python here; there is {known}.")
 
 
 async def runtime_of(module: Path, tell: Callable[[str], None]) -> Runtime:

@@ -23,7 +23,7 @@ from p2p.control.status import StatusView
 from p2p.discovery import browse, pointers, search
 from p2p.discovery.discovery import Discovery
 from p2p.errors import ConfigError, NotFound
-from p2p.formats import format_time
+from p2p.formats import format_time, quoted
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sandbox.sandbox import describe
@@ -251,9 +251,9 @@ class Operations:
         rows = await self._deps.shares.rows() if text else []
         matching = [row for row in rows if ids.to_text(row.id).startswith(text.lower())]
         if not matching:
-            raise NotFound(f"This peer shares nothing with the id {text!r}. `shoal shares` lists what it does.")
+            raise NotFound(f"This peer shares nothing with the id {quoted(text)}. `shoal shares` lists what it does.")
         if len(matching) > 1:
-            raise ConfigError(f"{len(matching)} shares have an id that starts with {text!r}. Give more of it.")
+            raise ConfigError(f"{len(matching)} shares have an id that starts with {quoted(text)}. Give more of it.")
         await self._deps.sharing.unshare(ShareId(matching[0].id))
         return answers.UnshareAnswer(ids.to_text(matching[0].id), matching[0].name)
 

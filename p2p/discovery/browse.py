@@ -10,6 +10,7 @@ from p2p.discovery.finders import Finders
 from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotFound, PeerError, ProtocolViolation, Refused
+from p2p.formats import quoted
 from p2p.ids import PeerId, ShareId
 from p2p.log import printable
 from p2p.net.connection import Connection
@@ -79,7 +80,7 @@ def _parse(who: str) -> tuple[PeerId | None, PeerHint | None]:
         return PeerId(ids.from_text(who)), None
     except ValueError:
         if ":" not in who:
-            raise ConfigError(f"{who!r} is neither a peer id (52 letters and digits) nor HOST:PORT.") from None
+            raise ConfigError(f"{quoted(who)} is neither a peer id (52 letters and digits) nor HOST:PORT.") from None
     hint = parse_peer(who)
     return hint.peer_id, hint
 

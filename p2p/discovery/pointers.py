@@ -15,6 +15,7 @@ from p2p.discovery.finders import Finders
 from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.questions import QUESTION
 from p2p.errors import ConfigError, MalformedMessage, PeerError
+from p2p.formats import quoted
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import Dialer
 from p2p.store.disk import Disk
@@ -38,7 +39,7 @@ def check_name(name: str) -> None:
     try:
         check_pointer_name(name)
     except ValueError as error:
-        raise ConfigError(f"{name!r} cannot be the name of a mutable link: {error}.") from None
+        raise ConfigError(f"{quoted(name)} cannot be the name of a mutable link: {error}.") from None
 
 
 class MutableLinks:

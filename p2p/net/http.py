@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import trio
 
 from p2p.errors import ConfigError, MalformedMessage, NotAllowed, PeerGone, Refused
+from p2p.formats import quoted
 from p2p.wire.address import Scope, ip, is_dialable_host, is_host, scope
 
 if TYPE_CHECKING:
@@ -47,15 +48,15 @@ def check_url(text: str) -> str:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError:
-        raise ConfigError(f"{text!r} is not a URL.") from None
+        raise ConfigError(f"{quoted(text)} is not a URL.") from None
     if parts.scheme not in {"http", "https"}:
-        raise ConfigError(f"{text!r} is not the URL of a tracker: it begins with http:// or https://.")
+        raise ConfigError(f"{quoted(text)} is not the URL of a tracker: it begins with http:// or https://.")
     if len(text) > MAX_URL_CHARS or not text.isascii() or not text.isprintable():
         raise ConfigError("This URL is too long, or has characters that no URL may have.")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ConfigError(f"{text!r} has parts that a tracker's URL does not have.")
+        raise ConfigError(f"{quoted(text)} has parts that a tracker's URL does not have.")
     if _NETLOC.fullmatch(parts.netloc) is None or not is_host(parts.hostname or "") or port == 0:
-        raise ConfigError(f"{text!r} does not name a valid host.")
+        raise ConfigError(f"{quoted(text)} does not name a valid host.")
     return text.strip().rstrip("/")
 
 

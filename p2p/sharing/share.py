@@ -12,6 +12,7 @@ from p2p.concurrency.bell import Bell
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
 from p2p.errors import BadData, ConfigError, NotFound
+from p2p.formats import quoted, shortened
 from p2p.ids import ShareId
 from p2p.paths import exists
 from p2p.progress import Progress
@@ -86,10 +87,10 @@ class Sharing:
         started = trio.current_time()
         for path in paths:
             if not await self._disk.run(exists, path):
-                raise ConfigError(f"{path} does not exist.")
+                raise ConfigError(f"{shortened(str(path))} does not exist.")
         name = paths[0].name if name is None else name
         if reason := names.refusal(name):
-            raise ConfigError(f"The share's name {name!r} {reason}. Give it another with --name.")
+            raise ConfigError(f"The share's name {quoted(name)} {reason}. Give it another with --name.")
         progress.name = name
         progress.state = "listing files"
         previous = await self._disk.run(self._library.find_by_paths, paths)
@@ -121,8 +122,7 @@ class Sharing:
         def finish() -> tuple[ShareId, int, int]:
             entries, stamps = indexer.finish(need_all=need_all)
             if not entries:
-                left_out = f" {indexer.left_out} in it are left out by patterns." if indexer.left_out else ""
-                raise ConfigError(f"There is nothing to share in {paths[0]}.{left_out}")
+                raise ConfigError(_nothing_to_share(paths[0], indexer))
             if indexer.single:
                 entries = [msgspec.structs.replace(entries[0], path=(name,))]
             root_body, parts = manifests.encode(name, entries, single=indexer.single)
@@ -217,6 +217,17 @@ class Sharing:
         known = {entry.path: (stamp, entry.hashes) for entry, stamp in zip(manifest.entries, stamps, strict=True)}
         # A single file is in the share under the share's name.
         return dict(zip([(paths[0].name,)], known.values(), strict=True)) if manifest.root.single else known
+
+
+def _nothing_to_share(path: Path, indexer: Indexer) -> str:
+    said = f"There is nothing to share in {shortened(str(path))}."
+    if indexer.left_out:
+        said += f" Patterns leave out {indexer.left_out:,} of its files and folders."
+    if indexer.skipped_files:
+        where, why = indexer.skipped_files[0]
+        more = f" and {indexer.skipped - 1:,} more" if indexer.skipped > 1 else ""
+        said += f" {shortened(where)}{more} cannot be shared: {why}."
+    return said
 
 
 async def _hash(indexer: Indexer) -> None:

@@ -1,11 +1,13 @@
 """Turns errors of the disk into words: what happened, and what to do."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from p2p.errors import StorageError
+from p2p.formats import shortened
 
 
 @contextmanager
@@ -32,4 +34,6 @@ def explanation(error: OSError, folder: Path) -> StorageError:
             advice = "Choose an --out with a shorter path."
         case _:
             advice = "Check the disk and run the same command again: what was fetched is kept."
-    return StorageError(f"Cannot write to {error.filename or folder}: {error.strerror}. {advice}")
+    # A relative name is one of ours, such as that of a `.part` file, in a folder that the error does not name.
+    where = error.filename if isinstance(error.filename, str) and os.path.isabs(error.filename) else folder
+    return StorageError(f"Cannot write to {shortened(str(where))}: {error.strerror}. {advice}")

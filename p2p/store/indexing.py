@@ -34,6 +34,7 @@ SPAN_BYTES = 32 * 1024 * 1024
 MAX_READS = 3
 MAX_WARNINGS = 100
 MAX_SKIPPED_NAMED = 1000
+_SIZELESS = "its system gives it no size, as in /proc, so it cannot be shared; copy it"
 """The most skipped files that are remembered by name."""
 
 
@@ -160,7 +161,7 @@ class Indexer:
             if found.changed and not found.skipped:
                 if need_all:
                     raise StorageError(f"{found.where} keeps changing. Share it once it no longer does.")
-                self._skip(found, "it keeps changing while it is read")
+                self._skip(found, "it keeps changing while it is read" if found.stamp.size else _SIZELESS)
         kept = [found for found in self._found if not found.skipped]
         return [found.entry(times=self._times) for found in kept], [found.stamp for found in kept]
 
@@ -218,13 +219,16 @@ class Indexer:
     def _cut(self, among: Sequence[FoundFile] | None = None) -> Iterator[tuple[FoundFile, int, int]]:
         for found in self._found if among is None else among:
             size = found.stamp.size
-            if found.folder or not size:
+            if found.folder:
                 continue
             known = self._known.get(found.path)
             if known is not None and known[0] == found.stamp:
                 found.hashes = [known[1]]
                 self.bytes_done += size
                 self.bytes_reused += size
+                continue
+            if not size:
+                yield found, 0, 0
                 continue
             chunks = chunk_count(size)
             each = max(1, SPAN_BYTES // chunk_bytes(size))
@@ -243,8 +247,10 @@ class Indexer:
             self._skip(found, _reason(error))
 
     def _read(self, found: FoundFile, first: int, count: int, buffer: memoryview, check: Callable[[], None]) -> None:
-        with posix.opened(found.where, os.O_RDONLY) as descriptor:
-            each = chunk_bytes(found.stamp.size)
+        with posix.opened(found.where, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+            if not count and os.pread(descriptor, 1, 0):
+                found.changed = True
+            each = chunk_bytes(found.stamp.size) if count else 0
             for chunk in range(first, first + count):
                 check()
                 size = min(each, found.stamp.size - chunk * each)

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from p2p.errors import ConfigError
+from p2p.formats import quoted
 
 Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -40,11 +41,11 @@ def parse_address(text: str, *, any_port: bool = False) -> Address:
         valid_host = ":" not in host and is_host(host)
     if not separator or not valid_host or not (port_text.isascii() and port_text.isdigit()) or len(port_text) > 5:
         raise ConfigError(
-            f"{text!r} is not an address. Write HOST:PORT, for example 192.0.2.7:7474 or [2001:db8::7]:7474."
+            f"{quoted(text)} is not an address. Write HOST:PORT, for example 192.0.2.7:7474 or [2001:db8::7]:7474."
         )
     port = int(port_text)
     if not (0 if any_port else 1) <= port <= 65535:
-        raise ConfigError(f"{text!r} has no valid port: ports go from {0 if any_port else 1} to 65535.")
+        raise ConfigError(f"{quoted(text)} has no valid port: ports go from {0 if any_port else 1} to 65535.")
     return Address(host, port)
 
 

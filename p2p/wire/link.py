@@ -19,16 +19,18 @@ Links of before are read too:
 import dataclasses
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from p2p import ids
 from p2p.errors import ConfigError
+from p2p.formats import quoted
 from p2p.ids import PeerId, ShareId
 from p2p.wire.address import Address, parse_address
-from p2p.wire.checksum import with_checksum, without_checksum
-from p2p.wire.pasted import MAX_PASTED_CHARS, TRAILING, link_in
+from p2p.wire.checksum import CHARS, with_checksum, without_checksum
+from p2p.wire.pasted import MAX_PASTED_CHARS, TRAILING, count_links, link_in
 
 MAX_LINK_CHARS = 8192
 MAX_HINTS = 32
@@ -96,6 +98,10 @@ def parse_any_link(text: str) -> Link | PointerLink:
     """Reads a link of either kind, whatever is around it. Raises ConfigError; a hint that makes no sense is dropped."""
     if len(text) > MAX_PASTED_CHARS:
         raise ConfigError(f"This text is longer than {MAX_PASTED_CHARS} characters, so it is not one of our links.")
+    if not text.strip():
+        raise ConfigError("The link is empty. A link begins with shoal:s/ or shoal:m/")
+    if (count := count_links(text)) > 1:
+        raise ConfigError(f"These are {count} links. Give one at a time.")
     text = link_in(text)
     if len(text) > MAX_LINK_CHARS:
         raise ConfigError(f"This link is longer than {MAX_LINK_CHARS} characters, so it is not one of ours.")
@@ -149,7 +155,7 @@ def parse_peer(text: str) -> PeerHint:
     try:
         return PeerHint(parse_address(address), PeerId(ids.from_text(peer_text)))
     except ValueError as error:
-        raise ConfigError(f"{peer_text!r} is not a peer id: {error}.") from None
+        raise ConfigError(f"{quoted(peer_text)} is not a peer id: {error}.") from None
 
 
 def _checked(kind: str, text: str) -> bytes:
@@ -169,9 +175,18 @@ def _checked(kind: str, text: str) -> bytes:
 
 
 def _bare(text: str) -> ShareId:
-    if len(text) == _ID_CHARS and text.isalnum():
-        return ShareId(_checked(_SHARE, text))
-    return _share_id(text)
+    try:
+        return ShareId(ids.from_text(text))
+    except ValueError:
+        if len(text) != _ID_CHARS or not text.isalnum():
+            raise ConfigError(
+                f"{quoted(text)} is neither a link, which begins with shoal:s/ or shoal:m/, nor the id of a share, "
+                f"which has {_ID_CHARS - CHARS} letters and digits, or {_ID_CHARS} with its checksum."
+            ) from None
+    with suppress(ValueError):
+        without_checksum(_PURPOSES[_MUTABLE], text.lower())
+        raise ConfigError("This is the id of a peer, not of a share. `shoal browse` lists what a peer shares.")
+    return ShareId(_checked(_SHARE, text))
 
 
 def _earlier_pointer(publisher: str, quoted: str) -> PointerLink:

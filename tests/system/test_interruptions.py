@@ -83,6 +83,14 @@ def test_interrupted_while_waiting(other: Peer) -> None:
     assert "resumes" in outcome.err
 
 
+def test_closing_the_terminal_is_like_ctrl_c(other: Peer) -> None:
+    with other.start("get", "a" * 52, "--peer", "127.0.0.1:1") as getting:
+        getting.says("waiting for sources")
+        outcome = getting.end(signal.SIGHUP)
+    assert outcome.code == 130
+    assert "resumes" in outcome.err
+
+
 def test_two_signals_at_once_are_one_wish(other: Peer) -> None:
     # As `timeout -s INT` sends them.
     with other.start("get", "a" * 52, "--peer", "127.0.0.1:1") as getting:

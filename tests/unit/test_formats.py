@@ -30,6 +30,27 @@ def test_size(text: str, count: int) -> None:
     assert formats.parse_size(text) == count
 
 
+@pytest.mark.parametrize(("text", "rate"), [("512", 512), ("10MiB", 10 << 20), ("none", 0), (" None ", 0)])
+def test_rate(text: str, rate: int) -> None:
+    assert formats.parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["0", "0MiB", "1", "511B", "0.4k"])
+def test_a_rate_at_which_nothing_would_arrive_is_refused(text: str) -> None:
+    """A limit of 0 meant no limit at all."""
+    with pytest.raises(ConfigError, match=r"too small to work.* write none"):
+        formats.parse_rate(text)
+
+
+def test_what_a_user_wrote_is_not_repeated_without_end() -> None:
+    assert formats.quoted("ab'c") == repr("ab'c")
+    assert formats.quoted("x" * 80) == repr("x" * 80)
+    assert len(formats.quoted("x" * 10**6)) == formats.MAX_QUOTED + 2
+    with pytest.raises(ConfigError) as refused:
+        formats.parse_size("9" * 10**6)
+    assert len(str(refused.value)) < 200
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("30", 30), ("30s", 30), ("1.5", 1.5), ("500ms", 0.5), ("5m", 300), ("5 min", 300), ("2h", 7200), ("1D", 86400)],

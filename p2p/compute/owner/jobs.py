@@ -31,6 +31,7 @@ from p2p.compute.spec import JobSpec
 from p2p.concurrency.walls import Wall
 from p2p.core.compute.skipped import UnitPlace
 from p2p.errors import ConfigError, JobError, NotFound, ShoalError, StorageError
+from p2p.formats import quoted
 from p2p.ids import ShareId, from_text, short, to_text
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
@@ -258,7 +259,9 @@ class Jobs:
         rows = await self._deps.disk.run(self._deps.journal.jobs)
         matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
         if len(matching) != 1:
-            raise ConfigError(f"{len(matching) or 'No'} jobs have an id that starts with {text!r}: see `shoal jobs`.")
+            raise ConfigError(
+                f"{len(matching) or 'No'} jobs have an id that starts with {quoted(text)}: see `shoal jobs`."
+            )
         return matching[0]
 
     async def _answer(self, kept: Resumable, ending: Ending, job: bytes) -> JobAnswer:

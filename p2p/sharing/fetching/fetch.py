@@ -187,7 +187,10 @@ class _Fetch:
                     beside=options.follows is not None,
                 )
                 undo.callback(target.close)
-                target.choose(select(manifest, options.folder, options.select, options.exclude, target.renames))
+                chosen = select(
+                    manifest, options.folder, options.select, options.exclude, target.renames, progress.note
+                )
+                target.choose(chosen)
                 self._skipped = settle_names(target, options.naming)
                 target.survey(check)
                 target.check_space()

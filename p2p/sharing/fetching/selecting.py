@@ -10,6 +10,7 @@ from p2p.core.shares import local_names, names
 from p2p.core.shares.local_names import Renames
 from p2p.core.shares.manifest import Manifest
 from p2p.errors import ConfigError, StorageError
+from p2p.formats import quoted, shortened
 from p2p.ignore import Ignore
 from p2p.store.target import Target
 
@@ -26,28 +27,38 @@ class Skipped:
 
 
 def select(
-    manifest: Manifest, folder: Path, globs: Sequence[str], exclude: Sequence[str] = (), renames: Renames | None = None
+    manifest: Manifest,
+    folder: Path,
+    globs: Sequence[str],
+    exclude: Sequence[str] = (),
+    renames: Renames | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[int]:
     """The indexes of the entries that match one of the globs, without the excluded. Raises ConfigError if none do.
 
     A glob may be the path of a file or of a folder above it: in the share, with or without the share's name, or as
     `get` prints it for this output folder, where `renames` are the names that differ. One that is such a path means
-    just that, whatever characters it has.
+    just that, whatever characters it has. `note` is told of one that matches nothing beside others that do.
     """
     entries = manifest.entries
     selected = list(range(len(entries)))
     if globs:
         paths = _Paths(manifest, folder, renames or {})
-        selected = sorted(set().union(*map(paths.matching, globs)))
+        matching = {glob: paths.matching(glob) for glob in globs}
+        selected = sorted(set().union(*matching.values()))
+        for glob in [glob for glob, found in matching.items() if selected and not found]:
+            note(f"nothing in the share matches {quoted(glob)}")
         if not selected:
             some = ", ".join("/".join(entry.path) for entry in entries[:5])
-            raise ConfigError(f"Nothing in the share matches {' '.join(globs)}. It has, for example: {some}.")
+            raise ConfigError(
+                f"Nothing in the share matches {shortened(' '.join(globs))}. It has, for example: {some}."
+            )
     if not exclude:
         return selected
     ignore = Ignore(exclude)
     left = [one for one in selected if not ignore.leaves_out(entries[one].path, folder=not entries[one].is_file)]
     if selected and not left:
-        raise ConfigError(f"Nothing in the share is left without {' '.join(exclude)}.")
+        raise ConfigError(f"Nothing in the share is left without {shortened(' '.join(exclude))}.")
     return left
 
 
@@ -95,6 +106,8 @@ class _Paths:
 
     def _readings(self, glob: str) -> list[str]:
         """The paths or globs below the share's top that a user may mean with this one."""
+        while glob.startswith("./"):
+            glob = glob[2:].lstrip("/")
         readings = [glob]
         if glob.startswith(self._printed):
             readings.append(glob.removeprefix(self._printed))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2p.control.protocol import GetRequest, ShareRequest
-from p2p.errors import ConfigError
+from p2p.control.protocol import Event, GetRequest, Note, ShareRequest
+from p2p.errors import ConfigError, StorageError
 from p2p.log import printable
 from p2p.sharing.returning import Returning
 from p2p.wire.link import parse_link
@@ -34,6 +34,8 @@ def built(top: Path, *files: str) -> Path:
         "{out}/films/Season [1]",
         "Season [[]1]/*",
         "Season ?1?/*",
+        "./Season [1]",
+        ".//Season [1]/*.mkv",
     ],
 )
 async def test_a_selection_means_the_names_that_were_said(world: World, glob: str) -> None:
@@ -54,6 +56,51 @@ async def test_a_class_of_characters_is_still_one_where_no_name_is_meant(world: 
     assert len(answer.paths) == 2
     with pytest.raises(ConfigError, match="has, for example: a1"):
         await asked(reader, GetRequest(link=link, out=out, peers=peers, select=("b",)))
+
+
+async def test_of_several_selections_one_that_matches_nothing_is_told(world: World) -> None:
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    link = (await asked(origin, ShareRequest(paths=(str(built(world.folder / "data", "a", "b")),)))).link
+    peers, said = (str(hint_of(origin).address),), list[str]()
+
+    async def emit(event: Event) -> None:
+        if isinstance(event, Note):
+            said.append(event.text)
+
+    request = GetRequest(link=link, out=str(world.out(reader)), peers=peers, select=("a", "b.txt"))
+    answer = await reader.operations.perform(request, emit, keep_serving=False)
+    assert [Path(path).name for path in answer.paths] == ["a"]
+    assert said == ["nothing in the share matches 'b.txt'"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/proc/version", "/proc/version cannot be shared: its system gives it no size"),
+        ("/proc/self/mem", "/proc/self/mem cannot be shared: Input/output error"),
+        ("/dev/zero", "/dev/zero cannot be shared: it is not a regular file"),
+    ],
+)
+async def test_what_has_no_size_is_not_shared_as_an_empty_file(world: World, path: str, says: str) -> None:
+    origin = await world.peer("origin")
+    with pytest.raises(ConfigError, match=f"There is nothing to share in {path}. {says}"):
+        await asked(origin, ShareRequest(paths=(path,)))
+
+
+async def test_what_patterns_leave_out_is_told(world: World) -> None:
+    origin = await world.peer("origin")
+    folder = built(world.folder / "data", "a")
+    with pytest.raises(ConfigError, match="Patterns leave out 1 of its files and folders"):
+        await asked(origin, ShareRequest(paths=(str(folder),), exclude=("*",)))
+
+
+async def test_an_output_folder_that_takes_no_files_is_named(world: World) -> None:
+    """It was a file with a name of Shoal's own that could not be written."""
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    link = (await asked(origin, ShareRequest(paths=(str(built(world.folder / "data", "a")),)))).link
+    request = GetRequest(link=link, out="/proc/self", peers=(str(hint_of(origin).address),))
+    with pytest.raises(StorageError, match=r"Cannot write to /proc/self: .*choose another --out"):
+        await asked(reader, request)
 
 
 async def test_names_with_direction_marks_are_shared_and_others_are_said_truly(world: World) -> None:

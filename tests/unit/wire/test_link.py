@@ -133,7 +133,8 @@ def test_a_bent_link_is_a_link_or_a_config_error(text: str, data: st.DataObject)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "not a link"),
+        ("", "is empty"),
+        (" ", "is empty"),
         ("magnet:?", "names no Shoal share"),
         ("magnet:?xt=urn:btih:" + "a" * 40, "names no Shoal share"),
         ("magnet:?xt=urn:shoal:", "names no Shoal share"),
@@ -142,7 +143,8 @@ def test_a_bent_link_is_a_link_or_a_config_error(text: str, data: st.DataObject)
         (str(PointerLink(PEER, "news")), "not a mutable link"),
         ("shoal:peer/name", "not a link"),
         ("shoal:s/abc", "not whole: 3 characters"),
-        ("https://example.org", "not a link"),
+        (str(PointerLink(PEER, "news"))[8:66], "id of a peer"),
+        ("https://example.org", "neither a link"),
         (XT + "&tr=" + "x" * link.MAX_LINK_CHARS, "longer than"),
         (XT + "&a=" * 200, "too many parameters"),
     ],

@@ -129,10 +129,51 @@ def test_without_its_head_a_magnet_is_read() -> None:
     assert parse_any_link(MAGNET.removeprefix("magnet:?xt=")) == LINK
 
 
-def test_of_two_links_the_first_is_read() -> None:
-    other = Link(ShareId(bytes(32)))
-    for text in (str(LINK), MAGNET):
-        assert parse_any_link(f"{text} {other}") == parse_any_link(f"{text}\n{other}") == LINK
+OTHERS = {
+    "of a share": str(Link(ShareId(bytes(32)))),
+    "with hints": str(Link(ShareId(bytes(32)), "other", 5, PEERS)),
+    "mutable": str(PointerLink(PEER, "other", PEERS)),
+    "magnet": f"magnet:?xt=urn:shoal:{ids.to_text(bytes(32))}",
+}
+
+
+@pytest.mark.parametrize("between", [" ", "\n", ", ", ",", ";", "", " and ", "\n\n> "])
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_of_two_links_none_is_dropped_without_a_word(other: str, between: str) -> None:
+    for text in (str(LINK), str(POINTER), MAGNET):
+        if text == MAGNET and not between:
+            continue  # its last parameter may be anything
+        with pytest.raises(ConfigError, match="These are 2 links"):
+            parse_any_link(text + between + other)
+
+
+AROUND: dict[str, Wrap] = {
+    "words": lambda text: f"Here it is: {text} enjoy!",
+    "lines": lambda text: f"{text}\nThanks,\nBob",
+    "emoji": lambda text: f"{text} 😀",
+    "an emoji, tight": lambda text: f"{text}😀",
+    "no space, as in Chinese": lambda text: f"链接：{text}谢谢",
+    "BBCode": lambda text: f"[url={text}]holiday[/url]",
+    "Org": lambda text: f"[[{text}][holiday]]",
+    "MediaWiki": lambda text: f"[{text} holiday]",
+    "cells": lambda text: f"holiday;{text};2024",
+    "cells with commas": lambda text: f"holiday,{text},2024",
+    "Safe Links": lambda text: f"https://x.safelinks.example/?url={quote(text, safe='')}&data=05%7C01",
+    "a wall of mail": lambda text: f"https://wall.example/v3/__{text}__;!!abc",
+}
+
+
+@pytest.mark.parametrize("form", AROUND)
+@pytest.mark.parametrize("link", [Link(SHARE, "a", 5, PEERS), Link(SHARE, "a", 5), PointerLink(PEER, "news", PEERS)])
+def test_what_follows_a_link_spoils_none_of_its_hints(form: str, link: Link | PointerLink) -> None:
+    assert parse_any_link(AROUND[form](str(link))) == link
+
+
+@pytest.mark.parametrize("link", [LINK, POINTER])
+def test_a_link_may_lack_its_scheme(link: Link | PointerLink) -> None:
+    text = str(link).removeprefix("shoal:")
+    for pasted in (text, f"<{text}>", f"Look: {text}", "\n".join(textwrap.wrap(text, 70)), text.upper()):
+        assert parse_any_link(pasted).peers == link.peers
 
 
 def test_words_after_a_whole_link_are_no_part_of_it() -> None:
