@@ -1,4 +1,4 @@
-"""Code for the SQLite files of peers and trackers: transactions, and schemas built in numbered steps.
+"""Code for the SQLite files of peers and trackers: transactions, errors, and schemas built in numbered steps.
 
 The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` tells how many steps were
 applied to it.
@@ -47,3 +47,27 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def explained(error: sqlite3.Error, what: str, path: Path, lost: str) -> StorageError:
+    """The error for the user, with advice that fits the cause. `what` names the file; `lost` says what goes with it."""
+    advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, _UNKNOWN)
+    return StorageError(f"{what} {path} cannot be used: {error}. {advice.format(path=path, lost=lost)}")
+
+
+_PRIMARY = 0xFF
+_LOCKED = "Another program has locked it, such as a backup or an editor: end that, or try again when it is done."
+_FORBIDDEN = "This user must be able to write to it, and to its folder."
+_DAMAGED = "The file is damaged. Move it away: {lost}."
+_UNKNOWN = "Check the disk; if the file is damaged, move it away: {lost}."
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_FULL: "The disk is full: make some room on it.",
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_CANTOPEN: f"{_FORBIDDEN} If it can, the limit of open files may be too low (`ulimit -n`).",
+    sqlite3.SQLITE_NOMEM: "This machine is out of memory.",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+}

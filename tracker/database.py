@@ -17,7 +17,8 @@ from p2p import sqlite
 from p2p.errors import StorageError
 
 READERS = 3
-_BUSY_S = 10.0
+_BUSY_S = 0.5
+"""How long a statement waits while another program has locked the file; all announces wait with it."""
 _WRITER_CACHE_KIB, _READER_CACHE_KIB = 32 * 1024, 8 * 1024
 _LARGEST_LOG = 64 * 1024 * 1024
 
@@ -104,7 +105,5 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(
-                f"The tracker's database {self._path} cannot be used: {error}. Check the disk; "
-                "if the file is damaged, move it away: peers announce everything again."
-            ) from error
+            said = sqlite.explained(error, "The tracker's database", self._path, "peers announce everything again")
+            raise said from error

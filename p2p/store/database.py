@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from p2p import sqlite
-from p2p.errors import StorageError
 
 DATABASE_FILE = "shoal.db"
 BUSY_TIMEOUT_S = 10.0
@@ -67,7 +66,4 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(
-                f"The database {self._path} cannot be used: {error}. Check the disk; "
-                "if the file is damaged, move it away (shares must then be shared again)."
-            ) from error
+            raise sqlite.explained(error, "The database", self._path, "shares must then be shared again") from error

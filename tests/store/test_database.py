@@ -1,5 +1,6 @@
 """The database: migrations, foreign and damaged files, transactions."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from p2p.errors import StorageError
+from p2p.store import database as module
 from p2p.store.database import DATABASE_FILE, Database
+from tests.support.constants import Shorten
 
 INSERT = "INSERT INTO manifest VALUES (?, ?)"
 
@@ -232,3 +235,30 @@ def test_a_second_process_waits_its_turn(home: Path, database: Database) -> None
         connection.execute(INSERT, [b"b", b""])
     other.close()
     assert count(database) == 2
+
+
+def test_errors_come_with_advice_that_fits(home: Path, shorten: Shorten) -> None:
+    shorten(module, "BUSY_TIMEOUT_S", 0.01)
+    database = Database(home)
+    file = home / DATABASE_FILE
+
+    def write(number: int) -> None:
+        with database.transaction() as connection:
+            connection.execute(INSERT, [number.to_bytes(4), bytes(100_000)])
+
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageError, match=r"is locked\. Another program has locked it"):
+            write(0)
+    database.rows("PRAGMA query_only = 1")
+    with pytest.raises(StorageError, match=r"readonly database\. This user must be able to write to it"):
+        write(1)
+    database.rows("PRAGMA query_only = 0")
+    (pages,) = database.row("PRAGMA page_count") or (0,)
+    database.rows(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(StorageError, match=r"disk is full\. The disk is full: make some room on it"):
+        write(2)
+    database.close()
+    file.write_bytes(b"SQLite format 4\0" + bytes(5000))
+    with pytest.raises(StorageError, match=r"The file is damaged\. Move it away: shares must then be shared again"):
+        Database(home)

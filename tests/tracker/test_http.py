@@ -3,8 +3,9 @@
 import base64
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -531,6 +532,17 @@ async def test_a_request_of_two_lengths_is_the_last_of_its_connection(site: Site
             while piece := await stream.receive_some(10_000):
                 answers += piece
     assert answers.count(b"HTTP/1.1 ") == answered
+
+
+async def test_a_locked_database_refuses_announces_soon(site: Site, tmp_path: Path) -> None:
+    """They waited ten seconds each, one batch after another."""
+    with closing(sqlite3.connect(tmp_path / "t.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with trio.fail_after(8):
+            refused = await site.announce(Identity.generate())
+    assert refused.status_code == 503
+    assert "Try again later" in problem(refused).error
+    assert (await site.announce(Identity.generate())).status_code == 200
 
 
 async def test_connections_of_an_address_are_bounded(site: Site, shorten: Shorten) -> None:
