@@ -4,30 +4,76 @@ Units must not depend on those before them, because who runs which units is chan
 with its modules loaded again, would not help: a set that a filter fills would then hold the records of one partition,
 and a count would depend on how the input is cut. So a job that keeps state is refused, with the name of the variable.
 
-Looked at are the variables of the job's own modules, what its operations captured, and everything below these:
-containers, attributes of classes, of functions and of objects of the job's classes, defaults, iterators, generators of
-random numbers. Caches of `functools` may change. What objects of other packages hold inside is not looked at.
+Looked at are
+* the variables of the job's own modules, what its operations captured, and everything below these: containers,
+  attributes of classes, functions and objects of the job's classes, defaults, iterators, generators, variables of
+  threads and contexts, bytes that can be changed, digests, locks and queues;
+* what the job's functions name or set in modules, classes and objects of other packages (`elsewhere`), and
+  `os.environ`;
+* what caches of `functools` hold. That they grow is no state, unless the job asks them how much (`cache_info`).
 
-A check compares as many values as there are in changeable containers, at some 20 ns each; a job without such variables
-pays 2 µs a unit. Where there are many, units pay for the check with the records that they read.
+Not looked at is what objects of other packages hold inside (a database, a tree of XML), settings (the precision of
+`decimal`, the recursion limit, a locale), and what Python registers (subclasses, loggers, names of threads).
+
+A check compares as many values as there are in changeable containers, at some 20 ns each. For a job without such
+variables it takes some 2 µs (6 in a guest), and fewer than half of the units have one. Where there are many, units pay
+for the check with the records that they read.
 """
 
 import ast
-import gc
-import marshal
+import os
 import random
-from binascii import crc32
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from enum import EnumMeta
 from functools import cached_property, partial
-from itertools import chain, count
-from operator import length_hint
+from itertools import chain
 from random import Random
-from types import BuiltinFunctionType, CellType, FunctionType, GeneratorType, MethodType, MethodWrapperType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import Any, NamedTuple
 
+from p2p.jobs.checks.elsewhere import Attribute, Named
+from p2p.jobs.checks.values import (
+    FRAMED,
+    TELLING,
+    Without,
+    attributes_of,
+    behind,
+    content,
+    equal,
+    has_bytes,
+    is_pythons,
+    is_special,
+    of_array,
+    of_buffer,
+    of_bytes,
+    of_cache,
+    of_cell,
+    of_exception,
+    of_items,
+    of_iterator,
+    of_name,
+    of_numpy_random,
+    of_opaque,
+    of_plain,
+    of_random,
+    of_slots,
+    of_variable,
+    results_of,
+    same,
+    slots_of,
+    value_at,
+)
 from p2p.jobs.codec import LEAVES
 from p2p.jobs.faults import Place
 
@@ -40,7 +86,7 @@ _ALLOWANCE, _CHECK_COST = 32, 128
 _PLAIN_BYTES = 8
 """Roughly how many encoded bytes are compared in the time of one value."""
 _OBJECT_COST = 32
-_OPEN_CLASSES = frozenset({"types", "argparse", "collections", "queue"})
+_OPEN_CLASSES = frozenset({"types", "argparse", "collections", "contextlib", "queue", "weakref", "_weakrefset"})
 """Modules of Python whose classes keep what they are given in plain attributes."""
 _CONTAINERS = (list, dict, set, deque, tuple, frozenset)
 _NOTHING = object()
@@ -98,6 +144,12 @@ class State:
         self._empty_owners: list[Owner] = []
         self._values: list[_Value] = []
         self._seen: dict[int, object] = {}
+        self._filled: list[tuple[Owner, Callable[[], Iterable[object]]]] = []
+        """What caches hold. A cache may grow, but what is in it may not change."""
+        self._caches: list[tuple[Owner, object]] = []
+        self._counts_hits = False
+        self._waiting: dict[str, list[tuple[Owner, Named]]] = {}
+        """Functions that may still import modules of these names."""
         self._cost = _CHECK_COST
         self._owed = self._units = 0
         modules = list(modules)
@@ -105,6 +157,15 @@ class State:
         for module in modules:
             self.add(module)
         self._walk(roots)
+        self._value(Owner("os.environ"), getattr(os.environ, "_data", {}), dict)  # as bytes, which is quicker
+        self._walk(
+            (Owner(f"sys.modules[{name!r}]"), held)
+            for name, held in list(sys.modules.items())
+            if not isinstance(held, ModuleType)
+        )
+        if self._counts_hits:
+            for owner, cached in self._caches:
+                self._value(owner._replace(name=f"{owner.name}.cache_info()"), cached, of_cache)
 
     def add(self, module: ModuleType) -> None:
         """Adds a module of the job that has just been imported."""
@@ -115,7 +176,7 @@ class State:
         self._walk(
             (Owner(f"{prefix}{name}", place, variable=name), value)
             for name, value in list(vars(module).items())
-            if not _is_special(name)
+            if not is_pythons(name)
         )
 
     def after_unit(self, records: int) -> Owner | None:
@@ -128,7 +189,17 @@ class State:
         if self._owed < self._cost and self._units > _FIRST_UNITS and self._units & (self._units - 1):
             return None
         self._owed = 0
-        return next((owner for owner, _ in self.changes()), None)
+        changed = next((owner for owner, _ in self.changes()), None)
+        if self._filled or self._waiting:
+            self._look_again()
+        return changed
+
+    def _look_again(self) -> None:
+        """Remembers what has come into caches, and what is in modules that have been imported since."""
+        for name in self._waiting.keys() & sys.modules.keys():
+            for owner, named in self._waiting.pop(name):
+                self._elsewhere(owner, named)
+        self._walk((owner, one) for owner, held in self._filled for one in held())
 
     def place_of(self, owner: Owner) -> Place | None:
         """Returns where something is in the job: where the variable that holds it is first bound."""
@@ -148,16 +219,17 @@ class State:
             for owner, names in zip(self._empty_owners, self._empty, strict=True):
                 yield from ((owner._replace(name=f"{owner.name}.{name}"), held) for name, held in names.items())
         for space in self._spaces:
-            if not _same(space.names, space.values):
+            if not same(space.names, space.values):
                 yield from self._renamed(space)
         for one in self._values:
             if (now := one.now()) != one.before:
-                yield one.owner, one.value if one.told in (_of_plain, _of_items) else now
+                yield one.owner, one.value if one.told in (of_plain, of_items) else now
 
     def _renamed(self, space: _Space) -> Iterator[tuple[Owner, object]]:
+        is_left_out = is_special if space.owner.variable else is_pythons
         for name in [*space.before, *(name for name in space.names if name not in space.before)]:
             old, new = space.before.get(name, _NOTHING), space.names.get(name, _NOTHING)
-            if not (_is_special(name) or _equal(old, new) or isinstance(new, ModuleType)):
+            if not (is_left_out(name) or equal(old, new) or isinstance(new, ModuleType)):
                 yield space.owner._replace(name=f"{space.owner.name}{name}"), new
 
     # The search.
@@ -190,15 +262,24 @@ class State:
                 return () if isinstance(value.__self__, ModuleType) else [(owner, value.__self__)]
             case staticmethod() | classmethod():
                 return [(owner, value.__func__)]
-            case EnumMeta() | ModuleType():
+            case ModuleType():
                 return ()
+            case EnumMeta():
+                members: Mapping[str, Any] = value.__members__
+                return [(owner._replace(name=f"{owner.name}.{name}"), one) for name, one in members.items()]
             case type():
                 return self._attributes(owner, vars(value)) if value.__module__ in self._modules else ()
             case Random():
                 if value is not _SHARED:
-                    self._value(owner, value, _of_random)
+                    self._value(owner, value, of_random)
             case bytearray():
                 self._value(owner, value, bytes)
+            case ContextVar():
+                self._value(owner, value, of_variable)
+            case BaseException():
+                self._value(owner, value, of_exception)
+            case MappingProxyType():
+                return [(owner, one) for one in behind(value)]
         return self._of_object(owner, value)
 
     def _of_object(self, owner: Owner, value: Any) -> list[Root]:
@@ -206,26 +287,33 @@ class State:
         found: list[Root] = []
         package, _, rest = kind.__module__.partition(".")
         if kind.__module__ in self._modules or kind.__module__ in _OPEN_CLASSES:
-            if isinstance(kind, EnumMeta):
-                return found
-            if isinstance(attributes := _attributes_of(value), dict):
+            if isinstance(attributes := attributes_of(value), dict):
                 found += self._attributes(owner, attributes, kind)
-            slots = [name for cls in kind.__mro__ for name in _slots(cls)]
+            slots = [name for cls in kind.__mro__ for name in slots_of(cls)]
             if slots:
-                self._value(owner, value, partial(_of_slots, slots))
+                self._value(owner, value, partial(of_slots, slots))
                 found += [(owner, getattr(value, name, None)) for name in slots]
         elif package in ("_io", "array"):
-            self._value(owner, value, _of_buffer)
-        elif hasattr(kind, "__next__"):
-            self._value(owner, value, _of_iterator)
-            found += [(owner, one) for one in _behind(value)]
+            self._value(owner, value, of_buffer)
+        elif hasattr(kind, "__next__") or isinstance(value, FRAMED):
+            self._value(owner, value, of_iterator)
+            found += [(owner, one) for one in behind(value)]
         elif package == "numpy":
             if not rest.startswith("random"):
-                self._value(owner, value, _of_array)
+                self._value(owner, value, of_array)
             elif kind.__name__ == "Generator":  # the legacy generator is seeded for every unit
-                self._value(owner, value, _of_numpy_random)
+                self._value(owner, value, of_numpy_random)
         elif package == "functools" and hasattr(value, "__wrapped__"):
             found.append((owner, value.__wrapped__))
+            if hasattr(value, "cache_info") and self._is_own(value.__wrapped__):
+                self._caches.append((owner, value))
+                self._filled.append((owner._replace(name=f"a result of {owner.name}()"), partial(results_of, value)))
+        elif kind.__qualname__ == "_local":  # of threading
+            found += self._attributes(owner, value.__dict__)
+        elif any(hasattr(kind, name) for name in TELLING):
+            self._value(owner, value, of_opaque)
+        elif has_bytes(value):
+            self._value(owner, value, of_bytes)
         return found
 
     def _contained(self, owner: Owner, value: Any) -> list[Root]:
@@ -234,24 +322,29 @@ class State:
         if isinstance(value, tuple | frozenset) and set(map(type, inner)) <= LEAVES:
             return []
         try:
-            self._value(owner, value, _of_plain)
+            self._value(owner, value, of_plain)
         except ValueError:
-            self._value(owner, value, _of_items)
+            self._value(owner, value, of_items)
             return [(owner, one) for one in inner if type(one) not in LEAVES]
         return []
 
     def _function(self, owner: Owner, function: FunctionType) -> list[Root]:
-        if function.__code__.co_filename not in self._files:
+        if not self._is_own(function):
             return []
+        named = Named(function)
+        self._counts_hits |= "cache_info" in named.names and owner.name != "job"
+        self._elsewhere(owner, named)
+        for name in named.unloaded():
+            self._waiting.setdefault(name, []).append((owner, named))
         attributes = vars(function)
         found = self._attributes(owner, attributes) if attributes else []
         if not attributes:
             self._empty.append(attributes)
             self._empty_owners.append(owner)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            of_cell = owner._replace(name=name)
-            self._value(of_cell, cell, _of_cell)
-            found.append((of_cell, _content(cell)))
+            inner = owner._replace(name=name)
+            self._value(inner, cell, of_cell)
+            found.append((inner, content(cell)))
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
         defaults = function.__defaults__ or ()
         given = {**dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))}
@@ -259,14 +352,30 @@ class State:
             found.append((owner._replace(name=f"the default of {name} in {function.__name__}()"), value))
         return found
 
+    def _is_own(self, function: Any) -> bool:
+        return isinstance(function, FunctionType) and function.__code__.co_filename in self._files
+
+    def _elsewhere(self, owner: Owner, named: Named) -> None:
+        """Remembers what a function can change outside of the job."""
+        roots: list[Root] = []
+        for one in named.reached(self._modules):
+            if isinstance(one, Attribute):
+                self._value(Owner(one.name, owner.place), one.names, partial(of_name, one.key))
+            else:
+                roots.append((Owner(one[0], owner.place), one[1]))
+        self._walk(roots)
+
     def _attributes(self, owner: Owner, names: Mapping[str, Any], kind: type = object) -> list[Root]:
         inner = owner._replace(name=f"{owner.name}.")
         caches = {name for cls in kind.__mro__ for name, held in vars(cls).items() if isinstance(held, cached_property)}
-        self._space(inner, _Without(names, caches) if caches else names)
+        self._space(inner, Without(names, caches) if caches else names)
+        if caches:
+            for name in caches:
+                self._filled.append((inner._replace(name=f"{inner.name}{name}"), partial(value_at, names, name)))
         return [
             (inner._replace(name=f"{inner.name}{name}"), value)
             for name, value in list(names.items())
-            if name not in caches and not (_is_special(name) and not isinstance(value, FunctionType))
+            if name not in caches and not (is_special(name) and not isinstance(value, FunctionType))
         ]
 
     def _space(self, owner: Owner, names: Mapping[str, Any]) -> None:
@@ -276,122 +385,4 @@ class State:
     def _value(self, owner: Owner, value: Any, told: Callable[[Any], Any]) -> None:
         before = told(value)
         self._values.append(_Value(owner, value, told, before))
-        self._cost += before[1] // _PLAIN_BYTES if told is _of_plain else _OBJECT_COST
-
-
-class _Without(Mapping[str, Any]):
-    """A mapping without some of its names."""
-
-    def __init__(self, names: Mapping[str, Any], left_out: set[str]) -> None:
-        self._names, self._left_out = names, left_out
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._left_out:
-            raise KeyError(name)
-        return self._names[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._names if name not in self._left_out)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def _is_special(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
-
-
-def _same(names: Mapping[str, Any], values: list[Any]) -> bool:
-    try:
-        return [*names.values()] == values  # compares by identity first, so hardly ever runs code of the job
-    except Exception:  # noqa: BLE001  it did, and may raise anything
-        return False
-
-
-def _equal(old: object, new: object) -> bool:
-    return old is new or (type(old) is type(new) and type(old) in LEAVES and old == new)
-
-
-def _of_plain(value: Any) -> tuple[int, int]:
-    """A checksum and a size. Raises ValueError if there is something inside that is not plain."""
-    if isinstance(value, dict):
-        value = dict(value)
-    elif type(value) not in (list, set, tuple, frozenset):
-        value = list(value)
-    data = marshal.dumps(value, 2)
-    return crc32(data), len(data)
-
-
-def _of_items(value: Any) -> Any:
-    return list(map(_leaf, chain(value, value.values()) if isinstance(value, dict) else value))
-
-
-def _content(cell: CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
-
-
-def _of_cell(cell: CellType) -> Any:
-    return _leaf(_content(cell))
-
-
-def _of_slots(names: Sequence[str], value: Any) -> Any:
-    return [_leaf(getattr(value, name, None)) for name in names]
-
-
-def _slots(kind: type) -> Sequence[str]:
-    slots = vars(kind).get("__slots__", ())
-    return [slots] if isinstance(slots, str) else [name for name in slots if not _is_special(name)]
-
-
-def _of_random(generator: Random) -> Any:
-    try:
-        return hash(generator.getstate())
-    except NotImplementedError:  # SystemRandom has no state
-        return 0
-
-
-def _of_iterator(iterator: Any) -> Any:
-    if isinstance(iterator, GeneratorType):
-        frame = iterator.gi_frame
-        if frame is None:
-            return None
-        return frame.f_lasti, [_leaf(one) for one in frame.f_locals.values()]
-    if isinstance(iterator, count):
-        return repr(iterator)
-    return length_hint(iterator, -1), [_leaf(one) for one in gc.get_referents(iterator)]
-
-
-def _behind(iterator: Any) -> list[Any]:
-    if isinstance(iterator, GeneratorType):
-        frame = iterator.gi_frame
-        return [] if frame is None else list(frame.f_locals.values())
-    return [one for one in gc.get_referents(iterator) if not isinstance(one, type)]
-
-
-def _leaf(value: object) -> Any:
-    """A value by what it is, or by its identity; the State keeps whatever could lose its identity."""
-    return (type(value), value) if type(value) in LEAVES else id(value)
-
-
-def _attributes_of(value: object) -> object:
-    try:
-        return object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return None
-
-
-def _of_numpy_random(generator: Any) -> str:
-    return repr(generator.bit_generator.state)
-
-
-def _of_array(array: Any) -> int:
-    return crc32(array.tobytes()) if hasattr(array, "tobytes") else 0
-
-
-def _of_buffer(value: Any) -> Any:
-    if hasattr(value, "getvalue"):
-        return value.closed or (value.tell(), value.getvalue())
-    return crc32(value.tobytes()) if hasattr(value, "tobytes") else None
+        self._cost += before[1] // _PLAIN_BYTES if told is of_plain else _OBJECT_COST
