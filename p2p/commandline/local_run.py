@@ -89,6 +89,8 @@ def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAn
         raise JobError(msgspec.convert(fault.report(), Report).told(*fault.unit)) from fault
     except (PlanMismatch, Unreadable) as error:
         raise JobError(str(error)) from error
+    except MemoryError as error:
+        raise JobError("The job needs more memory than this machine has free.") from error
     except OSError as error:
         raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
     finally:

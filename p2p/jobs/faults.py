@@ -87,6 +87,23 @@ def raised(
     text: str | None = None,
 ) -> JobFault:
     """Makes the fault for an exception raised by the job, with the frames of the job's own files."""
+    try:
+        return _raised(error, files, place=place, operation=operation, record=record, text=text)
+    except NOT_THE_JOBS:
+        raise
+    except BaseException:  # noqa: BLE001  the exception's class is the job's own: whatever is asked of it may fail
+        return JobFault(_UNTOLD, kind=_NAME(type(error)), place=place, operation=operation, record=record)
+
+
+def _raised(
+    error: BaseException,
+    files: Collection[str],
+    *,
+    place: Place | None,
+    operation: str | None,
+    record: str | None,
+    text: str | None,
+) -> JobFault:
     frames = _frames(error, files)
     kind = type(error).__name__
     text = _words(error) if text is None else text
@@ -103,7 +120,7 @@ def raised(
 
 
 def _frames(error: BaseException, files: Collection[str]) -> list[traceback.FrameSummary]:
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return [frame for frame in traceback.extract_tb(trace_of(error)) if frame.filename in files]
 
 
 def _causes(error: BaseException, files: Collection[str]) -> list[str]:
@@ -124,7 +141,13 @@ def _causes(error: BaseException, files: Collection[str]) -> list[str]:
 
 def shown(value: object) -> str:
     """Describes a value in a few words, however large or broken it is."""
-    return bounded(_BRIEF.repr(value), MAX_RECORD)
+    try:
+        text = _BRIEF.repr(value)
+    except NOT_THE_JOBS:
+        raise
+    except BaseException:  # noqa: BLE001  the class may be the job's own, and do anything
+        text = f"<{_NAME(type(value))} that cannot be shown>"
+    return bounded(text, MAX_RECORD)
 
 
 def frames_in(trace: TracebackType | None, filename: str) -> list[TracebackType]:
@@ -143,11 +166,24 @@ def _only(error: BaseException) -> list[str]:
     return list(told.format_exception_only())
 
 
+_UNTOLD = "(its text cannot be shown)"
+_NAME = type.__dict__["__name__"].__get__
+_TRACE = BaseException.__dict__["__traceback__"].__get__
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
+    """The traceback of an exception whose class may be the job's own."""
+    found: TracebackType | None = _TRACE(error)
+    return found
+
+
 def _words(error: BaseException) -> str:
     try:
-        return str(error)
-    except Exception:  # noqa: BLE001  the class is the job's own, and may do anything
-        return "(its text cannot be shown)"
+        return str.__str__(str(error))
+    except NOT_THE_JOBS:
+        raise
+    except BaseException:  # noqa: BLE001  as above
+        return _UNTOLD
 
 
 def bounded(text: str, most: int = MAX_TEXT) -> str:

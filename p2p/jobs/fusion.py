@@ -14,7 +14,7 @@ from p2p.jobs.answer import text_line
 from p2p.jobs.best import OPEN, Best
 from p2p.jobs.chance import sampler
 from p2p.jobs.codec import admit, admit_each, plain
-from p2p.jobs.faults import JobFault, frames_in, raised, shown
+from p2p.jobs.faults import JobFault, frames_in, raised, shown, trace_of
 from p2p.jobs.keys import Keys
 from p2p.jobs.operations import Operation, Sink
 from p2p.jobs.skipping import Skipped
@@ -209,7 +209,7 @@ class Loop:
 
     def fault(self, error: BaseException, files: Collection[str]) -> JobFault | None:
         """Makes the fault for an exception raised by `run`; None if the exception came from elsewhere."""
-        steps = frames_in(error.__traceback__, _FILE)
+        steps = frames_in(trace_of(error), _FILE)
         if not steps:
             return None
         last = steps[-1]

@@ -242,6 +242,31 @@ def job(inputs):
     assert told.record is not None
 
 
+ODD = (
+    "class E(Exception):\n    def __str__(self): raise SystemExit",
+    "class S(str):\n    encode = None\nclass E(Exception):\n    def __str__(self): return S('x')",
+    "class E(Exception):\n    @property\n    def __cause__(self): raise KeyError",
+    "class E(Exception):\n    @property\n    def __traceback__(self): raise KeyError",
+    "class E(SyntaxError):\n    filename, lineno, msg = 'job.py', 'x', 5",
+    "class E(SyntaxError):\n    filename = []",
+)
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("skip", ["", ", on_error='skip'"])
+def test_whatever_an_exception_of_the_jobs_own_does_when_asked(text: str, skip: str) -> None:
+    """It ended the guest, or `--local` with a traceback of ours, and blamed the volunteer."""
+    shy = "class Shy:\n    def __repr__(self): raise SystemExit"
+    job = f"return inputs.range(3).map(lambda x: Shy()).map(explode{skip}).count()"
+    text = f"{text}\n{shy}\ndef explode(x):\n    raise E\ndef job(inputs):\n    {job}\n"
+    if skip:
+        assert run(text).answer.json == "0"
+    else:
+        told = fault(text)
+        assert (told.kind, told.record) == ("E", "<Shy that cannot be shown>")
+        assert told.place
+
+
 def test_reports_are_bounded() -> None:
     text = """
 def explode(x):
