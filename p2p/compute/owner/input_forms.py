@@ -5,6 +5,7 @@ first have to be fetched, that is done for a few files only; of the others, the 
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -115,7 +116,9 @@ class InputForms:
             able = [name for name, codecs in runtimes.CODECS.items() if form in codecs]
             other = f"Run the job with --runtime {able[0]}, which can, or decompress" if able else "Decompress"
             why = f"{self._runtime.name} cannot decompress {form}, as {path} needs: it has {known}."
-            raise JobError(f"{why} {other} the file first.")
+            pattern = f"*.{form}" if path.endswith(f".{form}") else path.rpartition("/")[2]
+            without = f"shoal share --unlisted --exclude {shlex.quote(pattern)} FOLDER"
+            raise JobError(f"{why} {other} the file first. Or leave it out: give the link of `{without}` as input.")
         if size > self._most:
             more = "Give units more with --unit-memory, or decompress" if size <= MAX_UNIT_INPUT_BYTES else "Decompress"
             raise JobError(
