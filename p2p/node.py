@@ -86,6 +86,8 @@ from p2p.wire.nodeid import work_bits
 UPKEEP = Wall("periodic task of the peer")
 
 WATCH_NETWORK_INTERVAL_S = 10.0
+JOBS, RESULTS, VOLUNTEER, MANIFESTS = "jobs", "results", "volunteer", "manifests"
+"""Folders in a home."""
 OWN_MEMORY_SHARE = 4
 """Unless it is set, guests that plan own jobs may have this fraction of the machine's memory."""
 
@@ -143,7 +145,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
     if another peer is using the home; StorageError, IdentityError, ConfigError. The body's ShoalErrors are
     raised as they are.
     """
-    with posix.lock_home(home):
+    with posix.lock_home(home, (JOBS, RESULTS, VOLUNTEER)):
         identity = identities.load_or_create(home)
         database = Database(home)
         try:
@@ -229,11 +231,11 @@ def _make(
         ),
         sharing,
         pointers,
-        home / "manifests",
+        home / MANIFESTS,
     )
     open_shares = OpenShares(
         reading_deps.Deps(library, records, disk, swarms, sharing, fetching),
-        home / "volunteer" / "inputs",  # where earlier versions kept them
+        home / VOLUNTEER / "inputs",  # where earlier versions kept them
         offered.cache_bytes,
     )
 
@@ -243,7 +245,7 @@ def _make(
     if offered.cores:
         volunteering = Volunteering(
             volunteering_deps,
-            home / "volunteer",
+            home / VOLUNTEER,
             all_runtimes(),
             offered,
         )
@@ -267,8 +269,8 @@ def _make(
             open_shares=open_shares,
             changes=changes,
         ),
-        home / "jobs",
-        home / "results",
+        home / JOBS,
+        home / RESULTS,
     )
     router.add(openings=jobs.openings())
 
@@ -289,7 +291,7 @@ def _make(
 
     # What the user may request.
     shares = SharesView(
-        presence.peer_id, library, disk, pointers, swarms, discovery.links, (home / "jobs", open_shares.folder)
+        presence.peer_id, library, disk, pointers, swarms, discovery.links, (home / JOBS, open_shares.folder)
     )
     operations = Operations(
         control_operations.Deps(

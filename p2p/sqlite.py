@@ -5,6 +5,7 @@ applied to it.
 """
 
 import contextlib
+import errno
 import importlib.resources
 import sqlite3
 from collections.abc import Iterator
@@ -49,25 +50,36 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def explained(error: sqlite3.Error, what: str, path: Path, lost: str) -> StorageError:
+def explained(error: sqlite3.Error | OSError, what: str, path: Path, lost: str) -> StorageError:
     """The error for the user, with advice that fits the cause. `what` names the file; `lost` says what goes with it."""
-    advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, _UNKNOWN)
-    return StorageError(f"{what} {path} cannot be used: {error}. {advice.format(path=path, lost=lost)}")
+    if isinstance(error, OSError):
+        said, advice = error.strerror, _ADVICE_OF_DISK.get(error.errno or 0, _UNKNOWN)
+    else:
+        said, advice = str(error), _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, _UNKNOWN)
+    return StorageError(f"{what} {path} cannot be used: {said}. {advice.format(lost=lost)}")
 
 
 _PRIMARY = 0xFF
 _LOCKED = "Another program has locked it, such as a backup or an editor: end that, or try again when it is done."
 _FORBIDDEN = "This user must be able to write to it, and to its folder."
-_DAMAGED = "The file is damaged. Move it away: {lost}."
-_UNKNOWN = "Check the disk; if the file is damaged, move it away: {lost}."
+_DAMAGED = "The file is damaged: move it away ({lost})."
+_UNKNOWN = "Check the disk; if the file is damaged, move it away ({lost})."
+_FULL = "The disk is full: make some room on it."
 _ADVICE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_FULL: "The disk is full: make some room on it.",
+    sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: _FORBIDDEN,
     sqlite3.SQLITE_PERM: _FORBIDDEN,
     sqlite3.SQLITE_CANTOPEN: f"{_FORBIDDEN} If it can, the limit of open files may be too low (`ulimit -n`).",
     sqlite3.SQLITE_NOMEM: "This machine is out of memory.",
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
+}
+_ADVICE_OF_DISK = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _FORBIDDEN),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "The limit of open files is too low (`ulimit -n`)."),
+    errno.EISDIR: "A folder is in its place: move it away.",
+    errno.ENOENT: "Its folder is gone.",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from p2p import sqlite
+from p2p import private, sqlite
 from p2p.errors import StorageError
 
 READERS = 3
@@ -26,9 +26,12 @@ _LARGEST_LOG = 64 * 1024 * 1024
 def _lock(path: Path) -> BinaryIO:
     """Locks the lock file beside the database, for as long as the database is open."""
     try:
-        lock = path.with_name(path.name + ".lock").open("ab")
+        beside = path.with_name(path.name + ".lock")
+        private.touch(beside)
+        private.touch(path)
+        lock = beside.open("ab")
     except OSError as error:
-        raise StorageError(f"Cannot write beside {path}: {error.strerror}. Choose another --db.") from error
+        raise StorageError(f"Cannot write to {path}, or beside it: {error.strerror}. Choose another --db.") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from p2p import sqlite
+from p2p import private, sqlite
 
 DATABASE_FILE = "shoal.db"
 BUSY_TIMEOUT_S = 10.0
@@ -24,6 +24,7 @@ class Database:
         self._path = home / DATABASE_FILE
         self._lock = threading.Lock()
         with self._explained():
+            private.touch(self._path)
             self._connection = sqlite3.connect(
                 self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -65,5 +66,5 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise sqlite.explained(error, "The database", self._path, "shares must then be shared again") from error

@@ -11,11 +11,12 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
+from p2p import private
 from p2p.errors import HomeInUse, StorageError
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -155,11 +156,21 @@ def machine_memory_bytes() -> int:
 
 
 @contextlib.contextmanager
-def lock_home(home: Path) -> Iterator[None]:
-    """Locks the home for one peer. Raises HomeInUse if another has the lock. The kernel frees it if a peer dies."""
+def lock_home(home: Path, folders: Sequence[str] = ()) -> Iterator[None]:
+    """Locks the home for one peer. The kernel frees it if a peer dies. The named folders in it are only this user's.
+
+    Raises HomeInUse if another peer has the lock; StorageError.
+    """
     path = home / "lock"
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.make_folder(home)
+        if private.is_open_to_all(home):
+            raise StorageError(
+                f"Every user of this machine can write to {home}, and a peer's home must be its user's alone: "
+                f"chmod o-w {home}, or choose another --home."
+            )
+        for name in folders:
+            private.close_folder(home / name)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageError(

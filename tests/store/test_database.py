@@ -260,5 +260,5 @@ def test_errors_come_with_advice_that_fits(home: Path, shorten: Shorten) -> None
         write(2)
     database.close()
     file.write_bytes(b"SQLite format 4\0" + bytes(5000))
-    with pytest.raises(StorageError, match=r"The file is damaged\. Move it away: shares must then be shared again"):
+    with pytest.raises(StorageError, match=r"The file is damaged: move it away .shares must then be shared again"):
         Database(home)

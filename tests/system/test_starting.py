@@ -158,3 +158,22 @@ def test_a_database_that_is_none(origin: Peer) -> None:
 def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     assert str(tmp_path / "home") in one_line(Peer(tmp_path / "home").run("node", code=2))
+
+
+def test_others_on_the_machine_see_nothing_of_a_home(tmp_path: Path) -> None:
+    """A home that its user made with the usual rights let everybody read names and paths of shares."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    for name in ("jobs", "shoal.db"):
+        (home / name).mkdir(mode=0o755) if name == "jobs" else (home / name).touch(mode=0o644)
+    peer = Peer(home)
+    (tmp_path / "file").write_bytes(b"x")
+    with peer.node():
+        peer.run("share", tmp_path / "file")
+        found = {path.name: path.stat().st_mode & 0o077 for path in home.iterdir()}
+    assert {"shoal.db", "shoal.db-wal", "key.pem", "jobs", "results", "volunteer"} <= found.keys()
+    assert not any(found.values())
+    home.chmod(0o777)
+    said = peer.run("node", code=1).err
+    assert f"Every user of this machine can write to {home}" in said
+    assert f"chmod o-w {home}" in said
