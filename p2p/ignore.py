@@ -6,6 +6,7 @@ The patterns may come from a folder that somebody else made, so their number, le
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ MAX_PATTERNS = 1000
 MAX_WILDCARDS = 4
 """The most `*` or `**` in one pattern: the time to match it grows with the length of a path to this power."""
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _WILDCARDS = re.compile(r"(?<!\\)\*+")
 
 
@@ -30,7 +32,7 @@ class Ignore:
     def __init__(self, patterns: Sequence[str]) -> None:
         """Raises ConfigError for patterns that cannot be used."""
         check_patterns(patterns)
-        self._spec = GitIgnoreSpec.from_lines(patterns)
+        self._spec = GitIgnoreSpec.from_lines(map(_composed, patterns))
         self._folders: dict[tuple[str, ...], bool] = {(): False}
 
     def leaves_out(self, path: tuple[str, ...], *, folder: bool = False) -> bool:
@@ -38,14 +40,19 @@ class Ignore:
         above = self._leaves_out_folder(path[:-1])
         if folder:
             return self._leaves_out_folder(path)
-        return above or self._spec.match_file("/".join(path))
+        return above or self._spec.match_file(_composed("/".join(path)))
 
     def _leaves_out_folder(self, path: tuple[str, ...]) -> bool:
         known = self._folders.get(path)
         if known is None:
             above = self._leaves_out_folder(path[:-1])
-            known = self._folders[path] = above or self._spec.match_file("/".join(path) + "/")
+            known = self._folders[path] = above or self._spec.match_file(_composed("/".join(path)) + "/")
         return known
+
+
+def _composed(text: str) -> str:
+    """The same text in one Unicode form: a disk may have another form than the keyboard."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def check_patterns(patterns: Sequence[str], where: str = "--exclude") -> None:
@@ -89,7 +96,9 @@ def read_ignore_file(folder: Path) -> list[str]:
         raise ConfigError(f"{path} is not a regular file. It says what not to share.")
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES >> 10} KiB.")
-    lines = os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")).splitlines()
+    if b"\0" in content:
+        raise ConfigError(f"{path} is not UTF-8 text (it may be UTF-16). It says what not to share.")
+    lines = _LINE_END.split(os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")))
     patterns = [line for line in lines if line.strip() and not line.startswith("#")]
     check_patterns(patterns, str(path))
     return [f"/{IGNORE_FILE}", *patterns]

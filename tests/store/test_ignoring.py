@@ -57,6 +57,14 @@ def test_what_is_left_out_is_not_looked_at(tmp_path: Path) -> None:
     assert (indexer.skipped, indexer.left_out) == (0, 2)
 
 
+def test_an_ignore_file_in_utf_16_shares_nothing(tmp_path: Path) -> None:
+    """Its patterns fitted no file, and what it was to keep back was shared."""
+    made(tmp_path, "secret")
+    (tmp_path / IGNORE_FILE).write_text("secret\n", "utf-16")
+    with pytest.raises(ConfigError, match="may be UTF-16"):
+        indexed(tmp_path)
+
+
 def test_an_ignore_file_that_cannot_be_used_shares_nothing(tmp_path: Path) -> None:
     made(tmp_path, "secret")
     path = tmp_path / IGNORE_FILE

@@ -19,6 +19,8 @@ from p2p.ignore import Ignore, check_patterns
         ([r"a\[1\]"], ["a[1]"], ["a1"]),
         (["# no pattern", "", "  "], [], ["# no pattern", "a"]),
         (["Ж*"], ["Ж1"], ["ж1"]),
+        (["caf\u00e9"], ["caf\u00e9", "cafe\u0301"], ["cafe"]),  # a keyboard's form, and that of a disk
+        (["cafe\u0301/"], ["caf\u00e9/x", "cafe\u0301/x"], ["cafe/x"]),
     ],
 )
 def test_patterns_mean_what_they_mean_in_gitignore(patterns: list[str], out: list[str], kept: list[str]) -> None:
