@@ -8,6 +8,7 @@ import codecs
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from itertools import chain
 from typing import Any, NamedTuple
 
 HEAD_BYTES = 16
@@ -68,8 +69,8 @@ def not_utf8(name: str, count: int) -> str:
 def unpacked(data: bytes, form: str) -> Iterator[bytes]:
     """Yields the text of a whole file of this form, as UTF-8, in pieces. Raises BadFile, MemoryError."""
     if form in COMPRESSED:
-        return _decompressed(data, form)
-    return _decoded(data, form)
+        return _text_of(_decompressed(data, form))
+    return _decoded((data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)), form)
 
 
 def in_lines(pieces: Iterator[bytes], least: int = 0) -> Iterator[bytes]:
@@ -166,8 +167,20 @@ def _decompressed(data: bytes, form: str) -> Iterator[bytes]:
             at = min(at + _STEP_BYTES, len(data)) - len(data[at : at + _STEP_BYTES].lstrip(b"\0"))
 
 
-def _decoded(data: bytes, form: str) -> Iterator[bytes]:
+def _text_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields what was decompressed: as UTF-8 too if it begins with another mark, otherwise as it is."""
+    first: list[bytes] = []
+    for piece in pieces:
+        first.append(piece)
+        if sum(map(len, first)) >= HEAD_BYTES:
+            break
+    every = chain(first, pieces)
+    form = form_of(b"".join(first))
+    yield from every if form in ("", *COMPRESSED) else _decoded(every, form)
+
+
+def _decoded(pieces: Iterable[bytes], form: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(form)("replace")
-    for at in range(0, len(data), PIECE_BYTES):
-        yield decoder.decode(data[at : at + PIECE_BYTES]).encode()
+    for piece in pieces:
+        yield decoder.decode(piece).encode()
     yield decoder.decode(b"", final=True).encode()

@@ -55,6 +55,15 @@ def test_bytes_after_the_end_are_noticed(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", PACK)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_text_with_another_mark_is_text_when_it_is_compressed_too(form: str, encoding: str) -> None:
+    text = "źdźbło\n" * 30_000
+    data = text.encode(encoding)
+    for packed in (PACK[form](data), PACK[form](data[:1]) + PACK[form](data[1:])):
+        assert b"".join(unpacked(packed, form)).decode() == text
+
+
+@pytest.mark.parametrize("form", PACK)
 def test_a_bomb_is_unpacked_in_small_pieces(form: str) -> None:
     bomb = PACK[form](bytes(1 << 20)) * 100
     assert len(bomb) < 200_000
