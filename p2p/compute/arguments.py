@@ -6,6 +6,7 @@ too deep for a guest.
 """
 
 import json
+import unicodedata
 from collections.abc import Iterable
 from math import isfinite
 from typing import Any
@@ -16,6 +17,7 @@ from p2p.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64
+_PYTHONS = {"True": "true", "False": "false", "None": "null"}
 MAX_DIGITS = 4000
 """The longest integer: Python reads no longer ones from text."""
 
@@ -25,6 +27,7 @@ def parse_all(texts: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
+        name = unicodedata.normalize("NFKC", name)  # as Python does with the names in a file
         if not equals or not name.isidentifier():
             raise ConfigError(
                 f"--arg {_short(text)}: write NAME=VALUE, where NAME is an argument of the job's function."
@@ -82,7 +85,10 @@ def _parsed(name: str, text: str) -> Any:
     except RecursionError:
         raise _too_deep(name) from None
     except ValueError:
-        return text
+        if text.strip() not in _PYTHONS:
+            return text
+        wrong.append(f"{text.strip()} would be a text, which counts as true; JSON has {_PYTHONS[text.strip()]}")
+        value = None
     if wrong:
         raise ConfigError(f"--arg {name}: {wrong[0]}. To pass the value as text, write it as --arg '{name}=\"...\"'.")
     return value

@@ -56,6 +56,18 @@ def test_what_is_no_json_is_text_on_both_sides(text: str) -> None:
     assert arguments.parse_all([f"x={text}"]) == {"x": text} == at_a_volunteer({"x": text})
 
 
+def test_names_are_those_that_python_finds_in_the_job() -> None:
+    assert arguments.parse_all(["cafe\u0301=1"]) == {"caf\u00e9": 1}
+
+
+@pytest.mark.parametrize(("value", "json_has"), [("False", "false"), ("True", "true"), ("None", "null")])
+def test_pythons_words_are_not_taken_for_text(value: str, json_has: str) -> None:
+    """`--arg strict=False` was a text, and so true."""
+    with pytest.raises(ConfigError, match=f"{value} would be a text.*JSON has {json_has}"):
+        arguments.parse_all([f"x={value}"])
+    assert arguments.parse_all([f'x="{value}"']) == {"x": value}
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
