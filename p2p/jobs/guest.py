@@ -9,7 +9,7 @@ import json
 import linecache
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -54,6 +54,8 @@ class Importer:
 
     def exec_module(self, module: ModuleType) -> None:
         path = self._paths.get(module.__name__)
+        if module.__name__ in self._packages:
+            module.__path__ = [module.__name__.replace(".", "/")]
         if path is None:
             return  # a folder without __init__.py
         module.__file__ = path
@@ -84,18 +86,29 @@ class Importer:
 
         wanted = None if context.name is None else _project(context.name)
         for one in self.files.distributions() if isinstance(self.files, Files) else ():
-            if wanted is None or _project(one.metadata["Name"]) == wanted:
+            if wanted is None or _project(one.metadata["Name"] or "") == wanted:
                 yield one
+
+    def inside(self, folder: str) -> "_Package":
+        """What is in the folder of a package, for `pkgutil.iter_modules`. Raises ImportError if it is no package."""
+        package = folder.replace("/", ".")
+        if package not in self._packages:
+            raise ImportError(f"no package of the job: {folder!r}")
+        return _Package(package, {*self._paths, *self._packages}, self._packages)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Makes imports come from these files while the body runs; afterwards, no trace of them is left."""
         earlier = {name: sys.modules.pop(name) for name in self._names() if name in sys.modules}
         sys.meta_path.insert(0, self)
+        sys.path_hooks.insert(0, self.inside)
         try:
             yield
         finally:
             sys.meta_path.remove(self)
+            sys.path_hooks.remove(self.inside)
+            for package in self._packages:
+                sys.path_importer_cache.pop(package.replace(".", "/"), None)
             for name in self._names():
                 sys.modules.pop(name, None)
             sys.modules.update(earlier)
@@ -106,10 +119,28 @@ class Importer:
         return {*self._paths, *self._packages}
 
 
+class _Package:
+    """The names of the modules in one package."""
+
+    def __init__(self, package: str, names: Iterable[str], packages: Collection[str]) -> None:
+        self._package, self._names, self._packages = package, names, packages
+
+    def iter_modules(self, prefix: str = "") -> Iterator[tuple[str, bool]]:
+        for name in sorted(self._names):
+            above, _, last = name.rpartition(".")
+            if above == self._package:
+                yield prefix + last, name in self._packages
+
+    def find_spec(self, name: str, target: object = None) -> None:
+        """Finds nothing: the importer itself comes first."""
+        return
+
+
 def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, replies: BinaryIO) -> None:
     """Answers the first request, `load`, then all others until the pipe closes."""
     importer = Importer(files, header["entry"])
     sys.meta_path.insert(0, importer)
+    sys.path_hooks.insert(0, importer.inside)
     from p2p.jobs.codec import Unreadable
     from p2p.jobs.faults import JobFault, PlanMismatch
     from p2p.jobs.frames import BadFrame, pack, pack_done, receive

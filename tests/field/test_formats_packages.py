@@ -9,6 +9,7 @@ from p2p.compute import requirements
 from p2p.errors import ConfigError, NotFound
 from p2p.progress import Progress
 from tests.support.constants import shorten as shorten
+from tests.support.local_jobs import run
 from tests.support.packages.index import serve_index
 from tests.support.packages.wheels import wheel
 from tests.support.processes import Peer
@@ -102,3 +103,21 @@ def test_a_wheel_goes_along_with_local_too(tmp_path: Path) -> None:
     told = peer.run("run", job, "--with-requirements", wanted, "--local", code=2).err
     assert "line 2 of the requirements" in told
     assert "ModuleNotFoundError" in peer.run("run", tmp_path / "job.py", "--local", code=1).err
+
+
+def test_a_package_finds_its_own_modules_as_on_a_disk() -> None:
+    """Packages that register their parts with pkgutil had none, without a word."""
+    parts = {"parts/__init__.py": b"", "parts/one.py": b"N = 1\n", "parts/deep/__init__.py": b"N = 2\n"}
+    odd = {"odd-1.dist-info/METADATA": b"no name"}
+    code = """
+import importlib.metadata, pkgutil, parts
+
+def job(inputs):
+    found = [one.name for one in pkgutil.walk_packages(parts.__path__, "parts.")]
+    return [[name, importlib.import_module(name).N] for name in found] + [importlib.metadata.version("given-parts")]
+"""
+    made = wheel("given_parts", "1", parts | odd)
+    answer = run(code, files={"p2p/wheels/given_parts-1-py3-none-any.whl": made}).answer
+    assert answer.json == '[["parts.deep", 2], ["parts.one", 1], "1"]'
+    own = run(code.replace(' + [importlib.metadata.version("given-parts")]', ""), files=parts).answer
+    assert own.json == '[["parts.deep", 2], ["parts.one", 1]]'
