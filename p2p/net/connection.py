@@ -27,7 +27,8 @@ _BUFFER_BYTES = 64 * 1024
 _CORK_BYTES = 16 * 1024
 _TURN_BYTES = 1024 * 1024
 _STEP_BYTES = 16 * 1024
-_MESSAGE_COST = 4096
+_MESSAGE_COST = _FRAME_COST = 4096
+"""A frame takes as long as so many bytes, however few it has."""
 
 M = TypeVar("M", bound=messages.Message)
 
@@ -100,6 +101,7 @@ class Connection:
             self._turn += _MESSAGE_COST
             return messages.decode(body)
         self._start += frames.DATA_HEADER.size
+        self._turn += _FRAME_COST
         return header
 
     async def receive_body(self, view: memoryview) -> None:

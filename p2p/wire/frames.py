@@ -19,7 +19,8 @@ DATA_HEADER = struct.Struct(">IBHQI")
 CONTROL, DATA = 0, 1
 MAX_CONTROL_BYTES = 1024 * 1024
 MAX_HANDSHAKE_BYTES = 16 * 1024
-MAX_DATA_BYTES = 256 * 1024
+MIN_DATA_BYTES, MAX_DATA_BYTES = 1024, 256 * 1024
+"""The least and the most bytes of a data frame; the one that ends a chunk may have fewer."""
 _DATA_PREFIX = DATA_HEADER.size - HEADER.size
 
 

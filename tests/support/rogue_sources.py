@@ -111,10 +111,17 @@ async def _silent(connection: Connection, truth: Truth, want: Want) -> None:
 
 async def _dribbles(connection: Connection, truth: Truth, want: Want) -> None:
     data = truth.chunk(want.first)
-    for at in range(len(data)):
-        await connection.send_data(want.first, at, memoryview(data)[at : at + 1])
+    for at in range(0, len(data), frames.MIN_DATA_BYTES):
+        await connection.send_data(want.first, at, memoryview(data)[at : at + frames.MIN_DATA_BYTES])
         await connection.flush()
         await trio.sleep(1)
+
+
+async def _crumbs(connection: Connection, truth: Truth, want: Want) -> None:
+    """Sends frames of one byte each, as fast as they go: each costs the receiver as much as one of 256 KiB."""
+    data = truth.chunk(want.first)
+    for at in range(len(data)):
+        await connection.send_data(want.first, at, memoryview(data)[at : at + 1])
 
 
 async def _closes(connection: Connection, truth: Truth, want: Want) -> None:
@@ -175,6 +182,7 @@ ON_WANT: dict[str, OnWant] = {
         _gone,
         _silent,
         _dribbles,
+        _crumbs,
         _closes,
         _floods,
         _flood_of_maps,

@@ -24,7 +24,7 @@ from p2p.store.library import Stamp
 from p2p.store.target import Target
 from p2p.wire import messages
 from p2p.wire.address import Address, ip, is_dialable_host, may_tell
-from p2p.wire.frames import DataHeader
+from p2p.wire.frames import MIN_DATA_BYTES, DataHeader
 from p2p.wire.link import PeerHint
 
 DURABLE_BYTES = 256 * 1024 * 1024
@@ -164,6 +164,8 @@ class Receiver:
         end = header.offset + header.size
         if header.chunk != incoming.chunk or header.offset != incoming.filled or end > incoming.size:
             raise ProtocolViolation("a chunk's bytes out of place")
+        if header.size < MIN_DATA_BYTES and end < incoming.size:
+            raise ProtocolViolation("a chunk in crumbs, each of which costs as much as a frame")
         view = incoming.buffer[header.offset : end]
         if self._limited:
             await self._receive_slowly(exchange, view)

@@ -415,3 +415,26 @@ async def test_a_handshake_frame_may_have_16_kib_and_not_a_byte_more() -> None:
         nursery.start_soon(talk)
         with pytest.raises(ProtocolViolation, match="control frame of"):
             await Connection(other).greet_dialer(listener, NETWORK, "127.0.0.1", Hello())
+
+
+async def test_tiny_frames_let_others_have_their_turn() -> None:
+    """A million frames of one byte held up the whole peer for seconds."""
+    one, other = pipes()
+    turns, count = 0, 3000
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.send_all, (frames.data_header(0, 0, 1) + b"x") * count)
+        nursery.start_soon(others)
+        connection = Connection(other)
+        for _ in range(count):
+            header = await connection.receive()
+            assert isinstance(header, DataHeader)
+            await connection.receive_body(memoryview(bytearray(1)))
+        nursery.cancel_scope.cancel()
+    assert turns >= count // 300

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from p2p.errors import NotFound
+from p2p.progress import Progress
 from tests.support.rogue_sources import NAMES, Truth, behaviours
 from tests.support.world import Rogue, World, bare, hint_of, same_tree, start_rogue
 
@@ -78,3 +79,18 @@ async def test_a_repeated_liar_is_banned(world: World) -> None:
             await world.get(fetcher, bare(published.link), [rogue.hint], wait_s=3.0)
         nursery.cancel_scope.cancel()
     assert fetcher.bans.banned_until(rogue.dialer.identity.peer_id) > trio.current_time()
+
+
+async def test_a_source_of_crumbs_is_left_at_its_first(world: World) -> None:
+    origin = await world.peer("origin")
+    published = await world.publish(origin, FILES)
+    fetcher = await world.peer("fetcher")
+    truth = Truth.of(origin, published.link.share_id)
+    progress = Progress()
+    async with trio.open_nursery() as nursery:
+        rogue = await start_rogue(nursery, origin, behaviours(truth)["crumbs"])
+        with trio.fail_after(10), pytest.raises(NotFound):
+            await world.get(fetcher, bare(published.link), [rogue.hint], wait_s=1.0, progress=progress)
+        nursery.cancel_scope.cancel()
+    assert "crumbs" in progress.trouble
+    assert progress.received == 0
