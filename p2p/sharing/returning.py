@@ -8,6 +8,7 @@ from p2p.ids import ShareId
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
 from p2p.store.library import Library, SharedFiles
+from p2p.store.stamps import Stamp
 
 LOOK_INTERVAL_S = 60.0
 
@@ -20,6 +21,8 @@ class Returning:
         self._swarms = swarms
         self._disk = disk
         self._changes = changes
+        self._different: dict[ShareId, set[tuple[int, Stamp]]] = {}
+        """The files that were hashed in vain, which is not done again."""
 
     async def run(self) -> None:
         """Runs until it is cancelled. Raises StorageError."""
@@ -29,7 +32,10 @@ class Returning:
 
     async def look(self) -> None:
         """Looks at each stale share once."""
-        for row in await self._disk.run(self._library.shares):
+        rows = await self._disk.run(self._library.shares)
+        stale = {ShareId(row.id) for row in rows if row.stale is not None}
+        self._different = {share: found for share, found in self._different.items() if share in stale}
+        for row in rows:
             share = ShareId(row.id)
             if row.stale is None:
                 continue
@@ -43,7 +49,8 @@ class Returning:
             files = SharedFiles(self._library, share)
         except (NotFound, BadData):
             return False
-        if not files.are_unchanged(trio.from_thread.check_cancelled):
+        different = self._different.setdefault(share, set())
+        if not files.are_unchanged(trio.from_thread.check_cancelled, different):
             return False
         self._library.mark_current(share)
         return True

@@ -168,14 +168,18 @@ class Sharing:
         self._changes.ring()
 
     async def keep_serving(self, target: Target, swarm: Swarm | None) -> None:
-        """Adds a share that was fetched whole to the library, its files in place. Its swarm continues to serve it."""
+        """Adds a share that was fetched to the library, its files in place. Its swarm continues to serve it."""
         share_id = target.layout.manifest.share_id
 
         def add() -> SharedFiles:
             root = self._library.root(share_id)
             assert root is not None
             shared = self._library.share(share_id)
-            if shared is None or shared.fetched or shared.stale:
+            # A part of it, fetched elsewhere, is not served in place of more.
+            more = 0
+            if shared is not None and not shared.stale:
+                more = SharedFiles(self._library, share_id).held & ~target.layout.chunks_of(target.placed)
+            if shared is None or shared.stale or (shared.fetched and not more):
                 # The share is not listed, since this peer does not know whether its publisher wants that.
                 self._library.add(
                     share_id,

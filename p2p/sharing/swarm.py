@@ -14,7 +14,7 @@ from p2p.core.shares.layout import Layout
 from p2p.errors import PeerError
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection, Ends
-from p2p.store.library import Stamp
+from p2p.store.stamps import Stamp
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage
 

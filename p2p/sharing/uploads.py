@@ -22,7 +22,7 @@ from p2p.sharing.traffic import Traffic
 from p2p.sharing.upload_slots import Slot
 from p2p.store import content, posix
 from p2p.store.disk import Disk
-from p2p.store.library import Stamp
+from p2p.store.stamps import Stamp
 from p2p.wire import messages
 from p2p.wire.address import prefix
 from p2p.wire.frames import MAX_DATA_BYTES

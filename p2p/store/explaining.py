@@ -1,4 +1,4 @@
-"""Turns errors of the disk into words: what happened, and what to do."""
+"""What a disk refuses, in words: its errors, and that it has no room for what is still to come."""
 
 import errno
 import os
@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from p2p.errors import StorageError
-from p2p.formats import shortened
+from p2p.formats import format_size, shortened
+
+SPARE_BYTES = 16 * 1024 * 1024
+"""The free space that a fetch leaves on the disk, if it is as large itself."""
 
 
 @contextmanager
@@ -37,3 +40,18 @@ def explanation(error: OSError, folder: Path) -> StorageError:
     # A relative name is one of ours, such as that of a `.part` file, in a folder that the error does not name.
     where = error.filename if isinstance(error.filename, str) and os.path.isabs(error.filename) else folder
     return StorageError(f"Cannot write to {shortened(str(where))}: {error.strerror}. {advice}")
+
+
+def check_room(descriptor: int, folder: Path, missing: int) -> None:
+    """Raises StorageError if the disk of an open folder lacks room for `missing` bytes. Raises OSError."""
+    room = os.fstatvfs(descriptor)
+    if not room.f_blocks:
+        return  # a disk that does not say, as some over FUSE
+    free = room.f_bavail * room.f_frsize
+    # A small fetch leaves less: it is not what fills the disk.
+    spare = min(SPARE_BYTES, missing)
+    if missing and missing + spare > free:
+        raise StorageError(
+            f"{folder} has {format_size(free)} free, but {format_size(missing)} are still to come, and "
+            f"{format_size(spare)} must stay free. Make room or choose another --out; what was fetched is kept."
+        )

@@ -2,10 +2,11 @@
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from p2p.core.shares import local_names
 from p2p.errors import TargetExists
 from p2p.store.previous_version import Earlier
 from p2p.store.target_files import TargetFiles
@@ -50,7 +51,7 @@ class InTheWay:
         before = self._files.places.part_name(entry)
         for number in range(MAX_BESIDE):
             check()
-            self._files.places.put_beside(entry, number)
+            self._files.places.put_beside(self._files.places.shared(entry), number)
             status = self._files.status(entry, part=False)
             if status is None or self.may_replace(entry, status):
                 break
@@ -59,6 +60,30 @@ class InTheWay:
         with self._files.folder_of(entry) as folder, suppress(FileNotFoundError):  # nothing of it may have come yet
             os.rename(before, self._files.places.part_name(entry), src_dir_fd=folder, dst_dir_fd=folder)
         return status
+
+    def folders_step_aside(self, entries: Iterable[int]) -> bool:
+        """Gives other names to folders in whose place is a file or a link. Returns whether there were any.
+
+        Raises OSError, and TargetExists if no name is left.
+        """
+        places, moved = self._files.places, False
+        for path in places.folders(entries):
+            for number in range(MAX_BESIDE):
+                parts = local_names.renamed(path, places.changes)
+                with self._files.folders.taken(parts[:-1]) as above:
+                    try:
+                        mode = os.stat(parts[-1], dir_fd=above, follow_symlinks=False).st_mode
+                    except FileNotFoundError:
+                        break
+                if stat.S_ISDIR(mode):
+                    break
+                places.put_beside(path, number)
+                moved = True
+            else:
+                raise TargetExists(
+                    f"{places.folder.joinpath(*parts)} and the names before it are taken. Move them away."
+                )
+        return moved
 
 
 def refusal(paths: Sequence[Path]) -> TargetExists:

@@ -28,7 +28,7 @@ from p2p.errors import ConfigError, StorageError
 from p2p.ignore import Ignore, read_ignore_file
 from p2p.paths import PathKind, kind_of
 from p2p.store import posix
-from p2p.store.library import NOT_HELD, Stamp
+from p2p.store.stamps import NOT_HELD, Stamp
 
 SPAN_BYTES = 32 * 1024 * 1024
 MAX_READS = 3

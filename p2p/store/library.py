@@ -1,21 +1,20 @@
 """The library: the files that this peer shares in place, and the manifests that it knows.
 
 Files are never copied. For each file, the library stores the stamp (inode, size, mtime, ctime) from when it was hashed.
-A file whose stamp has changed since is not served, and its share is marked stale. If only the ctime has changed, which
-also happens when a file is renamed or gets other permissions, the file is hashed before it is decided.
+A file whose stamp has changed since is not served, and its share is marked stale. If its size and its modification time
+are the same, as when a file is renamed, gets other permissions or comes back with its disk, it is hashed before that is
+decided.
 """
 
 import json
 import math
 import os
 import sqlite3
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -29,37 +28,7 @@ from p2p.ids import ShareId
 from p2p.store import content, posix
 from p2p.store.database import Database
 from p2p.store.kept_names import pack_names, unpack_names
-
-_U64 = 2**64 - 1
-
-
-class Stamp(NamedTuple):
-    """A file's inode, size and times, which show whether it has changed.
-
-    Programs can set the modification time back, but not `ctime_ns`: when the inode changed. 0 stands for a stamp of an
-    earlier version, which had none.
-    """
-
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int = 0
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "Stamp":
-        return cls(status.st_ino & _U64, status.st_size, status.st_mtime_ns & _U64, status.st_ctime_ns & _U64)
-
-    def fits(self, status: os.stat_result) -> bool:
-        """Whether a file with this status is unchanged, as far as the stamp can tell."""
-        found = Stamp.of(status)
-        return found == self or (not self.ctime_ns and found.resembles(self))
-
-    def resembles(self, other: "Stamp") -> bool:
-        """Whether the stamps differ in their ctime at most."""
-        return self[:3] == other[:3]
-
-
-NOT_HELD = Stamp(0, 0, 0)
+from p2p.store.stamps import NOT_HELD, Stamp, pack_ctimes, pack_stamps, unpack_stamps
 
 
 class SharedRow(msgspec.Struct, frozen=True):
@@ -327,27 +296,44 @@ class SharedFiles:
         return chunks
 
     def _stamp_if_same(self, entry: int, check: Callable[[], None]) -> Stamp | None:
-        """The new stamp of a file of which only the ctime has changed and which has the same content, or None."""
+        """The new stamp of a file that has the same content, if its stamp is a reason to look; otherwise None."""
         try:
             with self.reading(entry) as (descriptor, stamp):
                 found = Stamp.of(os.fstat(descriptor))
-                same = stamp is not None and found.resembles(stamp)
+                same = stamp is not None and found.may_be(stamp)
                 if same and content.is_same(descriptor, self.layout, entry, check) and found.fits(os.fstat(descriptor)):
                     return found
         except OSError:
             pass
         return None
 
-    def are_unchanged(self, check: Callable[[], None]) -> bool:
-        """Whether all files have the stamps from when they were hashed."""
+    def are_unchanged(self, check: Callable[[], None], different: set[tuple[int, Stamp]]) -> bool:
+        """Whether all files are as they were when they were hashed. One that was only touched gets its new stamp.
+
+        `different` are the entries and stamps of files that have been hashed and are others; more are added.
+        """
+        touched: list[tuple[int, Stamp]] = []
         for entry, stamp in enumerate(self._stamps):
             check()
-            if stamp != NOT_HELD:
-                try:
-                    if not stamp.fits(os.lstat(self.path(entry))):
-                        return False
-                except OSError:
+            if stamp == NOT_HELD:
+                continue
+            try:
+                status = os.lstat(self.path(entry))
+            except OSError:
+                return False
+            if not stamp.fits(status):
+                found = Stamp.of(status)
+                if not found.may_be(stamp) or (entry, found) in different:
                     return False
+                touched.append((entry, found))
+        for entry, found in touched:
+            same = self._stamp_if_same(entry, check)
+            if same is None:
+                different.add((entry, found))
+                return False
+            self._stamps[entry] = same
+        if touched:
+            self._library.renew_stamps(self.layout.manifest.share_id, self._stamps)
         return True
 
     def path(self, entry: int) -> Path:
@@ -369,26 +355,6 @@ def entry_path(paths: Sequence[str], layout: Layout, entry: int, changes: Rename
         if Path(path).name == parts[0]:
             return Path(path, *parts[1:])
     raise StorageError(f"The share has no path for {parts!r}.")
-
-
-def pack_stamps(stamps: Sequence[Stamp]) -> bytes:
-    """Packs stamps, without their ctimes, into 24 bytes each: three little-endian 64-bit numbers."""
-    return struct.pack(f"<{3 * len(stamps)}Q", *chain.from_iterable(stamp[:3] for stamp in stamps))
-
-
-def pack_ctimes(stamps: Sequence[Stamp]) -> bytes:
-    """Packs the ctimes of stamps into 8 bytes each: little-endian 64-bit numbers."""
-    return struct.pack(f"<{len(stamps)}Q", *(stamp.ctime_ns for stamp in stamps))
-
-
-def unpack_stamps(packed: bytes, ctimes: bytes = b"") -> list[Stamp]:
-    """The inverse of `pack_stamps` and `pack_ctimes`. An earlier version stored no ctimes."""
-    stamps = [Stamp(*values) for values in struct.iter_unpack("<3Q", packed)]
-    if len(ctimes) != 8 * len(stamps):
-        return stamps
-    return [
-        stamp._replace(ctime_ns=ctime) for stamp, (ctime,) in zip(stamps, struct.iter_unpack("<Q", ctimes), strict=True)
-    ]
 
 
 def _row(row: tuple[Any, ...]) -> SharedRow:

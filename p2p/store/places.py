@@ -1,5 +1,6 @@
 """Where the files of a share are below an output folder, under the names that the disk holds."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from p2p.core.shares import local_names, names
@@ -21,8 +22,8 @@ class Places:
         self.changes = changes
         self.longest = names.MAX_PART_BYTES
         """The most bytes that a name may have on this disk."""
-        self._in_place: dict[int, str] = {}
-        """The names that entries had before they were put beside another file."""
+        self._in_place: dict[names.Path, str] = {}
+        """The names that files and folders had before they were put beside others, by their path in the share."""
         self._known_siblings: dict[names.Path, set[str]] = {}
         root = layout.manifest.root
         self._prefix = () if root.single else (root.name,)
@@ -76,19 +77,34 @@ class Places:
         """Whether the entry has another path than in the share."""
         return bool(self.changes) and self.parts(entry) != self.shared(entry)
 
-    def put_beside(self, entry: int, number: int) -> None:
-        """Gives the entry another name, so that the file in its place stays; `number` counts the tries."""
-        original = self._in_place.setdefault(entry, self.name(entry))
-        siblings = self._siblings(entry)
+    def folders(self, entries: Iterable[int]) -> list[names.Path]:
+        """The folders that these entries need, by their paths in the share; those above come first."""
+        found: set[names.Path] = set()
+        for entry in entries:
+            path = self.shared(entry)
+            deepest = len(path) if not self.layout.is_file(entry) else len(path) - 1
+            for depth in range(deepest, 0, -1):
+                if path[:depth] in found:
+                    break
+                found.add(path[:depth])
+        return sorted(found, key=len)
+
+    def put_beside(self, path: names.Path, number: int) -> None:
+        """Gives a file or folder, by its path in the share, another name than what is in its place.
+
+        `number` counts the tries.
+        """
+        original = self._in_place.setdefault(path, local_names.renamed(path, self.changes)[-1])
+        siblings = self._siblings(path)
         # The share itself may have a file of that name, now or in its next version.
         while (name := local_names.beside(original, number, self.longest)).casefold() in siblings:
             number += 1
         siblings.add(name.casefold())
-        self.changes[self.shared(entry)] = name
+        self.changes[path] = name
 
-    def _siblings(self, entry: int) -> set[str]:
-        """The names that files and folders beside the entry have, in lower case."""
-        parent = self.shared(entry)[:-1]
+    def _siblings(self, path: names.Path) -> set[str]:
+        """The names that files and folders beside this one have, in lower case."""
+        parent = path[:-1]
         if parent not in self._known_siblings:
             depth = len(parent)
             paths = map(self.shared, range(len(self.layout.manifest.entries)))

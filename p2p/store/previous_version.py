@@ -12,16 +12,16 @@ from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.local_names import Renames
 from p2p.ids import ChunkHash
 from p2p.store import content, posix
-from p2p.store.library import NOT_HELD, Stamp
 from p2p.store.places import Places
+from p2p.store.stamps import NOT_HELD, Stamp
 
 
 class Earlier:
     """The files of an earlier version of a share, in `folder`. Blocking.
 
     `stamps` are the files' sizes and times when that version was complete: a file that no longer has them has changed,
-    unless only its ctime differs and its content is the same. `names` are those that differ on the disk from those in
-    the share.
+    unless it may still be the same by its stamp, and is by its content. `names` are those that differ on the disk from
+    those in the share.
     """
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp], names: Renames | None = None) -> None:
@@ -48,7 +48,7 @@ class Earlier:
     def left(self, path: Path, status: os.stat_result) -> bool:
         """Whether the file at the path belongs to this version and has not changed since."""
         stamp, found = self._stamps.get(path), Stamp.of(status)
-        if stamp is None or stamp == NOT_HELD or not found.resembles(stamp):
+        if stamp is None or stamp == NOT_HELD or not found.may_be(stamp):
             return False
         if found == stamp:
             return True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from p2p.core.shares import bitmap
-from p2p.store.library import Stamp
+from p2p.store.stamps import Stamp
 from p2p.store.target_files import TargetFiles
 
 

@@ -21,14 +21,14 @@ from p2p.core.shares.local_names import Renames
 from p2p.core.shares.names import Path as NamePath
 from p2p.errors import StorageError, TargetExists
 from p2p.ids import FileId
-from p2p.store import content, holes, posix, room
+from p2p.store import content, holes, posix
 from p2p.store.disk_rule import longest_name, names_on_disk
-from p2p.store.explaining import explained, explanation
+from p2p.store.explaining import check_room, explained, explanation
 from p2p.store.fetches import FetchRecord
 from p2p.store.in_the_way import MAX_BESIDE, InTheWay, refusal
-from p2p.store.library import NOT_HELD, Stamp
 from p2p.store.places import Places
 from p2p.store.previous_version import Earlier
+from p2p.store.stamps import NOT_HELD, Stamp
 from p2p.store.survey import survey
 from p2p.store.target_files import TargetFiles
 
@@ -171,6 +171,8 @@ class Target:
         if not self.record.have and not os.path.lexists(self.top):
             return
         with explained(self.folder):
+            if self._in_the_way.beside and self._in_the_way.folders_step_aside(self.selected):
+                self.record.keep_names(self.renames)
             found = survey(self._files, self.selected, self.record.have, self._in_the_way.may_replace, check)
             if found.have != self.record.have:
                 self.record.correct(there=found.have, gone=self.record.have & ~found.have)
@@ -207,7 +209,7 @@ class Target:
         else:
             missing = self.layout.bytes_in(chunks & ~self.record.have)
         with explained(self.folder):
-            room.check(self._files.folders.root, self.folder, missing)
+            check_room(self._files.folders.root, self.folder, missing)
 
     def make_empty(self) -> None:
         """Makes the selected empty files and folders."""
@@ -381,7 +383,7 @@ class Target:
                                     f"{self.path(entry)} appeared or changed while it was fetched. "
                                     "Move it away and run the same command again."
                                 ) from None
-                            self._files.places.put_beside(entry, tries)
+                            self._files.places.put_beside(self._files.places.shared(entry), tries)
                             tries += 1
                             continue
                     # Renaming has changed the ctime; but what another program has changed must not pass for ours.
@@ -398,7 +400,7 @@ class Target:
         try:
             with self._files.final(entry, os.O_RDONLY) as descriptor:
                 found = Stamp.of(os.fstat(descriptor))
-                same = found.resembles(stamp) and content.is_same(descriptor, self.layout, entry, check)
+                same = found.may_be(stamp) and content.is_same(descriptor, self.layout, entry, check)
                 if same and found.fits(os.fstat(descriptor)):
                     self.placed[entry] = found
                     return True

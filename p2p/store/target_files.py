@@ -9,8 +9,8 @@ from p2p.core.shares.manifest import TimedEntry
 from p2p.errors import StorageError
 from p2p.store import content, holes, posix
 from p2p.store.folders import Folders
-from p2p.store.library import Stamp
 from p2p.store.places import Places
+from p2p.store.stamps import Stamp
 
 
 class TargetFiles:

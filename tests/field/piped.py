@@ -37,7 +37,8 @@ from p2p.store.database import Database
 from p2p.store.dht_state import OverlayState
 from p2p.store.disk import Disk
 from p2p.store.fetches import Fetches
-from p2p.store.library import Library, SharedFiles, Stamp
+from p2p.store.library import Library, SharedFiles
+from p2p.store.stamps import Stamp
 from tests.support.constants import Shorten
 from tests.support.pipes import NETWORK, connections, make_dialer
 from tests.support.small_shares import Share

@@ -17,7 +17,7 @@ from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
 from p2p.node import Node
 from p2p.store.database import DATABASE_FILE
-from p2p.store.library import Stamp
+from p2p.store.stamps import Stamp
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import LIED, AnyMessage, Bad, Failed, Gone, Have, Open, Unknown, Want
 from tests.support.pipes import make_dialer

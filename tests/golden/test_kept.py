@@ -14,8 +14,8 @@ from p2p.compute.owner import setup as job_setup
 from p2p.compute.spec import JobSpec
 from p2p.core.compute.skipped import DEFAULT_MOST
 from p2p.ids import PeerId, ShareId
-from p2p.store import library
-from p2p.store.library import Stamp
+from p2p.store import stamps
+from p2p.store.stamps import Stamp
 from p2p.wire import link
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, PointerLink
@@ -55,7 +55,7 @@ SEEDED = msgspec.structs.replace(JOB, wish=msgspec.structs.replace(WISH, seed=47
 PLAIN = job_setup.Resumable(JobSpec("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
 STAMPS = [
     Stamp(11, 12, 1_700_000_000_123_456_789, 1_700_000_001_123_456_789),
-    library.NOT_HELD,
+    stamps.NOT_HELD,
     Stamp(2**63, 10, 2**64 - 1, 2**64 - 2),
 ]
 LINK = Link(
@@ -85,8 +85,8 @@ def kept() -> dict[str, Any]:
     return {
         "job with files": json.dumps(msgspec.to_builtins(JOB)),
         "seeded job": json.dumps(msgspec.to_builtins(SEEDED)),
-        "stamps": library.pack_stamps(STAMPS).hex(),
-        "ctimes": library.pack_ctimes(STAMPS).hex(),
+        "stamps": stamps.pack_stamps(STAMPS).hex(),
+        "ctimes": stamps.pack_ctimes(STAMPS).hex(),
     }
 
 
@@ -104,9 +104,9 @@ def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
     assert msgspec.convert(json.loads(recorded["job with files"]), job_setup.Resumable) == JOB
     assert msgspec.convert(json.loads(recorded["plain job"]), job_setup.Resumable) == PLAIN
     assert msgspec.convert(json.loads(recorded["seeded job"]), job_setup.Resumable) == SEEDED
-    stamps, ctimes = bytes.fromhex(recorded["stamps"]), bytes.fromhex(recorded["ctimes"])
-    assert library.unpack_stamps(stamps, ctimes) == STAMPS
-    assert library.unpack_stamps(stamps) == [stamp._replace(ctime_ns=0) for stamp in STAMPS]
+    packed, ctimes = bytes.fromhex(recorded["stamps"]), bytes.fromhex(recorded["ctimes"])
+    assert stamps.unpack_stamps(packed, ctimes) == STAMPS
+    assert stamps.unpack_stamps(packed) == [stamp._replace(ctime_ns=0) for stamp in STAMPS]
     assert left_out(SEEDED) == []
 
 

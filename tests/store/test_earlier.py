@@ -10,8 +10,8 @@ import pytest
 from p2p.core.shares import bitmap
 from p2p.errors import TargetExists
 from p2p.store.fetches import Fetches
-from p2p.store.library import NOT_HELD, Stamp
 from p2p.store.previous_version import Earlier
+from p2p.store.stamps import NOT_HELD, Stamp
 from p2p.store.target import Target
 from tests.support.small_shares import CHUNK, Share, noise, settle, uncheck
 
@@ -118,6 +118,7 @@ def test_a_file_of_the_same_name_that_is_not_of_that_version_stays(
     other = out / "share/note"
     other.rename(out / "share/aside")
     other.write_bytes(b"first")
+    os.utime(other, (1, 1))
     with pytest.raises(TargetExists), opened(records, out, earlier):
         pass
     assert other.read_bytes() == b"first"

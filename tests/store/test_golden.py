@@ -18,7 +18,8 @@ from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, Entry, EntryKind,
 from p2p.ids import ShareId, to_text
 from p2p.store.database import DATABASE_FILE, Database
 from p2p.store.fetches import FETCH_FOLDER, Fetches
-from p2p.store.library import NOT_HELD, Library, Stamp
+from p2p.store.library import Library
+from p2p.store.stamps import NOT_HELD, Stamp
 from tests.support.small_shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"

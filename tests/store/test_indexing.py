@@ -14,7 +14,7 @@ from p2p.core.shares.manifest import Entry, EntryKind, chunk_bytes
 from p2p.errors import ConfigError, StorageError
 from p2p.store import indexing
 from p2p.store.indexing import MAX_WARNINGS, Indexer, Known
-from p2p.store.library import NOT_HELD, Stamp
+from p2p.store.stamps import NOT_HELD, Stamp
 from tests.support.small_shares import (
     CHUNK,
     build,

@@ -12,15 +12,8 @@ from p2p.errors import BadData, NotFound, ShoalError
 from p2p.ids import ShareId
 from p2p.store.database import Database
 from p2p.store.fetches import Fetches
-from p2p.store.library import (
-    NOT_HELD,
-    Library,
-    SharedFiles,
-    Stamp,
-    entry_path,
-    pack_stamps,
-    unpack_stamps,
-)
+from p2p.store.library import Library, SharedFiles, entry_path
+from p2p.store.stamps import NOT_HELD, Stamp, pack_stamps, unpack_stamps
 from tests.support.small_shares import CHUNK, Share, noise
 
 FILES: dict[str, bytes | None] = {
@@ -213,7 +206,7 @@ def test_a_changed_file_is_not_offered_any_more_and_the_share_is_stale(library: 
     files = SharedFiles(library, share_id)
     entry = share.entry_of("deep/b.bin")
     chunks = bitmap.span(*share.layout.range_of(entry))
-    (tmp_path / "deep" / "b.bin").touch()
+    os.utime(tmp_path / "deep" / "b.bin", (1, 1))
     assert files.changed(entry) == chunks
     assert files.held == share.layout.everything & ~chunks
     (row,) = library.shares()

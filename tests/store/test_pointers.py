@@ -9,8 +9,8 @@ from p2p.identity import Identity
 from p2p.ids import ShareId
 from p2p.store import pointers as module
 from p2p.store.database import Database
-from p2p.store.library import Stamp
 from p2p.store.pointers import Pointers, Version
+from p2p.store.stamps import Stamp
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 from p2p.wire.signatures import SIGNATURE_BYTES, record_before

@@ -15,10 +15,10 @@ from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout
 from p2p.errors import BadData, StorageError, TargetExists
 from p2p.ids import ShareId, short
-from p2p.store import room
+from p2p.store import explaining
 from p2p.store.fetches import Fetches
 from p2p.store.folders import MAX_OPEN, Folders
-from p2p.store.library import Stamp
+from p2p.store.stamps import Stamp
 from p2p.store.target import Target
 from tests.support.constants import Shorten
 from tests.support.leaks import descriptors
@@ -519,7 +519,7 @@ def test_a_chunk_that_comes_twice_leaves_nothing_behind(records: Fetches, out: P
 def test_a_full_disk_is_explained_and_what_was_written_is_kept(
     records: Fetches, small_disk: Callable[[int], Path], shorten: Shorten
 ) -> None:
-    shorten(room, "SPARE_BYTES", -(2**60))
+    shorten(explaining, "SPARE_BYTES", -(2**60))
     out = small_disk(5 * CHUNK) / "out"
     share = Share({f"{n}": noise(n, 3 * CHUNK) for n in range(3)})
     with opened(share, records, out) as target:
@@ -536,8 +536,18 @@ def test_a_full_disk_is_explained_and_what_was_written_is_kept(
         right(share, target)
 
 
+def test_a_disk_that_does_not_say_how_large_it_is_is_not_full(
+    records: Fetches, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some over FUSE say 0 for everything."""
+    share = Share({"a": b"a"})
+    with opened(share, records, out) as target:
+        monkeypatch.setattr(os, "fstatvfs", lambda descriptor: os.statvfs_result([0] * 10))
+        target.check_space()
+
+
 def test_only_what_is_wanted_needs_room(records: Fetches, small_disk: Callable[[int], Path], shorten: Shorten) -> None:
-    shorten(room, "SPARE_BYTES", CHUNK)
+    shorten(explaining, "SPARE_BYTES", CHUNK)
     out = small_disk(5 * CHUNK) / "out"
     share = Share({"a": noise(1, 8 * CHUNK)})
     with closing(Target(share.layout, out, [0], share.record(records, out), overwrite=False)) as target:

@@ -11,9 +11,9 @@ from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, TimedEntry
 from p2p.store.fetches import Fetches
 from p2p.store.indexing import Indexer
-from p2p.store.library import Stamp
 from p2p.store.places import Places
 from p2p.store.previous_version import Earlier
+from p2p.store.stamps import Stamp
 from p2p.store.survey import survey
 from p2p.store.target import Target
 from p2p.store.target_files import TargetFiles

@@ -20,7 +20,7 @@ from p2p.sharing.fetching.arriving import Arriving
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.verifier import Arrived, Buffers, Verifier
 from p2p.sharing.swarm import Party, Swarm
-from p2p.store.library import Stamp
+from p2p.store.stamps import Stamp
 from p2p.store.target import Target
 from p2p.wire import messages
 from p2p.wire.address import Address, ip, is_dialable_host, may_tell

@@ -7,7 +7,8 @@ import trio
 from p2p.core.shares.layout import Layout
 from p2p.errors import StorageError
 from p2p.store.disk import Disk
-from p2p.store.library import SharedFiles, Stamp
+from p2p.store.library import SharedFiles
+from p2p.store.stamps import Stamp
 from p2p.wire.link import PeerHint
 
 

@@ -23,7 +23,7 @@ from p2p.ids import ShareId, short
 from p2p.progress import Progress
 from p2p.sharing.fetching.receiver import Receiver
 from p2p.sharing.reading.deps import Deps
-from p2p.store.library import Stamp
+from p2p.store.stamps import Stamp
 from p2p.store.target import Target
 from p2p.wire.link import Link, PeerHint
 

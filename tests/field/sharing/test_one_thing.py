@@ -64,6 +64,47 @@ async def test_an_update_leaves_what_the_user_edited_and_updates_the_rest(world:
     assert (world.out(third) / "news/notes.txt").read_bytes() == b"notes 3"
 
 
+@pytest.mark.parametrize("by_link", [False, True])
+async def test_an_update_goes_beside_what_is_in_the_place_of_a_folder(world: World, by_link: bool) -> None:
+    """A file or a link there ended all updates."""
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    folder, top = world.folder / "news", world.out(reader) / "news"
+
+    async def update(files: dict[str, bytes]) -> None:
+        link = parse_link(await published(origin, folder, files))
+        await world.get(reader, link, [hint_of(origin)], follows=(origin.peer_id, "news"), keep_serving=True)
+
+    await update({"a": b"a1", "deep/er/b": b"b1", "deep/c": b"c1"})
+    (top / "deep").rename(world.folder / "elsewhere")
+    if by_link:
+        (top / "deep").symlink_to(world.folder / "elsewhere")
+    else:
+        (top / "deep").write_bytes(b"mine")
+    await update({"a": b"a2", "deep/er/b": b"b2"})
+    assert (top / "a").read_bytes() == b"a2"
+    assert contents(top / "deep (newest)") == {"er/b": b"b2", "c": b"c1"}
+    assert contents(world.folder / "elsewhere") == {"er/b": b"b1", "c": b"c1"}
+
+    # The next one goes there too; whoever asks for the share gets it from there.
+    await update({"deep/er/b": b"b3"})
+    assert contents(top / "deep (newest)") == {"er/b": b"b3", "c": b"c1"}
+    assert sorted(path.name for path in top.iterdir()) == ["a", "deep", "deep (newest)"]
+    third = await world.peer("third")
+    await world.get(third, parse_link(await published(origin, folder, {})), [hint_of(reader)])
+    assert (world.out(third) / "news/deep/er/b").read_bytes() == b"b3"
+
+
+async def test_a_part_that_is_fetched_elsewhere_is_not_served_in_place_of_the_whole(world: World) -> None:
+    origin, reader, third = [await world.peer(name) for name in ("origin", "reader", "third")]
+    link = parse_link(await published(origin, world.folder / "data", {"a": b"a", "b": b"b"}))
+    await world.get(reader, link, [hint_of(origin)], keep_serving=True)
+    await world.get(reader, link, [hint_of(origin)], folder=world.folder / "part", select=("a",), keep_serving=True)
+    (row,) = reader.library.shares()
+    assert row.paths == (str(world.out(reader) / "data"),)
+    await world.get(third, link, [hint_of(reader)])
+    assert contents(world.out(third) / "data") == {"a": b"a", "b": b"b"}
+
+
 async def test_a_copy_beside_an_edited_file_takes_no_other_files_name(world: World) -> None:
     origin, reader = await world.peer("origin"), await world.peer("reader")
     folder, top = world.folder / "news", world.out(reader) / "news"

@@ -153,6 +153,47 @@ async def test_a_share_is_served_again_when_its_disk_is_back(world: World) -> No
     assert (world.out(reader) / "data/a").read_bytes() == b"data/a"
 
 
+def restored(top: Path) -> None:
+    """Makes the files again, as another mount of a disk with FAT shows them: other inodes, times of 2 s."""
+    for path in [path for path in top.rglob("*") if path.is_file()]:
+        modified_ns = path.stat().st_mtime_ns // 2_000_000_000 * 2_000_000_000
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+        os.utime(path, ns=(modified_ns, modified_ns))
+
+
+async def test_a_share_on_a_disk_that_was_mounted_again_is_hashed_rather_than_stale(world: World) -> None:
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    top = built(world.folder / "data", "a", "b")
+    link = parse_link((await asked(origin, ShareRequest(paths=(str(top),)))).link)
+    restored(top)
+    await world.get(reader, link, [hint_of(origin)])
+    (row,) = origin.library.shares()
+    assert row.stale is None
+
+
+async def test_a_stale_share_whose_disk_is_mounted_again_is_hashed(world: World) -> None:
+    origin = await world.peer("origin")
+    top = built(world.folder / "data", "a", "b")
+    share = parse_link((await asked(origin, ShareRequest(paths=(str(top),)))).link).share_id
+    returning = Returning(origin.library, origin.swarms, origin.disk, origin.changes)
+
+    async def is_back() -> bool:
+        origin.library.mark_stale(share, "gone")
+        await returning.look()
+        (row,) = origin.library.shares()
+        return row.stale is None
+
+    restored(top)
+    assert await is_back()
+    status = (top / "b").stat()
+    (top / "b").write_bytes(b"x")
+    os.utime(top / "b", ns=(status.st_mtime_ns, status.st_mtime_ns))
+    assert not await is_back()
+    assert not await is_back()
+
+
 async def test_files_with_holes_arrive_with_holes(world: World) -> None:
     origin, reader = await world.peer("origin"), await world.peer("reader")
     folder = world.folder / "images"
