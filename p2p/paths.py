@@ -13,6 +13,8 @@ from pathlib import Path
 from p2p.errors import ConfigError, StorageError
 from p2p.formats import quoted, shortened
 
+MAX_PARTS = 300
+"""The most folders in one path: Python makes missing ones by calls within calls, about a thousand at most."""
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
 
 
@@ -47,7 +49,9 @@ def exists(path: str | Path) -> bool:
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root. Raises ConfigError if the current folder has been removed."""
+    """The path from the root. Raises ConfigError if it is too deep, or if the current folder has been removed."""
+    if len(path.parts) > MAX_PARTS:
+        raise ConfigError(f"{shortened(str(path))} has more than {MAX_PARTS} folders, one in the other.")
     try:
         return path.absolute()
     except OSError as error:

@@ -1,16 +1,18 @@
 """`shoal tracker`: runs a tracker with the options given, until Ctrl-C or SIGTERM."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 import trio
 
 from p2p import config, descriptors
+from p2p.concurrency.ending import ending_signals
 from p2p.config import Settings
 from p2p.errors import ConfigError, StorageError
+from p2p.formats import quoted
 from p2p.net.http import check_url
 from p2p.wire.address import Address, ip, parse_address
 from tracker.proxies import HEADERS, Proxies
@@ -44,7 +46,7 @@ async def run(
     descriptors.allow(MAX_CONNECTIONS + SPARE_FILES)
     _make(own)
     _make(path.parent)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*ending_signals()) as signals:
         async with open_tracker(
             path,
             own,
@@ -54,7 +56,7 @@ async def run(
             network=loaded.config.network.name,
             url=None if url is None else check_url(url),
             proxies=_proxies(proxy or (), proxy_header, proxy_hops),
-            outside=list(map(_ip, outside or ())),
+            outside=list(map(_outside, outside or ())),
         ) as running:
             print(f"ready {running.url}", flush=True)
             if sys.stderr.isatty():
@@ -72,10 +74,17 @@ def _proxies(addresses: Sequence[str], header: str, hops: int) -> Proxies:
     return Proxies(frozenset(map(_ip, addresses)), header.lower(), hops)
 
 
+def _outside(text: str) -> str:
+    address = ip_address(_ip(text))
+    if address.is_unspecified or address.is_loopback or address.is_link_local or address.is_multicast:
+        raise ConfigError(f"--outside {address}: nobody elsewhere can reach that. Give the public address.")
+    return str(address)
+
+
 def _ip(text: str) -> str:
     address = ip(text)
     if address is None:
-        raise ConfigError(f"{text!r} is not an IP address. Give one like 127.0.0.1 or ::1.")
+        raise ConfigError(f"{quoted(text)} is not an IP address. Give one like 127.0.0.1 or ::1.")
     return str(address)
 
 

@@ -178,7 +178,7 @@ def search(
 
 @networked
 def browse(
-    peer: Annotated[str, typer.Argument(metavar="PEER", help="A peer id, HOST:PORT, or both: ID@HOST:PORT.")],
+    peer: Annotated[str, typer.Argument(metavar="PEER", help="A peer id, HOST:PORT, ID@HOST:PORT, or a mutable link.")],
     as_json: Json = False,
     *,
     settings: "Settings",

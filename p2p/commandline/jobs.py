@@ -317,6 +317,8 @@ def _input(text: str) -> str:
     from p2p.paths import absolute, exists
     from p2p.wire.link import is_link, parse_link
 
+    if not text:
+        raise ConfigError("--input is empty. For the current folder, give a dot.")
     if is_link(text):
         return text
     path = absolute(Path(text))

@@ -16,7 +16,7 @@ from p2p.log import printable
 from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
 from p2p.wire import messages
-from p2p.wire.link import Link, PeerHint, parse_peer
+from p2p.wire.link import Link, PeerHint, PointerLink, is_link, parse_any_link, parse_peer, parse_peer_id
 
 BROWSE_TIMEOUT_S = 20.0
 MAX_SHARES = 10_000
@@ -36,7 +36,10 @@ class ListedShare:
 async def browse(
     dialer: Dialer, trackers: Trackers, finders: Finders, who: str, note: Callable[[str], None]
 ) -> list[ListedShare]:
-    """Gets a peer's listed shares. `who` is a peer id, HOST:PORT, or PEER@HOST:PORT. Raises ConfigError, NotFound."""
+    """Gets a peer's listed shares. `who` is a peer id, HOST:PORT, PEER@HOST:PORT, or a mutable link.
+
+    Raises ConfigError, NotFound.
+    """
     peer, hint = _parse(who)
     if peer == dialer.identity.peer_id:
         raise ConfigError(f"{who} is this peer itself. `shoal shares` lists what it shares.")
@@ -76,8 +79,14 @@ async def browse(
 
 
 def _parse(who: str) -> tuple[PeerId | None, PeerHint | None]:
+    if is_link(who):
+        link = parse_any_link(who)
+        if not isinstance(link, PointerLink):
+            raise ConfigError("This is a link to a share, not a peer. `shoal get` fetches it.")
+        known = next((hint for hint in link.peers if hint.peer_id == link.publisher), None)
+        return link.publisher, known
     try:
-        return PeerId(ids.from_text(who)), None
+        return parse_peer_id(who), None
     except ValueError:
         if ":" not in who:
             raise ConfigError(f"{quoted(who)} is neither a peer id (52 letters and digits) nor HOST:PORT.") from None

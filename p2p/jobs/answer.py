@@ -17,6 +17,7 @@ from binascii import b2a_base64
 from collections.abc import Collection, Mapping, Sequence, Set
 from itertools import chain
 from math import isfinite
+from types import CoroutineType
 from typing import Any
 
 from p2p.jobs.faults import MAX_RECORD, JobFault, bounded
@@ -128,6 +129,12 @@ class _Plain:
                 return _in_order(self._all(value, inner))
             case Sequence():
                 return self._all(value, inner)
+        if hasattr(value, "__await__") or hasattr(value, "__anext__"):
+            if isinstance(value, CoroutineType):
+                value.close()  # or Python warns that nobody has run it
+            raise JobFault("job() returned something that was never awaited: write it without async and await")
+        if callable(value) and hasattr(value, "__name__"):
+            raise JobFault(f"job() returned the function {value.__name__} and not its result: call it, with ()")
         if hasattr(value, "__next__"):
             raise JobFault(f"job() returned a {type(value).__name__}, which has not been run: return list(...) of it")
         if hasattr(value, "tolist"):

@@ -153,9 +153,15 @@ def parse_peer(text: str) -> PeerHint:
     if not separator:
         return PeerHint(parse_address(text))
     try:
-        return PeerHint(parse_address(address), PeerId(ids.from_text(peer_text)))
+        return PeerHint(parse_address(address), parse_peer_id(peer_text))
     except ValueError as error:
         raise ConfigError(f"{quoted(peer_text)} is not a peer id: {error}.") from None
+
+
+def parse_peer_id(text: str) -> PeerId:
+    """Reads the id of a peer, with the checksum that it has in mutable links or without. Raises ValueError."""
+    digits = without_checksum(_PURPOSES[_MUTABLE], text.lower()) if len(text) == _ID_CHARS else text
+    return PeerId(ids.from_text(digits))
 
 
 def _checked(kind: str, text: str) -> bytes:

@@ -42,6 +42,20 @@ def test_the_names_of_inputs_may_be_used_in_operations() -> None:
     assert run(text, {"a.txt": b"1\n2\n"}).answer.json == '["a.txt1", "a.txt2"]'
 
 
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ("async def job(inputs):\n    return 1\n", "without async"),
+        ("async def job(inputs):\n    yield 1\n", "without async"),
+        ("def job(inputs):\n    return inputs.range(3).count\n", "the function count and not its result"),
+        ("def job(inputs):\n    return [1, lambda: 2]\n", "the function <lambda>"),
+    ],
+)
+def test_a_result_that_was_never_computed_is_an_error(job: str, says: str) -> None:
+    """The job was done, and its result a text such as `<bound method ...>`."""
+    assert says in fault(job).text
+
+
 def test_actions_of_inputs_in_operations_are_still_refused() -> None:
     told = fault("def job(inputs):\n    return inputs.range(3).map(lambda x: inputs.range(x).count()).sum()\n")
     assert "actions belong in job() itself" in told.text

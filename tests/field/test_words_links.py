@@ -4,7 +4,7 @@ import pytest
 
 from p2p import ids
 from p2p.control import protocol as requests
-from p2p.errors import NotFound
+from p2p.errors import ConfigError, NotFound
 from p2p.node import Node
 from p2p.wire.link import PointerLink, parse_any_link
 from tests.support.dht_peers import perform
@@ -53,6 +53,20 @@ async def test_a_peer_that_follows_a_link_is_asked_for_it_but_is_not_its_publish
     peers = (str(other.addresses[0]),)
     answer, _ = await perform(third, requests.GetRequest(link=bare, out=str(world.out(third)), peers=peers))
     assert answer.bytes == 400
+
+
+async def test_a_peer_is_browsed_by_what_names_it(world: World) -> None:
+    """Its mutable link, and the id with a checksum that is in it."""
+    publisher, other = await world.peer("publisher"), await world.peer("other")
+    link = await published(world, publisher, "news")
+    address = publisher.addresses[0]
+    digits = link.split("/")[1]
+    for who in (link, f"{digits}@{address}", str(address)):
+        rows, _ = await perform(other, requests.BrowseRequest(peer=who))
+        assert [row.name for row in rows] == ["news.txt"]
+    (row,), _ = await perform(publisher, requests.SharesRequest())
+    with pytest.raises(ConfigError, match="a link to a share, not a peer"):
+        await perform(other, requests.BrowseRequest(peer=str(parse_any_link(row.id))))
 
 
 async def test_nobody_knows_it(world: World) -> None:

@@ -26,6 +26,13 @@ def test_what_is_there(tmp_path: Path) -> None:
     assert not exists(tmp_path / "missing")
 
 
+def test_a_path_that_is_too_deep_to_be_made_is_refused(tmp_path: Path) -> None:
+    """It was a RecursionError, a bug of Shoal's, while its folders were made."""
+    assert absolute(Path("/", *"a" * 200))
+    with pytest.raises(ConfigError, match="more than 300 folders"):
+        absolute(Path("/", *"a" * 2000))
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ENAMETOOLONG])
 def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(path: object, **options: object) -> NoReturn:
