@@ -9,7 +9,7 @@ the loop for long (`tests/io/net/test_pace.py` lists the prices).
 import trio
 
 from p2p.bucket import TokenBucket
-from p2p.wire import messages
+from p2p.wire import messages, work
 from p2p.wire.messages import AnyMessage, Unknown
 
 UNITS_PER_S = 1000.0
@@ -22,6 +22,8 @@ CHUNKS_PER_UNIT = 64 * 1024
 """An operation on sets of a share's chunks costs one unit per this many chunks of the share."""
 WANTS_PER_UNIT = 128
 PEERS_PER_UNIT = 2
+IDS_PER_UNIT = 256
+QUEUED_PER_UNIT = 512
 _THREAD = 10.0
 _PART = messages.MAX_PART_BYTES / BYTES_PER_UNIT
 _LIST = 50.0
@@ -37,7 +39,8 @@ class Pace:
         self._bucket = TokenBucket(UNITS_PER_S, BURST, trio.current_time())
 
     async def spend(self, message: AnyMessage | Unknown, wants: int = 0) -> None:
-        """Waits until the message may be handled; `wants` is the number of the sender's open requests."""
+        """Waits until the message may be handled; `wants` is the number of the sender's open requests, or of units that
+        wait for it."""
         cost = self.cost(message, wants)
         wait = self._bucket.take(cost, trio.current_time())
         if wait:
@@ -64,6 +67,10 @@ class Pace:
                 return _PART
             case messages.Browse():
                 return _LIST
+            case work.CancelUnits(ids):
+                return 1 + len(ids) / IDS_PER_UNIT + wants / QUEUED_PER_UNIT
+            case work.Heartbeat(ids):
+                return 1 + len(ids) / IDS_PER_UNIT
             case messages.Open() | messages.Bad() | messages.GetPointer():
                 return _THREAD
             case _:

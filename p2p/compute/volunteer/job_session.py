@@ -39,6 +39,7 @@ from p2p.errors import (
 )
 from p2p.ids import PeerId, ShareId, short, to_text
 from p2p.net.connection import Connection
+from p2p.net.pace import Pace
 from p2p.progress import Progress
 from p2p.sandbox import compiled, runtimes
 from p2p.sandbox.limits import GuestLimits
@@ -47,6 +48,7 @@ from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.wire import messages, work
 from p2p.wire.address import Address, may_tell
+from p2p.wire.frames import DataHeader
 from p2p.wire.link import Link, PeerHint
 
 logger = logging.getLogger(__name__)
@@ -316,8 +318,12 @@ class JobSession:
         raise PeerGone(f"nothing was heard of the owner for {SILENCE_TIMEOUT_S:.0f} seconds")
 
     async def _listen(self, nursery: trio.Nursery) -> None:
+        pace = Pace()
         while True:
-            match await self._connection.receive():
+            message = await self._connection.receive()
+            if not isinstance(message, work.Bytes | DataHeader):
+                await pace.spend(message, len(self._slots))
+            match message:
                 case work.Units(units):
                     self._slots.take(units)
                 case work.Reads(unit, kept, holders):

@@ -5,7 +5,7 @@ import trio
 
 from p2p.core.shares import bitmap
 from p2p.net.pace import BURST, COSTLY, UNITS_PER_S, Pace
-from p2p.wire import messages
+from p2p.wire import messages, work
 from p2p.wire.messages import AnyMessage, Cancel, Gone, Have, Want
 
 MILLION = 1_000_000
@@ -24,6 +24,8 @@ PRICES: list[tuple[AnyMessage, int, float, float]] = [
     (messages.GetPart(share=bytes(32), index=0), 0, 10, 30),
     (messages.Browse(), 0, 10, 100),
     (messages.Failed(reason="no"), 0, 1, 1),
+    (work.CancelUnits((bytes(32),) * work.MAX_UNITS), 0, 2, 10),
+    (work.Heartbeat((bytes(32),) * work.MAX_UNITS), 0, 2, 10),
 ]
 
 
@@ -35,6 +37,8 @@ async def test_prices(message: AnyMessage, chunks: int, least: float, most: floa
 async def test_a_cancellation_costs_by_what_it_has_to_look_through() -> None:
     pace, cancel = Pace(10), Cancel(first=0, count=1)
     assert pace.cost(cancel, 8000) > COSTLY > 2 > pace.cost(cancel, 100)
+    units = work.CancelUnits((bytes(32),))
+    assert pace.cost(units, 8000) > 10 > 2 > pace.cost(units, 100)
 
 
 async def test_a_flood_is_slowed_to_the_rate_whatever_it_is_made_of(autojump_clock: trio.testing.MockClock) -> None:

@@ -17,6 +17,7 @@ from p2p.compute.execution.unit import action_key, pieces
 from p2p.compute.volunteer import job_session, reports, slots, volunteering
 from p2p.errors import PeerError
 from p2p.ids import ShareId
+from p2p.net import pace
 from p2p.node import Node
 from p2p.wire import work
 from tests.support.constants import Shorten, set_constant
@@ -442,6 +443,23 @@ async def test_an_owner_who_vanishes_while_its_bundle_is_fetched(world: World) -
     await until(lambda: list((local.home / "volunteer" / "jobs").rglob("*.part")))
     connection.close()
     await serves(world, local)
+
+
+async def test_a_flood_of_words_is_slowed(world: World, shorten: Shorten) -> None:
+    """An owner that cancelled nothing, as fast as it could, took most of the volunteer's time from all others."""
+    local, owner = await volunteer(world), await world.peer("owner")
+    employer = Employer(owner)
+    offer = employer.offer(await employer.bundle())
+    shorten(pace, "BURST", 20.0)
+    shorten(pace, "UNITS_PER_S", 400.0)
+    connection = await employer.dial(local)
+    await connection.send(offer)
+    assert isinstance(await connection.receive(), work.JobAccepted)
+    began = trio.current_time()
+    await connection.send(*[work.CancelUnits(())] * 100, *[work.Slots(1)] * 100, work.JobEnd(offer.job))
+    await free(local)
+    assert trio.current_time() - began > 0.4
+    connection.close()
 
 
 async def test_owners_who_say_nothing_more(world: World) -> None:
