@@ -10,14 +10,16 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import msgspec
 import trio
 
+from p2p.compute.execution.reassembly import THING_BYTES
 from p2p.compute.execution.runner import MAX_UNIT_INPUT_BYTES
+from p2p.compute.execution.unit_inputs import MAX_RESULTS_BYTES
 from p2p.core.compute import plan as plans
 from p2p.core.compute.plan import MAX_ANSWER_BYTES, MAX_RESULT_BYTES, Plan
 from p2p.core.compute.report import Report
 from p2p.errors import JobError, MalformedMessage
 from p2p.ids import H
 from p2p.sandbox.guest import Guest
-from p2p.sandbox.limits import GuestEnded, GuestLimits
+from p2p.sandbox.limits import MAX_FRAME_BYTES, GuestEnded, GuestLimits
 from p2p.sandbox.room import Place
 from p2p.sandbox.runtimes import Runtime
 from p2p.sandbox.sandbox import Sandbox
@@ -108,6 +110,13 @@ class GuestPlanner:
         await self._had_room.wait()
 
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
+        size = sum(len(result) + THING_BYTES for result in results)
+        if size > MAX_RESULTS_BYTES:
+            # No volunteer would take them all.
+            raise JobError(
+                f"The results of {len(results)} actions have {size} bytes together; {MAX_RESULTS_BYTES} are allowed. "
+                "Use save, which writes files."
+            )
         self._results = results
         said, blobs = await self._ask({"do": "plan"}, [])
         for text in said.notes:
@@ -155,7 +164,7 @@ class GuestPlanner:
                 fresh = self._results[self._known :]
                 known = list(range(self._known, self._known + len(fresh)))
                 self._known += len(fresh)
-                return await self._call(frames.encode(header | {"results": known}, [*fresh, *blobs]))
+                return await self._call(_frame(header | {"results": known}, [*fresh, *blobs]))
             except GuestEnded as ended:
                 self._end_guest()
                 self._check()
@@ -230,6 +239,20 @@ class CommandPlanner:
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         return b""
+
+
+def _frame(header: dict[str, Any], blobs: Sequence[bytes]) -> bytes:
+    """A request. Raises JobError if no guest could be given it."""
+    try:
+        frame = frames.encode(header, blobs)
+    except ValueError as error:
+        raise JobError(f"The job has too many results to go on: {error}.") from None
+    if len(frame) > MAX_FRAME_BYTES:
+        raise JobError(
+            f"To go on, the job's guest would have to be given {len(frame)} bytes at once; {MAX_FRAME_BYTES} are "
+            "allowed. Use save, which writes files."
+        )
+    return frame
 
 
 def _json(text: bytes) -> Any:
