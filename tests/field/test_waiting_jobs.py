@@ -1,6 +1,7 @@
 """B1: jobs of one owner never wait for each other's guests: not for a planner's, and not to have a unit repeated."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,32 @@ async def test_a_job_that_waits_for_room_says_so_and_holds_no_volunteer(world: W
         await owner.jobs.cancel(first.view.job)
         await until(lambda: "next.py" in crowd.endings)
     assert crowd.endings["next.py"] == str(sum(i * i for i in range(60)))
+
+
+async def test_equal_jobs_at_once_do_not_take_their_shares_from_each_other(world: World) -> None:
+    """The first to end ended the bundle and the input of the other, which then waited for its turn in vain."""
+    owner, local = await world.peer("owner"), await volunteer(world)
+    lines, path = world.folder / "lines", write_job(world, "def job(inputs):\n    return inputs.lines().count()\n")
+    lines.write_text("line\n" * 1000)
+    results: list[int] = []
+
+    async def run() -> None:
+        results.append((await run_job(owner, path, [hint_of(local)], wait_s=None, inputs=(str(lines),))).result)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(run)
+    assert results == [1000] * 3
+    assert owner.library.shares() == []
+
+
+async def test_a_share_that_its_user_lists_meanwhile_outlives_the_job(world: World) -> None:
+    owner, local = await world.peer("owner"), await volunteer(world)
+    lines = world.folder / "lines"
+    lines.write_text("line\n" * 1000)
+    path = write_job(world, "def job(inputs):\n    return inputs.lines().count()\n")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(run_job, owner, path, [hint_of(local)], inputs=(str(lines),)))
+        await until(lambda: owner.jobs.under_way)
+        await owner.sharing.share([lines], None, Progress(), unlisted=False)
+    assert [row.name for row in owner.library.shares()] == ["lines"]

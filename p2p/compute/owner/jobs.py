@@ -25,6 +25,7 @@ from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.compute.owner import hiring, saved_files
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.log import PLAN
+from p2p.compute.owner.made_shares import MadeShares
 from p2p.compute.owner.run import Ending, JobRun
 from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
 from p2p.compute.spec import JobSpec
@@ -72,6 +73,9 @@ class Jobs:
         self._under_way: dict[bytes, Underway] = {}
         self._claims: dict[bytes, Claim] = {}
         """The claims on jobs that are being set up, run or ended."""
+        self._made = MadeShares()
+        self._recalling = trio.Lock()
+        self._recalled = False
 
     @property
     def under_way(self) -> list[Underway]:
@@ -133,6 +137,7 @@ class Jobs:
         ConfigError for a mistake in the request. After NotFound and StorageError, the job can be resumed.
         """
         job = os.urandom(32)
+        await self._recall()
         if spec.out is not None:
             await self._deps.disk.run(saved_files.check_out, Path(spec.out))
         with self._claimed(job):
@@ -141,9 +146,8 @@ class Jobs:
             return await self._run(setup, kept, progress)
 
     async def _begin(self, spec: JobSpec, job: bytes, progress: Progress) -> tuple[Setup, Resumable]:
-        made: list[ShareId] = []
         try:
-            setup = await set_up(self._deps, spec, job, self._folder_of(job), made, progress)
+            setup = await set_up(self._deps, spec, job, self._folder_of(job), self._made, progress)
             kept = Resumable(
                 spec,
                 setup.runtime.name,
@@ -151,13 +155,13 @@ class Jobs:
                 to_text(setup.bundle),
                 setup.token.hex(),
                 tuple(to_text(one.share) for one in setup.inputs),
-                tuple(map(to_text, made)),
+                tuple(map(to_text, self._made.of(job))),
                 setup.partition_bytes,
             )
             await self._deps.disk.run(self._deps.journal.begin, job, msgspec.to_builtins(kept))
         except BaseException:
             with trio.CancelScope(shield=True):
-                await self._clear(self._folder_of(job), made)
+                await self._clear(job)
             raise
         return setup, kept
 
@@ -174,7 +178,7 @@ class Jobs:
             kept = msgspec.convert(listed.description, Resumable)
             spec = msgspec.structs.replace(kept.wish, peers=(*kept.wish.peers, *peers))
             kept = msgspec.structs.replace(kept, wish=spec)
-            setup = await set_up_again(self._deps, job, self._folder_of(job), kept, progress)
+            setup = await set_up_again(self._deps, job, self._folder_of(job), kept, self._made, progress)
             return await self._run(setup, kept, progress)
 
     async def _run(self, setup: Setup, kept: Resumable, progress: Progress) -> JobAnswer:
@@ -196,7 +200,7 @@ class Jobs:
         finally:
             with trio.CancelScope(shield=True):
                 if state:
-                    await self._end(kept, job, state, ending, told)
+                    await self._end(job, state, ending, told)
             del self._under_way[job]
             self._deps.changes.ring()
         return answer
@@ -215,7 +219,7 @@ class Jobs:
         with self._claimed(job), trio.CancelScope(shield=True):
             listed = await self._find(to_text(job))
             if listed.state == RUNNING:
-                await self._end(msgspec.convert(listed.description, Resumable), job, "cancelled", "")
+                await self._end(job, "cancelled", "")
             elif not stopped or listed.state != "cancelled":
                 raise ConfigError(f"Job {short(job)} is {listed.state} already.")
         return job
@@ -256,6 +260,7 @@ class Jobs:
 
     async def _find(self, text: str) -> JournaledJob:
         """Finds the one job whose id starts with `text`. Raises ConfigError."""
+        await self._recall()
         rows = await self._deps.disk.run(self._deps.journal.jobs)
         matching = [row for row in rows if text and to_text(row.id).startswith(text.lower())]
         if len(matching) != 1:
@@ -279,17 +284,28 @@ class Jobs:
         link = self._deps.discovery.links.to(done.share_id, done.name, done.bytes)
         return msgspec.structs.replace(answer, link=link, folder=str(folder))
 
-    async def _end(self, kept: Resumable, job: bytes, state: str, ending: str, answer: bytes = b"") -> None:
+    async def _end(self, job: bytes, state: str, ending: str, answer: bytes = b"") -> None:
         """Ends the job: removes what was kept to resume it, and keeps its answer, if it has one."""
         with suppress(StorageError):
             await self._deps.disk.run(self._deps.journal.end, job, state, ending, answer)
-        await self._clear(self._folder_of(job), [ShareId(from_text(text)) for text in kept.made])
+        await self._clear(job)
 
-    async def _clear(self, folder: Path, made: Sequence[ShareId]) -> None:
-        for one in made:
+    async def _clear(self, job: bytes) -> None:
+        for one in self._made.drop(job):
             with suppress(ShoalError):
-                await self._deps.sharing.unshare(one)
-        await self._deps.disk.run(shutil.rmtree, folder, True)
+                row = await self._deps.disk.run(self._deps.library.share, one)
+                if row is not None and row.unlisted:  # otherwise it is the user's own by now
+                    await self._deps.sharing.unshare(one)
+        await self._deps.disk.run(shutil.rmtree, self._folder_of(job), True)
+
+    async def _recall(self) -> None:
+        """Learns which shares were made for the jobs that were stopped before this peer started."""
+        async with self._recalling:
+            for one in [] if self._recalled else await self._deps.disk.run(self._deps.journal.jobs):
+                if one.state == RUNNING:
+                    made = msgspec.convert(one.description, Resumable).made
+                    self._made.add(one.id, *(ShareId(from_text(text)) for text in made))
+            self._recalled = True
 
 
 def _with_costs(answer: JobAnswer, view: JobView, run: JobRun, seconds: float) -> JobAnswer:

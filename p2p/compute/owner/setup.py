@@ -19,6 +19,7 @@ from p2p.compute.bundles import Description
 from p2p.compute.owner import hiring, input_forms
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput, partitioner_of
+from p2p.compute.owner.made_shares import MadeShares
 from p2p.compute.spec import JobSpec
 from p2p.config import VolunteerConfig
 from p2p.core.compute.partitions import MIN_PARTITION_BYTES, SEEDED_CORES, asked_bytes, chosen_bytes, chosen_count
@@ -26,7 +27,7 @@ from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
 from p2p.core.shares.manifest import EntryKind
 from p2p.errors import ConfigError, JobError
 from p2p.formats import format_size
-from p2p.ids import ShareId, to_text
+from p2p.ids import ShareId, short, to_text
 from p2p.jobs import chance
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES
 from p2p.paths import exists
@@ -91,7 +92,7 @@ class Resumable(msgspec.Struct, frozen=True):
     """As in `Setup`. 0, in older journals, means the size requested, or else the one size of that version."""
 
 
-async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list[ShareId], progress: Progress) -> Setup:
+async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: MadeShares, progress: Progress) -> Setup:
     """Shares the inputs and the bundle, adds these shares to `made`, and chooses the runtime.
 
     `folder` is the job's own.
@@ -114,7 +115,7 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     cores = _cores(found, MODULE if runtime is None else runtime.name, spec.volunteers)
     if spec.seed is not UNSET:
         cores = SEEDED_CORES
-    inputs = [await _input(deps, text, spec.wait_s, made, progress) for text in spec.inputs]
+    inputs = [await _input(deps, job, text, spec.wait_s, made, progress) for text in spec.inputs]
     progress.state = "looking at the inputs"
     inputs = [one._replace(forms=await input_forms.forms_of(deps, one)) for one in inputs]
     finer = _finer(spec, found, MODULE if runtime is None else runtime.name, progress)
@@ -138,12 +139,14 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: list
     progress.note(f"runtime {runtime.name}; --trust own: every volunteer that takes the job is believed")
     if spec.seed is UNSET and not is_module:
         progress.note(_drawn(chance.drawn(to_text(job)), spec.partitions, max(cores, 1) * finer))
-    done = await deps.sharing.share([folder / "bundle"], "bundle", Progress(), unlisted=True)
-    made.append(done.share_id)
-    return _setup(spec, job, folder, None, whole, description, done.share_id, inputs, each, runtime)
+    bundle = await _share_bundle(deps, folder, f"bundle {short(job)}")
+    made.add(job, bundle)
+    return _setup(spec, job, folder, None, whole, description, bundle, inputs, each, runtime)
 
 
-async def set_up_again(deps: Deps, job: bytes, folder: Path, kept: Resumable, progress: Progress) -> Setup:
+async def set_up_again(
+    deps: Deps, job: bytes, folder: Path, kept: Resumable, made: MadeShares, progress: Progress
+) -> Setup:
     """Sets up a resumed job.
 
     Raises JobError if something has changed since it began: its results so far would not fit.
@@ -154,20 +157,27 @@ async def set_up_again(deps: Deps, job: bytes, folder: Path, kept: Resumable, pr
         runtime = await runtimes.runtime_of(folder / "bundle" / bundles.MODULE, progress.note)
     else:
         runtime = await runtimes.runtime_for(kept.runtime, progress.note)
-    done = await deps.sharing.share([folder / "bundle"], "bundle", Progress(), unlisted=True)
-    inputs = [await _input(deps, text, spec.wait_s, [], progress) for text in spec.inputs]
+    bundle = await _share_bundle(deps, folder, f"bundle {short(job)}")
+    if to_text(bundle) != kept.bundle:
+        bundle = await _share_bundle(deps, folder, "bundle")  # as it was once called
+    inputs = [await _input(deps, job, text, spec.wait_s, made, progress) for text in spec.inputs]
     if bundles.unpacks(files):
         inputs = [one._replace(forms=await input_forms.forms_of(deps, one)) for one in inputs]
     if runtime.digest.hex() != kept.digest:
         raise JobError(f"The runtime {runtime.name} is another than when the job began. {OUT_OF_DATE}")
-    if to_text(done.share_id) != kept.bundle:
+    if to_text(bundle) != kept.bundle:
         raise JobError(f"The job's files in {folder} have changed. {OUT_OF_DATE}")
     for text, one, before in zip(spec.inputs, inputs, kept.inputs, strict=True):
         if to_text(one.share) != before:
             raise JobError(f"The input {text} has changed since the job began. {OUT_OF_DATE}")
     token = bytes.fromhex(kept.token)
     each = kept.partition_bytes or _asked_bytes(spec, inputs) or DEFAULT_PARTITION_BYTES
-    return _setup(spec, job, folder, token, files, description, done.share_id, inputs, each, runtime)
+    return _setup(spec, job, folder, token, files, description, bundle, inputs, each, runtime)
+
+
+async def _share_bundle(deps: Deps, folder: Path, name: str) -> ShareId:
+    """Shares the bundle in the job's folder. By its name, it is another share than that of an equal job."""
+    return (await deps.sharing.share([folder / "bundle"], name, Progress(), unlisted=True)).share_id
 
 
 def _setup(
@@ -283,7 +293,9 @@ async def _with_packages(
     return files
 
 
-async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId], progress: Progress) -> JobInput:
+async def _input(
+    deps: Deps, job: bytes, text: str, wait_s: float | None, made: MadeShares, progress: Progress
+) -> JobInput:
     """Prepares an input. A path is shared until the job has ended; for a link, the manifest is fetched."""
     path = Path(text)
     if path.is_absolute() and not await deps.disk.run(exists, path):
@@ -306,8 +318,8 @@ async def _input(deps: Deps, text: str, wait_s: float | None, made: list[ShareId
         )
         for warning in done.warnings:
             progress.note(warning)
-        if row is None:
-            made.append(done.share_id)
+        if row is None or (row.unlisted and made.have(ShareId(row.id))):
+            made.add(job, done.share_id)
         link = Link(done.share_id, done.name)
     else:
         progress.state = "looking for the input"

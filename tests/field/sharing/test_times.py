@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from p2p.compute.owner import setup
+from p2p.compute.owner.made_shares import MadeShares
 from p2p.control.protocol import ShareRequest
 from p2p.ids import ShareId
 from p2p.node import Node
@@ -80,7 +81,7 @@ async def test_whatever_is_configured_jobs_share_without_times(world: World, alb
     keeper = await world.peer("keeper", sharing={"times": True})
 
     async def version_of_input() -> int:
-        made = await setup._input(keeper.jobs._deps, str(album), None, [], Progress())
+        made = await setup._input(keeper.jobs._deps, bytes(32), str(album), None, MadeShares(), Progress())
         return keeper.library.manifest(made.share).root.version
 
     assert await version_of_input() == 1
