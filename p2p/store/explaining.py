@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from p2p.core.shares import names
 from p2p.errors import StorageError
 from p2p.formats import format_size, shortened
 
@@ -37,9 +38,13 @@ def explanation(error: OSError, folder: Path) -> StorageError:
             advice = "Choose an --out with a shorter path."
         case _:
             advice = "Check the disk and run the same command again: what was fetched is kept."
-    # A relative name is one of ours, such as that of a `.part` file, in a folder that the error does not name.
-    where = error.filename if isinstance(error.filename, str) and os.path.isabs(error.filename) else folder
-    return StorageError(f"Cannot write to {shortened(str(where))}: {error.strerror}. {advice}")
+    where, name = str(folder), error.filename
+    if isinstance(name, str) and os.path.isabs(name):
+        where = name
+    elif isinstance(name, str) and names.refusal(name) is None and not name.startswith(".shoal-"):
+        # It is in a folder that the error does not name; names that only ask the disk tell the user nothing.
+        where = f"{name} in {where}"
+    return StorageError(f"Cannot write to {shortened(where)}: {error.strerror}. {advice}")
 
 
 def check_room(descriptor: int, folder: Path, missing: int) -> None:

@@ -8,6 +8,7 @@ Nothing outside the output folder is touched, no link below it is followed, and 
 overwritten unless the user allows it.
 """
 
+import errno
 import os
 import stat
 import threading
@@ -33,6 +34,7 @@ from p2p.store.survey import survey
 from p2p.store.target_files import TargetFiles
 
 _FEW_FILES = 16
+_HELD_FAST = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
 
 
 class Target:
@@ -372,20 +374,25 @@ class Target:
             with self._naming:
                 while entry not in self.placed:
                     name = self._files.places.name(entry)
-                    if self._in_the_way.overwrite or self._in_the_way.is_left(entry, folder):
-                        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-                    else:
-                        try:
+                    replaces = self._in_the_way.overwrite or self._in_the_way.is_left(entry, folder)
+                    try:
+                        if replaces:
+                            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+                        else:
                             posix.rename_new(part, name, folder)
-                        except FileExistsError:
-                            if not self._in_the_way.beside or tries == MAX_BESIDE:
-                                raise TargetExists(
-                                    f"{self.path(entry)} appeared or changed while it was fetched. "
-                                    "Move it away and run the same command again."
-                                ) from None
+                    except OSError as error:
+                        # What may be replaced may still be held fast: immutable, in use, or a mount of its own.
+                        kept = error.errno in _HELD_FAST if replaces else isinstance(error, FileExistsError)
+                        if kept and self._in_the_way.beside and tries < MAX_BESIDE:
                             self._files.places.put_beside(self._files.places.shared(entry), tries)
                             tries += 1
                             continue
+                        if replaces or not kept:
+                            raise
+                        raise TargetExists(
+                            f"{self.path(entry)} appeared or changed while it was fetched. "
+                            "Move it away and run the same command again."
+                        ) from None
                     # Renaming has changed the ctime; but what another program has changed must not pass for ours.
                     moved = Stamp.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
                     self.placed[entry] = moved if moved.resembles(stamp) else stamp

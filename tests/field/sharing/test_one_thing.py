@@ -1,5 +1,6 @@
 """One bad file does not stop the rest."""
 
+import errno
 import os
 from contextlib import closing
 from pathlib import Path
@@ -92,6 +93,24 @@ async def test_an_update_goes_beside_what_is_in_the_place_of_a_folder(world: Wor
     third = await world.peer("third")
     await world.get(third, parse_link(await published(origin, folder, {})), [hint_of(reader)])
     assert (world.out(third) / "news/deep/er/b").read_bytes() == b"b3"
+
+
+async def test_an_update_goes_beside_a_file_that_is_held_fast(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is immutable, or a program on another machine has it open; this ended the update of all others."""
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    folder, top = world.folder / "news", world.out(reader) / "news"
+    rename = os.rename
+
+    def refusing(before: str, after: str, **folders: int) -> None:
+        if after == "held":
+            raise PermissionError(errno.EPERM, "Operation not permitted", before, None, after)
+        rename(before, after, **folders)
+
+    for number, files in enumerate(({"held": b"1", "z": b"1"}, {"held": b"2", "z": b"2"}, {"held": b"3"})):
+        link = parse_link(await published(origin, folder, files))
+        monkeypatch.setattr(os, "rename", refusing if number else rename)
+        await world.get(reader, link, [hint_of(origin)], follows=(origin.peer_id, "news"))
+    assert contents(top) == {"held": b"1", "held (newest)": b"3", "z": b"2"}
 
 
 async def test_a_part_that_is_fetched_elsewhere_is_not_served_in_place_of_the_whole(world: World) -> None:
