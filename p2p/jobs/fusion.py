@@ -150,7 +150,7 @@ def _written(names: tuple[str, ...], skips: tuple[bool, ...], end: _End) -> tupl
 
 def _iteration(text: _Text, names: tuple[str, ...], skips: tuple[bool, ...], start: int, end: int) -> None:
     """Writes the operations before a map_partitions as one iterator, and applies its function to that."""
-    if start == end:
+    if start == end == 0:
         text.add(f"items = f{end}(iter(items))", end)
         return
     text.add(f"def before{end}(items):", end)

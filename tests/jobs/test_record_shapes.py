@@ -58,6 +58,13 @@ def test_named_tuples_are_tuples_for_the_next_step(name: str) -> None:
     assert not any("Point" in one or "Old" in one or "Parse" in one for one in fused)
 
 
+@pytest.mark.parametrize("before", [STEPS["map_partitions"], STEPS["map"], STEPS["map_partitions"] + ".sample(1)"])
+def test_map_partitions_gets_tuples_too_right_after_another(before: str) -> None:
+    steps = f"{before}.map_partitions(lambda xs: [shape(x) for x in xs])"
+    text = f"{TOP}def job(inputs):\n    return set(inputs.range(9){steps}.collect())\n"
+    assert json.loads(run(text).answer.json) == ["tuple(int,int)"]
+
+
 def test_a_guest_sees_what_this_process_sees() -> None:
     here, there = shapes(STEPS["map"] + ".map(lambda p: (p, p)).key_by(lambda r: Point(1, 2))", "")
     assert here == there
