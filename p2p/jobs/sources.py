@@ -121,7 +121,7 @@ def _unpacked(source: Source, piece: Sequence[Any], blob: bytes, least: int = 0)
     try:
         if not whole:
             raise BadFile(_NOT_NOTICED.format(form=form))
-        yield from in_lines(unpacked(blob, form), least)
+        yield from in_lines(unpacked(blob, form, as_text=source.name != "chunks"), least)
     except BadFile as error:
         raise JobFault(f"the input's file {shown(path)} {error}", kind="BadFile", place=source.place) from None
 

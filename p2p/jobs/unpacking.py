@@ -66,10 +66,14 @@ def not_utf8(name: str, count: int) -> str:
     )
 
 
-def unpacked(data: bytes, form: str) -> Iterator[bytes]:
-    """Yields the text of a whole file of this form, as UTF-8, in pieces. Raises BadFile, MemoryError."""
+def unpacked(data: bytes, form: str, *, as_text: bool = True) -> Iterator[bytes]:
+    """Yields the text of a whole file of this form, as UTF-8, in pieces. Raises BadFile, MemoryError.
+
+    Without `as_text`, what is compressed is decompressed and nothing else.
+    """
     if form in COMPRESSED:
-        return _text_of(_decompressed(data, form))
+        pieces = _decompressed(data, form)
+        return _text_of(pieces) if as_text else pieces
     return _decoded((data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)), form)
 
 

@@ -61,6 +61,7 @@ def test_text_with_another_mark_is_text_when_it_is_compressed_too(form: str, enc
     data = text.encode(encoding)
     for packed in (PACK[form](data), PACK[form](data[:1]) + PACK[form](data[1:])):
         assert b"".join(unpacked(packed, form)).decode() == text
+        assert b"".join(expression("inputs.chunks().collect()", {"f": packed}, partition_bytes=10**8)) == data
 
 
 @pytest.mark.parametrize("form", PACK)
