@@ -163,6 +163,9 @@ class Indexer:
                     raise StorageError(f"{found.where} keeps changing. Share it once it no longer does.")
                 self._skip(found, "it keeps changing while it is read" if found.stamp.size else _SIZELESS)
         kept = [found for found in self._found if not found.skipped]
+        for found in kept if self._times else ():
+            if not MIN_TIME_NS <= found.modified_ns <= MAX_TIME_NS:
+                self._note(f"{found.where} has a time that shares cannot hold (1677 to 2262): it gets the nearest one")
         return [found.entry(times=self._times) for found in kept], [found.stamp for found in kept]
 
     def _walk_folder(self, top: Path, prefix: names.Path, ignore: Ignore, check: Callable[[], None]) -> None:

@@ -176,3 +176,15 @@ def test_times_are_found_only_if_asked_for(tmp_path: Path) -> None:
         indexer.work(uncheck)
         entries, _ = indexer.finish()
         assert entries == list((SHARE if times else Share(FILES)).manifest.entries)
+
+
+@pytest.mark.parametrize("times", [False, True])
+def test_a_time_that_no_share_can_hold_is_told(tmp_path: Path, times: bool) -> None:
+    (tmp_path / "far").write_bytes(b"x")
+    os.utime(tmp_path / "far", ns=(MAX_TIME_NS + 10**9, MAX_TIME_NS + 10**9))
+    indexer = Indexer([tmp_path], {}, times=times)
+    indexer.walk(uncheck)
+    indexer.work(uncheck)
+    (entry,), _ = indexer.finish()
+    assert entry.path == ("far",)
+    assert [("1677 to 2262" in one) for one in indexer.warnings] == [True] * times
