@@ -105,7 +105,9 @@ class SkippedRecords:
     def excess(self) -> str:
         """Says that there are too many, and which are the first."""
         first = "".join(f"\n  {one.told()}" for one in self.first()[:_MAX_TOLD])
+        one = "1 record was skipped because of an error"
+        skipped = one if self.total == 1 else f"{self.total:,} records were skipped because of errors"
         return (
-            f"{self.total:,} records were skipped because of errors, and --max-skipped allows {self.most:,}. Mend what "
-            f"is wrong, or run the job again with a higher --max-skipped. The first:{first}"
+            f"{skipped}, and --max-skipped allows {self.most:,}. Mend what is wrong, or run the job again with a "
+            f"higher --max-skipped. The first:{first}"
         )

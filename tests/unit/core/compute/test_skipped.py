@@ -56,3 +56,9 @@ def test_too_many_are_told_with_the_first() -> None:
         "job again with a higher --max-skipped. The first:" + "\n  unit 0.1.0, map, line 4: ValueError: at 0.1.0; "
         "record: 'x'" * 3
     )
+
+
+def test_one_is_told_as_one() -> None:
+    records = SkippedRecords(0)
+    records.set(UnitPlace(0, 0, 0), skips(UnitPlace(0, 0, 0), 1))
+    assert records.excess().startswith("1 record was skipped because of an error, and --max-skipped allows 0.")
