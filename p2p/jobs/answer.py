@@ -17,9 +17,10 @@ from binascii import b2a_base64
 from collections.abc import Collection, Mapping, Sequence, Set
 from itertools import chain
 from math import isfinite
-from types import CoroutineType
+from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
 from typing import Any
 
+from p2p.jobs.dataset import NO_ACTION, Dataset
 from p2p.jobs.faults import MAX_RECORD, JobFault, bounded
 
 MAX_DEPTH = 64
@@ -133,7 +134,9 @@ class _Plain:
             if isinstance(value, CoroutineType):
                 value.close()  # or Python warns that nobody has run it
             raise JobFault("job() returned something that was never awaited: write it without async and await")
-        if callable(value) and hasattr(value, "__name__"):
+        if isinstance(value, Dataset):
+            raise JobFault(NO_ACTION)
+        if isinstance(value, FunctionType | MethodType | BuiltinFunctionType):
             raise JobFault(f"job() returned the function {value.__name__} and not its result: call it, with ()")
         if hasattr(value, "__next__"):
             raise JobFault(f"job() returned a {type(value).__name__}, which has not been run: return list(...) of it")

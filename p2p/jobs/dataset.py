@@ -12,6 +12,8 @@ from p2p.jobs.faults import JobFault, here
 from p2p.jobs.operations import Action, Chain, Operation, Shuffle
 from p2p.jobs.sources import OF_BYTES, Source, count_of, json_value
 
+NO_ACTION = "job() returned records without an action: end with .collect(), .top(10) or .save()"
+
 T = TypeVar("T")
 U = TypeVar("U")
 K = TypeVar("K")

@@ -201,4 +201,7 @@ def _files(path: Path) -> list[_File]:
 
 def _file(name: str, path: Path) -> _File:
     with path.open("rb") as opened:
-        return _File(name, path, path.stat().st_size, form_of(opened.read(HEAD_BYTES)))
+        head, size = opened.read(HEAD_BYTES), path.stat().st_size
+    if head and not size:
+        raise OSError(f"{path} has content but no size, as in /proc: copy it first")
+    return _File(name, path, size, form_of(head))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from p2p.jobs.checks import fingerprint
 from p2p.jobs.codec import decode
-from p2p.jobs.dataset import Dataset, Input, Inputs
+from p2p.jobs.dataset import NO_ACTION, Dataset, Input, Inputs
 from p2p.jobs.faults import JobFault, Place, PlanMismatch, here
 from p2p.jobs.operations import Action, Chain, Shuffle, Stage, stages
 from p2p.jobs.sources import OF_BYTES, Source
@@ -163,7 +163,7 @@ def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results
         digests, sizes = fingerprint.digests(leading)
         return Plan(len(results), action, leading, digests, sizes)
     if isinstance(value, Dataset):
-        raise JobFault("job() returned records without an action: end with .collect(), .top(10) or .save()")
+        raise JobFault(NO_ACTION)
     return Returned(value, this.saved)
 
 

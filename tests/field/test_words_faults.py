@@ -49,11 +49,18 @@ def test_the_names_of_inputs_may_be_used_in_operations() -> None:
         ("async def job(inputs):\n    yield 1\n", "without async"),
         ("def job(inputs):\n    return inputs.range(3).count\n", "the function count and not its result"),
         ("def job(inputs):\n    return [1, lambda: 2]\n", "the function <lambda>"),
+        ("def job(inputs):\n    return {'lines': inputs.range(3)}\n", "without an action"),
     ],
 )
 def test_a_result_that_was_never_computed_is_an_error(job: str, says: str) -> None:
     """The job was done, and its result a text such as `<bound method ...>`."""
     assert says in fault(job).text
+
+
+def test_a_file_without_a_size_is_no_empty_input() -> None:
+    """`run --local --input /proc/version` counted no lines."""
+    with pytest.raises(OSError, match="has content but no size"):
+        local.size_of(Path("/proc/version"))
 
 
 def test_actions_of_inputs_in_operations_are_still_refused() -> None:
