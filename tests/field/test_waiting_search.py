@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,10 @@ from p2p.discovery import search
 from p2p.errors import Refused
 from p2p.node import Node
 from p2p.wire.records import Record, keyword_key, shards
+from tests.support import processes
 from tests.support.constants import Shorten
 from tests.support.dht_peers import eventually, net, perform
+from tests.support.processes import Peer, make_file
 from tests.support.world import World, until
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -40,6 +43,15 @@ async def test_what_one_node_stored_is_published_again_at_the_next_start(world: 
     await world.stop("p0")
     again = await net(world, 2)
     await eventually(partial(names, again[0], "concert"))
+
+
+def test_real_peers_find_what_only_a_passing_one_had_stored(tmp_path: Path) -> None:
+    file = make_file(tmp_path / "Summer concert", 1000)
+    origin, other = Peer(tmp_path / "origin"), Peer(tmp_path / "other")
+    with origin.node() as node:
+        other.run("get", origin.run("share", file).out.strip(), "--join", node.address)
+    with origin.node() as node, other.node("--join", node.address):
+        processes.until(lambda: bool(other.run("search", "concert", "--json").json()), "a share found over the DHT")
 
 
 async def test_a_network_that_grows_is_told_again(world: World, shorten: Shorten) -> None:
