@@ -59,9 +59,9 @@ class TransferConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_sources: _Positive = 32
 
     def __post_init__(self) -> None:
-        for limit in (self.upload_limit_bytes_per_s, self.download_limit_bytes_per_s):
-            if 0 < limit < MIN_RATE:
-                raise ValueError(f"A limit of {limit} is too small to work; the smallest is {MIN_RATE}, and 0 is none")
+        for key in ("upload_limit_bytes_per_s", "download_limit_bytes_per_s"):
+            if 0 < (limit := getattr(self, key)) < MIN_RATE:
+                raise ValueError(f"{key} = {limit} is too small to work; the smallest is {MIN_RATE}, and 0 is no limit")
 
 
 class SharingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

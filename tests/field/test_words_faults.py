@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from p2p.compute.execution.runner import ending
+from p2p.compute.owner.jobs import _ended
 from p2p.compute.owner.results import _fault
 from p2p.core.compute.report import Report
 from p2p.jobs import local
@@ -55,6 +56,11 @@ def test_the_names_of_inputs_may_be_used_in_operations() -> None:
 def test_a_result_that_was_never_computed_is_an_error(job: str, says: str) -> None:
     """The job was done, and its result a text such as `<bound method ...>`."""
     assert says in fault(job).text
+
+
+def test_a_job_that_ended_is_told_in_english() -> None:
+    """`run --resume` said that it "is failed"."""
+    assert [_ended(state) for state in ("failed", "done", "cancelled")] == ["has failed", "is done", "is cancelled"]
 
 
 def test_a_file_without_a_size_is_no_empty_input() -> None:

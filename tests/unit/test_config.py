@@ -69,7 +69,7 @@ def test_environment_is_text_of_every_type(tmp_path: Path) -> None:
         ("[transfer]\nmax_sources = 0", "transfer.max_sources"),
         ("[transfer]\nslot_quantum_s = 0.0", "transfer.slot_quantum_s"),
         ("[transfer]\nupload_limit_bytes_per_s = -1", "transfer.upload_limit_bytes_per_s"),
-        ("[transfer]\ndownload_limit_bytes_per_s = 100", "transfer: A limit of 100 is too small"),
+        ("[transfer]\ndownload_limit_bytes_per_s = 100", "transfer: download_limit_bytes_per_s = 100 is too small"),
         ("[network]\nname = 'No'", "network.name: Expected lower-case letters"),
         ("[network]\nname = ''", "network.name"),
         ('[network]\nname = "main\\n"', "network.name"),

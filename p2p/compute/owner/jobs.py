@@ -174,7 +174,7 @@ class Jobs:
         with self._claimed(job):
             listed = await self._find(to_text(job))  # read again, now that nobody else can change it
             if listed.state != RUNNING:
-                raise ConfigError(f"Job {short(job)} is {listed.state}: there is nothing left to do.")
+                raise ConfigError(f"Job {short(job)} {_ended(listed.state)}: there is nothing left to do.")
             kept = msgspec.convert(listed.description, Resumable)
             spec = msgspec.structs.replace(kept.wish, peers=(*kept.wish.peers, *peers))
             kept = msgspec.structs.replace(kept, wish=spec)
@@ -221,7 +221,7 @@ class Jobs:
             if listed.state == RUNNING:
                 await self._end(job, "cancelled", "")
             elif not stopped or listed.state != "cancelled":
-                raise ConfigError(f"Job {short(job)} is {listed.state} already.")
+                raise ConfigError(f"Job {short(job)} {_ended(listed.state)} already.")
         return job
 
     async def listed(self) -> list[JobRow]:
@@ -306,6 +306,10 @@ class Jobs:
                     made = msgspec.convert(one.description, Resumable).made
                     self._made.add(one.id, *(ShareId(from_text(text)) for text in made))
             self._recalled = True
+
+
+def _ended(state: str) -> str:
+    return "has failed" if state == "failed" else f"is {state}"
 
 
 def _with_costs(answer: JobAnswer, view: JobView, run: JobRun, seconds: float) -> JobAnswer:
