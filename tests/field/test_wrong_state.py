@@ -95,6 +95,10 @@ ELSEWHERE = {
     "json.n": "import json\ndef f(x):\n    setattr(json, 'n', getattr(json, 'n', 0) + 1)\n    return json.n",
     "json.dumps.n": "import json\njson.dumps.n = 0\ndef f(x):\n    json.dumps.n += 1\n    return json.dumps.n",
     "Counter.n": "from collections import Counter\nCounter.n = 0\ndef f(x):\n    Counter.n += 1\n    return Counter.n",
+    "string.by_text": (
+        "import importlib\ndef f(x):\n    module = importlib.import_module('string')\n"
+        "    module.by_text = getattr(module, 'by_text', 0) + 1\n    return module.by_text"
+    ),
     "builtins.n": "import builtins\nbuiltins.n = 0\ndef f(x):\n    builtins.n += 1\n    return n",
     "form.n": "import string\nform = string.Formatter()\nform.n = 0\ndef f(x):\n    form.n += 1\n    return form.n",
     "json.decoder.BACKSLASH": "import json\ndef f(x):\n    json.decoder.BACKSLASH[x] = x\n    return x",
@@ -147,6 +151,7 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (math, "seen"),
         (string, "n"),
+        (string, "by_text"),
         (json, "n"),
         (json.dumps, "n"),
         (Counter, "n"),

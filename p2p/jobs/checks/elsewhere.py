@@ -8,6 +8,7 @@ the names that it uses, such as `sys.path`, and attributes of these names that i
 import sys
 from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
 from opcode import opmap
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ _CONTAINERS = (list, dict, set, deque, bytearray)
 _STORE_ATTR = opmap["STORE_ATTR"]
 _BY_TEXT = frozenset({"setattr", "__setattr__", "__dict__", "vars"})
 """Names with which code may set attributes that it names in strings."""
+_MODULES_BY_TEXT = frozenset({"modules", "import_module", "__import__"})
+"""Names with which code may get modules that it names in strings."""
 _MAX_STEPS = 3
 """How many names of a chain such as `json.decoder.scanner` are followed."""
 _MAX_NAMES = 256
@@ -37,20 +40,14 @@ class Named:
     """The names in a function's code, and in the functions inside it."""
 
     def __init__(self, function: FunctionType) -> None:
-        self.names: set[str] = set()
-        self.set: set[str] = set()
-        """The attributes that it sets."""
+        self.names, self.set = _named(function.__code__)
+        """The names that it uses, and the attributes that it sets."""
         outer = function.__globals__
-        codes = [function.__code__]
-        for code in codes:
-            self.names.update(code.co_names, code.co_freevars)
-            self.set |= _set_by(code)
-            codes.extend(one for one in code.co_consts if isinstance(one, CodeType))
         self._known = {name: outer[name] for name in self.names & outer.keys()}
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._known[name] = content(cell)
 
-    def unloaded(self) -> set[str]:
+    def unloaded(self) -> frozenset[str]:
         """The names that may be those of modules which the function is still to import."""
         return self.names - self._known.keys() - sys.modules.keys()
 
@@ -69,6 +66,23 @@ class Named:
                     yield from ((name, one) for name, one in found if _is_kept_in(one, own))
                     below += found
             level = below
+
+
+@lru_cache(maxsize=4096)
+def _named(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """The names in this code and in that of functions inside it, and which of them are set as attributes."""
+    names, are_set = {*code.co_names, *code.co_freevars}, _set_by(code)
+    texts = [one for one in code.co_consts if type(one) is str]
+    if not _MODULES_BY_TEXT.isdisjoint(names):
+        names.update(texts)
+    if not _BY_TEXT.isdisjoint(names):
+        are_set.update(filter(str.isidentifier, texts))
+    for inside in code.co_consts:
+        if isinstance(inside, CodeType):
+            more, more_set = _named(inside)
+            names |= more
+            are_set |= more_set
+    return frozenset(names), frozenset(are_set)
 
 
 def _module_of(value: object) -> str:
@@ -94,6 +108,4 @@ def _set_by(code: CodeType) -> set[str]:
     while at >= 0:
         found |= {names[code.co_code[2 * at + 1]]} if len(names) <= _MAX_NAMES else set(names)
         at = operations.find(_STORE_ATTR, at + 1)
-    if not _BY_TEXT.isdisjoint(names):
-        found |= {one for one in code.co_consts if type(one) is str and one.isidentifier()}
     return found

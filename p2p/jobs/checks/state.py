@@ -13,11 +13,12 @@ Looked at are
 * what caches of `functools` hold. That they grow is no state, unless the job asks them how much (`cache_info`).
 
 Not looked at is what objects of other packages hold inside (a database, a tree of XML), settings (the precision of
-`decimal`, the recursion limit, a locale), and what Python registers (subclasses, loggers, names of threads).
+`decimal`, the recursion limit, a locale), what Python registers (subclasses, loggers, names of threads), and
+code in strings (`exec`).
 
 A check compares as many values as there are in changeable containers, at some 20 ns each. For a job without such
-variables it takes some 2 µs (6 in a guest), and fewer than half of the units have one. Where there are many, units pay
-for the check with the records that they read.
+variables it takes some 2 µs, longer in a guest, and fewer than half of the units have one. Where there are many, units
+pay for the check with the records that they read.
 """
 
 import ast
