@@ -61,8 +61,9 @@ def read_whole(files: Iterable[tuple[str, str]], how: str = "unpacked") -> list[
 def not_utf8(name: str, count: int) -> str:
     """Says of a file that it is not UTF-8; in one unit, `count` characters were replaced, or are NUL."""
     return (
-        f"{name} is not UTF-8 text: {count:,} characters of the first unit that met it are read as "
-        "\N{REPLACEMENT CHARACTER}, or are NUL. Convert it first, for example with `iconv -f ISO-8859-2 -t UTF-8`"
+        f"{name} is not UTF-8 text: {'1 character' if count == 1 else f'{count:,} characters'} of the first unit that "
+        "met it, read as \N{REPLACEMENT CHARACTER} or NUL. Convert it first, for example with "
+        "`iconv -f ISO-8859-2 -t UTF-8`"
     )
 
 
