@@ -3,6 +3,7 @@
 The patterns may come from a folder that somebody else made, so their number, length and wildcards are bounded.
 """
 
+import errno
 import os
 import re
 import stat
@@ -91,6 +92,10 @@ def read_ignore_file(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(
+                f"{path} is a symbolic link. Put a file in its place: it says what not to share."
+            ) from error
         raise ConfigError(f"Cannot read {path}: {error.strerror}. It says what not to share.") from error
     if not regular:
         raise ConfigError(f"{path} is not a regular file. It says what not to share.")
