@@ -119,6 +119,7 @@ def check_wheels(files: Mapping[str, bytes]) -> None:
     """Raises ConfigError for wheels, among a job's files, that cannot go along with it."""
     own = {name.partition("/")[0].removesuffix(".py") for name in files if name.endswith(".py")}
     projects: dict[str, str] = {}
+    modules: dict[str, tuple[str, int]] = {}
     for name in files:
         if name.startswith(wheels.FOLDER):
             file = name.removeprefix(wheels.FOLDER)
@@ -128,6 +129,10 @@ def check_wheels(files: Mapping[str, bytes]) -> None:
             projects[wheels.project_of(file)] = file
             if both:
                 raise ConfigError(f"{file} has a module {min(both)!r}, and so has the job.")
+            for path, checksum in wheels.modules_in(files[name]).items():
+                other, known = modules.setdefault(path, (file, checksum))
+                if known != checksum:
+                    raise ConfigError(f"{other} and {file} have different modules in {path}. Leave one out.")
 
 
 def told(files: Mapping[str, bytes]) -> str | None:

@@ -12,7 +12,7 @@ from p2p.errors import ConfigError
 from p2p.jobs.files import WHEELS as FOLDER
 from p2p.jobs.files import installed_at
 
-__all__ = ["ENDING", "FOLDER", "MAX_MEMBERS", "check", "project_of"]
+__all__ = ["ENDING", "FOLDER", "MAX_MEMBERS", "check", "modules_in", "project_of"]
 
 MAX_MEMBERS = 10_000
 ENDING = ".whl"
@@ -22,6 +22,9 @@ _NAME = re.compile(
     r"-(?P<python>[a-z0-9_.]+)-(?P<abi>[a-z0-9_.]+)-(?P<platform>[a-z0-9_.]+)\.whl"
 )
 _NATIVE = re.compile(r"\.(so|pyd|dll|dylib)(\.[0-9.]+)?\Z", re.IGNORECASE)
+_SHARED = re.compile(
+    r"(tests?|docs|examples|benchmarks|scripts)/|(conftest|setup)\.py|[^/]+/__init__\.py|[^/]+\.dist-info/"
+)
 TAKEN = frozenset({*sys.stdlib_module_names, "p2p", "job"})
 """Names that no module of a wheel may have, since `import` finds those of Python, of Shoal and of the job first."""
 
@@ -62,3 +65,13 @@ def check(file: str, content: bytes) -> frozenset[str]:
     if taken := sorted(modules & TAKEN):
         raise ConfigError(f"{file} has a module {taken[0]!r}, a name that Python, Shoal or the job itself has too.")
     return frozenset(modules)
+
+
+def modules_in(content: bytes) -> dict[str, int]:
+    """The modules in a wheel that `check` accepted, by path, each with the checksum that the wheel states.
+
+    Left out are those that many packages bring by mistake, and those that make a folder a package, which several share.
+    """
+    with ZipFile(io.BytesIO(content)) as opened:
+        found = {installed_at(one.filename): one.CRC for one in opened.infolist()}
+    return {path: checksum for path, checksum in found.items() if path.endswith(".py") and not _SHARED.match(path)}

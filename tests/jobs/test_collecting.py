@@ -150,6 +150,16 @@ def test_wheels_that_go_along() -> None:
     both = {f"p2p/wheels/Ti_ny-{n}-py3-none-any.whl": wheel("ti.ny", f"{n}", {}) for n in range(2)}
     with pytest.raises(ConfigError, match=r"Ti_ny-0-.* and Ti_ny-1-.* are the same package"):
         bundles.check_wheels(both)
+    shared = {"space/__init__.py": b"", "tests/a.py": b"1"}
+    one = wheel("one", "1", shared | {"space/one.py": b"1", "space/both.py": b"1"})
+    for same, tests in ((b"1", b"2"), (b"2", b"1")):
+        other = wheel("other", "1", shared | {"space/other.py": b"1", "space/both.py": same, "tests/a.py": tests})
+        files = {"p2p/wheels/one-1-py3-none-any.whl": one, "p2p/wheels/other-1-py3-none-any.whl": other}
+        if same == b"1":
+            bundles.check_wheels(files)
+        else:
+            with pytest.raises(ConfigError, match=r"one-1.* and other-1.* have different modules in space/both\.py"):
+                bundles.check_wheels(files)
     with pytest.raises(ConfigError, match="has a module 'alone', and so has the job"):
         bundles.check_wheels({"job.py": JOB, "alone/x.py": b"", f"p2p/wheels/{NAME}": content})
 
