@@ -49,13 +49,21 @@ def exists(path: str | Path) -> bool:
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root. Raises ConfigError if it is too deep, or if the current folder has been removed."""
-    if len(path.parts) > MAX_PARTS:
-        raise ConfigError(f"{shortened(str(path))} has more than {MAX_PARTS} folders, one in the other.")
+    """The path from the root. Raises ConfigError if the current folder has been removed."""
     try:
         return path.absolute()
     except OSError as error:
         raise ConfigError(f"The current folder is gone ({error.strerror}). Change to another one.") from error
+
+
+def to_make(path: Path) -> Path:
+    """The path from the root of a folder that may have to be made. Raises as `absolute`.
+
+    Also raises StorageError if it is too deep.
+    """
+    if len(path.parts) > MAX_PARTS:
+        raise StorageError(f"{shortened(str(path))} has more than {MAX_PARTS} folders, one in the other.")
+    return absolute(path)
 
 
 def resolved(path: Path) -> Path:

@@ -50,9 +50,9 @@ def options(
     ] = False,
 ) -> None:
     from p2p import config, log
-    from p2p.paths import absolute
+    from p2p.paths import to_make
 
-    Global.home = absolute(home or config.default_home())
+    Global.home = to_make(home or config.default_home())
     log.set_up(verbose=verbose)
 
 

@@ -123,7 +123,7 @@ def get(
     from p2p.errors import ConfigError
     from p2p.formats import parse_rate, parse_time
     from p2p.ignore import check_patterns
-    from p2p.paths import absolute
+    from p2p.paths import to_make
     from p2p.wire.link import parse_any_link, parse_peer
 
     parse_any_link(link)
@@ -135,7 +135,7 @@ def get(
         parse_peer(text)
     request = GetRequest(
         link=link,
-        out=str(absolute(out)),
+        out=str(to_make(out)),
         peers=tuple(peer or ()),
         select=tuple(select or ()),
         exclude=tuple(exclude or ()),

@@ -141,7 +141,7 @@ def run(
     from p2p.control.protocol import ResumeRequest, RunRequest
     from p2p.errors import ConfigError
     from p2p.formats import parse_size, parse_time
-    from p2p.paths import absolute
+    from p2p.paths import absolute, to_make
     from p2p.wire.link import parse_peer
 
     if trust != "own":
@@ -176,7 +176,7 @@ def run(
         unit_time_s=parse_time(unit_time),
         volunteers=volunteers,
         peers=tuple(peer or ()),
-        out=None if out is None else str(absolute(out)),
+        out=None if out is None else str(to_make(out)),
         wait_s=None if wait is None else parse_time(wait),
         along=tuple(str(absolute(path)) for path in along or ()),
         requirements=None if requirements is None else str(absolute(requirements)),
