@@ -18,6 +18,7 @@ from p2p.ids import PeerId
 from p2p.progress import Progress
 from p2p.sharing.fetching.arriving import Arriving
 from p2p.sharing.fetching.deps import Deps
+from p2p.sharing.fetching.source_places import SourcePlaces
 from p2p.sharing.fetching.verifier import Arrived, Buffers, Verifier
 from p2p.sharing.swarm import Party, Swarm
 from p2p.store.stamps import Stamp
@@ -93,6 +94,7 @@ class Receiver:
         largest = max(1, self.layout.largest_chunk)
         self.most_sources = max(min(MIN_SOURCES, most), min(most, BUFFER_BYTES // largest))
         self._buffers = Buffers(self.most_sources + BUFFERS_AHEAD, largest)
+        self._places = SourcePlaces(self.most_sources)
         self._verifier = Verifier(target, self._verified)
         self._measured_at, self._measured = trio.current_time(), progress.received
 
@@ -117,22 +119,33 @@ class Receiver:
 
     def joined(self, exchange: Party) -> None:
         now = trio.current_time()
-        banned = self._deps.bans.banned_until(exchange.ends.peer_id) > now
-        if len(self._incoming) < self.most_sources and not banned:
-            buffer = self._buffers.take_nowait()
-            if buffer is not None:
-                self._incoming[exchange] = Arriving(buffer)
-                self._download.joined(exchange, now)
+        if self._deps.bans.banned_until(exchange.ends.peer_id) > now:
+            return
+        entry = self._places.enter(exchange, now)
+        if entry.displaced is not None:
+            self._displace(entry.displaced)
+        buffer = self._buffers.take_nowait() if entry.admitted else None
+        if buffer is not None:
+            self._incoming[exchange] = Arriving(buffer)
+            self._download.joined(exchange, now)
+        elif entry.admitted:
+            self._places.postpone(exchange)  # all buffers are being verified
 
     def left(self, exchange: Party) -> None:
+        self._places.leave(exchange)
+        self._drop(exchange)
+
+    def _displace(self, exchange: Party) -> None:
+        """Takes a source's place, which another gets. It stays in the swarm unless chunks are on their way."""
+        awaits = self.awaits(exchange)
+        self._drop(exchange)
+        if awaits:
+            exchange.end("its place as a source went to another")
+
+    def _drop(self, exchange: Party) -> None:
         if self._incoming.pop(exchange, None) is not None:
             self._buffers.replace()
             self._do(self._download.gone(exchange, trio.current_time()))
-            for member in self.swarm.members.values():
-                # A member that came when all places were taken may have this one.
-                if member not in self._incoming:
-                    self.joined(member)
-                    self.offered(member, member.theirs)
 
     def offered(self, exchange: Party, chunks: int) -> None:
         if exchange in self._incoming:
@@ -248,6 +261,7 @@ class Receiver:
             if exchange in self._incoming and self._download.needs(exchange, chunk):
                 self._do(self._download.received(exchange, chunk, trio.current_time()))
             self.from_peers[peer] = self.from_peers.get(peer, 0) + arrived.place.size
+            self._places.useful(exchange, arrived.place.size, trio.current_time())
             self._stored(chunk, arrived.place)
 
     def _stored(self, chunk: int, place: ChunkPlace) -> None:
@@ -326,6 +340,9 @@ class Receiver:
                 incoming.arrived = arrived
                 self._download.heard(exchange, arrived[1] - part if arrived[0] == whole else 0, now)
         self._do(self._download.tick(now))
+        if (waiting := self._places.next(now)) is not None:
+            self.joined(waiting)
+            self.offered(waiting, waiting.theirs)
         progress.sources = self._download.useful
         if now - self._measured_at >= RATE_INTERVAL_S:
             progress.measured(progress.received - self._measured, now - self._measured_at)
