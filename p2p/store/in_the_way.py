@@ -35,30 +35,30 @@ class InTheWay:
     def is_left(self, entry: int, folder: int) -> bool:
         """Whether the file in the entry's place, in this open folder, is an earlier version's, and has not changed."""
         try:
-            status = os.stat(self._files.places.name(entry), dir_fd=folder, follow_symlinks=False)
+            status = os.stat(self._files.paths.name(entry), dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return self._left(entry, status)
 
     def _left(self, entry: int, status: os.stat_result) -> bool:
-        return self._earlier is not None and self._earlier.left(self._files.places.path(entry), status)
+        return self._earlier is not None and self._earlier.left(self._files.paths.path(entry), status)
 
     def step_aside(self, entry: int, check: Callable[[], None]) -> os.stat_result | None:
         """Gives the entry another name, and its `.part` file too. Raises TargetExists if there is none.
 
         Returns the status of a file that already has that name and may be replaced; None if there is none.
         """
-        before = self._files.places.part_name(entry)
+        before = self._files.paths.part_name(entry)
         for number in range(MAX_BESIDE):
             check()
-            self._files.places.put_beside(self._files.places.shared(entry), number)
+            self._files.paths.put_beside(self._files.paths.shared(entry), number)
             status = self._files.status(entry, part=False)
             if status is None or self.may_replace(entry, status):
                 break
         else:
-            raise TargetExists(f"{self._files.places.path(entry)} and the names before it are taken. Move them away.")
+            raise TargetExists(f"{self._files.paths.path(entry)} and the names before it are taken. Move them away.")
         with self._files.folder_of(entry) as folder, suppress(FileNotFoundError):  # nothing of it may have come yet
-            os.rename(before, self._files.places.part_name(entry), src_dir_fd=folder, dst_dir_fd=folder)
+            os.rename(before, self._files.paths.part_name(entry), src_dir_fd=folder, dst_dir_fd=folder)
         return status
 
     def folders_step_aside(self, entries: Iterable[int]) -> bool:
@@ -66,10 +66,10 @@ class InTheWay:
 
         Raises OSError, and TargetExists if no name is left.
         """
-        places, moved = self._files.places, False
-        for path in places.folders(entries):
+        paths, moved = self._files.paths, False
+        for path in paths.folders(entries):
             for number in range(MAX_BESIDE):
-                parts = local_names.renamed(path, places.changes)
+                parts = local_names.renamed(path, paths.changes)
                 with self._files.folders.taken(parts[:-1]) as above:
                     try:
                         mode = os.stat(parts[-1], dir_fd=above, follow_symlinks=False).st_mode
@@ -77,11 +77,11 @@ class InTheWay:
                         break
                 if stat.S_ISDIR(mode):
                     break
-                places.put_beside(path, number)
+                paths.put_beside(path, number)
                 moved = True
             else:
                 raise TargetExists(
-                    f"{places.folder.joinpath(*parts)} and the names before it are taken. Move them away."
+                    f"{paths.folder.joinpath(*parts)} and the names before it are taken. Move them away."
                 )
         return moved
 

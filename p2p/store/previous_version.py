@@ -12,7 +12,7 @@ from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.local_names import Renames
 from p2p.ids import ChunkHash
 from p2p.store import content, posix
-from p2p.store.places import Places
+from p2p.store.local_paths import LocalPaths
 from p2p.store.stamps import NOT_HELD, Stamp
 
 
@@ -26,8 +26,8 @@ class Earlier:
 
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp], names: Renames | None = None) -> None:
         self._layout = layout
-        places = Places(layout, folder, names or {})
-        self._paths = [places.path(entry) for entry in range(len(layout.manifest.entries))]
+        paths = LocalPaths(layout, folder, names or {})
+        self._paths = [paths.path(entry) for entry in range(len(layout.manifest.entries))]
         self._stamps = dict(zip(self._paths, stamps, strict=True))
         self._entries = {path: entry for entry, path in enumerate(self._paths)}
         self._chunks: dict[ChunkHash, ChunkPlace] = {}

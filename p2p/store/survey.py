@@ -36,7 +36,7 @@ def survey(
     A file in the way that equals the wanted one counts as fetched.
     """
     found = Found(have)
-    layout = files.places.layout
+    layout = files.paths.layout
     for entry in entries:
         check()
         chunks = bitmap.span(*layout.range_of(entry))
@@ -66,7 +66,7 @@ def survey(
             found.placed[entry] = Stamp.of(files.set_time_in_place(entry, status, may_replace))
             if part is not None and stat.S_ISREG(part.st_mode):
                 with files.folder_of(entry) as folder:
-                    os.unlink(files.places.part_name(entry), dir_fd=folder)
+                    os.unlink(files.paths.part_name(entry), dir_fd=folder)
         elif not may_replace(entry, status):
             found.in_the_way.append(entry)
         elif part is None:

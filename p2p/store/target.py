@@ -27,7 +27,7 @@ from p2p.store.disk_rule import longest_name, names_on_disk
 from p2p.store.explaining import check_room, explained, explanation
 from p2p.store.fetches import FetchRecord
 from p2p.store.in_the_way import MAX_BESIDE, InTheWay, refusal
-from p2p.store.places import Places
+from p2p.store.local_paths import LocalPaths
 from p2p.store.previous_version import Earlier
 from p2p.store.stamps import NOT_HELD, Stamp
 from p2p.store.survey import survey
@@ -63,14 +63,14 @@ class Target:
         """The stamps of the files that are in place, by entry."""
         self.choose(selected)
         try:
-            places = Places(layout, folder, {})
+            paths = LocalPaths(layout, folder, {})
             with explained(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                self._files = TargetFiles(places)
+                self._files = TargetFiles(paths)
             try:
                 with explained(folder):
-                    places.longest = longest_name(self._files.folders.root)
-                    places.changes = dict(names_on_disk(self._files.folders.root, layout, record))
+                    paths.longest = longest_name(self._files.folders.root)
+                    paths.changes = dict(names_on_disk(self._files.folders.root, layout, record))
             except BaseException:
                 self._files.close()
                 raise
@@ -108,25 +108,25 @@ class Target:
 
     def path(self, entry: int) -> Path:
         """The final path of the entry's file."""
-        return self._files.places.path(entry)
+        return self._files.paths.path(entry)
 
     def renamed(self) -> list[int]:
         """The selected entries that have other paths than in the share."""
-        return [entry for entry in self.selected if self._files.places.is_renamed(entry)]
+        return [entry for entry in self.selected if self._files.paths.is_renamed(entry)]
 
     @property
     def renames(self) -> Renames:
         """The names that differ on the disk from those in the share."""
-        return self._files.places.changes
+        return self._files.paths.changes
 
     def parts(self, entry: int) -> NamePath:
         """The entry's path below the output folder."""
-        return self._files.places.parts(entry)
+        return self._files.paths.parts(entry)
 
     @property
     def top(self) -> Path:
         """The path of the file or folder that the fetch makes."""
-        return self._files.places.top
+        return self._files.paths.top
 
     @property
     def selected_bytes(self) -> int:
@@ -197,7 +197,7 @@ class Target:
             self.record.correct(there=chunks)
             self.placed[entry] = Stamp.of(self._files.set_time_in_place(entry, status, self._in_the_way.may_replace))
             with suppress(FileNotFoundError), self._files.folder_of(entry) as folder:
-                os.unlink(self._files.places.part_name(entry), dir_fd=folder)
+                os.unlink(self._files.paths.part_name(entry), dir_fd=folder)
 
     def check_space(self, chunks: int | None = None) -> None:
         """Raises StorageError if the disk lacks space for those of these chunks (None: of all) that are missing."""
@@ -217,14 +217,14 @@ class Target:
         """Makes the selected empty files and folders."""
         with explained(self.folder):
             if not self.layout.manifest.root.single:
-                with self._files.folders.taken(self._files.places.top_parts):
+                with self._files.folders.taken(self._files.paths.top_parts):
                     pass
             for entry in self.selected:
                 item = self.layout.manifest.entries[entry]
                 if item.chunks:
                     continue
                 if not self.layout.is_file(entry):
-                    with self._files.folders.taken(self._files.places.parts(entry)) as made:
+                    with self._files.folders.taken(self._files.paths.parts(entry)) as made:
                         self._files.set_time_of_folder(made, entry)
                     continue
                 status = self._files.status(entry, part=False)
@@ -261,7 +261,7 @@ class Target:
         if self.record.has(chunk):
             # The chunk came twice: its file may already have its name, so a `.part` file must not be made again.
             return
-        path = self._files.places.above(place.entry)
+        path = self._files.paths.above(place.entry)
         try:
             folder = self._files.folders.take(path)
             try:
@@ -276,7 +276,7 @@ class Target:
         entry = place.entry
         flags = posix.SAFELY | os.O_WRONLY | (0 if entry in self._begun else os.O_CREAT)
         try:
-            descriptor = os.open(self._files.places.part_name(entry), flags, 0o666, dir_fd=folder)
+            descriptor = os.open(self._files.paths.part_name(entry), flags, 0o666, dir_fd=folder)
         except FileNotFoundError:
             if entry not in self._begun:
                 raise
@@ -365,7 +365,7 @@ class Target:
                 os.fsync(descriptor)
 
     def _rename(self, entry: int) -> None:
-        part, tries = self._files.places.part_name(entry), 0
+        part, tries = self._files.paths.part_name(entry), 0
         with self._files.folder_of(entry) as folder:
             stamp = self._stamps.pop(entry, None)
             if stamp is None:
@@ -373,7 +373,7 @@ class Target:
                     stamp = self._finish(descriptor, entry)
             with self._naming:
                 while entry not in self.placed:
-                    name = self._files.places.name(entry)
+                    name = self._files.paths.name(entry)
                     replaces = self._in_the_way.overwrite or self._in_the_way.is_left(entry, folder)
                     try:
                         if replaces:
@@ -384,7 +384,7 @@ class Target:
                         # What may be replaced may still be held fast: immutable, in use, or a mount of its own.
                         kept = error.errno in _HELD_FAST if replaces else isinstance(error, FileExistsError)
                         if kept and self._in_the_way.beside and tries < MAX_BESIDE:
-                            self._files.places.put_beside(self._files.places.shared(entry), tries)
+                            self._files.paths.put_beside(self._files.paths.shared(entry), tries)
                             tries += 1
                             continue
                         if replaces or not kept:

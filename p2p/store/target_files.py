@@ -9,42 +9,42 @@ from p2p.core.shares.manifest import TimedEntry
 from p2p.errors import StorageError
 from p2p.store import content, holes, posix
 from p2p.store.folders import Folders
-from p2p.store.places import Places
+from p2p.store.local_paths import LocalPaths
 from p2p.store.stamps import Stamp
 
 
 class TargetFiles:
-    """Opens, examines and copies the files at `places`. All methods block, and raise OSError."""
+    """Opens, examines and copies the files at `paths`. All methods block, and raise OSError."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.folders = Folders(places.folder)
+    def __init__(self, paths: LocalPaths) -> None:
+        self.paths = paths
+        self.folders = Folders(paths.folder)
 
     def close(self) -> None:
         self.folders.close()
 
     def folder_of(self, entry: int) -> AbstractContextManager[int]:
         """Opens the folder that the entry is in, made if needed."""
-        return self.folders.taken(self.places.above(entry))
+        return self.folders.taken(self.paths.above(entry))
 
     @contextmanager
     def part(self, entry: int, flags: int) -> Iterator[int]:
         """Opens the entry's `.part` file."""
-        part = self.places.part_name(entry)
+        part = self.paths.part_name(entry)
         with self.folder_of(entry) as folder, posix.opened(part, flags, folder) as descriptor:
             yield descriptor
 
     @contextmanager
     def final(self, entry: int, flags: int) -> Iterator[int]:
         """Opens the file in the entry's place."""
-        with self.folder_of(entry) as folder, posix.opened(self.places.name(entry), flags, folder) as descriptor:
+        with self.folder_of(entry) as folder, posix.opened(self.paths.name(entry), flags, folder) as descriptor:
             yield descriptor
 
     def status(self, entry: int, *, part: bool) -> os.stat_result | None:
         """What is in the entry's place, or where its `.part` file should be; None if nothing is."""
         with self.folder_of(entry) as folder:
             try:
-                name = self.places.part_name(entry) if part else self.places.name(entry)
+                name = self.paths.part_name(entry) if part else self.paths.name(entry)
                 return os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
                 return None
@@ -52,29 +52,29 @@ class TargetFiles:
     def equal(self, entry: int, check: Callable[[], None]) -> bool:
         """Whether the file in the entry's place has exactly the wanted content."""
         with self.final(entry, os.O_RDONLY) as descriptor:
-            return content.is_same(descriptor, self.places.layout, entry, check)
+            return content.is_same(descriptor, self.paths.layout, entry, check)
 
     def copy(self, original: int, stamp: Stamp, copy: int) -> None:
         """Copies the file in the place of `original`, which had this stamp, to the `.part` file of an equal one."""
-        path = self.places.path(original)
+        path = self.paths.path(original)
         with (
             self.final(original, os.O_RDONLY) as source,
             self.part(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as sink,
         ):
             if Stamp.of(os.fstat(source)) != stamp and not self.equal(original, lambda: None):
                 raise StorageError(f"{path} was changed by another program. Fetch it again.")
-            if not holes.copy(source, sink, self.places.layout.manifest.entries[original].size):
+            if not holes.copy(source, sink, self.paths.layout.manifest.entries[original].size):
                 raise StorageError(f"{path} was cut short by another program. Fetch it again.")
 
     def make_executable(self, descriptor: int, entry: int) -> None:
         """Lets those run the file who may read it, if it is executable in the share."""
-        if self.places.layout.manifest.entries[entry].executable:
+        if self.paths.layout.manifest.entries[entry].executable:
             mode = os.fstat(descriptor).st_mode
             os.fchmod(descriptor, stat.S_IMODE(mode) | (mode & 0o444) >> 2)
 
     def set_time(self, descriptor: int, entry: int) -> None:
         """Gives the open file or folder the modification time that it has in the share, if any."""
-        item = self.places.layout.manifest.entries[entry]
+        item = self.paths.layout.manifest.entries[entry]
         if isinstance(item, TimedEntry):
             posix.set_modified(descriptor, item.modified_ns)
 
@@ -91,7 +91,7 @@ class TargetFiles:
 
         `may_replace` is asked only about files with other times: it may have to read them.
         """
-        item = self.places.layout.manifest.entries[entry]
+        item = self.paths.layout.manifest.entries[entry]
         if isinstance(item, TimedEntry) and item.modified_ns != status.st_mtime_ns and may_replace(entry, status):
             with suppress(OSError), self.final(entry, os.O_RDONLY) as descriptor:
                 if Stamp.of(os.fstat(descriptor)) == Stamp.of(status):

@@ -11,7 +11,7 @@ from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, TimedEntry
 from p2p.store.fetches import Fetches
 from p2p.store.indexing import Indexer
-from p2p.store.places import Places
+from p2p.store.local_paths import LocalPaths
 from p2p.store.previous_version import Earlier
 from p2p.store.stamps import Stamp
 from p2p.store.survey import survey
@@ -143,7 +143,7 @@ def test_only_files_with_other_times_are_looked_at_again(
         asked.append(share.path_of(entry))
         return False
 
-    with closing(TargetFiles(Places(share.layout, out, {}))) as files:
+    with closing(TargetFiles(LocalPaths(share.layout, out, {}))) as files:
         found = survey(files, range(len(share.manifest.entries)), 0, may_replace, uncheck)
     assert found.placed.keys() == {share.entry_of(path) for path, data in FILES.items() if data}
     assert asked == others

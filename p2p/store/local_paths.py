@@ -12,7 +12,7 @@ from p2p.ids import short
 _PART = ".part"
 
 
-class Places:
+class LocalPaths:
     """The path of each entry. `changes` are the names that differ from those in the share; more may come."""
 
     def __init__(self, layout: Layout, folder: Path, changes: Renames) -> None:
