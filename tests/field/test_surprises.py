@@ -101,7 +101,7 @@ def test_a_system_that_cannot_be_asked_ends_nothing() -> None:
         assert posix.boot_id() != posix.boot_id()  # so nothing is believed that a reboot might have undone
 
 
-@pytest.mark.parametrize("number", [10**30, 2**63, 2**53, -1])
+@pytest.mark.parametrize("number", [10**30, -1])
 async def test_a_number_that_a_guest_makes_up_ends_its_job_alone(world: World, compiled: None, number: int) -> None:
     """Six lines in a job ended every volunteer that took it."""
     owner, working = await world.peer("owner"), await volunteer(world)

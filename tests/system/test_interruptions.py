@@ -84,9 +84,13 @@ def test_interrupted_while_waiting(other: Peer) -> None:
 
 
 def test_closing_the_terminal_is_like_ctrl_c(other: Peer) -> None:
-    with other.start("get", "a" * 52, "--peer", "127.0.0.1:1") as getting:
-        getting.says("waiting for sources")
-        outcome = getting.end(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under `nohup`, which is inherited
+    try:
+        with other.start("get", "a" * 52, "--peer", "127.0.0.1:1") as getting:
+            getting.says("waiting for sources")
+            outcome = getting.end(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert outcome.code == 130
     assert "resumes" in outcome.err
 
