@@ -55,19 +55,22 @@ def test_skipped_records_are_told_after_the_result(origin: Peer, tmp_path: Path)
         {"unit": "0.0.0", "operation": "map", "line": 2, "file": "add up.py", "error": error + text, "record": text}
         for text in ("'three'", "''")
     ]
+    told = (
+        "2 records skipped, for which the job's code raised an exception:\n"
+        f"  unit 0.0.0, map, line 2: {error}'three'; record: 'three'\n"
+        f"  unit 0.0.0, map, line 2: {error}''; record: ''\n"
+    )
     with volunteers(tmp_path, 1) as nodes:
-        for where in ((*PLAIN, *peers(nodes), *LONELY, "--wait", "30s"), ("--local",)):
-            done = origin.run("run", *given, *where)
-            assert done.out == "7\n"
-            assert (
-                "2 records skipped, for which the job's code raised an exception:\n"
-                f"  unit 0.0.0, map, line 2: {error}'three'; record: 'three'\n"
-                f"  unit 0.0.0, map, line 2: {error}''; record: ''\n"
-            ) in done.err
-            answer = origin.run("run", *given, *where, "--json").json()
-            assert (answer["skipped"], answer["first_skipped"]) == (2, first)
-            told = origin.run("run", *given, *where, "--max-skipped", "1", code=1).err
-            assert "2 records were skipped because of errors, and --max-skipped allows 1." in told
+        far = (*PLAIN, *peers(nodes), *LONELY, "--wait", "30s")
+        done = origin.run("run", *given, *far)
+        assert (done.out, told in done.err) == ("7\n", True)
+        answer = origin.run("result", origin.run("jobs", "--json").json()[0]["job"], "--json").json()
+        assert (answer["skipped"], answer["first_skipped"]) == (2, first)
+    assert told in origin.run("run", *given, "--local").err
+    answer = origin.run("run", *given, "--local", "--json").json()
+    assert (answer["skipped"], answer["first_skipped"]) == (2, first)
+    too_many = origin.run("run", *given, "--local", "--max-skipped", "1", code=1).err
+    assert "2 records were skipped because of errors, and --max-skipped allows 1." in too_many
 
 
 def test_results_of_every_kind(origin: Peer, tmp_path: Path) -> None:
