@@ -23,7 +23,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 TRIED_S = 0.5
-"""How long one on trial is left there at least, unless its network has more places on trial than others."""
+"""How long one on trial is left there at least, unless its network has more places on trial than others. One that is
+useful is left there for a period.
+"""
 _WIDE_BITS, _NARROW_BITS = {4: 16, 6: 32}, {4: 24, 6: 64}
 
 Networks = tuple[object, object]
@@ -64,11 +66,8 @@ class Places(Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._regular or key in self._tried
 
-    def enter(self, key: K, host: str, now: float, *, again: bool = False) -> Entry[K]:
-        """Asks for a place for a newcomer at this host.
-
-        One that had a place before and asks `again` displaces nobody who was useful lately.
-        """
+    def enter(self, key: K, host: str, now: float) -> Entry[K]:
+        """Asks for a place for a newcomer at this host."""
         assert key not in self
         newcomer = _Holder(networks_of(host), now, self._period(now))
         if len(self._regular) < self._most_regular:
@@ -82,7 +81,7 @@ class Places(Generic[K]):
             self._tried[key] = newcomer
             return Entry(True)
         victim = self._on_trial_for_long_enough(newcomer.networks, now)
-        if victim is None or (again and self._work(self._tried[victim], now)):
+        if victim is None:
             return Entry(False)
         del self._tried[victim]
         self._tried[key] = newcomer
@@ -104,6 +103,7 @@ class Places(Generic[K]):
             if self._work(other, now) >= self._work(holder, now):
                 return
             self._tried[least] = self._regular.pop(least)
+            other.since = now
         if len(self._regular) < self._most_regular:
             self._regular[key] = self._tried.pop(key)
 
@@ -148,8 +148,10 @@ class Places(Generic[K]):
         _, victim = min(ranked, key=lambda found: found[0])
         holder = self._tried[victim]
         has_more = wide[holder.networks[0]] > wide[networks[0]] or narrow[holder.networks[1]] > narrow[networks[1]]
-        is_its_own = holder.networks[1] == networks[1]
-        return victim if has_more or is_its_own or now - holder.since >= TRIED_S else None
+        is_useful = self._work(holder, now) > 0
+        is_its_own = holder.networks[1] == networks[1] and not is_useful
+        patience_s = self._period_s if is_useful else TRIED_S
+        return victim if has_more or is_its_own or now - holder.since >= patience_s else None
 
 
 def _counts(networks: Iterable[Networks]) -> tuple[Counter[object], Counter[object]]:

@@ -91,6 +91,20 @@ def test_of_those_on_trial_each_network_has_its_share_and_the_longest_there_goes
     assert held.enter("fourth", "10.4.0.1", TRIED_S).displaced in {"other", "c", "third"}
 
 
+def test_who_is_useful_on_trial_is_not_displaced_by_the_next_to_come() -> None:
+    """Otherwise more useful sources than places would take each other's for ever."""
+    held = places()
+    sources = [f"source{number}" for number in range(MOST)]
+    for number, key in enumerate(sources):
+        held.enter(key, f"10.{number}.0.1", 0.0)
+        held.useful(key, 5, 0.0)
+    for number in range(20):
+        assert not held.enter(f"more{number}", f"10.{MOST + number}.0.1", 1.0).admitted
+        assert not held.enter(f"own{number}", "10.7.0.1", 1.0).admitted
+    assert all(key in held for key in sources)
+    assert held.enter("later", "10.99.0.1", PERIOD_S).displaced in sources[MOST - TRIED :]
+
+
 def test_networks_nest() -> None:
     assert networks_of("10.1.2.3") == networks_of("10.1.2.4")
     assert networks_of("10.1.2.3")[0] == networks_of("10.1.3.3")[0]

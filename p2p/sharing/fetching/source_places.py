@@ -22,8 +22,7 @@ class SourcePlaces:
 
     def enter(self, member: Party, now: float) -> Entry[Party]:
         """Asks for a place. Without one, the member waits, and so does the one that it displaces."""
-        again = member in self._waiting
-        entry = self._places.enter(member, member.ends.remote_host, now, again=again)
+        entry = self._places.enter(member, member.ends.remote_host, now)
         if entry.admitted:
             self._waiting.pop(member, None)
         else:
