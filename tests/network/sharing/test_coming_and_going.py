@@ -168,7 +168,7 @@ async def test_a_file_that_is_removed_at_the_only_source(world: World) -> None:
 
 async def test_peers_that_only_dial_out_still_exchange(world: World) -> None:
     """One fetcher cannot be dialled. It hears of the other one and dials it, and then both give and take."""
-    published, (origin,) = await holders(world, 1, mib_per_s=2)
+    published, (origin,) = await holders(world, 1, mib_per_s=1)  # slow enough for both to meet
     hidden, open_peer = await world.peer("hidden"), await world.peer("open")
     hidden.dialer.port = 0
     results: dict[str, Fetched] = {}
