@@ -88,16 +88,16 @@ class Places(Generic[K]):
         return Entry(True, victim)
 
     def useful(self, key: K, amount: float, now: float) -> None:
-        """Counts work that a holder has done. One on trial changes places with the regular one that did least lately,
-        if that did less; so nobody loses a place by this.
+        """Counts work that a holder has done; does nothing if it has no place. One on trial changes places with the
+        regular one that did least lately, if that did less; so nobody loses a place by this.
         """
-        if (holder := self._regular.get(key)) is not None:
-            self._roll(holder, now)
-            holder.lately += amount
+        holder = self._regular.get(key) or self._tried.get(key)
+        if holder is None:
             return
-        holder = self._tried[key]
         self._roll(holder, now)
         holder.lately += amount
+        if key in self._regular:
+            return
         if self._regular and len(self._regular) >= self._most_regular:
             least, other = min(self._regular.items(), key=lambda held: (self._work(held[1], now), held[1].since))
             if self._work(other, now) >= self._work(holder, now):
@@ -145,10 +145,9 @@ class Places(Generic[K]):
             ((self._work(one, now) > 0, -wide[one.networks[0]], -narrow[one.networks[1]], one.since), key)
             for key, one in self._tried.items()
         ]
-        _, victim = min(ranked, key=lambda found: found[0])
+        (is_useful, *_), victim = min(ranked, key=lambda found: found[0])
         holder = self._tried[victim]
         has_more = wide[holder.networks[0]] > wide[networks[0]] or narrow[holder.networks[1]] > narrow[networks[1]]
-        is_useful = self._work(holder, now) > 0
         is_its_own = holder.networks[1] == networks[1] and not is_useful
         patience_s = self._period_s if is_useful else TRIED_S
         return victim if has_more or is_its_own or now - holder.since >= patience_s else None

@@ -20,20 +20,22 @@ def make_folder(path: Path) -> None:
 def close_folder(path: Path) -> None:
     """Makes a folder that only this user may enter, or takes it from others. Raises OSError."""
     make_folder(path)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & _OTHERS:
-        path.chmod(mode & ~_OTHERS)
+    _close(path)
 
 
 def touch(path: Path) -> None:
     """Makes an empty file that only this user may read, or takes one that is there from others. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if mode & _OTHERS:
-            os.fchmod(descriptor, mode & ~_OTHERS)
+        _close(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _close(where: Path | int) -> None:
+    mode = stat.S_IMODE(os.stat(where).st_mode)
+    if mode & _OTHERS:
+        os.chmod(where, mode & ~_OTHERS)
 
 
 def is_open_to_all(folder: Path) -> bool:

@@ -23,7 +23,7 @@ _PAIR = re.compile(r"""\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("[^"\\]*"|[^",;\s]*)\s*
 
 @dataclass(frozen=True)
 class Proxies:
-    """Who is believed: proxies at these addresses. `hops` is how many stand between a client and the tracker."""
+    """The proxies that are believed, at these addresses. `hops` is how many stand between a client and the tracker."""
 
     addresses: frozenset[str] = frozenset()
     header: str = HEADERS[0]

@@ -14,8 +14,7 @@ import msgspec
 
 from p2p.core.compute.attempts import Known
 from p2p.core.compute.plan import MAX_RESULT_BYTES
-from p2p.core.compute.report import Report
-from p2p.core.compute.skipped import Skips, UnitPlace
+from p2p.core.compute.skipped import Skips, UnitPlace, read_reports
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ID_BYTES, PeerId
 from p2p.store.database import Database
@@ -37,7 +36,6 @@ FETCHED_AT_ONCE = 1000
 OUTPUTS_AT_ONCE = 64
 
 _sizes = msgspec.msgpack.Decoder(tuple[int, ...])
-_reports = msgspec.json.Decoder(tuple[Report, ...])
 
 
 class JournalEntry(NamedTuple):
@@ -197,7 +195,7 @@ class Journal:
             )
             for *place, count, reports in rows:
                 at = UnitPlace(*place)
-                yield at, Skips(count, _reports.decode(reports))
+                yield at, Skips(count, read_reports(reports))
             if len(rows) < FETCHED_AT_ONCE:
                 return
 

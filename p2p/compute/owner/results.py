@@ -20,7 +20,7 @@ from p2p.compute.owner.outputs import Outputs, Remote, StoredOutputs
 from p2p.compute.owner.view import Watch
 from p2p.core.compute.attempts import Accept, Command, Fault, UnitResult, Work
 from p2p.core.compute.report import Report
-from p2p.core.compute.skipped import NO_SKIPS, SkippedRecords, Skips, UnitPlace
+from p2p.core.compute.skipped import NO_SKIPS, SkippedRecords, Skips, UnitPlace, read_reports
 from p2p.errors import JobError
 from p2p.formats import format_time
 from p2p.ids import PeerId
@@ -73,7 +73,7 @@ class ResultIntake:
                 self._ended(peer, result)
                 continue
             skips = _skips_of(result)
-            wrong = self._miscount(place[0], len(result.sizes), result.skipped)
+            wrong = self._forged(place[0], len(result.sizes), result.skipped)
             if skips is not None and self._skipped.would_exceed(self._unit(place), skips, skipping):
                 wrong = wrong or Report("job", f"it has skipped {skips.amount} records", kind="TooManySkipped")
             if wrong is not None:
@@ -105,7 +105,7 @@ class ResultIntake:
         if made.kind:
             self._failed(owner, one.unit, made, now)
             return
-        if (wrong := self._miscount(one.stage, len(made.outputs), made.skips.amount)) is not None:
+        if (wrong := self._forged(one.stage, len(made.outputs), made.skips.amount)) is not None:
             driver.do(driver.job.failed(owner, one.unit, Fault.JOB, wrong, now))
             return
         commands = driver.job.returned(owner, [UnitResult(one.unit, result_digest(made.outputs))], now)
@@ -145,7 +145,7 @@ class ResultIntake:
         fault, report = _fault(said.kind, said.text, missing=isinstance(said, work.Result) and bool(said.missing))
         self._driver.do(self._driver.job.failed(peer, unit, fault, report, now))
 
-    def _miscount(self, stage: int, outputs: int, skipped: int) -> Report | None:
+    def _forged(self, stage: int, outputs: int, skipped: int) -> Report | None:
         """Returns what is wrong with a unit of this stage that has so many outputs and has skipped so many records. It
         is a guest that says so.
         """
@@ -187,12 +187,9 @@ def _skips_of(result: work.Result) -> Skips | None:
     if not result.skipped:
         return NO_SKIPS
     try:
-        return Skips(result.skipped, _reports.decode(result.text)[:MAX_LISTED])
+        return Skips(result.skipped, read_reports(result.text)[:MAX_LISTED])
     except (msgspec.DecodeError, RecursionError):
         return None
-
-
-_reports = msgspec.json.Decoder(tuple[Report, ...])
 
 
 def _fault(kind: str, text: str, *, missing: bool) -> tuple[Fault, Report | str]:

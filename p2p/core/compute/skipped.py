@@ -37,6 +37,8 @@ class Skips(NamedTuple):
 
 
 NO_SKIPS = Skips(0)
+read_reports = msgspec.json.Decoder(tuple[Report, ...]).decode
+"""Reads the reports of a unit from JSON. Raises msgspec.DecodeError, RecursionError."""
 
 
 class SkippedRecord(msgspec.Struct, frozen=True):
@@ -67,7 +69,7 @@ class SkippedRecords:
         self.total = 0
         self._counts: dict[UnitPlace, int] = {}
         self._reports: dict[UnitPlace, Sequence[Report]] = {}
-        """Those of the first units with skipped records."""
+        """The reports of the first units with skipped records."""
 
     @property
     def is_exceeded(self) -> bool:

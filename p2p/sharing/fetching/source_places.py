@@ -33,8 +33,7 @@ class SourcePlaces:
 
     def useful(self, member: Party, size: int, now: float) -> None:
         """Counts bytes that a source has sent and that were right."""
-        if member in self._places:
-            self._places.useful(member, size, now)
+        self._places.useful(member, size, now)
 
     def postpone(self, member: Party) -> None:
         """Takes the place of a member that cannot use it now, and has it wait."""

@@ -266,23 +266,27 @@ async def test_a_connection_wears_out(shorten: Shorten) -> None:
             await one.send(Have(bits=bytes(90_000)))
 
 
-async def test_a_fast_peer_leaves_others_their_turn() -> None:
-    one, other = connections()
-    turns = 0
+class Turns:
+    """Another task of the same peer, and how often it had its turn."""
 
-    async def others() -> None:
-        nonlocal turns
+    taken = 0
+
+    async def take(self) -> None:
         while True:
             await trio.lowlevel.checkpoint()
-            turns += 1
+            self.taken += 1
 
+
+async def test_a_fast_peer_leaves_others_their_turn() -> None:
+    one, other = connections()
+    turns = Turns()
     said = [Want(first=n, count=1) for n in range(5000)]
     await one.send(*said)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(others)
+        nursery.start_soon(turns.take)
         await hear(other, len(said))
         nursery.cancel_scope.cancel()
-    assert turns >= 5
+    assert turns.taken >= 5
 
 
 # The handshake.
@@ -420,21 +424,14 @@ async def test_a_handshake_frame_may_have_16_kib_and_not_a_byte_more() -> None:
 async def test_tiny_frames_let_others_have_their_turn() -> None:
     """A million frames of one byte held up the whole peer for seconds."""
     one, other = pipes()
-    turns, count = 0, 3000
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
+    turns, count = Turns(), 3000
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.send_all, (frames.data_header(0, 0, 1) + b"x") * count)
-        nursery.start_soon(others)
+        nursery.start_soon(turns.take)
         connection = Connection(other)
         for _ in range(count):
             header = await connection.receive()
             assert isinstance(header, DataHeader)
             await connection.receive_body(memoryview(bytearray(1)))
         nursery.cancel_scope.cancel()
-    assert turns >= count // 300
+    assert turns.taken >= count // 300
