@@ -17,7 +17,6 @@ Linux only. As root, the node's home is on a small disk of its own; others go wi
 
 import argparse
 import random
-import signal
 import sys
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ from scripts.bench.cases.chaos.timeline import Play, plan
 from scripts.bench.cases.chaos.watch import LAST_DEADLINE_S, Held, given_back, settled, status, watching
 from scripts.bench.support import shoal
 from scripts.bench.support.data import workspace
-from scripts.bench.support.measure import BenchError
+from scripts.bench.support.measure import BenchError, end_well_on_sigterm
 from scripts.bench.support.report import MIB
 
 ROOM_BYTES = 1 << 30
@@ -94,8 +93,7 @@ def _table(events: int, took_s: list[float], before: Held, after: Held, bugs: in
 
 def main() -> int:
     options = _parser().parse_args()
-    # Leave through every `finally`, so that processes end, disks are unmounted and files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_well_on_sigterm()
     notes: list[str] = []
     if not shoal.installed(notes):
         print(notes[0], file=sys.stderr)

@@ -9,7 +9,6 @@ repository:
 
 import argparse
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from scripts.bench.cases.transfer.turns import take_turns
 from scripts.bench.support import shoal
 from scripts.bench.support.data import workspace
-from scripts.bench.support.measure import BenchError, Sample, run, status_bytes
+from scripts.bench.support.measure import BenchError, Sample, end_well_on_sigterm, run, status_bytes
 from scripts.bench.support.report import MIB, Ratio, Report, Row, as_json, as_table
 
 STARTS = 5
@@ -91,8 +90,7 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="one object on one line")
     options = parser.parse_args()
-    # Leave through every `finally`, so that peers end and files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_well_on_sigterm()
     try:
         report = idle()
     except BenchError as error:

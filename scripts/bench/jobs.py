@@ -16,7 +16,6 @@ it takes about 12 minutes on two cores.
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +24,7 @@ from scripts.bench.cases.jobs import crowd, kills, memory, units, words
 from scripts.bench.cases.jobs.settings import Settings
 from scripts.bench.rivals import jobs as rivals
 from scripts.bench.support import shoal
-from scripts.bench.support.measure import BenchError
+from scripts.bench.support.measure import BenchError, end_well_on_sigterm
 from scripts.bench.support.network import PYTHON, SCIENCE
 from scripts.bench.support.report import Report, as_json, as_table, positive
 
@@ -43,8 +42,7 @@ PARTS: dict[str, Callable[[Settings], Report]] = {
 
 def main() -> int:
     options = _parser().parse_args()
-    # Leave through every `finally`, so that peers end and files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_well_on_sigterm()
     notes: list[str] = []
     if not shoal.installed(notes):
         print(notes[0], file=sys.stderr)

@@ -10,7 +10,6 @@ getter whose source was dropped even once fails the row, as does one that ends w
 
 import argparse
 import json
-import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ import trio
 
 from scripts.bench.support import shoal
 from scripts.bench.support.data import check_same, parse_size, random_file, show_size, workspace
-from scripts.bench.support.measure import ENVIRONMENT, BenchError
+from scripts.bench.support.measure import ENVIRONMENT, BenchError, end_well_on_sigterm
 from scripts.bench.support.report import Report, Row, as_json, as_table, positive
 
 SIZES = {3 << 10: 64 << 10, 16 << 10: 512 << 10, 100 << 10: 1 << 20}
@@ -84,8 +83,7 @@ def leaf(group: BaseException) -> BaseException:
 
 def main() -> int:
     options = _parser().parse_args()
-    # Leave through every `finally`, so that servers end and files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_well_on_sigterm()
     report = Report("limits", "the part of a small upload limit that is used")
     if shoal.installed(report.notes):
         for limit in options.limit or SIZES:

@@ -11,7 +11,6 @@ the whole process with its start. Peak memory is `VmHWM`, the largest of the rou
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable
 
@@ -20,7 +19,7 @@ from scripts.bench.cases.transfer.hashing import hashing
 from scripts.bench.cases.transfer.settings import Settings
 from scripts.bench.idle import idle
 from scripts.bench.support.data import parse_size
-from scripts.bench.support.measure import BenchError
+from scripts.bench.support.measure import BenchError, end_well_on_sigterm
 from scripts.bench.support.report import Report, as_json, as_table, positive
 
 CASES: dict[str, Callable[[Settings], Report]] = {
@@ -36,8 +35,7 @@ ONLY_WHEN_ASKED = {"disk"}
 
 def main() -> int:
     options = _parser().parse_args()
-    # Leave through every `finally`, so that servers end and files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_well_on_sigterm()
     settings = Settings(
         rounds=options.rounds,
         size=options.size,
