@@ -22,6 +22,7 @@ from p2p.compute.owner.view import Watch
 from p2p.compute.owner.volunteer_session import Said, VolunteerSession
 from p2p.core.compute.attempts import OVER, Fault, Work
 from p2p.core.compute.matching import Need
+from p2p.core.compute.vacancies import Vacancies
 from p2p.errors import ProtocolViolation, StorageError
 from p2p.ids import PeerId, ShareId, short
 from p2p.net.connection import Connection
@@ -42,6 +43,7 @@ class Employer:
         results: ResultIntake,
         outputs: Outputs,
         watch: Watch,
+        vacancies: Vacancies,
         replaced: Callable[[tuple[int, int], int, int], None],
         note: Callable[[str], None],
     ) -> None:
@@ -56,7 +58,7 @@ class Employer:
         self._replaced = replaced
         self._note = note
         need = Need(setup.runtime.name, setup.limits.memory_bytes, 1)
-        self.recruiter = Recruiter(deps, need, setup.hiring.peers, setup.hiring.most, self._engage)
+        self.recruiter = Recruiter(deps, need, setup.hiring.peers, setup.hiring.most, vacancies, self._engage)
 
     def prefer(self) -> None:
         """To be called when an action has begun: volunteers that have the inputs of some of its units get those units

@@ -31,6 +31,7 @@ from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
 from p2p.compute.spec import JobSpec
 from p2p.concurrency.walls import Wall
 from p2p.core.compute.skipped import UnitPlace
+from p2p.core.compute.vacancies import Vacancies
 from p2p.errors import ConfigError, JobError, NotFound, ShoalError, StorageError
 from p2p.formats import quoted
 from p2p.ids import ShareId, from_text, short, to_text
@@ -74,6 +75,7 @@ class Jobs:
         self._claims: dict[bytes, Claim] = {}
         """The claims on jobs that are being set up, run or ended."""
         self._made = MadeShares()
+        self._vacancies = Vacancies()
         self._recalling = trio.Lock()
         self._recalled = False
 
@@ -187,7 +189,9 @@ class Jobs:
         progress.view, progress.state, progress.name = view, "running", name
         started = trio.current_time()
         state, ending, told = "", "", b""
-        underway = self._under_way[job] = Underway(job, view, JobRun(self._deps, setup, view, progress.note))
+        underway = self._under_way[job] = Underway(
+            job, view, JobRun(self._deps, setup, self._vacancies, view, progress.note)
+        )
         self._deps.changes.ring()
         try:
             with JOB.around():

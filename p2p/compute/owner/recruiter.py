@@ -18,6 +18,7 @@ from p2p.compute.owner.deps import Deps
 from p2p.concurrency.walls import Wall
 from p2p.core.compute.diagnosis import where_it_waits, why_nothing_runs
 from p2p.core.compute.matching import Need, VolunteerOffer, suits
+from p2p.core.compute.vacancies import Vacancies
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
@@ -57,9 +58,11 @@ class Recruiter:
         need: Need,
         peers: Sequence[PeerHint],
         most: int,
+        vacancies: Vacancies,
         engage: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self._deps = deps
+        self._vacancies = vacancies
         self._need = need
         self._peers = peers
         self._most = most or MAX_VOLUNTEERS
@@ -88,6 +91,12 @@ class Recruiter:
 
     async def run(self) -> None:
         """Looks for volunteers and talks to them, until cancelled."""
+        try:
+            await self._run()
+        finally:
+            self._vacancies.over(self)
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch_neighbours)
             self._nursery.start_soon(self._look_up)
@@ -112,18 +121,27 @@ class Recruiter:
     def declined(self, peer: PeerId, reason: str) -> None:
         """Records that the peer did not take the job.
 
-        It is asked again, at growing intervals, as it may soon be free.
+        It is asked again, at growing intervals, as it may soon be free; and at once when another job of this owner has
+        left a place there.
         """
         self._refused(peer, reason)
-        hint, times = self._hint_of.get(peer), self._times_declined.get(peer, 0)
-        if hint is not None and self._nursery is not None and times < MAX_QUICK_RETRIES:
+        if peer not in self._hint_of:
+            return
+        self._vacancies.declined(peer, self)
+        times = self._times_declined.get(peer, 0)
+        if self._nursery is not None and times < MAX_QUICK_RETRIES:
             self._times_declined[peer] = times + 1
-            self._nursery.start_soon(self._soon_again, hint, FIRST_RETRY_S * 2.0**times)
+            self._nursery.start_soon(self._soon_again, peer, FIRST_RETRY_S * 2.0**times)
 
-    async def _soon_again(self, hint: PeerHint, delay_s: float) -> None:
+    async def _soon_again(self, peer: PeerId, delay_s: float) -> None:
         await trio.sleep(delay_s)
-        self._tried.pop(hint, None)
+        self.ask_again(peer)
+
+    def ask_again(self, peer: PeerId) -> bool:
+        """Asks a volunteer that declined again. Returns whether the job still needs one."""
+        self._tried.pop(self._hint_of[peer], None)
         self._sooner.set()
+        return len(self.engaged) < self._most
 
     def may_wait(self, ends: Ends) -> bool:
         """Whether the job would wait in that volunteer's queue.
@@ -135,6 +153,7 @@ class Recruiter:
     def in_line(self, peer: PeerId, queued: work.JobQueued) -> None:
         """Records that the peer may take the job later; until then, others are asked."""
         if peer not in self.lines:
+            self._vacancies.found(peer, self)
             self._sooner.set()
         self.lines[peer] = queued
 
@@ -188,7 +207,8 @@ class Recruiter:
         if len(self.engaged) >= self._most:
             return False
         self._callers.pop(peer, None)
-        self.lines.pop(peer, None)
+        self._vacancies.found(peer, self)
+        self._left_line(peer)
         self.engaged.add(peer)
         if len(self.engaged) == self._most:
             for other in self.lines:
@@ -199,6 +219,11 @@ class Recruiter:
         """Records that the peer is no longer at work."""
         self.engaged.discard(peer)
         self._sooner.set()
+        self._vacancies.left(peer)
+
+    def _left_line(self, peer: PeerId) -> None:
+        if self.lines.pop(peer, None) is not None:
+            self._vacancies.left(peer)
 
     async def _dial(self, hint: PeerHint) -> None:
         try:
@@ -226,7 +251,7 @@ class Recruiter:
                         await self._engage(connection)
                 finally:
                     scope = self._talking.pop(peer)
-                    self.lines.pop(peer, None)
+                    self._left_line(peer)
             if scope.cancelled_caught and peer in self._hint_of:
                 self._tried.pop(self._hint_of[peer], None)  # it did not refuse
         except PeerError as error:

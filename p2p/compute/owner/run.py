@@ -41,6 +41,7 @@ from p2p.core.compute.attempts import JobState, Known, Work
 from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.skipped import SkippedRecords
+from p2p.core.compute.vacancies import Vacancies
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, to_text
 from p2p.jobs.unpacking import not_utf8
@@ -64,7 +65,9 @@ class Ending:
 class JobRun:
     """Runs one job, action by action, until it ends or is stopped."""
 
-    def __init__(self, deps: Deps, setup: Setup, view: JobView, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, deps: Deps, setup: Setup, vacancies: Vacancies, view: JobView, tell: Callable[[str], None]
+    ) -> None:
         """`tell` shows the user a sentence."""
         self._deps = deps
         self._setup = setup
@@ -91,7 +94,7 @@ class JobRun:
         """The records that units have skipped."""
         self._intake = ResultIntake(driver, outputs, self._watch, self._log, self.skipped, self._pull, tell)
         self._employer = Employer(
-            deps, setup, driver, dispatch, self._intake, outputs, self._watch, self._replaced, tell
+            deps, setup, driver, dispatch, self._intake, outputs, self._watch, vacancies, self._replaced, tell
         )
         self.recruiter = self._employer.recruiter
         self.over = False

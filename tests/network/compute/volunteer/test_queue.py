@@ -137,6 +137,16 @@ async def test_the_second_owners_job_begins_when_the_first_ends(world: World, nu
 
 
 @pytest.mark.usefixtures("by_events")
+async def test_a_place_that_a_job_leaves_is_for_the_owners_jobs_that_found_none(
+    world: World, nursery: trio.Nursery
+) -> None:
+    """Twenty jobs at once left volunteers idle for seconds: each job that had been declined waited for its own time."""
+    node, owner = await volunteer(world), await world.peer("owner")
+    jobs = [begin(nursery, world, owner, hint_of(node)) for _ in range(waiting_queue.MAX_PER_OWNER + 4)]
+    await until(lambda: all(job.answer is not None for job in jobs))
+    assert [job.result for job in jobs] == [SQUARES] * len(jobs)
+
+
 async def test_a_job_at_work_and_one_in_line_are_cancelled(world: World) -> None:
     node = await volunteer(world)
     owners = [await world.peer(f"owner{n}") for n in range(3)]
