@@ -73,6 +73,35 @@ def open_beneath(root: int, parts: tuple[str, ...]) -> int:
     return current
 
 
+@contextlib.contextmanager
+def existing(root: int, parts: tuple[str, ...]) -> Iterator[int]:
+    """Opens the folder at `parts` below the folder `root` for the body. No link is followed. Raises OSError."""
+    current = os.dup(root)
+    try:
+        for part in parts:
+            following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = following
+        yield current
+    finally:
+        os.close(current)
+
+
+def may_make(root: int, parts: tuple[str, ...]) -> bool | None:
+    """Whether this user may make files in the folder at `parts` below the folder `root`; None if it is not there.
+
+    True also for a link or a file in its place, whose own error says more.
+    """
+    try:
+        with existing(root, parts) as folder:
+            effective = os.access in os.supports_effective_ids
+            return os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=effective)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.errno not in {errno.EACCES, errno.EPERM}
+
+
 def _open_or_make(name: str, parent: int) -> int:
     try:
         return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)

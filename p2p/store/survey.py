@@ -1,11 +1,15 @@
-"""What is already there when a fetch begins: files in place, `.part` files of an earlier try, files in the way."""
+"""What is already there when a fetch begins: files in place, `.part` files of an earlier try, files in the way.
+
+And folders in which this user may make nothing.
+"""
 
 import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from p2p.core.shares import bitmap
+from p2p.core.shares import bitmap, names
+from p2p.store import posix
 from p2p.store.stamps import Stamp
 from p2p.store.target_files import TargetFiles
 
@@ -72,3 +76,42 @@ def survey(
         elif part is None:
             found.have &= ~chunks
     return found
+
+
+def out_of_reach(files: TargetFiles, entries: Iterable[int]) -> dict[int, names.Path]:
+    """The entries that are not there and cannot be made, each with the folder in which this user may make nothing.
+
+    The share's own folder does not count: without it, nothing could be fetched. Blocks. Raises OSError.
+    """
+    paths = files.paths
+    if posix.may_make(files.folders.root, paths.top_parts) is None:
+        return {}
+    found: dict[int, names.Path] = {}
+    known: dict[names.Path, names.Path] = {}
+    for entry in entries:
+        above = paths.above(entry)
+        if above not in known:
+            known[above] = _first_closed(files, above)
+        if known[above] and not _is_there(files, entry):
+            found[entry] = known[above]
+    return found
+
+
+def _first_closed(files: TargetFiles, path: names.Path) -> names.Path:
+    """The topmost folder of this path that is closed to this user; empty if there is none."""
+    for depth in range(len(files.paths.top_parts) + 1, len(path) + 1):
+        open_to_user = posix.may_make(files.folders.root, path[:depth])
+        if open_to_user is None:
+            break
+        if not open_to_user:
+            return path[:depth]
+    return ()
+
+
+def _is_there(files: TargetFiles, entry: int) -> bool:
+    try:
+        with posix.existing(files.folders.root, files.paths.above(entry)) as folder:
+            os.stat(files.paths.name(entry), dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

@@ -30,7 +30,7 @@ from p2p.store.in_the_way import MAX_BESIDE, InTheWay, refusal
 from p2p.store.local_paths import LocalPaths
 from p2p.store.previous_version import Earlier
 from p2p.store.stamps import NOT_HELD, Stamp
-from p2p.store.survey import survey
+from p2p.store.survey import out_of_reach, survey
 from p2p.store.target_files import TargetFiles
 
 _FEW_FILES = 16
@@ -164,6 +164,12 @@ class Target:
         }
 
     # Before the first chunk.
+
+    def out_of_reach(self) -> dict[int, Path]:
+        """The selected entries that cannot be made, each with the folder in which this user may make nothing."""
+        with explained(self.folder):
+            closed = out_of_reach(self._files, self.selected)
+        return {entry: self.folder.joinpath(*path) for entry, path in closed.items()}
 
     def survey(self, check: Callable[[], None]) -> None:
         """Looks at what is there already, which then counts as fetched.

@@ -644,6 +644,23 @@ def test_a_folder_that_may_not_be_written_to_is_explained(
         out.chmod(0o755)
 
 
+def test_only_what_is_missing_from_a_closed_folder_is_out_of_reach(
+    records: Fetches, tmp_path: Path, nobody: Callable[[], AbstractContextManager[None]]
+) -> None:
+    out = tmp_path / "out"
+    closed = out / "share/deep"
+    build(out / "share", {"deep/exact": FILES["deep/exact"]})
+    closed.chmod(0o555)
+    every = list(range(len(MIXED.manifest.entries)))
+    with closing(Target(MIXED.layout, out, every, MIXED.record(records, out), overwrite=False)) as target:
+        try:
+            with nobody():
+                assert target.out_of_reach() == {MIXED.entry_of("deep/er/big"): closed}
+        finally:
+            closed.chmod(0o755)
+        assert target.out_of_reach() == {}
+
+
 def test_what_happens_after_closing_is_a_storage_error(records: Fetches, out: Path) -> None:
     target = MIXED.open(records, out)
     MIXED.write(target, 0)

@@ -25,7 +25,7 @@ from p2p.sharing.fetching.incoming import IncomingSources
 from p2p.sharing.fetching.manifests import ManifestFetch
 from p2p.sharing.fetching.outgoing import OutgoingSources
 from p2p.sharing.fetching.receiver import Receiver
-from p2p.sharing.fetching.selecting import Skipped, select, settle_names
+from p2p.sharing.fetching.selecting import Skipped, leave_out_of_reach, select, settle_names
 from p2p.sharing.fetching.sources import Sources
 from p2p.sharing.fetching.supply import Filled, Options, Supply, SwarmSupply
 from p2p.sharing.share import Sharing
@@ -191,7 +191,7 @@ class _Fetch:
                     manifest, options.folder, options.select, options.exclude, target.renames, progress.note
                 )
                 target.choose(chosen)
-                self._skipped = settle_names(target, options.naming)
+                self._skipped = settle_names(target, options.naming) + leave_out_of_reach(target)
                 target.survey(check)
                 target.check_space()
                 target.make_empty()

@@ -85,6 +85,17 @@ def settle_names(target: Target, naming: Naming) -> tuple[Skipped, ...]:
     return tuple(Skipped(odd[entry], why) for entry, why in skipped.items())
 
 
+def leave_out_of_reach(target: Target) -> tuple[Skipped, ...]:
+    """Leaves out of the target what this user may not make. Returns what is left out. Raises StorageError."""
+    closed = target.out_of_reach()
+    if closed:
+        target.choose([entry for entry in target.selected if entry not in closed])
+    entries = target.layout.manifest.entries
+    return tuple(
+        Skipped("/".join(entries[entry].path), f"you may not write in {folder}") for entry, folder in closed.items()
+    )
+
+
 class _Paths:
     """The paths that a user may give for the entries of a share."""
 

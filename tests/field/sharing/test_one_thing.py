@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -242,6 +243,26 @@ async def test_files_whose_names_a_disk_refuses_are_left_out_or_refused_on_deman
     assert (answer.mapped_count, answer.skipped_count) == (0, 4)
     assert {one.path for one in answer.skipped} == ODD.keys() - {"a_b.txt"}
     assert contents(out / "odd") == {"a_b.txt": b"two"}
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a disk")
+async def test_a_folder_that_the_user_may_not_write_in_does_not_stop_the_rest(world: World) -> None:
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    files = {"a": b"a", "closed/b": b"b", "closed/below/c": b"c", "open/d": b"d"}
+    link = await published(origin, world.folder / "some", files)
+    closed = world.out(reader) / "some/closed"
+    closed.mkdir(parents=True)
+    await trio.run_process(["mount", "-t", "tmpfs", "-o", "ro", "shoal-test", str(closed)])
+    try:
+        request = GetRequest(link=link, out=str(world.out(reader)), peers=(str(hint_of(origin).address),))
+        answer = await asked(reader, request)
+        why = f"you may not write in {closed}"
+        assert {one.path: one.why for one in answer.skipped} == {"closed/b": why, "closed/below/c": why}
+        assert contents(world.out(reader) / "some") == {"a": b"a", "open/d": b"d"}
+    finally:
+        await trio.run_process(["umount", str(closed)])
+    assert (await asked(reader, request)).skipped_count == 0
+    assert contents(world.out(reader) / "some") == files
 
 
 async def test_an_update_finds_the_files_that_have_other_names(world: World) -> None:
