@@ -332,6 +332,8 @@ class Heartbeat(_Message, frozen=True, gc=False, tag="heartbeat"):
     ids: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_UNITS)] = ()
     fetched: _Number = 0
     """Bytes that this volunteer has fetched for the job so far, outside this conversation; shown to people."""
+    starved: bool = False
+    """Whether all that runs waits for inputs, of which nothing has come for a while."""
 
 
 class JobEnd(_Message, frozen=True, gc=False, tag="job_end"):

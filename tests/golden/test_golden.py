@@ -37,7 +37,7 @@ DIGESTS = {
     "manifest_2.json": "0b58821f664d6d3a0b274c5d64ec08c2377a8acf2b5ca499f79ac688c473e25a",
     "messages_connection.json": "71e66fc098cd820dd68050cfbddfb0005668d10cbe669a2415f4a3be2155c658",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
-    "messages_jobs.json": "837c458b874c1d5ca0c6e9dfb908287b1a8403003a316e20ecd5630052e1a995",
+    "messages_jobs.json": "c888d3348365b39ea29571851ce8e1a55b3d07088d84122ba0631fd85054303c",
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",

@@ -121,7 +121,7 @@ OF_JOBS: tuple[AnyWork, ...] = (
     work.Bytes(of=A, offset=1, total=9, body=b"piece"),
     work.Slots(count=3),
     work.CancelUnits(ids=(A, B)),
-    work.Heartbeat(ids=(C,), fetched=12),
+    work.Heartbeat(ids=(C,), fetched=12, starved=True),
     work.JobEnd(job=A),
 )
 # Arrays say nothing of their fields' names, so these are recorded with their defaults too.

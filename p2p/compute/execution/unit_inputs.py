@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES = 256 * 1024 * 1024
 MAX_RESULTS_BYTES = 256 * 1024 * 1024
+STARVED_S = 5.0
+"""After how long without a byte of an input a unit counts as starved."""
 
 
 class Missing(NotFound):
@@ -96,6 +98,11 @@ class UnitInputs:
         self._pop_places(unit)
 
     # What units are given.
+
+    @property
+    def starved(self) -> bool:
+        """Whether a unit waits for an input of which nothing has come for a while."""
+        return any(one.starved_s >= STARVED_S for one in self._inputs)
 
     async def given(self, unit: work.Unit) -> Given:
         """Returns what the unit reads.

@@ -31,6 +31,12 @@ class Rerunner:
         self._dispatch = dispatch
         self._reader = reader
         self._results = results
+        self._reading: UnitInputs | None = None
+
+    @property
+    def starved(self) -> bool:
+        """Whether the unit waits for an input, of which nothing has come for a while."""
+        return self._reading is not None and self._reading.starved
 
     async def run(self, one: Work) -> UnitOutcome:
         """Runs a unit as a volunteer would, and returns its outcome.
@@ -55,7 +61,7 @@ class Rerunner:
         held = [inputs.open(share.share, share.hints) for share in setup.inputs]
         try:
             most = min(setup.limits.memory_bytes, MAX_UNIT_INPUT_BYTES)
-            reading = UnitInputs(setup.id, self._deps.presence.peer_id, held, None, self._reader, most)
+            self._reading = reading = UnitInputs(setup.id, self._deps.presence.peer_id, held, None, self._reader, most)
             unit: work.Unit | None = None
             lost: list[Work] = []
             for message in await self._dispatch.messages([one], len(self._results), lost.append, keep=False):
@@ -71,6 +77,7 @@ class Rerunner:
                 return UnitOutcome([], kind=LOST if lost else "broken", text=why)
             given = await reading.given(unit)
         finally:
+            self._reading = None
             await inputs.release(*held)
         outcome: list[UnitOutcome] = []
         sandbox, description = self._deps.guests.repeating, setup.description

@@ -38,6 +38,7 @@ from p2p.compute.owner.volunteer_session import VolunteerSession
 from p2p.concurrency.background import Background
 from p2p.core.compute import plan as plans
 from p2p.core.compute.attempts import JobState, Known, Work
+from p2p.core.compute.diagnosis import what_is_not_sent
 from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.skipped import SkippedRecords
@@ -294,6 +295,8 @@ class JobRun:
         self._view.why = ""
         if self._planning is not None and self._planning.waits_for_room and not self._is_at_work:
             self._view.why = "waiting for room to plan"
+        elif begun and self._is_starved:
+            self._view.why = what_is_not_sent([one.name for one in self._setup.inputs])
         elif not self._view.volunteers and (begun or self.recruiter.lines):
             self._view.why = self.recruiter.why()
         elif begun and not self._is_at_work:
@@ -303,9 +306,19 @@ class JobRun:
 
     @property
     def _is_at_work(self) -> bool:
-        """Whether any volunteer has a unit, or would take one."""
+        """Whether any volunteer has a unit, or would take one, and gets the inputs that it needs."""
+        if self._is_starved:
+            return False
         volunteers = self._driver.job.volunteers().items()
         return any(units or self.sessions[peer].slots for peer, units in volunteers) or self._driver.job.owner_at_work
+
+    @property
+    def _is_starved(self) -> bool:
+        """Whether all units that were given out wait for inputs, of which nothing comes."""
+        at_work = [self.sessions[peer].starved for peer, units in self._driver.job.volunteers().items() if units]
+        if self._driver.job.owner_at_work:
+            at_work.append(self._rerunner.starved)
+        return bool(at_work) and all(at_work)
 
     def _replaced(self, place: tuple[int, int], count: int, piece: int) -> None:
         """Tells the user, once a job, that a file is not UTF-8: a unit at this stage and partition had to replace so

@@ -76,6 +76,8 @@ class VolunteerSession:
         self._sent = 0
         self._given = self._answered = 0
         """The number of units that the volunteer was given, and of results that it sent."""
+        self.starved = False
+        """Whether the volunteer says that all it runs waits for inputs, of which nothing comes."""
         self.bytes_fetched = 0
         """How many bytes of what its units read the volunteer says it has fetched, from any peer."""
         self._came = 0
@@ -191,10 +193,12 @@ class VolunteerSession:
                         self._gives(message.count)
                     else:
                         self._fetched(message.fetched)
+                        self.starved = message.starved
                     await heard(message, self._spool)
                     await trio.sleep(self._words.take(1, trio.current_time()))
                 case work.Results(results):
                     self._fetched(message.fetched)
+                    self.starved = False
                     self._answered += len(results)
                     if self._answered > self._given:
                         raise ProtocolViolation("more results than units")

@@ -126,7 +126,9 @@ class JobSession:
         self._reader = OutputReader(deps.dialer, offer.job, offer.token, connection.ends.remote_host)
         most = min(offer.memory, MAX_UNIT_INPUT_BYTES)
         self._reading = UnitInputs(offer.job, deps.presence.peer_id, self._inputs, self.kept, self._reader, most)
-        self._reports = Reports(connection, lambda: 0 if host.paused else self.slots, self._fetched)
+        self._reports = Reports(
+            connection, lambda: 0 if host.paused else self.slots, self._fetched, lambda: self._slots.starved
+        )
         self._slots = GuestSlots(slots, self._reading, self._reports, self.kept, self)
         self.since = trio.current_time()
         """Since when the job has had its cores, or since it last handed one over."""

@@ -20,13 +20,21 @@ HEARTBEAT_INTERVAL_S = 1.0
 class Reports:
     """Sends the reports about one job to its owner.
 
-    `slots` returns how many slots the job has now, `fetched` returns how many bytes have arrived for it.
+    `slots` returns how many slots the job has now, `fetched` returns how many bytes have arrived for it, and `starved`
+    returns whether all that runs waits for inputs.
     """
 
-    def __init__(self, connection: Connection, slots: Callable[[], int], fetched: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        slots: Callable[[], int],
+        fetched: Callable[[], int],
+        starved: Callable[[], bool],
+    ) -> None:
         self._connection = connection
         self._slots = slots
         self._fetched = fetched
+        self._starved = starved
         self._done: list[work.Result] = []
         self._news = trio.Event()
         self._unsent_bytes = 0
@@ -113,7 +121,8 @@ class Reports:
             self._sent.set()
             self._sent = trio.Event()
             if not some:
-                await connection.send(work.Heartbeat(tuple(self.running)[: work.MAX_UNITS], self._fetched()))
+                running = tuple(self.running)[: work.MAX_UNITS]
+                await connection.send(work.Heartbeat(running, self._fetched(), self._starved()))
             told = trio.current_time()
             if busy():
                 await trio.sleep(RESULTS_INTERVAL_S)

@@ -57,6 +57,8 @@ class _Slot:
     """Ends what the slot is running, at once."""
     stopped: str = ""
     """Why that was ended, if it was."""
+    reads: bool = False
+    """Whether it still waits for what its units read."""
 
 
 class GuestSlots:
@@ -97,6 +99,12 @@ class GuestSlots:
         if (self._queue and self.count) or self._reports.running:
             return 0.0
         return trio.current_time() - self._last_unit
+
+    @property
+    def starved(self) -> bool:
+        """Whether all that runs waits for inputs, of which nothing has come for a while."""
+        busy = [slot for slot in self._serving if slot.ending is not None]
+        return bool(busy) and all(slot.reads for slot in busy) and self._reading.starved
 
     def take(self, units: Collection[work.Unit]) -> None:
         """Queues more units. Raises ProtocolViolation for more than was agreed."""
@@ -245,11 +253,14 @@ class GuestSlots:
         reports = self._reports
         batch: list[tuple[work.Unit, Given]] = []
         with trio.CancelScope() as scope:
-            slot.ending = scope.cancel
-            for unit in units:
-                given = await self._given(unit)
-                if given is not None:
-                    batch.append((unit, given))
+            slot.ending, slot.reads = scope.cancel, True
+            try:
+                for unit in units:
+                    given = await self._given(unit)
+                    if given is not None:
+                        batch.append((unit, given))
+            finally:
+                slot.reads = False
         if slot.stopped:
             for unit in units:
                 if unit.id in reports.running:  # and was not answered for yet

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from p2p.core.compute.matching import Need, VolunteerOffer, suits
-from p2p.formats import format_size
+from p2p.formats import format_size, quoted
 from p2p.ids import PeerId
 
 
@@ -53,6 +53,12 @@ def where_it_waits(lines: Collection[tuple[int, str]]) -> str:
     where = "1 volunteer" if len(lines) == 1 else f"{len(lines)} volunteers"
     best = " at best" if len(lines) > 1 else ""
     return f"queued at {where}, {_ordinal(place)} in line{best}: {reason}"
+
+
+def what_is_not_sent(inputs: Sequence[str]) -> str:
+    """Text for the user: no peer sends what the units need of these inputs, given by their names."""
+    which = quoted(inputs[0]) if len(inputs) == 1 else f"the {len(inputs)} inputs"
+    return f"no peer sends what the units need of {which}"
 
 
 def _ordinal(number: int) -> str:

@@ -72,6 +72,11 @@ class OpenShare:
         return self._fetched_before + (0 if self._fetching is None else self._fetching.fetched)
 
     @property
+    def starved_s(self) -> float:
+        """For how long a reader has waited and got nothing, in seconds; 0 if none waits."""
+        return 0.0 if self.partial is None else self.partial.starved_s
+
+    @property
     def taken(self) -> int:
         """How many bytes of disk it takes, including bytes still to come, until all of it is dropped."""
         return 0 if self._fetching is None else self._fetching.taken

@@ -6,8 +6,8 @@ missing, the share is added to the library.
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +63,8 @@ class PartialFetch:
         self.progress = Progress()
         self._sources = deps.fetching.sources(Link(wanted), self.progress)
         self._counted = 0
+        self._waits: dict[object, float] = {}
+        """Since when each reader that waits has got nothing."""
         self.taken = 0
         """How many bytes of disk it takes, including bytes still to come."""
         self._target: Target | None = None
@@ -93,6 +95,11 @@ class PartialFetch:
         """How many bytes came over the network."""
         return self.progress.received
 
+    @property
+    def starved_s(self) -> float:
+        """For how long a reader has waited and got nothing, in seconds; 0 if none waits."""
+        return trio.current_time() - min(self._waits.values(), default=trio.current_time())
+
     def more(self, chunks: int) -> int:
         """How many more bytes of disk it takes once it has these chunks too."""
         assert self._receiver is not None
@@ -105,7 +112,7 @@ class PartialFetch:
 
     async def layout(self) -> Layout:
         """The layout of the share, once its manifest is here. Raises ShoalError; NotFound if that takes too long."""
-        with trio.move_on_after(self._patience_s):
+        with trio.move_on_after(self._patience_s), self._waiting():
             await self._opened.wait()
         if self._failure is not None:
             raise self._failure
@@ -131,10 +138,19 @@ class PartialFetch:
         self.want(chunks)
         coming = True
         while coming:
-            with trio.move_on_after(self._patience_s) as patience:
+            with trio.move_on_after(self._patience_s) as patience, self._waiting():
                 coming = await self._receiver.arrived(chunks)
             if patience.cancelled_caught:
                 raise self._nobody()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        reader = object()
+        self._waits[reader] = trio.current_time()
+        try:
+            yield
+        finally:
+            del self._waits[reader]
 
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         """Gives a descriptor of the entry's file. Only chunks that are here may be read from it. Raises OSError."""
