@@ -179,8 +179,8 @@ class Inputs(Sequence[Input]):
         return self._inputs[index]
 
     def lines(self, input: int | str | None = None) -> Dataset[str]:
-        """The lines of one input (by number or name) or of all, without line ends. Compressed files (gz, bz2, xz) are
-        unpacked; what is not UTF-8 is replaced.
+        """The lines of one input (by number or name) or of all, without line ends, which are LF or CR LF. Compressed
+        files (gz, bz2, xz) are unpacked; what is not UTF-8 is replaced.
         """
         return self._of_bytes("lines", input)
 

@@ -99,10 +99,12 @@ def json_value(line: str) -> Any:
 
 
 def _texts(source: Source, given: Sequence[Any], blobs: Sequence[bytes], replaced: Replaced) -> Iterator[list[str]]:
-    """Batches of the lines of all pieces, without a byte order mark at a file's beginning."""
+    """Batches of the lines of all pieces, without a byte order mark at a file's beginning. Raises JobFault."""
     for number, (piece, blob) in enumerate(zip(given, blobs, strict=True)):
         begins = not piece[1]
         for part in _unpacked(source, piece, blob):
+            if begins and b"\r" in part[:-1] and b"\n" not in part:
+                raise JobFault(f"the input's file {shown(piece[0])} {_OLD_LINES}", kind="BadFile", place=source.place)
             mark = len(BOM_UTF8) if begins and part.startswith(BOM_UTF8) else 0
             yield from _lines(part, mark, number, replaced)
             begins = False
@@ -146,6 +148,10 @@ def _lines(blob: bytes, start: int, piece: int, replaced: Replaced) -> Iterator[
 
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_OLD_LINES = (
+    "is a single line with carriage returns (CR) in it: as on old Macs, they may be its line ends, but here only LF "
+    "and CR LF are. Convert it first, for example with `tr '\\r' '\\n'`"
+)
 _NOT_NOTICED = (
     "begins as {form} does, and its name does not say so: it was cut into units as text. Rename it, or convert it"
 )

@@ -68,7 +68,13 @@ async def test_a_file_cut_short_or_a_bomb_ends_its_unit_and_not_the_volunteer(wo
     origin = await world.peer("origin")
     job = write_job(world, COUNT)
     bomb = gzip.compress(bytes(1 << 20)) * 100
-    for name, data, why in (("log.gz", gzip.compress(b"a\n" * 9)[:-3], "is cut short"), ("bomb.gz", bomb, "a line of")):
+    of_old_mac = b"a,b\r1,2\r3,4\r"
+    for name, data, why in (
+        ("log.gz", gzip.compress(b"a\n" * 9)[:-3], "is cut short"),
+        ("bomb.gz", bomb, "a line of"),
+        ("mac.csv", of_old_mac, "is a single line with carriage returns"),
+        ("mac.csv.gz", gzip.compress(of_old_mac), "is a single line with carriage returns"),
+    ):
         path = world.folder / name
         path.write_bytes(data)
         with pytest.raises(JobError, match=f"the input's file '{name}' .*{why}"):
