@@ -52,6 +52,18 @@ class TokenBuckets:
 
     def try_take(self, name: str | bytes, amount: float, now: float) -> bool:
         """Takes `amount` of the name's tokens if they are there. Returns whether it did."""
+        return self._bucket(name, now).try_take(amount, now)
+
+    def take(self, name: str | bytes, amount: float, now: float) -> float:
+        """Takes `amount` of the name's tokens, which it may owe then. Returns for how many seconds it does."""
+        return self._bucket(name, now).take(amount, now)
+
+    def wait(self, name: str | bytes, now: float) -> float:
+        """For how many seconds the name still owes tokens; 0 for one that owes none."""
+        bucket = self._buckets.get(name)
+        return 0.0 if bucket is None else bucket.take(0, now)
+
+    def _bucket(self, name: str | bytes, now: float) -> TokenBucket:
         bucket = self._buckets.get(name)
         if bucket is None:
             bucket = self._buckets[name] = TokenBucket(self.rate, self.burst, now)
@@ -59,4 +71,4 @@ class TokenBuckets:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(name)
-        return bucket.try_take(amount, now)
+        return bucket

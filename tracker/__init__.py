@@ -11,7 +11,7 @@ cannot get a wrong byte accepted. The network works without it.
                   http              bodies, problems, rates         openapi     the API, described from its structs
           service the decisions: who may announce, what expires, who may be told which address
                   writing           the one writer                  dialback    whether peers can be dialled
-                  feed              the figures as they change
+                  feed              the figures as they change    reading     whose question is next, and its cost
             queries   the questions that the database answers
               store   keeps what peers announced: SQLite with FTS5; `changes` is one transaction
                 index   words, queries, kinds, places: pure         limits      how much a client may ask and store

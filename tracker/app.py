@@ -213,6 +213,7 @@ class _Api:
                     max_size=asked.max_size,
                     limit=asked.limit,
                     cursor=asked.cursor,
+                    asker=asker(request),
                 )
             )
         )
@@ -231,7 +232,8 @@ class _Api:
     async def peer(self, request: Request) -> Response:
         asked = _query(request, PageQuery)
         peer = PeerId(_id(request.path_params["peer"]))
-        return answer(encode(await self._service.peer(peer, limit=asked.limit, cursor=asked.cursor)))
+        view = await self._service.peer(peer, limit=asked.limit, cursor=asked.cursor, asker=asker(request))
+        return answer(encode(view))
 
     async def volunteers(self, request: Request) -> Response:
         asked = _query(request, VolunteersQuery)
@@ -249,7 +251,7 @@ class _Api:
         )
 
     async def statistics(self, request: Request) -> Response:
-        return answer(encode(await self._service.statistics(_query(request, StatisticsQuery).hours)))
+        return answer(encode(await self._service.statistics(_query(request, StatisticsQuery).hours, asker(request))))
 
 
 class _Events:

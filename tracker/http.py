@@ -22,7 +22,7 @@ from p2p.concurrency.walls import Wall
 from p2p.errors import ConfigError, InternalError, MalformedMessage, NotFound, Refused, ShoalError, StorageError
 from p2p.wire.address import canonical
 from p2p.wire.tracker import Problem, encode
-from tracker.limits import Limits, Rates, TooMuch, subject
+from tracker.limits import Limits, Rates, TooLong, TooMuch, subject
 from tracker.proxies import Proxies
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
         case TooMuch():
             status = 429
             headers["retry-after"] = str(error.retry_s)
+        case TooLong():
+            status = 503
         case TooLarge():
             status = 413
         case TooSlow():

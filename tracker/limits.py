@@ -21,6 +21,16 @@ class TooMuch(Refused):
         self.retry_s = max(1, math.ceil(retry_s))
 
 
+class TooLong(Refused):
+    """Raised for a question that was stopped, since the tracker would have to read too much to answer it."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"The tracker stopped this search after {limit_s:g} s: too much matches it. Ask for rarer words, or leave "
+            "out the filters."
+        )
+
+
 @dataclass(frozen=True)
 class Limits:
     """All limits of a tracker. Rates are per second; a burst is how much is accepted before the rate applies."""
@@ -40,6 +50,16 @@ class Limits:
 
     request_rate: float = 50.0
     request_burst: float = 500.0
+    read_rate: float = 20_000.0
+    """Rows of the database per second that are read for one address; a search reads up to 100,000."""
+    read_burst: float = 600_000.0
+    network_read_rate: float = 100_000.0
+    """The same for all addresses of one network, an IPv4 /24 or an IPv6 /48."""
+    network_read_burst: float = 2_000_000.0
+    read_time_s: float = 0.5
+    """How long a question may take before SQLite stops it."""
+    waiting_reads: int = 512
+    waiting_reads_per_address: int = 32
     announce_rate: float = 10.0
     """Announces per second from one address."""
     announce_burst: float = 300.0
@@ -74,3 +94,13 @@ class Rates:
         if not self._buckets.try_take(name, min(amount, self._buckets.burst), now):
             retry_s = amount / self._buckets.rate
             raise TooMuch("Too many requests. Wait a little, then try again.", retry_s)
+
+    def admit(self, name: str | bytes, now: float) -> None:
+        """Raises TooMuch while the name owes for what was done for it."""
+        wait_s = self._buckets.wait(name, now)
+        if wait_s:
+            raise TooMuch("This address has had the tracker read too much. Wait a little, then try again.", wait_s)
+
+    def owe(self, name: str | bytes, now: float, amount: float) -> None:
+        """Counts what was done for the name, however much that is."""
+        self._buckets.take(name, amount, now)

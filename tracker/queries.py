@@ -68,7 +68,12 @@ def search(
             break
         found += [(tier, place) for place in _page(connection, tiers[tier], filter, at, limit + 1 - len(found))]
         at = 0
-    total, partial = _count(connection, query, filter)
+    try:
+        total, partial = _count(connection, query, filter)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        total, partial = len(found), True
     more = len(found) > limit
     del found[limit:]
     rows = [row for _, place in found if (row := _at(connection, place)) is not None]

@@ -1,15 +1,14 @@
 """The tracker's decisions: who may announce what, what expires, who may be told which address.
 
-The event loop never waits for the disk: one thread writes (`writing`), a few read (`queries`). Outside input is first
-read and checked against a rate limit; only then is anything else done with it.
+The event loop never waits for the disk: one thread writes (`writing`), a few read (`reading`, `queries`). Outside input
+is first read and checked against a rate limit; only then is anything else done with it.
 """
 
 import logging
 import random
-import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TypeVar
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -35,11 +34,12 @@ from p2p.wire.tracker import (
 )
 from tracker import queries
 from tracker.changes import Conflict, NoRoom, Said
-from tracker.database import READERS, Database
+from tracker.database import Database
 from tracker.dialback import DialBack, DialTarget
 from tracker.feed import Feed
 from tracker.index import Filter
-from tracker.limits import Limits, Rates, TooMuch, subject
+from tracker.limits import Limits, Rates, TooLong, TooMuch, subject
+from tracker.reading import Reading
 from tracker.store import HISTORY_S, Store
 from tracker.writing import Writer
 
@@ -59,7 +59,7 @@ _READ_IN_THREAD_BYTES = 32 * 1024
 _BYTES_PER_TURN = 256 * 1024
 """How many bytes of a body count as one more announce: while a large body is decoded, no other thread can run."""
 
-T = TypeVar("T")
+DECODERS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +90,9 @@ class Service:
         self._strict = strict
         self._clock = clock
         self._torrents = torrents
-        self._database = database
         self._random = random.Random()
-        self._readers = trio.CapacityLimiter(READERS)
+        self._decoders = trio.CapacityLimiter(DECODERS)
+        self._reading = Reading(database, self.limits)
         self._writer = Writer(Store(database, self.limits), clock, self.limits.waiting_announces)
         self._dial_back = DialBack(dialer, self.limits, self._reached)
         self._feed = Feed(self._look, self.limits.event_streams)
@@ -128,7 +128,7 @@ class Service:
         self._of_addresses.take(address, now, 1 + len(body) // _BYTES_PER_TURN)
         if len(body) > _READ_IN_THREAD_BYTES:
             peer, announce = await trio.to_thread.run_sync(
-                read_announce, body, peer_text, signature_text, limiter=self._readers
+                read_announce, body, peer_text, signature_text, limiter=self._decoders
             )
         else:
             peer, announce = read_announce(body, peer_text, signature_text)
@@ -146,7 +146,10 @@ class Service:
             self._dial_back.look(place, now, outcome.dialable)
             if outcome.dialable is False:
                 identifier, wall = outcome.id, self._clock()
-                wanted = await self._read(lambda connection: queries.wanted(connection, identifier, host, wall))
+                with suppress(TooMuch, TooLong):  # the announce counts all the same
+                    wanted = await self._reading.ask(
+                        lambda connection: queries.wanted(connection, identifier, host, wall), host
+                    )
         return Announced(
             sequence=announce.sequence,
             interval_s=await self._interval(announce, place, outcome.dialable),
@@ -198,27 +201,32 @@ class Service:
         max_size: int | None = None,
         limit: int = 50,
         cursor: str = "",
+        asker: str,
     ) -> SearchAnswer:
         """Listed shares whose name or files have all of the words. Raises MalformedMessage for an invalid cursor."""
         asked, now = Filter(kind, min_size, max_size), self._clock()
-        return await self._read(
+        return await self._reading.ask(
             lambda connection: queries.search(
                 connection, query, asked, limit=_most(limit), cursor=cursor, now=now, tracker=self.url
-            )
+            ),
+            asker,
         )
 
     async def share(self, share: ShareId, asker: str) -> ShareView:
         """A listed share. Raises NotFound."""
         now = self._clock()
-        return await self._read(lambda connection: queries.share(connection, share, asker, now, self.url, self._random))
+        return await self._reading.ask(
+            lambda connection: queries.share(connection, share, asker, now, self.url, self._random), asker
+        )
 
-    async def peer(self, peer: PeerId, *, limit: int = 50, cursor: str = "") -> PeerView:
+    async def peer(self, peer: PeerId, *, limit: int = 50, cursor: str = "", asker: str) -> PeerView:
         """A live peer and the shares it lists. Raises NotFound, MalformedMessage."""
         now = self._clock()
-        return await self._read(
+        return await self._reading.ask(
             lambda connection: queries.peer(
                 connection, peer, limit=_most(limit), cursor=cursor, now=now, tracker=self.url
-            )
+            ),
+            asker,
         )
 
     async def volunteers(
@@ -233,7 +241,7 @@ class Service:
     ) -> VolunteersAnswer:
         """Live peers that offer at least this much compute, the most idle cores first. Raises MalformedMessage."""
         now = self._clock()
-        return await self._read(
+        return await self._reading.ask(
             lambda connection: queries.volunteers(
                 connection,
                 runtime=runtime,
@@ -243,20 +251,23 @@ class Service:
                 cursor=cursor,
                 asker=asker,
                 now=now,
-            )
+            ),
+            asker,
         )
 
-    async def statistics(self, hours: float = 24.0) -> Statistics:
-        """The figures of the network now and over the last hours."""
+    async def statistics(self, hours: float = 24.0, asker: str = "") -> Statistics:
+        """The figures of the network now and over the last hours, for a host or, without one, for the tracker."""
         figures, until = await self._look(), self._clock()
         span = min(max(hours, 0.0) * 3600, HISTORY_S)
-        moments = await self._read(lambda connection: queries.history(connection, until - span, until))
+        moments = await self._reading.ask(lambda connection: queries.history(connection, until - span, until), asker)
         return msgspec.structs.replace(figures, history=moments)
 
     async def sources(self, key: bytes, asker: str) -> SourcesAnswer:
         """Who has the share with this provider key: a random sample."""
         now = self._clock()
-        return await self._read(lambda connection: queries.sources(connection, key, asker, now, self._random))
+        return await self._reading.ask(
+            lambda connection: queries.sources(connection, key, asker, now, self._random), asker
+        )
 
     def changes(self) -> AsyncGenerator[Statistics, None]:
         """Yields the statistics without history: now, and then whenever they have changed, at most once per second.
@@ -284,16 +295,9 @@ class Service:
     async def _count(self) -> Statistics:
         """Computes the present figures."""
         now = self._clock()
-        figures = await self._read(lambda connection: queries.statistics(connection, now))
+        figures = await self._reading.ask(lambda connection: queries.statistics(connection, now), "")
         torrents, torrent_peers = self._torrents()
         return msgspec.structs.replace(figures, torrents=torrents, torrent_peers=torrent_peers)
-
-    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        def ask() -> T:
-            with self._database.reading() as connection:
-                return question(connection)
-
-        return await trio.to_thread.run_sync(ask, limiter=self._readers)
 
     async def remember(self) -> None:
         """Adds the present figures to the history, and forgets the oldest."""

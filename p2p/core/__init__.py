@@ -23,6 +23,6 @@
     waiting_queue       owners who wait for a volunteer's cores
     diagnosis           why nobody works for a job, in words
 
-All of them use `round_robin`, which decides whose turn is next, `bans`, which decides when to leave a peer alone,
+All of them use `p2p.round_robin`, which decides whose turn is next, `bans`, which decides when to leave a peer alone,
 and `packing`, which fits items into few messages.
 """

@@ -48,3 +48,14 @@ def test_only_the_latest_are_remembered() -> None:
 )
 def test_an_address_is_an_ipv4_address_or_an_ipv6_64(host: str, counted: str) -> None:
     assert subject(host) == counted
+
+
+def test_who_owes_waits_until_it_is_made_up_for() -> None:
+    rates = Rates(rate=10, burst=100)
+    rates.admit("a", 0.0)
+    rates.owe("a", 0.0, 300)
+    with pytest.raises(TooMuch) as raised:
+        rates.admit("a", 5.0)
+    assert raised.value.retry_s == 15
+    rates.admit("b", 5.0)
+    rates.admit("a", 20.0)

@@ -57,7 +57,7 @@ async def test_what_is_announced_is_found(service: Service) -> None:
     first = await peer.tell(add=(listing(1, "Field recordings", "sea/gulls.flac"),), port=0)
     assert (first.sequence, first.shares, first.dialable) == (1, 1, False)
     assert first.seen_host == peer.host
-    [found] = (await service.search("gulls")).results
+    [found] = (await service.search("gulls", asker=STRANGER)).results
     assert (found.name, found.matched, found.sources, found.signer) == (
         "Field recordings",
         "sea/gulls.flac",
@@ -69,7 +69,7 @@ async def test_what_is_announced_is_found(service: Service) -> None:
     assert view.found.link == found.link
     assert (await service.sources(key_from_text(key(1)), STRANGER)).total == 1
     await peer.tell(drop=(key(1),))
-    assert (await service.search("gulls")).results == ()
+    assert (await service.search("gulls", asker=STRANGER)).results == ()
     with pytest.raises(NotFound):
         await service.share(share(1), STRANGER)
 
@@ -77,7 +77,7 @@ async def test_what_is_announced_is_found(service: Service) -> None:
 async def test_an_unlisted_share_is_found_by_its_key_alone(service: Service) -> None:
     await Announcer(service).tell(provide=(provided(1),))
     assert (await service.sources(key_from_text(key(1)), STRANGER)).total == 1
-    assert (await service.search("")).results == ()
+    assert (await service.search("", asker=STRANGER)).results == ()
     with pytest.raises(NotFound):
         await service.share(share(1), STRANGER)
 
@@ -97,12 +97,12 @@ async def test_announces_expire_together(service: Service, clock: Clock) -> None
     await peer.tell(expires_s=60, capacity=Capacity(("wasm",), 1, 1))
     clock.now += 59
     await service.tidy()
-    assert (await service.search("fleeting")).total == 1
+    assert (await service.search("fleeting", asker=STRANGER)).total == 1
     clock.now += 2
     assert (await service.volunteers(asker=STRANGER)).total == 0  # even before anything is tidied
     assert (await service.sources(key_from_text(key(1)), STRANGER)).total == 0
     await service.tidy()
-    assert (await service.search("fleeting")).total == 0
+    assert (await service.search("fleeting", asker=STRANGER)).total == 0
     assert await peer.say() == Conflict(2)
 
 
@@ -111,7 +111,7 @@ async def test_good_bye(service: Service) -> None:
     await peer.tell(add=(listing(1, "fleeting"),))
     await peer.tell(bye=True)
     await service.tidy()
-    assert (await service.search("fleeting")).total == 0
+    assert (await service.search("fleeting", asker=STRANGER)).total == 0
 
 
 async def test_what_was_said_to_another_tracker_or_network_is_refused(start: Start) -> None:
@@ -212,7 +212,7 @@ async def test_an_address_is_told_once_it_is_proven_and_only_to_those_it_is_for(
         assert volunteer.address is None
     [volunteer] = (await service.volunteers(asker="127.0.0.1")).volunteers
     assert volunteer.address == f"127.0.0.1:{local.dialer.port}"
-    assert (await service.peer(local.peer_id)).dialable
+    assert (await service.peer(local.peer_id, asker=STRANGER)).dialable
 
 
 async def test_somebody_else_at_the_port_is_no_proof(service: Service, world: World) -> None:

@@ -64,8 +64,8 @@ def _endpoint(shown: Page, service: Service) -> Callable[[Request], Awaitable[Re
 
 async def home(service: Service, request: Request) -> Response:
     """The search box, the network at a glance, and what most peers have."""
-    statistics = await service.statistics()
-    popular = await service.search("", limit=POPULAR)
+    statistics = await service.statistics(asker=_asker(request))
+    popular = await service.search("", limit=POPULAR, asker=_asker(request))
     return page(request, "home.html", {"statistics": statistics, "popular": popular.results})
 
 
@@ -82,6 +82,7 @@ async def search(service: Service, request: Request) -> Response:
         max_size=_size(largest),
         limit=PER_PAGE,
         cursor=cursor,
+        asker=_asker(request),
     )
     filters = {"q": query, "kind": kind.value if kind else "", "min_size": smallest, "max_size": largest}
     context = {
@@ -109,7 +110,8 @@ async def share(service: Service, request: Request) -> Response:
 async def peer(service: Service, request: Request) -> Response:
     """A peer: what it lists and what compute it offers."""
     cursor = request.query_params.get("cursor", "")
-    view = await service.peer(PeerId(_id(request.path_params["peer"], "peer")), limit=PER_PAGE, cursor=cursor)
+    named = PeerId(_id(request.path_params["peer"], "peer"))
+    view = await service.peer(named, limit=PER_PAGE, cursor=cursor, asker=_asker(request))
     here = f"/peers/{view.peer}"
     following = _address(here, {"cursor": view.cursor}) if view.cursor else ""
     return page(request, "peer.html", {"view": view, "first": here if cursor else "", "next": following})
@@ -145,7 +147,7 @@ async def network(service: Service, request: Request) -> Response:
     span = request.query_params.get("hours", "24")
     if span not in RANGES:
         raise ConfigError(f"The network can be shown over {' or '.join(RANGES)} hours. Choose one of these.")
-    statistics = await service.statistics(float(span))
+    statistics = await service.statistics(float(span), _asker(request))
     moments = [*statistics.history, statistics.now]
     context = {
         "statistics": statistics,

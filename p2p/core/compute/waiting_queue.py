@@ -3,14 +3,14 @@
 There are few places, at most half of them for one network and few for one owner; an owner that gets no place asks again
 later. First comes an owner that reconnects while its job still counts as running here: its cores were never free. Then
 come owners with nothing running here, then the others. Within each group, the turns are round-robin, as for upload
-slots (`core.round_robin`).
+slots (`round_robin`).
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from p2p.core.round_robin import RoundRobin
 from p2p.ids import PeerId
+from p2p.round_robin import RoundRobin
 
 MAX_WAITING = 32
 MAX_PER_NETWORK = MAX_WAITING // 2

@@ -1,6 +1,6 @@
 """Upload slots: decides, fairly, which downloaders are served now and which wait.
 
-`core.round_robin` decides whose turn is next. A slot is held for a quantum of time, and is then given up at the next
+`round_robin` decides whose turn is next. A slot is held for a quantum of time, and is then given up at the next
 chunk boundary if somebody waits, or after `MAX_QUANTA` within a chunk. If those served leave most of the upload limit
 unused, because they read slowly or not at all, one more is served.
 
@@ -12,7 +12,7 @@ unused, because they read slowly or not at all, one more is served.
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from p2p.core.round_robin import RoundRobin
+from p2p.round_robin import RoundRobin
 
 Key = TypeVar("Key", bound=Hashable)
 
