@@ -1,4 +1,6 @@
-"""Who keeps a place where places are few: those that are useful, and a few newcomers that are being tried.
+"""Who keeps a place where places are few. Two rules, and every bounded place has one of them.
+
+`Places` are kept by work: by those that are useful, and a few newcomers that are being tried.
 
     enter --> regular     a place is free, or its holder had a period to be useful in, and was not
           --> on trial    otherwise: a few places, shared out among networks
@@ -8,28 +10,34 @@
 
 Useful is what the caller counts: bytes that were verified, units that were done. To be there, to be old and to say so
 count for nothing. So a holder keeps its place by work, and whoever fills all places with idle identities of one network
-keeps a newcomer of another network from none of the places on trial: of those, each network has its share, and within a
-network the one that has been there for longest goes first; but first of all those that were of no use yet.
+keeps a newcomer of another network from none of the places on trial: from those, whoever is of a network that has more
+places than the newcomer's goes first, and within a network the one that has been there for longest; but before them
+those that were of no use yet.
 
-This module does no IO: the time comes as an argument, in seconds.
+`Seats` are for those whose nature is to wait. They are shared out among networks; within one, who came first stays.
+
+Networks nest: a host's /24 counts in its /16. This module does no IO: times come as arguments, in seconds.
 """
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
-from typing import Generic, NamedTuple, TypeVar
+from ipaddress import IPv6Address, ip_address
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+Name = Literal["sources of a fetch", "connections"]
+"""All places that this project bounds. docs/threats.md has a line for each."""
 TRIED_S = 0.5
-"""How long one on trial is left there at least, unless its network has more places on trial than others. One that is
+"""How long one on trial is left there at least, unless its network has more places than the newcomer's. One that is
 useful is left there for a period.
 """
-_WIDE_BITS, _NARROW_BITS = {4: 16, 6: 32}, {4: 24, 6: 64}
+_BITS = {4: (16, 24, 32), 6: (32, 48, 64)}
 
-Networks = tuple[object, object]
-"""The wide network of a host, and the narrow one in it."""
+Networks = tuple[Hashable, ...]
+"""The networks of a host, each in the one before. `NARROW` is the one that most people have to themselves."""
+NARROW = 1
 
 
 class Entry(NamedTuple, Generic[K]):
@@ -51,12 +59,18 @@ class _Holder:
 
 
 class Places(Generic[K]):
-    """`most` places, of which `tried` are for those on trial. Whoever is useful is so for the next `period_s`."""
+    """`most` places, of which `tried` are for those on trial. Whoever is useful is so for the next `period_s`.
 
-    def __init__(self, most: int, tried: int, period_s: float) -> None:
+    If `most_alike` is given, so many may be of one network: a newcomer to a full network takes the place of the one of
+    that network that has been there for longest and was of no use lately.
+    """
+
+    def __init__(self, name: Name, most: int, tried: int, period_s: float, most_alike: int | None = None) -> None:
         assert 0 < tried <= most
+        self.name = name
         self._most_regular, self._most_tried = most - tried, tried
         self._period_s = period_s
+        self._most_alike = most_alike
         self._regular: dict[K, _Holder] = {}
         self._tried: dict[K, _Holder] = {}
 
@@ -66,10 +80,20 @@ class Places(Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._regular or key in self._tried
 
-    def enter(self, key: K, host: str, now: float) -> Entry[K]:
-        """Asks for a place for a newcomer at this host."""
+    @property
+    def is_full(self) -> bool:
+        return len(self) >= self._most_regular + self._most_tried
+
+    def enter(self, key: K, host: str, now: float, *, named_by: str | None = None) -> Entry[K]:
+        """Asks for a place for a newcomer at this host. If a host named it, places are shared out among those first."""
         assert key not in self
-        newcomer = _Holder(networks_of(host), now, self._period(now))
+        networks = networks_of(host)
+        if named_by is not None:
+            networks = (*networks_of(named_by), *networks)
+        newcomer = _Holder(networks, now, self._period(now))
+        if self._most_alike is not None and self._alike(networks) >= self._most_alike:
+            return self._enter_full_network(key, newcomer, now)
+        self._settle(now)
         if len(self._regular) < self._most_regular:
             self._regular[key] = newcomer
             return Entry(True)
@@ -88,24 +112,11 @@ class Places(Generic[K]):
         return Entry(True, victim)
 
     def useful(self, key: K, amount: float, now: float) -> None:
-        """Counts work that a holder has done; does nothing if it has no place. One on trial changes places with the
-        regular one that did least lately, if that did less; so nobody loses a place by this.
-        """
+        """Counts work that a holder has done; does nothing if it has no place. Nobody loses a place by this."""
         holder = self._regular.get(key) or self._tried.get(key)
-        if holder is None:
-            return
-        self._roll(holder, now)
-        holder.lately += amount
-        if key in self._regular:
-            return
-        if self._regular and len(self._regular) >= self._most_regular:
-            least, other = min(self._regular.items(), key=lambda held: (self._work(held[1], now), held[1].since))
-            if self._work(other, now) >= self._work(holder, now):
-                return
-            self._tried[least] = self._regular.pop(least)
-            other.since = now
-        if len(self._regular) < self._most_regular:
-            self._regular[key] = self._tried.pop(key)
+        if holder is not None:
+            self._roll(holder, now)
+            holder.lately += amount
 
     def leave(self, key: K) -> None:
         """Frees a holder's place; does nothing if it has none."""
@@ -126,49 +137,135 @@ class Places(Generic[K]):
         self._roll(holder, now)
         return holder.before + holder.lately
 
+    def _settle(self, now: float) -> None:
+        """Gives those on trial that were useful the regular places that are free, and those of holders that did less
+        lately, which are then on trial themselves.
+        """
+        proven = [(work, key) for key, one in self._tried.items() if (work := self._work(one, now))]
+        if not proven:
+            return
+        proven.sort(key=lambda found: -found[0])
+        free = self._most_regular - len(self._regular)
+        for _, key in proven[:free]:
+            self._regular[key] = self._tried.pop(key)
+        least = sorted((self._work(one, now), one.since, at) for at, one in enumerate(self._regular.values()))
+        regular = list(self._regular)
+        for (work, key), (other_work, _, at) in zip(proven[free:], least, strict=False):
+            if work <= other_work:
+                break
+            other = regular[at]
+            self._tried[other] = self._regular.pop(other)
+            self._tried[other].since = now
+            self._regular[key] = self._tried.pop(key)
+
+    def _alike(self, networks: Networks) -> int:
+        return sum(
+            one.networks[NARROW] == networks[NARROW] for held in (self._regular, self._tried) for one in held.values()
+        )
+
+    def _enter_full_network(self, key: K, newcomer: _Holder, now: float) -> Entry[K]:
+        idle = [
+            (one.since, at, other, held)
+            for held in (self._regular, self._tried)
+            for at, (other, one) in enumerate(held.items())
+            if one.networks[NARROW] == newcomer.networks[NARROW] and not self._work(one, now)
+        ]
+        if not idle:
+            return Entry(False)
+        _, _, victim, held = min(idle, key=lambda found: found[:2])
+        del held[victim]
+        held[key] = newcomer
+        return Entry(True, victim)
+
     def _idle(self, now: float) -> K | None:
         """A regular holder that had a period to show what it does, and did nothing useful in the last one: of the most
         crowded network, the one that has been there for longest.
         """
-        wide, narrow = _counts(one.networks for one in self._regular.values())
+        crowd = _crowd(one.networks for one in (*self._regular.values(), *self._tried.values()))
         ranked = [
-            ((-wide[one.networks[0]], -narrow[one.networks[1]], one.since), key)
+            ((_share(crowd, one.networks), -one.since), key)
             for key, one in self._regular.items()
-            if now - one.since >= self._period_s and not self._work(one, now)
+            if now >= one.since + self._period_s and not self._work(one, now)
         ]
-        return min(ranked, key=lambda found: found[0])[1] if ranked else None
+        return max(ranked, key=lambda found: found[0])[1] if ranked else None
 
     def _on_trial_for_long_enough(self, networks: Networks, now: float) -> K | None:
         """Whom a newcomer of these networks displaces from the places on trial."""
-        wide, narrow = _counts([networks, *(one.networks for one in self._tried.values())])
+        crowd = _crowd([networks, *(one.networks for one in (*self._regular.values(), *self._tried.values()))])
         ranked = [
-            ((self._work(one, now) > 0, -wide[one.networks[0]], -narrow[one.networks[1]], one.since), key)
+            ((not self._work(one, now), _share(crowd, one.networks), -one.since), key)
             for key, one in self._tried.items()
         ]
-        (is_useful, *_), victim = min(ranked, key=lambda found: found[0])
+        (is_idle, share, _), victim = max(ranked, key=lambda found: found[0])
         holder = self._tried[victim]
-        has_more = wide[holder.networks[0]] > wide[networks[0]] or narrow[holder.networks[1]] > narrow[networks[1]]
-        is_its_own = holder.networks[1] == networks[1] and not is_useful
-        patience_s = self._period_s if is_useful else TRIED_S
-        return victim if has_more or is_its_own or now - holder.since >= patience_s else None
+        has_more = share > _share(crowd, networks)
+        is_its_own = is_idle and holder.networks[NARROW] == networks[NARROW]
+        patience_s = TRIED_S if is_idle else self._period_s
+        return victim if has_more or is_its_own or now >= holder.since + patience_s else None
 
 
-def _counts(networks: Iterable[Networks]) -> tuple[Counter[object], Counter[object]]:
-    """How many there are of each wide network, and of each narrow one."""
-    wide, narrow = Counter[object](), Counter[object]()
-    for outer, inner in networks:
-        wide[outer] += 1
-        narrow[inner] += 1
-    return wide, narrow
+class Seats(Generic[K]):
+    """`most` places for those that only wait. If none is free, a newcomer takes the place of the last to come of the
+    network that has most, if that is more than the newcomer's would have; otherwise it is refused.
+    """
+
+    def __init__(self, name: Name, most: int) -> None:
+        self.name = name
+        self.most = most
+        self._holders: dict[K, Networks] = {}
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._holders
+
+    def enter(self, key: K, host: str) -> Entry[K]:
+        """Asks for a place for a newcomer at this host."""
+        assert key not in self
+        displaced = None
+        if len(self._holders) >= self.most:
+            rivals = self.rivals(host)
+            if not rivals:
+                return Entry(False)
+            displaced = rivals[-1]
+            del self._holders[displaced]
+        self._holders[key] = networks_of(host)
+        return Entry(True, displaced)
+
+    def rivals(self, host: str) -> list[K]:
+        """The holders of the network that has most, if that is more than a newcomer's would have; the oldest first."""
+        networks = networks_of(host)
+        crowd = _crowd([networks, *self._holders.values()])
+        shares = {key: _share(crowd, its) for key, its in self._holders.items()}
+        largest = max(shares.values(), default=())
+        if largest <= _share(crowd, networks):
+            return []
+        return [key for key, share in shares.items() if share == largest]
+
+    def leave(self, key: K) -> None:
+        """Frees a holder's place; does nothing if it has none."""
+        self._holders.pop(key, None)
+
+
+def _crowd(hosts: Iterable[Networks]) -> Counter[Hashable]:
+    """How many there are of each network."""
+    return Counter(network for networks in hosts for network in networks)
+
+
+def _share(crowd: Counter[Hashable], networks: Networks) -> tuple[int, ...]:
+    """How many places the networks of a host have; the widest counts first."""
+    return tuple(crowd[network] for network in networks)
 
 
 @lru_cache(maxsize=4096)
 def networks_of(host: str) -> Networks:
-    """A host's networks: /16 and /24 of IPv4, /32 and /64 of IPv6. What is no address is a network of its own."""
+    """A host's networks: /16, /24 and itself of IPv4, /32, /48 and /64 of IPv6. A name is a network of its own."""
     try:
         address = ip_address(host)
     except ValueError:
-        return host, host
-    version, bits, number = address.version, address.max_prefixlen, int(address)
-    wide, narrow = _WIDE_BITS[version], _NARROW_BITS[version]
-    return (version, number >> (bits - wide)), (version, number >> (bits - narrow))
+        return tuple((host, level) for level in range(3))
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    version, length, number = address.version, address.max_prefixlen, int(address)
+    return tuple((version, bits, number >> (length - bits)) for bits in _BITS[version])

@@ -73,6 +73,10 @@ class Connection:
         self.bytes_in = 0
         """Bytes received. Grows even while a long message is still arriving, so a slow peer does not look silent."""
         self.bytes_out = 0
+        self.worked = 0
+        """How much use the connection was: bytes of chunks, and 1 for each sign that its peer waits for its turn, or
+        that a unit is being worked on. Heartbeats of those for whom nothing is done do not count.
+        """
 
     @property
     def arrived(self) -> tuple[int, int]:

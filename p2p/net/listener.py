@@ -3,7 +3,8 @@
 A connection is unproven until the handshake has proved who the peer is; it costs little, and can be dropped. If a
 network prefix has too many unproven connections, its oldest is dropped; if there are too many in total, the oldest of
 all. So a flood of half-open connections from one network only displaces its own connections. Proven connections are
-limited per peer, per prefix and in total.
+limited per peer, per prefix and in total. They are kept by what is done over them (`Connection.worked`), as
+`p2p.places` decides, so that whoever only asks a small thing now and then makes room for newcomers.
 """
 
 import errno
@@ -11,7 +12,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -23,6 +23,7 @@ from p2p.errors import ConfigError, PeerError
 from p2p.ids import PeerId
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.dialer import Dialer, wrap
+from p2p.places import Places
 from p2p.wire.address import Address, parse_address, prefix
 from p2p.wire.messages import BUSY, Failed
 
@@ -31,23 +32,31 @@ logger = logging.getLogger(__name__)
 MAX_UNPROVEN = 512
 MAX_UNPROVEN_PER_PREFIX = 64
 BACKLOG = 1024
+PERIOD_S = 60.0
+"""What was done over a connection counts for its place for so long, and up to twice as long."""
+_REVIEW_INTERVAL_S = 10.0
+_TRIED_SHARE = 8
+"""One place in so many is for connections on trial."""
 MIN_ROOM = 6
 """How many connections there may be however few descriptors this process may have."""
 
 Welcome = Callable[[Connection], Awaitable[None]]
 
 
-@dataclass
 class Admission:
-    """Limits the number of connections whose peer has proved who it is: per peer, per network prefix and in total."""
+    """Limits the number of connections whose peer has proved who it is: per peer, per network prefix and in total.
 
-    total: int
-    per_prefix: int
-    per_peer: int
-    unproven: int = MAX_UNPROVEN
-    """The most connections that have not proved it yet, which are beside the others."""
-    _peers: Counter[PeerId] = field(default_factory=Counter)
-    _prefixes: Counter[str] = field(default_factory=Counter)
+    `unproven` is the most connections that have not proved it yet, which are beside the others.
+    """
+
+    def __init__(self, total: int, per_prefix: int, per_peer: int, unproven: int = MAX_UNPROVEN) -> None:
+        self.unproven = unproven
+        self._per_peer = per_peer
+        tried = max(1, total // _TRIED_SHARE)
+        self._places: Places[Connection] = Places("connections", total, tried, PERIOD_S, per_prefix)
+        self._counted: dict[Connection, int] = {}
+        """What was done over each, as far as it is counted in its place."""
+        self._peers: Counter[PeerId] = Counter()
 
     @classmethod
     def of(cls, network: NetworkConfig, descriptors: int) -> "Admission":
@@ -57,22 +66,33 @@ class Admission:
         total = min(network.max_connections, room - unproven)
         return cls(total, network.max_connections_per_prefix, network.max_connections_per_peer, unproven)
 
-    def admit(self, peer: PeerId, network_prefix: str) -> bool:
-        """Counts the connection if there is room for it."""
-        if (
-            self._peers.total() >= self.total
-            or self._prefixes[network_prefix] >= self.per_prefix
-            or self._peers[peer] >= self.per_peer
-        ):
+    def admit(self, connection: Connection, now: float) -> bool:
+        """Gives the connection a place, if there is one for it. Closes the connection that it displaces, if any."""
+        ends = connection.ends
+        if self._peers[ends.peer_id] >= self._per_peer:
             return False
-        self._peers[peer] += 1
-        self._prefixes[network_prefix] += 1
-        return True
+        self.review(now)
+        entry = self._places.enter(connection, ends.remote_host, now)
+        if entry.admitted:
+            self._peers[ends.peer_id] += 1
+            self._counted[connection] = connection.worked
+        if entry.displaced is not None:
+            logger.debug("%s makes room: nothing was done over its connection lately", entry.displaced.ends)
+            entry.displaced.close()
+        return entry.admitted
 
-    def leave(self, peer: PeerId, network_prefix: str) -> None:
+    def review(self, now: float) -> None:
+        """Counts what was done over each connection; to be called several times in a period."""
+        for connection, counted in self._counted.items():
+            if connection.worked != counted:
+                self._places.useful(connection, connection.worked - counted, now)
+                self._counted[connection] = connection.worked
+
+    def leave(self, connection: Connection) -> None:
         """Stops counting a connection that has ended."""
-        self._peers -= Counter([peer])
-        self._prefixes -= Counter([network_prefix])
+        self._places.leave(connection)
+        del self._counted[connection]
+        self._peers -= Counter([connection.ends.peer_id])
 
 
 class Unproven:
@@ -164,7 +184,9 @@ async def run(
             for listener in listeners:
                 nursery.start_soon(accept, listener.socket, nursery, meet)
             task_status.started()
-            await trio.sleep_forever()
+            while True:
+                await trio.sleep(_REVIEW_INTERVAL_S)
+                admission.review(trio.current_time())
         finally:
             for listener in listeners:
                 listener.socket.close()
@@ -190,14 +212,13 @@ async def _meet(
                 unproven.leave(scope)
         if scope.cancelled_caught:
             return
-        peer = connection.ends.peer_id
-        if not admission.admit(peer, prefix(host)):
+        if not admission.admit(connection, trio.current_time()):
             await connection.send(Failed(reason=BUSY))
             return
         try:
             await welcome(connection)
         finally:
-            admission.leave(peer, prefix(host))
+            admission.leave(connection)
     except PeerError as error:
         logger.debug("%s: %s", host, error)
     finally:

@@ -131,6 +131,7 @@ class Uploads:
 
     async def _tell_choked(self, position: int) -> None:
         await self._connection.send(messages.Choked(position=position))
+        self._connection.worked += 1
 
     async def _send_chunk(self, chunk: int, buffer: memoryview, slot: Slot) -> None:
         holding = self._swarm.holding
@@ -155,6 +156,7 @@ class Uploads:
                     await self._connection.send_data(chunk, offset, view)
                     offset += len(view)
                     self.sent += len(view)
+                    self._connection.worked += len(view)
                     self._traffic.bytes_uploaded += len(view)
                     if self._limited:
                         await self._connection.flush()

@@ -5,14 +5,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2p.places import TRIED_S, Places, networks_of
+from p2p.places import TRIED_S, Places, Seats, networks_of
 
 MOST, TRIED, PERIOD_S = 8, 3, 10.0
 HONEST = "203.0.113.7"
 
 
 def places() -> Places[str]:
-    return Places(MOST, TRIED, PERIOD_S)
+    return Places("sources of a fetch", MOST, TRIED, PERIOD_S)
 
 
 def filled(held: Places[str], network: int, count: int, now: float, prefix: str = "a") -> list[str]:
@@ -105,14 +105,77 @@ def test_who_is_useful_on_trial_is_not_displaced_by_the_next_to_come() -> None:
     assert held.enter("later", "10.99.0.1", PERIOD_S).displaced in sources[MOST - TRIED :]
 
 
-def test_networks_nest() -> None:
-    assert networks_of("10.1.2.3") == networks_of("10.1.2.4")
-    assert networks_of("10.1.2.3")[0] == networks_of("10.1.3.3")[0]
-    assert networks_of("10.1.2.3")[1] != networks_of("10.1.3.3")[1]
-    assert networks_of("2001:db8:1:2::1")[1] == networks_of("2001:db8:1:2::2")[1]
-    assert networks_of("2001:db8:1:2::1")[0] == networks_of("2001:db8:9:2::1")[0]
-    assert networks_of("2001:db8:1:2::1")[1] != networks_of("2001:db8:1:3::1")[1]
-    assert networks_of("peer.example") == ("peer.example", "peer.example")
+def test_a_full_network_takes_turns_with_its_own() -> None:
+    held: Places[str] = Places("sources of a fetch", 20, 5, PERIOD_S, most_alike=3)
+    crowd = filled(held, 1, 3, 0.0)
+    held.useful(crowd[0], 1, 0.0)
+    assert held.enter("late", "10.1.0.9", 0.1).displaced == crowd[1]
+    assert held.enter("later", "10.1.0.9", 0.2).displaced == crowd[2]
+    for key in ("late", "later"):
+        held.useful(key, 1, 0.3)
+    assert not held.enter("last", "10.1.0.9", 0.4).admitted
+    assert held.enter("other", HONEST, 0.4) == (True, None)
+
+
+def test_those_that_a_crowd_named_are_a_crowd() -> None:
+    """One peer that names addresses in many networks has one share of the places."""
+    held = places()
+    for number in range(30):
+        held.enter(f"invented{number}", f"10.{number}.0.1", 0.0, named_by="192.0.2.1")
+    assert held.enter("honest", HONEST, 0.0, named_by="198.51.100.1").admitted
+    for number in range(30, 60):
+        held.enter(f"invented{number}", f"10.{number}.0.1", TRIED_S * number, named_by="192.0.2.1")
+        assert "honest" in held
+
+
+def test_seats_are_shared_out_and_the_first_to_come_stay() -> None:
+    held: Seats[str] = Seats("sources of a fetch", 4)
+    for number in range(4):
+        assert held.enter(f"a{number}", f"10.1.0.{number}") == (True, None)
+    assert not held.enter("a4", "10.1.0.9").admitted
+    assert held.enter("a5", "10.1.1.1") == (True, "a3")
+    assert held.enter("b0", HONEST) == (True, "a2")
+    assert held.enter("b1", "203.0.112.1") == (True, "a1")
+    assert not held.enter("a6", "10.1.0.9").admitted
+    assert held.rivals("192.0.2.1") == ["a0", "a5", "b0", "b1"]
+    held.leave("a5")
+    held.leave("a5")
+    assert held.enter("c0", "192.0.2.1") == (True, None)
+    assert all(key in held for key in ("a0", "b0", "b1", "c0"))
+
+
+def test_a_host_with_many_seats_makes_room_for_its_neighbours() -> None:
+    held: Seats[int] = Seats("sources of a fetch", 4)
+    for number in range(4):
+        held.enter(number, "10.1.0.1")
+    assert held.enter(4, "10.1.0.2") == (True, 3)
+    assert held.enter(5, "10.1.0.3") == (True, 2)
+    assert held.enter(6, "10.1.0.4") == (True, 1)
+    assert not held.enter(7, "10.1.0.5").admitted
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("10.1.2.3", "10.1.2.3", 3),
+        ("10.1.2.3", "10.1.2.4", 2),
+        ("10.1.2.3", "10.1.3.3", 1),
+        ("10.1.2.3", "10.2.2.3", 0),
+        ("10.1.2.3", "::ffff:10.1.2.3", 3),
+        ("::ffff:10.1.2.3", "::ffff:10.9.2.3", 0),
+        ("2001:db8:1:2::1", "2001:db8:1:2::2", 3),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", 2),
+        ("2001:db8:1:2::1", "2001:db8:2:2::1", 1),
+        ("2001:db8:1:2::1", "2001:db9:1:2::1", 0),
+        ("fe80::1%eth0", "fe80::2%eth0", 3),
+        ("peer.example", "peer.example", 3),
+        ("peer.example", "other.example", 0),
+    ],
+)
+def test_networks_nest(one: str, other: str, shared: int) -> None:
+    """A /24 of IPv4 in its /16; a /64 of IPv6 in its /48 in its /32."""
+    alike = [a == b for a, b in zip(networks_of(one), networks_of(other), strict=True)]
+    assert alike == [True] * shared + [False] * (3 - shared)
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -151,6 +214,24 @@ class AnyOrder(RuleBasedStateMachine):
         if entry.admitted:
             self.since[key], self.done[key] = self.now, []
 
+    @rule()
+    def come_from_another_network(self) -> None:
+        """A newcomer whose network nobody has a place of gets one, and soon."""
+        key, host = f"other{self.number}", f"172.{self.number % 200}.{self.number // 200}.1"
+        self.number += 1
+        trial = self.held.enter(key, host, self.now)
+        if not trial.admitted:
+            self.now += TRIED_S
+            trial = self.held.enter(key, host, self.now)
+        if not trial.admitted:
+            assert sum(self.lately(other) > 0 for other in self.since) >= TRIED, "all on trial are useful"
+            self.now += PERIOD_S
+            trial = self.held.enter(key, host, self.now)
+        assert trial.admitted
+        assert trial.displaced is None or self.lately(trial.displaced) == 0 or trial.displaced not in self.safe
+        self.gone(trial.displaced)
+        self.since[key], self.done[key] = self.now, []
+
     @precondition(lambda self: self.since)
     @rule(data=st.data(), amount=st.sampled_from([1.0, 5.0, 50.0]))
     def useful(self, data: st.DataObject, amount: float) -> None:
@@ -179,4 +260,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=60)
+TestAnyOrder.settings = settings(max_examples=30, stateful_step_count=40)

@@ -102,6 +102,7 @@ class OutputStore:
         await connection.send(work.OutputIs(kept.digests, len(body)))
         for piece in pieces(wanted.unit, body):
             await connection.send(piece)
+            connection.worked += len(piece.body)
 
 
 def _write(path: Path, outputs: list[bytes]) -> tuple[bytes, ...]:

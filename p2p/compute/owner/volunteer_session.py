@@ -183,6 +183,7 @@ class VolunteerSession:
         while True:
             message = await self.connection.receive()
             self._came += 1
+            self.connection.worked += 1  # it is hired, and is there
             match message:
                 case work.Bytes():
                     with self._dealt_with():

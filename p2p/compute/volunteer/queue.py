@@ -86,6 +86,7 @@ class QueuedOwner:
             message = await self._connection.receive()
             match message:
                 case work.Heartbeat():
+                    self._connection.worked += 1
                     if not called.is_set():
                         patience.deadline = trio.current_time() + TURN_TIMEOUT_S
                     await self._pace.spend(message)

@@ -123,6 +123,8 @@ class Reports:
             if not some:
                 running = tuple(self.running)[: work.MAX_UNITS]
                 await connection.send(work.Heartbeat(running, self._fetched(), self._starved()))
+            if some or self.running:
+                connection.worked += 1 + len(some)
             told = trio.current_time()
             if busy():
                 await trio.sleep(RESULTS_INTERVAL_S)

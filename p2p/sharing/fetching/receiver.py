@@ -262,6 +262,7 @@ class Receiver:
                 self._do(self._download.received(exchange, chunk, trio.current_time()))
             self.from_peers[peer] = self.from_peers.get(peer, 0) + arrived.place.size
             self._places.useful(exchange, arrived.place.size, trio.current_time())
+            exchange.connection.worked += arrived.place.size
             self._stored(chunk, arrived.place)
 
     def _stored(self, chunk: int, place: ChunkPlace) -> None:

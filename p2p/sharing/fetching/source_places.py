@@ -16,7 +16,7 @@ class SourcePlaces:
     """The places of one fetch's sources, and the members that wait for one."""
 
     def __init__(self, most: int) -> None:
-        self._places: Places[Party] = Places(most, max(1, most // _TRIED_SHARE), PERIOD_S)
+        self._places: Places[Party] = Places("sources of a fetch", most, max(1, most // _TRIED_SHARE), PERIOD_S)
         self._waiting: dict[Party, None] = {}
         self._asked_again = 0.0
 

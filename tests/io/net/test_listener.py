@@ -1,9 +1,8 @@
 """Admission: caps on proven connections, and floods of half-open ones that starve only themselves."""
 
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,13 @@ from p2p.concurrency import accepting
 from p2p.errors import ConfigError, PeerGone
 from p2p.net import listener
 from p2p.net.connection import Connection
-from p2p.net.dialer import Dialer, wrap
+from p2p.net.dialer import Dialer
 from p2p.net.listener import Admission, Unproven
 from p2p.wire.address import Address
-from p2p.wire.messages import BUSY, Failed, Want
+from p2p.wire.messages import BUSY, Cancel, Failed, Want
 from tests.support.constants import Shorten
-from tests.support.pipes import NETWORK, make_dialer
+from tests.support.pipes import make_dialer
+from tests.support.rogues.crowds import connect_from, dial_from
 from tests.support.world import World, bare, same_tree
 
 WELCOME = Want(first=1, count=1)
@@ -27,9 +27,14 @@ WELCOME = Want(first=1, count=1)
 
 @asynccontextmanager
 async def listening(at: Dialer, admission: Admission) -> AsyncIterator[Address]:
+    """Welcomes every connection, and counts each of its messages as work."""
+
     async def welcome(connection: Connection) -> None:
         await connection.send(WELCOME)
-        await connection.receive()
+        while True:
+            await connection.receive()
+            connection.worked += 1
+            await connection.send(WELCOME)
 
     async with trio.open_nursery() as nursery:
         listeners = await listener.open_listeners([Address("127.0.0.1", 0)])
@@ -38,42 +43,17 @@ async def listening(at: Dialer, admission: Admission) -> AsyncIterator[Address]:
         nursery.cancel_scope.cancel()
 
 
-async def connect_from(host: str, address: Address) -> trio.socket.SocketType:
-    """A TCP connection that comes from a certain host of the loopback network."""
-    connecting = trio.socket.socket()
-    try:
-        await connecting.bind((host, 0))
-        await connecting.connect(tuple(address))
-    except BaseException:
-        connecting.close()
-        raise
-    return connecting
+async def works(connection: Connection) -> None:
+    """Has something done, which makes the connection useful."""
+    await connection.send(Cancel(first=1, count=1))
+    assert await connection.receive() == WELCOME
 
 
-async def dial_from(dialer: Dialer, host: str, address: Address) -> Connection:
-    """A proven connection that comes from a certain host."""
-    stream = wrap(await connect_from(host, address), dialer.contexts, server=False)
-    peer = await stream.handshake(NETWORK)
-    assert peer is not None
-    connection = Connection(stream)
-    await connection.greet_listener(dialer.identity, dialer.network, peer, stream.remote_host, dialer.hello(stream))
-    return connection
-
-
-@pytest.mark.parametrize(
-    ("admission", "welcome"),
-    [
-        # From which of the hosts, and with which of the identities, a connection comes; and how many are let in.
-        (Admission(total=100, per_prefix=100, per_peer=3), 3),
-        (Admission(total=3, per_prefix=100, per_peer=100), 3),
-        (Admission(total=100, per_prefix=3, per_peer=100), 3),
-    ],
-)
-async def test_what_is_past_a_cap_is_told_so_and_closed(tmp_path: Path, admission: Admission, welcome: int) -> None:
+async def test_a_peer_past_its_cap_is_told_so_and_closed(tmp_path: Path) -> None:
     at, one = make_dialer(tmp_path / "at"), make_dialer(tmp_path / "one")
-    async with listening(at, admission) as address:
+    async with listening(at, Admission(total=100, per_prefix=100, per_peer=3)) as address:
         open_connections = []
-        for _ in range(welcome):
+        for _ in range(3):
             connection = await one.dial(address)
             assert await connection.receive() == WELCOME
             open_connections.append(connection)
@@ -94,28 +74,56 @@ async def test_what_is_past_a_cap_is_told_so_and_closed(tmp_path: Path, admissio
             connection.close()
 
 
-async def test_one_peer_and_one_prefix_leave_room_for_others(tmp_path: Path) -> None:
-    at = make_dialer(tmp_path / "at")
-    greedy, neighbour, other = (make_dialer(tmp_path / name) for name in ("greedy", "neighbour", "other"))
-    async with listening(at, Admission(total=6, per_prefix=4, per_peer=2)) as address:
-        heard: Counter[str] = Counter()
-        connections = []
+@pytest.mark.parametrize(
+    "admission", [Admission(total=100, per_prefix=3, per_peer=100), Admission(total=4, per_prefix=3, per_peer=100)]
+)
+async def test_a_full_network_keeps_those_of_its_connections_that_are_of_use(
+    tmp_path: Path, admission: Admission
+) -> None:
+    at, one, other = (make_dialer(tmp_path / name) for name in ("at", "one", "other"))
+    async with listening(at, admission) as address:
+        with ExitStack() as connections:
 
-        async def dial(dialer: Dialer, host: str, name: str) -> None:
-            connection = await dial_from(dialer, host, address)
-            connections.append(connection)
-            heard[name] += await connection.receive() == WELCOME
+            async def dial(dialer: Dialer, host: str) -> Connection:
+                return connections.enter_context(closing(await dial_from(dialer, host, address)))
 
-        for _ in range(5):
-            await dial(greedy, "127.9.9.1", "greedy")
-        for _ in range(5):
-            await dial(neighbour, "127.9.9.2", "neighbour")
-        # A new identity does not help where the prefix is full.
-        await dial(other, "127.9.9.77", "same prefix")
-        await dial(other, "127.0.0.1", "elsewhere")
-        assert heard == {"greedy": 2, "neighbour": 2, "same prefix": 0, "elsewhere": 1}
-        for connection in connections:
-            connection.close()
+            useful, idle, last = [await dial(one, f"127.9.9.{number}") for number in range(1, 4)]
+            for connection in (useful, idle, last):
+                assert await connection.receive() == WELCOME
+            await works(useful)
+            late = await dial(other, "127.9.9.77")
+            assert await late.receive() == WELCOME
+            with pytest.raises(PeerGone):
+                await idle.receive()
+            for connection in (useful, late, last):
+                await works(connection)
+            refused = await dial(other, "127.9.9.78")
+            assert await refused.receive() == Failed(reason=BUSY)
+            assert await (await dial(other, "127.9.8.1")).receive() == WELCOME
+
+
+async def test_a_newcomer_of_another_network_gets_in_and_whoever_is_of_use_stays(tmp_path: Path) -> None:
+    """Four networks held all connections, asked a small thing each now and then, and everybody else was told `busy`."""
+    at, rogue, honest = (make_dialer(tmp_path / name) for name in ("at", "rogue", "honest"))
+    async with listening(at, Admission(total=16, per_prefix=8, per_peer=100)) as address:
+        heard: list[object] = []
+        with ExitStack() as connections:
+
+            async def dial(dialer: Dialer, host: str) -> Connection:
+                connection = connections.enter_context(closing(await dial_from(dialer, host, address)))
+                heard.append(await connection.receive())
+                return connection
+
+            for number in range(1, 17):
+                await dial(rogue, f"127.9.{number % 4}.{number}")
+            useful = [await dial(honest, "127.8.1.1"), await dial(honest, "127.8.1.2")]
+            assert heard == [WELCOME] * len(heard)
+            for connection in useful:
+                await works(connection)
+            for number in range(64):
+                await dial(rogue, f"127.{10 + number}.0.1")
+                for connection in useful:
+                    await works(connection)
 
 
 async def test_the_oldest_unproven_of_the_same_prefix_gives_way() -> None:
