@@ -115,7 +115,7 @@ class Dht:
         self._random = random or Random()
         self._contact_bytes = NODE_ID_BYTES + (18 if endpoint.v6 else 6)
         self.table = Table(self.node_id, local_exempt=local_exempt)
-        self.store = RecordStore()
+        self.store = RecordStore(self.node_id)
         self._secrets = [os.urandom(16), os.urandom(16)]
         self._probing: set[bytes] = set()
         self._send_probe, self._receive_probe = trio.open_memory_channel[Contact | Address](MAX_PROBES)
@@ -163,8 +163,7 @@ class Dht:
     def _values(
         self, head: tuple[bytes, bytes, int, bytes], key: bytes, contact: Contact, budget: int, now: float
     ) -> Values:
-        kept = self.store.get(key, now)
-        self._random.shuffle(kept)
+        kept = self.store.spread(key, now, self._random.shuffle)
         token = self._token(contact, self._secrets[0])
         room = budget - datagrams.overhead(Values(*head, token, b"", (), 0)) - 6
         # A few contacts always fit, so that the asker gets nearer to the key however many records are kept here.
@@ -183,7 +182,7 @@ class Dht:
         if not record.at_home(contact.ip):
             raise Refused("not your address")
         exempt = self._local_exempt and contact.scope != Scope.GLOBAL
-        self.store.put(record, "" if exempt else contact.prefix, now)
+        self.store.put(record, "" if exempt else contact.ip, now)
 
     def _token(self, contact: Contact, secret: bytes) -> bytes:
         place = datagrams.pack_address(contact.ip, contact.port) + contact.id
