@@ -2,7 +2,9 @@
 
 A connection is unproven until the handshake has proved who the peer is; it costs little, and can be dropped. If a
 network prefix has too many unproven connections, its oldest is dropped; if there are too many in total, the oldest of
-all. So a flood of half-open connections from one network only displaces its own connections. Proven connections are
+all. So a flood of half-open connections from one network only displaces its own connections. A handshake takes this
+peer's processor a millisecond, so each network may begin so many in a second; more wait, and if they would wait long,
+are dropped. Proven connections are
 limited per peer, per prefix and in total. They are kept by what is done over them (`Connection.worked`), as
 `p2p.places` decides, so that whoever only asks a small thing now and then makes room for newcomers.
 """
@@ -16,10 +18,11 @@ from functools import partial
 
 import trio
 
+from p2p.bucket import TokenBuckets
 from p2p.concurrency.accepting import accept
 from p2p.config import NetworkConfig
 from p2p.descriptors import SPARE
-from p2p.errors import ConfigError, PeerError
+from p2p.errors import ConfigError, PeerError, PeerGone
 from p2p.ids import PeerId
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.dialer import Dialer, wrap
@@ -32,6 +35,11 @@ logger = logging.getLogger(__name__)
 MAX_UNPROVEN = 512
 MAX_UNPROVEN_PER_PREFIX = 64
 BACKLOG = 1024
+HANDSHAKES_PER_S, HANDSHAKE_BURST = 16.0, 128.0
+"""How many handshakes a network may begin, per second and at once."""
+MAX_HANDSHAKE_WAIT_S = 5.0
+MAX_NETWORKS = 4096
+"""Of how many networks the handshakes are counted at the same time."""
 PERIOD_S = 60.0
 """What was done over a connection counts for its place for so long, and up to twice as long."""
 _REVIEW_INTERVAL_S = 10.0
@@ -93,6 +101,20 @@ class Admission:
         self._places.leave(connection)
         del self._counted[connection]
         self._peers -= Counter([connection.ends.peer_id])
+
+
+class Handshakes:
+    """Limits how many handshakes each network begins."""
+
+    def __init__(self) -> None:
+        self._networks = TokenBuckets(HANDSHAKES_PER_S, HANDSHAKE_BURST, MAX_NETWORKS)
+
+    async def turn(self, network_prefix: str) -> None:
+        """Waits until the network may begin one more. Raises PeerGone if that would take too long."""
+        now = trio.current_time()
+        if self._networks.wait(network_prefix, now) >= MAX_HANDSHAKE_WAIT_S:
+            raise PeerGone("too many new connections from its network")
+        await trio.sleep(self._networks.take(network_prefix, 1, now))
 
 
 class Unproven:
@@ -178,7 +200,14 @@ async def run(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accepts until cancelled, then closes the listeners. For each proven connection, `welcome` runs until it ends."""
-    meet = partial(_meet, dialer=dialer, admission=admission, unproven=Unproven(admission.unproven), welcome=welcome)
+    meet = partial(
+        _meet,
+        dialer=dialer,
+        admission=admission,
+        unproven=Unproven(admission.unproven),
+        handshakes=Handshakes(),
+        welcome=welcome,
+    )
     async with trio.open_nursery() as nursery:
         try:
             for listener in listeners:
@@ -193,7 +222,13 @@ async def run(
 
 
 async def _meet(
-    accepted: trio.socket.SocketType, *, dialer: Dialer, admission: Admission, unproven: Unproven, welcome: Welcome
+    accepted: trio.socket.SocketType,
+    *,
+    dialer: Dialer,
+    admission: Admission,
+    unproven: Unproven,
+    handshakes: Handshakes,
+    welcome: Welcome,
 ) -> None:
     """Serves one accepted connection until it ends. Errors that the peer causes are not raised further."""
     try:
@@ -206,6 +241,7 @@ async def _meet(
         with trio.move_on_after(HANDSHAKE_TIMEOUT_S) as scope:
             unproven.enter(scope, prefix(host))
             try:
+                await handshakes.turn(prefix(host))
                 await stream.handshake(dialer.network)
                 await connection.greet_dialer(dialer.identity, dialer.network, host, dialer.hello(stream))
             finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from trio._socket import _SocketType
 
 from p2p.concurrency import accepting
@@ -14,7 +15,7 @@ from p2p.errors import ConfigError, PeerGone
 from p2p.net import listener
 from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
-from p2p.net.listener import Admission, Unproven
+from p2p.net.listener import HANDSHAKE_BURST, HANDSHAKES_PER_S, MAX_HANDSHAKE_WAIT_S, Admission, Handshakes, Unproven
 from p2p.wire.address import Address
 from p2p.wire.messages import BUSY, Cancel, Failed, Want
 from tests.support.constants import Shorten
@@ -145,6 +146,31 @@ async def test_the_oldest_of_all_gives_way_where_many_prefixes_flood() -> None:
     assert sum(scope.cancel_called for scope in scopes) == 3
     assert all(scope.cancel_called for scope in scopes[:3])
     assert len(unproven) == listener.MAX_UNPROVEN
+
+
+async def test_a_network_that_connects_again_and_again_leaves_time_to_others(autojump_clock: trio.abc.Clock) -> None:
+    """Identities that came again at once took two thirds of a fetching peer's time for their handshakes."""
+    handshakes, many = Handshakes(), int(HANDSHAKE_BURST + HANDSHAKES_PER_S * MAX_HANDSHAKE_WAIT_S)
+    turns: list[float] = []
+
+    async def come(network: str) -> None:
+        await handshakes.turn(network)
+        turns.append(trio.current_time() - began)
+
+    async with trio.open_nursery() as nursery:
+        began = trio.current_time()
+        for _ in range(many):
+            nursery.start_soon(come, "10.1.1.0/24")
+        await trio.testing.wait_all_tasks_blocked()
+        assert turns == [0.0] * int(HANDSHAKE_BURST)
+        await trio.sleep(1 / HANDSHAKES_PER_S)
+        nursery.start_soon(come, "10.1.1.0/24")
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(PeerGone, match="too many new connections"):
+            await come("10.1.1.0/24")
+        await come("10.1.2.0/24")
+        assert turns[-1] == 1 / HANDSHAKES_PER_S, "another network waits for nothing"
+    assert max(turns) <= MAX_HANDSHAKE_WAIT_S + 2 / HANDSHAKES_PER_S
 
 
 async def test_a_half_open_connection_ends_by_itself(tmp_path: Path, shorten: Shorten) -> None:
