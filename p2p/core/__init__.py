@@ -9,6 +9,7 @@
 `dht`
     lookup, routing     which nodes to ask next, and which nodes to remember
     recordstore         the records kept for other peers, and which of them give way
+    admission           whose queries are worth checking a signature for
     crowds              which network holds most of the places
     publications        what to publish, and when to publish it again
     timing              how long to wait for answers, and how wrong this machine's clock is

@@ -1,4 +1,7 @@
-"""UDP for the DHT: one socket, signed datagrams, queries and their answers, and a limit on signature checks.
+"""UDP for the DHT: one socket, signed datagrams, queries and their answers.
+
+The signature of a query is checked last: once its form is right, it is for this node, `core.dht.admission` has admitted
+its host, its id has enough work, and `wanted` says that it would be answered.
 
 Nothing that arrives can make `run` raise: datagrams that are malformed, unsolicited or too many are counted and
 dropped. An answer is accepted only if it comes from the address and the node that were asked, and carries the number of
@@ -16,8 +19,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from p2p.bucket import TokenBucket, TokenBuckets
 from p2p.concurrency.walls import Wall
+from p2p.core.dht.admission import QueryRates
 from p2p.core.dht.routing import Contact
 from p2p.core.dht.timing import ClockOffset, Patience
 from p2p.errors import ConfigError, InternalError, MalformedMessage
@@ -45,11 +48,6 @@ logger = logging.getLogger(__name__)
 
 DATAGRAM = Wall("datagram")
 
-QUERIES_PER_S, QUERY_BURST = 100.0, 200.0
-"""The most queries from one IPv4 address or IPv6 /64: per second, and at once."""
-ALL_QUERIES_PER_S, ALL_QUERY_BURST = 1000.0, 2000.0
-"""The most queries from all addresses together: verifying this many takes about a sixth of a core."""
-MAX_SOURCES = 4096
 MAX_DATAGRAMS_PER_TURN = 8
 """The most datagrams handled before other tasks have a turn: this many take some 3 ms at worst."""
 MAX_FORGED_ANSWERS = 4
@@ -59,6 +57,8 @@ SEEN_FROM = 64
 
 Serve = Callable[[Query, Contact, int], "Answer | None"]
 """Answers a proven query, in a datagram of at most this many bytes."""
+Wanted = Callable[[Query, Contact], bool]
+"""Whether a query would be answered if it is signed: told cheaply, before the signature is checked."""
 Met = Callable[[Contact, "int | None"], None]
 """Called when a node has proven its id. With None, an answer has proven its address too. With a number, the node has
 only sent a query from the address: until it proves the address, it may be sent at most that many bytes."""
@@ -95,8 +95,7 @@ class Endpoint:
         self._socket = udp
         self.v6 = udp.family == socket.AF_INET6
         self._pending: dict[bytes, _Pending] = {}
-        self._sources = TokenBuckets(QUERIES_PER_S, QUERY_BURST, MAX_SOURCES)
-        self._all = TokenBucket(ALL_QUERIES_PER_S, ALL_QUERY_BURST, trio.current_time())
+        self._rates = QueryRates(trio.current_time())
         self.patience = Patience()
         self.clock = ClockOffset()
         self.counts: Counter[str] = Counter()
@@ -115,7 +114,12 @@ class Endpoint:
         return time.time() + self.clock.seconds
 
     async def run(
-        self, serve: Serve, met: Met, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        serve: Serve,
+        met: Met,
+        wanted: Wanted = lambda query, contact: True,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Receives until cancelled, then closes the socket."""
         try:
@@ -130,7 +134,7 @@ class Endpoint:
                     except OSError:
                         continue  # this is an ICMP error about an earlier datagram
                     with suppress(InternalError), DATAGRAM.around():
-                        self._receive(data, source[0].partition("%")[0], source[1], serve, met)
+                        self._receive(data, source[0].partition("%")[0], source[1], serve, met, wanted)
                 await trio.lowlevel.checkpoint()
         finally:
             self._socket.close()
@@ -197,7 +201,7 @@ class Endpoint:
             return False
         return True
 
-    def _receive(self, data: bytes, host: str, port: int, serve: Serve, met: Met) -> None:
+    def _receive(self, data: bytes, host: str, port: int, serve: Serve, met: Met, wanted: Wanted) -> None:
         self.counts["received_bytes"] += len(data)
         try:
             datagram = self.codec.read(data)
@@ -209,8 +213,8 @@ class Endpoint:
             self.counts["misdirected"] += 1
         elif isinstance(message, Answer):
             self._take_answer(datagram, message, host, port, met)
-        elif self._admits(host):
-            self._take_query(datagram, message, len(data), host, port, serve, met)
+        elif self._rates.admits(host, trio.current_time()):
+            self._take_query(datagram, message, len(data), host, port, serve, met, wanted)
         else:
             self.counts["limited"] += 1
 
@@ -230,6 +234,7 @@ class Endpoint:
             pending.arrived.set()
             return
         contact = Contact(node, host, port)
+        self._rates.proven(host)
         self.heard_at = trio.current_time()
         self._learn(answer, contact)
         pending.answer = answer
@@ -238,16 +243,28 @@ class Endpoint:
         met(contact, None)
 
     def _take_query(
-        self, datagram: Datagram, query: Query, length: int, host: str, port: int, serve: Serve, met: Met
+        self,
+        datagram: Datagram,
+        query: Query,
+        length: int,
+        host: str,
+        port: int,
+        serve: Serve,
+        met: Met,
+        wanted: Wanted,
     ) -> None:
-        node = self.codec.proven(datagram)
-        if node is None:
-            self.counts["forged"] += 1
-            return
+        node = self.codec.sender(datagram)
         if node == self.codec.node_id:
             self.counts["own"] += 1
             return
-        contact = Contact(node, host, port)
+        if node is None or not wanted(query, contact := Contact(node, host, port)):
+            self.counts["unwanted"] += 1
+            return
+        if isinstance(query, Store):
+            self._rates.proven(host)  # its token was sent there
+        if not self.codec.is_signed(datagram):
+            self.counts["forged"] += 1
+            return
         self.heard_at = trio.current_time()
         left = AMPLIFICATION * length
         answer = serve(query, contact, min(MAX_DATAGRAM_BYTES, left))
@@ -267,12 +284,6 @@ class Endpoint:
         self.seen_as.move_to_end(contact.prefix)
         if len(self.seen_as) > SEEN_FROM:
             self.seen_as.popitem(last=False)
-
-    def _admits(self, host: str) -> bool:
-        """Whether a query from this host may have its signature checked now."""
-        now = trio.current_time()
-        source = host if not self.v6 else _network64(host)
-        return self._sources.try_take(source, 1, now) and self._all.try_take(1, now)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -296,7 +307,3 @@ def open_socket(host: str, port: int) -> socket.socket:
 def head_of(query: Query, contact: Contact, now: float) -> tuple[bytes, bytes, int, bytes]:
     """The fields with which every answer to the query begins."""
     return query.number, contact.id, int(now), datagrams.pack_address(contact.ip, contact.port)
-
-
-def _network64(host: str) -> str:
-    return datagrams.pack_address(host, 0)[:8].hex()

@@ -126,7 +126,7 @@ class Dht:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves, joins and keeps the table alive until cancelled."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.endpoint.run, self._serve, self._met)
+            await nursery.start(self.endpoint.run, self._serve, self._met, self._wants)
             for task in (self._probe_some, self._maintain, self._rotate_secrets):
                 nursery.start_soon(UPKEEP.keep, task, self._random)
             task_status.started()
@@ -175,9 +175,13 @@ class Dht:
                 room -= len(raw) + 3
         return Values(*head, token, self._contacts(key, contact, room), tuple(chosen), len(kept))
 
+    def _wants(self, query: Query, contact: Contact) -> bool:
+        """Whether a query may be answered: a `Store` only with a token that was sent to its address."""
+        return not isinstance(query, Store) or any(
+            hmac.compare_digest(query.token, self._token(contact, secret)) for secret in self._secrets
+        )
+
     def _keep(self, query: Store, contact: Contact, now: float) -> None:
-        if not any(hmac.compare_digest(query.token, self._token(contact, secret)) for secret in self._secrets):
-            raise Refused("token")
         record = records.read(query.record, query.key, now, self.endpoint.codec.network)
         if not record.at_home(contact.ip):
             raise Refused("not your address")

@@ -170,13 +170,19 @@ class DatagramCodec:
             raise MalformedMessage(f"not a message: {error}") from None
         return Datagram(peer, nonce, datagram[_HEADER_BYTES - SIGNATURE_BYTES : _HEADER_BYTES], body, message)
 
+    def sender(self, datagram: Datagram) -> bytes | None:
+        """The node id of whoever is said to have sent this, which is cheap to tell; None if it has too little work."""
+        node = nodeid.node_id(datagram.peer, datagram.nonce)
+        return node if nodeid.is_valid(node, self._bits) else None
+
+    def is_signed(self, datagram: Datagram) -> bool:
+        """Whether the sender did sign this datagram."""
+        return verify(datagram.peer, datagram.signature, self._signed_head + datagram.nonce + datagram.body)
+
     def proven(self, datagram: Datagram) -> bytes | None:
         """The sender's node id, or None if the sender did not sign this datagram or its id has too little work."""
-        node = nodeid.node_id(datagram.peer, datagram.nonce)
-        if not nodeid.is_valid(node, self._bits):
-            return None
-        signed = self._signed_head + datagram.nonce + datagram.body
-        return node if verify(datagram.peer, datagram.signature, signed) else None
+        node = self.sender(datagram)
+        return node if node is not None and self.is_signed(datagram) else None
 
 
 def overhead(message: AnyMessage) -> int:

@@ -9,13 +9,11 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from p2p.places import networks_of
-from p2p.wire.address import prefix
+from p2p.places import Networks, networks_of
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-Networks = tuple[Hashable, ...]
 Shuffle = Callable[[list[Any]], None]
 """Puts a list into a random order."""
 
@@ -24,8 +22,9 @@ class Origin(NamedTuple):
     """Where something came from."""
 
     networks: Networks
-    """/16 and /24 of IPv4; /32, /48 and /64 of IPv6; none for a host that is exempt."""
-    prefix: str
+    """Those of `places.networks_of`; none for a host that is exempt."""
+    prefix: Hashable
+    """The network that quotas are for: a /24 of IPv4, a /48 of IPv6; empty for a host that is exempt."""
     nested: tuple[int, ...]
     """A number for each of the networks, in the order of `networks`: quick to count by."""
 
@@ -38,10 +37,8 @@ def origin_of(host: str) -> Origin:
     """The networks of a host; an empty text is a host that is exempt from all shares."""
     if not host:
         return EXEMPT
-    wide, *_, narrow = networks_of(host)
-    middle = (prefix(host),) if ":" in host else ()
-    networks = (wide, *middle, narrow)
-    return Origin(networks, prefix(host), tuple(hash(networks[: depth + 1]) for depth in range(len(networks))))
+    networks = networks_of(host)
+    return Origin(networks, networks[1], tuple(hash(networks[: depth + 1]) for depth in range(len(networks))))
 
 
 class Crowd(Generic[K]):

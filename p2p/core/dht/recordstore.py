@@ -16,7 +16,7 @@ records read; and a newcomer on trial would have to displace records that are go
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import chain
 
 import msgspec
@@ -68,9 +68,9 @@ class RecordStore:
     def __init__(self, node_id: bytes) -> None:
         self._node = int.from_bytes(node_id, "big")
         self._keys: dict[bytes, dict[_Slot, _Kept]] = {}
-        self._publishers: Counter[bytes | str] = Counter()
-        self._prefixes: Counter[bytes | str] = Counter()
-        self._pointers: Counter[bytes | str] = Counter()
+        self._publishers: Counter[Hashable] = Counter()
+        self._prefixes: Counter[Hashable] = Counter()
+        self._pointers: Counter[Hashable] = Counter()
         self._crowd: Crowd[_Place] = Crowd()
         """All records, but for those that are exempt from quotas."""
         self._due: list[tuple[int, bytes, _Slot]] = []
@@ -213,7 +213,7 @@ class RecordStore:
                 _uncount(self._pointers, kept.origin.prefix)
 
 
-def _uncount(counts: Counter[bytes | str], name: bytes | str) -> None:
+def _uncount(counts: Counter[Hashable], name: Hashable) -> None:
     counts[name] -= 1
     if not counts[name]:
         del counts[name]

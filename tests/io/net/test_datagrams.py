@@ -3,13 +3,15 @@
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
 import trio
 
-from p2p.bucket import TokenBucket, TokenBuckets
+from p2p.core.dht import admission
+from p2p.core.dht.admission import QueryRates
 from p2p.core.dht.routing import Contact
 from p2p.errors import ConfigError
 from p2p.identity import Identity
@@ -28,6 +30,7 @@ from p2p.wire.datagrams import (
     Query,
     pack_address,
 )
+from tests.support.constants import Shorten
 
 NETWORK = "endpoints"
 PATIENCE_S = 30.0
@@ -152,7 +155,7 @@ async def test_every_length_of_nonsense_is_survived(served: Served, bare: Bare) 
         if length % 10 == 0:
             assert await bare.quiet(served) == b"", "nonsense is not answered"
             # 201 pings are in quick succession from one host: that they are too many is another test's business.
-            served.endpoint._sources = TokenBuckets(module.QUERIES_PER_S, module.QUERY_BURST, module.MAX_SOURCES)
+            served.endpoint._rates = QueryRates(trio.current_time())
     assert served.endpoint.counts["malformed"] > 7000
     assert await bare.quiet(served) == b""
 
@@ -334,9 +337,11 @@ async def test_two_nodes_with_one_key_do_not_answer_each_other(nursery: trio.Nur
 
 
 async def test_too_many_queries_of_a_host_are_dropped_before_their_signature_is_checked(
-    served: Served, bare: Bare, monkeypatch: pytest.MonkeyPatch
+    nursery: trio.Nursery, bare: Bare, shorten: Shorten
 ) -> None:
-    monkeypatch.setattr(served.endpoint, "_sources", TokenBuckets(1e-9, 10, module.MAX_SOURCES))
+    shorten(admission, "QUERIES_PER_S", 1e-9)
+    shorten(admission, "QUERY_BURST", 10)
+    served = await start(nursery)
     forged = bytearray(bare.codec.write(Ping(bytes(NUMBER_BYTES), served.endpoint.codec.node_id)))
     forged[60] ^= 1
     for _ in range(50):
@@ -347,23 +352,50 @@ async def test_too_many_queries_of_a_host_are_dropped_before_their_signature_is_
     assert (served.endpoint.counts["forged"], served.endpoint.counts["limited"]) == (10, 40)
 
 
-async def test_answers_are_not_limited_with_the_queries(
-    served: Served, bare: Bare, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_answers_are_not_limited_with_the_queries(bare: Bare, nursery: trio.Nursery, shorten: Shorten) -> None:
     """Else a flood from all over would cut this node off."""
-    monkeypatch.setattr(served.endpoint, "_all", TokenBucket(1e-9, 0, trio.current_time()))
+    shorten(admission, "ALL_QUERIES_PER_S", 1e-9)
+    shorten(admission, "ALL_QUERY_BURST", 1e-9)
+    served = await start(nursery)
     query, receive = await asked(served, bare, nursery)
     await bare.send(bare.codec.write(Pong(*head_of(query, served.contact, 0))), served)
     assert isinstance(await came_of(receive), module.Reply)
 
 
-async def test_the_hosts_that_are_counted_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served.endpoint, "_sources", TokenBuckets(module.QUERIES_PER_S, module.QUERY_BURST, 5))
-    for number in range(20):
-        one = Bare(f"127.0.2.{number + 1}")
-        with one.socket:
-            await one.quiet(served)
-    assert len(served.endpoint._sources) == 5
+async def test_honest_queries_are_answered_in_a_flood_of_broken_signatures(
+    nursery: trio.Nursery, shorten: Shorten
+) -> None:
+    """60 hosts in 30 networks use up what they may; whoever comes then is answered."""
+    shorten(admission, "ALL_QUERY_BURST", 100)
+    shorten(admission, "ALL_QUERIES_PER_S", 1e-9)
+    served = await start(nursery)
+    with ExitStack() as opened:
+        flood = [Bare(f"127.{20 + number % 30}.{number // 30}.1") for number in range(60)]
+        honest = [Bare(f"127.{60 + number}.0.1") for number in range(7)]
+        for one in (*flood, *honest):
+            opened.enter_context(one.socket)
+        forged = bytearray(flood[0].codec.write(Ping(bytes(NUMBER_BYTES), served.endpoint.codec.node_id)))
+        forged[60] ^= 1
+        for _ in range(9):
+            for one in flood:
+                await one.send(forged, served)
+            await trio.lowlevel.checkpoint()
+        for one in honest:
+            assert await one.quiet(served) == b""
+    counts = served.endpoint.counts
+    assert counts["forged"] + counts["limited"] == 9 * 60
+    assert counts["forged"] < 80
+
+
+async def test_an_unwanted_query_costs_no_signature(nursery: trio.Nursery, bare: Bare) -> None:
+    made = Served(Endpoint(codec(), open_socket("127.0.0.1", 0)))
+    await nursery.start(made.endpoint.run, made.serve, made.meet, lambda query, contact: isinstance(query, Ping))
+    query = bytearray(bare.codec.write(FindNode(bytes(NUMBER_BYTES), made.endpoint.codec.node_id, bytes(20))))
+    await bare.send(query, made)
+    query[60] ^= 1
+    await bare.send(query, made)
+    assert await bare.quiet(made) == b""
+    assert (made.endpoint.counts["unwanted"], made.endpoint.counts["forged"]) == (2, 0)
 
 
 async def test_what_is_left_for_an_unproven_host_is_what_it_paid_for(served: Served, bare: Bare) -> None:

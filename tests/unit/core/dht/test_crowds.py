@@ -37,7 +37,7 @@ def test_the_most_crowded_network_is_known_at_any_time(steps: list[tuple[bool, t
 
 def test_networks_of_hosts() -> None:
     assert origin_of("") == EXEMPT
-    assert [len(origin_of(host).networks) for host in ("11.1.1.1", "2001:db8::1")] == [2, 3]
+    assert [len(origin_of(host).networks) for host in ("11.1.1.1", "2001:db8::1", "a name")] == [3, 3, 3]
     one, other = origin_of("2001:db8:1:1::1"), origin_of("2001:db8:1:2::1")
     assert one.networks[:2] == other.networks[:2]
     assert one.nested[:2] == other.nested[:2]
