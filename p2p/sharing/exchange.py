@@ -138,9 +138,9 @@ class Exchange:
     def tell_have(self, chunks: int) -> None:
         """Tells the peer that this side now holds these chunks, except for those that the peer has itself."""
         news = chunks & ~self._theirs
-        if news:
-            self._have |= news
-            self._wake.set()
+        if news and not self._have:
+            self._wake.set()  # once for all that come before they are told: there may be many exchanges
+        self._have |= news
 
     def tell_gone(self, chunks: int) -> None:
         """Tells the peer that this side no longer holds these chunks."""
