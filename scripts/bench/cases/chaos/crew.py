@@ -23,6 +23,8 @@ VOLUNTEER = ("--volunteer", "--cores", "1")
 PEERS = ("peer0", "peer1")
 END_S = 30.0
 IN_USE = "Another peer is running"
+IN_USE_S = 150.0
+"""How long a command may be that has started a peer of its own: a job takes its time beside all that befalls it."""
 
 
 class Member:
@@ -41,7 +43,7 @@ class Member:
         """Starts it unless it runs, and waits until it is ready. Raises BenchError."""
         if self.is_running():
             return
-        deadline = time.monotonic() + END_S
+        deadline = time.monotonic() + IN_USE_S
         while True:
             try:
                 line = self._started()
