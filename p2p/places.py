@@ -27,7 +27,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-Name = Literal["sources of a fetch", "connections"]
+Name = Literal["connections", "upload slots", "sources of a fetch"]
 """All places that this project bounds. docs/threats.md has a line for each."""
 TRIED_S = 0.5
 """How long one on trial is left there at least, unless its network has more places than the newcomer's. One that is
@@ -243,6 +243,11 @@ class Seats(Generic[K]):
             return []
         return [key for key, share in shares.items() if share == largest]
 
+    def share(self, host: str, *, instead_of: K | None = None) -> tuple[int, ...]:
+        """How many places a newcomer's networks would have with it, if that holder left; the widest counts first."""
+        others = [its for key, its in self._holders.items() if key != instead_of]
+        return tuple(1 + sum(network in its for its in others) for network in networks_of(host))
+
     def leave(self, key: K) -> None:
         """Frees a holder's place; does nothing if it has none."""
         self._holders.pop(key, None)
@@ -256,6 +261,11 @@ def _crowd(hosts: Iterable[Networks]) -> Counter[Hashable]:
 def _share(crowd: Counter[Hashable], networks: Networks) -> tuple[int, ...]:
     """How many places the networks of a host have; the widest counts first."""
     return tuple(crowd[network] for network in networks)
+
+
+def network_of(host: str) -> Hashable:
+    """The network that most people have to themselves: a /24 of IPv4, a /48 of IPv6."""
+    return networks_of(host)[NARROW]
 
 
 @lru_cache(maxsize=4096)

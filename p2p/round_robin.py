@@ -15,13 +15,13 @@ class RoundRobin(Generic[Key]):
     """The keys that wait for their turns, each with an identity (such as a peer id) and a network prefix."""
 
     def __init__(self) -> None:
-        self._lanes: OrderedDict[str, OrderedDict[bytes, OrderedDict[Key, None]]] = OrderedDict()
-        self._lane_of: dict[Key, tuple[str, bytes]] = {}
+        self._lanes: OrderedDict[Hashable, OrderedDict[bytes, OrderedDict[Key, None]]] = OrderedDict()
+        self._lane_of: dict[Key, tuple[Hashable, bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._lane_of)
 
-    def add(self, key: Key, prefix: str, identity: bytes) -> None:
+    def add(self, key: Key, prefix: Hashable, identity: bytes) -> None:
         """Adds the key to those that wait, unless it already waits."""
         self._lane_of[key] = prefix, identity
         self._lanes.setdefault(prefix, OrderedDict()).setdefault(identity, OrderedDict())[key] = None
@@ -48,6 +48,10 @@ class RoundRobin(Generic[Key]):
         self.serve(key)
         return key
 
+    def heads(self) -> list[Key]:
+        """The first key of each network prefix, in the order in which they would be served."""
+        return [next(iter(next(iter(identities.values())))) for identities in self._lanes.values()]
+
     def order(self) -> list[Key]:
         """All waiting keys, in the order in which they would be served."""
         lanes = [[list(keys) for keys in identities.values()] for identities in self._lanes.values()]
@@ -59,7 +63,7 @@ class RoundRobin(Generic[Key]):
             lanes = [kept for lane in lanes if (kept := [keys for keys in lane if keys])]
         return order
 
-    def _remove(self, key: Key) -> tuple[str, bytes]:
+    def _remove(self, key: Key) -> tuple[Hashable, bytes]:
         prefix, identity = self._lane_of.pop(key)
         identities = self._lanes[prefix]
         del identities[identity][key]

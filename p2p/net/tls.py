@@ -23,7 +23,8 @@ from p2p.wire import handshake
 from p2p.wire.address import canonical
 
 STALL_TIMEOUT_S = 60.0
-"""How long a peer may read nothing before it counts as gone."""
+MIN_READ_BYTES = 8 * 1024
+"""A peer that reads less than this in STALL_TIMEOUT_S, while bytes wait for it, counts as gone."""
 _QUEUED = getattr(termios, "TIOCOUTQ", None)
 
 _USER_TIMEOUT_MS = 90_000
@@ -59,6 +60,9 @@ class TlsStream:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         self.remote_host = canonical(connected.getpeername()[0])
         self.arriving = 0
+        self._sent = 0
+        self._stalled: tuple[float, int] | None = None
+        """Since when the peer has read less than it must, and how much it had read by then."""
         self._ssl = context.wrap_socket(connected, server_side=server, do_handshake_on_connect=False)
 
     async def handshake(self, network: str) -> PeerId | None:
@@ -116,13 +120,15 @@ class TlsStream:
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
-        at, end = 0, len(view)
+        at, end, before = 0, len(view), self._sent
         send = self._ssl.send
         while at < end:
             try:
                 while at < end:
                     at += send(view[at:])
+                self._sent = before + at
             except ssl.SSLWantWriteError:
+                self._sent = before + at
                 await self._room()
             except ssl.SSLWantReadError:
                 await self._readable()
@@ -142,13 +148,14 @@ class TlsStream:
 
     async def _room(self) -> None:
         """Waits for room in the socket's queue, of which the system tells only once a good part of it is empty."""
-        queued = self._queued()
         while True:
-            with trio.move_on_after(STALL_TIMEOUT_S):
+            now, read = trio.current_time(), self._sent - self._queued()
+            if self._stalled is None or read >= self._stalled[1] + MIN_READ_BYTES:
+                self._stalled = now, read
+            elif now >= self._stalled[0] + STALL_TIMEOUT_S:
+                raise PeerGone(f"the peer read almost nothing for {STALL_TIMEOUT_S:.0f} seconds")
+            with trio.move_on_at(self._stalled[0] + STALL_TIMEOUT_S):
                 return await self._writable()
-            before, queued = queued, self._queued()
-            if queued >= before:
-                raise PeerGone(f"the peer read nothing for {STALL_TIMEOUT_S:.0f} seconds")
 
     def _queued(self) -> int:
         """How many bytes are sent that the peer's system has not received; 0 if this system cannot tell."""

@@ -13,6 +13,8 @@ from p2p.concurrency.throttle import Throttle
 from p2p.core.shares.slots import SlotQueue
 
 POSITION_INTERVAL_S = 5.0
+CLAIM_INTERVAL_S = 0.5
+"""How often one that waits looks whether a holder must make room for it."""
 SLOT_BYTES_PER_S = 16 * 1024
 """How much of the upload limit there must be for each slot."""
 MIN_SLOT_BYTES_PER_S = 512
@@ -27,8 +29,12 @@ class Slot:
         self.granted = trio.Event()
 
     def must_yield(self, *, within_chunk: bool = False) -> bool:
-        """Whether the holder has had its turn and another waits."""
+        """Whether the holder has had its turn and another waits, or has the slot already."""
         return self._slots.must_yield(self, within_chunk=within_chunk)
+
+    def took(self, size: int) -> None:
+        """Counts bytes that the holder has taken."""
+        self._slots.took(self, size)
 
 
 class UploadSlots:
@@ -43,23 +49,34 @@ class UploadSlots:
         self._widened_at = -math.inf
 
     @asynccontextmanager
-    async def hold(
-        self, prefix: str, identity: bytes, waiting: Callable[[int], Awaitable[None]]
-    ) -> AsyncIterator[Slot]:
+    async def hold(self, host: str, identity: bytes, waiting: Callable[[int], Awaitable[None]]) -> AsyncIterator[Slot]:
         """Holds a slot for the body. `waiting` gets the position (1: next) while none is free, and 0 once one is."""
         slot = Slot(self)
         try:
-            if not self._slots.ask(slot, prefix, identity, trio.current_time()):
-                while not slot.granted.is_set():
-                    await waiting(self._slots.waiting().index(slot) + 1)
-                    with trio.move_on_after(POSITION_INTERVAL_S):
-                        await slot.granted.wait()
-                    self._widen()
+            if not self._slots.ask(slot, host, identity, trio.current_time()) and not self._claim(slot):
+                await self._wait(slot, waiting)
                 await waiting(0)
             yield slot
         finally:
             for other in self._slots.leave(slot, trio.current_time()):
                 other.granted.set()
+
+    async def _wait(self, slot: Slot, waiting: Callable[[int], Awaitable[None]]) -> None:
+        while not slot.granted.is_set():
+            await waiting(self._slots.waiting().index(slot) + 1)
+            with trio.move_on_after(POSITION_INTERVAL_S):
+                await self._granted(slot)
+            self._widen()
+
+    async def _granted(self, slot: Slot) -> None:
+        while not slot.granted.is_set():
+            with trio.move_on_after(CLAIM_INTERVAL_S):
+                await slot.granted.wait()
+            if self._claim(slot):
+                slot.granted.set()
+
+    def _claim(self, slot: Slot) -> bool:
+        return self._slots.claim(slot, trio.current_time())
 
     def _widen(self) -> None:
         """Serves one more, once in a while, if those served do not use the limit."""
@@ -69,6 +86,10 @@ class UploadSlots:
                 self._widened_at = now
                 slot.granted.set()
 
+    def took(self, slot: Slot, size: int) -> None:
+        """Counts bytes that the slot's holder has taken."""
+        self._slots.took(slot, size)
+
     def must_yield(self, slot: Slot, *, within_chunk: bool) -> bool:
-        """Whether the slot's holder has had its turn and another waits."""
+        """Whether the slot's holder has had its turn and another waits, or has the slot already."""
         return self._slots.must_yield(slot, trio.current_time(), within_chunk=within_chunk)

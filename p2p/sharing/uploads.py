@@ -1,6 +1,7 @@
 """Uploads: how an exchange serves chunks, in the order in which the peer asks for them, while it holds a slot.
 
-Under an upload limit, frames are small and sent at once, and a chunk that takes very long is continued in a later turn.
+Under an upload limit, frames are small and sent at once. A chunk whose sending takes very long is continued in a later
+turn, and so is the chunk of a peer that has lost its slot: once it has read the frame that was on its way.
 """
 
 import errno
@@ -24,7 +25,6 @@ from p2p.store import content, posix
 from p2p.store.disk import Disk
 from p2p.store.stamps import Stamp
 from p2p.wire import messages
-from p2p.wire.address import prefix
 from p2p.wire.frames import MAX_DATA_BYTES
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Uploads:
             await self._wanted.wait()
             if self._doubt is not None:
                 await self._resolve(*self._doubt)
-            async with self._traffic.slots.hold(prefix(ends.remote_host), ends.peer_id, self._tell_choked) as slot:
+            async with self._traffic.slots.hold(ends.remote_host, ends.peer_id, self._tell_choked) as slot:
                 while self._wants:
                     first, count = self._wants.popleft()
                     absent = self._absent(first, count)
@@ -158,11 +158,12 @@ class Uploads:
                     self.sent += len(view)
                     self._connection.worked += len(view)
                     self._traffic.bytes_uploaded += len(view)
+                    slot.took(len(view))
                     if self._limited:
                         await self._connection.flush()
-                        if offset < place.size and slot.must_yield(within_chunk=True) and self._sending_chunk == chunk:
-                            self._interrupt(chunk, offset)
-                            return
+                    if offset < place.size and slot.must_yield(within_chunk=True) and self._sending_chunk == chunk:
+                        self._interrupt(chunk, offset)
+                        return
         except OSError as error:
             if error.errno in _LACKING:
                 raise StorageError(f"no file can be opened now: {error.strerror}") from error

@@ -1,22 +1,40 @@
 """Upload slots: decides, fairly, which downloaders are served now and which wait.
 
-`round_robin` decides whose turn is next. A slot is held for a quantum of time, and is then given up at the next
-chunk boundary if somebody waits, or after `MAX_QUANTA` within a chunk. If those served leave most of the upload limit
-unused, because they read slowly or not at all, one more is served.
+`round_robin` decides whose turn is next, among those whose network holds the fewest slots (`p2p.places.Seats`). A
+slot is held for a quantum of time, and is then given up at the next chunk boundary if somebody waits whose network
+holds no more. It is lost within a chunk, whatever its holder reads, to whoever waits and has fewer in its network, or
+once its holder has had `MAX_QUANTA` turns, or has had one and reads slowly. If those served leave most of the upload
+limit unused, because they read slowly or not at all, one more is served.
 
     out --ask--> granted --leave--> out
-    out --ask--> waiting --(a slot falls free)--> granted
+    out --ask--> waiting --(a slot falls free, claim)--> granted
                  waiting --leave--> out
+                 granted --(lost to one that claims it)--> out
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from p2p.places import Seats, network_of
 from p2p.round_robin import RoundRobin
 
 Key = TypeVar("Key", bound=Hashable)
 
 MAX_QUANTA = 6.0
+LEAST_TURN_S = 0.1
+"""How long a holder has its slot at least, even if its network holds more than others."""
+_SLOW = 0.5
+"""A holder is slow if it takes less than this part of what the holders take on average."""
+
+
+@dataclass
+class _Turn:
+    """One holder's turn: where it is, since when it holds its slot, and how many bytes it has taken."""
+
+    host: str
+    since: float
+    taken: int = 0
 
 
 class SlotQueue(Generic[Key]):
@@ -27,44 +45,123 @@ class SlotQueue(Generic[Key]):
 
     def __init__(self, capacity: int, quantum_s: float, most: int = 0) -> None:
         self._capacity = capacity
-        self._most = most
         self._quantum_s = quantum_s
-        self._granted: dict[Key, float] = {}
+        self._granted: Seats[Key] = Seats("upload slots", max(capacity, most))
+        self._turns: dict[Key, _Turn] = {}
         self._waiting: RoundRobin[Key] = RoundRobin()
+        self._hosts: dict[Key, str] = {}
+        """Where those that wait are."""
 
-    def ask(self, key: Key, prefix: str, identity: bytes, now: float) -> bool:
+    def ask(self, key: Key, host: str, identity: bytes, now: float) -> bool:
         """Asks for a slot. Returns whether the key has one now; otherwise it waits for one."""
-        if key in self._granted:
+        if key in self._turns:
             return True
-        if len(self._granted) < self._capacity and not self._waiting:
-            self._granted[key] = now
+        if len(self._turns) < self._capacity and not self._waiting:
+            self._grant(key, host, now)
             return True
-        self._waiting.add(key, prefix, identity)
+        self._hosts[key] = host
+        self._waiting.add(key, network_of(host), identity)
         return False
+
+    def claim(self, key: Key, now: float) -> bool:
+        """Gives one that waits the slot of a holder that must make room for it, if any. Returns whether it has one."""
+        if key not in self._hosts:
+            return key in self._turns
+        victim = self._debtor(key, now)
+        if victim is None:
+            return False
+        self._release(victim)
+        self._serve(key, now)
+        return True
+
+    def took(self, key: Key, size: int) -> None:
+        """Counts bytes that a holder has taken."""
+        if (turn := self._turns.get(key)) is not None:
+            turn.taken += size
 
     def leave(self, key: Key, now: float) -> list[Key]:
         """Ends the key's hold of, or wait for, a slot. Returns the keys that get a slot because of this."""
-        if self._granted.pop(key, None) is None:
+        if key in self._turns:
+            self._release(key)
+        else:
             self._waiting.drop(key)
+            self._hosts.pop(key, None)
         granted = []
-        while self._waiting and len(self._granted) < self._capacity:
-            granted.append(self._waiting.serve_next())
-            self._granted[granted[-1]] = now
+        while self._waiting and len(self._turns) < self._capacity:
+            granted.append(self._serve_next(now))
         return granted
 
     def widen(self, now: float) -> list[Key]:
         """Serves one more than `capacity`, since those served do not use what there is. Returns whom, if anybody."""
-        if not self._waiting or len(self._granted) >= self._most:
+        if not self._waiting or len(self._turns) >= self._granted.most:
             return []
-        key = self._waiting.serve_next()
-        self._granted[key] = now
-        return [key]
+        return [self._serve_next(now)]
 
     def must_yield(self, key: Key, now: float, *, within_chunk: bool = False) -> bool:
-        """Whether this holder of a slot has used up its time and somebody waits."""
-        quanta = MAX_QUANTA if within_chunk else 1.0
-        return bool(self._waiting) and now - self._granted[key] >= self._quantum_s * quanta
+        """Whether this holder of a slot has lost it, or has used up its time and somebody waits who comes first."""
+        turn = self._turns.get(key)
+        if turn is None:
+            return True
+        if not self._waiting or now < turn.since + self._quantum_s:
+            return False
+        if within_chunk and not self._is_overdue(turn, now):
+            return False
+        return any(self._comes_before(other, key) for other in self._waiting.heads())
 
     def waiting(self) -> list[Key]:
         """The waiting keys in the order in which they would be served."""
         return self._waiting.order()
+
+    def _debtor(self, key: Key, now: float) -> Key | None:
+        """Whose slot one that waits may have."""
+        rivals = [
+            other for other in self._granted.rivals(self._hosts[key]) if now >= self._turns[other].since + LEAST_TURN_S
+        ]
+        if rivals:
+            return min(rivals, key=lambda other: self._turns[other].since)
+        if key != self._next():
+            return None
+        overdue = [
+            other
+            for other, turn in self._turns.items()
+            if self._is_overdue(turn, now) and self._comes_before(key, other)
+        ]
+        return min(overdue, key=lambda other: self._turns[other].since, default=None)
+
+    def _comes_before(self, key: Key, holder: Key) -> bool:
+        """Whether one that waits may follow a holder whose time is up: its network would hold no more slots."""
+        share = self._granted.share
+        return share(self._hosts[key], instead_of=holder) <= share(self._turns[holder].host, instead_of=holder)
+
+    def _next(self) -> Key:
+        """The one whose turn it is, of those whose networks hold the fewest slots."""
+        return min(self._waiting.heads(), key=lambda other: self._granted.share(self._hosts[other]))
+
+    def _is_overdue(self, turn: _Turn, now: float) -> bool:
+        """Whether a holder must stop within a chunk."""
+        if now < turn.since + self._quantum_s:
+            return False
+        if now >= turn.since + self._quantum_s * MAX_QUANTA:
+            return True
+        rates = [self._rate(other, now) for other in self._turns.values()]
+        return self._rate(turn, now) < _SLOW * sum(rates) / len(rates)
+
+    def _rate(self, turn: _Turn, now: float) -> float:
+        return turn.taken / max(now - turn.since, LEAST_TURN_S)
+
+    def _grant(self, key: Key, host: str, now: float) -> None:
+        self._granted.enter(key, host)
+        self._turns[key] = _Turn(host, now)
+
+    def _release(self, key: Key) -> None:
+        self._granted.leave(key)
+        del self._turns[key]
+
+    def _serve(self, key: Key, now: float) -> None:
+        self._waiting.serve(key)
+        self._grant(key, self._hosts.pop(key), now)
+
+    def _serve_next(self, now: float) -> Key:
+        key = self._next()
+        self._serve(key, now)
+        return key

@@ -109,7 +109,7 @@ async def test_a_close_at_the_very_moment_that_bytes_arrive(tmp_path: Path, how:
 async def test_a_peer_that_reads_nothing_is_given_up(tmp_path: Path, shorten: Shorten) -> None:
     shorten(tls, "STALL_TIMEOUT_S", 0.2)
     one, other = await secure_pair(tmp_path)
-    with pytest.raises(PeerGone, match="read nothing"):
+    with pytest.raises(PeerGone, match="read almost nothing"):
         await one.send_all(bytes(50_000_000))
     one.close()
     other.close()
@@ -135,6 +135,27 @@ async def test_a_peer_that_reads_slowly_is_not_given_up(tmp_path: Path, shorten:
             await trio.sleep(0.02)
         one.close()
         other.close()
+
+
+async def test_a_peer_that_reads_a_little_now_and_then_is_given_up(tmp_path: Path, shorten: Shorten) -> None:
+    """Its time began again with whatever it read."""
+    shorten(tls, "STALL_TIMEOUT_S", 0.3)
+    shorten(tls, "MIN_READ_BYTES", 40_000_000)
+    one, other = await secure_pair(tmp_path)
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            buffer = memoryview(bytearray(256 * 1024))
+            while True:
+                await other.receive_exactly_into(buffer)
+                await trio.sleep(0.01)
+
+        nursery.start_soon(read)
+        with pytest.raises(PeerGone, match="read almost nothing"):
+            await one.send_all(bytes(50_000_000))
+        nursery.cancel_scope.cancel()
+    one.close()
+    other.close()
 
 
 async def test_bytes_of_a_frame_count_before_the_frame_is_whole(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ async def test_whoever_does_not_use_its_slot_does_not_keep_others_from_the_limit
 ) -> None:
     """A peer that reads nothing holds the only slot: one more is served every few seconds, until the limit is used."""
     limit = Throttle(3 * 1024)
-    slots = UploadSlots(16, 10, limit)
+    slots = UploadSlots(16, 10_000, limit)
     order: list[str] = []
     holders = [Holder(slots, str(number)) for number in range(20)]
     await started(nursery, order, *holders)
@@ -180,4 +180,23 @@ async def test_whoever_does_not_use_its_slot_does_not_keep_others_from_the_limit
         using.cancel_scope.cancel()
     await trio.sleep(1000)
     assert len(order) == 3 * 1024 // MIN_SLOT_BYTES_PER_S, "each gets enough not to be dropped for being too slow"
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_slot_is_lost_to_a_network_that_has_none_whatever_its_holder_does(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    slots = UploadSlots(3, 10, Throttle(0))
+    order: list[str] = []
+    crowd = [Holder(slots, f"crowd{n}", "198.51.100.1") for n in range(5)]
+    await started(nursery, order, *crowd)
+    honest = Holder(slots, "honest", "192.0.2.1")
+    nursery.start_soon(honest.run, order)
+    await trio.sleep(2)
+    assert honest.slot is not None
+    held = [holder for holder in crowd if holder.slot is not None]
+    assert len(held) == 3
+    assert [holder.slot is not None and holder.slot.must_yield(within_chunk=True) for holder in held].count(True) == 1
+    await trio.sleep(1000)
+    assert not honest.slot.must_yield(within_chunk=True)
     nursery.cancel_scope.cancel()

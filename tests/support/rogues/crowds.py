@@ -14,12 +14,16 @@ from p2p.wire.address import Address
 from tests.support.pipes import make_dialer
 from tests.support.world import NETWORK
 
+RECEIVED_AHEAD_BYTES = 32 * 1024
+"""How much the system receives for a rogue that does not read."""
+
 Misuse = Callable[[Connection], Awaitable[None]]
 
 
 async def connect_from(host: str, address: Address) -> trio.socket.SocketType:
     """A TCP connection that comes from a certain host of the loopback network."""
     connecting = trio.socket.socket()
+    connecting.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, RECEIVED_AHEAD_BYTES)
     try:
         await connecting.bind((host, 0))
         await connecting.connect(tuple(address))
@@ -46,12 +50,14 @@ class Crowd:
         self._folder = folder
         self._at = at
         self._misuse = misuse
+        self._identities = 0
         self.came = 0
         """How many connections were made so far."""
 
     async def one(self, host: str) -> None:
-        """One identity, until cancelled."""
-        dialer = make_dialer(self._folder / host, NETWORK)
+        """One identity more, until cancelled."""
+        self._identities += 1
+        dialer = make_dialer(self._folder / f"rogue{self._identities}", NETWORK)
         while True:
             with suppress(PeerError):
                 connection = await dial_from(dialer, host, self._at.addresses[0])
@@ -61,3 +67,13 @@ class Crowd:
                 finally:
                     connection.close()
             await trio.sleep(0.2)
+
+
+async def read_slowly(connection: Connection, bytes_per_s: float) -> None:
+    """Reads what comes at this rate, and never says anything but that it is there. Raises PeerGone."""
+    view = memoryview(bytearray(1024))
+    at = trio.current_time()
+    while True:
+        await connection._stream.receive_exactly_into(view)
+        at += len(view) / bytes_per_s
+        await trio.sleep_until(at)

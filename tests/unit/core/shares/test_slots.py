@@ -1,12 +1,13 @@
 """Upload slots: never more than there are, and shared out by network, then by identity."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2p.core.shares.slots import SlotQueue
+from p2p.core.shares.slots import LEAST_TURN_S, MAX_QUANTA, SlotQueue
 
 
 def asks(slots: SlotQueue[str], prefix: str, identity: str, name: str) -> str | None:
@@ -95,6 +96,43 @@ def test_nobody_in_a_network_of_his_own_waits_for_a_crowd(crowd: list[tuple[int,
     assert slots.waiting().index("lone lone 0") == len(networks)
 
 
+def test_slow_readers_of_one_network_give_a_slot_to_a_newcomer_within_their_chunks() -> None:
+    """Sixteen that read little kept all others waiting, since slots changed hands between chunks only."""
+    slots: SlotQueue[str] = SlotQueue(4, 10)
+    for number in range(6):
+        slots.ask(f"slow{number}", "10.1.0.1", bytes([number]), 0)
+    assert not slots.ask("honest", "203.0.113.7", b"honest", 0)
+    assert not slots.claim("honest", LEAST_TURN_S / 2)
+    assert slots.claim("honest", LEAST_TURN_S)
+    assert slots.must_yield("slow0", LEAST_TURN_S, within_chunk=True)
+    assert slots.leave("slow0", LEAST_TURN_S) == []
+    slots.ask("slow0", "10.1.0.1", bytes([0]), LEAST_TURN_S)
+    # The honest one keeps its slot, as the others have no fewer.
+    assert not slots.must_yield("honest", 1000)
+    assert not slots.claim("slow4", 2)
+    assert slots.leave("honest", 1000) == ["slow4"]
+
+
+def test_among_equals_a_slow_reader_loses_its_slot_after_its_turn() -> None:
+    slots: SlotQueue[str] = SlotQueue(2, 10)
+    slots.ask("slow", "10.1.0.1", b"slow", 0)
+    slots.ask("quick", "10.2.0.1", b"quick", 0)
+    slots.ask("next", "10.3.0.1", b"next", 0)
+    slots.ask("last", "10.4.0.1", b"last", 0)
+    slots.took("slow", 300_000)
+    slots.took("quick", 9_000_000)
+    assert not slots.claim("next", 9.9)
+    assert not slots.must_yield("slow", 9.9, within_chunk=True)
+    assert slots.must_yield("slow", 10, within_chunk=True)
+    assert not slots.must_yield("quick", 10, within_chunk=True)
+    assert not slots.claim("last", 10), "it is not its turn"
+    assert slots.claim("next", 10)
+    assert slots.must_yield("slow", 0), "it is lost"
+    assert not slots.claim("last", 10)
+    assert slots.claim("last", 10 * MAX_QUANTA)
+    assert slots.must_yield("quick", 0), "it is lost"
+
+
 @dataclass(frozen=True)
 class Connection:
     prefix: str
@@ -110,12 +148,13 @@ class Traffic(RuleBasedStateMachine):
         self.slots: SlotQueue[Connection] = SlotQueue(3, 10)
         self.granted: set[Connection] = set()
         self.waiting: set[Connection] = set()
-        self.now = 0.0
+        self.now = self.rested = 0.0
 
     @rule(prefix=st.integers(0, 2), identity=st.integers(0, 2), number=st.integers(0, 2))
     def ask(self, prefix: int, identity: int, number: int) -> None:
         key = Connection(f"{prefix}", bytes([prefix, identity]), number)
         if self.slots.ask(key, key.prefix, key.identity, self.now):
+            self.rested = self.now if key not in self.granted else self.rested
             self.granted.add(key)
             self.waiting.discard(key)
         else:
@@ -127,13 +166,35 @@ class Traffic(RuleBasedStateMachine):
     def leave(self, data: st.DataObject) -> None:
         everybody = sorted(self.granted | self.waiting, key=lambda key: (key.identity, key.number))
         key = data.draw(st.sampled_from(everybody))
-        expected = [waiting for waiting in self.slots.waiting() if waiting != key]
+        order = [waiting for waiting in self.slots.waiting() if waiting != key]
         granted = self.slots.leave(key, self.now)
+        held = Counter(other.prefix for other in self.granted if other != key)
+        expected = sorted(order, key=lambda other: held[other.prefix])
         assert granted == (expected[:1] if key in self.granted else [])
         self.granted.discard(key)
         self.waiting.discard(key)
+        self.rested = self.now if granted else self.rested
         self.granted |= set(granted)
         self.waiting -= set(granted)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        """Whoever has fewer slots in its network gets one of the network that has most, after a second."""
+        key = data.draw(st.sampled_from(sorted(self.waiting, key=lambda key: (key.identity, key.number))))
+        held = Counter(other.prefix for other in self.granted)
+        most = max(held[other] + (other == key.prefix) for other in held)
+        claimed = self.slots.claim(key, self.now)
+        lost = [other for other in self.granted if self.slots.must_yield(other, 0)]
+        assert len(lost) == claimed
+        if most > held[key.prefix] + 1:
+            assert claimed or self.now < self.rested + LEAST_TURN_S
+            assert all(held[other.prefix] == most for other in lost)
+        for other in lost:
+            self.granted.remove(other)
+            self.granted.add(key)
+            self.waiting.remove(key)
+            self.rested = self.now
 
     @rule(seconds=st.floats(0, 20))
     def time_passes(self, seconds: float) -> None:
