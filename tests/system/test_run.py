@@ -15,6 +15,7 @@ from tests.support.processes import PATIENCE_S, SHOAL, Peer, until
 pytestmark = pytest.mark.usefixtures("compiled")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+FEW_POINTS = ("--arg", "points=1000000")
 FOLDERS = ("action-001", "action-002")
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "the", "sea", "is", "deep"]
 
@@ -44,7 +45,7 @@ def test_words_are_counted_as_a_plain_count_has_them(origin: Peer, tmp_path: Pat
 
 def test_a_job_without_input(origin: Peer, tmp_path: Path) -> None:
     with volunteers(tmp_path, 1) as nodes:
-        out = origin.run("run", EXAMPLES / "pi.py", *peers(nodes), *LONELY, "--wait", "30s").out
+        out = origin.run("run", EXAMPLES / "pi.py", *peers(nodes), *LONELY, "--wait", "30s", *FEW_POINTS).out
         assert abs(float(out.strip()) - 3.14159) < 0.05
 
 
@@ -122,7 +123,7 @@ def test_pause_and_resume(origin: Peer, other: Peer) -> None:
         run = ("run", EXAMPLES / "pi.py", *LONELY, "--peer", node.address)
         assert "paused by its user" in origin.run(*run, "--wait", "3s", code=3).err
         assert not other.run("volunteer", "resume", "--json").json()["paused"]
-        assert origin.run(*run, "--wait", "30s").out.startswith("3.1")
+        assert origin.run(*run, "--wait", "30s", *FEW_POINTS).out.startswith("3.1")
 
 
 def test_while_a_job_is_planned_nobody_is_missed(origin: Peer, tmp_path: Path) -> None:
@@ -383,5 +384,5 @@ def test_volunteers_are_found_over_the_dht(origin: Peer, other: Peer, tmp_path: 
     with other.node("--no-lan") as first:
         join = ("--join", first.address, "--no-lan")
         with Peer(tmp_path / "volunteer").node("--volunteer", "--cores", "1", *join), origin.node(*join):
-            out = origin.run("run", EXAMPLES / "pi.py", "--wait", "30s").out
+            out = origin.run("run", EXAMPLES / "pi.py", "--wait", "30s", *FEW_POINTS).out
             assert abs(float(out.strip()) - 3.14159) < 0.05

@@ -956,7 +956,7 @@ class AnyJob(RuleBasedStateMachine):
 
 
 TestAnyJob = AnyJob.TestCase
-TestAnyJob.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestAnyJob.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 
 
 def test_a_boast_is_believed_only_so_far() -> None:
