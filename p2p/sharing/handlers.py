@@ -3,6 +3,7 @@
 If a peer offers a share that a fetch wants, its connection is handed to that fetch, which uses the peer as a source.
 """
 
+from p2p.errors import Refused
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
 from p2p.net.router import Router, refuse
@@ -51,7 +52,11 @@ class ShareHandlers:
 
     async def _open(self, connection: Connection, message: messages.Open) -> bool:
         share = ShareId(message.share)
-        swarm = await self._swarms.serve(share)
+        try:
+            swarm = await self._swarms.serve(share, connection.ends.remote_host)
+        except Refused as refused:
+            await connection.send(Failed(reason=str(refused), share=share))
+            return False
         if swarm is None:
             await connection.send(Failed(reason=messages.NOT_FOUND, share=share))
             return False

@@ -118,6 +118,8 @@ class Swarm:
         self.members: dict[PeerId, Party] = {}
         self.looking = trio.Lock()
         """Held while a file is hashed that may have changed, so that it is not hashed for each member."""
+        self.useful_at = trio.current_time()
+        """When the last chunk was sent to a member, or when the swarm was made."""
 
     def admit(self, party: Party) -> bool:
         """Admits the exchange, and ends another with the same peer. Returns False if the other is kept instead."""

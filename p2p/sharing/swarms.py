@@ -3,11 +3,14 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+import trio
+
 from p2p.concurrency.bell import Bell
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
 from p2p.progress import Progress
+from p2p.sharing.loading import Loading
 from p2p.sharing.swarm import Party, Swarm
 from p2p.store.disk import Disk
 from p2p.store.library import Library, SharedFiles
@@ -29,6 +32,8 @@ class Swarms:
         self._swarms: dict[ShareId, Swarm] = {}
         self._fetches: dict[ShareId, Progress] = {}
         self._takers: dict[ShareId, Take] = {}
+        self._loading = Loading(library, disk, self.drop)
+        self._under_way: dict[ShareId, trio.Event] = {}
 
     def __iter__(self) -> Iterator[Swarm]:
         return iter(list(self._swarms.values()))
@@ -61,20 +66,33 @@ class Swarms:
 
     # Serving.
 
-    async def serve(self, share: ShareId) -> Swarm | None:
-        """The swarm of a share that this peer holds or is fetching; None if it does neither."""
-        swarm = self._swarms.get(share)
-        if swarm is None:
+    async def serve(self, share: ShareId, host: str) -> Swarm | None:
+        """The swarm of a share that this peer holds or is fetching; None if it does neither.
+
+        `host` is where the peer is that asks. The share is loaded once for all who ask at the same time. Raises Refused
+        if the peer should ask again later.
+        """
+        while (swarm := self._swarms.get(share)) is None:
+            if (other := self._under_way.get(share)) is not None:
+                await other.wait()
+                continue
+            done = self._under_way[share] = trio.Event()
             try:
-                holding = await self._disk.run(SharedFiles, self._library, share)
+                holding = await self._loading.load(share, host, self._served)
+                # A fetch may have made the swarm while the thread ran.
+                return self._swarms.setdefault(share, Swarm(share, holding))
             except NotFound:
                 return None
-            # Another connection may have made the swarm while the thread ran.
-            swarm = self._swarms.setdefault(share, Swarm(share, holding))
+            finally:
+                del self._under_way[share]
+                done.set()
         return swarm
 
+    def _served(self) -> list[Swarm]:
+        return [swarm for swarm in self._swarms.values() if swarm.sink is None]
+
     def release(self, swarm: Swarm | None) -> None:
-        """To be called when an exchange has ended: forgets its swarm if nobody is left in it, to free the memory."""
+        """To be called when an exchange has ended: forgets its swarm if nobody is left in it."""
         if swarm is None or swarm.members or swarm.sink is not None:
             return
         if self._swarms.get(swarm.share_id) is swarm:

@@ -173,6 +173,7 @@ class Uploads:
             self._swarm.lost(await self._disk.run(holding.spoiled, place.entry, "cannot be read; share it again"))
         else:
             self._doubted = -1
+            self._swarm.useful_at = trio.current_time()
             if not self._chunks_sent:
                 self._chunks_sent = bytearray((self._layout.chunks + 7) // 8)
             self._chunks_sent[chunk >> 3] |= 1 << (chunk & 7)

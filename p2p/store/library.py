@@ -21,14 +21,15 @@ import msgspec
 from p2p.core.shares import bitmap, local_names
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.layout import Layout
+from p2p.core.shares.layouts import Layouts, weight
 from p2p.core.shares.local_names import Renames
-from p2p.core.shares.manifest import Manifest, ShareLimits
+from p2p.core.shares.manifest import Manifest, ManifestRoot, ShareLimits
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.store import content, posix
 from p2p.store.database import Database
 from p2p.store.kept_names import pack_names, unpack_names
-from p2p.store.stamps import NOT_HELD, Stamp, pack_ctimes, pack_stamps, unpack_stamps
+from p2p.store.stamps import NOT_HELD, Stamp, Stamps, pack_ctimes, pack_stamps
 
 
 class SharedRow(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ class Library:
     def __init__(self, database: Database, limits: ShareLimits) -> None:
         self._database = database
         self.limits = limits
+        self.layouts = Layouts()
 
     # Manifests.
 
@@ -94,17 +96,35 @@ class Library:
 
     def manifest(self, share: ShareId) -> Manifest:
         """The whole manifest, checked again. Raises BadData; NotFound if parts are missing."""
+        known = self.layouts.get(share)
+        if known is not None:
+            return known.manifest
+        root = self._decoded_root(share)
+        return manifests.decode(share, root, self._parts(share, root), _let_others_run)
+
+    def layout(self, share: ShareId) -> Layout:
+        """The layout of the share's manifest, which stays in memory for a while. Raises as `manifest` does."""
+        known = self.layouts.get(share)
+        return known or self.layouts.keep(Layout(self.manifest(share)))
+
+    def weight(self, share: ShareId) -> int:
+        """How many bytes of memory the share takes while it is served. Raises NotFound, BadData."""
+        if self.share(share) is None:
+            raise NotFound("this peer does not share that")
+        return weight(self._decoded_root(share))
+
+    def _decoded_root(self, share: ShareId) -> ManifestRoot:
         body = self.root(share)
         if body is None:
             raise NotFound("this peer does not have the share's manifest")
-        root = manifests.decode_root(share, body, self.limits)
-        parts = [
-            bytes(part)
-            for (part,) in self._database.rows("SELECT body FROM part WHERE share = ? ORDER BY number", [share])
-        ]
-        if len(parts) != root.part_count:
-            raise NotFound("this peer does not have the share's whole manifest")
-        return manifests.decode(share, root, parts)
+        return manifests.decode_root(share, body, self.limits)
+
+    def _parts(self, share: ShareId, root: ManifestRoot) -> Iterator[bytes]:
+        for number in range(root.part_count):
+            body = self.part(share, number)
+            if body is None:
+                raise NotFound("this peer does not have the share's whole manifest")
+            yield body
 
     # Shares.
 
@@ -199,12 +219,12 @@ class Library:
         row = self._database.row("SELECT names FROM share WHERE id = ?", [share])
         return {} if row is None else unpack_names(bytes(row[0]))
 
-    def stamps(self, share: ShareId) -> list[Stamp]:
+    def stamps(self, share: ShareId) -> Stamps:
         """The stamps of a share's entries, in manifest order. Raises NotFound."""
         row = self._database.row("SELECT stamps, ctimes FROM share WHERE id = ?", [share])
         if row is None:
             raise NotFound("this peer does not share that")
-        return unpack_stamps(*map(bytes, row))
+        return Stamps.unpack(*map(bytes, row))
 
     def renew_stamps(self, share: ShareId, stamps: Sequence[Stamp]) -> None:
         """Replaces the stamps of files that were found to be the same."""
@@ -233,6 +253,11 @@ class Library:
             connection.execute("UPDATE share SET stale = NULL WHERE id = ?", [share])
 
 
+def _let_others_run() -> None:
+    """Lets another thread have Python's lock, without which the event loop would wait for it at every call."""
+    time.sleep(0)
+
+
 def _drop_orphans(connection: sqlite3.Connection) -> None:
     """Forgets the manifests that no share, fetch or fetched version needs."""
     used = "SELECT id FROM share UNION SELECT share FROM fetch UNION SELECT share FROM version"
@@ -247,13 +272,13 @@ class SharedFiles:
         row = library.share(share)
         if row is None:
             raise NotFound("this peer does not share that")
-        self.layout = Layout(library.manifest(share))
+        self.layout = library.layout(share)
         self._library = library
         self._paths = row.paths
         self._stamps = library.stamps(share)
         self._saved_at = -math.inf
         self._names = library.names(share)
-        self.held = self.layout.chunks_of(entry for entry in self.layout.files if self._stamps[entry] != NOT_HELD)
+        self.held = self.layout.everything & ~self.layout.chunks_of(self._stamps.not_held())
         """The chunks that can be served, as a bitmap."""
 
     def stamp(self, entry: int) -> Stamp:

@@ -12,7 +12,7 @@ from p2p.ids import PeerId, ShareId
 from p2p.store.database import Database
 from p2p.store.fetches import as_value
 from p2p.store.kept_names import pack_names, unpack_names
-from p2p.store.stamps import Stamp, pack_ctimes, pack_stamps, unpack_stamps
+from p2p.store.stamps import Stamp, Stamps, pack_ctimes, pack_stamps
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key
 
@@ -100,7 +100,7 @@ class Pointers:
         if row is None:
             return None
         share, stamps, ctimes, changes = map(bytes, row)
-        return Version(ShareId(share), unpack_stamps(stamps, ctimes), unpack_names(changes))
+        return Version(ShareId(share), Stamps.unpack(stamps, ctimes), unpack_names(changes))
 
     def keep_version(self, publisher: PeerId, name: str, folder: Path, version: Version) -> None:
         """Records that the folder now has this version."""

@@ -105,8 +105,8 @@ def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
     assert msgspec.convert(json.loads(recorded["plain job"]), job_setup.Resumable) == PLAIN
     assert msgspec.convert(json.loads(recorded["seeded job"]), job_setup.Resumable) == SEEDED
     packed, ctimes = bytes.fromhex(recorded["stamps"]), bytes.fromhex(recorded["ctimes"])
-    assert stamps.unpack_stamps(packed, ctimes) == STAMPS
-    assert stamps.unpack_stamps(packed) == [stamp._replace(ctime_ns=0) for stamp in STAMPS]
+    assert stamps.Stamps.unpack(packed, ctimes) == STAMPS
+    assert stamps.Stamps.unpack(packed) == [stamp._replace(ctime_ns=0) for stamp in STAMPS]
     assert left_out(SEEDED) == []
 
 

@@ -13,7 +13,7 @@ from p2p.ids import ShareId
 from p2p.store.database import Database
 from p2p.store.fetches import Fetches
 from p2p.store.library import Library, SharedFiles, entry_path
-from p2p.store.stamps import NOT_HELD, Stamp, pack_stamps, unpack_stamps
+from p2p.store.stamps import NOT_HELD, Stamp, Stamps, pack_stamps
 from tests.support.small_shares import CHUNK, Share, noise
 
 FILES: dict[str, bytes | None] = {
@@ -140,8 +140,8 @@ def test_a_share_beyond_the_limits_is_refused_whole(database: Database, tmp_path
 
 def test_stamps_survive_packing() -> None:
     stamps = [NOT_HELD, Stamp(1, 2, 3), Stamp(2**64 - 1, 2**63, 2**64 - 1)]
-    assert unpack_stamps(pack_stamps(stamps)) == stamps
-    assert unpack_stamps(b"") == []
+    assert Stamps.unpack(pack_stamps(stamps)) == stamps
+    assert Stamps.unpack(b"") == []
 
 
 def test_a_stamp_before_1970_can_be_kept(library: Library, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The layout of a share: chunks are numbered across all its files, so that one range covers many small files."""
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from p2p.core.shares import bitmap
@@ -22,11 +23,12 @@ class Layout:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self._entries: list[int] = []
-        self._firsts: list[int] = []
-        self._starts: list[int] = []
+        self._entries = array("Q")
+        """The entries with chunks. The next two have one item more, for the end of the share."""
+        self._firsts = array("Q")
+        self._starts = array("Q")
         """Where each entry with chunks starts in the share's bytes."""
-        first = start = 0
+        first = start = largest = 0
         for index, entry in enumerate(manifest.entries):
             if entry.chunks:
                 self._entries.append(index)
@@ -34,20 +36,22 @@ class Layout:
                 self._starts.append(start)
                 first += entry.chunks
                 start += entry.size
+                largest = max(largest, entry.size)
+        self._firsts.append(first)
+        self._starts.append(start)
         self.chunks = first
         self.everything = (1 << first) - 1
-        self.largest_chunk = max((min(e.size, chunk_bytes(e.size)) for e in manifest.entries), default=0)
+        self.largest_chunk = min(largest, chunk_bytes(largest))
 
     def place(self, chunk: int) -> ChunkPlace:
         """Where `chunk` is. Raises IndexError if the share has no such chunk."""
         if not 0 <= chunk < self.chunks:
             raise IndexError(chunk)
         at = bisect_right(self._firsts, chunk) - 1
-        index = self._entries[at]
-        size = self.manifest.entries[index].size
+        size = self._starts[at + 1] - self._starts[at]
         each = chunk_bytes(size)
         offset = (chunk - self._firsts[at]) * each
-        return ChunkPlace(index, offset, min(each, size - offset))
+        return ChunkPlace(self._entries[at], offset, min(each, size - offset))
 
     def size(self, chunk: int) -> int:
         """The chunk's size in bytes."""
@@ -61,11 +65,10 @@ class Layout:
 
     def range_of(self, entry: int) -> tuple[int, int]:
         """The (first chunk, count) of an entry; count is 0 for an empty file or a folder."""
-        count = self.manifest.entries[entry].chunks
-        if not count:
+        at = bisect_left(self._entries, entry)
+        if at == len(self._entries) or self._entries[at] != entry:
             return 0, 0
-        at = bisect_right(self._entries, entry) - 1
-        return self._firsts[at], count
+        return self._firsts[at], self._firsts[at + 1] - self._firsts[at]
 
     def chunks_in(self, entry: int, offset: int, size: int) -> int:
         """The chunks that hold these bytes of an entry, as a bitmap. The entry must have the bytes."""
@@ -90,20 +93,20 @@ class Layout:
 
     def _start(self, chunk: int) -> int:
         """The size in bytes of all chunks before this one."""
+        if chunk >= self.chunks:
+            return self._starts[-1]
         at = bisect_right(self._firsts, chunk) - 1
-        if at < 0:
-            return 0
-        size = self.manifest.entries[self._entries[at]].size
-        return self._starts[at] + min((chunk - self._firsts[at]) * chunk_bytes(size), size)
+        start, size = self._starts[at], self._starts[at + 1] - self._starts[at]
+        return start + min((chunk - self._firsts[at]) * chunk_bytes(size), size)
 
     @property
-    def files(self) -> Iterable[int]:
-        """The indexes of the files that have chunks."""
+    def files(self) -> Sequence[int]:
+        """The indexes of the files that have chunks, ascending."""
         return self._entries
 
     def empty(self) -> Iterable[int]:
         """The indexes of empty files and folders."""
-        return (index for index, entry in enumerate(self.manifest.entries) if not entry.chunks)
+        return (index for index in range(len(self.manifest.entries)) if not self.range_of(index)[1])
 
     def is_file(self, entry: int) -> bool:
         return self.manifest.entries[entry].is_file

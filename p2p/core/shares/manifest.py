@@ -7,12 +7,15 @@ part. The share id is the hash of the root, so the root and each part can be ver
 Version 2 also has the modification time of each entry. It is written only if the entries have times, so that peers that
 read only version 1 can fetch all other shares.
 
+In memory the entries stay as they are encoded (`encoded`), so that a manifest takes little more than its own bytes.
+
 Everything decoded here is untrusted: totals are checked against limits before parts are fetched, and each entry against
 the totals before the next is read, so that a small message cannot make a large structure.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -20,6 +23,7 @@ import msgspec
 from blake3 import blake3
 
 from p2p.core.shares import names
+from p2p.core.shares.encoded import GAP_BYTES, Encoded
 from p2p.errors import BadData, Unacceptable
 from p2p.ids import ID_BYTES, ChunkHash, FileId, H, ShareId
 from p2p.wire.messages import MAX_PART_BYTES, Number, ShortText
@@ -30,7 +34,10 @@ MAX_CHUNK_BYTES = 8 * 1024 * 1024
 MAX_CHUNKS_PER_FILE = 2000
 """The number of chunks below which a file stays by having larger chunks, until these reach their largest size."""
 
+PAUSE_ENTRIES = 128
+
 _LENGTH = struct.Struct(">I")
+assert _LENGTH.size == GAP_BYTES
 
 
 class EntryKind(IntEnum):
@@ -108,11 +115,11 @@ class ShareLimits(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A share's root and all its entries, checked."""
+    """A share's root and all its entries, checked. Entries are decoded whenever they are asked for."""
 
     share_id: ShareId
     root: ManifestRoot
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
 
 
 _root_decoder = msgspec.msgpack.Decoder(ManifestRoot)
@@ -224,14 +231,25 @@ def check_part(root: ManifestRoot, index: int, body: bytes) -> None:
         raise BadData(f"manifest part {index} does not match its hash")
 
 
-def decode(share_id: ShareId, root: ManifestRoot, parts: Sequence[bytes]) -> Manifest:
-    """Decodes the manifest from its parts, which were checked before. Raises BadData if its author broke the rules."""
-    entries: list[Entry] = []
+def decode(
+    share_id: ShareId, root: ManifestRoot, parts: Iterable[bytes], pause: Callable[[], None] = lambda: None
+) -> Manifest:
+    """Decodes the manifest from its parts, which were checked before. Raises BadData if its author broke the rules.
+
+    `pause` is called now and then, so that a thread that decodes a large manifest can let others run.
+    """
+    stream = bytearray()
+    for part in parts:
+        stream += part
+    starts = array("Q")
+    decoder = _entry_decoders[root.version]
     files = size = chunks = 0
     previous: names.Path = ()
-    for entry in _decode_entries(b"".join(parts), _entry_decoders[root.version]):
+    for entry in _decode_entries(stream, starts, decoder):
         path = entry.path
-        if reason := names.path_refusal(path):
+        # What is above a file was looked at with the file before it, if both are in one folder.
+        checked = len(previous) - 1 if previous and path[: len(previous) - 1] == previous[:-1] else 0
+        if reason := names.path_refusal(path, checked):
             raise BadData(f"the share names a path that {reason}: {path!r:.200}")
         if path <= previous:
             raise BadData(f"the share's paths are not in order: {path!r:.200}")
@@ -246,26 +264,33 @@ def decode(share_id: ShareId, root: ManifestRoot, parts: Sequence[bytes]) -> Man
             chunks += entry.chunks
         elif entry.size or entry.hashes or entry.executable:
             raise BadData(f"the share gives a folder a file's properties: {path!r:.200}")
-        entries.append(entry)
-        if files > root.files or len(entries) > root.files + root.folders:
+        if files > root.files or len(starts) > root.files + root.folders:
             raise BadData("the share has more entries than its root says")
-    if (files, len(entries) - files, size, chunks) != (root.files, root.folders, root.size, root.chunks):
+        if not len(starts) % PAUSE_ENTRIES:
+            pause()
+    if (files, len(starts) - files, size, chunks) != (root.files, root.folders, root.size, root.chunks):
         raise BadData("the share's entries do not add up to its totals")
+    starts.append(len(stream) + GAP_BYTES)
+    entries: Encoded[Entry] = Encoded(stream, starts, decoder)
     if root.single and (len(entries) != 1 or files != 1 or len(entries[0].path) != 1):
         raise BadData("the share says it is a single file but is not")
-    return Manifest(share_id, root, tuple(entries))
+    return Manifest(share_id, root, entries)
 
 
-def _decode_entries(stream: bytes, decoder: msgspec.msgpack.Decoder[Entry]) -> Iterator[Entry]:
+def _decode_entries(
+    stream: bytearray, starts: "array[int]", decoder: msgspec.msgpack.Decoder[Entry]
+) -> Iterator[Entry]:
+    """Decodes the entries one by one, and adds where each starts."""
     view = memoryview(stream)
     at, end = 0, len(stream)
     while at < end:
-        if at + _LENGTH.size > end:
+        if at + GAP_BYTES > end:
             raise BadData("the manifest ends within an entry")
         (length,) = _LENGTH.unpack_from(stream, at)
-        at += _LENGTH.size
+        at += GAP_BYTES
         if at + length > end:
             raise BadData("the manifest ends within an entry")
+        starts.append(at)
         try:
             yield decoder.decode(view[at : at + length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -41,13 +41,13 @@ def is_part(name: str) -> bool:
     return _PART.search(name) is not None
 
 
-def path_refusal(path: Path) -> str | None:
-    """Why a path is refused, or None if it is not."""
+def path_refusal(path: Path, checked: int = 0) -> str | None:
+    """Why a path is refused, or None if it is not. Its first `checked` names are known to be fine."""
     if not path:
         return "is empty"
     if len(path) > MAX_DEPTH:
         return "is too deep"
-    for name in path:
+    for name in path[checked:]:
         reason = refusal(name)
         if reason is not None:
             return reason

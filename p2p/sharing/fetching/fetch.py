@@ -14,7 +14,6 @@ import trio
 
 from p2p.concurrency.walls import Wall
 from p2p.core.shares.layout import Layout
-from p2p.core.shares.manifest import Manifest
 from p2p.errors import NotFound
 from p2p.formats import format_time
 from p2p.ids import PeerId, ShareId
@@ -142,7 +141,7 @@ class _Fetch:
         impatience = _Impatience(self._options.wait_s, self._progress)
         with trio.CancelScope() as scope:
             nursery.start_soon(impatience.watch, scope)
-            target = await self._prepare(await supply.manifest())
+            target = await self._prepare(await supply.layout())
             try:
                 with suppress(NotFound):
                     await reuse.from_library(self._deps, self._share, target, self._progress)
@@ -160,10 +159,10 @@ class _Fetch:
             + ". Run the same command again later: what was fetched is kept."
         )
 
-    async def _prepare(self, manifest: Manifest) -> Target:
+    async def _prepare(self, layout: Layout) -> Target:
         """Lays out the target, selects its entries, and looks at what is on the disk already."""
         progress, options, deps = self._progress, self._options, self._deps
-        progress.name = manifest.root.name
+        progress.name = layout.manifest.root.name
         progress.state = "checking what is there"
         check = trio.from_thread.check_cancelled
 
@@ -173,7 +172,6 @@ class _Fetch:
             )
 
         def open_target() -> Target:
-            layout = Layout(manifest)
             record = deps.records.begin(self._share, options.folder, layout.chunks)
             with ExitStack() as undo:
                 undo.callback(record.close)
@@ -188,7 +186,7 @@ class _Fetch:
                 )
                 undo.callback(target.close)
                 chosen = select(
-                    manifest, options.folder, options.select, options.exclude, target.renames, progress.note
+                    layout.manifest, options.folder, options.select, options.exclude, target.renames, progress.note
                 )
                 target.choose(chosen)
                 self._skipped = settle_names(target, options.naming) + leave_out_of_reach(target)

@@ -10,7 +10,8 @@ from typing import TypeVar
 import trio
 
 from p2p.core.shares import manifest as manifests
-from p2p.core.shares.manifest import Manifest, ManifestRoot, ShareLimits
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.manifest import ManifestRoot, ShareLimits
 from p2p.errors import PeerGone, ProtocolViolation, Refused, Unacceptable
 from p2p.ids import ShareId
 from p2p.net.connection import Connection
@@ -47,10 +48,10 @@ class ManifestFetch:
             held = await self._disk.run(library.parts_held, self._share)
             self._begin(manifests.decode_root(self._share, body, self._limits), held)
 
-    async def manifest(self) -> Manifest:
-        """The whole manifest, once `ready`. Raises BadData if it breaks the rules or is too large."""
+    async def layout(self) -> Layout:
+        """The layout of the whole manifest, once `ready`. Raises BadData if it breaks the rules or is too large."""
         self.check()
-        return await self._disk.run(self._library.manifest, self._share)
+        return await self._disk.run(self._library.layout, self._share)
 
     def check(self) -> None:
         """Raises Unacceptable if the share is known to be unacceptable."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2p.core.shares import bitmap
-from p2p.core.shares.layout import ChunkPlace, Layout
+from p2p.core.shares.layout import ChunkPlace
 from p2p.core.shares.manifest import hash_chunk
 from p2p.errors import BadData, NotFound
 from p2p.ids import PeerId, ShareId
@@ -55,8 +55,7 @@ def find_earlier(library: Library, pointers: Pointers, folder: Path, publisher: 
     if version is None:
         return None
     try:
-        layout = Layout(library.manifest(version.share))
-        return Earlier(layout, folder, version.stamps, version.names)
+        return Earlier(library.layout(version.share), folder, version.stamps, version.names)
     except (NotFound, BadData, ValueError):
         return None
 

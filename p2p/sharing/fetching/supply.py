@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from p2p.core.shares.manifest import Manifest, ShareLimits
+from p2p.core.shares.layout import Layout
+from p2p.core.shares.manifest import ShareLimits
 from p2p.ids import PeerId
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
@@ -66,8 +67,8 @@ class Supply(Protocol):
         Raises ConfigError if the share is being fetched already.
         """
 
-    async def manifest(self) -> Manifest:
-        """Waits for the manifest, and returns it. Raises BadData, ShoalError."""
+    async def layout(self) -> Layout:
+        """Waits for the manifest, and returns its layout. Raises BadData, ShoalError."""
 
     def filling(self, target: Target) -> AbstractAsyncContextManager[Filled]:
         """Puts what the target lacks into place, then runs the body, during which the swarm that it came from stays.
@@ -95,10 +96,10 @@ class SwarmSupply:
             async with self._sources.running(self._hints) as self._nursery:
                 yield self._nursery
 
-    async def manifest(self) -> Manifest:
+    async def layout(self) -> Layout:
         manifests = self._sources.manifests
         await manifests.ready.wait()
-        return await manifests.manifest()
+        return await manifests.layout()
 
     @asynccontextmanager
     async def filling(self, target: Target) -> AsyncIterator[Filled]:

@@ -13,8 +13,8 @@ import trio
 
 from p2p.concurrency.throttle import Throttle
 from p2p.core.shares import bitmap
-from p2p.core.shares.layout import ChunkPlace
-from p2p.core.shares.manifest import Manifest, hash_chunk
+from p2p.core.shares.layout import ChunkPlace, Layout
+from p2p.core.shares.manifest import hash_chunk
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError
 from p2p.progress import Progress
 from p2p.sharing.fetching.receiver import DURABLE_BYTES, RATE_INTERVAL_S
@@ -66,10 +66,10 @@ class JointFetch:
         finally:
             await self._release(held)
 
-    async def manifest(self) -> Manifest:
+    async def layout(self) -> Layout:
         while True:
             try:
-                return (await self._held.layout()).manifest
+                return await self._held.layout()
             except NotFound:
                 await trio.sleep(RETRY_S)
 

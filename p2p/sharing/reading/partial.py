@@ -16,7 +16,6 @@ import trio
 from p2p.concurrency.walls import Wall
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout
-from p2p.core.shares.manifest import Manifest
 from p2p.errors import NotFound, ShoalError, StorageError
 from p2p.formats import format_time
 from p2p.ids import ShareId, short
@@ -218,24 +217,23 @@ class PartialFetch:
     async def _steps(self, nursery: trio.Nursery) -> None:
         manifests = self._sources.manifests
         await manifests.ready.wait()
-        manifest = await manifests.manifest()
+        layout = await manifests.layout()
         check = trio.from_thread.check_cancelled
 
-        def open_target(manifest: Manifest) -> Target:
-            layout = Layout(manifest)
+        def open_target() -> Target:
             record = self._deps.records.begin(self._share, self._folder, layout.chunks)
             with ExitStack() as undo:
                 undo.callback(record.close)
-                target = Target(layout, self._folder, range(len(manifest.entries)), record, overwrite=True)
+                target = Target(layout, self._folder, range(len(layout.manifest.entries)), record, overwrite=True)
                 undo.callback(target.close)
                 target.survey(check)
                 undo.pop_all()
             return target
 
-        target = await self._deps.disk.run(open_target, manifest)
+        target = await self._deps.disk.run(open_target)
         try:
-            self.progress.name = manifest.root.name
-            self.progress.files = manifest.root.files
+            self.progress.name = layout.manifest.root.name
+            self.progress.files = layout.manifest.root.files
             await self._serve(target, nursery)
         finally:
             target.close()
