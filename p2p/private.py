@@ -1,9 +1,16 @@
-"""What only its user may read, whatever the folder around it allows: a peer's home, and a tracker's database."""
+"""What only its user may read, whatever the folder around it allows: a peer's home, and a tracker's database.
+
+Whatever makes a file there makes it with these functions, or with `MODE`. The umask stays the user's: files that are
+fetched, and results, are made outside, with the modes that any program's files get.
+"""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
+MODE = 0o600
+"""The mode of a file that only this user may read."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -25,11 +32,30 @@ def close_folder(path: Path) -> None:
 
 def touch(path: Path) -> None:
     """Makes an empty file that only this user may read, or takes one that is there from others. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     try:
         _close(descriptor)
     finally:
         os.close(descriptor)
+
+
+def opener(path: str, flags: int) -> int:
+    """Opens a file for `open`; one that is new, only this user may read. Raises OSError."""
+    return os.open(path, flags | os.O_CLOEXEC, MODE)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Makes a file that only this user may read, or fills one that is there. Raises OSError."""
+    with open(path, "wb", opener=opener) as file:
+        file.write(content)
+
+
+def hand_out(path: Path, target: Path) -> None:
+    """Moves a file to where its user wants it, with the mode that a new file gets there. Raises OSError."""
+    with open(target, "ab") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    shutil.move(path, target)
+    target.chmod(mode)
 
 
 def _close(where: Path | int) -> None:

@@ -98,13 +98,22 @@ def get(
         Literal["map", "skip", "fail"],
         typer.Option(
             metavar="map|skip|fail",
-            help="Files whose names the disk cannot hold: give them others, leave them out, or fetch nothing.",
+            help="Files that cannot have their names here: give them others, leave them out, or fetch nothing.",
         ),
     ] = "map",
+    trust_names: Annotated[
+        bool,
+        typer.Option(
+            "--trust-names", help="Keep names that make programs run what they hold, such as .git and .envrc."
+        ),
+    ] = False,
     sequential: Annotated[
         bool, typer.Option("--sequential", help="Fetch in order, so that you can view it while it arrives.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files that differ.")] = False,
+    into_existing: Annotated[
+        bool, typer.Option("--into-existing", help="Put the files into a folder even if it was not made by this.")
+    ] = False,
     wait: Annotated[
         str | None,
         typer.Option(
@@ -140,6 +149,8 @@ def get(
         select=tuple(select or ()),
         exclude=tuple(exclude or ()),
         names=names,
+        trust_names=trust_names,
+        into_existing=into_existing,
         sequential=sequential,
         overwrite=overwrite,
         wait_s=None if wait is None else parse_time(wait),

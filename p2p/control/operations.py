@@ -180,6 +180,8 @@ class Operations:
                 select=request.select,
                 exclude=request.exclude,
                 naming=request.names,
+                trust_names=request.trust_names,
+                into_existing=request.into_existing,
                 sequential=request.sequential,
                 overwrite=request.overwrite,
                 wait_s=request.wait_s,

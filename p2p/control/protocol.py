@@ -57,7 +57,11 @@ class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     limit_bytes_per_s: int = 0
     exclude: tuple[str, ...] = ()
     names: Literal["map", "skip", "fail"] = "map"
-    """What to do with names that the disk cannot hold."""
+    """What to do with names that the disk cannot hold, or that make programs run what they hold."""
+    trust_names: bool = False
+    """Whether names stay that make programs run what they hold."""
+    into_existing: bool = False
+    """Whether the share may go into a folder that is there already and was not made for it."""
 
 
 class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):

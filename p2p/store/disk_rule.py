@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from p2p.core.shares import local_names, names
 from p2p.core.shares.layout import Layout
-from p2p.core.shares.local_names import ALWAYS_HELD, MAX_BYTES, MIN_BYTES, DiskRule, Renames, stem_of
+from p2p.core.shares.local_names import ALWAYS_HELD, MAX_BYTES, MIN_BYTES, DiskRule, Renames, Told, stem_of
 from p2p.store.fetches import FetchRecord
 
 MAX_REFUSED = 64
@@ -138,12 +138,35 @@ class _Probe:
             os.unlink(name, dir_fd=self._folder)
 
 
-def names_on_disk(folder: int, layout: Layout, record: FetchRecord) -> Renames:
-    """The names to change for this share in this open folder; asked once for each fetch. Blocks. Raises OSError."""
-    if record.names is None:
-        root = layout.manifest.root
-        prefix = () if root.single else (root.name,)
-        paths = [(*prefix, *entry.path) for entry in layout.manifest.entries]
-        record.keep_names(local_names.renames(paths, ask(folder, paths)))
+def names_on_disk(folder: int, layout: Layout, record: FetchRecord, told: Told | None = None) -> Renames:
+    """The names to change for this share in this open folder. Blocks. Raises OSError.
+
+    A fetch that has some chunks goes on under the names with which it began, as far as the user allows them; so the
+    disk is asked only once.
+    """
+    root = layout.manifest.root
+    prefix = () if root.single else (root.name,)
+    paths = [(*prefix, *entry.path) for entry in layout.manifest.entries] or [prefix]
+    begun = record.names
+    differing = [] if begun is None or told is None else _differing(paths, begun, told, is_begun=bool(record.have))
+    if begun is None or differing:
+        fresh = local_names.renames(paths, ask(folder, [*paths, (told.top,)] if told else paths), told)
+        kept = dict(begun or fresh)
+        for path in differing:
+            kept.pop(path, None)
+            if path in fresh:
+                kept[path] = fresh[path]
+        record.keep_names(kept)
     assert record.names is not None
     return record.names
+
+
+def _differing(paths: list[names.Path], begun: Renames, told: Told, *, is_begun: bool) -> list[names.Path]:
+    """The paths whose names, of those with which a fetch began, are not what the user was told or allows now."""
+    found = [path for path in local_names.running(paths) if (path in begun) == told.trusted]
+    path = paths[0][:1]
+    top = begun.get(path, path[0])
+    # An earlier version may have begun under a name with a dot.
+    if top.startswith(".") or (not is_begun and top != told.top):
+        found.append(path)
+    return found

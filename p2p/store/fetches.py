@@ -7,6 +7,7 @@ database says which chunks an fsync has covered, and is always trusted.
 
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -158,6 +159,48 @@ class FetchRecord:
         self.names = names
         with self._database.transaction() as connection:
             connection.execute("UPDATE fetch SET names = ? WHERE id = ?", [pack_names(names), self._number])
+
+    def begin_top(self, name: str, follows: bytes) -> None:
+        """Records that the fetch is about to make a folder of this name, which is not there, in its output folder.
+
+        It is made for the share and, unless `follows` is empty, for that mutable link.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM made WHERE name = ? AND folder = (SELECT folder FROM fetch WHERE id = ?)",
+                [name, self._number],
+            )
+            self._made(connection, name, follows, done=False)
+
+    def keep_top(self, name: str, follows: bytes) -> None:
+        """Records that the folder was made; this outlives the fetch."""
+        with self._database.transaction() as connection:
+            self._made(connection, name, follows, done=True)
+
+    def _made(self, connection: sqlite3.Connection, name: str, follows: bytes, *, done: bool) -> None:
+        connection.execute(
+            "INSERT OR REPLACE INTO made SELECT folder, ?, share, ? FROM fetch WHERE id = ?",
+            [name, done, self._number],
+        )
+        if follows:
+            connection.execute(
+                "INSERT OR REPLACE INTO made SELECT folder, ?, ?, ? FROM fetch WHERE id = ?",
+                [name, follows, done, self._number],
+            )
+
+    def has_made(self, name: str, follows: bytes, *, maybe_unnamed: bool = False) -> bool | None:
+        """Whether a folder of this name was made for this share, or for the mutable link.
+
+        None if it was about to be made when the fetch ended. `maybe_unnamed`: whether it may be the one of which an
+        earlier version of Shoal recorded no name.
+        """
+        row = self._database.row(
+            "SELECT max(done) FROM made JOIN fetch ON made.folder = fetch.folder "
+            "WHERE fetch.id = ? AND made.name IN (?, ?) AND made.maker IN (fetch.share, ?)",
+            [self._number, name, "" if maybe_unnamed else name, follows],
+        )
+        done = None if row is None else row[0]
+        return None if done == 0 else bool(done)
 
     def keep_sources(self, sources: Sequence[str]) -> None:
         """Saves which sources to ask next time."""

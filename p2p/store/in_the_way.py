@@ -1,4 +1,6 @@
-"""Files that are in the way of a fetch: which of them it may replace, and what becomes of the others."""
+"""What is in the way of a fetch: which files it may replace, what becomes of the others, and whether the folder that it
+is to write is one that it has made.
+"""
 
 import os
 import stat
@@ -7,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2p.core.shares import local_names
+from p2p.core.shares.local_names import Told
 from p2p.errors import TargetExists
+from p2p.store.fetches import FetchRecord
 from p2p.store.previous_version import Earlier
 from p2p.store.target_files import TargetFiles
 
@@ -27,6 +31,41 @@ class InTheWay:
         self._earlier = earlier
         self.overwrite = overwrite
         self.beside = beside
+
+    def claim(self, record: FetchRecord, told: Told) -> bool:
+        """Makes the share's folder. Returns False if it is there, and was made for this share or its mutable link.
+
+        Raises TargetExists if it was not, unless the user allows it. With `beside`, the share goes beside a file.
+        Raises OSError.
+        """
+        paths, root, earlier = self._files.paths, self._files.folders.root, self._earlier
+        for number in range(MAX_BESIDE):
+            (name,) = paths.top_parts
+            try:
+                status = os.stat(name, dir_fd=root, follow_symlinks=False)
+            except FileNotFoundError:
+                record.begin_top(name, told.follows)
+                os.mkdir(name, dir_fd=root)
+                record.keep_top(name, told.follows)
+                return True
+            if stat.S_ISDIR(status.st_mode):
+                break
+            if not self.beside:
+                raise TargetExists(f"{paths.top} leads through a link or a file. Move it away or choose another --out.")
+            paths.put_beside(paths.top_path, number)
+            record.keep_names(paths.changes)
+        else:
+            raise TargetExists(f"{paths.top} and the names before it are taken. Move them away.")
+        unnamed = name == paths.top_path[0] or (earlier is not None and earlier.top == paths.top)
+        made = record.has_made(name, told.follows, maybe_unnamed=unnamed)
+        if made or (made is None and not os.listdir(paths.top)):
+            record.keep_top(name, told.follows)
+        elif not told.into_existing:
+            raise TargetExists(
+                f"{paths.top} was there before, and was not made by fetching this. "
+                "Choose another --out or, if the files shall go into it all the same, add --into-existing."
+            )
+        return False
 
     def may_replace(self, entry: int, status: os.stat_result) -> bool:
         """Whether a different file in the entry's place may be replaced."""

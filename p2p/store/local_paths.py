@@ -27,6 +27,8 @@ class LocalPaths:
         self._known_siblings: dict[names.Path, set[str]] = {}
         root = layout.manifest.root
         self._prefix = () if root.single else (root.name,)
+        self.told_top: str | None = None
+        """The name of the share's file or folder that the user was told; None: that in the share."""
         self._mark = f".{short(layout.manifest.share_id)}"
         for entry in layout.manifest.entries:
             name = entry.path[-1].casefold()
@@ -73,9 +75,17 @@ class LocalPaths:
         """The path of the file or folder that the share is."""
         return self.folder.joinpath(*self.top_parts) if self._prefix else self.path(0)
 
+    @property
+    def top_path(self) -> names.Path:
+        """The path, in the share, of the file or folder that the share is."""
+        return self._prefix or self.shared(0)
+
     def is_renamed(self, entry: int) -> bool:
-        """Whether the entry has another path than in the share."""
-        return bool(self.changes) and self.parts(entry) != self.shared(entry)
+        """Whether the entry has another path than in the share, apart from what the user was told before."""
+        if not self.changes:
+            return False
+        path = self.shared(entry)
+        return self.parts(entry) != (path[0] if self.told_top is None else self.told_top, *path[1:])
 
     def folders(self, entries: Iterable[int]) -> list[names.Path]:
         """The folders that these entries need, by their paths in the share; those above come first."""

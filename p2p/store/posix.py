@@ -21,6 +21,8 @@ from p2p.errors import HomeInUse, StorageError
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Flags for opening a user's file: follow no link, and do not wait for a writer if there is a pipe in its place."""
+ANYBODYS = 0o666
+"""The mode of a new file that is a user's, apart from what the user's umask takes away."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
 _RENAME_NOREPLACE = 1
@@ -28,9 +30,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
-def opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
+def opened(path: Path | str, flags: int, folder: int | None = None, mode: int = ANYBODYS) -> Iterator[int]:
     """Opens a user's file `SAFELY` for the body; the path is relative to `folder`, if given. Raises OSError."""
-    descriptor = os.open(path, flags | SAFELY, 0o666, dir_fd=folder)
+    descriptor = os.open(path, flags | SAFELY, mode, dir_fd=folder)
     try:
         yield descriptor
     finally:

@@ -27,6 +27,7 @@ class Earlier:
     def __init__(self, layout: Layout, folder: Path, stamps: Sequence[Stamp], names: Renames | None = None) -> None:
         self._layout = layout
         paths = LocalPaths(layout, folder, names or {})
+        self.top = paths.top
         self._paths = [paths.path(entry) for entry in range(len(layout.manifest.entries))]
         self._stamps = dict(zip(self._paths, stamps, strict=True))
         self._entries = {path: entry for entry, path in enumerate(self._paths)}

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from p2p import private
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import ChunkPlace, Layout
-from p2p.core.shares.local_names import Renames
+from p2p.core.shares.local_names import Renames, Told
 from p2p.core.shares.names import Path as NamePath
 from p2p.errors import StorageError, TargetExists
 from p2p.ids import FileId
@@ -54,23 +55,30 @@ class Target:
         overwrite: bool,
         earlier: Earlier | None = None,
         beside: bool = False,
+        told: Told | None = None,
     ) -> None:
-        """`beside`: whether a file goes beside a different one in its place, rather than that it must not be there."""
+        """`beside`: whether a file goes beside a different one in its place, rather than that it must not be there.
+
+        Without `told`, the folder is in this peer's home: names stay as they are in the share, whatever is there, and
+        files are private.
+        """
         self.layout = layout
         self.folder = folder
         self.record = record
         self.placed: dict[int, Stamp] = {}
         """The stamps of the files that are in place, by entry."""
         self.choose(selected)
+        self._told = told
         try:
             paths = LocalPaths(layout, folder, {})
+            paths.told_top = None if told is None else told.top
             with explained(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                self._files = TargetFiles(paths)
+                self._files = TargetFiles(paths, private.MODE if told is None else posix.ANYBODYS)
             try:
                 with explained(folder):
                     paths.longest = longest_name(self._files.folders.root)
-                    paths.changes = dict(names_on_disk(self._files.folders.root, layout, record))
+                    paths.changes = dict(names_on_disk(self._files.folders.root, layout, record, told))
             except BaseException:
                 self._files.close()
                 raise
@@ -78,6 +86,8 @@ class Target:
             record.close()
             raise
         self._in_the_way = InTheWay(self._files, earlier, overwrite=overwrite, beside=beside)
+        self._is_new = False
+        """Whether the share's folder was just made, so that nothing is in it."""
         self._naming = threading.Lock()
         """Held while a file is renamed, so that a reader finds it under either the old name or the new one."""
         self._begun: set[int] = set()
@@ -111,13 +121,23 @@ class Target:
         return self._files.paths.path(entry)
 
     def renamed(self) -> list[int]:
-        """The selected entries that have other paths than in the share."""
+        """The selected entries that have other paths than in the share, apart from what the user was told before."""
         return [entry for entry in self.selected if self._files.paths.is_renamed(entry)]
+
+    def differing(self) -> list[int]:
+        """The entries in `renamed`, and a single file that is not called as in the share."""
+        if self.layout.manifest.root.single and self.renames:
+            return [*self.selected]
+        return self.renamed()
 
     @property
     def renames(self) -> Renames:
         """The names that differ on the disk from those in the share."""
         return self._files.paths.changes
+
+    def shared(self, entry: int) -> NamePath:
+        """The entry's path in the share; for a folder, with the share's name first."""
+        return self._files.paths.shared(entry)
 
     def parts(self, entry: int) -> NamePath:
         """The entry's path below the output folder."""
@@ -172,11 +192,15 @@ class Target:
         return {entry: self.folder.joinpath(*path) for entry, path in closed.items()}
 
     def survey(self, check: Callable[[], None]) -> None:
-        """Looks at what is there already, which then counts as fetched.
+        """Looks at what is there already, which then counts as fetched, and makes the share's folder.
 
-        Raises TargetExists for a different file in the way that may not be replaced.
+        Raises TargetExists for a folder that was not made for this share, if the user has not allowed that, and for a
+        different file in the way that may not be replaced.
         """
-        if not self.record.have and not os.path.lexists(self.top):
+        if self._told is not None and not self.layout.manifest.root.single:
+            with explained(self.folder):
+                self._is_new = self._in_the_way.claim(self.record, self._told)
+        if not self.record.have and (self._is_new or not os.path.lexists(self.top)):
             return
         with explained(self.folder):
             if self._in_the_way.beside and self._in_the_way.folders_step_aside(self.selected):
@@ -249,9 +273,10 @@ class Target:
                         pass
                     self._rename(entry)
                 else:
-                    with self._files.final(entry, os.O_RDONLY) as descriptor:
-                        self._files.make_executable(descriptor, entry)
-                        status = os.fstat(descriptor)
+                    if self._in_the_way.may_replace(entry, status):
+                        with self._files.final(entry, os.O_RDONLY) as descriptor:
+                            self._files.make_executable(descriptor, entry)
+                            status = os.fstat(descriptor)
                     status = self._files.set_time_in_place(entry, status, self._in_the_way.may_replace)
                     self.placed[entry] = Stamp.of(status)
 
@@ -282,7 +307,7 @@ class Target:
         entry = place.entry
         flags = posix.SAFELY | os.O_WRONLY | (0 if entry in self._begun else os.O_CREAT)
         try:
-            descriptor = os.open(self._files.paths.part_name(entry), flags, 0o666, dir_fd=folder)
+            descriptor = os.open(self._files.paths.part_name(entry), flags, self._files.mode, dir_fd=folder)
         except FileNotFoundError:
             if entry not in self._begun:
                 raise

@@ -16,8 +16,10 @@ from p2p.store.stamps import Stamp
 class TargetFiles:
     """Opens, examines and copies the files at `paths`. All methods block, and raise OSError."""
 
-    def __init__(self, paths: LocalPaths) -> None:
+    def __init__(self, paths: LocalPaths, mode: int = posix.ANYBODYS) -> None:
+        """New files get this mode."""
         self.paths = paths
+        self.mode = mode
         self.folders = Folders(paths.folder)
 
     def close(self) -> None:
@@ -31,7 +33,7 @@ class TargetFiles:
     def part(self, entry: int, flags: int) -> Iterator[int]:
         """Opens the entry's `.part` file."""
         part = self.paths.part_name(entry)
-        with self.folder_of(entry) as folder, posix.opened(part, flags, folder) as descriptor:
+        with self.folder_of(entry) as folder, posix.opened(part, flags, folder, self.mode) as descriptor:
             yield descriptor
 
     @contextmanager

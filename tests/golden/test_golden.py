@@ -41,7 +41,7 @@ DIGESTS = {
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "c716db198bef98db51d54850bdde4f4ce86591a340893fdff7385cc2cbe1ee37",
+    "requests.json": "9239eedc6e33adc67482a51474da7e336cc90bb20a6fca23ff8d7553f0674f5e",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",
     "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",

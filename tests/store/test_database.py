@@ -23,13 +23,14 @@ def count(database: Database) -> int:
 
 
 def test_a_new_database_has_the_newest_schema(database: Database) -> None:
-    assert database.row("PRAGMA user_version") == (9,)
+    assert database.row("PRAGMA user_version") == (10,)
     tables = {name for (name,) in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert {
         "manifest",
         "part",
         "share",
         "fetch",
+        "made",
         "publication",
         "pointer",
         "version",

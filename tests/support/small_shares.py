@@ -10,6 +10,7 @@ from blake3 import blake3
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
 from p2p.core.shares.layout import Layout
+from p2p.core.shares.local_names import Told
 from p2p.core.shares.manifest import Entry, EntryKind, Manifest, ShareLimits
 from p2p.store.fetches import Fetches, FetchRecord
 from p2p.store.target import Target
@@ -122,7 +123,8 @@ class Share:
         selected = (
             list(range(len(self.manifest.entries))) if only is None else sorted(self.entry_of(path) for path in only)
         )
-        target = Target(self.layout, out, selected, self.record(records, out), overwrite=overwrite)
+        told = Told(self.path_of(0) if self.single else self.name, trusted=True, into_existing=True)
+        target = Target(self.layout, out, selected, self.record(records, out), overwrite=overwrite, told=told)
         if survey:
             try:
                 target.survey(uncheck)

@@ -266,7 +266,12 @@ class JobSession:
         Returns the job's runtime, the frame that loads the job into a guest, and its description.
         """
         deps, bundle = self._deps, ShareId(self.offer.bundle)
-        options = Options(folder=self._folder / "bundle", wait_s=BUNDLE_SOURCE_TIMEOUT_S, limits=bundles.LIMITS)
+        options = Options(
+            folder=self._folder / "bundle",
+            wait_s=BUNDLE_SOURCE_TIMEOUT_S,
+            limits=bundles.LIMITS,
+            private=True,
+        )
         with trio.move_on_after(BUNDLE_TIMEOUT_S) as patience:
             await deps.swarms.until_free(bundle)  # by another owner of the same job
             done = await deps.open_shares.fetch(Link(bundle), self._owner_hints(), options, Progress())

@@ -1,7 +1,8 @@
-"""The names that the files of a share get on a disk that cannot hold all of its names.
+"""The names that the files of a share get where they cannot have those of the share.
 
-`renames` is a pure function of the paths of the share and the rule of the disk. It changes no name that the disk holds,
-never gives two paths the same name (as the disk compares names), and leaves names alone that it has made.
+`renames` is a pure function of the paths of the share, the rule of the disk, and what the user was told and allows. It
+changes no name that may stay, never gives two paths the same name (as the disk compares names), and leaves names alone
+that it has made.
 """
 
 import unicodedata
@@ -21,7 +22,20 @@ ALWAYS_HELD = "-_~abcdefghijklmnopqrstuvwxyz234567"
 """What a new name may be made of, besides the characters of the old one that the disk holds."""
 
 Renames = dict[names.Path, str]
-"""The new last name of files and folders whose name the disk cannot hold, by their path in the share."""
+"""The new last name of files and folders that cannot have that of the share, by their path in the share."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the user of a fetch was told of the names that it writes, and what the user allows."""
+
+    top: str
+    """The name of the share's file or folder: as the link says or, if it says none, the share."""
+    trusted: bool = False
+    """Whether names stay that are in `names.RUNNING`."""
+    into_existing: bool = False
+    """Whether the share may go into a folder that is there already and was not made for it."""
+    follows: bytes = b""
+    """The mutable link that led to the share: its publisher and its name; empty if none did."""
 
 
 class DiskRule(msgspec.Struct, frozen=True, dict=True):
@@ -84,30 +98,50 @@ def stem_of(name: str) -> str:
     return name.split(".")[0].rstrip(" ").casefold()
 
 
-def renames(paths: Sequence[names.Path], rule: DiskRule) -> Renames:
-    """The names to change for a share with these paths, so that the disk holds all, each under a name of its own."""
+def renames(paths: Sequence[names.Path], rule: DiskRule, told: Told | None = None) -> Renames:
+    """The names to change for a share with these paths, so that the disk holds all, each under a name of its own.
+
+    With `told`, the share's file or folder gets the name that the user was told, and names in `names.RUNNING` others.
+    """
+    top, guards = (None, False) if told is None else (told.top, not told.trusted)
     folds = rule.folds_case or rule.folds_forms
-    if not folds and all(map(rule.holds, {name for path in paths for name in path})):
-        return {}
+    if not folds and (top is None or top == paths[0][0]):
+        known = {name for path in paths for name in path}
+        if all(map(rule.holds, known)) and not (guards and any(map(names.running, known))):
+            return {}
     result: Renames = {}
     for parent, children in _tree(paths).items():
         taken: set[str] = set()
-        later: list[str] = []
+        later: list[tuple[str, str]] = []
         for name in children:
-            key = rule.key(name)
-            if rule.holds(name) and key not in taken:
-                taken.add(key)
+            wanted = name if parent or top is None else top
+            key = rule.key(wanted)
+            if guards and names.runs(wanted, children):
+                later.append((name, names.harmless(wanted)))
+            elif not rule.holds(wanted) or key in taken:
+                later.append((name, wanted))
             else:
-                later.append(name)
-        for name in later:
-            new = rule.cleaned(name)
+                taken.add(key)
+                if wanted != name:
+                    result[*parent, name] = wanted
+        for name, wanted in later:
+            new = rule.cleaned(wanted)
             number = 0
-            while new == name or not rule.holds(new) or rule.key(new) in taken:
-                new = _with_hash(rule, (*parent, name), number)
+            while not rule.holds(new) or rule.key(new) in taken or (guards and names.running(new)):
+                new = _with_hash(rule, (*parent, name), wanted, number)
                 number += 1
             taken.add(rule.key(new))
             result[*parent, name] = new
     return result
+
+
+def running(paths: Iterable[names.Path]) -> list[names.Path]:
+    """The paths of files and folders, in a share with these paths, whose names are in `names.RUNNING`."""
+    paths = list(paths)
+    if not any(map(names.running, {name for path in paths for name in path})):
+        return []
+    tree = _tree(paths).items()
+    return [(*parent, name) for parent, children in tree for name in children if names.runs(name, children)]
 
 
 def renamed(path: names.Path, changes: Mapping[names.Path, str]) -> names.Path:
@@ -135,9 +169,9 @@ def _tree(paths: Iterable[names.Path]) -> dict[names.Path, dict[str, None]]:
     return tree
 
 
-def _with_hash(rule: DiskRule, path: names.Path, number: int) -> str:
+def _with_hash(rule: DiskRule, path: names.Path, wanted: str, number: int) -> str:
     hashed = to_text(H("local name", number.to_bytes(8, "big"), "/".join(path).encode()))[:HASH_CHARS]
-    stem, suffix = _parts(rule.cleaned(path[-1]), rule.max_bytes)
+    stem, suffix = _parts(rule.cleaned(wanted), rule.max_bytes)
     return _joined(stem, f"~{hashed}", suffix, rule.max_bytes)
 
 

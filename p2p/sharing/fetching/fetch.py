@@ -13,9 +13,11 @@ from pathlib import Path
 import trio
 
 from p2p.concurrency.walls import Wall
+from p2p.core.shares import names
 from p2p.core.shares.layout import Layout
+from p2p.core.shares.local_names import Told
 from p2p.errors import NotFound
-from p2p.formats import format_time
+from p2p.formats import format_time, quoted
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sharing.fetching import reuse
@@ -129,6 +131,7 @@ class _Fetch:
         self._progress = progress
         self._earlier: Earlier | None = None
         self._skipped: tuple[Skipped, ...] = ()
+        self._name = link.name
         progress.name = link.name or ""
         progress.size = link.size or 0
 
@@ -162,7 +165,13 @@ class _Fetch:
     async def _prepare(self, layout: Layout) -> Target:
         """Lays out the target, selects its entries, and looks at what is on the disk already."""
         progress, options, deps = self._progress, self._options, self._deps
-        progress.name = layout.manifest.root.name
+        told = Told(
+            names.top_name(self._name or layout.manifest.root.name),
+            trusted=options.trust_names,
+            into_existing=options.into_existing,
+            follows=options.follows[0] + options.follows[1].encode() if options.follows else b"",
+        )
+        progress.name = told.top
         progress.state = "checking what is there"
         check = trio.from_thread.check_cancelled
 
@@ -183,8 +192,11 @@ class _Fetch:
                     overwrite=options.overwrite,
                     earlier=self._earlier,
                     beside=options.follows is not None,
+                    told=None if options.private else told,
                 )
                 undo.callback(target.close)
+                if not options.private:
+                    self._tell_name(target)
                 chosen = select(
                     layout.manifest, options.folder, options.select, options.exclude, target.renames, progress.note
                 )
@@ -203,6 +215,17 @@ class _Fetch:
         progress.done = progress.resumed = target.layout.bytes_in(target.wanted & target.record.have)
         return target
 
+    def _tell_name(self, target: Target) -> None:
+        """Tells the user the name of the share's file or folder, unless it is the one that the link says."""
+        own, said, name = target.layout.manifest.root.name, self._name, target.top.name
+        if name == said:
+            if own != said:
+                self._progress.note(f"the share calls itself {quoted(own)}; it is saved as {name}, as the link says")
+        elif self._earlier is None or self._earlier.top != target.top:
+            dot = said or own
+            why = "; a fetch makes no name that begins with a dot" if dot.startswith(".") else ""
+            self._progress.note(f"the share is called {quoted(dot)}; it is saved as {target.top}{why}")
+
     async def _keep(self, target: Target, swarm: Swarm | None) -> None:
         """Records what must be known later about the files, which are all in place now."""
         options = self._options
@@ -216,7 +239,7 @@ class _Fetch:
         progress = self._progress
         progress.state = "done"
         entries = target.layout.manifest.entries
-        mapped = tuple(("/".join(entries[entry].path), target.path(entry)) for entry in target.renamed())
+        mapped = tuple(("/".join(entries[entry].path), target.path(entry)) for entry in target.differing())
         return Fetched(
             tuple(target.results(len(self._skipped))),
             target.selected_bytes,

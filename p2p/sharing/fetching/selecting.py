@@ -63,12 +63,19 @@ def select(
 
 
 def settle_names(target: Target, naming: Naming) -> tuple[Skipped, ...]:
-    """Leaves out of the target what its disk cannot hold, or what the user does not want under another name.
+    """Leaves out of the target what cannot have its name, if the user does not want it under another.
 
     Returns what is left out. Raises StorageError if the user wants all names or none.
     """
     odd = {entry: "/".join(target.layout.manifest.entries[entry].path) for entry in target.renamed()}
     if odd and naming == "fail":
+        runs = {path: why for entry, path in odd.items() if (why := _why_it_runs(target, entry))}
+        if runs:
+            path, why = next(iter(runs.items()))
+            raise StorageError(
+                f"{len(runs):,} of the names make programs run what they hold, for example {path}: {why}. "
+                "Add --trust-names if you trust whoever made the share, or leave out --names fail."
+            )
         some = ", ".join(list(odd.values())[:5])
         raise StorageError(
             f"The disk of {target.folder} cannot hold {len(odd):,} of the names, for example: {some}. "
@@ -77,7 +84,7 @@ def settle_names(target: Target, naming: Naming) -> tuple[Skipped, ...]:
     skipped: dict[int, str] = {}
     for entry in odd:
         if naming == "skip":
-            skipped[entry] = "the disk cannot hold its name"
+            skipped[entry] = _why_it_runs(target, entry) or "the disk cannot hold its name"
         elif reason := names.path_refusal(target.parts(entry)):
             skipped[entry] = f"the path that it would have on this disk {reason}"
     if skipped:
@@ -94,6 +101,14 @@ def leave_out_of_reach(target: Target) -> tuple[Skipped, ...]:
     return tuple(
         Skipped("/".join(entries[entry].path), f"you may not write in {folder}") for entry, folder in closed.items()
     )
+
+
+def _why_it_runs(target: Target, entry: int) -> str:
+    """Why a name in the entry's path was changed that makes programs run what it holds; empty if none was."""
+    path = target.shared(entry)
+    changed = (path[depth] for depth in range(len(path)) if path[: depth + 1] in target.renames)
+    found = next(filter(None, map(names.running, changed)), None)
+    return "" if found is None else found.why
 
 
 class _Paths:

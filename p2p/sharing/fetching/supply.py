@@ -42,7 +42,13 @@ class Options:
     limits: ShareLimits | None = None
     """How large the share may be; None: as large as this peer accepts for any share."""
     naming: Naming = "map"
-    """What to do with names that the disk cannot hold."""
+    """What to do with names that the disk cannot hold, or that make programs run what they hold."""
+    trust_names: bool = False
+    """Whether names stay that make programs run what they hold."""
+    private: bool = False
+    """Whether the folder is in this peer's home, where names stay as they are, and only this user reads the files."""
+    into_existing: bool = False
+    """Whether the share may go into a folder that is there already and was not made for it."""
     follows: tuple[PeerId, str] | None = None
     """The pointer (publisher, name) whose newest version the share is: an earlier version is reused and replaced."""
 

@@ -133,7 +133,8 @@ async def test_a_copy_beside_an_edited_file_takes_no_other_files_name(world: Wor
     (top / "a.txt").write_bytes(b"mine")
     (top / "a (newest 2).txt").write_bytes(b"mine too")
     link = parse_link(await published(origin, folder, files))
-    await world.get(reader, link, [hint_of(origin)], follows=(origin.peer_id, "news"))
+    follows = (origin.peer_id, "news")
+    await world.get(reader, link, [hint_of(origin)], follows=follows, into_existing=True)
     assert contents(top) == files | {
         "a.txt": b"mine",
         "a (newest 2).txt": b"mine too",
@@ -254,7 +255,9 @@ async def test_a_folder_that_the_user_may_not_write_in_does_not_stop_the_rest(wo
     closed.mkdir(parents=True)
     await trio.run_process(["mount", "-t", "tmpfs", "-o", "ro", "shoal-test", str(closed)])
     try:
-        request = GetRequest(link=link, out=str(world.out(reader)), peers=(str(hint_of(origin).address),))
+        request = GetRequest(
+            link=link, out=str(world.out(reader)), peers=(str(hint_of(origin).address),), into_existing=True
+        )
         answer = await asked(reader, request)
         why = f"you may not write in {closed}"
         assert {one.path: one.why for one in answer.skipped} == {"closed/b": why, "closed/below/c": why}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.shares import names
-from p2p.core.shares.local_names import DiskRule, beside, renamed, renames
+from p2p.core.shares.local_names import DiskRule, Told, beside, renamed, renames, running
 
 WINDOWS = DiskRule(refused='?:*"<>|', refused_ends=". ", refused_stems=("aux", "nul"), folds_case=True)
 OLD = DiskRule(max_bytes=12, refused="?:é", refused_ends=".", ascii_only=True, folds_case=True, folds_forms=True)
@@ -63,6 +63,47 @@ def test_only_names_that_cannot_stay_are_changed(found: list[names.Path], rule: 
         clash = any(rule.key(one[-1]) == rule.key(shared[-1]) for one in siblings if one != shared)
         assert new != shared[-1]
         assert clash or not rule.holds(shared[-1])
+
+
+odd = st.one_of(name, st.sampled_from([one.name.replace("*", "x") for one in names.RUNNING]), st.just("refs"))
+below = st.sets(st.lists(odd, min_size=1, max_size=3).map(tuple), min_size=1, max_size=12)
+told_names = st.one_of(name, st.sampled_from([".git", ".ssh", "x.desktop", "a" * 300])).map(names.top_name)
+
+
+@given(odd, below.map(without_files_that_are_folders), st.sampled_from(RULES), told_names)
+def test_what_a_fetch_writes_is_what_was_told_and_runs_nothing(
+    root: str, found: list[names.Path], rule: DiskRule, top: str
+) -> None:
+    paths = [(root, *one) for one in found]
+    changes = renames(paths, rule, Told(top))
+    local = [renamed(one, changes) for one in paths]
+    heads = {one[:depth]: renamed(one, changes)[:depth] for one in paths for depth in range(1, len(one) + 1)}
+    assert len({tuple(map(rule.key, one)) for one in heads.values()}) == len(heads)
+    assert all(rule.holds(part) for one in local for part in one)
+    assert running(local) == []
+    assert not local[0][0].startswith(".")
+    if rule.holds(top) and names.running(top) is None:
+        assert local[0][0] == top
+    inside = {shared for shared in changes if len(shared) > 1}
+    assert all(names.running(shared[-1]) for shared in inside - renames(paths, rule).keys())
+    assert renames(sorted(local), rule, Told(local[0][0])) == {}
+
+
+def test_names_that_run_stay_where_the_author_is_trusted() -> None:
+    paths = [("top", ".envrc"), ("top", "deep", ".git", "config"), ("top", "x.desktop")]
+    assert renames(paths, PLAIN, Told("top", trusted=True)) == {}
+    assert renames(paths, PLAIN, Told("top")) == {
+        ("top", ".envrc"): "_envrc",
+        ("top", "deep", ".git"): "_git",
+        ("top", "x.desktop"): "x.desktop_",
+    }
+    assert running(paths) == [("top", ".envrc"), ("top", "x.desktop"), ("top", "deep", ".git")]
+
+
+def test_a_name_that_runs_takes_no_other_files_name() -> None:
+    changes = renames([("top", ".git"), ("top", "_git")], PLAIN, Told("top"))
+    assert list(changes) == [("top", ".git")]
+    assert changes["top", ".git"].startswith("_git~")
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,73 @@ def test_no_clash_means_that_folding_keeps_paths_apart(found: list[names.Path]) 
     heads = {path[:depth] for path in found for depth in range(1, len(path) + 1)}
     folded = {tuple(part.casefold() for part in head) for head in heads}
     assert bool(names.case_clashes(found)) == (len(folded) < len(heads))
+
+
+def test_the_table_of_running_names_has_each_once_with_a_reason() -> None:
+    listed = [one.name for one in names.RUNNING]
+    assert len(set(listed)) == len(listed)
+    for one in names.RUNNING:
+        assert one.why
+        name = one.name.replace("*", "x")
+        assert names.running(name) is one
+        assert names.runs(name, one.beside)
+        assert names.runs(name, ()) is (not one.beside)
+        assert names.refusal(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".git", ".GIT", ".g\u200cit", ".git.", ".git ", ".git::$INDEX_ALLOCATION", "\u200b.git", "git~1", ".Envrc"),
+        *("AutoRun.inf", "a b.DESKTOP", ".desktop", "desktop.ini", "x.lnk"),
+    ],
+)
+def test_names_that_some_disk_takes_for_one_in_the_table_run(name: str) -> None:
+    assert names.runs(name, ())
+    assert not names.runs(names.harmless(name), ())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".gitignore", ".github", "git", "a.git", "desktop", "ini", "HEAD", "env", ".environment", "url", "x.desktop~"],
+)
+def test_other_names_do_not_run(name: str) -> None:
+    assert not names.runs(name, ("objects",))
+
+
+def test_the_head_of_a_repository_runs_only_beside_what_makes_it_one() -> None:
+    assert names.runs("HEAD", ("HEAD", "objects", "refs"))
+    assert names.runs("HEAD", ("HEAD", "commondir"))
+
+
+@given(st.one_of(st.sampled_from([one.name.replace("*", "x") for one in names.RUNNING]), st.text(max_size=20)))
+def test_a_harmless_name_is_one(name: str) -> None:
+    assert names.running(names.harmless(name)) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "top"),
+    [
+        ("holiday", "holiday"),
+        (".ssh", "_ssh"),
+        ("..", "_."),
+        ("\u200b.ssh", "_ssh"),
+        ("../.ssh", "_._.ssh"),
+        ("a/b\\c", "a_b_c"),
+        ("a\u202egpj.exe", "a_gpj.exe"),
+        ("", "_"),
+        ("\u200b", "_"),
+        (" .ssh", " .ssh"),
+        ("a.b", "a.b"),
+    ],
+)
+def test_the_name_at_the_top(told: str, top: str) -> None:
+    assert names.top_name(told) == top
+
+
+@given(st.text(st.characters(), max_size=100))
+def test_the_name_at_the_top_is_one_plain_part_without_a_dot(told: str) -> None:
+    top = names.top_name(told)
+    assert not top.startswith(".")
+    assert names.refusal(top) in {None, f"is longer than {names.MAX_PART_BYTES} bytes"}
+    assert names.top_name(top) == top
