@@ -21,6 +21,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from p2p import private
 from p2p.compute import wheels
 from p2p.core.shares import names
 from p2p.core.shares.manifest import ShareLimits
@@ -271,8 +272,8 @@ def write(folder: Path, files: Mapping[str, bytes], description: Description) ->
     try:
         for name, content in {**files, DESCRIPTION_FILE: msgspec.json.encode(description)}.items():
             target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+            private.make_folder(target.parent)
+            private.write(target, content)
     except OSError as error:
         raise StorageError(f"Cannot write the job to {folder}: {error.strerror}.") from error
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from p2p import private
 from p2p.errors import ConfigError, StorageError
 
 MAX_LINES = 500
@@ -82,8 +83,8 @@ def command(lines: list[str], python: str, folder: Path) -> list[str]:
         )
     wanted = folder / "requirements.txt"
     try:
-        folder.mkdir(parents=True)
-        wanted.write_text("".join(f"{line}\n" for line in lines))
+        private.make_folder(folder)
+        private.write(wanted, "".join(f"{line}\n" for line in lines).encode())
     except OSError as error:
         raise StorageError(f"Cannot write to {folder}: {error.strerror}.") from error
     # With -P, a file pip.py in the current folder, which may be a stranger's, is not run instead.

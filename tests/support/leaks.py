@@ -1,11 +1,12 @@
-"""What a test must not leave behind: open descriptors, threads, child processes."""
+"""What a test must not leave behind: open descriptors, threads, child processes, and files that others may read."""
 
 import gc
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,16 @@ def descriptors(top: Path) -> list[int]:
         if where.startswith(f"{top}/"):
             found.append(int(item))
     return found
+
+
+def check_private(home: Path) -> None:
+    """Fails for a file in a peer's home that other users may read or write, even if they may not enter its folder."""
+    found = []
+    for where, _, names in os.walk(home):
+        for path in (Path(where, name) for name in names):
+            with suppress(FileNotFoundError):  # the peer may be at work
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+                    found.append(f"{path.relative_to(home)}: {stat.filemode(status.st_mode)}")
+    found = [one for one in found if not one.startswith("config.toml:")]
+    assert not found, found

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from tests.support.leaks import check_private
+
 SHOAL = (str(Path(sys.executable).with_name("shoal")),)
 PATIENCE_S = 120.0
 POLL_S = 0.005
@@ -204,6 +206,7 @@ class Peer:
         node = Node(self._open(("node", *options), environment))
         try:
             yield node.get_ready()
+            check_private(self.home)
         finally:
             node.close()
 

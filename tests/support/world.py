@@ -25,6 +25,7 @@ from p2p.sharing.reading.open_share import OpenShare
 from p2p.store.database import DATABASE_FILE
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, parse_link
+from tests.support.leaks import check_private
 
 NETWORK = "test-world"
 PATIENCE_S = 120.0
@@ -106,6 +107,7 @@ class World:
     async def stop(self, name: str) -> None:
         """Ends a node."""
         running = self._running.pop(name)
+        check_private(self.folder / name)
         running.stop.set()
         await running.stopped.wait()
 

@@ -41,3 +41,21 @@ def test_folders_that_all_may_write_to(tmp_path: Path) -> None:
     for bits, is_open in ((0o700, False), (0o775, False), (0o777, True), (0o1777, True)):
         tmp_path.chmod(bits)
         assert private.is_open_to_all(tmp_path) is is_open
+
+
+def test_files_are_made_for_this_user_alone_and_handed_out_as_any_other(tmp_path: Path) -> None:
+    home, out = tmp_path / "home", tmp_path / "out"
+    home.mkdir()
+    out.mkdir()
+    for umask, expected in ((0o022, 0o644), (0o002, 0o664), (0o077, 0o600)):
+        before = os.umask(umask)
+        try:
+            private.write(home / "one", b"1")
+            with open(home / "two", "ab", opener=private.opener) as file:
+                file.write(b"2")
+            assert [mode(home / name) for name in ("one", "two")] == [0o600, 0o600]
+            private.hand_out(home / "one", out / f"one {umask}")
+        finally:
+            os.umask(before)
+        assert (mode(out / f"one {umask}"), (out / f"one {umask}").read_bytes()) == (expected, b"1")
+        assert not (home / "one").exists()

@@ -13,6 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2p import private
 from p2p.compute.execution.output_reader import OutputNotKept
 from p2p.compute.execution.unit import output_digest, pieces
 from p2p.net.connection import Connection
@@ -106,8 +107,8 @@ class OutputStore:
 
 
 def _write(path: Path, outputs: list[bytes]) -> tuple[bytes, ...]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    private.make_folder(path.parent)
+    with open(path, "wb", opener=private.opener) as file:
         file.writelines(outputs)
     return tuple(map(output_digest, outputs))
 

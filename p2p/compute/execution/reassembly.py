@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from p2p import private
 from p2p.errors import ProtocolViolation, StorageError
 from p2p.store.disk import Disk
 from p2p.wire import work
@@ -111,6 +112,6 @@ def _check(piece: work.Bytes, held: int, total: int) -> None:
 
 
 def _append(path: Path, body: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    private.make_folder(path.parent)
+    with open(path, "ab", opener=private.opener) as file:
         file.write(body)

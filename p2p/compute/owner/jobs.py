@@ -20,6 +20,7 @@ import msgspec
 import trio
 from msgspec import UNSET
 
+from p2p import private
 from p2p.advertising.adverts import Advert
 from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.compute.owner import hiring, saved_files
@@ -352,7 +353,7 @@ def _move_all(folder: Path, out: Path) -> list[str]:
             target = out / Path(where).relative_to(folder)
             target.mkdir(parents=True, exist_ok=True)
             for name in names:
-                shutil.move(os.path.join(where, name), target / name)
+                private.hand_out(Path(where, name), target / name)
         return [str(path) for path in saved_files.files_in(out)]
     except OSError as error:
         raise StorageError(

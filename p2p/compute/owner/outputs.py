@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import trio
 
+from p2p import private
 from p2p.compute.execution.unit import cut, result_digest
 from p2p.core.compute.attempts import Known
 from p2p.core.compute.skipped import Skips
@@ -242,7 +243,7 @@ class Outputs:
             if outputs is None or result_digest(outputs) != digest:
                 path.unlink()
                 return None
-            self._folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self._folder)
             path.rename(target)
         except OSError as error:
             raise _failed(self._folder, error) from error
@@ -252,8 +253,8 @@ class Outputs:
         target = self._path(unit, result_digest(outputs))
         made = target.with_suffix(".part")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with made.open("wb") as file:
+            private.make_folder(self._folder)
+            with open(made, "wb", opener=private.opener) as file:
                 file.writelines(outputs)
             made.rename(target)
         except OSError as error:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from p2p import private
 from p2p.compute.owner.outputs import Outputs
 from p2p.errors import ConfigError, StorageError
 from p2p.store.disk import Disk
@@ -67,8 +68,8 @@ async def save(outputs: Outputs, disk: Disk, stage: int, count: int, folder: Pat
 
 def _write(folder: Path, numbers: Sequence[int], parts: Sequence[bytes]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         for number, part in zip(numbers, parts, strict=True):
-            (folder / part_of(number)).write_bytes(part)
+            private.write(folder / part_of(number), part)
     except OSError as error:
         raise StorageError(f"Cannot keep the job's files in {folder}: {error.strerror}. Is the disk full?") from error

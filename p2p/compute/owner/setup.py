@@ -14,6 +14,7 @@ import msgspec
 import trio
 from msgspec import UNSET
 
+from p2p import private
 from p2p.compute import arguments, bundles, requirements, runtimes
 from p2p.compute.bundles import Description
 from p2p.compute.owner import hiring, input_forms
@@ -283,7 +284,9 @@ async def _with_packages(
     command = await deps.disk.run(requirements.command, wanted, runtime.python, folder)
     done = None
     with trio.move_on_after(requirements.PIP_TIMEOUT_S):
-        done = await trio.run_process(command, stdin=b"", capture_stdout=True, capture_stderr=True, check=False)
+        done = await trio.run_process(
+            command, stdin=b"", capture_stdout=True, capture_stderr=True, check=False, umask=0o777 & ~private.MODE
+        )
     if done is None:
         raise ConfigError(f"pip did not get the packages within {requirements.PIP_TIMEOUT_S:.0f} seconds.")
     found = await deps.disk.run(requirements.downloaded, folder, done.returncode, done.stderr)
