@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from p2p import causes
 from p2p.errors import ConfigError
 from p2p.formats import MIN_RATE
 
@@ -133,7 +134,7 @@ def load(home: Path, environment: Mapping[str, str], flags: Settings) -> Loaded:
     except FileNotFoundError:
         from_file = {}
     except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot read {path}: {causes.explained(error, forbidden=causes.MAY_READ)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     merged: Settings = {}

@@ -16,12 +16,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
+from p2p import causes
 from p2p.errors import IdentityError, MalformedMessage
 from p2p.ids import PeerId
 
 KEY_FILE = "key.pem"
 CERTIFICATE_FILE = "certificate.pem"
 
+_ANOTHER_HOME = "Choose another --home."
+_READABLE = "Make it readable for you, or choose another --home."
 _SMALL_ORDER = frozenset(
     int(number, 16).to_bytes(32, "big")[::-1]
     for number in (
@@ -92,7 +95,7 @@ def load_or_create(home: Path) -> Identity:
         pem = path.read_bytes() if not stat.S_ISFIFO(mode) else b""
     except OSError as error:
         raise IdentityError(
-            f"Cannot read this peer's key {path}: {error.strerror}. Make it readable for you, or choose another --home."
+            f"Cannot read this peer's key {path}: {causes.explained(error, _ANOTHER_HOME, forbidden=_READABLE)}"
         ) from error
     try:
         key = serialization.load_pem_private_key(pem, None)
@@ -110,7 +113,7 @@ def _create(path: Path) -> None:
         _write_new(path, Identity.generate().key_pem())
     except OSError as error:
         raise IdentityError(
-            f"Cannot write this peer's key {path}: {error.strerror}. Make room, or choose another --home."
+            f"Cannot write this peer's key {path}: {causes.explained(error, _ANOTHER_HOME, forbidden=_ANOTHER_HOME)}"
         ) from error
 
 
@@ -122,7 +125,9 @@ def write_certificate(identity: Identity, home: Path) -> Path:
             path.unlink(missing_ok=True)
             _write_new(path, identity.certificate())
     except OSError as error:
-        raise IdentityError(f"Cannot write {path}: {error.strerror}.") from error
+        raise IdentityError(
+            f"Cannot write {path}: {causes.explained(error, _ANOTHER_HOME, forbidden=_ANOTHER_HOME)}"
+        ) from error
     return path
 
 

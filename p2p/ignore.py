@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from p2p import causes
 from p2p.errors import ConfigError
 from p2p.formats import quoted
 
@@ -96,7 +97,9 @@ def read_ignore_file(folder: Path) -> list[str]:
             raise ConfigError(
                 f"{path} is a symbolic link. Put a file in its place: it says what not to share."
             ) from error
-        raise ConfigError(f"Cannot read {path}: {error.strerror}. It says what not to share.") from error
+        raise ConfigError(
+            f"Cannot read {path}, which says what not to share: {causes.explained(error, forbidden=causes.MAY_READ)}"
+        ) from error
     if not regular:
         raise ConfigError(f"{path} is not a regular file. It says what not to share.")
     if len(content) > MAX_FILE_BYTES:

@@ -10,11 +10,13 @@ import stat
 from enum import Enum, auto
 from pathlib import Path
 
+from p2p import causes
 from p2p.errors import ConfigError, StorageError
 from p2p.formats import quoted, shortened
 
 MAX_PARTS = 300
 """The most folders in one path: Python makes missing ones by calls within calls, about a thousand at most."""
+_MAY_LOOK = "You need the right to look into the folders above it."
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
 
 
@@ -53,7 +55,7 @@ def absolute(path: Path) -> Path:
     try:
         return path.absolute()
     except OSError as error:
-        raise ConfigError(f"The current folder is gone ({error.strerror}). Change to another one.") from error
+        raise ConfigError(f"The current folder is gone ({causes.what(error)}). Change to another one.") from error
 
 
 def to_make(path: Path) -> Path:
@@ -79,7 +81,7 @@ def resolved(path: Path) -> Path:
 
 
 def _refused(path: str | Path, error: OSError) -> StorageError:
-    return StorageError(f"Cannot look at {shortened(str(path))}: {error.strerror or error}.")
+    return StorageError(f"Cannot look at {shortened(str(path))}: {causes.explained(error, forbidden=_MAY_LOOK)}")
 
 
 def _no_path(path: str | Path) -> ConfigError:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from p2p import causes
 from p2p.errors import StorageError
 
 
@@ -53,7 +54,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def explained(error: sqlite3.Error | OSError, what: str, path: Path, lost: str) -> StorageError:
     """The error for the user, with advice that fits the cause. `what` names the file; `lost` says what goes with it."""
     if isinstance(error, OSError):
-        said, advice = error.strerror, _ADVICE_OF_DISK.get(error.errno or 0, _UNKNOWN)
+        said, advice = (
+            causes.what(error),
+            causes.advice(error, _OF_DISK.get(error.errno or 0, _UNKNOWN), forbidden=_FORBIDDEN),
+        )
     else:
         said, advice = str(error), _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, _UNKNOWN)
     return StorageError(f"{what} {path} cannot be used: {said}. {advice.format(lost=lost)}")
@@ -64,22 +68,15 @@ _LOCKED = "Another program has locked it, such as a backup or an editor: end tha
 _FORBIDDEN = "This user must be able to write to it, and to its folder."
 _DAMAGED = "The file is damaged: move it away ({lost})."
 _UNKNOWN = "Check the disk; if the file is damaged, move it away ({lost})."
-_FULL = "The disk is full: make some room on it."
 _ADVICE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_FULL: causes.FULL,
     sqlite3.SQLITE_READONLY: _FORBIDDEN,
     sqlite3.SQLITE_PERM: _FORBIDDEN,
     sqlite3.SQLITE_CANTOPEN: f"{_FORBIDDEN} If it can, the limit of open files may be too low (`ulimit -n`).",
-    sqlite3.SQLITE_NOMEM: "This machine is out of memory.",
+    sqlite3.SQLITE_NOMEM: causes.OUT_OF_MEMORY,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
-_ADVICE_OF_DISK = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _FORBIDDEN),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "The limit of open files is too low (`ulimit -n`)."),
-    errno.EISDIR: "A folder is in its place: move it away.",
-    errno.ENOENT: "Its folder is gone.",
-}
+_OF_DISK = {errno.EISDIR: "A folder is in its place: move it away.", errno.ENOENT: "Its folder is gone."}

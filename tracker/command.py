@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from p2p import config, descriptors
+from p2p import causes, config, descriptors
 from p2p.concurrency.ending import ending_signals
 from p2p.config import Settings
 from p2p.errors import ConfigError, StorageError
@@ -94,4 +94,7 @@ def _make(folder: Path) -> None:
     except FileExistsError:
         raise ConfigError(f"{folder} is not a folder. Choose another with --home or --db.") from None
     except OSError as error:
-        raise StorageError(f"Cannot make the folder {folder}: {error.strerror}. Choose another --home.") from error
+        other = "Choose another --home."
+        raise StorageError(
+            f"Cannot make the folder {folder}: {causes.explained(error, other, forbidden=other)}"
+        ) from error

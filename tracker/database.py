@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from p2p import private, sqlite
+from p2p import causes, private, sqlite
 from p2p.errors import StorageError
 
 READERS = 3
@@ -31,7 +31,9 @@ def _lock(path: Path) -> BinaryIO:
         private.touch(path)
         lock = beside.open("ab")
     except OSError as error:
-        raise StorageError(f"Cannot write to {path}, or beside it: {error.strerror}. Choose another --db.") from error
+        raise StorageError(
+            f"Cannot write to {path}, or beside it: {causes.explained(error, 'Choose another --db.')}"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

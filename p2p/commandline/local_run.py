@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from p2p import causes
 from p2p.commandline.terminal import note
 from p2p.compute import bundles, requirements
 from p2p.compute.answers import JobAnswer
@@ -92,7 +93,8 @@ def run(path: Path, inputs: list[str], spec: JobSpec, out: Path | None) -> JobAn
     except MemoryError as error:
         raise JobError("The job needs more memory than this machine has free.") from error
     except OSError as error:
-        raise StorageError(f"Cannot read or write a file of the job: {error}.") from error
+        where = "" if error.filename is None else f" {error.filename}"
+        raise StorageError(f"Cannot read or write a file of the job{where}: {causes.explained(error)}") from error
     finally:
         for of_action in made.values():
             shutil.rmtree(of_action[0].parent, ignore_errors=True)  # the job failed, and part of a result is of no use

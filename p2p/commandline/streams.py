@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any
 
+from p2p import causes
 from p2p.errors import StorageError
 
 
@@ -26,9 +27,8 @@ class _Answers(io.FileIO):
             raise
         except OSError as error:
             self._failed = True
-            raise StorageError(
-                f"Cannot write the answer: {error.strerror}. Run the command again with another place for its output."
-            ) from error
+            again = "Run the command again with another place for its output."
+            raise StorageError(f"Cannot write the answer: {causes.explained(error, again, forbidden=again)}") from error
 
 
 class _Notes(io.FileIO):

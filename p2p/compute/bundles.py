@@ -21,7 +21,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from p2p import private
+from p2p import causes, private
 from p2p.compute import wheels
 from p2p.core.shares import names
 from p2p.core.shares.manifest import ShareLimits
@@ -185,12 +185,14 @@ def _mode(path: Path, *, follow: bool = True) -> int:
         return os.stat(path, follow_symlinks=follow).st_mode
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist.") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {causes.explained(error, forbidden=causes.MAY_READ)}") from error
+    except ValueError as error:
+        raise ConfigError(f"Cannot read {path}: {error}.") from error
 
 
 def _unreadable(error: OSError) -> NoReturn:
-    raise ConfigError(f"Cannot read {error.filename}: {error.strerror}.") from error
+    raise ConfigError(f"Cannot read {error.filename}: {causes.explained(error, forbidden=causes.MAY_READ)}") from error
 
 
 def _check_name(file: Path, path: PurePosixPath) -> None:
@@ -275,7 +277,7 @@ def write(folder: Path, files: Mapping[str, bytes], description: Description) ->
             private.make_folder(target.parent)
             private.write(target, content)
     except OSError as error:
-        raise StorageError(f"Cannot write the job to {folder}: {error.strerror}.") from error
+        raise StorageError(f"Cannot write the job to {folder}: {causes.explained(error)}") from error
 
 
 def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
@@ -287,7 +289,7 @@ def read(folder: Path) -> tuple[Description, dict[str, bytes]]:
                 files[file.relative_to(folder).as_posix()] = file.read_bytes()
                 _check_size(files, ADDED_FILES, ADDED_BYTES)
     except OSError as error:
-        raise StorageError(f"Cannot read the bundle in {folder}: {error.strerror}.") from error
+        raise StorageError(f"Cannot read the bundle in {folder}: {causes.explained(error)}") from error
     except ConfigError as error:
         raise MalformedMessage(f"a bundle out of bounds: {error}") from None
     try:
@@ -354,7 +356,7 @@ def _read(path: Path, *, follow: bool = True) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot read {path}: {causes.explained(error, forbidden=causes.MAY_READ)}") from error
     if len(content) > most:
         raise ConfigError(
             f"{path} has more than {most >> 20} MiB, too much to go along with a job. Data belongs in --input; what "

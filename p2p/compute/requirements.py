@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from p2p import private
+from p2p import causes, private
 from p2p.errors import ConfigError, StorageError
 
 MAX_LINES = 500
@@ -68,7 +68,7 @@ def read(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text.") from None
     except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot read {path}: {causes.explained(error, forbidden=causes.MAY_READ)}") from error
 
 
 def command(lines: list[str], python: str, folder: Path) -> list[str]:
@@ -86,7 +86,7 @@ def command(lines: list[str], python: str, folder: Path) -> list[str]:
         private.make_folder(folder)
         private.write(wanted, "".join(f"{line}\n" for line in lines).encode())
     except OSError as error:
-        raise StorageError(f"Cannot write to {folder}: {error.strerror}.") from error
+        raise StorageError(f"Cannot write to {folder}: {causes.explained(error)}") from error
     # With -P, a file pip.py in the current folder, which may be a stranger's, is not run instead.
     pip = [sys.executable, "-P", "-m", PIP, "download", "--isolated", "--no-input", "--disable-pip-version-check"]
     only = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none", f"--python-version={python}"]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from p2p import causes
 from p2p.concurrency.walls import Wall
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ async def accept(
         except OSError as error:
             if error.errno in _OUT_OF_FILES:
                 if trio.current_time() - warned > WARNING_INTERVAL_S:
-                    logger.warning("cannot accept connections: %s", error.strerror)
+                    logger.warning("cannot accept connections: %s", causes.explained(error))
                     warned = trio.current_time()
                 await trio.sleep(OUT_OF_FILES_PAUSE_S)
             # Any other error, such as ECONNABORTED, concerns that one connection only.

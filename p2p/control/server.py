@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from p2p import causes
 from p2p.concurrency.accepting import accept
 from p2p.control import protocol
 from p2p.control.path import is_own_user, socket_path
@@ -19,6 +20,7 @@ from p2p.errors import NotFound, ShoalError, StorageError
 logger = logging.getLogger(__name__)
 
 MAX_CLIENTS = 32
+_ELSEWHERE = "Choose a --home with a shorter path on a local disk, or set XDG_RUNTIME_DIR to a folder of your own."
 
 Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
 """Carries out a request and returns the answer. Raises ShoalError."""
@@ -54,8 +56,8 @@ class Server:
                 path.chmod(0o600)
             except OSError as error:
                 raise StorageError(
-                    f"Cannot make the control socket {path}: {error.strerror or error}. Choose a --home with a shorter "
-                    "path on a local disk, or set XDG_RUNTIME_DIR to a folder of your own."
+                    f"Cannot make the control socket {path}: "
+                    f"{causes.explained(error, _ELSEWHERE, forbidden=_ELSEWHERE)}"
                 ) from error
             listener.listen(MAX_CLIENTS)
             try:

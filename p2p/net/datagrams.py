@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from p2p import causes
 from p2p.concurrency.walls import Wall
 from p2p.core.dht.admission import QueryRates
 from p2p.core.dht.routing import Contact
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 DATAGRAM = Wall("datagram")
 
+_ELSEWHERE = "Choose another with --listen HOST:PORT."
 MAX_DATAGRAMS_PER_TURN = 8
 """The most datagrams handled before other tasks have a turn: this many take some 3 ms at worst."""
 MAX_FORGED_ANSWERS = 4
@@ -300,7 +302,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         udp.bind((host, port))
     except OSError as error:
         udp.close()
-        raise ConfigError(f"Cannot listen on UDP {host} port {port}: {error.strerror}.") from error
+        raise ConfigError(
+            f"Cannot listen on UDP {host} port {port}: {causes.explained(error, _ELSEWHERE, forbidden=_ELSEWHERE)}"
+        ) from error
     return udp
 
 

@@ -18,6 +18,7 @@ from functools import partial
 
 import trio
 
+from p2p import causes
 from p2p.bucket import TokenBuckets
 from p2p.concurrency.accepting import accept
 from p2p.config import NetworkConfig
@@ -32,6 +33,7 @@ from p2p.wire.messages import BUSY, Failed
 
 logger = logging.getLogger(__name__)
 
+_ELSEWHERE = "Choose another with --listen HOST:PORT (port 0 takes a free one)."
 MAX_UNPROVEN = 512
 MAX_UNPROVEN_PER_PREFIX = 64
 BACKLOG = 1024
@@ -154,8 +156,7 @@ async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListen
             for listener in opened:
                 listener.socket.close()
             raise ConfigError(
-                f"Cannot listen on {address}: {error.strerror or error}. "
-                "Choose another with --listen HOST:PORT (port 0 takes a free one)."
+                f"Cannot listen on {address}: {causes.explained(error, _ELSEWHERE, forbidden=_ELSEWHERE)}"
             ) from error
     return opened
 

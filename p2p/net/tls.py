@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 import trio
 
+from p2p import causes
 from p2p.errors import PeerGone
 from p2p.identity import KEY_FILE, Identity, key_of_certificate, write_certificate
 from p2p.ids import PeerId
@@ -195,4 +196,4 @@ def _context(protocol: int, network: str) -> ssl.SSLContext:
 
 
 def _why(error: OSError) -> str:
-    return getattr(error, "reason", None) or error.strerror or type(error).__name__
+    return getattr(error, "reason", None) or causes.what(error)

@@ -23,6 +23,7 @@ import platformdirs
 import trio
 from blake3 import blake3
 
+from p2p import causes
 from p2p.errors import SandboxFailed
 from p2p.formats import format_size
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
@@ -109,7 +110,9 @@ async def ensure_compiled(cache: Path, runtime: Runtime, tell: Callable[[str], N
             await _compile(cache, runtime, tell, idle)
             _prune(cache)
         except OSError as error:
-            raise SandboxFailed(f"{runtime.module.name} cannot be compiled in {cache}: {error.strerror}.") from error
+            raise SandboxFailed(
+                f"{runtime.module.name} cannot be compiled in {cache}: {causes.explained(error)}"
+            ) from error
 
 
 def _make(cache: Path) -> None:
@@ -117,7 +120,7 @@ def _make(cache: Path) -> None:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = cache.lstat()
     except OSError as error:
-        raise SandboxFailed(f"Cannot use {cache}: {error.strerror}.") from error
+        raise SandboxFailed(f"Cannot use {cache}: {causes.explained(error)}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise SandboxFailed(f"{cache} is not a folder that only you can write to. Remove it, or run chmod 700 on it.")
 
@@ -128,7 +131,7 @@ async def _alone(cache: Path, tell: Callable[[str], None]) -> AsyncIterator[None
     try:
         descriptor = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise SandboxFailed(f"Cannot use {cache}: {error.strerror}.") from error
+        raise SandboxFailed(f"Cannot use {cache}: {causes.explained(error)}") from error
     try:
         told = False
         while True:

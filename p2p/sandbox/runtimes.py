@@ -12,6 +12,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from p2p import causes
 from p2p.errors import SandboxFailed
 
 _EXCHANGE_VERSION = 1
@@ -66,7 +67,7 @@ def _digest(path: Path) -> bytes:
     try:
         return blake3(max_threads=1).update_mmap(path).digest()
     except OSError as error:
-        raise SandboxFailed(f"Cannot read {path}: {error.strerror}. Install Shoal again.") from error
+        raise SandboxFailed(f"Cannot read {path}: {causes.explained(error, 'Install Shoal again.')}") from error
 
 
 def for_module(path: Path) -> Runtime:

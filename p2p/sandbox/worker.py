@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import wasmtime
 
+from p2p import causes
 from p2p.sandbox import isolation, messages
 from p2p.sandbox.engine import engine
 from p2p.sandbox.hostcalls import HostCalls
@@ -69,7 +70,7 @@ class Parked:
                 try:
                     process = os.fork()
                 except OSError as error:
-                    self.answer(messages.FAILED, f"{error.strerror}")
+                    self.answer(messages.FAILED, causes.explained(error))
                     continue
                 if process == 0:
                     self._control.close()

@@ -13,6 +13,7 @@ from functools import partial
 
 import trio
 
+from p2p import causes
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import Layout
 from p2p.errors import ProtocolViolation, StorageError
@@ -166,7 +167,7 @@ class Uploads:
                         return
         except OSError as error:
             if error.errno in _LACKING:
-                raise StorageError(f"no file can be opened now: {error.strerror}") from error
+                raise StorageError(f"no file can be opened now: {causes.what(error)}") from error
             # If a fetch or a job has ended in the meantime, its folder gives EBADF.
             level = logging.DEBUG if error.errno == errno.EBADF else logging.WARNING
             logger.log(level, "cannot read a file of share %s: %s", short(self._swarm.share_id), error)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from p2p import causes
 from p2p.core.shares import names
 from p2p.errors import StorageError
 from p2p.formats import format_size, shortened
@@ -28,8 +29,10 @@ def explanation(error: OSError, folder: Path) -> StorageError:
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             advice = "Make room and run the same command again: what was fetched is kept."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
+        case errno.EACCES | errno.EPERM:
             advice = "Choose another --out, or get the right to write there."
+        case errno.EROFS:
+            advice = "That disk is mounted read-only: choose another --out."
         case errno.ENOTDIR | errno.EEXIST | errno.ENOENT | errno.EISDIR | errno.ELOOP:
             advice = "Something else is in its place: choose another --out."
         case errno.EFBIG:
@@ -37,14 +40,15 @@ def explanation(error: OSError, folder: Path) -> StorageError:
         case errno.ENAMETOOLONG:
             advice = "Choose an --out with a shorter path."
         case _:
-            advice = "Check the disk and run the same command again: what was fetched is kept."
+            again = "Run the same command again: what was fetched is kept."
+            advice = f"{causes.advice(error, 'Check the disk.')} {again}"
     where, name = str(folder), error.filename
     if isinstance(name, str) and os.path.isabs(name):
         where = name
     elif isinstance(name, str) and names.refusal(name) is None and not name.startswith(".shoal-"):
         # It is in a folder that the error does not name; names that only ask the disk tell the user nothing.
         where = f"{name} in {where}"
-    return StorageError(f"Cannot write to {shortened(where)}: {error.strerror}. {advice}")
+    return StorageError(f"Cannot write to {shortened(where)}: {causes.what(error)}. {advice}")
 
 
 def check_room(descriptor: int, folder: Path, missing: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from p2p import causes
 from p2p.core.shares import bitmap
 from p2p.core.shares.local_names import Renames
 from p2p.errors import StorageError
@@ -241,4 +242,5 @@ def _recording(path: Path) -> Iterator[None]:
 
 
 def _unrecorded(error: OSError, path: Path) -> StorageError:
-    return StorageError(f"Cannot record in {path} what was fetched: {error.strerror}. Check the disk of this home.")
+    check = "Check the disk of this home."
+    return StorageError(f"Cannot record in {path} what was fetched: {causes.explained(error, check)}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from p2p import causes
 from p2p.core.shares import names
 from p2p.core.shares.manifest import (
     MAX_TIME_NS,
@@ -299,4 +300,4 @@ def _readable(text: str) -> str:
 
 
 def _reason(error: OSError) -> str:
-    return "it is gone" if isinstance(error, FileNotFoundError) else error.strerror or "it cannot be read"
+    return "it is gone" if isinstance(error, FileNotFoundError) else causes.what(error)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from p2p import private
+from p2p import causes, private
 from p2p.errors import HomeInUse, StorageError
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -24,6 +24,7 @@ SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 ANYBODYS = 0o666
 """The mode of a new file that is a user's, apart from what the user's umask takes away."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_ELSEWHERE = "Choose another --home."
 _SUPPORTS_NOWAIT = hasattr(os, "RWF_NOWAIT")
 _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -205,7 +206,7 @@ def lock_home(home: Path, folders: Sequence[str] = ()) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageError(
-            f"Cannot use {home} as this peer's home: {error.strerror}. Choose another --home."
+            f"Cannot use {home} as this peer's home: {causes.explained(error, _ELSEWHERE, forbidden=_ELSEWHERE)}"
         ) from error
     try:
         try:
@@ -215,7 +216,7 @@ def lock_home(home: Path, folders: Sequence[str] = ()) -> Iterator[None]:
                 f"Another peer is running in {home}. Stop it, or give this one a home of its own with --home."
             ) from None
         except OSError as error:
-            raise StorageError(f"Cannot lock {path}: {error.strerror}. Choose another --home.") from error
+            raise StorageError(f"Cannot lock {path}: {causes.explained(error, _ELSEWHERE)}") from error
         yield
     finally:
         os.close(descriptor)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from p2p import private
+from p2p import causes, private
 from p2p.errors import ProtocolViolation, StorageError
 from p2p.store.disk import Disk
 from p2p.wire import work
@@ -80,7 +80,9 @@ class SpooledReassembly:
         try:
             await self._disk.run(_append, path, piece.body)
         except OSError as error:
-            raise StorageError(f"Cannot keep what a volunteer sends in {self._folder}: {error.strerror}.") from error
+            raise StorageError(
+                f"Cannot keep what a volunteer sends in {self._folder}: {causes.explained(error)}"
+            ) from error
         self._things[piece.of] = path, held + len(piece.body), total
 
     def take(self, of: bytes) -> Path | None:

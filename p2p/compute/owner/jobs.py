@@ -20,7 +20,7 @@ import msgspec
 import trio
 from msgspec import UNSET
 
-from p2p import private
+from p2p import causes, private
 from p2p.advertising.adverts import Advert
 from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.compute.owner import hiring, saved_files
@@ -357,5 +357,5 @@ def _move_all(folder: Path, out: Path) -> list[str]:
         return [str(path) for path in saved_files.files_in(out)]
     except OSError as error:
         raise StorageError(
-            f"Cannot write the result to {out}: {error.strerror}. Resume the job once it can."
+            f"Cannot write the result to {out}: {causes.explained(error)} Then resume the job."
         ) from error

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import trio
 
-from p2p import private
+from p2p import causes, private
 from p2p.compute.execution.unit import cut, result_digest
 from p2p.core.compute.attempts import Known
 from p2p.core.compute.skipped import Skips
@@ -324,4 +324,4 @@ def _is_whole(large: Large, digest: bytes) -> bool:
 
 
 def _failed(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"Cannot keep the outputs of units in {path}: {error.strerror}. Is the disk full?")
+    return StorageError(f"Cannot keep the outputs of units in {path}: {causes.explained(error)}")

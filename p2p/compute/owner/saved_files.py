@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from p2p import private
+from p2p import causes, private
 from p2p.compute.owner.outputs import Outputs
 from p2p.errors import ConfigError, StorageError
 from p2p.store.disk import Disk
@@ -35,7 +35,9 @@ def check_out(out: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigError(f"Cannot write a result to {out}: {error.strerror}. Name another folder.") from error
+        raise ConfigError(
+            f"Cannot write a result to {out}: {causes.explained(error, 'Name another folder.')}"
+        ) from error
     if there is not None:
         raise ConfigError(f"{out} has an earlier result ({there}): name another folder, or remove that first.")
 
@@ -72,4 +74,4 @@ def _write(folder: Path, numbers: Sequence[int], parts: Sequence[bytes]) -> None
         for number, part in zip(numbers, parts, strict=True):
             private.write(folder / part_of(number), part)
     except OSError as error:
-        raise StorageError(f"Cannot keep the job's files in {folder}: {error.strerror}. Is the disk full?") from error
+        raise StorageError(f"Cannot keep the job's files in {folder}: {causes.explained(error)}") from error

@@ -10,6 +10,7 @@ from functools import partial
 
 import trio
 
+from p2p import causes
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import chunk_bytes
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
@@ -251,7 +252,7 @@ def _exactly(parts: Parts, entry: int, offset: int, size: int) -> bytes:
                 size -= len(piece)
             same = not size and (stamp is None or stamp.fits(os.fstat(descriptor)))
     except OSError as error:
-        raise StorageError(f"Cannot read an input: {error.strerror}.") from error
+        raise StorageError(f"Cannot read an input: {causes.explained(error)}") from error
     if not same:
         raise StorageError("An input file has changed. It will be fetched again.")
     return b"".join(pieces)
