@@ -7,7 +7,6 @@ turn, and so is the chunk of a peer that has lost its slot: once it has read the
 import errno
 import logging
 import os
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -22,6 +21,7 @@ from p2p.net.connection import Connection
 from p2p.sharing.swarm import Swarm
 from p2p.sharing.traffic import Traffic
 from p2p.sharing.upload_slots import Slot
+from p2p.sharing.wants import TooManyWants, Wants
 from p2p.store import content, posix
 from p2p.store.disk import Disk
 from p2p.store.stamps import Stamp
@@ -30,7 +30,6 @@ from p2p.wire.frames import MAX_DATA_BYTES
 
 logger = logging.getLogger(__name__)
 
-MAX_WANTS = 8192
 _LACKING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """This machine lacks something, which says nothing about the file."""
 
@@ -47,7 +46,7 @@ class Uploads:
         self._traffic = traffic
         self._disk = disk
         self._tell_gone = tell_gone
-        self._wants: deque[tuple[int, int]] = deque()
+        self._wants = Wants()
         self._wanted = trio.Event()
         self._sending_chunk: int | None = None
         self._limited = traffic.upload.bytes_per_s > 0
@@ -67,29 +66,23 @@ class Uploads:
     @property
     def awaited(self) -> bool:
         """Whether the peer waits for chunks."""
-        return bool(self._wants) or self._sending_chunk is not None
+        return len(self._wants) > 0 or self._sending_chunk is not None
 
     def want(self, first: int, count: int) -> None:
         """Notes that the peer wants these chunks. Raises ProtocolViolation for too many requests."""
-        if len(self._wants) >= MAX_WANTS:
-            raise ProtocolViolation("too many requests at once")
-        self._wants.append((first, count))
+        try:
+            self._wants.add(first, count)
+        except TooManyWants:
+            raise ProtocolViolation("too many requests at once") from None
         self._wanted.set()
 
     def cancel(self, first: int, count: int) -> None:
-        """Notes that the peer no longer wants these chunks."""
+        """Notes that the peer no longer wants these chunks. Raises ProtocolViolation if too many ranges are left."""
+        try:
+            self._wants.cancel(first, count)
+        except TooManyWants:
+            raise ProtocolViolation("too many requests at once") from None
         last = first + count
-        kept: deque[tuple[int, int]] = deque()
-        for at, many in self._wants:
-            end = at + many
-            if end <= first or at >= last:
-                kept.append((at, many))
-                continue
-            if at < first:
-                kept.append((at, first - at))
-            if end > last:
-                kept.append((last, end - last))
-        self._wants = kept
         if self._sending_chunk is not None and first <= self._sending_chunk < last:
             self._sending_chunk = None
         if self._rest is not None and first <= self._rest[0] < last:
@@ -106,11 +99,9 @@ class Uploads:
                 await self._resolve(*self._doubt)
             async with self._traffic.slots.hold(ends.remote_host, ends.peer_id, self._tell_choked) as slot:
                 while self._wants:
-                    first, count = self._wants.popleft()
+                    first, count = self._wants.front()
                     absent = self._absent(first, count)
-                    dealt_with = max(1, absent)
-                    if count > dealt_with:
-                        self._wants.appendleft((first + dealt_with, count - dealt_with))
+                    self._wants.drop(max(1, absent))
                     if absent:
                         # They are skipped all at once: a peer may ask for millions of chunks that are not held.
                         self._tell_gone(bitmap.span(first, absent))
@@ -181,7 +172,7 @@ class Uploads:
 
     def _interrupt(self, chunk: int, offset: int) -> None:
         """Leaves the rest of a chunk to be sent first, once this peer is served again."""
-        self._wants.appendleft((chunk, 1))
+        self._wants.put_back(chunk)
         self._rest = chunk, offset
 
     async def _read(self, descriptor: int, stamp: Stamp | None, view: memoryview, offset: int) -> bool:

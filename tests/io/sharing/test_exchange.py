@@ -11,13 +11,13 @@ from p2p.errors import PeerGone
 from p2p.net import router
 from p2p.net.connection import Connection
 from p2p.node import Node
-from p2p.sharing import exchange, uploads
+from p2p.sharing import exchange, wants
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
 from tests.support.constants import Shorten
 from tests.support.pipes import endlessly, make_dialer
-from tests.support.world import NETWORK, Published, World, bare, same_tree
+from tests.support.world import NETWORK, Published, World, bare, same_tree, until
 
 FILES = {"large.bin": 5 * 256 * 1024, "small.txt": 100}
 CHUNKS = 6
@@ -223,11 +223,33 @@ async def test_a_peer_says_nothing_and_is_hung_up_on(tmp_path: Path, published: 
 async def test_too_many_requests_at_once_end_the_exchange(
     tmp_path: Path, published: Published, shorten: Shorten
 ) -> None:
-    shorten(uploads, "MAX_WANTS", 10)
+    shorten(wants, "MAX_WANTS", 10)
     async with opened(tmp_path, published) as connection:
         # Nothing is read meanwhile, so the serving side is stuck after a few chunks.
         with pytest.raises(PeerGone):
             await endlessly(lambda: connection.send(*[Want(first=0, count=CHUNKS)] * 10))
+
+
+async def test_unread_wants_take_little_memory(tmp_path: Path, published: Published) -> None:
+    async with opened(tmp_path, published) as connection:
+        await connection.send(*[Want(first=n % 2 * 2, count=1) for n in range(8000)])
+        swarm = published.origin.sharing._swarms.get(published.link.share_id)
+        assert swarm is not None
+        (party,) = swarm.members.values()
+        assert isinstance(party, exchange.Exchange)
+        await until(lambda: len(party._uploads) > 4000)
+        assert party._uploads._wants.bytes_held <= 8 * 8000
+
+
+async def test_cancelling_does_not_make_more_wants_than_there_may_be(
+    tmp_path: Path, published: Published, shorten: Shorten
+) -> None:
+    """Each want is one range, and each cancelled chunk would cut all of them in two."""
+    shorten(wants, "MAX_WANTS", 60)
+    async with opened(tmp_path, published) as connection:
+        await connection.send(*[Want(first=0, count=CHUNKS)] * 50)
+        with pytest.raises(PeerGone):
+            await endlessly(lambda: connection.send(*[Cancel(first=chunk, count=1) for chunk in (1, 3)]))
 
 
 async def test_a_cancelled_want_is_not_sent(tmp_path: Path, world: World) -> None:
