@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -96,10 +96,23 @@ class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The largest share that this peer accepts."""
+    """The largest share that this peer accepts.
 
-    entries: _Positive = 2_000_000
-    manifest_bytes: _Positive = 512 * 1024 * 1024
+    Opening a link of this size takes less than 400 MiB of memory: 70 MiB, the manifest, and about 110 bytes an entry.
+    """
+
+    entries: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, description="the most files and empty folders; to open a link takes 110 bytes of memory for each"
+        ),
+    ] = 1_000_000
+    manifest_bytes: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, description="the largest list of files, with their hashes; to open a link takes as much memory"
+        ),
+    ] = 192 * 1024 * 1024
     share_bytes: _Positive = 2**50
 
 
@@ -153,17 +166,25 @@ def load(home: Path, environment: Mapping[str, str], flags: Settings) -> Loaded:
 
 
 def to_toml(loaded: Loaded) -> str:
-    """The settings in force as a config.toml, each with its origin."""
+    """The settings in force as a config.toml, each with its origin, and with what it costs if that is not plain."""
     lines: list[str] = []
+    described = {section.name: msgspec.structs.fields(section.type) for section in msgspec.structs.fields(Config)}
     for section, values in msgspec.to_builtins(loaded.config).items():
         lines.append(f"[{section}]")
-        for key, value in values.items():
+        for field in described[section]:
+            key, value = field.name, values[field.name]
             origin = loaded.origins.get((section, key), "default")
+            more = "".join(f"; {meta.description}" for meta in get_args(field.type)[1:] if _describes(meta))
             # TOML has no null: a setting that is not set is shown as a comment.
             text = msgspec.json.encode(value).decode()
-            lines.append(f"# {key} is not set  # {origin}" if value is None else f"{key} = {text}  # {origin}")
+            shown = f"# {key} is not set" if value is None else f"{key} = {text}"
+            lines.append(f"{shown}  # {origin}{more}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _describes(meta: object) -> bool:
+    return isinstance(meta, msgspec.Meta) and meta.description is not None
 
 
 def _from_environment(environment: Mapping[str, str]) -> Settings:

@@ -38,6 +38,7 @@ SLOW_STATES = frozenset(
         "copying from this peer's own share",
         "looking for the newest version",
         "looking for the peer",
+        "reading the list of files",
     )
 )
 """States that may last long without any progress to show; they are shown by these names."""

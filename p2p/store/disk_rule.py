@@ -7,8 +7,9 @@ import errno
 import os
 import secrets
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 
 from p2p.core.shares import local_names, names
 from p2p.core.shares.layout import Layout
@@ -30,16 +31,21 @@ _ELSEWHERE = frozenset(
 
 def ask(folder: int, paths: Iterable[names.Path]) -> DiskRule:
     """The rule of the disk that has this open folder, as far as these paths need it. Blocks. Raises OSError."""
-    known: set[str] = set()
-    for path in paths:
-        known.update(path)
-    alphabet = set().union(*known)
+    alphabet: set[str] = set()
+    ends: set[str] = set()
+    stems: set[str] = set()
+    for path, depth in local_names.steps(paths):
+        name = path[depth]
+        alphabet.update(name)
+        ends.add(name[-1])
+        if (stem := stem_of(name)) in _DEVICES:
+            stems.add(stem)
     probing = f".shoal-{secrets.token_hex(4)}.tmp"
     os.mkdir(probing, 0o700, dir_fd=folder)
     try:
         place = os.open(probing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:
-            return _Probe(place).rule(known, alphabet)
+            return _Probe(place).rule(alphabet, ends, stems)
         finally:
             os.close(place)
     finally:
@@ -61,21 +67,20 @@ class _Probe:
         self._folder = folder
         self._most = longest_name(folder)
 
-    def rule(self, known: set[str], alphabet: set[str]) -> DiskRule:
+    def rule(self, alphabet: set[str], ends: set[str], stems: set[str]) -> DiskRule:
+        """The rule for names of these characters, of which some end with those in `ends`, or are devices by `stems`."""
         refused: list[str] = []
         odd = sorted(alphabet - _PLAIN)
         ascii_only = not self._find([c for c in odd if c.isascii()], refused, None) or not self._find(
             [c for c in odd if not c.isascii()], refused, len(refused) + MAX_REFUSED
         )
-        ends = [end for end in ". " if any(name.endswith(end) for name in known)]
-        stems = sorted({stem_of(name) for name in known} & _DEVICES)
         forms = not alphabet <= _PLAIN and not ascii_only and self._same("é", unicodedata.normalize("NFD", "é"))
         return DiskRule(
             max_bytes=self._most,
             refused="".join(refused),
             ascii_only=ascii_only,
-            refused_ends="".join(end for end in ends if not self._holds(f"p{end}")),
-            refused_stems=tuple(stem for stem in stems if not self._holds(stem)),
+            refused_ends="".join(end for end in ". " if end in ends and not self._holds(f"p{end}")),
+            refused_stems=tuple(stem for stem in sorted(stems) if not self._holds(stem)),
             folds_case=self._same("case", "CASE"),
             folds_forms=forms,
         )
@@ -144,13 +149,11 @@ def names_on_disk(folder: int, layout: Layout, record: FetchRecord, told: Told |
     A fetch that has some chunks goes on under the names with which it began, as far as the user allows them; so the
     disk is asked only once.
     """
-    root = layout.manifest.root
-    prefix = () if root.single else (root.name,)
-    paths = [(*prefix, *entry.path) for entry in layout.manifest.entries] or [prefix]
+    paths = _Paths(layout)
     begun = record.names
     differing = [] if begun is None or told is None else _differing(paths, begun, told, is_begun=bool(record.have))
     if begun is None or differing:
-        fresh = local_names.renames(paths, ask(folder, [*paths, (told.top,)] if told else paths), told)
+        fresh = local_names.renames(paths, ask(folder, chain(paths, [(told.top,)]) if told else paths), told)
         kept = dict(begun or fresh)
         for path in differing:
             kept.pop(path, None)
@@ -161,12 +164,24 @@ def names_on_disk(folder: int, layout: Layout, record: FetchRecord, told: Told |
     return record.names
 
 
-def _differing(paths: list[names.Path], begun: Renames, told: Told, *, is_begun: bool) -> list[names.Path]:
+def _differing(paths: Iterable[names.Path], begun: Renames, told: Told, *, is_begun: bool) -> list[names.Path]:
     """The paths whose names, of those with which a fetch began, are not what the user was told or allows now."""
     found = [path for path in local_names.running(paths) if (path in begun) == told.trusted]
-    path = paths[0][:1]
+    path = next(iter(paths))[:1]
     top = begun.get(path, path[0])
     # An earlier version may have begun under a name with a dot.
     if top.startswith(".") or (not is_begun and top != told.top):
         found.append(path)
     return found
+
+
+class _Paths(Iterable[names.Path]):
+    """The paths of a share, with its own name first; made again each time, since all at once would take much memory."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._manifest = layout.manifest
+
+    def __iter__(self) -> Iterator[names.Path]:
+        root, entries = self._manifest.root, self._manifest.entries
+        prefix = () if root.single else (root.name,)
+        return ((*prefix, *entry.path) for entry in entries) if len(entries) else iter([prefix])

@@ -12,8 +12,10 @@ import errno
 import os
 import stat
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 from p2p import private
@@ -99,17 +101,23 @@ class Target:
         """Sets which entries to fetch; to be called before `survey`."""
         self.selected = selected
         self._originals: dict[FileId, int] = {}
+        """The first of each group of files with equal content."""
         self._copies: dict[int, list[int]] = {}
-        self.wanted = 0
-        """The chunks to fetch. Of files with equal content, only the first is fetched."""
+        self.fetched = array("Q")
+        """The files whose chunks are fetched: of files with equal content, only the first."""
         entries = self.layout.manifest.entries
-        for entry in selected:
-            if entries[entry].chunks:
+        files = array("Q", (entry for entry in selected if self.layout.range_of(entry)[1]))
+        keys = array("Q", (int.from_bytes(entries[entry].file_id[:8], "big") for entry in files))
+        repeated = {key for key, following in pairwise(sorted(keys)) if key == following}
+        for entry, key in zip(files, keys, strict=True):
+            if key in repeated:
                 original = self._originals.setdefault(entries[entry].file_id, entry)
-                if original == entry:
-                    self.wanted |= bitmap.span(*self.layout.range_of(entry))
-                else:
+                if original != entry:
                     self._copies.setdefault(original, []).append(entry)
+                    continue
+            self.fetched.append(entry)
+        self.wanted = self.layout.chunks_of(self.fetched)
+        """The chunks to fetch."""
 
     def close(self) -> None:
         """Closes the files and the record. Idempotent. A write afterwards raises StorageError."""
@@ -175,13 +183,15 @@ class Target:
             return [self.top]
         return [self.path(entry) for entry in self.selected]
 
-    def missing_chunks(self) -> dict[int, int]:
-        """For each file to fetch, the number of chunks that are not written yet."""
-        missing = self.wanted & ~self.record.have
-        return {
-            entry: (missing & bitmap.span(*self.layout.range_of(entry))).bit_count()
-            for entry in self._originals.values()
-        }
+    def missing_chunks(self) -> "array[int]":
+        """By entry, the number of its chunks that are to be fetched and not written yet."""
+        counts = array("q", bytes(8 * len(self.layout.manifest.entries)))
+        missing = bitmap.to_bytes(self.wanted & ~self.record.have, self.layout.chunks)
+        for entry in self.fetched:
+            first, count = self.layout.range_of(entry)
+            around = bitmap.from_bytes(missing[first >> 3 : (first + count + 7) >> 3])
+            counts[entry] = (around >> (first & 7) & bitmap.span(0, count)).bit_count()
+        return counts
 
     # Before the first chunk.
 

@@ -25,7 +25,7 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "23523d6b7d7935afb2133dc35a413ed469da4a4a21b9dc8f1c4f4203ae43b393",
+    "answers_commands.json": "3918d1988219f0ed8369c3024c150211ebd645ffb3ba07c178b9e81a125f6c49",
     "answers_control.json": "6fe0dd29c62ebad490509a6c2b435c15042b1e932dd37a02961ea9b660d5d5b6",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",

@@ -163,7 +163,7 @@ def test_a_fetch_goes_on_where_it_stopped(records: Fetches, out: Path) -> None:
         target.settle([0], [0])
     with opened(MIXED, records, out) as target:
         assert target.record.have == 0b100101
-        assert sum(target.missing_chunks().values()) == MIXED.layout.chunks - 3
+        assert sum(target.missing_chunks()) == MIXED.layout.chunks - 3
         assert set(MIXED.finish(target)).isdisjoint({0, 2, 5})
     assert MIXED.in_place(out)
 
@@ -217,7 +217,7 @@ def test_equal_files_are_taken_as_fetched(records: Fetches, out: Path, overwrite
     build(out / "share", MIXED.files)
     inodes = {path: path.stat().st_ino for path in out.rglob("*") if path.is_file()}
     with opened(MIXED, records, out, overwrite=overwrite) as target:
-        assert target.missing_chunks() == dict.fromkeys(target.missing_chunks(), 0)
+        assert not any(target.missing_chunks())
         assert MIXED.finish(target) == []
     assert inodes == {path: path.stat().st_ino for path in out.rglob("*") if path.is_file()}
 

@@ -109,6 +109,12 @@ def test_a_wrong_flag_is_named(tmp_path: Path) -> None:
         config.load(tmp_path, {}, {"transfer": {"max_sources": 0}})
 
 
+def test_what_a_limit_costs_is_shown_beside_it(tmp_path: Path) -> None:
+    shown = config.to_toml(config.load(tmp_path, {}, {"limits": {"entries": 7}}))
+    assert "entries = 7  # command line; the most files" in shown
+    assert "bytes of memory for each" in shown
+
+
 @pytest.mark.parametrize(
     "flags",
     [

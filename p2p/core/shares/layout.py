@@ -81,7 +81,13 @@ class Layout:
 
     def chunks_of(self, entries: Iterable[int]) -> int:
         """The chunks of these entries, as a bitmap."""
-        return bitmap.of([span for entry in sorted(entries) if (span := self.range_of(entry))[1]])
+        runs: list[tuple[int, int]] = []
+        for first, count in map(self.range_of, sorted(entries)):
+            if runs and sum(runs[-1]) == first:
+                runs[-1] = runs[-1][0], runs[-1][1] + count
+            elif count:
+                runs.append((first, count))
+        return bitmap.of(runs)
 
     def bytes_in(self, chunks: int) -> int:
         """The size in bytes of a set of chunks, given as a bitmap."""

@@ -6,7 +6,7 @@ that it has made.
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 import msgspec
@@ -98,19 +98,42 @@ def stem_of(name: str) -> str:
     return name.split(".")[0].rstrip(" ").casefold()
 
 
-def renames(paths: Sequence[names.Path], rule: DiskRule, told: Told | None = None) -> Renames:
+def steps(paths: Iterable[names.Path]) -> Iterator[tuple[names.Path, int]]:
+    """Each file and folder of these paths, as a path and the depth of its name in it.
+
+    A folder comes only once, if the paths in it come one after another.
+    """
+    previous: names.Path = ()
+    for path in paths:
+        depth = 0
+        while depth < len(previous) and depth < len(path) and path[depth] == previous[depth]:
+            depth += 1
+        for below in range(depth, len(path)):
+            yield path, below
+        previous = path
+
+
+def renames(paths: Iterable[names.Path], rule: DiskRule, told: Told | None = None) -> Renames:
     """The names to change for a share with these paths, so that the disk holds all, each under a name of its own.
 
     With `told`, the share's file or folder gets the name that the user was told, and names in `names.RUNNING` others.
+    The paths are gone through more than once.
     """
     top, guards = (None, False) if told is None else (told.top, not told.trusted)
-    folds = rule.folds_case or rule.folds_forms
-    if not folds and (top is None or top == paths[0][0]):
-        known = {name for path in paths for name in path}
-        if all(map(rule.holds, known)) and not (guards and any(map(names.running, known))):
+    folders: set[names.Path] | None = None
+    if not (rule.folds_case or rule.folds_forms):
+        # Only the folders with such names are looked at further: all names at once would take much memory.
+        folders = {
+            path[:depth]
+            for path, depth in steps(paths)
+            if not rule.holds(path[depth]) or (guards and names.running(path[depth]))
+        }
+        if top is not None and top != next(iter(paths))[0]:
+            folders.add(())
+        if not folders:
             return {}
     result: Renames = {}
-    for parent, children in _tree(paths).items():
+    for parent, children in _tree(paths, folders).items():
         taken: set[str] = set()
         later: list[tuple[str, str]] = []
         for name in children:
@@ -136,11 +159,12 @@ def renames(paths: Sequence[names.Path], rule: DiskRule, told: Told | None = Non
 
 
 def running(paths: Iterable[names.Path]) -> list[names.Path]:
-    """The paths of files and folders, in a share with these paths, whose names are in `names.RUNNING`."""
-    paths = list(paths)
-    if not any(map(names.running, {name for path in paths for name in path})):
-        return []
-    tree = _tree(paths).items()
+    """The paths of files and folders, in a share with these paths, whose names are in `names.RUNNING`.
+
+    The paths are gone through more than once.
+    """
+    folders = {path[:depth] for path, depth in steps(paths) if names.running(path[depth])}
+    tree = _tree(paths, folders).items() if folders else ()
     return [(*parent, name) for parent, children in tree for name in children if names.runs(name, children)]
 
 
@@ -157,12 +181,15 @@ def beside(name: str, number: int, max_bytes: int = MAX_BYTES) -> str:
     return _joined(stem, " (newest)" if not number else f" (newest {number + 1})", suffix, max_bytes)
 
 
-def _tree(paths: Iterable[names.Path]) -> dict[names.Path, dict[str, None]]:
-    """The names in each folder, in the order of the paths."""
+def _tree(paths: Iterable[names.Path], folders: set[names.Path] | None) -> dict[names.Path, dict[str, None]]:
+    """The names in each of these folders, or in all if they are None, in the order of the paths."""
     tree: dict[names.Path, dict[str, None]] = {}
     for path in paths:
         for depth in range(len(path) - 1, -1, -1):
-            children = tree.setdefault(path[:depth], {})
+            parent = path[:depth]
+            if folders is not None and parent not in folders:
+                continue
+            children = tree.setdefault(parent, {})
             if path[depth] in children:
                 break  # and so are all folders above
             children[path[depth]] = None

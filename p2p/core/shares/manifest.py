@@ -109,8 +109,8 @@ class ManifestRoot(msgspec.Struct, frozen=True):
 class ShareLimits(msgspec.Struct, frozen=True):
     """The largest share and manifest that a peer accepts."""
 
-    entries: int = 2_000_000
-    length: int = 512 * 1024 * 1024
+    entries: int = 1_000_000
+    length: int = 192 * 1024 * 1024
     size: Annotated[int, msgspec.Meta(ge=0)] = 2**50
 
 

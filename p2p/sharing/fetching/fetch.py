@@ -39,6 +39,8 @@ from p2p.wire.link import Link, PeerHint
 FETCH = Wall("fetch")
 
 IMPATIENCE_INTERVAL_S = 0.1
+BUSY_STATES = {"reading the list of files", "checking what is there", "putting files into place"}
+"""What a fetch may do for long although it receives nothing."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,7 @@ class _Impatience:
         before = -1
         while trio.current_time() < deadline:
             progress = self._progress
-            busy = progress.state in {"checking what is there", "putting files into place"}
+            busy = progress.state in BUSY_STATES
             if progress.received != before or busy:
                 before = progress.received
                 deadline = trio.current_time() + self._wait_s

@@ -86,7 +86,7 @@ class Receiver:
         self._dirty: set[int] = set()
         self._dirty_bytes = 0
         self._missing = target.missing_chunks()
-        self._whole = [entry for entry, missing in self._missing.items() if not missing and entry not in target.placed]
+        self._whole = [entry for entry in target.fetched if not self._missing[entry] and entry not in target.placed]
         self._work = trio.Event()
         if self._download.complete:
             self._work.set()

@@ -33,7 +33,7 @@ def select(
     exclude: Sequence[str] = (),
     renames: Renames | None = None,
     note: Callable[[str], None] = lambda text: None,
-) -> list[int]:
+) -> Sequence[int]:
     """The indexes of the entries that match one of the globs, without the excluded. Raises ConfigError if none do.
 
     A glob may be the path of a file or of a folder above it: in the share, with or without the share's name, or as
@@ -41,7 +41,7 @@ def select(
     just that, whatever characters it has. `note` is told of one that matches nothing beside others that do.
     """
     entries = manifest.entries
-    selected = list(range(len(entries)))
+    selected: Sequence[int] = range(len(entries))
     if globs:
         paths = _Paths(manifest, folder, renames or {})
         matching = {glob: paths.matching(glob) for glob in globs}

@@ -105,6 +105,7 @@ class SwarmSupply:
     async def layout(self) -> Layout:
         manifests = self._sources.manifests
         await manifests.ready.wait()
+        self._progress.state = "reading the list of files"
         return await manifests.layout()
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.shares import names
-from p2p.core.shares.local_names import DiskRule, Told, beside, renamed, renames, running
+from p2p.core.shares.local_names import DiskRule, Told, beside, renamed, renames, running, steps
 
 WINDOWS = DiskRule(refused='?:*"<>|', refused_ends=". ", refused_stems=("aux", "nul"), folds_case=True)
 OLD = DiskRule(max_bytes=12, refused="?:é", refused_ends=".", ascii_only=True, folds_case=True, folds_forms=True)
@@ -154,3 +154,8 @@ def test_a_file_beside_another_has_a_name_that_differs(one: str, number: int) ->
     new = beside(one, number)
     assert names.refusal(new) is None
     assert unicodedata.normalize("NFC", new).casefold() != unicodedata.normalize("NFC", one).casefold()
+
+
+def test_a_folder_is_named_once_while_its_files_follow_each_other() -> None:
+    paths = [("a", "b", "c"), ("a", "b", "d"), ("a", "d"), ("b", "b", "c"), ("b", "b", "c", "d"), ("b",), ("b", "x")]
+    assert [path[depth] for path, depth in steps(paths)] == ["a", "b", "c", "d", "d", "b", "b", "c", "d", "x"]
