@@ -20,6 +20,7 @@ from p2p.control.peers import PeersView
 from p2p.control.protocol import AnyRequest, Emit, Note, Update
 from p2p.control.shares import SharesView
 from p2p.control.status import StatusView
+from p2p.core.shares.names import top_name
 from p2p.discovery import browse, pointers, search
 from p2p.discovery.discovery import Discovery
 from p2p.errors import ConfigError, NotFound
@@ -149,7 +150,9 @@ class Operations:
             skipped_count=done.skipped_count,
         )
         if done.single and done.name != paths[0].name:
-            await emit(Note(f"whoever gets the file will have it as {done.name}"))
+            await emit(Note(f"whoever gets the file will have it as {top_name(done.name)}"))
+        elif done.name != (top := top_name(done.name)):
+            await emit(Note(f"whoever gets it will have it as {top}: a fetch makes no name that begins with a dot"))
         if done.lasts and not keep_serving:
             await emit(Note("a peer of this home shared this before, so later ones will too, until `shoal unshare`"))
         if done.kept_exclude:

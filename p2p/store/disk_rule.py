@@ -166,7 +166,7 @@ def names_on_disk(folder: int, layout: Layout, record: FetchRecord, told: Told |
 
 def _differing(paths: Iterable[names.Path], begun: Renames, told: Told, *, is_begun: bool) -> list[names.Path]:
     """The paths whose names, of those with which a fetch began, are not what the user was told or allows now."""
-    found = [path for path in local_names.running(paths) if (path in begun) == told.trusted]
+    found = [path for path in local_names.running(paths, told) if (path in begun) == told.trusted]
     path = next(iter(paths))[:1]
     top = begun.get(path, path[0])
     # An earlier version may have begun under a name with a dot.

@@ -6,7 +6,7 @@ that it has made.
 """
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import msgspec
@@ -36,6 +36,10 @@ class Told(msgspec.Struct, frozen=True):
     """Whether the share may go into a folder that is there already and was not made for it."""
     follows: bytes = b""
     """The mutable link that led to the share: its publisher and its name; empty if none did."""
+
+    def runs(self, name: str, siblings: Container[str]) -> bool:
+        """Whether a name runs beside these of the share, and those that may be there: of a version before, say."""
+        return names.runs(name, None if self.follows or self.into_existing else siblings)
 
 
 class DiskRule(msgspec.Struct, frozen=True, dict=True):
@@ -119,14 +123,14 @@ def renames(paths: Iterable[names.Path], rule: DiskRule, told: Told | None = Non
     With `told`, the share's file or folder gets the name that the user was told, and names in `names.RUNNING` others.
     The paths are gone through more than once.
     """
-    top, guards = (None, False) if told is None else (told.top, not told.trusted)
+    top, guard = (None, None) if told is None else (told.top, None if told.trusted else told)
     folders: set[names.Path] | None = None
     if not (rule.folds_case or rule.folds_forms):
         # Only the folders with such names are looked at further: all names at once would take much memory.
         folders = {
             path[:depth]
             for path, depth in steps(paths)
-            if not rule.holds(path[depth]) or (guards and names.running(path[depth]))
+            if not rule.holds(path[depth]) or (guard and names.running(path[depth]))
         }
         if top is not None and top != next(iter(paths))[0]:
             folders.add(())
@@ -139,7 +143,7 @@ def renames(paths: Iterable[names.Path], rule: DiskRule, told: Told | None = Non
         for name in children:
             wanted = name if parent or top is None else top
             key = rule.key(wanted)
-            if guards and names.runs(wanted, children):
+            if guard and guard.runs(wanted, children):
                 later.append((name, names.harmless(wanted)))
             elif not rule.holds(wanted) or key in taken:
                 later.append((name, wanted))
@@ -150,7 +154,7 @@ def renames(paths: Iterable[names.Path], rule: DiskRule, told: Told | None = Non
         for name, wanted in later:
             new = rule.cleaned(wanted)
             number = 0
-            while not rule.holds(new) or rule.key(new) in taken or (guards and names.running(new)):
+            while not rule.holds(new) or rule.key(new) in taken or (guard and names.running(new)):
                 new = _with_hash(rule, (*parent, name), wanted, number)
                 number += 1
             taken.add(rule.key(new))
@@ -158,14 +162,14 @@ def renames(paths: Iterable[names.Path], rule: DiskRule, told: Told | None = Non
     return result
 
 
-def running(paths: Iterable[names.Path]) -> list[names.Path]:
+def running(paths: Iterable[names.Path], told: Told) -> list[names.Path]:
     """The paths of files and folders, in a share with these paths, whose names are in `names.RUNNING`.
 
     The paths are gone through more than once.
     """
     folders = {path[:depth] for path, depth in steps(paths) if names.running(path[depth])}
     tree = _tree(paths, folders).items() if folders else ()
-    return [(*parent, name) for parent, children in tree for name in children if names.runs(name, children)]
+    return [(*parent, name) for parent, children in tree for name in children if told.runs(name, children)]
 
 
 def renamed(path: names.Path, changes: Mapping[names.Path, str]) -> names.Path:

@@ -130,10 +130,12 @@ def running(name: str) -> Running | None:
     return _RUNNING_NAMES.get(name) or _RUNNING_ENDS.get(name.rpartition(".")[2] if "." in name else "")
 
 
-def runs(name: str, siblings: Container[str]) -> bool:
-    """Whether a name is in `RUNNING`, beside these names in the same folder."""
+def runs(name: str, siblings: Container[str] | None) -> bool:
+    """Whether a name is in `RUNNING`, beside these names in the same folder; None: beside any that may be there."""
     found = running(name)
-    return found is not None and (not found.beside or any(one in siblings for one in found.beside))
+    if found is None or siblings is None:
+        return found is not None
+    return not found.beside or any(one in siblings for one in found.beside)
 
 
 def harmless(name: str) -> str:

@@ -197,13 +197,13 @@ class _Fetch:
                     told=None if options.private else told,
                 )
                 undo.callback(target.close)
-                if not options.private:
+                if not options.private and not record.have:
                     self._tell_name(target)
                 chosen = select(
                     layout.manifest, options.folder, options.select, options.exclude, target.renames, progress.note
                 )
                 target.choose(chosen)
-                self._skipped = settle_names(target, options.naming) + leave_out_of_reach(target)
+                self._skipped = settle_names(target, options.naming, progress.note) + leave_out_of_reach(target)
                 target.survey(check)
                 target.check_space()
                 target.make_empty()
@@ -218,7 +218,7 @@ class _Fetch:
         return target
 
     def _tell_name(self, target: Target) -> None:
-        """Tells the user the name of the share's file or folder, unless it is the one that the link says."""
+        """Tells the user the name of the share's file or folder, before it is made, unless the link has said it."""
         own, said, name = target.layout.manifest.root.name, self._name, target.top.name
         if name == said:
             if own != said:

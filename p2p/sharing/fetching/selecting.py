@@ -62,10 +62,11 @@ def select(
     return left
 
 
-def settle_names(target: Target, naming: Naming) -> tuple[Skipped, ...]:
+def settle_names(target: Target, naming: Naming, note: Callable[[str], None]) -> tuple[Skipped, ...]:
     """Leaves out of the target what cannot have its name, if the user does not want it under another.
 
-    Returns what is left out. Raises StorageError if the user wants all names or none.
+    Returns what is left out. `note` is told why others are kept under other names. Raises StorageError if the user
+    wants all names or none.
     """
     odd = {entry: "/".join(target.layout.manifest.entries[entry].path) for entry in target.renamed()}
     if odd and naming == "fail":
@@ -87,6 +88,8 @@ def settle_names(target: Target, naming: Naming) -> tuple[Skipped, ...]:
             skipped[entry] = _why_it_runs(target, entry) or "the disk cannot hold its name"
         elif reason := names.path_refusal(target.parts(entry)):
             skipped[entry] = f"the path that it would have on this disk {reason}"
+        elif _why_it_runs(target, entry):
+            note("names that make programs run what they hold are changed here; --trust-names keeps them")
     if skipped:
         target.choose([entry for entry in target.selected if entry not in skipped])
     return tuple(Skipped(odd[entry], why) for entry, why in skipped.items())

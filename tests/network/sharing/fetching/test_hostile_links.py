@@ -49,6 +49,8 @@ async def test_a_link_writes_nothing_into_what_is_there(world: World, told: str 
         done = await world.get(user, link, [hint_of(rogue)], progress=progress, keep_serving=True)
         top = out / {"holiday": "holiday", "../.ssh": "_._.ssh"}.get(told or "", "_ssh")
         assert done.paths == (top,)
+        assert any("'.ssh'" in note or "'../.ssh'" in note for note in progress.notes)
+        assert any("--trust-names" in note for note in progress.notes)
         assert contents(out) == mine | {
             f"{top.name}/authorized_keys": b"the rogue's",
             f"{top.name}/rc": b"#!/bin/sh\n",
@@ -63,6 +65,13 @@ async def test_a_link_writes_nothing_into_what_is_there(world: World, told: str 
     third = await world.peer("third")
     await world.get(third, Link(link.share_id, "mine"), [hint_of(user)], trust_names=True)
     assert contents(world.out(third) / "mine") == KEYS
+
+
+async def test_a_name_that_the_link_has_told_is_not_told_again(world: World) -> None:
+    honest, user = await world.peer("honest"), await world.peer("user")
+    progress, good = Progress(), await world.publish(honest, {"one": 1000})
+    await world.get(user, good.link, [good.hint], progress=progress)
+    assert progress.notes == []
 
 
 async def test_what_is_there_stays_whatever_the_share_is_called(world: World) -> None:

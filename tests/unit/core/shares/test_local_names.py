@@ -70,23 +70,24 @@ below = st.sets(st.lists(odd, min_size=1, max_size=3).map(tuple), min_size=1, ma
 told_names = st.one_of(name, st.sampled_from([".git", ".ssh", "x.desktop", "a" * 300])).map(names.top_name)
 
 
-@given(odd, below.map(without_files_that_are_folders), st.sampled_from(RULES), told_names)
+@given(odd, below.map(without_files_that_are_folders), st.sampled_from(RULES), told_names, st.sampled_from([b"", b"m"]))
 def test_what_a_fetch_writes_is_what_was_told_and_runs_nothing(
-    root: str, found: list[names.Path], rule: DiskRule, top: str
+    root: str, found: list[names.Path], rule: DiskRule, top: str, follows: bytes
 ) -> None:
     paths = [(root, *one) for one in found]
-    changes = renames(paths, rule, Told(top))
+    told = Told(top, follows=follows)
+    changes = renames(paths, rule, told)
     local = [renamed(one, changes) for one in paths]
     heads = {one[:depth]: renamed(one, changes)[:depth] for one in paths for depth in range(1, len(one) + 1)}
     assert len({tuple(map(rule.key, one)) for one in heads.values()}) == len(heads)
     assert all(rule.holds(part) for one in local for part in one)
-    assert running(local) == []
+    assert running(local, told) == []
     assert not local[0][0].startswith(".")
     if rule.holds(top) and names.running(top) is None:
         assert local[0][0] == top
     inside = {shared for shared in changes if len(shared) > 1}
     assert all(names.running(shared[-1]) for shared in inside - renames(paths, rule).keys())
-    assert renames(sorted(local), rule, Told(local[0][0])) == {}
+    assert renames(sorted(local), rule, Told(local[0][0], follows=follows)) == {}
 
 
 def test_names_that_run_stay_where_the_author_is_trusted() -> None:
@@ -97,7 +98,14 @@ def test_names_that_run_stay_where_the_author_is_trusted() -> None:
         ("top", "deep", ".git"): "_git",
         ("top", "x.desktop"): "x.desktop_",
     }
-    assert running(paths) == [("top", ".envrc"), ("top", "x.desktop"), ("top", "deep", ".git")]
+    assert running(paths, Told("top")) == [("top", ".envrc"), ("top", "x.desktop"), ("top", "deep", ".git")]
+
+
+def test_a_repository_cannot_come_in_two_versions_or_into_one_half_that_is_there() -> None:
+    paths = [("top", "HEAD"), ("top", "config")]
+    assert renames(paths, PLAIN, Told("top")) == {}
+    for told in (Told("top", follows=b"m"), Told("top", into_existing=True)):
+        assert renames(paths, PLAIN, told) == {("top", "HEAD"): "HEAD_"}
 
 
 def test_a_name_that_runs_takes_no_other_files_name() -> None:
