@@ -6,19 +6,19 @@ gives the advice for any other cause. All texts of such errors for users are mad
 
 import errno
 
-FULL = "The disk is full: make some room on it."
-LIMITED = "Too many files are open: raise the limit (`ulimit -n`), or try again when this machine does less."
-OUT_OF_MEMORY = "This machine is out of memory: try again when it does less."
+FULL = "Make room on that disk."
+LIMITED = "Raise the limit (`ulimit -n`), or try again when this machine does less."
+OUT_OF_MEMORY = "Try again when this machine does less."
 _ADVICE = {
     errno.ENOSPC: FULL,
-    errno.EDQUOT: "Your quota on this disk is used up: make some room on it.",
+    errno.EDQUOT: FULL,
     errno.EMFILE: LIMITED,
     errno.ENFILE: LIMITED,
     errno.ENOMEM: OUT_OF_MEMORY,
-    errno.EAGAIN: "This machine is at a limit: try again when it does less.",
-    errno.EROFS: "The disk is mounted read-only: mount it for writing, or choose another place.",
-    errno.EIO: "The disk has failed: check it.",
-    errno.ESTALE: "The disk is on another machine, and is not the same as before: mount it again.",
+    errno.EAGAIN: OUT_OF_MEMORY,
+    errno.EROFS: "Mount that disk for writing, or choose another place.",
+    errno.EIO: "That disk may be about to fail: check it.",
+    errno.ESTALE: "That disk is on another machine: mount it again.",
 }
 _FORBIDDEN = frozenset((errno.EACCES, errno.EPERM))
 MAY_READ = "You need the right to read it."
@@ -29,6 +29,11 @@ def advice(error: OSError, otherwise: str = "", *, forbidden: str = MAY_USE) -> 
     """What to do: about the cause if it has nothing to do with the place; about missing rights; `otherwise`."""
     number = error.errno or 0
     return _ADVICE.get(number) or (forbidden if number in _FORBIDDEN else otherwise)
+
+
+def of_the_machine(error: BaseException) -> str:
+    """What happened, and what to do, if it has nothing to do with the place at which it was noticed; else nothing."""
+    return explained(error) if isinstance(error, OSError) and error.errno in _ADVICE else ""
 
 
 def what(error: OSError) -> str:

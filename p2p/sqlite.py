@@ -7,6 +7,7 @@ applied to it.
 import contextlib
 import errno
 import importlib.resources
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,15 +55,32 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def explained(error: sqlite3.Error | OSError, what: str, path: Path, lost: str) -> StorageError:
     """The error for the user, with advice that fits the cause. `what` names the file; `lost` says what goes with it."""
     if isinstance(error, OSError):
-        said, advice = (
-            causes.what(error),
-            causes.advice(error, _OF_DISK.get(error.errno or 0, _UNKNOWN), forbidden=_FORBIDDEN),
-        )
+        otherwise = _OF_DISK.get(error.errno or 0, _UNKNOWN)
+        said, advice = causes.what(error), causes.advice(error, otherwise, forbidden=_FORBIDDEN)
     else:
-        said, advice = str(error), _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, _UNKNOWN)
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+        said, advice = str(error), _ADVICE.get(code, _UNKNOWN)
+        if code == sqlite3.SQLITE_CANTOPEN and not _may_open_more():
+            advice = causes.LIMITED
     return StorageError(f"{what} {path} cannot be used: {said}. {advice.format(lost=lost)}")
 
 
+def _may_open_more() -> bool:
+    """Whether this process may open as many more files as a database needs: SQLite does not tell that it may not."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _FILES:
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return True
+
+
+_FILES = 3
+"""The files of a database: itself, its log, and the index of that."""
 _PRIMARY = 0xFF
 _LOCKED = "Another program has locked it, such as a backup or an editor: end that, or try again when it is done."
 _FORBIDDEN = "This user must be able to write to it, and to its folder."
@@ -74,7 +92,7 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: causes.FULL,
     sqlite3.SQLITE_READONLY: _FORBIDDEN,
     sqlite3.SQLITE_PERM: _FORBIDDEN,
-    sqlite3.SQLITE_CANTOPEN: f"{_FORBIDDEN} If it can, the limit of open files may be too low (`ulimit -n`).",
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
     sqlite3.SQLITE_NOMEM: causes.OUT_OF_MEMORY,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,

@@ -19,6 +19,7 @@ from typing import TypeVarTuple
 
 import trio
 
+from p2p import causes
 from p2p.backoff import Backoff
 from p2p.errors import InternalError, PeerError, ShoalError
 
@@ -132,7 +133,8 @@ class Wall:
             return passing
         if not found:
             return leaves[0]
-        failure = InternalError()
+        # Nobody foresaw it there, but it is not Shoal's: the disk is full, say.
+        failure = InternalError(causes.of_the_machine(found[0]))
         failure.__cause__ = found[0]
         return failure
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from p2p import causes, sqlite
 from p2p.store.explaining import explanation
 
 GENERAL = {
-    errno.ENOSPC: "disk is full: make some room",
-    errno.EDQUOT: "quota on this disk is used up",
+    errno.ENOSPC: "Make room on that disk",
+    errno.EDQUOT: "Make room on that disk",
     errno.EMFILE: "ulimit -n",
     errno.ENFILE: "ulimit -n",
-    errno.ENOMEM: "out of memory",
-    errno.EROFS: "read-only",
-    errno.EIO: "disk has failed",
+    errno.ENOMEM: "when this machine does less",
+    errno.EROFS: "for writing",
+    errno.EIO: "about to fail",
 }
 OTHERWISE = "Move it away"
 
@@ -53,7 +54,7 @@ def test_missing_rights_and_other_causes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(sqlite3.SQLITE_FULL, "make some room"), (sqlite3.SQLITE_CORRUPT, "move it away")]
+    ("code", "said"), [(sqlite3.SQLITE_FULL, "Make room"), (sqlite3.SQLITE_CORRUPT, "move it away")]
 )
 def test_a_database_is_moved_away_only_if_it_is_damaged(code: int, said: str) -> None:
     error = sqlite3.OperationalError("no")
@@ -61,6 +62,25 @@ def test_a_database_is_moved_away_only_if_it_is_damaged(code: int, said: str) ->
     told = str(sqlite.explained(error, "The database", Path("/home/x"), "all is lost"))
     assert said in told
     assert ("move it away" in told) is (code == sqlite3.SQLITE_CORRUPT)
+
+
+def test_a_database_that_cannot_be_opened_says_whether_too_many_files_are_open() -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    assert "must be able to write" in str(sqlite.explained(error, "The database", Path("x"), "all is lost"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, hard))
+        assert "ulimit -n" in str(sqlite.explained(error, "The database", Path("x"), "all is lost"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_a_wall_stops_is_explained_if_it_is_the_machines() -> None:
+    assert causes.of_the_machine(failure(errno.EMFILE)).endswith("does less.")
+    assert causes.of_the_machine(failure(errno.ENOENT)) == causes.of_the_machine(ValueError("x")) == ""
 
 
 def test_all_texts_about_errors_of_the_system_are_made_here() -> None:

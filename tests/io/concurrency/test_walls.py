@@ -48,6 +48,7 @@ def test_anything_else_is_a_bug(wall: Wall, bug: Exception, expects_bugs: Expect
         with pytest.raises(InternalError) as caught, wall.around():
             raise raised
         assert caught.value.__cause__ is bug
+        assert ("check it" in str(caught.value)) is isinstance(bug, OSError)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), trio.TrioInternalError()])
