@@ -20,14 +20,21 @@ Networks nest: a host's /24 counts in its /16. This module does no IO: times com
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-Name = Literal["connections", "upload slots", "sources of a fetch"]
+Name = Literal[
+    "connections",
+    "dials",
+    "upload slots",
+    "remembered addresses",
+    "dialled sources",
+    "sources of a fetch",
+]
 """All places that this project bounds. docs/threats.md has a line for each."""
 TRIED_S = 0.5
 """How long one on trial is left there at least, unless its network has more places than the newcomer's. One that is
@@ -73,6 +80,7 @@ class Places(Generic[K]):
         self._most_alike = most_alike
         self._regular: dict[K, _Holder] = {}
         self._tried: dict[K, _Holder] = {}
+        self._crowd = _Crowd()
 
     def __len__(self) -> int:
         return len(self._regular) + len(self._tried)
@@ -91,25 +99,17 @@ class Places(Generic[K]):
         if named_by is not None:
             networks = (*networks_of(named_by), *networks)
         newcomer = _Holder(networks, now, self._period(now))
-        if self._most_alike is not None and self._alike(networks) >= self._most_alike:
+        if self._most_alike is not None and self._crowd[networks[NARROW]] >= self._most_alike:
             return self._enter_full_network(key, newcomer, now)
         self._settle(now)
         if len(self._regular) < self._most_regular:
-            self._regular[key] = newcomer
-            return Entry(True)
+            return self._replace(self._regular, None, key, newcomer)
         if (idle := self._idle(now)) is not None:
-            del self._regular[idle]
-            self._regular[key] = newcomer
-            return Entry(True, idle)
+            return self._replace(self._regular, idle, key, newcomer)
         if len(self._tried) < self._most_tried:
-            self._tried[key] = newcomer
-            return Entry(True)
+            return self._replace(self._tried, None, key, newcomer)
         victim = self._on_trial_for_long_enough(newcomer.networks, now)
-        if victim is None:
-            return Entry(False)
-        del self._tried[victim]
-        self._tried[key] = newcomer
-        return Entry(True, victim)
+        return Entry(False) if victim is None else self._replace(self._tried, victim, key, newcomer)
 
     def useful(self, key: K, amount: float, now: float) -> None:
         """Counts work that a holder has done; does nothing if it has no place. Nobody loses a place by this."""
@@ -120,8 +120,16 @@ class Places(Generic[K]):
 
     def leave(self, key: K) -> None:
         """Frees a holder's place; does nothing if it has none."""
-        self._regular.pop(key, None)
-        self._tried.pop(key, None)
+        holder = self._regular.pop(key, None) or self._tried.pop(key, None)
+        if holder is not None:
+            self._crowd.remove(holder.networks)
+
+    def _replace(self, held: dict[K, _Holder], victim: K | None, key: K, newcomer: _Holder) -> Entry[K]:
+        if victim is not None:
+            self._crowd.remove(held.pop(victim).networks)
+        self._crowd.add(newcomer.networks)
+        held[key] = newcomer
+        return Entry(True, victim)
 
     def _period(self, now: float) -> int:
         return int(now // self._period_s)
@@ -158,11 +166,6 @@ class Places(Generic[K]):
             self._tried[other].since = now
             self._regular[key] = self._tried.pop(key)
 
-    def _alike(self, networks: Networks) -> int:
-        return sum(
-            one.networks[NARROW] == networks[NARROW] for held in (self._regular, self._tried) for one in held.values()
-        )
-
     def _enter_full_network(self, key: K, newcomer: _Holder, now: float) -> Entry[K]:
         idle = [
             (one.since, at, other, held)
@@ -173,17 +176,14 @@ class Places(Generic[K]):
         if not idle:
             return Entry(False)
         _, _, victim, held = min(idle, key=lambda found: found[:2])
-        del held[victim]
-        held[key] = newcomer
-        return Entry(True, victim)
+        return self._replace(held, victim, key, newcomer)
 
     def _idle(self, now: float) -> K | None:
         """A regular holder that had a period to show what it does, and did nothing useful in the last one: of the most
         crowded network, the one that has been there for longest.
         """
-        crowd = _crowd(one.networks for one in (*self._regular.values(), *self._tried.values()))
         ranked = [
-            ((_share(crowd, one.networks), -one.since), key)
+            ((self._crowd.share(one.networks), -one.since), key)
             for key, one in self._regular.items()
             if now >= one.since + self._period_s and not self._work(one, now)
         ]
@@ -191,17 +191,16 @@ class Places(Generic[K]):
 
     def _on_trial_for_long_enough(self, networks: Networks, now: float) -> K | None:
         """Whom a newcomer of these networks displaces from the places on trial."""
-        crowd = _crowd([networks, *(one.networks for one in (*self._regular.values(), *self._tried.values()))])
+        self._crowd.add(networks)
         ranked = [
-            ((not self._work(one, now), _share(crowd, one.networks), -one.since), key)
+            ((not self._work(one, now), self._crowd.share(one.networks), -one.since), key)
             for key, one in self._tried.items()
         ]
+        own_share = self._crowd.share(networks)
+        self._crowd.remove(networks)
         (is_idle, share, _), victim = max(ranked, key=lambda found: found[0])
-        holder = self._tried[victim]
-        has_more = share > _share(crowd, networks)
-        is_its_own = is_idle and holder.networks[NARROW] == networks[NARROW]
         patience_s = TRIED_S if is_idle else self._period_s
-        return victim if has_more or is_its_own or now >= holder.since + patience_s else None
+        return victim if share > own_share or now >= self._tried[victim].since + patience_s else None
 
 
 class Seats(Generic[K]):
@@ -213,6 +212,7 @@ class Seats(Generic[K]):
         self.name = name
         self.most = most
         self._holders: dict[K, Networks] = {}
+        self._crowd = _Crowd()
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -229,38 +229,48 @@ class Seats(Generic[K]):
             if not rivals:
                 return Entry(False)
             displaced = rivals[-1]
-            del self._holders[displaced]
+            self.leave(displaced)
         self._holders[key] = networks_of(host)
+        self._crowd.add(self._holders[key])
         return Entry(True, displaced)
 
     def rivals(self, host: str) -> list[K]:
         """The holders of the network that has most, if that is more than a newcomer's would have; the oldest first."""
         networks = networks_of(host)
-        crowd = _crowd([networks, *self._holders.values()])
-        shares = {key: _share(crowd, its) for key, its in self._holders.items()}
+        self._crowd.add(networks)
+        shares = {key: self._crowd.share(its) for key, its in self._holders.items()}
+        own_share = self._crowd.share(networks)
+        self._crowd.remove(networks)
         largest = max(shares.values(), default=())
-        if largest <= _share(crowd, networks):
-            return []
-        return [key for key, share in shares.items() if share == largest]
+        return [key for key, share in shares.items() if share == largest > own_share]
 
     def share(self, host: str, *, instead_of: K | None = None) -> tuple[int, ...]:
         """How many places a newcomer's networks would have with it, if that holder left; the widest counts first."""
-        others = [its for key, its in self._holders.items() if key != instead_of]
-        return tuple(1 + sum(network in its for its in others) for network in networks_of(host))
+        left = () if instead_of is None else self._holders[instead_of]
+        return tuple(1 + self._crowd[network] - (network in left) for network in networks_of(host))
 
     def leave(self, key: K) -> None:
         """Frees a holder's place; does nothing if it has none."""
-        self._holders.pop(key, None)
+        if key in self._holders:
+            self._crowd.remove(self._holders.pop(key))
 
 
-def _crowd(hosts: Iterable[Networks]) -> Counter[Hashable]:
-    """How many there are of each network."""
-    return Counter(network for networks in hosts for network in networks)
+class _Crowd(Counter[Hashable]):
+    """How many holders there are of each network."""
 
+    def add(self, networks: Networks) -> None:
+        for network in networks:
+            self[network] += 1
 
-def _share(crowd: Counter[Hashable], networks: Networks) -> tuple[int, ...]:
-    """How many places the networks of a host have; the widest counts first."""
-    return tuple(crowd[network] for network in networks)
+    def remove(self, networks: Networks) -> None:
+        for network in networks:
+            self[network] -= 1
+            if not self[network]:
+                del self[network]
+
+    def share(self, networks: Networks) -> tuple[int, ...]:
+        """How many holders the networks of a host have; the widest counts first."""
+        return tuple(map(self.__getitem__, networks))
 
 
 def network_of(host: str) -> Hashable:

@@ -15,13 +15,13 @@ class RoundRobin(Generic[Key]):
     """The keys that wait for their turns, each with an identity (such as a peer id) and a network prefix."""
 
     def __init__(self) -> None:
-        self._lanes: OrderedDict[Hashable, OrderedDict[bytes, OrderedDict[Key, None]]] = OrderedDict()
-        self._lane_of: dict[Key, tuple[Hashable, bytes]] = {}
+        self._lanes: OrderedDict[Hashable, OrderedDict[Hashable, OrderedDict[Key, None]]] = OrderedDict()
+        self._lane_of: dict[Key, tuple[Hashable, Hashable]] = {}
 
     def __len__(self) -> int:
         return len(self._lane_of)
 
-    def add(self, key: Key, prefix: Hashable, identity: bytes) -> None:
+    def add(self, key: Key, prefix: Hashable, identity: Hashable) -> None:
         """Adds the key to those that wait, unless it already waits."""
         self._lane_of[key] = prefix, identity
         self._lanes.setdefault(prefix, OrderedDict()).setdefault(identity, OrderedDict())[key] = None
@@ -48,6 +48,10 @@ class RoundRobin(Generic[Key]):
         self.serve(key)
         return key
 
+    def has(self, prefix: Hashable) -> bool:
+        """Whether anybody of this network prefix waits."""
+        return prefix in self._lanes
+
     def heads(self) -> list[Key]:
         """The first key of each network prefix, in the order in which they would be served."""
         return [next(iter(next(iter(identities.values())))) for identities in self._lanes.values()]
@@ -63,7 +67,7 @@ class RoundRobin(Generic[Key]):
             lanes = [kept for lane in lanes if (kept := [keys for keys in lane if keys])]
         return order
 
-    def _remove(self, key: Key) -> tuple[Hashable, bytes]:
+    def _remove(self, key: Key) -> tuple[Hashable, Hashable]:
         prefix, identity = self._lane_of.pop(key)
         identities = self._lanes[prefix]
         del identities[identity][key]

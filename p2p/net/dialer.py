@@ -1,8 +1,12 @@
-"""Dialling: TCP, TLS, and a handshake in which both sides prove their identity, all within ten seconds."""
+"""Dialling: TCP, TLS, and a handshake in which both sides prove their identity, all within ten seconds.
+
+Few dials are made at a time, and networks share them (`p2p.places.Seats`): whoever names many addresses that do not
+answer delays only dials to the same networks.
+"""
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -11,11 +15,22 @@ from p2p.identity import Identity
 from p2p.ids import PeerId, short
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.tls import Contexts, TlsStream
+from p2p.places import Seats, network_of
+from p2p.round_robin import RoundRobin
 from p2p.wire.address import Address
 from p2p.wire.messages import Hello
 
 SOFTWARE = "shoal/0.1"
 MAX_DIALS = 16
+
+
+@dataclass(eq=False)
+class _Dial:
+    """A dial under way, which begins again if one to another network takes its place; or one that waits."""
+
+    host: str
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    turn: trio.Event = field(default_factory=trio.Event)
 
 
 @dataclass
@@ -29,14 +44,37 @@ class Dialer:
 
     def __post_init__(self) -> None:
         # Hundreds of dials at once kill home routers (kubo issue 9998).
-        self._dialling = trio.CapacityLimiter(MAX_DIALS)
+        self._dialling: Seats[_Dial] = Seats("dials", MAX_DIALS)
+        self._waiting: RoundRobin[_Dial] = RoundRobin()
 
     async def dial(self, address: Address, expected: PeerId | None = None) -> Connection:
         """Dials the address. Returns a proven connection. Raises PeerGone; another PeerError if the peer misbehaves."""
-        async with self._dialling:
-            with trio.move_on_after(HANDSHAKE_TIMEOUT_S):
-                return await self._dial(address, expected)
-        raise PeerGone(f"{address} did not answer within {HANDSHAKE_TIMEOUT_S:.0f} seconds")
+        while True:
+            dial = _Dial(address.host)
+            try:
+                await self._turn(dial)
+                with dial.scope, trio.move_on_after(HANDSHAKE_TIMEOUT_S):
+                    return await self._dial(address, expected)
+            finally:
+                self._leave(dial)
+            if not dial.scope.cancelled_caught:
+                raise PeerGone(f"{address} did not answer within {HANDSHAKE_TIMEOUT_S:.0f} seconds")
+
+    async def _turn(self, dial: _Dial) -> None:
+        entry = self._dialling.enter(dial, dial.host)
+        if entry.displaced is not None:
+            entry.displaced.scope.cancel()
+        if not entry.admitted:
+            self._waiting.add(dial, network_of(dial.host), b"")
+            await dial.turn.wait()
+
+    def _leave(self, dial: _Dial) -> None:
+        self._waiting.drop(dial)
+        self._dialling.leave(dial)
+        while self._waiting and len(self._dialling) < MAX_DIALS:
+            following = self._waiting.serve_next()
+            self._dialling.enter(following, following.host)
+            following.turn.set()
 
     async def _dial(self, address: Address, expected: PeerId | None) -> Connection:
         try:

@@ -129,7 +129,9 @@ class Getter(Peer):
     async def run(self, *sources: tuple[Peer, Swarm] | Callable[[Connection], Awaitable[None]]) -> None:
         """Fetches all of it, over one connection to each source."""
         target = self.share_wanted.open(self.records, self.out)
-        receiver = Receiver(self.deps, target, self.progress, lambda hint: None, limit_bytes_per_s=self._limit)
+        receiver = Receiver(
+            self.deps, target, self.progress, lambda hint, named_by: None, limit_bytes_per_s=self._limit
+        )
         async with receiver.verifying(), trio.open_nursery() as nursery:
             nursery.start_soon(receiver.keep_on_disk)
             for source in sources:

@@ -85,10 +85,10 @@ def test_of_those_on_trial_each_network_has_its_share_and_the_longest_there_goes
         held.useful(key, 1, 0.0)
     on_trial = filled(held, 1, TRIED, 0.0, "b")
     assert held.enter("other", "10.2.0.1", 0.0).displaced == on_trial[0]
-    assert held.enter("c", "10.1.0.9", 0.0).displaced == on_trial[1]
-    assert held.enter("third", "10.3.0.1", 0.0).displaced == on_trial[2]
+    assert not held.enter("c", "10.1.0.9", 0.0).admitted
+    assert held.enter("third", "10.3.0.1", 0.0).displaced == on_trial[1]
     assert not held.enter("fourth", "10.4.0.1", TRIED_S / 2).admitted
-    assert held.enter("fourth", "10.4.0.1", TRIED_S).displaced in {"other", "c", "third"}
+    assert held.enter("fourth", "10.4.0.1", TRIED_S).displaced in {"other", on_trial[2], "third"}
 
 
 def test_who_is_useful_on_trial_is_not_displaced_by_the_next_to_come() -> None:

@@ -99,7 +99,7 @@ class Fetching:
             async with trio.open_nursery() as nursery:
                 incoming = IncomingSources(deps, link.share_id, fetching.work, lambda peer: False, progress)
                 outgoing = OutgoingSources(
-                    deps, nursery, fetching.work, lambda peer: False, lambda peer: 0, progress, incoming
+                    deps, nursery, fetching.work, lambda peer: False, lambda peer: (0, 0), progress, incoming
                 )
                 for hint in link.peers:
                     outgoing.add(hint)

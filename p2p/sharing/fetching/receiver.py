@@ -53,7 +53,7 @@ class Receiver:
         deps: Deps,
         target: Target,
         progress: Progress,
-        heard_of: Callable[[PeerHint], None],
+        heard_of: Callable[[PeerHint, str], None],
         *,
         sequential: bool = False,
         limit_bytes_per_s: int = 0,
@@ -164,7 +164,7 @@ class Receiver:
             sane = ip(host) is not None and is_dialable_host(host)
             if sane and may_tell(host, from_host) and peer != self._deps.presence.peer_id:
                 # The id is left out: it may be false, and then the peer that is really there would be refused.
-                self._heard_of(PeerHint(Address(host, port)))
+                self._heard_of(PeerHint(Address(host, port)), from_host)
 
     async def data(self, exchange: Party, header: DataHeader) -> None:
         """Receives a data frame's bytes from the connection. Raises PeerError if they are not what was asked for."""
@@ -191,6 +191,8 @@ class Receiver:
             self._download.progress(exchange, header.size, trio.current_time())
         if end == incoming.size:
             await self._came(exchange, incoming)
+        else:
+            self._places.on_its_way(exchange, header.size, trio.current_time())
 
     async def _receive_slowly(self, exchange: Party, view: memoryview) -> None:
         """Receives bytes piece by piece, so that neither side sees the other do nothing for long."""

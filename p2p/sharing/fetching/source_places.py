@@ -8,6 +8,8 @@ from p2p.places import TRIED_S, Entry, Places
 from p2p.sharing.swarm import Party
 
 PERIOD_S = 10.0
+UNVERIFIED = 1e-6
+"""How much a byte counts that may still turn out to be wrong, compared with one that was right."""
 _TRIED_SHARE = 4
 """One place in so many is for members on trial."""
 
@@ -34,6 +36,10 @@ class SourcePlaces:
     def useful(self, member: Party, size: int, now: float) -> None:
         """Counts bytes that a source has sent and that were right."""
         self._places.useful(member, size, now)
+
+    def on_its_way(self, member: Party, size: int, now: float) -> None:
+        """Counts, for very little, bytes of a chunk that is not whole: whoever sends slowly is not cut off at once."""
+        self._places.useful(member, size * UNVERIFIED, now)
 
     def postpone(self, member: Party) -> None:
         """Takes the place of a member that cannot use it now, and has it wait."""

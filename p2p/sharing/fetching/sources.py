@@ -80,10 +80,10 @@ class Sources:
         if self._outgoing is not None:
             self._outgoing.add(hint)
 
-    def heard_of(self, hint: PeerHint) -> None:
-        """Adds an address that another peer named."""
+    def heard_of(self, hint: PeerHint, named_by: str) -> None:
+        """Adds an address that a peer at the host `named_by` named."""
         if self._outgoing is not None:
-            self._outgoing.heard_of(hint)
+            self._outgoing.heard_of(hint, named_by)
 
     @contextmanager
     def exchanging(self, nursery: trio.Nursery, target: Target, receiver: Receiver) -> Iterator[None]:
@@ -111,8 +111,12 @@ class Sources:
     def _is_member(self, peer: PeerId) -> bool:
         return self._receiver is not None and peer in self._receiver.swarm.members
 
-    def _given_by(self, peer: PeerId) -> int:
-        return self._receiver.from_peers.get(peer, 0) if self._receiver is not None else 0
+    def _given_by(self, peer: PeerId) -> tuple[int, int]:
+        """How many correct bytes of chunks a peer has sent, and how many it has sent over this connection."""
+        if self._receiver is None:
+            return 0, 0
+        member = self._receiver.swarm.members.get(peer)
+        return self._receiver.from_peers.get(peer, 0), 0 if member is None else member.downloaded
 
     async def _talk(self, connection: Connection) -> None:
         """Has the whole conversation with one source. Raises PeerError."""

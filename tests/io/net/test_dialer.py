@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -199,6 +199,20 @@ async def test_few_dials_at_once(tmp_path: Path, shorten: Shorten) -> None:
         for _ in range(2 * dialer_module.MAX_DIALS):
             nursery.start_soon(dial)
     assert 2 <= most <= dialer_module.MAX_DIALS + 1
+
+
+async def test_silent_hosts_of_one_network_do_not_delay_dials_to_others(tmp_path: Path) -> None:
+    """All dials at a time went to them, and each of those that waited took ten seconds."""
+    one, at = make_dialer(tmp_path / "one"), make_dialer(tmp_path / "at")
+    with closing(socket.create_server(("127.50.0.1", 0))) as silent:
+        async with listening(at) as address, trio.open_nursery() as nursery:
+            for _ in range(3 * dialer_module.MAX_DIALS):
+                nursery.start_soon(one.dial, Address(*silent.getsockname()))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            with trio.fail_after(3):
+                connection = await one.dial(address)
+            connection.close()
+            nursery.cancel_scope.cancel()
 
 
 def other_certificate(folder: Path) -> tuple[Path, Path]:

@@ -117,7 +117,7 @@ async def test_a_peer_that_reads_nothing_is_given_up(tmp_path: Path, shorten: Sh
 
 async def test_a_peer_that_reads_slowly_is_not_given_up(tmp_path: Path, shorten: Shorten) -> None:
     """The system says that there is room only once a good part of its queue is empty, which may take minutes."""
-    shorten(tls, "STALL_TIMEOUT_S", 0.2)
+    shorten(tls, "STALL_TIMEOUT_S", 0.4)
     one, other = await secure_pair(tmp_path)
     ended = trio.Event()
 
@@ -128,7 +128,7 @@ async def test_a_peer_that_reads_slowly_is_not_given_up(tmp_path: Path, shorten:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
-        buffer = memoryview(bytearray(16 * 1024))
+        buffer = memoryview(bytearray(128 * 1024))
         for _ in range(40):
             await other.receive_exactly_into(buffer)
             assert not ended.is_set()
