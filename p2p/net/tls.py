@@ -5,11 +5,9 @@ takes only one read, directly into a slice of the target buffer; trio is called 
 The code that uses a connection sees a `ByteStream`, so that tests can use in-memory pipes.
 """
 
-import fcntl
 import socket
 import ssl
 import sys
-import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
@@ -26,7 +24,9 @@ from p2p.wire.address import canonical
 STALL_TIMEOUT_S = 60.0
 MIN_READ_BYTES = 8 * 1024
 """A peer that reads less than this in STALL_TIMEOUT_S, while bytes wait for it, counts as gone."""
-_QUEUED = getattr(termios, "TIOCOUTQ", None)
+_TCP_INFO = getattr(socket, "TCP_INFO", None)
+_ACKED = slice(120, 128)
+"""Where the kernel's `struct tcp_info` has `tcpi_bytes_acked`."""
 
 _USER_TIMEOUT_MS = 90_000
 
@@ -61,7 +61,7 @@ class TlsStream:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         self.remote_host = canonical(connected.getpeername()[0])
         self.arriving = 0
-        self._sent = 0
+        self._room_found = 0
         self._stalled: tuple[float, int] | None = None
         """Since when the peer has read less than it must, and how much it had read by then."""
         self._ssl = context.wrap_socket(connected, server_side=server, do_handshake_on_connect=False)
@@ -121,15 +121,13 @@ class TlsStream:
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
-        at, end, before = 0, len(view), self._sent
+        at, end = 0, len(view)
         send = self._ssl.send
         while at < end:
             try:
                 while at < end:
                     at += send(view[at:])
-                self._sent = before + at
             except ssl.SSLWantWriteError:
-                self._sent = before + at
                 await self._room()
             except ssl.SSLWantReadError:
                 await self._readable()
@@ -150,22 +148,25 @@ class TlsStream:
     async def _room(self) -> None:
         """Waits for room in the socket's queue, of which the system tells only once a good part of it is empty."""
         while True:
-            now, read = trio.current_time(), self._sent - self._queued()
+            now, read = trio.current_time(), self._received_by_peer()
             if self._stalled is None or read >= self._stalled[1] + MIN_READ_BYTES:
                 self._stalled = now, read
             elif now >= self._stalled[0] + STALL_TIMEOUT_S:
                 raise PeerGone(f"the peer read almost nothing for {STALL_TIMEOUT_S:.0f} seconds")
             with trio.move_on_at(self._stalled[0] + STALL_TIMEOUT_S):
-                return await self._writable()
+                await self._writable()
+                self._room_found += MIN_READ_BYTES
+                return
 
-    def _queued(self) -> int:
-        """How many bytes are sent that the peer's system has not received; 0 if this system cannot tell."""
-        if _QUEUED is None or self._ssl.fileno() == -1:
-            return 0
+    def _received_by_peer(self) -> int:
+        """How many bytes the peer's system has received. If this one cannot tell, room in the queue counts as many."""
+        if _TCP_INFO is None or self._ssl.fileno() == -1:
+            return self._room_found
         try:
-            return int.from_bytes(fcntl.ioctl(self._ssl.fileno(), _QUEUED, bytes(4)), sys.byteorder)
+            told = self._ssl.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKED.stop)
         except OSError:
-            return 0
+            return self._room_found
+        return int.from_bytes(told[_ACKED], sys.byteorder) if len(told) == _ACKED.stop else self._room_found
 
     async def _writable(self) -> None:
         try:
