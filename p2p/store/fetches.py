@@ -167,15 +167,16 @@ class FetchRecord:
         It is made for the share and, unless `follows` is empty, for that mutable link.
         """
         with self._database.transaction() as connection:
-            connection.execute(
-                "DELETE FROM made WHERE name = ? AND folder = (SELECT folder FROM fetch WHERE id = ?)",
-                [name, self._number],
-            )
             self._made(connection, name, follows, done=False)
 
-    def keep_top(self, name: str, follows: bytes) -> None:
-        """Records that the folder was made; this outlives the fetch."""
+    def keep_top(self, name: str, follows: bytes, *, is_new: bool) -> None:
+        """Records that the folder was made, and by no other fetch if it `is_new`; this outlives the fetch."""
         with self._database.transaction() as connection:
+            if is_new:
+                connection.execute(
+                    "DELETE FROM made WHERE name = ? AND folder = (SELECT folder FROM fetch WHERE id = ?)",
+                    [name, self._number],
+                )
             self._made(connection, name, follows, done=True)
 
     def _made(self, connection: sqlite3.Connection, name: str, follows: bytes, *, done: bool) -> None:

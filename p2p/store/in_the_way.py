@@ -45,8 +45,11 @@ class InTheWay:
                 status = os.stat(name, dir_fd=root, follow_symlinks=False)
             except FileNotFoundError:
                 record.begin_top(name, told.follows)
-                os.mkdir(name, dir_fd=root)
-                record.keep_top(name, told.follows)
+                try:
+                    os.mkdir(name, dir_fd=root)
+                except FileExistsError:
+                    continue  # another fetch was first
+                record.keep_top(name, told.follows, is_new=True)
                 return True
             if stat.S_ISDIR(status.st_mode):
                 break
@@ -56,10 +59,13 @@ class InTheWay:
             record.keep_names(paths.changes)
         else:
             raise TargetExists(f"{paths.top} and the names before it are taken. Move them away.")
-        unnamed = name == paths.top_path[0] or (earlier is not None and earlier.top == paths.top)
+        # A link may have changed its name since; what an immutable share was called, it is called.
+        unnamed = name == paths.top_path[0]
+        if told.follows:
+            unnamed = earlier is not None and earlier.top == paths.top
         made = record.has_made(name, told.follows, maybe_unnamed=unnamed)
         if made or (made is None and not os.listdir(paths.top)):
-            record.keep_top(name, told.follows)
+            record.keep_top(name, told.follows, is_new=False)
         elif not told.into_existing:
             raise TargetExists(
                 f"{paths.top} was there before, and was not made by fetching this. "

@@ -43,6 +43,7 @@ DIGESTS = {
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
     "requests.json": "9239eedc6e33adc67482a51474da7e336cc90bb20a6fca23ff8d7553f0674f5e",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
+    "schema_10.db": "c0463ebb23e04d8e6e539bae235bb97142ab304d005dfaf9b7f9dca3c333326c",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",
     "schema_6.db": "1c44a4e82a5c58a15e2c9036f7444dda2b45fc28dd235cfc13e8836a7fe6af07",
     "tracker_1.db.xz": "83705d0debc0b811703878565896e87d2c0157df53aed61b55f0f8d29bdfda95",

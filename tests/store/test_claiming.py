@@ -1,6 +1,7 @@
 """The folder that a fetch makes: it is new, or was made for the same share, whatever the names and whenever killed."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -115,6 +116,25 @@ def test_a_fetch_that_is_killed_between_record_and_folder_goes_on(
     assert contents(out) == MINE | {"holiday/a": b"a"}
 
 
+def test_of_two_fetches_to_one_name_the_first_keeps_its_folder(
+    records: Fetches, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, ahead = os.mkdir, [OTHER]
+
+    def late(name: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        if name == "holiday" and ahead:
+            fetch(records, out, Told("holiday"), ahead.pop())
+        make(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    with pytest.raises(TargetExists, match="--into-existing"):
+        fetch(records, out, Told("holiday"))
+    fetch(records, out, Told("holiday"), OTHER)
+    with pytest.raises(TargetExists, match="--into-existing"):
+        fetch(records, out, Told("holiday"))
+    assert contents(out) == MINE | {"holiday/a": b"a"}
+
+
 def test_a_folder_that_its_user_made_after_a_kill_is_not_gone_into(
     records: Fetches, out: Path, database: Database
 ) -> None:
@@ -193,9 +213,12 @@ def test_folders_that_earlier_versions_recorded_are_known(records: Fetches, data
     out = tmp_path / "out"
     (out / "holiday").mkdir(parents=True)
     with database.transaction() as connection:
-        connection.execute("INSERT INTO made VALUES (?, '', ?, 1)", [str(out), OTHER.manifest.share_id])
+        for maker in (OTHER.manifest.share_id, b"link"):
+            connection.execute("INSERT INTO made VALUES (?, '', ?, 1)", [str(out), maker])
     (out / "photos").mkdir()
     with pytest.raises(TargetExists, match="--into-existing"):  # it was the name in the share
         fetch(records, out, Told("photos"), OTHER)
+    with pytest.raises(TargetExists, match="--into-existing"):  # a new version has a name that is taken
+        fetch(records, out, Told("photos", follows=b"link"), Share({"a": b"b"}, name="photos"))
     fetch(records, out, Told("holiday"), OTHER)
     assert (out / "holiday/a").read_bytes() == b"a"

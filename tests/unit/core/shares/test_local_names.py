@@ -150,6 +150,25 @@ def test_a_share_of_plain_names_is_left_alone() -> None:
     assert renames(found[:1], WINDOWS) == {}
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("README", "readme"), ("\u00e9", "e\u0301"), ("a", "a\u200b"), ("a", "\ufeffa"), ("STRASSE", "stra\u00dfe")],
+)
+def test_names_that_a_disk_takes_for_one_are_valid_and_stay_two_files(one: str, other: str) -> None:
+    found = [(one,), (other,)]
+    assert all(names.path_refusal(path) is None for path in found)
+    assert renames(found, PLAIN) == {}
+    changes = renames(found, DiskRule(folds_case=True, folds_forms=True))
+    assert list(changes) == [(other,)]
+    assert "~" in changes[other,]
+
+
+@pytest.mark.parametrize("name", ["CON", "a\u2215b", "\ufeff.txt", "a\u200db"])
+def test_names_that_deceive_are_valid_and_stay_where_the_disk_holds_them(name: str) -> None:
+    assert names.refusal(name) is None
+    assert renames([(name,)], PLAIN) == {}
+
+
 def test_two_folders_that_differ_in_case_stay_two() -> None:
     found = [("Docs", "a"), ("docs", "a")]
     changes = renames(found, WINDOWS)
