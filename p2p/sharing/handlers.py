@@ -108,11 +108,7 @@ class ShareHandlers:
             await connection.send(messages.PointerIs(pointer.raw))
 
     def _listed(self, cursor: str) -> messages.Listed:
-        rows = [row for row in self._library.shares() if not row.unlisted]
         start = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < 10 else 0
-        page = rows[start : start + MAX_LISTED]
-        following = start + len(page)
-        return messages.Listed(
-            shares=tuple(messages.Listing(row.id, row.name, row.size, row.files) for row in page),
-            cursor=str(following) if following < len(rows) else "",
-        )
+        page = self._library.listed(start, MAX_LISTED + 1)
+        more = len(page) > MAX_LISTED
+        return messages.Listed(shares=tuple(page[:MAX_LISTED]), cursor=str(start + MAX_LISTED) if more else "")

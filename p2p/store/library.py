@@ -30,6 +30,7 @@ from p2p.store import content, posix
 from p2p.store.database import Database
 from p2p.store.kept_names import pack_names, unpack_names
 from p2p.store.stamps import NOT_HELD, Stamp, Stamps, pack_ctimes, pack_stamps
+from p2p.wire import messages
 
 
 class SharedRow(msgspec.Struct, frozen=True):
@@ -53,6 +54,8 @@ RENEWAL_INTERVAL_S = 5.0
 MAX_ENDED = 100
 """The most shares that have ended whose hashes are kept: the last ones."""
 
+_ROWS = "share INDEXED BY share_rows"
+"""Shares without their stamps, which are megabytes for a large share and lie before some of these columns."""
 _LISTED = "id, name, size, files, paths, unlisted, fetched, created, stale, lasts"
 
 
@@ -73,7 +76,7 @@ class Library:
 
     def tells_of(self, share: ShareId) -> bool:
         """Whether others may have the share's manifest: not if it has ended."""
-        return self._database.row("SELECT 1 FROM share WHERE id = ? AND lasts < 0", [share]) is None
+        return self._database.row(f"SELECT 1 FROM {_ROWS} WHERE id = ? AND lasts < 0", [share]) is None
 
     def part(self, share: ShareId, number: int) -> bytes | None:
         """A manifest part of the share, or None if this peer lacks it."""
@@ -182,11 +185,19 @@ class Library:
         """All shares, the newest first."""
         return [
             _row(row)
-            for row in self._database.rows(f"SELECT {_LISTED} FROM share WHERE lasts >= 0 ORDER BY created DESC, id")
+            for row in self._database.rows(f"SELECT {_LISTED} FROM {_ROWS} WHERE lasts >= 0 ORDER BY created DESC, id")
         ]
 
+    def listed(self, start: int, most: int) -> list[messages.Listing]:
+        """The shares that others may list, the newest first: at most this many, from the place `start`."""
+        sql = (
+            f"SELECT id, name, size, files FROM {_ROWS} WHERE lasts >= 0 AND NOT unlisted "
+            "ORDER BY created DESC, id LIMIT ? OFFSET ?"
+        )
+        return [messages.Listing(bytes(share), *rest) for share, *rest in self._database.rows(sql, [most, start])]
+
     def share(self, share: ShareId) -> SharedRow | None:
-        row = self._database.row(f"SELECT {_LISTED} FROM share WHERE id = ? AND lasts >= 0", [share])
+        row = self._database.row(f"SELECT {_LISTED} FROM {_ROWS} WHERE id = ? AND lasts >= 0", [share])
         return None if row is None else _row(row)
 
     def end_passing(self) -> None:

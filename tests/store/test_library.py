@@ -287,3 +287,27 @@ def test_a_share_that_is_not_there_is_not_found(library: Library) -> None:
             ask(nowhere)
     with pytest.raises(NotFound):
         SharedFiles(library, nowhere)
+
+
+def test_what_strangers_ask_reads_no_stamps(library: Library, database: Database, tmp_path: Path) -> None:
+    """The stamps of 100,000 files are 3 MiB, which each manifest part would cost besides."""
+    share_id = put(library, Share({"a": b"1"}), tmp_path)
+    asked: list[str] = []
+    database._connection.set_trace_callback(asked.append)
+    assert library.tells_of(share_id)
+    assert library.share(share_id) is not None
+    assert [row.id for row in library.shares()] == [share_id]
+    assert [row.share for row in library.listed(0, 5)] == [share_id]
+    database._connection.set_trace_callback(None)
+    assert len(asked) == 4
+    for sql in asked:
+        (plan, *_) = database.rows(f"EXPLAIN QUERY PLAN {sql}")
+        assert "COVERING INDEX share_rows" in plan[3]
+
+
+def test_listings_come_in_pages(library: Library, tmp_path: Path) -> None:
+    shares = [put(library, Share({str(number): b"1"}), tmp_path / str(number)) for number in range(5)]
+    with library._database.transaction() as connection:
+        connection.execute("UPDATE share SET unlisted = (id = ?)", [shares[3]])
+    found = [row.share for start in range(0, 6, 2) for row in library.listed(start, 2)]
+    assert found == [shares[number] for number in (4, 2, 1, 0)]
