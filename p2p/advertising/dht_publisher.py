@@ -53,6 +53,10 @@ class Publisher:
         self._last: dict[bytes, Publication] = {}
         self._next: dict[bytes, float] = {}
         self._failures: Counter[bytes] = Counter()
+        self._begun: Counter[bytes] = Counter()
+        """How often each record's publication began in a row without coming to an end: there is a bug in it."""
+        self._not_before: dict[bytes, float] = {}
+        """When these may begin again."""
         self._tried: dict[bytes, bytes] = {}
         """The contents of the records that are not settled."""
         self._nodes: dict[bytes, int] = {}
@@ -101,13 +105,16 @@ class Publisher:
                 nursery.start_soon(PUBLISH.contain, self._publish, item)
 
     async def _publish(self, item: Item) -> None:
+        chance = self._deps.random.random()
+        self._begun[item.key] += 1
+        pause = publications.again_after(self._begun[item.key], chance, answered=False)
+        self._not_before[item.key] = time.time() + pause
         nodes = self._overlays.size
         result = await self._store(item, item.key)
         for other in item.others:
             if _is_settled(result) or FULL not in result.refused:
                 break
             result = await self._store(item, other)
-        chance = self._deps.random.random()
         content = item.content(self._network, self._place)
         self._nodes[item.key] = nodes
         if _is_settled(result):
@@ -123,6 +130,7 @@ class Publisher:
             answered = result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
             pause = publications.again_after(self._failures[item.key], chance, answered=answered)
             self._next[item.key] = time.time() + pause
+        del self._begun[item.key], self._not_before[item.key]
 
     async def _store(self, item: Item, key: bytes) -> Published:
         now = int(self._overlays.clock())
@@ -160,6 +168,8 @@ class Publisher:
         return ",".join(sorted(map(str, self._deps.presence.advertised())))
 
     def _due_at(self, item: Item, place: str) -> float:
+        if item.key in self._not_before:
+            return self._not_before[item.key]
         last = self._last.get(item.key)
         if last is None or last.published > time.time():  # the clock was set back
             return 0.0
