@@ -134,10 +134,18 @@ async def _in_foreground(
         for note in running.notes:
             terminal.note(note)
         here = partial(running.operations.perform, request, keep_serving=False)
-        code = await terminal.until_answered(here, show, interrupted, seen)
-        if stay and code != INTERRUPTED:
+        failure: ShoalError | None = None
+        try:
+            code = await terminal.until_answered(here, show, interrupted, seen)
+        except ShoalError as error:
+            failure, code = error, FAILED
+            if running.server.is_busy:
+                terminal.note(f"{error} Other commands use this peer: it ends once they have.")
+        if stay and failure is None and code != INTERRUPTED:
             terminal.note(f"Serving the share from {running.addresses[0]} until Ctrl-C.")
             await interrupted.wait()
         # Other commands may be using this peer by now.
         await terminal.first_of(running.server.idle, interrupted.wait)
+    if failure is not None:
+        raise failure
     return code

@@ -35,6 +35,11 @@ class Server:
         self._commands = 0
         self._idle = trio.Event()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command is running."""
+        return bool(self._commands)
+
     async def idle(self) -> None:
         """Waits until no command is running."""
         while self._commands:

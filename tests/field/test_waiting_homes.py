@@ -13,7 +13,9 @@ from p2p.control.client import NotTaken
 from p2p.control.path import socket_path
 from p2p.control.protocol import Event, SharesRequest
 from p2p.errors import PeerGone
-from tests.support.processes import Peer, make_file
+from p2p.ids import to_text
+from tests.support.fleet import LONELY
+from tests.support.processes import Peer, make_file, until
 
 
 async def nothing(event: Event) -> None:
@@ -33,6 +35,18 @@ def test_commands_at_once_in_a_home_without_a_node_all_work(tmp_path: Path) -> N
             assert (outcome.code, outcome.err) == (0, "")
             assert isinstance(outcome.json(), list)
         sharing.end()
+
+
+def test_a_command_that_fails_leaves_its_peer_to_the_others(tmp_path: Path) -> None:
+    peer = Peer(tmp_path / "home")
+    one, other = ("get", to_text(bytes(32))), ("get", to_text(bytes([1]) * 32))
+    with peer.start(*one, *LONELY, "--wait", "1500ms") as first:
+        until(lambda: socket_path(peer.home).exists(), "its peer")
+        with peer.start(*other, "--wait", "3s") as second:
+            assert first.wait().code == 3
+            outcome = second.wait()
+    assert outcome.code == 3, outcome.err
+    assert "Nobody had it for 3 s" in outcome.err
 
 
 async def test_a_request_that_was_never_read_can_be_made_again(tmp_path: Path) -> None:
