@@ -220,7 +220,7 @@ class Operations:
             unit_time_s=volunteering.unit_time_s,
             paused=volunteering.paused,
             runtimes=capacity.runtimes if capacity else (),
-            busy=volunteering.busy,
+            busy=volunteering.in_use,
             jobs=tuple(map(ids.to_text, volunteering.jobs)),
             waiting=volunteering.waiting,
             units_done=volunteering.units_done,

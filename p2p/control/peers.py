@@ -33,7 +33,7 @@ class PeersView:
             for at_work in self._volunteering.jobs.values():
                 bundles.add(ShareId(at_work.offer.bundle))
                 row = self._row(at_work.connection, "owner")
-                rows.append(replace(row, job=to_text(at_work.offer.job), cores=at_work.slots))
+                rows.append(replace(row, job=to_text(at_work.offer.job), cores=0 if at_work.stopped else at_work.slots))
         for swarm in self._swarms:
             # A bundle on its way from an owner to its volunteers only shows that there is a job, which has its own row.
             for exchange in swarm.members.values() if swarm.share_id not in bundles else ():

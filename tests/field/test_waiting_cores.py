@@ -64,7 +64,7 @@ async def test_a_pause_that_cannot_wait_ends_the_units_and_nobody_is_at_fault(wo
         await until(lambda: any(stage.running for stage in endless.view.stages) and endless.view.volunteers)
         busy = guests(local)
         answer = await asked(local, VolunteerRequest(pause=True, now=True))
-        assert answer.paused
+        assert (answer.paused, answer.busy, len(answer.jobs)) == (True, 0, 2)
         await until(lambda: set(busy) - set(guests(local)))  # a guest between two units may stay
         assert not any(session._reports.running for session in offering.jobs.values())
         await until(lambda: job.view.why == endless.view.why == "the volunteers are paused, or busy with other jobs")

@@ -146,6 +146,11 @@ class JobSession:
         return self._slots.cores
 
     @property
+    def stopped(self) -> bool:
+        """Whether its units were ended by a pause, which lasts."""
+        return self._slots.stopped
+
+    @property
     def units_done(self) -> int:
         """How many results the job has so far."""
         return self._reports.made

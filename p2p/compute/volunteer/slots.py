@@ -101,6 +101,11 @@ class GuestSlots:
         return trio.current_time() - self._last_unit
 
     @property
+    def stopped(self) -> bool:
+        """Whether no units are run at all, since `stop` and until `go_on`."""
+        return bool(self._stopped)
+
+    @property
     def starved(self) -> bool:
         """Whether all that runs waits for inputs, of which nothing has come for a while."""
         busy = [slot for slot in self._serving if slot.ending is not None]

@@ -123,6 +123,11 @@ class Volunteering:
         return sum(job.cores for job in self.jobs.values())
 
     @property
+    def in_use(self) -> int:
+        """How many cores jobs use: none of those whose units were ended by a pause."""
+        return sum(job.cores for job in self.jobs.values() if not job.stopped)
+
+    @property
     def spare(self) -> int:
         """How many cores no job has and nobody waits for."""
         return 0 if self._queue else max(self.cores - self.busy, 0)
