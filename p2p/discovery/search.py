@@ -90,8 +90,6 @@ async def search(
         nursery.cancel_scope.cancel()
     if failure is not None and not nearby.any_answered:
         raise failure
-    if not hits and not nearby.hits:
-        note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
     return _merged([*nearby.hits, *hits])
 
 
@@ -124,7 +122,9 @@ async def _afar(trackers: Trackers, overlays: Overlays, query: str, note: Callab
         if trackers.urls:
             raise NotFound("No tracker answers. Name another with --tracker URL, or take part in the DHT.")
         raise NotFound("There is nobody to ask: name a tracker with --tracker URL, or take part in the DHT.")
-    return await _over(overlays, query)
+    if not (hits := await _over(overlays, query)):
+        note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
+    return hits
 
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:

@@ -130,6 +130,7 @@ def test_in_the_foreground(origin: Peer, other: Peer, tmp_path: Path) -> None:
             assert sharing.end().code == 0
         # It has said good-bye.
         until(lambda: not searched(other, url).json(), "the share gone from the tracker")
+        assert searched(other, url).err == "", "the tracker has answered, so nothing is said of the DHT"
 
 
 def searched(peer: Peer, url: str) -> Outcome:
