@@ -33,7 +33,11 @@ Name = Literal[
     "upload slots",
     "remembered addresses",
     "dialled sources",
+    "callers of a fetch",
     "sources of a fetch",
+    "waiting owners",
+    "volunteers that call",
+    "event streams",
 ]
 """All places that this project bounds. docs/threats.md has a line for each."""
 TRIED_S = 0.5

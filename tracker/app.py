@@ -279,7 +279,7 @@ class _Events:
                 del self._listening[address]
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._service.changes()) as changes:
+        async with aclosing(self._service.changes(asker(Request(scope)))) as changes:
             try:
                 figures = await anext(changes, None)
             except TooMuch as error:

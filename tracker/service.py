@@ -269,12 +269,12 @@ class Service:
             lambda connection: queries.sources(connection, key, asker, now, self._random), asker
         )
 
-    def changes(self) -> AsyncGenerator[Statistics, None]:
+    def changes(self, host: str) -> AsyncGenerator[Statistics, None]:
         """Yields the statistics without history: now, and then whenever they have changed, at most once per second.
 
-        The first step raises TooMuch if there are too many listeners.
+        The first step raises TooMuch if there are too many listeners; networks share their places.
         """
-        return self._feed.changes()
+        return self._feed.changes(host)
 
     async def tidy(self) -> None:
         """Removes what has expired."""

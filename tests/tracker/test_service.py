@@ -274,7 +274,7 @@ async def test_dial_backs_are_kept_and_bounded(dialer: Dialer, nursery: trio.Nur
 
 
 async def test_changes_are_told_to_all_who_listen(service: Service) -> None:
-    changes, others = service.changes(), service.changes()
+    changes, others = service.changes("192.0.2.1"), service.changes("192.0.2.1")
     assert (await anext(changes)).now.peers == (await anext(others)).now.peers == 0
     await Announcer(service).tell(add=(listing(1),))
     assert (await anext(changes)).now.shares == 1
@@ -282,17 +282,36 @@ async def test_changes_are_told_to_all_who_listen(service: Service) -> None:
     service.stop()
     assert [figures async for figures in changes] == []
     assert [figures async for figures in others] == []
-    assert [figures async for figures in service.changes()] == []
+    assert [figures async for figures in service.changes("192.0.2.1")] == []
 
 
 async def test_listeners_are_bounded(start: Start) -> None:
     service = await start(event_streams=1)
-    changes = service.changes()
+    changes = service.changes("192.0.2.1")
     await anext(changes)
     with pytest.raises(TooMuch):
-        await anext(service.changes())
+        await anext(service.changes("192.0.2.1"))
     service.stop()
     assert [figures async for figures in changes] == []
+
+
+async def test_listeners_of_one_network_make_room_for_those_of_others(start: Start) -> None:
+    """Sixteen addresses held all event streams, so that nobody else could listen."""
+    service = await start(event_streams=8)
+    crowd = [service.changes(f"192.0.2.{1 + number % 2}") for number in range(8)]
+    for changes in crowd:
+        await anext(changes)
+    honest = service.changes("203.0.113.7")
+    assert (await anext(honest)).now.peers == 0
+    assert [figures async for figures in crowd.pop()] == []
+    with pytest.raises(TooMuch):
+        await anext(service.changes("192.0.2.1"))
+    await Announcer(service).tell(add=(listing(1),))
+    for changes in (honest, *crowd):
+        assert (await anext(changes)).now.shares == 1
+    service.stop()
+    for changes in (honest, *crowd):
+        assert [figures async for figures in changes] == []
 
 
 async def test_the_history_is_told_in_even_steps_and_ends_with_its_time(service: Service, clock: Clock) -> None:

@@ -6,7 +6,7 @@ Every peer found is dialled and offered the job by the function `engage`. A volu
 owner wait in its queue (`queueing`). The owner waits in many queues at the same time, until enough volunteers are
 at work. A peer that refused or was lost is asked again a little later, for as long as the job lasts. A volunteer that
 cannot be dialled calls (`hiring`), and is then offered the job. Only a few callers that have not taken the job yet are
-admitted at a time, at most half of them from one network, because the owner does not choose its callers.
+admitted at a time, and networks share those places (`p2p.places.Seats`), because the owner does not choose its callers.
 """
 
 import logging
@@ -23,8 +23,9 @@ from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.connection import Connection, Ends
 from p2p.net.conversation import conversation
+from p2p.places import Seats
 from p2p.wire import work
-from p2p.wire.address import is_link_local, prefix
+from p2p.wire.address import is_link_local
 from p2p.wire.link import PeerHint
 from p2p.wire.tracker import Capacity
 
@@ -77,8 +78,8 @@ class Recruiter:
         self._talking: dict[PeerId, trio.CancelScope] = {}
         self.lines: dict[PeerId, work.JobQueued] = {}
         """The volunteers in whose lines the job waits, with its place in each."""
-        self._callers: dict[PeerId, str] = {}
-        """The networks of callers that have not said yet whether they take the job."""
+        self._callers: Seats[PeerId] = Seats("volunteers that call", MAX_CALLERS)
+        """Callers that have not said yet whether they take the job."""
         self._called_in_vain: dict[PeerId, float] = {}
         """Callers that did not take the job, each with the time until which it need not call again."""
         self._tried: dict[PeerHint, float] = {}
@@ -171,20 +172,21 @@ class Recruiter:
         """Whether to offer the job to a volunteer that has called, and that says it offers this capacity."""
         if self._nursery is None or self._nursery.cancel_scope.cancel_called:
             return False
-        now, network, peer = trio.current_time(), prefix(ends.remote_host), ends.peer_id
-        places = len(self._callers) < MAX_CALLERS
-        of_network = list(self._callers.values()).count(network) < MAX_CALLERS // 2
+        now, peer = trio.current_time(), ends.peer_id
+        has_place = len(self._callers) < MAX_CALLERS or bool(self._callers.rivals(ends.remote_host))
         return (
             (offered is None or suits(self._need, _offer(offered)))
-            and (places and of_network and len(self.engaged) < self._most)
-            and peer not in self._talking.keys() | self._callers.keys()
+            and (has_place and len(self.engaged) < self._most)
+            and not (peer in self._talking or peer in self._callers)
             and self._called_in_vain.get(peer, now) <= now
         )
 
     async def take(self, connection: Connection) -> None:
         """Holds the conversation with a volunteer that called and is wanted, until it ends."""
         assert self._nursery is not None
-        self._callers[connection.ends.peer_id] = prefix(connection.ends.remote_host)
+        displaced = self._callers.enter(connection.ends.peer_id, connection.ends.remote_host).displaced
+        if displaced in self._talking:
+            self._talking[displaced].cancel()
         over = trio.Event()
         # This runs in a task of the job, so that it ends with the job, and the job does not end before it.
         self._nursery.start_soon(self._talk_to_caller, connection, over)
@@ -195,7 +197,8 @@ class Recruiter:
         try:
             await RECRUITING.contain(self._talk, connection)
         finally:
-            if self._callers.pop(peer, None) is not None:
+            if peer in self._callers:
+                self._callers.leave(peer)
                 self._called_in_vain.pop(peer, None)
                 self._called_in_vain[peer] = trio.current_time() + REFUSED_RETRY_S
                 if len(self._called_in_vain) > MAX_REMEMBERED:
@@ -206,7 +209,7 @@ class Recruiter:
         """Records that the peer takes the job. Returns whether there is still a place for it."""
         if len(self.engaged) >= self._most:
             return False
-        self._callers.pop(peer, None)
+        self._callers.leave(peer)
         self._vacancies.found(peer, self)
         self._left_line(peer)
         self.engaged.add(peer)

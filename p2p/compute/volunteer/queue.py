@@ -27,12 +27,12 @@ TURN_TIMEOUT_S = 10.0
 class QueuedOwner:
     """An owner that waits in this volunteer's queue.
 
-    `place` returns its place, which is 0 when its turn has come, otherwise 1, 2, ...; this may change whenever
-    `changes` rings. `reason` returns why there is no room.
+    `place` returns its place, which is 0 when its turn has come, otherwise 1, 2, ..., or None once it has lost it to
+    another; this may change whenever `changes` rings. `reason` returns why there is no room.
     """
 
     def __init__(
-        self, connection: Connection, place: Callable[[], int], reason: Callable[[], str], changes: Bell
+        self, connection: Connection, place: Callable[[], int | None], reason: Callable[[], str], changes: Bell
     ) -> None:
         self._connection = connection
         self._place = place
@@ -67,6 +67,10 @@ class QueuedOwner:
             while True:
                 news, now = self._changes.count, trio.current_time()
                 place = self._place()
+                if place is None:
+                    await self._connection.send(work.JobRefused(self._reason()))
+                    self._connection.close()
+                    return
                 if not place:
                     break
                 saying = work.JobQueued(place, self._reason())

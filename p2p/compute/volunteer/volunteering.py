@@ -32,7 +32,6 @@ from p2p.net.router import Opening
 from p2p.sandbox import compiled
 from p2p.sandbox.runtimes import MODULE, Runtime
 from p2p.wire import work
-from p2p.wire.address import prefix
 from p2p.wire.tracker import Capacity
 
 logger = logging.getLogger(__name__)
@@ -263,12 +262,12 @@ class Volunteering:
         returning = before if before is not None and before.owner == owner else None
         # A returning owner is first, but only once: not if its job was told to make room, for its return or for others.
         first = returning is not None and not returning.gives_way
-        place = QueuePlace(owner, prefix(connection.ends.remote_host), first)
+        place = QueuePlace(owner, connection.ends.remote_host, first)
         job: JobSession | None = None
         with self._in_line(place):
             if (ending := returning or (None if self._misfit(offer) else self._idle())) is not None:
                 await self._end(ending)
-            waiter = QueuedOwner(connection, lambda: self._place(place), self._no_room, self._changes)
+            waiter = QueuedOwner(connection, lambda: self._place_in_line(place), self._no_room, self._changes)
             while not (reason := self._misfit(offer)) and self._place(place):
                 if not (offer.waits and self._queue.holds(place)):
                     reason = self._no_room()
@@ -303,6 +302,9 @@ class Volunteering:
         if order and order[0] is place and self._could_take:
             return 0
         return order.index(place) + 1 if place in order else len(order) + 1
+
+    def _place_in_line(self, place: QueuePlace) -> int | None:
+        return self._place(place) if self._queue.holds(place) else None
 
     def _idle(self) -> JobSession | None:
         """Returns the job that must make room, if any."""

@@ -1,28 +1,28 @@
 """The queue of owners at a volunteer whose cores are busy: who gets a place, and who is first once a core is free.
 
-There are few places, at most half of them for one network and few for one owner; an owner that gets no place asks again
-later. First comes an owner that reconnects while its job still counts as running here: its cores were never free. Then
-come owners with nothing running here, then the others. Within each group, the turns are round-robin, as for upload
-slots (`round_robin`).
+There are few places, which networks share (`p2p.places.Seats`), and few of them for one owner; an owner that gets no
+place, or loses it to one of another network, asks again later. First comes an owner that reconnects while its job still
+counts as running here: its cores were never free. Then come owners with nothing running here, then the others. Within
+each group, the turns are round-robin, as for upload slots (`round_robin`).
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from p2p.ids import PeerId
+from p2p.places import Seats, network_of
 from p2p.round_robin import RoundRobin
 
 MAX_WAITING = 32
-MAX_PER_NETWORK = MAX_WAITING // 2
 MAX_PER_OWNER = 4
 
 
 @dataclass(frozen=True, eq=False)
 class QueuePlace:
-    """The place of one job offer in the queue, with its owner and the owner's network (`wire.address.prefix`)."""
+    """The place of one job offer in the queue, with its owner and the host where the owner is."""
 
     owner: PeerId
-    network: str
+    host: str
     returns: bool = False
     """Whether the offer's job was running here until now. Running jobs are bounded, so it always gets a place."""
 
@@ -32,6 +32,8 @@ class WaitingQueue:
 
     def __init__(self) -> None:
         self._turns: RoundRobin[QueuePlace] = RoundRobin()
+        self._seats: Seats[QueuePlace] = Seats("waiting owners", MAX_WAITING)
+        """Of those that do not return."""
         self._places: set[QueuePlace] = set()
 
     def __len__(self) -> int:
@@ -42,27 +44,28 @@ class WaitingQueue:
         return place in self._places
 
     def join(self, place: QueuePlace) -> bool:
-        """Adds the place, if there is room for it. Returns whether there was."""
-        if not place.returns and not self._has_room(place):
-            return False
+        """Adds the place, if there is room for it, or instead of another. Returns whether there was."""
+        if not place.returns:
+            if sum(other.owner == place.owner for other in self._places) >= MAX_PER_OWNER:
+                return False
+            entry = self._seats.enter(place, place.host)
+            if not entry.admitted:
+                return False
+            if entry.displaced is not None:
+                self.leave(entry.displaced)
         self._places.add(place)
-        self._turns.add(place, place.network, place.owner)
+        self._turns.add(place, network_of(place.host), place.owner)
         return True
-
-    def _has_room(self, place: QueuePlace) -> bool:
-        return (
-            len(self._places) < MAX_WAITING
-            and sum(other.network == place.network for other in self._places) < MAX_PER_NETWORK
-            and sum(other.owner == place.owner for other in self._places) < MAX_PER_OWNER
-        )
 
     def leave(self, place: QueuePlace) -> None:
         """Removes the place, if it was in the queue."""
+        self._seats.leave(place)
         self._places.discard(place)
         self._turns.drop(place)
 
     def serve(self, place: QueuePlace) -> None:
         """Records that the place, which is in the queue, has its turn now."""
+        self._seats.leave(place)
         self._places.remove(place)
         self._turns.serve(place)
 

@@ -97,7 +97,9 @@ class Fetching:
         progress = Progress()
         with FETCH.around(), trio.move_on_after(float("inf") if wait_s is None else wait_s):
             async with trio.open_nursery() as nursery:
-                incoming = IncomingSources(deps, link.share_id, fetching.work, lambda peer: False, progress)
+                incoming = IncomingSources(
+                    deps, link.share_id, fetching.work, lambda peer: False, lambda peer: (0, 0), progress
+                )
                 outgoing = OutgoingSources(
                     deps, nursery, fetching.work, lambda peer: False, lambda peer: (0, 0), progress, incoming
                 )

@@ -20,8 +20,8 @@ from p2p.places import Places, network_of
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.dial_places import DialPlaces
-from p2p.sharing.fetching.incoming import IncomingSources
-from p2p.sharing.fetching.source_places import UNVERIFIED
+from p2p.sharing.fetching.incoming import Given, IncomingSources
+from p2p.sharing.fetching.source_places import UNVERIFIED, worth
 from p2p.sharing.swarms import Take
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint
@@ -69,7 +69,7 @@ class OutgoingSources:
         nursery: trio.Nursery,
         talk: Take,
         connected: Callable[[PeerId], bool],
-        given: Callable[[PeerId], tuple[int, int]],
+        given: Given,
         progress: Progress,
         incoming: IncomingSources,
     ) -> None:
@@ -135,10 +135,7 @@ class OutgoingSources:
                 known.counted = came
 
     def _came_from(self, peer_id: PeerId | None) -> float:
-        if peer_id is None:
-            return 0.0
-        right, came = self._given(peer_id)
-        return right + came * UNVERIFIED
+        return 0.0 if peer_id is None else worth(self._given(peer_id))
 
     def not_dialable(self, peer_id: PeerId) -> None:
         """Notes that the peer has the share, but no address at which it can be dialled."""

@@ -14,6 +14,12 @@ _TRIED_SHARE = 4
 """One place in so many is for members on trial."""
 
 
+def worth(given: tuple[int, int]) -> float:
+    """How much bytes count for the place of a source: those that were right, and those that came."""
+    right, came = given
+    return right + came * UNVERIFIED
+
+
 class SourcePlaces:
     """The places of one fetch's sources, and the members that wait for one."""
 

@@ -58,7 +58,7 @@ class Sources:
     async def running(self, hints: Sequence[PeerHint]) -> AsyncIterator[trio.Nursery]:
         """Looks for sources while the body runs. The nursery wraps the body's errors."""
         deps, progress, share = self._deps, self._progress, self._share
-        incoming = IncomingSources(deps, share, self._talk, self._is_member, progress)
+        incoming = IncomingSources(deps, share, self._talk, self._is_member, self._given_by, progress)
         async with trio.open_nursery() as nursery:
             outgoing = OutgoingSources(deps, nursery, self._talk, self._is_member, self._given_by, progress, incoming)
             self._outgoing = outgoing

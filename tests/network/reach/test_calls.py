@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2p import places
 from p2p.errors import NotFound, OwnAddress, PeerError, PeerGone
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection, Ends
@@ -19,8 +20,10 @@ from p2p.wire import messages
 from p2p.wire.address import Address
 from p2p.wire.messages import DialMe, Failed, Have, Offer, Open
 from p2p.wire.tracker import provider_key
+from tests.support.constants import Shorten
 from tests.support.pipes import make_dialer
 from tests.support.rogue_sources import Truth, behaviours
+from tests.support.rogues.crowds import dial_from
 from tests.support.world import NETWORK, Door, Published, World, bare, hint_of, same_tree, start_rogue, until
 
 MIB = 1024 * 1024
@@ -123,7 +126,9 @@ async def test_a_second_share_is_called_for_over_the_exchange_of_the_first(world
         async with trio.open_nursery() as inner:
             inner.start_soon(partial(world.get, fetcher, second.link, folder=world.folder / "b"))
             await until(lambda: fetcher.swarms.taker(share))
-            callers = IncomingSources(fetcher.fetching._deps, share, unused, lambda peer: False, progress)
+            callers = IncomingSources(
+                fetcher.fetching._deps, share, unused, lambda peer: False, lambda peer: (0, 0), progress
+            )
             for _ in range(100):
                 callers.ask(origin.peer_id)
         assert callers.known == 1
@@ -163,9 +168,9 @@ async def test_when_nobody_can_be_dialled_the_user_is_told_what_to_do(world: Wor
     async def unused(connection: Connection) -> None:
         raise AssertionError("nobody calls")
 
-    IncomingSources(fetcher.fetching._deps, published.link.share_id, unused, lambda peer: False, progress).ask(
-        origin.peer_id
-    )
+    IncomingSources(
+        fetcher.fetching._deps, published.link.share_id, unused, lambda peer: False, lambda peer: (0, 0), progress
+    ).ask(origin.peer_id)
     assert f"forward TCP port {fetcher.addresses[0].port}" in progress.trouble
 
 
@@ -272,29 +277,31 @@ async def test_floods_of_offers_neither_kill_nor_starve(world: World, tmp_path: 
     assert arrived(world, published, fetcher)
 
 
-async def test_the_second_call_of_a_peer_takes_the_place_of_its_first_and_places_are_bounded(
-    world: World, tmp_path: Path
+async def test_the_second_call_of_a_peer_takes_the_place_of_its_first_and_networks_share_the_places(
+    world: World, tmp_path: Path, shorten: Shorten
 ) -> None:
+    shorten(places, "TRIED_S", 1000)
     origin = await world.peer("origin", dialable="no")
     fetcher = await world.peer("fetcher", max_sources=4)
     published = await world.publish(origin, FILES)
     share = published.link.share_id
-    dialers = [make_dialer(tmp_path / f"rogue{n}", NETWORK) for n in range(3)]
+    dialers = [make_dialer(tmp_path / f"rogue{n}", NETWORK) for n in range(5)]
     connections = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.get, fetcher, published.link)
         await until(lambda: fetcher.swarms.taker(share))
         answers = []
-        for dialer in (dialers[0], dialers[0], dialers[1], dialers[2]):
-            connection = await dialer.dial(fetcher.addresses[0], fetcher.peer_id)
+        calls = [(0, 1), (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (4, 2)]
+        for number, network in calls:
+            connection = await dial_from(dialers[number], f"127.{network}.0.1", fetcher.addresses[0])
             connections.append(connection)
             await connection.send(Offer(share=share))
             answers.append(await connection.receive())
         root = messages.GetRoot(share=share)
-        # Half of the places are for one network.
-        assert answers == [root, root, root, Failed(reason=messages.BUSY, share=share)]
-        with trio.fail_after(10), pytest.raises(PeerGone):
-            await connections[0].receive()
+        assert answers == [root] * 5 + [Failed(reason=messages.BUSY, share=share), root]
+        for displaced in (connections[0], connections[4]):
+            with trio.fail_after(10), pytest.raises(PeerGone):
+                await displaced.receive()
         nursery.cancel_scope.cancel()
     for connection in connections:
         with pytest.raises(PeerGone):

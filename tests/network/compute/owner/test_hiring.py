@@ -25,6 +25,7 @@ from p2p.wire.records import WHOLE, Provider, RecordKind, hiring_key
 from p2p.wire.tracker import Capacity, Provided, key_text
 from tests.support.constants import Shorten
 from tests.support.pipes import make_dialer
+from tests.support.rogues.crowds import dial_from
 from tests.support.world import NETWORK, World, hint_of, start_rogue, until
 from tests.support.world_jobs import SUM, run_job, volunteer, write_job
 
@@ -198,13 +199,14 @@ async def test_neither_can_be_dialled_and_the_user_is_told(world: World) -> None
 class Caller:
     """Somebody who calls owners, in a conversation of the test's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.dialer = make_dialer(folder, NETWORK)
+        self._host = host
 
     @asynccontextmanager
     async def calling(self, owner: Node, **said: Any) -> AsyncIterator[tuple[Connection, Any]]:
         """The connection, and the answer to `Volunteering`."""
-        connection = await self.dialer.dial(owner.addresses[0], owner.peer_id)
+        connection = await dial_from(self.dialer, self._host, owner.addresses[0])
         try:
             await connection.send(work.VolunteerCall(**said))
             yield connection, await connection.receive()
@@ -254,14 +256,16 @@ async def test_callers_that_do_not_answer_have_few_places_and_do_not_keep_others
                 held.append(answer)
                 await connection.receive()
 
-    mute = [Caller(tmp_path / f"mute{n}") for n in range(recruiter.MAX_CALLERS // 2)]
+    mute = [Caller(tmp_path / f"mute{n}") for n in range(recruiter.MAX_CALLERS)]
     async with running(world, owner, volunteers=1) as job:
         for caller in mute:
             nursery.start_soon(hold, caller)
         await until(lambda: len(held) == len(mute))
         assert all(isinstance(answer, work.JobOffer) for answer in held)
         async with Caller(tmp_path / "late").calling(owner) as (_, answer):
-            assert isinstance(answer, work.JobRefused), "half of the places are for one network"
+            assert isinstance(answer, work.JobRefused), "all places are taken by its own network"
+        async with Caller(tmp_path / "other", "127.1.0.1").calling(owner) as (_, answer):
+            assert isinstance(answer, work.JobOffer), "one of the crowd makes room"
         # One volunteer is wanted, and those who only called do not count.
         (underway,) = owner.jobs.under_way
         underway.run.recruiter._peers = [hint_of(one)]

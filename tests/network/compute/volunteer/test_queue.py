@@ -23,6 +23,7 @@ from p2p.wire import work
 from p2p.wire.link import PeerHint
 from tests.support.constants import Shorten
 from tests.support.pipes import make_dialer
+from tests.support.rogues.crowds import dial_from
 from tests.support.world import NETWORK, PATIENCE_S, World, hint_of, until
 from tests.support.world_jobs import MIB, SUM, Employer, run_job, unit, volunteer, write_job
 
@@ -297,11 +298,12 @@ async def test_an_owner_with_nothing_to_do_makes_room_for_who_waits(
 # Misuse.
 
 
-async def crowd(world: World, node: Node, count: int) -> list[tuple[Connection, Any]]:
-    """So many owners that offer and would wait, with what they are answered."""
+async def crowd(world: World, node: Node, count: int, number: int = 0) -> list[tuple[Connection, Any]]:
+    """So many owners of a network that offer and would wait, with what they are answered."""
     employer, said = Employer(node), []
     for n in range(count):
-        connection = await make_dialer(world.folder / f"rogue{n}", NETWORK).dial(hint_of(node).address, node.peer_id)
+        dialer = make_dialer(world.folder / f"rogue{number}.{n}", NETWORK)
+        connection = await dial_from(dialer, f"127.{number}.0.1", hint_of(node).address)
         await connection.send(employer.offer(bytes(32), waits=True))
         said.append((connection, await heard(connection)))
     return said
@@ -310,7 +312,7 @@ async def crowd(world: World, node: Node, count: int) -> list[tuple[Connection, 
 async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
     world: World, nursery: trio.Nursery, shorten: Shorten
 ) -> None:
-    shorten(waiting_queue, "MAX_PER_NETWORK", 5)
+    shorten(waiting_queue, "MAX_WAITING", 5)
     shorten(recruiter, "FIRST_RETRY_S", 0.01)
     shorten(recruiter, "MAX_QUICK_RETRIES", 1000)
     shorten(recruiter, "REFUSED_RETRY_S", 0.1)
@@ -323,7 +325,14 @@ async def test_a_crowd_of_owners_has_few_places_and_who_finds_none_asks_again(
         honest = begin(nursery, world, await world.peer("honest"), hint_of(node))
         await until(lambda: honest.why.endswith(f"none takes the job: 1 said: {BUSY}"))
         assert offering(node).waiting == 5
-        for connection, _ in came:
+        others = await crowd(world, node, 2, number=1)
+        assert all(isinstance(answer, work.JobQueued) for _, answer in others)
+        for displaced, _ in came[3:5]:
+            assert await heard(displaced, work.JobRefused) == work.JobRefused(BUSY)
+            with pytest.raises(PeerError):
+                await displaced.receive()
+        assert offering(node).waiting == 5
+        for connection, _ in (*came, *others):
             connection.close()
         await until(lambda: honest.places == [1])
     await until(lambda: honest.answer)

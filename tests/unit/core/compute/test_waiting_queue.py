@@ -1,11 +1,12 @@
 """The line at a busy volunteer: places are few and bounded, and turns go round among those who have the same claim."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2p.core.compute import waiting_queue
-from p2p.core.compute.waiting_queue import QueuePlace, WaitingQueue
+from p2p.core.compute.waiting_queue import MAX_PER_OWNER, MAX_WAITING, QueuePlace, WaitingQueue
 from p2p.ids import PeerId
 
 
@@ -53,29 +54,32 @@ def test_who_has_nothing_at_work_comes_before_who_has() -> None:
 
 def test_who_comes_back_for_its_own_job_is_first_whatever_there_is() -> None:
     waiting = WaitingQueue()
-    joined(waiting, *(QueuePlace(owner(n), f"{n % 2}") for n in range(waiting_queue.MAX_WAITING)))
+    joined(waiting, *(QueuePlace(owner(n), f"{n % 2}") for n in range(MAX_WAITING)))
     (back,) = joined(waiting, QueuePlace(owner(0), "0", returns=True))
     assert waiting.order({owner(0)})[0] is back
 
 
 def test_a_full_line() -> None:
     waiting = WaitingQueue()
-    crowd = joined(waiting, *(QueuePlace(owner(n), "crowd") for n in range(waiting_queue.MAX_PER_NETWORK)))
+    crowd = joined(waiting, *(QueuePlace(owner(n), "crowd") for n in range(MAX_WAITING)))
     refused = QueuePlace(owner(1000), "crowd")
     assert not waiting.join(refused)
     assert refused not in waiting.order(())
     waiting.leave(refused)
-    greedy = joined(waiting, *(QueuePlace(owner(2000), "net") for _ in range(waiting_queue.MAX_PER_OWNER)))
+    greedy = joined(waiting, *(QueuePlace(owner(2000), "net") for _ in range(MAX_PER_OWNER)))
     assert not waiting.join(QueuePlace(owner(2000), "net"))
-    for n in range(waiting_queue.MAX_WAITING - len(crowd) - len(greedy)):
+    assert [waiting.holds(place) for place in crowd] == [True] * 28 + [False] * 4, "the last to come make room"
+    for n in range(12):
         joined(waiting, QueuePlace(owner(3000 + n), "net"))
-    assert not waiting.join(QueuePlace(owner(4000), "elsewhere"))
-    waiting.leave(crowd[0])
-    assert waiting.join(QueuePlace(owner(4000), "elsewhere"))
-    assert len(waiting) == waiting_queue.MAX_WAITING
+    assert not waiting.join(QueuePlace(owner(4000), "net"))
+    assert all(map(waiting.holds, greedy))
+    assert len(waiting) == MAX_WAITING
+    (returning,) = joined(waiting, QueuePlace(owner(5000), "net", returns=True))
+    assert waiting.order(())[0] is returning
+    assert len(waiting) == MAX_WAITING + 1
 
 
-@given(st.integers(1, waiting_queue.MAX_PER_NETWORK), st.integers(0, 3))
+@given(st.integers(1, MAX_WAITING - 1), st.integers(0, 3))
 def test_a_crowd_of_one_network_holds_nobody_up_for_long(crowd: int, had: int) -> None:
     """However many of them there are, and however many turns they had: one more, and it is the turn of another."""
     waiting = WaitingQueue()
@@ -101,16 +105,19 @@ class Coming(RuleBasedStateMachine):
     @rule(number=st.integers(0, 30), network=st.integers(0, 2), returns=st.sampled_from([False] * 9 + [True]))
     def join(self, number: int, network: int, returns: bool) -> None:
         place = QueuePlace(owner(number), f"{network}", returns)
-        of_network = sum(other.network == place.network for other in self.waiting)
+        seated = [other for other in self.waiting if not other.returns]
+        held = Counter(other.host for other in seated)
         of_owner = sum(other.owner == place.owner for other in self.waiting)
-        room = (
-            len(self.waiting) < waiting_queue.MAX_WAITING
-            and of_network < waiting_queue.MAX_PER_NETWORK
-            and of_owner < waiting_queue.MAX_PER_OWNER
-        )
+        most = max(held.values(), default=0)
+        is_full = len(seated) >= MAX_WAITING
+        room = of_owner < MAX_PER_OWNER and (not is_full or most > held[place.host] + 1)
         assert self.line.join(place) == (room or returns)
         if room or returns:
             self.waiting.append(place)
+        if room and is_full and not returns:
+            (displaced,) = [other for other in self.waiting if not self.line.holds(other)]
+            assert held[displaced.host] == most
+            self.waiting.remove(displaced)
 
     @rule(data=st.data())
     @precondition(lambda self: self.waiting)
@@ -128,7 +135,7 @@ class Coming(RuleBasedStateMachine):
         equals = [place for place in self.waiting if claim(place, at_work) == claim(first, at_work)]
         assert claim(first, at_work) == min(claim(place, at_work) for place in self.waiting)
         # Of one owner who came first is first.
-        assert first is next(place for place in equals if place.owner == first.owner and place.network == first.network)
+        assert first is next(place for place in equals if place.owner == first.owner and place.host == first.host)
         self.line.serve(first)
         self.waiting.remove(first)
 
