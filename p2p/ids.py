@@ -22,6 +22,10 @@ ChunkHash = NewType("ChunkHash", bytes)
 
 ID_BYTES = 32
 SHORT_CHARS = 8
+COMPARED_CHARS = 16
+"""How much of an id people see where they may compare it. A look-alike of `SHORT_CHARS` costs a day of a graphics card;
+of this many, nobody can make one.
+"""
 
 
 def H(purpose: str, *fields: bytes) -> bytes:
@@ -60,3 +64,8 @@ def from_text(text: str) -> bytes:
 def short(value: bytes) -> str:
     """The first 8 characters of an id: enough for people to tell peers apart, not for programs."""
     return to_text(value)[:SHORT_CHARS]
+
+
+def compared(value: bytes) -> str:
+    """As much of an id as people need to compare it with one that they know."""
+    return to_text(value)[:COMPARED_CHARS]

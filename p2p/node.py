@@ -288,11 +288,11 @@ def _make(
         adverts=[jobs.advert] if work_calls is None else [jobs.advert, work_calls.advert],
     )
     announcer = TrackerAnnouncer(advertising, trackers)
+    publisher = Publisher(advertising, discovery.mutable_links, state)
 
     # What the user may request.
-    shares = SharesView(
-        presence.peer_id, library, disk, pointers, swarms, discovery.links, (home / JOBS, open_shares.folder)
-    )
+    passing = (home / JOBS, open_shares.folder)
+    shares = SharesView(presence.peer_id, library, disk, pointers, swarms, discovery.links, passing, publisher)
     operations = Operations(
         control_operations.Deps(
             peer_id=presence.peer_id,
@@ -304,7 +304,17 @@ def _make(
             shares=shares,
             peers=PeersView(presence.contacts, swarms, jobs, volunteering),
             status=StatusView(
-                home, network.name, presence, shares, swarms, traffic, overlays, discovery.neighbours, announcer, jobs
+                home,
+                network.name,
+                presence,
+                shares,
+                swarms,
+                traffic,
+                overlays,
+                discovery.neighbours,
+                announcer,
+                publisher,
+                jobs,
             ),
             changes=changes,
             times_at_first=config.sharing.times,
@@ -335,7 +345,7 @@ def _make(
         calls=calls,
         jobs=jobs,
         announcer=announcer,
-        publisher=Publisher(advertising, discovery.mutable_links, state),
+        publisher=publisher,
         seeker_search=SeekerSearch(advertising),
         owner_search=(
             None if work_calls is None else OwnerSearch(volunteering_deps, work_calls, calls, discovery, random)

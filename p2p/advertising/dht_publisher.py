@@ -17,7 +17,7 @@ from p2p.advertising.inventory import Inventory, InventoryEntry
 from p2p.concurrency.walls import Wall
 from p2p.core.dht import publications
 from p2p.core.dht.publications import Item
-from p2p.core.dht.recordstore import FULL, QUOTA
+from p2p.core.dht.recordstore import FULL, WITHOUT_ROOM
 from p2p.discovery.pointers import MutableLinks
 from p2p.errors import StorageError
 from p2p.net.dht import Published
@@ -61,6 +61,8 @@ class Publisher:
         """The contents of the records that are not settled."""
         self._nodes: dict[bytes, int] = {}
         """How many nodes were known when each record was published."""
+        self.without_room: set[bytes] = set()
+        """The keys for which too few nodes took a record, as others had no room for it."""
 
     async def run(self) -> None:
         self._last = await self._deps.disk.run(self._state.publications)
@@ -70,6 +72,7 @@ class Publisher:
             offered = (await self._inventory.all())[: publications.MAX_SHARES]
             advert = gather(self._deps.adverts)
             due_at = await self._deps.disk.run(self._due, offered, advert.items, self._place)
+            self.without_room &= {item.key for item in due_at}
             due = sorted((item for item, at in due_at.items() if at <= time.time()), key=lambda item: due_at[item])
             for first in range(0, len(due), AT_ONCE):
                 await self._publish_some(due[first : first + AT_ONCE])
@@ -121,13 +124,16 @@ class Publisher:
             await self._remember(item.key, self._last[item.key]._replace(content=content))
             self._failures.pop(item.key, None)
             self._tried.pop(item.key, None)
+            self.without_room.discard(item.key)
             self._next[item.key] = publications.due_at(time.time(), item.kind, chance)
         else:
             trouble = ", ".join(set(result.refused)) or "no answer"
             logger.debug("%d nodes took the %s record: %s", result.stored, item.kind.name, trouble)
             self._failures[item.key] += 1
             self._tried[item.key] = content
-            answered = result.stored > 0 or not {FULL, QUOTA}.isdisjoint(result.refused)
+            lacks_room = not WITHOUT_ROOM.isdisjoint(result.refused)
+            (self.without_room.add if lacks_room else self.without_room.discard)(item.key)
+            answered = result.stored > 0 or lacks_room
             pause = publications.again_after(self._failures[item.key], chance, answered=answered)
             self._next[item.key] = time.time() + pause
         del self._begun[item.key], self._not_before[item.key]

@@ -20,6 +20,7 @@ from p2p.control.answers import (
     VolunteerAnswer,
 )
 from p2p.formats import format_size, format_time
+from p2p.ids import COMPARED_CHARS
 from p2p.log import printable
 
 
@@ -30,7 +31,7 @@ def hits(rows: list[HitRow]) -> None:
         return
     _table(
         ["name", "size", "peers", "by", "link"],
-        [[_named(row), format_size(row.bytes), str(row.peers), row.signer[:8], row.link] for row in rows],
+        [[_named(row), format_size(row.bytes), str(row.peers), row.signer[:COMPARED_CHARS], row.link] for row in rows],
         right={1, 2},
         link=True,
     )
@@ -79,6 +80,11 @@ def shares(rows: list[ShareRow]) -> None:
             note(f"{row.name} is published as {pointer}")
         if row.stale:
             note(f"{row.name}: {row.stale}")
+        if row.dht_full:
+            note(
+                f"{row.name}: the DHT has no room for it yet, so it is found only through trackers, the local network "
+                "and links with this peer's address. This peer tries again."
+            )
 
 
 def peers(rows: list[PeerRow]) -> None:
@@ -90,7 +96,7 @@ def peers(rows: list[PeerRow]) -> None:
         ["peer", "address", "what", "sent", "received", "has all", "dialled by"],
         [
             [
-                row.peer[:8],
+                row.peer[:COMPARED_CHARS],
                 f"{row.address} (cannot be dialled)" if row.dialable is False else row.address,
                 _role(row),
                 format_size(row.uploaded),
@@ -218,7 +224,8 @@ def _dht(dht: DhtStatus | None) -> str:
         return "not taking part"
     if not dht.joined:
         return "no other node found yet; name one with --join HOST:PORT"
-    return f"{count(dht.nodes, 'node')} known, {count(dht.records, 'record')} kept for others"
+    known = f"{count(dht.nodes, 'node')} known, {count(dht.records, 'record')} kept for others"
+    return f"{known}; no room for {count(dht.without_room, 'record')} of this peer" if dht.without_room else known
 
 
 def _tracker(tracker: TrackerStatus) -> str:

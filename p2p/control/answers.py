@@ -99,7 +99,10 @@ class ListedRow(msgspec.Struct, frozen=True):
 
 
 class ShareRow(msgspec.Struct, frozen=True):
-    """A share of this peer. If it is not served, `stale` is the reason; `pointers` are the mutable links to it."""
+    """A share of this peer. If it is not served, `stale` is the reason; `pointers` are the mutable links to it.
+
+    `dht_full`: the nodes of the DHT that would keep its record have no room, so others have to find it in another way.
+    """
 
     id: str
     name: str
@@ -113,6 +116,7 @@ class ShareRow(msgspec.Struct, frozen=True):
     peers: int
     link: str
     pointers: tuple[str, ...]
+    dht_full: bool = False
 
 
 class UnshareAnswer(msgspec.Struct, frozen=True):
@@ -147,12 +151,16 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DhtStatus(msgspec.Struct, frozen=True):
-    """This peer's state in the DHT: how many nodes it knows, and how many records it keeps for others."""
+    """This peer's state in the DHT: how many nodes it knows, and how many records it keeps for others.
+
+    `without_room`: for how many records of its own too few nodes have room.
+    """
 
     nodes: int
     joined: bool
     records: int
     addresses: tuple[str, ...]
+    without_room: int = 0
 
 
 class TrackerStatus(msgspec.Struct, frozen=True):

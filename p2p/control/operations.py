@@ -246,7 +246,7 @@ class Operations:
                     return found
                 await trio.sleep(RESOLVE_RETRY_S)
         raise NotFound(
-            f"Nobody knew of {link.name!r} by peer {ids.short(link.publisher)} for {format_time(wait_s or 0)}. "
+            f"Nobody knew of {link.name!r} by peer {ids.compared(link.publisher)} for {format_time(wait_s or 0)}. "
             "Try again when its publisher is there."
         )
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from p2p.advertising.dht_publisher import Publisher
 from p2p.control.answers import ShareRow
 from p2p.discovery.links import Links, MakeLink
 from p2p.ids import PeerId, ShareId, to_text
@@ -12,6 +13,7 @@ from p2p.store.disk import Disk
 from p2p.store.library import Library, SharedRow
 from p2p.store.pointers import Pointers
 from p2p.wire.records import Pointer
+from p2p.wire.tracker import provider_key
 
 
 class SharesView:
@@ -26,6 +28,7 @@ class SharesView:
         swarms: Swarms,
         links: Links,
         passing: Sequence[Path],
+        publisher: Publisher,
     ) -> None:
         self._peer_id = peer_id
         self._library = library
@@ -34,6 +37,7 @@ class SharesView:
         self._swarms = swarms
         self._links = links
         self._passing = passing
+        self._publisher = publisher
 
     async def rows(self) -> list[SharedRow]:
         """Returns the shares as rows of the library."""
@@ -73,4 +77,5 @@ class SharesView:
             peers=len(swarm.members) if swarm else 0,
             link=link(ShareId(row.id), row.name, row.size),
             pointers=tuple(pointers),
+            dht_full=provider_key(ShareId(row.id)) in self._publisher.without_room,
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import trio
 
+from p2p.advertising.dht_publisher import Publisher
 from p2p.advertising.tracker_announcer import TrackerAnnouncer, TrackerState
 from p2p.compute.owner.jobs import Jobs
 from p2p.concurrency import walls
@@ -35,6 +36,7 @@ class StatusView:
         overlays: Overlays,
         neighbours: Neighbours,
         announcer: TrackerAnnouncer,
+        publisher: Publisher,
         jobs: Jobs,
     ) -> None:
         self._home = home
@@ -46,6 +48,7 @@ class StatusView:
         self._overlays = overlays
         self._neighbours = neighbours
         self._announcer = announcer
+        self._publisher = publisher
         self._jobs = jobs
         self._started = trio.current_time()
 
@@ -82,7 +85,8 @@ class StatusView:
     def _dht(self) -> DhtStatus:
         overlays = self._overlays
         addresses = tuple(str(Address(*node.endpoint.address)) for node in overlays.nodes)
-        return DhtStatus(overlays.size, overlays.joined.is_set(), overlays.records, addresses)
+        without_room = len(self._publisher.without_room)
+        return DhtStatus(overlays.size, overlays.joined.is_set(), overlays.records, addresses, without_room)
 
 
 def _tracker(state: TrackerState) -> TrackerStatus:

@@ -8,6 +8,7 @@
 
 `dht`
     lookup, routing     which nodes to ask next, and which nodes to remember
+    density             whether a crowd sits around a key, and where to look then
     recordstore         the records kept for other peers, and which of them give way
     admission           whose queries are worth checking a signature for
     crowds              which network holds most of the places

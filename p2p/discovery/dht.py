@@ -154,12 +154,16 @@ class Overlays:
         heard: Callable[[Record], None] = lambda record: None,
         *,
         enough: int | None = ENOUGH_HOLDERS,
+        thoroughly: bool = False,
     ) -> dict[PeerId, Record]:
-        """Gets the records of a kind under a key from all overlays, by publisher; `heard` gets each as it arrives."""
+        """Gets the records of a kind under a key from all overlays, by publisher; `heard` gets each as it arrives.
+
+        `thoroughly` is explained at `Dht.get`.
+        """
         found: dict[PeerId, Record] = {}
 
         async def look(node: Dht) -> None:
-            outcome = await node.get(key, kind, enough=enough, heard=heard)
+            outcome = await node.get(key, kind, enough=enough, heard=heard, thoroughly=thoroughly)
             for record in outcome.found.values():
                 keep_newest(found, record)
 

@@ -19,6 +19,7 @@ from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotAllowed, NotFound, PeerError
 from p2p.ids import PeerId
+from p2p.net.dht import ENOUGH_HOLDERS
 from p2p.net.http import check_url
 from p2p.reach.presence import Presence
 from p2p.wire.address import Address, Scope, is_dialable_host, parse_address, scope
@@ -33,6 +34,9 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.2, 60.0
 LONELY_AFTER_S = 0.2
 SUPPLIED_INTERVAL_S = 300.0
 """The pause of a finder while sources give chunks."""
+
+THOROUGH_EACH = 4
+"""The DHT is read thoroughly, which takes some hundred queries, each so many times that nothing was found."""
 
 Heard = Callable[[PeerHint], None]
 
@@ -162,7 +166,7 @@ class Finders:
             await self._pause(attempt, seeker)
 
     async def _from_overlays(self, key: bytes, heard: Heard, seeker: Seeker) -> None:
-        attempt = 0
+        attempt, is_found = 0, False
 
         def told(record: Record) -> None:
             self._tell(record, heard)
@@ -171,7 +175,11 @@ class Finders:
 
         await self._overlays.joined.wait()
         while True:
-            await self._overlays.get(key, RecordKind.PROVIDER, told)
+            # What was found before and gives nothing may be what hides the others; and now and then, nothing may be.
+            thoroughly = not seeker.any_connected and (is_found or attempt % THOROUGH_EACH == THOROUGH_EACH - 1)
+            enough = None if thoroughly else ENOUGH_HOLDERS
+            found = await self._overlays.get(key, RecordKind.PROVIDER, told, enough=enough, thoroughly=thoroughly)
+            is_found |= bool(found)
             attempt += 1
             await self._pause(attempt, seeker)
 

@@ -1,10 +1,10 @@
 """A node of the DHT: Kademlia over signed datagrams, with a separate overlay for each address family.
 
-The node answers queries, keeps records for others, finds nodes, publishes and gets records, and keeps its routing table
-fresh. The decisions are in `core.dht` (`routing`, `lookup`, `recordstore`, `timing`); `advertising.dht_publisher`
-decides what is published and when. Nodes that store records are not trusted: to get a record, several nodes are asked,
-and whatever they return is checked again. The package `kademlia` provides the routing structures; its server is not
-used, since it answers any sender and checks nothing.
+The node answers queries, keeps records for others, publishes and gets records, and keeps its routing table fresh;
+`net.lookups` finds the nodes. The decisions are in `core.dht`; `advertising.dht_publisher` decides what is published
+and when. Nodes that store records are not trusted: to get a record, several nodes are asked, and whatever they return
+is checked again. The package `kademlia` provides the routing structures; its server is not used, since it answers any
+sender and checks nothing.
 """
 
 import hmac
@@ -12,22 +12,21 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import trio
 
 from p2p.concurrency.walls import Wall
-from p2p.core.dht.lookup import Lookup
 from p2p.core.dht.recordstore import RecordStore
 from p2p.core.dht.routing import Contact, K, Table, point
 from p2p.core.dht.timing import ClockOffset
 from p2p.errors import MalformedMessage, Refused
-from p2p.ids import PeerId
 from p2p.net.datagrams import Endpoint, Reply, head_of
+from p2p.net.lookups import Lookups, Outcome
 from p2p.wire import datagrams, records
-from p2p.wire.address import Scope, is_dialable_host
+from p2p.wire.address import Scope
 from p2p.wire.datagrams import (
     NUMBER_BYTES,
     TOKEN_BYTES,
@@ -63,7 +62,6 @@ SLEPT_S = 60.0
 """A difference between the machine's two clocks that shows that the machine slept, or that its clock was set."""
 MAX_PROBES = 64
 PROBES_AT_ONCE = 8
-MAX_SEEN_RECORDS = 1024
 MAX_WAYS_IN = 256
 MIN_CONTACTS = 8
 MAX_RECORDS = 16
@@ -71,22 +69,6 @@ MAX_RECORDS = 16
 Address = tuple[str, int]
 MakeRecord = Callable[[str], "Record | None"]
 """Makes the record to store with nodes that see this one at the host; None if there is none for them."""
-
-
-@dataclass
-class Outcome:
-    """The result of a lookup: the nodes and records that it found, and how many nodes it asked."""
-
-    near: list[Contact]
-    """The nearest nodes that answered, nearest first."""
-    tokens: dict[bytes, bytes] = field(default_factory=dict)
-    seen: dict[bytes, str] = field(default_factory=dict)
-    """The host at which each of these nodes sees this one."""
-    found: dict[tuple[PeerId, RecordKind], Record] = field(default_factory=dict)
-    holders: int = 0
-    asked: int = 0
-    failures: int = 0
-    hops: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +98,7 @@ class Dht:
         self._contact_bytes = NODE_ID_BYTES + (18 if endpoint.v6 else 6)
         self.table = Table(self.node_id, local_exempt=local_exempt)
         self.store = RecordStore(self.node_id)
+        self._lookups = Lookups(endpoint, self.table, self.store, self._ask, local_exempt=local_exempt)
         self._secrets = [os.urandom(16), os.urandom(16)]
         self._probing: set[bytes] = set()
         self._send_probe, self._receive_probe = trio.open_memory_channel[Contact | Address](MAX_PROBES)
@@ -258,7 +241,7 @@ class Dht:
 
     async def find(self, target: bytes) -> Outcome:
         """Finds the nodes nearest to a target of 20 bytes."""
-        return await self._look_up(target, None, None)
+        return await self._lookups.find(target)
 
     async def get(
         self,
@@ -267,17 +250,19 @@ class Dht:
         *,
         enough: int | None = ENOUGH_HOLDERS,
         heard: Callable[[Record], None] = lambda record: None,
+        thoroughly: bool = False,
     ) -> Outcome:
         """Gets the records of a kind under a key: for each publisher, the one with the highest sequence found.
 
         Ends once `enough` nodes have answered with records (None: once all have). `heard` is called for each record as
-        it arrives, beginning with those that this node keeps itself.
+        it arrives, beginning with those that this node keeps itself. `thoroughly`: along several paths, and farther
+        from the key, whoever is near it.
         """
-        return await self._look_up(key, kind, enough, heard)
+        return await self._lookups.get(key, kind, enough, heard, thoroughly=thoroughly)
 
     async def publish(self, key: bytes, make: MakeRecord) -> Published:
-        """Stores a record with the nodes nearest to its key."""
-        outcome = await self.find(key)
+        """Stores a record with the nodes nearest to its key, and with others of its region if that is crowded."""
+        outcome = await self._lookups.find(key, widely=True)
         stored: list[Contact] = []
         refused: list[str] = []
         made: dict[str, Record | None] = {}
@@ -303,116 +288,13 @@ class Dht:
         mine = next((record for record in made.values() if record is not None), None)
         target = point(key)
         if mine is not None and (
-            len(outcome.near) < K or self.table.node.distance_to(target) < outcome.near[-1].distance_to(target)
+            len(outcome.near) < K or self.table.node.distance_to(target) < max(map(target.distance_to, outcome.near))
         ):
             try:
                 self.store.put(mine, "", self.endpoint.now())
             except Refused as error:
                 refused.append(str(error))
         return Published(len(stored), tuple(refused))
-
-    async def _look_up(
-        self,
-        target: bytes,
-        kind: RecordKind | None,
-        enough: int | None,
-        heard: Callable[[Record], None] = lambda record: None,
-    ) -> Outcome:
-        self.table.touch(point(target))
-        seeds = self.table.find_neighbors(point(target))
-        lookup = Lookup(target, self.node_id, seeds, local_exempt=self._local_exempt)
-        outcome = Outcome([])
-        checked: set[bytes] = set()
-        progress = trio.Event()
-
-        def ask_for(number: bytes, to: bytes) -> Query:
-            if kind is None:
-                return FindNode(number, to, target, _PADDING)
-            return FindValue(number, to, target, _PADDING)
-
-        async def ask(contact: Contact) -> None:
-            def stalled() -> None:
-                lookup.stalled(contact)
-                progress.set()
-
-            reply = await self._ask(contact, ask_for, stalled)
-            named = None if reply is None else self._named(reply)
-            if reply is None or named is None:
-                lookup.failed(contact)
-            else:
-                answer = reply.answer
-                assert isinstance(answer, Nodes | Values)
-                outcome.tokens[contact.id] = answer.token
-                outcome.seen[contact.id] = datagrams.unpack_address(answer.seen)[0]
-                if isinstance(answer, Values) and kind is not None:
-                    holds = await take(answer.records, kind)
-                    outcome.holders += holds
-                lookup.answered(contact, named)
-            progress.set()
-
-        async def take(kept: Iterable[bytes], kind: RecordKind) -> bool:
-            good = False
-            for raw in kept:
-                good |= self._take(raw, target, kind, outcome, checked, heard)
-                await trio.lowlevel.checkpoint()  # each record has a signature to check
-            return good
-
-        if kind is not None:
-            await take(self.store.get(target, self.endpoint.now()), kind)
-        async with trio.open_nursery() as nursery:
-            while True:
-                while (contact := lookup.next()) is not None:
-                    nursery.start_soon(ask, contact)
-                if lookup.done or (enough is not None and outcome.holders >= enough):
-                    break
-                progress = trio.Event()
-                await progress.wait()
-            nursery.cancel_scope.cancel()
-        outcome.near = [contact for contact in lookup.nearest() if contact.id in outcome.tokens]
-        outcome.asked, outcome.failures, outcome.hops = lookup.asked, lookup.failures, lookup.hops
-        return outcome
-
-    def _named(self, reply: Reply) -> list[Contact] | None:
-        """The contacts that the answer names; None if the answer makes no sense."""
-        answer = reply.answer
-        if not isinstance(answer, Nodes | Values):
-            return None
-        try:
-            datagrams.unpack_address(answer.seen)
-            named = datagrams.unpack_contacts(answer.contacts, v6=self.endpoint.v6)
-        except MalformedMessage:
-            return None
-        contacts = [Contact(node, host, port) for node, host, port in named[:K] if port and _is_dialable(host)]
-        # A node on the Internet cannot make this one query hosts in its private networks (`address.may_tell`).
-        return [contact for contact in contacts if contact.scope >= reply.contact.scope]
-
-    def _take(
-        self,
-        raw: bytes,
-        key: bytes,
-        kind: RecordKind,
-        outcome: Outcome,
-        checked: set[bytes],
-        heard: Callable[[Record], None],
-    ) -> bool:
-        """Adds a record to the outcome if it is valid and of this kind. Returns whether it was."""
-        if raw in checked:
-            return True
-        if len(checked) >= MAX_SEEN_RECORDS:
-            return False
-        try:
-            record = records.read(raw, key, self.endpoint.now(), self.endpoint.codec.network)
-        except MalformedMessage:
-            return False
-        if record.kind is not kind:
-            return False
-        checked.add(raw)
-        slot = (record.publisher, record.kind)
-        before = outcome.found.get(slot)
-        if before is None or record.sequence > before.sequence:
-            outcome.found[slot] = record
-            heard(record)
-        return True
 
     # Staying in the overlay.
 
@@ -480,8 +362,4 @@ class Dht:
         return list(self.table)
 
 
-_is_dialable = lru_cache(maxsize=4096)(is_dialable_host)
 _PROBE_BYTES = datagrams.overhead(Ping(bytes(NUMBER_BYTES), bytes(NODE_ID_BYTES)))
-_PADDING = datagrams.padding_for(
-    datagrams.overhead(FindNode(bytes(NUMBER_BYTES), bytes(NODE_ID_BYTES), bytes(NODE_ID_BYTES)))
-)

@@ -12,7 +12,7 @@ import trio
 
 from p2p.errors import OwnAddress, PeerGone, ProtocolViolation
 from p2p.identity import Identity
-from p2p.ids import PeerId, short
+from p2p.ids import PeerId, compared
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.tls import Contexts, TlsStream
 from p2p.places import Seats, network_of
@@ -87,7 +87,7 @@ class Dialer:
             if listener is None:
                 raise ProtocolViolation("the listener shows no certificate")
             if expected is not None and listener != expected:
-                raise ProtocolViolation(f"{address} is peer {short(listener)}, not {short(expected)}")
+                raise ProtocolViolation(f"{address} is peer {compared(listener)}, not {compared(expected)}")
             if listener == self.identity.peer_id:
                 raise OwnAddress(f"{address} is this peer itself")
             connection = Connection(stream)

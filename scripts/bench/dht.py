@@ -8,6 +8,10 @@ targets until nothing nearer turns up; `get` reads from three holders; `get all`
 `50 % killed` (cumulative, at once, without a word) what was published before is got again. With `20 % hostile`, a
 quarter each is silent, lies about who is near, forges records, and floods; a get is right when it found the record
 that was published and nothing that was not. `kb` are the bytes that all nodes together sent for one operation.
+
+`--sybils`: eight hosts flood a key with records, or identities that are nearer to it than all honest nodes name each
+other only, and keep nothing; then somebody publishes, and 20 nodes read, as a fetch does at first and as it does when
+it has lost its sources.
 """
 
 import argparse
@@ -22,8 +26,9 @@ from statistics import median
 import trio
 import trio.testing
 
-from p2p.net.dht import Outcome
+from p2p.net.lookups import Outcome
 from p2p.wire.records import RecordKind
+from scripts.bench.support import sybils
 from scripts.bench.support.measure import status_bytes
 from scripts.bench.support.overlay import (
     Flooding,
@@ -37,6 +42,8 @@ from scripts.bench.support.overlay import (
 )
 
 PUBLISHERS = 3
+SYBILS = ((20, 1), (40, 5), (20, 10), (40, 20), (80, 40), (160, 80))
+"""How many identities near a key, in how many /24s."""
 
 
 @dataclass
@@ -181,6 +188,40 @@ class Simulation:
             print(f"  {figures.name:24}{text}", flush=True)
 
 
+async def _sybils(nodes: int, seed: int, as_json: bool) -> None:
+    """What attackers of one key hide: by records from a few networks, and by identities near the key."""
+    if not as_json:
+        print(f"N = {nodes}, one key attacked: who finds its record", flush=True)
+    async with trio.open_nursery() as nursery:
+        overlay = Overlay(nursery, seed)
+        await overlay.grow(nodes)
+        _, key = share_key("without an attack")
+        _show_found("no attack", await sybils.publish_and_read(overlay, key), as_json)
+        _, key = share_key("flooded")
+        taken = await sybils.flood(overlay, key, 8)
+        _show_found(f"8 hosts in 8 /24s ({taken} taken)", await sybils.publish_and_read(overlay, key), as_json)
+        for ids, networks in SYBILS:
+            _, key = share_key(f"{ids} in {networks}")
+            async with sybils.crowd(overlay, key, ids, networks):
+                found = await sybils.publish_and_read(overlay, key)
+            _show_found(f"{ids} ids in {networks} /24s", found, as_json)
+        nursery.cancel_scope.cancel()
+
+
+def _show_found(attack: str, found: sybils.Found, as_json: bool) -> None:
+    values = {
+        "found": f"{found.ordinary}/{sybils.READERS}",
+        "found_thoroughly": f"{found.thorough}/{sybils.READERS}",
+        "queries": round(found.ordinary_queries, 1),
+        "queries_thoroughly": round(found.thorough_queries, 1),
+        "honest_storers": found.stored,
+    }
+    if as_json:
+        print(json.dumps({"attack": attack, **values}), flush=True)
+    else:
+        print(f"  {attack:34}" + "  ".join(f"{name} {value}" for name, value in values.items()), flush=True)
+
+
 def _sent(overlay: Overlay) -> int:
     return sum(node.dht.endpoint.counts["sent_bytes"] for node in overlay.nodes)
 
@@ -190,14 +231,17 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, action="append", help="repeatable; default 50, 200, 1000")
     parser.add_argument("--operations", type=int, default=100, help="of each phase; default 100")
     parser.add_argument("--hostile", action="store_true", help="only the network of 200 with hostile nodes")
+    parser.add_argument("--sybils", action="store_true", help="only attacks on one key, in a network of 200")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     more_descriptors()
-    sizes = [] if options.hostile else options.nodes or [50, 200, 1000]
+    sizes = [] if options.hostile or options.sybils else options.nodes or [50, 200, 1000]
     for count in sizes:
         trio.run(Simulation(count, options.operations, hostile=False, as_json=options.json).run, options.seed)
-    if options.hostile or not options.nodes:
+    if options.sybils or not (options.hostile or options.nodes):
+        trio.run(_sybils, 200, options.seed, options.json)
+    if options.hostile or not (options.sybils or options.nodes):
         trio.run(Simulation(200, options.operations, hostile=True, as_json=options.json).run, options.seed)
     return 0
 

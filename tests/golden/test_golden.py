@@ -25,8 +25,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "3918d1988219f0ed8369c3024c150211ebd645ffb3ba07c178b9e81a125f6c49",
-    "answers_control.json": "6fe0dd29c62ebad490509a6c2b435c15042b1e932dd37a02961ea9b660d5d5b6",
+    "answers_commands.json": "757588475254c0c877257d29a49575765d2da876a8bbf5f23fddcf39144e5ef4",
+    "answers_control.json": "7f8a7318505ea10adcfea99d79c1855fc8a1ffffdd09c943f9b518e96d264b62",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",
     "frames.json": "b6874342219956dd7a4b7b8cd6e203747e2ac47d1b36791e4906d6453dbd1178",

@@ -78,7 +78,7 @@ def test_over_a_tracker_until_it_is_killed(origin: Peer, other: Peer, tmp_path: 
             assert (state["url"], state["trouble"], state["shares"] > 0) == (url, "", True)
             by_hand = other.run("search", "concert")
             assert "concert.flac" in by_hand.out
-            assert node.peer[:8] in by_hand.out
+            assert node.peer[:16] in by_hand.out
             assert [row["id"] for row in other.run("browse", node.peer, "--json").json()] == [hit["id"]]
             album = make_file(tmp_path / "album" / "Étude.flac", 1000).parent
             folder = origin.run("share", album, "--json").json()

@@ -111,7 +111,7 @@ def test_what_a_peer_tells_of_itself(origin: Peer, other: Peer, tmp_path: Path) 
             assert status["network"] == "test-system"
             heading, line = origin.run("peers").out.splitlines()
             assert heading.split()[:3] == ["peer", "address", "what"]
-            assert line.startswith(row["peer"][:8])
+            assert line.startswith(row["peer"][:16] + " ")
             table = other.run("status").out
             assert "fetching" in table
             assert "data.bin" in table

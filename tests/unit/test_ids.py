@@ -19,6 +19,8 @@ def test_text_and_back(value: bytes) -> None:
     assert ids.from_text(text.upper()) == value
     assert text.startswith(ids.short(value))
     assert len(ids.short(value)) == 8
+    assert text.startswith(ids.compared(value))
+    assert len(ids.compared(value)) == 16, "a look-alike of half as many letters costs a day"
 
 
 @given(st.text(max_size=60) | st.text("abcdefghijklmnopqrstuvwxyz234567=", min_size=50, max_size=54))

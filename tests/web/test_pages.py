@@ -87,8 +87,8 @@ def test_what_is_announced_is_found_and_leads_on(site: Site, announcer: Announce
     assert f"shoal get shoal:s/{share.share}" in page.text
     assert "has all not dialable" in page.text
 
-    peer = site.page(page.links[announcer.peer[:8]])
-    assert f"Peer {announcer.peer[:8]} not dialable" in peer.text
+    peer = site.page(page.links[announcer.peer[:16]])
+    assert f"Peer {announcer.peer[:16]} not dialable" in peer.text
     assert peer.links["Rías Baixas documentary"] == f"/shares/{share.share}"
 
 
@@ -100,7 +100,7 @@ def test_many_sources_unfold(site: Site) -> None:
     page = site.page(f"/shares/{share.share}")
     assert "15 sources" in page.text
     assert "3 more" in page.text
-    assert {announcer.peer[:8] for announcer in announcers} <= set(page.links)
+    assert {announcer.peer[:16] for announcer in announcers} <= set(page.links)
     for announcer in announcers:
         announcer.bye()
 
@@ -154,9 +154,9 @@ def test_compute_on_offer(site: Site, announcer: Announcer) -> None:
     offer = Capacity(("wasm", "python-3.14"), 12, 3 << 30, gpu="Sunfish 9", policy="members", load=0.25)
     announcer.announce(capacity=offer)
     page = site.page("/volunteers?cores=12&runtime=python-3.14&memory=3GiB")
-    assert f"{announcer.peer[:8]} not dialable 12 25 % 25 % 3 GiB wasm, python-3.14 Sunfish 9 members" in page.text
-    assert announcer.peer[:8] not in site.page("/volunteers?cores=13").links
-    assert announcer.peer[:8] not in site.page("/volunteers?runtime=cobol").links
+    assert f"{announcer.peer[:16]} not dialable 12 25 % 25 % 3 GiB wasm, python-3.14 Sunfish 9 members" in page.text
+    assert announcer.peer[:16] not in site.page("/volunteers?cores=13").links
+    assert announcer.peer[:16] not in site.page("/volunteers?runtime=cobol").links
     peer = site.page(f"/peers/{announcer.peer}")
     assert "Cores 12 Memory per core 3 GiB Busy 25 % Runs wasm, python-3.14 GPU Sunfish 9 For members" in peer.text
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from p2p.formats import format_size
+from p2p.ids import COMPARED_CHARS
 from p2p.wire.tracker import Kind
 from tracker.web import text
 
@@ -70,7 +71,7 @@ def _environment() -> Environment:
         "moment": text.moment,
         "shown_link": text.shown_link,
         "day": text.day,
-        "short": lambda value: value[:8],
+        "short": lambda value: value[:COMPARED_CHARS],
     }
     environment.globals |= {
         "asset": lambda name: _ASSETS[name].url,

@@ -11,6 +11,9 @@ by others is not in the result until it has answered itself; if a few contacts t
 lookup drops the others that only this peer named, unless one has answered; and of the nearest, at most two share a
 prefix.
 
+Several lookups may share `Claims`: then each asks only nodes that none of the others has asked, so their paths share no
+node (as in S/Kademlia), and a liar misleads one of them.
+
 kademlia's `NodeHeap` was tried and rejected: it knows a node by its id alone, so a liar who names a real node at a
 false address displaces the real one, and it sorts all candidates at every step.
 """
@@ -30,6 +33,8 @@ MAX_NAMED_IN_VAIN = 4
 MAX_CANDIDATES = 400
 
 _Key = tuple[bytes, str, int]
+Claims = dict[bytes, "Lookup"]
+"""By which of several lookups the node with an id was asked."""
 
 
 class LookupState(Enum):
@@ -56,8 +61,17 @@ class Lookup:
     """One lookup for a target of 20 bytes, starting from the known contacts `seeds`."""
 
     def __init__(
-        self, target: bytes, own_id: bytes, seeds: Iterable[Contact], *, k: int = K, local_exempt: bool = True
+        self,
+        target: bytes,
+        own_id: bytes,
+        seeds: Iterable[Contact],
+        *,
+        k: int = K,
+        local_exempt: bool = True,
+        claims: Claims | None = None,
     ) -> None:
+        self.target = target
+        self._claims = {} if claims is None else claims
         self._k = k
         self._own_id = own_id
         self._local_exempt = local_exempt
@@ -79,6 +93,7 @@ class Lookup:
         for candidate in self._nearest():
             if candidate.state is LookupState.WAITING:
                 candidate.state = LookupState.ASKED
+                self._claims[candidate.contact.id] = self
                 self._busy += 1
                 self.asked += 1
                 return candidate.contact
@@ -130,19 +145,25 @@ class Lookup:
         """The nearest contacts that have answered, nearest first."""
         return [candidate.contact for candidate in self._nearest() if candidate.state is LookupState.ANSWERED]
 
+    def unasked(self) -> list[Contact]:
+        """The candidates that were never asked, nearest first."""
+        return [candidate.contact for candidate in self._by_distance if candidate.state is LookupState.WAITING]
+
     def state(self, contact: Contact) -> LookupState | None:
         """The state of a candidate; None for a contact that is not a candidate."""
         candidate = self._candidates.get(contact.key)
         return None if candidate is None else candidate.state
 
     def _nearest(self) -> list[_Candidate]:
-        """The `K` nearest candidates that may be there: each node once, and few per prefix."""
+        """The `K` nearest candidates that may be there and no other path has: each node once, and few per prefix."""
         found: list[_Candidate] = []
         nodes: set[bytes] = set()
         prefixes: Counter[str] = Counter()
         for candidate in self._by_distance:
             contact = candidate.contact
             if candidate.state in {LookupState.STALLED, LookupState.FAILED} or contact.id in nodes:
+                continue
+            if self._claims.get(contact.id, self) is not self:
                 continue
             if not (self._local_exempt and contact.scope != Scope.GLOBAL):
                 if prefixes[contact.prefix] >= MAX_PER_PREFIX:

@@ -42,6 +42,8 @@ FULL = "full"
 """The reason of a refusal that sends a publisher to the next shard."""
 QUOTA = "quota"
 NO_ROOM = "no room"
+WITHOUT_ROOM = frozenset({FULL, QUOTA, NO_ROOM})
+"""The reasons for which a node has no place for a record that is right."""
 
 
 class _Kept(msgspec.Struct, frozen=True, gc=False):

@@ -89,6 +89,13 @@ class Overlay:
                 await limit.acquire_on_behalf_of(node)
                 nursery.start_soon(self._join, node, limit)
 
+    async def add(self, kind: type[Dht], identity: Identity, nonce: bytes, host: str) -> SimulatedNode:
+        """Starts one node that is made by the caller, and joins it."""
+        self._hosts.add(host)
+        node = await self._start(kind, identity, nonce, host)
+        await self._join(node, None)
+        return node
+
     async def kill(self, count: int) -> None:
         """Ends this many nodes at once, without telling any other."""
         for node in self.random.sample(self.nodes, count):
@@ -99,10 +106,12 @@ class Overlay:
     def some(self) -> SimulatedNode:
         return self.random.choice(self.nodes)
 
-    async def _start(self, kind: type[Dht]) -> SimulatedNode:
-        identity = Identity.generate()
-        codec = DatagramCodec(identity, bytes(8), NETWORK, 0)
-        endpoint = Endpoint(codec, open_socket(self._host(), PORT))
+    async def _start(
+        self, kind: type[Dht], identity: Identity | None = None, nonce: bytes = bytes(8), host: str | None = None
+    ) -> SimulatedNode:
+        identity = identity or Identity.generate()
+        codec = DatagramCodec(identity, nonce, NETWORK, 0)
+        endpoint = Endpoint(codec, open_socket(host or self._host(), PORT))
         node = SimulatedNode(identity, kind(endpoint, self._ways_in, local_exempt=False, random=self.random))
         if isinstance(node.dht, HostileDht):
             node.dht.gang = self.hostile
@@ -116,7 +125,7 @@ class Overlay:
         with node.scope:
             await node.dht.run(task_status=task_status)
 
-    async def _join(self, node: SimulatedNode, limit: trio.CapacityLimiter) -> None:
+    async def _join(self, node: SimulatedNode, limit: trio.CapacityLimiter | None) -> None:
         others = [other for other in (*self.nodes, *self.hostile) if other is not node and other.dht.joined.is_set()]
         ways = self.random.sample(others, min(3, len(others)))
         started, before = trio.current_time(), node.dht.endpoint.counts["queries"]
@@ -124,7 +133,8 @@ class Overlay:
         node.dht.joined.set()
         self.join_seconds.append(trio.current_time() - started)
         self.join_queries.append(node.dht.endpoint.counts["queries"] - before)
-        limit.release_on_behalf_of(node)
+        if limit is not None:
+            limit.release_on_behalf_of(node)
 
     def _ways_in(self) -> Sequence[Address]:
         """No addresses to join through: a simulated node that has lost all others must not recover unnoticed."""

@@ -3,13 +3,20 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import ClassVar
 
 import pytest
 import trio
 
 from p2p.core.dht import recordstore
+from p2p.core.dht.routing import Contact
 from p2p.identity import Identity
+from p2p.ids import H
+from p2p.net.datagrams import head_of
+from p2p.net.dht import Dht
 from p2p.wire import records
+from p2p.wire.datagrams import Answer, FindNode, FindValue, Nodes, Query, Store, Stored, Values, pack_contacts
+from p2p.wire.nodeid import node_id
 from p2p.wire.records import Pointer, RecordKind
 from tests.support.constants import Shorten
 from tests.support.dht_overlay import KEY, NETWORK, Bare, Overlay, Running, provider
@@ -84,3 +91,56 @@ async def test_a_node_full_of_pointers_for_a_month_keeps_what_others_store(overl
     assert (await nodes[0].dht.publish(KEY, provider(nodes[0].identity))).stored == 2
     found = await nodes[2].dht.get(KEY, RecordKind.PROVIDER)
     assert {record.publisher for record in found.found.values()} == {nodes[0].identity.peer_id}
+
+
+class Sybil(Dht):
+    """Names others of its gang only, says that it keeps records, and keeps none."""
+
+    gang: ClassVar[list[Running]] = []
+
+    def _serve(self, query: Query, contact: Contact, budget: int) -> Answer | None:
+        head = head_of(query, contact, time.time())
+        match query:
+            case FindNode():
+                return Nodes(*head, bytes(8), self._names())
+            case FindValue():
+                return Values(*head, bytes(8), self._names(), (), 0)
+            case Store():
+                return Stored(*head)
+            case _:
+                return super()._serve(query, contact, budget)
+
+    def _wants(self, query: Query, contact: Contact) -> bool:
+        return True
+
+    def _names(self) -> bytes:
+        return pack_contacts((one.dht.node_id, *one.address) for one in self.gang[:20])
+
+
+def near(key: bytes, node_id: bytes) -> int:
+    return int.from_bytes(node_id, "big") ^ int.from_bytes(key, "big")
+
+
+async def test_a_crowd_of_identities_around_a_key_hides_no_record(overlay: Overlay) -> None:
+    """Twenty in ten /24s are the nearest of all; what is published then is stored and read around them."""
+    honest = await overlay.grow(28)
+    publisher, *readers = honest[:6]
+    for node in (publisher, *readers):
+        for number in range(3):
+            await node.dht.find(H("another", bytes([number]))[:20])
+    nearest = min(near(KEY, node.dht.node_id) for node in honest)
+    Sybil.gang = []
+    for number in range(20):
+        identity = Identity.generate()
+        while near(KEY, node_id(identity.peer_id, bytes(8))) >= nearest:
+            identity = Identity.generate()
+        host = f"127.{220 + number // 2}.0.{number + 1}"
+        Sybil.gang.append(await overlay.start(Sybil, host=host, identity=identity))
+    ordinary = (await publisher.dht.find(KEY)).near
+    assert {one.id for one in ordinary} == {one.dht.node_id for one in Sybil.gang}, "the crowd has all the places"
+    await publisher.dht.publish(KEY, provider(publisher.identity))
+    kept = [node for node in honest if node is not publisher and node.dht.store.get(KEY, time.time())]
+    assert len(kept) >= 5
+    for reader in readers:
+        found = await reader.dht.get(KEY, RecordKind.PROVIDER, thoroughly=True)
+        assert {record.publisher for record in found.found.values()} == {publisher.identity.peer_id}
