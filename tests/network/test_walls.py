@@ -24,11 +24,15 @@ OF_THE_TRACKER = {
     "batch of announces",
     "dial-back",
     "feed of figures",
+    "figures among the metrics",
     "periodic task of the tracker",
     "request over HTTP",
 }
+"""See tests/tracker/test_walls.py."""
 ELSEWHERE = {"command line", "beacon", "look at the local network"}
-"""Walls outside of any peer, and those of the local network, which tests of their own try."""
+"""Not of these peers, which are not on the local network. For the beacon, see tests/io/net/test_lan.py; nothing here
+leads to the other two.
+"""
 WITHOUT_A_PAUSE = {"datagram"}
 """What is behind these walls never waits, so nothing can be thrown in the middle."""
 KEPT = {

@@ -140,6 +140,25 @@ async def test_networks_do_not_mix(nursery: trio.Nursery, group: Group) -> None:
     assert first.heard == []
 
 
+async def test_a_bug_over_one_beacon_costs_that_one_alone(
+    nursery: trio.Nursery, group: Group, expects_bugs: Callable[[int], None]
+) -> None:
+    first, second = Station(group, Address("127.0.0.1", 1)), Station(group, Address("127.0.0.1", 2))
+    bugs = ["a bug"]
+    take = first._take
+
+    def broken(beacon: Beacon, host: str) -> bool:
+        if bugs:
+            raise ValueError(bugs.pop())
+        return take(beacon, host)
+
+    first.lan._heard = broken
+    await nursery.start(first.run)
+    await nursery.start(second.run)
+    await first.hears(second.peer_id, BeaconKind.HELLO)  # the second one
+    expects_bugs(1)
+
+
 # Strangers.
 
 
