@@ -39,7 +39,7 @@ Name = Literal[
     "volunteers that call",
     "event streams",
 ]
-"""All places that this project bounds. docs/threats.md has a line for each."""
+"""All bounded places, each made once. docs/threats.md has a line for each, with its bound, its rule and its test."""
 TRIED_S = 0.5
 """How long one on trial is left there at least, unless its network has more places than the newcomer's. One that is
 useful is left there for a period.
