@@ -14,6 +14,8 @@ import msgspec
 from p2p.errors import MalformedMessage
 
 MAX_HEADER_BYTES = 1024 * 1024
+Text = Annotated[str, msgspec.Meta(max_length=MAX_HEADER_BYTES)]
+"""A text in a header."""
 MAX_BLOBS = 100_000
 _LENGTH = 4
 

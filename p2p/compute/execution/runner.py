@@ -66,9 +66,9 @@ Records = Annotated[int, msgspec.Meta(ge=0, le=work.MAX_RECORDS)]
 class GuestReply(msgspec.Struct):
     """A guest's answer to being loaded with a job, or to being given a unit."""
 
-    ok: str = ""
-    error: str = ""
-    text: str = ""
+    ok: frames.Text = ""
+    error: frames.Text = ""
+    text: frames.Text = ""
     records_in: Records = 0
     records_out: Records = 0
     replaced: tuple[Records, Annotated[int, msgspec.Meta(ge=0, lt=work.MAX_PIECES)]] = (0, 0)

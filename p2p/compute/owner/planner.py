@@ -62,11 +62,11 @@ class Planner(Protocol):
 class _Said(msgspec.Struct):
     """An answer of the planning guest."""
 
-    ok: str = ""
+    ok: frames.Text = ""
     plan: msgspec.Raw = msgspec.Raw(b"")
     value: Any = None
     notes: Annotated[list[Annotated[str, msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=32)] = []
-    error: str = ""
+    error: frames.Text = ""
 
 
 class GuestPlanner:

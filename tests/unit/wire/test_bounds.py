@@ -1,5 +1,6 @@
 """Numbers that strangers and guests say: every type bounds them, and both ends of each bound can be sent and kept."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,3 +78,68 @@ def test_every_number_that_others_say_is_bounded_and_can_be_passed_on(said: Any)
         assert SMALLEST <= value <= LARGEST, where
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(value)) == value
         assert msgspec.json.decode(msgspec.json.encode(value)) == value
+
+
+BOUNDED_AS_A_WHOLE = {
+    "ManifestRoot.parts": "a root has at most MAX_ROOT_BYTES",
+    "Entry.path": "a part of a manifest has at most MAX_PART_BYTES",
+    "Entry.hashes": "a part of a manifest has at most MAX_PART_BYTES",
+    "TimedEntry.path": "a part of a manifest has at most MAX_PART_BYTES",
+    "TimedEntry.hashes": "a part of a manifest has at most MAX_PART_BYTES",
+    "Description.args": "the file that has them has a limit",
+}
+MOST_BUILT = 300
+"""How long built texts are at most: a limit of a megabyte is believed."""
+
+
+def built(kind: inspect.Type, where: str, *, most: bool) -> Any:
+    """A value of a type, with the most, or else the least, that each bound allows."""
+    match kind:
+        case inspect.IntType():
+            return list(extremes(kind, where))[-1 if most else 0][1]
+        case inspect.FloatType(gt=above, ge=least, lt=below, le=largest):
+            low = least if least is not None else (above or 0.0) + 1e-9
+            high = largest if largest is not None else (below or 0.0) - 1e-9
+            return float(high if most else low)
+        case inspect.StrType(pattern=str(pattern)):
+            return next(text for text in ("0" * 64, "a") if re.fullmatch(pattern, text))
+        case inspect.StrType(min_length=least, max_length=longest):
+            assert longest is not None or where.partition("[")[0] in BOUNDED_AS_A_WHOLE, f"{where} has no limit"
+            return "x" * (min(longest or MOST_BUILT, MOST_BUILT) if most else least or 0)
+        case inspect.BytesType(min_length=least, max_length=longest):
+            assert longest is not None or where in BOUNDED_AS_A_WHOLE, f"{where} has no limit"
+            return b"\xff" * (max(least or 0, min(longest or MOST_BUILT, MOST_BUILT)) if most else least or 0)
+        case inspect.ListType() | inspect.VarTupleType() | inspect.SetType():
+            count = min(kind.max_length or 2, 2) if most else kind.min_length or 0
+            return tuple(built(kind.item_type, f"{where}[]", most=most) for _ in range(count))
+        case inspect.TupleType(item_types=items):
+            return tuple(built(item, where, most=most) for item in items)
+        case inspect.UnionType(types=types):
+            return built(types[-1 if most else 0], where, most=most)
+        case inspect.StructType(cls=cls, fields=fields):
+            return cls(**{field.name: built(field.type, f"{cls.__name__}.{field.name}", most=most) for field in fields})
+        case inspect.LiteralType(values=values):
+            return values[-1 if most else 0]
+        case inspect.EnumType(cls=cls):
+            return list(cls)[-1 if most else 0]
+        case inspect.BoolType():
+            return most
+        case inspect.RawType():
+            return msgspec.Raw(b"0")  # in JSON a number, and in msgpack one too
+        case inspect.DictType():
+            return {}
+        case inspect.AnyType() | inspect.NoneType():
+            return None
+    raise AssertionError(f"{where}: {kind}")
+
+
+STRUCTS = [one for said in SAID for one in getattr(said, "__args__", (said,))]
+
+
+@pytest.mark.parametrize("most", [False, True], ids=["least", "most"])
+@pytest.mark.parametrize("said", STRUCTS, ids=lambda said: said.__qualname__)
+def test_every_message_with_the_extremes_of_its_fields_can_be_sent_and_read(said: Any, most: bool) -> None:
+    message = built(inspect.type_info(said), said.__name__, most=most)
+    for codec in (msgspec.msgpack, msgspec.json):
+        read = codec.decode(codec.encode(message), type=said)
+        assert codec.decode(codec.encode(read), type=said) == read
