@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from p2p.compute.owner.deps import Deps
+from p2p.compute.owner.volunteer_session import LeftOut
 from p2p.concurrency.walls import Wall
 from p2p.core.compute.diagnosis import where_it_waits, why_nothing_runs
 from p2p.core.compute.matching import Need, VolunteerOffer, suits
@@ -70,6 +71,8 @@ class Recruiter:
         self._engage = engage
         self._offers: dict[PeerId, VolunteerOffer] = {}
         self._refusals: dict[PeerId, str] = {}
+        self._left_out: dict[PeerId, str] = {}
+        """Why the job does without these peers: what this peer found, not what they said."""
         self._found: list[PeerHint] = []
         """Volunteers found by trackers and the DHT."""
         self._unreachable: set[PeerId] = set()
@@ -125,7 +128,7 @@ class Recruiter:
         It is asked again, at growing intervals, as it may soon be free; and at once when another job of this owner has
         left a place there.
         """
-        self._refused(peer, reason)
+        self._refused(peer, reason, self._refusals)
         if peer not in self._hint_of:
             return
         self._vacancies.declined(peer, self)
@@ -164,7 +167,8 @@ class Recruiter:
             return where_it_waits([(queued.place, queued.reason) for queued in self.lines.values()])
         dialable = not self._deps.presence.is_out_of_reach
         silent, failures = self._unreachable, list(dict.fromkeys(self._failures.values()))
-        return why_nothing_runs(self._need, self._offers, self._refusals, silent, failures, dialable=dialable)
+        refusals = self._refusals, self._left_out
+        return why_nothing_runs(self._need, self._offers, *refusals, silent, failures, dialable=dialable)
 
     # Volunteers that call.
 
@@ -250,6 +254,7 @@ class Recruiter:
             with trio.CancelScope() as self._talking[peer]:
                 try:
                     self._refusals.pop(peer, None)
+                    self._left_out.pop(peer, None)
                     async with conversation(connection):
                         await self._engage(connection)
                 finally:
@@ -259,15 +264,15 @@ class Recruiter:
                 self._tried.pop(self._hint_of[peer], None)  # it did not refuse
         except PeerError as error:
             logger.debug("volunteer %s: %s", short(peer), error)
-            self._refused(peer, str(error))
+            self._refused(peer, str(error), self._left_out if isinstance(error, LeftOut) else self._refusals)
         finally:
             connection.close()
 
-    def _refused(self, peer: PeerId, reason: str) -> None:
-        """Records that the peer refused the job, or has stopped working on it."""
+    def _refused(self, peer: PeerId, reason: str, among: dict[PeerId, str]) -> None:
+        """Records that the peer refused the job, has stopped working on it, or was left out of it."""
         self._offers.setdefault(peer, VolunteerOffer(1, self._need.memory, frozenset({self._need.runtime})))
-        if len(self._refusals) < MAX_REMEMBERED:
-            self._refusals.setdefault(peer, reason)
+        if len(among) < MAX_REMEMBERED:
+            among.setdefault(peer, reason)
 
     async def _look_up(self) -> None:
         """Looks up volunteers in the background, so that a slow tracker does not delay those that are already known."""

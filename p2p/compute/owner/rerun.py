@@ -1,10 +1,11 @@
 """Reruns, at the job's owner and in fresh guests, the units that volunteers report as faulty or impossible."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from p2p.compute.execution import runner
 from p2p.compute.execution.output_reader import OutputReader
-from p2p.compute.execution.runner import LOST, MAX_UNIT_INPUT_BYTES, Runner, UnitOutcome
+from p2p.compute.execution.runner import LOST, MAX_UNIT_INPUT_BYTES, Batch, Runner, UnitOutcome
 from p2p.compute.execution.unit_inputs import Missing, UnitInputs
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import Dispatch
@@ -39,7 +40,7 @@ class Rerunner:
         return self._reading is not None and self._reading.starved
 
     async def run(self, one: Work) -> UnitOutcome:
-        """Runs a unit as a volunteer would, and returns its outcome.
+        """Runs a unit as a volunteer would, and returns its outcome: that of its second run if others run `between`.
 
         Raises StorageError and SandboxFailed: these are faults of this machine, and say nothing about the unit.
         """
@@ -62,31 +63,57 @@ class Rerunner:
         try:
             most = min(setup.limits.memory_bytes, MAX_UNIT_INPUT_BYTES)
             self._reading = reading = UnitInputs(setup.id, self._deps.presence.peer_id, held, None, self._reader, most)
-            unit: work.Unit | None = None
+            units: dict[bytes, work.Unit] = {}
             lost: list[Work] = []
-            for message in await self._dispatch.messages([one], len(self._results), lost.append, keep=False):
+            wanted = [one, *(other for other in one.between if other.unit != one.unit)]
+            for message in await self._dispatch.messages(wanted, len(self._results), lost.append, keep=False):
                 match message:
                     case work.Bytes():
                         reading.arrived(message)
                     case work.Reads():
                         reading.reads(message.unit, message.kept, message.holders)
-                    case work.Units(units):
-                        unit = units[0]
-            if unit is None:
+                    case work.Units(some):
+                        units |= {unit.id: unit for unit in some}
+            if one.unit not in units:
                 why = "what it reads is lost" if lost else "the action is over"
                 return UnitOutcome([], kind=LOST if lost else "broken", text=why)
-            given = await reading.given(unit)
+            run = await self._read(one, units, reading)
         finally:
             self._reading = None
             await inputs.release(*held)
-        outcome: list[UnitOutcome] = []
         sandbox, description = self._deps.guests.repeating, setup.description
         found = await runner.runner(sandbox, setup.runtime, setup.id, setup.limits, self._load, description)
         if isinstance(found, UnitOutcome):
             return found
         fresh: Runner = found
         try:
-            await fresh.run([(unit, given)], self._results, lambda _, made: outcome.append(made))
+            return await self._judged(fresh, run)
         finally:
             fresh.close()
-        return outcome[0]
+
+    async def _read(self, one: Work, units: Mapping[bytes, work.Unit], reading: UnitInputs) -> Batch:
+        """Returns what is to run, in order, with what it reads. Raises ShoalError."""
+        first = units[one.unit], await reading.given(units[one.unit])
+        if not one.between:
+            return [first]
+        between = []
+        for other in one.between:
+            with suppress(ShoalError):  # it says nothing about the unit
+                unit = units.get(other.unit)
+                if unit is not None and other.unit != one.unit:
+                    between.append((unit, await reading.given(unit)))
+        return [first, *between, first]
+
+    async def _judged(self, fresh: Runner, run: Batch) -> UnitOutcome:
+        """Runs these units. Returns the outcome of the first, or of its second run if both gave a result before.
+
+        Raises GuestEnded, MalformedMessage.
+        """
+        outcomes: list[UnitOutcome] = []
+        try:
+            await fresh.run(run, self._results, lambda _, made: outcomes.append(made))
+        except GuestEnded:
+            if not outcomes:
+                raise
+            return outcomes[0]  # more than one run may need more than one unit may have
+        return outcomes[0] if outcomes[0].kind else outcomes[-1]

@@ -338,7 +338,8 @@ class JobRun:
     async def _run_own(self, units: Sequence[Work]) -> None:
         """Runs the units that volunteers reported as faulty or impossible."""
         for one in units:
-            await self._puller.pull_what_it_reads(one)  # so that nothing depends on what a holder says about them
+            for read in (one, *one.between):
+                await self._puller.pull_what_it_reads(read)  # so that nothing depends on what a holder says about them
             try:
                 made = await self._rerunner.run(one)
             except ShoalError as error:

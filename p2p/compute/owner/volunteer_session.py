@@ -30,6 +30,10 @@ Said = work.Results | work.Replaced | work.Heartbeat | work.Slots | DialMe
 Heard = Callable[[Said, SpooledReassembly], Awaitable[None]]
 
 
+class LeftOut(PeerGone):
+    """The owner has left the volunteer out of its job."""
+
+
 class Messages(Protocol):
     """Makes the messages that bring units to a volunteer that already has the results of `sent` actions.
 
@@ -135,7 +139,7 @@ class VolunteerSession:
                     failure = error
                 nursery.cancel_scope.cancel()
         if self._dropped:
-            raise PeerGone(self._dropped) from failure
+            raise LeftOut(self._dropped) from failure
         if failure is not None:
             raise failure
 

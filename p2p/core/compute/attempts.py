@@ -89,6 +89,8 @@ class Work(NamedTuple):
     unit: bytes
     stage: int
     partition: int
+    between: tuple["Work", ...] = ()
+    """Only for the owner's own guest: units to run between two runs of this one, whose second run is judged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ def why_nothing_runs(
     need: Need,
     offers: Mapping[PeerId, VolunteerOffer],
     refusals: Mapping[PeerId, str],
+    left_out: Mapping[PeerId, str],
     unreachable: Collection[PeerId] = (),
     failures: Sequence[str] = (),
     *,
@@ -19,8 +20,8 @@ def why_nothing_runs(
 ) -> str:
     """Explains to the user why none of the volunteers found works for the job; empty if one of them could.
 
-    Volunteers in `unreachable` cannot be dialled; they call if the owner is `dialable`. `failures` says why peers that
-    the user has named did not answer.
+    `refusals` says what volunteers said, and `left_out` why this peer left others out. Those in `unreachable` cannot
+    be dialled; they call if the owner is `dialable`. `failures` says why peers that the user has named did not answer.
     """
     if not offers and failures:
         return f"no volunteers found yet: {', '.join(failures[:3])}"
@@ -35,11 +36,13 @@ def why_nothing_runs(
     fit = {peer for peer, offer in offers.items() if suits(need, offer)}
     if not fit:
         return f"{found}, 0 have a free core"
-    silent = fit - refusals.keys()
+    silent = fit - refusals.keys() - left_out.keys()
     if not silent <= set(unreachable):
         return ""
-    reasons = Counter(refusals[peer] for peer in sorted(fit & refusals.keys()))
-    texts = [f"{count} said: {reason}" for reason, count in list(reasons.items())[:3]]
+    texts = []
+    for how, of in (("said", refusals), ("left out by this peer", left_out)):
+        reasons = Counter(of[peer] for peer in sorted(fit & of.keys()))
+        texts += [f"{count} {how}: {reason}" for reason, count in list(reasons.items())[:3]]
     if silent:
         more = "and may call this peer" if dialable else "and neither can this peer"
         texts.append(f"{len(silent)} cannot be dialled, {more}")

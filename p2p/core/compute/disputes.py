@@ -2,14 +2,14 @@
 
 A job is blamed only when the owner itself has seen its unit fail. The owner reruns a unit as soon as two unrelated
 volunteers blame the job, no unrelated volunteer is left to ask, or volunteers have tried the unit often enough. It
-reruns one unit at a time, so a liar costs the job no more than one unit in the owner's guest. Volunteers that were
-wrong get a strike.
+reruns one unit at a time, so a liar costs the job no more than one unit in the owner's guest (three short runs where it
+says that state is kept, which a unit alone need not show). Volunteers that were wrong get a strike.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from p2p.core.compute.attempts import Attempt, Fault, SendUnits
+from p2p.core.compute.attempts import Attempt, Fault, SendUnits, Work
 from p2p.core.compute.crew import Crew, CrewMember
 from p2p.core.compute.stage import AGAIN, RUNNING, StageUnits, Trouble
 from p2p.ids import PeerId
@@ -35,10 +35,14 @@ class Disputes:
         """Forgets all disputes. To be called when the action is over."""
         self._disputed.clear()
 
-    def failed(self, attempt: Attempt, volunteer: CrewMember, fault: Fault) -> None:
-        """Records that a volunteer other than the owner's guest failed to give a result of the unit."""
+    def failed(self, attempt: Attempt, volunteer: CrewMember, fault: Fault, *, shows_later: bool = False) -> None:
+        """Records that a volunteer other than the owner's guest failed to give a result of the unit.
+
+        `shows_later` is as in `Report`.
+        """
         trouble = _troubled(attempt, volunteer.peer, lost=fault is Fault.INPUT)
         if fault is Fault.JOB:
+            trouble.shows_later = trouble.shows_later or shows_later
             if set(trouble.accusers.values()) - {volunteer.relation}:
                 trouble.for_owner = True
             trouble.accusers[volunteer.peer] = volunteer.relation
@@ -89,7 +93,8 @@ class Disputes:
             relations = set(trouble.accusers.values())
             if trouble.for_owner or not self._crew.unrelated(relations, trouble.outlasted, now):
                 stage.start(partition, own.peer)
-                return [SendUnits(own.peer, (own.begin(stage, partition, now),))]
+                work = own.begin(stage, partition, now)
+                return [SendUnits(own.peer, (_in_company(work, stage) if trouble.shows_later else work,))]
         return []
 
     def acquit(self, attempt: Attempt, trouble: Trouble, now: float) -> Iterator[CrewMember]:
@@ -112,6 +117,12 @@ class Disputes:
         if trouble.failures >= MAX_FAILURES or trouble.losses >= MAX_LOSSES:
             trouble.for_owner = True
             self._disputed[attempt.stage, attempt.partition] = None
+
+
+def _in_company(work: Work, stage: StageUnits) -> Work:
+    """The unit twice, with the next unit of its stage between: a cache that the first fills, the others then change."""
+    partition = (work.partition + 1) % stage.count
+    return work._replace(between=(Work(stage.unit(partition), stage.index, partition),))
 
 
 def _troubled(attempt: Attempt, peer: PeerId, *, lost: bool) -> Trouble:

@@ -269,7 +269,8 @@ class Job:
         if volunteer is self._crew.own:
             reason = self._disputes.judged(attempt, fault, said, is_open=stage in self._open)
             return self._fill_all(now) if reason is None else self._end(JobState.FAILED, reason)
-        self._disputes.failed(attempt, volunteer, fault)
+        shows_later = isinstance(report, Report) and report.shows_later
+        self._disputes.failed(attempt, volunteer, fault, shows_later=shows_later)
         if fault is Fault.PEER and self._crew.strike(volunteer, now):
             return self._expel(volunteer, f"it failed too often in this job, last with: {said}", now)
         return self._fill_all(now)

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 
 MAX_TEXT = 8192
+STATE_KEPT = "StateKept"
+"""The kind of report that says that the job keeps state between units."""
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Short = Annotated[str, msgspec.Meta(max_length=255)]
 
@@ -20,6 +22,11 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     operation: _Short = ""
     record: _Short = ""
     file: _Short | None = None
+
+    @property
+    def shows_later(self) -> bool:
+        """Whether what it says may show only in a guest that has run other units before."""
+        return self.error == "job" and self.kind == STATE_KEPT
 
     def told(self, stage: int | None = None, partition: int = 0, action: int = 0) -> str:
         """Text for the user: what happened, and where. No stage means while planning or finishing an action."""

@@ -55,6 +55,8 @@ class Trouble:
         """The volunteers that ended the unit because it ran for as long as they let a unit run."""
         self.accusers: dict[PeerId, str] = {}
         """The volunteers that blame the job, each with its relation: unrelated volunteers are asked next."""
+        self.shows_later = False
+        """Whether what they say may show only in a guest that has run other units before."""
 
 
 class StageUnits:

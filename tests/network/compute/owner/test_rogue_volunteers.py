@@ -103,7 +103,10 @@ async def test_with_only_a_rogue_the_job_says_why_it_ends(world: World) -> None:
     owner = await world.peer("owner")
     job = write_job(world, JOB)
     for name, says in (
-        ("a wrong digest", "1 said: it failed too often in this job, last with: a result that is not what it says"),
+        (
+            "a wrong digest",
+            "1 left out by this peer: it failed too often in this job, last with: a result that is not what it says",
+        ),
         ("gives_nothing", "Nobody works for this job: the volunteers are paused, or busy with other jobs"),
         ("vanishes", "1 peer found, none takes the job: 1 said: the peer closed the connection"),
     ):

@@ -121,6 +121,20 @@ def test_what_is_tried_often_enough_is_for_the_owner(fault: Fault, most: int) ->
     assert company.repeated() == [0]
 
 
+@pytest.mark.parametrize("units", [1, 3])
+def test_state_is_looked_for_with_another_unit_between_two_runs(units: int) -> None:
+    """A unit alone may show nothing, because a cache is still empty before it."""
+    company = Company(["x", "y"], units=units)
+    partition = units - 1
+    for volunteer in company.volunteers:
+        attempt = company.begin(volunteer, partition)
+        volunteer.stop(attempt, Step.FAILED)
+        company.disputes.failed(attempt, volunteer, Fault.JOB, shows_later=volunteer is company.volunteers[0])
+    ((work,),) = [send.units for send in company.disputes.repeat([company.stage], NOW)]
+    assert work.partition == partition
+    assert [other.partition for other in work.between] == [0]
+
+
 def test_what_takes_volunteers_down_is_for_the_owner() -> None:
     company = Company(["x"] * MAX_LOSSES)
     for volunteer in company.volunteers:
