@@ -58,6 +58,8 @@ class Database:
 
     def _open(self) -> None:
         steps = sqlite.pending(self._connection, self._path, "p2p.store", "--home")
+        if steps:
+            private.close_files(self._path.parent)  # earlier versions let others read some
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         sqlite.apply(self._connection, steps)

@@ -250,6 +250,8 @@ def test_saved_files_become_a_share_or_go_where_they_are_wanted(origin: Peer, ot
         paths = origin.run(*run, "--out", tmp_path / "out").out.split()
         assert paths == [str(tmp_path / "out" / "part-00000")]
         assert Path(paths[0]).read_text() == expected
+        (tmp_path / "mine").touch()
+        assert Path(paths[0]).stat().st_mode == (tmp_path / "mine").stat().st_mode, "it is a file as any other"
 
 
 def test_a_stopped_job_is_given_a_volunteer(origin: Peer, tmp_path: Path) -> None:

@@ -37,6 +37,18 @@ def test_files_are_closed_and_keep_what_is_in_them(tmp_path: Path) -> None:
     assert mode(tmp_path / "new") == 0o600
 
 
+def test_files_below_a_folder_are_closed_and_links_stay(tmp_path: Path) -> None:
+    (tmp_path / "home/deep").mkdir(parents=True)
+    outside = tmp_path / "outside"
+    for path in (outside, tmp_path / "home/one", tmp_path / "home/deep/two"):
+        path.touch()
+        path.chmod(0o755)
+    (tmp_path / "home/link").symlink_to(outside)
+    private.close_files(tmp_path / "home")
+    assert [mode(tmp_path / "home" / path) for path in ("one", "deep/two")] == [0o700, 0o700]
+    assert mode(outside) == 0o755
+
+
 def test_folders_that_all_may_write_to(tmp_path: Path) -> None:
     for bits, is_open in ((0o700, False), (0o775, False), (0o777, True), (0o1777, True)):
         tmp_path.chmod(bits)

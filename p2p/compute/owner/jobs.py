@@ -11,7 +11,7 @@ task does any of these at the same time.
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -280,11 +280,11 @@ class Jobs:
         if ending.saved is None:
             return answer
         if kept.wish.out is not None:
-            paths = await self._deps.disk.run(_move_all, ending.saved, Path(kept.wish.out))
+            paths = await self._deps.disk.run(_move_all, ending.saved, Path(kept.wish.out), private.hand_out)
             return msgspec.structs.replace(answer, paths=tuple(paths))
         name = f"{Path(kept.wish.path).stem}-{short(job)}"
         folder = self._results_folder / name
-        await self._deps.disk.run(_move_all, ending.saved, folder)
+        await self._deps.disk.run(_move_all, ending.saved, folder, shutil.move)
         done = await self._deps.sharing.share([folder], name, Progress(), unlisted=True)
         link = self._deps.discovery.links.to(done.share_id, done.name, done.bytes)
         return msgspec.structs.replace(answer, link=link, folder=str(folder))
@@ -343,8 +343,8 @@ def _name(one: JournaledJob) -> str:
     return Path(msgspec.convert(one.description, Resumable).wish.path).name
 
 
-def _move_all(folder: Path, out: Path) -> list[str]:
-    """Moves the files of a folder. Returns the whole result, including what an earlier try moved.
+def _move_all(folder: Path, out: Path, move: Callable[[Path, Path], object]) -> list[str]:
+    """Moves the files of a folder, each with `move`. Returns the whole result, including what an earlier try moved.
 
     Raises StorageError.
     """
@@ -353,7 +353,7 @@ def _move_all(folder: Path, out: Path) -> list[str]:
             target = out / Path(where).relative_to(folder)
             target.mkdir(parents=True, exist_ok=True)
             for name in names:
-                private.hand_out(Path(where, name), target / name)
+                move(Path(where, name), target / name)
         return [str(path) for path in saved_files.files_in(out)]
     except OSError as error:
         raise StorageError(

@@ -225,10 +225,12 @@ class _Fetch:
         if name == said:
             if own != said:
                 self._progress.note(f"the share calls itself {quoted(own)}; it is saved as {name}, as the link says")
-        elif self._earlier is None or self._earlier.top != target.top:
-            dot = said or own
-            why = "; a fetch makes no name that begins with a dot" if dot.startswith(".") else ""
-            self._progress.note(f"the share is called {quoted(dot)}; it is saved as {target.top}{why}")
+            return
+        follows, earlier = self._options.follows, self._earlier
+        if (follows is None or name != follows[1]) and (earlier is None or earlier.top != target.top):
+            called = said or own
+            why = "; a fetch makes no name that begins with a dot" if called.startswith(".") else ""
+            self._progress.note(f"the share is called {quoted(called)}; it is saved as {target.top}{why}")
 
     async def _keep(self, target: Target, swarm: Swarm | None) -> None:
         """Records what must be known later about the files, which are all in place now."""
