@@ -14,6 +14,7 @@
     .venv/bin/python -m scripts.bench.tracker     a tracker of a million files: latency of searches, announces and
                                                   requests a second, memory
     .venv/bin/python -m scripts.bench.limits      the part of a small upload limit that is used, by 1, 3 and 14 getters
+    .venv/bin/python -m scripts.bench.attacks     what is left to honest peers while 96 identities attack: rate, memory
     .venv/bin/python -m scripts.bench.surprises   no figures: throws 10,000 exceptions behind the walls of peers at
                                                   work, and checks that all peers live and hold nothing afterwards
     .venv/bin/python -m scripts.bench.kills 100   no figures: kills -9 a process during a job, a hundred times, and
@@ -24,7 +25,7 @@
 `--help` says what each takes, and what its figures mean. All but `kills`, `surprises` and `chaos` print a table, or
 JSON with `--json`. Rivals that are not installed are left out, with a note.
 
-Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure, and what `chaos`
-does), `rivals` (the other programs, and how they are driven), `support` (processes and their cost, data, reports,
+Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure, what `chaos`
+does, and who attacks), `rivals` (the other programs, and how they are driven), `support` (processes and their cost, data, reports,
 peers, simulated nodes). `kills` and `surprises` take their peers from tests.support; tests import nothing from here.
 """
