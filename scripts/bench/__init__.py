@@ -25,7 +25,8 @@
 `--help` says what each takes, and what its figures mean. All but `kills`, `surprises` and `chaos` print a table, or
 JSON with `--json`. Rivals that are not installed are left out, with a note.
 
-Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure, what `chaos`
-does, and who attacks), `rivals` (the other programs, and how they are driven), `support` (processes and their cost, data, reports,
-peers, simulated nodes). `kills` and `surprises` take their peers from tests.support; tests import nothing from here.
+Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure, what `chaos` does, and
+who attacks), `rivals` (the other programs, and how they are driven), `support` (processes and their cost, data,
+reports, peers, simulated nodes). `kills` and `surprises` take their peers from tests.support; tests import nothing from
+here.
 """

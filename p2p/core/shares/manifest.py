@@ -238,9 +238,12 @@ def decode(
 
     `pause` is called now and then, so that a thread that decodes a large manifest can let others run.
     """
-    stream = bytearray()
+    stream = bytearray(root.length)  # all at once: one that grows leaves holes in memory
+    end = 0
     for part in parts:
-        stream += part
+        stream[end : end + len(part)] = part
+        end += len(part)
+    del stream[end:]
     starts = array("Q")
     decoder = _entry_decoders[root.version]
     files = size = chunks = 0
