@@ -107,6 +107,9 @@ class Lookups:
         _count(outcome, path)
         if path.done:
             self.density.heard(target, outcome.near)
+        # What a lookup of this node's own id told when the network was smaller is long untrue; the table is kept fresh.
+        own = self._table.node
+        self.density.heard(own.id, self._table.find_neighbors(own))
 
     def _path(self, target: bytes, more: Iterable[Contact], claims: Claims) -> Lookup:
         self._table.touch(point(target))

@@ -15,7 +15,7 @@ from statistics import median
 
 from p2p.core.dht.routing import Contact, K, point
 
-MAX_TARGETS = 64
+MAX_TARGETS = 32
 CROWDED_BELOW = 0.3 * K
 """A crowd that leaves room for more honest nodes among the nearest than this is none, and hides nothing."""
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from p2p.core.dht import recordstore
-from p2p.core.dht.routing import Contact
+from p2p.core.dht.routing import Contact, K
 from p2p.identity import Identity
 from p2p.ids import H
 from p2p.net.datagrams import head_of
@@ -128,6 +128,9 @@ async def test_a_crowd_of_identities_around_a_key_hides_no_record(overlay: Overl
     for node in (publisher, *readers):
         for number in range(3):
             await node.dht.find(H("another", bytes([number]))[:20])
+    own = publisher.dht.table.node  # it came first, when there was nobody
+    now = own.distance_to(publisher.dht.table.find_neighbors(own)[K - 1]) / K
+    assert publisher.dht._lookups.density._spacing[own.id] == now, "how close nodes are now, not when it joined"
     nearest = min(near(KEY, node.dht.node_id) for node in honest)
     Sybil.gang = []
     for number in range(20):
