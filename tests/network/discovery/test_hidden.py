@@ -1,10 +1,12 @@
 """Peers whose records in the DHT are hidden, or for which it has no room."""
 
+import os
 from functools import partial
 
 import pytest
 import trio
 
+from p2p import ids
 from p2p.control import protocol as requests
 from p2p.core.dht import publications, recordstore
 from p2p.discovery import finders
@@ -43,6 +45,21 @@ async def test_a_publisher_for_whom_there_is_no_room_says_so_and_tries_again(wor
     shorten(recordstore, "MAX_RECORDS", room)
     await eventually(is_full, lambda full: not full)
     await world.get(peers[3], bare(published.link))
+
+
+async def test_what_the_dht_hides_the_local_network_and_other_peers_still_find(world: World, shorten: Shorten) -> None:
+    """The first by its neighbours, the second, which has none of its own, by whom the first names."""
+    lan = {"lan": True, "name": f"test-hidden-{os.getpid()}"}
+    shorten(recordstore, "MAX_RECORDS", 0)
+    origin, first = await net(world, 2, **lan)
+    second = await world.peer("second", network={"name": lan["name"]})
+    published = await world.publish(origin, FILES)
+    link = ids.to_text(published.link.share_id)
+    await perform(first, requests.GetRequest(link=link, out=str(world.out(first))))
+    assert same_tree(world.out(first) / "data", published.path)
+    assert not first.discovery.overlays.records
+    await world.get(second, Link(published.link.share_id, peers=(PeerHint(first.addresses[0], first.peer_id),)))
+    assert same_tree(world.out(second) / "data", published.path)
 
 
 class Waiting:
