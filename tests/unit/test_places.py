@@ -105,6 +105,21 @@ def test_who_is_useful_on_trial_is_not_displaced_by_the_next_to_come() -> None:
     assert held.enter("later", "10.99.0.1", PERIOD_S).displaced in sources[MOST - TRIED :]
 
 
+def test_whoever_is_of_a_little_use_on_trial_is_not_cut_off_at_once() -> None:
+    """A chunk that comes slowly counts for very little until it is whole: enough to stay, not to displace others."""
+    held = places()
+    regular = filled(held, 9, MOST - TRIED, 0.0)
+    for key in regular:
+        held.useful(key, 100, 1.0)
+    for number in range(TRIED):
+        held.enter(f"slow{number}", f"10.{number}.0.1", 1.0)
+        held.useful(f"slow{number}", 1e-6, 1.0)
+    for number in range(10):
+        assert not held.enter(f"late{number}", f"10.{20 + number}.0.1", 2.0 + TRIED_S * number).admitted
+    assert all(key in held for key in regular)
+    assert held.enter("last", "10.99.0.1", 1.0 + PERIOD_S).displaced == "slow0"
+
+
 def test_a_full_network_takes_turns_with_its_own() -> None:
     held: Places[str] = Places("sources of a fetch", 20, 5, PERIOD_S, most_alike=3)
     crowd = filled(held, 1, 3, 0.0)
@@ -259,5 +274,44 @@ class AnyOrder(RuleBasedStateMachine):
         self.safe = {key for key in self.since if self.lately(key) > (best[-1] if len(best) == MOST - TRIED else 0)}
 
 
+class Waiting(RuleBasedStateMachine):
+    """Seats: networks share them, and no flood takes the seat of whoever came first of its network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: Seats[str] = Seats("sources of a fetch", MOST)
+        self.number = 0
+        self.there: dict[str, int] = {}
+        """Who has a seat, in the order of their coming, and of which network."""
+
+    @rule(network=st.integers(0, MOST + 2))
+    def enter(self, network: int) -> None:
+        self.number += 1
+        key, before = str(self.number), list(self.there.values())
+        entry = self.held.enter(key, f"10.{network}.0.1")
+        most = max(map(before.count, before), default=0)
+        assert entry.admitted == (len(before) < MOST or most > before.count(network) + 1)
+        if entry.displaced is not None:
+            lost = self.there.pop(entry.displaced)
+            assert before.count(lost) == most > 1
+            assert lost in self.there.values(), "an older one of its network stays"
+        if entry.admitted:
+            self.there[key] = network
+
+    @precondition(lambda self: self.there)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(list(self.there)))
+        self.held.leave(key)
+        del self.there[key]
+
+    @invariant()
+    def bounded(self) -> None:
+        assert len(self.held) == len(self.there) <= MOST
+        assert all(key in self.held for key in self.there)
+
+
+TestWaiting = Waiting.TestCase
+TestWaiting.settings = settings(max_examples=30, stateful_step_count=40)
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=30, stateful_step_count=40)
