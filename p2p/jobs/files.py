@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
     from zipfile import ZipFile
 
-_API = "p2p/"
+API = "p2p/"
 WHEELS = "p2p/wheels/"
 """Where wheels are in a bundle, as they were downloaded."""
 
@@ -80,7 +80,7 @@ class Files(Mapping[str, bytes]):
 
     def shown(self) -> "Files":
         """The files that a job sees: all but the job API, and the wheels themselves."""
-        shown = Files({path: data for path, data in self._bundle.items() if not path.startswith(_API)})
+        shown = Files({path: data for path, data in self._bundle.items() if not path.startswith(API)})
         shown._wheels, shown._metadata = self._wheels, self._metadata
         return shown
 
@@ -105,9 +105,7 @@ class Files(Mapping[str, bytes]):
 
 def sources(files: Mapping[str, bytes], entry: str) -> dict[str, bytes]:
     """The job's own files of Python, among those of its bundle."""
-    return {
-        path: files[path] for path in files if path == entry or (path.endswith(".py") and not path.startswith(_API))
-    }
+    return {path: files[path] for path in files if path == entry or (path.endswith(".py") and not path.startswith(API))}
 
 
 def installed_at(name: str) -> str:

@@ -13,6 +13,7 @@ from p2p.jobs.checks import fingerprint, imports
 from p2p.jobs.checks.state import Owner, State
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import NOT_THE_JOBS, JobFault, Place, PlanMismatch, raised
+from p2p.jobs.files import API
 from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same
 from p2p.jobs.sources import Source
 from p2p.jobs.units import Output, Work
@@ -72,7 +73,8 @@ class Session:
             place = Place(str(getattr(module, "__file__", None) or "job"), 1)
             raise JobFault("the file has no function job: write def job(inputs): ...", place=place)
         self._job: Job = function
-        self._fresh = State(self._modules(), files)
+        self._importer = type(getattr(module.__spec__, "loader", None))
+        self._fresh = State(self._modules(), files, packages=self._packages())
         loader = getattr(module.__spec__, "loader", None)
         if hasattr(loader, "loaded"):
             loader.loaded = self._add  # type: ignore[union-attr]
@@ -147,6 +149,18 @@ class Session:
         loaded = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
         return [module for module in loaded if vars(module).get("__file__") in self._files]
 
+    def _packages(self) -> list[ModuleType]:
+        """The modules of packages that go along with the job, and are loaded."""
+        return [module for module in list(sys.modules.values()) if self._is_packages(module)]
+
+    def _is_packages(self, module: object) -> bool:
+        """Whether this is a module of a package that goes along with the job."""
+        if not isinstance(module, ModuleType):
+            return False
+        path = str(vars(module).get("__file__"))
+        is_ours = isinstance(getattr(vars(module).get("__spec__"), "loader", None), self._importer)
+        return is_ours and path not in self._files and not path.startswith(API)
+
     def _look_ahead(self, plan: Plan) -> None:
         """Notes what may go wrong in units of the plan. Raises JobFault for what is sure to."""
         for part, size in zip(fingerprint.parts(plan.stages), plan.sizes, strict=True):
@@ -165,9 +179,11 @@ class Session:
 
     def _add(self, module: ModuleType) -> None:
         """Adds a module that an operation, or `job`, has just imported."""
-        if getattr(module, "__file__", None) in self._files:
-            for state in filter(None, [self._fresh, self._state]):
+        for state in filter(None, [self._fresh, self._state]):
+            if getattr(module, "__file__", None) in self._files:
                 state.add(module)
+            elif self._is_packages(module):
+                state.add_package(module)
 
     def _watched(self, plan: Plan) -> State:
         """Remembers the state as it is now, after `job` has planned."""
@@ -177,7 +193,7 @@ class Session:
             for part in parts
             if not isinstance(part, Source)
         ]
-        self._state = State(self._modules(), self._files, roots)
+        self._state = State(self._modules(), self._files, roots, self._packages())
         return self._state
 
     def _changed_by_job(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """State that a job keeps between calls is refused, with its name, and never changes a result without a word."""
 
 import builtins
+import decimal
 import json
 import math
 import string
@@ -138,8 +139,33 @@ ELSEWHERE = {
         "    except StopIteration as stop:\n        return stop.value"
     ),
 }
-STATES |= ELSEWHERE
-OF_THE_PROCESS = {"os.environ", "sys.modules['fake2']"}
+OBJECTS = {
+    "tree": (
+        "from xml.etree.ElementTree import Element, SubElement\ntree = Element('a')\ndef f(x):\n"
+        "    SubElement(tree, 'b')\n    return len(tree)"
+    ),
+    "deep_tree": (
+        "from xml.etree.ElementTree import fromstring\n"
+        "deep_tree = fromstring('<a><b><c n=\"0\"/></b></a>')\ndef f(x):\n"
+        "    deep_tree[0][0].set('n', deep_tree[0][0].get('n') + '0')"
+    ),
+    "config.": (
+        "import configparser\nconfig = configparser.ConfigParser()\nconfig.add_section('a')\ndef f(x):\n"
+        "    config.set('a', str(x), '')\n    return len(config['a'])"
+    ),
+    "letter.": "from email.message import Message\nletter = Message()\ndef f(x):\n    letter['To'] = str(x)",
+    "agenda.": "import sched\nagenda = sched.scheduler()\ndef f(x):\n    agenda.enter(9, x, print)",
+    "order.": "import graphlib\norder = graphlib.TopologicalSorter()\ndef f(x):\n    order.add(x)",
+    "pages.": "from html.parser import HTMLParser\npages = HTMLParser()\ndef f(x):\n    pages.feed('<a')",
+    "exact": "import decimal\nexact = decimal.Context(prec=5)\ndef f(x):\n    exact.prec += 1",
+    "decimal.getcontext()": "import decimal\ndef f(x):\n    decimal.getcontext().prec += 1",
+    "page": (
+        "from xml.dom.minidom import parseString\npage = parseString('<a/>')\ndef f(x):\n"
+        "    page.documentElement.appendChild(page.createElement('b'))"
+    ),
+}
+STATES |= ELSEWHERE | OBJECTS
+OF_THE_PROCESS = {"os.environ", "decimal.getcontext()", "sys.modules['fake2']"}
 
 
 @pytest.fixture(autouse=True)
@@ -160,13 +186,14 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, None, raising=False)
         monkeypatch.delattr(module, name)
     monkeypatch.setattr(json.decoder, "BACKSLASH", {})
+    monkeypatch.setattr(decimal.getcontext(), "prec", decimal.getcontext().prec)
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_every_way_to_keep_state_at_module_level_is_named(name: str) -> None:
     told = fault(f"{STATES[name]}\ndef job(inputs):\n    return inputs.range(40).map(lambda x: f(x)).count()\n")
     assert told.kind == "StateKept"
-    assert told.text.startswith(f"{name} changed while a unit ran")
+    assert told.text.startswith(name if name.endswith(".") else f"{name} changed while a unit ran")
     assert (told.place and told.place.file) == (None if name in OF_THE_PROCESS else "job.py")
 
 
@@ -253,6 +280,15 @@ FINE = {
     ),
     "a lock": "import threading\nlock = threading.Lock()\ndef f(x):\n    with lock:\n        return x",
     "results in a cache": "from functools import cache\n@cache\ndef g(x): return [x]\ndef f(x):\n    return g(x)[0]",
+    "objects that are only read": (
+        "import configparser, decimal, pathlib, re\nfrom email.message import Message\nfrom xml.dom import minidom\n"
+        "from xml.etree.ElementTree import fromstring\nexact = decimal.Context(prec=5)\nhere = pathlib.Path('a')\n"
+        "config = configparser.ConfigParser()\nconfig.read_string('[a]\\nb = %(c)s\\nc = 1')\nletter = Message()\n"
+        "letter['To'] = 'a'\ntree = fromstring('<a><b/></a>')\npage = minidom.parseString('<a b=\"c\"/>')\ndef f(x):\n"
+        "    exact.divide(x, 3)\n    str(here)\n    config['a'].getint('b')\n    letter.get_all('to')\n"
+        "    tree.find('b').get('c')\n    page.documentElement.getAttribute('b')\n    return len(list(tree.iter()))"
+    ),
+    "a setting": "import decimal\ndef f(x):\n    decimal.getcontext().prec = 50\n    return decimal.Decimal(x) / 3",
     "broken attributes": (
         "class Odd:\n    def __getattr__(self, name): raise ValueError(name)\nodd = Odd()\ndef f(x):\n    return x"
     ),

@@ -8,13 +8,15 @@ Looked at are
 * the variables of the job's own modules, what its operations captured, and everything below these: containers,
   attributes of classes, functions and objects of the job's classes, defaults, iterators, generators, variables of
   threads and contexts, bytes that can be changed, digests, locks and queues;
+* objects of Python's other classes, such as trees of XML: their attributes, or what those in C would be pickled as;
+* the variables of packages that go along with the job, less strictly (`packages`);
 * what the job's functions name or set in modules, classes and objects of other packages (`elsewhere`), and
   `os.environ`;
 * what caches of `functools` hold. That they grow is no state, unless the job asks them how much (`cache_info`).
 
-Not looked at is what objects of other packages hold inside (a database, a tree of XML), settings (the precision of
-`decimal`, the recursion limit, a locale), what Python registers (subclasses, loggers, names of threads), and
-code in strings (`exec`).
+Not looked at is what objects of a runtime's packages hold inside, nor those in C that cannot be pickled (a database),
+settings (the recursion limit, a locale; the precision of `decimal` is looked at from the second unit on, as units may
+all set the same), what Python registers (subclasses, loggers, names of threads), and code in strings (`exec`).
 
 A check compares as many values as there are in changeable containers, at some 20 ns each. For a job without such
 variables it takes some 2 µs, longer in a guest, and fewer than half of the units have one. Where there are many, units
@@ -44,6 +46,7 @@ from types import (
 from typing import Any, NamedTuple
 
 from p2p.jobs.checks.elsewhere import Attribute, Named
+from p2p.jobs.checks.packages import CHANGEABLE, Packages
 from p2p.jobs.checks.values import (
     FRAMED,
     TELLING,
@@ -53,6 +56,8 @@ from p2p.jobs.checks.values import (
     content,
     equal,
     has_bytes,
+    held_by,
+    is_pickled_alike,
     is_pythons,
     is_special,
     of_array,
@@ -66,10 +71,13 @@ from p2p.jobs.checks.values import (
     of_name,
     of_numpy_random,
     of_opaque,
+    of_pickled,
     of_plain,
     of_random,
+    of_settings,
     of_slots,
     of_variable,
+    pickled,
     results_of,
     same,
     slots_of,
@@ -87,8 +95,12 @@ _ALLOWANCE, _CHECK_COST = 32, 128
 _PLAIN_BYTES = 8
 """Roughly how many encoded bytes are compared in the time of one value."""
 _OBJECT_COST = 32
-_OPEN_CLASSES = frozenset({"types", "argparse", "collections", "contextlib", "queue", "weakref", "_weakrefset"})
-"""Modules of Python whose classes keep what they are given in plain attributes."""
+_SHUT = frozenset(
+    {"_frozen_importlib", "_frozen_importlib_external", "_io", "_thread", "array", "asyncio", "builtins", "concurrent"}
+    | {"functools", "gettext", "importlib", "inspect", "io", "linecache", "logging", "multiprocessing", "pathlib"}
+    | {"random", "re", "tarfile", "traceback", "typing", "unittest", "warnings", "zipfile", "zipimport", "zoneinfo"}
+)
+"""Modules of Python whose objects change inside when they are only read, or are looked at in another way."""
 _CONTAINERS = (list, dict, set, deque, tuple, frozenset)
 _NOTHING = object()
 _SHARED = getattr(random.random, "__self__", None)
@@ -135,8 +147,14 @@ class _Value(NamedTuple):
 class State:
     """All that the given modules and roots hold, as it is now."""
 
-    def __init__(self, modules: Iterable[ModuleType], files: Mapping[str, bytes], roots: Iterable[Root] = ()) -> None:
-        """`files` are the job's own files by path."""
+    def __init__(
+        self,
+        modules: Iterable[ModuleType],
+        files: Mapping[str, bytes],
+        roots: Iterable[Root] = (),
+        packages: Iterable[ModuleType] = (),
+    ) -> None:
+        """`files` are the job's own files by path, and `packages` modules of those that go along with it."""
         self._files = files
         self._modules: set[str] = set()
         self._spaces: list[_Space] = []
@@ -153,11 +171,15 @@ class State:
         """Functions that may still import modules of these names."""
         self._cost = _CHECK_COST
         self._owed = self._units = 0
+        self._packages = Packages()
+        for module in packages:
+            self.add_package(module)
         modules = list(modules)
         self._modules.update(module.__name__ for module in modules)
         for module in modules:
             self.add(module)
         self._walk(roots)
+        self._filled.append((Owner("decimal.getcontext()"), _context))
         self._value(Owner("os.environ"), getattr(os.environ, "_data", {}), dict)  # as bytes, which is quicker
         self._walk(
             (Owner(f"sys.modules[{name!r}]"), held)
@@ -180,6 +202,12 @@ class State:
             if not is_pythons(name)
         )
 
+    def add_package(self, module: ModuleType) -> None:
+        """Adds a module of a package that has just been imported."""
+        before = self._packages.cost
+        self._packages.add(module)
+        self._cost += self._packages.cost - before
+
     def after_unit(self, records: int) -> Owner | None:
         """Returns what a unit that read this many records has changed.
 
@@ -191,8 +219,7 @@ class State:
             return None
         self._owed = 0
         changed = next((owner for owner, _ in self.changes()), None)
-        if self._filled or self._waiting:
-            self._look_again()
+        self._look_again()
         return changed
 
     def _look_again(self) -> None:
@@ -225,6 +252,8 @@ class State:
         for one in self._values:
             if (now := one.now()) != one.before:
                 yield one.owner, one.value if one.told in (of_plain, of_items) else now
+        for name, value in self._packages.changes():
+            yield Owner(name), value
 
     def _renamed(self, space: _Space) -> Iterator[tuple[Owner, object]]:
         is_left_out = is_special if space.owner.variable else is_pythons
@@ -287,10 +316,15 @@ class State:
         kind = type(value)
         found: list[Root] = []
         package, _, rest = kind.__module__.partition(".")
-        if kind.__module__ in self._modules or kind.__module__ in _OPEN_CLASSES:
-            if isinstance(attributes := attributes_of(value), dict):
+        is_own = kind.__module__ in self._modules
+        if kind.__module__ in self._packages.modules:
+            return self._of_packages(owner, value)
+        is_open = not is_own and package in sys.stdlib_module_names and package not in _SHUT
+        attributes = attributes_of(value) if is_own or is_open else None
+        slots = [name for cls in kind.__mro__ for name in slots_of(cls)] if is_own or is_open else []
+        if is_own or slots or isinstance(attributes, dict):
+            if isinstance(attributes, dict):
                 found += self._attributes(owner, attributes, kind)
-            slots = [name for cls in kind.__mro__ for name in slots_of(cls)]
             if slots:
                 self._value(owner, value, partial(of_slots, slots))
                 found += [(owner, getattr(value, name, None)) for name in slots]
@@ -315,6 +349,23 @@ class State:
             self._value(owner, value, of_opaque)
         elif has_bytes(value):
             self._value(owner, value, of_bytes)
+        elif package == "decimal":
+            self._value(owner, value, of_settings)
+        elif is_open and not isinstance(value, _CONTAINERS) and is_pickled_alike(value):
+            self._value(owner, value, of_pickled)
+            found += [(owner, one) for one in pickled(value) if type(one) not in LEAVES]
+        return found
+
+    def _of_packages(self, owner: Owner, value: object) -> list[Root]:
+        """Remembers the containers that an object of a package holds, except those that may be its caches."""
+        found: list[Root] = []
+        for name, held in held_by(value):
+            inner = owner._replace(name=f"{owner.name}.{name}")
+            if type(held) in CHANGEABLE:
+                with suppress(ValueError):
+                    self._value(inner, held, of_plain)
+            elif type(held).__module__ in self._packages.modules and not isinstance(held, dict):
+                found.append((inner, held))
         return found
 
     def _contained(self, owner: Owner, value: Any) -> list[Root]:
@@ -387,3 +438,9 @@ class State:
         before = told(value)
         self._values.append(_Value(owner, value, told, before))
         self._cost += before[1] // _PLAIN_BYTES if told is of_plain else _OBJECT_COST
+
+
+def _context() -> Iterable[object]:
+    """The settings of `decimal`, which a unit may set once for all, but not for each differently."""
+    decimal = sys.modules.get("decimal")
+    return () if decimal is None else (decimal.getcontext(),)

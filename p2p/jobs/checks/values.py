@@ -116,6 +116,16 @@ def attributes_of(value: object) -> object:
         return None
 
 
+def held_by(value: object) -> list[tuple[str, object]]:
+    """The attributes of an object, by name."""
+    attributes = attributes_of(value)
+    slots = [name for cls in type(value).__mro__ for name in slots_of(cls)]
+    return [
+        *(attributes.items() if isinstance(attributes, dict) else ()),
+        *((name, getattr(value, name, None)) for name in slots),
+    ]
+
+
 def of_numpy_random(generator: Any) -> str:
     return repr(generator.bit_generator.state)
 
@@ -216,3 +226,48 @@ class Without(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def of_settings(context: Any) -> Any:
+    """The settings of a context of `decimal`, without what its flags tell of the last calculations."""
+    return [getattr(context, name, None) for name in _SETTINGS]
+
+
+_SETTINGS = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+
+
+def of_pickled(value: object) -> Any:
+    """What an object that is written in C would be pickled as."""
+    return list(map(leaf, pickled(value)))
+
+
+def is_pickled_alike(value: object) -> bool:
+    """Whether an object tells how to pickle it, and each time with the same parts: not with an iterator, say."""
+    first, again = (
+        pickled(value),
+        pickled(value),
+    )  # both alive, so no two parts have one identity
+    return bool(first) and list(map(leaf, first)) == list(map(leaf, again))
+
+
+def pickled(value: object) -> list[object]:
+    """The first of the parts that an object consists of, and how many there are in each container."""
+    found: list[object] = []
+    try:
+        level: list[object] = [value.__reduce_ex__(2)]
+    except Exception:  # noqa: BLE001  code of any type, which may raise anything
+        return found
+    while level and len(found) < _MAX_PARTS:
+        below: list[object] = []
+        for one in level:
+            if isinstance(one, list | tuple | dict):
+                found.append(len(one))
+                inner = chain(one, one.values()) if isinstance(one, dict) else one
+                below += islice(inner, _MAX_PARTS)
+            else:
+                found.append(one)
+        level = below
+    return found[:_MAX_PARTS]
+
+
+_MAX_PARTS = 2048
