@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from p2p.jobs import chance, units
 from p2p.jobs.answer import as_json
 from p2p.jobs.checks import fingerprint, imports
-from p2p.jobs.checks.state import Owner, State
+from p2p.jobs.checks.memory import Owner
+from p2p.jobs.checks.state import State
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import NOT_THE_JOBS, JobFault, Place, PlanMismatch, raised
 from p2p.jobs.files import API

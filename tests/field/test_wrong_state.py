@@ -144,6 +144,10 @@ OBJECTS = {
         "from xml.etree.ElementTree import Element, SubElement\ntree = Element('a')\ndef f(x):\n"
         "    SubElement(tree, 'b')\n    return len(tree)"
     ),
+    "boxes": (
+        "from xml.etree.ElementTree import Element\nclass Box(Element): pass\nboxes = Box('a')\ndef f(x):\n"
+        "    boxes.append(Element('b'))\n    return len(boxes)"
+    ),
     "deep_tree": (
         "from xml.etree.ElementTree import fromstring\n"
         "deep_tree = fromstring('<a><b><c n=\"0\"/></b></a>')\ndef f(x):\n"

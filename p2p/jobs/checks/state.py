@@ -43,9 +43,10 @@ from types import (
     MethodWrapperType,
     ModuleType,
 )
-from typing import Any, NamedTuple
+from typing import Any
 
 from p2p.jobs.checks.elsewhere import Attribute, Named
+from p2p.jobs.checks.memory import SHUT, Owner, Root, Space, Value
 from p2p.jobs.checks.packages import CHANGEABLE, Packages
 from p2p.jobs.checks.values import (
     FRAMED,
@@ -78,6 +79,7 @@ from p2p.jobs.checks.values import (
     of_slots,
     of_variable,
     pickled,
+    pickled_by,
     results_of,
     same,
     slots_of,
@@ -95,53 +97,10 @@ _ALLOWANCE, _CHECK_COST = 32, 128
 _PLAIN_BYTES = 8
 """Roughly how many encoded bytes are compared in the time of one value."""
 _OBJECT_COST = 32
-_SHUT = frozenset(
-    {"_frozen_importlib", "_frozen_importlib_external", "_io", "_thread", "array", "asyncio", "builtins", "concurrent"}
-    | {"functools", "gettext", "importlib", "inspect", "io", "linecache", "logging", "multiprocessing", "pathlib"}
-    | {"random", "re", "tarfile", "traceback", "typing", "unittest", "warnings", "zipfile", "zipimport", "zoneinfo"}
-)
-"""Modules of Python whose objects change inside when they are only read, or are looked at in another way."""
 _CONTAINERS = (list, dict, set, deque, tuple, frozenset)
 _NOTHING = object()
 _SHARED = getattr(random.random, "__self__", None)
 """The generator of the functions of `random`, which is seeded for every unit."""
-
-
-class Owner(NamedTuple):
-    """What a root of the search belongs to: its name in texts, and where it is in the job."""
-
-    name: str
-    place: Place | None = None
-    operation: str | None = None
-    variable: str = ""
-    """The variable of a module through which it was reached."""
-
-
-Root = tuple[Owner, object]
-
-
-class _Space(NamedTuple):
-    """Names and their values, as they were."""
-
-    owner: Owner
-    names: Mapping[str, Any]
-    before: dict[str, Any]
-    values: list[Any]
-
-
-class _Value(NamedTuple):
-    """Something that is compared by what a function returns for it."""
-
-    owner: Owner
-    value: Any
-    told: Callable[[Any], Any]
-    before: Any
-
-    def now(self) -> Any:
-        try:
-            return self.told(self.value)
-        except ValueError:  # something has come into a container that is not plain
-            return None
 
 
 class State:
@@ -157,11 +116,11 @@ class State:
         """`files` are the job's own files by path, and `packages` modules of those that go along with it."""
         self._files = files
         self._modules: set[str] = set()
-        self._spaces: list[_Space] = []
+        self._spaces: list[Space] = []
         self._empty: list[Mapping[str, Any]] = []
         """Attributes of functions; hardly any function has some."""
         self._empty_owners: list[Owner] = []
-        self._values: list[_Value] = []
+        self._values: list[Value] = []
         self._seen: dict[int, object] = {}
         self._filled: list[tuple[Owner, Callable[[], Iterable[object]]]] = []
         """What caches hold. A cache may grow, but what is in it may not change."""
@@ -255,7 +214,7 @@ class State:
         for name, value in self._packages.changes():
             yield Owner(name), value
 
-    def _renamed(self, space: _Space) -> Iterator[tuple[Owner, object]]:
+    def _renamed(self, space: Space) -> Iterator[tuple[Owner, object]]:
         is_left_out = is_special if space.owner.variable else is_pythons
         for name in [*space.before, *(name for name in space.names if name not in space.before)]:
             old, new = space.before.get(name, _NOTHING), space.names.get(name, _NOTHING)
@@ -319,7 +278,7 @@ class State:
         is_own = kind.__module__ in self._modules
         if kind.__module__ in self._packages.modules:
             return self._of_packages(owner, value)
-        is_open = not is_own and package in sys.stdlib_module_names and package not in _SHUT
+        is_open = not is_own and _is_open(package)
         attributes = attributes_of(value) if is_own or is_open else None
         slots = [name for cls in kind.__mro__ for name in slots_of(cls)] if is_own or is_open else []
         if is_own or slots or isinstance(attributes, dict):
@@ -328,6 +287,8 @@ class State:
             if slots:
                 self._value(owner, value, partial(of_slots, slots))
                 found += [(owner, getattr(value, name, None)) for name in slots]
+            if is_own and (by := pickled_by(kind)) and all(map(_is_open, by)) and is_pickled_alike(value):
+                self._value(owner, value, of_pickled)
         elif package in ("_io", "array"):
             self._value(owner, value, of_buffer)
         elif hasattr(kind, "__next__") or isinstance(value, FRAMED):
@@ -431,13 +392,17 @@ class State:
         ]
 
     def _space(self, owner: Owner, names: Mapping[str, Any]) -> None:
-        self._spaces.append(_Space(owner, names, dict(names), list(names.values())))
+        self._spaces.append(Space(owner, names, dict(names), list(names.values())))
         self._cost += len(names)
 
     def _value(self, owner: Owner, value: Any, told: Callable[[Any], Any]) -> None:
         before = told(value)
-        self._values.append(_Value(owner, value, told, before))
+        self._values.append(Value(owner, value, told, before))
         self._cost += before[1] // _PLAIN_BYTES if told is of_plain else _OBJECT_COST
+
+
+def _is_open(package: str) -> bool:
+    return package in sys.stdlib_module_names and package not in SHUT
 
 
 def _context() -> Iterable[object]:

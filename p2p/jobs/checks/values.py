@@ -250,6 +250,14 @@ def is_pickled_alike(value: object) -> bool:
     return bool(first) and list(map(leaf, first)) == list(map(leaf, again))
 
 
+def pickled_by(kind: type) -> list[str]:
+    """The packages of the classes that decide what an object of this class is pickled as, besides `object`."""
+    return [cls.__module__.partition(".")[0] for cls in kind.__mro__[:-1] if not _PICKLING.isdisjoint(vars(cls))]
+
+
+_PICKLING = frozenset({"__reduce_ex__", "__reduce__", "__getstate__"})
+
+
 def pickled(value: object) -> list[object]:
     """The first of the parts that an object consists of, and how many there are in each container."""
     found: list[object] = []
