@@ -202,9 +202,13 @@ class Places(Generic[K]):
         ]
         own_share = self._crowd.share(networks)
         self._crowd.remove(networks)
-        (is_idle, share, _), victim = max(ranked, key=lambda found: found[0])
-        patience_s = TRIED_S if is_idle else self._period_s
-        return victim if share > own_share or now >= self._tried[victim].since + patience_s else None
+        # All are looked at: one that has just come must not protect those behind it.
+        for (is_idle, share, _), victim in sorted(ranked, key=lambda found: found[0], reverse=True):
+            # Whoever is of a network with fewer places has a period to be of use, whoever crowds around it.
+            patience_s = TRIED_S if is_idle and share >= own_share else self._period_s
+            if share > own_share or now >= self._tried[victim].since + patience_s:
+                return victim
+        return None
 
 
 class Seats(Generic[K]):

@@ -105,6 +105,29 @@ def test_who_is_useful_on_trial_is_not_displaced_by_the_next_to_come() -> None:
     assert held.enter("later", "10.99.0.1", PERIOD_S).displaced in sources[MOST - TRIED :]
 
 
+def test_one_that_has_just_come_protects_nobody_behind_it() -> None:
+    """A crowd was of a little use on trial, and another network came again and again: nobody else got in."""
+    held = places()
+    crowd = filled(held, 1, MOST, 0.0)
+    for key in crowd:
+        held.useful(key, 1, 0.5)
+    assert held.enter("churner", "10.2.0.1", 1.0).admitted
+    assert held.enter("honest", HONEST, 1.1).admitted
+    assert "churner" in held
+
+
+def test_whoever_is_of_an_uncrowded_network_has_a_period_to_be_of_use() -> None:
+    """Newcomers of a crowded network cut it off after half a second."""
+    held = places()
+    for key in filled(held, 1, MOST, 0.0):
+        held.useful(key, 1, 0.5)
+    assert held.enter("honest", HONEST, 1.0).admitted
+    filled(held, 1, 64, PERIOD_S + 0.9, "b")
+    assert "honest" in held
+    filled(held, 1, 64, 2 * PERIOD_S + 1, "c")
+    assert "honest" not in held
+
+
 def test_whoever_is_of_a_little_use_on_trial_is_not_cut_off_at_once() -> None:
     """A chunk that comes slowly counts for very little until it is whole: enough to stay, not to displace others."""
     held = places()
