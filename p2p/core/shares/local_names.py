@@ -143,7 +143,8 @@ def renames(paths: Iterable[names.Path], rule: DiskRule, told: Told | None = Non
         for name in children:
             wanted = name if parent or top is None else top
             key = rule.key(wanted)
-            if guard and guard.runs(wanted, children):
+            # What is beside the share's own file or folder is not known: other shares may be.
+            if guard and (guard.runs(wanted, children) if parent else names.runs(wanted, None)):
                 later.append((name, names.harmless(wanted)))
             elif not rule.holds(wanted) or key in taken:
                 later.append((name, wanted))

@@ -39,7 +39,7 @@ class Running(NamedTuple):
 
 
 _EDITOR = "editors run what it says when a file beside it is opened"
-_DEBUGGER = "debuggers run it when they start in its folder"
+_DEBUGGER = "debuggers, or interpreters at a prompt, run it when they start in its folder"
 _SHELL = "extensions of shells run it when its folder is entered"
 _MEDIUM = "desktops run it, or offer to, when a disk with it is plugged in"
 _EXPLORER = "Windows contacts the host that it names, or loads code, when its folder is shown"
@@ -52,6 +52,7 @@ RUNNING = (
     ),
     Running(".hg", "Mercurial, which prompts and editors call, runs the programs that it names"),
     Running(".jj", "Jujutsu, which prompts and editors call, runs the programs that it names"),
+    Running(".sl", "Sapling, which prompts and editors call, runs the programs that it names"),
     Running("_darcs", "darcs runs the programs that it names"),
     Running(".envrc", _SHELL),
     Running(".env", _SHELL),
@@ -68,6 +69,19 @@ RUNNING = (
     Running(".dir-locals-2.el", _EDITOR),
     Running(".gdbinit", _DEBUGGER),
     Running(".lldbinit", _DEBUGGER),
+    Running(".pdbrc", _DEBUGGER),
+    Running(".pdbrc.py", _DEBUGGER),
+    Running(".perldb", _DEBUGGER),
+    Running(".jdbrc", _DEBUGGER),
+    Running(".byebugrc", _DEBUGGER),
+    Running(".radare2rc", _DEBUGGER),
+    Running(".irbrc", _DEBUGGER),
+    Running(".pryrc", _DEBUGGER),
+    Running(".ghci", _DEBUGGER),
+    Running(".ocamlinit", _DEBUGGER),
+    Running(".octaverc", _DEBUGGER),
+    Running(".rprofile", _DEBUGGER),
+    Running(".helix", "the editor Helix runs the programs that it names"),
     Running("*.desktop", "desktops start the program that it names, at login if it is in their autostart folder"),
     Running(".directory", "file managers of KDE have run commands in it when its folder was shown"),
     Running("autorun.inf", _MEDIUM),

@@ -108,6 +108,13 @@ def test_a_repository_cannot_come_in_two_versions_or_into_one_half_that_is_there
         assert renames(paths, PLAIN, told) == {("top", "HEAD"): "HEAD_"}
 
 
+def test_a_repository_cannot_come_in_several_shares() -> None:
+    """`HEAD`, `config`, `objects` and `refs` in one folder were one, and git ran what `config` named."""
+    assert renames([("HEAD",)], PLAIN, Told("HEAD")) == {("HEAD",): "HEAD_"}
+    assert renames([("head", "x")], PLAIN, Told("head")) == {("head",): "head_"}
+    assert renames([("some", "x")], PLAIN, Told("HEAD")) == {("some",): "HEAD_"}
+
+
 def test_a_name_that_runs_takes_no_other_files_name() -> None:
     changes = renames([("top", ".git"), ("top", "_git")], PLAIN, Told("top"))
     assert list(changes) == [("top", ".git")]
