@@ -15,7 +15,8 @@ from pathlib import Path
 
 from p2p import private
 from p2p.compute.execution.output_reader import OutputNotKept
-from p2p.compute.execution.unit import output_digest, pieces
+from p2p.compute.execution.unit import output_digest
+from p2p.errors import PeerGone
 from p2p.net.connection import Connection
 from p2p.store.disk import Disk
 from p2p.wire import work
@@ -62,9 +63,12 @@ class OutputStore:
         kept = self._units.get(unit)
         if kept is None or number >= len(kept.sizes):
             raise OutputNotKept("it does not keep the output any more")
-        size = kept.sizes[number]
+        return await self._part(unit, kept, number, 0, kept.sizes[number])
+
+    async def _part(self, unit: bytes, kept: _Unit, number: int, offset: int, size: int) -> bytes:
+        """Reads these bytes of an output. Raises OutputNotKept."""
         try:
-            body = await self._disk.run(_read, kept.path, sum(kept.sizes[:number]), size)
+            body = await self._disk.run(_read, kept.path, sum(kept.sizes[:number]) + offset, size)
         except OSError:
             body = b""
         if len(body) != size:
@@ -94,16 +98,26 @@ class OutputStore:
         """Sends the output that was requested. Raises PeerError."""
         kept = self._units.get(wanted.unit)
         try:
-            if kept is None or wanted.token != self.token:
+            if kept is None or wanted.token != self.token or wanted.number >= len(kept.sizes):
                 raise OutputNotKept("nothing for this peer")
-            body = await self.get(wanted.unit, wanted.number)
+            size = kept.sizes[wanted.number]
+            piece = await self._part(wanted.unit, kept, wanted.number, 0, min(size, work.MAX_PIECE_BYTES))
         except OutputNotKept:
             await connection.send(work.OutputGone())
             return
-        await connection.send(work.OutputIs(kept.digests, len(body)))
-        for piece in pieces(wanted.unit, body):
-            await connection.send(piece)
-            connection.worked += len(piece.body)
+        await connection.send(work.OutputIs(kept.digests, size))
+        # One piece at a time, whatever the output's size: many may ask, and read nothing.
+        at = 0
+        while True:
+            await connection.send(work.Bytes(wanted.unit, at, size, piece))
+            connection.worked += len(piece)
+            at += len(piece)
+            if at >= size:
+                break
+            try:
+                piece = await self._part(wanted.unit, kept, wanted.number, at, min(size - at, work.MAX_PIECE_BYTES))
+            except OutputNotKept as error:
+                raise PeerGone(str(error)) from error
 
 
 def _write(path: Path, outputs: list[bytes]) -> tuple[bytes, ...]:

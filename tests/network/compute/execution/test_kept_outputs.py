@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2p.compute.execution import kept_outputs
 from p2p.compute.execution.kept_outputs import OutputStore
 from p2p.compute.execution.output_reader import OutputLocation, OutputNotKept, OutputReader
 from p2p.compute.execution.unit import result_digest
@@ -16,7 +17,9 @@ from p2p.ids import PeerId
 from p2p.node import Node
 from p2p.progress import JobView, Progress
 from p2p.store.disk import Disk
+from p2p.wire import work
 from p2p.wire.link import PeerHint
+from tests.support.pipes import connections
 from tests.support.world import World, hint_of, until
 from tests.support.world_jobs import run_job, volunteer, write_job
 
@@ -71,6 +74,34 @@ async def test_an_output_is_read_and_checked(world: World) -> None:
     with pytest.raises(OutputNotKept):
         await reading.get(where, 10_000)
     reading.close()
+
+
+async def test_an_output_is_read_as_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 readers that read nothing cost a volunteer 82 MiB each: the whole output, twice."""
+    body = b"abcdefgh" * (1 << 17)
+    kept = OutputStore(Disk(), tmp_path / "kept", TOKEN, 1 << 30)
+    assert await kept.keep(UNIT, 0, [b"before", body])
+    read: list[int] = []
+    real = kept_outputs._read
+
+    def counted(path: Path, offset: int, size: int) -> bytes:
+        read.append(size)
+        return real(path, offset, size)
+
+    monkeypatch.setattr(kept_outputs, "_read", counted)
+    ours, theirs = connections()
+    await kept.answer(ours, work.GetOutput(JOB, TOKEN, UNIT, 1))
+    assert max(read) <= work.MAX_PIECE_BYTES < len(body)
+    said = await theirs.receive()
+    assert isinstance(said, work.OutputIs)
+    assert said.size == len(body)
+    come = b""
+    while len(come) < len(body):
+        piece = await theirs.receive()
+        assert isinstance(piece, work.Bytes)
+        assert piece.offset == len(come)
+        come += piece.body
+    assert come == body
 
 
 async def test_what_is_kept_is_bounded_and_goes_with_its_action(tmp_path: Path) -> None:
