@@ -100,9 +100,14 @@ class UnitInputs:
     # What units are given.
 
     @property
+    def starved_s(self) -> float:
+        """For how long nothing has come of an input that a unit waits for, in seconds; 0 if none waits."""
+        return max((one.starved_s for one in self._inputs), default=0.0)
+
+    @property
     def starved(self) -> bool:
         """Whether a unit waits for an input of which nothing has come for a while."""
-        return any(one.starved_s >= STARVED_S for one in self._inputs)
+        return self.starved_s >= STARVED_S
 
     async def given(self, unit: work.Unit) -> Given:
         """Returns what the unit reads.

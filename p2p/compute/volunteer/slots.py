@@ -94,7 +94,9 @@ class GuestSlots:
 
     @property
     def idle_s(self) -> float:
-        """For how long the slots have had nothing to do."""
+        """For how long the slots have had nothing to do, or waited for inputs of which nothing came."""
+        if self.starved:
+            return self._reading.starved_s
         # A unit that waits while there is no slot does not count.
         if (self._queue and self.count) or self._reports.running:
             return 0.0
