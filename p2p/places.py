@@ -38,6 +38,7 @@ Name = Literal[
     "waiting owners",
     "volunteers that call",
     "event streams",
+    "peers to dial back",
 ]
 """All bounded places, each made once. docs/threats.md has a line for each, with its bound, its rule and its test."""
 TRIED_S = 0.5

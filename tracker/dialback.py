@@ -2,12 +2,13 @@
 
 A handshake proves that the peer itself is there. Results are kept for a while; a peer that was not reached is dialled
 again sooner than a peer that was reached. The queue, the number of simultaneous dials, and the rate of dials per
-address are bounded.
+address are bounded; networks share the queue, take turns, and have few dials each at a time, as a dial of a host that
+says nothing takes ten seconds.
 """
 
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
 from typing import NamedTuple
 
 import trio
@@ -16,6 +17,8 @@ from p2p.concurrency.walls import Wall
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.dialer import Dialer
+from p2p.places import Seats, network_of
+from p2p.round_robin import RoundRobin
 from p2p.wire.address import Address, is_dialable_host
 from tracker.limits import Limits, Rates, TooMuch, subject
 
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 DIAL = Wall("dial-back")
 
 AT_ONCE = 16
+AT_ONCE_OF_A_NETWORK = 4
 GOOD_FOR_S, BAD_FOR_S = 3600.0, 600.0
 MAX_KEPT = 100_000
 
@@ -44,8 +48,11 @@ class DialBack:
         self._tell = tell
         self._rates = Rates(limits.dial_rate, limits.dial_burst)
         self._found: OrderedDict[DialTarget, float] = OrderedDict()
-        self._pending: set[DialTarget] = set()
-        self._send, self._waiting = trio.open_memory_channel[DialTarget](limits.waiting_dials)
+        self._pending: Seats[DialTarget] = Seats("peers to dial back", limits.waiting_dials)
+        self._waiting: RoundRobin[DialTarget] = RoundRobin()
+        self._dialling: Counter[Hashable] = Counter()
+        """How many of each network are being dialled."""
+        self._news = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Dials until cancelled."""
@@ -66,10 +73,14 @@ class DialBack:
             return
         try:
             self._rates.take(subject(place.host), now)
-            self._send.send_nowait(place)
-        except (TooMuch, trio.WouldBlock):
+        except TooMuch:
             return  # its next announce asks again
-        self._pending.add(place)
+        entry = self._pending.enter(place, place.host)
+        if entry.displaced is not None:
+            self._waiting.drop(entry.displaced)
+        if entry.admitted:
+            self._waiting.add(place, network_of(place.host), place.host)
+            self._wake()
 
     def keep(self, place: DialTarget, dialable: bool, now: float) -> None:
         """Keeps a result for a while."""
@@ -80,11 +91,28 @@ class DialBack:
 
     async def _work(self) -> None:
         while True:
-            place = await self._waiting.receive()
+            place = await self._next()
+            network = network_of(place.host)
+            self._dialling[network] += 1
             try:
                 await DIAL.contain(self._try, place)
             finally:
-                self._pending.discard(place)
+                self._dialling -= Counter([network])
+                self._pending.leave(place)
+                self._wake()
+
+    async def _next(self) -> DialTarget:
+        """Waits for the next to be dialled, whose turn it is and whose network has not too many dials under way."""
+        while True:
+            for place in self._waiting.heads():
+                if self._dialling[network_of(place.host)] < AT_ONCE_OF_A_NETWORK:
+                    self._waiting.serve(place)
+                    return place
+            await self._news.wait()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
 
     async def _try(self, place: DialTarget) -> None:
         await self._tell(place, await self._is_there(place))

@@ -8,9 +8,10 @@ import trio
 import trio.testing
 
 from p2p.errors import MalformedMessage, NotFound, Refused
+from p2p.ids import PeerId
 from p2p.net.dialer import Dialer
 from p2p.wire.tracker import Announced, Capacity, key_from_text, sign_announce
-from tests.support.announces import HOST, NETWORK, URL, Announcer, key, listing, provided, share
+from tests.support.announces import HOST, NETWORK, URL, Announcer, key, listing, peer_id, provided, share
 from tests.support.world import World
 from tracker.changes import Conflict
 from tracker.database import Database
@@ -271,6 +272,30 @@ async def test_dial_backs_are_kept_and_bounded(dialer: Dialer, nursery: trio.Nur
         await trio.testing.wait_all_tasks_blocked()
         dial_back.look(place, 1000.5, None)  # too often, for this address
         assert not dial_back.is_pending(place)
+
+
+async def test_hosts_that_say_nothing_do_not_delay_dial_backs_of_other_networks(
+    dialer: Dialer, nursery: trio.Nursery, world: World
+) -> None:
+    """Forty peers of one network, at a port that accepts and says nothing, delayed everybody's by minutes."""
+    local = await world.peer("honest", network={"name": NETWORK})
+    send, told = trio.open_memory_channel[tuple[PeerId, bool]](50)
+
+    async def tell(place: DialTarget, dialable: bool) -> None:
+        await send.send((place.peer, dialable))
+
+    dial_back = DialBack(dialer, Limits(dial_burst=1000), tell)
+    await nursery.start(dial_back.run)
+    with trio.socket.socket() as silent:
+        await silent.bind(("127.9.1.1", 0))
+        silent.listen(64)
+        for number in range(40):
+            dial_back.look(DialTarget(peer_id(number), "127.9.1.1", silent.getsockname()[1]), 0.0, None)
+        await trio.testing.wait_all_tasks_blocked()
+        dial_back.look(DialTarget(local.peer_id, "127.0.0.1", local.dialer.port), 0.0, None)
+        with trio.fail_after(5):
+            assert await told.receive() == (local.peer_id, True)
+        nursery.cancel_scope.cancel()
 
 
 async def test_changes_are_told_to_all_who_listen(service: Service) -> None:
