@@ -220,9 +220,11 @@ async def test_a_restart_publishes_nothing_twice_and_joins_by_whom_it_knew(world
         found = await records(peers[2], key, RecordKind.PROVIDER)
         return found[peers[1].peer_id].sequence if peers[1].peer_id in found else 0
 
-    before = await eventually(sequence)
-    port = peers[1].addresses[0].port
     state = OverlayState(peers[1].library._database, "test-world")
+    # Until enough nodes have taken a record, it is published again.
+    await until(lambda: key in (published := state.publications()) and bool(published[key].content))
+    before = await sequence()
+    port = peers[1].addresses[0].port
     state.keep_contacts([(peer.addresses[0].host, peer.addresses[0].port) for peer in peers if peer is not peers[1]])
     await world.stop("p1")
     again = await world.peer("p1", listen=f"127.0.0.1:{port}", network={"dht": True})
