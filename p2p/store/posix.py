@@ -11,7 +11,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -57,37 +57,24 @@ def open_beneath(root: int, parts: tuple[str, ...]) -> int:
 
     Raises OSError, and StorageError if a link or a file is in the way.
     """
-    current = os.dup(root)
     try:
-        for part in parts:
-            try:
-                following = _open_or_make(part, current)
-            except OSError as error:
-                if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-                    raise StorageError(
-                        f"{'/'.join(parts)!r} leads through a link or a file. Move it away or choose another --out."
-                    ) from error
-                raise
-            os.close(current)
-            current = following
-    except BaseException:
-        os.close(current)
+        return _descend(root, parts, _open_or_make)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise StorageError(
+                f"{'/'.join(parts)!r} leads through a link or a file. Move it away or choose another --out."
+            ) from error
         raise
-    return current
 
 
 @contextlib.contextmanager
 def existing(root: int, parts: tuple[str, ...]) -> Iterator[int]:
     """Opens the folder at `parts` below the folder `root` for the body. No link is followed. Raises OSError."""
-    current = os.dup(root)
+    folder = _descend(root, parts, _open)
     try:
-        for part in parts:
-            following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
-            os.close(current)
-            current = following
-        yield current
+        yield folder
     finally:
-        os.close(current)
+        os.close(folder)
 
 
 def may_make(root: int, parts: tuple[str, ...]) -> bool | None:
@@ -105,13 +92,31 @@ def may_make(root: int, parts: tuple[str, ...]) -> bool | None:
         return error.errno not in {errno.EACCES, errno.EPERM}
 
 
+def _descend(root: int, parts: tuple[str, ...], enter: Callable[[str, int], int]) -> int:
+    """Enters one folder after the other, each in the one before. Returns a descriptor of the last. Raises OSError."""
+    current = os.dup(root)
+    try:
+        for part in parts:
+            following = enter(part, current)
+            os.close(current)
+            current = following
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def _open(name: str, parent: int) -> int:
+    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+
+
 def _open_or_make(name: str, parent: int) -> int:
     try:
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+        return _open(name, parent)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, dir_fd=parent)
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+        return _open(name, parent)
 
 
 def read_without_waiting(descriptor: int, view: memoryview, offset: int) -> int | None:
