@@ -64,6 +64,11 @@ def record(folder: Path) -> None:
         fetch.correct(there=DURABLE)
         fetch.keep_durable(DURABLE)
         fetch.keep_sources(SOURCES)
+    seal(database, folder, SCHEMA)
+
+
+def seal(database: Database, folder: Path, name: str) -> None:
+    """Closes a database that was made to be recorded, as one file of this name, without what only this boot has."""
     with database.transaction() as connection:
         connection.execute("UPDATE fetch SET boot = 'long ago'")
     database.close()
@@ -71,7 +76,7 @@ def record(folder: Path) -> None:
     with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("VACUUM")
-    (folder / DATABASE_FILE).rename(folder / SCHEMA)
+    (folder / DATABASE_FILE).rename(folder / name)
 
 
 def recorded(name: str = MANIFEST) -> tuple[ShareId, bytes, list[bytes]]:

@@ -4,15 +4,14 @@ It was written by `python -m tests.store.test_golden_made FOLDER`, and is never 
 """
 
 import shutil
-import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
 
 from p2p.ids import ShareId
 from p2p.store.database import DATABASE_FILE, Database
-from p2p.store.fetches import FETCH_FOLDER, Fetches
-from tests.store.test_golden import GOLDEN
+from p2p.store.fetches import Fetches
+from tests.store.test_golden import GOLDEN, seal
 
 SCHEMA = "schema_10.db"
 OUT = Path("/home/somebody/Downloads")
@@ -29,14 +28,7 @@ def record(folder: Path) -> None:
         fetch.begin_top("news", LINK)
         fetch.keep_top("news", LINK, is_new=True)
         fetch.begin_top("begun", b"")
-    with database.transaction() as connection:
-        connection.execute("UPDATE fetch SET boot = 'long ago'")
-    database.close()
-    shutil.rmtree(folder / FETCH_FOLDER)
-    with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("VACUUM")
-    (folder / DATABASE_FILE).rename(folder / SCHEMA)
+    seal(database, folder, SCHEMA)
 
 
 def test_a_recorded_database_knows_what_was_made_for_what(home: Path) -> None:

@@ -4,7 +4,6 @@ It was written by `python -m tests.store.test_golden_names FOLDER`, and is never
 """
 
 import shutil
-import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +12,10 @@ from p2p.core.shares import manifest as manifests
 from p2p.core.shares.manifest import ShareLimits
 from p2p.ids import PeerId
 from p2p.store.database import DATABASE_FILE, Database
-from p2p.store.fetches import FETCH_FOLDER, Fetches
+from p2p.store.fetches import Fetches
 from p2p.store.library import Library
 from p2p.store.pointers import Pointers, Version
-from tests.store.test_golden import CHUNKS, ENTRIES, GOLDEN, WITH_CTIMES, recorded
+from tests.store.test_golden import CHUNKS, ENTRIES, GOLDEN, WITH_CTIMES, recorded, seal
 
 SCHEMA = "schema_8.db"
 EXCLUDE = ("*.tmp", "/cache/")
@@ -48,13 +47,7 @@ def record(folder: Path) -> None:
     pointers.keep_version(PUBLISHER, "news", Path("/home/somebody"), Version(share_id, WITH_CTIMES, NAMES))
     with database.transaction() as connection:
         connection.execute("UPDATE share SET created = 1700000000.5")
-        connection.execute("UPDATE fetch SET boot = 'long ago'")
-    database.close()
-    shutil.rmtree(folder / FETCH_FOLDER)
-    with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("VACUUM")
-    (folder / DATABASE_FILE).rename(folder / SCHEMA)
+    seal(database, folder, SCHEMA)
 
 
 def test_a_recorded_database_keeps_names_patterns_and_what_does_not_last(home: Path) -> None:
