@@ -41,7 +41,7 @@ NO_PLACES = {
     "p2p/core/dht/density.py": "what is remembered of this node's own searches",
     "p2p/core/dht/lookup.py": "one search",
     "p2p/core/dht/publications.py": "what this peer publishes",
-    "p2p/core/dht/recordstore.py": "records, shared out among networks in `core.dht.crowds`",
+    "p2p/core/dht/recordstore.py": "records, shared out among networks in `p2p.crowds`",
     "p2p/core/dht/routing.py": "nodes of one network in a bucket",
     "p2p/core/dht/timing.py": "opinions of one network each",
     "p2p/compute/bundles.py": "one job",

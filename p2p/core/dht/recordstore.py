@@ -21,7 +21,7 @@ from itertools import chain
 
 import msgspec
 
-from p2p.core.dht.crowds import Crowd, Origin, Shuffle, in_turns, origin_of
+from p2p.crowds import Crowd, Origin, Shuffle, in_turns, origin_of
 from p2p.errors import Refused
 from p2p.ids import H, PeerId
 from p2p.wire.records import Record, RecordKind

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2p.core.dht.crowds import EXEMPT, Crowd, in_turns, origin_of
+from p2p.crowds import EXEMPT, Crowd, in_turns, origin_of
 
 NETWORKS = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
