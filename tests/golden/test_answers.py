@@ -267,7 +267,7 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             (job, *_) = of(owner, requests.JobsRequest())
             request("cancel", requests.CancelRequest(id=job["job"]))
             answers["run, cancelled"] = settled(json.loads([*running.makefile("rb")][-1]), folder)
-        until(lambda: not of(other, requests.VolunteerRequest())["busy"], "a volunteer without work")
+        until(lambda: is_idle(other), "a volunteer without work")
         request("volunteer_status", requests.VolunteerRequest(pause=True), by=other)
         request("volunteer_status, of none", requests.VolunteerRequest())
         request("resume", requests.ResumeRequest(id=done["job"]))
@@ -281,6 +281,11 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         run("unshare", "unshare", hers["id"])
         request("unshare", requests.UnshareRequest(id=hers["id"]))
     return commands, answers
+
+
+def is_idle(volunteer: Peer) -> bool:
+    status = of(volunteer, requests.VolunteerRequest())
+    return not status["busy"] and not status["jobs"]
 
 
 def is_under_way(owner: Peer) -> bool:
