@@ -5,6 +5,7 @@
     enter --> regular     a place is free, or its holder had a period to be useful in, and was not
           --> on trial    otherwise: a few places, shared out among networks
           --> refused     all on trial are of as many networks, and came only just now
+          --> regular     instead of one that only waits, of a network that has more places
     on trial --(useful)--> regular    a place is free, or its holder did less lately, which is then on trial itself
     regular, on trial --(displaced by a newcomer, leave)--> gone
 
@@ -13,6 +14,9 @@ count for nothing. So a holder keeps its place by work, and whoever fills all pl
 keeps a newcomer of another network from none of the places on trial: from those, whoever is of a network that has more
 places than the newcomer's goes first, and within a network the one that has been there for longest; but before them
 those that were of no use yet.
+
+A holder that waits for something that others have now, and shows by a round trip that it is there, is not idle. It has
+its place by share: it makes room, the last to come first, for a newcomer of a network that has fewer places.
 
 `Seats` are for those whose nature is to wait. They are shared out among networks; within one, who came first stays.
 
@@ -45,7 +49,11 @@ TRIED_S = 0.5
 """How long one on trial is left there at least, unless its network has more places than the newcomer's. One that is
 useful is left there for a period.
 """
+UNVERIFIED = 1e-6
+"""How much a byte counts that may still turn out to be wrong, compared with one that was right."""
 _BITS = {4: (16, 24, 32), 6: (32, 48, 64)}
+
+_NEVER = -2
 
 Networks = tuple[Hashable, ...]
 """The networks of a host, each in the one before. `NARROW` is the one that most people have to themselves."""
@@ -68,13 +76,15 @@ class _Holder:
     """What it did in the period before `period`."""
     lately: float = 0.0
     """What it did in `period`."""
+    waited: int = _NEVER
+    """The last period in which it showed that it waits."""
 
 
 class Places(Generic[K]):
     """`most` places, of which `tried` are for those on trial. Whoever is useful is so for the next `period_s`.
 
     If `most_alike` is given, so many may be of one network: a newcomer to a full network takes the place of the one of
-    that network that has been there for longest and was of no use lately.
+    that network that has been there for longest and was of no use lately, or of one that waits, of a host with more.
     """
 
     def __init__(self, name: Name, most: int, tried: int, period_s: float, most_alike: int | None = None) -> None:
@@ -113,6 +123,8 @@ class Places(Generic[K]):
             return self._replace(self._regular, idle, key, newcomer)
         if len(self._tried) < self._most_tried:
             return self._replace(self._tried, None, key, newcomer)
+        if (waiting := self._waiting_rival(self._regular, networks, now)) is not None:
+            return self._replace(self._regular, waiting, key, newcomer)
         victim = self._on_trial_for_long_enough(newcomer.networks, now)
         return Entry(False) if victim is None else self._replace(self._tried, victim, key, newcomer)
 
@@ -122,6 +134,12 @@ class Places(Generic[K]):
         if holder is not None:
             self._roll(holder, now)
             holder.lately += amount
+
+    def waits(self, key: K, now: float) -> None:
+        """Notes that a holder has shown that it is there, and waits; does nothing if it has no place."""
+        holder = self._regular.get(key) or self._tried.get(key)
+        if holder is not None:
+            holder.waited = self._period(now)
 
     def leave(self, key: K) -> None:
         """Frees a holder's place; does nothing if it has none."""
@@ -150,6 +168,13 @@ class Places(Generic[K]):
         self._roll(holder, now)
         return holder.before + holder.lately
 
+    def _is_idle(self, holder: _Holder, now: float) -> bool:
+        """Whether a holder neither did anything useful lately nor waits."""
+        return not self._work(holder, now) and not self._waits(holder, now)
+
+    def _waits(self, holder: _Holder, now: float) -> bool:
+        return self._period(now) - holder.waited <= 1
+
     def _settle(self, now: float) -> None:
         """Gives those on trial that were useful the regular places that are free, and those of holders that did less
         lately, which are then on trial themselves.
@@ -176,21 +201,40 @@ class Places(Generic[K]):
             (one.since, at, other, held)
             for held in (self._regular, self._tried)
             for at, (other, one) in enumerate(held.items())
-            if one.networks[NARROW] == newcomer.networks[NARROW] and not self._work(one, now)
+            if one.networks[NARROW] == newcomer.networks[NARROW] and self._is_idle(one, now)
         ]
-        if not idle:
-            return Entry(False)
-        _, _, victim, held = min(idle, key=lambda found: found[:2])
-        return self._replace(held, victim, key, newcomer)
+        if idle:
+            _, _, victim, held = min(idle, key=lambda found: found[:2])
+            return self._replace(held, victim, key, newcomer)
+        for held in (self._regular, self._tried):
+            # Whoever is in the same network has more places only if its host has.
+            same = {other: one for other, one in held.items() if one.networks[NARROW] == newcomer.networks[NARROW]}
+            if (waiting := self._waiting_rival(same, newcomer.networks, now)) is not None:
+                return self._replace(held, waiting, key, newcomer)
+        return Entry(False)
+
+    def _waiting_rival(self, held: dict[K, _Holder], networks: Networks, now: float) -> K | None:
+        """Of those that only wait, the last to come of the network that has most, if a newcomer of these networks would
+        have less.
+        """
+        waiting = [(key, one) for key, one in held.items() if self._waits(one, now) and not self._work(one, now)]
+        self._crowd.add(networks)
+        ranked = [((self._crowd.share(one.networks), one.since, at), key) for at, (key, one) in enumerate(waiting)]
+        own_share = self._crowd.share(networks)
+        self._crowd.remove(networks)
+        if not ranked:
+            return None
+        (share, _, _), rival = max(ranked, key=lambda found: found[0])
+        return rival if share > own_share else None
 
     def _idle(self, now: float) -> K | None:
-        """A regular holder that had a period to show what it does, and did nothing useful in the last one: of the most
-        crowded network, the one that has been there for longest.
+        """A regular holder that had a period to show what it does, and neither did anything useful in the last one nor
+        waits: of the most crowded network, the one that has been there for longest.
         """
         ranked = [
             ((self._crowd.share(one.networks), -one.since), key)
             for key, one in self._regular.items()
-            if now >= one.since + self._period_s and not self._work(one, now)
+            if now >= one.since + self._period_s and self._is_idle(one, now)
         ]
         return max(ranked, key=lambda found: found[0])[1] if ranked else None
 
@@ -198,13 +242,13 @@ class Places(Generic[K]):
         """Whom a newcomer of these networks displaces from the places on trial."""
         self._crowd.add(networks)
         ranked = [
-            ((not self._work(one, now), self._crowd.share(one.networks), -one.since), key)
+            ((self._is_idle(one, now), not self._work(one, now), self._crowd.share(one.networks), -one.since), key)
             for key, one in self._tried.items()
         ]
         own_share = self._crowd.share(networks)
         self._crowd.remove(networks)
         # All are looked at: one that has just come must not protect those behind it.
-        for (is_idle, share, _), victim in sorted(ranked, key=lambda found: found[0], reverse=True):
+        for (is_idle, _, share, _), victim in sorted(ranked, key=lambda found: found[0], reverse=True):
             # Whoever is of a network with fewer places has a period to be of use, whoever crowds around it.
             patience_s = TRIED_S if is_idle and share >= own_share else self._period_s
             if share > own_share or now >= self._tried[victim].since + patience_s:

@@ -14,6 +14,7 @@ from p2p.errors import PeerGone, ProtocolViolation
 from p2p.identity import Identity
 from p2p.ids import PeerId, short
 from p2p.net.tls import ByteStream
+from p2p.net.use import Use
 from p2p.wire import frames, handshake, messages
 from p2p.wire.address import Address
 from p2p.wire.frames import ControlHeader, DataHeader
@@ -73,10 +74,7 @@ class Connection:
         self.bytes_in = 0
         """Bytes received. Grows even while a long message is still arriving, so a slow peer does not look silent."""
         self.bytes_out = 0
-        self.worked = 0
-        """How much use the connection was: bytes of chunks, and 1 for each sign that its peer waits for its turn, or
-        that a unit is being worked on. Heartbeats of those for whom nothing is done do not count.
-        """
+        self.use = Use()
 
     @property
     def arrived(self) -> tuple[int, int]:

@@ -5,8 +5,9 @@ network prefix has too many unproven connections, its oldest is dropped; if ther
 all. So a flood of half-open connections from one network only displaces its own connections. A handshake takes this
 peer's processor a millisecond, so each network may begin so many in a second; more wait, and if they would wait long,
 are dropped. Proven connections are
-limited per peer, per prefix and in total. They are kept by what is done over them (`Connection.worked`), as
-`p2p.places` decides, so that whoever only asks a small thing now and then makes room for newcomers.
+limited per peer, per prefix and in total. They are kept by what is done over them (`Connection.use`), as
+`p2p.places` decides, so that whoever only asks a small thing now and then makes room for newcomers; those that wait
+for something share the places by network.
 """
 
 import errno
@@ -64,8 +65,8 @@ class Admission:
         self._per_peer = per_peer
         tried = max(1, total // _TRIED_SHARE)
         self._places: Places[Connection] = Places("connections", total, tried, PERIOD_S, per_prefix)
-        self._counted: dict[Connection, int] = {}
-        """What was done over each, as far as it is counted in its place."""
+        self._counted: dict[Connection, tuple[float, int]] = {}
+        """The use of each as far as it is counted in its place: bytes, and round trips."""
         self._peers: Counter[PeerId] = Counter()
 
     @classmethod
@@ -85,18 +86,21 @@ class Admission:
         entry = self._places.enter(connection, ends.remote_host, now)
         if entry.admitted:
             self._peers[ends.peer_id] += 1
-            self._counted[connection] = connection.worked
+            self._counted[connection] = connection.use.bytes, connection.use.round_trips
         if entry.displaced is not None:
             logger.debug("%s makes room: nothing was done over its connection lately", entry.displaced.ends)
             entry.displaced.close()
         return entry.admitted
 
     def review(self, now: float) -> None:
-        """Counts what was done over each connection; to be called several times in a period."""
+        """Counts of what use each connection was; to be called several times in a period."""
         for connection, counted in self._counted.items():
-            if connection.worked != counted:
-                self._places.useful(connection, connection.worked - counted, now)
-                self._counted[connection] = connection.worked
+            use = connection.use
+            if (use.bytes, use.round_trips) != counted:
+                self._places.useful(connection, use.bytes - counted[0], now)
+                if use.round_trips != counted[1]:
+                    self._places.waits(connection, now)
+                self._counted[connection] = use.bytes, use.round_trips
 
     def leave(self, connection: Connection) -> None:
         """Stops counting a connection that has ended."""

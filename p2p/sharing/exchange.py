@@ -66,6 +66,8 @@ class Exchange:
         self._heard_at = trio.current_time()
         self._spoke_at, self._spoken = self._heard_at, 0
         self._answering = False
+        self._is_asked = False
+        """Whether the peer, which has this side wait, is to hear that it is there."""
         self.downloaded = 0
 
     @property
@@ -169,6 +171,9 @@ class Exchange:
             if self._have:
                 have, self._have = self._have, 0
                 await connection.send(*have_messages(have, self._layout.chunks))
+            if self._is_asked:
+                self._is_asked = False
+                await connection.send(messages.Have())
             if self._tell_peers:
                 self._tell_peers = False
                 await self._send_peers()
@@ -233,6 +238,7 @@ class Exchange:
                 await self.swarm.sink.data(self, message)
                 continue
             self._answering = True
+            connection.use.heard()
             # In a flood of messages, this side waits instead of doing more work.
             await pace.spend(message, len(self._uploads))
             await self._heard(message)
@@ -260,6 +266,8 @@ class Exchange:
             case messages.Choked(position):
                 if sink is not None:
                     sink.choked(self, position)
+                    self._is_asked = position > 0
+                    self._wake.set()
             case messages.Peers(peers):
                 if sink is not None:
                     sink.heard_of(peers, self.ends.remote_host)

@@ -18,6 +18,7 @@ from p2p.wire import messages
 from p2p.wire.messages import Failed
 
 MAX_LISTED = 100
+_ROOT = -1
 
 
 class ShareHandlers:
@@ -85,11 +86,15 @@ class ShareHandlers:
         body = await self._disk.run(self._manifest_root, ShareId(message.share))
         not_found = Failed(reason=messages.NOT_FOUND, share=message.share)
         await connection.send(not_found if body is None else messages.Root(body))
+        if body is not None:
+            connection.use.gave((message.share, _ROOT), len(body), len(body))
 
     async def _get_part(self, connection: Connection, message: messages.GetPart) -> None:
         body = await self._disk.run(self._manifest_part, ShareId(message.share), message.index)
         not_found = Failed(reason=messages.NOT_FOUND, share=message.share)
         await connection.send(not_found if body is None else messages.Part(message.index, body))
+        if body is not None:
+            connection.use.gave((message.share, message.index), len(body), len(body))
 
     def _manifest_root(self, share: ShareId) -> bytes | None:
         return self._library.root(share) if self._library.tells_of(share) else None

@@ -123,7 +123,8 @@ class Uploads:
 
     async def _tell_choked(self, position: int) -> None:
         await self._connection.send(messages.Choked(position=position))
-        self._connection.worked += 1
+        if position:
+            self._connection.use.told_to_wait()
 
     async def _send_chunk(self, chunk: int, buffer: memoryview, slot: Slot) -> None:
         holding = self._swarm.holding
@@ -148,7 +149,7 @@ class Uploads:
                     await self._connection.send_data(chunk, offset, view)
                     offset += len(view)
                     self.sent += len(view)
-                    self._connection.worked += len(view)
+                    self._connection.use.gave(self._swarm.share_id, len(view), self._layout.bytes)
                     self._traffic.bytes_uploaded += len(view)
                     slot.took(len(view))
                     if self._limited:

@@ -122,7 +122,10 @@ class Cancel(Message, frozen=True, gc=False, tag="cancel"):
 
 
 class Choked(Message, frozen=True, gc=False, tag="choked"):
-    """Tells the receiver that its requests wait for a slot, behind `position` peers; 0 means that it is served now."""
+    """Tells the receiver that its requests wait for a slot, behind `position` peers; 0 means that it is served now.
+
+    The receiver answers any other position at once, if only with an empty `Have`.
+    """
 
     position: Number
 

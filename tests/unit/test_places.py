@@ -155,6 +155,54 @@ def test_a_full_network_takes_turns_with_its_own() -> None:
     assert held.enter("other", HONEST, 0.4) == (True, None)
 
 
+def test_whoever_waits_keeps_its_place_by_share() -> None:
+    """Not by work: of a network that has more places than the newcomer's, the last to come makes room."""
+    held = places()
+    crowd = filled(held, 1, MOST - TRIED - 1, 0.0)
+    held.enter("honest", HONEST, 0.0)
+    waiting = [*crowd, "honest"]
+    for second in range(0, 40, 5):
+        for key in waiting:
+            held.waits(key, float(second))
+    on_trial = filled(held, 2, TRIED, 35.0, "b")
+    assert all(key in held for key in on_trial)
+    assert held.enter("other", "10.3.0.1", 36.0) == (True, crowd[-1])
+    assert held.enter("third", "10.4.0.1", 36.0) == (True, crowd[-2])
+    assert "honest" in held
+    # Whoever does something useful is not displaced by share, whoever else is of its network.
+    held.useful(crowd[0], 1, 36.0)
+    held.waits(crowd[0], 36.0)
+    for number in range(20):
+        held.enter(f"late{number}", f"10.{20 + number}.0.1", 36.0)
+    assert crowd[0] in held
+    assert "honest" in held
+
+
+def test_whoever_waits_no_longer_is_idle() -> None:
+    held = places()
+    crowd = filled(held, 1, MOST - TRIED, 0.0)
+    for key in crowd:
+        held.waits(key, 1.0)
+    filled(held, 2, TRIED, 1.0, "b")
+    assert held.enter("own", "10.1.0.99", 2 * PERIOD_S - 0.1).displaced not in crowd
+    assert held.enter("later", "10.1.0.98", 2 * PERIOD_S + 0.1).displaced in crowd
+
+
+def test_whoever_waits_on_trial_goes_after_the_idle_and_before_the_useful() -> None:
+    held = places()
+    for key in filled(held, 9, MOST - TRIED, 0.0):
+        held.useful(key, 100, 1.0)
+    idle, waiting, useful = (f"10.{number}.0.1" for number in range(1, TRIED + 1))
+    for key, host in (("idle", idle), ("waiting", waiting), ("useful", useful)):
+        held.enter(key, host, 1.0)
+    held.waits("waiting", 1.0)
+    held.useful("useful", 1, 1.0)
+    assert held.enter("one", "10.21.0.1", 1.0 + TRIED_S).displaced == "idle"
+    held.useful("one", 1, 1.5)
+    assert not held.enter("two", "10.22.0.1", 1.0 + 2 * TRIED_S).admitted
+    assert held.enter("two", "10.22.0.1", 1.0 + PERIOD_S).displaced == "waiting"
+
+
 def test_those_that_a_crowd_named_are_a_crowd() -> None:
     """One peer that names addresses in many networks has one share of the places."""
     held = places()
@@ -226,6 +274,21 @@ class AnyOrder(RuleBasedStateMachine):
         self.number = 0
         self.done: dict[str, list[tuple[float, float]]] = {}
         self.since: dict[str, float] = {}
+        self.waited: dict[str, float] = {}
+        self.hosts: dict[str, str] = {}
+
+    def waits_now(self, key: str) -> bool:
+        return key in self.waited and self.now // PERIOD_S - self.waited[key] // PERIOD_S <= 1
+
+    def makes_room(self, key: str, host: str) -> None:
+        """Whoever waits in a regular place goes only if its network has more than the newcomer's, which is in now."""
+        if self.waits_now(key) and key in self.regular:
+            crowds = [networks_of(self.hosts[other]) for other in self.since]
+            one, other = networks_of(self.hosts[key]), networks_of(host)
+            share = tuple(sum(network in crowd for crowd in crowds) for network in one)
+            own = tuple(1 + sum(network in crowd for crowd in crowds) for network in other)
+            share = tuple(count + (network in other) for count, network in zip(share, one, strict=True))
+            assert share > own
 
     def lately(self, key: str) -> float:
         """What it did in the running period and the one before."""
@@ -242,12 +305,15 @@ class AnyOrder(RuleBasedStateMachine):
         key = str(self.number)
         self.number += 1
         full = len(self.held) == MOST
-        entry = self.held.enter(key, f"10.{network}.{host}.1", self.now)
+        self.regular = set(self.held._regular)
+        at = self.hosts[key] = f"10.{network}.{host}.1"
+        entry = self.held.enter(key, at, self.now)
         assert entry.admitted == (key in self.held)
         assert (entry.displaced is None) or entry.admitted
         assert entry.admitted or full
         if entry.displaced is not None:
             assert entry.displaced not in self.safe
+            self.makes_room(entry.displaced, at)
             self.gone(entry.displaced)
         if entry.admitted:
             self.since[key], self.done[key] = self.now, []
@@ -262,13 +328,14 @@ class AnyOrder(RuleBasedStateMachine):
             self.now += TRIED_S
             trial = self.held.enter(key, host, self.now)
         if not trial.admitted:
-            assert sum(self.lately(other) > 0 for other in self.since) >= TRIED, "all on trial are useful"
+            kept = sum(self.lately(other) > 0 or self.waits_now(other) for other in self.since)
+            assert kept >= TRIED, "all on trial are useful, or wait"
             self.now += PERIOD_S
             trial = self.held.enter(key, host, self.now)
         assert trial.admitted
         assert trial.displaced is None or self.lately(trial.displaced) == 0 or trial.displaced not in self.safe
         self.gone(trial.displaced)
-        self.since[key], self.done[key] = self.now, []
+        self.since[key], self.done[key], self.hosts[key] = self.now, [], host
 
     @precondition(lambda self: self.since)
     @rule(data=st.data(), amount=st.sampled_from([1.0, 5.0, 50.0]))
@@ -276,6 +343,13 @@ class AnyOrder(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.since)))
         self.done[key].append((self.now, amount))
         self.held.useful(key, amount, self.now)
+
+    @precondition(lambda self: self.since)
+    @rule(data=st.data())
+    def waits(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.since)))
+        self.waited[key] = self.now
+        self.held.waits(key, self.now)
 
     @precondition(lambda self: self.since)
     @rule(data=st.data())

@@ -110,7 +110,7 @@ class OutputStore:
         at = 0
         while True:
             await connection.send(work.Bytes(wanted.unit, at, size, piece))
-            connection.worked += len(piece)
+            connection.use.gave((wanted.unit, wanted.number), len(piece), size)
             at += len(piece)
             if at >= size:
                 break

@@ -52,6 +52,7 @@ async def _wait(
     while isinstance(message, work.JobQueued):
         if message.place:
             queued(message)
+            connection.use.heard()
             await pace.spend(message)
         else:
             calls += 1
@@ -72,4 +73,5 @@ async def _beat(connection: Connection) -> None:
     with suppress(PeerError):  # whoever listens gets the same error
         while True:
             await connection.send(work.Heartbeat())
+            connection.use.told_to_wait()
             await trio.sleep(HEARTBEAT_INTERVAL_S)

@@ -168,6 +168,7 @@ class VolunteerSession:
         with suppress(PeerError):
             while True:
                 await self.connection.send(work.Heartbeat())
+                self.connection.use.told_to_wait()
                 await trio.sleep(HEARTBEAT_INTERVAL_S)
         self.connection.close()
 
@@ -184,10 +185,13 @@ class VolunteerSession:
                 await heard(work.Heartbeat(), self._spool)
 
     async def _listen(self, heard: Heard) -> None:
+        before = trio.current_time()
         while True:
             message = await self.connection.receive()
             self._came += 1
-            self.connection.worked += 1  # it is hired, and is there
+            now = trio.current_time()
+            self._count_use(now - before)
+            before = now
             match message:
                 case work.Bytes():
                     with self._dealt_with():
@@ -221,6 +225,12 @@ class VolunteerSession:
                     raise PeerGone(reason)
                 case _:
                     raise ProtocolViolation(f"a {type(message).__name__} in the middle of a job")
+
+    def _count_use(self, seconds: float) -> None:
+        """Counts the time since the last message as work if the volunteer has units; otherwise it waits for some."""
+        if self._given > self._answered:
+            self.connection.use.worked(min(seconds, HEARTBEAT_INTERVAL_S))
+        self.connection.use.heard()
 
     def _gives(self, slots: int) -> None:
         """Updates the number of slots.

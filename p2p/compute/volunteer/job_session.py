@@ -350,7 +350,7 @@ class JobSession:
                     self.resize(min(count, self.slots + self._host.spare))
                     self._host.freed()
                 case work.Heartbeat():
-                    pass
+                    self._connection.use.heard()
                 case work.JobEnd():
                     self._ended_well = True
                     return

@@ -76,6 +76,7 @@ class QueuedOwner:
                 saying = work.JobQueued(place, self._reason())
                 if saying != said or now - said_at >= HEARTBEAT_INTERVAL_S:
                     await self._connection.send(saying)
+                    self._connection.use.told_to_wait()
                     said, said_at = saying, now
                 with trio.move_on_at(said_at + HEARTBEAT_INTERVAL_S):
                     await self._changes.after(news)
@@ -90,7 +91,7 @@ class QueuedOwner:
             message = await self._connection.receive()
             match message:
                 case work.Heartbeat():
-                    self._connection.worked += 1
+                    self._connection.use.heard()
                     if not called.is_set():
                         patience.deadline = trio.current_time() + TURN_TIMEOUT_S
                     await self._pace.spend(message)

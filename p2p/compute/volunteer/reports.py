@@ -123,9 +123,10 @@ class Reports:
             if not some:
                 running = tuple(self.running)[: work.MAX_UNITS]
                 await connection.send(work.Heartbeat(running, self._fetched(), self._starved()))
+                connection.use.told_to_wait()
+            before, told = told, trio.current_time()
             if some or self.running:
-                connection.worked += 1 + len(some)
-            told = trio.current_time()
+                connection.use.worked(told - before)
             if busy():
                 await trio.sleep(RESULTS_INTERVAL_S)
 

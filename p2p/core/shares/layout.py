@@ -41,6 +41,7 @@ class Layout:
         self._starts.append(start)
         self.chunks = first
         self.everything = (1 << first) - 1
+        self.bytes = start
         self.largest_chunk = min(largest, chunk_bytes(largest))
 
     def place(self, chunk: int) -> ChunkPlace:

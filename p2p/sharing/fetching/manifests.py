@@ -70,6 +70,7 @@ class ManifestFetch:
                 self._failure = error
                 self.ready.set()
                 raise
+            connection.use.got(len(body))
             if self._root is None:
                 await self._disk.run(library.keep_root, self._share, body)
                 self._begin(root, set())
@@ -83,6 +84,7 @@ class ManifestFetch:
                 if part.index != index:
                     raise ProtocolViolation("a manifest part that was not asked for")
                 manifests.check_part(self._root, index, part.body)
+                connection.use.got(len(part.body))
                 parts[index] = part.body
             await self._disk.run(library.keep_parts, self._share, parts)
             self._missing -= parts.keys()

@@ -16,12 +16,12 @@ from p2p.errors import BadData, OwnAddress, PeerError, Refused
 from p2p.ids import PeerId, short
 from p2p.log import context
 from p2p.net.conversation import conversation
-from p2p.places import Places, network_of
+from p2p.places import UNVERIFIED, Places, network_of
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.dial_places import DialPlaces
 from p2p.sharing.fetching.incoming import Given, IncomingSources
-from p2p.sharing.fetching.source_places import UNVERIFIED, worth
+from p2p.sharing.fetching.source_places import worth
 from p2p.sharing.swarms import Take
 from p2p.wire.address import Address
 from p2p.wire.link import PeerHint

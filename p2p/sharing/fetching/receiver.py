@@ -193,6 +193,7 @@ class Receiver:
             await self._came(exchange, incoming)
         else:
             self._places.on_its_way(exchange, header.size, trio.current_time())
+            exchange.connection.use.arriving(header.size)
 
     async def _receive_slowly(self, exchange: Party, view: memoryview) -> None:
         """Receives bytes piece by piece, so that neither side sees the other do nothing for long."""
@@ -264,7 +265,7 @@ class Receiver:
                 self._do(self._download.received(exchange, chunk, trio.current_time()))
             self.from_peers[peer] = self.from_peers.get(peer, 0) + arrived.place.size
             self._places.useful(exchange, arrived.place.size, trio.current_time())
-            exchange.connection.worked += arrived.place.size
+            exchange.connection.use.got(arrived.place.size)
             self._stored(chunk, arrived.place)
 
     def _stored(self, chunk: int, place: ChunkPlace) -> None:

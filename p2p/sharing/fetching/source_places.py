@@ -4,12 +4,10 @@ A member without a place is served like any other, and waits: every now and then
 asks for a place again. The rule is in `p2p.places`; useful is a source whose chunks were right.
 """
 
-from p2p.places import TRIED_S, Entry, Places
+from p2p.places import TRIED_S, UNVERIFIED, Entry, Places
 from p2p.sharing.swarm import Party
 
 PERIOD_S = 10.0
-UNVERIFIED = 1e-6
-"""How much a byte counts that may still turn out to be wrong, compared with one that was right."""
 _TRIED_SHARE = 4
 """One place in so many is for members on trial."""
 

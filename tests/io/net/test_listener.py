@@ -1,8 +1,10 @@
 """Admission: caps on proven connections, and floods of half-open ones that starve only themselves."""
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from trio._socket import _SocketType
 
 from p2p.concurrency import accepting
 from p2p.errors import ConfigError, PeerGone
+from p2p.ids import PeerId
 from p2p.net import listener
 from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
@@ -19,7 +22,7 @@ from p2p.net.listener import HANDSHAKE_BURST, HANDSHAKES_PER_S, MAX_HANDSHAKE_WA
 from p2p.wire.address import Address
 from p2p.wire.messages import BUSY, Cancel, Failed, Want
 from tests.support.constants import Shorten
-from tests.support.pipes import make_dialer
+from tests.support.pipes import connections, make_dialer
 from tests.support.rogues.crowds import connect_from, dial_from
 from tests.support.world import World, bare, same_tree
 
@@ -34,7 +37,7 @@ async def listening(at: Dialer, admission: Admission) -> AsyncIterator[Address]:
         await connection.send(WELCOME)
         while True:
             await connection.receive()
-            connection.worked += 1
+            connection.use.got(1)
             await connection.send(WELCOME)
 
     async with trio.open_nursery() as nursery:
@@ -125,6 +128,64 @@ async def test_a_newcomer_of_another_network_gets_in_and_whoever_is_of_use_stays
                 await dial(rogue, f"127.{10 + number}.0.1")
                 for connection in useful:
                     await works(connection)
+
+
+def waiter(host: str) -> Connection:
+    """A proven connection from a host, of a peer that waits for an upload slot."""
+    connection, _ = connections()
+    connection.ends = replace(connection.ends, remote_host=host, peer_id=PeerId(os.urandom(32)))
+    return connection
+
+
+def answers(connection: Connection) -> None:
+    """Says that it is there, in answer to its place in the line."""
+    connection.use.told_to_wait()
+    connection.use.heard()
+
+
+def test_a_crowd_that_waits_in_a_line_shares_its_places_by_network() -> None:
+    """Each word about its place in the line counted as work: two networks that only waited held all places for good."""
+    admission = Admission(total=32, per_prefix=16, per_peer=1)
+    crowd = [waiter(f"127.{20 + number % 2}.0.{number + 1}") for number in range(32)]
+    honest = [waiter(f"127.{40 + number}.0.1") for number in range(12)]
+    now = 0.0
+    for connection in crowd:
+        assert admission.admit(connection, now)
+    for _ in range(2):
+        now += listener.PERIOD_S
+        for connection in crowd:
+            answers(connection)
+        admission.review(now)
+    for connection in honest:
+        assert admission.admit(connection, now)
+        answers(connection)
+    late = [waiter(f"127.{60 + number}.0.1") for number in range(40)]
+    for connection in late:
+        now += listener.PERIOD_S / 4
+        for other in (*crowd, *honest):
+            answers(other)
+        if admission.admit(connection, now):
+            answers(connection)
+    gone = [connection for connection in honest if connection._stream.closed]  # type: ignore[attr-defined]
+    assert len(gone) <= 4, "those on trial, of which one in eight is"
+    left = [connection for connection in crowd if not connection._stream.closed]  # type: ignore[attr-defined]
+    assert len(left) <= 32 - len(honest), "it made room for each of them"
+
+
+def test_a_host_that_waits_makes_room_for_its_neighbours() -> None:
+    """128 connections of one address shut its whole /24 out."""
+    admission = Admission(total=100, per_prefix=8, per_peer=1)
+    crowd = [waiter("127.9.9.1") for _ in range(8)]
+    for connection in crowd:
+        assert admission.admit(connection, 0.0)
+        answers(connection)
+    neighbours = [waiter(f"127.9.9.{number}") for number in range(2, 9)]
+    for connection in neighbours:
+        assert admission.admit(connection, 1.0)
+        answers(connection)
+    assert not admission.admit(waiter("127.9.9.9"), 1.0), "as many hosts as places"
+    assert not admission.admit(waiter("127.9.9.1"), 1.0)
+    assert admission.admit(waiter("127.9.8.1"), 1.0)
 
 
 async def test_the_oldest_unproven_of_the_same_prefix_gives_way() -> None:

@@ -17,7 +17,8 @@ from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
 from tests.support.constants import Shorten
 from tests.support.pipes import endlessly, make_dialer
-from tests.support.world import NETWORK, Published, World, bare, same_tree, until
+from tests.support.rogue_sources import Truth, play
+from tests.support.world import NETWORK, Published, World, bare, same_tree, start_rogue, until
 
 FILES = {"large.bin": 5 * 256 * 1024, "small.txt": 100}
 CHUNKS = 6
@@ -272,6 +273,72 @@ async def test_the_second_connection_of_a_peer_takes_the_place_of_its_first(
     async with opened(tmp_path, published) as first, opened(tmp_path, published) as second:
         assert await is_ended(first)
         assert await takes(second, 0, 256 * 1024)
+
+
+async def test_whoever_waits_for_a_slot_shows_that_it_is_there_by_an_answer(tmp_path: Path, world: World) -> None:
+    """To be told its place in the line was work: a peer that says nothing kept its connection's place by it."""
+    origin = await world.peer("origin", upload_slots=1, upload_limit_bytes_per_s=64 * 1024)
+    published = await world.publish(origin, FILES)
+    async with opened(tmp_path / "served", published) as served, opened(tmp_path / "waits", published) as waits:
+        await served.send(Want(first=0, count=CHUNKS))
+        assert isinstance(await served.receive(), DataHeader)
+        await waits.send(Want(first=0, count=1))
+        assert await next_message(waits) == messages.Choked(position=1)
+        swarm = origin.sharing._swarms.get(published.link.share_id)
+        assert swarm is not None
+        uses = [party.connection.use for party in swarm.members.values() if isinstance(party, exchange.Exchange)]
+        assert [use.round_trips for use in uses] == [0, 0]
+        await waits.send(Have())
+        await until(lambda: [use.round_trips for use in uses] == [0, 1])
+        assert [use.bytes > 0 for use in uses] == [True, False]
+
+
+async def test_a_peer_that_is_told_to_wait_answers_at_once(world: World, published: Published) -> None:
+    truth = Truth.of(published.origin, published.link.share_id)
+    fetcher = await world.peer("fetcher")
+    answered = trio.Event()
+
+    async def has_it_wait(connection: Connection) -> None:
+        async def on_want(connection: Connection, truth: Truth, want: Want) -> None:
+            await connection.send(messages.Choked(position=3))
+            while await next_message(connection) != Have():
+                pass
+            answered.set()
+
+        await play(connection, truth, on_want)
+
+    async with trio.open_nursery() as nursery:
+        source = await start_rogue(nursery, fetcher, has_it_wait)
+        nursery.start_soon(world.get, fetcher, bare(published.link), [source.hint])
+        with trio.fail_after(exchange.KEEP_ALIVE_S / 2):
+            await answered.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_sent_of_a_share_is_of_use_once(tmp_path: Path, published: Published) -> None:
+    """Parts of manifests were of no use at all: whoever fetched a long one was displaced in the middle of it."""
+    root, part = (
+        messages.GetRoot(share=published.link.share_id),
+        messages.GetPart(share=published.link.share_id, index=0),
+    )
+    async with opened(tmp_path, published) as connection:
+        swarm = published.origin.sharing._swarms.get(published.link.share_id)
+        assert swarm is not None
+        (party,) = swarm.members.values()
+        assert isinstance(party, exchange.Exchange)
+        use, sizes = party.connection.use, []
+        for asked in (root, part, root, part):
+            await connection.send(asked)
+            reply = await next_message(connection)
+            assert isinstance(reply, messages.Root | messages.Part)
+            sizes.append(len(reply.body))
+        assert await takes(connection, 5, 100)
+        assert await takes(connection, 5, 100)
+        assert use.bytes == sum(sizes[:2]) + 200
+        for _ in range(2):
+            for chunk in range(5):
+                assert await takes(connection, chunk, 256 * 1024)
+        assert use.bytes == sum(sizes[:2]) + sum(FILES.values()), "nobody needs more of a share than it has"
 
 
 FLOODS: dict[str, list[AnyMessage]] = {
