@@ -91,6 +91,14 @@ class Crowd(Generic[K]):
         name = next(reversed(self._by_size[self._largest]))
         return (name, *self._inner[name].most_crowded())
 
+    def oldest_of_most_crowded(self) -> K:
+        """The key that came first to the host in the network that holds most. Of equal networks, the one that has held
+        as much for longest.
+        """
+        if not self._inner:
+            return next(iter(self._keys))
+        return self._inner[next(iter(self._by_size[self._largest]))].oldest_of_most_crowded()
+
     def last(self, networks: Sequence[Hashable], most: int) -> list[K]:
         """The keys that came last to the innermost of these networks, at most this many."""
         if networks:

@@ -1,48 +1,42 @@
 """Listening: accepts connections up to a limit, does the handshake, and then passes each connection to the node.
 
-A connection is unproven until the handshake has proved who the peer is; it costs little, and can be dropped. If a
-network prefix has too many unproven connections, its oldest is dropped; if there are too many in total, the oldest of
-all. So a flood of half-open connections from one network only displaces its own connections. A handshake takes this
-peer's processor a millisecond, so each network may begin so many in a second; more wait, and if they would wait long,
-are dropped. Proven connections are
-limited per peer, per prefix and in total. They are kept by what is done over them (`Connection.use`), as
-`p2p.places` decides, so that whoever only asks a small thing now and then makes room for newcomers; those that wait
-for something share the places by network.
+A connection is unproven until the handshake has proved who the peer is. Until its first words are there, it is a socket
+and no more; then it waits for its turn, which `p2p.net.handshakes` gives, and has ten seconds for all of that. Proven
+connections are limited per peer, per prefix and in total. They are kept by what is done over them
+(`Connection.use`), as `p2p.places` decides, so that whoever only asks a small thing now and then makes room for
+newcomers; those that wait for something share the places by network.
 """
 
 import errno
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from math import inf
 
 import trio
 
 from p2p import causes
-from p2p.bucket import TokenBuckets
 from p2p.concurrency.accepting import accept
+from p2p.concurrency.bell import Bell
 from p2p.config import NetworkConfig
 from p2p.descriptors import SPARE
-from p2p.errors import ConfigError, PeerError, PeerGone
+from p2p.errors import ConfigError, PeerError
 from p2p.ids import PeerId
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.dialer import Dialer, wrap
+from p2p.net.handshakes import Handshakes
+from p2p.net.tls import client_hello
 from p2p.places import Places
-from p2p.wire.address import Address, parse_address, prefix
+from p2p.wire.address import Address, parse_address
 from p2p.wire.messages import BUSY, Failed
 
 logger = logging.getLogger(__name__)
 
 _ELSEWHERE = "Choose another with --listen HOST:PORT (port 0 takes a free one)."
 MAX_UNPROVEN = 512
-MAX_UNPROVEN_PER_PREFIX = 64
 BACKLOG = 1024
-HANDSHAKES_PER_S, HANDSHAKE_BURST = 16.0, 128.0
-"""How many handshakes a network may begin, per second and at once."""
-MAX_HANDSHAKE_WAIT_S = 5.0
-MAX_NETWORKS = 4096
-"""Of how many networks the handshakes are counted at the same time."""
 PERIOD_S = 60.0
 """What was done over a connection counts for its place for so long, and up to twice as long."""
 _REVIEW_INTERVAL_S = 10.0
@@ -109,45 +103,55 @@ class Admission:
         self._peers -= Counter([connection.ends.peer_id])
 
 
-class Handshakes:
-    """Limits how many handshakes each network begins."""
+class _Unproven:
+    """A connection whose handshake is not complete: what ends it, and what begins its handshake."""
+
+    __slots__ = ("scope", "turn")
 
     def __init__(self) -> None:
-        self._networks = TokenBuckets(HANDSHAKES_PER_S, HANDSHAKE_BURST, MAX_NETWORKS)
-
-    async def turn(self, network_prefix: str) -> None:
-        """Waits until the network may begin one more. Raises PeerGone if that would take too long."""
-        now = trio.current_time()
-        if self._networks.wait(network_prefix, now) >= MAX_HANDSHAKE_WAIT_S:
-            raise PeerGone("too many new connections from its network")
-        await trio.sleep(self._networks.take(network_prefix, 1, now))
+        self.scope = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_TIMEOUT_S)
+        self.turn = trio.Event()
 
 
-class Unproven:
-    """The connections whose handshake is not complete, oldest first, each with the cancel scope that ends it."""
+class _Turns:
+    """Gives connections their turns to shake hands."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._scopes: dict[trio.CancelScope, str] = {}
+        self._handshakes: Handshakes[_Unproven] = Handshakes(most, trio.current_time())
+        self._bell = Bell()
+        self._sleeps_until = inf
 
-    def __len__(self) -> int:
-        return len(self._scopes)
+    async def run(self) -> None:
+        """Gives turns until cancelled."""
+        while True:
+            count = self._bell.count
+            while (unproven := self._handshakes.next(trio.current_time())) is not None:
+                unproven.turn.set()
+            self._sleeps_until = self._handshakes.next_at()
+            with trio.move_on_at(self._sleeps_until):
+                await self._bell.after(count)
 
-    def enter(self, scope: trio.CancelScope, network_prefix: str) -> None:
-        """Makes room for a new connection, then adds it."""
-        same = [other for other, its in self._scopes.items() if its == network_prefix]
-        if len(same) >= MAX_UNPROVEN_PER_PREFIX:
-            self._end(same[0])
-        elif len(self._scopes) >= self._most:
-            self._end(next(iter(self._scopes)))
-        self._scopes[scope] = network_prefix
+    @contextmanager
+    def place(self, host: str) -> Iterator[_Unproven]:
+        """Counts a connection from this host while the body runs, which ends without an error if it takes too long, or
+        another connection takes its place.
+        """
+        unproven = _Unproven()
+        displaced = self._handshakes.enter(unproven, host)
+        if displaced is not None:
+            displaced.scope.cancel()
+        try:
+            with unproven.scope:
+                yield unproven
+        finally:
+            self._handshakes.leave(unproven)
 
-    def leave(self, scope: trio.CancelScope) -> None:
-        self._scopes.pop(scope, None)
-
-    def _end(self, scope: trio.CancelScope) -> None:
-        self.leave(scope)
-        scope.cancel()
+    async def turn(self, unproven: _Unproven) -> None:
+        """Waits until a connection whose first words are there may shake hands."""
+        self._handshakes.spoke(unproven)
+        if self._handshakes.next_at() < self._sleeps_until:
+            self._bell.ring()
+        await unproven.turn.wait()
 
 
 async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
@@ -205,16 +209,11 @@ async def run(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accepts until cancelled, then closes the listeners. For each proven connection, `welcome` runs until it ends."""
-    meet = partial(
-        _meet,
-        dialer=dialer,
-        admission=admission,
-        unproven=Unproven(admission.unproven),
-        handshakes=Handshakes(),
-        welcome=welcome,
-    )
+    turns = _Turns(admission.unproven)
+    meet = partial(_meet, dialer=dialer, admission=admission, turns=turns, welcome=welcome)
     async with trio.open_nursery() as nursery:
         try:
+            nursery.start_soon(turns.run)
             for listener in listeners:
                 nursery.start_soon(accept, listener.socket, nursery, meet)
             task_status.started()
@@ -227,31 +226,24 @@ async def run(
 
 
 async def _meet(
-    accepted: trio.socket.SocketType,
-    *,
-    dialer: Dialer,
-    admission: Admission,
-    unproven: Unproven,
-    handshakes: Handshakes,
-    welcome: Welcome,
+    accepted: trio.socket.SocketType, *, dialer: Dialer, admission: Admission, turns: _Turns, welcome: Welcome
 ) -> None:
     """Serves one accepted connection until it ends. Errors that the peer causes are not raised further."""
     try:
-        stream = wrap(accepted, dialer.contexts, server=True)
-    except PeerError:
+        host = accepted.getpeername()[0]
+    except OSError:
         return
-    host = stream.remote_host
-    connection = Connection(stream)
+    connection: Connection | None = None
     try:
-        with trio.move_on_after(HANDSHAKE_TIMEOUT_S) as scope:
-            unproven.enter(scope, prefix(host))
-            try:
-                await handshakes.turn(prefix(host))
-                await stream.handshake(dialer.network)
-                await connection.greet_dialer(dialer.identity, dialer.network, host, dialer.hello(stream))
-            finally:
-                unproven.leave(scope)
-        if scope.cancelled_caught:
+        with turns.place(host) as unproven:
+            await client_hello(accepted)
+            await turns.turn(unproven)
+            stream = wrap(accepted, dialer.contexts, server=True)
+            connection = Connection(stream)
+            await stream.handshake(dialer.network)
+            hello = dialer.hello(stream)
+            await connection.greet_dialer(dialer.identity, dialer.network, stream.remote_host, hello)
+        if connection is None or unproven.scope.cancelled_caught:
             return
         if not admission.admit(connection, trio.current_time()):
             await connection.send(Failed(reason=BUSY))
@@ -263,4 +255,5 @@ async def _meet(
     except PeerError as error:
         logger.debug("%s: %s", host, error)
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()

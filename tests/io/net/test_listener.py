@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from p2p.ids import PeerId
 from p2p.net import listener
 from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
-from p2p.net.listener import HANDSHAKE_BURST, HANDSHAKES_PER_S, MAX_HANDSHAKE_WAIT_S, Admission, Handshakes, Unproven
+from p2p.net.listener import Admission
 from p2p.wire.address import Address
 from p2p.wire.messages import BUSY, Cancel, Failed, Want
 from tests.support.constants import Shorten
 from tests.support.pipes import connections, make_dialer
 from tests.support.rogues.crowds import connect_from, dial_from
+from tests.support.rogues.strangers import client_hello
 from tests.support.world import World, bare, same_tree
 
 WELCOME = Want(first=1, count=1)
@@ -188,57 +189,33 @@ def test_a_host_that_waits_makes_room_for_its_neighbours() -> None:
     assert admission.admit(waiter("127.9.8.1"), 1.0)
 
 
-async def test_the_oldest_unproven_of_the_same_prefix_gives_way() -> None:
-    unproven = Unproven(listener.MAX_UNPROVEN)
-    scopes = [trio.CancelScope() for _ in range(listener.MAX_UNPROVEN_PER_PREFIX + 2)]
-    elsewhere = trio.CancelScope()
-    unproven.enter(elsewhere, "there")
-    for scope in scopes:
-        unproven.enter(scope, "here")
-    assert [scope.cancel_called for scope in scopes] == [True, True] + [False] * listener.MAX_UNPROVEN_PER_PREFIX
-    assert not elsewhere.cancel_called
-
-
-async def test_the_oldest_of_all_gives_way_where_many_prefixes_flood() -> None:
-    unproven = Unproven(listener.MAX_UNPROVEN)
-    scopes = [trio.CancelScope() for _ in range(listener.MAX_UNPROVEN + 3)]
-    for number, scope in enumerate(scopes):
-        unproven.enter(scope, f"prefix {number}")
-    assert sum(scope.cancel_called for scope in scopes) == 3
-    assert all(scope.cancel_called for scope in scopes[:3])
-    assert len(unproven) == listener.MAX_UNPROVEN
-
-
-async def test_a_network_that_connects_again_and_again_leaves_time_to_others(autojump_clock: trio.abc.Clock) -> None:
-    """Identities that came again at once took two thirds of a fetching peer's time for their handshakes."""
-    handshakes, many = Handshakes(), int(HANDSHAKE_BURST + HANDSHAKES_PER_S * MAX_HANDSHAKE_WAIT_S)
-    turns: list[float] = []
-
-    async def come(network: str) -> None:
-        await handshakes.turn(network)
-        turns.append(trio.current_time() - began)
-
-    async with trio.open_nursery() as nursery:
-        began = trio.current_time()
-        for _ in range(many):
-            nursery.start_soon(come, "10.1.1.0/24")
-        await trio.testing.wait_all_tasks_blocked()
-        assert turns == [0.0] * int(HANDSHAKE_BURST)
-        await trio.sleep(1 / HANDSHAKES_PER_S)
-        nursery.start_soon(come, "10.1.1.0/24")
-        await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(PeerGone, match="too many new connections"):
-            await come("10.1.1.0/24")
-        await come("10.1.2.0/24")
-        assert turns[-1] == 1 / HANDSHAKES_PER_S, "another network waits for nothing"
-    assert max(turns) <= MAX_HANDSHAKE_WAIT_S + 2 / HANDSHAKES_PER_S
-
-
-async def test_a_half_open_connection_ends_by_itself(tmp_path: Path, shorten: Shorten) -> None:
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01"], ids=["nothing", "part of its first words"])
+async def test_a_half_open_connection_ends_by_itself(tmp_path: Path, shorten: Shorten, said: bytes) -> None:
     shorten(listener, "HANDSHAKE_TIMEOUT_S", 0.1)
     async with listening(make_dialer(tmp_path / "at"), Admission(9, 9, 9)) as address:
-        with await connect_from("127.0.0.1", address) as half_open, trio.fail_after(5):
+        with await connect_from("127.0.0.1", address) as half_open, trio.fail_after(5), suppress(ConnectionResetError):
+            await half_open.send(said)
             assert await half_open.recv(100) == b""
+
+
+async def test_first_words_in_pieces_begin_a_handshake(tmp_path: Path) -> None:
+    one = make_dialer(tmp_path / "one")
+    words = client_hello(one)
+    async with listening(make_dialer(tmp_path / "at"), Admission(9, 9, 9)) as address:
+        with await connect_from("127.0.0.1", address) as dialling, trio.fail_after(5):
+            await dialling.send(words[:4])
+            await dialling.send(words[4:100])
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            await dialling.send(words[100:])
+            assert await dialling.recv(1) == b"\x16"
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", bytes(5000)], ids=["HTTP", "zeros"])
+async def test_other_first_words_end_a_connection_at_once(tmp_path: Path, said: bytes) -> None:
+    async with listening(make_dialer(tmp_path / "at"), Admission(9, 9, 9)) as address:
+        with await connect_from("127.0.0.1", address) as stranger, trio.fail_after(5), suppress(ConnectionResetError):
+            await stranger.send(said)
+            assert await stranger.recv(100) == b""
 
 
 async def test_thousands_of_half_open_connections_do_not_starve_others(world: World) -> None:

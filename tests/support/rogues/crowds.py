@@ -36,10 +36,14 @@ async def connect_from(host: str, address: Address) -> trio.socket.SocketType:
 async def dial_from(dialer: Dialer, host: str, address: Address) -> Connection:
     """A proven connection that comes from a certain host."""
     stream = wrap(await connect_from(host, address), dialer.contexts, server=False)
-    peer = await stream.handshake(dialer.network)
-    assert peer is not None
-    connection = Connection(stream)
-    await connection.greet_listener(dialer.identity, dialer.network, peer, stream.remote_host, dialer.hello(stream))
+    try:
+        peer = await stream.handshake(dialer.network)
+        assert peer is not None
+        connection = Connection(stream)
+        await connection.greet_listener(dialer.identity, dialer.network, peer, stream.remote_host, dialer.hello(stream))
+    except BaseException:
+        stream.close()
+        raise
     return connection
 
 
