@@ -41,6 +41,7 @@ Name = Literal[
     "sources of a fetch",
     "waiting owners",
     "volunteers that call",
+    "connections of a tracker",
     "event streams",
     "peers to dial back",
 ]

@@ -21,6 +21,8 @@ from tracker.server import MAX_CONNECTIONS, open_tracker
 DEFAULT_PORT = 8750
 DATABASE_FILE = "tracker.db"
 SPARE_FILES = 256
+MIN_CONNECTIONS = 64
+"""How many connections there may be however few descriptors this process may have."""
 HOME = "tracker"
 """The folder in the home for the tracker's own key."""
 
@@ -43,7 +45,7 @@ async def run(
     addresses = [parse_address(text, any_port=True) for text in listen or ()]
     path = db or home / DATABASE_FILE
     own = home / HOME
-    descriptors.allow(MAX_CONNECTIONS + SPARE_FILES)
+    room = max(descriptors.allow(MAX_CONNECTIONS + SPARE_FILES) - SPARE_FILES, MIN_CONNECTIONS)
     _make(own)
     _make(path.parent)
     with trio.open_signal_receiver(*ending_signals()) as signals:
@@ -57,6 +59,7 @@ async def run(
             url=None if url is None else check_url(url),
             proxies=_proxies(proxy or (), proxy_header, proxy_hops),
             outside=list(map(_outside, outside or ())),
+            most_connections=min(MAX_CONNECTIONS, room),
         ) as running:
             print(f"ready {running.url}", flush=True)
             if sys.stderr.isatty():

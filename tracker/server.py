@@ -1,15 +1,16 @@
 """The tracker as a server: listens, connects the parts, stops gracefully. Only this module has a nursery for services.
 
-It accepts connections, and hypercorn's HTTP code serves them, one task per connection. The number of connections is
-limited, in total and per address; a connection above a limit is closed immediately. A connection is also closed if its
-client accepts no bytes for a while.
+It accepts connections, and hypercorn's HTTP code serves them, one task per connection, once the first bytes are there.
+The number of connections is limited per address, and in total: networks share them (`p2p.places.Seats`), and a
+connection that finds no place is closed immediately. A connection is also closed if its client accepts no bytes for a
+while.
 """
 
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from p2p.net.dialer import Dialer
 from p2p.net.interfaces import reachable
 from p2p.net.listener import bound_address, open_listeners
 from p2p.net.tls import Contexts
+from p2p.places import Seats
 from p2p.wire.address import Address, canonical
 from tracker import app
 from tracker.bittorrent import Torrents
@@ -49,6 +51,8 @@ GRACE_TIMEOUT_S = 3.0
 STALLED_S = 30.0
 IDLE_TIMEOUT_S = 30.0
 """How long a connection may be idle before its first request, and between two requests."""
+FIRST_WORD_TIMEOUT_S = 10.0
+"""How long a connection may say nothing at all."""
 
 
 class Stream:
@@ -102,32 +106,68 @@ class Http1(TCPServer):
             await self._close()
 
 
-@dataclass
 class Connections:
-    """The open connections, counted in total and per address."""
+    """The open connections, at most `most`: networks share them, and an address has a limit of its own.
 
-    exempt: frozenset[str] = frozenset()
-    """The addresses to which only the limit on all connections applies."""
-    open: set[Stream] = field(default_factory=set)
-    of_address: Counter[str] = field(default_factory=Counter)
-    _left: trio.Event = field(default_factory=trio.Event)
+    If there are proxies, half of the connections are theirs, to whom neither applies.
+    """
 
-    def admit(self, stream: Stream, address: str) -> bool:
-        is_greedy = self.of_address[address] >= MAX_PER_ADDRESS and address not in self.exempt
-        if is_greedy or len(self.open) >= MAX_CONNECTIONS:
-            return False
+    def __init__(self, most: int, proxies: Iterable[str] = ()) -> None:
+        self.open: set[Stream] = set()
+        self._proxies = frozenset(proxies)
+        self._most_of_proxies = most // 2 if self._proxies else 0
+        self._of_proxies: set[Stream] = set()
+        self._seats: Seats[Stream] = Seats("connections of a tracker", most - self._most_of_proxies)
+        self._of_address: Counter[str] = Counter()
+        self._silent: set[Stream] = set()
+        self._left = trio.Event()
+
+    def admit(self, stream: Stream, host: str) -> bool:
+        """Gives a connection from this host a place, if there is one for it. Closes the one that it displaces."""
+        address = subject(host)
+        if address in self._proxies:
+            if len(self._of_proxies) >= self._most_of_proxies:
+                return False
+            self._of_proxies.add(stream)
+        else:
+            if self._of_address[address] >= MAX_PER_ADDRESS:
+                return False
+            entry = self._seats.enter(stream, host)
+            if not entry.admitted:
+                return False
+            if entry.displaced is not None:
+                entry.displaced.abort()
         self.open.add(stream)
-        self.of_address[address] += 1
+        self._of_address[address] += 1
         return True
 
-    def leave(self, stream: Stream, address: str) -> None:
+    async def speaks(self, stream: Stream) -> bool:
+        """Waits for the first bytes of a connection. Returns whether they have come in time."""
+        self._silent.add(stream)
+        try:
+            with trio.move_on_after(FIRST_WORD_TIMEOUT_S):
+                await trio.lowlevel.wait_readable(stream.socket)
+                return True
+        except trio.ClosedResourceError:
+            pass
+        finally:
+            self._silent.discard(stream)
+        return False
+
+    def leave(self, stream: Stream, host: str) -> None:
         self.open.discard(stream)
-        self.of_address -= Counter([address])
+        self._of_proxies.discard(stream)
+        self._seats.leave(stream)
+        self._of_address -= Counter([subject(host)])
         if not self.open:
             self._left.set()
 
     async def ended(self) -> None:
-        """Waits until no connection is left; for use once no more are accepted."""
+        """Waits until no connection is left, of which those that have said nothing end at once; for use once no more
+        are accepted.
+        """
+        for stream in list(self._silent):
+            stream.abort()
         if self.open:
             self._left = trio.Event()
             await self._left.wait()
@@ -160,6 +200,7 @@ async def open_tracker(
     proxies: Proxies = NO_PROXIES,
     outside: Iterable[str] = (),
     limits: Limits | None = None,
+    most_connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[Tracker]:
     """Runs a tracker with this database and the identity in `home`, while the body runs.
 
@@ -188,7 +229,7 @@ async def open_tracker(
             await nursery.start(service.run)
             stop = trio.Event()
             stopped = trio.Event()
-            connections = Connections(exempt=frozenset(map(subject, proxies.addresses)))
+            connections = Connections(most_connections, map(subject, proxies.addresses))
             await nursery.start(_serve, listeners, app.build(service, torrents, proxies), connections, stop, stopped)
             try:
                 yield Tracker(ours, service, tuple(bound), connections)
@@ -248,18 +289,19 @@ async def _speak(
     """Serves one connection to its end."""
     stream = Stream(trio.SocketStream(accepted))
     try:
-        address = subject(canonical(accepted.getpeername()[0]))
+        host = canonical(accepted.getpeername()[0])
     except OSError:
         stream.abort()
         return
-    if not connections.admit(stream, address):
+    if not connections.admit(stream, host):
         stream.abort()
         return
     try:
-        state = ConnectionState({ABORT: stream.abort})
-        await Http1(application, config, context, state, stream).run()  # type: ignore[arg-type]
+        if await connections.speaks(stream):
+            state = ConnectionState({ABORT: stream.abort})
+            await Http1(application, config, context, state, stream).run()  # type: ignore[arg-type]
     finally:
-        connections.leave(stream, address)
+        connections.leave(stream, host)
         stream.abort()
 
 

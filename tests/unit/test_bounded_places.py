@@ -96,7 +96,7 @@ NO_PLACES = {
     "tracker/dialback.py": "what is remembered",
     "tracker/index.py": "one question or one listing",
     "tracker/queries.py": "one question",
-    "tracker/server.py": "one address's own connections, and those of the process",
+    "tracker/server.py MAX_PER_ADDRESS": "one address's own connections",
     "tracker/web/": "one page",
     "tracker/writing.py": "one batch",
 }
