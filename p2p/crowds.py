@@ -84,8 +84,14 @@ class Crowd(Generic[K]):
         inner = self._inner[networks[0]]
         return (len(inner), *inner.sizes(networks[1:]))
 
-    def most_crowded(self) -> Networks:
-        """The widest network that holds most, and so on inwards; none if there is no key. Of equals, the last."""
+    def most_crowded(self, within: Sequence[Hashable] = ()) -> Networks:
+        """The widest network that holds most, and so on inwards; none if there is no key. Of equals, the last.
+
+        Looks only at what is `within` these networks, which come first in the answer.
+        """
+        if within:
+            inner = self._inner.get(within[0])
+            return () if inner is None else (within[0], *inner.most_crowded(within[1:]))
         if not self._inner:
             return ()
         name = next(reversed(self._by_size[self._largest]))

@@ -30,6 +30,11 @@ def test_the_most_crowded_network_is_known_at_any_time(steps: list[tuple[bool, t
             most = crowd.most_crowded()
             inside = max(count for (outer, _), count in narrow.items() if outer == most[0])
             assert crowd.sizes(most) == (max(wide.values()), inside)
+        for outer in range(4):
+            most_inside = max((count for (wide_one, _), count in narrow.items() if wide_one == outer), default=0)
+            within = crowd.most_crowded((outer,))
+            assert within[:1] == ((outer,) if most_inside else ())
+            assert crowd.sizes(within) == ((wide[outer], most_inside) if most_inside else ())
         for one in set(held.values()):
             came = [key for key, of in held.items() if of == one]
             assert crowd.last(one, 3) == came[::-1][:3]

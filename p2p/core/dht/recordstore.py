@@ -8,7 +8,8 @@ The number of records is bounded: in total, and per key, publisher and network. 
 networks share it: a newcomer displaces a record of the most crowded network, unless its own is as crowded; so however
 many identities a few networks have, the record of another gets in, and none of theirs displaces it. Between networks
 that are equally crowded, the older half of a key's records stays, and of the others those whose publishers are nearest
-to the key; a full store keeps the keys nearest to its node, and displaces only the last that came.
+to the key; a full store keeps the keys nearest to its node, and displaces only the last that came. A network that has
+as many records as it may shares them in the same way among its hosts.
 
 `p2p.places` is not used here. What a record is good for does not show: to be read is free, so a flood would have its
 records read; and a newcomer on trial would have to displace records that are good for hours.
@@ -24,6 +25,7 @@ import msgspec
 from p2p.crowds import Crowd, Origin, Shuffle, in_turns, origin_of
 from p2p.errors import Refused
 from p2p.ids import H, PeerId
+from p2p.places import NARROW, Networks
 from p2p.wire.records import Record, RecordKind
 
 MAX_PER_KEY = 64
@@ -72,9 +74,10 @@ class RecordStore:
         self._keys: dict[bytes, dict[_Slot, _Kept]] = {}
         self._publishers: Counter[Hashable] = Counter()
         self._prefixes: Counter[Hashable] = Counter()
-        self._pointers: Counter[Hashable] = Counter()
         self._crowd: Crowd[_Place] = Crowd()
         """All records, but for those that are exempt from quotas."""
+        self._pointers: Crowd[_Place] = Crowd()
+        """Those of them that are mutable links'."""
         self._due: list[tuple[int, bytes, _Slot]] = []
         """When each record expires, sorted."""
         self._arrivals = 0
@@ -96,9 +99,8 @@ class RecordStore:
             self._forget(record.key, slot)
             before = None
         if before is None:
-            displaced = self._displaced_by(record, slot, origin)
-            if displaced is not None:
-                self._forget(*displaced)
+            for place in self._displaced_by(record, slot, origin):
+                self._forget(*place)
             self._arrivals += 1
             self._keep(record, slot, origin, self._arrivals)
             return
@@ -134,51 +136,68 @@ class RecordStore:
         """All keys under which something is kept."""
         return iter(self._keys)
 
-    def _displaced_by(self, record: Record, slot: _Slot, origin: Origin) -> _Place | None:
-        """The record that has to go for a newcomer, if one has to. Raises Refused if the newcomer gets no place."""
-        if self._publishers[record.publisher] >= MAX_PER_PUBLISHER or not self._within_quotas(record, origin):
+    def _displaced_by(self, record: Record, slot: _Slot, origin: Origin) -> list[_Place]:
+        """The records that have to go for a newcomer, if any. Raises Refused if the newcomer gets no place."""
+        if self._publishers[record.publisher] >= MAX_PER_PUBLISHER:
             raise Refused(QUOTA)
+        gone = self._displaced_at_key(record, origin)
+        network = origin.networks[: NARROW + 1]
+        for crowd in self._exhausted(record, origin):
+            if not any(self._counts_in(place, crowd, origin) for place in gone):
+                gone.append(self._displaced_in(crowd, network, record, slot, origin, QUOTA))
+        if len(self) >= MAX_RECORDS and not gone:
+            gone.append(self._displaced_in(self._crowd, (), record, slot, origin, NO_ROOM))
+        return gone
+
+    def _exhausted(self, record: Record, origin: Origin) -> list[Crowd[_Place]]:
+        """The quotas of the origin's network that allow no more records of this kind; that of pointers is first."""
+        exhausted = []
+        if origin.prefix:
+            pointers = self._pointers.sizes(origin.networks)[NARROW] if record.kind is RecordKind.POINTER else 0
+            if pointers >= MAX_POINTERS_PER_PREFIX:
+                exhausted.append(self._pointers)
+            if self._prefixes[origin.prefix] >= MAX_PER_PREFIX:
+                exhausted.append(self._crowd)
+        return exhausted
+
+    def _counts_in(self, place: _Place, crowd: Crowd[_Place], origin: Origin) -> bool:
+        """Whether a record counts in this quota of the origin's network."""
+        key, slot = place
+        is_counted = crowd is self._crowd or slot[1] == RecordKind.POINTER
+        return is_counted and self._keys[key][slot].origin.prefix == origin.prefix
+
+    def _displaced_at_key(self, record: Record, origin: Origin) -> list[_Place]:
+        """The record under its own key that a newcomer displaces, if it has to. Raises Refused."""
         others = self._keys.get(record.key, {})
         if origin.prefix:
             same = {other: kept for other, kept in others.items() if kept.origin.prefix == origin.prefix}
             if len(same) >= MAX_PER_KEY_AND_PREFIX:
-                return record.key, _less_senior_and_near(record, same, same, QUOTA)
-        if len(others) >= MAX_PER_KEY:
-            return record.key, self._displaced_at_key(record, origin, others)
-        if len(self) >= MAX_RECORDS:
-            return self._displaced_in_store(record, slot, origin)
-        return None
-
-    def _within_quotas(self, record: Record, origin: Origin) -> bool:
-        """Whether the prefix may have one more record of this kind."""
-        return not origin.prefix or (
-            self._prefixes[origin.prefix] < MAX_PER_PREFIX
-            and (record.kind is not RecordKind.POINTER or self._pointers[origin.prefix] < MAX_POINTERS_PER_PREFIX)
-        )
-
-    def _displaced_at_key(self, record: Record, origin: Origin, others: dict[_Slot, _Kept]) -> _Slot:
-        """Whose record a newcomer to a full key displaces. Raises Refused."""
+                return [(record.key, _less_senior_and_near(record, same, same, QUOTA))]
+        if len(others) < MAX_PER_KEY:
+            return []
         counts = Counter(chain(origin.nested, *(kept.origin.nested for kept in others.values())))
         crowding = {slot: [counts[one] for one in kept.origin.nested] for slot, kept in others.items()}
         own, most = [counts[one] for one in origin.nested] or [1], max(crowding.values())
         crowded = [slot for slot in others if crowding[slot] == most]
         if most[: len(own)] > own:
-            return min(_ranked(crowded, others))[1]
-        return _less_senior_and_near(record, crowded, others, FULL)
+            return [(record.key, min(_ranked(crowded, others))[1])]
+        return [(record.key, _less_senior_and_near(record, crowded, others, FULL))]
 
-    def _displaced_in_store(self, record: Record, slot: _Slot, origin: Origin) -> _Place:
-        """Whose record, under any key, a newcomer to a full store displaces. Raises Refused."""
-        newcomer, equal = (record.key, slot), self._crowd.most_crowded()
+    def _displaced_in(
+        self, crowd: Crowd[_Place], network: Networks, record: Record, slot: _Slot, origin: Origin, reason: str
+    ) -> _Place:
+        """Whose record, under any key, a newcomer to a full network or store displaces. Raises Refused."""
+        newcomer, equal = (record.key, slot), crowd.most_crowded(network)
         if origin.networks:
-            self._crowd.add(newcomer, origin.networks)
-        crowded, own = self._crowd.most_crowded(), self._crowd.sizes(origin.networks) or _ALONE
-        is_more = self._crowd.sizes(crowded)[: len(own)] > own
+            crowd.add(newcomer, origin.networks)
+        crowded, own = crowd.most_crowded(network), crowd.sizes(origin.networks) or _ALONE
+        is_more = crowd.sizes(crowded)[: len(own)] > own
         if origin.networks:
-            self._crowd.remove(newcomer, origin.networks)
-        last = self._crowd.last(crowded if is_more else equal, LAST_COME)
+            crowd.remove(newcomer, origin.networks)
+        last = crowd.last(crowded if is_more else equal, LAST_COME)
         farthest = max(last, key=lambda place: self._from_node(place[0]), default=None)
         if farthest is None or not (is_more or self._from_node(record.key) < self._from_node(farthest[0])):
-            raise Refused(NO_ROOM)
+            raise Refused(reason)
         return farthest
 
     def _from_node(self, key: bytes) -> int:
@@ -186,7 +205,7 @@ class RecordStore:
 
     def _less_crowded(self, record: Record, before: Origin, now: Origin) -> Origin:
         """To which of two origins a record counts. The record itself is not counted at present."""
-        if now == before or not before.networks or not self._within_quotas(record, now):
+        if now == before or not before.networks or self._exhausted(record, now):
             return before
         return now if self._crowd.sizes(now.networks) < self._crowd.sizes(before.networks) else before
 
@@ -200,7 +219,7 @@ class RecordStore:
             self._crowd.add((record.key, slot), origin.networks)
             self._prefixes[origin.prefix] += 1
             if record.kind is RecordKind.POINTER:
-                self._pointers[origin.prefix] += 1
+                self._pointers.add((record.key, slot), origin.networks)
 
     def _forget(self, key: bytes, slot: _Slot) -> None:
         kept = self._keys[key].pop(slot)
@@ -212,7 +231,7 @@ class RecordStore:
             self._crowd.remove((key, slot), kept.origin.networks)
             _uncount(self._prefixes, kept.origin.prefix)
             if slot[1] == RecordKind.POINTER:
-                _uncount(self._pointers, kept.origin.prefix)
+                self._pointers.remove((key, slot), kept.origin.networks)
 
 
 def _uncount(counts: Counter[Hashable], name: Hashable) -> None:

@@ -1,7 +1,7 @@
 """The record store against a plain model of itself, its bounds one by one, and who gives way when it is full."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 
@@ -101,9 +101,14 @@ class Model(RuleBasedStateMachine):
             assert not gone
         if gone:
             at_key = [one.origin for one in self.store._keys[new.key].values()]
-            of_prefix = sum(one.prefix == origin_of(host).prefix != "" for one in at_key)
-            assert len(gone) == 1
-            assert len(self.model) == 9 or (gone[0][0] == new.key and (len(at_key) == 4 or of_prefix == 3)), "no need"
+            prefix = origin_of(host).prefix
+            of_prefix = sum(one.prefix == prefix != "" for one in at_key)
+            at_its_key = sum(place[0] == new.key for place in gone)
+            assert at_its_key <= 1
+            assert not at_its_key or len(self.model) == 9 or len(at_key) == 4 or of_prefix == 3, "no need"
+            is_full = prefix != "" and self.store._prefixes[prefix] == 6
+            assert len(gone) == 1 or (at_its_key and is_full and len(gone) == 2)
+            assert at_its_key or is_full or len(self.model) == 9, "no need"
         assert not (alone and came_to in {FULL, "no room"}), "a network that has nothing gets its share"
 
     def is_alone_here(self, key: bytes, host: str) -> bool:
@@ -287,17 +292,63 @@ def test_a_full_store_makes_room_for_networks_that_have_less(shorten: Shorten) -
     assert store.get(b"%020d" % 1000, START)
 
 
+def pointer(key: int, publisher: int) -> Record:
+    return msgspec.structs.replace(record(key, publisher), kind=RecordKind.POINTER)
+
+
 def test_pointers_of_one_network_leave_room() -> None:
-    store = RecordStore(bytes(20))
+    store = RecordStore(b"%020d" % 0)
     refused = 0
     for number in range(recordstore.MAX_POINTERS_PER_PREFIX + 10):
-        one = msgspec.structs.replace(record(number, number), kind=RecordKind.POINTER)
         try:
-            store.put(one, f"20.1.1.{number % 200}", START)
+            store.put(pointer(number, number), f"20.1.1.{number % 200}", START)
         except Refused as refusal:
             refused += str(refusal) == recordstore.QUOTA
-    assert refused == 10
+    assert refused == 10, "whoever comes from hosts that have as many, and is farther from the node"
     store.put(record(5000, 5000), "20.1.1.1", START)
+
+
+@pytest.mark.parametrize(
+    ("most", "made"), [(recordstore.MAX_POINTERS_PER_PREFIX, pointer), (recordstore.MAX_PER_PREFIX, record)]
+)
+def test_the_hosts_of_a_network_share_its_quota(most: int, made: Callable[[int, int], Record]) -> None:
+    """One host that stored 128 pointers, which stay for 30 days, had all its neighbours refused for so long."""
+    store = RecordStore(b"%020d" % 0)
+    of_others = [made(9000 + number, 9000 + number) for number in range(2)]
+    for one, host in zip(of_others, ("20.1.1.2", "20.1.2.1"), strict=True):
+        store.put(one, host, START)
+    for number in range(most - 1):
+        store.put(made(number, number), "20.1.1.1", START)
+    neighbours = [made(5000 + number, 5000 + number) for number in range(20)]
+    for number, one in enumerate(neighbours):
+        store.put(one, f"20.1.1.{10 + number}", START)
+    for number in range(200):
+        with suppress(Refused):
+            store.put(made(20_000 + number, 20_000 + number), "20.1.1.1", START)
+    assert len(store) == most + 1
+    assert all(store.get(one.key, START) == [one.raw] for one in (*of_others, *neighbours))
+
+
+def test_a_newcomer_to_a_full_network_and_a_full_key_displaces_no_more_than_it_must(shorten: Shorten) -> None:
+    shorten(recordstore, "MAX_PER_KEY", 4)
+    shorten(recordstore, "MAX_POINTERS_PER_PREFIX", 6)
+    store = RecordStore(b"%020d" % 0)
+    for number, host in enumerate(["20.1.1.1", "20.1.1.1", "30.1.1.1", "40.1.1.1"]):
+        store.put(pointer(1, number), host, START)
+    for number in range(4):
+        store.put(pointer(10 + number, number), "20.1.1.1", START)
+    store.put(pointer(1, 100), "20.1.1.2", START)
+    assert len(store) == 8, "one of its network and of its key made room in both"
+    # If it has to be one at the key and another of the network, both go.
+    for number in range(5):
+        store.put(pointer(20 + number, 200 + number), "50.1.1.1", START)
+    store.put(pointer(24, 205), "50.1.1.2", START)
+    for number in range(4):
+        store.put(pointer(30, 300 + number), "60.1.1.1" if number < 2 else f"6{number}.1.1.1", START)
+    before = len(store)
+    store.put(pointer(30, 400), "50.1.1.3", START)
+    assert len(store) == before - 1
+    assert len(store.get(b"%020d" % 30, START)) == 4
 
 
 def test_no_network_has_more_of_an_answer_than_its_share() -> None:
