@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 
 SILENCE_TIMEOUT_S = 30.0
 BUNDLE_TIMEOUT_S, BUNDLE_SOURCE_TIMEOUT_S = 600.0, 30.0
+BUNDLE_BYTES_PER_S = 16 * 1024
+"""How fast a bundle comes at least. A job counts as idle for as long as its bundle is late."""
 ASK_INTERVAL_S = 5.0
 
 
@@ -132,6 +134,9 @@ class JobSession:
         self._slots = GuestSlots(slots, self._reading, self._reports, self.kept, self)
         self.since = trio.current_time()
         """Since when the job has had its cores, or since it last handed one over."""
+        self._began = self.since
+        self._bundle: Progress | None = Progress()
+        """How far the bundle is, until it is here."""
         self._ended_well = False
         self._folder = folder
 
@@ -167,8 +172,10 @@ class JobSession:
 
     @property
     def idle_s(self) -> float:
-        """For how long the owner has given the job nothing to do."""
-        return self._slots.idle_s
+        """For how long the owner has given the job nothing to do, or its bundle has been late."""
+        if self._bundle is None:
+            return self._slots.idle_s
+        return max(0.0, trio.current_time() - self._began - self._bundle.done / BUNDLE_BYTES_PER_S)
 
     def tell_slots(self) -> None:
         """Tells the owner how many slots there are now.
@@ -271,6 +278,7 @@ class JobSession:
         Returns the job's runtime, the frame that loads the job into a guest, and its description.
         """
         deps, bundle = self._deps, ShareId(self.offer.bundle)
+        assert self._bundle is not None
         options = Options(
             folder=self._folder / "bundle",
             wait_s=BUNDLE_SOURCE_TIMEOUT_S,
@@ -279,10 +287,10 @@ class JobSession:
         )
         with trio.move_on_after(BUNDLE_TIMEOUT_S) as patience:
             await deps.swarms.until_free(bundle)  # by another owner of the same job
-            done = await deps.open_shares.fetch(Link(bundle), self._owner_hints(), options, Progress())
+            done = await deps.open_shares.fetch(Link(bundle), self._owner_hints(), options, self._bundle)
         if patience.cancelled_caught:
             raise NotFound("its bundle was unavailable")
-        self._bundle_bytes = done.received
+        self._bundle, self._bundle_bytes = None, done.received
         found = Path(done.paths[0])
         description, files = await self._deps.disk.run(bundles.read, found)
         if (bundles.MODULE in files) != (self.offer.runtime == runtimes.MODULE):

@@ -95,6 +95,8 @@ class GuestSlots:
     @property
     def idle_s(self) -> float:
         """For how long the slots have had nothing to do, or waited for inputs of which nothing came."""
+        if self._start is None:
+            return 0.0  # this side compiles its module, or reads its bundle
         if self.starved:
             return self._reading.starved_s
         # A unit that waits while there is no slot does not count.
@@ -165,6 +167,7 @@ class GuestSlots:
     def start(self, nursery: trio.Nursery, start: Start) -> None:
         """Starts the slots, in tasks of the nursery, which may raise PeerError."""
         self._nursery, self._start = nursery, start
+        self._last_unit = trio.current_time()
         self._serve()
 
     def resize(self, count: int) -> None:

@@ -514,3 +514,48 @@ async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, shorten
     assert done.result == sum(i * i for i in range(60))
     assert idle.over.is_set()
     connection.close()
+
+
+async def test_an_owner_whose_bundle_trickles_makes_room(world: World, shorten: Shorten) -> None:
+    """It sent its units at once and its bundle byte by byte: it cost nothing to hold all cores for ten minutes."""
+    shorten(volunteering, "SWEEP_INTERVAL_S", 0.1)
+    shorten(volunteering, "IDLE_TIMEOUT_S", 0.5)
+    shorten(job_session, "BUNDLE_BYTES_PER_S", MIB)
+    local, owner = await volunteer(world), await world.peer("owner")
+    employer = Employer(await world.peer("trickler", upload_limit_bytes_per_s=64 * 1024))
+    files = bundles.whole({"job.py": SUM.encode(), "large.bin": os.urandom(8 * MIB)})
+    offer = employer.offer(await employer.bundle(files=files))
+    connection = await employer.dial(local)
+    await connection.send(offer)
+    assert isinstance(await connection.receive(), work.JobAccepted)
+    await connection.send(work.Units((unit(),)))
+    assert local.volunteering is not None
+    trickling = local.volunteering.jobs[offer.job]
+    await until(lambda: list((local.home / "volunteer" / "jobs").rglob("*.part")))
+    with trio.fail_after(PATIENCE_S):
+        done = await run_job(owner, write_job(world, SUM), [hint_of(local)])
+    assert done.result == sum(i * i for i in range(60))
+    assert trickling.over.is_set()
+    connection.close()
+
+
+async def test_a_bundle_that_comes_in_time_keeps_its_owners_place(world: World, shorten: Shorten) -> None:
+    """An owner waits, and the bundle takes longer than an idle job has, but not longer than its size needs."""
+    shorten(volunteering, "SWEEP_INTERVAL_S", 0.1)
+    shorten(volunteering, "IDLE_TIMEOUT_S", 0.2)
+    shorten(job_session, "BUNDLE_BYTES_PER_S", 256 * 1024)
+    local, waiter = await volunteer(world), Employer(await world.peer("waiter"))
+    employer = Employer(await world.peer("owner", upload_limit_bytes_per_s=MIB))
+    files = bundles.whole({"job.py": SUM.encode(), **{f"{n}.bin": os.urandom(8 * 1024) for n in range(120)}})
+    connection, waiting = await employer.dial(local), await waiter.dial(local)
+    await connection.send(employer.offer(await employer.bundle(files=files)))
+    assert isinstance(await connection.receive(), work.JobAccepted)
+    await waiting.send(waiter.offer(os.urandom(32), waits=True))
+    assert isinstance(await waiting.receive(), work.JobQueued)
+    began = trio.current_time()
+    await connection.send(work.Units((unit(),)))
+    with trio.fail_after(PATIENCE_S):
+        assert [result.kind for result in results(await hear_out(connection, 1))] == ["plan"]
+    assert trio.current_time() - began > 0.4
+    for one in (connection, waiting):
+        one.close()
