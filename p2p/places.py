@@ -40,6 +40,7 @@ Name = Literal[
     "callers of a fetch",
     "sources of a fetch",
     "waiting owners",
+    "lingering outputs",
     "volunteers that call",
     "connections of a tracker",
     "event streams",

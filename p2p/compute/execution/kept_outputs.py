@@ -41,6 +41,10 @@ class OutputStore:
         self._bytes = 0
         self._units: dict[bytes, _Unit] = {}
 
+    def __len__(self) -> int:
+        """How many units' outputs are kept."""
+        return len(self._units)
+
     async def keep(self, unit: bytes, action: int, outputs: list[bytes]) -> bool:
         """Keeps a unit's outputs. Returns whether there was room for them."""
         size = sum(map(len, outputs))

@@ -89,7 +89,7 @@ class JobHost(Protocol):
     def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
         """Returns the store in which outputs of a job are kept."""
 
-    async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
+    async def linger(self, job: bytes, owner: PeerId, host: str, kept: OutputStore) -> None:
         """Keeps the outputs of a job for a while after its owner has left, as the owner may return."""
 
 
@@ -320,7 +320,7 @@ class JobSession:
             await self.kept.clear()
         else:
             # The owner may return and continue.
-            await self._host.linger(self.offer.job, self.owner, self.kept)
+            await self._host.linger(self.offer.job, self.owner, self._connection.ends.remote_host, self.kept)
         await self._deps.open_shares.release(*self._inputs)
         with suppress(StorageError):
             drop = self._deps.records.drop

@@ -12,13 +12,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import trio
 
 from p2p.compute.execution.kept_outputs import OutputStore
 from p2p.compute.volunteer.deps import Deps
 from p2p.compute.volunteer.job_session import JobSession, limits_of
+from p2p.compute.volunteer.lingering import LingeringOutputs
 from p2p.compute.volunteer.queue import QueuedOwner
 from p2p.concurrency.bell import Bell
 from p2p.config import VolunteerConfig
@@ -40,17 +40,7 @@ MAX_JOBS = 8
 GIVE_WAY_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60.0
 """An owner that has had nothing to do for this long makes room for the next."""
-LINGER_S = 300.0
-"""How long outputs are kept for an owner that left without ending its job."""
 SWEEP_INTERVAL_S = 1.0
-
-
-class _Left(NamedTuple):
-    """The outputs of a job whose owner has left, kept until a certain time because the owner may return."""
-
-    owner: PeerId
-    kept: OutputStore
-    until: float
 
 
 class Volunteering:
@@ -71,7 +61,9 @@ class Volunteering:
         self._queue = WaitingQueue()
         self._changes = Bell()
         """Rings when the queue changes, or the cores that are free for the owners in it."""
-        self._left: dict[bytes, _Left] = {}
+        self._lingering = LingeringOutputs()
+        self._stores = 0
+        """How many stores of outputs there have been."""
         self._kept_folder, self._jobs_folder = folder / "kept", folder / "jobs"
         self._most_kept_bytes = offered.cache_bytes
         self._done = 0
@@ -163,9 +155,7 @@ class Volunteering:
                 idle.give_way()
             self._take_turns()
             self._top_up()
-            now = trio.current_time()
-            for job in [job for job, left in self._left.items() if left.until <= now]:
-                await self._left.pop(job).kept.clear()
+            await self._lingering.expire(trio.current_time())
 
     def _take_turns(self) -> None:
         """Lets the job that has had its cores for longest hand one over, if an owner waits and it is time."""
@@ -334,26 +324,27 @@ class Volunteering:
 
     def kept_for(self, job: bytes, owner: PeerId, token: bytes) -> OutputStore:
         """Returns the store for outputs of a job: with the earlier ones, if its owner has come back for them."""
-        left = self._left.pop(job, None)
-        if left is not None and left.owner == owner and left.kept.token == token:
-            return left.kept
-        return OutputStore(self._deps.disk, self._kept_folder / to_text(job), token, self._most_kept_bytes // MAX_JOBS)
+        if (earlier := self._lingering.take(job, owner, token)) is not None:
+            return earlier
+        self._stores += 1
+        # A folder of its own: another owner may give its job the same id.
+        folder = self._kept_folder / f"{to_text(job)}-{self._stores}"
+        return OutputStore(self._deps.disk, folder, token, self._most_kept_bytes // MAX_JOBS)
 
-    async def linger(self, job: bytes, owner: PeerId, kept: OutputStore) -> None:
+    async def linger(self, job: bytes, owner: PeerId, host: str, kept: OutputStore) -> None:
         """Keeps the outputs of a job for a while after its owner has left, as the owner may return."""
-        self._left[job] = _Left(owner, kept, trio.current_time() + LINGER_S)
-        if len(self._left) > MAX_JOBS:
-            await self._left.pop(next(iter(self._left))).kept.clear()
+        await self._lingering.keep(job, owner, host, kept, trio.current_time())
 
     async def _output(self, connection: Connection, wanted: work.GetOutput) -> bool:
         """Sends a kept output to a volunteer that works on the same job. Raises PeerError."""
-        job, left = self.jobs.get(wanted.job), self._left.get(wanted.job)
-        if job is not None:
-            await job.kept.answer(connection, wanted)
-        elif left is not None:
-            await left.kept.answer(connection, wanted)
-        else:
+        job = self.jobs.get(wanted.job)
+        kept = self._lingering.find(wanted.job, wanted.token)
+        if job is not None and job.kept.token == wanted.token:
+            kept = job.kept
+        if kept is None:
             await connection.send(work.OutputGone())
+        else:
+            await kept.answer(connection, wanted)
         return False
 
     @contextmanager

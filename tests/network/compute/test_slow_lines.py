@@ -113,7 +113,7 @@ async def test_an_output_that_is_kept_behind_a_slow_line_is_read(
     assert local.volunteering is not None
     store = local.volunteering.kept_for(job, owner.peer_id, token)
     assert await store.keep(unit, 0, outputs)
-    await local.volunteering.linger(job, owner.peer_id, store)
+    await local.volunteering.linger(job, owner.peer_id, "127.0.0.1", store)
     reader = OutputReader(owner.dialer, job, token)
 
     async def silent(connection: Connection) -> None:

@@ -48,7 +48,7 @@ async def test_an_output_is_read_and_checked(world: World) -> None:
     holder, reader = await volunteer(world), await world.peer("reader")
     kept = volunteering(holder).kept_for(JOB, reader.peer_id, TOKEN)
     assert await kept.keep(UNIT, 0, OUTPUTS)
-    await volunteering(holder).linger(JOB, reader.peer_id, kept)
+    await volunteering(holder).linger(JOB, reader.peer_id, "127.0.0.1", kept)
     reading = OutputReader(reader.dialer, JOB, TOKEN)
     where = place(holder)
     for number, output in enumerate(OUTPUTS):
