@@ -23,12 +23,13 @@ its place by share: it makes room, the last to come first, for a newcomer of a n
 Networks nest: a host's /24 counts in its /16. This module does no IO: times come as arguments, in seconds.
 """
 
-from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, Literal, NamedTuple, TypeVar
+
+from p2p.crowds import Crowd, Networks
 
 K = TypeVar("K", bound=Hashable)
 Name = Literal[
@@ -45,6 +46,7 @@ Name = Literal[
     "connections of a tracker",
     "event streams",
     "peers to dial back",
+    "peers of torrents",
 ]
 """All bounded places, each made once. docs/threats.md has a line for each, with its bound, its rule and its test."""
 TRIED_S = 0.5
@@ -57,9 +59,8 @@ _BITS = {4: (16, 24, 32), 6: (32, 48, 64)}
 
 _NEVER = -2
 
-Networks = tuple[Hashable, ...]
-"""The networks of a host, each in the one before. `NARROW` is the one that most people have to themselves."""
 NARROW = 1
+"""Which of a host's networks is the one that most people have to themselves."""
 
 
 class Entry(NamedTuple, Generic[K]):
@@ -97,7 +98,7 @@ class Places(Generic[K]):
         self._most_alike = most_alike
         self._regular: dict[K, _Holder] = {}
         self._tried: dict[K, _Holder] = {}
-        self._crowd = _Crowd()
+        self._crowd: Crowd[K] = Crowd()
 
     def __len__(self) -> int:
         return len(self._regular) + len(self._tried)
@@ -116,7 +117,7 @@ class Places(Generic[K]):
         if named_by is not None:
             networks = (*networks_of(named_by), *networks)
         newcomer = _Holder(networks, now, self._period(now))
-        if self._most_alike is not None and self._crowd[networks[NARROW]] >= self._most_alike:
+        if self._most_alike is not None and self._crowd.sizes(networks)[NARROW] >= self._most_alike:
             return self._enter_full_network(key, newcomer, now)
         self._settle(now)
         if len(self._regular) < self._most_regular:
@@ -125,9 +126,9 @@ class Places(Generic[K]):
             return self._replace(self._regular, idle, key, newcomer)
         if len(self._tried) < self._most_tried:
             return self._replace(self._tried, None, key, newcomer)
-        if (waiting := self._waiting_rival(self._regular, networks, now)) is not None:
+        if (waiting := self._waiting_rival(self._regular, key, networks, now)) is not None:
             return self._replace(self._regular, waiting, key, newcomer)
-        victim = self._on_trial_for_long_enough(newcomer.networks, now)
+        victim = self._on_trial_for_long_enough(key, newcomer.networks, now)
         return Entry(False) if victim is None else self._replace(self._tried, victim, key, newcomer)
 
     def useful(self, key: K, amount: float, now: float) -> None:
@@ -147,12 +148,12 @@ class Places(Generic[K]):
         """Frees a holder's place; does nothing if it has none."""
         holder = self._regular.pop(key, None) or self._tried.pop(key, None)
         if holder is not None:
-            self._crowd.remove(holder.networks)
+            self._crowd.remove(key, holder.networks)
 
     def _replace(self, held: dict[K, _Holder], victim: K | None, key: K, newcomer: _Holder) -> Entry[K]:
         if victim is not None:
-            self._crowd.remove(held.pop(victim).networks)
-        self._crowd.add(newcomer.networks)
+            self._crowd.remove(victim, held.pop(victim).networks)
+        self._crowd.add(key, newcomer.networks)
         held[key] = newcomer
         return Entry(True, victim)
 
@@ -211,19 +212,19 @@ class Places(Generic[K]):
         for held in (self._regular, self._tried):
             # Whoever is in the same network has more places only if its host has.
             same = {other: one for other, one in held.items() if one.networks[NARROW] == newcomer.networks[NARROW]}
-            if (waiting := self._waiting_rival(same, newcomer.networks, now)) is not None:
+            if (waiting := self._waiting_rival(same, key, newcomer.networks, now)) is not None:
                 return self._replace(held, waiting, key, newcomer)
         return Entry(False)
 
-    def _waiting_rival(self, held: dict[K, _Holder], networks: Networks, now: float) -> K | None:
+    def _waiting_rival(self, held: dict[K, _Holder], newcomer: K, networks: Networks, now: float) -> K | None:
         """Of those that only wait, the last to come of the network that has most, if a newcomer of these networks would
         have less.
         """
         waiting = [(key, one) for key, one in held.items() if self._waits(one, now) and not self._work(one, now)]
-        self._crowd.add(networks)
-        ranked = [((self._crowd.share(one.networks), one.since, at), key) for at, (key, one) in enumerate(waiting)]
-        own_share = self._crowd.share(networks)
-        self._crowd.remove(networks)
+        self._crowd.add(newcomer, networks)
+        ranked = [((self._crowd.sizes(one.networks), one.since, at), key) for at, (key, one) in enumerate(waiting)]
+        own_share = self._crowd.sizes(networks)
+        self._crowd.remove(newcomer, networks)
         if not ranked:
             return None
         (share, _, _), rival = max(ranked, key=lambda found: found[0])
@@ -234,21 +235,21 @@ class Places(Generic[K]):
         waits: of the most crowded network, the one that has been there for longest.
         """
         ranked = [
-            ((self._crowd.share(one.networks), -one.since), key)
+            ((self._crowd.sizes(one.networks), -one.since), key)
             for key, one in self._regular.items()
             if now >= one.since + self._period_s and self._is_idle(one, now)
         ]
         return max(ranked, key=lambda found: found[0])[1] if ranked else None
 
-    def _on_trial_for_long_enough(self, networks: Networks, now: float) -> K | None:
+    def _on_trial_for_long_enough(self, newcomer: K, networks: Networks, now: float) -> K | None:
         """Whom a newcomer of these networks displaces from the places on trial."""
-        self._crowd.add(networks)
+        self._crowd.add(newcomer, networks)
         ranked = [
-            ((self._is_idle(one, now), not self._work(one, now), self._crowd.share(one.networks), -one.since), key)
+            ((self._is_idle(one, now), not self._work(one, now), self._crowd.sizes(one.networks), -one.since), key)
             for key, one in self._tried.items()
         ]
-        own_share = self._crowd.share(networks)
-        self._crowd.remove(networks)
+        own_share = self._crowd.sizes(networks)
+        self._crowd.remove(newcomer, networks)
         # All are looked at: one that has just come must not protect those behind it.
         for (is_idle, _, share, _), victim in sorted(ranked, key=lambda found: found[0], reverse=True):
             # Whoever is of a network with fewer places has a period to be of use, whoever crowds around it.
@@ -261,13 +262,18 @@ class Places(Generic[K]):
 class Seats(Generic[K]):
     """`most` places for those that only wait. If none is free, a newcomer takes the place of the last to come of the
     network that has most, if that is more than the newcomer's would have; otherwise it is refused.
+
+    If `most_alike` is given, so many may be of one network, which the hosts in it share in the same way.
     """
 
-    def __init__(self, name: Name, most: int) -> None:
+    __slots__ = ("_crowd", "_holders", "_most_alike", "most", "name")
+
+    def __init__(self, name: Name, most: int, most_alike: int | None = None) -> None:
         self.name = name
         self.most = most
+        self._most_alike = most_alike
         self._holders: dict[K, Networks] = {}
-        self._crowd = _Crowd()
+        self._crowd: Crowd[K] = Crowd()
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -278,54 +284,43 @@ class Seats(Generic[K]):
     def enter(self, key: K, host: str) -> Entry[K]:
         """Asks for a place for a newcomer at this host."""
         assert key not in self
-        displaced = None
-        if len(self._holders) >= self.most:
-            rivals = self.rivals(host)
-            if not rivals:
+        networks, displaced = networks_of(host), None
+        is_network_full = self._most_alike is not None and self._crowd.sizes(networks)[NARROW] >= self._most_alike
+        if is_network_full or len(self._holders) >= self.most:
+            crowded = self._crowd.outdone(key, networks, networks[: NARROW + 1] if is_network_full else ())
+            if not crowded:
                 return Entry(False)
-            displaced = rivals[-1]
+            [displaced] = self._crowd.last(crowded, 1)
             self.leave(displaced)
-        self._holders[key] = networks_of(host)
-        self._crowd.add(self._holders[key])
+        self._holders[key] = networks
+        self._crowd.add(key, networks)
         return Entry(True, displaced)
 
     def rivals(self, host: str) -> list[K]:
-        """The holders of the network that has most, if that is more than a newcomer's would have; the oldest first."""
+        """The holders of the networks that have most, if that is more than a newcomer's would have; the oldest first.
+
+        Looks at all holders.
+        """
+        own_share = self.share(host)
         networks = networks_of(host)
-        self._crowd.add(networks)
-        shares = {key: self._crowd.share(its) for key, its in self._holders.items()}
-        own_share = self._crowd.share(networks)
-        self._crowd.remove(networks)
+        shares = {
+            key: tuple(size + (network in networks) for size, network in zip(self._crowd.sizes(its), its, strict=True))
+            for key, its in self._holders.items()
+        }
         largest = max(shares.values(), default=())
         return [key for key, share in shares.items() if share == largest > own_share]
 
     def share(self, host: str, *, instead_of: K | None = None) -> tuple[int, ...]:
         """How many places a newcomer's networks would have with it, if that holder left; the widest counts first."""
+        networks = networks_of(host)
         left = () if instead_of is None else self._holders[instead_of]
-        return tuple(1 + self._crowd[network] - (network in left) for network in networks_of(host))
+        sizes = self._crowd.sizes(networks)
+        return tuple(1 + size - (network in left) for size, network in zip(sizes, networks, strict=True))
 
     def leave(self, key: K) -> None:
         """Frees a holder's place; does nothing if it has none."""
         if key in self._holders:
-            self._crowd.remove(self._holders.pop(key))
-
-
-class _Crowd(Counter[Hashable]):
-    """How many holders there are of each network."""
-
-    def add(self, networks: Networks) -> None:
-        for network in networks:
-            self[network] += 1
-
-    def remove(self, networks: Networks) -> None:
-        for network in networks:
-            self[network] -= 1
-            if not self[network]:
-                del self[network]
-
-    def share(self, networks: Networks) -> tuple[int, ...]:
-        """How many holders the networks of a host have; the widest counts first."""
-        return tuple(map(self.__getitem__, networks))
+            self._crowd.remove(key, self._holders.pop(key))
 
 
 def network_of(host: str) -> Hashable:
@@ -343,4 +338,5 @@ def networks_of(host: str) -> Networks:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     version, length, number = address.version, address.max_prefixlen, int(address)
-    return tuple((version, bits, number >> (length - bits)) for bits in _BITS[version])
+    # Numbers that tell apart networks of all lengths: quick to compare, and small.
+    return tuple((number >> (length - bits)) << 8 | bits << 1 | (version == 6) for bits in _BITS[version])

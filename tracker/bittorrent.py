@@ -1,33 +1,31 @@
 """A tracker for any BitTorrent client: `/announce` (BEP 3, 7, 23) and `/scrape` (BEP 48), in memory.
 
 A client is known by the address that its request came from and the port that it names; anything else that it says about
-its address is ignored, so nobody can send a swarm to a third party. All memory is bounded; all entries expire, and are
-lost at a restart, after which clients announce again by themselves.
+its address is ignored, so nobody can send a swarm to a third party. One that finds no place in its swarm (`swarms`) is
+told of others all the same. After a restart, clients announce again by themselves.
 """
 
-import socket
-from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from p2p.errors import MalformedMessage, Refused
-from p2p.wire.address import Scope, canonical, ip, scope
+from p2p.errors import MalformedMessage
+from p2p.wire.address import canonical, ip, scope
 from tracker.bencode import Value, bencode
-from tracker.limits import subject
+from tracker.swarms import Member, Place, Swarm, Swarms, place_at
 
 INTERVAL_S, MIN_INTERVAL_S = 900, 60
 EXPIRES_S = 2 * INTERVAL_S + 300
-MAX_MEMBERS = 200_000
-MAX_PER_SWARM = 5_000
-MAX_PER_ADDRESS = 2_000
 MAX_TOLD, DEFAULT_TOLD = 200, 50
 MAX_SCRAPED = 64
 MAX_QUERY_CHARS = 8192
 HASH_BYTES = 20
 MAX_LEFT = 2**63 - 1
+NO_PLACE = (
+    "This tracker has no place for you in this swarm now: others are not told of you. Add another tracker, or seed "
+    "fewer torrents from this address."
+)
 
 
 @dataclass(frozen=True)
@@ -44,156 +42,68 @@ class Asked:
     with_ids: bool
 
 
-class _Place(NamedTuple):
-    """Where a client can be dialled, as others are told."""
-
-    host: str
-    port: int
-
-    @property
-    def packed(self) -> bytes:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        return socket.inet_pton(family, self.host) + self.port.to_bytes(2, "big")
-
-
-@dataclass
-class _Member:
-    place: _Place
-    outside: _Place | None
-    """Where it can be dialled from outside its private network; None if nowhere that is known."""
-    peer_id: bytes
-    scope: int
-    address: str
-    seeds: bool = False
-    until: float = 0.0
-
-    def seen_from(self, scope: int) -> _Place | None:
-        """Where a client whose address is of this scope can dial this one."""
-        return self.place if self.scope >= scope else self.outside
-
-
-_Key = tuple[bytes, str, int]
-
-
 class Torrents:
-    """All BitTorrent swarms and their members. They are never written to disk.
-
-    `outside` are public addresses, at most one for each of IPv4 and IPv6, behind which the machines of this tracker's
-    private network are reached, at the same ports.
-    """
+    """Answers BitTorrent clients. `outside` is as in `Swarms`."""
 
     def __init__(self, rng: Random | None = None, outside: Iterable[str] = ()) -> None:
         self._random = rng or Random()
-        self._outside = {":" in host: host for host in outside}
-        self._swarms: dict[bytes, dict[tuple[str, int], _Member]] = {}
-        self._completed: Counter[bytes] = Counter()
-        self._by_age: OrderedDict[_Key, None] = OrderedDict()
-        self._of_address: Counter[str] = Counter()
+        self._swarms = Swarms(outside)
 
-    @property
-    def figures(self) -> tuple[int, int]:
+    def figures(self, now: float) -> tuple[int, int]:
         """The number of torrents, and the number of peers in them."""
-        return len(self._swarms), len(self._by_age)
+        self._swarms.expire(now)
+        return self._swarms.figures
 
     def announce(self, asked: Asked, host: str, now: float) -> bytes:
-        """Takes an announce and returns the bencoded answer. Raises Refused."""
-        self.expire(now)
-        host = canonical(host)
-        key = (asked.info_hash, host, asked.port)
-        member = self._swarms.get(asked.info_hash, {}).get((host, asked.port))
+        """Takes an announce and returns the bencoded answer."""
+        self._swarms.expire(now)
+        place = place_at(canonical(host), asked.port)
         if asked.event == "stopped":
-            if member is not None:
-                self._forget(key)
-            return self._answer(asked, host, [])
-        if member is None:
-            member = self._welcome(key, asked.peer_id)
-        if asked.left == 0 and not member.seeds and asked.event == "completed":
-            self._completed[asked.info_hash] += 1
-        member.seeds = asked.left == 0
-        member.peer_id = asked.peer_id
-        member.until = now + EXPIRES_S
-        self._by_age[key] = None
-        self._by_age.move_to_end(key)
-        others = [
-            (place, other.peer_id)
-            for other in self._swarms[asked.info_hash].values()
-            # A client that has everything has no use for others that do.
-            if other is not member and not (member.seeds and other.seeds)
-            if (place := other.seen_from(member.scope)) is not None
-        ]
-        return self._answer(asked, host, self._random.sample(others, min(asked.numwant, len(others))))
+            self._swarms.leave(asked.info_hash, place)
+            return _answer(asked, self._swarms.swarm(asked.info_hash), [])
+        seeds = asked.left == 0
+        had = self._swarms.swarm(asked.info_hash).seeds
+        member = self._swarms.keep(asked.info_hash, place, asked.peer_id, seeds=seeds, until=now + EXPIRES_S)
+        swarm = self._swarms.swarm(asked.info_hash) if member is None else member.swarm
+        of = scope(place.host) if member is None else member.scope
+        if asked.event == "completed" and swarm.seeds > had:
+            swarm.completed += 1
+        found = swarm.sample(of, asked.numwant + 1, self._random, seeds=seeds)
+        others = [other for other in found if other is not member][: asked.numwant]
+        return _answer(asked, swarm, [(other.seen_from(of), other) for other in others], has_place=member is not None)
 
     def scrape(self, hashes: Iterable[bytes], now: float) -> bytes:
         """Returns the number of clients in each of these swarms, bencoded."""
-        self.expire(now)
+        self._swarms.expire(now)
         files: dict[bytes, Value] = {}
         for info_hash in hashes:
-            seeds, leeches = self._count(info_hash)
+            swarm = self._swarms.swarm(info_hash)
             files[info_hash] = {
-                b"complete": seeds,
-                b"incomplete": leeches,
-                b"downloaded": self._completed[info_hash],
+                b"complete": swarm.seeds,
+                b"incomplete": swarm.leeches,
+                b"downloaded": swarm.completed,
             }
         return bencode({b"files": files})
 
-    def expire(self, now: float) -> None:
-        """Forgets clients that have not announced for a long time."""
-        while self._by_age:
-            info_hash, host, port = key = next(iter(self._by_age))
-            if self._swarms[info_hash][host, port].until > now:
-                return
-            self._forget(key)
 
-    def _welcome(self, key: _Key, peer_id: bytes) -> _Member:
-        info_hash, host, port = key
-        address = subject(host)
-        if self._of_address[address] >= MAX_PER_ADDRESS:
-            raise Refused("too many torrents are announced from this address already")
-        if len(self._swarms.get(info_hash, ())) >= MAX_PER_SWARM:
-            raise Refused("this swarm already has as many peers as this tracker keeps")
-        if len(self._by_age) >= MAX_MEMBERS:
-            self._forget(next(iter(self._by_age)))
-        public = self._outside.get(":" in host) if scope(host) == Scope.PRIVATE else None
-        outside = None if public is None else _Place(public, port)
-        member = _Member(_Place(host, port), outside, peer_id, scope(host), address)
-        self._swarms.setdefault(info_hash, {})[host, port] = member
-        self._of_address[address] += 1
-        return member
-
-    def _forget(self, key: _Key) -> None:
-        info_hash, host, port = key
-        del self._by_age[key]
-        swarm = self._swarms[info_hash]
-        address = swarm.pop((host, port)).address
-        self._of_address[address] -= 1
-        if not self._of_address[address]:
-            del self._of_address[address]
-        if not swarm:
-            del self._swarms[info_hash]
-            self._completed.pop(info_hash, None)
-
-    def _count(self, info_hash: bytes) -> tuple[int, int]:
-        swarm = self._swarms.get(info_hash, {})
-        seeds = sum(member.seeds for member in swarm.values())
-        return seeds, len(swarm) - seeds
-
-    def _answer(self, asked: Asked, host: str, told: list[tuple[_Place, bytes]]) -> bytes:
-        seeds, leeches = self._count(asked.info_hash)
-        answer: dict[bytes, Value] = {
-            b"interval": INTERVAL_S,
-            b"min interval": MIN_INTERVAL_S,
-            b"complete": seeds,
-            b"incomplete": leeches,
-        }
-        if asked.compact:
-            answer[b"peers"] = b"".join(place.packed for place, _ in told if ":" not in place.host)
-            answer[b"peers6"] = b"".join(place.packed for place, _ in told if ":" in place.host)
-        else:
-            answer[b"peers"] = [_as_dict(place, peer_id, asked.with_ids) for place, peer_id in told]
-        return bencode(answer)
+def _answer(asked: Asked, swarm: Swarm, told: list[tuple[Place, Member]], *, has_place: bool = True) -> bytes:
+    answer: dict[bytes, Value] = {
+        b"interval": INTERVAL_S,
+        b"min interval": MIN_INTERVAL_S,
+        b"complete": swarm.seeds,
+        b"incomplete": swarm.leeches,
+    }
+    if not has_place:
+        answer[b"warning message"] = NO_PLACE
+    if asked.compact:
+        answer[b"peers"] = b"".join(place.packed for place, _ in told if ":" not in place.host)
+        answer[b"peers6"] = b"".join(place.packed for place, _ in told if ":" in place.host)
+    else:
+        answer[b"peers"] = [_as_dict(place, other.peer_id, asked.with_ids) for place, other in told]
+    return bencode(answer)
 
 
-def _as_dict(place: _Place, peer_id: bytes, with_id: bool) -> dict[bytes, Value]:
+def _as_dict(place: Place, peer_id: bytes, with_id: bool) -> dict[bytes, Value]:
     shown: dict[bytes, Value] = {b"ip": place.host, b"port": place.port}
     return shown | {b"peer id": peer_id} if with_id else shown
 

@@ -223,7 +223,7 @@ async def open_tracker(
             url=ours,
             strict=url is not None,
             limits=limits,
-            torrents=lambda: torrents.figures,
+            torrents=lambda: torrents.figures(trio.current_time()),
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(service.run)

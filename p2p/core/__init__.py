@@ -11,6 +11,7 @@
     density             whether a crowd sits around a key, and where to look then
     recordstore         the records kept for other peers, and which of them give way
     admission           whose queries are worth checking a signature for
+    origins             where records and queries come from
     publications        what to publish, and when to publish it again
     timing              how long to wait for answers, and how wrong this machine's clock is
 

@@ -20,8 +20,8 @@ from math import inf
 from typing import Generic, TypeVar
 
 from p2p.bucket import TokenBucket, TokenBuckets
-from p2p.crowds import Crowd
-from p2p.places import Networks, networks_of
+from p2p.crowds import Crowd, Networks
+from p2p.places import networks_of
 
 K = TypeVar("K", bound=Hashable)
 

@@ -1,12 +1,11 @@
-"""Who holds places from where: counts by network against a plain count, and answers in which networks take turns."""
+"""Who holds places from where: counts by network, against a plain count."""
 
 from collections import Counter
-from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2p.crowds import EXEMPT, Crowd, in_turns, origin_of
+from p2p.crowds import Crowd
 
 NETWORKS = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
@@ -30,6 +29,11 @@ def test_the_most_crowded_network_is_known_at_any_time(steps: list[tuple[bool, t
             most = crowd.most_crowded()
             inside = max(count for (outer, _), count in narrow.items() if outer == most[0])
             assert crowd.sizes(most) == (max(wide.values()), inside)
+            oldest = crowd.oldest_of_most_crowded()
+            outer, inner = held[oldest]
+            inside = max(count for (name, _), count in narrow.items() if name == outer)
+            assert crowd.sizes((outer, inner)) == (max(wide.values()), inside)
+            assert oldest == min(key for key, of in held.items() if of == (outer, inner))
         for outer in range(4):
             most_inside = max((count for (wide_one, _), count in narrow.items() if wide_one == outer), default=0)
             within = crowd.most_crowded((outer,))
@@ -40,21 +44,39 @@ def test_the_most_crowded_network_is_known_at_any_time(steps: list[tuple[bool, t
             assert crowd.last(one, 3) == came[::-1][:3]
 
 
-def test_networks_of_hosts() -> None:
-    assert origin_of("") == EXEMPT
-    assert [len(origin_of(host).networks) for host in ("11.1.1.1", "2001:db8::1", "a name")] == [3, 3, 3]
-    one, other = origin_of("2001:db8:1:1::1"), origin_of("2001:db8:1:2::1")
-    assert one.networks[:2] == other.networks[:2]
-    assert one.nested[:2] == other.nested[:2]
-    assert one.networks[2] != other.networks[2]
-    assert one.nested[2] != other.nested[2]
+@given(st.lists(NETWORKS, min_size=1, max_size=40), NETWORKS)
+def test_who_makes_room_holds_more_than_the_newcomer_would(
+    held: list[tuple[int, int]], newcomer: tuple[int, int]
+) -> None:
+    crowd: Crowd[int] = Crowd()
+    for number, networks in enumerate(held):
+        crowd.add(number, networks)
+
+    def shares(counted: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        return [
+            (sum(other[0] == outer for other in counted), counted.count((outer, inner))) for outer, inner in counted
+        ]
+
+    *others, own = shares([*held, newcomer])
+    crowded = crowd.outdone(-1, newcomer)
+    assert crowd.size == len(held)
+    if crowded:
+        [last] = crowd.last(crowded, 1)
+        assert others[last] > own
+        assert others[last][0] == max(outer for outer, _ in others)
+    else:
+        most = [outer for outer in {outer for outer, _ in held} if (max(others)[0]) > own[0]]
+        assert not most, "nobody of a wider network that holds more"
 
 
-@given(st.lists(NETWORKS, max_size=30), st.integers(0, 100))
-def test_networks_take_turns(networks: list[tuple[int, int]], seed: int) -> None:
-    found = [(of, (of, number)) for number, of in enumerate(networks)]
-    ordered = in_turns(found, Random(seed).shuffle)
-    assert sorted(ordered) == sorted(value for _, value in found)
-    outer = [of[0] for of, _ in ordered]
-    first = len(set(outer))
-    assert len(set(outer[:first])) == first, "nobody comes twice before all have come once"
+@given(st.lists(NETWORKS, min_size=1, max_size=40), st.integers(0, 3))
+def test_a_network_is_looked_at_alone(held: list[tuple[int, int]], inner: int) -> None:
+    crowd: Crowd[int] = Crowd()
+    for number, networks in enumerate(held):
+        crowd.add(number, networks)
+    outer = held[0][0]
+    within = Counter(networks for networks in held if networks[0] == outer)
+    assert within[crowd.most_crowded((outer,))] == max(within.values())  # type: ignore[index]
+    crowded = crowd.outdone(-1, (outer, inner), (outer,))
+    assert bool(crowded) == any(count > within[outer, inner] + 1 for count in within.values())
+    assert not crowded or within[crowded] == max(within.values())  # type: ignore[index]

@@ -13,7 +13,7 @@ This module does no IO: the time comes as an argument, in seconds.
 from collections import Counter, OrderedDict
 
 from p2p.bucket import TokenBucket, TokenBuckets
-from p2p.crowds import origin_of
+from p2p.core.dht.origins import origin_of
 
 QUERIES_PER_S, QUERY_BURST = 100.0, 200.0
 """The most queries from one IPv4 address or IPv6 /64: per second, and at once."""

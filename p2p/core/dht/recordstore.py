@@ -22,10 +22,11 @@ from itertools import chain
 
 import msgspec
 
-from p2p.crowds import Crowd, Origin, Shuffle, in_turns, origin_of
+from p2p.core.dht.origins import Origin, Shuffle, in_turns, origin_of
+from p2p.crowds import Crowd, Networks
 from p2p.errors import Refused
 from p2p.ids import H, PeerId
-from p2p.places import NARROW, Networks
+from p2p.places import NARROW
 from p2p.wire.records import Record, RecordKind
 
 MAX_PER_KEY = 64
@@ -62,8 +63,6 @@ class _Kept(msgspec.Struct, frozen=True, gc=False):
 _Slot = tuple[PeerId, int]
 """A record's publisher and kind, in a form that costs the garbage collector nothing."""
 _Place = tuple[bytes, _Slot]
-_ALONE = (1,)
-"""The sizes of the networks of a host that is exempt: it shares them with nobody."""
 
 
 class RecordStore:
@@ -187,16 +186,10 @@ class RecordStore:
         self, crowd: Crowd[_Place], network: Networks, record: Record, slot: _Slot, origin: Origin, reason: str
     ) -> _Place:
         """Whose record, under any key, a newcomer to a full network or store displaces. Raises Refused."""
-        newcomer, equal = (record.key, slot), crowd.most_crowded(network)
-        if origin.networks:
-            crowd.add(newcomer, origin.networks)
-        crowded, own = crowd.most_crowded(network), crowd.sizes(origin.networks) or _ALONE
-        is_more = crowd.sizes(crowded)[: len(own)] > own
-        if origin.networks:
-            crowd.remove(newcomer, origin.networks)
-        last = crowd.last(crowded if is_more else equal, LAST_COME)
+        crowded = crowd.outdone((record.key, slot), origin.networks, network)
+        last = crowd.last(crowded or crowd.most_crowded(network), LAST_COME)
         farthest = max(last, key=lambda place: self._from_node(place[0]), default=None)
-        if farthest is None or not (is_more or self._from_node(record.key) < self._from_node(farthest[0])):
+        if farthest is None or not (crowded or self._from_node(record.key) < self._from_node(farthest[0])):
             raise Refused(reason)
         return farthest
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from p2p.core.dht import recordstore
+from p2p.core.dht.origins import origin_of
 from p2p.core.dht.recordstore import FULL, RecordStore
-from p2p.crowds import origin_of
 from p2p.errors import Refused
 from p2p.ids import H, PeerId
 from p2p.wire.records import Pointer, Provider, Record, RecordKind
