@@ -36,6 +36,7 @@ Name = Literal[
     "connections",
     "dials",
     "upload slots",
+    "unread frames",
     "remembered addresses",
     "dialled sources",
     "callers of a fetch",

@@ -1,6 +1,7 @@
 """Upload slots for trio tasks: which peers are served, and which wait.
 
-Under a small upload limit there are few slots, so that each peer served gets its chunks in a reasonable time.
+Under a small upload limit there are few slots, so that each peer served gets its chunks in a reasonable time. A slot
+comes with the memory of a frame; whoever waits has none.
 """
 
 import math
@@ -22,10 +23,17 @@ MIN_SLOT_BYTES_PER_S = 512
 
 
 class Slot:
-    """One exchange's request for an upload slot: it waits until `granted`, and then holds the slot."""
+    """One exchange's request for an upload slot: it waits until `granted`, and then holds the slot.
 
-    def __init__(self, slots: "UploadSlots") -> None:
+    `end` ends the exchange, if it has lost the slot and others need its memory before it has read what was sent.
+    """
+
+    buffer: memoryview
+    """Room for one frame, while the slot is held."""
+
+    def __init__(self, slots: "UploadSlots", end: Callable[[], None]) -> None:
         self._slots = slots
+        self.end = end
         self.granted = trio.Event()
 
     def must_yield(self, *, within_chunk: bool = False) -> bool:
@@ -46,17 +54,28 @@ class UploadSlots:
         few = max(1, min(most, limit // SLOT_BYTES_PER_S)) if limit else most
         more = max(few, min(most, limit // MIN_SLOT_BYTES_PER_S))
         self._slots: SlotQueue[Slot] = SlotQueue(few, quantum_s, more)
+        self._most_spare = more
+        self._spare: list[memoryview] = []
+        """The memory of those that were served before."""
         self._widened_at = -math.inf
 
     @asynccontextmanager
-    async def hold(self, host: str, identity: bytes, waiting: Callable[[int], Awaitable[None]]) -> AsyncIterator[Slot]:
+    async def hold(
+        self, host: str, identity: bytes, waiting: Callable[[int], Awaitable[None]], end: Callable[[], None]
+    ) -> AsyncIterator[Slot]:
         """Holds a slot for the body. `waiting` gets the position (1: next) while none is free, and 0 once one is."""
-        slot = Slot(self)
+        slot = Slot(self, end)
         try:
             if not self._slots.ask(slot, host, identity, trio.current_time()) and not self._claim(slot):
                 await self._wait(slot, waiting)
                 await waiting(0)
-            yield slot
+            slot.buffer = self._spare.pop() if self._spare else memoryview(bytearray(self._upload.piece_bytes))
+            try:
+                yield slot
+            finally:
+                if len(self._spare) < self._most_spare:
+                    self._spare.append(slot.buffer)
+                del slot.buffer
         finally:
             for other in self._slots.leave(slot, trio.current_time()):
                 other.granted.set()
@@ -76,7 +95,10 @@ class UploadSlots:
                 slot.granted.set()
 
     def _claim(self, slot: Slot) -> bool:
-        return self._slots.claim(slot, trio.current_time())
+        has_it = self._slots.claim(slot, trio.current_time())
+        for other in self._slots.to_end():
+            other.end()
+        return has_it
 
     def _widen(self) -> None:
         """Serves one more, once in a while, if those served do not use the limit."""

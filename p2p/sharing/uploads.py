@@ -26,7 +26,6 @@ from p2p.store import content, posix
 from p2p.store.disk import Disk
 from p2p.store.stamps import Stamp
 from p2p.wire import messages
-from p2p.wire.frames import MAX_DATA_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -90,14 +89,12 @@ class Uploads:
 
     async def run(self) -> None:
         """Serves until cancelled. Raises PeerError, StorageError."""
-        frame = min(MAX_DATA_BYTES, self._traffic.upload.piece_bytes)
-        buffer = memoryview(bytearray(min(frame, self._layout.largest_chunk)))
-        ends = self._connection.ends
+        ends, end = self._connection.ends, self._connection.close
         while True:
             await self._wanted.wait()
             if self._doubt is not None:
                 await self._resolve(*self._doubt)
-            async with self._traffic.slots.hold(ends.remote_host, ends.peer_id, self._tell_choked) as slot:
+            async with self._traffic.slots.hold(ends.remote_host, ends.peer_id, self._tell_choked, end) as slot:
                 while self._wants:
                     first, count = self._wants.front()
                     absent = self._absent(first, count)
@@ -108,7 +105,7 @@ class Uploads:
                         self._rest = None
                         await trio.lowlevel.checkpoint()
                     else:
-                        await self._send_chunk(first, buffer, slot)
+                        await self._send_chunk(first, slot)
                         self._sending_chunk = None
                     if slot.must_yield() or self._doubt is not None:
                         break
@@ -126,7 +123,7 @@ class Uploads:
         if position:
             self._connection.use.told_to_wait()
 
-    async def _send_chunk(self, chunk: int, buffer: memoryview, slot: Slot) -> None:
+    async def _send_chunk(self, chunk: int, slot: Slot) -> None:
         holding = self._swarm.holding
         place = self._layout.place(chunk)
         self._sending_chunk = chunk
@@ -137,7 +134,7 @@ class Uploads:
         try:
             with holding.reading(place.entry) as (descriptor, stamp):
                 while offset < place.size:
-                    view = buffer[: place.size - offset]
+                    view = slot.buffer[: place.size - offset]
                     if not await self._read(descriptor, stamp, view, place.offset + offset):
                         self._interrupt(chunk, offset)
                         self._doubt = chunk, place.entry, stamp

@@ -6,10 +6,14 @@ holds no more. It is lost within a chunk, whatever its holder reads, to whoever 
 once its holder has had `MAX_QUANTA` turns, or has had one and reads slowly. If those served leave most of the upload
 limit unused, because they read slowly or not at all, one more is served.
 
+Whoever has lost its slot reads on until it has the frame that was on its way, which is in this peer's memory. Networks
+share the room for that too.
+
     out --ask--> granted --leave--> out
     out --ask--> waiting --(a slot falls free, claim)--> granted
                  waiting --leave--> out
-                 granted --(lost to one that claims it)--> out
+                 granted --(lost to one that claims it)--> reads on --leave--> out
+                                                           reads on --(others need the room: `to_end`)
 """
 
 from collections.abc import Hashable
@@ -22,6 +26,8 @@ from p2p.round_robin import RoundRobin
 Key = TypeVar("Key", bound=Hashable)
 
 MAX_QUANTA = 6.0
+MAX_UNREAD = 64
+"""How many may read on after they have lost their slots."""
 LEAST_TURN_S = 0.1
 """How long a holder has its slot at least, even if its network holds more than others."""
 _SLOW = 0.5
@@ -51,6 +57,8 @@ class SlotQueue(Generic[Key]):
         self._waiting: RoundRobin[Key] = RoundRobin()
         self._hosts: dict[Key, str] = {}
         """Where those that wait are."""
+        self._unread: Seats[Key] = Seats("unread frames", MAX_UNREAD)
+        self._to_end: list[Key] = []
 
     def ask(self, key: Key, host: str, identity: bytes, now: float) -> bool:
         """Asks for a slot. Returns whether the key has one now; otherwise it waits for one."""
@@ -59,6 +67,7 @@ class SlotQueue(Generic[Key]):
         if len(self._turns) < self._capacity and not self._waiting:
             self._grant(key, host, now)
             return True
+        self._unread.leave(key)
         self._hosts[key] = host
         self._waiting.add(key, network_of(host), identity)
         return False
@@ -70,9 +79,20 @@ class SlotQueue(Generic[Key]):
         victim = self._debtor(key, now)
         if victim is None:
             return False
+        host = self._turns[victim].host
         self._release(victim)
         self._serve(key, now)
+        entry = self._unread.enter(victim, host)
+        if not entry.admitted:
+            self._to_end.append(victim)
+        elif entry.displaced is not None:
+            self._to_end.append(entry.displaced)
         return True
+
+    def to_end(self) -> list[Key]:
+        """Those that may not read on any more, because others need the room; each is returned once."""
+        to_end, self._to_end = self._to_end, []
+        return to_end
 
     def took(self, key: Key, size: int) -> None:
         """Counts bytes that a holder has taken."""
@@ -84,6 +104,7 @@ class SlotQueue(Generic[Key]):
         if key in self._turns:
             self._release(key)
         else:
+            self._unread.leave(key)
             self._waiting.drop(key)
             self._hosts.pop(key, None)
         granted = []

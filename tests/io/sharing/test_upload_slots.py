@@ -5,7 +5,11 @@ import trio
 from trio.testing import MockClock
 
 from p2p.concurrency.throttle import Throttle
+from p2p.core.shares import slots as slots_module
+from p2p.core.shares.slots import MAX_QUANTA
 from p2p.sharing.upload_slots import MIN_SLOT_BYTES_PER_S, POSITION_INTERVAL_S, SLOT_BYTES_PER_S, Slot, UploadSlots
+from p2p.wire.frames import MAX_DATA_BYTES
+from tests.support.constants import Shorten
 
 
 class Holder:
@@ -19,12 +23,17 @@ class Holder:
         self.told: list[int] = []
         self.slot: Slot | None = None
         self.release = trio.Event()
+        self.ended = False
+
+    def _end(self) -> None:
+        self.ended = True
+        self.release.set()
 
     async def _tell(self, position: int) -> None:
         self.told.append(position)
 
     async def run(self, order: list[str]) -> None:
-        async with self._slots.hold(self._prefix, self._identity, self._tell) as slot:
+        async with self._slots.hold(self._prefix, self._identity, self._tell, self._end) as slot:
             self.slot = slot
             order.append(self.name)
             await self.release.wait()
@@ -137,7 +146,7 @@ async def test_who_cannot_be_told_its_place_is_forgotten(nursery: trio.Nursery) 
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        async with slots.hold("192.0.2.0/24", b"broken", broken):
+        async with slots.hold("192.0.2.0/24", b"broken", broken, lambda: None):
             pass
     await started(nursery, order, other)
     assert other.told == [1]
@@ -199,4 +208,26 @@ async def test_a_slot_is_lost_to_a_network_that_has_none_whatever_its_holder_doe
     assert [holder.slot is not None and holder.slot.must_yield(within_chunk=True) for holder in held].count(True) == 1
     await trio.sleep(1000)
     assert not honest.slot.must_yield(within_chunk=True)
+    nursery.cancel_scope.cancel()
+
+
+async def test_whoever_has_lost_its_slot_keeps_its_memory_until_others_need_it(
+    autojump_clock: MockClock, nursery: trio.Nursery, shorten: Shorten
+) -> None:
+    shorten(slots_module, "MAX_UNREAD", 1)
+    slots = UploadSlots(1, 10, Throttle(0))
+    order: list[str] = []
+    holders = [Holder(slots, f"{number}", f"10.{number}.0.1") for number in range(3)]
+    for holder in holders:
+        nursery.start_soon(holder.run, order)
+        await trio.sleep(10 * MAX_QUANTA + 1)
+    assert order == ["0", "1", "2"]
+    assert [holder.ended for holder in holders] == [False, True, False]
+    reads_on, _, served = (holder.slot for holder in holders)
+    assert reads_on is not None
+    assert served is not None
+    assert len(reads_on.buffer) == len(served.buffer) == MAX_DATA_BYTES
+    reads_on.buffer[:5] = b"first"
+    served.buffer[:5] = b"third"
+    assert bytes(reads_on.buffer[:5]) == b"first"
     nursery.cancel_scope.cancel()

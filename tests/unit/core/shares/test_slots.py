@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from p2p.core.shares import slots as slots_module
 from p2p.core.shares.slots import LEAST_TURN_S, MAX_QUANTA, SlotQueue
+from tests.support.constants import Shorten
 
 
 def asks(slots: SlotQueue[str], prefix: str, identity: str, name: str) -> str | None:
@@ -131,6 +133,33 @@ def test_among_equals_a_slow_reader_loses_its_slot_after_its_turn() -> None:
     assert not slots.claim("last", 10)
     assert slots.claim("last", 10 * MAX_QUANTA)
     assert slots.must_yield("quick", 0), "it is lost"
+
+
+def test_those_that_lost_their_slots_may_read_on_while_networks_share_the_room_for_that(shorten: Shorten) -> None:
+    """Each holds the frame that was on its way: whoever takes slots in turn, and reads nothing, fills the memory."""
+    shorten(slots_module, "MAX_UNREAD", 4)
+    slots: SlotQueue[str] = SlotQueue(1, 10)
+    slots.ask("lone", "203.0.113.7", b"lone", 0)
+    now = 0.0
+    for number in range(8):
+        slots.ask(f"crowd{number}", f"10.1.0.{number}", bytes([number]), now)
+        now += 10 * MAX_QUANTA
+        assert slots.claim(f"crowd{number}", now)
+    assert slots.to_end() == ["crowd3", "crowd4", "crowd5", "crowd6"]
+    assert slots.to_end() == []
+    slots.ask("other", "192.0.2.1", b"other", now)
+    now += 10 * MAX_QUANTA
+    assert slots.claim("other", now)
+    assert slots.to_end() == ["crowd7"], "it has come last"
+    slots.ask("next", "198.51.100.1", b"next", now)
+    now += 10 * MAX_QUANTA
+    assert slots.claim("next", now)
+    assert slots.to_end() == ["crowd2"], "one of the network that has most makes room"
+    slots.leave("crowd0", now)
+    slots.ask("last", "198.18.0.1", b"last", now)
+    now += 10 * MAX_QUANTA
+    assert slots.claim("last", now)
+    assert slots.to_end() == [], "one has read what it got"
 
 
 @dataclass(frozen=True)
