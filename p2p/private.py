@@ -4,15 +4,21 @@ Whatever makes a file there makes it with these functions, or with `MODE`. The u
 fetched, and results, are made outside, with the modes that any program's files get.
 """
 
+import grp
 import os
+import pwd
+import shlex
 import shutil
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 MODE = 0o600
 """The mode of a file that only this user may read."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_UNKNOWN = -1
 
 
 def make_folder(path: Path) -> None:
@@ -76,6 +82,44 @@ def _close(where: Path | int) -> None:
         os.chmod(where, mode & ~_OTHERS)
 
 
-def is_open_to_all(folder: Path) -> bool:
-    """Whether every user of the machine may make files in a folder. Raises OSError."""
-    return bool(folder.stat().st_mode & stat.S_IWOTH)
+class Exposure(NamedTuple):
+    """Who else can change what is in a folder, as a sentence without its end, and what to do about it."""
+
+    who: str
+    advice: str
+
+
+def exposure(folder: Path) -> Exposure | None:
+    """Says who, besides this user and root, can make and replace files in a folder. Raises OSError.
+
+    As OpenSSH decides for its own files: the folder is this user's or root's, others may not write to it, and its group
+    only if nobody else is in that.
+    """
+    status, user, path = folder.stat(), os.geteuid(), shlex.quote(str(folder))
+    if status.st_uid not in {user, 0}:
+        owner = _name(pwd.getpwuid, status.st_uid)
+        return Exposure(f"{folder} belongs to another user, {owner}", f"run this as {owner}")
+    if status.st_mode & stat.S_IWOTH:
+        return Exposure(f"Every user of this machine can write to {folder}", f"chmod o-w {path}")
+    if status.st_mode & stat.S_IWGRP and not _members(status.st_gid) <= {user, 0}:
+        group = _name(grp.getgrgid, status.st_gid)
+        return Exposure(f"Others can write to {folder}, as members of the group {group}", f"chmod g-w {path}")
+    return None
+
+
+def _members(group: int) -> set[int]:
+    """The users who are in a group; with `_UNKNOWN`, if some or all of them are unknown."""
+    members = {one.pw_uid for one in pwd.getpwall() if one.pw_gid == group}
+    try:
+        members.update(pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem)
+    except KeyError:
+        return {_UNKNOWN}
+    return members or {_UNKNOWN}
+
+
+def _name(find: Callable[[int], tuple[Any, ...]], number: int) -> str:
+    """The name of a user or group, or its number."""
+    try:
+        return str(find(number)[0])
+    except KeyError:
+        return str(number)

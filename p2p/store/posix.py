@@ -201,11 +201,9 @@ def lock_home(home: Path, folders: Sequence[str] = ()) -> Iterator[None]:
     path = home / "lock"
     try:
         private.make_folder(home)
-        if private.is_open_to_all(home):
-            raise StorageError(
-                f"Every user of this machine can write to {home}, and a peer's home must be its user's alone: "
-                f"chmod o-w {home}, or choose another --home."
-            )
+        if (exposed := private.exposure(home)) is not None:
+            must_be = "a peer's home must be its user's alone"
+            raise StorageError(f"{exposed.who}, and {must_be}: {exposed.advice}, or choose another --home.")
         for name in folders:
             private.close_folder(home / name)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -11,6 +11,7 @@ from threading import Barrier
 import pytest
 
 from p2p.errors import StorageError
+from p2p.store import posix
 from p2p.store.folders import MAX_OPEN, Folders
 from tests.support.leaks import descriptors
 
@@ -175,3 +176,23 @@ def test_threads_that_work_while_it_closes_get_their_folder_or_an_error(top: Pat
         for future in futures:
             future.result()
     assert descriptors(top) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_a_home_that_a_group_or_another_user_can_change_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o775)
+    with posix.lock_home(home):
+        assert [path.name for path in home.iterdir()] == ["lock"]
+    (home / "lock").unlink()
+    for owner, group, who, advice in (
+        (0, 54321, f"Others can write to {home}, as members of the group 54321", f"chmod g-w {home}"),
+        (54321, 0, f"{home} belongs to another user, 54321", "run this as 54321"),
+    ):
+        os.chown(home, owner, group)
+        with pytest.raises(StorageError) as refused, posix.lock_home(home):
+            pass
+        text = str(refused.value)
+        assert text == f"{who}, and a peer's home must be its user's alone: {advice}, or choose another --home."
+        assert not list(home.iterdir()), "nothing was made there"
