@@ -48,6 +48,7 @@ Name = Literal[
     "event streams",
     "peers to dial back",
     "peers of torrents",
+    "blocks of request bodies",
 ]
 """All bounded places, each made once. docs/threats.md has a line for each, with its bound, its rule and its test."""
 TRIED_S = 0.5

@@ -48,9 +48,10 @@ from p2p.wire.tracker import (
 )
 from tracker import bittorrent, web
 from tracker.bittorrent import Torrents
+from tracker.bodies import Bodies
 from tracker.changes import Conflict
 from tracker.cursor import MAX_CURSOR_CHARS
-from tracker.http import Bodies, Guard, Metrics, answer, asker, problem
+from tracker.http import Guard, Metrics, answer, asker, problem
 from tracker.limits import TooMuch, subject
 from tracker.openapi import ApiOperation, describe
 from tracker.proxies import Proxies

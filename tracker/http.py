@@ -1,15 +1,15 @@
-"""What the tracker's HTTP code shares: bounded reading of bodies, errors as `Problem`, request rates per address.
+"""What the tracker's HTTP code shares: who asks, errors as `Problem`, request rates per address.
 
 `Guard` is the outermost layer. It counts requests, limits the rate per address, and makes sure that before an answer is
 sent, either the request's body has been read to its end or the connection has been closed: hypercorn would wait for
-ever if the application left a body unread.
+ever if the application left a body unread. Where no body belongs, it is read before anything else is done: while a
+question waits for its turn, hypercorn would hold most of it.
 """
 
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 from prometheus_client import CollectorRegistry, Histogram
@@ -29,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 REQUEST = Wall("request over HTTP")
 
-MAX_HELD_BYTES, MAX_HELD_BYTES_PER_ADDRESS = 32 * 1024 * 1024, 12 * 1024 * 1024
-"""The most bytes of request bodies held, in total and per address; once decoded, they are several times as large."""
-BODY_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 5.0
 JSON = "application/json"
 ABORT = "shoal.abort"
@@ -84,46 +81,6 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
         case _:
             raise error
     return answer(encode(Problem(str(error)[:1024], sequence)), status, **headers)
-
-
-class Bodies:
-    """Holds request bodies in memory, each until it is no longer needed; bounds them in total and per address."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held: Counter[str] = Counter()
-
-    @asynccontextmanager
-    async def reading(self, request: Request) -> AsyncIterator[bytes]:
-        """Holds a request's body during the context. Raises TooLarge, TooSlow, TooMuch, MalformedMessage."""
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most):
-            raise TooLarge(f"The body is larger than {self._most} bytes.")
-        address = subject(asker(request))
-        body = bytearray()
-        try:
-            with trio.move_on_after(BODY_TIMEOUT_S) as patience:
-                await self._read(request, address, body)
-            if patience.cancelled_caught:
-                raise TooSlow(f"The body did not come within {BODY_TIMEOUT_S:.0f} seconds.")
-            yield bytes(body)
-        finally:
-            self._held -= Counter({address: len(body)})
-
-    async def _read(self, request: Request, address: str, body: bytearray) -> None:
-        more = True
-        while more:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise MalformedMessage("The connection ended in the middle of the body.")
-            piece = message.get("body", b"")
-            if len(body) + len(piece) > self._most:
-                raise TooLarge(f"The body is larger than {self._most} bytes.")
-            if self._held[address] > MAX_HELD_BYTES_PER_ADDRESS or self._held.total() > MAX_HELD_BYTES:
-                raise TooMuch("Too much is being read already. Try again in a while.", 10)
-            body += piece
-            self._held[address] += len(piece)
-            more = message.get("more_body", False)
 
 
 class Metrics:
@@ -193,6 +150,8 @@ class Guard:
         except TooMuch as error:
             await self._refuse(Request(scope), error)(scope, body.receive, answering)
         else:
+            if scope["method"] != "POST":
+                await body.drain()
             with suppress(InternalError), REQUEST.around():  # its client has been told by then
                 await self._app(scope, body.receive, answering)
         finally:

@@ -35,7 +35,7 @@ from p2p.wire.tracker import (
 )
 from tests.support.announces import NETWORK, key, listing, provided, share
 from tests.support.constants import Shorten
-from tracker import http, server
+from tracker import bodies, http, server
 from tracker.app import API, OPERATIONS
 from tracker.limits import Limits
 from tracker.proxies import NO_PROXIES, Proxies
@@ -283,7 +283,7 @@ async def test_a_body_that_never_ends_is_cut_off(site: Site, shorten: Shorten) -
 
 
 async def test_a_body_that_does_not_come(site: Site, shorten: Shorten) -> None:
-    shorten(http, "BODY_TIMEOUT_S", 0.05)
+    shorten(bodies, "BODY_TIMEOUT_S", 0.05)
     shorten(http, "DRAIN_TIMEOUT_S", 0.05)
     async with await site.connect() as stream:
         await stream.send_all(b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nsome")
@@ -295,9 +295,10 @@ async def test_a_body_that_does_not_come(site: Site, shorten: Shorten) -> None:
     await site.get("/statistics")
 
 
-async def test_bodies_that_do_not_end_take_bounded_memory(site: Site, shorten: Shorten) -> None:
-    shorten(http, "MAX_HELD_BYTES_PER_ADDRESS", 100_000)
+async def test_bodies_that_do_not_end_take_bounded_memory(start: Start, shorten: Shorten) -> None:
+    shorten(bodies, "MAX_BLOCKS", 6)
     shorten(http, "DRAIN_TIMEOUT_S", 0.05)
+    site = await start()
     head = b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
     async with await site.connect() as one, await site.connect() as other:
         await one.send_all(head + bytes(200_000))
