@@ -2,6 +2,8 @@
 
 import errno
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -13,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 CONNECTION = Wall("connection")
 
+AT_ONCE = 64
+"""How many are accepted before other tasks have their turns."""
 OUT_OF_FILES_PAUSE_S = 0.1
 WARNING_INTERVAL_S = 60.0
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
@@ -27,19 +31,45 @@ async def accept(
 
     While no descriptor is left, connections wait in the operating system's queue.
     """
-    warned = float("-inf")
+    failures = _Failures()
     while True:
         try:
             accepted, _ = await listener.accept()
         except OSError as error:
-            if error.errno in _OUT_OF_FILES:
-                if trio.current_time() - warned > WARNING_INTERVAL_S:
-                    logger.warning("cannot accept connections: %s", causes.explained(error))
-                    warned = trio.current_time()
-                await trio.sleep(OUT_OF_FILES_PAUSE_S)
-            # Any other error, such as ECONNABORTED, concerns that one connection only.
-            continue
-        nursery.start_soon(_serve, serve, accepted)
+            await failures.overcome(error)
+        else:
+            nursery.start_soon(_serve, serve, accepted)
+
+
+async def accept_each(listener: trio.socket.SocketType, take: Callable[[socket.socket], None]) -> None:
+    """Accepts until cancelled, where many come that `take` does little with. Otherwise the same as `accept`."""
+    failures = _Failures()
+    with socket.socket(fileno=os.dup(listener.fileno())) as own:
+        own.setblocking(False)
+        while True:
+            await trio.lowlevel.wait_readable(own)
+            try:
+                for _ in range(AT_ONCE):
+                    take(own.accept()[0])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                await failures.overcome(error)
+
+
+class _Failures:
+    """What to do when accepting fails."""
+
+    def __init__(self) -> None:
+        self._warned = float("-inf")
+
+    async def overcome(self, error: OSError) -> None:
+        """Waits if no descriptor is left. Any other error, such as ECONNABORTED, concerns one connection only."""
+        if error.errno in _OUT_OF_FILES:
+            if trio.current_time() - self._warned > WARNING_INTERVAL_S:
+                logger.warning("cannot accept connections: %s", causes.explained(error))
+                self._warned = trio.current_time()
+            await trio.sleep(OUT_OF_FILES_PAUSE_S)
 
 
 async def _serve(

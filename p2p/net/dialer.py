@@ -103,8 +103,8 @@ class Dialer:
         return Hello(software=SOFTWARE, port=self.port, seen_host=stream.remote_host)
 
 
-def wrap(connected: trio.socket.SocketType, contexts: Contexts, *, server: bool) -> TlsStream:
-    """Moves the socket from trio's stream into a `TlsStream`. Raises PeerGone if the connection is already dead."""
+def wrap(connected: trio.socket.SocketType | socket.socket, contexts: Contexts, *, server: bool) -> TlsStream:
+    """Moves the socket into a `TlsStream`. Raises PeerGone if the connection is already dead."""
     raw = socket.socket(fileno=connected.detach())
     try:
         return TlsStream(raw, contexts.server if server else contexts.client, server=server)

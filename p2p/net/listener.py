@@ -1,33 +1,30 @@
 """Listening: accepts connections up to a limit, does the handshake, and then passes each connection to the node.
 
-A connection is unproven until the handshake has proved who the peer is. Until its first words are there, it is a socket
-and no more; then it waits for its turn, which `p2p.net.handshakes` gives, and has ten seconds for all of that. Proven
-connections are limited per peer, per prefix and in total. They are kept by what is done over them
-(`Connection.use`), as `p2p.places` decides, so that whoever only asks a small thing now and then makes room for
-newcomers; those that wait for something share the places by network.
+A connection is unproven until the handshake has proved who the peer is. Until its turn for the handshake comes, it is a
+socket in the lobby (`p2p.net.lobby`) and no more; it has ten seconds for both. Proven connections are limited per peer,
+per prefix and in total. They are kept by what is done over them (`Connection.use`), as `p2p.places` decides, so that
+whoever only asks a small thing now and then makes room for newcomers; those that wait for something share the places by
+network.
 """
 
 import errno
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from math import inf
 
 import trio
 
 from p2p import causes
-from p2p.concurrency.accepting import accept
-from p2p.concurrency.bell import Bell
+from p2p.concurrency.accepting import CONNECTION, accept_each
 from p2p.config import NetworkConfig
 from p2p.descriptors import SPARE
 from p2p.errors import ConfigError, PeerError
 from p2p.ids import PeerId
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.dialer import Dialer, wrap
-from p2p.net.handshakes import Handshakes
-from p2p.net.tls import client_hello
+from p2p.net.lobby import Lobby, Newcomer
 from p2p.places import Places
 from p2p.wire.address import Address, parse_address
 from p2p.wire.messages import BUSY, Failed
@@ -103,57 +100,6 @@ class Admission:
         self._peers -= Counter([connection.ends.peer_id])
 
 
-class _Unproven:
-    """A connection whose handshake is not complete: what ends it, and what begins its handshake."""
-
-    __slots__ = ("scope", "turn")
-
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_TIMEOUT_S)
-        self.turn = trio.Event()
-
-
-class _Turns:
-    """Gives connections their turns to shake hands."""
-
-    def __init__(self, most: int) -> None:
-        self._handshakes: Handshakes[_Unproven] = Handshakes(most, trio.current_time())
-        self._bell = Bell()
-        self._sleeps_until = inf
-
-    async def run(self) -> None:
-        """Gives turns until cancelled."""
-        while True:
-            count = self._bell.count
-            while (unproven := self._handshakes.next(trio.current_time())) is not None:
-                unproven.turn.set()
-            self._sleeps_until = self._handshakes.next_at()
-            with trio.move_on_at(self._sleeps_until):
-                await self._bell.after(count)
-
-    @contextmanager
-    def place(self, host: str) -> Iterator[_Unproven]:
-        """Counts a connection from this host while the body runs, which ends without an error if it takes too long, or
-        another connection takes its place.
-        """
-        unproven = _Unproven()
-        displaced = self._handshakes.enter(unproven, host)
-        if displaced is not None:
-            displaced.scope.cancel()
-        try:
-            with unproven.scope:
-                yield unproven
-        finally:
-            self._handshakes.leave(unproven)
-
-    async def turn(self, unproven: _Unproven) -> None:
-        """Waits until a connection whose first words are there may shake hands."""
-        self._handshakes.spoke(unproven)
-        if self._handshakes.next_at() < self._sleeps_until:
-            self._bell.ring()
-        await unproven.turn.wait()
-
-
 async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
     """Opens sockets that listen on the addresses. Raises ConfigError for an address on which this is impossible."""
     opened: list[trio.SocketListener] = []
@@ -209,41 +155,35 @@ async def run(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accepts until cancelled, then closes the listeners. For each proven connection, `welcome` runs until it ends."""
-    turns = _Turns(admission.unproven)
-    meet = partial(_meet, dialer=dialer, admission=admission, turns=turns, welcome=welcome)
-    async with trio.open_nursery() as nursery:
-        try:
-            nursery.start_soon(turns.run)
-            for listener in listeners:
-                nursery.start_soon(accept, listener.socket, nursery, meet)
-            task_status.started()
-            while True:
-                await trio.sleep(_REVIEW_INTERVAL_S)
-                admission.review(trio.current_time())
-        finally:
-            for listener in listeners:
-                listener.socket.close()
+    with Lobby(admission.unproven, HANDSHAKE_TIMEOUT_S) as lobby:
+        meet = partial(_meet, lobby=lobby, dialer=dialer, admission=admission, welcome=welcome)
+        async with trio.open_nursery() as nursery:
+            try:
+                nursery.start_soon(lobby.listen)
+                nursery.start_soon(lobby.give_turns, partial(nursery.start_soon, CONNECTION.contain, meet))
+                for listener in listeners:
+                    nursery.start_soon(accept_each, listener.socket, lobby.enter)
+                task_status.started()
+                while True:
+                    await trio.sleep(_REVIEW_INTERVAL_S)
+                    admission.review(trio.current_time())
+            finally:
+                for listener in listeners:
+                    listener.socket.close()
 
 
-async def _meet(
-    accepted: trio.socket.SocketType, *, dialer: Dialer, admission: Admission, turns: _Turns, welcome: Welcome
-) -> None:
-    """Serves one accepted connection until it ends. Errors that the peer causes are not raised further."""
-    try:
-        host = accepted.getpeername()[0]
-    except OSError:
-        return
+async def _meet(newcomer: Newcomer, *, lobby: Lobby, dialer: Dialer, admission: Admission, welcome: Welcome) -> None:
+    """Serves a connection from its handshake to its end. Errors that the peer causes are not raised further."""
     connection: Connection | None = None
     try:
-        with turns.place(host) as unproven:
-            await client_hello(accepted)
-            await turns.turn(unproven)
-            stream = wrap(accepted, dialer.contexts, server=True)
+        with newcomer.scope:
+            stream = wrap(newcomer.socket, dialer.contexts, server=True)
             connection = Connection(stream)
             await stream.handshake(dialer.network)
             hello = dialer.hello(stream)
             await connection.greet_dialer(dialer.identity, dialer.network, stream.remote_host, hello)
-        if connection is None or unproven.scope.cancelled_caught:
+        lobby.leave(newcomer)
+        if connection is None or newcomer.scope.cancelled_caught:
             return
         if not admission.admit(connection, trio.current_time()):
             await connection.send(Failed(reason=BUSY))
@@ -253,7 +193,9 @@ async def _meet(
         finally:
             admission.leave(connection)
     except PeerError as error:
-        logger.debug("%s: %s", host, error)
+        logger.debug("%s: %s", newcomer.host, error)
     finally:
+        lobby.leave(newcomer)
+        newcomer.socket.close()
         if connection is not None:
             connection.close()

@@ -18,7 +18,6 @@ from p2p import causes
 from p2p.errors import PeerGone
 from p2p.identity import KEY_FILE, Identity, key_of_certificate, write_certificate
 from p2p.ids import PeerId
-from p2p.wire import client_hello as hello
 from p2p.wire import handshake
 from p2p.wire.address import canonical
 
@@ -30,7 +29,6 @@ _ACKED = slice(120, 128)
 """Where the kernel's `struct tcp_info` has `tcpi_bytes_acked`."""
 
 _USER_TIMEOUT_MS = 90_000
-_PARTIAL_PAUSE_S = 0.02
 
 
 class ByteStream(Protocol):
@@ -175,26 +173,6 @@ class TlsStream:
             await trio.lowlevel.wait_writable(self._ssl)
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise PeerGone("the connection was closed") from error
-
-
-async def client_hello(connected: trio.socket.SocketType) -> None:
-    """Waits until all of the other side's ClientHello has come, and leaves it in the socket.
-
-    Raises PeerGone, or MalformedMessage if something else comes.
-    """
-    pause_s = _PARTIAL_PAUSE_S
-    while True:
-        try:
-            beginning = await connected.recv(hello.MAX_BYTES, socket.MSG_PEEK)
-        except OSError as error:
-            raise PeerGone(f"the connection broke: {_why(error)}") from error
-        if not beginning:
-            raise PeerGone("the peer closed the connection")
-        if hello.is_whole(beginning):
-            return
-        # The socket is readable by now, whether more comes or not.
-        await trio.sleep(pause_s)
-        pause_s *= 2
 
 
 class Contexts:

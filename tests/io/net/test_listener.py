@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from trio._socket import _SocketType
 
 from p2p.concurrency import accepting
 from p2p.errors import ConfigError, PeerGone
@@ -262,17 +261,17 @@ async def test_a_listener_out_of_file_descriptors_waits_and_goes_on(
 ) -> None:
     shorten(accepting, "OUT_OF_FILES_PAUSE_S", 0.01)
     at, one = make_dialer(tmp_path / "at"), make_dialer(tmp_path / "one")
-    real_accept = _SocketType.accept
+    real_accept = socket.socket.accept
     left = 3
 
-    async def accept(self: _SocketType) -> tuple[trio.socket.SocketType, object]:
+    def accept(self: socket.socket) -> tuple[socket.socket, object]:
         nonlocal left
         if left:
             left -= 1
             raise OSError(24, "Too many open files")
-        return await real_accept(self)
+        return real_accept(self)
 
-    monkeypatch.setattr(_SocketType, "accept", accept)
+    monkeypatch.setattr(socket.socket, "accept", accept)
     async with listening(at, Admission(9, 9, 9)) as address:
         connection = await one.dial(address)
         assert await connection.receive() == WELCOME
