@@ -25,6 +25,8 @@ WORN_OUT_BYTES = 256 * 1024**3
 """How much a connection sends before it ends, well before AES-GCM needs a new key; another is dialled at once."""
 
 _BUFFER_BYTES = 64 * 1024
+HANDSHAKE_BUFFER_BYTES = 4 * 1024
+"""The buffer of a connection that is not proven yet, of which strangers may have hundreds."""
 _CORK_BYTES = 16 * 1024
 _TURN_BYTES = 1024 * 1024
 _STEP_BYTES = 16 * 1024
@@ -65,7 +67,7 @@ class Connection:
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._buffer = memoryview(bytearray(HANDSHAKE_BUFFER_BYTES))
         self._start = self._end = 0
         self._corked = bytearray()
         self._sending = trio.Lock()
@@ -168,10 +170,14 @@ class Connection:
     async def _fill(self) -> None:
         """Receives more bytes behind those in the buffer."""
         if self._start:
-            rest = bytes(self._buffer[self._start : self._end])
-            self._buffer[: len(rest)] = rest
-            self._start, self._end = 0, len(rest)
+            self._compact(self._buffer)
         self._end += await self._stream.receive_some_into(self._buffer[self._end :])
+
+    def _compact(self, buffer: memoryview) -> None:
+        """Moves the bytes that wait in the buffer to the beginning of this one."""
+        rest = bytes(self._buffer[self._start : self._end])
+        buffer[: len(rest)] = rest
+        self._buffer, self._start, self._end = buffer, 0, len(rest)
 
     # The handshake, inside TLS.
 
@@ -195,6 +201,7 @@ class Connection:
     def _greeted(self, ends: Ends) -> None:
         self.ends = ends
         self._max_control = frames.MAX_CONTROL_BYTES
+        self._compact(memoryview(bytearray(_BUFFER_BYTES)))
 
     async def _expect(self, kind: type[M]) -> M:
         message = await self.receive()

@@ -326,6 +326,37 @@ async def test_both_know_each_other_after_the_handshake(cut: int) -> None:
         assert await listening.receive() == Have(bits=bytes(100_000))
 
 
+async def test_a_connection_that_is_not_proven_takes_little_memory() -> None:
+    """Hundreds that ended in the middle of their handshakes took 64 KiB each."""
+    one, other = pipes()
+    tracemalloc.start()
+    try:
+        unproven = [Connection(other) for _ in range(100)]
+        assert tracemalloc.get_traced_memory()[0] < 100 * 8 * 1024
+    finally:
+        tracemalloc.stop()
+    assert len(unproven) == 100
+    one.close()
+
+
+async def test_what_is_said_along_with_the_handshake_is_heard() -> None:
+    dialer, listener = Identity.generate(), Identity.generate()
+    one, other = pipes()
+    listening = Connection(other)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listening.greet_dialer, listener, NETWORK, "192.0.2.2", Hello())
+        proof = handshake.prove(dialer, NETWORK, await challenge_of(one), listener.peer_id)
+        said: list[AnyMessage] = [
+            proof,
+            Hello(),
+            Have(bits=bytes(300)),
+            Want(first=1, count=1),
+            Have(bits=bytes(30_000)),
+        ]
+        await one.send_all(b"".join(map(frames.control_frame, said)))
+    assert await hear(listening, 3) == said[2:]
+
+
 async def fails(listener: Identity, said: Sequence[AnyMessage | bytes]) -> PeerError:
     """How the listener's part ends towards one who says these things whatever is asked."""
     one, other = pipes()
