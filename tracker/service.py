@@ -99,6 +99,7 @@ class Service:
         self._of_addresses = Rates(self.limits.announce_rate, self.limits.announce_burst)
         self._of_peers = Rates(self.limits.peer_rate, self.limits.peer_burst)
         self._figures: tuple[float, Statistics] | None = None
+        self._looking = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs the tracker's tasks until cancelled."""
@@ -284,13 +285,12 @@ class Service:
             pass
 
     async def _look(self) -> Statistics:
-        """The present figures, at most one second old."""
-        at = trio.current_time()
-        if self._figures is not None and at - self._figures[0] < FRESH_S:
+        """The present figures, at most one second old. One counts for all that look at the same time."""
+        async with self._looking:
+            at = trio.current_time()
+            if self._figures is None or at - self._figures[0] >= FRESH_S:
+                self._figures = at, await self._count()
             return self._figures[1]
-        figures = await self._count()
-        self._figures = at, figures
-        return figures
 
     async def _count(self) -> Statistics:
         """Computes the present figures."""

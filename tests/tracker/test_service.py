@@ -1,6 +1,7 @@
 """Who may announce what, who is told what: the service, with a clock in hand and real peers to dial."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -308,6 +309,13 @@ async def test_changes_are_told_to_all_who_listen(service: Service) -> None:
     assert [figures async for figures in changes] == []
     assert [figures async for figures in others] == []
     assert [figures async for figures in service.changes("192.0.2.1")] == []
+
+
+async def test_many_that_look_at_the_figures_at_once_do_so_together(service: Service) -> None:
+    """Each had the peers counted for itself, announces too, and the 36th was told that too many questions waited."""
+    async with trio.open_nursery() as nursery:
+        for number in range(60):
+            nursery.start_soon(partial(service.statistics, 0, f"203.0.113.{number}"))
 
 
 async def test_listeners_are_bounded(start: Start) -> None:
