@@ -49,6 +49,7 @@ Name = Literal[
     "peers to dial back",
     "peers of torrents",
     "blocks of request bodies",
+    "blocks of an index",
 ]
 """All bounded places, each made once. docs/threats.md has a line for each, with its bound, its rule and its test."""
 TRIED_S = 0.5

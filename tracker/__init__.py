@@ -7,8 +7,9 @@ cannot get a wrong byte accepted. The network works without it.
 
     command       starts a tracker with the options given
       server      listens, connects the parts, stops gracefully; the only module with a nursery for services
-        app       the routes        web         the pages           bittorrent  /announce for BitTorrent clients
-                  http              bodies, problems, rates         openapi     the API, described from its structs
+        app       the routes        web         the pages           torrents    /announce for BitTorrent clients
+                  bodies            of requests, in memory          http        problems, rates
+                  openapi           the API, described from its structs
           service the decisions: who may announce, what expires, who may be told which address
                   writing           the one writer                  dialback    whether peers can be dialled
                   feed              the figures as they change    reading     whose question is next, and its cost
@@ -16,5 +17,5 @@ cannot get a wrong byte accepted. The network works without it.
               store   keeps what peers announced: SQLite with FTS5; `changes` is one transaction
                 index   words, queries, kinds, places: pure         limits      how much a client may ask and store
                 cursor  where a list continues                      database    the file, its migrations, connections
-                reindexing  the index of a database of before
+                reindexing  the index of a database of before       room        who has room in the index
 """

@@ -46,8 +46,7 @@ from p2p.wire.tracker import (
     encode,
     key_from_text,
 )
-from tracker import bittorrent, web
-from tracker.bittorrent import Torrents
+from tracker import web
 from tracker.bodies import Bodies
 from tracker.changes import Conflict
 from tracker.cursor import MAX_CURSOR_CHARS
@@ -57,6 +56,8 @@ from tracker.openapi import ApiOperation, describe
 from tracker.proxies import Proxies
 from tracker.service import Service
 from tracker.store import HISTORY_S
+from tracker.torrents import bittorrent
+from tracker.torrents.bittorrent import Torrents
 
 API = "/api/v1"
 FIGURES = Wall("figures among the metrics")

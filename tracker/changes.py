@@ -17,6 +17,7 @@ from p2p.ids import PeerId, ShareId
 from p2p.wire.tracker import Announce, Capacity, Content, Listing, key_from_text, provider_key
 from tracker import index
 from tracker.limits import Limits
+from tracker.room import PART, Room
 
 RESET_GRACE_S = 30.0
 """How long old rows stay after a reset, so that a new announce can reuse them."""
@@ -77,6 +78,7 @@ class _Announcer:
     """The row of the peer whose announce is being processed."""
 
     id: int
+    host: str
     generation: int
     shares: int
     rows: int
@@ -100,9 +102,10 @@ def unpack_contents(packed: bytes | None) -> tuple[Content, ...]:
 class Changes:
     """Makes the changes of one transaction; `finish` must be called last."""
 
-    def __init__(self, connection: sqlite3.Connection, limits: Limits, now: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, limits: Limits, room: Room, now: float) -> None:
         self._connection = connection
         self._limits = limits
+        self._room = room
         self._now = now
         self._before = _Totals(*connection.execute("SELECT listings, bytes, text, rows FROM totals").fetchone())
         self._totals = replace(self._before)
@@ -116,6 +119,11 @@ class Changes:
             (totals.listings, totals.bytes, totals.text, totals.rows),
         )
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether little room is left for rows that are still to be swept."""
+        return self._totals.rows > PART * self._limits.rows
+
     def take_in(self, said: Said) -> Outcome:
         announce, now = said.announce, self._now
         row = self._connection.execute(
@@ -128,9 +136,9 @@ class Changes:
         follows = announce.reset or (announce.previous == known and (is_live or not known))
         if announce.sequence <= known or not follows:
             return Conflict(known)
-        if not is_live and not announce.bye:
-            reason = self._no_room(said.subject)
-            if reason:
+        if not is_live:
+            self._room.leave(said.peer)
+            if not announce.bye and (reason := self._no_room(said)):
                 return NoRoom(reason)
         if row is None:
             identifier = self._connection.execute(
@@ -139,17 +147,20 @@ class Changes:
                 (said.peer, now, now, said.subject, said.host, announce.port),
             ).lastrowid
             assert identifier is not None
-            announcer, dialable = _Announcer(identifier, 0, 0, 0, 0), None
+            announcer, dialable = _Announcer(identifier, said.host, 0, 0, 0, 0), None
         else:
-            announcer = _Announcer(row[0], row[3], row[4], row[5], row[6])
+            announcer = _Announcer(row[0], said.host, row[3], row[4], row[5], row[6])
             dialable = None if row[9] is None or row[7:9] != (said.host, announce.port) else bool(row[9])
         if announce.port == 0:
             dialable = False
         if announce.reset or announce.bye:
             announcer.generation += 1
             announcer.shares = announcer.text = 0
-        if not announce.bye:
+        if announce.bye:
+            self._room.leave(said.peer)
+        else:
             self._change(announcer, said)
+            self._room.shrink(said.peer, announcer.rows, announcer.text)
         self._keep(announcer, said, dialable)
         return Taken(announcer.id, announcer.shares, dialable, _as_text(announcer.refused))
 
@@ -161,24 +172,37 @@ class Changes:
         ).fetchall()
         for share, listing in old:
             self._remove(share, peer, listing)
-        if len(old) < most:
-            # This also corrects a miscount that a crash of an older version may have left.
-            self._connection.execute("UPDATE peers SET rows = shares WHERE id = ?", (peer,))
-        else:
-            self._connection.execute("UPDATE peers SET rows = rows - ? WHERE id = ?", (len(old), peer))
+        # When all are gone, this also corrects a miscount that a crash of an older version may have left.
+        left = "shares" if len(old) < most else f"rows - {len(old)}"
+        [(announcer, rows, text)] = self._connection.execute(
+            f"UPDATE peers SET rows = {left} WHERE id = ? RETURNING peer, rows, text", (peer,)
+        ).fetchall()
+        self._room.shrink(announcer, rows, text)
         return max(1, len(old))
 
-    def _no_room(self, subject: str) -> str:
+    def _no_room(self, said: Said) -> str:
+        """Makes room for a newcomer; returns why there is none."""
         limits = self._limits
         (here,) = self._connection.execute(
-            "SELECT count(*) FROM peers WHERE subject = ? AND expires > ?", (subject, self._now)
+            "SELECT count(*) FROM peers WHERE subject = ? AND expires > ?", (said.subject, self._now)
         ).fetchone()
         if here >= limits.peers_per_address:
-            return f"{here} peers announce from {subject} already, the most that this tracker takes from one address."
-        (live,) = self._connection.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM peers WHERE expires > ? LIMIT ?)", (self._now, limits.peers)
-        ).fetchone()
-        return "This tracker has as many peers as it can take. Use another one." if live >= limits.peers else ""
+            return (
+                f"{here} peers announce from {said.subject} already, the most that this tracker takes from one address."
+            )
+        has_room = self._grow(said.peer, said.host, 0, 0)
+        return "" if has_room else "This tracker has as many peers as it can take. Use another one."
+
+    def _grow(self, peer: PeerId, host: str, rows: int, text: int) -> bool:
+        """Makes room for what a peer announces; displaced peers are no longer live. Returns whether there is room."""
+        has_room, displaced = self._room.grow(peer, host, rows, text)
+        if displaced:
+            self._connection.executemany(
+                "UPDATE peers SET generation = generation + 1, shares = 0, text = 0, cores = 0, capacity = NULL, "
+                "expires = 0, sweep_at = ? WHERE peer = ?",
+                [(self._now, other) for other in displaced],
+            )
+        return has_room
 
     def _keep(self, announcer: _Announcer, said: Said, dialable: bool | None) -> None:
         announce, now = said.announce, self._now
@@ -272,8 +296,12 @@ class Changes:
         if generation is None and (totals.rows >= limits.rows or announcer.rows >= 2 * limits.shares_per_peer):
             announcer.refuse("more than this tracker has room for")
             return
-        if announcer.text - (text_before or 0 if is_current else 0) + text > limits.text_per_peer:
+        text_after = announcer.text - (text_before or 0 if is_current else 0) + text
+        if text_after > limits.text_per_peer:
             announcer.refuse(f"more than {limits.text_per_peer} bytes of names")
+            return
+        if not self._grow(peer, announcer.host, announcer.rows + (generation is None), text_after):
+            announcer.refuse("more than this tracker has room for")
             return
         if identifier is None:
             identifier = self._connection.execute("INSERT INTO shares (key, live) VALUES (?, 0)", (key,)).lastrowid

@@ -35,12 +35,12 @@ from p2p.net.tls import Contexts
 from p2p.places import Seats
 from p2p.wire.address import Address, canonical
 from tracker import app
-from tracker.bittorrent import Torrents
 from tracker.database import Database
 from tracker.http import ABORT
 from tracker.limits import Limits, subject
 from tracker.proxies import NO_PROXIES, Proxies
 from tracker.service import Service
+from tracker.torrents.bittorrent import Torrents
 
 logger = logging.getLogger(__name__)
 

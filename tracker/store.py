@@ -6,7 +6,9 @@ row is reused if the peer announces it again before then. Counts of sources may 
 is checked before it is named as a source.
 """
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from p2p.ids import PeerId
 from p2p.wire.tracker import Moment
@@ -14,6 +16,7 @@ from tracker import reindexing
 from tracker.changes import Changes, Outcome, Said
 from tracker.database import Database
 from tracker.limits import Limits
+from tracker.room import Room
 
 REMEMBERED_S = 7 * 86400
 """How long the sequence number of a peer that has left is remembered."""
@@ -32,12 +35,16 @@ class Store:
         self._limits = limits
         with database.writing() as connection:
             reindexing.bring_up_to_date(connection)
+            self._room: Room | None = _room(connection, limits)
+            """None after an error: what it knows may have been undone."""
 
     def take_in(self, said: Iterable[Said], now: float) -> list[Outcome]:
         """Processes announces, in order, in one transaction."""
-        with self._database.writing() as connection:
-            work = Changes(connection, self._limits, now)
+        with self._changing() as (connection, room):
+            work = Changes(connection, self._limits, room, now)
             outcomes = [work.take_in(one) for one in said]
+            if work.is_crowded:
+                _sweep(connection, work, 2 * PIECE, now)  # faster than it can fill up
             work.finish()
         return outcomes
 
@@ -50,12 +57,15 @@ class Store:
 
     def expire(self, now: float) -> int:
         """Drops expired peers. Returns how many there were."""
-        with self._database.writing() as connection:
-            return connection.execute(
+        with self._changing() as (connection, room):
+            expired = connection.execute(
                 "UPDATE peers SET generation = generation + 1, shares = 0, text = 0, cores = 0, capacity = NULL, "
-                "expires = 0, sweep_at = ? WHERE expires > 0 AND expires <= ?",
+                "expires = 0, sweep_at = ? WHERE expires > 0 AND expires <= ? RETURNING peer",
                 (now, now),
-            ).rowcount
+            ).fetchall()
+            for (peer,) in expired:
+                room.leave(peer)
+        return len(expired)
 
     def forget(self, now: float) -> None:
         """Forgets the sequence numbers of peers that left long ago."""
@@ -72,20 +82,11 @@ class Store:
 
     def sweep(self, now: float) -> bool:
         """Removes some rows of earlier generations. Returns whether more are left to remove now."""
-        with self._database.writing() as connection:
-            work = Changes(connection, self._limits, now)
-            left = PIECE
-            while left > 0:
-                row = connection.execute(
-                    "SELECT id, generation FROM peers WHERE rows > shares AND sweep_at <= ? ORDER BY sweep_at LIMIT 1",
-                    (now,),
-                ).fetchone()
-                if row is None:
-                    break
-                peer, generation = row
-                left -= work.sweep(peer, generation, left)
+        with self._changing() as (connection, room):
+            work = Changes(connection, self._limits, room, now)
+            is_done = _sweep(connection, work, PIECE, now)
             work.finish()
-        return left <= 0
+        return not is_done
 
     def remember(self, moment: Moment) -> None:
         """Adds a point to the history."""
@@ -95,3 +96,36 @@ class Store:
                 (int(moment.time), moment.peers, moment.shares, moment.bytes, moment.cores),
             )
             connection.execute("DELETE FROM moments WHERE time < ?", (moment.time - HISTORY_S,))
+
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[sqlite3.Connection, Room]]:
+        """A transaction, and who has room, which is as it is in the database."""
+        with self._database.writing() as connection:
+            room = self._room or _room(connection, self._limits)
+            self._room = None
+            yield connection, room
+        self._room = room
+
+
+def _sweep(connection: sqlite3.Connection, work: Changes, most: int, now: float) -> bool:
+    """Removes up to about so many rows of earlier generations. Returns whether no more are left to remove now."""
+    left = most
+    while left > 0:
+        row = connection.execute(
+            "SELECT id, generation FROM peers WHERE rows > shares AND sweep_at <= ? ORDER BY sweep_at LIMIT 1", (now,)
+        ).fetchone()
+        if row is None:
+            return True
+        peer, generation = row
+        left -= work.sweep(peer, generation, left)
+    return False
+
+
+def _room(connection: sqlite3.Connection, limits: Limits) -> Room:
+    """Reads who has room."""
+    room = Room(limits)
+    for peer, host, rows, text in connection.execute(
+        "SELECT peer, host, rows, text FROM peers WHERE expires > 0 ORDER BY first_heard, id"
+    ):
+        room.grow(peer, host, rows, text)
+    return room

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from p2p.errors import MalformedMessage
 from tests.support.constants import Shorten
 from tests.support.processes import Peer, until
-from tracker import bittorrent, swarms
-from tracker.bencode import bencode
-from tracker.bittorrent import Asked, Torrents, read_announce, read_scrape
+from tracker.torrents import bittorrent, swarms
+from tracker.torrents.bencode import bencode
+from tracker.torrents.bittorrent import Asked, Torrents, read_announce, read_scrape
 
 HASH, OTHER = b"h" * 20, b"o" * 20
 

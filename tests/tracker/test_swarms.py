@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from p2p.wire.address import Scope
 from tests.support.constants import Shorten
-from tracker import swarms
-from tracker.swarms import Member, Swarms, place_at
+from tracker.torrents import swarms
+from tracker.torrents.swarms import Member, Swarms, place_at
 
 HASH, PEER = b"h" * 20, b"p" * 20
 HONEST = [f"203.0.{number}.7" for number in range(6)]

@@ -12,8 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 from p2p.errors import MalformedMessage
 from p2p.wire.address import canonical, ip, scope
-from tracker.bencode import Value, bencode
-from tracker.swarms import Member, Place, Swarm, Swarms, place_at
+from tracker.torrents.bencode import Value, bencode
+from tracker.torrents.swarms import Member, Place, Swarm, Swarms, place_at
 
 INTERVAL_S, MIN_INTERVAL_S = 900, 60
 EXPIRES_S = 2 * INTERVAL_S + 300
