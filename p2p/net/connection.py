@@ -13,6 +13,7 @@ import trio
 from p2p.errors import PeerGone, ProtocolViolation
 from p2p.identity import Identity
 from p2p.ids import PeerId, short
+from p2p.net.attention import Attention
 from p2p.net.tls import ByteStream
 from p2p.net.use import Use
 from p2p.wire import frames, handshake, messages
@@ -65,8 +66,10 @@ class Connection:
 
     ends: Ends
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, attention: Attention | None = None) -> None:
+        """`attention` is what this peer gives to the messages of all its connections."""
         self._stream = stream
+        self._attention = attention or Attention()
         self._buffer = memoryview(bytearray(HANDSHAKE_BUFFER_BYTES))
         self._start = self._end = 0
         self._corked = bytearray()
@@ -76,6 +79,8 @@ class Connection:
         self.bytes_in = 0
         """Bytes received. Grows even while a long message is still arriving, so a slow peer does not look silent."""
         self.bytes_out = 0
+        self.message_bytes = 0
+        """The size of the last message received, other than chunks."""
         self.use = Use()
 
     @property
@@ -103,6 +108,7 @@ class Connection:
             for at in range(0, header.size, _STEP_BYTES):
                 await self.receive_body(body[at : at + _STEP_BYTES])
             self._turn += _MESSAGE_COST
+            self.message_bytes = header.size
             return messages.decode(body)
         self._start += frames.DATA_HEADER.size
         self._turn += _FRAME_COST
@@ -140,6 +146,10 @@ class Connection:
         """Sends the small data frames held back. Raises PeerGone."""
         if self._corked:
             await self._send()
+
+    def attend(self, units: float, now: float) -> float:
+        """Counts the work that the peer's messages have caused. Returns how many seconds its next has to wait."""
+        return self._attention.take(self.ends.remote_host, units, now)
 
     def close(self) -> None:
         """Ends the connection at once."""

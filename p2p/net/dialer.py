@@ -13,6 +13,7 @@ import trio
 from p2p.errors import OwnAddress, PeerGone, ProtocolViolation
 from p2p.identity import Identity
 from p2p.ids import PeerId, compared
+from p2p.net.attention import Attention
 from p2p.net.connection import HANDSHAKE_TIMEOUT_S, Connection
 from p2p.net.tls import Contexts, TlsStream
 from p2p.places import Seats, network_of
@@ -41,6 +42,8 @@ class Dialer:
     contexts: Contexts
     network: str
     port: int = 0
+    attention: Attention = field(default_factory=Attention)
+    """What this peer gives to the messages of all its connections, whoever dialled."""
 
     def __post_init__(self) -> None:
         # Hundreds of dials at once kill home routers (kubo issue 9998).
@@ -90,7 +93,7 @@ class Dialer:
                 raise ProtocolViolation(f"{address} is peer {compared(listener)}, not {compared(expected)}")
             if listener == self.identity.peer_id:
                 raise OwnAddress(f"{address} is this peer itself")
-            connection = Connection(stream)
+            connection = Connection(stream, self.attention)
             hello = self.hello(stream)
             await connection.greet_listener(self.identity, self.network, listener, stream.remote_host, hello)
         except BaseException:

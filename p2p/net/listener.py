@@ -178,7 +178,7 @@ async def _meet(newcomer: Newcomer, *, lobby: Lobby, dialer: Dialer, admission: 
     try:
         with newcomer.scope:
             stream = wrap(newcomer.socket, dialer.contexts, server=True)
-            connection = Connection(stream)
+            connection = Connection(stream, dialer.attention)
             await stream.handshake(dialer.network)
             hello = dialer.hello(stream)
             await connection.greet_dialer(dialer.identity, dialer.network, stream.remote_host, hello)

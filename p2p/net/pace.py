@@ -1,21 +1,23 @@
 """Pace: the price of each message that another peer sends, and a limit on how much that peer may spend per second.
 
-The price is the work that the message causes, in units of about 20 µs of the event loop: 1 for a short message, 100
-for a message that tells which of a million chunks its sender has. A sender that exceeds the limit has to wait, and
-after a costly message other tasks get their turn. So a flood takes a few percent of the loop's time, and never blocks
-the loop for long (`tests/io/net/test_pace.py` lists the prices).
+The price is the work that the message causes, in units of about 20 µs of the event loop: 1 for a short message, 3 for
+a small question, 100 for a message that tells which of a million chunks its sender has. A sender that exceeds the limit
+has to wait, and after messages that cost much together other tasks get their turn. So a flood over one connection takes
+a few percent of the loop's time, and never blocks the loop for long (`tests/io/net/test_pace.py` lists the prices). All
+connections together share what `attention` allows.
 """
 
 import trio
 
 from p2p.bucket import TokenBucket
+from p2p.net.connection import Connection
 from p2p.wire import messages, work
 from p2p.wire.messages import AnyMessage, Unknown
 
 UNITS_PER_S = 1000.0
 BURST = 4000.0
-COSTLY = 40.0
-"""After a message that costs at least this many units, other tasks get a turn."""
+COSTLY = 20.0
+"""After messages that cost this many units together, other tasks get a turn."""
 RANGES_PER_UNIT = 32
 BYTES_PER_UNIT = 16 * 1024
 CHUNKS_PER_UNIT = 64 * 1024
@@ -24,29 +26,35 @@ WANTS_PER_UNIT = 128
 PEERS_PER_UNIT = 2
 IDS_PER_UNIT = 256
 QUEUED_PER_UNIT = 512
-_THREAD = 10.0
+_QUESTION = 3.0
+_THREAD = 30.0
 _PART = messages.MAX_PART_BYTES / BYTES_PER_UNIT
 _LIST = 50.0
 
 
 class Pace:
-    """Limits how much work per second the messages of one connection cause.
+    """Limits how much work per second the messages of one connection cause, and those of all.
 
     `chunks` is the number of chunks in the share that the connection exchanges; 0 if it exchanges none."""
 
-    def __init__(self, chunks: int = 0) -> None:
+    def __init__(self, connection: Connection, chunks: int = 0) -> None:
+        self._connection = connection
         self._maps = chunks / CHUNKS_PER_UNIT
         self._bucket = TokenBucket(UNITS_PER_S, BURST, trio.current_time())
+        self._spent = 0.0
+        """What was spent since other tasks last had a turn."""
 
     async def spend(self, message: AnyMessage | Unknown, wants: int = 0) -> None:
-        """Waits until the message may be handled; `wants` is the number of the sender's open requests, or of units that
-        wait for it."""
-        cost = self.cost(message, wants)
-        wait = self._bucket.take(cost, trio.current_time())
-        if wait:
-            await trio.sleep(wait)
-        elif cost >= COSTLY:
-            await trio.lowlevel.checkpoint()
+        """Waits until the message may be handled, which was just received; `wants` is the number of the sender's open
+        requests, or of units that wait for it."""
+        cost = max(self.cost(message, wants), self._connection.message_bytes / BYTES_PER_UNIT)
+        now = trio.current_time()
+        wait_s = self._bucket.take(cost, now)
+        self._spent += cost
+        if self._spent >= COSTLY or wait_s:
+            wait_s = max(wait_s, self._connection.attend(self._spent, now))
+            self._spent = 0.0
+            await trio.sleep(wait_s)  # which is a turn for others, even if there is nothing to wait for
 
     def cost(self, message: AnyMessage | Unknown, wants: int = 0) -> float:
         """The price of a message, in units."""
@@ -73,5 +81,7 @@ class Pace:
                 return 1 + len(ids) / IDS_PER_UNIT
             case messages.Open() | messages.Bad() | messages.GetPointer():
                 return _THREAD
+            case messages.Offer() | messages.DialMe() | work.GetCapacity() | Unknown():
+                return _QUESTION
             case _:
                 return 1

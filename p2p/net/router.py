@@ -58,7 +58,7 @@ class Router:
             raise PeerGone("this side's disk failed") from error
 
     async def _converse(self, connection: Connection) -> None:
-        pace = Pace()
+        pace = Pace(connection)
         while True:
             with trio.move_on_after(REQUEST_TIMEOUT_S) as patience:
                 message = await connection.receive()

@@ -225,7 +225,7 @@ class Exchange:
 
     async def _listen(self, first: AnyMessage | Unknown | None) -> None:
         connection = self.connection
-        pace = Pace(self._layout.chunks)
+        pace = Pace(connection, self._layout.chunks)
         if first is not None:
             await self._heard(first)
         while True:

@@ -77,6 +77,7 @@ NO_PLACES = {
     "p2p/net/multicast.py": "interfaces of this machine",
     "p2p/net/lookups.py": "one search of this node",
     "p2p/net/listener.py MAX_UNPROVEN": "handshakes, shared out among networks in `p2p.net.handshakes`",
+    "p2p/net/attention.py": "tokens per network",
     "p2p/net/use.py": "what is remembered, the oldest goes first",
     "p2p/reach/calls.py": "calls that this peer makes, at most half of them to one network",
     "p2p/reach/contacts.py": "what is remembered, the oldest goes first; dials of a moment",

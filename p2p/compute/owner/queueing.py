@@ -48,7 +48,7 @@ async def _wait(
     offer: Callable[[], work.JobOffer],
     queued: Callable[[work.JobQueued], None],
 ) -> Any:
-    pace, calls = Pace(), 0
+    pace, calls = Pace(connection), 0
     while isinstance(message, work.JobQueued):
         if message.place:
             queued(message)

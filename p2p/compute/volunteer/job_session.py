@@ -338,7 +338,7 @@ class JobSession:
         raise PeerGone(f"nothing was heard of the owner for {SILENCE_TIMEOUT_S:.0f} seconds")
 
     async def _listen(self, nursery: trio.Nursery) -> None:
-        pace = Pace()
+        pace = Pace(self._connection)
         while True:
             message = await self._connection.receive()
             if not isinstance(message, work.Bytes | DataHeader):

@@ -38,7 +38,7 @@ class QueuedOwner:
         self._place = place
         self._reason = reason
         self._changes = changes
-        self._pace = Pace()
+        self._pace = Pace(connection)
 
     async def turn(self, offer: work.JobOffer) -> work.JobOffer:
         """Waits for the owner's turn. Returns its new offer. The caller checks that it is still the owner's turn.

@@ -1,0 +1,87 @@
+"""Attention: how much work the messages of all connections together may cause, and who waits when they want more.
+
+The unit is that of `pace`: about 20 µs of the event loop. While all together want less than there is, nobody waits.
+Otherwise networks share it, as they nest in `p2p.places`: each gets an equal part for each that asks, each network in
+it an equal part of that, and each host an equal part of its network's. Whoever wants more than its part owes the rest,
+and waits until it has made up for it. So hundreds of connections of a few networks delay only each other, and leave
+more than half of the loop to chunks, this peer's user and everything else.
+
+This module does no IO: the time comes as an argument, in seconds.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from p2p.bucket import TokenBucket
+from p2p.crowds import Networks
+from p2p.places import networks_of
+
+UNITS_PER_S, BURST = 20_000.0, 4_000.0
+"""For all messages together: 40 % of the event loop."""
+SCARCE_BELOW = 0.5
+"""The part of the common burst below which networks have their parts only."""
+PART_BURST = 500.0
+"""How many units a network, or a host, may be ahead of its part."""
+MAX_NETWORKS = 8192
+"""Of how many networks and hosts what they owe is remembered, and how many are told apart in one second."""
+
+
+class Attention:
+    """What one peer gives to the messages of others."""
+
+    def __init__(self) -> None:
+        self._all = TokenBucket(UNITS_PER_S, BURST, 0.0)
+        self._parts: OrderedDict[Networks, TokenBucket] = OrderedDict()
+        self._second = 0
+        self._asked, self._asked_before = _Asked(), _Asked()
+
+    def take(self, host: str, units: float, now: float) -> float:
+        """Takes what messages of this host cost. Returns how many seconds the host has to wait with the next."""
+        networks = networks_of(host)
+        self._turn(now)
+        self._asked.note(networks)
+        self._all.take(units, now)
+        if self._all.fullness(now) >= SCARCE_BELOW:
+            return 0.0
+        wait_s, rate = 0.0, UNITS_PER_S
+        for depth in range(len(networks)):
+            outer, name = networks[:depth], networks[: depth + 1]
+            rate /= max(self._asked.inside(outer), self._asked_before.inside(outer), 1)
+            wait_s = max(wait_s, self._part(name, rate, now).take(units, now))
+        return wait_s
+
+    def _turn(self, now: float) -> None:
+        """Begins to count again who asks, in each second."""
+        second = int(now)
+        if second != self._second:
+            self._asked_before = self._asked if second == self._second + 1 else _Asked()
+            self._asked, self._second = _Asked(), second
+
+    def _part(self, name: Networks, rate: float, now: float) -> TokenBucket:
+        part = self._parts.get(name)
+        if part is None:
+            part = self._parts[name] = TokenBucket(rate, PART_BURST, now)
+            if len(self._parts) > MAX_NETWORKS:
+                self._parts.popitem(last=False)
+        else:
+            self._parts.move_to_end(name)
+            part.rate = rate
+        return part
+
+
+class _Asked:
+    """Which networks asked for anything in one second."""
+
+    def __init__(self) -> None:
+        self._inside: dict[Networks, set[Hashable]] = {}
+        self._count = 0
+
+    def note(self, networks: Networks) -> None:
+        for depth, name in enumerate(networks):
+            names = self._inside.setdefault(networks[:depth], set())
+            if name not in names and self._count < MAX_NETWORKS:
+                names.add(name)
+                self._count += 1
+
+    def inside(self, outer: Networks) -> int:
+        return len(self._inside.get(outer, ()))
