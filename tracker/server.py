@@ -7,6 +7,7 @@ while.
 """
 
 import logging
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -146,9 +147,8 @@ class Connections:
         self._silent.add(stream)
         try:
             with trio.move_on_after(FIRST_WORD_TIMEOUT_S):
-                await trio.lowlevel.wait_readable(stream.socket)
-                return True
-        except trio.ClosedResourceError:
+                return bool(await stream.socket.recv(1, socket.MSG_PEEK))
+        except (OSError, trio.ClosedResourceError):
             pass
         finally:
             self._silent.discard(stream)

@@ -27,23 +27,20 @@ async def accept(
     nursery: trio.Nursery,
     serve: Callable[[trio.socket.SocketType], Awaitable[object]],
 ) -> None:
-    """Accepts until cancelled. `serve` runs in the nursery for each connection, and closes it.
+    """Accepts until cancelled. `serve` runs in the nursery for each connection, and closes it."""
 
-    While no descriptor is left, connections wait in the operating system's queue.
-    """
-    failures = _Failures()
-    while True:
-        try:
-            accepted, _ = await listener.accept()
-        except OSError as error:
-            await failures.overcome(error)
-        else:
-            nursery.start_soon(_serve, serve, accepted)
+    def take(accepted: socket.socket) -> None:
+        nursery.start_soon(_serve, serve, trio.socket.from_stdlib_socket(accepted))
+
+    await accept_each(listener, take)
 
 
 async def accept_each(listener: trio.socket.SocketType, take: Callable[[socket.socket], None]) -> None:
-    """Accepts until cancelled, where many come that `take` does little with. Otherwise the same as `accept`."""
-    failures = _Failures()
+    """Accepts until cancelled, several at once if they are there. `take` sees to it that each is closed.
+
+    While no descriptor is left, connections wait in the operating system's queue.
+    """
+    warned = float("-inf")
     with socket.socket(fileno=os.dup(listener.fileno())) as own:
         own.setblocking(False)
         while True:
@@ -54,22 +51,12 @@ async def accept_each(listener: trio.socket.SocketType, take: Callable[[socket.s
             except BlockingIOError:
                 continue
             except OSError as error:
-                await failures.overcome(error)
-
-
-class _Failures:
-    """What to do when accepting fails."""
-
-    def __init__(self) -> None:
-        self._warned = float("-inf")
-
-    async def overcome(self, error: OSError) -> None:
-        """Waits if no descriptor is left. Any other error, such as ECONNABORTED, concerns one connection only."""
-        if error.errno in _OUT_OF_FILES:
-            if trio.current_time() - self._warned > WARNING_INTERVAL_S:
-                logger.warning("cannot accept connections: %s", causes.explained(error))
-                self._warned = trio.current_time()
-            await trio.sleep(OUT_OF_FILES_PAUSE_S)
+                if error.errno in _OUT_OF_FILES:
+                    if trio.current_time() - warned > WARNING_INTERVAL_S:
+                        logger.warning("cannot accept connections: %s", causes.explained(error))
+                        warned = trio.current_time()
+                    await trio.sleep(OUT_OF_FILES_PAUSE_S)
+                # Any other error, such as ECONNABORTED, concerns that one connection only.
 
 
 async def _serve(

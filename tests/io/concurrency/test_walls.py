@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from random import Random
-from typing import Any
 
 import pytest
 import trio
@@ -166,7 +165,7 @@ def test_a_name_is_taken_once(wall: Wall) -> None:
 
 
 async def test_accepting_outlives_what_serving_and_the_system_do(
-    autojump_clock: MockClock, expects_bugs: Expect, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, expects_bugs: Expect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expects_bugs(1)
     served = 0
@@ -178,30 +177,26 @@ async def test_accepting_outlives_what_serving_and_the_system_do(
             raise ValueError
         await accepted.send(b"served")
 
-    class Listener:
-        """A socket whose accept fails as that of an operating system without descriptors does."""
+    real_accept = socket.socket.accept
+    failures = [errno.EMFILE, errno.ECONNABORTED, errno.ENFILE]
 
-        def __init__(self) -> None:
-            self.failures = [errno.EMFILE, errno.ECONNABORTED, errno.ENFILE]
+    def accept(self: socket.socket) -> tuple[socket.socket, object]:
+        if failures:
+            raise OSError(failures.pop(), "x")
+        return real_accept(self)
 
-        async def accept(self) -> tuple[trio.socket.SocketType, None]:
-            await trio.lowlevel.checkpoint()
-            if self.failures:
-                raise OSError(self.failures.pop(), "x")
-            if not offered:
-                await trio.sleep_forever()
-            return trio.socket.from_stdlib_socket(offered.pop()), None
-
-    ends = [socket.socketpair() for _ in range(2)]
-    offered = [theirs for _, theirs in reversed(ends)]
-    listener: Any = Listener()
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    listener, first, second = (trio.socket.socket() for _ in range(3))
+    await listener.bind(("127.0.0.1", 0))
+    listener.listen()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(accepting.accept, listener, nursery, serve)
-        first, second = (trio.socket.from_stdlib_socket(ours) for ours, _ in ends)
+        for connecting in (first, second):
+            await connecting.connect(listener.getsockname())
         assert await first.recv(10) == b""
         assert await second.recv(10) == b"served"
         assert await second.recv(10) == b""
         nursery.cancel_scope.cancel()
-    first.close()
-    second.close()
+    for opened in (listener, first, second):
+        opened.close()
     assert caplog.text.count("cannot accept") == 1
