@@ -22,6 +22,7 @@ from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.net.datagrams import Endpoint, open_socket
 from p2p.net.dht import ENOUGH_HOLDERS, Dht, MakeRecord, Published
+from p2p.net.lookups import Told
 from p2p.store.dht_state import OverlayState
 from p2p.store.disk import Disk
 from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
@@ -154,16 +155,17 @@ class Overlays:
         heard: Callable[[Record], None] = lambda record: None,
         *,
         enough: int | None = ENOUGH_HOLDERS,
+        told: Told | None = None,
         thoroughly: bool = False,
     ) -> dict[PeerId, Record]:
         """Gets the records of a kind under a key from all overlays, by publisher; `heard` gets each as it arrives.
 
-        `thoroughly` is explained at `Dht.get`.
+        `told` and `thoroughly` are explained at `Dht.get`.
         """
         found: dict[PeerId, Record] = {}
 
         async def look(node: Dht) -> None:
-            outcome = await node.get(key, kind, enough=enough, heard=heard, thoroughly=thoroughly)
+            outcome = await node.get(key, kind, enough=enough, heard=heard, told=told, thoroughly=thoroughly)
             for record in outcome.found.values():
                 keep_newest(found, record)
 

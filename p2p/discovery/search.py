@@ -3,12 +3,20 @@
 Peers of the local network are asked too: there may be no tracker and no node of the DHT but them, and they know at once
 what they share. A result is what some peer claims about a share, and names that peer. The result's link contains only
 the share's id, the claimed name and size, and the tracker or neighbour that knew the share.
+
+Only so many results are shown, and identities are free. So those who answered take turns: each tracker, each neighbour,
+and the DHT. There, publishers take turns, first those of whom most nodes have told: as storers let networks take turns
+when they answer, a network that stores many records has each of them told of by few nodes. So 64 identities of eight
+networks, each with a full record, do not hide the results of others.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice, zip_longest
+from typing import TypeVar
 
 import trio
 
@@ -36,7 +44,10 @@ MAX_NEIGHBOURS = 32
 MAX_LISTED = 1000
 """The most shares of one neighbour that are looked at."""
 MAX_HITS = 100
+"""The most results that are shown."""
 TOO_SHORT = "Search for a word of at least {} letters or digits."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,25 +88,26 @@ async def search(
     if not wanted:
         raise ConfigError(TOO_SHORT.format(least))
     nearby = Nearby(neighbours, dialer, wanted)
-    hits: list[Hit] = []
+    afar: list[list[Hit]] = []
     failure: ConfigError | NotFound | None = None
     until = trio.current_time() + NEARBY_S
     async with trio.open_nursery() as nursery:
         nursery.start_soon(QUESTION.absorb, nearby.run)
         try:
-            hits = await _afar(trackers, overlays, query, note)
+            afar = await _afar(trackers, overlays, query, note)
         except (ConfigError, NotFound) as error:
             failure = error
-        await nearby.soon(NEARBY_FIRST_S if hits else max(NEARBY_FIRST_S, until - trio.current_time()), bool(hits))
+        any_found = any(afar)
+        await nearby.soon(NEARBY_FIRST_S if any_found else max(NEARBY_FIRST_S, until - trio.current_time()), any_found)
         nursery.cancel_scope.cancel()
     if failure is not None and not nearby.any_answered:
         raise failure
-    return _merged([*nearby.hits, *hits])
+    return _merged([*nearby.hits, *afar])
 
 
-async def _afar(trackers: Trackers, overlays: Overlays, query: str, note: Callable[[str], None]) -> list[Hit]:
-    """Asks the trackers, or the DHT if none answers. Raises ConfigError, NotFound."""
-    hits: list[Hit] = []
+async def _afar(trackers: Trackers, overlays: Overlays, query: str, note: Callable[[str], None]) -> list[list[Hit]]:
+    """Asks the trackers, or the DHT if none answers. Returns the results of each. Raises ConfigError, NotFound."""
+    hits: list[list[Hit]] = []
     answered = 0
 
     async def ask(url: str) -> None:
@@ -109,7 +121,7 @@ async def _afar(trackers: Trackers, overlays: Overlays, query: str, note: Callab
             note(f"tracker {url} did not answer within {SEARCH_TIMEOUT_S:.0f} seconds")
         else:
             answered += 1
-            hits.extend(_from_tracker(url, answer))
+            hits.append(list(_from_tracker(url, answer)))
             if answer.partial:
                 note(f"tracker {url} has more matches than it ranks: add a word")
 
@@ -122,9 +134,9 @@ async def _afar(trackers: Trackers, overlays: Overlays, query: str, note: Callab
         if trackers.urls:
             raise NotFound("No tracker answers. Name another with --tracker URL, or take part in the DHT.")
         raise NotFound("There is nobody to ask: name a tracker with --tracker URL, or take part in the DHT.")
-    if not (hits := await _over(overlays, query)):
+    if not (found := await _over(overlays, query)):
         note("no tracker was asked or answered; over the DHT only whole words of a share's name are found")
-    return hits
+    return [found]
 
 
 async def _over(overlays: Overlays, query: str) -> list[Hit]:
@@ -137,17 +149,23 @@ async def _over(overlays: Overlays, query: str) -> list[Hit]:
             "No tracker answers, and no node of the DHT was found. Name one with --join HOST:PORT or --tracker URL."
         )
     found: list[Record] = []
+    told: Counter[PeerId] = Counter()
     with trio.move_on_after(SEARCH_TIMEOUT_S):
         async with trio.open_nursery() as nursery:
             for key in shards(keyword_key, keywords.most_telling(wanted)):
-                nursery.start_soon(partial(overlays.get, key, RecordKind.KEYWORD, found.append, enough=None))
+                get = partial(overlays.get, key, RecordKind.KEYWORD, found.append, enough=None, told=told)
+                nursery.start_soon(get)
     said: dict[ShareId, dict[PeerId, tuple[str, int]]] = {}
+    shares: dict[PeerId, list[ShareId]] = {}
     for record in found:
         assert isinstance(record.payload, Titles)
         for title in record.payload.titles:
             if keywords.matches(wanted, title.title):
-                said.setdefault(ShareId(title.share), {})[record.publisher] = (title.title, title.size)
-    return [_said(share, by) for share, by in said.items()]
+                share = ShareId(title.share)
+                said.setdefault(share, {})[record.publisher] = (title.title, title.size)
+                shares.setdefault(record.publisher, []).append(share)
+    publishers = sorted(shares, key=lambda publisher: -told[publisher])
+    return [_said(share, said[share]) for share in dict.fromkeys(in_turns([shares[one] for one in publishers]))]
 
 
 class Nearby:
@@ -183,9 +201,12 @@ class Nearby:
                 await self._ended.wait()
 
     @property
-    def hits(self) -> list[Hit]:
-        """What was found so far."""
-        return [self._hit(share, by) for share, by in self._found.items()]
+    def hits(self) -> list[list[Hit]]:
+        """What was found so far, by the neighbour that was the first to tell of it."""
+        hits: dict[PeerId, list[Hit]] = {}
+        for share, by in self._found.items():
+            hits.setdefault(next(iter(by)), []).append(self._hit(share, by))
+        return list(hits.values())
 
     async def _ask(self, hint: PeerHint) -> None:
         try:
@@ -232,11 +253,19 @@ def _hit(url: str, found: Found) -> Hit | None:
     return Hit(share, name, found.size, found.files, found.sources, found.age_s, signer, link, matched)
 
 
-def _merged(hits: Iterable[Hit]) -> list[Hit]:
-    """Lists each share once, as the answer with the most sources has it."""
+def in_turns(lists: Sequence[Sequence[T]]) -> Iterator[T]:
+    """The first of each list, then the second of each, and so on."""
+    nothing = object()
+    for turn in zip_longest(*lists, fillvalue=nothing):
+        yield from (one for one in turn if one is not nothing)  # type: ignore[misc]
+
+
+def _merged(found: Sequence[Sequence[Hit]]) -> list[Hit]:
+    """Some of the results of all who answered: each share once, as the answer with the most sources has it."""
     best: dict[ShareId, Hit] = {}
-    for hit in hits:
+    for hit in chain.from_iterable(found):
         if hit.share not in best or hit.sources > best[hit.share].sources:
             best[hit.share] = hit
+    shown = islice(dict.fromkeys(hit.share for hit in in_turns(found)), MAX_HITS)
     # Among shares with as many sources, the trackers' own order, by match and sources, is kept.
-    return sorted(best.values(), key=lambda hit: -hit.sources)[:MAX_HITS]
+    return sorted((best[share] for share in shown), key=lambda hit: -hit.sources)

@@ -24,7 +24,7 @@ from p2p.core.dht.routing import Contact, K, Table, point
 from p2p.core.dht.timing import ClockOffset
 from p2p.errors import MalformedMessage, Refused
 from p2p.net.datagrams import Endpoint, Reply, head_of
-from p2p.net.lookups import Lookups, Outcome
+from p2p.net.lookups import Lookups, Outcome, Told
 from p2p.wire import datagrams, records
 from p2p.wire.address import Scope
 from p2p.wire.datagrams import (
@@ -250,15 +250,16 @@ class Dht:
         *,
         enough: int | None = ENOUGH_HOLDERS,
         heard: Callable[[Record], None] = lambda record: None,
+        told: Told | None = None,
         thoroughly: bool = False,
     ) -> Outcome:
         """Gets the records of a kind under a key: for each publisher, the one with the highest sequence found.
 
         Ends once `enough` nodes have answered with records (None: once all have). `heard` is called for each record as
-        it arrives, beginning with those that this node keeps itself. `thoroughly`: along several paths, and farther
-        from the key, whoever is near it.
+        it arrives, beginning with those that this node keeps itself; `told` counts how many nodes told of each.
+        `thoroughly`: along several paths, and farther from the key, whoever is near it.
         """
-        return await self._lookups.get(key, kind, enough, heard, thoroughly=thoroughly)
+        return await self._lookups.get(key, kind, enough, heard, told=told, thoroughly=thoroughly)
 
     async def publish(self, key: bytes, make: MakeRecord) -> Published:
         """Stores a record with the nodes nearest to its key, and with others of its region if that is crowded."""

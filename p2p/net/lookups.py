@@ -5,6 +5,7 @@ caller asks for it, more lookups go to points around the key, along paths that s
 other, and the nodes that they find in the region of the key count as near too. An ordinary lookup goes one path.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,6 +36,8 @@ READ_AT_ONCE = 6
 MAX_SEEN_RECORDS = 1024
 
 Heard = Callable[[Record], None]
+Told = Counter[PeerId]
+"""How many nodes have told of a record of each publisher."""
 _Make = Callable[[bytes, bytes], Query]
 
 
@@ -87,11 +90,18 @@ class Lookups:
         return outcome
 
     async def get(
-        self, key: bytes, kind: RecordKind, enough: int | None, heard: Heard, *, thoroughly: bool = False
+        self,
+        key: bytes,
+        kind: RecordKind,
+        enough: int | None,
+        heard: Heard,
+        *,
+        told: Told | None = None,
+        thoroughly: bool = False,
     ) -> Outcome:
         """Gets the records of a kind under a key; along several paths if it is crowded, or if `thoroughly`."""
         outcome, claims = Outcome([]), Claims()
-        reading = _Reading(self._endpoint, key, kind, enough, heard, outcome)
+        reading = _Reading(self._endpoint, key, kind, enough, heard, Counter() if told is None else told, outcome)
         await reading.take(self._store.get(key, self._endpoint.now()))
         path = self._path(key, (), claims)
         await self._walk(path, _find_value(key), outcome, reading)
@@ -203,15 +213,24 @@ class _Reading:
     """The records of one kind under one key, as nodes answer with them."""
 
     def __init__(
-        self, endpoint: Endpoint, key: bytes, kind: RecordKind, enough: int | None, heard: Heard, outcome: Outcome
+        self,
+        endpoint: Endpoint,
+        key: bytes,
+        kind: RecordKind,
+        enough: int | None,
+        heard: Heard,
+        told: Told,
+        outcome: Outcome,
     ) -> None:
         self._endpoint = endpoint
         self._key = key
         self._kind = kind
         self._enough = enough
         self._heard = heard
+        self._told = told
         self.outcome = outcome
-        self._checked: set[bytes] = set()
+        self._checked: dict[bytes, PeerId] = {}
+        """The records that were right, and their publishers."""
         self._weight = 0.0
 
     @property
@@ -226,8 +245,10 @@ class _Reading:
     async def take(self, kept: Iterable[bytes]) -> bool:
         """Adds the records that are valid and of this kind. Returns whether any was."""
         good = False
-        for raw in kept:
-            good |= self._take(raw)
+        for raw in dict.fromkeys(kept):
+            if self._take(raw):
+                self._told[self._checked[raw]] += 1
+                good = True
             await trio.lowlevel.checkpoint()  # each record has a signature to check
         return good
 
@@ -242,7 +263,7 @@ class _Reading:
             return False
         if record.kind is not self._kind:
             return False
-        self._checked.add(raw)
+        self._checked[raw] = record.publisher
         slot = (record.publisher, record.kind)
         before = self.outcome.found.get(slot)
         if before is None or record.sequence > before.sequence:
