@@ -24,6 +24,7 @@ from p2p.compute.execution.output_reader import OutputReader
 from p2p.compute.execution.runner import MAX_UNIT_INPUT_BYTES, runner
 from p2p.compute.execution.unit_inputs import UnitInputs
 from p2p.compute.volunteer.deps import Deps
+from p2p.compute.volunteer.lateness import Lateness
 from p2p.compute.volunteer.reports import Reports
 from p2p.compute.volunteer.slots import WINDOW_PER_SLOT, GuestSlots
 from p2p.errors import (
@@ -55,8 +56,6 @@ logger = logging.getLogger(__name__)
 
 SILENCE_TIMEOUT_S = 30.0
 BUNDLE_TIMEOUT_S, BUNDLE_SOURCE_TIMEOUT_S = 600.0, 30.0
-BUNDLE_BYTES_PER_S = 16 * 1024
-"""How fast a bundle comes at least. A job counts as idle for as long as its bundle is late."""
 ASK_INTERVAL_S = 5.0
 
 
@@ -134,7 +133,7 @@ class JobSession:
         self._slots = GuestSlots(slots, self._reading, self._reports, self.kept, self)
         self.since = trio.current_time()
         """Since when the job has had its cores, or since it last handed one over."""
-        self._began = self.since
+        self._late = Lateness(0, self.since)
         self._bundle: Progress | None = Progress()
         """How far the bundle is, until it is here."""
         self._ended_well = False
@@ -172,10 +171,10 @@ class JobSession:
 
     @property
     def idle_s(self) -> float:
-        """For how long the owner has given the job nothing to do, or its bundle has been late."""
+        """For how long the owner has given the job nothing to do, or how late its bundle or its inputs are."""
         if self._bundle is None:
             return self._slots.idle_s
-        return max(0.0, trio.current_time() - self._began - self._bundle.done / BUNDLE_BYTES_PER_S)
+        return self._late.seconds(self._bundle.done, trio.current_time())
 
     def tell_slots(self) -> None:
         """Tells the owner how many slots there are now.

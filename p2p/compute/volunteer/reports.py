@@ -33,7 +33,7 @@ class Reports:
     ) -> None:
         self._connection = connection
         self._slots = slots
-        self._fetched = fetched
+        self.fetched = fetched
         self._starved = starved
         self._done: list[work.Result] = []
         self._news = trio.Event()
@@ -116,13 +116,13 @@ class Reports:
                 self._replaced_told = True
                 await connection.send(self._replaced)
             for results in packed(some, _size, MAX_BATCH_BYTES, work.MAX_UNITS):
-                await connection.send(work.Results(tuple(results), self._fetched()))
+                await connection.send(work.Results(tuple(results), self.fetched()))
             self._unsent_bytes -= sum(map(_size, some))
             self._sent.set()
             self._sent = trio.Event()
             if not some:
                 running = tuple(self.running)[: work.MAX_UNITS]
-                await connection.send(work.Heartbeat(running, self._fetched(), self._starved()))
+                await connection.send(work.Heartbeat(running, self.fetched(), self._starved()))
                 connection.use.told_to_wait()
             before, told = told, trio.current_time()
             if some or self.running:

@@ -18,6 +18,7 @@ from p2p.compute.execution.kept_outputs import OutputStore
 from p2p.compute.execution.runner import Runner, UnitOutcome, ending
 from p2p.compute.execution.unit import Given
 from p2p.compute.execution.unit_inputs import Missing, UnitInputs
+from p2p.compute.volunteer.lateness import Lateness
 from p2p.compute.volunteer.reports import Reports
 from p2p.errors import JobError, MalformedMessage, PeerGone, ProtocolViolation, SandboxFailed, ShoalError, StorageError
 from p2p.sandbox.limits import GuestEnded
@@ -57,8 +58,8 @@ class _Slot:
     """Ends what the slot is running, at once."""
     stopped: str = ""
     """Why that was ended, if it was."""
-    reads: bool = False
-    """Whether it still waits for what its units read."""
+    reads: Lateness | None = None
+    """How late is what its units read, while it waits for that."""
 
 
 class GuestSlots:
@@ -94,11 +95,14 @@ class GuestSlots:
 
     @property
     def idle_s(self) -> float:
-        """For how long the slots have had nothing to do, or waited for inputs of which nothing came."""
+        """For how long the slots have had nothing to do, or how late the inputs are that they all wait for."""
         if self._start is None:
             return 0.0  # this side compiles its module, or reads its bundle
-        if self.starved:
-            return self._reading.starved_s
+        if late := self._waiting():
+            now, fetched = trio.current_time(), self._reports.fetched()
+            # Nothing may have come for long before somebody asks.
+            stalled_s = self._reading.starved_s if self.starved else 0.0
+            return max(stalled_s, min(one.seconds(fetched, now) for one in late))
         # A unit that waits while there is no slot does not count.
         if (self._queue and self.count) or self._reports.running:
             return 0.0
@@ -112,8 +116,13 @@ class GuestSlots:
     @property
     def starved(self) -> bool:
         """Whether all that runs waits for inputs, of which nothing has come for a while."""
-        busy = [slot for slot in self._serving if slot.ending is not None]
-        return bool(busy) and all(slot.reads for slot in busy) and self._reading.starved
+        return bool(self._waiting()) and self._reading.starved
+
+    def _waiting(self) -> list[Lateness]:
+        """How late is what each slot reads, if all that run units wait for that."""
+        busy = [slot.reads for slot in self._serving if slot.ending is not None]
+        late = [one for one in busy if one is not None]
+        return late if len(late) == len(busy) else []
 
     def take(self, units: Collection[work.Unit]) -> None:
         """Queues more units. Raises ProtocolViolation for more than was agreed."""
@@ -263,14 +272,14 @@ class GuestSlots:
         reports = self._reports
         batch: list[tuple[work.Unit, Given]] = []
         with trio.CancelScope() as scope:
-            slot.ending, slot.reads = scope.cancel, True
+            slot.ending, slot.reads = scope.cancel, Lateness(reports.fetched(), trio.current_time())
             try:
                 for unit in units:
                     given = await self._given(unit)
                     if given is not None:
                         batch.append((unit, given))
             finally:
-                slot.reads = False
+                slot.reads = None
         if slot.stopped:
             for unit in units:
                 if unit.id in reports.running:  # and was not answered for yet
