@@ -110,6 +110,8 @@ class MutableLinks:
         publisher, name = link.publisher, link.name
         hints: dict[PeerHint, None] = {}
         answered = trio.Event()
+        found: list[Record] = []
+        """What nodes of the DHT have said so far: a lookup that takes long must not hide it."""
 
         async with trio.open_nursery() as nursery:
 
@@ -124,9 +126,7 @@ class MutableLinks:
 
             async def ask_overlays() -> None:
                 await self._overlays.joined_soon()
-                found = await self._overlays.get(pointer_key(publisher, name), RecordKind.POINTER, enough=None)
-                if publisher in found:
-                    await self._disk.run(self._pointers.saw, found[publisher], self._peer_id)
+                await self._overlays.get(pointer_key(publisher, name), RecordKind.POINTER, found.append, enough=None)
 
             async def ask_all() -> None:
                 async with trio.open_nursery() as asking:
@@ -149,6 +149,8 @@ class MutableLinks:
                 await ask_all()
                 await trio.sleep(GRACE_S if hints else 0)
             nursery.cancel_scope.cancel()
+        for record in found:
+            await self._disk.run(self._pointers.saw, record, self._peer_id)
         newest = await self._disk.run(self._pointers.newest, publisher, name)
         if newest is None:
             return None

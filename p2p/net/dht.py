@@ -57,6 +57,8 @@ LONELY_BELOW = 4
 """With fewer contacts than this, the node soon tries to join again."""
 SILENCE_TIMEOUT_S = 120.0
 """After this long without a word from any node, all known contacts may be gone."""
+LATE_JOIN_S = 1.0
+"""After this long, what a first lookup has found so far is enough to begin with."""
 FIRST_REJOIN_S, LAST_REJOIN_S = 1.0, 60.0
 SLEPT_S = 60.0
 """A difference between the machine's two clocks that shows that the machine slept, or that its clock was set."""
@@ -104,7 +106,7 @@ class Dht:
         self._send_probe, self._receive_probe = trio.open_memory_channel[Contact | Address](MAX_PROBES)
         self._wake = trio.Event()
         self.joined = trio.Event()
-        """Set once a first lookup has found other nodes."""
+        """Set once a first lookup has found other nodes, or has found some and takes long."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves, joins and keeps the table alive until cancelled."""
@@ -305,10 +307,19 @@ class Dht:
             for address in list(addresses)[:MAX_WAYS_IN]:
                 nursery.start_soon(self._ask, address, Ping)
         if len(self.table):
-            await self.find(self.node_id)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._join_late)
+                await self.find(self.node_id)
+                nursery.cancel_scope.cancel()
         if len(self.table):
             self.joined.set()
         return len(self.table)
+
+    async def _join_late(self) -> None:
+        """Ends the wait of others for a first lookup that takes long, as where liars name nodes that are not there."""
+        await trio.sleep(LATE_JOIN_S)
+        if len(self.table):
+            self.joined.set()
 
     def rejoin(self) -> None:
         """Joins again at once, since the network may have changed."""

@@ -4,12 +4,12 @@ A candidate is WAITING, then ASKED; it may become STALLED (it has not answered y
 parallelism), and ends ANSWERED or FAILED. Legal moves: WAITING -> ASKED -> STALLED -> ANSWERED | FAILED, and ASKED ->
 ANSWERED | FAILED. The lookup is done when the `K` nearest candidates that are neither failed nor stalled have all
 answered. Once half of `K` have answered, it does not wait for dead contacts (kademlia's crawlers wait for the slowest
-of each round).
+of each round). The more have stalled, the more are asked at once, up to `K`: so those who name a hundred nodes that are
+not there cost a lookup seconds, not half a minute.
 
 Against liars: a candidate is a node at an address, so naming a node at a false address hides nothing; a contact named
-by others is not in the result until it has answered itself; if a few contacts that a peer has named do not answer, the
-lookup drops the others that only this peer named, unless one has answered; and of the nearest, at most two share a
-prefix.
+by others is not in the result until it has answered itself; if of those that a peer has named a few do not answer, and
+none does, the lookup drops the others that only such peers have named; and of the nearest, at most two share a prefix.
 
 Several lookups may share `Claims`: then each asks only nodes that none of the others has asked, so their paths share no
 node (as in S/Kademlia), and a liar misleads one of them.
@@ -28,7 +28,10 @@ from p2p.core.dht.routing import MAX_PER_PREFIX, Contact, K, point
 from p2p.wire.address import Scope
 
 ALPHA = 3
-"""How many nodes are asked at once."""
+"""How many nodes are asked at once, as long as all answer."""
+MAX_AT_ONCE = K
+STALLED_PER_MORE = 2
+"""One more is asked at once for so many that have stalled."""
 MAX_NAMED_IN_VAIN = 4
 MAX_CANDIDATES = 400
 
@@ -52,8 +55,8 @@ class _Candidate:
     contact: Contact
     distance: int
     depth: int
-    namer: _Key | None
-    """The only contact that named this candidate; None for a seed, or if several contacts named it."""
+    namers: set[_Key]
+    """The contacts that named this candidate; none for a seed."""
     state: LookupState = LookupState.WAITING
 
 
@@ -79,16 +82,19 @@ class Lookup:
         self._candidates: dict[_Key, _Candidate] = {}
         self._by_distance: list[_Candidate] = []
         self._in_vain: Counter[_Key] = Counter()
+        """For each contact, how many of those that it has named did not answer."""
         self._vouched: set[_Key] = set()
+        """The contacts that have named one that did."""
         self.asked = 0
         self.failures = 0
         self.hops = 0
         self._busy = 0
+        self._stalls = 0
         self._take(seeds, None)
 
     def next(self) -> Contact | None:
         """The next contact to ask, which counts as asked from now on; None if no contact should be asked now."""
-        if self._busy >= ALPHA:
+        if self._busy >= min(MAX_AT_ONCE, ALPHA + self._stalls // STALLED_PER_MORE):
             return None
         for candidate in self._nearest():
             if candidate.state is LookupState.WAITING:
@@ -105,13 +111,13 @@ class Lookup:
         if candidate.state is LookupState.ASKED:
             candidate.state = LookupState.STALLED
             self._busy -= 1
+            self._stalls += 1
 
     def answered(self, contact: Contact, named: Iterable[Contact]) -> None:
         """Records that the contact has answered and named others."""
         candidate = self._ended(contact, LookupState.ANSWERED)
         self.hops = max(self.hops, candidate.depth)
-        if candidate.namer is not None:
-            self._vouched.add(candidate.namer)
+        self._vouched.update(candidate.namers)
         self._drop(
             other
             for other in self._by_distance
@@ -121,15 +127,18 @@ class Lookup:
 
     def failed(self, contact: Contact) -> None:
         """Records that the contact did not answer, was another node, or sent nonsense."""
-        namer = self._ended(contact, LookupState.FAILED).namer
+        namers = self._ended(contact, LookupState.FAILED).namers
         self.failures += 1
-        if namer is None:
-            return
-        self._in_vain[namer] += 1
-        if self._in_vain[namer] >= MAX_NAMED_IN_VAIN and namer not in self._vouched:
+        self._in_vain.update(namers)
+        if any(map(self._misleads, namers)):
             self._drop(
-                other for other in self._by_distance if other.namer == namer and other.state is LookupState.WAITING
+                other
+                for other in self._by_distance
+                if other.state is LookupState.WAITING and other.namers and all(map(self._misleads, other.namers))
             )
+
+    def _misleads(self, namer: _Key) -> bool:
+        return self._in_vain[namer] >= MAX_NAMED_IN_VAIN and namer not in self._vouched
 
     @property
     def done(self) -> bool:
@@ -191,10 +200,11 @@ class Lookup:
             nodes.add(contact.id)
             known = self._candidates.get(contact.key)
             if known is not None:
-                known.namer = None
+                if namer is not None and known.namers:
+                    known.namers.add(namer.contact.key)
             elif len(self._candidates) < MAX_CANDIDATES:
                 distance = self._point.distance_to(contact)
-                depth, by = (1, None) if namer is None else (namer.depth + 1, namer.contact.key)
+                depth, by = (1, set()) if namer is None else (namer.depth + 1, {namer.contact.key})
                 candidate = self._candidates[contact.key] = _Candidate(contact, distance, depth, by)
                 insort(self._by_distance, candidate, key=lambda one: one.distance)
 

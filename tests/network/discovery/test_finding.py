@@ -13,7 +13,7 @@ from p2p.advertising import seekers
 from p2p.advertising.inventory import Inventory
 from p2p.control import protocol as requests
 from p2p.core.dht import publications
-from p2p.discovery import browse
+from p2p.discovery import browse, pointers
 from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.store.database import DATABASE_FILE
@@ -187,6 +187,18 @@ async def test_what_somebody_changed_himself_is_not_replaced_by_a_newer_version(
     await perform(peers[2], requests.GetRequest(link=answer.pointer, out=str(out)))
     assert (out / "notes/mine.txt").read_bytes() == b"my own words"
     assert (out / "notes/mine (newest).txt").read_bytes() == b"from the publisher again"
+
+
+async def test_a_mutable_link_is_known_though_a_search_for_it_takes_too_long(world: World, shorten: Shorten) -> None:
+    shorten(pointers, "RESOLVE_TIMEOUT_S", 0.3)  # less than the time in which a dead node may answer
+    peers = await net(world, 3)
+    record = await peers[1].discovery.mutable_links.point("data", ShareId(b"1" * 32))
+    key = pointer_key(peers[1].peer_id, "data")
+    assert (await peers[1].discovery.overlays.publish(key, lambda host: record)).stored
+    await world.stop("p1")
+    found = await peers[2].discovery.mutable_links.resolve(PointerLink(peers[1].peer_id, "data"), (), lambda text: None)
+    assert found is not None
+    assert found[0].share_id == b"1" * 32
 
 
 async def test_a_mutable_link_that_nobody_knows_is_waited_for_and_given_up(world: World) -> None:

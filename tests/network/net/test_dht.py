@@ -288,6 +288,19 @@ async def test_liars_hide_no_record_and_empty_no_table(overlay: Overlay) -> None
         assert {contact.key for contact in nodes[1].dht.contacts()} == before
 
 
+async def test_who_names_nobody_but_the_dead_does_not_keep_a_newcomer_from_beginning(
+    overlay: Overlay, shorten: Shorten
+) -> None:
+    shorten(module, "LATE_JOIN_S", 0.0)
+    with Bare("127.201.0.1").socket as mute:
+        Lying.names = pack_contacts((os.urandom(20), *mute.getsockname()) for _ in range(K))
+        (liar,) = await overlay.grow(1, Lying)
+        newcomer = await overlay.start(ways_in=lambda: [liar.address])
+        with trio.fail_after(PATIENCE_S):
+            await newcomer.dht.joined.wait()
+        assert newcomer.dht.endpoint._pending, "its first lookup goes on"
+
+
 async def test_nobody_is_made_to_sign_that_it_is_where_it_is_not(overlay: Overlay) -> None:
     nodes = await overlay.grow(6)
     Lying.names = b""

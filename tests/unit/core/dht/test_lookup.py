@@ -9,7 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2p.core.dht.lookup import ALPHA, MAX_CANDIDATES, MAX_NAMED_IN_VAIN, Lookup, LookupState
+from p2p.core.dht.lookup import (
+    ALPHA,
+    MAX_AT_ONCE,
+    MAX_CANDIDATES,
+    MAX_NAMED_IN_VAIN,
+    STALLED_PER_MORE,
+    Lookup,
+    LookupState,
+)
 from p2p.core.dht.routing import MAX_PER_PREFIX, Contact, K
 
 OWN = b"\xaa" * 20
@@ -36,6 +44,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.offered = {contact(n).key for n in seeds}
         self.out: list[Contact] = []
         self.late: list[Contact] = []
+        self.stalled: set[tuple[bytes, str, int]] = set()
         self.asked: Counter[tuple[bytes, str, int]] = Counter()
         self.answered: list[Contact] = []
         self.failed = 0
@@ -49,7 +58,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.asked[chosen.key] == 1, "nobody is asked twice"
         assert chosen.key in self.offered
         self.out.append(chosen)
-        assert len(self.out) <= ALPHA
+        assert len(self.out) <= min(MAX_AT_ONCE, ALPHA + len(self.stalled) // STALLED_PER_MORE)
 
     @precondition(lambda self: len(self.out) > 0)
     @rule(which=st.integers(0, ALPHA - 1))
@@ -58,6 +67,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.lookup.stalled(slow)
         assert self.lookup.state(slow) is LookupState.STALLED
         self.lookup.stalled(slow)  # it is told again when it goes on
+        self.stalled.add(slow.key)
         self.late.append(slow)
 
     @precondition(lambda self: len(self.out + self.late) > 0)
@@ -355,3 +365,28 @@ def test_hops_are_counted_along_who_named_whom() -> None:
     answer(lookup, 30, [contact(20), contact(50)])
     answer(lookup, 20, [])
     assert lookup.hops == 4
+
+
+def test_the_more_stall_the_more_are_asked_at_once() -> None:
+    lookup = Lookup(TARGET, OWN, [contact(n) for n in range(1, 200)])
+    at_once = []
+    for _ in range(12):
+        asked = []
+        while (chosen := lookup.next()) is not None:
+            asked.append(chosen)
+        at_once.append(len(asked))
+        for one in asked:
+            lookup.stalled(one)
+    assert at_once[0] == ALPHA
+    assert max(at_once) == MAX_AT_ONCE
+
+
+def test_two_that_name_the_same_nodes_in_vain_are_both_at_fault() -> None:
+    """Liars of one mind do not vouch for each other."""
+    lookup = Lookup(TARGET, OWN, [contact(2**100), contact(2**100 + 1)])
+    nobody = [contact(n, f"45.{n}.0.1") for n in range(2, 20)]
+    liars = [lookup.next(), lookup.next()]
+    for liar in liars:
+        assert liar is not None
+        lookup.answered(liar, nobody)
+    assert len(drain(lookup, {one.ip for one in nobody})) == MAX_NAMED_IN_VAIN
