@@ -18,4 +18,5 @@ cannot get a wrong byte accepted. The network works without it.
                 index   words, queries, kinds, places: pure         limits      how much a client may ask and store
                 cursor  where a list continues                      database    the file, its migrations, connections
                 reindexing  the index of a database of before       room        who has room in the index
+                turns   whose words are read next
 """

@@ -58,6 +58,7 @@ from tracker.service import Service
 from tracker.store import HISTORY_S
 from tracker.torrents import bittorrent
 from tracker.torrents.bittorrent import Torrents
+from tracker.turns import Turns
 
 API = "/api/v1"
 FIGURES = Wall("figures among the metrics")
@@ -136,7 +137,7 @@ Q = TypeVar("Q", bound=_Query)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def build(service: Service, torrents: Torrents, proxies: Proxies) -> ASGIApp:
+def build(service: Service, torrents: Torrents, proxies: Proxies, turns: Turns) -> ASGIApp:
     """Builds the whole application."""
     metrics = Metrics()
     api = _Api(service)
@@ -177,7 +178,7 @@ def build(service: Service, torrents: Torrents, proxies: Proxies) -> ASGIApp:
         *web.routes(service),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here, ShoalError: _refused, 500: _broken})
-    return Guard(app, service.limits, metrics, trio.current_time, proxies, _refusal)
+    return Guard(app, service.limits, metrics, trio.current_time, proxies, turns, _refusal)
 
 
 def _asked(network: str, endpoint: Endpoint) -> Endpoint:

@@ -24,6 +24,7 @@ from p2p.wire.address import canonical
 from p2p.wire.tracker import Problem, encode
 from tracker.limits import Limits, Rates, TooLong, TooMuch, subject
 from tracker.proxies import Proxies
+from tracker.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -113,11 +114,13 @@ class Guard:
         metrics: Metrics,
         clock: Callable[[], float],
         proxies: Proxies,
+        turns: Turns,
         refuse: Callable[[Request, ShoalError], Response],
     ) -> None:
         self._app = app
         self._refuse = refuse
         self._proxies = proxies
+        self._turns = turns
         self._rates = Rates(limits.request_rate, limits.request_burst)
         self._metrics = metrics
         self._clock = clock
@@ -128,7 +131,10 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         started = time.perf_counter()
+        connected = scope.get("client")
         self._proxies.believe(scope)
+        if scope.get("client") != connected:  # nobody has waited for this one's turn yet
+            await self._turns.wait(asker(Request(scope)))
         body = _Body(receive, scope.get("state", {}).get(ABORT))
         status = 500
         # A proxy may take the other length for the true one, and what follows for somebody else's request.

@@ -1,6 +1,7 @@
 """The tracker as a server: listens, connects the parts, stops gracefully. Only this module has a nursery for services.
 
-It accepts connections, and hypercorn's HTTP code serves them, one task per connection, once the first bytes are there.
+It accepts connections, and hypercorn's HTTP code serves them, one task per connection, once the first bytes are there;
+what comes is read in turns (`turns`).
 The number of connections is limited per address, and in total: networks share them (`p2p.places.Seats`), and a
 connection that finds no place is closed immediately. A connection is also closed if its client accepts no bytes for a
 while.
@@ -9,7 +10,7 @@ while.
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,7 @@ from hypercorn.utils import parse_socket_addr, wrap_app
 from starlette.types import ASGIApp
 
 from p2p import identity as identities
-from p2p.concurrency.accepting import accept
+from p2p.concurrency.accepting import CONNECTION, accept_each
 from p2p.errors import ConfigError
 from p2p.net.dialer import Dialer
 from p2p.net.interfaces import reachable
@@ -42,6 +43,7 @@ from tracker.limits import Limits, subject
 from tracker.proxies import NO_PROXIES, Proxies
 from tracker.service import Service
 from tracker.torrents.bittorrent import Torrents
+from tracker.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +59,21 @@ FIRST_WORD_TIMEOUT_S = 10.0
 
 
 class Stream:
-    """Gives a connection the interface that hypercorn expects; sending fails if the other side accepts no bytes."""
+    """Gives a connection the interface that hypercorn expects; sending fails if the other side accepts no bytes.
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    What has come is read when it is the connection's `turn`.
+    """
+
+    def __init__(self, stream: trio.SocketStream, turn: Callable[[], Awaitable[None]]) -> None:
         self._stream = stream
+        self._turn = turn
         self.socket = stream.socket
 
     async def receive_some(self, most: int) -> bytes:
+        if self.socket.fileno() < 0:
+            raise trio.ClosedResourceError
+        await trio.lowlevel.wait_readable(self.socket)
+        await self._turn()
         return bytes(await self._stream.receive_some(most))
 
     async def send_all(self, data: bytes) -> None:
@@ -123,15 +133,17 @@ class Connections:
         self._silent: set[Stream] = set()
         self._left = trio.Event()
 
+    def is_proxy(self, host: str) -> bool:
+        return subject(host) in self._proxies
+
     def admit(self, stream: Stream, host: str) -> bool:
         """Gives a connection from this host a place, if there is one for it. Closes the one that it displaces."""
-        address = subject(host)
-        if address in self._proxies:
+        if self.is_proxy(host):
             if len(self._of_proxies) >= self._most_of_proxies:
                 return False
             self._of_proxies.add(stream)
         else:
-            if self._of_address[address] >= MAX_PER_ADDRESS:
+            if self._of_address[subject(host)] >= MAX_PER_ADDRESS:
                 return False
             entry = self._seats.enter(stream, host)
             if not entry.admitted:
@@ -139,7 +151,7 @@ class Connections:
             if entry.displaced is not None:
                 entry.displaced.abort()
         self.open.add(stream)
-        self._of_address[address] += 1
+        self._of_address[subject(host)] += 1
         return True
 
     async def speaks(self, stream: Stream) -> bool:
@@ -230,7 +242,10 @@ async def open_tracker(
             stop = trio.Event()
             stopped = trio.Event()
             connections = Connections(most_connections, map(subject, proxies.addresses))
-            await nursery.start(_serve, listeners, app.build(service, torrents, proxies), connections, stop, stopped)
+            turns = Turns()
+            await nursery.start(turns.run)
+            application = app.build(service, torrents, proxies, turns)
+            await nursery.start(_serve, listeners, application, connections, turns, stop, stopped)
             try:
                 yield Tracker(ours, service, tuple(bound), connections)
             finally:
@@ -245,6 +260,7 @@ async def _serve(
     listeners: Sequence[trio.SocketListener],
     application: ASGIApp,
     connections: Connections,
+    turns: Turns,
     stop: trio.Event,
     stopped: trio.Event,
     *,
@@ -254,13 +270,17 @@ async def _serve(
     config = _config()
     context = WorkerContext(None)
     wrapped = wrap_app(application, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
-    speak = partial(_speak, wrapped, config, context, connections)
+    speak = partial(_speak, wrapped, config, context, connections, turns)
     try:
         async with trio.open_nursery() as speaking:
             try:
+
+                def take(accepted: socket.socket) -> None:
+                    speaking.start_soon(CONNECTION.contain, speak, trio.socket.from_stdlib_socket(accepted))
+
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
-                        accepting.start_soon(accept, listener.socket, speaking, speak)
+                        accepting.start_soon(accept_each, listener.socket, take)
                     task_status.started()
                     await stop.wait()
                     accepting.cancel_scope.cancel()
@@ -284,20 +304,24 @@ async def _speak(
     config: Config,
     context: WorkerContext,
     connections: Connections,
+    turns: Turns,
     accepted: trio.socket.SocketType,
 ) -> None:
     """Serves one connection to its end."""
-    stream = Stream(trio.SocketStream(accepted))
     try:
         host = canonical(accepted.getpeername()[0])
     except OSError:
-        stream.abort()
+        accepted.close()
         return
+    # Of a proxy, all its clients would share the turns; `Guard` knows who they are.
+    turn = trio.lowlevel.checkpoint if connections.is_proxy(host) else partial(turns.wait, host)
+    stream = Stream(trio.SocketStream(accepted), turn)
     if not connections.admit(stream, host):
         stream.abort()
         return
     try:
         if await connections.speaks(stream):
+            await turn()
             state = ConnectionState({ABORT: stream.abort})
             await Http1(application, config, context, state, stream).run()  # type: ignore[arg-type]
     finally:

@@ -20,6 +20,7 @@ from tracker.http import Guard, Metrics, TooLarge, TooSlow, problem
 from tracker.limits import Limits, TooMuch
 from tracker.proxies import NO_PROXIES
 from tracker.server import open_tracker
+from tracker.turns import Turns
 
 MOST_BLOCKS = 16
 MOST_BYTES = 8 * BLOCK_BYTES
@@ -125,7 +126,7 @@ async def test_a_body_where_none_belongs_is_read_before_a_question_waits() -> No
     async def send(message: Message) -> None:
         raise AssertionError(message)
 
-    guard = Guard(app, Limits(), Metrics(), trio.current_time, NO_PROXIES, lambda _, error: problem(error))
+    guard = Guard(app, Limits(), Metrics(), trio.current_time, NO_PROXIES, Turns(), lambda _, error: problem(error))
     scope = {"type": "http", "method": "GET", "client": ("192.0.2.1", 1), "headers": [], "path": "/"}
     await guard(scope, receive, send)
     assert seen == [("GET", 0)]
