@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 CONNECTION = Wall("connection")
 
-AT_ONCE = 64
+AT_ONCE = 4
 """How many are accepted before other tasks have their turns."""
 OUT_OF_FILES_PAUSE_S = 0.1
 WARNING_INTERVAL_S = 60.0

@@ -21,6 +21,8 @@ from p2p.errors import InternalError, MalformedMessage
 from p2p.net.handshakes import Handshakes
 from p2p.wire import client_hello
 
+_AT_ONCE = 16
+"""How many are listened to before other tasks have their turns."""
 _CHANGES = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 
 
@@ -103,7 +105,7 @@ class Lobby:
         """Listens for first words, until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._changes.fileno())
-            for descriptor, events in self._changes.poll(0):
+            for descriptor, events in self._changes.poll(0, _AT_ONCE):
                 if (newcomer := self._here.get(descriptor)) is not None:
                     with suppress(InternalError), CONNECTION.around():
                         self._look(newcomer, is_over=bool(events & ~select.EPOLLIN))

@@ -191,9 +191,9 @@ async def test_accepting_outlives_what_serving_and_the_system_do(
     listener.listen()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(accepting.accept, listener, nursery, serve)
-        for connecting in (first, second):
-            await connecting.connect(listener.getsockname())
+        await first.connect(listener.getsockname())
         assert await first.recv(10) == b""
+        await second.connect(listener.getsockname())
         assert await second.recv(10) == b"served"
         assert await second.recv(10) == b""
         nursery.cancel_scope.cancel()
