@@ -50,6 +50,8 @@ Name = Literal[
     "peers of torrents",
     "blocks of request bodies",
     "blocks of an index",
+    "waiting questions",
+    "waiting announces",
 ]
 """All bounded places, each made once. docs/threats.md has a line for each, with its bound, its rule and its test."""
 TRIED_S = 0.5

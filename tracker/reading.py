@@ -3,6 +3,7 @@
 The cost of a question is known once it is answered, so an address may owe for it, and is refused until it has made up
 for that; so are all addresses of a network together. SQLite stops a question that takes too long. While questions wait,
 turns rotate among networks, then among addresses: however many one network asks, others wait for a few of them at most.
+Networks share the places in line, too (`p2p.places.Seats`).
 """
 
 import sqlite3
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 import trio
 
+from p2p.places import Seats
 from p2p.round_robin import RoundRobin
 from p2p.wire.address import prefix
 from tracker.database import READERS, Database
@@ -58,6 +60,14 @@ class Meter:
             self.rows += max(looks * LOOK_EVERY / INSTRUCTIONS_PER_ROW, (time.thread_time() - started) * ROWS_PER_S)
 
 
+class _Waiting:
+    """A question in line. It is woken in its turn, or because it has lost its place."""
+
+    def __init__(self) -> None:
+        self.woken = trio.Event()
+        self.has_place = True
+
+
 class Reading:
     """Lends the database to questions: at most `READERS` at once, and one place in line for each that waits."""
 
@@ -66,7 +76,8 @@ class Reading:
         self._limits = limits
         self._free = READERS
         self._threads = trio.CapacityLimiter(READERS)
-        self._line: RoundRobin[trio.Event] = RoundRobin()
+        self._line: RoundRobin[_Waiting] = RoundRobin()
+        self._seats: Seats[_Waiting] = Seats("waiting questions", limits.waiting_reads)
         self._waiting: Counter[str] = Counter()
         self._of_addresses = Rates(limits.read_rate, limits.read_burst)
         self._of_networks = Rates(limits.network_read_rate, limits.network_read_burst)
@@ -79,7 +90,7 @@ class Reading:
         """
         address, network = subject(asker), prefix(asker)
         self._admit(address, network)
-        async with self._turn(address, network):
+        async with self._turn(asker):
             self._admit(address, network)  # others of this address have been answered meanwhile
             meter = Meter(self._limits.read_time_s)
 
@@ -101,36 +112,49 @@ class Reading:
         self._of_networks.admit(network, now)
 
     @asynccontextmanager
-    async def _turn(self, address: str, network: str) -> AsyncIterator[None]:
+    async def _turn(self, asker: str) -> AsyncIterator[None]:
         if self._free and not len(self._line):
             self._free -= 1
         else:
-            await self._wait(address, network)
+            await self._wait(asker)
         try:
             yield
         finally:
             self._pass_on()
 
-    async def _wait(self, address: str, network: str) -> None:
-        limits = self._limits
-        if self._waiting[address] >= limits.waiting_reads_per_address or len(self._line) >= limits.waiting_reads:
-            raise TooMuch("Too many questions are waiting already. Try again in a while.", 2)
-        turn = trio.Event()
-        self._line.add(turn, network, address.encode())
+    async def _wait(self, asker: str) -> None:
+        address, question = subject(asker), _Waiting()
+        if self._waiting[address] >= self._limits.waiting_reads_per_address:
+            raise _too_much()
+        entry = self._seats.enter(question, asker)
+        if not entry.admitted:
+            raise _too_much()
+        if entry.displaced is not None:
+            self._line.drop(entry.displaced)
+            entry.displaced.has_place = False
+            entry.displaced.woken.set()
+        self._line.add(question, prefix(asker), address.encode())
         self._waiting[address] += 1
         try:
-            await turn.wait()
+            await question.woken.wait()
         except trio.Cancelled:
-            if turn.is_set():
+            if not question.woken.is_set():
+                self._line.drop(question)
+            elif question.has_place:
                 self._pass_on()
-            else:
-                self._line.drop(turn)
             raise
         finally:
+            self._seats.leave(question)
             self._waiting -= Counter([address])
+        if not question.has_place:
+            raise _too_much()
 
     def _pass_on(self) -> None:
         if len(self._line):
-            self._line.serve_next().set()
+            self._line.serve_next().woken.set()
         else:
             self._free += 1
+
+
+def _too_much() -> TooMuch:
+    return TooMuch("Too many questions are waiting already. Try again in a while.", 2)

@@ -1,7 +1,8 @@
 """The only writer to the store: processes waiting announces together.
 
 One large transaction costs little more than a small one. Blocking work runs in a thread of its own; a task that waits
-for an answer gets it once the transaction is committed.
+for an answer gets it once the transaction is committed. Networks share the places of announces that wait
+(`p2p.places.Seats`), and take turns.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import trio
 
 from p2p.concurrency.walls import Wall
 from p2p.errors import InternalError, StorageError
+from p2p.places import Seats, network_of
+from p2p.round_robin import RoundRobin
 from tracker.changes import Outcome, Said
 from tracker.limits import TooMuch
 from tracker.store import Store
@@ -30,7 +33,7 @@ class _Answer:
         self.said = said
         self.changes = len(said.announce.add) + len(said.announce.provide) + len(said.announce.drop)
         self.done = trio.Event()
-        self.outcome: Outcome | StorageError | InternalError | None = None
+        self.outcome: Outcome | StorageError | InternalError | TooMuch | None = None
 
 
 class Writer:
@@ -41,38 +44,43 @@ class Writer:
         self._clock = clock
         self._turn = trio.Lock()
         self._thread = trio.CapacityLimiter(1)
-        self._send, self._waiting = trio.open_memory_channel[_Answer](most_waiting)
+        self._seats: Seats[_Answer] = Seats("waiting announces", most_waiting)
+        self._line: RoundRobin[_Answer] = RoundRobin()
+        self._somebody = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Processes announces until cancelled."""
         task_status.started()
-        first: _Answer | None = None
         while True:
-            batch = [first or await self._waiting.receive()]
-            first = None
-            changes = batch[0].changes
-            while len(batch) < MAX_BATCH:
-                try:
-                    further = self._waiting.receive_nowait()
-                except trio.WouldBlock:
-                    break
-                changes += further.changes
-                if changes > MAX_BATCH_CHANGES:
-                    first = further
-                    break
-                batch.append(further)
-            await self._take_in(batch)
+            await self._somebody.wait()
+            await self._take_in(self._next_batch())
+            if not len(self._line):
+                self._somebody = trio.Event()
+
+    def _next_batch(self) -> list[_Answer]:
+        batch: list[_Answer] = []
+        changes = 0
+        while len(self._line) and len(batch) < MAX_BATCH and changes < MAX_BATCH_CHANGES:
+            batch.append(self._line.serve_next())
+            self._seats.leave(batch[-1])
+            changes += batch[-1].changes
+        return batch
 
     async def take_in(self, said: Said) -> Outcome:
         """Processes an announce; returns the outcome. Raises StorageError, and TooMuch if too many wait."""
         answer = _Answer(said)
-        try:
-            self._send.send_nowait(answer)
-        except trio.WouldBlock:
-            raise TooMuch("This tracker is too busy. Try again in a while.", 10) from None
+        entry = self._seats.enter(answer, said.host)
+        if not entry.admitted:
+            raise _too_busy()
+        if entry.displaced is not None:
+            self._line.drop(entry.displaced)
+            entry.displaced.outcome = _too_busy()
+            entry.displaced.done.set()
+        self._line.add(answer, network_of(said.host), said.peer)
+        self._somebody.set()
         await answer.done.wait()
         assert answer.outcome is not None
-        if isinstance(answer.outcome, StorageError | InternalError):
+        if isinstance(answer.outcome, StorageError | InternalError | TooMuch):
             raise answer.outcome
         return answer.outcome
 
@@ -95,3 +103,7 @@ class Writer:
                 answer.outcome = outcome
         for answer in batch:
             answer.done.set()
+
+
+def _too_busy() -> TooMuch:
+    return TooMuch("This tracker is too busy. Try again in a while.", 10)

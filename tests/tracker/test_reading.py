@@ -132,6 +132,29 @@ async def test_turns_rotate_among_networks(database: Database) -> None:
     assert len(line.order) == 21
 
 
+async def test_questions_of_one_network_leave_places_in_line(database: Database) -> None:
+    """Sixteen addresses filled the line, and whoever else asked was refused."""
+    refused: list[str] = []
+    async with trio.open_nursery() as nursery:
+        line = Line(database, nursery, waiting_reads=6)
+        await line.fill()
+
+        async def ask(host: str) -> None:
+            try:
+                await line.reading.ask(lambda _: line.order.append(host), host)
+            except TooMuch:
+                refused.append(host)
+
+        crowd = [f"192.0.2.{number}" for number in range(8)]
+        for host in (*crowd, OTHER, "198.51.101.9"):
+            nursery.start_soon(ask, host)
+            await trio.testing.wait_all_tasks_blocked()
+        assert refused == [*crowd[6:], crowd[5], crowd[4]]
+        line.go_on()
+    assert sorted(line.order) == sorted([*crowd[:4], OTHER, "198.51.101.9"])
+    assert await line.reading.ask(reads(1), OTHER) == 1
+
+
 async def test_few_questions_of_an_address_wait_and_one_that_leaves_costs_nobody_a_turn(database: Database) -> None:
     async with trio.open_nursery() as nursery:
         line = Line(database, nursery, waiting_reads_per_address=2)
