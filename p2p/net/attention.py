@@ -4,7 +4,8 @@ The unit is that of `pace`: about 20 µs of the event loop. While all together w
 Otherwise networks share it, as they nest in `p2p.places`: each gets an equal part for each that asks, each network in
 it an equal part of that, and each host an equal part of its network's. Whoever wants more than its part owes the rest,
 and waits until it has made up for it. So hundreds of connections of a few networks delay only each other, and leave
-more than half of the loop to chunks, this peer's user and everything else.
+most of the loop to chunks, this peer's user and everything else. How long a unit really takes depends on the machine,
+and on what else it does: so while tasks wake late, there is less, down to a fifth.
 
 This module does no IO: the time comes as an argument, in seconds.
 """
@@ -17,7 +18,13 @@ from p2p.crowds import Networks
 from p2p.places import networks_of
 
 UNITS_PER_S, BURST = 20_000.0, 4_000.0
-"""For all messages together: 40 % of the event loop."""
+"""For all messages together: 40 % of the event loop, if it is otherwise idle."""
+LEAST_UNITS_PER_S = UNITS_PER_S / 5
+LATE_S = 0.02
+"""Tasks that wake later than this show that the loop has too much to do."""
+LOOK_INTERVAL_S = 0.1
+LESS, MORE = 0.7, 1.05
+"""How much less, or more, there is after each look."""
 SCARCE_BELOW = 0.5
 """The part of the common burst below which networks have their parts only."""
 PART_BURST = 500.0
@@ -32,6 +39,8 @@ class Attention:
     def __init__(self) -> None:
         self._all = TokenBucket(UNITS_PER_S, BURST, 0.0)
         self._parts: OrderedDict[Networks, TokenBucket] = OrderedDict()
+        self._latest_s = 0.0
+        self._looks_at = 0.0
         self._second = 0
         self._asked, self._asked_before = _Asked(), _Asked()
 
@@ -43,12 +52,20 @@ class Attention:
         self._all.take(units, now)
         if self._all.fullness(now) >= SCARCE_BELOW:
             return 0.0
-        wait_s, rate = 0.0, UNITS_PER_S
+        wait_s, rate = 0.0, self._all.rate
         for depth in range(len(networks)):
             outer, name = networks[:depth], networks[: depth + 1]
             rate /= max(self._asked.inside(outer), self._asked_before.inside(outer), 1)
             wait_s = max(wait_s, self._part(name, rate, now).take(units, now))
         return wait_s
+
+    def woke(self, late_s: float, now: float) -> None:
+        """Records how much later than it should a task woke that had to wait, or that let others have a turn."""
+        self._latest_s = max(self._latest_s, late_s)
+        if now >= self._looks_at:
+            rate = self._all.rate * (LESS if self._latest_s > LATE_S else MORE)
+            self._all.rate = min(UNITS_PER_S, max(LEAST_UNITS_PER_S, rate))
+            self._latest_s, self._looks_at = 0.0, now + LOOK_INTERVAL_S
 
     def _turn(self, now: float) -> None:
         """Begins to count again who asks, in each second."""

@@ -147,9 +147,15 @@ class Connection:
         if self._corked:
             await self._send()
 
-    def attend(self, units: float, now: float) -> float:
-        """Counts the work that the peer's messages have caused. Returns how many seconds its next has to wait."""
-        return self._attention.take(self.ends.remote_host, units, now)
+    async def attend(self, units: float, least_s: float) -> None:
+        """Counts the work that the peer's messages have caused. Waits until its next may be handled, and for at least
+        `least_s`; other tasks have a turn.
+        """
+        now, host = trio.current_time(), self.ends.remote_host
+        wait_s = max(least_s, self._attention.take(host, units, now))
+        await trio.sleep(wait_s)
+        woke_at = trio.current_time()
+        self._attention.woke(woke_at - now - wait_s, woke_at)
 
     def close(self) -> None:
         """Ends the connection at once."""

@@ -26,7 +26,8 @@ WANTS_PER_UNIT = 128
 PEERS_PER_UNIT = 2
 IDS_PER_UNIT = 256
 QUEUED_PER_UNIT = 512
-_QUESTION = 3.0
+QUESTION = 3.0
+"""The price of what is answered, even if only with a refusal."""
 _THREAD = 30.0
 _PART = messages.MAX_PART_BYTES / BYTES_PER_UNIT
 _LIST = 50.0
@@ -35,10 +36,13 @@ _LIST = 50.0
 class Pace:
     """Limits how much work per second the messages of one connection cause, and those of all.
 
-    `chunks` is the number of chunks in the share that the connection exchanges; 0 if it exchanges none."""
+    `chunks` is the number of chunks in the share that the connection exchanges; 0 if it exchanges none. Every message
+    costs at least `least`."""
 
-    def __init__(self, connection: Connection, chunks: int = 0) -> None:
+    def __init__(self, connection: Connection, chunks: int = 0, *, least: float = 1.0) -> None:
         self._connection = connection
+        self._least = least
+        self._otherwise = QUESTION if chunks else 1.0
         self._maps = chunks / CHUNKS_PER_UNIT
         self._bucket = TokenBucket(UNITS_PER_S, BURST, trio.current_time())
         self._spent = 0.0
@@ -47,14 +51,12 @@ class Pace:
     async def spend(self, message: AnyMessage | Unknown, wants: int = 0) -> None:
         """Waits until the message may be handled, which was just received; `wants` is the number of the sender's open
         requests, or of units that wait for it."""
-        cost = max(self.cost(message, wants), self._connection.message_bytes / BYTES_PER_UNIT)
-        now = trio.current_time()
-        wait_s = self._bucket.take(cost, now)
+        cost = max(self._least, self.cost(message, wants), self._connection.message_bytes / BYTES_PER_UNIT)
+        wait_s = self._bucket.take(cost, trio.current_time())
         self._spent += cost
         if self._spent >= COSTLY or wait_s:
-            wait_s = max(wait_s, self._connection.attend(self._spent, now))
-            self._spent = 0.0
-            await trio.sleep(wait_s)  # which is a turn for others, even if there is nothing to wait for
+            spent, self._spent = self._spent, 0.0
+            await self._connection.attend(spent, wait_s)
 
     def cost(self, message: AnyMessage | Unknown, wants: int = 0) -> float:
         """The price of a message, in units."""
@@ -82,6 +84,6 @@ class Pace:
             case messages.Open() | messages.Bad() | messages.GetPointer():
                 return _THREAD
             case messages.Offer() | messages.DialMe() | work.GetCapacity() | Unknown():
-                return _QUESTION
+                return QUESTION
             case _:
-                return 1
+                return self._otherwise

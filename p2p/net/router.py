@@ -14,7 +14,7 @@ from p2p.errors import PeerGone, ProtocolViolation, Refused, StorageError
 from p2p.ids import short
 from p2p.net.connection import Connection
 from p2p.net.conversation import conversation
-from p2p.net.pace import Pace
+from p2p.net.pace import QUESTION, Pace
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import UNSUPPORTED, AnyMessage, Failed, Unknown
 
@@ -58,7 +58,7 @@ class Router:
             raise PeerGone("this side's disk failed") from error
 
     async def _converse(self, connection: Connection) -> None:
-        pace = Pace(connection)
+        pace = Pace(connection, least=QUESTION)
         while True:
             with trio.move_on_after(REQUEST_TIMEOUT_S) as patience:
                 message = await connection.receive()

@@ -29,6 +29,7 @@ PRICES: list[tuple[AnyMessage, int, float, float]] = [
     (messages.GetPart(share=bytes(32), index=0), 0, 10, 30),
     (messages.Browse(), 0, 10, 100),
     (messages.Failed(reason="no"), 0, 1, 1),
+    (work.JobEnd(bytes(32)), 100, 2, 5),
     (messages.Open(share=bytes(32)), 0, 20, 60),
     (messages.GetPointer(publisher=bytes(32), name="x"), 0, 20, 60),
     (messages.Offer(share=bytes(32)), 0, 2, 5),

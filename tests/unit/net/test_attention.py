@@ -2,7 +2,16 @@
 
 import pytest
 
-from p2p.net.attention import BURST, MAX_NETWORKS, PART_BURST, UNITS_PER_S, Attention
+from p2p.net.attention import (
+    BURST,
+    LATE_S,
+    LEAST_UNITS_PER_S,
+    LOOK_INTERVAL_S,
+    MAX_NETWORKS,
+    PART_BURST,
+    UNITS_PER_S,
+    Attention,
+)
 
 STEP_UNITS = 20.0
 CROWD = [f"127.1.1.{n}" for n in range(1, 65)] + [f"127.{net}.1.{n}" for net in (2, 3, 4, 5) for n in range(1, 9)]
@@ -16,6 +25,12 @@ class Flood:
         self.now = 1000.0
         self.taken = dict.fromkeys(hosts, 0.0)
         self._next_at = dict.fromkeys(hosts, self.now)
+
+    def rate(self, seconds: float) -> float:
+        """Units per second that all get together, from now on."""
+        before = sum(self.taken.values())
+        self.go_on(seconds)
+        return (sum(self.taken.values()) - before) / seconds
 
     def go_on(self, seconds: float) -> None:
         until = self.now + seconds
@@ -38,10 +53,7 @@ def test_nobody_waits_while_all_want_less_than_there_is() -> None:
 def test_a_flood_gets_what_there_is_and_no_more(hosts: list[str]) -> None:
     flood = Flood(hosts)
     flood.go_on(1.0)
-    before = sum(flood.taken.values())
-    flood.go_on(5.0)
-    rate = (sum(flood.taken.values()) - before) / 5
-    assert 0.9 * UNITS_PER_S < rate < 1.1 * UNITS_PER_S
+    assert 0.9 * UNITS_PER_S < flood.rate(5.0) < 1.1 * UNITS_PER_S
 
 
 def test_another_network_does_not_wait_for_a_flood() -> None:
@@ -80,6 +92,20 @@ def test_what_was_used_while_there_was_enough_is_not_owed_later() -> None:
 def test_what_one_host_wants_at_once_is_owed() -> None:
     attention = Attention()
     assert attention.take("127.1.1.1", BURST, 0.0) == pytest.approx((BURST - PART_BURST) / UNITS_PER_S)
+
+
+def test_while_tasks_wake_late_there_is_less_and_afterwards_as_much_as_before() -> None:
+    flood = Flood(CROWD)
+    for _ in range(30):
+        flood.go_on(LOOK_INTERVAL_S)
+        flood.attention.woke(2 * LATE_S, flood.now)
+        flood.attention.woke(0, flood.now)
+    assert 0.9 * LEAST_UNITS_PER_S < flood.rate(2.0) < 1.2 * LEAST_UNITS_PER_S
+    assert flood.attention.take("127.9.1.1", STEP_UNITS, flood.now) == 0
+    for _ in range(60):
+        flood.go_on(LOOK_INTERVAL_S)
+        flood.attention.woke(LATE_S / 2, flood.now)
+    assert 0.9 * UNITS_PER_S < flood.rate(2.0) < 1.1 * UNITS_PER_S
 
 
 def test_few_networks_are_remembered() -> None:
