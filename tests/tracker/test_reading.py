@@ -70,7 +70,9 @@ def test_what_was_found_is_shown_even_if_counting_takes_too_long(database: Datab
 
 
 async def test_an_address_that_owes_is_refused_and_others_are_not(database: Database) -> None:
-    asked = Reading(database, Limits(read_rate=1, read_burst=100, network_read_rate=1e9, network_read_burst=1e9))
+    asked = Reading(
+        database, Limits(read_rate=1, read_burst=100, network_read_rate=1e9, network_read_burst=1e9, read_time_s=60)
+    )
     assert await asked.ask(reads(200_000), ONE) == 200_000
     with pytest.raises(TooMuch, match="read too much") as refused:
         await asked.ask(reads(1), ONE)
@@ -88,7 +90,9 @@ async def test_a_question_that_was_stopped_is_paid_for(database: Database) -> No
 
 
 async def test_the_addresses_of_a_network_pay_together_too(database: Database) -> None:
-    asked = Reading(database, Limits(read_rate=1e9, read_burst=1e9, network_read_rate=1, network_read_burst=100))
+    asked = Reading(
+        database, Limits(read_rate=1e9, read_burst=1e9, network_read_rate=1, network_read_burst=100, read_time_s=60)
+    )
     await asked.ask(reads(200_000), ONE)
     with pytest.raises(TooMuch):
         await asked.ask(reads(1), NEIGHBOUR)
