@@ -87,7 +87,7 @@ async def test_a_close_at_the_very_moment_that_bytes_arrive(tmp_path: Path, how:
     """The reader is already woken by the bytes when another task closes the stream under it."""
     for _ in range(12):  # in which order trio wakes the two is left to chance
         one, other = await secure_pair(tmp_path)
-        twin = os.dup(one._ssl.fileno())
+        twin = os.dup(one._socket.fileno())
 
         async def read(stream: tls.TlsStream) -> None:
             with pytest.raises(PeerGone):
