@@ -39,7 +39,8 @@ class Folders:
             else:
                 self._open.move_to_end(path)
             self._taken[path] = self._taken.get(path, 0) + 1
-            self._close_some()
+            if len(self._open) > MAX_OPEN:
+                self._close_some()
             return descriptor
 
     def give(self, path: names.Path) -> None:
@@ -52,7 +53,7 @@ class Folders:
                 del self._taken[path]
                 if self._closed:
                     os.close(self._open.pop(path))
-                else:
+                elif len(self._open) > MAX_OPEN:
                     self._close_some()
 
     @contextmanager
@@ -78,7 +79,6 @@ class Folders:
             os.close(self.root)
 
     def _close_some(self) -> None:
-        if len(self._open) > MAX_OPEN:
-            idle = [path for path in self._open if path not in self._taken][: len(self._open) - MAX_OPEN]
-            for path in idle:
-                os.close(self._open.pop(path))
+        idle = [path for path in self._open if path not in self._taken][: len(self._open) - MAX_OPEN]
+        for path in idle:
+            os.close(self._open.pop(path))

@@ -79,6 +79,8 @@ class InTheWay:
 
     def is_left(self, entry: int, folder: int) -> bool:
         """Whether the file in the entry's place, in this open folder, is an earlier version's, and has not changed."""
+        if self._earlier is None:
+            return False
         try:
             status = os.stat(self._files.paths.name(entry), dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:

@@ -15,13 +15,14 @@ import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from p2p import private
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.local_names import Renames, Told
+from p2p.core.shares.manifest import TimedEntry
 from p2p.core.shares.names import Path as NamePath
 from p2p.errors import StorageError, TargetExists
 from p2p.ids import FileId
@@ -281,7 +282,7 @@ class Target:
                     # Do not truncate the file: it may have another name (a hard link) outside the output folder.
                     with self._files.part(entry, os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
                         pass
-                    self._rename(entry)
+                    self._rename_all([entry])
                 else:
                     if self._in_the_way.may_replace(entry, status):
                         with self._files.final(entry, os.O_RDONLY) as descriptor:
@@ -323,7 +324,7 @@ class Target:
                 raise
             raise self._meddled(entry) from None
         try:
-            zeros = holes.is_zeros(self.layout.hash(chunk), place.size)
+            zeros = not view[0] and holes.is_zeros(self.layout.hash(chunk), place.size)
             if not (zeros and holes.leave(descriptor, place.offset, place.size)):
                 written = os.pwrite(descriptor, view, place.offset)
                 while written < place.size:
@@ -369,8 +370,7 @@ class Target:
         with explained(self.folder):
             self._sync(written)
             self.record.keep_durable(have)
-            for entry in whole:
-                self._rename(entry)
+            self._rename_all(whole)
 
     def uncopied(self) -> list[int]:
         """The entries that are in place, but of which an equal copy is still missing."""
@@ -391,8 +391,8 @@ class Target:
                         self._files.copy(original, self.placed[original], copy)
                         filled.append(copy)
             self._sync(filled)
+            self._rename_all(filled)
             for copy in filled:
-                self._rename(copy)
                 copied |= bitmap.span(*self.layout.range_of(copy))
         return copied
 
@@ -405,38 +405,44 @@ class Target:
             with suppress(FileNotFoundError), self._files.part(entry, os.O_RDONLY) as descriptor:
                 os.fsync(descriptor)
 
-    def _rename(self, entry: int) -> None:
+    def _rename_all(self, entries: Iterable[int]) -> None:
+        """Gives `.part` files their names. Neighbours mostly share a folder, which is then opened once."""
+        for above, neighbours in groupby(entries, self._files.paths.above):
+            with self._files.folders.taken(above) as folder:
+                for entry in neighbours:
+                    self._rename(entry, folder)
+
+    def _rename(self, entry: int, folder: int) -> None:
         part, tries = self._files.paths.part_name(entry), 0
-        with self._files.folder_of(entry) as folder:
-            stamp = self._stamps.pop(entry, None)
-            if stamp is None:
-                with self._files.part(entry, os.O_RDWR) as descriptor:
-                    stamp = self._finish(descriptor, entry)
-            with self._naming:
-                while entry not in self.placed:
-                    name = self._files.paths.name(entry)
-                    replaces = self._in_the_way.overwrite or self._in_the_way.is_left(entry, folder)
-                    try:
-                        if replaces:
-                            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-                        else:
-                            posix.rename_new(part, name, folder)
-                    except OSError as error:
-                        # What may be replaced may still be held fast: immutable, in use, or a mount of its own.
-                        kept = error.errno in _HELD_FAST if replaces else isinstance(error, FileExistsError)
-                        if kept and self._in_the_way.beside and tries < MAX_BESIDE:
-                            self._files.paths.put_beside(self._files.paths.shared(entry), tries)
-                            tries += 1
-                            continue
-                        if replaces or not kept:
-                            raise
-                        raise TargetExists(
-                            f"{self.path(entry)} appeared or changed while it was fetched. "
-                            "Move it away and run the same command again."
-                        ) from None
-                    # Renaming has changed the ctime; but what another program has changed must not pass for ours.
-                    moved = Stamp.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
-                    self.placed[entry] = moved if moved.resembles(stamp) else stamp
+        stamp = self._stamps.pop(entry, None)
+        if stamp is None:
+            with self._files.part(entry, os.O_RDWR) as descriptor:
+                stamp = self._finish(descriptor, entry)
+        with self._naming:
+            while entry not in self.placed:
+                name = self._files.paths.name(entry)
+                replaces = self._in_the_way.overwrite or self._in_the_way.is_left(entry, folder)
+                try:
+                    if replaces:
+                        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+                    else:
+                        posix.rename_new(part, name, folder)
+                except OSError as error:
+                    # What may be replaced may still be held fast: immutable, in use, or a mount of its own.
+                    kept = error.errno in _HELD_FAST if replaces else isinstance(error, FileExistsError)
+                    if kept and self._in_the_way.beside and tries < MAX_BESIDE:
+                        self._files.paths.put_beside(self._files.paths.shared(entry), tries)
+                        tries += 1
+                        continue
+                    if replaces or not kept:
+                        raise
+                    raise TargetExists(
+                        f"{self.path(entry)} appeared or changed while it was fetched. "
+                        "Move it away and run the same command again."
+                    ) from None
+                # Renaming has changed the ctime; but what another program has changed must not pass for ours.
+                moved = Stamp.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+                self.placed[entry] = moved if moved.resembles(stamp) else stamp
         if tries:
             self.record.keep_names(self.renames)
 
@@ -461,12 +467,14 @@ class Target:
 
         Raises StorageError if it is too short.
         """
-        found = os.fstat(descriptor).st_size
-        size = self.layout.manifest.entries[entry].size
-        if found < size:
+        status = os.fstat(descriptor)
+        item = self.layout.manifest.entries[entry]
+        if status.st_size < item.size:
             raise self._meddled(entry)
-        if found > size:
-            os.ftruncate(descriptor, size)
+        if status.st_size > item.size:
+            os.ftruncate(descriptor, item.size)
+        elif not item.executable and not isinstance(item, TimedEntry):
+            return Stamp.of(status)
         self._files.make_executable(descriptor, entry)
         self._files.set_time(descriptor, entry)
         return Stamp.of(os.fstat(descriptor))

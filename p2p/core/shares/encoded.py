@@ -26,7 +26,7 @@ class Encoded(Sequence[Item], Generic[Item]):
         self._stream = memoryview(stream).toreadonly()
         self._starts = starts
         self._decode = decoder.decode
-        self._last: tuple[int, Item] | None = None
+        self._last: tuple[int, Any] = -1, None
 
     @property
     def bytes_held(self) -> int:
@@ -41,11 +41,12 @@ class Encoded(Sequence[Item], Generic[Item]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
     def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        last = self._last
+        if last[0] == index and index != -1:
+            known: Item = last[1]
+            return known
         if isinstance(index, slice):
             return tuple(self[at] for at in range(*index.indices(len(self))))
-        last = self._last
-        if last is not None and last[0] == index:
-            return last[1]
         at = index if index >= 0 else index + len(self)
         if not 0 <= at < len(self):
             raise IndexError(index)
