@@ -22,11 +22,12 @@ from pathlib import Path
 FIRST_SAMPLE_S, SAMPLE_INTERVAL_S = 0.002, 0.05  # soon at first: a short command is to be seen too
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
-# Everything is on loopback: a proxy or the user's own Shoal settings must not take part.
+# Everything is on loopback: a proxy or the user's own Shoal settings must not take part. Nor must Python compile all of
+# Shoal at each start, which it does if it may not keep what it has compiled.
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.lower().endswith("_proxy") and not name.startswith("SHOAL_")
+    if not name.lower().endswith("_proxy") and not name.startswith("SHOAL_") and name != "PYTHONDONTWRITEBYTECODE"
 }
 
 
