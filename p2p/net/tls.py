@@ -38,7 +38,8 @@ _MOST_READ_BYTES = 1024 * 1024
 """A stream asks its socket for so much at once: the least at first, and twice as much whenever a body fills that. What
 a memory BIO has held once it keeps, so that only streams which bring much, and fast, take much memory.
 """
-_SENT_AT_ONCE_BYTES = 256 * 1024
+_SENT_AT_ONCE_BYTES = 64 * 1024
+"""So much is encrypted before it is sent: a peer that does not read has this side keep it, twice."""
 _arriving = memoryview(bytearray(_MOST_READ_BYTES))
 """Shared by all streams: what arrives is in their BIO before another task has its turn."""
 
