@@ -15,7 +15,7 @@ from p2p.core.shares.slots import SlotQueue
 
 POSITION_INTERVAL_S = 5.0
 CLAIM_INTERVAL_S = 0.5
-"""How often one that waits looks whether a holder must make room for it."""
+"""How often one that waits looks whether a holder must make room for it, unless it knows when one must."""
 SLOT_BYTES_PER_S = 16 * 1024
 """How much of the upload limit there must be for each slot."""
 MIN_SLOT_BYTES_PER_S = 512
@@ -89,7 +89,7 @@ class UploadSlots:
 
     async def _granted(self, slot: Slot) -> None:
         while not slot.granted.is_set():
-            with trio.move_on_after(CLAIM_INTERVAL_S):
+            with trio.move_on_after(min(CLAIM_INTERVAL_S, self._slots.claim_in(slot, trio.current_time()))):
                 await slot.granted.wait()
             if self._claim(slot):
                 slot.granted.set()

@@ -29,6 +29,9 @@ from p2p.wire import messages
 
 logger = logging.getLogger(__name__)
 
+PAUSE_S = 0.05
+"""For how long a peer keeps its slot between its requests: it asks for more once it has most of what it asked for."""
+
 _LACKING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """This machine lacks something, which says nothing about the file."""
 
@@ -95,7 +98,7 @@ class Uploads:
             if self._doubt is not None:
                 await self._resolve(*self._doubt)
             async with self._traffic.slots.hold(ends.remote_host, ends.peer_id, self._tell_choked, end) as slot:
-                while self._wants:
+                while await self._wants_more(slot):
                     first, count = self._wants.front()
                     absent = self._absent(first, count)
                     self._wants.drop(max(1, absent))
@@ -112,6 +115,18 @@ class Uploads:
                 await self._connection.flush()
             if not self._wants:
                 self._wanted = trio.Event()
+
+    async def _wants_more(self, slot: Slot) -> bool:
+        """Whether the peer wants chunks, or does so within `PAUSE_S`."""
+        if self._wants:
+            return True
+        if self._doubt is not None or slot.must_yield():
+            return False
+        await self._connection.flush()
+        self._wanted = trio.Event()
+        with trio.move_on_after(PAUSE_S):
+            await self._wanted.wait()
+        return len(self._wants) > 0 and not slot.must_yield()
 
     def _absent(self, first: int, count: int) -> int:
         """How many chunks at the start of this range are not held here."""

@@ -18,6 +18,7 @@ share the room for that too.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 from p2p.places import Seats, network_of
@@ -88,6 +89,11 @@ class SlotQueue(Generic[Key]):
         elif entry.displaced is not None:
             self._to_end.append(entry.displaced)
         return True
+
+    def claim_in(self, key: Key, now: float) -> float:
+        """In how many seconds one that waits may have the slot of a network that holds more; infinitely many: never."""
+        rivals = self._granted.rivals(self._hosts[key]) if key in self._hosts else []
+        return min((max(0.0, self._turns[other].since + LEAST_TURN_S - now) for other in rivals), default=inf)
 
     def to_end(self) -> list[Key]:
         """Those that may not read on any more, because others need the room; each is returned once."""

@@ -11,7 +11,7 @@ from p2p.errors import PeerGone
 from p2p.net import router
 from p2p.net.connection import Connection
 from p2p.node import Node
-from p2p.sharing import exchange, wants
+from p2p.sharing import exchange, uploads, wants
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
@@ -291,6 +291,32 @@ async def test_whoever_waits_for_a_slot_shows_that_it_is_there_by_an_answer(tmp_
         await waits.send(Have())
         await until(lambda: [use.round_trips for use in uses] == [0, 1])
         assert [use.bytes > 0 for use in uses] == [True, False]
+
+
+async def test_a_slot_is_kept_between_two_requests(tmp_path: Path, world: World, shorten: Shorten) -> None:
+    """Whoever had got all that it had asked for lost its slot, and where others wait it waited for each request."""
+    shorten(uploads, "PAUSE_S", 60)
+    origin = await world.peer("origin", upload_slots=1)
+    published = await world.publish(origin, FILES)
+    async with opened(tmp_path / "served", published) as served, opened(tmp_path / "waits", published) as waits:
+        assert await takes(served, 0, 256 * 1024)
+        await waits.send(Want(first=0, count=1))
+        assert await next_message(waits) == messages.Choked(position=1)
+        for chunk in range(1, 5):
+            await served.send(Want(first=chunk, count=1))
+            header = await served.receive()
+            assert isinstance(header, DataHeader)
+            await served.receive_body(memoryview(bytearray(header.size)))
+
+
+async def test_a_slot_falls_free_after_a_pause(tmp_path: Path, world: World, shorten: Shorten) -> None:
+    shorten(uploads, "PAUSE_S", 0.01)
+    origin = await world.peer("origin", upload_slots=1)
+    published = await world.publish(origin, FILES)
+    async with opened(tmp_path / "served", published) as served, opened(tmp_path / "waits", published) as waits:
+        for _ in range(2):
+            assert await takes(served, 0, 256 * 1024)
+            assert await takes(waits, 0, 256 * 1024)
 
 
 async def test_a_peer_that_is_told_to_wait_answers_at_once(world: World, published: Published) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,20 @@ def test_slots_are_granted_until_there_are_none() -> None:
     assert slots.waiting() == ["c"]
     assert slots.leave("a", 1) == ["c"]
     assert slots.waiting() == []
+
+
+def test_when_a_slot_can_be_claimed_is_known() -> None:
+    """Who waited looked twice a second; holders that had come at the same moment were then always too new."""
+    slots: SlotQueue[str] = SlotQueue(2, 10)
+    for holder in ("a", "b"):
+        assert slots.ask(holder, "crowd", holder.encode(), 0)
+    assert not slots.ask("c", "lone", b"c", 0)
+    assert slots.claim_in("c", 0) == LEAST_TURN_S
+    assert not slots.claim("c", 0)
+    assert slots.claim("c", LEAST_TURN_S)
+    assert not slots.ask("d", "crowd", b"d", 1)
+    assert slots.claim_in("d", 1) == inf
+    assert slots.claim_in("c", 1) == inf
 
 
 def test_many_addresses_in_one_network_count_once() -> None:
