@@ -63,7 +63,11 @@ def runs(bits: int) -> Iterator[tuple[int, int]]:
     if not bits:
         return
     base = lowest(bits)
-    for match in _RUN.finditer(f"{bits >> base:b}"[::-1]):
+    from_base = bits >> base
+    if not from_base & (from_base + 1):
+        yield base, from_base.bit_length()  # as for most: all chunks of a share, or the first of them
+        return
+    for match in _RUN.finditer(f"{from_base:b}"[::-1]):
         yield base + match.start(), match.end() - match.start()
 
 
