@@ -5,10 +5,17 @@ come is served first.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+T = TypeVar("T")
+
+
+def in_turns(lists: Sequence[Sequence[T]]) -> Iterator[T]:
+    """The first of each list, then the second of each, and so on."""
+    for turn in range(max(map(len, lists), default=0)):
+        yield from (one[turn] for one in lists if turn < len(one))
 
 
 class RoundRobin(Generic[Key]):

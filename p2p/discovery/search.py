@@ -12,11 +12,10 @@ networks, each with a full record, do not hide the results of others.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice, zip_longest
-from typing import TypeVar
+from itertools import chain, islice
 
 import trio
 
@@ -30,6 +29,7 @@ from p2p.errors import ConfigError, NotFound, PeerError
 from p2p.ids import PeerId, ShareId
 from p2p.log import printable
 from p2p.net.dialer import Dialer
+from p2p.round_robin import in_turns
 from p2p.wire import keywords
 from p2p.wire.link import Link, PeerHint
 from p2p.wire.records import Record, RecordKind, Titles, keyword_key, shards
@@ -46,8 +46,6 @@ MAX_LISTED = 1000
 MAX_HITS = 100
 """The most results that are shown."""
 TOO_SHORT = "Search for a word of at least {} letters or digits."
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -251,13 +249,6 @@ def _hit(url: str, found: Found) -> Hit | None:
     link = str(Link(share, name, found.size, trackers=(url,)))
     matched = None if found.matched is None else printable(found.matched)
     return Hit(share, name, found.size, found.files, found.sources, found.age_s, signer, link, matched)
-
-
-def in_turns(lists: Sequence[Sequence[T]]) -> Iterator[T]:
-    """The first of each list, then the second of each, and so on."""
-    nothing = object()
-    for turn in zip_longest(*lists, fillvalue=nothing):
-        yield from (one for one in turn if one is not nothing)  # type: ignore[misc]
 
 
 def _merged(found: Sequence[Sequence[Hit]]) -> list[Hit]:

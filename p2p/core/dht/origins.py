@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
+from p2p import round_robin
 from p2p.crowds import Networks
 from p2p.places import NARROW, networks_of
 
@@ -43,4 +44,4 @@ def in_turns(found: Sequence[tuple[Networks, V]], shuffle: Shuffle) -> list[V]:
         lanes.setdefault(networks[0] if networks else number, []).append((networks[1:], value))
     ordered = [[lane[0][1]] if len(lane) == 1 else in_turns(lane, shuffle) for lane in lanes.values()]
     shuffle(ordered)
-    return [lane[turn] for turn in range(max(map(len, ordered), default=0)) for lane in ordered if turn < len(lane)]
+    return list(round_robin.in_turns(ordered))

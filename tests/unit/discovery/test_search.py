@@ -1,7 +1,8 @@
 """What a search shows when more is found than can be shown."""
 
-from p2p.discovery.search import MAX_HITS, Hit, _merged, in_turns
+from p2p.discovery.search import MAX_HITS, Hit, _merged
 from p2p.ids import H, PeerId, ShareId
+from p2p.round_robin import in_turns
 
 
 def hits(of: str, count: int, sources: int = 1) -> list[Hit]:
