@@ -72,11 +72,10 @@ class RecordStore:
         self._node = int.from_bytes(node_id, "big")
         self._keys: dict[bytes, dict[_Slot, _Kept]] = {}
         self._publishers: Counter[Hashable] = Counter()
-        self._prefixes: Counter[Hashable] = Counter()
         self._crowd: Crowd[_Place] = Crowd()
         """All records, but for those that are exempt from quotas."""
         self._pointers: Crowd[_Place] = Crowd()
-        """Those of them that are mutable links'."""
+        """The mutable links among them."""
         self._due: list[tuple[int, bytes, _Slot]] = []
         """When each record expires, sorted."""
         self._arrivals = 0
@@ -155,7 +154,7 @@ class RecordStore:
             pointers = self._pointers.sizes(origin.networks)[NARROW] if record.kind is RecordKind.POINTER else 0
             if pointers >= MAX_POINTERS_PER_PREFIX:
                 exhausted.append(self._pointers)
-            if self._prefixes[origin.prefix] >= MAX_PER_PREFIX:
+            if self._crowd.sizes(origin.networks)[NARROW] >= MAX_PER_PREFIX:
                 exhausted.append(self._crowd)
         return exhausted
 
@@ -210,7 +209,6 @@ class RecordStore:
         self._publishers[record.publisher] += 1
         if origin.networks:
             self._crowd.add((record.key, slot), origin.networks)
-            self._prefixes[origin.prefix] += 1
             if record.kind is RecordKind.POINTER:
                 self._pointers.add((record.key, slot), origin.networks)
 
@@ -222,7 +220,6 @@ class RecordStore:
         _uncount(self._publishers, slot[0])
         if kept.origin.networks:
             self._crowd.remove((key, slot), kept.origin.networks)
-            _uncount(self._prefixes, kept.origin.prefix)
             if slot[1] == RecordKind.POINTER:
                 self._pointers.remove((key, slot), kept.origin.networks)
 

@@ -16,6 +16,7 @@ from p2p.core.dht.origins import origin_of
 from p2p.core.dht.recordstore import FULL, RecordStore
 from p2p.errors import Refused
 from p2p.ids import H, PeerId
+from p2p.places import NARROW
 from p2p.wire.records import Pointer, Provider, Record, RecordKind
 from tests.support.constants import Shorten, set_constant
 
@@ -106,7 +107,7 @@ class Model(RuleBasedStateMachine):
             at_its_key = sum(place[0] == new.key for place in gone)
             assert at_its_key <= 1
             assert not at_its_key or len(self.model) == 9 or len(at_key) == 4 or of_prefix == 3, "no need"
-            is_full = prefix != "" and self.store._prefixes[prefix] == 6
+            is_full = prefix != "" and self.store._crowd.sizes(origin_of(host).networks)[NARROW] == 6
             assert len(gone) == 1 or (at_its_key and is_full and len(gone) == 2)
             assert at_its_key or is_full or len(self.model) == 9, "no need"
         assert not (alone and came_to in {FULL, "no room"}), "a network that has nothing gets its share"
@@ -158,7 +159,12 @@ class Model(RuleBasedStateMachine):
             publishers = Counter(peer for key in slots.values() for peer, _ in key)
             prefixes = Counter(one.origin.prefix for one in every if one.origin.prefix)
             assert self.store._publishers == publishers
-            assert self.store._prefixes == prefixes
+            counted = {
+                one.origin.prefix: self.store._crowd.sizes(one.origin.networks)[NARROW]
+                for one in every
+                if one.origin.prefix
+            }
+            assert counted == prefixes
             assert len(self.store._crowd) == prefixes.total()
             for one in every:
                 wide = one.origin.networks[:1]
