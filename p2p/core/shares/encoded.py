@@ -26,7 +26,7 @@ class Encoded(Sequence[Item], Generic[Item]):
         self._stream = memoryview(stream).toreadonly()
         self._starts = starts
         self._decode = decoder.decode
-        self._last: tuple[int, Any] = -1, None
+        self._last: tuple[int | None, Any] = None, None
 
     @property
     def bytes_held(self) -> int:
@@ -42,7 +42,7 @@ class Encoded(Sequence[Item], Generic[Item]):
     def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
     def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
         last = self._last
-        if last[0] == index and index != -1:
+        if last[0] == index:
             known: Item = last[1]
             return known
         if isinstance(index, slice):
