@@ -18,6 +18,7 @@ from p2p.compute.volunteer import job_session, lateness, reports, slots, volunte
 from p2p.errors import PeerError
 from p2p.ids import ShareId
 from p2p.net import pace
+from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.wire import work
 from tests.support.constants import Shorten, set_constant
@@ -516,6 +517,18 @@ async def test_an_owner_who_gives_nothing_to_do_makes_room(world: World, shorten
     connection.close()
 
 
+async def at_work(
+    local: Node, employer: Employer, offer: work.JobOffer, wanted: work.Unit
+) -> tuple[Connection, job_session.JobSession]:
+    """Has an accepted job do a unit."""
+    connection = await employer.dial(local)
+    await connection.send(offer)
+    assert isinstance(await connection.receive(), work.JobAccepted)
+    await connection.send(work.Units((wanted,)))
+    assert local.volunteering is not None
+    return connection, local.volunteering.jobs[offer.job]
+
+
 async def has_its_turn(local: Node, owner: Employer) -> None:
     """Offers a job until it is accepted, or its turn comes, for less time than what trickles here would take."""
     connection = await owner.dial(local)
@@ -535,12 +548,7 @@ async def test_an_owner_whose_bundle_trickles_makes_room(world: World, shorten: 
     employer = Employer(await world.peer("trickler", upload_limit_bytes_per_s=16 * 1024))
     files = bundles.whole({"job.py": SUM.encode(), "large.bin": os.urandom(2 * MIB)})
     offer = employer.offer(await employer.bundle(files=files))
-    connection = await employer.dial(local)
-    await connection.send(offer)
-    assert isinstance(await connection.receive(), work.JobAccepted)
-    await connection.send(work.Units((unit(),)))
-    assert local.volunteering is not None
-    trickling = local.volunteering.jobs[offer.job]
+    connection, trickling = await at_work(local, employer, offer, unit())
     await until(lambda: list((local.home / "volunteer" / "jobs").rglob("*.part")))
     await has_its_turn(local, owner)
     await until(trickling.over.is_set)
@@ -557,12 +565,8 @@ async def test_an_owner_whose_inputs_trickle_makes_room(world: World, shorten: S
     published = await world.publish(trickler, {"some.txt": 2 * MIB})
     employer = Employer(trickler)
     offer = employer.offer(await employer.bundle(), inputs=(work.InputShare(published.link.share_id),))
-    connection = await employer.dial(local)
-    await connection.send(offer)
-    assert isinstance(await connection.receive(), work.JobAccepted)
-    await connection.send(work.Units((unit(kind="files", pieces=(work.Piece(0, "some.txt", 0, 2 * MIB),)),)))
-    assert local.volunteering is not None
-    trickling = local.volunteering.jobs[offer.job]
+    reads = unit(kind="files", pieces=(work.Piece(0, "some.txt", 0, 2 * MIB),))
+    connection, trickling = await at_work(local, employer, offer, reads)
     await until(lambda: trickling._fetched() > 16 * 1024)
     await has_its_turn(local, owner)
     await until(trickling.over.is_set)
