@@ -1,4 +1,4 @@
-"""Who holds places from where: counts by network, nested, and the network that holds most, at once.
+"""How many places each network holds, nested, and which network holds most, at once.
 
 A network in another counts in both: of two, the one whose outer network holds more is more crowded; if these hold the
 same number, the inner ones decide.

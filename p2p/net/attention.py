@@ -30,7 +30,7 @@ SCARCE_BELOW = 0.5
 PART_BURST = 500.0
 """How many units a network, or a host, may be ahead of its part."""
 MAX_NETWORKS = 8192
-"""Of how many networks and hosts what they owe is remembered, and how many are told apart in one second."""
+"""For how many networks and hosts debts are remembered; so many are told apart in one second."""
 
 
 class Attention:

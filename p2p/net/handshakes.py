@@ -30,7 +30,7 @@ ALL_PER_S, ALL_BURST = 200.0, 8.0
 PER_S, BURST = 16.0, 128.0
 """The same for a network that most people have to themselves."""
 MAX_NETWORKS = 4096
-"""Of how many networks the handshakes are counted at the same time."""
+"""For how many networks handshakes are counted at the same time."""
 MAX_REMEMBERED = 3 * MAX_NETWORKS
 """How many networks are remembered with their last turns."""
 

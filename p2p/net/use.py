@@ -20,7 +20,7 @@ from p2p.places import UNVERIFIED
 WORKED_BYTES_PER_S = 256 * 1024
 """A second of work on a unit counts as much as so many bytes."""
 MAX_REMEMBERED = 1024
-"""Of how many things one connection remembers how much of them it has given."""
+"""For how many things a connection remembers how much of each it has given."""
 
 
 class Use:
