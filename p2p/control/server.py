@@ -85,12 +85,18 @@ class Server:
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Serves one request until it is done or the other side hangs up."""
         sending = trio.Lock()
+        scope = trio.CancelScope()
 
         async def emit(event: Event) -> None:
             async with sending:
-                await stream.send_all(protocol.encode(event))
+                try:
+                    await stream.send_all(protocol.encode(event))
+                except trio.BrokenResourceError:
+                    # Before `watch` saw it. That nobody listens ends the request, and is no error of what it does.
+                    scope.cancel()
+                    await trio.lowlevel.checkpoint()
 
-        async def watch(scope: trio.CancelScope) -> None:
+        async def watch() -> None:
             while await stream.receive_some():
                 pass
             scope.cancel()
@@ -101,10 +107,10 @@ class Server:
                 return
             try:
                 line = await _line(stream)
-                with trio.CancelScope() as scope:
+                with scope:
                     try:
                         async with trio.open_nursery() as nursery:
-                            nursery.start_soon(watch, scope)
+                            nursery.start_soon(watch)
                             last = await self._outcome(line, emit)
                             nursery.cancel_scope.cancel()
                         await emit(last)
