@@ -1,32 +1,36 @@
 """Commands about the computing power that this peer offers for other people's jobs."""
 
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
+import click
 
 from p2p.commandline.asking import either, perform
-from p2p.commandline.options import Json
-
-app = typer.Typer(help="See and control the computing power that this peer offers.", no_args_is_help=True)
+from p2p.commandline.options import CommandGroup, json_output
 
 
-@app.command()
-def status(as_json: Json = False) -> None:
+@click.group(cls=CommandGroup)
+def volunteer() -> None:
+    """See and control the computing power that this peer offers."""
+
+
+@volunteer.command()
+@json_output
+def status(as_json: bool) -> None:
     """Show what this peer offers, and what it is working on."""
     _ask(None, as_json)
 
 
-@app.command()
-def pause(
-    now: Annotated[bool, typer.Option("--now", help="End the units that are running, at once.")] = False,
-    as_json: Json = False,
-) -> None:
+@volunteer.command()
+@click.option("--now", is_flag=True, help="End the units that are running, at once.")
+@json_output
+def pause(now: bool, as_json: bool) -> None:
     """Stop taking work. Work already begun will be completed, unless --now is given."""
     _ask(True, as_json, now=now)
 
 
-@app.command()
-def resume(as_json: Json = False) -> None:
+@volunteer.command()
+@json_output
+def resume(as_json: bool) -> None:
     """Take work again after a pause."""
     _ask(False, as_json)
 
