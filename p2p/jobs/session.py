@@ -1,7 +1,6 @@
 """Runs one job in one guest: imports its file, makes its plans, runs its units. The caller handles frames and pipes."""
 
 import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -10,11 +9,11 @@ from typing import Any, NamedTuple
 from p2p.jobs import chance, units
 from p2p.jobs.answer import as_json
 from p2p.jobs.checks import fingerprint, imports
+from p2p.jobs.checks.loaded import Loaded
 from p2p.jobs.checks.memory import Owner
 from p2p.jobs.checks.state import State
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import NOT_THE_JOBS, JobFault, Place, PlanMismatch, raised
-from p2p.jobs.files import API
 from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same
 from p2p.jobs.sources import Source
 from p2p.jobs.units import Output, Work
@@ -74,9 +73,9 @@ class Session:
             place = Place(str(getattr(module, "__file__", None) or "job"), 1)
             raise JobFault("the file has no function job: write def job(inputs): ...", place=place)
         self._job: Job = function
-        self._importer = type(getattr(module.__spec__, "loader", None))
-        self._fresh = State(self._modules(), files, packages=self._packages())
         loader = getattr(module.__spec__, "loader", None)
+        self._loaded = Loaded(files, type(loader))
+        self._fresh = State(self._loaded.look(), files)
         if hasattr(loader, "loaded"):
             loader.loaded = self._add  # type: ignore[union-attr]
 
@@ -145,23 +144,6 @@ class Session:
             raise _kept(changed, state)
         return result
 
-    def _modules(self) -> list[ModuleType]:
-        """The job's own modules that are loaded."""
-        loaded = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-        return [module for module in loaded if vars(module).get("__file__") in self._files]
-
-    def _packages(self) -> list[ModuleType]:
-        """The modules of packages that go along with the job, and are loaded."""
-        return [module for module in list(sys.modules.values()) if self._is_packages(module)]
-
-    def _is_packages(self, module: object) -> bool:
-        """Whether this is a module of a package that goes along with the job."""
-        if not isinstance(module, ModuleType):
-            return False
-        path = str(vars(module).get("__file__"))
-        is_ours = isinstance(getattr(vars(module).get("__spec__"), "loader", None), self._importer)
-        return is_ours and path not in self._files and not path.startswith(API)
-
     def _look_ahead(self, plan: Plan) -> None:
         """Notes what may go wrong in units of the plan. Raises JobFault for what is sure to."""
         for part, size in zip(fingerprint.parts(plan.stages), plan.sizes, strict=True):
@@ -171,7 +153,7 @@ class Session:
                     "makes them again before its first unit. If that takes long, give the data with --input"
                 )
         if self._missing is None:
-            loaded = {str(module.__file__) for module in self._modules()}
+            loaded = {str(module.__file__) for module in self._loaded.look().own}
             with self._blamed():
                 self._missing = imports.missing({path: self._files[path] for path in loaded})
             self.notes += [one.note() for one in self._missing[: imports.MAX_NOTES]]
@@ -181,9 +163,9 @@ class Session:
     def _add(self, module: ModuleType) -> None:
         """Adds a module that an operation, or `job`, has just imported."""
         for state in filter(None, [self._fresh, self._state]):
-            if getattr(module, "__file__", None) in self._files:
+            if self._loaded.is_own(module):
                 state.add(module)
-            elif self._is_packages(module):
+            elif self._loaded.is_packages(module):
                 state.add_package(module)
 
     def _watched(self, plan: Plan) -> State:
@@ -194,7 +176,7 @@ class Session:
             for part in parts
             if not isinstance(part, Source)
         ]
-        self._state = State(self._modules(), self._files, roots, self._packages())
+        self._state = State(self._loaded.look(), self._files, roots)
         return self._state
 
     def _changed_by_job(self) -> dict[str, str]:

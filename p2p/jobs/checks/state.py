@@ -46,6 +46,7 @@ from types import (
 from typing import Any
 
 from p2p.jobs.checks.elsewhere import Attribute, Named
+from p2p.jobs.checks.loaded import Loaded
 from p2p.jobs.checks.memory import SHUT, Owner, Root, Space, Value
 from p2p.jobs.checks.packages import CHANGEABLE, Packages
 from p2p.jobs.checks.values import (
@@ -104,16 +105,10 @@ _SHARED = getattr(random.random, "__self__", None)
 
 
 class State:
-    """All that the given modules and roots hold, as it is now."""
+    """All that the loaded modules and the given roots hold, as it is now."""
 
-    def __init__(
-        self,
-        modules: Iterable[ModuleType],
-        files: Mapping[str, bytes],
-        roots: Iterable[Root] = (),
-        packages: Iterable[ModuleType] = (),
-    ) -> None:
-        """`files` are the job's own files by path, and `packages` modules of those that go along with it."""
+    def __init__(self, loaded: Loaded, files: Mapping[str, bytes], roots: Iterable[Root] = ()) -> None:
+        """`files` are the job's own files by path."""
         self._files = files
         self._modules: set[str] = set()
         self._spaces: list[Space] = []
@@ -131,20 +126,15 @@ class State:
         self._cost = _CHECK_COST
         self._owed = self._units = 0
         self._packages = Packages()
-        for module in packages:
+        for module in loaded.packages:
             self.add_package(module)
-        modules = list(modules)
-        self._modules.update(module.__name__ for module in modules)
-        for module in modules:
+        self._modules.update(module.__name__ for module in loaded.own)
+        for module in loaded.own:
             self.add(module)
         self._walk(roots)
         self._filled.append((Owner("decimal.getcontext()"), _context))
         self._value(Owner("os.environ"), getattr(os.environ, "_data", {}), dict)  # as bytes, which is quicker
-        self._walk(
-            (Owner(f"sys.modules[{name!r}]"), held)
-            for name, held in list(sys.modules.items())
-            if not isinstance(held, ModuleType)
-        )
+        self._walk((Owner(f"sys.modules[{name!r}]"), held) for name, held in loaded.strange)
         if self._counts_hits:
             for owner, cached in self._caches:
                 self._value(owner._replace(name=f"{owner.name}.cache_info()"), cached, of_cache)
