@@ -8,14 +8,16 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from p2p import causes
 from p2p.errors import ConfigError
 from p2p.formats import quoted
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".shoalignore"
 """The file at the top of a folder whose patterns hold for that folder. It is left out itself."""
@@ -34,22 +36,30 @@ class Ignore:
     def __init__(self, patterns: Sequence[str]) -> None:
         """Raises ConfigError for patterns that cannot be used."""
         check_patterns(patterns)
-        self._spec = GitIgnoreSpec.from_lines(map(_composed, patterns))
+        self._spec = _compiled(map(_composed, patterns)) if patterns else None
         self._folders: dict[tuple[str, ...], bool] = {(): False}
 
     def leaves_out(self, path: tuple[str, ...], *, folder: bool = False) -> bool:
         """Whether the file or folder at this path, relative to the top, is left out, by itself or with a folder."""
-        above = self._leaves_out_folder(path[:-1])
+        if self._spec is None:
+            return False
+        above = self._leaves_out_folder(self._spec, path[:-1])
         if folder:
-            return self._leaves_out_folder(path)
+            return self._leaves_out_folder(self._spec, path)
         return above or self._spec.match_file(_composed("/".join(path)))
 
-    def _leaves_out_folder(self, path: tuple[str, ...]) -> bool:
+    def _leaves_out_folder(self, spec: "GitIgnoreSpec", path: tuple[str, ...]) -> bool:
         known = self._folders.get(path)
         if known is None:
-            above = self._leaves_out_folder(path[:-1])
-            known = self._folders[path] = above or self._spec.match_file(_composed("/".join(path)) + "/")
+            above = self._leaves_out_folder(spec, path[:-1])
+            known = self._folders[path] = above or spec.match_file(_composed("/".join(path)) + "/")
         return known
+
+
+def _compiled(lines: Iterable[str]) -> "GitIgnoreSpec":
+    from pathspec import GitIgnoreSpec  # late: most commands have no patterns
+
+    return GitIgnoreSpec.from_lines(lines)
 
 
 def _composed(text: str) -> str:
@@ -69,7 +79,7 @@ def check_patterns(patterns: Sequence[str], where: str = "--exclude") -> None:
                 f"{where}: {quoted(pattern)} has more than {MAX_WILDCARDS} wildcards (*). Use several patterns."
             )
         try:
-            (compiled,) = GitIgnoreSpec.from_lines([pattern]).patterns or (None,)
+            (compiled,) = _compiled([pattern]).patterns or (None,)
         except ValueError:
             compiled = None
         meant = pattern.strip() and not pattern.startswith("#")

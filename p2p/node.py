@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -22,11 +23,8 @@ from p2p.advertising.tracker_announcer import TrackerAnnouncer
 from p2p.compute.owner import deps as owner_deps
 from p2p.compute.owner.fair_share import share_volunteers
 from p2p.compute.owner.jobs import Jobs
-from p2p.compute.runtimes import all_runtimes
 from p2p.compute.volunteer import deps as volunteer_deps
 from p2p.compute.volunteer import refusals
-from p2p.compute.volunteer.owner_search import OwnerSearch, WorkCalls
-from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.throttle import Throttle
 from p2p.concurrency.walls import Wall
@@ -83,6 +81,10 @@ from p2p.wire import messages
 from p2p.wire.address import Address
 from p2p.wire.nodeid import work_bits
 
+if TYPE_CHECKING:
+    from p2p.compute.volunteer.owner_search import OwnerSearch
+    from p2p.compute.volunteer.volunteering import Volunteering
+
 UPKEEP = Wall("periodic task of the peer")
 
 WATCH_NETWORK_INTERVAL_S = 10.0
@@ -116,13 +118,13 @@ class Node:
     fetching: Fetching
     open_shares: OpenShares
     sandbox: Sandbox
-    volunteering: Volunteering | None
+    volunteering: "Volunteering | None"
     calls: Calls
     jobs: Jobs
     announcer: TrackerAnnouncer
     publisher: Publisher
     seeker_search: SeekerSearch
-    owner_search: OwnerSearch | None
+    owner_search: "OwnerSearch | None"
     operations: Operations
     server: Server
     notes: tuple[str, ...]
@@ -243,6 +245,11 @@ def _make(
     volunteering_deps = volunteer_deps.Deps(dialer, presence, records, disk, swarms, open_shares, sandbox, changes)
     volunteering, work_calls = None, None
     if offered.cores:
+        # Most peers never run the jobs of others, and start sooner without what does.
+        from p2p.compute.runtimes import all_runtimes
+        from p2p.compute.volunteer.owner_search import OwnerSearch, WorkCalls
+        from p2p.compute.volunteer.volunteering import Volunteering
+
         volunteering = Volunteering(
             volunteering_deps,
             home / VOLUNTEER,

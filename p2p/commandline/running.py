@@ -54,7 +54,7 @@ def run(
     # Until the command handles it, Ctrl-C simply ends the process, without a stack trace.
     for number in ending_signals():
         signal.signal(number, signal.SIG_DFL)
-    # Imported objects are never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer's time.
+    # What was imported is never garbage, and a peer makes few cycles: looking for them took 4 % of a transfer's time.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     hung_up = False
@@ -78,9 +78,11 @@ def run(
 
 def node_opener() -> "OpenNode":
     """Returns `open_node`, imported only now: commands that ask a running peer start faster without it."""
+    gc.disable()
     from p2p.node import open_node
 
     gc.freeze()  # what this import made, as above
+    gc.enable()
     return open_node
 
 

@@ -33,3 +33,18 @@ class JobSpec(msgspec.Struct, frozen=True):
     """Unset, the seed is drawn."""
     max_skipped: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = DEFAULT_MOST
     """How many records the job's units may skip because of errors."""
+
+
+class Resumable(msgspec.Struct, frozen=True):
+    """A job as it is stored in the journal, with everything needed to resume it. Ids are text."""
+
+    wish: JobSpec
+    runtime: str
+    digest: str
+    bundle: str
+    token: str
+    inputs: tuple[str, ...]
+    made: tuple[str, ...]
+    """The shares that are removed with the job."""
+    partition_bytes: int = 0
+    """As in `Setup`. 0, in older journals, means the size requested, or else the one size of that version."""

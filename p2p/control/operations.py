@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 import trio
 
 from p2p import ids
 from p2p.compute.owner.jobs import Jobs
-from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.walls import Wall
 from p2p.control import answers
@@ -33,6 +32,9 @@ from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.share import Sharing
 from p2p.wire.link import Link, PeerHint, PointerLink, is_link, parse_any_link, parse_link, parse_peer
 
+if TYPE_CHECKING:
+    from p2p.compute.volunteer.volunteering import Volunteering
+
 COMMAND = Wall("command")
 
 UPDATE_INTERVAL_S = 0.15
@@ -51,7 +53,7 @@ class Deps:
     sharing: Sharing
     open_shares: OpenShares
     jobs: Jobs
-    volunteering: Volunteering | None
+    volunteering: "Volunteering | None"
     """The part of this peer that volunteers its cores; None if it offers none."""
     shares: SharesView
     peers: PeersView

@@ -1,20 +1,24 @@
 """Lists which peers are connected to this peer, and what each connection is for."""
 
+from typing import TYPE_CHECKING
+
 from msgspec.structs import replace
 
 from p2p.compute.owner.jobs import Jobs
-from p2p.compute.volunteer.volunteering import Volunteering
 from p2p.control.answers import PeerRow
 from p2p.ids import ShareId, to_text
 from p2p.net.connection import Connection
 from p2p.reach.contacts import Contacts
 from p2p.sharing.swarms import Swarms
 
+if TYPE_CHECKING:
+    from p2p.compute.volunteer.volunteering import Volunteering
+
 
 class PeersView:
     """Lists the peers that exchange shares with this peer, work for its jobs, or own jobs that it works for."""
 
-    def __init__(self, contacts: Contacts, swarms: Swarms, jobs: Jobs, volunteering: Volunteering | None) -> None:
+    def __init__(self, contacts: Contacts, swarms: Swarms, jobs: Jobs, volunteering: "Volunteering | None") -> None:
         self._contacts = contacts
         self._swarms = swarms
         self._jobs = jobs

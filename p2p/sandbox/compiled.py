@@ -8,7 +8,6 @@ user could have written is never loaded.
 import contextlib
 import fcntl
 import functools
-import importlib.metadata
 import os
 import platform
 import stat
@@ -55,14 +54,16 @@ def default_folder() -> Path:
 @functools.cache
 def _machine() -> str:
     """Everything that compiled code depends on except the module."""
+    from importlib import metadata  # late: most peers run no guests
+
     try:
         processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
         features = [line for line in processor.splitlines() if line.startswith(("flags", "Features"))]
     except OSError:
         features = [platform.processor()]
     try:
-        version = importlib.metadata.version("wasmtime")
-    except importlib.metadata.PackageNotFoundError as error:
+        version = metadata.version("wasmtime")
+    except metadata.PackageNotFoundError as error:
         raise SandboxFailed("The package wasmtime is missing. Install Shoal again.") from error
     return repr((_SETTINGS, version, platform.machine(), sys.platform, features))
 

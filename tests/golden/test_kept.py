@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-from p2p.compute.owner import setup as job_setup
-from p2p.compute.spec import JobSpec
+from p2p.compute.spec import JobSpec, Resumable
 from p2p.core.compute.skipped import DEFAULT_MOST
 from p2p.ids import PeerId, ShareId
 from p2p.store import stamps
@@ -41,7 +40,7 @@ WISH = JobSpec(
 )
 LATER: dict[str, Any] = {"along": (), "requirements": None, "max_skipped": DEFAULT_MOST}
 """What jobs that were recorded first do not have."""
-JOB = job_setup.Resumable(
+JOB = Resumable(
     wish=WISH,
     runtime="python-wasm",
     digest="ab" * 32,
@@ -52,7 +51,7 @@ JOB = job_setup.Resumable(
     partition_bytes=65_536,
 )
 SEEDED = msgspec.structs.replace(JOB, wish=msgspec.structs.replace(WISH, seed=4711))
-PLAIN = job_setup.Resumable(JobSpec("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
+PLAIN = Resumable(JobSpec("/job.py"), "wasm", "ab" * 32, "a" * 52, "cd" * 16, (), ())
 STAMPS = [
     Stamp(11, 12, 1_700_000_000_123_456_789, 1_700_000_001_123_456_789),
     stamps.NOT_HELD,
@@ -100,10 +99,10 @@ def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
     for name, text in kept().items():
         assert recorded[name] == text
     before = msgspec.structs.replace(JOB, wish=msgspec.structs.replace(WISH, **LATER))
-    assert msgspec.convert(json.loads(recorded["job"]), job_setup.Resumable) == before
-    assert msgspec.convert(json.loads(recorded["job with files"]), job_setup.Resumable) == JOB
-    assert msgspec.convert(json.loads(recorded["plain job"]), job_setup.Resumable) == PLAIN
-    assert msgspec.convert(json.loads(recorded["seeded job"]), job_setup.Resumable) == SEEDED
+    assert msgspec.convert(json.loads(recorded["job"]), Resumable) == before
+    assert msgspec.convert(json.loads(recorded["job with files"]), Resumable) == JOB
+    assert msgspec.convert(json.loads(recorded["plain job"]), Resumable) == PLAIN
+    assert msgspec.convert(json.loads(recorded["seeded job"]), Resumable) == SEEDED
     packed, ctimes = bytes.fromhex(recorded["stamps"]), bytes.fromhex(recorded["ctimes"])
     assert stamps.Stamps.unpack(packed, ctimes) == STAMPS
     assert stamps.Stamps.unpack(packed) == [stamp._replace(ctime_ns=0) for stamp in STAMPS]
@@ -113,9 +112,9 @@ def test_what_is_kept_is_written_and_read_as_it_was_recorded() -> None:
 def test_a_job_without_its_later_fields_is_read() -> None:
     fewer = json.loads(load(KEPT)["job with files"])
     del fewer["partition_bytes"]
-    assert msgspec.convert(fewer, job_setup.Resumable) == msgspec.structs.replace(JOB, partition_bytes=0)
+    assert msgspec.convert(fewer, Resumable) == msgspec.structs.replace(JOB, partition_bytes=0)
     fewer["wish"] = {"path": "/job.py"}
-    assert msgspec.convert(fewer, job_setup.Resumable).wish == JobSpec("/job.py")
+    assert msgspec.convert(fewer, Resumable).wish == JobSpec("/job.py")
 
 
 def test_links_are_written_and_read_as_they_were_recorded() -> None:

@@ -177,3 +177,32 @@ def test_others_on_the_machine_see_nothing_of_a_home(tmp_path: Path) -> None:
     said = peer.run("node", code=1).err
     assert f"Every user of this machine can write to {home}" in said
     assert f"chmod o-w {home}" in said
+
+
+OF_A_NODE = ("p2p.node", "p2p.net", "p2p.store", "p2p.sandbox", "cryptography", "sqlite3", "psutil")
+OF_JOBS = ("p2p.compute.owner.run", "p2p.compute.owner.setup", "p2p.compute.volunteer.volunteering")
+RARE = ("rich", "pathspec", "cryptography.x509", "importlib.metadata", "jinja2", "wasmtime")
+"""What only some commands use, and what takes long to import."""
+
+
+def imported(peer: Peer, *command: str | Path) -> set[str]:
+    """The modules that the command imports, and the packages that they are in."""
+    lines = peer.run(*command, PYTHONPROFILEIMPORTTIME="1").err.splitlines()
+    return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+
+
+def test_a_command_imports_only_what_it_needs(tmp_path: Path, origin: Peer) -> None:
+    """Importing all of a node takes longer than most commands do."""
+    (tmp_path / "file").write_bytes(b"x")
+    at_help = imported(origin, "--help")
+    assert "click" in at_help
+    assert at_help.isdisjoint((*OF_A_NODE, *RARE, "trio", "msgspec"))
+    with origin.node("--no-dht") as node:
+        link = origin.run("share", tmp_path / "file").out.strip()
+        at_status = imported(origin, "status", "--json")
+        assert "trio" in at_status
+        assert at_status.isdisjoint((*OF_A_NODE, *RARE))
+        other = Peer(tmp_path / "other")
+        at_get = imported(other, "get", link, "--out", tmp_path / "out", "--peer", node.address, "--no-dht")
+    assert "p2p.node" in at_get
+    assert at_get.isdisjoint((*OF_JOBS, *RARE))

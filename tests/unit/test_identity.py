@@ -3,12 +3,14 @@
 import os
 import stat
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +105,31 @@ def test_the_certificate_is_kept_while_it_fits(tmp_path: Path) -> None:
     assert os.stat(path).st_ino == inode
     identity.write_certificate(BOB, tmp_path)
     assert identity.key_of_certificate(der_of(path.read_bytes())) == BOB.peer_id
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_key_and_certificate_are_those_that_cryptography_writes(private: bytes) -> None:
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(private)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shoal")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(2000, 1, 1), datetime(2100, 1, 1))
+    certificate = builder.sign(key, None)
+    assert Identity.of(key).certificate() == certificate.public_bytes(serialization.Encoding.PEM)
+    assert Identity.of(key).key_pem() == key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    certificate.verify_directly_issued_by(certificate)
+
+
+def test_a_key_that_another_program_wrote_is_read(tmp_path: Path) -> None:
+    write_key(tmp_path, b"A comment.\r\n" + ALICE.key_pem().replace(b"\n", b"\r\n"))
+    assert identity.load_or_create(tmp_path).peer_id == ALICE.peer_id
+
+
+def test_a_certificate_of_another_form_is_on_its_key() -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
+    builder = x509.CertificateBuilder(name, name, BOB.key.public_key(), 7, datetime(2000, 1, 1), datetime(2001, 1, 1))
+    der = builder.sign(ALICE.key, None).public_bytes(serialization.Encoding.DER)
+    assert identity.key_of_certificate(der) == BOB.peer_id
 
 
 def test_a_broken_certificate_is_made_anew(tmp_path: Path) -> None:

@@ -6,24 +6,27 @@ the volunteer, and the other jobs are then offered to that volunteer again.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
-from p2p.compute.owner.run import JobRun
 from p2p.core.compute.matching import VolunteerOffer, allot
 from p2p.ids import PeerId
+
+if TYPE_CHECKING:
+    from p2p.compute.owner.run import JobRun
 
 SHARE_INTERVAL_S = 2.0
 
 
-async def share_volunteers(runs: Callable[[], Sequence[JobRun]]) -> None:
+async def share_volunteers(runs: "Callable[[], Sequence[JobRun]]") -> None:
     """Divides the volunteers among the running jobs (`runs`), until cancelled."""
     while True:
         await trio.sleep(SHARE_INTERVAL_S)
         divide(runs())
 
 
-def divide(runs: Sequence[JobRun]) -> None:
+def divide(runs: "Sequence[JobRun]") -> None:
     """Tells each job how many slots of each of its volunteers it may use from now on."""
     needs = [run.need for run in runs]
     offers: dict[PeerId, VolunteerOffer] = {}

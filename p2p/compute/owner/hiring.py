@@ -6,9 +6,9 @@ dialled calls its volunteers to offer them the shares of its job, when they say 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from p2p.advertising.adverts import Advert
-from p2p.compute.owner.recruiter import Recruiter
 from p2p.core.dht import publications
 from p2p.formats import format_time
 from p2p.net.connection import Connection
@@ -16,6 +16,9 @@ from p2p.net.router import refuse
 from p2p.wire import work
 from p2p.wire.records import hiring_key
 from p2p.wire.tracker import Provided, key_text
+
+if TYPE_CHECKING:
+    from p2p.compute.owner.recruiter import Recruiter
 
 
 def advert(runtimes: Iterable[str]) -> Advert:
@@ -27,7 +30,9 @@ def advert(runtimes: Iterable[str]) -> Advert:
     )
 
 
-async def offer_job(recruiters: Mapping[bytes, Recruiter], connection: Connection, asking: work.VolunteerCall) -> bool:
+async def offer_job(
+    recruiters: "Mapping[bytes, Recruiter]", connection: Connection, asking: work.VolunteerCall
+) -> bool:
     """Offers one of the running jobs to a volunteer that dialled, and lets it work. Returns whether any job wanted it.
 
     Raises PeerError.

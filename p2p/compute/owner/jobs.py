@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -27,9 +28,7 @@ from p2p.compute.owner import hiring, saved_files
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.log import PLAN
 from p2p.compute.owner.made_shares import MadeShares
-from p2p.compute.owner.run import Ending, JobRun
-from p2p.compute.owner.setup import Resumable, Setup, set_up, set_up_again
-from p2p.compute.spec import JobSpec
+from p2p.compute.spec import JobSpec, Resumable
 from p2p.concurrency.walls import Wall
 from p2p.core.compute.skipped import UnitPlace
 from p2p.core.compute.vacancies import Vacancies
@@ -42,6 +41,10 @@ from p2p.progress import JobView, Progress
 from p2p.store.journal import RUNNING, JournaledJob, Logged
 from p2p.wire import work
 
+if TYPE_CHECKING:  # all that runs a job is imported when the first one begins: most peers have none
+    from p2p.compute.owner.run import Ending, JobRun
+    from p2p.compute.owner.setup import Setup
+
 JOB = Wall("job")
 
 
@@ -51,7 +54,7 @@ class Underway:
 
     id: bytes
     view: JobView
-    run: JobRun
+    run: "JobRun"
 
 
 @dataclass
@@ -90,7 +93,7 @@ class Jobs:
         """The jobs that are being set up, run or ended."""
         return frozenset(self._claims)
 
-    def runs(self) -> list[JobRun]:
+    def runs(self) -> "list[JobRun]":
         """The runs of the running jobs."""
         return [underway.run for underway in self._under_way.values()]
 
@@ -148,7 +151,9 @@ class Jobs:
             progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
             return await self._run(setup, kept, progress)
 
-    async def _begin(self, spec: JobSpec, job: bytes, progress: Progress) -> tuple[Setup, Resumable]:
+    async def _begin(self, spec: JobSpec, job: bytes, progress: Progress) -> "tuple[Setup, Resumable]":
+        from p2p.compute.owner.setup import set_up
+
         try:
             setup = await set_up(self._deps, spec, job, self._folder_of(job), self._made, progress)
             kept = Resumable(
@@ -173,6 +178,8 @@ class Jobs:
 
         Raises as `begin` does.
         """
+        from p2p.compute.owner.setup import set_up_again
+
         job = (await self._find(text)).id
         with self._claimed(job):
             listed = await self._find(to_text(job))  # read again, now that nobody else can change it
@@ -184,7 +191,9 @@ class Jobs:
             setup = await set_up_again(self._deps, job, self._folder_of(job), kept, self._made, progress)
             return await self._run(setup, kept, progress)
 
-    async def _run(self, setup: Setup, kept: Resumable, progress: Progress) -> JobAnswer:
+    async def _run(self, setup: "Setup", kept: Resumable, progress: Progress) -> JobAnswer:
+        from p2p.compute.owner.run import JobRun
+
         job, name = setup.id, Path(kept.wish.path).name
         view = JobView(job=to_text(job), name=name, runtime=setup.runtime.name)
         progress.view, progress.state, progress.name = view, "running", name
@@ -274,7 +283,7 @@ class Jobs:
             )
         return matching[0]
 
-    async def _answer(self, kept: Resumable, ending: Ending, job: bytes) -> JobAnswer:
+    async def _answer(self, kept: Resumable, ending: "Ending", job: bytes) -> JobAnswer:
         """Makes the user's answer. Files that the job saved go to `out` if that is given, otherwise into a share."""
         answer = JobAnswer(to_text(job), "done", ending.value)
         if ending.saved is None:
@@ -317,7 +326,7 @@ def _ended(state: str) -> str:
     return "has failed" if state == "failed" else f"is {state}"
 
 
-def _with_costs(answer: JobAnswer, view: JobView, run: JobRun, seconds: float) -> JobAnswer:
+def _with_costs(answer: JobAnswer, view: JobView, run: "JobRun", seconds: float) -> JobAnswer:
     return msgspec.structs.replace(
         answer,
         skipped=run.skipped.total or UNSET,

@@ -8,11 +8,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2p import causes, private
-from p2p.compute.owner.outputs import Outputs
 from p2p.errors import ConfigError, StorageError
 from p2p.store.disk import Disk
+
+if TYPE_CHECKING:
+    from p2p.compute.owner.outputs import Outputs
 
 PARTS_AT_ONCE = 16
 SAVED = re.compile(r"part-\d{5,}|action-\d{3,}")
@@ -60,7 +63,7 @@ def folder_of(saved: Path) -> Path | None:
     return saved / names[0] if len(names) == 1 and (saved / names[0]).is_dir() else saved
 
 
-async def save(outputs: Outputs, disk: Disk, stage: int, count: int, folder: Path) -> None:
+async def save(outputs: "Outputs", disk: Disk, stage: int, count: int, folder: Path) -> None:
     """Writes what the `count` units of a stage have made. Raises StorageError, OutputsLost."""
     for first in range(0, count, PARTS_AT_ONCE):
         numbers = range(first, min(first + PARTS_AT_ONCE, count))

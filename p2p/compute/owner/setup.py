@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import trio
 from msgspec import UNSET
 
@@ -21,7 +20,7 @@ from p2p.compute.owner import hiring, input_forms
 from p2p.compute.owner.deps import Deps
 from p2p.compute.owner.dispatch import JobInput, partitioner_of
 from p2p.compute.owner.made_shares import MadeShares
-from p2p.compute.spec import JobSpec
+from p2p.compute.spec import JobSpec, Resumable
 from p2p.config import VolunteerConfig
 from p2p.core.compute.partitions import MIN_PARTITION_BYTES, SEEDED_CORES, asked_bytes, chosen_bytes, chosen_count
 from p2p.core.compute.plan import MAX_UNITS_PER_STAGE, Source
@@ -76,21 +75,6 @@ class Setup:
     hiring: HiringTerms
     max_skipped: int
     """How many records the job's units may skip because of errors."""
-
-
-class Resumable(msgspec.Struct, frozen=True):
-    """A job as it is stored in the journal, with everything needed to resume it. Ids are text."""
-
-    wish: JobSpec
-    runtime: str
-    digest: str
-    bundle: str
-    token: str
-    inputs: tuple[str, ...]
-    made: tuple[str, ...]
-    """The shares that are removed with the job."""
-    partition_bytes: int = 0
-    """As in `Setup`. 0, in older journals, means the size requested, or else the one size of that version."""
 
 
 async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: MadeShares, progress: Progress) -> Setup:
