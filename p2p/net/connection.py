@@ -161,19 +161,17 @@ class Connection:
         """Ends the connection at once."""
         self._stream.close()
 
-    async def _send(self, *pieces: bytes | memoryview) -> None:
+    async def _send(self, *pieces: bytes | bytearray | memoryview) -> None:
         try:
             self._sending.acquire_nowait()
         except trio.WouldBlock:
             await self._sending.acquire()
         try:
             if self._corked:
-                corked, self._corked = self._corked, bytearray()
-                self.bytes_out += len(corked)
-                await self._stream.send_all(corked)
-            for piece in pieces:
-                self.bytes_out += len(piece)
-                await self._stream.send_all(piece)
+                pieces = self._corked, *pieces
+                self._corked = bytearray()
+            self.bytes_out += sum(map(len, pieces))
+            await self._stream.send_all(*pieces)
         except BaseException:
             # Part of a frame may have been sent, so nothing can follow it.
             self.close()

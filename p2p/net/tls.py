@@ -56,8 +56,8 @@ class ByteStream(Protocol):
     async def receive_exactly_into(self, view: memoryview) -> None:
         """Fills the whole view."""
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends all of the data. If it is cancelled, the stream is useless: close it."""
+    async def send_all(self, *pieces: bytes | bytearray | memoryview) -> None:
+        """Sends the pieces, each in TLS records of its own. If it is cancelled, the stream is useless: close it."""
 
     def close(self) -> None:
         """Closes the stream at once, without a closing message; a task that waits on the stream gets PeerGone."""
@@ -135,16 +135,18 @@ class TlsStream:
             except ssl.SSLError as error:
                 raise PeerGone(f"the connection broke: {_why(error)}") from error
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        view = memoryview(data)
-        at, end = 0, len(view)
-        while at < end:
-            until = min(end, at + _SENT_AT_ONCE_BYTES)
-            try:
-                while at < until:
-                    at += self._tls.write(view[at:until])
-            except ssl.SSLError as error:
-                raise PeerGone(f"the connection broke: {_why(error)}") from error
+    async def send_all(self, *pieces: bytes | bytearray | memoryview) -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            at, end = 0, len(view)
+            while at < end:
+                try:
+                    at += self._tls.write(view[at : at + _SENT_AT_ONCE_BYTES])
+                except ssl.SSLError as error:
+                    raise PeerGone(f"the connection broke: {_why(error)}") from error
+                if self._outgoing.pending >= _SENT_AT_ONCE_BYTES:
+                    await self._send_encrypted()
+        if self._outgoing.pending:
             await self._send_encrypted()
 
     def close(self) -> None:

@@ -47,10 +47,10 @@ class Pipe:
             self.arriving = at
             at += await self.receive_some_into(view[at:])
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self.sent.append(len(data))
+    async def send_all(self, *pieces: bytes | bytearray | memoryview) -> None:
+        self.sent += map(len, pieces)
         try:
-            await self._stream.send_all(bytes(data))
+            await self._stream.send_all(b"".join(pieces))
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
             raise PeerGone("broken") from error
 

@@ -213,8 +213,8 @@ async def test_a_cancelled_send_closes_the_connection() -> None:
     stuck = trio.Event()
 
     class Stuck(Pipe):
-        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-            await super().send_all(bytes(data)[:10])
+        async def send_all(self, *pieces: bytes | bytearray | memoryview) -> None:
+            await super().send_all(b"".join(pieces)[:10])
             stuck.set()
             await trio.sleep_forever()
 
@@ -238,10 +238,10 @@ async def test_who_is_cancelled_while_waiting_to_send_disturbs_nobody() -> None:
     held = trio.Event()
     plain_send = one._stream.send_all
 
-    async def slow_send(data: bytes | bytearray | memoryview) -> None:
+    async def slow_send(*pieces: bytes | bytearray | memoryview) -> None:
         held.set()
         await go_on.wait()
-        await plain_send(data)
+        await plain_send(*pieces)
 
     one._stream.send_all = slow_send  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
