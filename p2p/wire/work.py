@@ -44,7 +44,7 @@ Large outputs that later units read stay with the volunteer that made them, if t
 that is to read them is told where they are (`Reads`, before the unit) and asks for them there, over a connection of its
 own:
 
-    reader    -> GetOutput(job, token, unit, number)        holder -> OutputIs(digests, size), Bytes... | OutputGone
+    reader    -> GetOutput(job, token, unit, number)        holder -> OutputIs(digests, size), data... | OutputGone
 
 The answer lists the digests of all outputs of the unit. The reader checks that the digest of this list is the one that
 its owner sent, and that the digest of the output is the one in the list.
@@ -236,7 +236,9 @@ class GetOutput(_Message, frozen=True, gc=False, tag="get_output"):
 
 
 class OutputIs(_Message, frozen=True, gc=False, tag="output_is"):
-    """Announces the output, which follows as `Bytes`; `digests` are the digests of all outputs of its unit."""
+    """Announces the output, which follows in data frames: their chunk is the output's number. `digests` are the digests
+    of all outputs of its unit.
+    """
 
     digests: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_OUTPUTS)]
     size: _Number

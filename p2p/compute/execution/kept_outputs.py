@@ -20,6 +20,7 @@ from p2p.errors import PeerGone
 from p2p.net.connection import Connection
 from p2p.store.disk import Disk
 from p2p.wire import work
+from p2p.wire.frames import MAX_DATA_BYTES
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,19 @@ class OutputStore:
         # One piece at a time, whatever the output's size: many may ask, and read nothing.
         at = 0
         while True:
-            await connection.send(work.Bytes(wanted.unit, at, size, piece))
-            connection.use.gave((wanted.unit, wanted.number), len(piece), size)
-            at += len(piece)
+            view = memoryview(piece)
+            for start in range(0, len(view), MAX_DATA_BYTES):
+                frame = view[start : start + MAX_DATA_BYTES]
+                await connection.send_data(wanted.number, at + start, frame)
+                connection.use.gave((wanted.unit, wanted.number), len(frame), size)
+            at += len(view)
             if at >= size:
                 break
             try:
                 piece = await self._part(wanted.unit, kept, wanted.number, at, min(size - at, work.MAX_PIECE_BYTES))
             except OutputNotKept as error:
                 raise PeerGone(str(error)) from error
+        await connection.flush()
 
 
 def _write(path: Path, outputs: list[bytes]) -> tuple[bytes, ...]:

@@ -1,10 +1,11 @@
 """Reads outputs that other volunteers keep (`kept_outputs`), and checks each against the digest that the owner gave."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
-from p2p.compute.execution.reassembly import Reassembly
 from p2p.compute.execution.unit import digest_of, output_digest
 from p2p.errors import BadData, PeerError, PeerGone, ProtocolViolation
 from p2p.ids import PeerId
@@ -12,6 +13,7 @@ from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
 from p2p.wire import work
 from p2p.wire.address import Address, ip, may_tell
+from p2p.wire.frames import MIN_DATA_BYTES, DataHeader
 
 READ_TIMEOUT_S = 60.0
 """How long a holder may send nothing. A whole message may take longer on a slow connection."""
@@ -72,31 +74,38 @@ class OutputReader:
             connection = await self._dialer.dial(place.address, place.peer)
             self._connections[place.peer] = connection
         try:
-            await connection.send(work.GetOutput(self._job, self._token, place.unit, place.number))
-            said = await _next(connection)
-            if isinstance(said, work.OutputGone):
-                raise OutputNotKept("it does not keep the output any more")
-            if not isinstance(said, work.OutputIs):
-                raise ProtocolViolation("something else where an output belongs")
-            if digest_of(said.digests) != place.digest or place.number >= len(said.digests) or said.size != size:
-                raise BadData("an output that is not what its maker said")
-            body = await self._body(connection, place.unit, said.size)
+            return await _while_heard(connection, partial(self._ask, connection, place, size))
         except BaseException:
             self._close(place.peer)
             raise
-        if output_digest(body) != said.digests[place.number]:
-            raise BadData("an output that is not what its maker said")
-        return body
 
-    async def _body(self, connection: Connection, unit: bytes, size: int) -> bytes:
-        reassembly = Reassembly(MAX_READ_BYTES)
-        while True:
-            piece = await _next(connection)
-            if not isinstance(piece, work.Bytes) or piece.of != unit or piece.total != size:
+    async def _ask(self, connection: Connection, place: OutputLocation, size: int) -> bytes:
+        await connection.send(work.GetOutput(self._job, self._token, place.unit, place.number))
+        said = await connection.receive()
+        if isinstance(said, work.OutputGone):
+            raise OutputNotKept("it does not keep the output any more")
+        if not isinstance(said, work.OutputIs):
+            raise ProtocolViolation("something else where an output belongs")
+        if digest_of(said.digests) != place.digest or place.number >= len(said.digests) or said.size != size:
+            raise BadData("an output that is not what its maker said")
+        if size > MAX_READ_BYTES:
+            raise ProtocolViolation("more bytes than there is room for")
+        body = bytearray(size)  # the system gives it memory only as the bytes come
+        at = 0
+        while at < size:
+            header = await connection.receive()
+            if not isinstance(header, DataHeader) or (header.chunk, header.offset) != (place.number, at):
                 raise ProtocolViolation("something else where a piece of an output belongs")
-            self.bytes_read += len(piece.body)
-            if reassembly.add(piece):
-                return reassembly.pop(unit) or b""
+            end = at + header.size
+            if end > size or (end < size and header.size < MIN_DATA_BYTES):
+                raise ProtocolViolation("an output in pieces of a wrong size")
+            await connection.receive_body(memoryview(body)[at:end])
+            self.bytes_read += header.size
+            at = end
+        output = bytes(body)
+        if output_digest(output) != said.digests[place.number]:
+            raise BadData("an output that is not what its maker said")
+        return output
 
     def _close(self, peer: PeerId) -> None:
         connection = self._connections.pop(peer, None)
@@ -109,24 +118,24 @@ class OutputReader:
             self._close(peer)
 
 
-async def _next(connection: Connection) -> object:
-    message: object = None
-    failure: PeerError | None = None
+async def _while_heard(connection: Connection, conversation: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Holds the conversation. Raises PeerGone once nothing has come for READ_TIMEOUT_S, and the errors of its own."""
+    result: bytes | PeerError | None = None
 
     async def notice_silence() -> None:
-        before = -1
-        while before != connection.bytes_in:
-            before = connection.bytes_in
+        before: object = None
+        while before != connection.arrived:
+            before = connection.arrived
             await trio.sleep(READ_TIMEOUT_S)
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(notice_silence)
         try:
-            message = await connection.receive()
+            result = await conversation()
         except PeerError as error:
-            failure = error
+            result = error
         nursery.cancel_scope.cancel()
-    if message is None:
-        raise failure or PeerGone(f"nothing came of it for {READ_TIMEOUT_S:.0f} seconds")
-    return message
+    if isinstance(result, bytes):
+        return result
+    raise result or PeerGone(f"nothing came of it for {READ_TIMEOUT_S:.0f} seconds")

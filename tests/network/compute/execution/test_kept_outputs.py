@@ -10,14 +10,16 @@ import trio
 from p2p.compute.execution import kept_outputs
 from p2p.compute.execution.kept_outputs import OutputStore
 from p2p.compute.execution.output_reader import OutputLocation, OutputNotKept, OutputReader
-from p2p.compute.execution.unit import result_digest
+from p2p.compute.execution.unit import digest_of, output_digest, result_digest
 from p2p.compute.volunteer.volunteering import Volunteering
-from p2p.errors import BadData, PeerError
+from p2p.errors import BadData, PeerError, ProtocolViolation
 from p2p.ids import PeerId
+from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.progress import JobView, Progress
 from p2p.store.disk import Disk
 from p2p.wire import work
+from p2p.wire.frames import DataHeader
 from p2p.wire.link import PeerHint
 from tests.support.pipes import connections
 from tests.support.world import World, hint_of, until
@@ -76,6 +78,38 @@ async def test_an_output_is_read_and_checked(world: World) -> None:
     reading.close()
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(2, 0, 4000)],  # of another output
+        [(0, 0, 2000), (0, 3000, 1000)],  # with a gap
+        [(0, 0, 2000), (0, 2000, 2001)],  # more than was said
+        [(0, 0, 100), (0, 100, 3900)],  # crumbs
+        [(0, 0, 4000)],  # other bytes
+    ],
+)
+async def test_a_holder_that_sends_something_else_is_not_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch, frames: list[tuple[int, int, int]]
+) -> None:
+    holder, reader = await volunteer(world), await world.peer("reader")
+    kept = volunteering(holder).kept_for(JOB, reader.peer_id, TOKEN)
+    assert await kept.keep(UNIT, 0, OUTPUTS)
+    digests = output_digest(b"x" * 4000), output_digest(b"")
+
+    async def lies(connection: Connection, wanted: work.GetOutput) -> None:
+        await connection.send(work.OutputIs(digests, 4000))
+        for frame in frames:
+            await connection.send_data(*frame[:2], memoryview(bytes(frame[2])))
+        await connection.flush()
+
+    monkeypatch.setattr(kept, "answer", lies)
+    await volunteering(holder).linger(JOB, reader.peer_id, "127.0.0.1", kept)
+    reading = OutputReader(reader.dialer, JOB, TOKEN)
+    with pytest.raises((BadData, ProtocolViolation)):
+        await reading.get(replace(place(holder), digest=digest_of(digests)), 4000)
+    reading.close()
+
+
 async def test_an_output_is_read_as_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """32 readers that read nothing cost a volunteer 82 MiB each: the whole output, twice."""
     body = b"abcdefgh" * (1 << 17)
@@ -97,10 +131,12 @@ async def test_an_output_is_read_as_it_is_sent(tmp_path: Path, monkeypatch: pyte
     assert said.size == len(body)
     come = b""
     while len(come) < len(body):
-        piece = await theirs.receive()
-        assert isinstance(piece, work.Bytes)
-        assert piece.offset == len(come)
-        come += piece.body
+        frame = await theirs.receive()
+        assert isinstance(frame, DataHeader)
+        assert (frame.chunk, frame.offset) == (1, len(come))
+        piece = bytearray(frame.size)
+        await theirs.receive_body(memoryview(piece))
+        come += piece
     assert come == body
 
 
