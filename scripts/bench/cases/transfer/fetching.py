@@ -93,9 +93,13 @@ def disk(settings: Settings) -> Report:
 
 
 def _race(report: Report, fetches: Mapping[str, Fetch], source: Path, work: Path, settings: Settings) -> None:
-    """Run the rounds of a large file, and fill in the rates and how Shoal compares."""
+    """Run the rounds of a large file, and fill in the rates, what they cost, and how Shoal compares."""
     samples = take_turns(report.case, _checked(fetches, source, work), settings.rounds)
     report.rows += [Row.rate(name, "GB/s", settings.size / GB, taken) for name, taken in samples.items()]
+    for name, taken in samples.items():
+        for side in ("client", "server"):
+            cpu = [getattr(sample, side).cpu_s * 2**30 / settings.size for sample in taken]
+            report.rows.append(Row(f"{name}, {side}", "CPU s/GiB", cpu))
     for other in samples:
         if other != "shoal":
             report.compare_speed(samples, "shoal", other)
