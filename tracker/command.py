@@ -30,19 +30,19 @@ HOME = "tracker"
 async def run(
     home: Path,
     *,
-    listen: Sequence[str],
+    listen: list[str] | None,
     db: Path | None,
     url: str | None,
-    proxy: Sequence[str],
+    proxy: list[str] | None,
     proxy_header: str,
     proxy_hops: int,
-    outside: Sequence[str],
+    outside: list[str] | None,
     network: str | None,
 ) -> int:
     """Runs a tracker until a signal; prints `ready URL` once it answers. Returns the exit code. Raises ShoalError."""
     settings: Settings = {} if network is None else {"network": {"name": network}}
     loaded = config.load(home, os.environ, settings)
-    addresses = [parse_address(text, any_port=True) for text in listen]
+    addresses = [parse_address(text, any_port=True) for text in listen or ()]
     path = db or home / DATABASE_FILE
     own = home / HOME
     room = max(descriptors.allow(MAX_CONNECTIONS + SPARE_FILES) - SPARE_FILES, MIN_CONNECTIONS)
@@ -57,8 +57,8 @@ async def run(
             also=() if addresses else [Address("::", DEFAULT_PORT)],
             network=loaded.config.network.name,
             url=None if url is None else check_url(url),
-            proxies=_proxies(proxy, proxy_header, proxy_hops),
-            outside=list(map(_outside, outside)),
+            proxies=_proxies(proxy or (), proxy_header, proxy_hops),
+            outside=list(map(_outside, outside or ())),
             most_connections=min(MAX_CONNECTIONS, room),
         ) as running:
             print(f"ready {running.url}", flush=True)

@@ -1,5 +1,5 @@
 """The commands, grouped by subject. `app` combines them into one program, and adds `tracker` and `demo`.
 
-Whatever is slow to import is imported inside the commands, so that `shoal --help` takes little longer than click
+Whatever is slow to import is imported inside the commands, so that `shoal --help` takes little longer than typer
 itself.
 """

@@ -9,30 +9,46 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
 from p2p import __version__
 from p2p.commandline import files, jobs, peer, volunteering
 from p2p.commandline.asking import FAILED
-from p2p.commandline.options import PATH, CommandGroup, Global, json_output, listen, network_name
+from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
-
-@click.group(cls=CommandGroup, context_settings={"show_default": True})
-@click.option(
-    "--home",
-    metavar="PATH",
-    envvar="SHOAL_HOME",
-    show_envvar=True,
-    type=PATH,
-    help="This peer's folder: key, settings, database. Each home is a separate peer.",
+app = typer.Typer(
+    help="Share files with many people, and fetch them from many peers at once. Peers may fail or lie; "
+    "what you receive is verified.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
-@click.option("--verbose", "-v", is_flag=True, help="Log to stderr what is happening.")
-@click.version_option(__version__, message="shoal %(version)s", help="Print the version, and exit.")
-def app(home: Path | None, verbose: bool) -> None:
-    """Share files with many people, and fetch them from many peers at once. Peers may fail or lie; what you receive is
-    verified.
-    """
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"shoal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            envvar="SHOAL_HOME",
+            help="This peer's folder: key, settings, database. Each home is a separate peer.",
+            parser=as_path,
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr what is happening.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
     from p2p import config, log
     from p2p.paths import to_make
 
@@ -57,49 +73,40 @@ for command in (
     peer.status,
     peer.config,
 ):
-    app.add_command(command)
+    app.command()(command)
+app.add_typer(volunteering.app, name="volunteer")
 
 
 @app.command()
-@listen
-@click.option("--db", metavar="PATH", type=PATH, help="The database file. [default: tracker.db in the home]")
-@click.option("--url", metavar="URL", help="The URL at which others reach this tracker.")
-@click.option(
-    "--proxy",
-    metavar="IP",
-    multiple=True,
-    help="A reverse proxy in front of the tracker, which tells who its clients are; repeatable.",
-)
-@click.option(
-    "--proxy-header",
-    metavar="NAME",
-    default="X-Forwarded-For",
-    help="The header that it writes: X-Forwarded-For or Forwarded.",
-)
-@click.option(
-    "--proxy-hops",
-    metavar="N",
-    type=click.IntRange(1, 16),
-    default=1,
-    help="How many proxies a request passes, one behind the other.",
-)
-@click.option(
-    "--outside",
-    metavar="IP",
-    multiple=True,
-    help="The public address of this tracker's own network: BitTorrent clients elsewhere are told it instead of the "
-    "private addresses of those here; repeatable, for IPv6.",
-)
-@network_name
 def tracker(
-    listen: tuple[str, ...],
-    db: Path | None,
-    url: str | None,
-    proxy: tuple[str, ...],
-    proxy_header: str,
-    proxy_hops: int,
-    outside: tuple[str, ...],
-    network: str | None,
+    listen: Listen = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The database file. \\[default: tracker.db in the home]", parser=as_path),
+    ] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="The URL at which others reach this tracker.")] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IP", help="A reverse proxy in front of the tracker, which tells who its clients are; repeatable."
+        ),
+    ] = None,
+    proxy_header: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The header that it writes: X-Forwarded-For or Forwarded."),
+    ] = "X-Forwarded-For",
+    proxy_hops: Annotated[
+        int, typer.Option(metavar="N", help="How many proxies a request passes, one behind the other.", min=1, max=16)
+    ] = 1,
+    outside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IP",
+            help="The public address of this tracker's own network: BitTorrent clients elsewhere are told it instead "
+            "of the private addresses of those here; repeatable, for IPv6.",
+        ),
+    ] = None,
+    network: NetworkName = None,
 ) -> None:
     """Run a tracker (the optional central index, with a web page) until Ctrl-C. Prints `ready URL` when it is up."""
     from p2p.commandline import running
@@ -123,9 +130,10 @@ def tracker(
 
 
 @app.command()
-@click.option("--size", metavar="SIZE", default="192MiB", help="Size of the large file that the demo shares.")
-@json_output
-def demo(size: str, as_json: bool) -> None:
+def demo(
+    size: Annotated[str, typer.Option(metavar="SIZE", help="Size of the large file that the demo shares.")] = "192MiB",
+    as_json: Json = False,
+) -> None:
     """Run a whole network on this machine, kill some of it, and check every result.
 
     A tracker runs, and peers find and fetch a share, and run a job, while some are killed.
@@ -133,10 +141,7 @@ def demo(size: str, as_json: bool) -> None:
     from p2p.commandline.demo import run_demo
     from p2p.formats import parse_size
 
-    sys.exit(run_demo(parse_size(size), as_json=as_json))
-
-
-app.add_command(volunteering.volunteer)
+    raise typer.Exit(run_demo(parse_size(size), as_json=as_json))
 
 
 def main() -> None:
@@ -147,16 +152,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal can show every name
     try:
-        with app.make_context("shoal", sys.argv[1:]) as context:
-            app.invoke(context)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.exceptions.NoArgsIsHelpError as nothing:
-        print(nothing.format_message())
-        sys.exit(nothing.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except BrokenPipeError:
         # The program that read our output has stopped reading.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

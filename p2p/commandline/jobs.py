@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
 from p2p.commandline.asking import NOBODY, as_text, either, perform, print_answer
-from p2p.commandline.options import PATH, json_output, networked
+from p2p.commandline.options import Json, as_path, networked
 
 if TYPE_CHECKING:
     from p2p.compute.answers import JobAnswer
@@ -31,107 +31,109 @@ NOT_WITH_RESUME = frozenset(
 """The parameters of `run` that are fixed when a job is started."""
 
 
-@click.command()
-@click.argument("job", metavar="[JOB]", required=False, type=PATH)
-@click.option("--input", "inputs", metavar="LINK_OR_PATH", multiple=True, help="An input of the job; repeatable.")
-@click.option(
-    "--arg",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="An argument for the job; VALUE is JSON, or text if it is not valid JSON; repeatable.",
-)
-@click.option(
-    "--runtime",
-    metavar="RUNTIME",
-    help="python-wasm or python-wasm-science; chosen automatically if not given.",
-)
-@click.option(
-    "--partitions",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=False,
-    help="Approximate number of units per stage. [default: four per core, each with 64 KiB to 8 MiB of input]",
-)
-@click.option("--unit-memory", metavar="SIZE", default="512MiB", help="Maximum memory of a unit.")
-@click.option("--unit-time", metavar="TIME", default="10m", help="Maximum time that a unit may take.")
-@click.option(
-    "--trust",
-    metavar="own",
-    default="own",
-    help="How far to trust volunteers. The only choice is `own`, which accepts all results unchecked.",
-)
-@click.option(
-    "--volunteers",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=False,
-    help="Maximum number of volunteers. [default: all found]",
-)
-@click.option("--peer", metavar="HOST:PORT", multiple=True, help="A volunteer to ask; repeatable.")
-@click.option("--out", metavar="DIR", type=PATH, help="Folder for the files that the job saves.")
-@click.option("--wait", metavar="TIME", help="Stop after this long without any volunteer; --resume continues the job.")
-@click.option(
-    "--with",
-    "along",
-    metavar="FILE",
-    multiple=True,
-    type=PATH,
-    help="A file that goes along with the job, or a wheel; repeatable.",
-)
-@click.option(
-    "--with-requirements",
-    "requirements",
-    metavar="FILE",
-    type=PATH,
-    help="Packages that go along: a list of NAME==VERSION; pip gets their wheels.",
-)
-@click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(0, 2**53 - 1),
-    help="Draw random numbers from this seed. [default: another one for each run]",
-)
-@click.option(
-    "--max-skipped",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=1000,
-    help='Maximum number of records that operations with on_error="skip" may leave out.',
-)
-@click.option("--local", is_flag=True, help="Run in this process, without volunteers or a sandbox.")
-@click.option("--resume", metavar="JOB_ID", help="Resume a stopped job, with the options it was started with.")
-@json_output
 @networked
-@click.pass_context
 def run(
-    context: click.Context,
-    job: Path | None,
-    inputs: tuple[str, ...],
-    arg: tuple[str, ...],
-    runtime: str | None,
-    partitions: int,
-    unit_memory: str,
-    unit_time: str,
-    trust: str,
-    volunteers: int,
-    peer: tuple[str, ...],
-    out: Path | None,
-    wait: str | None,
-    along: tuple[Path, ...],
-    requirements: Path | None,
-    seed: int | None,
-    max_skipped: int,
-    local: bool,
-    resume: str | None,
-    as_json: bool,
+    context: typer.Context,
+    job: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="JOB",
+            help="A Python file with a function named `job`, a folder with job.py, or a .wasm file.",
+            parser=as_path,
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="LINK_OR_PATH", help="An input of the job; repeatable.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An argument for the job; VALUE is JSON, or text if it is not valid JSON; repeatable.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(metavar="RUNTIME", help="python-wasm or python-wasm-science; chosen automatically if not given."),
+    ] = None,
+    partitions: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Approximate number of units per stage. "
+            "\\[default: four per core, each with 64 KiB to 8 MiB of input]",
+            min=0,
+            show_default=False,
+        ),
+    ] = 0,
+    unit_memory: Annotated[str, typer.Option(metavar="SIZE", help="Maximum memory of a unit.")] = "512MiB",
+    unit_time: Annotated[str, typer.Option(metavar="TIME", help="Maximum time that a unit may take.")] = "10m",
+    trust: Annotated[
+        str,
+        typer.Option(
+            metavar="own",
+            help="How far to trust volunteers. The only choice is `own`, which accepts all results unchecked.",
+        ),
+    ] = "own",
+    volunteers: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Maximum number of volunteers. \\[default: all found]", min=0, show_default=False
+        ),
+    ] = 0,
+    peer: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="A volunteer to ask; repeatable.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the files that the job saves.", parser=as_path)
+    ] = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Stop after this long without any volunteer; --resume continues the job."),
+    ] = None,
+    along: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="A file that goes along with the job, or a wheel; repeatable.",
+            parser=as_path,
+        ),
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(
+            "--with-requirements",
+            metavar="FILE",
+            help="Packages that go along: a list of NAME==VERSION; pip gets their wheels.",
+            parser=as_path,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Draw random numbers from this seed. \\[default: another one for each run]",
+            min=0,
+            max=2**53 - 1,
+            show_default=False,
+        ),
+    ] = None,
+    max_skipped: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help='Maximum number of records that operations with on_error="skip" may leave out.', min=0
+        ),
+    ] = 1000,
+    local: Annotated[
+        bool, typer.Option("--local", help="Run in this process, without volunteers or a sandbox.")
+    ] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="JOB_ID", help="Resume a stopped job, with the options it was started with.")
+    ] = None,
+    as_json: Json = False,
+    *,
     settings: "Settings",
 ) -> None:
-    """Run a job on volunteers' machines, and print its result.
-
-    JOB is a Python file with a function named `job`, a folder with job.py, or a .wasm file.
-    """
+    """Run a job on volunteers' machines, and print its result."""
     from msgspec import UNSET
 
     from p2p.compute.arguments import parse_all
@@ -155,28 +157,28 @@ def run(
         raise ConfigError("Give a job to run, or --resume with the id of a stopped job: see `shoal jobs`.")
 
     show = partial(_show, as_json)
-    for text in peer:
+    for text in peer or ():
         parse_peer(text)
     if job is None:
         if given := [text for name, text in _given(context) if name in NOT_WITH_RESUME]:
             raise ConfigError(
                 f"{', '.join(given)}: not with --resume, which keeps the options that the job was started with."
             )
-        request = ResumeRequest(id=str(resume), peers=peer)
+        request = ResumeRequest(id=str(resume), peers=tuple(peer or ()))
         perform(request, settings, show, interrupted=KEPT, nobody=NOBODY)
     spec = JobSpec(
         path=str(absolute(job)),
-        inputs=tuple(map(_input, inputs)),
-        args=parse_all(arg),
+        inputs=tuple(map(_input, inputs or ())),
+        args=parse_all(arg or ()),
         runtime=runtime,
         partitions=partitions,
         unit_memory=parse_size(unit_memory),
         unit_time_s=parse_time(unit_time),
         volunteers=volunteers,
-        peers=peer,
+        peers=tuple(peer or ()),
         out=None if out is None else str(to_make(out)),
         wait_s=None if wait is None else parse_time(wait),
-        along=tuple(str(absolute(path)) for path in along),
+        along=tuple(str(absolute(path)) for path in along or ()),
         requirements=None if requirements is None else str(absolute(requirements)),
         seed=UNSET if seed is None else seed,
         max_skipped=max_skipped,
@@ -184,7 +186,7 @@ def run(
     if local:
         from p2p.commandline import local_run
 
-        show(local_run.run(job, list(inputs), spec, out))
+        show(local_run.run(job, list(inputs or ()), spec, out))
         return
     had_begun = False
 
@@ -198,9 +200,7 @@ def run(
     perform(RunRequest(wish=spec), settings, show, interrupted=interrupted, nobody=NOBODY, seen=seen)
 
 
-@click.command()
-@json_output
-def jobs(as_json: bool) -> None:
+def jobs(as_json: Json = False) -> None:
     """List this peer's jobs: running, stopped, and recently ended."""
     from p2p.commandline import tables
     from p2p.control.protocol import JobsRequest
@@ -208,48 +208,39 @@ def jobs(as_json: bool) -> None:
     perform(JobsRequest(), {}, either(as_json, tables.jobs))
 
 
-@click.command()
-@click.argument("job", metavar="JOB_ID")
-@json_output
-def result(job: str, as_json: bool) -> None:
-    """Print once more the result of a job that is done.
-
-    JOB_ID is the job's id, or the beginning of it.
-    """
+def result(
+    job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or the beginning of it.")],
+    as_json: Json = False,
+) -> None:
+    """Print once more the result of a job that is done."""
     from p2p.control.protocol import ResultRequest
 
     perform(ResultRequest(id=job), {}, partial(_show, as_json))
 
 
-@click.command()
-@click.argument("job", metavar="JOB_ID")
-@click.argument("unit", metavar="[UNIT]", required=False)
-@json_output
-def logs(job: str, unit: str | None, as_json: bool) -> None:
-    """Print what a job's units printed.
-
-    JOB_ID is the job's id, or the beginning of it. UNIT, written ACTION.STAGE.PARTITION, is the only unit to show.
-    """
+def logs(
+    job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or the beginning of it.")],
+    unit: Annotated[
+        str | None, typer.Argument(metavar="[UNIT]", help="Only this unit, written ACTION.STAGE.PARTITION.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a job's units printed."""
     from p2p.commandline import tables
     from p2p.control.protocol import LogsRequest
 
     perform(LogsRequest(id=job, unit=None if unit is None else _unit(unit)), {}, either(as_json, tables.logs))
 
 
-@click.command()
-@click.argument("job", metavar="JOB_ID")
-def cancel(job: str) -> None:
-    """End a running job of this peer for good, or forget a stopped one.
-
-    JOB_ID is the job's id, or the beginning of it.
-    """
+def cancel(job: Annotated[str, typer.Argument(metavar="JOB_ID", help="The job's id, or the beginning of it.")]) -> None:
+    """End a running job of this peer for good, or forget a stopped one."""
     from p2p.commandline import terminal
     from p2p.control.protocol import CancelRequest
 
     perform(CancelRequest(id=job), {}, lambda answer: terminal.note(f"Job {answer.job[:8]} is cancelled."))
 
 
-def _given(context: click.Context) -> Iterator[tuple[str, str]]:
+def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
     """The parameters given on the command line: each one's name, and its option as written there."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")

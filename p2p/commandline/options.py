@@ -1,61 +1,38 @@
 """Options that several commands share: the global options, and network options for commands that may start a peer."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
+import typer
 
 if TYPE_CHECKING:
     from p2p.config import Settings
 
+Listen = Annotated[
+    list[str] | None,
+    typer.Option("--listen", metavar="HOST:PORT", help="Address to listen on; repeatable. Port 0 means any free port."),
+]
+Join = Annotated[
+    list[str] | None,
+    typer.Option("--join", metavar="HOST:PORT", help="A peer through which to join the DHT; repeatable."),
+]
+Tracker = Annotated[list[str] | None, typer.Option("--tracker", metavar="URL", help="A tracker to use; repeatable.")]
+NoLan = Annotated[bool, typer.Option("--no-lan", help="Do not look for peers on the local network.")]
+NoDht = Annotated[bool, typer.Option("--no-dht", help="Do not take part in the DHT.")]
+NetworkName = Annotated[
+    str | None, typer.Option("--network", metavar="NAME", help="The network to join. Different networks never mix.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
-class _PathType(click.ParamType[Path]):
+
+def as_path(value: str | Path) -> Path:
     """A path that the user named. An empty one, often a shell variable that is not set, is not the current folder."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if value == "":
-            self.fail("it is empty. For the current folder, give a dot.", param, ctx)
-        return Path(value)
-
-
-PATH = _PathType()
-
-
-class CommandGroup(click.Group):
-    """Lists its commands in the order in which they were added, each with the first paragraph of its help."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, (command.help or "").partition("\n\n")[0]) for name, command in self.commands.items()]
-            )
-
-
-listen = click.option(
-    "--listen",
-    metavar="HOST:PORT",
-    multiple=True,
-    help="Address to listen on; repeatable. Port 0 means any free port.",
-)
-network_name = click.option("--network", metavar="NAME", help="The network to join. Different networks never mix.")
-json_output = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-_NETWORK_OPTIONS = (
-    listen,
-    click.option(
-        "--join", metavar="HOST:PORT", multiple=True, help="A peer through which to join the DHT; repeatable."
-    ),
-    click.option("--tracker", metavar="URL", multiple=True, help="A tracker to use; repeatable."),
-    click.option("--no-lan", is_flag=True, help="Do not look for peers on the local network."),
-    click.option("--no-dht", is_flag=True, help="Do not take part in the DHT."),
-    network_name,
-)
+    if value == "":
+        raise typer.BadParameter("it is empty. For the current folder, give a dot.")
+    return Path(value)
 
 
 class Global:
@@ -65,12 +42,12 @@ class Global:
 
 
 def _network_settings(
-    listen: tuple[str, ...],
-    join: tuple[str, ...],
-    tracker: tuple[str, ...],
-    no_lan: bool,
-    no_dht: bool,
-    network: str | None,
+    listen: Listen = None,
+    join: Join = None,
+    tracker: Tracker = None,
+    no_lan: NoLan = False,
+    no_dht: NoDht = False,
+    network: NetworkName = None,
 ) -> "Settings":
     """The settings made from the network options given on the command line."""
     from p2p.wire.address import parse_address
@@ -94,23 +71,17 @@ def _network_settings(
 
 
 def networked(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorates a command that may start a peer. Adds the network options, and passes them on as `settings`.
-
-    The innermost decorator, so that help lists these options last.
-    """
+    """Decorates a command that may start a peer. Adds the network options, and passes them on as `settings`."""
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
+    network = inspect.signature(_network_settings).parameters
 
     @functools.wraps(command)
-    def with_options(
-        listen: tuple[str, ...],
-        join: tuple[str, ...],
-        tracker: tuple[str, ...],
-        no_lan: bool,
-        no_dht: bool,
-        network: str | None,
-        **given: Any,
-    ) -> None:
-        command(**given, settings=_network_settings(listen, join, tracker, no_lan, no_dht, network))
+    def with_options(**given: Any) -> None:
+        settings = _network_settings(**{name: given.pop(name) for name in network})
+        command(**given, settings=settings)
 
-    for option in reversed(_NETWORK_OPTIONS):
-        option(with_options)
+    # Typer makes options of these.
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *network.values())]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_options

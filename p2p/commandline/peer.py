@@ -2,38 +2,39 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
 from p2p.commandline.asking import DONE, either, perform, print_answer
-from p2p.commandline.options import Global, json_output, networked
+from p2p.commandline.options import Global, Json, networked
 
 if TYPE_CHECKING:
     from p2p.config import Settings
 
 
-@click.command()
-@click.option(
-    "--upload-limit", metavar="RATE", help="Maximum upload rate in bytes per second, such as 10MiB. [default: none]"
-)
-@click.option(
-    "--download-limit", metavar="RATE", help="Maximum download rate in bytes per second, such as 10MiB. [default: none]"
-)
-@click.option("--volunteer", is_flag=True, help="Run other people's jobs, in a sandbox.")
-@click.option("--cores", metavar="N", type=int, help="Cores to volunteer. [default: all but one]")
-@click.option("--memory", metavar="SIZE", help="Memory for each volunteered core. [default: 1GiB]")
-@click.option(
-    "--unit-time", metavar="TIME", help="The longest that a unit of another peer's job may run. [default: 1h]"
-)
 @networked
 def node(
-    upload_limit: str | None,
-    download_limit: str | None,
-    volunteer: bool,
-    cores: int | None,
-    memory: str | None,
-    unit_time: str | None,
+    upload_limit: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Maximum upload rate in bytes per second, such as 10MiB. \\[default: none]"),
+    ] = None,
+    download_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE", help="Maximum download rate in bytes per second, such as 10MiB. \\[default: none]"
+        ),
+    ] = None,
+    volunteer: Annotated[bool, typer.Option("--volunteer", help="Run other people's jobs, in a sandbox.")] = False,
+    cores: Annotated[int | None, typer.Option(metavar="N", help="Cores to volunteer. \\[default: all but one]")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory for each volunteered core. \\[default: 1GiB]")
+    ] = None,
+    unit_time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The longest that a unit of another peer's job may run. \\[default: 1h]"),
+    ] = None,
+    *,
     settings: "Settings",
 ) -> None:
     """Run this peer until Ctrl-C. Prints `ready PEER HOST:PORT` when it is up."""
@@ -85,9 +86,7 @@ def node(
     sys.exit(command.run(serve))
 
 
-@click.command()
-@json_output
-def peers(as_json: bool) -> None:
+def peers(as_json: Json = False) -> None:
     """List the peers that this one is connected to, for shares or for jobs."""
     from p2p.commandline import tables
     from p2p.control.protocol import PeersRequest
@@ -95,9 +94,7 @@ def peers(as_json: bool) -> None:
     perform(PeersRequest(), None, either(as_json, tables.peers))
 
 
-@click.command()
-@json_output
-def status(as_json: bool) -> None:
+def status(as_json: Json = False) -> None:
     """Show this peer's state and activity."""
     from p2p.commandline import tables
     from p2p.control.protocol import StatusRequest
@@ -105,9 +102,7 @@ def status(as_json: bool) -> None:
     perform(StatusRequest(), None, either(as_json, tables.status))
 
 
-@click.command()
-@json_output
-def config(as_json: bool) -> None:
+def config(as_json: Json = False) -> None:
     """Print the settings in use, and where each one comes from."""
     from p2p.config import load, to_toml
 

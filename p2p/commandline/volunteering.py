@@ -1,36 +1,32 @@
 """Commands about the computing power that this peer offers for other people's jobs."""
 
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
-import click
+import typer
 
 from p2p.commandline.asking import either, perform
-from p2p.commandline.options import CommandGroup, json_output
+from p2p.commandline.options import Json
+
+app = typer.Typer(help="See and control the computing power that this peer offers.", no_args_is_help=True)
 
 
-@click.group(cls=CommandGroup)
-def volunteer() -> None:
-    """See and control the computing power that this peer offers."""
-
-
-@volunteer.command()
-@json_output
-def status(as_json: bool) -> None:
+@app.command()
+def status(as_json: Json = False) -> None:
     """Show what this peer offers, and what it is working on."""
     _ask(None, as_json)
 
 
-@volunteer.command()
-@click.option("--now", is_flag=True, help="End the units that are running, at once.")
-@json_output
-def pause(now: bool, as_json: bool) -> None:
+@app.command()
+def pause(
+    now: Annotated[bool, typer.Option("--now", help="End the units that are running, at once.")] = False,
+    as_json: Json = False,
+) -> None:
     """Stop taking work. Work already begun will be completed, unless --now is given."""
     _ask(True, as_json, now=now)
 
 
-@volunteer.command()
-@json_output
-def resume(as_json: bool) -> None:
+@app.command()
+def resume(as_json: Json = False) -> None:
     """Take work again after a pause."""
     _ask(False, as_json)
 

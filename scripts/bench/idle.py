@@ -25,16 +25,16 @@ HELPS = 9
 SETTLE_S = 2
 ROOM_BYTES = 64 << 20
 BARE = """\
-import click
-@click.command()
-@click.argument("name")
-def main(name): print(name)
-main()
+import typer
+app = typer.Typer()
+@app.command()
+def main(name: str) -> None: print(name)
+app()
 """
 
 
 def idle() -> Report:
-    """Memory of an idle peer, its time to `ready`, and `--help` against the smallest program with click."""
+    """Memory of an idle peer, its time to `ready`, and `--help` against the smallest program with typer."""
     report = Report("idle", f"a waiting peer, median of {STARTS}; --help, median of {HELPS}")
     have_shoal = shoal.installed(report.notes)
     with workspace(ROOM_BYTES) as work:
@@ -42,15 +42,15 @@ def idle() -> Report:
             report.rows += _starts(work)
         bare = work / "bare.py"
         bare.write_text(BARE)
-        contenders = {"bare click --help": lambda: _timed([sys.executable, str(bare), "--help"])}
+        contenders = {"bare typer --help": lambda: _timed([sys.executable, str(bare), "--help"])}
         if have_shoal:
             contenders["shoal --help"] = lambda: _timed([str(shoal.PROGRAM), "--help"])
         helps = take_turns("idle", contenders, HELPS)
     report.rows += [Row.time(name, samples) for name, samples in helps.items()]
     if have_shoal:
-        pairs = zip(helps["shoal --help"], helps["bare click --help"], strict=True)
+        pairs = zip(helps["shoal --help"], helps["bare typer --help"], strict=True)
         times = [ours.wall_s / bare_s.wall_s for ours, bare_s in pairs]
-        report.ratios.append(Ratio("time of shoal --help / bare click --help", times))
+        report.ratios.append(Ratio("time of shoal --help / bare typer --help", times))
     return report
 
 

@@ -64,7 +64,7 @@ def test_streams_that_are_full_or_closed_are_no_error_of_ours(
 def test_ctrl_c_while_a_command_is_still_loading_ends_it_without_a_word(tmp_path: Path) -> None:
     settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     module, _, function = settings["project"]["scripts"]["shoal"].partition(":")
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     peer = Peer(
         tmp_path / "home",
         command=(sys.executable, "-c", f"from {module} import {function}; {function}()"),
