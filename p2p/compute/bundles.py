@@ -7,14 +7,11 @@ a WASI command contains its module and the arguments.
 """
 
 import ast
-import functools
-import importlib.resources
 import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.resources.abc import Traversable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NoReturn
 
@@ -22,7 +19,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from p2p import causes, private
-from p2p.compute import wheels
+from p2p.compute import job_api, wheels
 from p2p.core.shares import names
 from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import ConfigError, MalformedMessage, StorageError
@@ -245,23 +242,7 @@ def runtime_asked_for(files: Mapping[str, bytes]) -> str | None:
 
 def whole(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Adds what guests need besides the job's own files: the job API, unless the job is a module."""
-    return dict(files) if MODULE in files else {**files, **_api()}
-
-
-@functools.cache
-def _api() -> dict[str, bytes]:
-    """The files of `p2p.jobs`, by the names under which guests import them."""
-    return dict(_sources("p2p/jobs", importlib.resources.files("p2p.jobs")))
-
-
-def _sources(path: str, folder: Traversable) -> Iterator[tuple[str, bytes]]:
-    """The Python files in a folder and in those below, by path."""
-    for one in folder.iterdir():
-        inner = f"{path}/{one.name}"
-        if one.is_dir():
-            yield from _sources(inner, one)
-        elif one.name.endswith(".py"):
-            yield inner, one.read_bytes()
+    return dict(files) if MODULE in files else {**files, **job_api.files()}
 
 
 def unpacks(files: Mapping[str, bytes]) -> bool:

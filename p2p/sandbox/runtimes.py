@@ -47,6 +47,11 @@ class Runtime:
     codecs: frozenset[str] = frozenset()
     """The kinds of compressed files that its Python can read, as `p2p.jobs.unpacking` calls them."""
 
+    ahead: bytes = field(default=b"", repr=False)
+    """A frame that it is given before it is parked, if any, for what takes long and is the same for all guests. It must
+    not answer, and must go on to read. What it does must not change any later answer, as it is not in the digest.
+    """
+
     @functools.cached_property
     def module_digest(self) -> bytes:
         """The BLAKE3 digest of the module."""
@@ -54,7 +59,7 @@ class Runtime:
 
     @functools.cached_property
     def digest(self) -> bytes:
-        """The BLAKE3 digest, 32 bytes, of all of the above that a guest can notice. The first use reads the files."""
+        """The BLAKE3 digest, 32 bytes, of all that guests' answers depend on. The first use reads the files."""
         library = _digest(self.library).hex() if self.library else ""
         seen: list[Any] = [self.module_digest.hex(), library, self.library_at, self.arguments, self.environment]
         return blake3(json.dumps([_EXCHANGE_VERSION, self.name, *seen]).encode()).digest()

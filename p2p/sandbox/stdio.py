@@ -131,11 +131,14 @@ class Line:
 class Frames:
     """The standard streams of a resident guest.
 
-    At the first read, `connected` waits until this process has a peer to serve; `begin` is called with each request
-    once all earlier requests are answered.
+    The guest first reads the frame `ahead`, if there is one. At the next read, `connected` waits until this process has
+    a peer to serve; `begin` is called with each request once all earlier requests are answered.
     """
 
-    def __init__(self, connected: Callable[[], Line], begin: Callable[[GuestRequest], None]) -> None:
+    def __init__(
+        self, connected: Callable[[], Line], begin: Callable[[GuestRequest], None], ahead: bytes = b""
+    ) -> None:
+        self._ahead = memoryview(len(ahead).to_bytes(_LENGTH, "big") + ahead if ahead else b"")
         self._connected = connected
         self._begin = begin
         self.line: Line | None = None
@@ -149,6 +152,10 @@ class Frames:
         """What was printed while Python started, before there was a peer."""
 
     def read(self, into: memoryview) -> int:
+        if self._ahead:
+            piece, self._ahead = self._ahead[: len(into)], self._ahead[len(into) :]
+            into[: len(piece)] = piece
+            return len(piece)
         if self.line is None:
             self.line = self._connected()
         if not self._length and not self._left:

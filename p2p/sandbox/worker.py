@@ -172,19 +172,29 @@ class Instance:
 def main() -> None:
     settings = json.loads(sys.argv[2])
     session = isolation.SessionPriority() if settings["idle"] else None
-    parked = Parked(socket.socket(fileno=int(sys.argv[1])), session)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    parked = Parked(control, session)
     try:
+        ahead = _ahead(control, settings["ahead_bytes"])
         with open(settings["compiled"], "rb") as file:
             wasm = wasmtime.Module.deserialize_file(wasm_engine, f"/dev/fd/{file.fileno()}")
         library = _library(settings["library"], settings["library_at"]) if settings["library"] else None
         isolation.raise_around_worker()
         if settings["resident"]:
-            _resident(parked, wasm, settings, library)
+            _resident(parked, wasm, settings, library, ahead)
         else:
             _commands(parked, wasm)
     except (OSError, wasmtime.WasmtimeError, GuestExit) as error:
         parked.answer(messages.FAILED, str(error))
     os._exit(1)
+
+
+def _ahead(control: socket.socket, size: int) -> bytes:
+    """The frame that the guest is given before it is parked. The peer sends it at once."""
+    frame = control.recv(size, socket.MSG_WAITALL) if size else b""
+    if len(frame) < size:
+        raise BrokenPipeError("the peer is gone")
+    return frame
 
 
 def _library(path: str, place: str) -> WasiLibrary:
@@ -193,7 +203,9 @@ def _library(path: str, place: str) -> WasiLibrary:
         return WasiLibrary(folder, name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], library: WasiLibrary | None) -> None:
+def _resident(
+    parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], library: WasiLibrary | None, ahead: bytes
+) -> None:
     instance: Instance | None = None
     limits = (0, 0)
 
@@ -206,7 +218,7 @@ def _resident(parked: Parked, wasm: wasmtime.Module, settings: dict[str, Any], l
             instance.limit(request.memory_bytes)
             isolation.limit_data(sum(limits) + _HOST_BYTES)
 
-    streams = Frames(parked.wait, begin)
+    streams = Frames(parked.wait, begin, ahead)
     arguments = [argument.encode() for argument in settings["arguments"]]
     wasi = Wasi(arguments, settings["environment"], streams, library)
     instance = Instance(wasm, Host(wasi), _START_MEMORY_BYTES)

@@ -77,6 +77,12 @@ class Worker:
                 self.kill()
                 raise SandboxFailed("A sandbox worker does not answer.") from error
 
+    async def give(self, data: bytes) -> None:
+        """Sends what the worker reads before it is ready. Raises OSError."""
+        sent = 0
+        while sent < len(data):
+            sent += await self._control.send(data[sent:])
+
     async def answer(self) -> str:
         """Waits for the answer to an order, or for the worker's first message. Returns its text.
 
@@ -171,6 +177,7 @@ class Workers:
             "environment": runtime.environment,
             "exports": runtime.exports,
             "idle": idle,
+            "ahead_bytes": len(runtime.ahead),
         }
         command = [sys.executable, "-P", "-m", "p2p.sandbox.worker", str(theirs.fileno()), json.dumps(settings)]
         readable = [path, *([runtime.library] if runtime.library else [])]
@@ -190,6 +197,7 @@ class Workers:
         worker = Worker(process, ours)
         try:
             with trio.fail_after(_START_S):
+                await worker.give(runtime.ahead)
                 await worker.answer()
         except BaseException as error:
             worker.kill()
