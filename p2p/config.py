@@ -5,7 +5,6 @@ Unknown keys are refused with their path. Units are in the names. Environment va
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -139,16 +138,24 @@ class Loaded(msgspec.Struct, frozen=True):
     origins: dict[tuple[str, str], str]
 
 
+def _from_toml(text: str) -> Settings:
+    """Parses a settings file. Raises ValueError."""
+    import tomllib  # late: few homes have such a file
+
+    return tomllib.loads(text)
+
+
 def load(home: Path, environment: Mapping[str, str], flags: Settings) -> Loaded:
     """The settings of a home. Raises a ConfigError that names the file or variable and the key."""
     path = home / CONFIG_FILE
     try:
-        from_file: Settings = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        from_file = _from_toml(text) if text else {}
     except FileNotFoundError:
         from_file = {}
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {causes.explained(error, forbidden=causes.MAY_READ)}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     merged: Settings = {}
     origins: dict[tuple[str, str], str] = {}

@@ -6,12 +6,12 @@ This file does nothing else. No module below it imports it; tests and the comman
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from p2p import descriptors
@@ -56,7 +56,6 @@ from p2p.reach.contacts import Contacts
 from p2p.reach.presence import Presence
 from p2p.reach.reachability import Reachability
 from p2p.sandbox import compiled
-from p2p.sandbox.room import Room
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
 from p2p.sharing.fetching import deps as fetching_deps
 from p2p.sharing.fetching.fetch import Fetching
@@ -90,12 +89,9 @@ UPKEEP = Wall("periodic task of the peer")
 WATCH_NETWORK_INTERVAL_S = 10.0
 JOBS, RESULTS, VOLUNTEER, MANIFESTS = "jobs", "results", "volunteer", "manifests"
 """Folders in a home."""
-OWN_MEMORY_SHARE = 4
-"""Unless it is set, guests that plan own jobs may have this fraction of the machine's memory."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A running peer and its parts. `notes` tell its user what is worth knowing about its start."""
 
     home: Path
@@ -270,7 +266,7 @@ def _make(
             library=library,
             journal=journal,
             disk=disk,
-            guests=_own_guests(sandbox, config.jobs.memory_bytes),
+            guests=owner_deps.OwnGuests(sandbox, config.jobs.memory_bytes),
             sharing=sharing,
             fetching=fetching,
             open_shares=open_shares,
@@ -422,14 +418,6 @@ def _overlays(
     return Overlays(
         identity, state, disk, network.name, bits, sockets, network.join if network.dht else (), Random()
     ), notes
-
-
-def _own_guests(sandbox: Sandbox, memory_bytes: int | None) -> owner_deps.OwnGuests:
-    """Makes the room for guests that work for this peer's own jobs."""
-    most = memory_bytes or posix.machine_memory_bytes() // OWN_MEMORY_SHARE
-    return owner_deps.OwnGuests(
-        planning=sandbox.beside(Room(most, by_memory=True)), repeating=sandbox.beside(Room(most, by_memory=True))
-    )
 
 
 def _limits(config: Config) -> ShareLimits:

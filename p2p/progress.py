@@ -1,13 +1,12 @@
 """The progress of an indexing, a fetch or a job, as plain data that the control socket sends."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 SMOOTHING = 0.2
 MAX_NOTES = 16
 
 
-@dataclass(frozen=True)
-class StageView:
+class StageView(msgspec.Struct, frozen=True):
     """The progress of one stage of the running action, in units."""
 
     label: str
@@ -16,8 +15,7 @@ class StageView:
     running: int
 
 
-@dataclass(frozen=True)
-class VolunteerView:
+class VolunteerView(msgspec.Struct, frozen=True):
     """A volunteer working for a job: the units it has, the slots it gives, its rate in units per second."""
 
     peer: str
@@ -28,16 +26,14 @@ class VolunteerView:
     bytes_fetched: int
 
 
-@dataclass(frozen=True)
-class QueuedAt:
+class QueuedAt(msgspec.Struct, frozen=True):
     """A volunteer in whose queue a job waits, and the place of the job in that queue, from 1."""
 
     peer: str
     place: int
 
 
-@dataclass
-class JobView:
+class JobView(msgspec.Struct):
     """The progress of a job. Updated in place; rates are in units per second."""
 
     job: str = ""
@@ -45,8 +41,8 @@ class JobView:
     state: str = "planning"
     runtime: str = ""
     action: int = 0
-    stages: list[StageView] = field(default_factory=list)
-    volunteers: list[VolunteerView] = field(default_factory=list)
+    stages: list[StageView] = msgspec.field(default_factory=list)
+    volunteers: list[VolunteerView] = msgspec.field(default_factory=list)
     failures: int = 0
     losses: int = 0
     skipped: int = 0
@@ -63,11 +59,10 @@ class JobView:
     """Seconds until the running stage is done, at this rate."""
     why: str = ""
     """Why nothing runs, if nothing does."""
-    queued: list[QueuedAt] = field(default_factory=list)
+    queued: list[QueuedAt] = msgspec.field(default_factory=list)
 
 
-@dataclass
-class Progress:
+class Progress(msgspec.Struct):
     """The progress of an indexing, fetch or job. Updated in place; sizes are in bytes, rates in bytes per second."""
 
     state: str = "looking for sources"
@@ -87,7 +82,7 @@ class Progress:
     """The last thing that went wrong with a source."""
     view: JobView | None = None
     """The progress of the job, if this is one."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     """What the user should know; each note is shown once."""
 
     def note(self, text: str) -> None:

@@ -1,7 +1,8 @@
 """The dependencies that the parts of `advertising` share."""
 
-from dataclasses import dataclass
 from random import Random
+
+import msgspec
 
 from p2p.advertising.adverts import Adverts
 from p2p.concurrency.bell import Bell
@@ -14,8 +15,7 @@ from p2p.store.disk import Disk
 from p2p.store.library import Library
 
 
-@dataclass(frozen=True)
-class Deps:
+class Deps(msgspec.Struct, frozen=True):
     """What `advertising` uses, made by `p2p.node`. The bell `changes` is rung when there is news to tell."""
 
     dialer: Dialer

@@ -1,9 +1,9 @@
 """What this peer offers: the shares that it serves and those that it is fetching, as they are announced to others."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 
+import msgspec
 import trio
 
 from p2p.core.shares.coverage import coverage
@@ -19,8 +19,7 @@ from p2p.wire.records import MAP_BYTES, WHOLE
 from p2p.wire.tracker import MAX_CONTENTS, Content
 
 
-@dataclass(frozen=True)
-class InventoryEntry:
+class InventoryEntry(msgspec.Struct, frozen=True):
     """A share that is served or being fetched; sizes are in bytes."""
 
     share: ShareId

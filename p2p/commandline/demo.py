@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from p2p import ids
@@ -238,7 +239,8 @@ async def _kill_one(report: DemoReport, owner: Peer, victim: Peer, seen: JobView
     while True:
         with suppress(PeerError):
             for job in (await _status(owner)).jobs:
-                vars(seen).update(vars(job))
+                for key, value in msgspec.structs.asdict(job).items():
+                    setattr(seen, key, value)
         busy = any(one.units and one.peer == victim.id for one in seen.volunteers)
         if victim.process is not None and busy and seen.units_done >= UNITS_BEFORE_KILL:
             victim.process.kill()

@@ -1,6 +1,5 @@
 """The answers to a user's requests about jobs, in the form that is sent over the control socket."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -47,7 +46,6 @@ class JobAnswer(msgspec.Struct, frozen=True):
         return [self.link] if isinstance(self.link, str) else []
 
 
-@dataclass
 class JobRow(JobView):
     """A job in the list of jobs. If it is not running, only its names, `state`, `created` and `ending` are set."""
 

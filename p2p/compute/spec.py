@@ -6,9 +6,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from p2p.core.compute.skipped import DEFAULT_MOST
-from p2p.jobs.chance import MAX_SEED
 
-_Seed = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)]
+_Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class JobSpec(msgspec.Struct, frozen=True):

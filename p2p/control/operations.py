@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -41,8 +40,7 @@ UPDATE_INTERVAL_S = 0.15
 RESOLVE_RETRY_S = 3.0
 
 
-@dataclass(frozen=True)
-class Deps:
+class Deps(msgspec.Struct, frozen=True):
     """What `Operations` uses: the interfaces of lower packages, and the views that make answers to the user.
 
     Made by `p2p.node`.

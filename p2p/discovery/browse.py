@@ -1,8 +1,8 @@
 """Browse: asks a peer itself which shares it lists, or asks a tracker if the peer cannot be reached."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p import ids
@@ -22,8 +22,7 @@ BROWSE_TIMEOUT_S = 20.0
 MAX_SHARES = 10_000
 
 
-@dataclass(frozen=True)
-class ListedShare:
+class ListedShare(msgspec.Struct, frozen=True):
     """One listed share; its size is in bytes."""
 
     share: ShareId

@@ -13,10 +13,10 @@ networks, each with a full record, do not hide the results of others.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 
+import msgspec
 import trio
 
 from p2p import ids
@@ -48,8 +48,7 @@ MAX_HITS = 100
 TOO_SHORT = "Search for a word of at least {} letters or digits."
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """One result of a search; its size is in bytes."""
 
     share: ShareId

@@ -12,10 +12,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 
+import msgspec
 import trio
 
 from p2p.concurrency.walls import Wall
@@ -73,8 +73,7 @@ MakeRecord = Callable[[str], "Record | None"]
 """Makes the record to store with nodes that see this one at the host; None if there is none for them."""
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """The result of publishing a record: how many nodes store it now, and why other nodes do not."""
 
     stored: int

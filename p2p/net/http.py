@@ -10,10 +10,10 @@ checked again. Answers are bounded in bytes and time; there is no compression, a
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
 import trio
 
 from p2p.errors import ConfigError, MalformedMessage, NotAllowed, PeerGone, Refused
@@ -33,8 +33,7 @@ _NETLOC = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """A server's answer to an HTTP request."""
 
     status: int

@@ -13,8 +13,6 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-import psutil
-
 from p2p.wire.address import Address, Scope, canonical, ip, prefix, scope
 
 BUFFER_BYTES = 64 * 1024
@@ -159,6 +157,8 @@ class Channel:
 
 def _shared(version: int) -> Iterator[tuple[int, str]]:
     """The index of each interface on which there may be other machines, and its address there: link-local for IPv6."""
+    import psutil  # late: not needed while a peer starts
+
     addresses = psutil.net_if_addrs()
     for name, state in psutil.net_if_stats().items():
         flags = set(state.flags.split(","))
@@ -173,6 +173,8 @@ def _shared(version: int) -> Iterator[tuple[int, str]]:
 
 def _having(wanted: str) -> Iterator[int]:
     """The index of each interface that has this IPv6 address."""
+    import psutil  # late, as above
+
     for name, addresses in psutil.net_if_addrs().items():
         own = {_unzoned(found) for one in addresses if (found := ip(one.address))}
         with suppress(OSError):  # the interface has just gone

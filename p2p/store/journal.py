@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from p2p.core.compute.attempts import Known
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import MAX_RESULT_BYTES
 from p2p.core.compute.skipped import Skips, UnitPlace, read_reports
 from p2p.errors import NotFound, StorageError

@@ -14,8 +14,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import psutil
-
 from p2p import causes, private
 from p2p.errors import HomeInUse, StorageError
 
@@ -178,6 +176,8 @@ def boot_id() -> str:
 
 def resident_bytes() -> int | None:
     """How many bytes of RAM this process uses; None if the system does not say, as when no descriptor is left."""
+    import psutil  # late: not needed by short commands
+
     try:
         return psutil.Process().memory_info().rss
     except (OSError, psutil.Error):
@@ -186,6 +186,8 @@ def resident_bytes() -> int | None:
 
 def machine_memory_bytes() -> int:
     """How many bytes of RAM this machine has."""
+    import psutil  # late, as above
+
     try:
         return psutil.virtual_memory().total
     except (OSError, psutil.Error):  # no /proc, or no descriptor left to read it with

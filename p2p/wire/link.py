@@ -16,13 +16,13 @@ Links of before are read too:
     shoal:<peer id>/<name>
 """
 
-import dataclasses
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
+
+import msgspec
 
 from p2p import ids
 from p2p.errors import ConfigError
@@ -49,8 +49,7 @@ _ENCODED = re.compile(r"(?:[\w.~-]|%[0-9a-fA-F]{2})+")
 _WEB = {"t": "http://", "ts": "https://", "tu": ""}
 
 
-@dataclass(frozen=True)
-class PeerHint:
+class PeerHint(msgspec.Struct, frozen=True):
     """The address of a peer that may have the share, perhaps with the peer id to expect there."""
 
     address: Address
@@ -60,8 +59,7 @@ class PeerHint:
         return f"{ids.to_text(self.peer_id)}@{self.address}" if self.peer_id else str(self.address)
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A link to a share, and hints where to find it; `size` is in bytes."""
 
     share_id: ShareId
@@ -79,8 +77,7 @@ class Link:
         return _SCHEME + "/".join([*parts, *_hints(self.peers, self.trackers, None)])
 
 
-@dataclass(frozen=True)
-class PointerLink:
+class PointerLink(msgspec.Struct, frozen=True):
     """A mutable link: the share to which the publisher last gave this name, and hints where to ask."""
 
     publisher: PeerId
@@ -279,8 +276,8 @@ def _taken(link: L, hints: Iterable[tuple[str, str]]) -> L:
                 raise ConfigError("This link is to an encrypted share, which this version cannot read. Update Shoal.")
             case _:
                 pass
-    found = dataclasses.replace(link, peers=tuple(peers), trackers=tuple(trackers))
-    return found if isinstance(found, PointerLink) else dataclasses.replace(found, name=name, size=size)
+    found = msgspec.structs.replace(link, peers=tuple(peers), trackers=tuple(trackers))
+    return found if isinstance(found, PointerLink) else msgspec.structs.replace(found, name=name, size=size)
 
 
 def _hints(peers: Iterable[PeerHint], trackers: Iterable[str], last: PeerId | None) -> list[str]:

@@ -4,7 +4,6 @@ for a shell, a mail, HTML or an address bar once too often, or with characters i
 Nothing is decided here about the link itself: `p2p.wire.link` reads what comes out.
 """
 
-import html
 import itertools
 import re
 from urllib.parse import unquote
@@ -73,8 +72,11 @@ def _cleaned(text: str) -> str:
     text = text.encode(errors="replace").decode()  # replaces what cannot be encoded, such as invalid bytes
     text = _INVISIBLE.sub("", text.translate(_WIDE))
     text = _SOFT_BREAK.sub("", text).replace("\\", "")
-    for _ in range(_MANY):
-        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    if "&" in text:
+        import html  # late: it loads all of HTML's entities
+
+        for _ in range(_MANY):
+            text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     return re.sub(r"(?i)\b(xt|dn|xl|x\.pe|tr)=3d", r"\1=", text)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.compute.attempts import Known
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import MAX_RESULT_BYTES
 from p2p.core.compute.report import Report
 from p2p.core.compute.skipped import Skips, UnitPlace

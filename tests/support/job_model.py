@@ -11,7 +11,6 @@ from p2p.core.compute.attempts import (
     Finish,
     JobEnded,
     JobState,
-    Known,
     SendUnits,
     StageDone,
     Unfinished,
@@ -20,6 +19,7 @@ from p2p.core.compute.attempts import (
     Work,
 )
 from p2p.core.compute.job import Job
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import Plan, Source, Stage, check, job_context, sizes
 from p2p.ids import H, PeerId
 

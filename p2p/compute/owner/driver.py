@@ -15,12 +15,12 @@ from p2p.core.compute.attempts import (
     Finish,
     JobEnded,
     JobState,
-    Known,
     SendUnits,
     WithdrawUnits,
     Work,
 )
 from p2p.core.compute.job import Job
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import Plan
 from p2p.errors import JobError, ShoalError
 from p2p.ids import PeerId

@@ -244,7 +244,7 @@ class Jobs:
         for one in await self._deps.disk.run(self._deps.journal.jobs):
             underway = self._under_way.get(one.id)
             view = underway.view if underway is not None else JobView(job=to_text(one.id), name=_name(one))
-            row = JobRow(**vars(view), created=one.created, ending=one.ending)
+            row = JobRow(**msgspec.structs.asdict(view), created=one.created, ending=one.ending)
             if underway is None:
                 row.state = "stopped" if one.state == RUNNING else one.state
             rows.append(row)

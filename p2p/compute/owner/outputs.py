@@ -16,7 +16,7 @@ import trio
 
 from p2p import causes, private
 from p2p.compute.execution.unit import cut, result_digest
-from p2p.core.compute.attempts import Known
+from p2p.core.compute.known import Known
 from p2p.core.compute.skipped import Skips
 from p2p.errors import NotFound, StorageError
 from p2p.ids import H, PeerId, to_text

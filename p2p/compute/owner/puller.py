@@ -11,7 +11,8 @@ from p2p.compute.execution.output_reader import OutputLocation, OutputReader
 from p2p.compute.owner.driver import Driver
 from p2p.compute.owner.outputs import Outputs, Remote
 from p2p.compute.owner.shuffle import OutputShuffle
-from p2p.core.compute.attempts import Known, Work
+from p2p.core.compute.attempts import Work
+from p2p.core.compute.known import Known
 from p2p.errors import PeerError, PeerGone, StorageError
 from p2p.ids import PeerId
 

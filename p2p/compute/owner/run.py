@@ -37,8 +37,9 @@ from p2p.compute.owner.view import Watch
 from p2p.compute.owner.volunteer_session import VolunteerSession
 from p2p.concurrency.background import Background
 from p2p.core.compute import plan as plans
-from p2p.core.compute.attempts import JobState, Known, Work
+from p2p.core.compute.attempts import JobState, Work
 from p2p.core.compute.diagnosis import what_is_not_sent
+from p2p.core.compute.known import Known
 from p2p.core.compute.matching import Need
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.skipped import SkippedRecords

@@ -1,6 +1,6 @@
 """The dependencies that the parts of `volunteer` share."""
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.concurrency.bell import Bell
 from p2p.net.dialer import Dialer
@@ -12,8 +12,7 @@ from p2p.store.disk import Disk
 from p2p.store.fetches import Fetches
 
 
-@dataclass(frozen=True)
-class Deps:
+class Deps(msgspec.Struct, frozen=True):
     """What `volunteer` uses, made by `p2p.node`. The bell `changes` is rung when its offer changes."""
 
     dialer: Dialer

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
+from p2p.core.compute.known import Known
 from p2p.core.compute.stage import StageUnits
 from p2p.ids import PeerId
 
@@ -71,16 +72,6 @@ class UnitResult(NamedTuple):
     unit: bytes
     digest: bytes
     holder: PeerId | None = None
-
-
-class Known(NamedTuple):
-    """An accepted result, as the journal stores it."""
-
-    unit: bytes
-    stage: int
-    partition: int
-    digest: bytes
-    holder: PeerId | None
 
 
 class Work(NamedTuple):

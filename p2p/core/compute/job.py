@@ -18,7 +18,6 @@ from p2p.core.compute.attempts import (
     Finish,
     JobEnded,
     JobState,
-    Known,
     StageDone,
     Step,
     Unfinished,
@@ -27,6 +26,7 @@ from p2p.core.compute.attempts import (
 )
 from p2p.core.compute.crew import FIRST_REST_S, STALL_S, Crew, CrewMember
 from p2p.core.compute.disputes import Disputes
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.report import Report
 from p2p.core.compute.stage import StageUnits

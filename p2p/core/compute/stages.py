@@ -7,7 +7,7 @@ made again only if the stage is needed.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from p2p.core.compute.attempts import Known
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import Plan, stage_context
 from p2p.core.compute.stage import DONE, StageUnits
 

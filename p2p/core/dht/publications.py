@@ -6,7 +6,6 @@ again soon, then less and less often; so are all when the network turns out to b
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
@@ -63,8 +62,7 @@ MANY_NODES = 20
 """With this many nodes known, a record is with those nearest to its key, whoever joins."""
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One record to publish: its key, what it says, and for how long it is valid."""
 
     key: bytes

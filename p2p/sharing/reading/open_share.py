@@ -7,6 +7,7 @@ shares, the copy or the fetch may be dropped even while it has readers: then the
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -15,11 +16,13 @@ from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import chunk_bytes
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId
-from p2p.jobs.cutting import Piece, at_lines
 from p2p.sharing.reading.local_copy import LocalCopy
 from p2p.sharing.reading.partial import PartialFetch
 from p2p.store.disk import Disk
 from p2p.wire.link import PeerHint
+
+if TYPE_CHECKING:
+    from p2p.jobs.cutting import Piece
 
 MAX_HINTS = 256
 READ_BYTES = 1 << 24
@@ -128,15 +131,18 @@ class OpenShare:
 
         async def read(parts: Parts, layout: Layout, entry: int) -> bytes:
             parts.want(_chunks(parts, layout, entry, before, expected))
-            piece = await self._cut(parts, layout, entry, Piece(0, offset, size), most)
+            piece = await self._cut(parts, layout, entry, offset, size, most)
             if piece.size > most:
                 raise _too_long(path, piece.size, most)
             return await self._read(parts, layout, entry, piece.offset, piece.size)
 
         return await self._use(read, path, before, expected)
 
-    async def _cut(self, parts: Parts, layout: Layout, entry: int, piece: Piece, most: int) -> Piece:
-        """Cuts or extends the piece to whole lines. Raises JobError if one of them is too long."""
+    async def _cut(self, parts: Parts, layout: Layout, entry: int, offset: int, size: int, most: int) -> "Piece":
+        """Cuts or extends the range to whole lines. Raises JobError if one of them is too long."""
+        from p2p.jobs.cutting import Piece, at_lines  # late: most peers read nothing for jobs
+
+        piece = Piece(0, offset, size)
         whole = layout.manifest.entries[entry].size
         cut = at_lines(piece, whole)
         try:

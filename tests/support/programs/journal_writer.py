@@ -8,8 +8,9 @@ committed, `finished ACTION` once an action is, and `done`.
 import sys
 from pathlib import Path
 
-from p2p.core.compute.attempts import Known, SendUnits, UnitResult
+from p2p.core.compute.attempts import SendUnits, UnitResult
 from p2p.core.compute.job import Job
+from p2p.core.compute.known import Known
 from p2p.ids import H
 from p2p.store.database import Database
 from p2p.store.journal import Journal, JournalEntry

@@ -1,9 +1,9 @@
 """What a terminal shows of a job, at the widths that terminals have."""
 
-from dataclasses import replace
 from io import StringIO
 
 import pytest
+from msgspec.structs import replace
 
 from p2p.commandline.terminal import LiveView
 from p2p.progress import JobView, Progress, QueuedAt, StageView, VolunteerView

@@ -12,7 +12,8 @@ from p2p.compute.execution.unit import MAX_BATCH_BYTES, action_key
 from p2p.compute.owner.dispatch import Dispatch, JobInput
 from p2p.compute.owner.outputs import INLINE, Outputs, Remote
 from p2p.compute.owner.shuffle import NOWHERE, OutputShuffle
-from p2p.core.compute.attempts import Known, Work
+from p2p.core.compute.attempts import Work
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import Plan
 from p2p.ids import H, PeerId, ShareId
 from p2p.store.database import Database

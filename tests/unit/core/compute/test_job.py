@@ -4,10 +4,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2p.core.compute.attempts import Fault, JobEnded, JobState, Known, SendUnits, UnitResult, WithdrawUnits
+from p2p.core.compute.attempts import Fault, JobEnded, JobState, SendUnits, UnitResult, WithdrawUnits
 from p2p.core.compute.crew import MAX_STRIKES, STALL_S, TAKEN_AT_ITS_WORD, UNKNOWN_STRAGGLER_S
 from p2p.core.compute.disputes import MAX_FAILURES, MAX_LOSSES
 from p2p.core.compute.job import LEASE_S, Job
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import Plan
 from p2p.core.compute.report import Report
 from p2p.ids import PeerId

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.compute.attempts import Known
+from p2p.core.compute.known import Known
 from p2p.core.compute.plan import Plan, sizes
 from p2p.core.compute.stage import DONE, StageUnits
 from p2p.core.compute.stages import Stages
