@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from p2p.jobs.ahead import Compiled
     from p2p.jobs.files import Resources
     from p2p.jobs.session import Session
     from p2p.jobs.units import Output
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 ENTRY = "job"
 _API = "p2p/"
 _MAX_VALUE_BYTES = 512 * 1024
-COMPILED: "Compiled" = {}
-"""What was compiled before this guest had a job: `ahead` sets it."""
 
 
 class Importer:
@@ -63,9 +60,7 @@ class Importer:
             return  # a folder without __init__.py
         module.__file__ = path
         source = self.files[path]
-        known, code = COMPILED.get(path, (b"", None))
-        if code is None or known != source:
-            code = compile(source, path, "exec", dont_inherit=True)
+        code = compile(source, path, "exec", dont_inherit=True)
         if not path.startswith(_API):
             lines = source.decode("utf-8", "replace").splitlines(keepends=True)
             linecache.cache[path] = (len(source), None, lines, path)  # for tracebacks
