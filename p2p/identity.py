@@ -144,7 +144,7 @@ def write_certificate(identity: Identity, home: Path) -> Path:
     try:
         if not path.exists() or path.read_bytes() != identity.certificate():
             path.unlink(missing_ok=True)
-            _write_new(path, identity.certificate())
+            _write_new(path, identity.certificate(), sync=False)  # a damaged one is made again
     except OSError as error:
         raise IdentityError(
             f"Cannot write {path}: {causes.explained(error, _ANOTHER_HOME, forbidden=_ANOTHER_HOME)}"
@@ -197,7 +197,7 @@ def _pem(label: str, der: bytes) -> bytes:
     return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", "")).encode()
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def _write_new(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Creates the file whole or not at all; if another process was first, its file stays."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -205,7 +205,8 @@ def _write_new(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         try:
             os.link(temporary, path)
         except FileExistsError:

@@ -1,12 +1,11 @@
 """Code for the SQLite files of peers and trackers: transactions, errors, and schemas built in numbered steps.
 
-The steps are the files `migrations/NNNN.sql` of a package; a database's `user_version` tells how many steps were
+The steps are the files `NNNN.sql` of a folder; a database's `user_version` tells how many steps were
 applied to it.
 """
 
 import contextlib
 import errno
-import importlib.resources
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -16,13 +15,12 @@ from p2p import causes
 from p2p.errors import StorageError
 
 
-def pending(connection: sqlite3.Connection, path: Path, package: str, option: str) -> list[tuple[int, str]]:
-    """The numbered steps that the file at `path` still needs. Changes nothing.
+def pending(connection: sqlite3.Connection, path: Path, folder: Path, option: str) -> list[tuple[int, str]]:
+    """The numbered steps in `folder` that the file at `path` still needs. Changes nothing.
 
     Raises StorageError for a file of a newer Shoal; the error names the option that chooses another.
     """
-    folder = importlib.resources.files(package) / "migrations"
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".sql"))
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(names):
         raise StorageError(
@@ -33,9 +31,10 @@ def pending(connection: sqlite3.Connection, path: Path, package: str, option: st
 
 
 def apply(connection: sqlite3.Connection, steps: list[tuple[int, str]]) -> None:
-    """Applies the steps, each completely or not at all."""
-    for number, script in steps:
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+    """Applies the steps, all of them or none."""
+    if steps:
+        scripts = ";".join(script for _, script in steps)
+        connection.executescript(f"BEGIN IMMEDIATE; {scripts}; PRAGMA user_version = {steps[-1][0]}; COMMIT;")
 
 
 @contextlib.contextmanager

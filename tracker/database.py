@@ -16,6 +16,7 @@ from typing import BinaryIO, Self
 from p2p import causes, private, sqlite
 from p2p.errors import StorageError
 
+MIGRATIONS = Path(__file__).with_name("migrations")
 READERS = 3
 _BUSY_S = 0.5
 """How long a statement waits while another program has locked the file; all announces wait with it."""
@@ -53,7 +54,7 @@ class Database:
         try:
             with self._explained():
                 self._writer = self._open(_WRITER_CACHE_KIB)
-                sqlite.apply(self._writer, sqlite.pending(self._writer, path, "tracker", "--db"))
+                sqlite.apply(self._writer, sqlite.pending(self._writer, path, MIGRATIONS, "--db"))
                 for _ in range(READERS):
                     reader = self._open(_READER_CACHE_KIB)
                     reader.execute("PRAGMA query_only = ON")

@@ -14,6 +14,7 @@ from typing import Any
 from p2p import private, sqlite
 
 DATABASE_FILE = "shoal.db"
+MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 10.0
 
 
@@ -57,11 +58,11 @@ class Database:
             yield connection
 
     def _open(self) -> None:
-        steps = sqlite.pending(self._connection, self._path, "p2p.store", "--home")
+        steps = sqlite.pending(self._connection, self._path, MIGRATIONS, "--home")
         if steps:
             private.close_files(self._path.parent)  # earlier versions let others read some
-        self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA journal_mode = WAL")
         sqlite.apply(self._connection, steps)
 
     @contextlib.contextmanager

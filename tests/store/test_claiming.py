@@ -12,7 +12,7 @@ import pytest
 from p2p import sqlite
 from p2p.core.shares.local_names import Told
 from p2p.errors import StorageError, TargetExists
-from p2p.store.database import Database
+from p2p.store.database import MIGRATIONS, Database
 from p2p.store.fetches import Fetches
 from p2p.store.target import Target
 from tests.support.small_shares import Share, contents, noise, settle, uncheck
@@ -192,7 +192,7 @@ def test_a_file_by_itself_has_the_name_that_was_told(records: Fetches, out: Path
 
 def test_the_folders_of_an_earlier_schema_are_known(home: Path) -> None:
     with closing(sqlite3.connect(home / "old.db", isolation_level=None)) as connection:
-        steps = sqlite.pending(connection, home / "old.db", "p2p.store", "--home")
+        steps = sqlite.pending(connection, home / "old.db", MIGRATIONS, "--home")
         sqlite.apply(connection, [step for step in steps if step[0] < 10])
         row = "INSERT INTO share VALUES (?, 'x', 1, 1, ?, x'', 1, ?, 0, NULL, '[]', x'', x'', 1)"
         for share, path, fetched in ((b"a", "/out/deep/été", 1), (b"b", "/top", 1), (b"c", "/home/own", 0)):
