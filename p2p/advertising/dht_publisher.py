@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -20,10 +21,12 @@ from p2p.core.dht.publications import Item
 from p2p.core.dht.recordstore import FULL, WITHOUT_ROOM
 from p2p.discovery.pointers import MutableLinks
 from p2p.errors import StorageError
-from p2p.net.dht import Published
 from p2p.store.dht_state import OverlayState, Publication
 from p2p.wire import records
 from p2p.wire.records import OfferedCapacity, Payload, Provider, Record, Whereabouts
+
+if TYPE_CHECKING:
+    from p2p.net.dht import Published
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +141,7 @@ class Publisher:
             self._next[item.key] = time.time() + pause
         del self._begun[item.key], self._not_before[item.key]
 
-    async def _store(self, item: Item, key: bytes) -> Published:
+    async def _store(self, item: Item, key: bytes) -> "Published":
         now = int(self._overlays.clock())
         before = self._last.get(key)
         # The time alone would be enough if the clock were never set back.
@@ -191,7 +194,7 @@ class Publisher:
         return self._next.setdefault(item.key, again)
 
 
-def _is_settled(result: Published) -> bool:
+def _is_settled(result: "Published") -> bool:
     """Whether the record will be found for as long as it lasts, whoever leaves."""
     return result.stored >= publications.ENOUGH_STORERS
 

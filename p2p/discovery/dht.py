@@ -13,22 +13,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 import trio
 
 from p2p.concurrency.walls import Wall
+from p2p.core.dht.publications import ENOUGH_HOLDERS
 from p2p.errors import ConfigError, StorageError
 from p2p.identity import Identity
 from p2p.ids import PeerId
-from p2p.net.datagrams import Endpoint, open_socket
-from p2p.net.dht import ENOUGH_HOLDERS, Dht, MakeRecord, Published
-from p2p.net.lookups import Told
 from p2p.store.dht_state import OverlayState
 from p2p.store.disk import Disk
 from p2p.wire.address import Address, Scope, ip, is_dialable_host, parse_address, scope
 from p2p.wire.datagrams import DatagramCodec
 from p2p.wire.nodeid import find_nonce
 from p2p.wire.records import FULL_SHARD, Record, RecordKind
+
+if TYPE_CHECKING:  # a peer that is not in the DHT starts without what is
+    from p2p.net.dht import Dht, MakeRecord, Published
+    from p2p.net.lookups import Told
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,9 @@ class Overlays:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Takes part until cancelled. Reports that it has started before the proof of work for the node id is made."""
+        from p2p.net.datagrams import Endpoint
+        from p2p.net.dht import Dht
+
         task_status.started()
         unused = list(self._sockets)
         try:
@@ -155,7 +161,7 @@ class Overlays:
         heard: Callable[[Record], None] = lambda record: None,
         *,
         enough: int | None = ENOUGH_HOLDERS,
-        told: Told | None = None,
+        told: "Told | None" = None,
         thoroughly: bool = False,
     ) -> dict[PeerId, Record]:
         """Gets the records of a kind under a key from all overlays, by publisher; `heard` gets each as it arrives.
@@ -164,7 +170,7 @@ class Overlays:
         """
         found: dict[PeerId, Record] = {}
 
-        async def look(node: Dht) -> None:
+        async def look(node: "Dht") -> None:
             outcome = await node.get(key, kind, enough=enough, heard=heard, told=told, thoroughly=thoroughly)
             for record in outcome.found.values():
                 keep_newest(found, record)
@@ -183,11 +189,13 @@ class Overlays:
             if len(await self.get(key, kind, heard)) < FULL_SHARD:
                 return
 
-    async def publish(self, key: bytes, make: MakeRecord) -> Published:
+    async def publish(self, key: bytes, make: "MakeRecord") -> "Published":
         """Stores a record in all overlays."""
+        from p2p.net.dht import Published
+
         done: list[Published] = []
 
-        async def store(node: Dht) -> None:
+        async def store(node: "Dht") -> None:
             done.append(await node.publish(key, make))
 
         async with trio.open_nursery() as nursery:
@@ -233,7 +241,7 @@ class Overlays:
                 self._try(address)
             await trio.sleep(RESOLVE_INTERVAL_S if self.joined.is_set() else UNJOINED_RESOLVE_INTERVAL_S)
 
-    async def _tell_joined(self, node: Dht) -> None:
+    async def _tell_joined(self, node: "Dht") -> None:
         await node.joined.wait()
         self.joined.set()
 
@@ -261,6 +269,8 @@ def open_sockets(bound: Iterable[Address]) -> tuple[list[socket.socket], list[st
 
     If the port number is taken for UDP, another one is used: other nodes see where datagrams come from.
     """
+    from p2p.net.datagrams import open_socket
+
     opened: list[socket.socket] = []
     notes: list[str] = []
     families: set[bool] = set()

@@ -13,13 +13,13 @@ from typing import Protocol
 import trio
 
 from p2p import ids
+from p2p.core.dht.publications import ENOUGH_HOLDERS
 from p2p.discovery.dht import Overlays
 from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotAllowed, NotFound, PeerError
 from p2p.ids import PeerId
-from p2p.net.dht import ENOUGH_HOLDERS
 from p2p.net.http import check_url
 from p2p.reach.presence import Presence
 from p2p.wire.address import Address, Scope, is_dialable_host, parse_address, scope

@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from p2p.concurrency.walls import Wall
+from p2p.core.dht.publications import ENOUGH_HOLDERS
 from p2p.core.dht.recordstore import RecordStore
 from p2p.core.dht.routing import Contact, K, Table, point
 from p2p.core.dht.timing import ClockOffset
@@ -48,8 +49,6 @@ logger = logging.getLogger(__name__)
 
 UPKEEP = Wall("upkeep of the DHT node")
 
-ENOUGH_HOLDERS = 3
-"""How many nodes must have answered with records before a read ends."""
 SECRET_INTERVAL_S = 300.0
 REFRESH_AFTER_S = 900.0
 MAINTENANCE_INTERVAL_S = 60.0

@@ -188,6 +188,7 @@ OF_JOBS = (
 )
 RARE = (
     "rich",
+    "asyncio",
     "pathspec",
     "p2p.jobs",
     "tomllib",

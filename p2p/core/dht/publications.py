@@ -54,6 +54,8 @@ INTERVAL_S = {
 }
 """How many seconds after publication a record is due again, plus or minus a fifth; less than half of its life."""
 JITTER = 0.2
+ENOUGH_HOLDERS = 3
+"""How many nodes must have answered with records before a read ends."""
 ENOUGH_STORERS = 3
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 120.0
 FIRST_REPEAT_S, LAST_REPEAT_S = 30.0, 900.0

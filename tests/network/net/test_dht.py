@@ -11,6 +11,7 @@ import trio
 import trio.lowlevel
 
 from p2p.core.dht import admission, recordstore
+from p2p.core.dht.publications import ENOUGH_HOLDERS
 from p2p.core.dht.routing import Contact, K
 from p2p.identity import Identity
 from p2p.ids import H
@@ -71,7 +72,7 @@ async def test_what_is_published_is_found_though_half_of_the_nodes_die(overlay: 
     for node in nodes[7:9]:
         assert await found(node) == publishers
     outcome = await nodes[-1].dht.get(KEY, RecordKind.PROVIDER)
-    assert outcome.holders >= module.ENOUGH_HOLDERS
+    assert outcome.holders >= ENOUGH_HOLDERS
     assert not (await nodes[-1].dht.get(H("nothing")[:20], RecordKind.PROVIDER)).found
 
 
@@ -111,7 +112,7 @@ async def test_records_are_heard_as_they_come_and_own_ones_first(overlay: Overla
         KEY, RecordKind.PROVIDER, heard=lambda record: heard.append((record, asker.endpoint.counts["queries"]))
     )
     assert [(record.publisher, count) for record, count in heard] == [(nodes[0].identity.peer_id, queries)]
-    assert outcome.holders == module.ENOUGH_HOLDERS, "what this node keeps itself is no other's word"
+    assert outcome.holders == ENOUGH_HOLDERS, "what this node keeps itself is no other's word"
 
 
 async def test_the_highest_sequence_is_found(overlay: Overlay, bare: Bare) -> None:
