@@ -44,7 +44,7 @@ Name = Literal[
     "waiting owners",
     "lingering outputs",
     "volunteers that call",
-    "connections of a tracker",
+    "connections over http",
     "event streams",
     "peers to dial back",
     "peers of torrents",

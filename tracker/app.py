@@ -25,6 +25,10 @@ from p2p.concurrency.walls import Wall
 from p2p.errors import MalformedMessage, NotFound, Refused, ShoalError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import SOFTWARE
+from p2p.net.http_server.bodies import Bodies
+from p2p.net.http_server.guard import Guard, asker
+from p2p.net.http_server.refusals import TooMuch, subject
+from p2p.net.http_server.turns import Turns
 from p2p.wire.tracker import (
     MAX_ANNOUNCE_BYTES,
     MAX_QUERY_CHARS,
@@ -47,18 +51,15 @@ from p2p.wire.tracker import (
     key_from_text,
 )
 from tracker import web
-from tracker.bodies import Bodies
 from tracker.changes import Conflict
 from tracker.cursor import MAX_CURSOR_CHARS
-from tracker.http import Guard, Metrics, answer, asker, problem
-from tracker.limits import TooMuch, subject
+from tracker.http import Admission, Measured, Metrics, answer, problem
 from tracker.openapi import ApiOperation, describe
 from tracker.proxies import Proxies
 from tracker.service import Service
 from tracker.store import HISTORY_S
 from tracker.torrents import bittorrent
 from tracker.torrents.bittorrent import Torrents
-from tracker.turns import Turns
 
 API = "/api/v1"
 FIGURES = Wall("figures among the metrics")
@@ -178,7 +179,8 @@ def build(service: Service, torrents: Torrents, proxies: Proxies, turns: Turns) 
         *web.routes(service),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here, ShoalError: _refused, 500: _broken})
-    return Guard(app, service.limits, metrics, trio.current_time, proxies, turns, _refusal)
+    admission = Admission(service.limits, trio.current_time, proxies, turns)
+    return Measured(Guard(app, admission.admit, _refusal), metrics)
 
 
 def _asked(network: str, endpoint: Endpoint) -> Endpoint:

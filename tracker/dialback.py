@@ -17,10 +17,11 @@ from p2p.concurrency.walls import Wall
 from p2p.errors import PeerError
 from p2p.ids import PeerId, short
 from p2p.net.dialer import Dialer
+from p2p.net.http_server.refusals import TooMuch, subject
 from p2p.places import Seats, network_of
 from p2p.round_robin import RoundRobin
 from p2p.wire.address import Address, is_dialable_host
-from tracker.limits import Limits, Rates, TooMuch, subject
+from tracker.limits import Limits, Rates
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import msgspec
 import trio
 
 from p2p.concurrency.walls import Wall
+from p2p.net.http_server.refusals import TooMuch
 from p2p.places import Seats
 from p2p.wire.tracker import Statistics
-from tracker.limits import TooMuch
 
 FEED = Wall("feed of figures")
 

@@ -4,21 +4,11 @@ The limits serve first to bound memory, and then to treat all addresses alike. H
 an IPv6 /64 network, which is what one customer usually gets.
 """
 
-import ipaddress
-import math
 from dataclasses import dataclass
 
 from p2p.bucket import TokenBuckets
 from p2p.errors import Refused
-from p2p.wire.address import ip
-
-
-class TooMuch(Refused):
-    """Raised for too many requests, in total or simultaneously; the client may try again after `retry_s` seconds."""
-
-    def __init__(self, message: str, retry_s: float) -> None:
-        super().__init__(message)
-        self.retry_s = max(1, math.ceil(retry_s))
+from p2p.net.http_server.refusals import TooMuch
 
 
 class TooLong(Refused):
@@ -73,14 +63,6 @@ class Limits:
     waiting_dials: int = 1024
     event_streams: int = 512
     event_streams_per_address: int = 32
-
-
-def subject(host: str) -> str:
-    """The address that a host is counted under."""
-    address = ip(host)
-    if address is None or address.version == 4:
-        return str(address or host)
-    return str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
 class Rates:

@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import trio
 
+from p2p.net.http_server.refusals import TooMuch, subject
 from p2p.places import Seats
 from p2p.round_robin import RoundRobin
 from p2p.wire.address import prefix
 from tracker.database import READERS, Database
-from tracker.limits import Limits, Rates, TooLong, TooMuch, subject
+from tracker.limits import Limits, Rates, TooLong
 
 LOOK_EVERY = 20_000
 """The number of SQLite's instructions between two looks at the clock: a look needs Python's lock, so it may wait."""

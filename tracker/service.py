@@ -18,6 +18,7 @@ from p2p.errors import ConfigError, MalformedMessage, Refused, StorageError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import Dialer
 from p2p.net.http import check_url, origin
+from p2p.net.http_server.refusals import TooMuch, subject
 from p2p.wire.tracker import (
     MAX_RESULTS,
     Announce,
@@ -38,7 +39,7 @@ from tracker.database import Database
 from tracker.dialback import DialBack, DialTarget
 from tracker.feed import Feed
 from tracker.index import Filter
-from tracker.limits import Limits, Rates, TooLong, TooMuch, subject
+from tracker.limits import Limits, Rates, TooLong
 from tracker.reading import Reading
 from tracker.store import HISTORY_S, Store
 from tracker.writing import Writer

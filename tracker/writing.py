@@ -12,10 +12,10 @@ import trio
 
 from p2p.concurrency.walls import Wall
 from p2p.errors import InternalError, StorageError
+from p2p.net.http_server.refusals import TooMuch
 from p2p.places import Seats, network_of
 from p2p.round_robin import RoundRobin
 from tracker.changes import Outcome, Said
-from tracker.limits import TooMuch
 from tracker.store import Store
 
 WRITING = Wall("batch of announces")

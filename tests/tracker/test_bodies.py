@@ -9,18 +9,20 @@ import trio.testing
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from p2p.net.http_server import bodies
+from p2p.net.http_server.bodies import BLOCK_BYTES, Bodies
+from p2p.net.http_server.guard import Guard
+from p2p.net.http_server.refusals import TooLarge, TooMuch, TooSlow
+from p2p.net.http_server.turns import Turns
 from p2p.wire.address import Address
 from tests.support.announces import NETWORK
 from tests.support.constants import Shorten
 from tests.support.rogues.crowds import connect_from
-from tracker import bodies
 from tracker.app import API
-from tracker.bodies import BLOCK_BYTES, Bodies
-from tracker.http import Guard, Metrics, TooLarge, TooSlow, problem
-from tracker.limits import Limits, TooMuch
+from tracker.http import Admission, problem
+from tracker.limits import Limits
 from tracker.proxies import NO_PROXIES
 from tracker.server import open_tracker
-from tracker.turns import Turns
 
 MOST_BLOCKS = 16
 MOST_BYTES = 8 * BLOCK_BYTES
@@ -126,7 +128,8 @@ async def test_a_body_where_none_belongs_is_read_before_a_question_waits() -> No
     async def send(message: Message) -> None:
         raise AssertionError(message)
 
-    guard = Guard(app, Limits(), Metrics(), trio.current_time, NO_PROXIES, Turns(), lambda _, error: problem(error))
+    admission = Admission(Limits(), trio.current_time, NO_PROXIES, Turns())
+    guard = Guard(app, admission.admit, lambda _, error: problem(error))
     scope = {"type": "http", "method": "GET", "client": ("192.0.2.1", 1), "headers": [], "path": "/"}
     await guard(scope, receive, send)
     assert seen == [("GET", 0)]

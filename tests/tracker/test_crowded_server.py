@@ -6,11 +6,11 @@ from pathlib import Path
 
 import trio
 
+from p2p.net.http_server import connections, serving
 from p2p.wire.address import Address
 from tests.support.announces import NETWORK
 from tests.support.constants import Shorten
 from tests.support.rogues.crowds import connect_from
-from tracker import server
 from tracker.proxies import NO_PROXIES, Proxies
 from tracker.server import open_tracker
 
@@ -51,7 +51,7 @@ async def test_silent_connections_of_a_few_networks_keep_nobody_out(tmp_path: Pa
 
 
 async def test_a_silent_connection_ends_soon(tmp_path: Path, shorten: Shorten) -> None:
-    shorten(server, "FIRST_WORD_TIMEOUT_S", 0.1)
+    shorten(connections, "FIRST_WORD_TIMEOUT_S", 0.1)
     async with tracker(tmp_path) as at:
         with await connect_from("127.9.9.1", at) as silent, trio.fail_after(5):
             assert await silent.recv(1) == b""
@@ -64,7 +64,7 @@ async def test_a_tracker_does_not_wait_for_the_silent_when_it_stops(tmp_path: Pa
             silent.enter_context(await connect_from("127.9.9.1", at))
             assert await is_answered("127.9.9.2", at)
             began = trio.current_time()
-        assert trio.current_time() - began < server.GRACE_TIMEOUT_S
+        assert trio.current_time() - began < serving.GRACE_TIMEOUT_S
 
 
 async def test_a_crowd_leaves_proxies_their_connections(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import trio
 
 from p2p.identity import Identity
 from p2p.ids import to_text
+from p2p.net.http_server import bodies, connections, guard
 from p2p.wire import tracker as wire
 from p2p.wire.address import Address
 from p2p.wire.signatures import Purpose, to_sign
@@ -35,7 +36,6 @@ from p2p.wire.tracker import (
 )
 from tests.support.announces import NETWORK, key, listing, provided, share
 from tests.support.constants import Shorten
-from tracker import bodies, http, server
 from tracker.app import API, OPERATIONS
 from tracker.limits import Limits
 from tracker.proxies import NO_PROXIES, Proxies
@@ -274,7 +274,7 @@ async def test_a_body_without_end(site: Site) -> None:
 
 
 async def test_a_body_that_never_ends_is_cut_off(site: Site, shorten: Shorten) -> None:
-    shorten(http, "DRAIN_TIMEOUT_S", 0.2)
+    shorten(guard, "DRAIN_TIMEOUT_S", 0.2)
     async with await site.connect() as stream:
         await stream.send_all(b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         with trio.fail_after(10):
@@ -284,7 +284,7 @@ async def test_a_body_that_never_ends_is_cut_off(site: Site, shorten: Shorten) -
 
 async def test_a_body_that_does_not_come(site: Site, shorten: Shorten) -> None:
     shorten(bodies, "BODY_TIMEOUT_S", 0.05)
-    shorten(http, "DRAIN_TIMEOUT_S", 0.05)
+    shorten(guard, "DRAIN_TIMEOUT_S", 0.05)
     async with await site.connect() as stream:
         await stream.send_all(b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nsome")
         said = b""
@@ -297,7 +297,7 @@ async def test_a_body_that_does_not_come(site: Site, shorten: Shorten) -> None:
 
 async def test_bodies_that_do_not_end_take_bounded_memory(start: Start, shorten: Shorten) -> None:
     shorten(bodies, "MAX_BLOCKS", 6)
-    shorten(http, "DRAIN_TIMEOUT_S", 0.05)
+    shorten(guard, "DRAIN_TIMEOUT_S", 0.05)
     site = await start()
     head = b"POST /api/v1/announce HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
     async with await site.connect() as one, await site.connect() as other:
@@ -547,7 +547,7 @@ async def test_a_locked_database_refuses_announces_soon(site: Site, tmp_path: Pa
 
 
 async def test_connections_of_an_address_are_bounded(site: Site, shorten: Shorten) -> None:
-    shorten(server, "MAX_PER_ADDRESS", 2)
+    shorten(connections, "MAX_PER_ADDRESS", 2)
     async with await site.connect() as one, await site.connect() as other:
         for stream in (one, other):
             await stream.send_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")

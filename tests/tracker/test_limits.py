@@ -2,7 +2,8 @@
 
 import pytest
 
-from tracker.limits import Rates, TooMuch, subject
+from p2p.net.http_server.refusals import TooMuch, subject
+from tracker.limits import Rates
 
 
 def test_a_burst_then_the_rate() -> None:

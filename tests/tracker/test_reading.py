@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from p2p.identity import Identity
+from p2p.net.http_server.refusals import TooMuch
 from p2p.wire.tracker import Kind
 from tests.support.announces import listing
 from tests.support.constants import Shorten
@@ -19,7 +20,7 @@ from tests.tracker.test_http import start as start
 from tracker import queries, reading
 from tracker.database import READERS, Database
 from tracker.index import Filter
-from tracker.limits import Limits, TooLong, TooMuch
+from tracker.limits import Limits, TooLong
 from tracker.proxies import Proxies
 from tracker.reading import Meter, Reading
 

@@ -11,13 +11,14 @@ import trio.testing
 from p2p.errors import MalformedMessage, NotFound, Refused
 from p2p.ids import PeerId
 from p2p.net.dialer import Dialer
+from p2p.net.http_server.refusals import TooMuch
 from p2p.wire.tracker import Announced, Capacity, key_from_text, sign_announce
 from tests.support.announces import HOST, NETWORK, URL, Announcer, key, listing, peer_id, provided, share
 from tests.support.world import World
 from tracker.changes import Conflict
 from tracker.database import Database
 from tracker.dialback import DialBack, DialTarget
-from tracker.limits import Limits, TooMuch
+from tracker.limits import Limits
 from tracker.service import CALLED_INTERVAL_S, INTERVAL_S, PENDING_INTERVAL_S, Service
 
 STRANGER = "198.51.100.9"

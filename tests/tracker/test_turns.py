@@ -6,12 +6,12 @@ import pytest
 import trio
 import trio.testing
 
+from p2p.net.http_server.turns import AT_ONCE, Turns
 from p2p.wire.address import Address
 from tests.support.announces import NETWORK
 from tests.support.rogues.crowds import connect_from
 from tracker.proxies import NO_PROXIES, Proxies
 from tracker.server import open_tracker
-from tracker.turns import AT_ONCE, Turns
 
 CROWD = 160
 HONEST = "127.9.9.1"

@@ -13,6 +13,7 @@ import trio
 
 from p2p.concurrency import walls
 from p2p.identity import Identity
+from p2p.net.http_server.guard import REQUEST
 from p2p.wire.address import Address
 from p2p.wire.tracker import Announce, sign_announce
 from tests.support.announces import NETWORK, listing
@@ -23,7 +24,6 @@ from tracker import feed, service
 from tracker.app import API, FIGURES
 from tracker.dialback import DIAL
 from tracker.feed import FEED
-from tracker.http import REQUEST
 from tracker.server import Tracker, open_tracker
 from tracker.service import UPKEEP
 from tracker.writing import WRITING

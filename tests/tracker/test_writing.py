@@ -3,13 +3,14 @@
 import trio
 import trio.testing
 
+from p2p.net.http_server.refusals import TooMuch
 from p2p.wire.tracker import Announce
 from tests.support.announces import NETWORK, URL, peer_id
 from tests.support.constants import Shorten
 from tracker import writing
 from tracker.changes import Said, Taken
 from tracker.database import Database
-from tracker.limits import Limits, TooMuch
+from tracker.limits import Limits
 from tracker.store import Store
 from tracker.writing import Writer
 

@@ -2,7 +2,7 @@
 
 Networks share the memory for all bodies (`p2p.places.Seats`), block by block: whoever finds none free has a body of the
 network that holds most dropped, if that holds more than its own would. So bodies that never end keep no other network
-from announcing.
+from sending its own.
 """
 
 from collections.abc import AsyncIterator
@@ -12,9 +12,9 @@ import trio
 from starlette.requests import Request
 
 from p2p.errors import MalformedMessage
+from p2p.net.http_server.guard import asker
+from p2p.net.http_server.refusals import TooLarge, TooMuch, TooSlow
 from p2p.places import Seats
-from tracker.http import TooLarge, TooSlow, asker
-from tracker.limits import TooMuch
 
 MAX_BLOCKS = 2048
 BLOCK_BYTES = 16 * 1024
@@ -55,9 +55,7 @@ class Bodies:
             with body.scope:
                 yield await self._read(request, body)
             if body.scope.cancelled_caught:
-                raise TooMuch(
-                    "The tracker needs its memory for requests from other networks. Try again in a while.", 10
-                )
+                raise TooMuch("Memory is needed for requests from other networks. Try again in a while.", 10)
         finally:
             self._leave(body)
 

@@ -1,0 +1,91 @@
+"""The outermost layer of every application.
+
+`Guard` makes sure that before an answer is sent, either the request's body has been read to its end or the connection
+has been closed: hypercorn would wait for ever if the application left a body unread. Where no body belongs, it is read
+before anything else is done: while a question waits for its turn, hypercorn would hold most of it.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from p2p.concurrency.walls import Wall
+from p2p.errors import InternalError, Refused, ShoalError
+from p2p.wire.address import canonical
+
+REQUEST = Wall("request over HTTP")
+
+DRAIN_TIMEOUT_S = 5.0
+ABORT = "shoal.abort"
+"""The key, in a request's state, of the function that closes the request's connection."""
+
+Admit = Callable[[Scope], Awaitable[None]]
+"""Waits until a request may be answered. Raises Refused if it may not."""
+
+
+def asker(request: Request) -> str:
+    """The host that the request came from; empty if it came over a Unix socket."""
+    return canonical(request.client.host) if request.client else ""
+
+
+class Guard:
+    """Wraps the application: `admit` lets each request in, or `refuse` answers it. Leaves no body half read."""
+
+    def __init__(self, app: ASGIApp, admit: Admit, refuse: Callable[[Request, ShoalError], Response]) -> None:
+        self._app = app
+        self._admit = admit
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        body = _Body(receive, scope.get("state", {}).get(ABORT))
+        # A proxy may take the other length for the true one, and what follows for somebody else's request.
+        has_two_lengths = {b"content-length", b"transfer-encoding"} <= {name.lower() for name, _ in scope["headers"]}
+
+        async def answering(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await body.drain()
+                if has_two_lengths:
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        try:
+            await self._admit(scope)
+        except Refused as error:
+            await self._refuse(Request(scope), error)(scope, body.receive, answering)
+            return
+        if scope["method"] != "POST":
+            await body.drain()
+        with suppress(InternalError), REQUEST.around():  # its client has been told by then
+            await self._app(scope, body.receive, answering)
+
+
+class _Body:
+    """Receives the body of a request, and remembers whether it has been read to the end."""
+
+    def __init__(self, receive: Receive, abort: Callable[[], None] | None) -> None:
+        self._receive = receive
+        self._abort = abort
+        self._ended = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._ended = self._ended or message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Reads what is left of the body; closes the connection if that takes too long."""
+        with trio.move_on_after(DRAIN_TIMEOUT_S):
+            while not self._ended:
+                await self.receive()
+        if not self._ended and self._abort is not None:
+            self._abort()
+            while not self._ended:
+                await self.receive()
