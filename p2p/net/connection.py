@@ -28,7 +28,10 @@ WORN_OUT_BYTES = 256 * 1024**3
 _BUFFER_BYTES = 64 * 1024
 HANDSHAKE_BUFFER_BYTES = 4 * 1024
 """The buffer of a connection that is not proven yet, of which strangers may have hundreds."""
-_CORK_BYTES = 16 * 1024
+_SMALL_FRAME_BYTES = 16 * 1024
+"""A data frame of at most so many bytes is held back, to be sent with others."""
+_CORK_BYTES = 64 * 1024
+"""So many bytes are held back."""
 _TURN_BYTES = 1024 * 1024
 _STEP_BYTES = 16 * 1024
 _MESSAGE_COST = _FRAME_COST = 4096
@@ -110,9 +113,31 @@ class Connection:
             self._turn += _MESSAGE_COST
             self.message_bytes = header.size
             return messages.decode(body)
+        if self._start + frames.DATA_HEADER.size + header.size > self._end and header.size <= _SMALL_FRAME_BYTES:
+            # Small frames come many at a time: with more of them in the buffer, they are handled together.
+            self._compact(self._buffer)
+            self._end += self._stream.receive_ready_into(self._buffer[self._end :])
         self._start += frames.DATA_HEADER.size
         self._turn += _FRAME_COST
         return header
+
+    def waiting(self) -> DataHeader | None:
+        """The header of the next frame, if it is a data frame and all of it waits in the buffer."""
+        try:
+            header = frames.parse_header(self._buffer, self._start, self._end - self._start, self._max_control)
+        except ProtocolViolation:
+            return None  # `receive` raises it
+        if isinstance(header, DataHeader) and self._start + frames.DATA_HEADER.size + header.size <= self._end:
+            return header
+        return None
+
+    def take(self, header: DataHeader) -> memoryview:
+        """The bytes of the data frame that is `waiting`, which stay where they are until the next `receive`."""
+        start = self._start + frames.DATA_HEADER.size
+        self._start = start + header.size
+        self._turn += _FRAME_COST + header.size
+        self.bytes_in += header.size
+        return self._buffer[start : self._start]
 
     async def receive_body(self, view: memoryview) -> None:
         """Fills the view with the data frame's bytes."""
@@ -131,9 +156,9 @@ class Connection:
         await self._send(b"".join(map(frames.control_frame, said)))
 
     async def send_data(self, chunk: int, offset: int, view: memoryview) -> None:
-        """Sends a data frame. Small ones are held back until `flush` or a full TLS record. Raises PeerGone."""
+        """Sends a data frame. Small ones are held back until `flush`, or until they are many. Raises PeerGone."""
         header = frames.data_header(chunk, offset, len(view))
-        if len(view) + len(header) <= _CORK_BYTES:
+        if len(view) <= _SMALL_FRAME_BYTES:
             self._corked += header
             self._corked += view
             if len(self._corked) >= _CORK_BYTES:

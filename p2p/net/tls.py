@@ -35,8 +35,8 @@ _USER_TIMEOUT_MS = 90_000
 
 _LEAST_READ_BYTES = 32 * 1024
 _MOST_READ_BYTES = 1024 * 1024
-"""A stream asks its socket for so much at once: the least at first, and twice as much whenever a body fills that. What
-a memory BIO has held once it keeps, so that only streams which bring much, and fast, take much memory.
+"""A stream asks its socket for so much at once: the least at first, and twice as much whenever a caller that wants much
+gets that. What a memory BIO has held once it keeps, so that only streams which bring much, and fast, take much memory.
 """
 _SENT_AT_ONCE_BYTES = 64 * 1024
 """So much is encrypted before it is sent: a peer that does not read has this side keep it, twice."""
@@ -49,6 +49,9 @@ class ByteStream(Protocol):
 
     arriving: int
     """How many bytes had come when `receive_exactly_into` last had to wait for more."""
+
+    def receive_ready_into(self, view: memoryview) -> int:
+        """Receives what has come already, at most as many bytes as the view has. Returns how many."""
 
     async def receive_some_into(self, view: memoryview) -> int:
         """Receives at least one byte, and at most as many as the view has. Returns how many."""
@@ -102,19 +105,32 @@ class TlsStream:
         certificate = None if self._tls.server_side else self._tls.getpeercert(binary_form=True)
         return key_of_certificate(certificate) if certificate else None
 
-    async def receive_some_into(self, view: memoryview) -> int:
-        size = len(view)
-        while True:
-            try:
-                count = self._read(size, view)
-            except ssl.SSLWantReadError:
-                await self._arrive(_LEAST_READ_BYTES)
-            except ssl.SSLError as error:
+    def receive_ready_into(self, view: memoryview) -> int:
+        at, end, read = 0, len(view), self._read
+        try:
+            while at < end:
+                try:
+                    count = read(end - at, view[at:])
+                except ssl.SSLWantReadError:
+                    # Whoever brings little has brought it all at once: the socket is not asked a second time.
+                    if (at and self._read_bytes == _LEAST_READ_BYTES) or not self._has_arrived(end):
+                        break
+                else:
+                    if not count:
+                        raise PeerGone("the peer closed the connection")
+                    at += count
+        except ssl.SSLError as error:
+            if not at:
                 raise PeerGone(f"the connection broke: {_why(error)}") from error
-            else:
-                if not count:
-                    raise PeerGone("the peer closed the connection")
-                return count
+        except PeerGone:
+            if not at:
+                raise
+        return at
+
+    async def receive_some_into(self, view: memoryview) -> int:
+        while not (count := self.receive_ready_into(view)):
+            await self._readable()
+        return count
 
     async def receive_exactly_into(self, view: memoryview) -> None:
         at, end = 0, len(view)
@@ -128,10 +144,7 @@ class TlsStream:
                     at += count
             except ssl.SSLWantReadError:
                 self.arriving = at
-                if end <= _LEAST_READ_BYTES:
-                    await self._arrive(_LEAST_READ_BYTES)
-                elif await self._arrive(self._read_bytes) == self._read_bytes < _MOST_READ_BYTES:
-                    self._read_bytes *= 2
+                await self._arrive(end)
             except ssl.SSLError as error:
                 raise PeerGone(f"the connection broke: {_why(error)}") from error
 
@@ -154,20 +167,26 @@ class TlsStream:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
-    async def _arrive(self, size: int) -> int:
-        """Gives OpenSSL what has come, at most `size` bytes; waits if nothing has. Returns how many bytes."""
-        while True:
-            try:
-                count = self._socket.recv_into(_arriving, size)
-            except BlockingIOError:
-                await self._readable()
-            except OSError as error:
-                raise PeerGone(f"the connection broke: {_why(error)}") from error
-            else:
-                if not count:
-                    raise PeerGone("the peer closed the connection")
-                self._incoming.write(_arriving[:count])
-                return count
+    async def _arrive(self, size: int) -> None:
+        """Gives OpenSSL what has come, for a caller that wants `size` bytes; waits if nothing has."""
+        while not self._has_arrived(size):
+            await self._readable()
+
+    def _has_arrived(self, size: int) -> bool:
+        """Gives OpenSSL what has come, for a caller that wants `size` bytes. Returns False if nothing has."""
+        most = self._read_bytes
+        try:
+            count = self._socket.recv_into(_arriving, most)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise PeerGone(f"the connection broke: {_why(error)}") from error
+        if not count:
+            raise PeerGone("the peer closed the connection")
+        self._incoming.write(_arriving[:count])
+        if size > _LEAST_READ_BYTES and count == most < _MOST_READ_BYTES:
+            self._read_bytes *= 2
+        return True
 
     async def _send_encrypted(self) -> None:
         """Sends what OpenSSL has made ready. One task at a time may call this."""

@@ -234,7 +234,6 @@ class Exchange:
             if isinstance(message, DataHeader):
                 if self.swarm.sink is None:
                     raise ProtocolViolation("chunks that nobody asked for")
-                self.downloaded += message.size
                 await self.swarm.sink.data(self, message)
                 continue
             self._answering = True

@@ -22,6 +22,9 @@ from p2p.wire.messages import AnyMessage
 class Party(Protocol):
     """An exchange with one peer, as seen by its swarm and by a fetch in that swarm."""
 
+    downloaded: int
+    """How many bytes of chunks came from the peer, as the sink counts them."""
+
     @property
     def connection(self) -> Connection: ...
 
@@ -35,10 +38,6 @@ class Party(Protocol):
     @property
     def uploaded(self) -> int:
         """How many bytes of chunks went to the peer."""
-
-    @property
-    def downloaded(self) -> int:
-        """How many bytes of chunks came from the peer."""
 
     def __hash__(self) -> int: ...
 

@@ -126,18 +126,20 @@ class FetchRecord:
         """Whether the chunk is written. This is faster than testing its bit in `have`."""
         return bool(self._bytes[chunk >> 3] & 1 << (chunk & 7))
 
-    def add(self, chunk: int) -> None:
-        """Records that the chunk's write has returned. May be called in any thread."""
-        at = chunk >> 3
+    def add(self, first: int, count: int = 1) -> None:
+        """Records that the writes of these chunks have returned. May be called in any thread."""
+        at, end = first >> 3, first + count + 7 >> 3
         # Neighbouring chunks share a byte, so each thread must write the other threads' bits too.
         with self._lock:
-            self._bytes[at] |= 1 << (chunk & 7)
+            before = self._bytes[at:end]
+            bits = bitmap.from_bytes(before) | bitmap.span(first & 7, count)
+            self._bytes[at:end] = bitmap.to_bytes(bits, 8 * len(before))
             try:
-                os.pwrite(self._descriptor, self._bytes[at : at + 1], at)
+                os.pwrite(self._descriptor, self._bytes[at:end], at)
             except OSError as error:
-                self._bytes[at] &= ~(1 << (chunk & 7))
+                self._bytes[at:end] = before
                 raise _unrecorded(error, self._path) from error
-            self.have |= 1 << chunk
+            self.have |= bitmap.span(first, count)
 
     def correct(self, *, there: int = 0, gone: int = 0) -> None:
         """Corrects the record to match the disk, which has the chunks in `there` and lacks those in `gone`."""

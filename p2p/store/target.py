@@ -299,20 +299,38 @@ class Target:
 
     def write(self, chunk: int, place: ChunkPlace, view: memoryview) -> None:
         """Writes a verified chunk to `place`, and records that it is written."""
-        # There may be thousands of small files, so this uses no context managers, and opens a small file only once.
-        if self.record.has(chunk):
-            # The chunk came twice: its file may already have its name, so a `.part` file must not be made again.
-            return
-        path = self._files.paths.above(place.entry)
+        self.write_run(chunk, ((place, view),))
+
+    def write_run(self, first: int, run: Iterable[tuple[ChunkPlace, memoryview]]) -> int:
+        """Writes verified chunks, `first` and those that follow it, and records that they are written.
+
+        Returns how many there were; if a write fails, those before it are recorded.
+        """
+        # There may be thousands of small files, so folders are opened once, and a small file too.
+        recorded = chunk = first
         try:
-            folder = self._files.folders.take(path)
-            try:
-                self._write_in(folder, chunk, place, view)
-            finally:
-                self._files.folders.give(path)
+            for path, neighbours in groupby(run, lambda item: self._files.paths.above(item[0].entry)):
+                folder = self._files.folders.take(path)
+                try:
+                    for place, view in neighbours:
+                        if self.record.has(chunk):
+                            # It came twice: its file may have its name, so a `.part` file must not be made again.
+                            self._record(recorded, chunk)
+                            recorded = chunk + 1
+                        else:
+                            self._write_in(folder, chunk, place, view)
+                        chunk += 1
+                finally:
+                    self._files.folders.give(path)
         except OSError as error:
             raise explanation(error, self.folder) from error
-        self.record.add(chunk)
+        finally:
+            self._record(recorded, chunk)
+        return chunk - first
+
+    def _record(self, first: int, end: int) -> None:
+        if first < end:
+            self.record.add(first, end - first)
 
     def _write_in(self, folder: int, chunk: int, place: ChunkPlace, view: memoryview) -> None:
         entry = place.entry

@@ -61,6 +61,16 @@ def test_what_was_added_is_believed_in_the_same_boot(records: Fetches, out: Path
         assert record.has(20)
 
 
+def test_a_run_is_added_like_its_chunks_one_by_one(records: Fetches, home: Path, out: Path) -> None:
+    with begun(records, out) as record:
+        expected = 0
+        for first, count in [(3, 1), (6, 3), (0, 2), (9, 12), (5, 4)]:
+            record.add(first, count)
+            expected |= bitmap.span(first, count)
+            assert record.have == expected
+            assert bitmap.from_bytes(have_file(home).read_bytes()) == expected
+
+
 def test_only_what_is_durable_is_believed_after_a_reboot(records: Fetches, database: Database, out: Path) -> None:
     with begun(records, out) as record:
         for chunk in range(6):

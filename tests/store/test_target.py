@@ -513,6 +513,33 @@ def test_a_chunk_that_comes_twice_leaves_nothing_behind(records: Fetches, out: P
         assert before == {path: Stamp.of(path.stat()) for path in (out / "share").iterdir()}
 
 
+def test_a_run_of_chunks_is_written_like_its_chunks_one_by_one(records: Fetches, out: Path) -> None:
+    share = Share(FILES)
+    with opened(share, records, out) as target:
+        share.write(target, 2)
+        count = share.layout.chunks
+        run = [(share.layout.place(chunk), memoryview(share.chunk(chunk))) for chunk in range(count)]
+        assert target.write_run(0, run[:4]) == 4
+        assert target.record.have == 0b1111
+        assert target.write_run(4, run[4:]) == count - 4
+        settle(target)
+        assert target.write_run(0, run) == count
+        assert not parts(out)
+    assert share.in_place(out)
+
+
+def test_of_a_run_that_cannot_be_written_all_before_is_recorded(records: Fetches, out: Path) -> None:
+    share = Share({f"{name}/file": noise(at, 50) for at, name in enumerate("abcd")})
+    with opened(share, records, out) as target:
+        share.write(target, 1)
+        (out / "share" / "c").write_bytes(b"in the way")
+        run = [(share.layout.place(chunk), memoryview(share.chunk(chunk))) for chunk in range(4)]
+        with pytest.raises(StorageError, match="leads through a link or a file"):
+            target.write_run(0, run)
+        assert target.record.have == 0b0011
+        right(share, target)
+
+
 # Disks that say no.
 
 

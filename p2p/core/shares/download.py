@@ -19,6 +19,7 @@ Every method that leads to messages returns them as commands. Times are seconds 
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 from p2p.core.shares import bitmap
@@ -210,33 +211,40 @@ class Download(Generic[Key]):
             source.sample_at = now
             source.sample_bytes = 0
 
-    def received(self, key: Key, chunk: int, now: float) -> list[Command[Key]]:
-        """Records that an asked chunk is complete and matches its hash. From now on no source is asked for it."""
+    def received(self, key: Key, first: int, count: int, now: float) -> list[Command[Key]]:
+        """Records that consecutive chunks are complete and match their hashes, those of them that are asked of the
+        source. From now on no source is asked for these.
+        """
         source = self.sources[key]
-        asked = source.asked.pop(chunk)
-        source.outstanding -= asked.size
-        source.chunks += 1
         commands: list[Command[Key]] = []
-        if self._hedges.pop(chunk, None) is not None:
-            for other_key, other in self.sources.items():
-                if chunk in other.asked:
-                    other.outstanding -= other.asked.pop(chunk).size
-                    commands.append(AskNoMore(other_key, chunk, 1))
-                    commands += self._fill(other_key, other, now)
+        for chunk in range(first, first + count):
+            asked = source.asked.pop(chunk, None)
+            if asked is None:
+                continue
+            source.outstanding -= asked.size
+            source.chunks += 1
+            if self._hedges.pop(chunk, None) is not None:
+                for other_key, other in self.sources.items():
+                    if chunk in other.asked:
+                        other.outstanding -= other.asked.pop(chunk).size
+                        commands.append(AskNoMore(other_key, chunk, 1))
+                        commands += self._fill(other_key, other, now)
         return commands + self._fill(key, source, now)
 
-    def stored(self, chunk: int) -> list[Command[Key]]:
-        """Records that the chunk is written, whoever sent it. From now on no source is asked for it."""
-        self.have |= 1 << chunk
-        if self._free >> chunk & 1:
-            self._take(1 << chunk)
-        self._hedges.pop(chunk, None)
+    def stored(self, first: int, count: int) -> list[Command[Key]]:
+        """Records that consecutive chunks are written, whoever sent them. From now on no source is asked for them."""
+        chunks = bitmap.span(first, count)
+        self.have |= chunks
+        if free := chunks & self._free:
+            self._take(free)
         commands: list[Command[Key]] = []
-        for key, source in self.sources.items():
-            asked = source.asked.pop(chunk, None)
-            if asked is not None:
-                source.outstanding -= asked.size
-                commands.append(AskNoMore(key, chunk, 1))
+        for chunk in range(first, first + count):
+            self._hedges.pop(chunk, None)
+            for key, source in self.sources.items():
+                asked = source.asked.pop(chunk, None)
+                if asked is not None:
+                    source.outstanding -= asked.size
+                    commands.append(AskNoMore(key, chunk, 1))
         return commands
 
     def copied(self, chunks: int) -> None:
@@ -310,23 +318,22 @@ class Download(Generic[Key]):
             pool = self._availability.rarest(candidates)
             first = bitmap.nth(pool, self._below(pool.bit_count()))
         longest = bitmap.run_length(pool, first, most)
-        count, size = 1, self.layout.size(first)
-        while count < longest:
-            size += self.layout.size(first + count)
-            if size > budget:
-                break
-            count += 1
-        return first, count
+        size = 0
+        for count, place in enumerate(islice(self.layout.places(first), longest)):
+            size += place.size
+            if count and size > budget:
+                return first, count
+        return first, longest
 
     def _ask(self, source: DownloadSource, first: int, count: int, now: float) -> None:
         if not source.asked:
             source.heard_at = source.sample_at = source.window_at = now
             source.sample_bytes = source.window_bytes = 0
         self._take(bitmap.span(first, count) & self._free)
-        for chunk in range(first, first + count):
-            size = self.layout.size(chunk)
-            source.outstanding += size
-            source.asked[chunk] = Asked(source.clock(now), source.outstanding, size)
+        at = source.clock(now)
+        for chunk, place in zip(range(first, first + count), self.layout.places(first), strict=False):
+            source.outstanding += place.size
+            source.asked[chunk] = Asked(at, source.outstanding, place.size)
 
     def _take(self, chunks: int) -> None:
         self._free &= ~chunks

@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from p2p.core.shares import bitmap
@@ -54,15 +54,28 @@ class Layout:
         offset = (chunk - self._firsts[at]) * each
         return ChunkPlace(self._entries[at], offset, min(each, size - offset))
 
+    def places(self, first: int) -> Iterator[ChunkPlace]:
+        """Where the chunk `first` is, and each that follows it in the share."""
+        for at in range(bisect_right(self._firsts, first) - 1, len(self._entries)):
+            begin, end = self._firsts[at], self._firsts[at + 1]
+            entry, size = self._entries[at], self._starts[at + 1] - self._starts[at]
+            each = chunk_bytes(size)
+            for offset in range((max(first, begin) - begin) * each, (end - begin) * each, each):
+                yield ChunkPlace(entry, offset, min(each, size - offset))
+
     def size(self, chunk: int) -> int:
         """The chunk's size in bytes."""
         return self.place(chunk).size
 
     def hash(self, chunk: int) -> ChunkHash:
         """The chunk's expected BLAKE3-256."""
-        at = bisect_right(self._firsts, chunk) - 1
-        start = (chunk - self._firsts[at]) * ID_BYTES
-        return ChunkHash(self.manifest.entries[self._entries[at]].hashes[start : start + ID_BYTES])
+        return self.hash_at(self.place(chunk))
+
+    def hash_at(self, place: ChunkPlace) -> ChunkHash:
+        """The expected BLAKE3-256 of the chunk at this place."""
+        entry = self.manifest.entries[place.entry]
+        start = place.offset // chunk_bytes(entry.size) * ID_BYTES
+        return ChunkHash(entry.hashes[start : start + ID_BYTES])
 
     def range_of(self, entry: int) -> tuple[int, int]:
         """The (first chunk, count) of an entry; count is 0 for an empty file or a folder."""

@@ -167,7 +167,11 @@ class Receiver:
                 self._heard_of(PeerHint(Address(host, port)), from_host)
 
     async def data(self, exchange: Party, header: DataHeader) -> None:
-        """Receives a data frame's bytes from the connection. Raises PeerError if they are not what was asked for."""
+        """Receives a data frame's bytes from the connection, and the small chunks that have come whole behind it.
+
+        Raises PeerError if they are not what was asked for.
+        """
+        exchange.downloaded += header.size
         incoming = self._incoming.get(exchange)
         if incoming is None or header.size > incoming.credit:
             raise ProtocolViolation("more chunks than were asked for")
@@ -234,8 +238,11 @@ class Receiver:
         incoming.cancelled.discard(chunk)
         if not self._download.needs(exchange, chunk):
             return
-        arrived = Arrived(exchange, chunk, incoming.place, self.layout.hash(chunk), incoming.buffer)
+        chunks = [(incoming.place, incoming.buffer[: incoming.size])]
+        arrived = Arrived(exchange, chunk, chunks, incoming.buffer)
         if incoming.size < SMALL_BYTES:
+            if not self._limited:
+                chunks += self._behind(exchange, incoming, chunk)
             arrived.verify_and_write(self._target)
             self._settled(arrived)
         else:
@@ -246,39 +253,64 @@ class Receiver:
                     buffer = await self._buffers.take()
             incoming.buffer = buffer
 
+    def _behind(self, exchange: Party, incoming: Arriving, chunk: int) -> Iterator[tuple[ChunkPlace, memoryview]]:
+        """Takes the small chunks that follow this one, as far as they were asked for and have come whole."""
+        connection, size = exchange.connection, 0
+        for following, place in enumerate(self.layout.places(chunk + 1), chunk + 1):
+            header = connection.waiting()
+            if (
+                header != (following, 0, place.size)
+                or place.size >= SMALL_BYTES
+                or place.size > incoming.credit
+                or not self._download.needs(exchange, following)
+            ):
+                break
+            incoming.credit -= place.size
+            size += place.size
+            yield place, connection.take(header)
+        if size:
+            exchange.downloaded += size
+            self._progress.received += size
+            self._traffic.bytes_downloaded += size
+            self._download.progress(exchange, size, trio.current_time())
+
     def _verified(self, arrived: Arrived[Party]) -> None:
         self._buffers.give(arrived.buffer)
         self._settled(arrived)
 
     def _settled(self, arrived: Arrived[Party]) -> None:
-        """Handles the outcome: the chunk is written and is served, its source sent wrong bytes, or the disk failed."""
-        exchange, chunk = arrived.source, arrived.chunk
-        peer = exchange.ends.peer_id
+        """Handles the outcome: the chunks are written and are served, one is wrong, or the disk failed."""
+        exchange, first, good = arrived.source, arrived.first, arrived.good
+        peer, now = exchange.ends.peer_id, trio.current_time()
         if arrived.failure is not None:
             self.fail(arrived.failure)
-        elif not arrived.good:
-            self._deps.bans.strike(peer, trio.current_time())
+            return
+        # A large chunk, which comes alone, may have come from another source in the meantime.
+        if good and not self._download.have >> first & 1:
+            if exchange in self._incoming:
+                self._do(self._download.received(exchange, first, good, now))
+            size = self.layout.run_bytes(first, good)
+            self.from_peers[peer] = self.from_peers.get(peer, 0) + size
+            self._places.useful(exchange, size, now)
+            exchange.connection.use.got(size)
+            self._stored(first, [place.entry for place, _ in arrived.chunks[:good]], size)
+        if good < len(arrived.chunks):
+            self._deps.bans.strike(peer, now)
             self._progress.trouble = "a source sent wrong bytes; they were thrown away"
-            exchange.end_after(messages.Bad(chunk=chunk), BadData(f"chunk {chunk} does not match its hash"))
-        elif not self._download.have >> chunk & 1:
-            if exchange in self._incoming and self._download.needs(exchange, chunk):
-                self._do(self._download.received(exchange, chunk, trio.current_time()))
-            self.from_peers[peer] = self.from_peers.get(peer, 0) + arrived.place.size
-            self._places.useful(exchange, arrived.place.size, trio.current_time())
-            exchange.connection.use.got(arrived.place.size)
-            self._stored(chunk, arrived.place)
+            wrong = first + good
+            exchange.end_after(messages.Bad(chunk=wrong), BadData(f"chunk {wrong} does not match its hash"))
 
-    def _stored(self, chunk: int, place: ChunkPlace) -> None:
-        bit = 1 << chunk
-        self._do(self._download.stored(chunk))
-        self.swarm.gained(bit)
-        self._progress.done += place.size
-        entry = place.entry
-        self._dirty.add(entry)
-        self._dirty_bytes += place.size
-        self._missing[entry] -= 1
-        if not self._missing[entry]:
-            self._whole.append(entry)
+    def _stored(self, first: int, entries: list[int], size: int) -> None:
+        """Handles chunks that are written: `first` and those that follow it, each with its entry; `size` in bytes."""
+        self._do(self._download.stored(first, len(entries)))
+        self.swarm.gained(bitmap.span(first, len(entries)))
+        self._progress.done += size
+        self._dirty.update(entries)
+        self._dirty_bytes += size
+        for entry in entries:
+            self._missing[entry] -= 1
+            if not self._missing[entry]:
+                self._whole.append(entry)
         self._changed.unpark_all()
         enough = self._finishing or (self._download.complete and not self._growing)
         if self._dirty_bytes >= DURABLE_BYTES or len(self._whole) >= DURABLE_FILES or enough:

@@ -1,4 +1,4 @@
-"""Verifying and writing large chunks, in a separate thread beside the trio thread.
+"""Verifying and writing chunks: small ones at once, large ones in a separate thread beside the trio thread.
 
 BLAKE3 and the write release the interpreter's lock, so the trio thread decrypts the next chunk while this thread
 hashes and writes the previous one: in a prototype on two idle cores, this was about a fifth faster than doing one after
@@ -8,17 +8,16 @@ slower. A slow disk delays this thread and, once the buffers are used up, the so
 
 import mmap
 import queue
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import trio
 
-from p2p.core.shares.layout import ChunkPlace
+from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.manifest import hash_chunk
 from p2p.errors import PeerGone, StorageError
-from p2p.ids import ChunkHash
 from p2p.store.target import Target
 
 Key = TypeVar("Key")
@@ -26,25 +25,31 @@ Key = TypeVar("Key")
 
 @dataclass(slots=True)
 class Arrived(Generic[Key]):
-    """A chunk that has arrived whole, at the start of its buffer, and the outcome of verifying and writing it."""
+    """Chunks that have arrived whole, `first` and those that follow it, and the outcome of verifying and writing them.
+
+    Each has its place and its bytes. A large one comes alone, at the start of `buffer`.
+    """
 
     source: Key
-    chunk: int
-    place: ChunkPlace
-    expected: ChunkHash
+    first: int
+    chunks: list[tuple[ChunkPlace, memoryview]]
     buffer: memoryview
-    good: bool = False
+    good: int = 0
+    """How many, before the first that is wrong, were right and are written."""
     failure: StorageError | None = None
 
     def verify_and_write(self, target: Target) -> None:
         """Sets `good`, and sets `failure` if a good chunk could not be written."""
-        view = self.buffer[: self.place.size]
-        self.good = hash_chunk(view) == self.expected
-        if self.good:
-            try:
-                target.write(self.chunk, self.place, view)
-            except StorageError as error:
-                self.failure = error
+        try:
+            self.good = target.write_run(self.first, self._right_ones(target.layout))
+        except StorageError as error:
+            self.failure = error
+
+    def _right_ones(self, layout: Layout) -> Iterator[tuple[ChunkPlace, memoryview]]:
+        for place, view in self.chunks:
+            if hash_chunk(view) != layout.hash_at(place):
+                return
+            yield place, view
 
 
 class Buffers:

@@ -140,13 +140,53 @@ async def test_small_data_frames_share_a_send() -> None:
     assert len(stream.sent) == 2
 
 
-async def test_held_back_frames_go_out_by_themselves_once_they_fill_a_record() -> None:
+async def test_held_back_frames_go_out_by_themselves_once_they_are_many() -> None:
     stream, _ = pipes()
     connection = Connection(stream)
     for chunk in range(1000):
         await connection.send_data(chunk, 0, memoryview(bytes(1000)))
-    assert sum(stream.sent) > 950_000
-    assert max(stream.sent) < 18_000
+    assert sum(stream.sent) > 900_000
+    assert max(stream.sent) < 70_000
+    assert len(stream.sent) < 20
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_frames_that_wait_are_taken_in_order(seed: int) -> None:
+    noise = random.Random(seed)
+    said = [(n, 0, noise.randbytes(noise.choice([1, 3000, 16_384, 16_385, 70_000]))) for n in range(60)]
+    one, other = connections(lambda: noise.choice([1, 5000, 100_000]))
+    heard: list[tuple[int, int, bytes]] = []
+    taken = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(say, one, said)
+        while len(heard) < len(said):
+            [frame] = await hear(other, 1)
+            assert isinstance(frame, tuple)
+            heard.append(frame)
+            while (header := other.waiting()) is not None:
+                heard.append((header.chunk, header.offset, bytes(other.take(header))))
+                taken += 1
+    assert heard == said
+    assert other.bytes_in == sum(len(data) for _, _, data in said)
+    assert taken
+
+
+async def test_no_frame_waits_of_which_a_byte_is_missing_or_that_breaks_a_rule() -> None:
+    stream, other = pipes()
+    connection = proven(other, Identity.generate(), Identity.generate(), dialed=False)
+    first = frames.data_header(1, 0, 10) + bytes(10)
+    await stream.send_all(first + frames.data_header(2, 0, 10) + bytes(9))
+    assert connection.waiting() is None
+    assert await hear(connection, 1) == [(1, 0, bytes(10))]
+    assert connection.waiting() is None
+    await stream.send_all(b"\0" + first + frames.control_frame(Have()) + b"\xff" * 20)
+    assert await hear(connection, 1) == [(2, 0, bytes(10))]
+    assert await hear(connection, 1) == [(1, 0, bytes(10))]
+    assert connection.waiting() is None
+    assert await hear(connection, 1) == [Have()]
+    assert connection.waiting() is None
+    with pytest.raises(ProtocolViolation):
+        await connection.receive()
 
 
 async def test_a_large_body_goes_straight_into_the_chunks_buffer() -> None:

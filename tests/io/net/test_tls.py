@@ -45,6 +45,27 @@ async def test_much_goes_through_in_both_directions_at_once(tmp_path: Path) -> N
         end.close()
 
 
+async def test_what_has_come_is_received_without_waiting(tmp_path: Path) -> None:
+    one, other = await secure_pair(tmp_path)
+    view, said = memoryview(bytearray(200_000)), os.urandom(150_000)
+    assert one.receive_ready_into(view) == 0
+    heard = bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.send_all, said)
+        while len(heard) < len(said):
+            heard += view[: await one.receive_some_into(view)]
+    assert heard == said
+    # Several records come at once, and their end is told only after them.
+    await other.send_all(b"abc")
+    await other.send_all(b"def")
+    other.close()
+    assert await one.receive_some_into(view[:6]) == 6
+    for _ in range(2):
+        with pytest.raises(PeerGone):
+            one.receive_ready_into(view)
+    one.close()
+
+
 async def test_the_other_ends_closing_is_noticed(tmp_path: Path) -> None:
     one, other = await secure_pair(tmp_path)
     await other.send_all(b"abc")

@@ -4,8 +4,10 @@ import pytest
 import trio
 
 from p2p.errors import NotFound
+from p2p.net.connection import Connection
 from p2p.progress import Progress
-from tests.support.rogue_sources import NAMES, Truth, behaviours
+from p2p.wire.messages import Want
+from tests.support.rogue_sources import NAMES, Truth, behaviours, play
 from tests.support.world import Rogue, World, bare, hint_of, same_tree, start_rogue
 
 FILES = {"large.bin": 3 * 1024 * 1024 + 17, "small.txt": 999, "sub/other.bin": 300_000}
@@ -65,6 +67,33 @@ async def test_with_only_a_rogue_nothing_wrong_is_ever_put_into_place(world: Wor
         assert path.is_dir() or path.name.endswith(".part")
     # What the rogue spoilt is fetched from a good source afterwards.
     await world.get(fetcher, bare(published.link), [published.hint])
+    assert same_tree(published.path, world.out(fetcher) / "data")
+
+
+async def test_of_many_small_chunks_that_come_at_once_one_is_wrong(world: World) -> None:
+    origin = await world.peer("origin")
+    published = await world.publish(origin, {f"{number:03}": 3000 + number for number in range(100)})
+    fetcher = await world.peer("fetcher")
+    truth = Truth.of(origin, published.link.share_id)
+
+    async def lie_of_one(connection: Connection, truth: Truth, want: Want) -> None:
+        for number in range(want.first, want.first + want.count):
+            data = bytearray(truth.chunk(number))
+            data[0] ^= number == 50
+            await connection.send_data(number, 0, memoryview(data))
+        await connection.flush()
+
+    async def behave(connection: Connection) -> None:
+        await play(connection, truth, lie_of_one)
+
+    async with trio.open_nursery() as nursery:
+        rogue = await start_rogue(nursery, origin, behave)
+        with trio.fail_after(10), pytest.raises(NotFound):
+            await world.get(fetcher, bare(published.link), [rogue.hint], wait_s=1.0, sequential=True)
+        nursery.cancel_scope.cancel()
+    # What came before is kept.
+    result = await world.get(fetcher, bare(published.link), [published.hint])
+    assert 3050 <= result.received <= sum(3000 + number for number in range(50, 100))
     assert same_tree(published.path, world.out(fetcher) / "data")
 
 

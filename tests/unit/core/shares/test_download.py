@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import takewhile
 
 import pytest
 from hypothesis import strategies as st
@@ -112,15 +113,22 @@ class Swarm:
         self.verified(name, chunk)
         return chunk
 
-    def verified(self, name: str, chunk: int) -> None:
-        """A chunk that came from this source, which may be gone since, is verified and stored."""
-        if self.have >> chunk & 1:
+    def deliver_run(self, name: str, first: int, most: int) -> None:
+        """Consecutive chunks come, as far as they are asked of this source, and are verified and stored together."""
+        run = [*takewhile(lambda chunk: self.download.needs(name, chunk), range(first, first + most))]
+        self.send(name, self.layout.run_bytes(first, len(run)))
+        self.verified(name, first, len(run))
+
+    def verified(self, name: str, first: int, count: int = 1) -> None:
+        """Consecutive chunks that came from this source, which may be gone since, are verified and stored."""
+        chunks = bitmap.span(first, count)
+        if self.have & chunks:
             return
-        if name in self.asked and self.download.needs(name, chunk):
-            self.asked[name].remove(chunk)
-            self.obey(self.download.received(name, chunk, self.now))
-        self.have |= 1 << chunk
-        self.obey(self.download.stored(chunk))
+        if name in self.asked:
+            self.asked[name] = [chunk for chunk in self.asked[name] if not chunks >> chunk & 1]
+            self.obey(self.download.received(name, first, count, self.now))
+        self.have |= chunks
+        self.obey(self.download.stored(first, count))
 
     def tick(self, seconds: float) -> None:
         self.now += seconds
@@ -768,6 +776,11 @@ class AnyDownload(RuleBasedStateMachine):
         for _ in range(count):
             if self.swarm.asked[name]:
                 self.swarm.deliver(name, data.draw(st.sampled_from(self.swarm.asked[name])))
+
+    @rule(name=names, data=st.data(), most=st.integers(1, 6))
+    def deliver_run(self, name: str, data: st.DataObject, most: int) -> None:
+        if self.swarm.asked[name]:
+            self.swarm.deliver_run(name, data.draw(st.sampled_from(self.swarm.asked[name])), most)
 
     @rule(name=names, data=st.data())
     def arrive(self, name: str, data: st.DataObject) -> None:

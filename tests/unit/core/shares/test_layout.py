@@ -46,6 +46,14 @@ def test_every_chunk_has_its_place(found: list[Entry]) -> None:
 
 
 @given(entries, st.data())
+def test_places_one_behind_the_other(found: list[Entry], data: st.DataObject) -> None:
+    layout = Layout(manifest_of(found))
+    places = [place for place, _ in all_chunks(found)]
+    first = data.draw(st.integers(0, len(places)))
+    assert [*layout.places(first)] == places[first:]
+
+
+@given(entries, st.data())
 def test_bytes_of_chunks(found: list[Entry], data: st.DataObject) -> None:
     layout = Layout(manifest_of(found))
     sizes = [place.size for place, _ in all_chunks(found)]
