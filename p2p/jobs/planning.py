@@ -34,11 +34,8 @@ class Plan(NamedTuple):
     digests: list[str]
     sizes: list[int]
     """How many bytes each part has of code, items and captured values."""
-
-    @property
-    def digest(self) -> str:
-        """The plan's digest, stable between guests of one Python version."""
-        return sha256("\n".join([str(self.number), *self.digests]).encode()).hexdigest()
+    digest: str
+    """The plan's digest, stable between guests of one Python version."""
 
     def partitions(self, stage: Stage, settings: Settings) -> int | None:
         """How many units a stage has; None if that depends on how many bytes the inputs have."""
@@ -161,7 +158,8 @@ def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results
         if len(leading) > MAX_STAGES:
             raise JobFault(f"more than {MAX_STAGES} stages before one action", place=action.place)
         digests, sizes = fingerprint.digests(leading)
-        return Plan(len(results), action, leading, digests, sizes)
+        digest = sha256("\n".join([str(len(results)), *digests]).encode()).hexdigest()
+        return Plan(len(results), action, leading, digests, sizes, digest)
     if isinstance(value, Dataset):
         raise JobFault(NO_ACTION)
     return Returned(value, this.saved)

@@ -54,6 +54,9 @@ class Session:
         self._plan: Plan | None = None
         self._plan_digest = ""
         self._work: list[Work] = []
+        self._runs_code: list[bool] = []
+        """Which stages of the present plan run functions of the job; the others cannot change what its code holds."""
+        self._has_named = any(b"amedtuple" in source for source in files.values())
         self._fresh: State
         """What the job's modules held before `job` was called."""
         self._state: State | None = None
@@ -126,22 +129,23 @@ class Session:
         plan = self._planned(action, digest)
         if not 0 <= stage < len(plan.stages):
             raise PlanMismatch(f"action {action} has no stage {stage}")
-        state = self._state or self._watched(plan)
+        state = (self._state or self._watched(plan)) if self._runs_code[stage] else None
         chance.reset(f"{self._seed}/{action}/{stage}/{partition}")
         output = self._work[stage].run(source, blobs)
-        if (changed := state.after_unit(output.records_in)) is not None:
+        if state is not None and (changed := state.after_unit(output.records_in)) is not None:
             raise _kept(changed, state)
         return output
 
     def finish(self, action: int, digest: str, partials: Sequence[bytes]) -> bytes:
         """Makes the action's result from the partial results of its last stage, in partition order."""
         plan = self._planned(action, digest)
-        state = self._state or self._watched(plan)
+        state = (self._state or self._watched(plan)) if plan.action.function is not None else None
         chance.reset(f"{self._seed}/{action}/finish")
         with self._blamed():
             result = units.finish(plan.action, partials, self._files)
-        for changed, _ in state.changes():
-            raise _kept(changed, state)
+        if state is not None:
+            for changed, _ in state.changes():
+                raise _kept(changed, state)
         return result
 
     def _look_ahead(self, plan: Plan) -> None:
@@ -198,9 +202,13 @@ class Session:
     def _keep(self, plan: Plan) -> None:
         self._plan, self._plan_digest = plan, plan.digest
         self._state = None
-        named = any(b"amedtuple" in source for source in self._files.values())
         self._work = [
-            Work(stage, plan.outputs(stage, self.settings), self._files, has_named=named) for stage in plan.stages
+            Work(stage, plan.outputs(stage, self.settings), self._files, has_named=self._has_named)
+            for stage in plan.stages
+        ]
+        self._runs_code = [
+            any(not isinstance(part, Source) and part.function is not None for part in fingerprint.parts([stage]))
+            for stage in plan.stages
         ]
 
     def _run(self, action: int, twist: int) -> Plan | Returned:

@@ -11,6 +11,9 @@ from types import ModuleType
 
 from p2p.jobs.files import API
 
+_PYTHONS = frozenset({"typing.io", "typing.re"})
+"""Classes that Python itself puts among the modules."""
+
 
 class Loaded:
     """What is loaded, as of the last `look`. `files` are the job's own, and `importer` the type that loads modules."""
@@ -33,7 +36,11 @@ class Loaded:
         modules = [module for module in self._seen.values() if isinstance(module, ModuleType)]
         self.own = [module for module in modules if self.is_own(module)]
         self.packages = [module for module in modules if self.is_packages(module)]
-        self.strange = [(name, held) for name, held in self._seen.items() if not isinstance(held, ModuleType)]
+        self.strange = [
+            (name, held)
+            for name, held in self._seen.items()
+            if not isinstance(held, ModuleType) and name not in _PYTHONS
+        ]
         return self
 
     def is_own(self, module: ModuleType) -> bool:
