@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,8 +26,7 @@ SAMPLE_INTERVAL_S = 0.1
 MAX_ROUNDS = 3
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(msgspec.Struct, frozen=True):
     """A newly made share; sizes are in bytes."""
 
     share_id: ShareId

@@ -1,6 +1,6 @@
 """The traffic of one peer: its limits, its upload slots, and how many bytes it has moved so far."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from p2p.concurrency.throttle import Throttle
 from p2p.core.bans import Bans
@@ -8,8 +8,7 @@ from p2p.ids import PeerId
 from p2p.sharing.upload_slots import UploadSlots
 
 
-@dataclass
-class Traffic:
+class Traffic(msgspec.Struct):
     """The limits and counters common to all exchanges of a peer.
 
     Each exchange gets the whole object, since each frame needs it.
@@ -18,7 +17,7 @@ class Traffic:
     slots: UploadSlots
     upload: Throttle
     download: Throttle
-    liars: Bans[PeerId] = field(default_factory=Bans)
+    liars: Bans[PeerId] = msgspec.field(default_factory=Bans)
     """Peers that complained about chunks that are good: they are not served for a while."""
     bytes_uploaded: int = 0
     bytes_downloaded: int = 0

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
+import msgspec
+
 from p2p.core.shares import bitmap
 from p2p.core.shares.availability import Availability
 from p2p.core.shares.download_source import Asked, DownloadSource
@@ -46,8 +48,7 @@ RATE_SAMPLE_S = 0.1
 Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Ask(Generic[Key]):
+class Ask(msgspec.Struct, Generic[Key], frozen=True):
     """The command to request the chunks first .. first + count - 1 from the source."""
 
     source: Key
@@ -55,8 +56,7 @@ class Ask(Generic[Key]):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class AskNoMore(Generic[Key]):
+class AskNoMore(msgspec.Struct, Generic[Key], frozen=True):
     """The command to tell the source that these chunks are no longer wanted."""
 
     source: Key
@@ -64,8 +64,7 @@ class AskNoMore(Generic[Key]):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class DropSource(Generic[Key]):
+class DropSource(msgspec.Struct, Generic[Key], frozen=True):
     """The command to end the exchange with the source."""
 
     source: Key

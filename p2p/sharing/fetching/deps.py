@@ -1,7 +1,8 @@
 """The dependencies that the parts of `fetching` share."""
 
-from dataclasses import dataclass
 from random import Random
+
+import msgspec
 
 from p2p.core.bans import Bans
 from p2p.discovery.finders import Finders
@@ -15,8 +16,7 @@ from p2p.store.fetches import Fetches
 from p2p.store.library import Library
 
 
-@dataclass(frozen=True)
-class Deps:
+class Deps(msgspec.Struct, frozen=True):
     """The dependencies, made by `p2p.node`. `max_sources` is how many sources one fetch may use at a time."""
 
     library: Library

@@ -7,9 +7,9 @@ What it has fetched is kept, and the next try resumes from there.
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from p2p.concurrency.walls import Wall
@@ -43,8 +43,7 @@ BUSY_STATES = {"reading the list of files", "checking what is there", "putting f
 """What a fetch may do for long although it receives nothing."""
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """The outcome of a fetch. `seconds` is the time from the first request to the last rename."""
 
     paths: tuple[Path, ...]

@@ -2,9 +2,10 @@
 
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from p2p.core.shares import local_names, names
 from p2p.core.shares.local_names import Renames
@@ -18,8 +19,7 @@ Naming = Literal["map", "skip", "fail"]
 """What to do with names that the disk cannot hold: use others, leave these files out, or fetch nothing."""
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """A file or folder that is left out of a fetch, by its path in the share, and why."""
 
     path: str

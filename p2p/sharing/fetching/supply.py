@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
 import trio
 
 from p2p.core.shares.layout import Layout
@@ -23,8 +23,7 @@ from p2p.wire.link import Link, PeerHint
 TICK_INTERVAL_S = 0.1
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """The user's options for a fetch.
 
     `select` are globs on the paths within the share, and empty means everything; `exclude` are patterns, as for

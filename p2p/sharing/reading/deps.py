@@ -1,6 +1,6 @@
 """The dependencies that the parts of `reading` share."""
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.sharing.fetching.fetch import Fetching
 from p2p.sharing.share import Sharing
@@ -10,8 +10,7 @@ from p2p.store.fetches import Fetches
 from p2p.store.library import Library
 
 
-@dataclass(frozen=True)
-class Deps:
+class Deps(msgspec.Struct, frozen=True):
     """The dependencies, made by `p2p.node`."""
 
     library: Library
