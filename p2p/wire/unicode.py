@@ -40,22 +40,20 @@ def letters(plain: str, quotes: str, numeric: str) -> str:
     return f"(?:[{plain}]{EXTENDS}{inside}|H{EXTENDS}{hebrew}|N{EXTENDS}{digits})"
 
 
-def _segment() -> str:
+@cache
+def _segment() -> re.Pattern[str]:
     """The pattern of what is between two breaks, as classes."""
     letter, kana, low_line = letters("APJ", ":.'", ",.'"), f"K{EXTENDS}", f"_{EXTENDS}"
     part = f"(?:(?:{letter})+|(?:{kana})+)"
     word = f"(?:{low_line})*{part}(?:(?:{low_line})+{part})*(?:{low_line})*|(?:{low_line})+"
     hebrew = f"(?:{low_line})*(?:{part}(?:{low_line})+)*(?:{letter})*H{EXTENDS}'{EXTENDS}(?![APJH])"
     flag = f"r{EXTENDS}(?:r{EXTENDS})?"
-    return f"cl|[cln]|(?:{hebrew}|{word}|w+{EXTENDS}|{flag}|.{EXTENDS})(?:(?<=z)[pP]{EXTENDS})*"
-
-
-_SEGMENT = re.compile(_segment())
+    return re.compile(f"cl|[cln]|(?:{hebrew}|{word}|w+{EXTENDS}|{flag}|.{EXTENDS})(?:(?<=z)[pP]{EXTENDS})*")
 
 
 def segments(text: str) -> Iterator[str]:
     """The text, cut at every break between words that Unicode has by default."""
-    return (text[match.start() : match.end()] for match in _SEGMENT.finditer(classes(text)))
+    return (text[match.start() : match.end()] for match in _segment().finditer(classes(text)))
 
 
 def classes(text: str) -> str:
