@@ -1,6 +1,7 @@
 """Shoal, the peer. Its layers are listed from top to bottom; each imports only from those below it.
 
     commandline  commands, tables, the live view, the demo, and `--local`: a job without a peer
+    client       Shoal for programs in Python: what `from p2p import Peer` gives
     node         wires one peer and owns its service nursery
     control      what a user may ask of a running peer
     compute      jobs: at owners, at volunteers, and one unit in a guest
@@ -20,4 +21,39 @@ The docstring of each package lists what is in it. `jobs` is what a job file imp
 imports nothing from the rest.
 """
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_PLACES = {
+    "Peer": "client.peer",
+    "Running": "client.running",
+    "CancelAnswer": "control.answers",
+    "GetAnswer": "control.answers",
+    "HitRow": "control.answers",
+    "JobAnswer": "compute.answers",
+    "JobRow": "compute.answers",
+    "ListedRow": "control.answers",
+    "LogRow": "compute.answers",
+    "PeerRow": "control.answers",
+    "Progress": "progress",
+    "ShareAnswer": "control.answers",
+    "ShareRow": "control.answers",
+    "StatusAnswer": "control.answers",
+    "UnshareAnswer": "control.answers",
+}
+"""Where the names are that a program uses. They are imported when first asked for; `__init__.pyi` has their types."""
+
+__all__ = ["__version__", *_PLACES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

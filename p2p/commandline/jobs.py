@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -312,20 +311,12 @@ def _shown(text: str) -> str:
 
 
 def _input(text: str) -> str:
-    """Returns a link as it is, and a path made absolute."""
-    from p2p.errors import ConfigError, StorageError
-    from p2p.paths import absolute, exists
-    from p2p.wire.link import is_link, parse_link
+    from p2p.compute.inputs import named_input
+    from p2p.errors import ConfigError
 
     if not text:
         raise ConfigError("--input is empty. For the current folder, give a dot.")
-    if is_link(text):
-        return text
-    path = absolute(Path(text))
-    with suppress(ConfigError, StorageError):
-        if not exists(path) and parse_link(text):
-            return text
-    return str(path)
+    return named_input(text)
 
 
 def _unit(text: str) -> tuple[int, int, int]:

@@ -42,7 +42,8 @@ def parse_all(texts: Iterable[str]) -> dict[str, Any]:
 def check(arguments: dict[str, Any]) -> None:
     """Raises ConfigError for arguments that cannot be passed to a job."""
     for name, value in arguments.items():
-        _check_depth(name, value)
+        if is_too_deep(value):
+            raise _too_deep(name)
     try:
         text = msgspec.json.encode(arguments)
     except UnicodeEncodeError:
@@ -94,15 +95,15 @@ def _parsed(name: str, text: str) -> Any:
     return value
 
 
-def _check_depth(name: str, value: Any) -> None:
-    """Checks level by level, so that no depth is too large for the check itself."""
+def is_too_deep(value: Any) -> bool:
+    """Whether the value is nested too deep. This looks level by level, so that no depth is too large for it."""
     level = [value]
     for _ in range(MAX_DEPTH):
         nests = [one for one in level if isinstance(one, list | dict)]
         if not nests:
-            return
+            return False
         level = [inner for one in nests for inner in (one.values() if isinstance(one, dict) else one)]
-    raise _too_deep(name)
+    return True
 
 
 def _too_deep(name: str) -> ConfigError:

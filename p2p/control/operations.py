@@ -115,6 +115,9 @@ class Operations:
                 return deps.peers.answer()
             case requests.StatusRequest():
                 return await deps.status.answer()
+            case requests.HoldRequest():
+                await emit(Note("This peer is held."))
+                return await trio.sleep_forever()
             case _:
                 assert_never(request)
 

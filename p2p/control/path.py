@@ -11,8 +11,7 @@ import socket
 import struct
 import tempfile
 from pathlib import Path
-
-import trio
+from typing import Protocol
 
 SOCKET_FILE = "control.sock"
 MAX_PATH_BYTES = 100
@@ -30,10 +29,24 @@ def socket_path(home: Path) -> Path:
     return runtime / f"shoal-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
 
-def is_own_user(stream: trio.SocketStream) -> bool:
+class Connected(Protocol):
+    """A connected socket, of the standard library or of trio."""
+
+    def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
+
+
+def may_ask(connected: Connected) -> bool:
+    """Whether this user may use the peer at the other end.
+
+    That is a peer of this user or of root; root may use every user's, such as one that runs as a service.
+    """
+    return os.getuid() == 0 or is_own_user(connected)
+
+
+def is_own_user(connected: Connected) -> bool:
     """Whether the process at the other end belongs to this user or to root."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True  # the socket's mode must be protection enough
-    packed = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    packed = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(packed)
     return user in {os.getuid(), 0}

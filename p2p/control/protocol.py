@@ -161,6 +161,15 @@ class StatusRequest(ControlRequest, frozen=True, kw_only=True, tag="status"):
     answer: ClassVar[Any] = answers.StatusAnswer
 
 
+class HoldRequest(ControlRequest, frozen=True, kw_only=True, tag="hold"):
+    """Keep the peer running as long as the connection lasts, if it was started for its users.
+
+    It is told by a `Note` that it does, and never answered.
+    """
+
+    answer: ClassVar[Any] = None
+
+
 AnyRequest = (
     ShareRequest
     | GetRequest
@@ -177,6 +186,7 @@ AnyRequest = (
     | UnshareRequest
     | PeersRequest
     | StatusRequest
+    | HoldRequest
 )
 
 
@@ -221,15 +231,23 @@ _event_decoder = msgspec.json.Decoder(Event)
 
 
 def encode(line: AnyRequest | Event) -> bytes:
-    """Encodes one JSON line. Text that JSON cannot hold raises ConfigError in a request; in an event it becomes `?`."""
+    """Encodes one JSON line. Text that JSON cannot hold raises ConfigError in a request; in an event it becomes `?`.
+
+    A request that is too long raises ConfigError too.
+    """
     try:
-        return msgspec.json.encode(line) + b"\n"
+        encoded = msgspec.json.encode(line) + b"\n"
     except UnicodeEncodeError:  # a path that is not valid UTF-8
         if not isinstance(line, Event):
             raise errors.ConfigError(
                 "The running peer cannot be told of names that are not UTF-8. Rename them, or stop it meanwhile."
             ) from None
         return json.dumps(msgspec.to_builtins(line), ensure_ascii=False).encode(errors="replace") + b"\n"
+    if len(encoded) > MAX_LINE_BYTES and not isinstance(line, Event):
+        raise errors.ConfigError(
+            f"The request has {len(encoded)} bytes; {MAX_LINE_BYTES} are allowed. Name less in it."
+        )
+    return encoded
 
 
 def decode_request(line: bytes) -> AnyRequest:

@@ -102,7 +102,7 @@ class Server:
             scope.cancel()
 
         async with stream:
-            if not is_own_user(stream):
+            if not is_own_user(stream.socket):
                 logger.warning("somebody else tried the control socket")
                 return
             try:

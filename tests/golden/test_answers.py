@@ -98,6 +98,7 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.UnshareRequest(id="abc"),
     requests.PeersRequest(),
     requests.StatusRequest(),
+    requests.HoldRequest(),
 )
 ANSWERED: tuple[Event, ...] = (
     requests.Update(
@@ -280,6 +281,8 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         request("jobs, that ended", requests.JobsRequest())
         run("unshare", "unshare", hers["id"])
         request("unshare", requests.UnshareRequest(id=hers["id"]))
+        with hanging(owner, requests.HoldRequest()) as holding:
+            answers["hold"] = settled([json.loads(holding.makefile("rb").readline())], folder)
     return commands, answers
 
 

@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
     "answers_commands.json": "757588475254c0c877257d29a49575765d2da876a8bbf5f23fddcf39144e5ef4",
-    "answers_control.json": "7f8a7318505ea10adcfea99d79c1855fc8a1ffffdd09c943f9b518e96d264b62",
+    "answers_control.json": "9618f01913683c31c8015c7be18ff75b040fa679949aa38a5c97ce02073c0e57",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",
     "frames.json": "b6874342219956dd7a4b7b8cd6e203747e2ac47d1b36791e4906d6453dbd1178",
@@ -41,7 +41,7 @@ DIGESTS = {
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "9239eedc6e33adc67482a51474da7e336cc90bb20a6fca23ff8d7553f0674f5e",
+    "requests.json": "d55baf044900af0d025f3c32247f59b653b27fdfb8fe261bc1b9bf5c9ed67f40",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_10.db": "c0463ebb23e04d8e6e539bae235bb97142ab304d005dfaf9b7f9dca3c333326c",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",

@@ -1,0 +1,286 @@
+"""`Peer`: what Shoal can do for a program."""
+
+import logging
+import os
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from msgspec import UNSET
+
+from p2p import config, paths
+from p2p.client.arguments import checked
+from p2p.client.call import Call
+from p2p.client.running import Running
+from p2p.client.session import Session
+from p2p.compute.answers import JobAnswer, JobRow, LogRow
+from p2p.compute.inputs import named_input
+from p2p.compute.spec import JobSpec
+from p2p.control import answers
+from p2p.control import protocol as requests
+from p2p.control.protocol import AnyRequest, Note, Update
+from p2p.core.compute.skipped import DEFAULT_MOST
+from p2p.errors import ConfigError
+from p2p.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+AnyPath = str | os.PathLike[str]
+OnProgress = Callable[[Progress], None]
+"""Is called several times a second while something is under way."""
+
+
+class Peer:
+    """The peer of a home, as a program uses it. Any number of threads may use one.
+
+    Each method asks the peer and waits for its answer; Ctrl-C, or any other exception meanwhile, ends the request in
+    the peer too. Sizes are in bytes, times in seconds. Errors are those of `p2p.errors`: ConfigError for a wrong
+    argument, NotFound if nobody has what was asked for, PeerGone if the peer stops midway, and StorageError.
+    What the peer has to say besides the answer is logged as a warning.
+    """
+
+    def __init__(self, home: AnyPath | None = None, peers: Iterable[str] = ()) -> None:
+        """`home` is the peer's folder; by default, that of the command line. `peers` are others, as HOST:PORT or
+        ID@HOST:PORT: each `get` and `run` asks them too.
+
+        Raises NotTaken if no peer runs in the home.
+        """
+        named = config.default_home() if home is None else _path(home).expanduser()
+        self._peers = _texts("peers", peers)
+        self._session = Session(paths.to_make(named))
+        self._session.reach()
+        weakref.finalize(self, self._session.close)
+
+    @property
+    def home(self) -> Path:
+        """The peer's folder."""
+        return self._session.home
+
+    # Files.
+
+    def share(
+        self,
+        *files: AnyPath,
+        name: str | None = None,
+        unlisted: bool = False,
+        pointer: str | None = None,
+        exclude: Iterable[str] | None = None,
+        rehash: bool = False,
+        times: bool | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> answers.ShareAnswer:
+        """Shares files or folders in place, until `unshare`. In the answer, `link` is what others get it by.
+
+        `unlisted`: only those with the link find it. `pointer` publishes it as the newest version of that name; then
+        `pointer` in the answer is the link to the newest one. `exclude` has patterns of .gitignore. `rehash` reads
+        files again that seem unchanged. `times` keeps modification times.
+        """
+        request = requests.ShareRequest(
+            paths=tuple(str(paths.resolved(_path(one))) for one in files),
+            name=name,
+            unlisted=unlisted,
+            pointer=pointer,
+            exclude=None if exclude is None else _texts("exclude", exclude),
+            rehash=rehash,
+            times=times,
+        )
+        if not request.paths:
+            raise ConfigError("Name a file or folder to share.")
+        answer: answers.ShareAnswer = self._ask(request, on_progress)
+        return answer
+
+    def get(
+        self,
+        link: str,
+        out: AnyPath = ".",
+        *,
+        peers: Iterable[str] = (),
+        select: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        names: Literal["map", "skip", "fail"] = "map",
+        trust_names: bool = False,
+        sequential: bool = False,
+        overwrite: bool = False,
+        into_existing: bool = False,
+        wait_s: float | None = None,
+        limit_bytes_per_s: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> answers.GetAnswer:
+        """Fetches a share, or what is missing of it, into the folder `out`; every chunk is verified.
+
+        `link` is a link or a share's id. `select` and `exclude` choose among its files, by patterns. Names that
+        the disk cannot hold are changed, left out, or refused, as `names` says; `trust_names` keeps those that make
+        programs run what they hold. `overwrite` replaces files that differ; `into_existing` allows a folder that is
+        there already. Raises NotFound if nobody has it for `wait_s`; by default, this waits for ever.
+        """
+        request = requests.GetRequest(
+            link=link,
+            out=str(paths.to_make(_path(out))),
+            peers=self._known(peers),
+            select=_texts("select", select),
+            exclude=_texts("exclude", exclude),
+            names=names,
+            trust_names=trust_names,
+            into_existing=into_existing,
+            sequential=sequential,
+            overwrite=overwrite,
+            wait_s=wait_s,
+            limit_bytes_per_s=limit_bytes_per_s,
+        )
+        answer: answers.GetAnswer = self._ask(request, on_progress)
+        return answer
+
+    def search(self, words: str) -> list[answers.HitRow]:
+        """Finds shares by words, which must all be in a share's name or in its file names."""
+        rows: list[answers.HitRow] = self._ask(requests.SearchRequest(query=words))
+        return rows
+
+    def browse(self, peer: str) -> list[answers.ListedRow]:
+        """Lists what another peer shares. `peer` is its id, HOST:PORT, ID@HOST:PORT, or a mutable link of it."""
+        rows: list[answers.ListedRow] = self._ask(requests.BrowseRequest(peer=peer))
+        return rows
+
+    def shares(self) -> list[answers.ShareRow]:
+        """Lists what this peer shares."""
+        rows: list[answers.ShareRow] = self._ask(requests.SharesRequest())
+        return rows
+
+    def unshare(self, share: str) -> answers.UnshareAnswer:
+        """Stops sharing. `share` is the share's id, the beginning of that, or a link. Files stay where they are."""
+        answer: answers.UnshareAnswer = self._ask(requests.UnshareRequest(id=share))
+        return answer
+
+    # Jobs. Their ids may be shortened to a beginning that no other has.
+
+    def run(
+        self,
+        job: AnyPath,
+        *,
+        inputs: Iterable[AnyPath] = (),
+        args: dict[str, Any] | None = None,
+        runtime: str | None = None,
+        partitions: int = 0,
+        unit_memory: int = 512 * 1024 * 1024,
+        unit_time_s: float = 600.0,
+        peers: Iterable[str] = (),
+        volunteers: int = 0,
+        out: AnyPath | None = None,
+        wait_s: float | None = None,
+        along: Iterable[AnyPath] = (),
+        requirements: AnyPath | None = None,
+        seed: int | None = None,
+        max_skipped: int = DEFAULT_MOST,
+    ) -> Running:
+        """Runs a job on the machines of volunteers. Returns at once; `Running.result` waits for its end.
+
+        `job` is a Python file with a function named `job`, a folder with job.py, or a .wasm file. `inputs` are links
+        or paths; `args` are arguments of the function, which travel as JSON. Files that the job saves go into the
+        folder `out`, or else into a share. `along` are files, or wheels, that go along; `requirements` is a file that
+        lists packages. The others are as in `shoal run`.
+        """
+        spec = JobSpec(
+            path=str(paths.absolute(_path(job))),
+            inputs=tuple(named_input(os.fspath(one)) for one in _several("inputs", inputs)),
+            args=checked(args or {}),
+            runtime=runtime,
+            partitions=partitions,
+            unit_memory=unit_memory,
+            unit_time_s=unit_time_s,
+            peers=self._known(peers),
+            volunteers=volunteers,
+            out=None if out is None else str(paths.to_make(_path(out))),
+            wait_s=wait_s,
+            along=tuple(str(paths.absolute(_path(one))) for one in _several("along", along)),
+            requirements=None if requirements is None else str(paths.absolute(_path(requirements))),
+            seed=UNSET if seed is None else seed,
+            max_skipped=max_skipped,
+        )
+        return Running(self._session, requests.RunRequest(wish=spec))
+
+    def resume(self, job: str, *, peers: Iterable[str] = ()) -> Running:
+        """Goes on with a job that was stopped, as it was begun. `peers` are more volunteers to ask."""
+        return Running(self._session, requests.ResumeRequest(id=job, peers=self._known(peers)))
+
+    def jobs(self) -> list[JobRow]:
+        """Lists the jobs that run, that were stopped, and that ended most recently."""
+        rows: list[JobRow] = self._ask(requests.JobsRequest())
+        return rows
+
+    def result(self, job: str) -> JobAnswer:
+        """The answer of a job that is done, once more. Raises JobError if it failed."""
+        answer: JobAnswer = self._ask(requests.ResultRequest(id=job))
+        return answer
+
+    def logs(self, job: str, unit: tuple[int, int, int] | None = None) -> list[LogRow]:
+        """What a job's units printed, or only that of one unit: its action, stage and partition."""
+        rows: list[LogRow] = self._ask(requests.LogsRequest(id=job, unit=unit))
+        return rows
+
+    def cancel(self, job: str) -> answers.CancelAnswer:
+        """Ends a job for good, whether it runs or was stopped."""
+        answer: answers.CancelAnswer = self._ask(requests.CancelRequest(id=job))
+        return answer
+
+    # The peer itself.
+
+    def peers(self) -> list[answers.PeerRow]:
+        """Lists the connections to other peers."""
+        rows: list[answers.PeerRow] = self._ask(requests.PeersRequest())
+        return rows
+
+    def status(self) -> answers.StatusAnswer:
+        """The state of this peer, and what it is doing."""
+        answer: answers.StatusAnswer = self._ask(requests.StatusRequest())
+        return answer
+
+    def close(self) -> None:
+        """Ends the use of the peer. Whatever is still asked of it is refused from now on."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[str, ...]]]:
+        return type(self), (str(self.home), self._peers)
+
+    def __repr__(self) -> str:
+        return f"Peer({str(self.home)!r})"
+
+    def _known(self, more: Iterable[str]) -> tuple[str, ...]:
+        return (*self._peers, *_texts("peers", more))
+
+    def _ask(self, request: AnyRequest, on_progress: OnProgress | None = None) -> Any:
+        def told(event: Update | Note) -> None:
+            match event:
+                case Update(progress):
+                    if on_progress is not None:
+                        on_progress(progress)
+                case Note(text):
+                    logger.warning("%s", text)
+
+        return self._session.perform(Call(request), told)
+
+
+def _path(named: AnyPath) -> Path:
+    """A path that the user named. An empty one, often a value that was not set, is not the current folder."""
+    if not os.fspath(named):
+        raise ConfigError("A path is empty. For the current folder, give a dot.")
+    return Path(named)
+
+
+def _several(what: str, given: Iterable[AnyPath]) -> Sequence[AnyPath]:
+    """Those given; one alone, whose characters would count as several, is refused."""
+    if isinstance(given, str | os.PathLike):
+        raise ConfigError(f"{what} are several: give a list, as in {what}=[{os.fspath(given)!r}].")
+    return tuple(given)
+
+
+def _texts(what: str, given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(str, _several(what, given)))

@@ -1,0 +1,112 @@
+"""A job that volunteers work on while the program goes on."""
+
+import threading
+from contextlib import suppress
+
+from p2p.client import forks
+from p2p.client.call import Call
+from p2p.client.session import Session
+from p2p.compute.answers import JobAnswer, LogRow
+from p2p.control.protocol import CancelRequest, LogsRequest, Note, ResumeRequest, RunRequest, Update
+from p2p.errors import ConfigError, JobError, PeerGone
+from p2p.progress import Progress
+
+
+class Running:
+    """A job under way, from `Peer.run` or `Peer.resume`; any thread may use it.
+
+    `progress` is how far it was last; `notes` are what its user should know. Whatever interrupts `result`, such as
+    Ctrl-C, stops the job too: it is kept, and `Peer.resume` goes on with it.
+    """
+
+    def __init__(self, session: Session, request: RunRequest | ResumeRequest) -> None:
+        self.progress = Progress(state="looking at the job")
+        self.notes: list[str] = []
+        self._session = session
+        self._call = Call(request)
+        self._ended = threading.Event()
+        self._answer: JobAnswer | None = None
+        self._failure: BaseException | None = None
+        self._is_cancelled = False
+        session.reach()
+        forks.inherited.add(self)
+        threading.Thread(target=self._follow, name="shoal-job", daemon=True).start()
+
+    @property
+    def job(self) -> str:
+        """The job's id; empty until it has begun."""
+        return self.progress.view.job if self.progress.view is not None else ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `result` returns or raises at once."""
+        return self._ended.is_set()
+
+    def result(self, timeout: float | None = None) -> JobAnswer:
+        """Waits for the end of the job. Returns its answer, in which `result` is what the job returned.
+
+        Raises JobError for a job that failed or was cancelled; what else `Peer.run` says; TimeoutError if it takes
+        longer than `timeout` seconds: then it goes on.
+        """
+        try:
+            ended = self._ended.wait(timeout)
+        except BaseException:
+            self._call.hang_up()
+            raise
+        if not ended:
+            raise TimeoutError(f"The job is not done after {timeout} s. It goes on: ask again.")
+        if self._answer is None:
+            assert self._failure is not None
+            raise self._failure
+        return self._answer
+
+    def stop(self) -> None:
+        """Stops the job, and waits until it has. It is kept if it had begun: `Peer.resume` goes on with it."""
+        self._call.hang_up()
+        self._ended.wait()
+
+    def cancel(self) -> None:
+        """Ends the job for good, and waits until it has. Does nothing to a job that is done."""
+        if self.is_done:
+            return
+        self._is_cancelled = True
+        self.stop()
+        if self.job and self._answer is None:
+            with suppress(ConfigError):  # it had ended, or had been cancelled by another
+                self._session.perform(Call(CancelRequest(id=self.job)), _nothing)
+
+    def logs(self) -> list[LogRow]:
+        """What its units have printed. Raises ConfigError for a job that has not begun."""
+        if not self.job:
+            raise ConfigError("The job has not begun, so it has printed nothing.")
+        rows: list[LogRow] = self._session.perform(Call(LogsRequest(id=self.job)), _nothing)
+        return rows
+
+    def _follow(self) -> None:
+        try:
+            self._answer = self._session.perform(self._call, self._told)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
+            self._failure = JobError("The job was cancelled.") if self._is_cancelled else error
+        self._ended.set()
+
+    def _told(self, event: Update | Note) -> None:
+        match event:
+            case Update(progress):
+                self.progress = progress
+            case Note(text):
+                self.notes.append(text)
+
+    def forked(self) -> None:
+        """Ends it here: nobody follows it in this process."""
+        if not self._ended.is_set():
+            self._ended = threading.Event()
+            self._failure = PeerGone("This job belongs to the process that forked this one. Ask for its result there.")
+            self._ended.set()
+
+    def __repr__(self) -> str:
+        state = self.progress.view.state if self.progress.view is not None else self.progress.state
+        return f"<Running {self.progress.name} {self.job[:8]}: {'ended' if self.is_done else state}>"
+
+
+def _nothing(event: Update | Note) -> None:
+    """Ignores what comes before an answer."""
