@@ -310,8 +310,8 @@ async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
         except Exception as error:  # noqa: BLE001 - handed on below, past the nursery that would wrap it
             failure = error
         nursery.cancel_scope.cancel()
-    # Notes made just before the end explain the failure.
+    # What was noted just before the end explains a failure, and how far it was tells which job it was.
     await emit_notes()
+    await emit(Update(progress))
     if failure is not None:
         raise failure
-    await emit(Update(progress))
