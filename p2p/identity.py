@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from p2p import causes
 from p2p.errors import IdentityError, MalformedMessage
+from p2p.homes import KEY_FILE
 from p2p.ids import PeerId
 
-KEY_FILE = "key.pem"
 CERTIFICATE_FILE = "certificate.pem"
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64

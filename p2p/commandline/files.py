@@ -1,5 +1,6 @@
 """Commands about files: to share them, and to find and fetch what others share."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -52,6 +53,9 @@ def share(
             help="Keep the files' modification times, or not. \\[default: as when last shared, or else as configured]",
         ),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask whether a path that usually holds secrets is meant.")
+    ] = False,
     as_json: Json = False,
     *,
     settings: "Settings",
@@ -62,14 +66,16 @@ def share(
     from p2p.paths import resolved
 
     check_patterns(exclude or ())
+    real = [resolved(path) for path in paths]
     request = ShareRequest(
-        paths=tuple(str(resolved(path)) for path in paths),
+        paths=tuple(map(str, real)),
         name=name,
         unlisted=unlisted,
         pointer=pointer,
         exclude=None if exclude is None else tuple(pattern for pattern in exclude if pattern),
         rehash=rehash,
         times=times,
+        sure=yes or _are_meant(real),
     )
 
     def show(answer: "ShareAnswer") -> int:
@@ -81,6 +87,24 @@ def share(
         return INCOMPLETE if answer.skipped_count else DONE
 
     perform(request, settings, show, stay=True)
+
+
+def _are_meant(paths: list[Path]) -> bool:
+    """Has the user type the name of each path that probably holds secrets. Returns whether all were typed.
+
+    Where nobody can be asked, nothing is meant.
+    """
+    from p2p.homes import doubt
+
+    for path in paths:
+        if (why := doubt(path)) is not None:
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                return False
+            name = path.name or str(path)
+            asked = f"{path} {why}. To share it all the same, type its name, {name}"
+            if typer.prompt(asked, err=True, default="", show_default=False) != name:
+                return False
+    return True
 
 
 @networked

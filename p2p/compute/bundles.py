@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from p2p import causes, private
+from p2p import causes, homes, private
 from p2p.compute import job_api, wheels
 from p2p.core.shares import names
 from p2p.core.shares.manifest import ShareLimits
@@ -85,6 +85,8 @@ def collect(
     Of a folder, all regular files go along, but nothing behind a symbolic link, nothing whose name begins with a dot,
     and nothing that its `.shoalignore` names. Raises ConfigError.
     """
+    for one in (path, *along):
+        homes.refuse(one)
     if stat.S_ISREG(_mode(path)):
         files = {MODULE if path.suffix == ".wasm" else ENTRY: _read(path)}
         if along and MODULE in files:
@@ -153,6 +155,7 @@ def _of_folder(path: Path, tell: Callable[[str], None]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     links: list[str] = []
     for folder, folders, names_here in os.walk(path, onerror=_unreadable):
+        homes.refuse_folder(Path(folder), names_here)
         above = Path(folder).relative_to(path).parts
         kept = []
         for name in sorted([*folders, *names_here]):

@@ -137,6 +137,7 @@ class Operations:
                 lasts=keep_serving,
                 times=request.times,
                 times_at_first=deps.times_at_first,
+                sure=request.sure,
             )
         for warning in done.warnings:
             await emit(Note(warning))

@@ -19,7 +19,8 @@ import trio
 
 from p2p import causes
 from p2p.errors import PeerGone
-from p2p.identity import KEY_FILE, Identity, key_of_certificate, write_certificate
+from p2p.homes import KEY_FILE
+from p2p.identity import Identity, key_of_certificate, write_certificate
 from p2p.ids import PeerId
 from p2p.wire import handshake
 from p2p.wire.address import canonical

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from p2p import private, sqlite
+from p2p.homes import DATABASE_FILE
 
-DATABASE_FILE = "shoal.db"
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 10.0
 

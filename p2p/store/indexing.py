@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from p2p import causes
+from p2p import causes, homes
 from p2p.core.shares import names
 from p2p.core.shares.manifest import (
     MAX_TIME_NS,
@@ -74,17 +74,24 @@ class Indexer:
     """
 
     def __init__(
-        self, paths: Sequence[Path], known: Known, exclude: Sequence[str] = (), *, times: bool = False
+        self,
+        paths: Sequence[Path],
+        known: Known,
+        exclude: Sequence[str] = (),
+        *,
+        times: bool = False,
+        homes_too: bool = False,
     ) -> None:
         """`exclude` are patterns, as for `Ignore`, that hold in each of the paths, after its own `.shoalignore`.
 
-        `times`: whether the entries have modification times.
+        `times`: whether the entries have modification times. Unless `homes_too`, peers' homes are refused.
         """
         self.paths = paths
         self.single = len(paths) == 1 and kind_of(paths[0]) is PathKind.FILE
         self._known = known
         self._exclude = exclude
         self._times = times
+        self._homes_too = homes_too
         self._found: list[FoundFile] = []
         self._lock = threading.Lock()
         self._reads = 1
@@ -181,6 +188,8 @@ class Indexer:
             except OSError as error:
                 self._warn(where, _reason(error))
                 continue
+            if not self._homes_too:
+                homes.refuse_folder(Path(where), {item.name for item in items})
             if not items and parts:
                 if reason := names.path_refusal(parts):
                     self._warn(where, f"its path {reason}")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from p2p import causes, private
 from p2p.errors import HomeInUse, StorageError
+from p2p.homes import LOCK_FILE
 
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Flags for opening a user's file: follow no link, and do not wait for a writer if there is a pipe in its place."""
@@ -200,7 +201,7 @@ def lock_home(home: Path, folders: Sequence[str] = ()) -> Iterator[None]:
 
     Raises HomeInUse if another peer has the lock; StorageError.
     """
-    path = home / "lock"
+    path = home / LOCK_FILE
     try:
         private.make_folder(home)
         if (exposed := private.exposure(home)) is not None:

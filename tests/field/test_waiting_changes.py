@@ -12,11 +12,11 @@ import trio
 
 from p2p.control.protocol import ShareRequest
 from p2p.errors import PeerGone
+from p2p.homes import DATABASE_FILE
 from p2p.ids import to_text
 from p2p.net.connection import Connection
 from p2p.net.dialer import Dialer
 from p2p.node import Node
-from p2p.store.database import DATABASE_FILE
 from p2p.store.stamps import Stamp
 from p2p.wire.frames import DataHeader
 from p2p.wire.messages import LIED, AnyMessage, Bad, Failed, Gone, Have, Open, Unknown, Want

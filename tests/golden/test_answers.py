@@ -69,7 +69,14 @@ WISH = JobSpec(
 )
 ASKED: tuple[AnyRequest, ...] = (
     requests.ShareRequest(
-        paths=("/a", "/b"), name="both", unlisted=True, pointer="news", exclude=("*.tmp",), rehash=True, times=True
+        paths=("/a", "/b"),
+        name="both",
+        unlisted=True,
+        pointer="news",
+        exclude=("*.tmp",),
+        rehash=True,
+        times=True,
+        sure=True,
     ),
     requests.GetRequest(
         link="magnet:?xt=urn:shoal:a",

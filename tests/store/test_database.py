@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from p2p.errors import StorageError
+from p2p.homes import DATABASE_FILE
 from p2p.store import database as module
-from p2p.store.database import DATABASE_FILE, Database
+from p2p.store.database import Database
 from tests.support.constants import Shorten
 
 INSERT = "INSERT INTO manifest VALUES (?, ?)"

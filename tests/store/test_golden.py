@@ -15,8 +15,9 @@ import pytest
 
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, Entry, EntryKind, ShareLimits, TimedEntry
+from p2p.homes import DATABASE_FILE
 from p2p.ids import ShareId, to_text
-from p2p.store.database import DATABASE_FILE, Database
+from p2p.store.database import Database
 from p2p.store.fetches import FETCH_FOLDER, Fetches
 from p2p.store.library import Library
 from p2p.store.stamps import NOT_HELD, Stamp

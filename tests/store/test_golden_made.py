@@ -8,8 +8,9 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from p2p.homes import DATABASE_FILE
 from p2p.ids import ShareId
-from p2p.store.database import DATABASE_FILE, Database
+from p2p.store.database import Database
 from p2p.store.fetches import Fetches
 from tests.store.test_golden import GOLDEN, seal
 

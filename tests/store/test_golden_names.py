@@ -10,8 +10,9 @@ from pathlib import Path
 
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares.manifest import ShareLimits
+from p2p.homes import DATABASE_FILE
 from p2p.ids import PeerId
-from p2p.store.database import DATABASE_FILE, Database
+from p2p.store.database import Database
 from p2p.store.fetches import Fetches
 from p2p.store.library import Library
 from p2p.store.pointers import Pointers, Version

@@ -14,6 +14,7 @@ import trio
 
 from p2p.config import Config, JobsConfig, ManifestLimits, NetworkConfig, SharingConfig, TransferConfig, VolunteerConfig
 from p2p.control.protocol import AnyRequest, Event
+from p2p.homes import DATABASE_FILE
 from p2p.ids import ShareId
 from p2p.net import listener
 from p2p.net.dialer import Dialer
@@ -22,7 +23,6 @@ from p2p.progress import Progress
 from p2p.sharing.fetching.fetch import Fetched
 from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_share import OpenShare
-from p2p.store.database import DATABASE_FILE
 from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, parse_link
 from tests.support.leaks import check_private

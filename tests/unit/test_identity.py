@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from p2p import identity
 from p2p.errors import IdentityError, MalformedMessage
-from p2p.identity import CERTIFICATE_FILE, KEY_FILE, Identity
+from p2p.homes import KEY_FILE
+from p2p.identity import CERTIFICATE_FILE, Identity
 from p2p.ids import PeerId
 from tests.support.manifests import mutations
 

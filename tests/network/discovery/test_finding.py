@@ -15,8 +15,8 @@ from p2p.control import protocol as requests
 from p2p.core.dht import publications
 from p2p.discovery import browse, pointers
 from p2p.errors import ConfigError, NotFound
+from p2p.homes import DATABASE_FILE
 from p2p.ids import ShareId
-from p2p.store.database import DATABASE_FILE
 from p2p.store.dht_state import OverlayState
 from p2p.wire.link import PointerLink, parse_any_link
 from p2p.wire.records import (

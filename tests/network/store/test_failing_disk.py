@@ -10,6 +10,7 @@ import trio
 
 from p2p.control import protocol as requests
 from p2p.errors import StorageError
+from p2p.homes import DATABASE_FILE
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.progress import Progress
@@ -35,7 +36,7 @@ def impatient(shorten: Shorten) -> None:
 @contextmanager
 def unreadable(local: Node) -> Iterator[None]:
     """What is shared cannot be looked up."""
-    with closing(sqlite3.connect(local.home / database.DATABASE_FILE, timeout=10, isolation_level=None)) as other:
+    with closing(sqlite3.connect(local.home / DATABASE_FILE, timeout=10, isolation_level=None)) as other:
         other.execute("ALTER TABLE share RENAME TO away")
         yield
         other.execute("ALTER TABLE away RENAME TO share")
