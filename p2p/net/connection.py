@@ -121,22 +121,18 @@ class Connection:
         self._turn += _FRAME_COST
         return header
 
-    def waiting(self) -> DataHeader | None:
-        """The header of the next frame, if it is a data frame and all of it waits in the buffer."""
-        try:
-            header = frames.parse_header(self._buffer, self._start, self._end - self._start, self._max_control)
-        except ProtocolViolation:
-            return None  # `receive` raises it
-        if isinstance(header, DataHeader) and self._start + frames.DATA_HEADER.size + header.size <= self._end:
-            return header
-        return None
+    def take(self, chunk: int, size: int) -> memoryview | None:
+        """The bytes of a whole chunk of `size` bytes, if its frame is the next one and all of it waits in the buffer.
 
-    def take(self, header: DataHeader) -> memoryview:
-        """The bytes of the data frame that is `waiting`, which stay where they are until the next `receive`."""
-        start = self._start + frames.DATA_HEADER.size
-        self._start = start + header.size
-        self._turn += _FRAME_COST + header.size
-        self.bytes_in += header.size
+        They stay where they are until the next `receive`.
+        """
+        header = frames.data_header(chunk, 0, size)
+        start = self._start + len(header)
+        if start + size > self._end or self._buffer[self._start : start] != header:
+            return None
+        self._start = start + size
+        self._turn += _FRAME_COST + size
+        self.bytes_in += size
         return self._buffer[start : self._start]
 
     async def receive_body(self, view: memoryview) -> None:

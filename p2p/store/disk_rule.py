@@ -36,7 +36,8 @@ def ask(folder: int, paths: Iterable[names.Path]) -> DiskRule:
     stems: set[str] = set()
     for path, depth in local_names.steps(paths):
         name = path[depth]
-        alphabet.update(name)
+        if not alphabet.issuperset(name):
+            alphabet.update(name)
         ends.add(name[-1])
         if (stem := stem_of(name)) in _DEVICES:
             stems.add(stem)

@@ -22,7 +22,7 @@ from p2p import private
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.core.shares.local_names import Renames, Told
-from p2p.core.shares.manifest import TimedEntry
+from p2p.core.shares.manifest import Entry, TimedEntry
 from p2p.core.shares.names import Path as NamePath
 from p2p.errors import StorageError, TargetExists
 from p2p.ids import FileId
@@ -107,8 +107,10 @@ class Target:
         self.fetched = array("Q")
         """The files whose chunks are fetched: of files with equal content, only the first."""
         entries = self.layout.manifest.entries
-        files = array("Q", (entry for entry in selected if self.layout.range_of(entry)[1]))
-        keys = array("Q", (int.from_bytes(entries[entry].file_id[:8], "big") for entry in files))
+        empty = set(self.layout.empty())
+        files = array("Q", (entry for entry in selected if entry not in empty))
+        # Equal files begin with equal chunks. Few others do, so that few ids are computed.
+        keys = array("Q", (int.from_bytes(entries[entry].hashes[:8], "big") for entry in files))
         repeated = {key for key, following in pairwise(sorted(keys)) if key == following}
         for entry, key in zip(files, keys, strict=True):
             if key in repeated:
@@ -188,8 +190,11 @@ class Target:
         """By entry, the number of its chunks that are to be fetched and not written yet."""
         counts = array("q", bytes(8 * len(self.layout.manifest.entries)))
         missing = bitmap.to_bytes(self.wanted & ~self.record.have, self.layout.chunks)
-        for entry in self.fetched:
-            first, count = self.layout.range_of(entry)
+        entries = sorted(self.fetched)
+        for entry, (first, count) in zip(entries, self.layout.ranges_of(entries), strict=True):
+            if count == 1:
+                counts[entry] = missing[first >> 3] >> (first & 7) & 1
+                continue
             around = bitmap.from_bytes(missing[first >> 3 : (first + count + 7) >> 3])
             counts[entry] = (around >> (first & 7) & bitmap.span(0, count)).bit_count()
         return counts
@@ -260,9 +265,9 @@ class Target:
             if not self.layout.manifest.root.single:
                 with self._files.folders.taken(self._files.paths.top_parts):
                     pass
+            empty = set(self.layout.empty())
             for entry in self.selected:
-                item = self.layout.manifest.entries[entry]
-                if item.chunks:
+                if entry not in empty:
                     continue
                 if not self.layout.is_file(entry):
                     with self._files.folders.taken(self._files.paths.parts(entry)) as made:
@@ -334,6 +339,7 @@ class Target:
 
     def _write_in(self, folder: int, chunk: int, place: ChunkPlace, view: memoryview) -> None:
         entry = place.entry
+        item = self.layout.manifest.entries[entry]
         flags = posix.SAFELY | os.O_WRONLY | (0 if entry in self._begun else os.O_CREAT)
         try:
             descriptor = os.open(self._files.paths.part_name(entry), flags, self._files.mode, dir_fd=folder)
@@ -347,8 +353,8 @@ class Target:
                 written = os.pwrite(descriptor, view, place.offset)
                 while written < place.size:
                     written += os.pwrite(descriptor, view[written:], place.offset + written)
-            if place.size == self.layout.manifest.entries[entry].size:
-                self._stamps[entry] = self._finish(descriptor, entry)
+            if place.size == item.size:
+                self._stamps[entry] = self._finish(descriptor, entry, item)
             else:
                 self._begun.add(entry)
         finally:
@@ -435,7 +441,7 @@ class Target:
         stamp = self._stamps.pop(entry, None)
         if stamp is None:
             with self._files.part(entry, os.O_RDWR) as descriptor:
-                stamp = self._finish(descriptor, entry)
+                stamp = self._finish(descriptor, entry, self.layout.manifest.entries[entry])
         with self._naming:
             while entry not in self.placed:
                 name = self._files.paths.name(entry)
@@ -480,13 +486,12 @@ class Target:
             pass
         return False
 
-    def _finish(self, descriptor: int, entry: int) -> Stamp:
+    def _finish(self, descriptor: int, entry: int, item: Entry) -> Stamp:
         """Gives a whole `.part` file its size, mode and time. Returns its stamp.
 
         Raises StorageError if it is too short.
         """
         status = os.fstat(descriptor)
-        item = self.layout.manifest.entries[entry]
         if status.st_size < item.size:
             raise self._meddled(entry)
         if status.st_size > item.size:

@@ -237,13 +237,13 @@ class Download(Generic[Key]):
         if free := chunks & self._free:
             self._take(free)
         commands: list[Command[Key]] = []
-        for chunk in range(first, first + count):
-            self._hedges.pop(chunk, None)
-            for key, source in self.sources.items():
-                asked = source.asked.pop(chunk, None)
-                if asked is not None:
-                    source.outstanding -= asked.size
-                    commands.append(AskNoMore(key, chunk, 1))
+        run = range(first, first + count)
+        for chunk in self._hedges.keys() & run:
+            del self._hedges[chunk]
+        for key, source in self.sources.items():
+            for chunk in sorted(source.asked.keys() & run):
+                source.outstanding -= source.asked.pop(chunk).size
+                commands.append(AskNoMore(key, chunk, 1))
         return commands
 
     def copied(self, chunks: int) -> None:

@@ -47,10 +47,11 @@ class Encoded(Sequence[Item], Generic[Item]):
             return known
         if isinstance(index, slice):
             return tuple(self[at] for at in range(*index.indices(len(self))))
-        at = index if index >= 0 else index + len(self)
-        if not 0 <= at < len(self):
-            raise IndexError(index)
         starts = self._starts
+        count = len(starts) - 1
+        at = index if index >= 0 else index + count
+        if not 0 <= at < count:
+            raise IndexError(index)
         item = self._decode(self._stream[starts[at] : starts[at + 1] - GAP_BYTES])
         self._last = at, item
         return item

@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from p2p.core.shares import bitmap
@@ -30,13 +31,15 @@ class Layout:
         """Where each entry with chunks starts in the share's bytes."""
         first = start = largest = 0
         for index, entry in enumerate(manifest.entries):
-            if entry.chunks:
+            if count := entry.chunks:
+                size = entry.size
                 self._entries.append(index)
                 self._firsts.append(first)
                 self._starts.append(start)
-                first += entry.chunks
-                start += entry.size
-                largest = max(largest, entry.size)
+                first += count
+                start += size
+                if size > largest:
+                    largest = size
         self._firsts.append(first)
         self._starts.append(start)
         self.chunks = first
@@ -74,7 +77,7 @@ class Layout:
     def hash_at(self, place: ChunkPlace) -> ChunkHash:
         """The expected BLAKE3-256 of the chunk at this place."""
         entry = self.manifest.entries[place.entry]
-        start = place.offset // chunk_bytes(entry.size) * ID_BYTES
+        start = place.offset and place.offset // chunk_bytes(entry.size) * ID_BYTES
         return ChunkHash(entry.hashes[start : start + ID_BYTES])
 
     def range_of(self, entry: int) -> tuple[int, int]:
@@ -83,6 +86,16 @@ class Layout:
         if at == len(self._entries) or self._entries[at] != entry:
             return 0, 0
         return self._firsts[at], self._firsts[at + 1] - self._firsts[at]
+
+    def ranges_of(self, entries: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """The ranges of these entries, which ascend."""
+        at, known, firsts = 0, self._entries, self._firsts
+        for entry in entries:
+            at = bisect_left(known, entry, at)
+            if at < len(known) and known[at] == entry:
+                yield firsts[at], firsts[at + 1] - firsts[at]
+            else:
+                yield 0, 0
 
     def chunks_in(self, entry: int, offset: int, size: int) -> int:
         """The chunks that hold these bytes of an entry, as a bitmap. The entry must have the bytes."""
@@ -96,12 +109,13 @@ class Layout:
     def chunks_of(self, entries: Iterable[int]) -> int:
         """The chunks of these entries, as a bitmap."""
         runs: list[tuple[int, int]] = []
-        for first, count in map(self.range_of, sorted(entries)):
-            if runs and sum(runs[-1]) == first:
-                runs[-1] = runs[-1][0], runs[-1][1] + count
-            elif count:
-                runs.append((first, count))
-        return bitmap.of(runs)
+        begin = end = 0
+        for first, count in self.ranges_of(sorted(entries)):
+            if first != end and count:
+                runs.append((begin, end - begin))
+                begin = end = first
+            end += count
+        return bitmap.of([*runs, (begin, end - begin)])
 
     def bytes_in(self, chunks: int) -> int:
         """The size in bytes of a set of chunks, given as a bitmap."""
@@ -124,9 +138,13 @@ class Layout:
         """The indexes of the files that have chunks, ascending."""
         return self._entries
 
-    def empty(self) -> Iterable[int]:
-        """The indexes of empty files and folders."""
-        return (index for index in range(len(self.manifest.entries)) if not self.range_of(index)[1])
+    def empty(self) -> Iterator[int]:
+        """The indexes of empty files and folders, ascending."""
+        following = 0
+        for entry in chain(self._entries, (len(self.manifest.entries),)):
+            if entry != following:
+                yield from range(following, entry)
+            following = entry + 1
 
     def is_file(self, entry: int) -> bool:
         return self.manifest.entries[entry].is_file

@@ -77,7 +77,7 @@ class DiskRule(msgspec.Struct, frozen=True, dict=True):
         """Whether a file may have this name, if no other has it."""
         return (
             len(name.encode()) <= self.max_bytes
-            and self._refused.isdisjoint(name)
+            and (not self.refused or self._refused.isdisjoint(name))
             and not (self.ascii_only and not name.isascii())
             and name[-1] not in self.refused_ends
             and not self._is_device(name)
@@ -99,7 +99,7 @@ class DiskRule(msgspec.Struct, frozen=True, dict=True):
 
 def stem_of(name: str) -> str:
     """What decides whether a name is that of a device: what is before the first dot, in lower case."""
-    return name.split(".")[0].rstrip(" ").casefold()
+    return name.partition(".")[0].rstrip(" ").casefold()
 
 
 def steps(paths: Iterable[names.Path]) -> Iterator[tuple[names.Path, int]]:
@@ -110,6 +110,8 @@ def steps(paths: Iterable[names.Path]) -> Iterator[tuple[names.Path, int]]:
     previous: names.Path = ()
     for path in paths:
         depth = 0
+        if path[:-1] == previous[:-1]:
+            depth = len(path) - 1
         while depth < len(previous) and depth < len(path) and path[depth] == previous[depth]:
             depth += 1
         for below in range(depth, len(path)):

@@ -255,19 +255,15 @@ class Receiver:
 
     def _behind(self, exchange: Party, incoming: Arriving, chunk: int) -> Iterator[tuple[ChunkPlace, memoryview]]:
         """Takes the small chunks that follow this one, as far as they were asked for and have come whole."""
-        connection, size = exchange.connection, 0
+        take, asked, size = exchange.connection.take, self._download.sources[exchange].asked, 0
         for following, place in enumerate(self.layout.places(chunk + 1), chunk + 1):
-            header = connection.waiting()
-            if (
-                header != (following, 0, place.size)
-                or place.size >= SMALL_BYTES
-                or place.size > incoming.credit
-                or not self._download.needs(exchange, following)
-            ):
+            if following not in asked or place.size > incoming.credit or place.size >= SMALL_BYTES:
+                break
+            if (view := take(following, place.size)) is None:
                 break
             incoming.credit -= place.size
             size += place.size
-            yield place, connection.take(header)
+            yield place, view
         if size:
             exchange.downloaded += size
             self._progress.received += size

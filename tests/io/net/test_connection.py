@@ -163,30 +163,35 @@ async def test_frames_that_wait_are_taken_in_order(seed: int) -> None:
             [frame] = await hear(other, 1)
             assert isinstance(frame, tuple)
             heard.append(frame)
-            while (header := other.waiting()) is not None:
-                heard.append((header.chunk, header.offset, bytes(other.take(header))))
+            following = len(heard)
+            while following < len(said) and (view := other.take(following, len(said[following][2]))) is not None:
+                heard.append((following, 0, bytes(view)))
+                following += 1
                 taken += 1
     assert heard == said
     assert other.bytes_in == sum(len(data) for _, _, data in said)
     assert taken
 
 
-async def test_no_frame_waits_of_which_a_byte_is_missing_or_that_breaks_a_rule() -> None:
+async def test_only_the_next_chunk_is_taken_and_only_if_all_of_it_is_there() -> None:
     stream, other = pipes()
     connection = proven(other, Identity.generate(), Identity.generate(), dialed=False)
     first = frames.data_header(1, 0, 10) + bytes(10)
     await stream.send_all(first + frames.data_header(2, 0, 10) + bytes(9))
-    assert connection.waiting() is None
+    assert connection.take(1, 10) is None
     assert await hear(connection, 1) == [(1, 0, bytes(10))]
-    assert connection.waiting() is None
-    await stream.send_all(b"\0" + first + frames.control_frame(Have()) + b"\xff" * 20)
-    assert await hear(connection, 1) == [(2, 0, bytes(10))]
-    assert await hear(connection, 1) == [(1, 0, bytes(10))]
-    assert connection.waiting() is None
+    assert connection.take(2, 10) is None
+    second = frames.data_header(3, 5, 10) + bytes(10)
+    await stream.send_all(b"\0" + first + first + frames.control_frame(Have()) + second)
+    assert await hear(connection, 2) == [(2, 0, bytes(10)), (1, 0, bytes(10))]
+    assert connection.take(1, 9) is connection.take(1, 11) is connection.take(2, 10) is None
+    view = connection.take(1, 10)
+    assert view is not None
+    assert bytes(view) == bytes(10)
+    assert connection.take(0, 10) is None
     assert await hear(connection, 1) == [Have()]
-    assert connection.waiting() is None
-    with pytest.raises(ProtocolViolation):
-        await connection.receive()
+    assert connection.take(3, 10) is None
+    assert await hear(connection, 1) == [(3, 5, bytes(10))]
 
 
 async def test_a_large_body_goes_straight_into_the_chunks_buffer() -> None:
