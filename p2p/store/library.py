@@ -299,8 +299,13 @@ class SharedFiles:
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
         """Opens the entry's file for the body. Gives its descriptor, and the stamp it must have. Raises OSError."""
-        with posix.opened(self.path(entry), os.O_RDONLY) as descriptor:
+        # There may be thousands of small files: this makes no Path, and is the only context manager.
+        place = _entry_place(self._paths, self.layout, entry, self._names)
+        descriptor = os.open(place, os.O_RDONLY | posix.SAFELY)
+        try:
             yield descriptor, self._stamps[entry]
+        finally:
+            os.close(descriptor)
 
     def changed(self, entry: int, seen: Stamp | None = None, check: Callable[[], None] = content.never) -> int:
         """Looks at an entry whose file does not have the stamp `seen`. Returns the chunks that are no longer held.
@@ -379,17 +384,22 @@ class SharedFiles:
 
 def entry_path(paths: Sequence[str], layout: Layout, entry: int, changes: Renames | None = None) -> Path:
     """The path of a share's entry on this machine, where `changes` are the names that differ."""
+    return Path(_entry_place(paths, layout, entry, changes))
+
+
+def _entry_place(paths: Sequence[str], layout: Layout, entry: int, changes: Renames | None) -> str:
+    """The path of a share's entry on this machine, as a string."""
     root = layout.manifest.root
     parts = layout.manifest.entries[entry].path
     if changes and not root.single:
         parts = local_names.renamed((root.name, *parts), changes)[1:]
     if root.single:
-        return Path(paths[0])
+        return paths[0]
     if len(paths) == 1:
-        return Path(paths[0], *parts)
+        return "/".join((paths[0], *parts))
     for path in paths:
         if Path(path).name == parts[0]:
-            return Path(path, *parts[1:])
+            return "/".join((path, *parts[1:]))
     raise StorageError(f"The share has no path for {parts!r}.")
 
 
