@@ -20,9 +20,10 @@ inherited: "weakref.WeakSet[Inherited]" = weakref.WeakSet()
 
 
 def _drop_all() -> None:
-    for one in list(inherited):
-        one.forked()
+    former = list(inherited)
     inherited.clear()
+    for one in former:
+        one.forked()
 
 
 os.register_at_fork(after_in_child=_drop_all)

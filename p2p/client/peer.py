@@ -41,17 +41,55 @@ class Peer:
     What the peer has to say besides the answer is logged as a warning.
     """
 
-    def __init__(self, home: AnyPath | None = None, peers: Iterable[str] = ()) -> None:
-        """`home` is the peer's folder; by default, that of the command line. `peers` are others, as HOST:PORT or
-        ID@HOST:PORT: each `get` and `run` asks them too.
+    def __init__(
+        self,
+        home: AnyPath | None = None,
+        trackers: Iterable[str] = (),
+        peers: Iterable[str] = (),
+        network: str | None = None,
+    ) -> None:
+        """`home` is the peer's folder; by default, that of the command line. `trackers` are URLs. `peers` are others,
+        as HOST:PORT or ID@HOST:PORT: each `get` and `run` asks them, and the DHT is joined through them.
 
-        Raises NotTaken if no peer runs in the home.
+        If no peer runs in the home, one is started, with the settings of the home and these. It ends with the last
+        program that uses it: when that closes its `Peer`, ends, or is killed. A peer that runs keeps its own settings.
+
+        Raises ConfigError for wrong arguments, or if the peer that runs is in another network; StorageError and
+        IdentityError if the home cannot be used.
         """
         named = config.default_home() if home is None else _path(home).expanduser()
-        self._peers = _texts("peers", peers)
-        self._session = Session(paths.to_make(named))
-        self._session.reach()
+        self._trackers, self._peers, self._network = _texts("trackers", trackers), _texts("peers", peers), network
+        self._session = Session(paths.to_make(named), self._settings())
         weakref.finalize(self, self._session.close)
+        self._session.reach()
+        if not self._session.has_started and (network is not None or self._trackers):
+            self._compare(self.status())
+
+    def _settings(self) -> config.Settings:
+        """The settings that the arguments give a peer that is started."""
+        values: dict[str, Any] = {}
+        if self._trackers:
+            values["trackers"] = self._trackers
+        if self._peers:
+            from p2p.wire.link import parse_peer
+
+            values["join"] = tuple(str(parse_peer(text).address) for text in self._peers)
+        if self._network is not None:
+            values["name"] = self._network
+        return {"network": values} if values else {}
+
+    def _compare(self, status: answers.StatusAnswer) -> None:
+        """Looks whether a peer that ran before has the settings that were asked for."""
+        if self._network not in {None, status.network}:
+            self.close()
+            raise ConfigError(
+                f"The peer that runs in {self.home} is in the network {status.network}. "
+                "Leave out `network`, or stop it."
+            )
+        used = {tracker.url for tracker in status.trackers}
+        for url in self._trackers:
+            if url.rstrip("/") not in used:
+                logger.warning("a peer is running in this home: it keeps its own trackers, and %s is ignored", url)
 
     @property
     def home(self) -> Path:
@@ -236,7 +274,10 @@ class Peer:
         return answer
 
     def close(self) -> None:
-        """Ends the use of the peer. Whatever is still asked of it is refused from now on."""
+        """Ends the use of the peer, and whatever is asked of it.
+
+        If it was started for this, this waits for its end, unless others use it.
+        """
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -247,8 +288,8 @@ class Peer:
     ) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[str, ...]]]:
-        return type(self), (str(self.home), self._peers)
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), (str(self.home), self._trackers, self._peers, self._network)
 
     def __repr__(self) -> str:
         return f"Peer({str(self.home)!r})"

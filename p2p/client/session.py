@@ -2,13 +2,18 @@
 
 import threading
 import time
+import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2p.client import forks
 from p2p.client.call import Call, Hold, Told
+from p2p.config import Settings
 from p2p.control.reply import NotTaken
-from p2p.errors import ConfigError
+from p2p.errors import ConfigError, HomeInUse
+
+if TYPE_CHECKING:
+    from p2p.client.child import Child
 
 TURN_TIMEOUT_S = 60.0
 """How long to wait for a peer of the home that is starting or stopping."""
@@ -16,23 +21,53 @@ TURN_POLL_S = 0.05
 
 
 class Session:
-    """The use of the peer that runs in a home, by any number of threads, until it is closed."""
+    """The use of the peer that runs in a home, by any number of threads, until it is closed.
 
-    def __init__(self, home: Path) -> None:
+    If none runs there, one is started, with these settings.
+    """
+
+    def __init__(self, home: Path, settings: Settings) -> None:
         self.home = home
+        self._settings = settings
         self._changing = threading.Lock()
         self._hold: Hold | None = None
+        self._child: Child | None = None
+        self._calls: weakref.WeakSet[Call] = weakref.WeakSet()
         self._is_closed = False
         forks.inherited.add(self)
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the peer is one that was started for this session."""
+        return self._child is not None
+
     def reach(self) -> None:
-        """Sees to it that a peer runs in the home and is held. Raises NotTaken if none does; ConfigError if closed."""
+        """Sees to it that a peer runs in the home and is held. Raises what keeps it from starting, or ConfigError."""
         with self._changing:
             if self._is_closed:
                 raise ConfigError("This Peer is closed. Make another one.")
             if self._hold is None or not self._hold.lasts():
                 self._let_go()
-                self._hold = Hold(self.home)
+                self._hold = self._held()
+
+    def _held(self) -> Hold:
+        until = time.monotonic() + TURN_TIMEOUT_S
+        while True:
+            try:
+                return Hold(self.home)
+            except NotTaken:
+                if time.monotonic() > until:
+                    raise
+            try:
+                self._let_go()
+                from p2p.client.child import Child  # late: most programs find a peer that runs
+
+                self._child = Child(self.home, self._settings)
+            except HomeInUse:
+                # The peer of a command or of another program is about to listen, or is stopping.
+                if time.monotonic() > until:
+                    raise
+                time.sleep(TURN_POLL_S)
 
     def perform(self, call: Call, told: Told) -> Any:
         """Has the peer perform a call. Returns the answer. Raises as `Call.perform` and `reach` do.
@@ -40,6 +75,8 @@ class Session:
         A peer that stops before it has read the request is none: the one that follows it is asked.
         """
         until = time.monotonic() + TURN_TIMEOUT_S
+        with self._changing:
+            self._calls.add(call)
         while True:
             self.reach()
             try:
@@ -50,18 +87,24 @@ class Session:
                 time.sleep(TURN_POLL_S)
 
     def close(self) -> None:
-        """Lets the peer go. Closing once more does nothing."""
+        """Ends the calls that are under way, and lets the peer go. Closing once more does nothing."""
         with self._changing:
             self._is_closed = True
+            for call in list(self._calls):
+                call.hang_up()
             self._let_go()
 
     def _let_go(self) -> None:
         if self._hold is not None:
             self._hold.end()
             self._hold = None
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
     def forked(self) -> None:
-        """Begins again: the hold was that of the process that forked this one."""
+        """Begins again: what this had was of the process that forked this one."""
         self._changing = threading.Lock()
-        self._hold = None
+        self._hold = self._child = None
+        self._calls = weakref.WeakSet()
         forks.inherited.add(self)

@@ -1,8 +1,8 @@
 """A program asks the peer of a home, which runs in this process, from threads."""
 
 import logging
+import pickle
 import threading
-from pathlib import Path
 
 import pytest
 import trio
@@ -81,9 +81,26 @@ async def test_errors_are_those_of_the_peer(world: World) -> None:
     assert not socket_path(world.folder).exists()
 
 
-def test_a_home_without_a_peer_is_told_of(tmp_path: Path) -> None:
-    with pytest.raises(PeerGone, match="No peer is running in"):
-        Peer(tmp_path)
+async def test_a_peer_that_runs_keeps_its_own_network_and_trackers(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    local = await world.peer("one")
+
+    def ask() -> None:
+        with pytest.raises(ConfigError, match="is in the network test-world"):
+            Peer(local.home, network="other")
+        with Peer(local.home, network="test-world", trackers=["http://127.0.0.1:1"], peers=["127.0.0.1:2"]) as peer:
+            copy = pickle.loads(pickle.dumps(peer))
+            assert pickle.dumps(copy) == pickle.dumps(peer)
+        assert copy.status().home == str(local.home)
+        copy.close()
+
+    await trio.to_thread.run_sync(ask)
+    await local.server.idle()
+    assert (
+        caplog.messages
+        == ["a peer is running in this home: it keeps its own trackers, and http://127.0.0.1:1 is ignored"] * 2
+    )
 
 
 async def test_threads_ask_at_the_same_time(world: World) -> None:
@@ -129,8 +146,6 @@ async def test_a_peer_that_was_started_again_is_asked(world: World) -> None:
     local = await world.peer("one")
     peer = await trio.to_thread.run_sync(Peer, local.home)
     await world.stop("one")
-    with pytest.raises(PeerGone, match="No peer is running"):
-        await trio.to_thread.run_sync(peer.status)
     again = await world.peer("one")
     assert (await trio.to_thread.run_sync(peer.status)).peer == to_text(again.peer_id)
     await trio.to_thread.run_sync(peer.close)
