@@ -19,7 +19,6 @@ Every method that leads to messages returns them as commands. Times are seconds 
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, TypeVar
 
 import msgspec
@@ -317,12 +316,7 @@ class Download(Generic[Key]):
             pool = self._availability.rarest(candidates)
             first = bitmap.nth(pool, self._below(pool.bit_count()))
         longest = bitmap.run_length(pool, first, most)
-        size = 0
-        for count, place in enumerate(islice(self.layout.places(first), longest)):
-            size += place.size
-            if count and size > budget:
-                return first, count
-        return first, longest
+        return first, max(1, min(longest, self.layout.fitting(first, budget)))
 
     def _ask(self, source: DownloadSource, first: int, count: int, now: float) -> None:
         if not source.asked:

@@ -59,12 +59,27 @@ class Layout:
 
     def places(self, first: int) -> Iterator[ChunkPlace]:
         """Where the chunk `first` is, and each that follows it in the share."""
-        for at in range(bisect_right(self._firsts, first) - 1, len(self._entries)):
-            begin, end = self._firsts[at], self._firsts[at + 1]
-            entry, size = self._entries[at], self._starts[at + 1] - self._starts[at]
-            each = chunk_bytes(size)
-            for offset in range((max(first, begin) - begin) * each, (end - begin) * each, each):
-                yield ChunkPlace(entry, offset, min(each, size - offset))
+        from_entry = bisect_right(self._firsts, first) - 1
+        begin, start = self._firsts[from_entry], self._starts[from_entry]
+        for at in range(from_entry, len(self._entries)):
+            entry, end, stop = self._entries[at], self._firsts[at + 1], self._starts[at + 1]
+            size = stop - start
+            if end - begin == 1:
+                yield ChunkPlace(entry, 0, size)
+            else:
+                each = chunk_bytes(size)
+                for offset in range((max(first, begin) - begin) * each, size, each):
+                    yield ChunkPlace(entry, offset, min(each, size - offset))
+            begin, start = end, stop
+
+    def fitting(self, first: int, most_bytes: int) -> int:
+        """How many chunks, `first` and those that follow it, have at most so many bytes together."""
+        limit = self._start(first) + most_bytes
+        at = bisect_right(self._starts, limit) - 1
+        if at == len(self._entries):
+            return self.chunks - first
+        start, size = self._starts[at], self._starts[at + 1] - self._starts[at]
+        return self._firsts[at] + (limit - start) // chunk_bytes(size) - first
 
     def size(self, chunk: int) -> int:
         """The chunk's size in bytes."""

@@ -1,5 +1,7 @@
 """Chunk numbers of a share, against a list of all chunks."""
 
+from itertools import accumulate
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -51,6 +53,17 @@ def test_places_one_behind_the_other(found: list[Entry], data: st.DataObject) ->
     places = [place for place, _ in all_chunks(found)]
     first = data.draw(st.integers(0, len(places)))
     assert [*layout.places(first)] == places[first:]
+
+
+@given(entries, st.data())
+def test_as_many_chunks_as_fit(found: list[Entry], data: st.DataObject) -> None:
+    layout = Layout(manifest_of(found))
+    sizes = [place.size for place, _ in all_chunks(found)]
+    first = data.draw(st.integers(0, len(sizes)))
+    some = sum(sizes[first : first + data.draw(st.integers(0, len(sizes)))])
+    most_bytes = max(0, some + data.draw(st.sampled_from([-1, 0, 1, 300_000])))
+    totals = accumulate(sizes[first:])
+    assert layout.fitting(first, most_bytes) == sum(total <= most_bytes for total in totals)
 
 
 @given(entries, st.data())
