@@ -10,6 +10,7 @@ from typing import get_args
 
 import trio
 
+from p2p.concurrency.turn import Turn
 from p2p.sandbox import messages
 from p2p.sandbox.allowance import Allowance, CpuTime
 from p2p.sandbox.limits import MAX_FRAME_BYTES, SEED_BYTES, EndKind, GuestEnded, GuestLimits
@@ -39,7 +40,7 @@ class Guest:
         self._ended = ended
         self._cpu_s = cpu_s
         self._gone: GuestEnded | None = None
-        self._turn = trio.Lock()
+        self._turn = Turn()
         self._received = bytearray()
 
     async def call(self, frame: bytes, *, seed: bytes, limits: GuestLimits) -> Reply:

@@ -13,6 +13,7 @@ import trio
 from p2p.compute.execution.reassembly import THING_BYTES
 from p2p.compute.execution.runner import MAX_UNIT_INPUT_BYTES
 from p2p.compute.execution.unit_inputs import MAX_RESULTS_BYTES
+from p2p.concurrency.turn import Turn
 from p2p.core.compute import plan as plans
 from p2p.core.compute.plan import MAX_ANSWER_BYTES, MAX_RESULT_BYTES, Plan
 from p2p.core.compute.report import Report
@@ -95,7 +96,7 @@ class GuestPlanner:
         self._limits = limits
         self._inputs = inputs
         self._log = log
-        self._turn = trio.Lock()
+        self._turn = Turn()
         self._had_room = trio.Event()
         self.waits_for_room = False
         self._place: Place | None = None
