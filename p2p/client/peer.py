@@ -235,11 +235,11 @@ class Peer:
             seed=UNSET if seed is None else seed,
             max_skipped=max_skipped,
         )
-        return Running(self._session, requests.RunRequest(wish=spec))
+        return Running(self, self._session, requests.RunRequest(wish=spec))
 
     def resume(self, job: str, *, peers: Iterable[str] = ()) -> Running:
         """Goes on with a job that was stopped, as it was begun. `peers` are more volunteers to ask."""
-        return Running(self._session, requests.ResumeRequest(id=job, peers=self._known(peers)))
+        return Running(self, self._session, requests.ResumeRequest(id=job, peers=self._known(peers)))
 
     def jobs(self) -> list[JobRow]:
         """Lists the jobs that run, that were stopped, and that ended most recently."""

@@ -19,7 +19,9 @@ class Running:
     Ctrl-C, stops the job too: it is kept, and `Peer.resume` goes on with it.
     """
 
-    def __init__(self, session: Session, request: RunRequest | ResumeRequest) -> None:
+    def __init__(self, peer: object, session: Session, request: RunRequest | ResumeRequest) -> None:
+        self._peer = peer
+        """The `Peer` of the session, which closes it when it is no longer used."""
         self.progress = Progress(state="looking at the job")
         self.notes: list[str] = []
         self._session = session
