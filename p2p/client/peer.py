@@ -241,6 +241,13 @@ class Peer:
         """Goes on with a job that was stopped, as it was begun. `peers` are more volunteers to ask."""
         return Running(self, self._session, requests.ResumeRequest(id=job, peers=self._known(peers)))
 
+    def job(self, job: str) -> Running:
+        """Follows a job that another program or command began, or that is done; `Running.result` waits for its end.
+
+        Whatever interrupts that leaves the job as it is; `Running.cancel` ends it.
+        """
+        return Running(self, self._session, requests.ResultRequest(id=job, wait=True))
+
     def jobs(self) -> list[JobRow]:
         """Lists the jobs that run, that were stopped, and that ended most recently."""
         rows: list[JobRow] = self._ask(requests.JobsRequest())

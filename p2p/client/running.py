@@ -7,24 +7,25 @@ from p2p.client import forks
 from p2p.client.call import Call
 from p2p.client.session import Session
 from p2p.compute.answers import JobAnswer, LogRow
-from p2p.control.protocol import CancelRequest, LogsRequest, Note, ResumeRequest, RunRequest, Update
+from p2p.control.protocol import CancelRequest, LogsRequest, Note, ResultRequest, ResumeRequest, RunRequest, Update
 from p2p.errors import ConfigError, JobError, PeerGone
 from p2p.progress import Progress
 
 
 class Running:
-    """A job under way, from `Peer.run` or `Peer.resume`; any thread may use it.
+    """A job under way, from `Peer.run`, `resume` or `job`; any thread may use it.
 
     `progress` is how far it was last; `notes` are what its user should know. Whatever interrupts `result`, such as
-    Ctrl-C, stops the job too: it is kept, and `Peer.resume` goes on with it.
+    Ctrl-C, stops a job from `run` or `resume` too: it is kept, and `Peer.resume` goes on with it.
     """
 
-    def __init__(self, peer: object, session: Session, request: RunRequest | ResumeRequest) -> None:
+    def __init__(self, peer: object, session: Session, request: RunRequest | ResumeRequest | ResultRequest) -> None:
         self._peer = peer
         """The `Peer` of the session, which closes it when it is no longer used."""
         self.progress = Progress(state="looking at the job")
         self.notes: list[str] = []
         self._session = session
+        self._known = "" if isinstance(request, RunRequest) else request.id
         self._call = Call(request)
         self._ended = threading.Event()
         self._answer: JobAnswer | None = None
@@ -36,8 +37,8 @@ class Running:
 
     @property
     def job(self) -> str:
-        """The job's id; empty until it has begun."""
-        return self.progress.view.job if self.progress.view is not None else ""
+        """The job's id, or as much of it as is known; empty until it has begun."""
+        return self.progress.view.job if self.progress.view is not None else self._known
 
     @property
     def is_done(self) -> bool:
@@ -63,7 +64,10 @@ class Running:
         return self._answer
 
     def stop(self) -> None:
-        """Stops the job, and waits until it has. It is kept if it had begun: `Peer.resume` goes on with it."""
+        """Stops the job, and waits until it has. It is kept if it had begun: `Peer.resume` goes on with it.
+
+        A job that `Peer.job` found is only no longer followed.
+        """
         self._call.hang_up()
         self._ended.wait()
 

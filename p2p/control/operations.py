@@ -91,7 +91,11 @@ class Operations:
                 return await deps.jobs.listed()
             case requests.LogsRequest(id=text, unit=unit):
                 return await deps.jobs.logs(text, unit)
-            case requests.ResultRequest(id=text):
+            case requests.ResultRequest(id=text, wait=wait):
+                if wait:
+                    progress = Progress(state="waiting for the job", name=text)
+                    async with _reported(progress, emit):
+                        await deps.jobs.follow(text, progress)
                 return await deps.jobs.result(text)
             case requests.CancelRequest(id=text):
                 return answers.CancelAnswer(ids.to_text(await deps.jobs.cancel(text)))

@@ -111,6 +111,8 @@ class ResultRequest(ControlRequest, frozen=True, kw_only=True, tag="result"):
 
     answer: ClassVar[Any] = JobAnswer
     id: str
+    wait: bool = False
+    """Whether to wait for the end of a job that is under way. Closing the connection does not stop the job."""
 
 
 class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):

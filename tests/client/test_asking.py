@@ -170,7 +170,15 @@ async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_c
             assert [row.state for row in peer.jobs()] == ["done"]
             running.cancel()
 
+            assert peer.job(answer.job[:12]).result() == answer
+
             running = begun(peer.run(stuck, runtime="python-wasm"))
+            followed = begun(peer.job(running.job))
+            with pytest.raises(TimeoutError):
+                followed.result(0.01)
+            followed.stop()
+            assert not running.is_done
+            followed = begun(peer.job(running.job))
             with pytest.raises(TimeoutError, match="It goes on"):
                 running.result(0.01)
             running.stop()
@@ -178,8 +186,10 @@ async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_c
             with pytest.raises(PeerGone, match="was cancelled"):
                 running.result()
             assert peer.jobs()[0].state == "stopped"
+            with pytest.raises(ConfigError, match="it is not done yet"):
+                followed.result()
             running = begun(peer.resume(running.job))
-            running.cancel()
+            peer.job(running.job).cancel()
             with pytest.raises(JobError, match="The job was cancelled"):
                 running.result()
             assert peer.jobs()[0].state == "cancelled"
@@ -190,7 +200,7 @@ async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_c
 
 def begun(running: Running) -> Running:
     """A job that runs."""
-    processes.until(lambda: bool(running.job) or running.is_done, "the job's beginning")
+    processes.until(lambda: running.progress.view is not None or running.is_done, "the job's beginning")
     return running
 
 

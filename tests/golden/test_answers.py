@@ -97,7 +97,7 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.RunRequest(wish=WISH),
     requests.ResumeRequest(id="abc", peers=("192.0.2.1:7474",)),
     requests.LogsRequest(id="abc", unit=(1, 2, 3)),
-    requests.ResultRequest(id="abc"),
+    requests.ResultRequest(id="abc", wait=True),
     requests.CancelRequest(id="abc"),
     requests.VolunteerRequest(pause=True, now=True),
     requests.JobsRequest(),

@@ -47,6 +47,9 @@ if TYPE_CHECKING:  # all that runs a job is imported when the first one begins: 
 
 JOB = Wall("job")
 
+FOLLOW_INTERVAL_S = 0.5
+"""How often it is looked at whether a job that was about to begin has."""
+
 
 @dataclass
 class Underway:
@@ -249,6 +252,18 @@ class Jobs:
                 row.state = "stopped" if one.state == RUNNING else one.state
             rows.append(row)
         return rows
+
+    async def follow(self, text: str, progress: Progress) -> None:
+        """Waits until a job that is under way has ended or was stopped. Raises ConfigError."""
+        job = (await self._find(text)).id
+        while (claim := self._claims.get(job)) is not None:
+            if (underway := self._under_way.get(job)) is not None:
+                progress.view, progress.state, progress.name = underway.view, "running", underway.view.name
+                await claim.given_up.wait()
+            else:
+                # Its beginning rings the bell; that it cannot begin does not.
+                with trio.move_on_after(FOLLOW_INTERVAL_S):
+                    await self._deps.changes.after(self._deps.changes.count)
 
     async def result(self, text: str) -> JobAnswer:
         """Returns once more what `begin` returned.
