@@ -16,7 +16,6 @@ from p2p.client.call import Call
 from p2p.client.running import Running
 from p2p.client.session import Session
 from p2p.compute.answers import JobAnswer, JobRow, LogRow
-from p2p.compute.inputs import named_input
 from p2p.compute.spec import JobSpec
 from p2p.control import answers
 from p2p.control import protocol as requests
@@ -218,6 +217,8 @@ class Peer:
         folder `out`, or else into a share. `along` are files, or wheels, that go along; `requirements` is a file that
         lists packages. The others are as in `shoal run`.
         """
+        from p2p.compute.inputs import named_input  # late: it reads links, and most programs run no jobs
+
         spec = JobSpec(
             path=str(paths.absolute(_path(job))),
             inputs=tuple(named_input(os.fspath(one)) for one in _several("inputs", inputs)),

@@ -9,7 +9,6 @@ import hashlib
 import os
 import socket
 import struct
-import tempfile
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +24,8 @@ def socket_path(home: Path) -> Path:
     path = home.absolute() / SOCKET_FILE
     if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         return path
+    import tempfile  # late: such paths are rare
+
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or Path(tempfile.gettempdir()) / f"shoal-{os.getuid()}")
     return runtime / f"shoal-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
