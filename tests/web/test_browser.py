@@ -12,10 +12,10 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from p2p.formats import format_size
+from p2p.site import text
 from p2p.wire.link import parse_link
 from p2p.wire.tracker import Capacity
 from tests.support.tracker_site import Announcer, Site, listing
-from tracker.web import text
 
 PATIENCE_S = 20
 HOSTILE = (

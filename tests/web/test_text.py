@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from p2p import ids
 from p2p.ids import ShareId
+from p2p.site import text as site_text
 from p2p.wire.link import Link, parse_link
 from tracker.web import text
 
@@ -33,7 +34,7 @@ MARKS = ("Mn", "Me")
     ],
 )
 def test_ordinary_names_stay(name: str) -> None:
-    assert text.visible(name) == name
+    assert site_text.visible(name) == name
 
 
 @pytest.mark.parametrize(
@@ -54,28 +55,28 @@ def test_ordinary_names_stay(name: str) -> None:
     ],
 )
 def test_what_hides_is_shown(name: str, shown: str) -> None:
-    assert text.visible(name) == shown
+    assert site_text.visible(name) == shown
 
 
 def test_a_tower_of_marks_is_cut() -> None:
-    assert text.visible("a" + "\u0301" * 50 + "b") == "a" + "\u0301" * 6 + "\ufffdb"
+    assert site_text.visible("a" + "\u0301" * 50 + "b") == "a" + "\u0301" * 6 + "\ufffdb"
 
 
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_whatever_the_name_it_can_be_seen(name: str) -> None:
-    shown = text.visible(name)
+    shown = site_text.visible(name)
     assert shown.strip()
     assert len(shown) <= max(1, len(name))
     assert not any(unicodedata.category(character) in HIDDEN for character in shown)
     in_a_row = 0
     for character in shown:
         in_a_row = in_a_row + 1 if unicodedata.category(character) in MARKS else 0
-        assert in_a_row <= text.MAX_MARKS
+        assert in_a_row <= site_text.MAX_MARKS
 
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1))
 def test_plain_ascii_is_left_alone(name: str) -> None:
-    assert text.visible(name) == name
+    assert site_text.visible(name) == name
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_plain_ascii_is_left_alone(name: str) -> None:
     [(0, "0"), (1234, "1,234"), (999_999, "999,999"), (1_234_567, "1.23 M"), (10**9, "1 G"), (250 * 10**15, "250 P")],
 )
 def test_counts(number: int, written: str) -> None:
-    assert text.count(number) == written
+    assert site_text.count(number) == written
 
 
 @pytest.mark.parametrize(
@@ -98,18 +99,18 @@ def test_counts(number: int, written: str) -> None:
     ],
 )
 def test_ages(age: float, written: str) -> None:
-    assert text.ago(age) == written
+    assert site_text.ago(age) == written
 
 
 def test_ages_in_brief() -> None:
     ages = (0, 59, 60, 3599, 7200, 86400 * 9)
-    assert [text.brief(age) for age in ages] == ["now", "now", "1 min", "59 min", "2 h", "9 d"]
+    assert [site_text.brief(age) for age in ages] == ["now", "now", "1 min", "59 min", "2 h", "9 d"]
 
 
 def test_times_beyond_any_calendar_are_the_nearest() -> None:
-    assert text.moment(-1e18) == "1970-01-01T00:00:00Z"
-    assert text.moment(1e18) == "9999-12-31T23:59:59Z"
-    assert text.day(1e18) == "31 Dec, 23:59"
+    assert site_text.moment(-1e18) == "1970-01-01T00:00:00Z"
+    assert site_text.moment(1e18) == "9999-12-31T23:59:59Z"
+    assert site_text.day(1e18) == "31 Dec, 23:59"
 
 
 @given(

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 from p2p.formats import format_size
-from tracker.web.text import count, sampled
+from p2p.site.text import count
+from tracker.web.text import sampled
 
 MAX_POINTS = 150
 _MARGIN = 1.2

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from p2p.formats import format_size
 from p2p.ids import COMPARED_CHARS
+from p2p.site import templates
 from p2p.wire.tracker import Kind
 from tracker.web import text
 
@@ -53,26 +53,8 @@ _ASSETS = {path.name: Asset(path) for path in sorted((_HERE / "static").iterdir(
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    environment.filters |= {
-        "size": format_size,
-        "count": text.count,
-        "plural": text.plural,
-        "visible": text.visible,
-        "ago": text.ago,
-        "brief": text.brief,
-        "moment": text.moment,
-        "shown_link": text.shown_link,
-        "day": text.day,
-        "short": lambda value: value[:COMPARED_CHARS],
-    }
+    environment = templates.environment(_HERE / "templates")
+    environment.filters |= {"shown_link": text.shown_link, "short": lambda value: value[:COMPARED_CHARS]}
     environment.globals |= {
         "asset": lambda name: _ASSETS[name].url,
         "command": text.command,

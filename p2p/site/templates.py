@@ -1,0 +1,31 @@
+"""Templates of pages: they escape everything, and refuse a name that nobody gave them."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from p2p.formats import format_size
+from p2p.site import text
+
+
+def environment(folder: Path) -> Environment:
+    """The templates in a folder, with what all of them may use."""
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {
+        "size": format_size,
+        "count": text.count,
+        "plural": text.plural,
+        "visible": text.visible,
+        "ago": text.ago,
+        "brief": text.brief,
+        "moment": text.moment,
+        "day": text.day,
+    }
+    return made
