@@ -25,11 +25,13 @@ from p2p.compute.owner.fair_share import share_volunteers
 from p2p.compute.owner.jobs import Jobs
 from p2p.compute.volunteer import deps as volunteer_deps
 from p2p.compute.volunteer import refusals
+from p2p.concurrency.activity import Activity
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.throttle import Throttle
 from p2p.concurrency.walls import Wall
 from p2p.config import DEFAULT_PORT, Config
 from p2p.control import operations as control_operations
+from p2p.control import server as control_server
 from p2p.control.operations import Operations
 from p2p.control.peers import PeersView
 from p2p.control.server import Server
@@ -43,6 +45,7 @@ from p2p.discovery.discovery import Discovery
 from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ShoalError
+from p2p.gateway.door import Door
 from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.net import listener
@@ -122,6 +125,8 @@ class Node(msgspec.Struct, frozen=True):
     seeker_search: SeekerSearch
     owner_search: "OwnerSearch | None"
     operations: Operations
+    activity: Activity
+    door: Door
     server: Server
     notes: tuple[str, ...]
 
@@ -323,6 +328,8 @@ def _make(
             times_at_first=config.sharing.times,
         )
     )
+    activity = Activity()
+    door = Door(open_shares, discovery, activity)
     return Node(
         home=home,
         config=config,
@@ -354,7 +361,9 @@ def _make(
             None if work_calls is None else OwnerSearch(volunteering_deps, work_calls, calls, discovery, random)
         ),
         operations=operations,
-        server=Server(home, partial(operations.perform, keep_serving=True)),
+        activity=activity,
+        door=door,
+        server=Server(home, partial(operations.perform, keep_serving=True), door.speak, activity),
         notes=notes,
     )
 
@@ -363,7 +372,8 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
     """Starts the tasks of a peer, beginning with those on which others depend."""
     network, presence, overlays = node.config.network, node.presence, node.discovery.overlays
     wanted = network.max_connections + listener.MAX_UNPROVEN + descriptors.SPARE
-    admission = listener.Admission.of(network, descriptors.allow(wanted))
+    allowed = descriptors.allow(wanted + control_server.MAX_CLIENTS)
+    admission = listener.Admission.of(network, min(wanted, allowed))
 
     async def welcome(connection: Connection) -> None:
         """Serves one connection that another peer dialled, until it ends. Raises PeerError."""
@@ -377,7 +387,8 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
     await nursery.start(node.calls.run)
     await nursery.start(node.open_shares.run)
     await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
-    await nursery.start(node.server.run)
+    await nursery.start(node.door.run)
+    await nursery.start(node.server.run, allowed - wanted)
     if node.volunteering is not None:
         keep(node.volunteering.run)
     if node.owner_search is not None:

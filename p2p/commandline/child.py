@@ -18,10 +18,10 @@ import trio
 
 from p2p import config, log
 from p2p.commandline import running, terminal
+from p2p.concurrency.activity import Activity
 from p2p.config import Settings
 from p2p.control import protocol
 from p2p.control.protocol import Answer, Event, Failure, Note
-from p2p.control.server import Server
 from p2p.errors import ShoalError
 
 HANGING_UP_S = 0.5
@@ -45,7 +45,7 @@ async def _serve(home: Path, settings: Settings) -> int:
             for note in node.notes:
                 _say(Note(note))
             _say(Answer(None))
-            await terminal.first_of(partial(_used, node.server), interrupted.wait)
+            await terminal.first_of(partial(_used, node.activity), interrupted.wait)
     except ShoalError as error:
         _say(Failure(type(error).__name__, str(error)))
         return log.FAILED
@@ -60,20 +60,20 @@ def _check(settings: Settings) -> None:
         settings["network"]["trackers"] = [check_url(url) for url in trackers]
 
 
-async def _used(server: Server) -> None:
+async def _used(activity: Activity) -> None:
     """Waits for the end of the pipe, and then until nobody uses the peer."""
     async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as pipe:
         while await pipe.receive_some():
             pass
     with trio.move_on_after(HANGING_UP_S):
-        await server.idle()
-    if server.is_busy:
+        await activity.idle()
+    if activity.is_busy:
         _say(Note("Others use this peer: it ends once they have."))
         # What reads the streams of the program that has ended would wait for their end as well.
         with open(os.devnull, "r+b", buffering=0) as nothing:  # noqa: ASYNC230 - it never blocks
             for stream in (sys.stdout, sys.stderr):
                 os.dup2(nothing.fileno(), stream.fileno())
-    await server.idle()
+    await activity.idle()
 
 
 def _say(event: Event) -> None:

@@ -141,13 +141,13 @@ async def _in_foreground(
             code = await terminal.until_answered(here, show, interrupted, seen)
         except ShoalError as error:
             failure, code = error, FAILED
-            if running.server.is_busy:
+            if running.activity.is_busy:
                 terminal.note(f"{error} Other commands use this peer: it ends once they have.")
         if stay and failure is None and code != INTERRUPTED:
             terminal.note(f"Serving the share from {running.addresses[0]} until Ctrl-C.")
             await interrupted.wait()
         # Other commands may be using this peer by now.
-        await terminal.first_of(running.server.idle, interrupted.wait)
+        await terminal.first_of(running.activity.idle, interrupted.wait)
     if failure is not None:
         raise failure
     return code

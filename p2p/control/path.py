@@ -1,8 +1,7 @@
 """Where the control socket of a home is, and who may use it.
 
 It is a Unix socket in the home, for the home's user only: the folder's mode is 0700, the socket's is 0600, and each end
-asks the kernel which user the other end belongs to. The socket never speaks HTTP, so no web page in the user's browser
-can reach it.
+asks the kernel which user the other end belongs to. No web page can reach it: browsers open no Unix sockets.
 """
 
 import hashlib

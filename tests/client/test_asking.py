@@ -96,7 +96,7 @@ async def test_a_peer_that_runs_keeps_its_own_network_and_trackers(
         copy.close()
 
     await trio.to_thread.run_sync(ask)
-    await local.server.idle()
+    await local.activity.idle()
     assert (
         caplog.messages
         == ["a peer is running in this home: it keeps its own trackers, and http://127.0.0.1:1 is ignored"] * 2
@@ -131,15 +131,15 @@ async def test_an_exception_in_the_caller_ends_the_request_in_the_peer(world: Wo
 
     await trio.to_thread.run_sync(ask)
     await until(lambda: not local.swarms.fetches)
-    await local.server.idle()
+    await local.activity.idle()
 
 
 async def test_a_peer_is_held_as_long_as_it_is_used(world: World) -> None:
     local = await world.peer("one")
     peer = await trio.to_thread.run_sync(Peer, local.home)
-    assert local.server.is_busy
+    assert local.activity.is_busy
     await trio.to_thread.run_sync(peer.close)
-    await local.server.idle()
+    await local.activity.idle()
 
 
 async def test_a_peer_that_was_started_again_is_asked(world: World) -> None:
@@ -195,7 +195,7 @@ async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_c
             assert peer.jobs()[0].state == "cancelled"
 
     await trio.to_thread.run_sync(run)
-    await owner.server.idle()
+    await owner.activity.idle()
 
 
 def begun(running: Running) -> Running:

@@ -28,7 +28,7 @@ OF_THE_TRACKER = {
     "periodic task of the tracker",
     "request over HTTP",
 }
-"""See tests/tracker/test_walls.py."""
+"""See tests/tracker/test_walls.py; for requests to a peer, tests/network/gateway/test_gateway.py."""
 ELSEWHERE = {"command line", "beacon", "look at the local network"}
 """Not of these peers, which are not on the local network. For the beacon, see tests/io/net/test_lan.py; nothing here
 leads to the other two.

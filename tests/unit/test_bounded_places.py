@@ -66,6 +66,8 @@ NO_PLACES = {
     "p2p/discovery/search.py": "one search",
     "p2p/discovery/volunteers.py": "one search",
     "p2p/formats.py": "what is printed",
+    "p2p/gateway/": "the user's own programs",
+    "p2p/site/": "one name",
     "p2p/ignore.py": "one file",
     "p2p/paths.py": "one path",
     "p2p/progress.py": "what is printed",

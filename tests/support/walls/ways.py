@@ -99,7 +99,7 @@ def held(peer: Node) -> list[str]:
         *(["cores"] if peer.volunteering is not None and peer.volunteering.busy else []),
         *(["a call"] if peer.calls._calling else []),
         *(["an address to prove"] if peer.presence.contacts._asked else []),
-        *(["a command"] if peer.server._commands else []),
+        *(["a command"] if peer.activity.is_busy else []),
     ]
 
 

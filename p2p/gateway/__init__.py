@@ -1,0 +1,11 @@
+"""Shares over HTTP: files by path and by ranges, listings of folders, and the newest version of a name.
+
+    door         one connection; what speaks HTTP is loaded when the first comes
+    application  which address leads where, and what is answered when something is wrong
+    shelf        shares that are open, and remain so for a while
+    files        one file: ranges, conditions, the body
+    listings     one folder, as JSON or as a page
+    addresses, ranges, conditions, kinds    decisions about requests, without IO
+
+It reads shares through `p2p.sharing.reading`, and fetches nothing itself.
+"""

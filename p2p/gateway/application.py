@@ -1,0 +1,175 @@
+"""The application behind HTTP on the control socket: which address leads where, and what is said when something is
+wrong.
+
+    GET, HEAD /s/<share id>/<path>        a file, or the list of a folder
+    GET, HEAD /n/<peer id>/<name>/<path>  redirects to the newest version that the peer published under the name
+
+`?peer=HOST:PORT`, as often as needed, names peers that may have the share, as `--peer` does. `Prefer: wait=SECONDS`
+says how long the answer may wait for the next bytes from others.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from p2p.concurrency.activity import Activity
+from p2p.core.shares import folders
+from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError
+from p2p.formats import format_time, quoted
+from p2p.gateway import addresses, files, listings
+from p2p.gateway.addresses import NamedPlace, Place
+from p2p.gateway.shelf import Shelf
+from p2p.net.http_server.guard import Guard
+from p2p.net.http_server.speaking import Speaker, Stream
+from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
+
+WAIT_S, MAX_WAIT_S = 30.0, 600.0
+RESOLVE_RETRY_S = 3.0
+MAX_HINTS = 32
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?![\d.])", re.ASCII | re.IGNORECASE)
+_METHODS = ("GET", "HEAD")
+
+Resolve = Callable[
+    [PointerLink, Sequence[PeerHint], Callable[[str], None]], Awaitable[tuple[Link, list[PeerHint]] | None]
+]
+"""Finds the share to which a mutable link points now, and addresses of its publisher; None if nobody knew."""
+
+
+Speak = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+def speaking(shelf: Shelf, resolve: Resolve, activity: Activity) -> Speak:
+    """Makes what serves connections."""
+
+    async def admit(_: Scope) -> None:
+        """Everybody who can open the socket may ask."""
+
+    speaker = Speaker(Guard(Gateway(shelf, resolve, activity), admit, _told))
+
+    async def speak(connection: trio.SocketStream) -> None:
+        await speaker.speak(Stream(connection, trio.lowlevel.checkpoint))
+
+    return speak
+
+
+class Gateway:
+    """The ASGI application."""
+
+    def __init__(self, shelf: Shelf, resolve: Resolve, activity: Activity) -> None:
+        self._shelf = shelf
+        self._resolve = resolve
+        self._activity = activity
+        self._sending = files.Sending()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, unless the client goes away first."""
+        watching = trio.CancelScope()
+
+        async def watch() -> None:
+            with watching:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel()
+
+        async def answering(message: Message) -> None:
+            if not message.get("more_body", message["type"] == "http.response.start"):
+                watching.cancel()  # what follows the last words, such as closing the connection, is not to be cancelled
+            await send(message)
+
+        with self._activity.under_way():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
+                async with AsyncExitStack() as used:
+                    response = await self._respond(Request(scope), used)
+                    await response(scope, receive, answering)
+                watching.cancel()
+
+    async def _respond(self, request: Request, used: AsyncExitStack) -> Response:
+        """Makes the answer. What it needs while it is sent is in `used`."""
+        try:
+            if request.method not in _METHODS:
+                return _told(request, "Only GET and HEAD are possible here.", 405, allow=", ".join(_METHODS))
+            raw_path: bytes = request.scope["raw_path"]
+            if raw_path.startswith(addresses.SHARES.encode()):
+                return await self._share(request, addresses.parse_place(raw_path), used)
+            if raw_path.startswith(addresses.NAMES.encode()):
+                return await self._newest(request, addresses.parse_named(raw_path), used)
+            raise NotFound("There is nothing at this address. Shares are at /s/<share id>/.")
+        except ShoalError as error:
+            return _told(request, error)
+
+    async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> Response:
+        held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request)))
+        wait_s = _wait_s(request)
+        manifest = (await files.patiently(held, wait_s, held.layout)).manifest
+        if not place.with_slash and (file := folders.file_at(manifest.entries, place.path)) is not None:
+            return await files.answer(request, held, file, self._sending, wait_s)
+        if not folders.is_folder(manifest.entries, place.path):
+            raise NotFound(f"The share has no {quoted('/'.join(place.path))}.")
+        if not place.with_slash and listings.wants_page(request):  # or the addresses in the page would be wrong
+            return _redirect(request, place._replace(with_slash=True), 308)
+        return await listings.answer(request, manifest, place.path)
+
+    async def _newest(self, request: Request, named: NamedPlace, used: AsyncExitStack) -> Response:
+        link = PointerLink(named.publisher, named.name)
+        hints, wait_s = _hints(request), _wait_s(request)
+        with trio.move_on_after(wait_s):
+            while True:
+                notes: list[str] = []
+                found = await self._resolve(link, hints, notes.append)
+                if found is not None:
+                    share, known = found[0].share_id, found[1]
+                    # It stays open for a while, with what is known of where it is.
+                    await used.enter_async_context(self._shelf.reading(share, known))
+                    return _redirect(request, Place(share, named.path, named.with_slash), 302)
+                await trio.sleep(RESOLVE_RETRY_S)
+        raise files.Nobody(
+            f"Nobody knew of {quoted(named.name)} by this peer for {format_time(wait_s)}. "
+            "Try again when its publisher is there."
+        )
+
+
+def _hints(request: Request) -> list[PeerHint]:
+    """The peers named in the query. Raises MalformedMessage."""
+    try:
+        return [parse_peer(text) for text in request.query_params.getlist("peer")[:MAX_HINTS]]
+    except ConfigError as error:
+        raise MalformedMessage(str(error)) from None
+
+
+def _wait_s(request: Request) -> float:
+    found = _WAIT.search(request.headers.get("prefer", ""))
+    return WAIT_S if found is None else min(MAX_WAIT_S, max(1.0, float(found[1])))
+
+
+def _redirect(request: Request, place: Place, status: int) -> Response:
+    query = request.scope["query_string"].decode("ascii", "ignore")
+    location = addresses.address(place) + (f"?{query}" if query else "")
+    return Response(None, status, listings.HEADERS | {"location": location})
+
+
+def _told(request: Request, said: ShoalError | str, status: int = 400, **headers: str) -> Response:
+    """Tells what is wrong, as a page or as plain text."""
+    match said:
+        case NotFound():
+            status = 404
+        case files.Nobody():
+            status = 504
+        case Refused():
+            status, headers["retry-after"] = 503, "1"
+        case MalformedMessage() | str():
+            pass
+        case _:
+            status = 503
+    if listings.wants_page(request):
+        response = listings.page("error.html", {"status": status, "said": str(said)}, status)
+    else:
+        text = f"{said}\n".encode(errors="replace")
+        response = Response(text, status, listings.HEADERS, "text/plain; charset=utf-8")
+    response.headers.update(headers)
+    return response

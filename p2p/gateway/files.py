@@ -1,0 +1,169 @@
+"""One file of a share as an answer: the range asked for, in pieces that are read while those before them are taken.
+
+The first piece is read before anything is sent, so what goes wrong by then is told in words. Later, the connection is
+closed before its end, which the client sees by the length that it was told.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from p2p.core.shares.manifest import Entry
+from p2p.errors import NotFound, ShoalError, StorageError
+from p2p.formats import format_time
+from p2p.gateway import conditions, kinds
+from p2p.gateway.ranges import Span, Unsatisfiable
+from p2p.ids import short
+from p2p.sharing.reading.open_share import OpenShare
+
+logger = logging.getLogger(__name__)
+
+MIN_PIECE_BYTES, MAX_PIECE_BYTES = 64 * 1024, 1024 * 1024
+SENDING_BYTES = 32 * 1024 * 1024
+"""What all answers together should hold in memory: the more there are, the smaller are the pieces of each."""
+AHEAD_BYTES = 16 * 1024 * 1024
+QUICK_S = 0.05
+"""How quickly a client takes a piece if it is to get larger ones."""
+KEPT = "private, max-age=31536000, immutable"
+"""A file of a share never changes."""
+
+T = TypeVar("T")
+
+
+class Nobody(ShoalError):
+    """Raised if for some time no peer had what is asked for."""
+
+
+async def patiently(held: OpenShare, wait_s: float, read: Callable[[], Awaitable[T]]) -> T:
+    """Reads something of the share. Raises Nobody if nothing of it comes for so long; StorageError and its like."""
+    failed = False
+    while True:
+        before = held.fetched
+        try:
+            with trio.move_on_after(wait_s):
+                return await read()
+        except NotFound as error:
+            raise Nobody(str(error)) from error
+        except StorageError:
+            if failed:
+                raise
+            failed = True  # a file here has changed, say: now it comes from others
+            continue
+        if held.fetched == before:
+            trouble = "" if held.partial is None else held.partial.progress.trouble
+            reason = f" ({trouble})" if trouble else ""
+            raise Nobody(
+                f"Nobody had this for {format_time(wait_s)}{reason}. Try again when a peer that has it is there."
+            )
+
+
+class Sending:
+    """How many answers are being sent, and so how large their pieces may be."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __enter__(self) -> None:
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+
+    @property
+    def most(self) -> int:
+        """The most bytes of a piece."""
+        return max(MIN_PIECE_BYTES, min(MAX_PIECE_BYTES, SENDING_BYTES // max(1, self._count)))
+
+
+async def answer(request: Request, held: OpenShare, file: Entry, sending: Sending, wait_s: float) -> Response:
+    """Makes the answer to a request for a file. Raises ShoalError."""
+    name = file.path[-1]
+    tag, modified = conditions.tag_of(file), conditions.time_of(file, time.time())
+    headers = kinds.HEADERS | {"accept-ranges": "bytes", "cache-control": KEPT, "etag": tag}
+    if modified is not None:
+        headers["last-modified"] = modified
+    if (refused := conditions.refused_by(request.headers, tag, modified)) is not None:
+        return Response(None, refused, headers)
+    headers["content-type"] = kinds.type_of(name)
+    headers["content-disposition"] = kinds.disposition(name)
+    try:
+        span = conditions.range_of(request.headers, file.size, tag, modified)
+    except Unsatisfiable:
+        return Response(None, 416, kinds.HEADERS | {"content-range": f"bytes */{file.size}"})
+    status = 200
+    if span is None:
+        span = Span(0, file.size)
+    else:
+        status = 206
+        headers["content-range"] = f"bytes {span.begin}-{span.end - 1}/{file.size}"
+    headers["content-length"] = str(span.size)
+    if request.method == "HEAD" or not span.size:
+        return Response(None, status, headers)
+    body = FileBody(held, "/".join(file.path), span, sending, wait_s, status, headers)
+    await body.begin()
+    return body
+
+
+class FileBody(Response):
+    """The bytes `span` of a file, after `begin`."""
+
+    def __init__(
+        self,
+        held: OpenShare,
+        path: str,
+        span: Span,
+        sending: Sending,
+        wait_s: float,
+        status: int,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(None, status, headers)
+        self._held = held
+        self._path = path
+        self._at, self._end = span
+        self._sending = sending
+        self._wait_s = wait_s
+        self._piece = b""
+
+    async def begin(self) -> None:
+        """Reads the first piece. Raises ShoalError."""
+        self._piece = await self._next(MIN_PIECE_BYTES if self._end - self._at > MAX_PIECE_BYTES else MAX_PIECE_BYTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        size = MIN_PIECE_BYTES
+        with self._sending:
+            while True:
+                more = self._at < self._end
+                began = trio.current_time()
+                await send({"type": "http.response.body", "body": self._piece, "more_body": more})
+                if not more:
+                    return
+                size = 2 * size if trio.current_time() - began < QUICK_S else MIN_PIECE_BYTES
+                size = min(size, self._sending.most)
+                self._piece = b""
+                try:
+                    self._piece = await self._next(size)
+                except ShoalError as error:
+                    logger.info("an answer with a file of %s ends early: %s", short(self._held.share), error)
+                    return
+
+    async def _next(self, most: int) -> bytes:
+        left = self._end - self._at
+        size = min(most, left)
+        if left > size:
+            await self._ahead(left)
+        piece = await patiently(self._held, self._wait_s, partial(self._held.read, self._path, self._at, size))
+        self._at += size
+        return piece
+
+    async def _ahead(self, left: int) -> None:
+        expect = partial(self._held.expect, self._path, self._at, min(AHEAD_BYTES, left))
+        await patiently(self._held, self._wait_s, expect)
