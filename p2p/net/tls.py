@@ -55,7 +55,10 @@ class ByteStream(Protocol):
         """Receives what has come already, at most as many bytes as the view has. Returns how many."""
 
     async def receive_some_into(self, view: memoryview) -> int:
-        """Receives at least one byte, and at most as many as the view has. Returns how many."""
+        """Receives what one TLS record has, or as much of it as the view has room for. Returns how many bytes.
+
+        So the header of a large frame comes alone, and its bytes need no copy on the way to their place.
+        """
 
     async def receive_exactly_into(self, view: memoryview) -> None:
         """Fills the whole view."""
@@ -129,9 +132,18 @@ class TlsStream:
         return at
 
     async def receive_some_into(self, view: memoryview) -> int:
-        while not (count := self.receive_ready_into(view)):
-            await self._readable()
-        return count
+        size = len(view)
+        while True:
+            try:
+                count = self._read(size, view)
+            except ssl.SSLWantReadError:
+                await self._arrive(size)
+            except ssl.SSLError as error:
+                raise PeerGone(f"the connection broke: {_why(error)}") from error
+            else:
+                if not count:
+                    raise PeerGone("the peer closed the connection")
+                return count
 
     async def receive_exactly_into(self, view: memoryview) -> None:
         at, end = 0, len(view)

@@ -55,11 +55,13 @@ async def test_what_has_come_is_received_without_waiting(tmp_path: Path) -> None
         while len(heard) < len(said):
             heard += view[: await one.receive_some_into(view)]
     assert heard == said
-    # Several records come at once, and their end is told only after them.
-    await other.send_all(b"abc")
-    await other.send_all(b"def")
+    # Several records are ready at once, of which the first can be had alone; their end is told only after them.
+    await other.send_all(b"a")
+    await other.send_all(b"bcd")
+    await other.send_all(b"ef")
     other.close()
-    assert await one.receive_some_into(view[:6]) == 6
+    assert await one.receive_some_into(view) == 1
+    assert one.receive_ready_into(view) == 5
     for _ in range(2):
         with pytest.raises(PeerGone):
             one.receive_ready_into(view)
