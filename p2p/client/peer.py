@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from msgspec import UNSET
 
@@ -16,7 +16,7 @@ from p2p.client.call import Call
 from p2p.client.running import Running
 from p2p.client.session import Session
 from p2p.compute.answers import JobAnswer, JobRow, LogRow
-from p2p.compute.spec import JobSpec
+from p2p.compute.spec import UNIT_MEMORY, UNIT_TIME_S, JobSpec
 from p2p.control import answers
 from p2p.control import protocol as requests
 from p2p.control.protocol import AnyRequest, Note, Update
@@ -26,6 +26,8 @@ from p2p.progress import Progress
 
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 AnyPath = str | os.PathLike[str]
 OnProgress = Callable[[Progress], None]
 """Is called several times a second while something is under way."""
@@ -199,8 +201,8 @@ class Peer:
         args: dict[str, Any] | None = None,
         runtime: str | None = None,
         partitions: int = 0,
-        unit_memory: int = 512 * 1024 * 1024,
-        unit_time_s: float = 600.0,
+        unit_memory: int = UNIT_MEMORY,
+        unit_time_s: float = UNIT_TIME_S,
         peers: Iterable[str] = (),
         volunteers: int = 0,
         out: AnyPath | None = None,
@@ -209,7 +211,7 @@ class Peer:
         requirements: AnyPath | None = None,
         seed: int | None = None,
         max_skipped: int = DEFAULT_MOST,
-    ) -> Running:
+    ) -> Running[JobAnswer]:
         """Runs a job on the machines of volunteers. Returns at once; `Running.result` waits for its end.
 
         `job` is a Python file with a function named `job`, a folder with job.py, or a .wasm file. `inputs` are links
@@ -231,23 +233,72 @@ class Peer:
             volunteers=volunteers,
             out=None if out is None else str(paths.to_make(_path(out))),
             wait_s=wait_s,
-            along=tuple(str(paths.absolute(_path(one))) for one in _several("along", along)),
+            along=_paths("along", along),
             requirements=None if requirements is None else str(paths.absolute(_path(requirements))),
             seed=UNSET if seed is None else seed,
             max_skipped=max_skipped,
         )
-        return Running(self, self._session, requests.RunRequest(wish=spec))
+        return Running(self, self._session, requests.RunRequest(wish=spec), _as_it_is)
 
-    def resume(self, job: str, *, peers: Iterable[str] = ()) -> Running:
+    def map(
+        self,
+        function: Callable[[Item], Value],
+        items: Iterable[Item],
+        *,
+        send: Iterable[str] = (),
+        runtime: str | None = None,
+        partitions: int = 0,
+        unit_memory: int = UNIT_MEMORY,
+        unit_time_s: float = UNIT_TIME_S,
+        peers: Iterable[str] = (),
+        volunteers: int = 0,
+        wait_s: float | None = None,
+        along: Iterable[AnyPath] = (),
+        requirements: AnyPath | None = None,
+        seed: int | None = None,
+    ) -> Running[list[Value]]:
+        """Calls the function with each of the items, on the machines of volunteers. Returns at once; the result is the
+        list of what it returned, in the order of the items.
+
+        The function goes as source, with the globals that it uses: `Running.sent` has them. One whose name looks like
+        a secret is refused, unless it is in `send`. Items and what comes back are None, bool, int, float, str, bytes,
+        tuples, lists, dicts and sets; anything else is refused. The others are as in `run`.
+        """
+        from p2p.client.mapping import MappedItems  # late: most programs map nothing
+
+        mapped = MappedItems(function, items, _texts("send", send))
+        try:
+            spec = JobSpec(
+                path=str(mapped.job),
+                inputs=tuple(map(str, mapped.inputs)),
+                runtime=runtime,
+                partitions=partitions,
+                unit_memory=unit_memory,
+                unit_time_s=unit_time_s,
+                peers=self._known(peers),
+                volunteers=volunteers,
+                out=str(mapped.out),
+                wait_s=wait_s,
+                along=_paths("along", along),
+                requirements=None if requirements is None else str(paths.absolute(_path(requirements))),
+                seed=UNSET if seed is None else seed,
+            )
+            request = requests.RunRequest(wish=spec)
+            return Running(self, self._session, request, mapped.values, mapped.sent, mapped.remove)
+        except BaseException:
+            mapped.remove()
+            raise
+
+    def resume(self, job: str, *, peers: Iterable[str] = ()) -> Running[JobAnswer]:
         """Goes on with a job that was stopped, as it was begun. `peers` are more volunteers to ask."""
-        return Running(self, self._session, requests.ResumeRequest(id=job, peers=self._known(peers)))
+        return Running(self, self._session, requests.ResumeRequest(id=job, peers=self._known(peers)), _as_it_is)
 
-    def job(self, job: str) -> Running:
+    def job(self, job: str) -> Running[JobAnswer]:
         """Follows a job that another program or command began, or that is done; `Running.result` waits for its end.
 
         Whatever interrupts that leaves the job as it is; `Running.cancel` ends it.
         """
-        return Running(self, self._session, requests.ResultRequest(id=job, wait=True))
+        return Running(self, self._session, requests.ResultRequest(id=job, wait=True), _as_it_is)
 
     def jobs(self) -> list[JobRow]:
         """Lists the jobs that run, that were stopped, and that ended most recently."""
@@ -329,6 +380,14 @@ def _several(what: str, given: Iterable[AnyPath]) -> Sequence[AnyPath]:
     if isinstance(given, str | os.PathLike):
         raise ConfigError(f"{what} are several: give a list, as in {what}=[{os.fspath(given)!r}].")
     return tuple(given)
+
+
+def _paths(what: str, given: Iterable[AnyPath]) -> tuple[str, ...]:
+    return tuple(str(paths.absolute(_path(one))) for one in _several(what, given))
+
+
+def _as_it_is(answer: JobAnswer) -> JobAnswer:
+    return answer
 
 
 def _texts(what: str, given: Iterable[str]) -> tuple[str, ...]:

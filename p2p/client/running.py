@@ -1,25 +1,41 @@
 """A job that volunteers work on while the program goes on."""
 
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Generic, TypeVar
 
 from p2p.client import forks
 from p2p.client.call import Call
 from p2p.client.session import Session
 from p2p.compute.answers import JobAnswer, LogRow
 from p2p.control.protocol import CancelRequest, LogsRequest, Note, ResultRequest, ResumeRequest, RunRequest, Update
-from p2p.errors import ConfigError, JobError, PeerGone
+from p2p.errors import ConfigError, JobError, PeerGone, ShoalError
 from p2p.progress import Progress
 
+Outcome = TypeVar("Outcome")
 
-class Running:
-    """A job under way, from `Peer.run`, `resume` or `job`; any thread may use it.
+
+class Running(Generic[Outcome]):
+    """A job under way, from `Peer.run`, `map`, `resume` or `job`; any thread may use it.
 
     `progress` is how far it was last; `notes` are what its user should know. Whatever interrupts `result`, such as
-    Ctrl-C, stops a job from `run` or `resume` too: it is kept, and `Peer.resume` goes on with it.
+    Ctrl-C, stops a job from `run` or `resume` too: it is kept, and `Peer.resume` goes on with it. One from `map` is not
+    kept. `sent` has the source of each global that went to volunteers with a function, by its name.
     """
 
-    def __init__(self, peer: object, session: Session, request: RunRequest | ResumeRequest | ResultRequest) -> None:
+    def __init__(
+        self,
+        peer: object,
+        session: Session,
+        request: RunRequest | ResumeRequest | ResultRequest,
+        read: Callable[[JobAnswer], Outcome],
+        sent: Mapping[str, str] | None = None,
+        remove: Callable[[], None] | None = None,
+    ) -> None:
+        """`read` makes the result of the answer. `remove` is for a job that is not kept: it removes its files."""
+        self.sent = dict(sent or {})
+        self._read, self._remove = read, remove
         self._peer = peer
         """The `Peer` of the session, which closes it when it is no longer used."""
         self.progress = Progress(state="looking at the job")
@@ -28,7 +44,8 @@ class Running:
         self._known = "" if isinstance(request, RunRequest) else request.id
         self._call = Call(request)
         self._ended = threading.Event()
-        self._answer: JobAnswer | None = None
+        self._outcome: list[Outcome] = []
+        """The result, once there is one."""
         self._failure: BaseException | None = None
         self._is_cancelled = False
         session.reach()
@@ -45,8 +62,9 @@ class Running:
         """Whether `result` returns or raises at once."""
         return self._ended.is_set()
 
-    def result(self, timeout: float | None = None) -> JobAnswer:
-        """Waits for the end of the job. Returns its answer, in which `result` is what the job returned.
+    def result(self, timeout: float | None = None) -> Outcome:
+        """Waits for the end of the job. Returns its answer, in which `result` is what the job returned; from `map`,
+        a list of what the function returned.
 
         Raises JobError for a job that failed or was cancelled; what else `Peer.run` says; TimeoutError if it takes
         longer than `timeout` seconds: then it goes on.
@@ -58,10 +76,9 @@ class Running:
             raise
         if not ended:
             raise TimeoutError(f"The job is not done after {timeout} s. It goes on: ask again.")
-        if self._answer is None:
-            assert self._failure is not None
+        if self._failure is not None:
             raise self._failure
-        return self._answer
+        return self._outcome[0]
 
     def stop(self) -> None:
         """Stops the job, and waits until it has. It is kept if it had begun: `Peer.resume` goes on with it.
@@ -77,9 +94,8 @@ class Running:
             return
         self._is_cancelled = True
         self.stop()
-        if self.job and self._answer is None:
-            with suppress(ConfigError):  # it had ended, or had been cancelled by another
-                self._session.perform(Call(CancelRequest(id=self.job)), _nothing)
+        if self._failure is not None:
+            self._forget()
 
     def logs(self) -> list[LogRow]:
         """What its units have printed. Raises ConfigError for a job that has not begun."""
@@ -90,10 +106,20 @@ class Running:
 
     def _follow(self) -> None:
         try:
-            self._answer = self._session.perform(self._call, self._told)
+            self._outcome.append(self._read(self._session.perform(self._call, self._told)))
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
             self._failure = JobError("The job was cancelled.") if self._is_cancelled else error
+        if self._remove is not None:
+            if self._failure is not None:
+                self._forget()
+            self._remove()
         self._ended.set()
+
+    def _forget(self) -> None:
+        """Ends a job that was stopped for good."""
+        if self.job:
+            with suppress(ShoalError):  # it had ended, or had been cancelled by another; or the peer is gone
+                self._session.perform(Call(CancelRequest(id=self.job)), _nothing)
 
     def _told(self, event: Update | Note) -> None:
         match event:

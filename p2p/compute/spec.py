@@ -7,6 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from p2p.core.compute.skipped import DEFAULT_MOST
 
+UNIT_MEMORY = 512 * 1024 * 1024
+UNIT_TIME_S = 600.0
 _Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
@@ -18,8 +20,8 @@ class JobSpec(msgspec.Struct, frozen=True):
     args: dict[str, Any] = {}
     runtime: str | None = None
     partitions: int = 0
-    unit_memory: int = 512 * 1024 * 1024
-    unit_time_s: float = 600.0
+    unit_memory: int = UNIT_MEMORY
+    unit_time_s: float = UNIT_TIME_S
     peers: tuple[str, ...] = ()
     volunteers: int = 0
     out: str | None = None

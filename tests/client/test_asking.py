@@ -3,6 +3,7 @@
 import logging
 import pickle
 import threading
+from typing import Any
 
 import pytest
 import trio
@@ -198,7 +199,7 @@ async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_c
     await owner.activity.idle()
 
 
-def begun(running: Running) -> Running:
+def begun(running: Running[Any]) -> Running[Any]:
     """A job that runs."""
     processes.until(lambda: running.progress.view is not None or running.is_done, "the job's beginning")
     return running

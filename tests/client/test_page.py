@@ -55,8 +55,10 @@ async def test_the_lines_of_the_page_run_and_give_what_it_says(world: World) -> 
         "SHOAL_NETWORK_LAN": "false",
         "SHOAL_NETWORK_DHT": "false",
     }
+    script = world.folder / "page.py"
+    script.write_text(text.replace(SOMEBODY, str(hint_of(lender))))
     ended = await trio.run_process(
-        [sys.executable, "-W", "error", "-c", text.replace(SOMEBODY, str(hint_of(lender)))],
+        [sys.executable, "-W", "error", str(script)],
         cwd=world.folder,
         env=environment,
         capture_stdout=True,

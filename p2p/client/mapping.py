@@ -1,0 +1,88 @@
+"""A job made of a function and items: its files, in a folder of their own, and the values that come back."""
+
+import inspect
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from p2p.client import values
+from p2p.client.functions import MODULE, Source
+from p2p.compute.answers import JobAnswer
+from p2p.errors import ConfigError, JobError
+
+MAX_CARRIED_BYTES = 1024 * 1024
+"""The most bytes of items that go along with the job; more of them are an input, which volunteers read by parts."""
+_FUNCTION, _ITEMS = "shoal_function", "items"
+_JOB = """from p2p.jobs import Inputs
+from {function} import {name} as function
+from {values} import decode, encode
+
+
+def job(inputs: Inputs):
+    lines = inputs.lines() if inputs else inputs.params(open("{items}").read().splitlines())
+    lines.map(each).save("text")
+
+
+def each(line):
+    number, _, text = line.partition("\\t")
+    return number + "\\t" + encode(function(decode(text)))
+"""
+
+
+class MappedItems:
+    """A job that gives each item to the function. Raises ConfigError for what cannot be sent.
+
+    Each item is a line, its number and its text, and so is what the function returns for it.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], items: Iterable[Any], send: Collection[str]) -> None:
+        source = Source(function, send)
+        self.sent = source.sent
+        self._folder = tempfile.TemporaryDirectory(prefix="shoal-map-")
+        try:
+            top = Path(self._folder.name)
+            self.job, self.out, written = top / "job", top / "out", top / _ITEMS
+            self.job.mkdir()
+            with written.open("w", encoding="ascii") as file:
+                self._count = 0
+                for line in _lines(items):
+                    file.write(line)
+                    self._count += 1
+            self.inputs: tuple[Path, ...] = (written,)
+            if written.stat().st_size <= MAX_CARRIED_BYTES:
+                written.rename(self.job / _ITEMS)
+                self.inputs = ()
+            text = _JOB.format(function=_FUNCTION, name=source.name, values=MODULE, items=_ITEMS)
+            for name, content in ("job", text), (_FUNCTION, source.text), (MODULE, inspect.getsource(values)):
+                (self.job / f"{name}.py").write_text(content, encoding="utf-8")
+        except BaseException:
+            self.remove()
+            raise
+
+    def values(self, answer: JobAnswer) -> list[Any]:
+        """What the function returned for each item, in their order. Raises JobError if that is not what came back."""
+        found: dict[int, Any] = {}
+        try:
+            for path in answer.saved:
+                with open(path, encoding="ascii") as file:
+                    for line in file:
+                        number, _, text = line.rstrip("\n").partition("\t")
+                        found[int(number)] = values.decode(text)
+            return [found.pop(number) for number in range(self._count)]
+        except (ValueError, KeyError) as error:
+            raise JobError(
+                f"What came back is not what the function returned ({error}): a volunteer is at fault."
+            ) from error
+
+    def remove(self) -> None:
+        """Removes the files."""
+        self._folder.cleanup()
+
+
+def _lines(items: Iterable[Any]) -> Iterator[str]:
+    for number, item in enumerate(items):
+        try:
+            yield f"{number}\t{values.encode(item)}\n"
+        except values.Untransferable as error:
+            raise ConfigError(f"Item {number} cannot be sent: {error}.") from error
