@@ -79,10 +79,10 @@ class Operations:
                 return await self._share(request, emit, keep_serving=keep_serving)
             case requests.GetRequest():
                 return await self._get(request, emit, keep_serving=keep_serving)
-            case requests.RunRequest(wish=wish):
+            case requests.RunRequest(wish=wish, keep=keep):
                 progress = Progress(state="looking at the job", name=Path(wish.path).name)
                 async with _reported(progress, emit):
-                    return await deps.jobs.begin(wish, progress)
+                    return await deps.jobs.begin(wish, progress, keep=keep)
             case requests.ResumeRequest(id=text, peers=peers):
                 progress = Progress(state="looking at the job", name=text)
                 async with _reported(progress, emit):
