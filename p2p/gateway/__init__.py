@@ -5,6 +5,7 @@
     shelf        shares that are open, and remain so for a while
     files        one file: ranges, conditions, the body
     listings     one folder, as JSON or as a page
+    going        clients that go away before their answer
     addresses, ranges, conditions, kinds    decisions about requests, without IO
 
 It reads shares through `p2p.sharing.reading`, and fetches nothing itself.

@@ -11,11 +11,12 @@ says how long the answer may wait for the next bytes from others.
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from p2p.concurrency.activity import Activity
 from p2p.core.shares import folders
@@ -23,9 +24,12 @@ from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalEr
 from p2p.formats import format_time, quoted
 from p2p.gateway import addresses, files, listings
 from p2p.gateway.addresses import NamedPlace, Place
+from p2p.gateway.going import until_gone
 from p2p.gateway.shelf import Shelf
 from p2p.net.http_server.guard import Guard
 from p2p.net.http_server.speaking import Speaker, Stream
+from p2p.sharing.reading.open_share import OpenShare
+from p2p.sharing.reading.patience import Nobody, patiently
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
 
 WAIT_S, MAX_WAIT_S = 30.0, 600.0
@@ -68,29 +72,14 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, unless the client goes away first."""
-        watching = trio.CancelScope()
-
-        async def watch() -> None:
-            with watching:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                nursery.cancel_scope.cancel()
-
-        async def answering(message: Message) -> None:
-            if not message.get("more_body", message["type"] == "http.response.start"):
-                watching.cancel()  # what follows the last words, such as closing the connection, is not to be cancelled
-            await send(message)
-
         with self._activity.under_way():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(watch)
-                async with AsyncExitStack() as used:
-                    response = await self._respond(Request(scope), used)
-                    await response(scope, receive, answering)
-                watching.cancel()
+            async with AsyncExitStack() as used:
+                response = await self._respond(Request(scope, receive), used)
+                if response is not None:
+                    await response(scope, receive, send)
 
-    async def _respond(self, request: Request, used: AsyncExitStack) -> Response:
-        """Makes the answer. What it needs while it is sent is in `used`."""
+    async def _respond(self, request: Request, used: AsyncExitStack) -> Response | None:
+        """Makes the answer; None if the client has gone away. What it needs while it is sent is in `used`."""
         try:
             if request.method not in _METHODS:
                 return _told(request, "Only GET and HEAD are possible here.", 405, allow=", ".join(_METHODS))
@@ -103,10 +92,14 @@ class Gateway:
         except ShoalError as error:
             return _told(request, error)
 
-    async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> Response:
+    async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> Response | None:
         held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request)))
+        find = partial(self._found, request, place, held)
+        return await find() if held.is_here else await until_gone(request.receive, find)
+
+    async def _found(self, request: Request, place: Place, held: OpenShare) -> Response:
         wait_s = _wait_s(request)
-        manifest = (await files.patiently(held, wait_s, held.layout)).manifest
+        manifest = (await patiently(held, wait_s, held.layout)).manifest
         if not place.with_slash and (file := folders.file_at(manifest.entries, place.path)) is not None:
             return await files.answer(request, held, file, self._sending, wait_s)
         if not folders.is_folder(manifest.entries, place.path):
@@ -115,7 +108,16 @@ class Gateway:
             return _redirect(request, place._replace(with_slash=True), 308)
         return await listings.answer(request, manifest, place.path)
 
-    async def _newest(self, request: Request, named: NamedPlace, used: AsyncExitStack) -> Response:
+    async def _newest(self, request: Request, named: NamedPlace, used: AsyncExitStack) -> Response | None:
+        found = await until_gone(request.receive, partial(self._resolved, request, named))
+        if found is None:
+            return None
+        link, known = found
+        # The share stays open for a while, with what is known of where it is.
+        await used.enter_async_context(self._shelf.reading(link.share_id, known))
+        return _redirect(request, Place(link.share_id, named.path, named.with_slash), 302)
+
+    async def _resolved(self, request: Request, named: NamedPlace) -> tuple[Link, list[PeerHint]]:
         link = PointerLink(named.publisher, named.name)
         hints, wait_s = _hints(request), _wait_s(request)
         with trio.move_on_after(wait_s):
@@ -123,12 +125,9 @@ class Gateway:
                 notes: list[str] = []
                 found = await self._resolve(link, hints, notes.append)
                 if found is not None:
-                    share, known = found[0].share_id, found[1]
-                    # It stays open for a while, with what is known of where it is.
-                    await used.enter_async_context(self._shelf.reading(share, known))
-                    return _redirect(request, Place(share, named.path, named.with_slash), 302)
+                    return found
                 await trio.sleep(RESOLVE_RETRY_S)
-        raise files.Nobody(
+        raise Nobody(
             f"Nobody knew of {quoted(named.name)} by this peer for {format_time(wait_s)}. "
             "Try again when its publisher is there."
         )
@@ -156,10 +155,10 @@ def _redirect(request: Request, place: Place, status: int) -> Response:
 def _told(request: Request, said: ShoalError | str, status: int = 400, **headers: str) -> Response:
     """Tells what is wrong, as a page or as plain text."""
     match said:
+        case Nobody():
+            status = 504
         case NotFound():
             status = 404
-        case files.Nobody():
-            status = 504
         case Refused():
             status, headers["retry-after"] = 503, "1"
         case MalformedMessage() | str():

@@ -6,9 +6,7 @@ closed before its end, which the client sees by the length that it was told.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
 import trio
 from starlette.requests import Request
@@ -16,12 +14,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from p2p.core.shares.manifest import Entry
-from p2p.errors import NotFound, ShoalError, StorageError
-from p2p.formats import format_time
+from p2p.errors import ShoalError
 from p2p.gateway import conditions, kinds
+from p2p.gateway.going import until_gone
 from p2p.gateway.ranges import Span, Unsatisfiable
 from p2p.ids import short
 from p2p.sharing.reading.open_share import OpenShare
+from p2p.sharing.reading.patience import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -33,35 +32,6 @@ QUICK_S = 0.05
 """How quickly a client takes a piece if it is to get larger ones."""
 KEPT = "private, max-age=31536000, immutable"
 """A file of a share never changes."""
-
-T = TypeVar("T")
-
-
-class Nobody(ShoalError):
-    """Raised if for some time no peer had what is asked for."""
-
-
-async def patiently(held: OpenShare, wait_s: float, read: Callable[[], Awaitable[T]]) -> T:
-    """Reads something of the share. Raises Nobody if nothing of it comes for so long; StorageError and its like."""
-    failed = False
-    while True:
-        before = held.fetched
-        try:
-            with trio.move_on_after(wait_s):
-                return await read()
-        except NotFound as error:
-            raise Nobody(str(error)) from error
-        except StorageError:
-            if failed:
-                raise
-            failed = True  # a file here has changed, say: now it comes from others
-            continue
-        if held.fetched == before:
-            trouble = "" if held.partial is None else held.partial.progress.trouble
-            reason = f" ({trouble})" if trouble else ""
-            raise Nobody(
-                f"Nobody had this for {format_time(wait_s)}{reason}. Try again when a peer that has it is there."
-            )
 
 
 class Sending:
@@ -90,13 +60,14 @@ async def answer(request: Request, held: OpenShare, file: Entry, sending: Sendin
     if modified is not None:
         headers["last-modified"] = modified
     if (refused := conditions.refused_by(request.headers, tag, modified)) is not None:
-        return Response(None, refused, headers)
+        return Response(None, refused, headers if refused == 304 else kinds.HEADERS | {"cache-control": "no-store"})
     headers["content-type"] = kinds.type_of(name)
     headers["content-disposition"] = kinds.disposition(name)
     try:
         span = conditions.range_of(request.headers, file.size, tag, modified)
     except Unsatisfiable:
-        return Response(None, 416, kinds.HEADERS | {"content-range": f"bytes */{file.size}"})
+        said = {"cache-control": "no-store", "content-range": f"bytes */{file.size}"}
+        return Response(None, 416, kinds.HEADERS | said)
     status = 200
     if span is None:
         span = Span(0, file.size)
@@ -138,14 +109,17 @@ class FileBody(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._at < self._end:
+            await until_gone(receive, partial(self._send_all_but_the_last, send))
+        if self._at == self._end:
+            await send({"type": "http.response.body", "body": self._piece, "more_body": False})
+
+    async def _send_all_but_the_last(self, send: Send) -> None:
         size = MIN_PIECE_BYTES
         with self._sending:
-            while True:
-                more = self._at < self._end
+            while self._at < self._end:
                 began = trio.current_time()
-                await send({"type": "http.response.body", "body": self._piece, "more_body": more})
-                if not more:
-                    return
+                await send({"type": "http.response.body", "body": self._piece, "more_body": True})
                 size = 2 * size if trio.current_time() - began < QUICK_S else MIN_PIECE_BYTES
                 size = min(size, self._sending.most)
                 self._piece = b""

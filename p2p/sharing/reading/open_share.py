@@ -71,6 +71,11 @@ class OpenShare:
         self._fetched_before = 0
 
     @property
+    def is_here(self) -> bool:
+        """Whether it is read from a copy in the library, so that no reader waits for others."""
+        return isinstance(self.parts, LocalCopy) and self.parts.usable
+
+    @property
     def fetched(self) -> int:
         """How many of its bytes came over the network, for any job."""
         return self._fetched_before + (0 if self._fetching is None else self._fetching.fetched)
