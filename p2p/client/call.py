@@ -12,7 +12,7 @@ import msgspec
 from p2p.client import forks
 from p2p.control import protocol
 from p2p.control.path import may_ask, socket_path
-from p2p.control.protocol import AnyRequest, Note, Update
+from p2p.control.protocol import AnyRequest, Note, Piece, Update
 from p2p.control.reply import NotTaken, Reply, nobody
 from p2p.errors import ConfigError, PeerGone
 
@@ -61,7 +61,8 @@ class Call:
             connected.sendall(self._line)
             while data := connected.recv(_PIECE_BYTES):
                 for event in reply.feed(data):
-                    told(event)
+                    if not isinstance(event, Piece):  # no call reads a file
+                        told(event)
                 if reply.is_whole:
                     return reply.answer()
         except ConnectionError as error:

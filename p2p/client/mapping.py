@@ -1,10 +1,7 @@
 """A job made of a function and items: its files, in a folder of their own, and the values that come back."""
 
 import inspect
-import os
-import shutil
 import tempfile
-import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,14 +36,12 @@ class MappedItems:
     Each item is a line, its number and its text, and so is what the function returns for it.
     """
 
-    def __init__(
-        self, function: Callable[[Any], Any], items: Iterable[Any], send: Collection[str], along: Iterable[str] = ()
-    ) -> None:
-        source = Source(function, send, along)
+    def __init__(self, function: Callable[[Any], Any], items: Iterable[Any], send: Collection[str]) -> None:
+        source = Source(function, send)
         self.sent = source.sent
-        top = Path(tempfile.mkdtemp(prefix="shoal-map-"))
-        self._remove = weakref.finalize(self, _remove, top, os.getpid())
+        self._folder = tempfile.TemporaryDirectory(prefix="shoal-map-")
         try:
+            top = Path(self._folder.name)
             self.job, self.out, written = top / "job", top / "out", top / _ITEMS
             self.job.mkdir()
             with written.open("w", encoding="ascii") as file:
@@ -81,13 +76,8 @@ class MappedItems:
             ) from error
 
     def remove(self) -> None:
-        """Removes the files. Whatever happens, they are removed at the end of the program."""
-        self._remove()
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # and not in a process that was forked
-        shutil.rmtree(folder, ignore_errors=True)
+        """Removes the files."""
+        self._folder.cleanup()
 
 
 def _lines(items: Iterable[Any]) -> Iterator[str]:

@@ -266,8 +266,7 @@ class Peer:
         """
         from p2p.client.mapping import MappedItems  # late: most programs map nothing
 
-        files = _paths("along", along)
-        mapped = MappedItems(function, items, _texts("send", send), files)
+        mapped = MappedItems(function, items, _texts("send", send))
         try:
             spec = JobSpec(
                 path=str(mapped.job),
@@ -280,11 +279,11 @@ class Peer:
                 volunteers=volunteers,
                 out=str(mapped.out),
                 wait_s=wait_s,
-                along=files,
+                along=_paths("along", along),
                 requirements=None if requirements is None else str(paths.absolute(_path(requirements))),
                 seed=UNSET if seed is None else seed,
             )
-            request = requests.RunRequest(wish=spec, keep=False)
+            request = requests.RunRequest(wish=spec)
             return Running(self, self._session, request, mapped.values, mapped.sent, mapped.remove)
         except BaseException:
             mapped.remove()

@@ -60,6 +60,8 @@ for command in (
     peer.node,
     files.share,
     files.get,
+    files.ls,
+    files.cat,
     jobs.run,
     jobs.jobs,
     jobs.result,

@@ -192,6 +192,68 @@ def get(
     perform(request, settings, show, interrupted=again, nobody=NOBODY)
 
 
+Link = Annotated[str, typer.Argument(metavar="LINK", help="A link (shoal:s/... or shoal:m/...), or a share's id.")]
+Peers = Annotated[
+    list[str] | None, typer.Option("--peer", metavar="HOST:PORT", help="A peer that may have the share; repeatable.")
+]
+Wait = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Stop after nothing came for this long. \\[default: 10 minutes]")
+]
+
+
+@networked
+def ls(
+    link: Link,
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A folder or file of the share.")] = "",
+    after: Annotated[str, typer.Option(metavar="NAME", help="Go on after this name, in a long folder.")] = "",
+    peers: Peers = None,
+    wait: Wait = None,
+    as_json: Json = False,
+    *,
+    settings: "Settings",
+) -> None:
+    """List a folder of a share. No file is fetched for that."""
+    from p2p.commandline import tables
+    from p2p.control.protocol import READ_WAIT_S, ListRequest
+    from p2p.formats import parse_time
+    from p2p.wire.link import parse_any_link, parse_peer
+
+    parse_any_link(link)
+    for text in peers or ():
+        parse_peer(text)
+    request = ListRequest(
+        link=link,
+        path=path,
+        after=after,
+        peers=tuple(peers or ()),
+        wait_s=READ_WAIT_S if wait is None else parse_time(wait),
+    )
+    perform(request, settings, either(as_json, tables.folder), nobody=NOBODY)
+
+
+@networked
+def cat(
+    link: Link,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file of the share.")],
+    peers: Peers = None,
+    wait: Wait = None,
+    *,
+    settings: "Settings",
+) -> None:
+    """Write a file of a share to stdout, fetching only what is needed for that."""
+    from p2p.control.protocol import READ_WAIT_S, CatRequest
+    from p2p.formats import parse_time
+    from p2p.wire.link import parse_any_link, parse_peer
+
+    parse_any_link(link)
+    for text in peers or ():
+        parse_peer(text)
+    request = CatRequest(
+        link=link, path=path, peers=tuple(peers or ()), wait_s=READ_WAIT_S if wait is None else parse_time(wait)
+    )
+    perform(request, settings, lambda _: DONE, nobody=NOBODY)
+
+
 @networked
 def search(
     words: Annotated[

@@ -4,6 +4,7 @@ On a terminal, tables are ruled; elsewhere, columns are only aligned. On a termi
 it can be copied whole. Names come from other peers, so they are escaped before they are printed.
 """
 
+import shlex
 import sys
 import time
 
@@ -22,6 +23,8 @@ from p2p.control.answers import (
 from p2p.formats import format_size, format_time
 from p2p.ids import COMPARED_CHARS
 from p2p.log import printable
+from p2p.sharing.listing import Listing
+from p2p.site.text import moment
 
 
 def hits(rows: list[HitRow]) -> None:
@@ -48,6 +51,27 @@ def listed(rows: list[ListedRow]) -> None:
         right={1, 2},
         link=True,
     )
+
+
+def folder(listing: Listing) -> None:
+    """`shoal ls`."""
+    if not listing.rows:
+        note("There is nothing in this folder.")
+        return
+    _table(
+        ["name", "size", "changed"],
+        [
+            [
+                row.name + ("/" if row.kind == "folder" else ""),
+                "" if row.size is None else format_size(row.size),
+                "" if row.modified is None else moment(row.modified)[:16].replace("T", " "),
+            ]
+            for row in listing.rows
+        ],
+        right={1},
+    )
+    if listing.after is not None:
+        note(f"There is more: go on with --after {shlex.quote(listing.after)}")
 
 
 def _named(row: HitRow) -> str:

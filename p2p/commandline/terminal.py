@@ -16,7 +16,7 @@ import trio
 
 from p2p.concurrency.ending import ending_signals
 from p2p.control.answers import GetAnswer, ShareAnswer
-from p2p.control.protocol import Event, Note, Update
+from p2p.control.protocol import Event, Note, Piece, Update
 from p2p.errors import ShoalError
 from p2p.formats import format_size, format_time, shortened
 from p2p.log import printable
@@ -110,13 +110,24 @@ async def until_answered(
     answered = False
     view: View = LiveView() if sys.stderr.isatty() else PlainView()
 
+    hung_up = False
+
     async def emit(event: Event) -> None:
+        nonlocal hung_up
         match event:
             case Update(progress):
                 seen(progress)
                 view.update(progress)
             case Note(text):
                 view.note(text)
+            case Piece(data):
+                try:
+                    await trio.to_thread.run_sync(_write, data)
+                except BrokenPipeError:
+                    # Raised past what performs the request, which is not at fault.
+                    hung_up = True
+                    nursery.cancel_scope.cancel()
+                    await trio.lowlevel.checkpoint()
             case _:
                 raise AssertionError("answers are returned, failures raised")
 
@@ -135,11 +146,20 @@ async def until_answered(
         finally:
             view.close()
         nursery.cancel_scope.cancel()
+    if hung_up:
+        raise BrokenPipeError
     if failure is not None:
         raise failure
     if not answered:
         return INTERRUPTED
     return show(answer) or 0
+
+
+def _write(data: bytes) -> None:
+    """Writes to stdout. Blocking."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(sys.stdout.fileno(), left) :]
 
 
 class PlainView:

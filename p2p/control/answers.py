@@ -13,6 +13,12 @@ MAX_FILES_NAMED = 1000
 """The most files that an answer lists as skipped or mapped; it counts them all."""
 
 
+class CatAnswer(msgspec.Struct, frozen=True):
+    """A file that was read whole."""
+
+    bytes: int
+
+
 class SkippedFile(msgspec.Struct, frozen=True):
     """A file or folder that was left out, and why, without the user having asked for that.
 

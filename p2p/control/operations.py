@@ -12,7 +12,7 @@ from p2p import ids
 from p2p.compute.owner.jobs import Jobs
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.walls import Wall
-from p2p.control import answers
+from p2p.control import answers, reading
 from p2p.control import protocol as requests
 from p2p.control.peers import PeersView
 from p2p.control.protocol import AnyRequest, Emit, Note, Update
@@ -79,10 +79,16 @@ class Operations:
                 return await self._share(request, emit, keep_serving=keep_serving)
             case requests.GetRequest():
                 return await self._get(request, emit, keep_serving=keep_serving)
-            case requests.RunRequest(wish=wish, keep=keep):
+            case requests.ListRequest(path=path, after=after):
+                async with self._reading(request, emit) as share:
+                    return await share.listing(path, after)
+            case requests.CatRequest(path=path):
+                async with self._reading(request, emit) as share:
+                    return await share.send(path, emit)
+            case requests.RunRequest(wish=wish):
                 progress = Progress(state="looking at the job", name=Path(wish.path).name)
                 async with _reported(progress, emit):
-                    return await deps.jobs.begin(wish, progress, keep=keep)
+                    return await deps.jobs.begin(wish, progress)
             case requests.ResumeRequest(id=text, peers=peers):
                 progress = Progress(state="looking at the job", name=text)
                 async with _reported(progress, emit):
@@ -214,6 +220,22 @@ class Operations:
             skipped=tuple(answers.SkippedFile(s.path, s.why) for s in result.skipped[: answers.MAX_FILES_NAMED]),
             skipped_count=len(result.skipped),
         )
+
+    @asynccontextmanager
+    async def _reading(
+        self, request: requests.ListRequest | requests.CatRequest, emit: Emit
+    ) -> AsyncIterator[reading.ReadShare]:
+        """Opens the share to which the request's link leads."""
+        link = parse_any_link(request.link)
+        hints = [parse_peer(text) for text in request.peers]
+        if isinstance(link, PointerLink):
+            progress = Progress()
+            async with _reported(progress, emit):
+                link, known = await self._newest(link, hints, request.wait_s, progress)
+            hints += known
+        hints += link.peers
+        async with reading.reading(self._deps.open_shares, link.share_id, hints, request.wait_s) as share:
+            yield share
 
     def _volunteer(self, pause: bool | None, now: bool) -> answers.VolunteerAnswer:
         volunteering, open_shares = self._deps.volunteering, self._deps.open_shares

@@ -15,8 +15,10 @@ from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.compute.spec import JobSpec
 from p2p.control import answers
 from p2p.progress import Progress
+from p2p.sharing.listing import Listing
 
 VERSION = 2
+READ_WAIT_S = 600.0
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
 
@@ -66,6 +68,28 @@ class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     """Whether the share may go into a folder that is there already and was not made for it."""
 
 
+class ListRequest(ControlRequest, frozen=True, kw_only=True, tag="ls"):
+    """List a folder of a share, or a file of it, from the first name after `after` on; no file is fetched."""
+
+    answer: ClassVar[Any] = Listing
+    link: str
+    path: str = ""
+    after: str = ""
+    peers: tuple[str, ...] = ()
+    wait_s: float = READ_WAIT_S
+    """How long to wait while nothing comes."""
+
+
+class CatRequest(ControlRequest, frozen=True, kw_only=True, tag="cat"):
+    """Read a file of a share, which comes as `Piece` lines."""
+
+    answer: ClassVar[Any] = answers.CatAnswer
+    link: str
+    path: str
+    peers: tuple[str, ...] = ()
+    wait_s: float = READ_WAIT_S
+
+
 class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):
     """Find shares by words."""
 
@@ -85,8 +109,6 @@ class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
 
     answer: ClassVar[Any] = JobAnswer
     wish: JobSpec
-    keep: bool = True
-    """Whether a job that is interrupted, or for which there is nobody to work, is kept to be resumed."""
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):
@@ -179,6 +201,8 @@ class HoldRequest(ControlRequest, frozen=True, kw_only=True, tag="hold"):
 AnyRequest = (
     ShareRequest
     | GetRequest
+    | ListRequest
+    | CatRequest
     | RunRequest
     | ResumeRequest
     | JobsRequest
@@ -208,6 +232,12 @@ class Note(msgspec.Struct, frozen=True, tag_field="event", tag="note"):
     text: str
 
 
+class Piece(msgspec.Struct, frozen=True, tag_field="event", tag="piece"):
+    """A line with the next bytes of a file that is read."""
+
+    data: bytes
+
+
 class Answer(msgspec.Struct, frozen=True, tag_field="event", tag="answer"):
     """The last line of the reply, if the request succeeded."""
 
@@ -227,7 +257,7 @@ class Failure(msgspec.Struct, frozen=True, tag_field="event", tag="failure"):
         return error
 
 
-Event = Update | Note | Answer | Failure
+Event = Update | Note | Piece | Answer | Failure
 
 Emit = Callable[[Event], Awaitable[None]]
 """Receives the events that come before the last one."""

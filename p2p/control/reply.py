@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2p.control import protocol
-from p2p.control.protocol import Answer, AnyRequest, Failure, Note, Update
+from p2p.control.protocol import Answer, AnyRequest, Failure, Note, Piece, Update
 from p2p.errors import PeerGone
 
 
@@ -31,7 +31,7 @@ class Reply:
         """Whether the last line has come."""
         return self._last is not None
 
-    def feed(self, data: bytes | bytearray) -> Iterator[Update | Note]:
+    def feed(self, data: bytes | bytearray) -> Iterator[Update | Note | Piece]:
         """Takes the next bytes; yields the events in them but for the last one. Raises ConfigError for what is none."""
         self._began = True
         *ends, rest = data.split(b"\n")

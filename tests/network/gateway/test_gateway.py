@@ -11,9 +11,10 @@ import trio
 from p2p import ids
 from p2p.control.path import socket_path
 from p2p.control.protocol import StatusRequest
-from p2p.gateway import application, files, listings
+from p2p.gateway import application, files
 from p2p.net.http_server import speaking
 from p2p.node import Node
+from p2p.sharing.reading import folder
 from tests.network.gateway.asking import http_client, say
 from tests.support.constants import Shorten
 from tests.support.world import Published, World, asked, until
@@ -109,7 +110,7 @@ async def test_folders_are_listed_from_the_manifest(client: httpx2.AsyncClient, 
 async def test_a_long_folder_is_listed_in_parts(
     world: World, peer: Node, client: httpx2.AsyncClient, shorten: Shorten
 ) -> None:
-    shorten(listings, "MAX_LISTED", 2)
+    shorten(folder, "MAX_LISTED", 2)
     published = await world.publish(peer, {f"{number}": 1 for number in range(5)}, "many")
     found, after = [], ""
     while after is not None:
