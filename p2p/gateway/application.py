@@ -28,6 +28,7 @@ from p2p.gateway.going import until_gone
 from p2p.gateway.shelf import Shelf
 from p2p.net.http_server.guard import Guard
 from p2p.net.http_server.speaking import Speaker, Stream
+from p2p.net.http_server.turns import Turns
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.sharing.reading.patience import Nobody, patiently
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
@@ -35,6 +36,8 @@ from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
 WAIT_S, MAX_WAIT_S = 30.0, 600.0
 RESOLVE_RETRY_S = 3.0
 MAX_HINTS = 32
+OWN_MACHINE = "127.0.0.1"
+"""Where all requests come from, as far as turns are concerned."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?![\d.])", re.ASCII | re.IGNORECASE)
 _METHODS = ("GET", "HEAD")
 
@@ -47,18 +50,22 @@ Resolve = Callable[
 Speak = Callable[[trio.SocketStream], Awaitable[None]]
 
 
-def speaking(shelf: Shelf, resolve: Resolve, activity: Activity) -> Speak:
-    """Makes what serves connections."""
+def speaking(shelf: Shelf, resolve: Resolve, activity: Activity) -> tuple[Speak, Callable[[], Awaitable[None]]]:
+    """Makes what serves connections, and what runs meanwhile and gives requests their turns.
+
+    A few are begun at a time, so that commands are heard between them however many come at once.
+    """
 
     async def admit(_: Scope) -> None:
         """Everybody who can open the socket may ask."""
 
+    turns = Turns()
     speaker = Speaker(Guard(Gateway(shelf, resolve, activity), admit, _told))
 
     async def speak(connection: trio.SocketStream) -> None:
-        await speaker.speak(Stream(connection, trio.lowlevel.checkpoint))
+        await speaker.speak(Stream(connection, partial(turns.wait, OWN_MACHINE)))
 
-    return speak
+    return speak, turns.run
 
 
 class Gateway:

@@ -20,13 +20,21 @@ class Door:
         self._discovery = discovery
         self._activity = activity
         self._speak: Speak | None = None
+        self._take_turns: Callable[[], Awaitable[None]] = trio.sleep_forever
+        self._loaded = trio.Event()
         self._loading = trio.Lock()
         self._speaking: set[trio.SocketStream] = set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Closes shares that nobody reads any more. Cancelled, closes all of them, and every connection."""
+        """Gives requests their turns, and closes shares that nobody reads any more. Cancelled, closes all of them, and
+        every connection.
+        """
         try:
-            await self._shelf.run(task_status=task_status)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._shelf.run)
+                task_status.started()
+                await self._loaded.wait()
+                await self._take_turns()
         finally:
             # What sends is shielded: only closing the socket ends it, not a cancellation.
             for stream in self._speaking:
@@ -44,10 +52,12 @@ class Door:
     async def _load(self) -> Speak:
         async with self._loading:
             if self._speak is None:
-                self._speak = await trio.to_thread.run_sync(self._make)
-        return self._speak
+                speak, self._take_turns = await trio.to_thread.run_sync(self._make)
+                self._speak = speak
+                self._loaded.set()
+            return self._speak
 
-    def _make(self) -> Speak:
+    def _make(self) -> tuple[Speak, Callable[[], Awaitable[None]]]:
         from p2p.gateway.application import speaking
 
         return speaking(self._shelf, self._discovery.mutable_links.resolve, self._activity)
