@@ -77,7 +77,9 @@ async def test_one_connection_serves_request_after_request(peer: Node, published
             await stream.send_all(request)
             heard = b""
             while not heard.partition(b"\r\n\r\n")[2][4:]:
-                heard += await stream.receive_some()
+                some = await stream.receive_some()
+                assert some, heard
+                heard += some
             assert heard.startswith(b"HTTP/1.1 206")
     last = request.replace(b"host: x", b"host: x\r\nconnection: close")
     assert (await say(peer, 2 * request + last)).count(b"HTTP/1.1 206") == 3  # also if they come at once
