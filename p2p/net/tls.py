@@ -36,8 +36,10 @@ _USER_TIMEOUT_MS = 90_000
 
 _LEAST_READ_BYTES = 32 * 1024
 _MOST_READ_BYTES = 1024 * 1024
-"""A stream asks its socket for so much at once: the least at first, and twice as much whenever a caller that wants much
-gets that. What a memory BIO has held once it keeps, so that only streams which bring much, and fast, take much memory.
+_LARGE_BYTES = 64 * 1024
+"""A stream asks its socket for so much at once: the least at first, and twice as much whenever a caller that wants more
+than _LARGE_BYTES gets that. What a memory BIO has held once it keeps, so that only streams which bring much, and fast,
+and were asked for it, take much memory: a flood of small messages does not.
 """
 _SENT_AT_ONCE_BYTES = 64 * 1024
 """So much is encrypted before it is sent: a peer that does not read has this side keep it, twice."""
@@ -197,7 +199,7 @@ class TlsStream:
         if not count:
             raise PeerGone("the peer closed the connection")
         self._incoming.write(_arriving[:count])
-        if size > _LEAST_READ_BYTES and count == most < _MOST_READ_BYTES:
+        if size > _LARGE_BYTES and count == most < _MOST_READ_BYTES:
             self._read_bytes *= 2
         return True
 

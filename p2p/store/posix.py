@@ -177,8 +177,10 @@ def boot_id() -> str:
 
 def resident_bytes() -> int | None:
     """How many bytes of RAM this process uses; None if the system does not say, as when no descriptor is left."""
-    import psutil  # late: not needed by short commands
-
+    try:
+        import psutil  # late: not needed by short commands
+    except OSError:
+        return None
     try:
         return psutil.Process().memory_info().rss
     except (OSError, psutil.Error):
@@ -187,12 +189,12 @@ def resident_bytes() -> int | None:
 
 def machine_memory_bytes() -> int:
     """How many bytes of RAM this machine has."""
-    import psutil  # late, as above
+    with contextlib.suppress(OSError):  # no /proc, or no descriptor left to read it with
+        import psutil  # late, as above
 
-    try:
-        return psutil.virtual_memory().total
-    except (OSError, psutil.Error):  # no /proc, or no descriptor left to read it with
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        with contextlib.suppress(psutil.Error):
+            return psutil.virtual_memory().total
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @contextlib.contextmanager

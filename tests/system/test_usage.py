@@ -83,7 +83,7 @@ MISUSE = [
     (("tracker", "--url", "here"), "http://"),
     (("tracker", "--outside", "127.0.0.1"), "Give the public address"),
     (("share", "does-not-exist"), "does not exist"),
-    (("share", "/"), "--name"),
+    (("share", "/", "--yes"), "--name"),
     (("node", "--listen", "127.0.0.1"), "HOST:PORT"),
     (("node", "--listen", "127.0.0.1:99999"), "port"),
     (("node", "--network", "Not Good"), "network.name"),

@@ -302,6 +302,7 @@ async def _input(
             need_all=True,
             lasts=row is None or row.lasts,
             times=times,
+            sure=row is not None,
         )
         for warning in done.warnings:
             progress.note(warning)

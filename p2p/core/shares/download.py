@@ -215,6 +215,7 @@ class Download(Generic[Key]):
         """
         source = self.sources[key]
         commands: list[Command[Key]] = []
+        free: dict[Key, DownloadSource] = {}
         for chunk in range(first, first + count):
             asked = source.asked.pop(chunk, None)
             if asked is None:
@@ -226,8 +227,12 @@ class Download(Generic[Key]):
                     if chunk in other.asked:
                         other.outstanding -= other.asked.pop(chunk).size
                         commands.append(AskNoMore(other_key, chunk, 1))
-                        commands += self._fill(other_key, other, now)
-        return commands + self._fill(key, source, now)
+                        free[other_key] = other
+        # Only now: before, the others would be asked for chunks of this run, one by one.
+        free[key] = source
+        for freed_key, freed in free.items():
+            commands += self._fill(freed_key, freed, now)
+        return commands
 
     def stored(self, first: int, count: int) -> list[Command[Key]]:
         """Records that consecutive chunks are written, whoever sent them. From now on no source is asked for them."""

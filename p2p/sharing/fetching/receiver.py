@@ -6,6 +6,7 @@ or five seconds, and at the end, a separate task makes the bytes durable and giv
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from itertools import islice
 
 import trio
 
@@ -39,6 +40,8 @@ BUFFERS_AHEAD = 3
 """How many chunks may wait for the verifier."""
 SMALL_BYTES = 64 * 1024
 """To verify and write a chunk smaller than this takes less time than to hand it to a thread."""
+MAX_BEHIND = 256
+"""How many small chunks are handled with the one before them, while nothing else has a turn."""
 
 
 class Receiver:
@@ -256,12 +259,13 @@ class Receiver:
     def _behind(self, exchange: Party, incoming: Arriving, chunk: int) -> Iterator[tuple[ChunkPlace, memoryview]]:
         """Takes the small chunks that follow this one, as far as they were asked for and have come whole."""
         take, asked, size = exchange.connection.take, self._download.sources[exchange].asked, 0
-        for following, place in enumerate(self.layout.places(chunk + 1), chunk + 1):
+        for following, place in enumerate(islice(self.layout.places(chunk + 1), MAX_BEHIND), chunk + 1):
             if following not in asked or place.size > incoming.credit or place.size >= SMALL_BYTES:
                 break
             if (view := take(following, place.size)) is None:
                 break
             incoming.credit -= place.size
+            incoming.cancelled.discard(following)
             size += place.size
             yield place, view
         if size:

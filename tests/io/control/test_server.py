@@ -7,14 +7,13 @@ from pathlib import Path
 import trio
 
 from p2p.concurrency.activity import Activity
-from p2p.concurrency.walls import Wall, bugs
+from p2p.concurrency.walls import bugs
 from p2p.control import protocol, server
+from p2p.control.operations import COMMAND
 from p2p.control.path import socket_path
 from p2p.control.protocol import AnyRequest, Emit, Failure, Note, SharesRequest
 from p2p.control.server import Server
 from tests.support.constants import Shorten
-
-REQUEST = Wall("request of a test")
 
 
 async def no_http(stream: trio.SocketStream) -> None:
@@ -28,7 +27,7 @@ async def test_a_command_that_goes_as_something_is_said_ends_its_request_without
     client = socket.socket(socket.AF_UNIX)
 
     async def perform(request: AnyRequest, emit: Emit) -> None:
-        with REQUEST.around():
+        with COMMAND.around():
             client.close()  # and nothing has told the server yet when it speaks
             try:
                 await emit(Note("hello"))

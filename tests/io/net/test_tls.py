@@ -68,6 +68,20 @@ async def test_what_has_come_is_received_without_waiting(tmp_path: Path) -> None
     one.close()
 
 
+async def test_a_flood_of_small_messages_does_not_make_reads_grow(tmp_path: Path) -> None:
+    one, other = await secure_pair(tmp_path)
+    view, heard = memoryview(bytearray(64 * 1024)), 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.send_all, *[bytes(1000)] * 2000)
+        while heard < 2_000_000:
+            await trio.testing.wait_all_tasks_blocked()  # so that much waits in the socket
+            heard += await one.receive_some_into(view)
+            heard += one.receive_ready_into(view)
+            assert one._incoming.pending < 40 * 1024
+    one.close()
+    other.close()
+
+
 async def test_the_other_ends_closing_is_noticed(tmp_path: Path) -> None:
     one, other = await secure_pair(tmp_path)
     await other.send_all(b"abc")

@@ -435,6 +435,19 @@ def test_the_slow_owner_may_win_as_well() -> None:
     assert ("fast", stolen) in swarm.cancelled
 
 
+def test_nothing_of_a_run_that_has_come_is_stolen() -> None:
+    """Each chunk of it was asked of the idle source, and cancelled as the next one was counted."""
+    swarm = proven(layout_of([2] * 301))
+    swarm.join("slow")
+    swarm.offer("fast", swarm.layout.everything)
+    swarm.tick(5)
+    assert len(swarm.asked["slow"]) == 300
+    stolen = len(swarm.asked["fast"])
+    assert 0 < stolen < 10
+    swarm.deliver_run("slow", 0, 300)
+    assert len(swarm.cancelled) == stolen
+
+
 def test_the_most_overdue_chunk_is_stolen_first() -> None:
     swarm = Swarm(equal(2))
     swarm.join("slow", 0b10)
