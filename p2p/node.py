@@ -388,7 +388,7 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
     await nursery.start(node.open_shares.run)
     await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
     await nursery.start(node.door.run)
-    await nursery.start(node.server.run, allowed - wanted)
+    await nursery.start(node.server.run, min(control_server.MAX_CLIENTS, allowed - wanted))
     if node.volunteering is not None:
         keep(node.volunteering.run)
     if node.owner_search is not None:
