@@ -57,13 +57,11 @@ class Shelf:
     @asynccontextmanager
     async def reading(self, share: ShareId, hints: Sequence[PeerHint] = ()) -> AsyncIterator[OpenShare]:
         """Opens a share for one reader. `hints` are addresses where it may be found. Raises Refused."""
-        opened = self._opened.get(share)
-        if opened is None:
-            if len(self._opened) >= MAX_OPEN:
-                await self._close(idle_s=0, most=1)
-            if len(self._opened) >= MAX_OPEN:
+        while (opened := self._opened.get(share)) is None and len(self._opened) >= MAX_OPEN:
+            if not await self._close(idle_s=0, most=1):
                 raise Refused(f"{MAX_OPEN} shares are being read at the moment. Try again later.")
-            opened = self._opened.setdefault(share, _Opened(self._open_shares.open(share, hints)))
+        if opened is None:
+            opened = self._opened[share] = _Opened(self._open_shares.open(share, hints))
             self._stirred.set()
         opened.held.add(hints)
         opened.readers += 1
@@ -73,9 +71,11 @@ class Shelf:
             opened.readers -= 1
             opened.since = trio.current_time()
 
-    async def _close(self, idle_s: float, most: int = MAX_OPEN) -> None:
-        """Closes shares that have had no reader for so long, those read least recently first."""
+    async def _close(self, idle_s: float, most: int = MAX_OPEN) -> int:
+        """Closes shares that have had no reader for so long, those read least recently first. Returns how many."""
         before = trio.current_time() - idle_s
         idle = [share for share, opened in self._opened.items() if not opened.readers and opened.since <= before]
         idle.sort(key=lambda share: self._opened[share].since)
-        await self._open_shares.release(*(self._opened.pop(share).held for share in idle[:most]))
+        closing = [self._opened.pop(share).held for share in idle[:most]]
+        await self._open_shares.release(*closing)
+        return len(closing)
