@@ -18,11 +18,14 @@ async def until_gone(receive: Receive, act: Callable[[], Awaitable[T]]) -> T | N
     """
     result: T | None = None
     failure: ShoalError | None = None
+    gone = False
     async with trio.open_nursery() as nursery:
 
         async def watch() -> None:
+            nonlocal gone
             while (await receive())["type"] != "http.disconnect":
                 pass
+            gone = True
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(watch)
@@ -31,6 +34,8 @@ async def until_gone(receive: Receive, act: Callable[[], Awaitable[T]]) -> T | N
         except ShoalError as error:
             failure = error
         nursery.cancel_scope.cancel()
+    if gone:
+        return None  # even if both came at once: nobody hears the answer
     if failure is not None:
         raise failure
     return result
