@@ -122,7 +122,7 @@ async def until_answered(
                 view.note(text)
             case Piece(data):
                 try:
-                    await trio.to_thread.run_sync(_write, data)
+                    await trio.to_thread.run_sync(_write, data, abandon_on_cancel=True)
                 except BrokenPipeError:
                     # Raised past what performs the request, which is not at fault.
                     hung_up = True
