@@ -18,6 +18,8 @@ from p2p.net.http_server.guard import ABORT
 logger = logging.getLogger(__name__)
 
 STALLED_S = 30.0
+SLICE_BYTES = 64 * 1024
+"""How much the other side has to take in STALLED_S."""
 IDLE_TIMEOUT_S = 30.0
 """How long a connection may be idle before its first request, and between two requests."""
 
@@ -43,11 +45,13 @@ class Stream:
     async def send_all(self, data: bytes) -> None:
         if not data:
             return  # as hypercorn sends at the end of a body of known length
-        with trio.move_on_after(STALLED_S) as patience:
-            await self._stream.send_all(data)
-        if patience.cancelled_caught:
-            self.abort()
-            raise trio.BrokenResourceError("the other side takes nothing")
+        view = memoryview(data)
+        for begin in range(0, len(view), SLICE_BYTES):
+            with trio.move_on_after(STALLED_S) as patience:
+                await self._stream.send_all(view[begin : begin + SLICE_BYTES])
+            if patience.cancelled_caught:
+                self.abort()
+                raise trio.BrokenResourceError("the other side takes next to nothing")
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()
