@@ -30,7 +30,7 @@ MIN_CLIENTS = 64
 SPARE = 16
 BACKLOG = 1024
 FIRST_WORD_TIMEOUT_S = 10.0
-"""How long a connection may say nothing at all."""
+"""How long a connection may say nothing at all, and how long a command may take to say its line."""
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 39\r\n\r\nToo many connections. Try again later.\n"
@@ -163,7 +163,8 @@ class Server:
             scope.cancel()
 
         try:
-            line = await _line(stream)
+            full = self._commands + self._http > self._most_commands + self._most_http
+            line = b"" if refused and full else await _line(stream)
             if refused:
                 await emit(Failure("Refused", f"This peer is busy with {self._most_commands} commands. Try again."))
                 return
@@ -188,11 +189,13 @@ class Server:
 
 async def _line(stream: trio.SocketStream) -> bytes:
     buffer = bytearray()
-    while b"\n" not in buffer:
-        data = await stream.receive_some()
-        if not data:
-            raise NotFound("the command hung up")
-        buffer += data
-        if len(buffer) > protocol.MAX_LINE_BYTES:
-            raise NotFound("the command said too much")
-    return bytes(buffer[: buffer.index(b"\n")])
+    with trio.move_on_after(FIRST_WORD_TIMEOUT_S):
+        while b"\n" not in buffer:
+            data = await stream.receive_some()
+            if not data:
+                raise NotFound("the command hung up")
+            buffer += data
+            if len(buffer) > protocol.MAX_LINE_BYTES:
+                raise NotFound("the command said too much")
+        return bytes(buffer[: buffer.index(b"\n")])
+    raise NotFound("the command did not end its line")

@@ -95,7 +95,7 @@ async def test_too_many_commands_are_told_so(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_connection_that_says_nothing_is_hung_up_on(tmp_path: Path, shorten: Shorten) -> None:
+async def test_a_connection_that_says_nothing_or_no_end_is_hung_up_on(tmp_path: Path, shorten: Shorten) -> None:
     shorten(server, "FIRST_WORD_TIMEOUT_S", 0.05)
 
     async def perform(request: AnyRequest, emit: Emit) -> None:
@@ -103,8 +103,9 @@ async def test_a_connection_that_says_nothing_is_hung_up_on(tmp_path: Path, shor
 
     async with trio.open_nursery() as nursery:
         await nursery.start(Server(tmp_path, perform, no_http, Activity()).run)
-        with connected(tmp_path) as silent:
-            assert await heard(silent) == b""
+        with connected(tmp_path) as silent, connected(tmp_path) as endless:
+            endless.sendall(b"{")
+            assert await heard(silent) == await heard(endless) == b""
         nursery.cancel_scope.cancel()
 
 
