@@ -101,14 +101,14 @@ class Gateway:
 
     async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> Response | None:
         held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request)))
-        find = partial(self._found, request, place, held)
+        find = partial(self._found, request, place, held, used)
         return await find() if held.is_here else await until_gone(request.receive, find)
 
-    async def _found(self, request: Request, place: Place, held: OpenShare) -> Response:
+    async def _found(self, request: Request, place: Place, held: OpenShare, used: AsyncExitStack) -> Response:
         wait_s = _wait_s(request)
         manifest = (await patiently(held, wait_s, held.layout)).manifest
         if not place.with_slash and (file := folders.file_at(manifest.entries, place.path)) is not None:
-            return await files.answer(request, held, file, self._sending, wait_s)
+            return await files.answer(request, held, file, self._sending, wait_s, used)
         if not folders.is_folder(manifest.entries, place.path):
             raise NotFound(f"The share has no {quoted('/'.join(place.path))}.")
         if not place.with_slash and listings.wants_page(request):  # or the addresses in the page would be wrong

@@ -6,6 +6,7 @@ closed before its end, which the client sees by the length that it was told.
 
 import logging
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 
 import trio
@@ -52,8 +53,10 @@ class Sending:
         return max(MIN_PIECE_BYTES, min(MAX_PIECE_BYTES, SENDING_BYTES // max(1, self._count)))
 
 
-async def answer(request: Request, held: OpenShare, file: Entry, sending: Sending, wait_s: float) -> Response:
-    """Makes the answer to a request for a file. Raises ShoalError."""
+async def answer(
+    request: Request, held: OpenShare, file: Entry, sending: Sending, wait_s: float, used: AsyncExitStack
+) -> Response:
+    """Makes the answer to a request for a file. It counts as being sent until `used` ends. Raises ShoalError."""
     name = file.path[-1]
     tag, modified = conditions.tag_of(file), conditions.time_of(file, time.time())
     headers = kinds.HEADERS | {"accept-ranges": "bytes", "cache-control": KEPT, "etag": tag}
@@ -78,6 +81,7 @@ async def answer(request: Request, held: OpenShare, file: Entry, sending: Sendin
     if request.method == "HEAD" or not span.size:
         return Response(None, status, headers)
     body = FileBody(held, "/".join(file.path), span, sending, wait_s, status, headers)
+    used.enter_context(sending)
     await body.begin()
     return body
 
@@ -105,7 +109,8 @@ class FileBody(Response):
 
     async def begin(self) -> None:
         """Reads the first piece. Raises ShoalError."""
-        self._piece = await self._next(MIN_PIECE_BYTES if self._end - self._at > MAX_PIECE_BYTES else MAX_PIECE_BYTES)
+        size = MIN_PIECE_BYTES if self._end - self._at > MAX_PIECE_BYTES else MAX_PIECE_BYTES
+        self._piece = await self._next(min(size, self._sending.most))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -116,18 +121,17 @@ class FileBody(Response):
 
     async def _send_all_but_the_last(self, send: Send) -> None:
         size = MIN_PIECE_BYTES
-        with self._sending:
-            while self._at < self._end:
-                began = trio.current_time()
-                await send({"type": "http.response.body", "body": self._piece, "more_body": True})
-                size = 2 * size if trio.current_time() - began < QUICK_S else MIN_PIECE_BYTES
-                size = min(size, self._sending.most)
-                self._piece = b""
-                try:
-                    self._piece = await self._next(size)
-                except ShoalError as error:
-                    logger.info("an answer with a file of %s ends early: %s", short(self._held.share), error)
-                    return
+        while self._at < self._end:
+            began = trio.current_time()
+            await send({"type": "http.response.body", "body": self._piece, "more_body": True})
+            size = 2 * size if trio.current_time() - began < QUICK_S else MIN_PIECE_BYTES
+            size = min(size, self._sending.most)
+            self._piece = b""
+            try:
+                self._piece = await self._next(size)
+            except ShoalError as error:
+                logger.info("an answer with a file of %s ends early: %s", short(self._held.share), error)
+                return
 
     async def _next(self, most: int) -> bytes:
         left = self._end - self._at
