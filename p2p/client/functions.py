@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import textwrap
 import types
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ class Source:
     """What is sent for a function: `sent` has the text for each global by its name, in the order of their making.
 
     Raises ConfigError for what cannot be sent, and for a global whose name looks like a secret unless it is in `send`.
+    `along` are the files that the user sends besides.
     """
 
-    def __init__(self, function: Callable[..., Any], send: Collection[str] = ()) -> None:
+    def __init__(self, function: Callable[..., Any], send: Collection[str] = (), along: Iterable[str] = ()) -> None:
         self.sent: dict[str, str] = {}
-        self._send = send
+        self._send, self._along = send, {Path(file).stem for file in along}
         self._owners: dict[str, object] = {}
         self.name = self._of_function(function)
 
@@ -84,8 +85,15 @@ class Source:
             return
         value = inspect.unwrap(value) if callable(value) else value
         if isinstance(value, types.ModuleType):
+            if not _is_installed(value.__name__) and value.__name__ not in self._along:
+                raise ConfigError(
+                    f"The function uses the module {value.__name__}, a file of yours: send it, as in "
+                    f"along=[{getattr(value, '__file__', None)!r}], or import by name what is used of it."
+                )
             self._put(name, value, f"import {value.__name__} as {name}")
-        elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type) and _is_installed(value):
+        elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type) and _is_installed(
+            value.__module__
+        ):
             self._put(name, value, f"from {value.__module__} import {value.__qualname__} as {name}")
         elif isinstance(value, types.FunctionType):
             if (own := self._of_function(value)) != name:
@@ -160,10 +168,10 @@ def _is_in_packages(file: str) -> bool:
     return any(Path(file).resolve().is_relative_to(folder) for folder in _PACKAGES)
 
 
-def _is_installed(value: Any) -> bool:
-    """Whether it can be imported elsewhere: it is Python's, or of a package that was installed."""
-    module = sys.modules.get(value.__module__ or "")
-    if module is None or value.__module__ == "__main__":
+def _is_installed(name: str | None) -> bool:
+    """Whether this module can be imported elsewhere: it is Python's, or of a package that was installed."""
+    module = sys.modules.get(name or "")
+    if name is None or module is None or name == "__main__":
         return False
     file = getattr(module, "__file__", None)
-    return value.__module__.partition(".")[0] in sys.stdlib_module_names or file is None or _is_in_packages(file)
+    return name.partition(".")[0] in sys.stdlib_module_names or file is None or _is_in_packages(file)

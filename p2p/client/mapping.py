@@ -1,7 +1,10 @@
 """A job made of a function and items: its files, in a folder of their own, and the values that come back."""
 
 import inspect
+import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +39,14 @@ class MappedItems:
     Each item is a line, its number and its text, and so is what the function returns for it.
     """
 
-    def __init__(self, function: Callable[[Any], Any], items: Iterable[Any], send: Collection[str]) -> None:
-        source = Source(function, send)
+    def __init__(
+        self, function: Callable[[Any], Any], items: Iterable[Any], send: Collection[str], along: Iterable[str] = ()
+    ) -> None:
+        source = Source(function, send, along)
         self.sent = source.sent
-        self._folder = tempfile.TemporaryDirectory(prefix="shoal-map-")
+        top = Path(tempfile.mkdtemp(prefix="shoal-map-"))
+        self._remove = weakref.finalize(self, _remove, top, os.getpid())
         try:
-            top = Path(self._folder.name)
             self.job, self.out, written = top / "job", top / "out", top / _ITEMS
             self.job.mkdir()
             with written.open("w", encoding="ascii") as file:
@@ -76,8 +81,13 @@ class MappedItems:
             ) from error
 
     def remove(self) -> None:
-        """Removes the files."""
-        self._folder.cleanup()
+        """Removes the files. Whatever happens, they are removed at the end of the program."""
+        self._remove()
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not in a process that was forked
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lines(items: Iterable[Any]) -> Iterator[str]:

@@ -266,7 +266,8 @@ class Peer:
         """
         from p2p.client.mapping import MappedItems  # late: most programs map nothing
 
-        mapped = MappedItems(function, items, _texts("send", send))
+        files = _paths("along", along)
+        mapped = MappedItems(function, items, _texts("send", send), files)
         try:
             spec = JobSpec(
                 path=str(mapped.job),
@@ -279,11 +280,11 @@ class Peer:
                 volunteers=volunteers,
                 out=str(mapped.out),
                 wait_s=wait_s,
-                along=_paths("along", along),
+                along=files,
                 requirements=None if requirements is None else str(paths.absolute(_path(requirements))),
                 seed=UNSET if seed is None else seed,
             )
-            request = requests.RunRequest(wish=spec)
+            request = requests.RunRequest(wish=spec, keep=False)
             return Running(self, self._session, request, mapped.values, mapped.sent, mapped.remove)
         except BaseException:
             mapped.remove()

@@ -10,7 +10,7 @@ from p2p.client.call import Call
 from p2p.client.session import Session
 from p2p.compute.answers import JobAnswer, LogRow
 from p2p.control.protocol import CancelRequest, LogsRequest, Note, ResultRequest, ResumeRequest, RunRequest, Update
-from p2p.errors import ConfigError, JobError, PeerGone, ShoalError
+from p2p.errors import ConfigError, JobError, PeerGone
 from p2p.progress import Progress
 
 Outcome = TypeVar("Outcome")
@@ -31,11 +31,11 @@ class Running(Generic[Outcome]):
         request: RunRequest | ResumeRequest | ResultRequest,
         read: Callable[[JobAnswer], Outcome],
         sent: Mapping[str, str] | None = None,
-        remove: Callable[[], None] | None = None,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """`read` makes the result of the answer. `remove` is for a job that is not kept: it removes its files."""
+        """`read` makes the result of the answer. `at_end` is called when the job has ended or was stopped."""
         self.sent = dict(sent or {})
-        self._read, self._remove = read, remove
+        self._read, self._at_end = read, at_end
         self._peer = peer
         """The `Peer` of the session, which closes it when it is no longer used."""
         self.progress = Progress(state="looking at the job")
@@ -66,8 +66,8 @@ class Running(Generic[Outcome]):
         """Waits for the end of the job. Returns its answer, in which `result` is what the job returned; from `map`,
         a list of what the function returned.
 
-        Raises JobError for a job that failed or was cancelled; what else `Peer.run` says; TimeoutError if it takes
-        longer than `timeout` seconds: then it goes on.
+        Raises JobError for a job that failed or was cancelled; NotFound if nobody works on it for `wait_s`; ConfigError
+        and StorageError; TimeoutError if it takes longer than `timeout` seconds: then it goes on.
         """
         try:
             ended = self._ended.wait(timeout)
@@ -94,8 +94,9 @@ class Running(Generic[Outcome]):
             return
         self._is_cancelled = True
         self.stop()
-        if self._failure is not None:
-            self._forget()
+        if self._failure is not None and self.job:
+            with suppress(ConfigError):  # it had ended, or is not kept
+                self._session.perform(Call(CancelRequest(id=self.job)), _nothing)
 
     def logs(self) -> list[LogRow]:
         """What its units have printed. Raises ConfigError for a job that has not begun."""
@@ -109,17 +110,8 @@ class Running(Generic[Outcome]):
             self._outcome.append(self._read(self._session.perform(self._call, self._told)))
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
             self._failure = JobError("The job was cancelled.") if self._is_cancelled else error
-        if self._remove is not None:
-            if self._failure is not None:
-                self._forget()
-            self._remove()
+        self._at_end()
         self._ended.set()
-
-    def _forget(self) -> None:
-        """Ends a job that was stopped for good."""
-        if self.job:
-            with suppress(ShoalError):  # it had ended, or had been cancelled by another; or the peer is gone
-                self._session.perform(Call(CancelRequest(id=self.job)), _nothing)
 
     def _told(self, event: Update | Note) -> None:
         match event:

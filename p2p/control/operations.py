@@ -85,10 +85,10 @@ class Operations:
             case requests.CatRequest(path=path):
                 async with self._reading(request, emit) as share:
                     return await share.send(path, emit)
-            case requests.RunRequest(wish=wish):
+            case requests.RunRequest(wish=wish, keep=keep):
                 progress = Progress(state="looking at the job", name=Path(wish.path).name)
                 async with _reported(progress, emit):
-                    return await deps.jobs.begin(wish, progress)
+                    return await deps.jobs.begin(wish, progress, keep=keep)
             case requests.ResumeRequest(id=text, peers=peers):
                 progress = Progress(state="looking at the job", name=text)
                 async with _reported(progress, emit):

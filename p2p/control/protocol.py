@@ -109,6 +109,8 @@ class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
 
     answer: ClassVar[Any] = JobAnswer
     wish: JobSpec
+    keep: bool = True
+    """Whether a job that is interrupted, or for which there is nobody to work, is kept to be resumed."""
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):

@@ -1,6 +1,9 @@
 """A function of this program is called with each item on the machines of volunteers."""
 
 import math
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -57,11 +60,36 @@ async def test_items_come_back_in_their_order(world: World, monkeypatch: pytest.
             processes.until(lambda: stopped.progress.view is not None or stopped.is_done, "the job's beginning")
             stopped.stop()
             assert peer.jobs()[0].state == "cancelled"
+            assert not any("--resume" in note for note in stopped.notes)
             with pytest.raises(ConfigError, match="Item 1 cannot be sent: object does not travel"):
                 peer.map(halved, [1, object()])
+            left = peer.map(hanging, [1])
+            processes.until(lambda: left.progress.view is not None or left.is_done, "the job's beginning")
+        with Peer(owner.home) as peer:
+            processes.until(lambda: peer.jobs()[0].state == "cancelled", "the end of a job that nobody waits for")
+        processes.until(lambda: left.is_done, "its end here")
         assert not [path for path in tmp_path.iterdir() if path.name.startswith("shoal-map-")]
 
     await trio.to_thread.run_sync(run)
+
+
+def test_a_fork_leaves_the_files_of_a_map(tmp_path: Path) -> None:
+    program = """
+import os, string, sys
+from p2p.client.mapping import MappedItems
+
+mapped = MappedItems(string.capwords, ["a"], ())
+if not os.fork():
+    sys.exit()
+os.wait()
+print(mapped.job.exists())
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ ASKED: tuple[AnyRequest, ...] = (
     ),
     requests.SearchRequest(query="two words"),
     requests.BrowseRequest(peer="192.0.2.1:7474"),
-    requests.RunRequest(wish=WISH),
+    requests.RunRequest(wish=WISH, keep=False),
     requests.ResumeRequest(id="abc", peers=("192.0.2.1:7474",)),
     requests.LogsRequest(id="abc", unit=(1, 2, 3)),
     requests.ResultRequest(id="abc", wait=True),

@@ -139,11 +139,12 @@ class Jobs:
         if scope.cancelled_caught:
             raise JobError("The job was cancelled.")
 
-    async def begin(self, spec: JobSpec, progress: Progress) -> JobAnswer:
+    async def begin(self, spec: JobSpec, progress: Progress, *, keep: bool = True) -> JobAnswer:
         """Runs a job until it ends. Returns what `shoal run` answers.
 
         Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`; StorageError; and
-        ConfigError for a mistake in the request. After NotFound and StorageError, the job can be resumed.
+        ConfigError for a mistake in the request. After NotFound and StorageError, and when it was interrupted, the
+        job can be resumed, if it is to be kept; otherwise it is cancelled.
         """
         job = os.urandom(32)
         await self._recall()
@@ -151,8 +152,10 @@ class Jobs:
             await self._deps.disk.run(saved_files.check_out, Path(spec.out))
         with self._claimed(job):
             setup, kept = await self._begin(spec, job, progress)
-            progress.note(f"job {short(job)}: if it is interrupted, `shoal run --resume {short(job)}` goes on with it")
-            return await self._run(setup, kept, progress)
+            if keep:
+                again = f"if it is interrupted, `shoal run --resume {short(job)}` goes on with it"
+                progress.note(f"job {short(job)}: {again}")
+            return await self._run(setup, kept, progress, keep=keep)
 
     async def _begin(self, spec: JobSpec, job: bytes, progress: Progress) -> "tuple[Setup, Resumable]":
         from p2p.compute.owner.setup import set_up
@@ -192,9 +195,9 @@ class Jobs:
             spec = msgspec.structs.replace(kept.wish, peers=(*kept.wish.peers, *peers))
             kept = msgspec.structs.replace(kept, wish=spec)
             setup = await set_up_again(self._deps, job, self._folder_of(job), kept, self._made, progress)
-            return await self._run(setup, kept, progress)
+            return await self._run(setup, kept, progress, keep=True)
 
-    async def _run(self, setup: "Setup", kept: Resumable, progress: Progress) -> JobAnswer:
+    async def _run(self, setup: "Setup", kept: Resumable, progress: Progress, *, keep: bool) -> JobAnswer:
         from p2p.compute.owner.run import JobRun
 
         job, name = setup.id, Path(kept.wish.path).name
@@ -216,8 +219,8 @@ class Jobs:
             raise
         finally:
             with trio.CancelScope(shield=True):
-                if state:
-                    await self._end(job, state, ending, told)
+                if state or not keep:
+                    await self._end(job, state or "cancelled", ending, told)
             del self._under_way[job]
             self._deps.changes.ring()
         return answer

@@ -14,6 +14,7 @@ import pytest
 from p2p.client import values
 from p2p.client.functions import MODULE, Source
 from p2p.errors import ConfigError
+from tests.support import constants
 
 RATE, API_KEY, UNUSED = 0.5, "abc", object()
 NAN = math.nan
@@ -58,6 +59,10 @@ def used(number: float, API_KEY: str = "own") -> tuple[Any, ...]:
 
 def with_key(number: int) -> str:
     return API_KEY * number
+
+
+def with_module(number: int) -> str:
+    return f"{number} {constants.__name__}"
 
 
 def with_lock(number: int) -> int:
@@ -121,6 +126,7 @@ def test_a_name_that_looks_like_a_secret_must_be_named() -> None:
     ("function", "words"),
     [
         (with_lock, "the global LOCK: _thread.lock does not travel"),
+        (with_module, "the module tests.support.constants, a file of yours"),
         (counting, "assigns to the global COUNT"),
         (waiting, "is async"),
         (lambda number: number, "write it there, with `def`"),
@@ -132,6 +138,10 @@ def test_a_name_that_looks_like_a_secret_must_be_named() -> None:
 def test_what_cannot_go_is_refused_with_words(function: Callable[..., Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Source(function)
+
+
+def test_a_module_that_goes_along_is_imported() -> None:
+    assert Source(with_module, along=["/a/tests.support.constants.py"]).sent["constants"].startswith("import tests.")
 
 
 def test_a_closure_is_refused() -> None:
