@@ -92,6 +92,10 @@ ASKED: tuple[AnyRequest, ...] = (
         wait_s=1.5,
         limit_bytes_per_s=1000,
     ),
+    requests.ListRequest(
+        link="magnet:?xt=urn:shoal:a", path="letters", after="a.txt", peers=("192.0.2.1:7474",), wait_s=1.5
+    ),
+    requests.CatRequest(link="magnet:?xt=urn:shoal:a", path="letters/b.txt", peers=("192.0.2.1:7474",), wait_s=1.5),
     requests.SearchRequest(query="two words"),
     requests.BrowseRequest(peer="192.0.2.1:7474"),
     requests.RunRequest(wish=WISH, keep=False),
@@ -126,6 +130,7 @@ ANSWERED: tuple[Event, ...] = (
         )
     ),
     requests.Note(text="Bücher"),
+    requests.Piece(data=b"B\xfccher"),
     requests.Answer(value=[{"a": None}, 1]),
     requests.Failure(kind="NotFound", text="no"),
 )
@@ -247,6 +252,10 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             ("run --local", owner, ("run", folder / "save.py", *locally)),
         )
         request("get", requests.GetRequest(link=hers["link"], out=str(folder / "again")))
+        run("ls", "ls", hers["link"])
+        request("ls", requests.ListRequest(link=hers["link"]))
+        (tune,) = (row["link"] for row in of(owner, requests.SharesRequest()) if row["name"] == "tune")
+        request("cat", requests.CatRequest(link=tune, path="tune"))
         (done,) = of(owner, requests.JobsRequest())
 
         def wish(name: str) -> JobSpec:
