@@ -110,8 +110,10 @@ class Running(Generic[Outcome]):
             self._outcome.append(self._read(self._session.perform(self._call, self._told)))
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
             self._failure = JobError("The job was cancelled.") if self._is_cancelled else error
-        self._at_end()
-        self._ended.set()
+        try:
+            self._at_end()
+        finally:
+            self._ended.set()
 
     def _told(self, event: Update | Note) -> None:
         match event:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import trio
 
 from p2p import JobAnswer, Peer
 from p2p.client import mapping
-from p2p.errors import ConfigError, JobError
+from p2p.errors import ConfigError, JobError, NotFound
 from tests.support import processes
 from tests.support.world import World, hint_of
 from tests.support.world_jobs import volunteer
@@ -69,6 +70,24 @@ async def test_items_come_back_in_their_order(world: World, monkeypatch: pytest.
             processes.until(lambda: peer.jobs()[0].state == "cancelled", "the end of a job that nobody waits for")
         processes.until(lambda: left.is_done, "its end here")
         assert not [path for path in tmp_path.iterdir() if path.name.startswith("shoal-map-")]
+
+    await trio.to_thread.run_sync(run)
+
+
+async def test_a_job_ends_though_its_files_are_not_removed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = await world.peer("owner")
+    failed: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda failure: failed.append(str(failure.exc_value)))
+
+    def fail(mapped: mapping.MappedItems) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(mapping.MappedItems, "remove", fail)
+
+    def run() -> None:
+        with Peer(owner.home) as peer, pytest.raises(NotFound):
+            peer.map(halved, [1], wait_s=0.01).result(processes.PATIENCE_S)
+        processes.until(lambda: failed == ["the disk is gone"], "the failure being told")
 
     await trio.to_thread.run_sync(run)
 
