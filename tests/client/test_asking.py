@@ -36,7 +36,7 @@ async def test_what_one_peer_shares_another_gets(world: World, caplog: pytest.Lo
             assert (shared.name, shared.files, shared.bytes, shared.left_out) == ("texts", 1, 100_000, 1)
             assert [row.id for row in giver.shares()] == [shared.id]
             assert [row.link for row in taker.browse(str(hint_of(one)))]
-            got = taker.get(shared.link, world.folder / "out", on_progress=seen.append)
+            got = taker.get(shared.link, world.folder / "out", wait_s=processes.PATIENCE_S, on_progress=seen.append)
             assert got.paths == (str(world.folder / "out" / "texts"),)
             (folder / "a.tmp").unlink()
             assert same_tree(folder, world.folder / "out" / "texts")
@@ -114,7 +114,7 @@ async def test_threads_ask_at_the_same_time(world: World) -> None:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                thread.join(processes.PATIENCE_S)
             assert found == [to_text(local.peer_id)] * 8
 
     await trio.to_thread.run_sync(ask)
@@ -128,7 +128,7 @@ async def test_an_exception_in_the_caller_ends_the_request_in_the_peer(world: Wo
 
     def ask() -> None:
         with Peer(local.home) as peer, pytest.raises(KeyboardInterrupt):
-            peer.get(NOBODY, world.folder, on_progress=interrupted)
+            peer.get(NOBODY, world.folder, wait_s=processes.PATIENCE_S, on_progress=interrupted)
 
     await trio.to_thread.run_sync(ask)
     await until(lambda: not local.swarms.fetches)
@@ -160,18 +160,18 @@ async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_c
     def run() -> None:
         with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
             running = peer.run(path, args={"n": 10}, runtime="python-wasm", wait_s=60)
-            answer = running.result()
+            answer = running.result(processes.PATIENCE_S)
             assert (answer.result, answer.state) == (sum(n * n for n in range(10)), "done")
             assert running.is_done
             assert running.job == answer.job
-            assert running.result() is answer
+            assert running.result(processes.PATIENCE_S) is answer
             assert any(running.job[:8] in note for note in running.notes)
             assert running.logs() == []
             assert peer.result(answer.job[:12]) == answer
             assert [row.state for row in peer.jobs()] == ["done"]
             running.cancel()
 
-            assert peer.job(answer.job[:12]).result() == answer
+            assert peer.job(answer.job[:12]).result(processes.PATIENCE_S) == answer
 
             running = begun(peer.run(stuck, runtime="python-wasm"))
             followed = begun(peer.job(running.job))
@@ -185,14 +185,14 @@ async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_c
             running.stop()
             assert running.is_done
             with pytest.raises(PeerGone, match="was cancelled"):
-                running.result()
+                running.result(processes.PATIENCE_S)
             assert peer.jobs()[0].state == "stopped"
             with pytest.raises(ConfigError, match="it is not done yet"):
-                followed.result()
+                followed.result(processes.PATIENCE_S)
             running = begun(peer.resume(running.job))
             peer.job(running.job).cancel()
             with pytest.raises(JobError, match="The job was cancelled"):
-                running.result()
+                running.result(processes.PATIENCE_S)
             assert peer.jobs()[0].state == "cancelled"
 
     await trio.to_thread.run_sync(run)

@@ -44,17 +44,17 @@ async def test_items_come_back_in_their_order(world: World, monkeypatch: pytest.
     def run() -> None:
         with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
             mapped = peer.map(halved, items)
-            assert mapped.result() == [1.5, *items[1:]]
+            assert mapped.result(processes.PATIENCE_S) == [1.5, *items[1:]]
             assert mapped.sent["RATE"] == "RATE = _decode_sent('0.5')"
-            assert math.copysign(1, mapped.result()[-1]) == -1
-            assert peer.map(halved, range(1000)).result() == [number / 2 for number in range(1000)]
-            assert peer.map(halved, []).result() == []
+            assert math.copysign(1, mapped.result(processes.PATIENCE_S)[-1]) == -1
+            assert peer.map(halved, range(1000)).result(processes.PATIENCE_S) == [number / 2 for number in range(1000)]
+            assert peer.map(halved, []).result(processes.PATIENCE_S) == []
             with pytest.raises(JobError, match="object does not travel"):
-                peer.map(broken, range(5)).result()
+                peer.map(broken, range(5)).result(processes.PATIENCE_S)
 
             # So many bytes are an input, whose share goes with the job.
             large = ["x" * 1000] * 1500
-            assert peer.map(halved, large).result() == large
+            assert peer.map(halved, large).result(processes.PATIENCE_S) == large
             assert peer.shares() == []
 
             stopped = peer.map(hanging, [1])

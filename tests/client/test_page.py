@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from p2p import Peer
-from tests.support.world import NETWORK, World, hint_of
+from tests.support.world import NETWORK, PATIENCE_S, World, hint_of
 from tests.support.world_jobs import volunteer
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
@@ -57,14 +57,15 @@ async def test_the_lines_of_the_page_run_and_give_what_it_says(world: World) -> 
     }
     script = world.folder / "page.py"
     script.write_text(text.replace(SOMEBODY, str(hint_of(lender))))
-    ended = await trio.run_process(
-        [sys.executable, "-W", "error", str(script)],
-        cwd=world.folder,
-        env=environment,
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
+    with trio.fail_after(PATIENCE_S):
+        ended = await trio.run_process(
+            [sys.executable, "-W", "error", str(script)],
+            cwd=world.folder,
+            env=environment,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
     assert ended.returncode == 0, ended.stderr.decode()
     assert "Nobody had it" in ended.stdout.decode()
     assert ended.stderr == b""

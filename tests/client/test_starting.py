@@ -107,7 +107,7 @@ with Peer(home) as peer:
         peer.get(NOBODY, home, on_progress=once(started()))
     except errors.PeerGone as error:
         say(error)
-    say(peer.status().uptime_s)
+    say(peer.status().home)
 say(started() or "nothing is left")
 """
     with program(home, text) as running:
@@ -117,7 +117,7 @@ say(started() or "nothing is left")
         os.kill(int(running.line()), signal.SIGKILL)
         words = "The running peer stopped before it had answered. Start it again; call this again."
         assert running.line() == words
-        assert running.line() == "0"
+        assert running.line() == str(home)
         assert running.line() == "nothing is left"
         assert running.wait().err == ""
 
