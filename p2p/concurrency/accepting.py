@@ -30,7 +30,7 @@ async def accept(
     """Accepts until cancelled. `serve` runs in the nursery for each connection, and closes it."""
 
     def take(accepted: socket.socket) -> None:
-        nursery.start_soon(_serve, serve, trio.socket.from_stdlib_socket(accepted))
+        nursery.start_soon(serve_one, serve, trio.socket.from_stdlib_socket(accepted))
 
     await accept_each(listener, take)
 
@@ -59,9 +59,10 @@ async def accept_each(listener: trio.socket.SocketType, take: Callable[[socket.s
                 # Any other error, such as ECONNABORTED, concerns that one connection only.
 
 
-async def _serve(
+async def serve_one(
     serve: Callable[[trio.socket.SocketType], Awaitable[object]], accepted: trio.socket.SocketType
 ) -> None:
+    """Has a connection served. Whatever goes wrong concerns it alone, and it is closed."""
     try:
         await CONNECTION.contain(serve, accepted)
     finally:

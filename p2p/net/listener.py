@@ -157,10 +157,11 @@ async def run(
     """Accepts until cancelled, then closes the listeners. For each proven connection, `welcome` runs until it ends."""
     with Lobby(admission.unproven, HANDSHAKE_TIMEOUT_S) as lobby:
         meet = partial(_meet, lobby=lobby, dialer=dialer, admission=admission, welcome=welcome)
+        host = partial(_host, meet=meet, lobby=lobby)
         async with trio.open_nursery() as nursery:
             try:
                 nursery.start_soon(lobby.listen)
-                nursery.start_soon(lobby.give_turns, partial(nursery.start_soon, CONNECTION.contain, meet))
+                nursery.start_soon(lobby.give_turns, partial(nursery.start_soon, host))
                 for listener in listeners:
                     nursery.start_soon(accept_each, listener.socket, lobby.enter)
                 task_status.started()
@@ -170,6 +171,15 @@ async def run(
             finally:
                 for listener in listeners:
                     listener.socket.close()
+
+
+async def _host(newcomer: Newcomer, *, meet: Callable[[Newcomer], Awaitable[None]], lobby: Lobby) -> None:
+    """Has a connection served. Whatever goes wrong, its place and its socket are given back."""
+    try:
+        await CONNECTION.contain(meet, newcomer)
+    finally:
+        lobby.leave(newcomer)
+        newcomer.socket.close()
 
 
 async def _meet(newcomer: Newcomer, *, lobby: Lobby, dialer: Dialer, admission: Admission, welcome: Welcome) -> None:
@@ -195,7 +205,5 @@ async def _meet(newcomer: Newcomer, *, lobby: Lobby, dialer: Dialer, admission: 
     except PeerError as error:
         logger.debug("%s: %s", newcomer.host, error)
     finally:
-        lobby.leave(newcomer)
-        newcomer.socket.close()
         if connection is not None:
             connection.close()

@@ -13,7 +13,7 @@ from functools import partial
 import trio
 from starlette.types import ASGIApp
 
-from p2p.concurrency.accepting import CONNECTION, accept_each
+from p2p.concurrency.accepting import accept_each, serve_one
 from p2p.net.http_server.connections import Connections
 from p2p.net.http_server.speaking import Speaker, Stream
 from p2p.net.http_server.turns import Turns
@@ -41,7 +41,7 @@ async def serve(
             try:
 
                 def take(accepted: socket.socket) -> None:
-                    speaking.start_soon(CONNECTION.contain, speak, trio.socket.from_stdlib_socket(accepted))
+                    speaking.start_soon(serve_one, speak, trio.socket.from_stdlib_socket(accepted))
 
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:

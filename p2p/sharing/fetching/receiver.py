@@ -40,7 +40,7 @@ BUFFERS_AHEAD = 3
 """How many chunks may wait for the verifier."""
 SMALL_BYTES = 64 * 1024
 """To verify and write a chunk smaller than this takes less time than to hand it to a thread."""
-MAX_BEHIND = 256
+CHUNKS_BEHIND = 256
 """How many small chunks are handled with the one before them, while nothing else has a turn."""
 
 
@@ -259,7 +259,7 @@ class Receiver:
     def _behind(self, exchange: Party, incoming: Arriving, chunk: int) -> Iterator[tuple[ChunkPlace, memoryview]]:
         """Takes the small chunks that follow this one, as far as they were asked for and have come whole."""
         take, asked, size = exchange.connection.take, self._download.sources[exchange].asked, 0
-        for following, place in enumerate(islice(self.layout.places(chunk + 1), MAX_BEHIND), chunk + 1):
+        for following, place in enumerate(islice(self.layout.places(chunk + 1), CHUNKS_BEHIND), chunk + 1):
             if following not in asked or place.size > incoming.credit or place.size >= SMALL_BYTES:
                 break
             if (view := take(following, place.size)) is None:
