@@ -85,9 +85,9 @@ def collect(
     Of a folder, all regular files go along, but nothing behind a symbolic link, nothing whose name begins with a dot,
     and nothing that its `.shoalignore` names. Raises ConfigError.
     """
-    for one in (path, *along):
-        homes.refuse(one)
-    if stat.S_ISREG(_mode(path)):
+    is_file = stat.S_ISREG(_mode(path))
+    homes.refuse(path)
+    if is_file:
         files = {MODULE if path.suffix == ".wasm" else ENTRY: _read(path)}
         if along and MODULE in files:
             raise ConfigError("--with: no files go along with a .wasm job. Give them with --input.")
@@ -101,6 +101,7 @@ def collect(
         if name in files or name == title_of(path):
             raise ConfigError(f"--with {one}: the job has a file of that name already.")
         files[name] = _read(one)
+        homes.refuse(one)
     _check_size(files)
     check_wheels(files)
     return files
