@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,9 @@ def once(*what):
     told = []
     return lambda progress: told or told.append(say(*what))
 """
+
+INTERRUPT_AGAIN_S = 10.0
+"""After how long without an effect a user would press Ctrl-C again: a busy machine may have lost the first one."""
 
 
 @contextmanager
@@ -112,7 +116,16 @@ say(started() or "nothing is left")
 """
     with program(home, text) as running:
         assert running.line() == "asked"
-        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: not the peer's business
+        sent_at = -INTERRUPT_AGAIN_S
+
+        def is_interrupted() -> bool:
+            nonlocal sent_at
+            if not (said := "interrupted" in running.out) and time.monotonic() - sent_at > INTERRUPT_AGAIN_S:
+                sent_at = time.monotonic()
+                os.killpg(running.pid, signal.SIGINT)  # as a terminal does: not the peer's business
+            return said
+
+        until(is_interrupted, "the interruption")
         assert running.line() == "interrupted"
         os.kill(int(running.line()), signal.SIGKILL)
         words = "The running peer stopped before it had answered. Start it again; call this again."
