@@ -72,6 +72,7 @@ class Sharing:
         times: bool | None = None,
         times_at_first: bool = False,
         sure: bool = False,
+        own: bool = False,
     ) -> Shared:
         """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
@@ -80,44 +81,14 @@ class Sharing:
         are skipped, unless `need_all`. Unless the share `lasts`, or an earlier one of the same paths does, it ends with
         this peer. `times`: whether the share has the files' modification times; None: as the earlier one; if there is
         none, `times_at_first`. `sure`: whether the user has said that paths which probably hold secrets are meant.
+        `own`: for what this peer itself has made, in its home.
 
         Raises ConfigError for paths and names that cannot or must not be shared; StorageError for files that keep
         changing, with `need_all`.
         """
-        for path in paths:
-            await self._disk.run(homes.refuse, path, sure)
-        return await self._share(
-            paths,
-            name,
-            progress,
-            unlisted=unlisted,
-            exclude=exclude,
-            rehash=rehash,
-            need_all=need_all,
-            lasts=lasts,
-            times=times,
-            times_at_first=times_at_first,
-        )
-
-    async def share_own(self, folder: Path, name: str) -> Shared:
-        """Shares a folder that this peer has made in its home, unlisted. Raises as `share`."""
-        return await self._share([folder], name, Progress(), unlisted=True, own=True)
-
-    async def _share(
-        self,
-        paths: Sequence[Path],
-        name: str | None,
-        progress: Progress,
-        *,
-        unlisted: bool,
-        exclude: Sequence[str] | None = None,
-        rehash: bool = False,
-        need_all: bool = False,
-        lasts: bool = True,
-        times: bool | None = None,
-        times_at_first: bool = False,
-        own: bool = False,
-    ) -> Shared:
+        if not own:
+            for path in paths:
+                await self._disk.run(homes.refuse, path, sure)
         started = trio.current_time()
         for path in paths:
             if not await self._disk.run(exists, path):

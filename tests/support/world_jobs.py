@@ -61,7 +61,7 @@ class Employer:
 
     async def share(self, folder: Path) -> ShareId:
         """Shares a folder as it is."""
-        return (await self.local.sharing.share_own(folder, folder.name)).share_id
+        return (await self.local.sharing.share([folder], folder.name, Progress(), unlisted=True, own=True)).share_id
 
     async def bundle(
         self, source: str = SUM, inputs: Sequence[bundles.InputDescription] = (), files: dict[str, bytes] | None = None

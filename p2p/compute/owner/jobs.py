@@ -312,7 +312,7 @@ class Jobs:
         name = f"{Path(kept.wish.path).stem}-{short(job)}"
         folder = self._results_folder / name
         await self._deps.disk.run(_move_all, ending.saved, folder, shutil.move)
-        done = await self._deps.sharing.share_own(folder, name)
+        done = await self._deps.sharing.share([folder], name, Progress(), unlisted=True, own=True)
         link = self._deps.discovery.links.to(done.share_id, done.name, done.bytes)
         return msgspec.structs.replace(answer, link=link, folder=str(folder))
 

@@ -162,7 +162,7 @@ async def set_up_again(
 
 async def _share_bundle(deps: Deps, folder: Path, name: str) -> ShareId:
     """Shares the bundle in the job's folder. By its name, it is another share than that of an equal job."""
-    return (await deps.sharing.share_own(folder / "bundle", name)).share_id
+    return (await deps.sharing.share([folder / "bundle"], name, Progress(), unlisted=True, own=True)).share_id
 
 
 def _setup(
