@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -214,20 +214,9 @@ def ls(
 ) -> None:
     """List a folder of a share. No file is fetched for that."""
     from p2p.commandline import tables
-    from p2p.control.protocol import READ_WAIT_S, ListRequest
-    from p2p.formats import parse_time
-    from p2p.wire.link import parse_any_link, parse_peer
+    from p2p.control.protocol import ListRequest
 
-    parse_any_link(link)
-    for text in peers or ():
-        parse_peer(text)
-    request = ListRequest(
-        link=link,
-        path=path,
-        after=after,
-        peers=tuple(peers or ()),
-        wait_s=READ_WAIT_S if wait is None else parse_time(wait),
-    )
+    request = ListRequest(path=path, after=after, **_reading(link, peers, wait))
     perform(request, settings, either(as_json, tables.folder), nobody=NOBODY)
 
 
@@ -241,17 +230,23 @@ def cat(
     settings: "Settings",
 ) -> None:
     """Write a file of a share to stdout, fetching only what is needed for that."""
-    from p2p.control.protocol import READ_WAIT_S, CatRequest
+    from p2p.control.protocol import CatRequest
+
+    request = CatRequest(path=path, **_reading(link, peers, wait))
+    perform(request, settings, lambda _: DONE, nobody=NOBODY)
+
+
+def _reading(link: str, peers: list[str] | None, wait: str | None) -> dict[str, Any]:
+    """What every request to read from a share says. Raises ConfigError for what makes no sense."""
+    from p2p.control.protocol import READ_WAIT_S
     from p2p.formats import parse_time
     from p2p.wire.link import parse_any_link, parse_peer
 
     parse_any_link(link)
     for text in peers or ():
         parse_peer(text)
-    request = CatRequest(
-        link=link, path=path, peers=tuple(peers or ()), wait_s=READ_WAIT_S if wait is None else parse_time(wait)
-    )
-    perform(request, settings, lambda _: DONE, nobody=NOBODY)
+    wait_s = READ_WAIT_S if wait is None else parse_time(wait)
+    return {"link": link, "peers": tuple(peers or ()), "wait_s": wait_s}
 
 
 @networked
