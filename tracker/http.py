@@ -103,7 +103,7 @@ class Measured:
 
 
 class Admission:
-    """Who may ask: believes the proxies about who asks, lets networks take turns, and limits the rate per address."""
+    """Decides who may ask: believes proxies about their clients, lets networks take turns, and limits each address."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float], proxies: Proxies, turns: Turns) -> None:
         self._proxies = proxies

@@ -377,7 +377,7 @@ def _path(named: AnyPath) -> Path:
 
 
 def _several(what: str, given: Iterable[AnyPath]) -> Sequence[AnyPath]:
-    """Those given; one alone, whose characters would count as several, is refused."""
+    """Returns what was given. Refuses a single string or path, since its characters would be taken for several."""
     if isinstance(given, str | os.PathLike):
         raise ConfigError(f"{what} are several: give a list, as in {what}=[{os.fspath(given)!r}].")
     return tuple(given)

@@ -59,7 +59,7 @@ class Server:
         self._most_commands = self._most_http = 0
         self._commands = self._http = 0
         self._silent: dict[trio.CancelScope, None] = {}
-        """Those that have not said anything yet, the oldest first."""
+        """The connections that have not said anything yet, the oldest first."""
 
     async def run(
         self, most: int = MAX_CLIENTS, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -34,7 +34,7 @@ class Shelf:
     def __init__(self, open_shares: OpenShares) -> None:
         self._open_shares = open_shares
         self._opened: dict[ShareId, _Opened] = {}
-        """Those opened first come first."""
+        """The shares that were opened first come first."""
         self._stirred = trio.Event()
 
     def __len__(self) -> int:

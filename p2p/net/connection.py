@@ -31,7 +31,7 @@ HANDSHAKE_BUFFER_BYTES = 4 * 1024
 _SMALL_FRAME_BYTES = 16 * 1024
 """A data frame of at most so many bytes is held back, to be sent with others."""
 _CORK_BYTES = 64 * 1024
-"""So many bytes are held back."""
+"""How many bytes of small frames are held back before they are sent."""
 _TURN_BYTES = 1024 * 1024
 _STEP_BYTES = 16 * 1024
 _MESSAGE_COST = _FRAME_COST = 4096
