@@ -12,12 +12,14 @@ Peers and processes
 * `fleet`: volunteers as processes, and an owner, volunteers and a tracker one of which is killed during a job; also
   for `scripts.bench.kills`. The benchmarks may import these helpers; no test imports a benchmark.
 * `tracker_site`: a tracker as a process, peers that announce to it, and its pages as a program reads them.
+* `pages.browser`: Chromium, whether anything hostile ran in it, and what it asked for.
 * `namespaces`: two hosts on a network of their own, made of network namespaces.
 * `programs`: programs that tests start as processes of their own.
 
 Material
 * `announces`: what peers tell a tracker, the same in every run.
 * `manifests`: shares made of nothing but sizes, and bytes as a hostile peer would bend them.
+* `pages.hostile_names`: names, and files, that would run if anything took them for more than what they are.
 * `small_shares`: shares of known bytes, and naive ways of making and fetching them to compare with.
 * `recordings`: the golden files, the key that signed them, and samples of structs.
 * `guest_programs`: programs and modules that run in the sandbox.
