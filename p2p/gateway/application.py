@@ -27,7 +27,8 @@ from p2p.gateway.addresses import NamedPlace, Place
 from p2p.gateway.going import until_gone
 from p2p.gateway.shelf import Shelf
 from p2p.net.http_server.guard import Guard
-from p2p.net.http_server.speaking import Speaker, Stream
+from p2p.net.http_server.speaking import Speaker
+from p2p.net.http_server.stream import Stream
 from p2p.net.http_server.turns import Turns
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.sharing.reading.patience import Nobody, patiently

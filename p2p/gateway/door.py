@@ -36,7 +36,6 @@ class Door:
                 await self._loaded.wait()
                 await self._take_turns()
         finally:
-            # What sends is shielded: only closing the socket ends it, not a cancellation.
             for stream in self._speaking:
                 stream.socket.close()
 

@@ -114,7 +114,7 @@ async def test_a_body_that_does_not_come_in_time(held: Bodies, autojump_clock: t
 
 
 async def test_a_body_where_none_belongs_is_read_before_a_question_waits() -> None:
-    """While one waited for its turn, hypercorn held 640 KiB of it."""
+    """While one waited for its turn, 640 KiB of it were held."""
     left = [bytes(BLOCK_BYTES)] * 5
     seen: list[tuple[str, int]] = []
 

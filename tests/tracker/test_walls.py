@@ -48,6 +48,15 @@ class Client:
         body, headers = sign_announce(said, Identity.generate())
         return (await self._client.post(f"{API}/announce", content=body, headers=headers)).status_code
 
+    async def hesitates(self) -> int:
+        """Announces, but says nothing of it, until it is hung up on."""
+        heard = b""
+        async with await trio.open_tcp_stream("127.0.0.1", self._running.addresses[0].port) as stream:
+            await stream.send_all(f"POST {API}/announce HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
+            while more := await stream.receive_some():
+                heard += more
+        return int(heard.split(maxsplit=2)[1])
+
     async def listens(self) -> int:
         """Waits for the first figures."""
         heard = b""
@@ -93,7 +102,7 @@ async def test_nothing_thrown_behind_a_wall_ends_a_tracker(
     caplog.set_level(logging.CRITICAL)
     before = walls.bugs.count
     leads_to: dict[str, Callable[[], Awaitable[int]]] = {
-        REQUEST.name: client.asks,
+        REQUEST.name: client.hesitates,
         WRITING.name: client.announces,
         DIAL.name: client.announces,
         FEED.name: client.listens,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import trio
 
 from p2p.net.http_server.refusals import subject
-from p2p.net.http_server.speaking import Stream
+from p2p.net.http_server.stream import Stream
 from p2p.places import Seats
 
 MAX_PER_ADDRESS = 256

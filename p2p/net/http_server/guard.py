@@ -1,8 +1,8 @@
 """The outermost layer of every application.
 
 `Guard` makes sure that before an answer is sent, either the request's body has been read to its end or the connection
-has been closed: hypercorn would wait for ever if the application left a body unread. Where no body belongs, it is read
-before anything else is done: while a question waits for its turn, hypercorn would hold most of it.
+has been closed: a client that is still sending may not hear an answer. Where no body belongs, it is read before
+anything else is done.
 """
 
 from collections.abc import Awaitable, Callable
@@ -41,19 +41,11 @@ class Guard:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
-            return
         body = _Body(receive, scope.get("state", {}).get(ABORT))
-        # A proxy may take the other length for the true one, and what follows for somebody else's request.
-        has_two_lengths = {b"content-length", b"transfer-encoding"} <= {name.lower() for name, _ in scope["headers"]}
 
         async def answering(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await body.drain()
-                if has_two_lengths:
-                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
         try:
@@ -63,6 +55,8 @@ class Guard:
             return
         if scope["method"] != "POST":
             await body.drain()
+            if body.is_gone:
+                return
         with suppress(InternalError), REQUEST.around():  # its client has been told by then
             await self._app(scope, body.receive, answering)
 
@@ -74,10 +68,13 @@ class _Body:
         self._receive = receive
         self._abort = abort
         self._ended = False
+        self.is_gone = False
+        """Whether its client has gone, or sent what is no body."""
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self._ended = self._ended or message["type"] == "http.disconnect" or not message.get("more_body", False)
+        self.is_gone = self.is_gone or message["type"] == "http.disconnect"
+        self._ended = self._ended or self.is_gone or not message.get("more_body", False)
         return message
 
     async def drain(self) -> None:

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 
 from p2p.concurrency.accepting import accept_each, serve_one
 from p2p.net.http_server.connections import Connections
-from p2p.net.http_server.speaking import Speaker, Stream
+from p2p.net.http_server.speaking import Speaker
+from p2p.net.http_server.stream import Stream
 from p2p.net.http_server.turns import Turns
 from p2p.wire.address import canonical
 
@@ -55,7 +56,6 @@ async def serve(
                 with trio.move_on_after(GRACE_TIMEOUT_S):
                     await connections.ended()
             finally:
-                # Hypercorn shields sending: only closing the socket ends it, not a cancellation.
                 connections.abort()
             speaking.cancel_scope.cancel()
     finally:

@@ -12,7 +12,7 @@ from p2p import ids
 from p2p.control.path import socket_path
 from p2p.control.protocol import StatusRequest
 from p2p.gateway import application, files
-from p2p.net.http_server import speaking
+from p2p.net.http_server import stream as streams
 from p2p.node import Node
 from p2p.sharing.reading import folder
 from tests.network.gateway.asking import http_client, say
@@ -233,7 +233,7 @@ async def test_a_file_that_disappears_midway_ends_the_answer_early(
 
 
 async def test_a_client_that_takes_nothing_is_hung_up_on(peer: Node, published: Published, shorten: Shorten) -> None:
-    shorten(speaking, "STALLED_S", 0.1)
+    shorten(streams, "STALLED_S", 0.1)
     async with await trio.open_unix_socket(socket_path(peer.home)) as stream:
         await stream.send_all(f"GET {at(published, 'large.bin')} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         await until(lambda: peer.activity.is_busy)
@@ -245,7 +245,7 @@ async def test_a_peer_ends_though_a_client_takes_nothing(world: World, published
     async with await trio.open_unix_socket(socket_path(peer.home)) as stream:
         await stream.send_all(f"GET {at(published, 'large.bin')} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         await stream.receive_some(1)
-        with trio.fail_after(speaking.STALLED_S / 2):
+        with trio.fail_after(streams.STALLED_S / 2):
             await world.stop("peer")
 
 
