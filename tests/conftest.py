@@ -1,6 +1,7 @@
 """What all tests share: constants are set by `shorten`, an error of Shoal's own fails the test in which it shows, and
 hypothesis draws the same examples in every run, few enough to be quick."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -19,6 +20,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("shoal")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control lets what it starts with `&` ignore Ctrl-C, and so would every program of a test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 
-from p2p.client import forks
+from p2p.client import forks, hearing
 from p2p.control import protocol
 from p2p.control.path import may_ask, socket_path
 from p2p.control.protocol import AnyRequest, Note, Piece, Update
 from p2p.control.reply import NotTaken, Reply, nobody
-from p2p.errors import ConfigError, PeerGone
+from p2p.errors import ConfigError, PeerGone, ShoalError
 
-_PIECE_BYTES = 65536
+ENDING_S = 2.0
+"""How long an interrupted call waits for the peer to end what it asked for."""
 _AGAIN = "call this again"
 _GO_ON = "`Peer.jobs` lists the job, `Peer.resume` goes on with it"
 
@@ -42,7 +43,7 @@ class Call:
         """Asks the peer that runs in the home. Returns the answer.
 
         Raises the ShoalError that the peer raised; NotTaken if no peer runs, or not long enough to read the request;
-        PeerGone if it stops before it has answered, or this call is hung up.
+        PeerGone if it stops before it has answered, or no longer works, or this call is hung up.
         """
         with connect(home) as connected:
             with self._changing:
@@ -50,16 +51,21 @@ class Call:
                 if self._is_over:
                     connected.shutdown(socket.SHUT_WR)
             try:
-                return self._answer(connected, told)
+                return self._answer(connected, home, told)
+            except ShoalError:
+                raise
+            except BaseException:
+                _await_end(connected)
+                raise
             finally:
                 with self._changing:
                     self._connected = None
 
-    def _answer(self, connected: socket.socket, told: Told) -> Any:
+    def _answer(self, connected: socket.socket, home: Path, told: Told) -> Any:
         reply, reset = Reply(self._request), None
         try:
-            connected.sendall(self._line)
-            while data := connected.recv(_PIECE_BYTES):
+            hearing.say(connected, self._line, home)
+            while data := hearing.heard(connected, home):
                 for event in reply.feed(data):
                     if not isinstance(event, Piece):  # no call reads a file
                         told(event)
@@ -86,20 +92,23 @@ class Call:
 
 
 class Hold:
-    """Keeps the peer of a home running while it lasts. Raises NotTaken if none runs there."""
+    """Keeps the peer of a home running while it lasts. Raises NotTaken if none runs there, PeerGone if it says nothing,
+    and Refused if too many hold it.
+    """
 
     def __init__(self, home: Path) -> None:
         reply, held = Reply(protocol.HoldRequest()), False
         self._connected = connect(home)
         try:
             with suppress(ConnectionError):
-                self._connected.sendall(protocol.encode(protocol.HoldRequest()))
-                while not held and not reply.is_whole and (data := self._connected.recv(_PIECE_BYTES)):
+                hearing.say(self._connected, protocol.encode(protocol.HoldRequest()), home)
+                while not held and not reply.is_whole and (data := hearing.heard(self._connected, home)):
                     held = any(True for _ in reply.feed(data))
             if reply.is_whole:
                 reply.answer()
             if not held:
                 raise NotTaken("The running peer is stopping. Try again.")
+            self._connected.setblocking(False)
         except BaseException:
             self._connected.close()
             raise
@@ -108,7 +117,7 @@ class Hold:
     def lasts(self) -> bool:
         """Whether the peer is still there."""
         try:
-            return bool(self._connected.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(self._connected.recv(1, socket.MSG_PEEK))
         except BlockingIOError:
             return True
         except OSError:
@@ -140,6 +149,15 @@ def connect(home: Path) -> socket.socket:
         raise
     connected.close()
     raise nobody(home)
+
+
+def _await_end(connected: socket.socket) -> None:
+    """Hangs up, and waits until the peer has ended what it was asked for, which may be asked for again at once."""
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_WR)
+        connected.settimeout(ENDING_S)
+        while connected.recv(hearing.PIECE_BYTES):
+            pass
 
 
 def _checked(request: AnyRequest) -> AnyRequest:

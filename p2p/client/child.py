@@ -62,7 +62,9 @@ class Child:
         raise StorageError(f"The peer that was started in {home} ended at once. What it wrote to stderr says why.")
 
     def close(self) -> None:
-        """Tells the peer to end, and waits until it has; but not if others use it."""
+        """Tells the peer to end, and waits until it has; but not if others use it. Closing once more does nothing."""
+        if self._said.closed:
+            return
         self._pipe.close()
         try:
             poll = select.poll()

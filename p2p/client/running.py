@@ -1,6 +1,8 @@
 """A job that volunteers work on while the program goes on."""
 
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -13,6 +15,7 @@ from p2p.control.protocol import CancelRequest, LogsRequest, Note, ResultRequest
 from p2p.errors import ConfigError, JobError, PeerGone
 from p2p.progress import Progress
 
+LOOK_S = 1.0
 Outcome = TypeVar("Outcome")
 
 
@@ -70,7 +73,7 @@ class Running(Generic[Outcome]):
         and StorageError; TimeoutError if it takes longer than `timeout` seconds: then it goes on.
         """
         try:
-            ended = self._ended.wait(timeout)
+            ended = _waited(self._ended, timeout)
         except BaseException:
             self._call.hang_up()
             raise
@@ -86,7 +89,7 @@ class Running(Generic[Outcome]):
         A job that `Peer.job` found is only no longer followed.
         """
         self._call.hang_up()
-        self._ended.wait()
+        _waited(self._ended, None)
 
     def cancel(self) -> None:
         """Ends the job for good, and waits until it has. Does nothing to a job that is done."""
@@ -132,6 +135,15 @@ class Running(Generic[Outcome]):
     def __repr__(self) -> str:
         state = self.progress.view.state if self.progress.view is not None else self.progress.state
         return f"<Running {self.progress.name} {self.job[:8]}: {'ended' if self.is_done else state}>"
+
+
+def _waited(ended: threading.Event, timeout: float | None) -> bool:
+    """Whether it was set within `timeout` seconds. A Ctrl-C that came just before it blocked has its effect too."""
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    while not ended.wait(max(min(LOOK_S, until - time.monotonic()), 0)):
+        if time.monotonic() >= until:
+            return False
+    return True
 
 
 def _nothing(event: Update | Note) -> None:

@@ -20,7 +20,7 @@ from p2p.concurrency.activity import Activity
 from p2p.control import protocol
 from p2p.control.path import is_own_user, socket_path
 from p2p.control.protocol import Answer, AnyRequest, Emit, Event, Failure
-from p2p.errors import NotFound, ShoalError, StorageError
+from p2p.errors import NotFound, Refused, ShoalError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ class Server:
 
     The first byte of a connection decides: no HTTP request begins with a brace. A quarter of the connections are for
     commands, and the last SPARE ones are never taken by any that has spoken: so a command is heard however many
-    connections ask for ranges of files, and these however many commands run.
+    connections ask for ranges of files, and these however many commands run. Programs that hold the peer, perhaps for
+    days, take at most three quarters of the places for commands.
     """
 
     def __init__(self, home: Path, perform: Perform, speak_http: Speak, activity: Activity) -> None:
@@ -57,7 +58,7 @@ class Server:
         self._speak_http = speak_http
         self._activity = activity
         self._most_commands = self._most_http = 0
-        self._commands = self._http = 0
+        self._commands = self._http = self._holds = 0
         self._silent: dict[trio.CancelScope, None] = {}
         """The connections that have not said anything yet, the oldest first."""
 
@@ -182,9 +183,21 @@ class Server:
 
     async def _outcome(self, line: bytes, emit: Emit) -> Event:
         try:
-            return Answer(await self._perform(protocol.decode_request(line), emit))
+            request = protocol.decode_request(line)
+            if isinstance(request, protocol.HoldRequest):
+                return Answer(await self._hold(request, emit))
+            return Answer(await self._perform(request, emit))
         except ShoalError as error:
             return Failure(type(error).__name__, str(error))
+
+    async def _hold(self, request: protocol.HoldRequest, emit: Emit) -> Any:
+        if self._holds >= self._most_commands * 3 // 4:
+            raise Refused(f"{self._holds} programs use this peer. End some, or call `close` of what they do not need.")
+        self._holds += 1
+        try:
+            return await self._perform(request, emit)
+        finally:
+            self._holds -= 1
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

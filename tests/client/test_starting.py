@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,9 +43,6 @@ def once(*what):
     told = []
     return lambda progress: told or told.append(say(*what))
 """
-
-INTERRUPT_AGAIN_S = 10.0
-"""After how long without an effect a user would press Ctrl-C again: a busy machine may have lost the first one."""
 
 
 @contextmanager
@@ -105,8 +101,6 @@ with Peer(home) as peer:
         peer.get(NOBODY, home, on_progress=once("asked"))
     except KeyboardInterrupt:
         say("interrupted")
-    while peer.status().fetches:
-        pass
     try:
         peer.get(NOBODY, home, on_progress=once(started()))
     except errors.PeerGone as error:
@@ -116,16 +110,7 @@ say(started() or "nothing is left")
 """
     with program(home, text) as running:
         assert running.line() == "asked"
-        sent_at = -INTERRUPT_AGAIN_S
-
-        def is_interrupted() -> bool:
-            nonlocal sent_at
-            if not (said := "interrupted" in running.out) and time.monotonic() - sent_at > INTERRUPT_AGAIN_S:
-                sent_at = time.monotonic()
-                os.killpg(running.pid, signal.SIGINT)  # as a terminal does: not the peer's business
-            return said
-
-        until(is_interrupted, "the interruption")
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: not the peer's business
         assert running.line() == "interrupted"
         os.kill(int(running.line()), signal.SIGKILL)
         words = "The running peer stopped before it had answered. Start it again; call this again."

@@ -11,7 +11,7 @@ from p2p.concurrency.walls import bugs
 from p2p.control import protocol, server
 from p2p.control.operations import COMMAND
 from p2p.control.path import socket_path
-from p2p.control.protocol import AnyRequest, Emit, Failure, Note, SharesRequest
+from p2p.control.protocol import AnyRequest, Emit, Failure, HoldRequest, Note, SharesRequest
 from p2p.control.server import Server
 from tests.support.constants import Shorten
 
@@ -92,6 +92,37 @@ async def test_too_many_commands_are_told_so(tmp_path: Path) -> None:
             assert said.kind == "Refused"
             assert activity.is_busy
         await activity.idle()
+        nursery.cancel_scope.cancel()
+
+
+async def test_programs_that_hold_a_peer_leave_room_for_commands(tmp_path: Path) -> None:
+    async def perform(request: AnyRequest, emit: Emit) -> list[str]:
+        if isinstance(request, HoldRequest):
+            await emit(Note("held"))
+            await trio.sleep_forever()
+        return []
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Server(tmp_path, perform, no_http, Activity()).run, server.MIN_CLIENTS)
+        with ExitStack() as clients:
+            places = server.MIN_CLIENTS // 4
+            holding = [clients.enter_context(connected(tmp_path)) for _ in range(places)]
+            for one in holding:
+                one.sendall(protocol.encode(HoldRequest()))
+            for refused in holding[places * 3 // 4 :]:
+                said = protocol.decode_event(await heard(refused))
+                assert isinstance(said, Failure)
+                assert said.text.startswith("12 programs use this peer.")
+            with connected(tmp_path) as command:
+                command.sendall(protocol.encode(SharesRequest()))
+                assert b"answer" in await heard(command)
+            holding[0].close()
+            said_last = b""
+            while b"held" not in said_last:  # the server may not have seen yet that the first one ended
+                another = clients.enter_context(connected(tmp_path))
+                another.sendall(protocol.encode(HoldRequest()))
+                await trio.lowlevel.wait_readable(another)
+                said_last = another.recv(1 << 16)
         nursery.cancel_scope.cancel()
 
 
