@@ -45,7 +45,6 @@ from p2p.discovery.discovery import Discovery
 from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ShoalError
-from p2p.gateway.door import Door
 from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.net import listener
@@ -79,6 +78,8 @@ from p2p.store.fetches import Fetches
 from p2p.store.journal import Journal
 from p2p.store.library import Library
 from p2p.store.pointers import Pointers
+from p2p.web import door as web_door
+from p2p.web.door import Door
 from p2p.wire import messages
 from p2p.wire.address import Address
 from p2p.wire.nodeid import work_bits
@@ -329,7 +330,18 @@ def _make(
         )
     )
     activity = Activity()
-    door = Door(open_shares, discovery, activity)
+    perform = partial(operations.perform, keep_serving=True)
+    door = Door(
+        web_door.Deps(
+            perform=perform,
+            open_shares=open_shares,
+            discovery=discovery,
+            swarms=swarms,
+            traffic=traffic,
+            changes=changes,
+            activity=activity,
+        )
+    )
     return Node(
         home=home,
         config=config,
@@ -363,7 +375,7 @@ def _make(
         operations=operations,
         activity=activity,
         door=door,
-        server=Server(home, partial(operations.perform, keep_serving=True), door.speak, activity),
+        server=Server(home, perform, door.speak, activity),
         notes=notes,
     )
 

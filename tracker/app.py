@@ -5,13 +5,12 @@ requests appear to come from the proxy itself.
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Annotated, TypeVar
 
 import msgspec
 import trio
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,9 +25,12 @@ from p2p.errors import MalformedMessage, NotFound, Refused, ShoalError
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import SOFTWARE
 from p2p.net.http_server.bodies import Bodies
+from p2p.net.http_server.events import event, stream
 from p2p.net.http_server.guard import Guard, asker
+from p2p.net.http_server.metrics import Measured, Metrics, gauges
 from p2p.net.http_server.refusals import TooMuch, subject
 from p2p.net.http_server.turns import Turns
+from p2p.site.openapi import ApiOperation, describe
 from p2p.wire.tracker import (
     MAX_ANNOUNCE_BYTES,
     MAX_QUERY_CHARS,
@@ -53,8 +55,7 @@ from p2p.wire.tracker import (
 from tracker import web
 from tracker.changes import Conflict
 from tracker.cursor import MAX_CURSOR_CHARS
-from tracker.http import Admission, Measured, Metrics, answer, problem
-from tracker.openapi import ApiOperation, describe
+from tracker.http import Admission, answer, problem
 from tracker.proxies import Proxies
 from tracker.service import Service
 from tracker.store import HISTORY_S
@@ -62,10 +63,13 @@ from tracker.torrents import bittorrent
 from tracker.torrents.bittorrent import Torrents
 
 API = "/api/v1"
+METRICS = "shoal_tracker"
 FIGURES = Wall("figures among the metrics")
 
-KEEP_AWAKE_S = 15.0
-"""How long an event stream may have nothing to send before it sends a keep-alive."""
+DESCRIPTION = (
+    "Search, browse, who has what, who offers compute. Ids are base32, sizes bytes, times seconds. "
+    "Errors are a Problem."
+)
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RESULTS)]
 Cursor = Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_CHARS)]
@@ -116,6 +120,13 @@ OPERATIONS = [
         Announced,
         problems=(400, 403, 408, 409, 413, 429, 503),
         body=Announce,
+        headers=(
+            (PEER_HEADER, "The announcer's peer id."),
+            (
+                SIGNATURE_HEADER,
+                "Base64 of its Ed25519 signature over the body as sent, with the purpose of announces.",
+            ),
+        ),
     ),
     ApiOperation(f"{API}/search", "Listed shares with all of the words.", SearchAnswer, SearchQuery, (400, 429, 503)),
     ApiOperation(f"{API}/shares/{{share}}", "A listed share.", ShareView, problems=(400, 404, 429, 503)),
@@ -140,23 +151,26 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def build(service: Service, torrents: Torrents, proxies: Proxies, turns: Turns) -> ASGIApp:
     """Builds the whole application."""
-    metrics = Metrics()
+    metrics = Metrics(METRICS)
     api = _Api(service)
     half = _BitTorrent(torrents)
-    description = json.dumps(describe(OPERATIONS, SOFTWARE.partition("/")[2])).encode()
+    described_as = describe(
+        OPERATIONS, Problem, title="Shoal tracker", version=SOFTWARE.partition("/")[2], text=DESCRIPTION
+    )
+    description = json.dumps(described_as).encode()
 
     async def described(_: Request) -> Response:
         return answer(description)
 
     async def measured(_: Request) -> Response:
-        gauges: list[bytes] = []
+        figures: list[bytes] = []
 
         async def measure() -> None:
-            gauges.append(_gauges(await service.statistics(0)))
+            figures.append(_gauges(await service.statistics(0)))
 
         # Whatever is wrong with the figures, the number of bugs is told.
         await FIGURES.contain(measure)
-        return Response(b"".join(gauges) + _bugs() + generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return metrics.answer(*figures, gauges(METRICS, {"bugs": walls.bugs.count}))
 
     async def healthy(_: Request) -> Response:
         await service.statistics(0)
@@ -299,34 +313,14 @@ class _Events:
             except TooMuch as error:
                 await problem(error)(scope, receive, send)
                 return
-            headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            sending = trio.Lock()
 
-            async def say(said: bytes) -> None:
-                async with sending:
-                    await send({"type": "http.response.body", "body": said, "more_body": True})
+            async def told() -> AsyncGenerator[bytes, None]:
+                said = figures
+                while said is not None:
+                    yield event("statistics", encode(said))
+                    said = await anext(changes, None)
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
-                nursery.start_soon(_keep_awake, say)
-                while figures is not None:
-                    await say(b"event: statistics\ndata: " + encode(figures) + b"\n\n")
-                    figures = await anext(changes, None)
-                nursery.cancel_scope.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-async def _keep_awake(say: Callable[[bytes], Awaitable[None]]) -> None:
-    while True:
-        await trio.sleep(KEEP_AWAKE_S)
-        await say(b": still here\n\n")
+            await stream(told(), receive, send)
 
 
 class _BitTorrent:
@@ -384,25 +378,19 @@ def _id(text: str) -> bytes:
 def _gauges(figures: Statistics) -> bytes:
     """The network's figures in the format of Prometheus."""
     now = figures.now
-    shown = {
-        "peers": now.peers,
-        "shares": now.shares,
-        "shared_bytes": now.bytes,
-        "cores": now.cores,
-        "volunteers": figures.volunteers,
-        "dialable_peers": figures.dialable,
-        "torrents": figures.torrents,
-        "torrent_peers": figures.torrent_peers,
-    }
-    return b"".join(_gauge(name, value) for name, value in shown.items())
-
-
-def _bugs() -> bytes:
-    return _gauge("bugs", walls.bugs.count)
-
-
-def _gauge(name: str, value: float) -> bytes:
-    return f"# TYPE shoal_tracker_{name} gauge\nshoal_tracker_{name} {value}\n".encode()
+    return gauges(
+        METRICS,
+        {
+            "peers": now.peers,
+            "shares": now.shares,
+            "shared_bytes": now.bytes,
+            "cores": now.cores,
+            "volunteers": figures.volunteers,
+            "dialable_peers": figures.dialable,
+            "torrents": figures.torrents,
+            "torrent_peers": figures.torrent_peers,
+        },
+    )
 
 
 async def _not_here(request: Request, error: Exception) -> Response:

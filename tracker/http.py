@@ -1,14 +1,11 @@
-"""What the tracker's HTTP code shares: errors as `Problem`, request rates per address, metrics."""
+"""What the tracker's HTTP code shares: errors as `Problem`, and request rates per address."""
 
 import logging
-import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client import Counter as Counted
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError, StorageError
 from p2p.net.http_server.guard import asker
@@ -58,50 +55,6 @@ def problem(error: ShoalError | str, status: int = 400, sequence: int = 0) -> Re
     return answer(encode(Problem(str(error)[:1024], sequence)), status, **headers)
 
 
-class Metrics:
-    """The metrics of this process's HTTP requests, in a registry of their own."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counted(
-            "shoal_tracker_requests", "Requests by route and status.", ("route", "status"), registry=self.registry
-        )
-        self.seconds = Histogram(
-            "shoal_tracker_request_seconds",
-            "Seconds to the start of the answer, by route.",
-            ("route",),
-            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-            registry=self.registry,
-        )
-
-
-class Measured:
-    """Wraps the application: counts its requests, by the status of the answer, and measures how long each takes."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = time.perf_counter()
-        status = 500
-
-        async def answering(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                self._metrics.seconds.labels(_route(scope)).observe(time.perf_counter() - started)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, answering)
-        finally:
-            self._metrics.requests.labels(_route(scope), str(status)).inc()
-
-
 class Admission:
     """Decides who may ask: believes proxies about their clients, lets networks take turns, and limits each address."""
 
@@ -119,9 +72,3 @@ class Admission:
         if scope.get("client") != connected:  # nobody has waited for this one's turn yet
             await self._turns.wait(host)
         self._rates.take(subject(host), self._clock())
-
-
-def _route(scope: Scope) -> str:
-    """The path of the route that answered, as the route was declared, so that metrics have few labels."""
-    route = scope.get("route")
-    return getattr(route, "path", "none")

@@ -25,6 +25,11 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
     """The base class of all requests; `answer` is the type of the answer to the request."""
 
+    answer: ClassVar[Any]
+    is_question: ClassVar[bool] = False
+    """Whether it changes nothing."""
+    is_stream: ClassVar[bool] = False
+    """Whether the reply is in the events before the answer."""
     version: int = VERSION
 
 
@@ -72,6 +77,7 @@ class ListRequest(ControlRequest, frozen=True, kw_only=True, tag="ls"):
     """List a folder of a share, or a file of it, from the first name after `after` on; no file is fetched."""
 
     answer: ClassVar[Any] = Listing
+    is_question = True
     link: str
     path: str = ""
     after: str = ""
@@ -84,6 +90,8 @@ class CatRequest(ControlRequest, frozen=True, kw_only=True, tag="cat"):
     """Read a file of a share, which comes as `Piece` lines."""
 
     answer: ClassVar[Any] = answers.CatAnswer
+    is_question = True
+    is_stream = True
     link: str
     path: str
     peers: tuple[str, ...] = ()
@@ -94,6 +102,7 @@ class SearchRequest(ControlRequest, frozen=True, kw_only=True, tag="search"):
     """Find shares by words."""
 
     answer: ClassVar[Any] = list[answers.HitRow]
+    is_question = True
     query: str
 
 
@@ -101,6 +110,7 @@ class BrowseRequest(ControlRequest, frozen=True, kw_only=True, tag="browse"):
     """List what another peer shares. `peer` is the other peer's id, its HOST:PORT, or both joined by an @."""
 
     answer: ClassVar[Any] = list[answers.ListedRow]
+    is_question = True
     peer: str
 
 
@@ -128,6 +138,7 @@ class LogsRequest(ControlRequest, frozen=True, kw_only=True, tag="logs"):
     """
 
     answer: ClassVar[Any] = list[LogRow]
+    is_question = True
     id: str
     unit: tuple[int, int, int] | None = None
 
@@ -136,6 +147,7 @@ class ResultRequest(ControlRequest, frozen=True, kw_only=True, tag="result"):
     """Show once more what a job that is done answered. `id` is the job's id or the beginning of it."""
 
     answer: ClassVar[Any] = JobAnswer
+    is_question = True
     id: str
     wait: bool = False
     """Whether to wait for the end of a job that is under way. Closing the connection does not stop the job."""
@@ -164,12 +176,14 @@ class JobsRequest(ControlRequest, frozen=True, kw_only=True, tag="jobs"):
     """List the running jobs, the stopped jobs, and the jobs that ended most recently."""
 
     answer: ClassVar[Any] = list[JobRow]
+    is_question = True
 
 
 class SharesRequest(ControlRequest, frozen=True, kw_only=True, tag="shares"):
     """List what this peer shares."""
 
     answer: ClassVar[Any] = list[answers.ShareRow]
+    is_question = True
 
 
 class UnshareRequest(ControlRequest, frozen=True, kw_only=True, tag="unshare"):
@@ -183,12 +197,14 @@ class PeersRequest(ControlRequest, frozen=True, kw_only=True, tag="peers"):
     """List the connections to other peers."""
 
     answer: ClassVar[Any] = list[answers.PeerRow]
+    is_question = True
 
 
 class StatusRequest(ControlRequest, frozen=True, kw_only=True, tag="status"):
     """Show the state of this peer and what it is doing."""
 
     answer: ClassVar[Any] = answers.StatusAnswer
+    is_question = True
 
 
 class HoldRequest(ControlRequest, frozen=True, kw_only=True, tag="hold"):
@@ -198,6 +214,8 @@ class HoldRequest(ControlRequest, frozen=True, kw_only=True, tag="hold"):
     """
 
     answer: ClassVar[Any] = None
+    is_question = True
+    is_stream = True
 
 
 AnyRequest = (
@@ -273,19 +291,27 @@ def encode(line: AnyRequest | Event) -> bytes:
 
     A request that is too long raises ConfigError too.
     """
+    if isinstance(line, Event):
+        return encode_answer(line) + b"\n"
     try:
         encoded = msgspec.json.encode(line) + b"\n"
     except UnicodeEncodeError:  # a path that is not valid UTF-8
-        if not isinstance(line, Event):
-            raise errors.ConfigError(
-                "The running peer cannot be told of names that are not UTF-8. Rename them, or stop it meanwhile."
-            ) from None
-        return json.dumps(msgspec.to_builtins(line), ensure_ascii=False).encode(errors="replace") + b"\n"
-    if len(encoded) > MAX_LINE_BYTES and not isinstance(line, Event):
+        raise errors.ConfigError(
+            "The running peer cannot be told of names that are not UTF-8. Rename them, or stop it meanwhile."
+        ) from None
+    if len(encoded) > MAX_LINE_BYTES:
         raise errors.ConfigError(
             f"The request has {len(encoded)} bytes; {MAX_LINE_BYTES} are allowed. Name less in it."
         )
     return encoded
+
+
+def encode_answer(value: Any) -> bytes:
+    """Encodes a value as JSON. Text that JSON cannot hold becomes `?`."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a path that is not valid UTF-8
+        return json.dumps(msgspec.to_builtins(value), ensure_ascii=False).encode(errors="replace")
 
 
 def decode_request(line: bytes) -> AnyRequest:

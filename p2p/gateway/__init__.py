@@ -1,6 +1,5 @@
 """Shares over HTTP: files by path and by ranges, listings of folders, and the newest version of a name.
 
-    door         one connection; what speaks HTTP is loaded when the first comes
     application  which address leads where, and what is answered when something is wrong
     shelf        shares that are open, and remain so for a while
     files        one file: ranges, conditions, the body

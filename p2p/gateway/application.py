@@ -1,5 +1,4 @@
-"""The application behind HTTP on the control socket: which address leads where, and what is said when something is
-wrong.
+"""Which address leads where, and what is said when something is wrong.
 
     GET, HEAD /s/<share id>/<path>        a file, or the list of a folder
     GET, HEAD /n/<peer id>/<name>/<path>  redirects to the newest version that the peer published under the name
@@ -26,10 +25,6 @@ from p2p.gateway import addresses, files, listings
 from p2p.gateway.addresses import NamedPlace, Place
 from p2p.gateway.going import until_gone
 from p2p.gateway.shelf import Shelf
-from p2p.net.http_server.guard import Guard
-from p2p.net.http_server.speaking import Speaker
-from p2p.net.http_server.stream import Stream
-from p2p.net.http_server.turns import Turns
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.sharing.reading.patience import Nobody, patiently
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
@@ -37,8 +32,6 @@ from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
 WAIT_S, MAX_WAIT_S = 30.0, 600.0
 RESOLVE_RETRY_S = 3.0
 MAX_HINTS = 32
-OWN_MACHINE = "127.0.0.1"
-"""Where all requests come from, as far as turns are concerned."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?![\d.])", re.ASCII | re.IGNORECASE)
 _METHODS = ("GET", "HEAD")
 
@@ -46,27 +39,6 @@ Resolve = Callable[
     [PointerLink, Sequence[PeerHint], Callable[[str], None]], Awaitable[tuple[Link, list[PeerHint]] | None]
 ]
 """Finds the share to which a mutable link points now, and addresses of its publisher; None if nobody knew."""
-
-
-Speak = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-def speaking(shelf: Shelf, resolve: Resolve, activity: Activity) -> tuple[Speak, Callable[[], Awaitable[None]]]:
-    """Makes what serves connections, and what runs meanwhile and gives requests their turns.
-
-    A few are begun at a time, so that commands are heard between them however many come at once.
-    """
-
-    async def admit(_: Scope) -> None:
-        """Everybody who can open the socket may ask."""
-
-    turns = Turns()
-    speaker = Speaker(Guard(Gateway(shelf, resolve, activity), admit, _told))
-
-    async def speak(connection: trio.SocketStream) -> None:
-        await speaker.speak(Stream(connection, partial(turns.wait, OWN_MACHINE)))
-
-    return speak, turns.run
 
 
 class Gateway:
@@ -90,7 +62,7 @@ class Gateway:
         """Makes the answer; None if the client has gone away. What it needs while it is sent is in `used`."""
         try:
             if request.method not in _METHODS:
-                return _told(request, "Only GET and HEAD are possible here.", 405, allow=", ".join(_METHODS))
+                return told(request, "Only GET and HEAD are possible here.", 405, allow=", ".join(_METHODS))
             raw_path: bytes = request.scope["raw_path"]
             if raw_path.startswith(addresses.SHARES.encode()):
                 return await self._share(request, addresses.parse_place(raw_path), used)
@@ -98,7 +70,7 @@ class Gateway:
                 return await self._newest(request, addresses.parse_named(raw_path), used)
             raise NotFound("There is nothing at this address. Shares are at /s/<share id>/.")
         except ShoalError as error:
-            return _told(request, error)
+            return told(request, error)
 
     async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> Response | None:
         held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request)))
@@ -160,7 +132,7 @@ def _redirect(request: Request, place: Place, status: int) -> Response:
     return Response(None, status, listings.HEADERS | {"location": location})
 
 
-def _told(request: Request, said: ShoalError | str, status: int = 400, **headers: str) -> Response:
+def told(request: Request, said: ShoalError | str, status: int = 400, **headers: str) -> Response:
     """Tells what is wrong, as a page or as plain text."""
     match said:
         case Nobody():

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from tracker.web import charts
-from tracker.web.charts import COUNT, SIZE, AxisUnit
+from p2p.site import charts
+from p2p.site.charts import COUNT, SIZE, AxisUnit
 
 DAY = 86400.0
 NOON = 1_795_262_400.0  # 2026-11-21, 12:00 UTC

@@ -54,7 +54,7 @@ def test_what_runs_is_noticed(chromium: Chrome) -> None:
 async def test_hostile_names_are_only_names(
     world: World, peer: Node, url: str, chromium: Chrome, shorten: Shorten
 ) -> None:
-    shorten(application, "WAIT_S", 0.01)
+    shorten(application, "WAIT_S", 1.0)
     deep = [name for name in HOSTILE_FILES if len(name) < 80]
     files = {f"folder/{name}": 1 for name in HOSTILE_FILES} | {"/".join([*deep, "file"]): 1}
     share = ids.to_text((await world.publish(peer, files)).link.share_id)

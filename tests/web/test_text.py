@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from p2p import ids
 from p2p.ids import ShareId
+from p2p.site import charts
 from p2p.site import text as site_text
 from p2p.wire.link import Link, parse_link
 from tracker.web import text
@@ -158,7 +159,7 @@ def test_files_stand_in_their_folders() -> None:
 
 @given(st.lists(st.integers(), max_size=500), st.integers(2, 60))
 def test_a_sample_keeps_the_ends_and_the_order(values: list[int], most: int) -> None:
-    at = text.sampled(range(len(values)), most)
+    at = charts.sampled(range(len(values)), most)
     assert len(at) == min(len(values), most)
     assert at == sorted(set(at))
     if at:

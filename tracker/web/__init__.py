@@ -4,11 +4,11 @@ Nothing that a peer announced is ever taken as HTML: every template escapes it, 
 no inline script or style and nothing from other sites, and invisible characters in a name are shown (`text.visible`).
 
     pages     the addresses, and what each page gets from the service
-    site      templates, static files, headers          charts    figures as SVG, from numbers alone
-    text      sizes, ages and names as people read them
+    site      templates, static files, error pages
+    text      links and commands as people read them
 """
 
 from tracker.web.pages import routes
-from tracker.web.site import SECURITY_HEADERS, error_page, wants_page
+from tracker.web.site import error_page, wants_page
 
-__all__ = ["SECURITY_HEADERS", "error_page", "routes", "wants_page"]
+__all__ = ["error_page", "routes", "wants_page"]

@@ -11,10 +11,11 @@ from p2p import ids
 from p2p.errors import ConfigError, MalformedMessage, NotFound
 from p2p.formats import parse_size
 from p2p.ids import PeerId, ShareId
+from p2p.site import charts
 from p2p.wire.address import canonical
 from p2p.wire.tracker import Kind, Moment, Statistics
 from tracker.service import Service
-from tracker.web import charts, text
+from tracker.web import text
 from tracker.web.site import error_page, page, static
 
 MAX_QUERY_CHARS = 200
@@ -152,7 +153,7 @@ async def network(service: Service, request: Request) -> Response:
     context = {
         "statistics": statistics,
         "charts": _charts(statistics, float(span) * 3600),
-        "moments": text.sampled(moments, TABLE_ROWS)[::-1],
+        "moments": charts.sampled(moments, TABLE_ROWS)[::-1],
         "span": span,
         "ranges": RANGES,
     }

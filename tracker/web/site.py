@@ -1,7 +1,5 @@
-"""What all pages share: templates that escape, static files named by their content's hash, headers, error pages."""
+"""What all pages of the tracker share: templates that escape, static files, error pages."""
 
-import hashlib
-import mimetypes
 import re
 import time
 from collections.abc import Mapping
@@ -13,19 +11,10 @@ from starlette.responses import HTMLResponse, Response
 
 from p2p.ids import COMPARED_CHARS
 from p2p.site import templates
+from p2p.site.assets import SECURITY_HEADERS, STATIC, Assets
 from p2p.wire.tracker import Kind
 from tracker.web import text
 
-SECURITY_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
 _HERE = Path(__file__).parent
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ERRORS = {
@@ -39,24 +28,14 @@ _ERRORS = {
 }
 
 
-class Asset:
-    """A static file in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.content = path.read_bytes()
-        self.tag = hashlib.sha256(self.content).hexdigest()[:16]
-        self.media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        self.url = f"/static/{path.name}?v={self.tag}"
-
-
-_ASSETS = {path.name: Asset(path) for path in sorted((_HERE / "static").iterdir()) if path.is_file()}
+_ASSETS = Assets([STATIC, _HERE / "static"])
 
 
 def _environment() -> Environment:
     environment = templates.environment(_HERE / "templates")
     environment.filters |= {"shown_link": text.shown_link, "short": lambda value: value[:COMPARED_CHARS]}
     environment.globals |= {
-        "asset": lambda name: _ASSETS[name].url,
+        "asset": _ASSETS.url,
         "command": text.command,
         "kinds": [kind.value for kind in Kind],
     }
@@ -94,15 +73,7 @@ def wants_page(request: Request) -> bool:
 
 def static(request: Request) -> Response:
     """Answers with a static file; one that is requested by its hash may be cached for ever."""
-    found = _ASSETS.get(request.path_params["name"])
+    found = _ASSETS.answer(request.path_params["name"], request.query_params.get("v"), request.headers)
     if found is None:
         return error_page(request, 404, "There is no such file.")
-    etag = f'"{found.tag}"'
-    kept = request.query_params.get("v") == found.tag
-    headers = SECURITY_HEADERS | {
-        "etag": etag,
-        "cache-control": "public, max-age=31536000, immutable" if kept else "no-cache",
-    }
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, headers=headers, media_type=found.media_type)
+    return Response(found.body, found.status, found.headers)

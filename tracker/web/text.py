@@ -1,14 +1,10 @@
 """How the tracker's pages write links, commands and lists of files; for all other text see `p2p.site.text`."""
 
 import shlex
-from collections.abc import Sequence
-from typing import TypeVar
 
 from p2p.errors import ConfigError
 from p2p.ids import to_text
 from p2p.wire.link import Link, parse_link
-
-_T = TypeVar("_T")
 
 MAX_LINK_NAME, MAX_LINK_URL = 80, 200
 
@@ -41,10 +37,3 @@ def folders(paths: list[tuple[str, int]]) -> list[tuple[str, list[tuple[str, int
         folder, _, name = path.rpartition("/")
         grouped.setdefault(folder, []).append((name, size))
     return [(folder, sorted(files)) for folder, files in sorted(grouped.items())]
-
-
-def sampled(values: Sequence[_T], most: int) -> list[_T]:
-    """At most `most` (two or more) of the values, evenly spread, including the first and the last."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(index * (len(values) - 1) / (most - 1))] for index in range(most)]

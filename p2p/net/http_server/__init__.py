@@ -9,6 +9,8 @@
     speaking     one connection from its first request to its end
     guard        the outermost layer of an application: leaves no body half read
     bodies       bodies in memory, which networks share
+    events       answers that go on: server-sent events
+    metrics      how many requests, and how long they take
     refusals     what is answered instead, and how a host is counted
 
 It knows nothing of what is served. What an application answers is its own.

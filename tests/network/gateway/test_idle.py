@@ -5,7 +5,15 @@ import sys
 import textwrap
 from pathlib import Path
 
-HEAVY = ("starlette", "h11", "jinja2", "p2p.gateway.application", "p2p.net.http_server")
+HEAVY = (
+    "starlette",
+    "h11",
+    "jinja2",
+    "prometheus_client",
+    "p2p.web.application",
+    "p2p.gateway.application",
+    "p2p.net.http_server",
+)
 
 
 def test_what_speaks_http_is_loaded_when_it_is_first_asked_for(tmp_path: Path) -> None:

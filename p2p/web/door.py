@@ -1,24 +1,43 @@
 """Connections that speak HTTP. What serves them is loaded when the first comes: most peers are never asked."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import msgspec
 import trio
 
 from p2p.concurrency.activity import Activity
+from p2p.concurrency.bell import Bell
+from p2p.control.protocol import AnyRequest, Emit
 from p2p.discovery.discovery import Discovery
 from p2p.gateway.shelf import Shelf
 from p2p.sharing.reading.open_shares import OpenShares
+from p2p.sharing.swarms import Swarms
+from p2p.sharing.traffic import Traffic
 
+Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
 Speak = Callable[[trio.SocketStream], Awaitable[None]]
 
 
-class Door:
-    """Serves shares over HTTP, on connections that were accepted elsewhere."""
+class Deps(msgspec.Struct, frozen=True):
+    """What is served over HTTP. Made by `p2p.node`."""
 
-    def __init__(self, open_shares: OpenShares, discovery: Discovery, activity: Activity) -> None:
-        self._shelf = Shelf(open_shares)
-        self._discovery = discovery
-        self._activity = activity
+    perform: Perform
+    """Carries out a request of the user."""
+    open_shares: OpenShares
+    discovery: Discovery
+    swarms: Swarms
+    traffic: Traffic
+    changes: Bell
+    activity: Activity
+
+
+class Door:
+    """Serves a peer over HTTP, on connections that were accepted elsewhere."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._shelf = Shelf(deps.open_shares)
         self._speak: Speak | None = None
         self._take_turns: Callable[[], Awaitable[None]] = trio.sleep_forever
         self._loaded = trio.Event()
@@ -57,6 +76,11 @@ class Door:
             return self._speak
 
     def _make(self) -> tuple[Speak, Callable[[], Awaitable[None]]]:
-        from p2p.gateway.application import speaking
+        from p2p.gateway.application import Gateway
+        from p2p.web.application import speaking
+        from p2p.web.events import Feed
 
-        return speaking(self._shelf, self._discovery.mutable_links.resolve, self._activity)
+        deps = self._deps
+        gateway = Gateway(self._shelf, deps.discovery.mutable_links.resolve, deps.activity)
+        feed = Feed(deps.perform, deps.changes, deps.swarms, deps.traffic)
+        return speaking(gateway, deps.perform, feed, deps.activity)

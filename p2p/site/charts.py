@@ -9,12 +9,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from p2p.formats import format_size
 from p2p.site.text import count
-from tracker.web.text import sampled
+
+_T = TypeVar("_T")
 
 MAX_POINTS = 150
 _MARGIN = 1.2
@@ -141,3 +143,10 @@ def chart(
         end_x=across(drawn[-1][0]) * width,
         end_y=pixel(figures[-1]),
     )
+
+
+def sampled(values: Sequence[_T], most: int) -> list[_T]:
+    """At most `most` (two or more) of the values, evenly spread, including the first and the last."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(index * (len(values) - 1) / (most - 1))] for index in range(most)]

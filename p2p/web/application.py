@@ -1,0 +1,122 @@
+"""The application behind a peer's HTTP: which address leads to which part.
+
+/s/, /n/        shares: `p2p.gateway`
+/api/v1/NAME    the operations of the control socket
+/api/v1/events  what changes
+/metrics        figures for Prometheus
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from p2p.concurrency.activity import Activity
+from p2p.errors import ShoalError
+from p2p.gateway.application import Gateway, told
+from p2p.net.http_server.events import stream
+from p2p.net.http_server.guard import Guard
+from p2p.net.http_server.metrics import Measured, Metrics
+from p2p.net.http_server.speaking import Speaker
+from p2p.net.http_server.stream import Stream
+from p2p.net.http_server.turns import Turns
+from p2p.web.api import API, HEADERS, REQUESTS, Api, OtherMethod, Perform, failed
+from p2p.web.description import EVENTS, description
+from p2p.web.events import Feed
+from p2p.web.figures import PREFIX, figures
+
+OWN_MACHINE = "127.0.0.1"
+"""Where all requests over the control socket come from, as far as turns are concerned."""
+OPENAPI, METRICS = f"{API}openapi.json", "/metrics"
+_SHARES = re.compile("/[sn]/")
+
+Speak = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+class Application:
+    """The ASGI application."""
+
+    def __init__(self, gateway: Gateway, perform: Perform, feed: Feed, activity: Activity, metrics: Metrics) -> None:
+        self._gateway = gateway
+        self._perform = perform
+        self._feed = feed
+        self._api = Api(perform, activity)
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        request = Request(scope, receive)
+        try:
+            if path == EVENTS:
+                events = self._feed.listen(_asked(request).query_params.getlist("topic"))
+                await stream(events, receive, send)
+                return
+            if path == OPENAPI:
+                response: Response | None = _description(_asked(request))
+            elif path.startswith(API):
+                response = await self._api.answer(request)
+            elif path == METRICS:
+                _asked(request)
+                response = self._metrics.answer(await figures(self._perform))
+            else:
+                await self._gateway(scope, receive, send)
+                return
+        except ShoalError as error:
+            response = failed(error)
+        if response is not None:
+            await response(scope, receive, send)
+
+
+def _asked(request: Request) -> Request:
+    """The request, which asks and changes nothing. Raises OtherMethod."""
+    if request.method != "GET":
+        raise OtherMethod("GET")
+    return request
+
+
+def _description(_: Request) -> Response:
+    return Response(description(), headers=HEADERS, media_type="application/json")
+
+
+def _route(scope: Scope) -> str:
+    """The kind of address that a request is for, so that metrics have few labels."""
+    path = scope["path"]
+    if _SHARES.match(path):
+        return str(path[:3])
+    known = path in (METRICS, OPENAPI, EVENTS) or path.removeprefix(API) in REQUESTS
+    return path if known else "none"
+
+
+def refuse(request: Request, error: ShoalError) -> Response:
+    """Answers a refusal, for people or for programs."""
+    return failed(error) if request.scope["path"].startswith(API) else told(request, error)
+
+
+def speaking(
+    gateway: Gateway, perform: Perform, feed: Feed, activity: Activity
+) -> tuple[Speak, Callable[[], Awaitable[None]]]:
+    """Makes what serves connections of the control socket, and what runs meanwhile and gives requests their turns.
+
+    A few are begun at a time, so that commands are heard between them however many come at once.
+    """
+
+    async def admit(_: Scope) -> None:
+        """Everybody who can open the socket may ask."""
+
+    turns, metrics = Turns(), Metrics(PREFIX)
+    application = Application(gateway, perform, feed, activity, metrics)
+    speaker = Speaker(Measured(Guard(application, admit, refuse), metrics, _route))
+
+    async def speak(connection: trio.SocketStream) -> None:
+        await speaker.speak(Stream(connection, partial(turns.wait, OWN_MACHINE)))
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turns.run)
+            nursery.start_soon(feed.run)
+
+    return speak, run
