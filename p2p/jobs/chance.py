@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_SEED = 2**53 - 1
 
@@ -60,6 +60,35 @@ def reset(place: str, twist: int = 0) -> None:
     _Chance.seed = _Chance.generator = None
     if _Chance.shared:
         _seed_shared()
+
+
+class Kept(NamedTuple):
+    """Where the randomness of `job` was when it came to an action."""
+
+    place: str
+    twist: int
+    seed: int | None
+    generator: random.Random | None
+    shared: Any
+    numpy: Any
+
+
+def keep() -> Kept:
+    """Returns what `restore` needs, so that units may run while `job` waits for their results."""
+    shared = random.getstate() if _Chance.shared else None
+    numpy = importlib.import_module("numpy.random").get_state() if "numpy" in sys.modules else None
+    return Kept(_Chance.place, _Chance.twist, _Chance.seed, _Chance.generator, shared, numpy)
+
+
+def restore(kept: Kept) -> None:
+    """Goes on with the randomness of `job`. What only a unit has imported begins as if `job` had imported it now."""
+    _Chance.place, _Chance.twist, _Chance.seed, _Chance.generator = kept[:4]
+    if _Chance.shared and (kept.shared is None or (kept.numpy is None and "numpy" in sys.modules)):
+        _seed_shared()
+    if kept.shared is not None:
+        random.setstate(kept.shared)
+    if kept.numpy is not None:
+        importlib.import_module("numpy.random").set_state(kept.numpy)
 
 
 def rng() -> random.Random:

@@ -1,7 +1,7 @@
 """What a job file works with: inputs, operations on records, actions.
 
-This module computes nothing. Operations only make a chain longer. An action that has no result yet ends the run of
-`job` that reached it; once the action has been carried out, later runs get its result.
+This module computes nothing. Operations only make a chain longer. An action waits until it has been carried out, and
+returns its result; a later run of `job` gets the result at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,8 +32,8 @@ class Run(Protocol):
 
     def replay(self, name: str) -> Any: ...
 
-    def act(self, chain: Chain, action: Action) -> NoReturn:
-        """Ends this run at an action that must be carried out."""
+    def act(self, chain: Chain, action: Action) -> Any:
+        """Waits until the action has been carried out, and returns its result."""
         ...
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ENTRY = "job"
 _API = "p2p/"
 _MAX_VALUE_BYTES = 512 * 1024
+_NO_MEMORY = "The unit needs more memory than it may have. --unit-memory sets this limit."
 
 
 class Importer:
@@ -145,59 +146,68 @@ def main(header: dict[str, Any], files: dict[str, bytes], requests: BinaryIO, re
     from p2p.jobs.faults import JobFault, PlanMismatch
     from p2p.jobs.frames import BadFrame, pack, pack_done, receive
 
-    def packed(made: "Output") -> bytes:
+    faults = (JobFault, PlanMismatch, Unreadable, MemoryError)
+
+    def framed(answer: dict[str, Any], results: Sequence[bytes] = ()) -> bytes:
         try:
-            if made.replaced[0] or made.skipped:
-                counts = {"records_in": made.records_in, "records_out": made.records_out}
-                apart = {"replaced": made.replaced, "skipped": made.skipped, "skips": made.skips}
-                return pack({"ok": "unit", **counts, **apart}, made.blobs)
-            return pack_done(made.records_in, made.records_out, made.blobs)
+            return pack(answer, results)
         except BadFrame as error:
             return pack({"error": "limit", "text": str(error)})
 
-    session: Session | None = None
-    blobs: list[bytes] = []
-    while True:
-        results: list[bytes] = []
-        answer: dict[str, Any]
+    def of_unit(made: "Output") -> bytes:
+        if made.replaced[0] or made.skipped:
+            counts = {"records_in": made.records_in, "records_out": made.records_out}
+            apart = {"replaced": made.replaced, "skipped": made.skipped, "skips": made.skips}
+            return framed({"ok": "unit", **counts, **apart}, made.blobs)
         try:
-            if session is None:
-                session = _loaded(header, importer)
-                answer = {"ok": "loaded"}
-            else:
-                received = receive(requests)
-                if received is None:
-                    return
-                header, blobs = received
-                del received
-                if "unit" in header:
-                    # The most frequent request takes the short way.
-                    frame = packed(_unit(session, header, blobs))
-                    blobs = []
-                    replies.write(frame)
-                    replies.flush()
-                    continue
-                answer, results = _answered(session, header, blobs)
-        except JobFault as fault:
-            answer = fault.report()
-        except PlanMismatch as mismatch:
-            answer = {"error": "plan", "text": str(mismatch)}
-        except Unreadable as error:
-            answer = {"error": "limit", "text": str(error)}
-        except MemoryError:
-            answer = {
-                "error": "limit",
-                "text": "The unit needs more memory than it may have. --unit-memory sets this limit.",
-            }
-        try:
-            frame = pack(answer, results)
+            return pack_done(made.records_in, made.records_out, made.blobs)
         except BadFrame as error:
-            frame = pack({"error": "limit", "text": str(error)})
-        blobs = results = []
-        replies.write(frame)
+            return framed({"error": "limit", "text": str(error)})
+
+    def of_fault(error: BaseException) -> bytes:
+        match error:
+            case JobFault():
+                return framed(error.report())
+            case PlanMismatch():
+                return framed({"error": "plan", "text": str(error)})
+            case Unreadable():
+                return framed({"error": "limit", "text": str(error)})
+        return framed({"error": "limit", "text": _NO_MEMORY})
+
+    try:
+        session = _loaded(header, importer)
+    except faults as error:
+        replies.write(of_fault(error))
         replies.flush()
-        if session is None:
-            return  # a job that cannot be loaded can answer nothing
+        return  # a job that cannot be loaded can answer nothing
+    waiting: tuple[dict[str, Any], list[bytes]] | None = None
+
+    def answer() -> bytes | None:
+        """The answer to the next request. None if `job` has to be elsewhere for it, and empty at the end."""
+        nonlocal waiting
+        try:
+            waiting = waiting or receive(requests)
+            if waiting is None:
+                return b""
+            if "unit" in waiting[0]:  # the most frequent request takes the short way
+                made = _unit(session, *waiting)
+                return None if made is None else of_unit(made)
+            answered = _answered(session, *waiting)
+            return None if answered is None else framed(*answered)
+        except faults as error:
+            return of_fault(error)
+
+    def serve() -> bool:
+        nonlocal waiting
+        while frame := answer():
+            waiting = None
+            replies.write(frame)
+            replies.flush()
+        return frame is None
+
+    replies.write(framed({"ok": "loaded"}))
+    replies.flush()
+    session.follow(serve)
 
 
 def _loaded(header: dict[str, Any], importer: Importer) -> "Session":
@@ -226,23 +236,29 @@ def _loaded(header: dict[str, Any], importer: Importer) -> "Session":
     return session
 
 
-def _answered(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+def _answered(
+    session: "Session", header: dict[str, Any], blobs: Sequence[bytes]
+) -> tuple[dict[str, Any], list[bytes]] | None:
+    """An answer's header and blobs; None if `job` has to be elsewhere for it."""
     given = _given(session, header, blobs)
     match header["do"]:
         case "plan":
-            return _planned(session)
+            return _planned(session) if session.is_at(session.known, twist=0) else None
         case "confirm":
-            session.confirm(header["action"], header["digest"])
-            return {"ok": "confirmed"}, []
+            confirmed = session.confirm(header["action"], header["digest"])
+            return ({"ok": "confirmed"}, []) if confirmed else None
         case "finish":
-            return {"ok": "finished"}, [session.finish(header["action"], header["digest"], given)]
+            action, digest = header["action"], header["digest"]
+            return ({"ok": "finished"}, [session.finish(action, digest, given)]) if session.is_at(action) else None
         case other:
             raise ValueError(f"no such request: {other}")
 
 
-def _unit(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> "Output":
+def _unit(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> "Output | None":
+    """What a unit made; None if `job` has to be elsewhere for it."""
     action, stage, partition, digest, source = header["unit"]
-    return session.unit(action, stage, partition, digest, source, _given(session, header, blobs))
+    given = _given(session, header, blobs)
+    return session.unit(action, stage, partition, digest, source, given) if session.is_at(action) else None
 
 
 def _given(session: "Session", header: dict[str, Any], blobs: Sequence[bytes]) -> Sequence[bytes]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 from p2p.jobs.cutting import DEFAULT_PARTITION_BYTES, Piece, at_lines, by_file, by_size, driven, share_of
@@ -17,6 +18,7 @@ from p2p.jobs.faults import JobFault
 from p2p.jobs.files import Files, served, sources
 from p2p.jobs.guest import Importer
 from p2p.jobs.planning import Plan, Settings
+from p2p.jobs.reviews import Reviews
 from p2p.jobs.session import Answer, Session
 from p2p.jobs.sources import OF_BYTES, OF_TEXT, Source
 from p2p.jobs.unpacking import HEAD_BYTES, form_of, not_utf8, read_whole
@@ -84,17 +86,59 @@ def run(
                 seed=seed,
                 is_drawn=is_drawn,
             )
-            number = 0
-            while isinstance(plan := session.plan(), Plan):
-                for text in session.notes:
-                    note(text)
-                session.notes.clear()
-                session.confirm(plan.number, plan.digest)
-                session.learn(number, _carry_out(plan, session, read, partition_bytes, save, tell, once, skips))
-                number += 1
-            return plan
+
+            def carry_out(plan: Plan) -> bytes:
+                return _carry_out(plan, session, read, partition_bytes, save, tell, once, skips)
+
+            following = _Following(session, carry_out, note)
+            session.follow(following.serve)
+            assert following.answer is not None
+            return following.answer
     finally:
         random.setstate(state)
+
+
+class _Following:
+    """Follows a job from action to action, and carries each out."""
+
+    def __init__(self, session: Session, carry_out: Callable[[Plan], bytes], note: Callable[[str], None]) -> None:
+        self._session, self._carry_out, self._note = session, carry_out, note
+        self._reviews = Reviews()
+        self._reviewed: Plan | None = None
+        """The plan that is to be made again before anything else."""
+        self._plan: Plan | None = None
+        self._is_carried_out = True
+        self.answer: Answer | None = None
+
+    def serve(self) -> bool:
+        """As `session.Serve`."""
+        session = self._session
+        while True:
+            if (again := self._reviewed) is not None:
+                if not session.confirm(again.number, again.digest):
+                    return True
+                self._reviews.ends(monotonic())
+                self._reviewed = None
+            if self.answer is not None:
+                return False
+            if self._plan is None or self._is_carried_out:
+                if not session.is_at(session.known, twist=0):
+                    return True
+                self._next(session.plan())
+            else:
+                session.learn(session.known, self._carry_out(self._plan))
+                self._is_carried_out = True
+
+    def _next(self, found: Plan | Answer) -> None:
+        for text in self._session.notes:
+            self._note(text)
+        self._session.notes.clear()
+        if isinstance(found, Answer):
+            self.answer = found
+            self._reviewed = self._plan if self._reviews.is_missing(monotonic()) else None
+        else:
+            self._plan, self._is_carried_out = found, False
+            self._reviewed = found if self._reviews.begins(monotonic()) else None
 
 
 def _carry_out(

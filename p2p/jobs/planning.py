@@ -1,8 +1,8 @@
-"""Runs `job` as far as its next action, and determines the plan for that action."""
+"""Runs `job` from action to action, and determines the plan for each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from p2p.jobs.checks import fingerprint
 from p2p.jobs.codec import decode
@@ -89,94 +89,110 @@ class Returned(NamedTuple):
     saved: bool
 
 
-class _Reached(BaseException):
+class Outline(NamedTuple):
+    """What is remembered of a plan, to compare it with the same one made again."""
+
+    digest: str
+    parts: list[tuple[str, Place, str]]
+    """The name, place and digest of each part."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Outline":
+        both = zip(fingerprint.parts(plan.stages), plan.digests, strict=True)
+        return cls(plan.digest, [(part.name, part.place, digest) for part, digest in both])
+
+
+class Left(BaseException):
     """Raised to end a run of `job` at an action.
 
     It is not an Exception, so that the job's own `except Exception` does not catch it.
     """
 
 
-class _Run:
-    """One run of `job`, with the results of the actions that were already carried out."""
+class Run:
+    """One run of `job`, which rests in each action until the action's result is there."""
 
-    def __init__(self, results: Sequence[bytes]) -> None:
-        self._results = iter(results)
-        self._left = len(results)
-        self.replays = self._left > 0
-        self.reached: tuple[Chain, Action] | None = None
+    def __init__(self, results: Sequence[bytes], passes: int, rest: Callable[["Run", Chain, Action], bool]) -> None:
+        """The first `passes` actions are passed: their results are there, and nobody asks for their plans.
+
+        `rest` is called in each other action. It returns once `job` is to go on with the result, or to be left (False).
+        """
+        self.number = 0
+        """How many actions have been left behind."""
+        self._results = results
+        self._passes = passes
+        self.replays = passes > 0
+        self._rest = rest
+        self._left: Action | None = None
         self.saved = self._over = False
 
     def replay(self, name: str) -> Any:
-        self._left -= 1
-        self.replays = self._left > 0
         self.saved = self.saved or name == "save"
-        return decode(next(self._results))
+        result = decode(self._results[self.number])
+        self.number += 1
+        self.replays = self.number < self._passes
+        return result
 
-    def act(self, chain: Chain, action: Action) -> NoReturn:
+    def act(self, chain: Chain, action: Action) -> Any:
         if self._over:
             raise JobFault(f"{action.name}() inside an operation: actions belong in job() itself", place=here())
-        if self.reached:
-            raise self.caught()
-        self.saved = self.saved or action.name == "save"
-        self.reached = chain, action
-        raise _Reached
+        if self._left:
+            raise self._caught(self._left)
+        self._over = True
+        goes_on = self._rest(self, chain, action)
+        self._over = False
+        if not goes_on:
+            self._left = action
+            raise Left
+        return self.replay(action.name)
 
-    def end(self) -> None:
-        """Closes this run: from now on, no action belongs to it."""
-        self._over, self.replays = True, False
+    def of(self, job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any]) -> Returned | None:
+        """Runs `job` until it returns, or is left: then None.
 
-    def caught(self) -> JobFault:
-        assert self.reached is not None
+        Raises JobFault for a broken rule, and whatever the job raises.
+        """
+        check_arguments(job, arguments)
+        try:
+            value = job(Inputs(self, inputs), **arguments)
+        except Left:
+            return None
+        finally:
+            self._over, self.replays = True, False
+        if self._left:
+            raise self._caught(self._left)
+        if isinstance(value, Dataset):
+            raise JobFault(NO_ACTION)
+        return Returned(value, self.saved)
+
+    def _caught(self, action: Action) -> JobFault:
         return JobFault(
             "the job went on after an action that has no result yet: an `except:` or `except BaseException` caught "
             "the exception that ends this run; write `except Exception`",
-            place=self.reached[1].place,
+            place=action.place,
         )
 
 
-def run(job: Job, inputs: Sequence[Input], arguments: Mapping[str, Any], results: Sequence[bytes]) -> Plan | Returned:
-    """Runs `job` to the first action after `results`.
-
-    Raises JobFault for a broken rule, and whatever the job raises.
-    """
-    check_arguments(job, arguments)
-    if len(results) >= MAX_ACTIONS:
+def plan_of(number: int, chain: Chain, action: Action) -> Plan:
+    """The plan for the action of this number. Raises JobFault for a broken rule."""
+    if number >= MAX_ACTIONS:
         raise JobFault(f"a job has at most {MAX_ACTIONS} actions")
-    this = _Run(results)
-    try:
-        value = job(Inputs(this, inputs), **arguments)
-    except _Reached:
-        value = None
-    else:
-        if this.reached:
-            raise this.caught()
-    finally:
-        this.end()
-    if this.reached:
-        chain, action = this.reached
-        leading = stages(chain, action)
-        if len(leading) > MAX_STAGES:
-            raise JobFault(f"more than {MAX_STAGES} stages before one action", place=action.place)
-        digests, sizes = fingerprint.digests(leading)
-        digest = sha256("\n".join([str(len(results)), *digests]).encode()).hexdigest()
-        return Plan(len(results), action, leading, digests, sizes, digest)
-    if isinstance(value, Dataset):
-        raise JobFault(NO_ACTION)
-    return Returned(value, this.saved)
+    leading = stages(chain, action)
+    if len(leading) > MAX_STAGES:
+        raise JobFault(f"more than {MAX_STAGES} stages before one action", place=action.place)
+    digests, sizes = fingerprint.digests(leading)
+    digest = sha256("\n".join([str(number), *digests]).encode()).hexdigest()
+    return Plan(number, action, leading, digests, sizes, digest)
 
 
-def same(first: Plan, second: Plan) -> None:
+def same(first: Outline, second: Outline) -> None:
     """Raises PlanMismatch if the plans differ, naming the first operation that does."""
     if first.digest == second.digest:
         return
     advice = "decide only from arguments, inputs and results of actions, keep no state, take random numbers from rng()"
-    both = zip(fingerprint.parts(first.stages), fingerprint.parts(second.stages), strict=False)
-    for place, (one, other) in enumerate(both):
-        if first.digests[place] != second.digests[place]:
-            what = "its code or what it captured" if one.name == other.name else f"{one.name} or {other.name}"
-            raise PlanMismatch(
-                f"job() plans differently each time, at {one.name}, line {one.place.line} ({what}): {advice}"
-            )
+    for (one, place, digest), (other, _, again) in zip(first.parts, second.parts, strict=False):
+        if digest != again:
+            what = "its code or what it captured" if one == other else f"{one} or {other}"
+            raise PlanMismatch(f"job() plans differently each time, at {one}, line {place.line} ({what}): {advice}")
     raise PlanMismatch(f"job() plans differently each time, in how many operations there are: {advice}")
 
 

@@ -1,7 +1,13 @@
-"""Runs one job in one guest: imports its file, makes its plans, runs its units. The caller handles frames and pipes."""
+"""Runs one job in one guest: imports its file, makes its plans, runs its units. The caller handles frames and pipes.
+
+`job` runs once, from action to action. In each it rests, while requests about that action are answered: what answers
+them is called from within the action. It goes on with the action's result when a request needs the next one. Only for a
+request about an earlier action, and to make the plans once more, is it left, and begun again with the results that are
+known by then.
+"""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,11 +20,14 @@ from p2p.jobs.checks.memory import Owner
 from p2p.jobs.checks.state import State
 from p2p.jobs.dataset import Input
 from p2p.jobs.faults import NOT_THE_JOBS, JobFault, Place, PlanMismatch, raised
-from p2p.jobs.planning import Job, Plan, Returned, Settings, run, same
+from p2p.jobs.operations import Action, Chain
+from p2p.jobs.planning import Job, Outline, Plan, Returned, Run, Settings, plan_of, same
 from p2p.jobs.sources import Source
 from p2p.jobs.units import Output, Work
 
 _LARGE_BYTES = 4 * 1024 * 1024
+_TWISTS, _OF_UNITS = 3, 2
+"""A plan is made with other randomness where it is made, where it is made again, and where units run."""
 
 
 class Answer(NamedTuple):
@@ -28,8 +37,17 @@ class Answer(NamedTuple):
     saved: bool
 
 
+Serve = Callable[[], bool]
+"""Answers requests. Returns True when `job` has to be elsewhere for one, which is then still to be answered; False at
+the end.
+"""
+
+
 class Session:
-    """Plans one job, and runs units of it. Every method may raise JobFault, PlanMismatch, Unreadable or MemoryError."""
+    """Plans one job, and runs units of it. Every method may raise JobFault, PlanMismatch, Unreadable or MemoryError.
+
+    Requests are answered within `follow`, each once `is_at` is True for its action. `confirm` sees to that itself.
+    """
 
     def __init__(
         self,
@@ -51,9 +69,19 @@ class Session:
         self._seed = f"seed {seed}"
         """What all random numbers follow from."""
         self._results: list[bytes] = []
-        self._plan: Plan | None = None
-        self._plan_digest = ""
-        self._work: list[Work] = []
+        self._wanted = _Wanted(0)
+        self._at: int | None = None
+        """The action in which `job` rests; if it has returned or failed, the one that it was to come to."""
+        self._found: Plan | Returned | BaseException = PlanMismatch("job() was not called")
+        """What it asks for there, or has returned, or why it failed."""
+        self._again_at: int | None = None
+        """The action to which `job` came again, to have its plans compared."""
+        self._twist = 0
+        self._broken: BaseException | None = None
+        """What was raised while requests were answered, which is none of the job's business."""
+        self._outlines: dict[int, Outline] = {}
+        """The plans that have not been made again yet, by action."""
+        self._work: dict[int, Work] = {}
         self._runs_code: list[bool] = []
         """Which stages of the present plan run functions of the job; the others cannot change what its code holds."""
         self._has_named = any(b"amedtuple" in source for source in files.values())
@@ -82,6 +110,11 @@ class Session:
         if hasattr(loader, "loaded"):
             loader.loaded = self._add  # type: ignore[union-attr]
 
+    @property
+    def known(self) -> int:
+        """How many results of actions are known: the number of the next action."""
+        return len(self._results)
+
     def learn(self, action: int, result: bytes) -> None:
         """Takes the result of an action, in order. A result that is already known is ignored."""
         if action > len(self._results):
@@ -89,32 +122,151 @@ class Session:
         if action == len(self._results):
             self._results.append(result)
 
-    def plan(self) -> Plan | Answer:
-        """Returns what `job` asks for next, which is still to be confirmed, or what it returned."""
-        found = self._run(len(self._results), 0)
-        if isinstance(found, Returned):
-            with self._blamed():
-                return Answer(as_json(found.value), found.saved)
-        self._keep(found)
-        self._renewed = self._changed_by_job()
-        self._look_ahead(found)
-        return found
+    # Where `job` is.
 
-    def confirm(self, action: int, digest: str) -> None:
-        """Plans the action with this digest again, with different randomness. Raises JobFault if the plans differ."""
-        first = self._planned(action, digest)
-        second = self._run(action, 1)
-        if isinstance(second, Returned):
-            raise JobFault("job() plans differently each time: it returned where it asked for an action before")
+    def follow(self, serve: Serve) -> None:
+        """Runs `job` as requests need it, until `serve` returns False. Raises what `serve` raises."""
+        self._serve = serve
+        while serve():
+            self._run()
+
+    def is_at(self, action: int, *, twist: int = _OF_UNITS) -> bool:
+        """Whether `job` is where a request about this action can be answered; if not, `serve` returns, so that it goes
+        there. `twist` is for a new run.
+        """
+        if not 0 <= action <= len(self._results):
+            raise PlanMismatch(f"the result of action {len(self._results)} has not come")
+        if self._at == action:
+            return True
+        self._wanted = _Wanted(action, twist)
+        return False
+
+    def _run(self) -> None:
+        """Runs `job` from its beginning to where it has to be, and on from there for as long as nobody needs it at an
+        earlier place.
+        """
+        self._at = self._again_at = None
+        wanted, self._twist = self._wanted, self._wanted.twist
+        found: Returned | BaseException | None
         try:
-            same(first, second)
-        except PlanMismatch as error:
-            raise JobFault(str(error), kind="PlanMismatch", place=first.action.place) from None
-        self._state = None  # a variable may have another object of the same value now
+            chance.reset(self._seed, self._twist)
+            with self._blamed():
+                passes = min(self._outlines, default=wanted.action) if wanted.again else wanted.action
+                found = Run(self._results, passes, self._rest).of(self._job, self._inputs, self._arguments)
+        except NOT_THE_JOBS as error:
+            found = error
+        if self._broken is not None:
+            raise self._broken
+        if found is not None:
+            self._settle(self._wanted, found)
+
+    def _rest(self, run: Run, chain: Chain, action: Action) -> bool:
+        """Has requests answered while `job` is in an action. Returns whether it goes on with the action's result."""
+        found: Plan | BaseException
+        try:
+            with self._blamed():
+                found = self._compared(plan_of(run.number, chain, action))
+        except NOT_THE_JOBS as error:
+            found = error
+        if isinstance(found, Plan) and run.number < self._wanted.action:
+            return True
+        self._settle(self._wanted, found)
+        kept = chance.keep()
+        try:
+            left = not self._serve() or self._wanted.again or self._wanted.action <= run.number
+        except BaseException as error:  # noqa: BLE001  raised by `follow`: the job must not catch it
+            self._broken = error
+            return False
+        if left or not isinstance(found, Plan):
+            return False
+        self._at = None
+        chance.restore(kept)
+        return True
+
+    def _settle(self, wanted: "_Wanted", found: Plan | Returned | BaseException) -> None:
+        self._at, self._found = wanted.action, found
+        self._again_at = wanted.action if wanted.again else None
+        self._state = None
+        if isinstance(found, Plan):
+            self._work = {}
+            self._runs_code = [
+                any(not isinstance(part, Source) and part.function is not None for part in fingerprint.parts([stage]))
+                for stage in found.stages
+            ]
+
+    def _compared(self, plan: Plan) -> Plan:
+        """The plan, if it was the same before. Raises JobFault."""
+        if self._wanted.again and (first := self._outlines.pop(plan.number, None)) is not None:
+            try:
+                same(first, Outline.of(plan))
+            except PlanMismatch as error:
+                raise JobFault(str(error), kind="PlanMismatch", place=plan.action.place) from None
+        return plan
+
+    def _remember(self) -> None:
+        """Remembers what `job` asks for, to be compared when it comes here again."""
+        if isinstance(self._found, Plan) and self._found.number not in self._outlines:
+            self._outlines[self._found.number] = Outline.of(self._found)
+            self._renewed = self._changed_by_job()
+
+    def _planned(self, action: int, digest: str) -> Plan:
+        assert self._at == action
+        match self._found:
+            case Plan() as plan:
+                self._check(action, plan.digest, digest)
+                return plan
+            case Returned():
+                raise PlanMismatch(f"job() returned here before its action {action}")
+            case error:
+                raise error
+
+    def _check(self, action: int, found: str, digest: str) -> None:
+        if found != digest:
+            raise PlanMismatch(f"job() plans action {action} differently here: its plan is {found}")
+
+    # Requests.
+
+    def plan(self) -> Plan | Answer:
+        """Returns what `job` asks for next, which is still to be confirmed, or what it returned. For `known`."""
+        match self._found:
+            case Plan() as plan:
+                self._remember()
+                self._look_ahead(plan)
+                return plan
+            case Returned() as returned:
+                with self._blamed():
+                    return Answer(as_json(returned.value), returned.saved)
+            case error:
+                raise error
+
+    def confirm(self, action: int, digest: str) -> bool:
+        """Compares the plan that has this digest with the one made again, with other randomness; those before it that
+        were made only once have been compared on the way. Raises JobFault if any differ.
+
+        False if `job` has to be elsewhere first, as with `is_at`.
+        """
+        if self._again_at != action:
+            if action not in self._outlines:
+                if not self.is_at(action):
+                    return False
+                self._planned(action, digest)
+                self._remember()
+            self._check(action, self._outlines[action].digest, digest)
+            self._wanted = _Wanted(action, (self._twist + 1) % _TWISTS, again=True)
+            return False
+        self._again_at = None
+        if not isinstance(self._found, Plan):
+            self._at = None  # what went wrong is told here, and need not happen again
+        if isinstance(self._found, Returned):
+            raise JobFault("job() plans differently each time: it returned where it asked for an action before")
+        if not isinstance(self._found, Plan):
+            raise self._found
+        self._check(action, self._found.digest, digest)
         again = self._changed_by_job()
         for name in [*again, *self._renewed]:
             if again.get(name) != self._renewed.get(name):
-                raise JobFault(_CHANGED_BY_JOB.format(name), kind="StateKept", place=first.action.place)
+                raise JobFault(_CHANGED_BY_JOB.format(name), kind="StateKept", place=self._found.action.place)
+        return True
 
     def unit(
         self,
@@ -131,6 +283,9 @@ class Session:
             raise PlanMismatch(f"action {action} has no stage {stage}")
         state = (self._state or self._watched(plan)) if self._runs_code[stage] else None
         chance.reset(f"{self._seed}/{action}/{stage}/{partition}")
+        if stage not in self._work:
+            part = plan.stages[stage]
+            self._work[stage] = Work(part, plan.outputs(part, self.settings), self._files, has_named=self._has_named)
         output = self._work[stage].run(source, blobs)
         if state is not None and (changed := state.after_unit(output.records_in)) is not None:
             raise _kept(changed, state)
@@ -186,36 +341,6 @@ class Session:
     def _changed_by_job(self) -> dict[str, str]:
         return {owner.name: fingerprint.digest(held) for owner, held in self._fresh.changes()}
 
-    def _planned(self, action: int, digest: str) -> Plan:
-        if self._plan is None or self._plan.number != action:
-            if not 0 <= action <= len(self._results):
-                raise PlanMismatch(f"the result of action {len(self._results)} has not come")
-            found = self._run(action, 2)
-            if isinstance(found, Returned):
-                raise PlanMismatch(f"job() returned here before its action {action}")
-            self._keep(found)
-        assert self._plan is not None
-        if self._plan_digest != digest:
-            raise PlanMismatch(f"job() plans action {action} differently here: its plan is {self._plan_digest}")
-        return self._plan
-
-    def _keep(self, plan: Plan) -> None:
-        self._plan, self._plan_digest = plan, plan.digest
-        self._state = None
-        self._work = [
-            Work(stage, plan.outputs(stage, self.settings), self._files, has_named=self._has_named)
-            for stage in plan.stages
-        ]
-        self._runs_code = [
-            any(not isinstance(part, Source) and part.function is not None for part in fingerprint.parts([stage]))
-            for stage in plan.stages
-        ]
-
-    def _run(self, action: int, twist: int) -> Plan | Returned:
-        chance.reset(self._seed, twist)
-        with self._blamed():
-            return run(self._job, self._inputs, self._arguments, self._results[:action])
-
     @contextmanager
     def _blamed(self) -> Iterator[None]:
         """Blames the job for whatever its own code raises, whether an Exception or another BaseException."""
@@ -238,7 +363,15 @@ def _kept(changed: Owner, state: State) -> JobFault:
     return JobFault(text, kind="StateKept", place=state.place_of(changed), operation=changed.operation)
 
 
+class _Wanted(NamedTuple):
+    """Where `job` has to be, and how it begins if it has to begin for that."""
+
+    action: int
+    twist: int = 0
+    again: bool = False
+
+
 _CHANGED_BY_JOB = (
-    "job() changes {}, and finds another value there each time it runs, which is once for every action and in every "
-    "process: keep no state between calls, make it a local variable of job()"
+    "job() changes {}, and finds another value there each time it runs, which is in every process, and in some more "
+    "than once: keep no state between calls, make it a local variable of job()"
 )

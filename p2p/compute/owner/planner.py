@@ -54,7 +54,7 @@ class Planner(Protocol):
         """
 
     async def confirm(self, plan: Plan) -> None:
-        """Plans that action once more. Raises JobError if the plan differs."""
+        """Makes that plan once more, and those before it that were made only once. Raises JobError if one differs."""
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         """Makes the action's result. Raises JobError."""

@@ -46,6 +46,7 @@ from p2p.core.compute.skipped import SkippedRecords
 from p2p.core.compute.vacancies import Vacancies
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import H, PeerId, ShareId, to_text
+from p2p.jobs.reviews import Reviews
 from p2p.jobs.unpacking import not_utf8
 from p2p.progress import JobView, QueuedAt
 
@@ -76,6 +77,7 @@ class JobRun:
         self._view = view
         self._results: list[bytes] = []
         """Results of the actions so far."""
+        self._reviews = Reviews()
         limits = msgspec.json.encode([setup.limits.wall_s, setup.limits.memory_bytes, setup.limits.output_bytes])
         context = plans.job_context(setup.bundle, setup.runtime.digest, limits)
         self._driver = driver = Driver(deps.presence.peer_id, context, setup.limits.wall_s, self._repeat)
@@ -210,6 +212,8 @@ class JobRun:
             # No unit of an action runs before the results on which the action depends are journaled.
             await keeping.done()
             driver.do(driver.job.finished(digest))
+        if driver.plan is not None and self._reviews.is_missing(trio.current_time()):
+            await self._confirm(planner, driver.plan)
         driver.do(driver.job.done())
         return Ending(said.value, await self._deps.disk.run(saved_files.folder_of, self._saved))
 
@@ -230,20 +234,28 @@ class JobRun:
             self._view.units_known += sum(stage.done for stage in driver.job.stages)
         self._employer.prefer()
         # The plan is made once more while its units run, so they need not wait for that.
-        confirming = Background(partial(planner.confirm, plan))
-        self._nursery.start_soon(confirming.run)
+        confirming = Background(partial(self._confirm, planner, plan))
+        if is_reviewed := self._reviews.begins(trio.current_time()):
+            self._nursery.start_soon(confirming.run)
         try:
             await driver.finished()
         except ShoalError:
+            if not is_reviewed:
+                self._nursery.start_soon(confirming.run)
             with trio.move_on_after(CONFIRM_TIMEOUT_S):
                 await confirming.done()  # a plan that depends on chance is better explained here than by volunteers
             raise
-        await confirming.done()
+        if is_reviewed:
+            await confirming.done()
         self._watch.look_at_stages(driver.job, plan)
         result = await self._combined(planner, plan, counts[-1])
         self._dispatch.end()
         self._shuffle.end()
         return result
+
+    async def _confirm(self, planner: Planner, plan: Plan) -> None:
+        await planner.confirm(plan)
+        self._reviews.ends(trio.current_time())
 
     async def _still_held(self, known: list[Known]) -> list[Known]:
         """Returns the earlier results whose outputs are available, after a short wait for the volunteers that keep some
