@@ -234,7 +234,8 @@ class Operations:
                 link, known = await self._newest(link, hints, request.wait_s, progress)
             hints += known
         hints += link.peers
-        async with reading.reading(self._deps.open_shares, link.share_id, hints, request.wait_s) as share:
+        where = link.share_id, hints, link.trackers
+        async with reading.reading(self._deps.open_shares, *where, request.wait_s) as share:
             yield share
 
     def _volunteer(self, pause: bool | None, now: bool) -> answers.VolunteerAnswer:

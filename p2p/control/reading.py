@@ -67,10 +67,10 @@ class ReadShare:
 
 @asynccontextmanager
 async def reading(
-    open_shares: OpenShares, share: ShareId, hints: Sequence[PeerHint], wait_s: float
+    open_shares: OpenShares, share: ShareId, hints: Sequence[PeerHint], trackers: Sequence[str], wait_s: float
 ) -> AsyncIterator[ReadShare]:
     """Opens a share while the body runs. `wait_s` is how long to wait while nothing of it comes."""
-    held = open_shares.open(share, hints)
+    held = open_shares.open(share, hints, trackers)
     try:
         yield ReadShare(held, wait_s)
     finally:

@@ -19,7 +19,7 @@ from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.questions import QUESTION
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ConfigError, NotAllowed, NotFound, PeerError
-from p2p.ids import PeerId
+from p2p.ids import PeerId, ShareId
 from p2p.net.http import check_url
 from p2p.reach.presence import Presence
 from p2p.wire.address import Address, Scope, is_dialable_host, parse_address, scope
@@ -73,12 +73,7 @@ class Finders:
 
     async def find(self, link: Link, seeker: Seeker, note: Callable[[str], None]) -> None:
         """Names sources to a seeker until cancelled; `note` gets what the user should know."""
-        key = provider_key(link.share_id)
-
-        def heard(hint: PeerHint) -> None:
-            if hint.peer_id != self._presence.peer_id:
-                seeker.heard_of(hint)
-
+        key, heard = provider_key(link.share_id), self._others(seeker)
         for hint in link.peers:
             self._overlays.hint(hint.address)
         async with trio.open_nursery() as nursery:
@@ -92,6 +87,15 @@ class Finders:
                 keep(partial(self._from_overlays, key, heard, seeker))
             keep(partial(self._from_neighbours, heard))
             keep(partial(self._tell_if_lonely, link, seeker, note))
+
+    async def ask_more(self, share: ShareId, urls: Sequence[str], seeker: Seeker, note: Callable[[str], None]) -> None:
+        """Asks trackers that a later link to the share names, besides `find`, until cancelled."""
+        key, heard = provider_key(share), self._others(seeker)
+        async with trio.open_nursery() as nursery:
+            for url in self._urls(urls, note):
+                if url not in self._trackers.urls:
+                    ask = partial(self._from_tracker, url, key, heard, seeker, note)
+                    nursery.start_soon(QUESTION.keep, ask, self._random)
 
     async def find_peer(
         self, peer: PeerId, heard: Heard, of_link: Sequence[str] = (), note: Callable[[str], None] = lambda text: None
@@ -129,6 +133,13 @@ class Finders:
             for url in self._urls(of_link, note):
                 nursery.start_soon(QUESTION.absorb, ask_tracker, url)
             nursery.start_soon(QUESTION.absorb, ask_overlays)
+
+    def _others(self, seeker: Seeker) -> Heard:
+        def heard(hint: PeerHint) -> None:
+            if hint.peer_id != self._presence.peer_id:
+                seeker.heard_of(hint)
+
+        return heard
 
     def _urls(self, of_link: Sequence[str], note: Callable[[str], None]) -> list[str]:
         """The trackers to ask: those of this peer, and some of those that the link names."""

@@ -3,8 +3,9 @@
     GET, HEAD /s/<share id>/<path>        a file, or the list of a folder
     GET, HEAD /n/<peer id>/<name>/<path>  redirects to the newest version that the peer published under the name
 
-`?peer=HOST:PORT`, as often as needed, names peers that may have the share, as `--peer` does. `Prefer: wait=SECONDS`
-says how long the answer may wait for the next bytes from others.
+`?peer=HOST:PORT`, as often as needed, names peers that may have the share, as `--peer` does, and `?tracker=URL`
+trackers that may know more, as links do. `Prefer: wait=SECONDS` says how long the answer may wait for the next bytes
+from others.
 """
 
 import re
@@ -19,12 +20,14 @@ from starlette.types import Receive, Scope, Send
 
 from p2p.concurrency.activity import Activity
 from p2p.core.shares import folders
+from p2p.discovery.finders import MAX_LINK_TRACKERS
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError
 from p2p.formats import format_time, quoted
 from p2p.gateway import addresses, files, listings
 from p2p.gateway.addresses import NamedPlace, Place
 from p2p.gateway.going import until_gone
 from p2p.gateway.shelf import Shelf
+from p2p.net.http import check_url
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.sharing.reading.patience import Nobody, patiently
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
@@ -73,7 +76,7 @@ class Gateway:
             return told(request, error)
 
     async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> Response | None:
-        held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request)))
+        held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request), _trackers(request)))
         find = partial(self._found, request, place, held, used)
         return await find() if held.is_here else await until_gone(request.receive, find)
 
@@ -94,11 +97,11 @@ class Gateway:
             return None
         link, known = found
         # The share stays open for a while, with what is known of where it is.
-        await used.enter_async_context(self._shelf.reading(link.share_id, known))
+        await used.enter_async_context(self._shelf.reading(link.share_id, known, link.trackers))
         return _redirect(request, Place(link.share_id, named.path, named.with_slash), 302)
 
     async def _resolved(self, request: Request, named: NamedPlace) -> tuple[Link, list[PeerHint]]:
-        link = PointerLink(named.publisher, named.name)
+        link = PointerLink(named.publisher, named.name, trackers=tuple(_trackers(request)))
         hints, wait_s = _hints(request), _wait_s(request)
         with trio.move_on_after(wait_s):
             while True:
@@ -117,6 +120,14 @@ def _hints(request: Request) -> list[PeerHint]:
     """The peers named in the query. Raises MalformedMessage."""
     try:
         return [parse_peer(text) for text in request.query_params.getlist("peer")[:MAX_HINTS]]
+    except ConfigError as error:
+        raise MalformedMessage(str(error)) from None
+
+
+def _trackers(request: Request) -> list[str]:
+    """The trackers named in the query. Raises MalformedMessage."""
+    try:
+        return [check_url(text) for text in request.query_params.getlist("tracker")[:MAX_LINK_TRACKERS]]
     except ConfigError as error:
         raise MalformedMessage(str(error)) from None
 

@@ -55,15 +55,20 @@ class Shelf:
             self._opened.clear()
 
     @asynccontextmanager
-    async def reading(self, share: ShareId, hints: Sequence[PeerHint] = ()) -> AsyncIterator[OpenShare]:
-        """Opens a share for one reader. `hints` are addresses where it may be found. Raises Refused."""
+    async def reading(
+        self, share: ShareId, hints: Sequence[PeerHint] = (), trackers: Sequence[str] = ()
+    ) -> AsyncIterator[OpenShare]:
+        """Opens a share for one reader. `hints` are addresses where it may be found, and `trackers` may know more.
+
+        Raises Refused.
+        """
         while (opened := self._opened.get(share)) is None and len(self._opened) >= MAX_OPEN:
             if not await self._close(idle_s=0, most=1):
                 raise Refused(f"{MAX_OPEN} shares are being read at the moment. Try again later.")
         if opened is None:
-            opened = self._opened[share] = _Opened(self._open_shares.open(share, hints))
+            opened = self._opened[share] = _Opened(self._open_shares.open(share, hints, trackers))
             self._stirred.set()
-        opened.held.add(hints)
+        opened.held.add(hints, trackers)
         opened.readers += 1
         try:
             yield opened.held

@@ -10,6 +10,12 @@ address of the last peer named. Unknown ones are ignored;
 it. Links have no character that a shell, a browser or a mailer treats in a way of its own: bytes other than letters,
 digits, `-`, `_`, `.`, `:` and `@` are written as a comma and two hexadecimal digits. Case does not matter.
 
+Programs that read data write addresses, which name no hints: of a share, a file or folder of one, or the same of the
+newest version of a mutable link. Where a link is read, they stand for the share:
+
+    shoal://<base32 share id>/<path>
+    shoal://<name>@<base32 peer id>/<path>
+
 Links of before are read too:
 
     magnet:?xt=urn:shoal:<base32 share id>&dn=<name>&xl=<bytes>&x.pe=<peer id>@<host:port>&tr=<tracker url>
@@ -19,7 +25,7 @@ Links of before are read too:
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -46,6 +52,7 @@ _SPECIAL = re.compile(r"[^A-Za-z0-9._:@-]")
 _LOWER = re.compile(r"[^a-z0-9._-]")
 _ESCAPED = re.compile(rb",([0-9a-fA-F]{2})")
 _ENCODED = re.compile(r"(?:[\w.~-]|%[0-9a-fA-F]{2})+")
+_URL = re.compile(r"shoal://(?:([^/@]*)@)?([a-z2-7]{58}|[a-z2-7]{52})(?:/(.*))?", re.IGNORECASE | re.DOTALL)
 _WEB = {"t": "http://", "ts": "https://", "tu": ""}
 
 
@@ -91,10 +98,37 @@ class PointerLink(msgspec.Struct, frozen=True):
         return _SCHEME + "/".join([_MUTABLE, publisher, _escaped(self.name, _LOWER), *hints])
 
 
+class Url(NamedTuple):
+    """The address of a share, or of a file or folder in it: `path` is as it was written, percent-encoded."""
+
+    link: Link | PointerLink
+    path: str
+
+
+def parse_url(text: str) -> Url | None:
+    """Reads `shoal://<share id>/<path>` or `shoal://<name>@<peer id>/<path>`. None for what is written otherwise.
+
+    Raises ConfigError for a wrong id or name.
+    """
+    if (found := _URL.fullmatch(text.strip())) is None:
+        return None
+    name, identity, path = found[1], found[2], found[3] or ""
+    if name is None:
+        return Url(Link(_bare(identity)), path)
+    try:
+        return Url(PointerLink(parse_peer_id(identity), _pointer_name(unquote(name))), path)
+    except ValueError as error:
+        raise ConfigError(f"{quoted(identity)} is not a peer id: {error}.") from None
+
+
 def parse_any_link(text: str) -> Link | PointerLink:
     """Reads a link of either kind, whatever is around it. Raises ConfigError; a hint that makes no sense is dropped."""
     if len(text) > MAX_PASTED_CHARS:
         raise ConfigError(f"This text is longer than {MAX_PASTED_CHARS} characters, so it is not one of our links.")
+    if (url := parse_url(text) or parse_url(link_in(text))) is not None:
+        if url.path:
+            raise ConfigError("This is the address of something in a share. Here, give that of the share alone.")
+        return url.link
     if not text.strip():
         raise ConfigError("The link is empty. A link begins with shoal:s/ or shoal:m/")
     if (count := count_links(text)) > 1:

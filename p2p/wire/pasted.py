@@ -18,6 +18,8 @@ _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{1,6}|#[xX][0-9a-fA-F]
 _MARGIN = re.compile(r"\n[ \t>|]*")
 """The beginning of a line, which a mailer or a chat may mark as quoted."""
 _SCHEME = re.compile(r"(?<![^\W_])(?<![+.-])(?:magnet:/{0,2}(?:\?|%3[fF])|shoal:|urn:shoal:)", re.IGNORECASE)
+_ADDRESS = re.compile(r"shoal://(?:[^/@\s]*@)?(?:[a-z2-7]{58}|[a-z2-7]{52})(?![^/])", re.IGNORECASE)
+"""The beginning of an address, which names a share or a mutable link."""
 _CLOSING = {"'": "'", '"': '"', "`": "`", "(": ")", "<": ">", "{": "}"}
 _ENDS = re.compile('["<>|^{}`\u00ab\u00bb\u2018-\u201f\u2039\u203a\u300c-\u300f]|\\]\\(')
 """What no link contains: quotes of all kinds, brackets, and the middle of a link in Markdown."""
@@ -109,5 +111,7 @@ def _trimmed(text: str, found: re.Match[str]) -> str:
         return f"magnet:?xt={joined}"
     if scheme.endswith("%3f"):
         joined = unquote(joined)
+    if _ADDRESS.match(joined):
+        return joined
     rest = joined.partition(":")[2].lstrip("/")
     return f"magnet:{rest}" if scheme.startswith("magnet") else f"shoal:{rest}"

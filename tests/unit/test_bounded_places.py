@@ -25,6 +25,7 @@ NO_PLACES = {
     "p2p/store/": "this peer's own disk and its user's files",
     "p2p/sandbox/": "one guest, or guests that are kept",
     "p2p/commandline/": "what is printed",
+    "p2p/client/": "what one program keeps",
     "p2p/control/": "what is printed, and the user's own commands",
     "p2p/advertising/": "one announcement",
     "p2p/concurrency/": "kinds of bugs that are counted",

@@ -42,6 +42,7 @@ class Sources:
         self._receiver: Receiver | None = None
         self._receiving = trio.Event()
         self._outgoing: OutgoingSources | None = None
+        self._asking: trio.Nursery | None = None
         self._earlier: Sequence[str] = ()
         self.manifests = ManifestFetch(deps.library, deps.disk, link.share_id, limits or deps.library.limits)
         self.first_request: float | None = None
@@ -61,7 +62,7 @@ class Sources:
         incoming = IncomingSources(deps, share, self._talk, self._is_member, self._given_by, progress)
         async with trio.open_nursery() as nursery:
             outgoing = OutgoingSources(deps, nursery, self._talk, self._is_member, self._given_by, progress, incoming)
-            self._outgoing = outgoing
+            self._outgoing, self._asking = outgoing, nursery
             with deps.swarms.wanted(share, incoming.take):
                 for hint in (*hints, *self._link.peers):
                     outgoing.add(hint)
@@ -72,6 +73,7 @@ class Sources:
                 try:
                     yield nursery
                 finally:
+                    self._asking = None
                     incoming.close()
             nursery.cancel_scope.cancel()
 
@@ -79,6 +81,12 @@ class Sources:
         """Adds an address to try, while `running`."""
         if self._outgoing is not None:
             self._outgoing.add(hint)
+
+    def ask(self, trackers: Sequence[str]) -> None:
+        """Asks more trackers than those of the link, from now on, while `running`."""
+        if self._asking is not None and self._outgoing is not None and trackers:
+            finders, note = self._deps.finders, self._progress.note
+            self._asking.start_soon(finders.ask_more, self._share, trackers, self._outgoing, note)
 
     def heard_of(self, hint: PeerHint, named_by: str) -> None:
         """Adds an address that a peer at the host `named_by` named."""

@@ -25,6 +25,9 @@ class LocalCopy:
     def add(self, hint: PeerHint) -> None:
         """Does nothing: no source is needed."""
 
+    def ask(self, tracker: str) -> None:
+        """Does nothing: no source is needed."""
+
     async def layout(self) -> Layout:
         return self._files.layout
 

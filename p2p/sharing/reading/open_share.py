@@ -14,6 +14,7 @@ import trio
 from p2p import causes
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import chunk_bytes
+from p2p.discovery.finders import MAX_LINK_TRACKERS
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId
 from p2p.sharing.reading.local_copy import LocalCopy
@@ -54,6 +55,7 @@ class OpenShare:
         self.share = wanted
         self.users = 0
         self.hints: dict[PeerHint, None] = {}
+        self.trackers: dict[str, None] = {}
         self.joined = False
         """Whether this peer's user is one of its readers: see `joint_fetch`."""
         self.parts: Parts | None = None
@@ -90,13 +92,18 @@ class OpenShare:
         """How many bytes of disk it takes, including bytes still to come, until all of it is dropped."""
         return 0 if self._fetching is None else self._fetching.taken
 
-    def add(self, hints: Sequence[PeerHint]) -> None:
-        """Adds addresses where the share may be found."""
+    def add(self, hints: Sequence[PeerHint], trackers: Sequence[str] = ()) -> None:
+        """Adds addresses where the share may be found, and URLs of trackers that may know more."""
         for hint in hints:
             if hint not in self.hints and len(self.hints) < MAX_HINTS:
                 self.hints[hint] = None
                 if self.parts is not None:
                     self.parts.add(hint)
+        for url in trackers:
+            if url not in self.trackers and len(self.trackers) < MAX_LINK_TRACKERS:
+                self.trackers[url] = None
+                if self.parts is not None:
+                    self.parts.ask(url)
 
     async def expect(self, path: str, offset: int, size: int) -> None:
         """Starts to fetch bytes that will be read, up to the file's end, and does not wait for them.

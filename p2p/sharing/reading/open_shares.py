@@ -59,14 +59,14 @@ class OpenShares:
         """How many bytes of disk the shares take: those that jobs are reading, and those kept for later jobs."""
         return self._budget.taken
 
-    def open(self, wanted: ShareId, hints: Sequence[PeerHint]) -> OpenShare:
+    def open(self, wanted: ShareId, hints: Sequence[PeerHint], trackers: Sequence[str] = ()) -> OpenShare:
         """Opens the share for one more job, which must `release` it. Nothing is fetched before it is read."""
         held = self._held.get(wanted)
         if held is None:
             held = OpenShare(wanted, self._deps.disk, self._open, self._budget.has, self._budget.make)
             self._held[wanted] = held
         held.users += 1
-        held.add(hints)
+        held.add(hints, trackers)
         return held
 
     async def release(self, *used: OpenShare) -> None:
@@ -113,7 +113,7 @@ class OpenShares:
         fetching = self._deps.fetching
         if not self.being_read(link.share_id):
             return await fetching.fetch(link, hints, options, progress)
-        held = self.open(link.share_id, [*hints, *link.peers])
+        held = self.open(link.share_id, [*hints, *link.peers], link.trackers)
         joint = JointFetch(self._deps, held, self.release, options.folder, progress, options.limit_bytes_per_s)
         return await fetching.fetch(link, hints, options, progress, joint)
 
@@ -125,7 +125,8 @@ class OpenShares:
         if files is not None:
             return LocalCopy(files, self._deps.disk)
         folder = self._cache.folder(held.share)
-        partial = PartialFetch(self._deps, held.share, folder, [*held.hints], self.patience_s, self.most_bytes)
+        known = [*held.hints], [*held.trackers]
+        partial = PartialFetch(self._deps, held.share, folder, *known, self.patience_s, self.most_bytes)
         self._budget.taken_up(held.share)
         self._begun.send_nowait(partial)
         return partial

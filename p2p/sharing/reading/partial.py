@@ -50,6 +50,7 @@ class PartialFetch:
         wanted: ShareId,
         folder: Path,
         hints: Sequence[PeerHint],
+        trackers: Sequence[str] = (),
         patience_s: float = CHUNK_TIMEOUT_S,
         most: int = 2**63,
     ) -> None:
@@ -57,10 +58,12 @@ class PartialFetch:
         self._share = wanted
         self._folder = folder
         self._hints = list(hints)
+        self._late: list[str] = []
+        """Trackers that were named after it was made."""
         self._patience_s = patience_s
         self._most = most
         self.progress = Progress()
-        self._sources = deps.fetching.sources(Link(wanted), self.progress)
+        self._sources = deps.fetching.sources(Link(wanted, trackers=tuple(trackers)), self.progress)
         self._counted = 0
         self._waits: dict[object, float] = {}
         """Since when each reader that waits has got nothing."""
@@ -108,6 +111,11 @@ class PartialFetch:
         """Adds an address where the share may be found."""
         self._hints.append(hint)
         self._sources.add(hint)
+
+    def ask(self, tracker: str) -> None:
+        """Adds a tracker that may know who has the share."""
+        self._late.append(tracker)
+        self._sources.ask([tracker])
 
     async def layout(self) -> Layout:
         """The layout of the share, once its manifest is here. Raises ShoalError; NotFound if that takes too long."""
@@ -212,6 +220,7 @@ class PartialFetch:
         with swarms.fetching(self._share, self.progress):
             await self._sources.start(self._folder)
             async with self._sources.running(self._hints) as nursery:
+                self._sources.ask(self._late)
                 await self._steps(nursery)
 
     async def _steps(self, nursery: trio.Nursery) -> None:

@@ -13,7 +13,7 @@ from p2p.errors import ConfigError
 from p2p.ids import PeerId, ShareId
 from p2p.wire import link
 from p2p.wire.address import Address
-from p2p.wire.link import Link, PeerHint, PointerLink, parse_any_link, parse_link, parse_peer
+from p2p.wire.link import Link, PeerHint, PointerLink, is_link, parse_any_link, parse_link, parse_peer, parse_url
 from p2p.wire.pasted import TRAILING
 from tests.unit.wire.test_address import host_names, ports, v4, v6
 
@@ -203,6 +203,32 @@ def test_a_mutable_link_reads_back() -> None:
     for name in ("photos", "a b/ü", "100 %"):
         pointer = PointerLink(PEER, name)
         assert parse_any_link(f" {pointer}\n") == pointer
+
+
+def test_an_address_is_a_link_too() -> None:
+    share, peer = ids.to_text(SHARE), ids.to_text(PEER)
+    with_checksum = str(Link(SHARE)).removeprefix("shoal:s/")
+    for text in (
+        f"shoal://{share}",
+        f"shoal://{share.upper()}/",
+        f"shoal://{with_checksum}",
+        f"<shoal://{share}/>, see",
+    ):
+        assert parse_any_link(text) == Link(SHARE)
+        assert is_link(text)
+    for text in (f"shoal://a%20b@{peer}/", f"'shoal://a%20b@{peer}'"):
+        assert parse_any_link(text) == PointerLink(PEER, "a b")
+    assert parse_url(f"shoal://{share}/a%20b/*.csv") == (Link(SHARE), "a%20b/*.csv")
+    assert parse_url(f"shoal://x@{peer}/a//b/") == (PointerLink(PEER, "x"), "a//b/")
+    assert (
+        parse_url(str(Link(SHARE))) is parse_url(f"shoal:{peer}/x") is parse_url(f"shoal://s/{with_checksum}") is None
+    )
+    with pytest.raises(ConfigError, match="something in a share"):
+        parse_any_link(f"shoal://{share}/a")
+    with pytest.raises(ConfigError, match="the name is empty"):
+        parse_any_link(f"shoal://@{peer}/")
+    with pytest.raises(ConfigError, match="id of a peer"):
+        parse_any_link(f"shoal://{str(PointerLink(PEER, 'x')).split('/')[1]}")
 
 
 def test_any_link_may_be_of_the_other_kind() -> None:
