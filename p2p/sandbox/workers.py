@@ -24,12 +24,6 @@ _END_S = 10.0
 _MAX_IDLE_WORKERS = 3
 
 
-def _socket_pair() -> tuple[trio.socket.SocketType, socket.socket]:
-    """Makes two connected sockets: one for trio, and a blocking one for a child process."""
-    ours, theirs = socket.socketpair()
-    return trio.socket.from_stdlib_socket(ours), theirs
-
-
 class Worker:
     """The peer's side of one worker process: orders it to start and end guests."""
 
@@ -40,9 +34,9 @@ class Worker:
         self._numbers = 0
         self.guests = 0
 
-    async def start_guest(self) -> tuple[int, trio.socket.SocketType]:
+    async def start_guest(self) -> tuple[int, socket.socket]:
         """Forks a guest. Returns its number and the socket to it. Raises SandboxFailed."""
-        ours, theirs = _socket_pair()
+        ours, theirs = socket.socketpair()
         try:
             with theirs:
                 number = self._numbers = self._numbers + 1  # others may be starting at the same time
@@ -167,7 +161,7 @@ class Workers:
         if not compiled.is_compiled(self._cache, runtime):
             raise SandboxFailed(f"{runtime.name} is not compiled on this machine yet.")
         path = compiled.place(self._cache, runtime)
-        ours, theirs = _socket_pair()
+        ours, theirs = socket.socketpair()
         settings = {
             "compiled": str(path),
             "library": str(runtime.library) if runtime.library else None,
@@ -194,7 +188,7 @@ class Workers:
         except BaseException:
             ours.close()
             raise
-        worker = Worker(process, ours)
+        worker = Worker(process, trio.socket.from_stdlib_socket(ours))
         try:
             with trio.fail_after(_START_S):
                 await worker.give(runtime.ahead)

@@ -5,6 +5,7 @@ guest along, so an old guest hears what today's peer asks, and a peer what any g
 """
 
 import io
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -122,7 +123,8 @@ class OneGuest:
 
 async def asked(talk: list[list[str]]) -> list[str]:
     """What a planner asks, byte for byte, whose guest answers it as in the talk."""
-    ours, theirs = trio.socket.socketpair()
+    ours, answering = socket.socketpair()
+    theirs = trio.socket.from_stdlib_socket(answering)
     found: list[str] = []
     (_, plan), *_, (finish, finished), (_, done) = talk
     _, partials = opened(finish)

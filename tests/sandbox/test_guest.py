@@ -305,7 +305,7 @@ async def test_science_has_numpy(sandbox: Sandbox) -> None:
 async def _told(said: bytes, limits: GuestLimits) -> Reply:
     """What a call gives when the other side says this, whatever it was asked, and is gone."""
     ours, theirs = socket.socketpair()
-    guest = Guest(trio.socket.from_stdlib_socket(ours), lambda: None)
+    guest = Guest(ours, lambda: None)
     with theirs:
         theirs.sendall(said)
         theirs.shutdown(socket.SHUT_WR)
