@@ -69,7 +69,7 @@ class Pace:
                 return 1 + self._maps
             case messages.Want():
                 return 1 + self._maps / 4
-            case messages.Cancel():
+            case messages.Cancel() | messages.Hurry():
                 return 1 + wants / WANTS_PER_UNIT
             case messages.Peers(peers):
                 return 1 + len(peers) / PEERS_PER_UNIT

@@ -262,6 +262,9 @@ class Exchange:
             case messages.Cancel(first, count):
                 self._check([(first, count)])
                 self._uploads.cancel(first, count)
+            case messages.Hurry(first, count):
+                self._check([(first, count)])
+                self._uploads.hurry(first, count)
             case messages.Choked(position):
                 if sink is not None:
                     sink.choked(self, position)

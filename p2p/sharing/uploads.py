@@ -1,4 +1,4 @@
-"""Uploads: how an exchange serves chunks, in the order in which the peer asks for them, while it holds a slot.
+"""Uploads: how an exchange serves chunks, in the order in which the peer wants them, while it holds a slot.
 
 Under an upload limit, frames are small and sent at once. A chunk whose sending takes very long is continued in a later
 turn, and so is the chunk of a peer that has lost its slot: once it has read the frame that was on its way.
@@ -77,6 +77,15 @@ class Uploads:
         except TooManyWants:
             raise ProtocolViolation("too many requests at once") from None
         self._wanted.set()
+
+    def hurry(self, first: int, count: int) -> None:
+        """Notes that of all that the peer wants, it wants these chunks first. Raises ProtocolViolation as `cancel`."""
+        try:
+            self._wants.hurry(first, count)
+            if self._rest is not None:
+                self._wants.hurry(self._rest[0], 1)  # the peer has its beginning: it is ended before another begins
+        except TooManyWants:
+            raise ProtocolViolation("too many requests at once") from None
 
     def cancel(self, first: int, count: int) -> None:
         """Notes that the peer no longer wants these chunks. Raises ProtocolViolation if too many ranges are left."""

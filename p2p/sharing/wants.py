@@ -1,4 +1,4 @@
-"""The chunks that a peer has asked for and not been sent, in the order in which it asked.
+"""The chunks that a peer has asked for and not been sent, in the order in which it asked, unless it is in a hurry.
 
 However many it asks for, they take at most `MAX_WANTS` times eight bytes, a thousandth of what the asker sent.
 """
@@ -58,10 +58,23 @@ class Wants:
         self._firsts.insert(self._head, chunk)
         self._counts.insert(self._head, 1)
 
+    def hurry(self, first: int, count: int) -> None:
+        """Puts those of these chunks that are here before all others. Raises TooManyWants as `cancel` does."""
+        self._firsts, self._counts = self._take_out(first, count, kept=True)
+        self._head = 0
+        self._check(len(self))
+
     def cancel(self, first: int, count: int) -> None:
         """Removes these chunks wherever they are. Raises TooManyWants if that cuts ranges into too many."""
+        self._firsts, self._counts = self._take_out(first, count, kept=False)
+        self._head = 0
+        self._check(len(self))
+
+    def _take_out(self, first: int, count: int, *, kept: bool) -> tuple["array[int]", "array[int]"]:
+        """All ranges without these chunks, which come first if they are kept."""
         last = first + count
         firsts, counts = array("I"), array("I")
+        front_firsts, front_counts = array("I"), array("I")
         for begin, many in zip(self._firsts[self._head :], self._counts[self._head :], strict=True):
             end = begin + many
             if end <= first or begin >= last:
@@ -74,8 +87,10 @@ class Wants:
             if end > last:
                 firsts.append(last)
                 counts.append(end - last)
-        self._firsts, self._counts, self._head = firsts, counts, 0
-        self._check(len(self))
+            if kept:
+                front_firsts.append(max(begin, first))
+                front_counts.append(min(end, last) - max(begin, first))
+        return front_firsts + firsts, front_counts + counts
 
     def _check(self, ranges: int) -> None:
         # An interrupted chunk that was put back may come on top.

@@ -121,6 +121,13 @@ class Cancel(Message, frozen=True, gc=False, tag="cancel"):
     count: Count
 
 
+class Hurry(Message, frozen=True, gc=False, tag="hurry"):
+    """Asks for these chunks, as far as they were asked for and are still to be sent, before all others."""
+
+    first: Number
+    count: Count
+
+
 class Choked(Message, frozen=True, gc=False, tag="choked"):
     """Tells the receiver that its requests wait for a slot, behind `position` peers; 0 means that it is served now.
 
@@ -227,6 +234,7 @@ AnyMessage = (
     | Gone
     | Want
     | Cancel
+    | Hurry
     | Choked
     | Peers
     | Bad

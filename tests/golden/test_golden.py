@@ -36,7 +36,7 @@ DIGESTS = {
     "links.json": "347c776cade8b55f55dc8964bf61a125d7417f792e900e03da528f364568a830",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "manifest_2.json": "0b58821f664d6d3a0b274c5d64ec08c2377a8acf2b5ca499f79ac688c473e25a",
-    "messages_connection.json": "71e66fc098cd820dd68050cfbddfb0005668d10cbe669a2415f4a3be2155c658",
+    "messages_connection.json": "0b1f0e16030d3469cac329e8d037e827d257b8e1d8208d12ec6d6c25a57d3c2f",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
     "messages_jobs.json": "c888d3348365b39ea29571851ce8e1a55b3d07088d84122ba0631fd85054303c",
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",

@@ -38,6 +38,7 @@ OF_CONNECTION: tuple[AnyMessage, ...] = (
     messages.Gone(ranges=((2, 1),)),
     messages.Want(first=5, count=6),
     messages.Cancel(first=7, count=2**40),
+    messages.Hurry(first=8, count=3),
     messages.Choked(position=4),
     messages.Peers(peers=((A, "192.0.2.1", 7474), (B, "peer.example", 65535))),
     messages.Bad(chunk=9),

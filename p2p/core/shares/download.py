@@ -14,11 +14,15 @@ chunks left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that al
 chunk is stolen once it has waited 10 times as long as a fast source would take, or 3 times if the thief has nothing
 else to do (rqbit's thresholds).
 
+A chunk that somebody waits for is hurried: it is asked for before all that is free, at once, even of a source that was
+asked for enough, and the source is told to send it before what was asked of it earlier.
+
 Every method that leads to messages returns them as commands. Times are seconds of one monotonic clock.
 """
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 import msgspec
@@ -39,6 +43,8 @@ MAX_ASKS = 64
 STEAL_BUSY, STEAL_IDLE = 10.0, 3.0
 LATENCY_S = 0.1
 GUESS_BYTES_PER_S = 256 * 1024.0
+MAX_HURRIED_AT_ONCE = 256
+"""The most chunks that are asked for at once because they are hurried; more of them as these come."""
 SILENT_S = 30.0
 SLOW_WINDOW_S = 60.0
 SLOW_BYTES_PER_S = 256.0
@@ -70,7 +76,15 @@ class DropSource(msgspec.Struct, Generic[Key], frozen=True):
     reason: str
 
 
-Command = Ask[Key] | AskNoMore[Key] | DropSource[Key]
+class Hurry(msgspec.Struct, Generic[Key], frozen=True):
+    """The command to have the source send these chunks, of what it was asked for, before all others."""
+
+    source: Key
+    first: int
+    count: int
+
+
+Command = Ask[Key] | AskNoMore[Key] | Hurry[Key] | DropSource[Key]
 
 
 @dataclass(slots=True)
@@ -98,6 +112,7 @@ class Download(Generic[Key]):
         self._sequential = sequential
         self._free = wanted & ~have
         self._free_bytes = layout.bytes_in(self._free)
+        self._hurried = 0
         self._hedges: dict[int, _Hedge] = {}
         self._availability = Availability()
 
@@ -133,6 +148,21 @@ class Download(Generic[Key]):
         self._free |= missing
         self._free_bytes += self.layout.bytes_in(missing)
         return self._fill_all(now) if missing else []
+
+    def hurry(self, chunks: int, now: float) -> list[Command[Key]]:
+        """Asks for these chunks before all others, of those that are wanted and missing. Once is enough for each."""
+        new = chunks & self.wanted & ~self.have & ~self._hurried
+        if not new:
+            return []
+        self._hurried |= new
+        commands: list[Command[Key]] = []
+        owners = self._owners(new & self._free)
+        for key, source in self.sources.items():
+            for first, count in bitmap.runs(owners.get(key, 0)):
+                self._ask(source, first, count, now)
+                commands.append(Ask(key, first, count))
+            commands += self._sooner(key, source, new)
+        return commands
 
     def joined(self, key: Key, now: float) -> None:
         """Records that a source has connected; `offers` says which chunks it has."""
@@ -238,6 +268,7 @@ class Download(Generic[Key]):
         """Records that consecutive chunks are written, whoever sent them. From now on no source is asked for them."""
         chunks = bitmap.span(first, count)
         self.have |= chunks
+        self._hurried &= ~chunks
         if free := chunks & self._free:
             self._take(free)
         commands: list[Command[Key]] = []
@@ -253,6 +284,7 @@ class Download(Generic[Key]):
     def copied(self, chunks: int) -> None:
         """Records that these chunks, for which no source is asked, were filled from an equal file on this machine."""
         self.have |= chunks
+        self._hurried &= ~chunks
         self._take(chunks & self._free)
 
     def tick(self, now: float) -> list[Command[Key]]:
@@ -292,7 +324,7 @@ class Download(Generic[Key]):
         if busy and len(source.asked) > 1:
             return []
         commands: list[Command[Key]] = []
-        candidates = self._free & source.have
+        candidates, hurried = self._free & source.have, 0
         while candidates and len(source.asked) < MAX_ASKED_CHUNKS and len(commands) < MAX_ASKS:
             budget = min(target - source.outstanding, self._fair_part(source))
             if len(source.asked) > 1 and budget < MIN_ASK_BYTES:
@@ -300,9 +332,13 @@ class Download(Generic[Key]):
             first, count = self._pick(candidates, max(budget, MIN_ASK_BYTES), MAX_ASKED_CHUNKS - len(source.asked))
             self._ask(source, first, count, now)
             commands.append(Ask(key, first, count))
-            candidates &= ~bitmap.span(first, count)
+            run = bitmap.span(first, count)
+            candidates &= ~run
+            hurried |= run & self._hurried
             if source.choked:
                 break
+        if hurried:
+            commands += self._sooner(key, source, hurried)
         if not source.asked and not candidates:
             commands += self._steal(key, source, STEAL_IDLE, now)
         return commands
@@ -312,9 +348,39 @@ class Download(Generic[Key]):
         fraction = source.rate / total if total and source.rate else 1 / len(self.sources)
         return int(self._free_bytes * fraction / 2)
 
+    def _sooner(self, key: Key, source: DownloadSource, chunks: int) -> list[Command[Key]]:
+        """Has the source send those of these chunks first that are asked of it."""
+        runs = [*bitmap.runs(source.hurry(bitmap.to_bytes(chunks, self.layout.chunks)))]
+        return [Hurry(key, first, count) for first, count in reversed(runs)]  # the last one is sent first
+
+    def _owners(self, chunks: int) -> dict[Key, int]:
+        """Spreads the first of these chunks over the sources that have them, so that all come as soon as they can."""
+        loads: dict[Key, float] = {}
+        rates: dict[Key, float] = {}
+        held: dict[Key, bytes] = {}
+        for key, source in self.sources.items():
+            if not source.choked and source.have & chunks:
+                loads[key], held[key] = 0.0, bitmap.to_bytes(source.have, self.layout.chunks)
+                rates[key] = source.rate or GUESS_BYTES_PER_S
+        owners: dict[Key, list[tuple[int, int]]] = {}
+        for chunk in islice(bitmap.members(chunks), MAX_HURRIED_AT_ONCE):
+            having = [key for key, bits in held.items() if bits[chunk >> 3] >> (chunk & 7) & 1]
+            size = self.layout.size(chunk)
+            having = [
+                key for key in having if len(self.sources[key].asked) + len(owners.get(key, ())) < MAX_ASKED_CHUNKS
+            ]
+            if having:
+                best = min(having, key=lambda key: loads[key] + size / rates[key])
+                loads[best] += size / rates[best]
+                owners.setdefault(best, []).append((chunk, 1))
+        return {key: bitmap.of(ranges) for key, ranges in owners.items()}
+
     def _pick(self, candidates: int, budget: int, most: int) -> tuple[int, int]:
         """Chooses a run of candidates of about `budget` bytes, but at least one chunk."""
-        if self._sequential:
+        if hurried := candidates & self._hurried:
+            pool = hurried
+            first = bitmap.lowest(hurried)
+        elif self._sequential:
             pool = candidates
             first = bitmap.lowest(candidates)
         else:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from p2p.core.shares import bitmap
+
 
 @dataclass(slots=True)
 class Asked:
@@ -44,6 +46,18 @@ class DownloadSource:
             self.held_s += now - self.held_at
         self.held_back = held
         self.heard_at = now
+
+    def hurry(self, chunks: bytes) -> int:
+        """Records that of the chunks asked for, these come next, after the one that may be coming already.
+
+        Returns which they are; none if none of them comes behind another.
+        """
+        coming = next(iter(self.asked), -1)
+        hurried = sorted(chunk for chunk in self.asked if chunks[chunk >> 3] >> (chunk & 7) & 1)
+        if hurried in ([], [coming]):
+            return 0
+        self.asked = {chunk: self.asked[chunk] for chunk in (coming, *hurried)} | self.asked
+        return bitmap.of([(chunk, 1) for chunk in hurried])
 
     def clock(self, now: float) -> float:
         """A time that stands still while the source is held back: what is late for that reason is not overdue."""

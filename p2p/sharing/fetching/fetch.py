@@ -28,7 +28,7 @@ from p2p.sharing.fetching.outgoing import OutgoingSources
 from p2p.sharing.fetching.receiver import Receiver
 from p2p.sharing.fetching.selecting import Skipped, leave_out_of_reach, select, settle_names
 from p2p.sharing.fetching.sources import Sources
-from p2p.sharing.fetching.supply import Filled, Options, Supply, SwarmSupply
+from p2p.sharing.fetching.supply import Filled, GaveWay, Options, Supply, SwarmSupply
 from p2p.sharing.share import Sharing
 from p2p.sharing.swarm import Swarm
 from p2p.store.pointers import Pointers, Version
@@ -67,6 +67,8 @@ class Fetching:
         self._sharing = sharing
         self._pointers = pointers
         self._manifests_folder = manifests_folder
+        self.under_way: dict[ShareId, SwarmSupply] = {}
+        """The fetches from swarms that are running, for those who read the shares meanwhile."""
 
     async def fetch(
         self,
@@ -78,11 +80,15 @@ class Fetching:
     ) -> Fetched:
         """Fetches a share, from `supply` if it is given, otherwise from the share's swarm.
 
-        Raises NotFound if nothing comes for `wait_s` seconds, StorageError, ConfigError, BadData.
+        Raises NotFound if nothing comes for `wait_s` seconds, StorageError, ConfigError, BadData, GaveWay.
         """
-        if supply is None:
-            supply = SwarmSupply(self._deps, link, hints, options, progress)
-        return await _Fetch(self._deps, self._sharing, self._pointers, link, options, progress).run(supply)
+        fetch = _Fetch(self._deps, self._sharing, self._pointers, link, options, progress)
+        if supply is not None:
+            return await fetch.run(supply)
+        swarm = SwarmSupply(self._deps, link, hints, options, progress, self.under_way)
+        with swarm.scope:
+            return await fetch.run(swarm)
+        raise GaveWay
 
     async def fetch_manifest(self, link: Link, wait_s: float | None) -> None:
         """Fetches the manifest of a share, and nothing else of it.

@@ -12,7 +12,7 @@ import trio
 
 from p2p.concurrency.throttle import Throttle
 from p2p.core.shares import bitmap
-from p2p.core.shares.download import Ask, AskNoMore, Command, Download, DropSource
+from p2p.core.shares.download import Ask, AskNoMore, Command, Download, DropSource, Hurry
 from p2p.core.shares.layout import ChunkPlace, Layout
 from p2p.errors import BadData, ProtocolViolation, ShoalError, StorageError
 from p2p.ids import PeerId
@@ -325,6 +325,8 @@ class Receiver:
                 case AskNoMore(exchange, first, count):
                     self._incoming[exchange].cancelled.update(range(first, first + count))
                     exchange.say(messages.Cancel(first=first, count=count))
+                case Hurry(exchange, first, count):
+                    exchange.say(messages.Hurry(first=first, count=count))
                 case DropSource(exchange, reason):
                     exchange.end(reason)
 
@@ -344,6 +346,10 @@ class Receiver:
             self._progress.size += self.layout.bytes_in(new)
             self._progress.done += self.layout.bytes_in(new & self.held)
             self._do(self._download.want(new, trio.current_time()))
+
+    def hurry(self, chunks: int) -> None:
+        """Fetches those of these chunks that are wanted before all others."""
+        self._do(self._download.hurry(chunks, trio.current_time()))
 
     async def arrived(self, chunks: int) -> bool:
         """Waits until one more of these chunks has come. Returns False at once if all of them are here.

@@ -10,7 +10,8 @@ import trio
 
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import ShareLimits
-from p2p.ids import PeerId
+from p2p.errors import NotFound, ShoalError
+from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.receiver import Receiver
@@ -52,6 +53,10 @@ class Options(msgspec.Struct, frozen=True):
     """The pointer (publisher, name) whose newest version the share is: an earlier version is reused and replaced."""
 
 
+class GaveWay(ShoalError):
+    """The fetch has ended because somebody reads a file of the share that it does not get. It goes on jointly."""
+
+
 class Filled(NamedTuple):
     """The outcome of `Supply.filling`, which puts into place what a target lacks."""
 
@@ -85,26 +90,50 @@ class Supply(Protocol):
 class SwarmSupply:
     """Supplies a share from the peers that have all or part of it."""
 
-    def __init__(self, deps: Deps, link: Link, hints: Sequence[PeerHint], options: Options, progress: Progress) -> None:
+    def __init__(
+        self,
+        deps: Deps,
+        link: Link,
+        hints: Sequence[PeerHint],
+        options: Options,
+        progress: Progress,
+        under_way: dict[ShareId, "SwarmSupply"],
+    ) -> None:
+        """It is in `under_way` while it is running."""
         self._deps = deps
         self._share = link.share_id
-        self._hints = hints
+        self._hints = list(hints)
+        self._late: list[str] = []
+        """Trackers that readers have named."""
         self._options = options
-        self._progress = progress
+        self.progress = progress
+        self._under_way = under_way
+        self.scope = trio.CancelScope()
+        """The whole fetch, which readers may end: see `give_way`."""
+        self.opened, self.ended = trio.Event(), trio.Event()
+        """The first is set once `target` and `receiver` are there, or will never be; the second once they are not used
+        any more."""
+        self.target: Target | None = None
+        self.receiver: Receiver | None = None
         self._sources = Sources(deps, link, progress, options.limits)
         self._nursery: trio.Nursery
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[trio.Nursery]:
-        with self._deps.swarms.fetching(self._share, self._progress):
-            await self._sources.start(self._options.folder)
-            async with self._sources.running(self._hints) as self._nursery:
-                yield self._nursery
+        with self._deps.swarms.fetching(self._share, self.progress):
+            self._under_way[self._share] = self
+            try:
+                await self._sources.start(self._options.folder)
+                async with self._sources.running(self._hints) as self._nursery:
+                    self._sources.ask(self._late)
+                    yield self._nursery
+            finally:
+                self._end()
 
     async def layout(self) -> Layout:
         manifests = self._sources.manifests
         await manifests.ready.wait()
-        self._progress.state = "reading the list of files"
+        self.progress.state = "reading the list of files"
         return await manifests.layout()
 
     @asynccontextmanager
@@ -113,19 +142,49 @@ class SwarmSupply:
         receiver = Receiver(
             self._deps,
             target,
-            self._progress,
+            self.progress,
             sources.heard_of,
             sequential=options.sequential,
             limit_bytes_per_s=options.limit_bytes_per_s,
         )
         started = trio.current_time()
-        with sources.exchanging(self._nursery, target, receiver):
-            async with receiver.verifying():
-                while not receiver.done and receiver.failure is None:
-                    receiver.tick()
-                    with trio.move_on_after(TICK_INTERVAL_S):
-                        await receiver.ended()
-            ended = trio.current_time()
-            if receiver.failure is not None:
-                raise receiver.failure
-            yield Filled(ended - (sources.first_request or started), receiver.from_peers, receiver.swarm)
+        try:
+            with sources.exchanging(self._nursery, target, receiver):
+                async with receiver.verifying():
+                    self.target, self.receiver = target, receiver
+                    self.opened.set()
+                    while not receiver.done and receiver.failure is None:
+                        receiver.tick()
+                        with trio.move_on_after(TICK_INTERVAL_S):
+                            await receiver.ended()
+                ended = trio.current_time()
+                if receiver.failure is not None:
+                    raise receiver.failure
+                yield Filled(ended - (sources.first_request or started), receiver.from_peers, receiver.swarm)
+        finally:
+            self._end()  # now: the target is closed next
+
+    # For readers of the share.
+
+    def add(self, hint: PeerHint) -> None:
+        """Adds an address where the share may be found."""
+        if not self.ended.is_set():
+            self._hints.append(hint)
+            self._sources.add(hint)
+
+    def ask(self, tracker: str) -> None:
+        """Adds a tracker that may know who has the share."""
+        self._late.append(tracker)
+        self._sources.ask([tracker])
+
+    def give_way(self) -> None:
+        """Ends the fetch with GaveWay, unless it is about to end anyway."""
+        if self.receiver is None or not self.receiver.done:
+            self.scope.cancel()
+
+    def _end(self) -> None:
+        self._under_way.pop(self._share, None)
+        self.ended.set()
+        self.opened.set()
+        if self.receiver is not None:
+            self.receiver.fail(NotFound("The fetch has ended."))

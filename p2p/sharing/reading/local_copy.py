@@ -20,7 +20,10 @@ class LocalCopy:
         self._disk = disk
         self.usable = True
         self.whole = True
+        self.handed_over = False
         self.taken = self.fetched = 0
+        self.starved_s = 0.0
+        self.trouble = ""
 
     def add(self, hint: PeerHint) -> None:
         """Does nothing: no source is needed."""

@@ -1,7 +1,8 @@
 """An input share of jobs, which the units of all jobs on this peer read by path, and by ranges of bytes or of lines.
 
-When any part of the share is needed, its copy in the library is opened, or else a fetch of it. To make room for other
-shares, the copy or the fetch may be dropped even while it has readers: then their reads start again.
+When any part of the share is needed, its copy in the library is opened, or the user's fetch of it, or else a fetch of
+its own. To make room for other shares, the copy or the fetch may be dropped even while it has readers: then their reads
+start again, as they do when the user's fetch ends.
 """
 
 import os
@@ -17,6 +18,7 @@ from p2p.core.shares.manifest import chunk_bytes
 from p2p.discovery.finders import MAX_LINK_TRACKERS
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId
+from p2p.sharing.reading.alongside import Alongside
 from p2p.sharing.reading.local_copy import LocalCopy
 from p2p.sharing.reading.partial import PartialFetch
 from p2p.store.disk import Disk
@@ -30,7 +32,7 @@ READ_BYTES = 1 << 24
 READERS_TIMEOUT_S = 30.0
 """How long to wait until a share has no readers before it is dropped all the same to make room."""
 
-Parts = LocalCopy | PartialFetch
+Parts = LocalCopy | Alongside | PartialFetch
 Use = Callable[[Parts, Layout, int], Awaitable[bytes]]
 """Reads something from an entry, given by its number."""
 
@@ -85,7 +87,12 @@ class OpenShare:
     @property
     def starved_s(self) -> float:
         """For how long a reader has waited and got nothing, in seconds; 0 if none waits."""
-        return 0.0 if self.partial is None else self.partial.starved_s
+        return 0.0 if self._fetching is None else self._fetching.starved_s
+
+    @property
+    def trouble(self) -> str:
+        """What keeps sources away, in words; empty if nothing is known."""
+        return "" if self._fetching is None else self._fetching.trouble
 
     @property
     def taken(self) -> int:
@@ -113,7 +120,7 @@ class OpenShare:
         parts, layout = await self._open()
         chunks = _chunks(parts, layout, self._entry(path), offset, size)
         more = parts.more(chunks)
-        if more and parts is self.parts and self._has_room(more):
+        if parts is self.parts and parts.usable and (not more or self._has_room(more)):
             parts.want(chunks)
 
     async def layout(self) -> Layout:
@@ -182,7 +189,7 @@ class OpenShare:
             try:
                 return await use(parts, layout, entry)
             except ShoalError:
-                if parts is self.parts:
+                if parts is self.parts and not parts.handed_over:
                     raise
             finally:
                 self._readers -= 1
@@ -219,7 +226,7 @@ class OpenShare:
                 layout = await parts.layout()
                 break
             except ShoalError:
-                if parts is self.parts:  # otherwise it was dropped in the meantime
+                if parts is self.parts and not parts.handed_over:  # otherwise it was dropped in the meantime
                     raise
         if not self._entries:
             self._entries = await trio.to_thread.run_sync(_entries, layout)

@@ -1,4 +1,4 @@
-"""Shares that are read by ranges, from the library or from fetches that get chunks from the swarm as they are needed.
+"""Shares that are read by ranges: from the library, from the user's fetch, or from fetches of what is needed.
 
 All readers of a share use one `OpenShare`. What was fetched is kept for later readers, whole or in part, within a
 `CacheBudget`. While a share is read, it is served too, so that volunteers get the inputs of a job from each other as
@@ -15,7 +15,8 @@ from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.progress import Progress
 from p2p.sharing.fetching.fetch import Fetched
-from p2p.sharing.fetching.supply import Options
+from p2p.sharing.fetching.supply import GaveWay, Options
+from p2p.sharing.reading.alongside import Alongside
 from p2p.sharing.reading.budget import CacheBudget
 from p2p.sharing.reading.deps import Deps
 from p2p.sharing.reading.joint_fetch import JointFetch
@@ -112,18 +113,25 @@ class OpenShares:
         """
         fetching = self._deps.fetching
         if not self.being_read(link.share_id):
-            return await fetching.fetch(link, hints, options, progress)
+            with suppress(GaveWay):
+                return await fetching.fetch(link, hints, options, progress)
         held = self.open(link.share_id, [*hints, *link.peers], link.trackers)
         joint = JointFetch(self._deps, held, self.release, options.folder, progress, options.limit_bytes_per_s)
         return await fetching.fetch(link, hints, options, progress, joint)
 
     async def _open(self, held: OpenShare) -> Parts:
-        """Decides from what the share is read from now on: the library, or a new fetch. Raises StorageError."""
+        """Decides from what the share is read from now on. Raises StorageError."""
         async with self._budget.dropping:
             files = await self._from_library(held.share)
             await self._deps.disk.run(self._cache.touch, held.share)
         if files is not None:
             return LocalCopy(files, self._deps.disk)
+        if (supply := self._deps.fetching.under_way.get(held.share)) is not None:
+            for hint in held.hints:
+                supply.add(hint)
+            for tracker in held.trackers:
+                supply.ask(tracker)
+            return Alongside(supply, self.patience_s)
         folder = self._cache.folder(held.share)
         known = [*held.hints], [*held.trackers]
         partial = PartialFetch(self._deps, held.share, folder, *known, self.patience_s, self.most_bytes)

@@ -6,8 +6,8 @@ missing, the share is added to the library.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from p2p.ids import ShareId, short
 from p2p.progress import Progress
 from p2p.sharing.fetching.receiver import Receiver
 from p2p.sharing.reading.deps import Deps
+from p2p.sharing.reading.waits import Waits
 from p2p.store.stamps import Stamp
 from p2p.store.target import Target
 from p2p.wire.link import Link, PeerHint
@@ -65,8 +66,8 @@ class PartialFetch:
         self.progress = Progress()
         self._sources = deps.fetching.sources(Link(wanted, trackers=tuple(trackers)), self.progress)
         self._counted = 0
-        self._waits: dict[object, float] = {}
-        """Since when each reader that waits has got nothing."""
+        self._waits = Waits()
+        self.handed_over = False
         self.taken = 0
         """How many bytes of disk it takes, including bytes still to come."""
         self._target: Target | None = None
@@ -100,7 +101,13 @@ class PartialFetch:
     @property
     def starved_s(self) -> float:
         """For how long a reader has waited and got nothing, in seconds; 0 if none waits."""
-        return trio.current_time() - min(self._waits.values(), default=trio.current_time())
+        return self._waits.longest_s
+
+    @property
+    def trouble(self) -> str:
+        """What kept sources away, or else what the user should know of whom was not asked."""
+        progress = self.progress
+        return progress.trouble or (progress.notes[0].rstrip(".") if progress.notes else "")
 
     def more(self, chunks: int) -> int:
         """How many more bytes of disk it takes once it has these chunks too."""
@@ -119,7 +126,7 @@ class PartialFetch:
 
     async def layout(self) -> Layout:
         """The layout of the share, once its manifest is here. Raises ShoalError; NotFound if that takes too long."""
-        with trio.move_on_after(self._patience_s), self._waiting():
+        with trio.move_on_after(self._patience_s), self._waits.one():
             await self._opened.wait()
         if self._failure is not None:
             raise self._failure
@@ -145,19 +152,10 @@ class PartialFetch:
         self.want(chunks)
         coming = True
         while coming:
-            with trio.move_on_after(self._patience_s) as patience, self._waiting():
+            with trio.move_on_after(self._patience_s) as patience, self._waits.one():
                 coming = await self._receiver.arrived(chunks)
             if patience.cancelled_caught:
                 raise self._nobody()
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        reader = object()
-        self._waits[reader] = trio.current_time()
-        try:
-            yield
-        finally:
-            del self._waits[reader]
 
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         """Gives a descriptor of the entry's file. Only chunks that are here may be read from it. Raises OSError."""

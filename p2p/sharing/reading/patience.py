@@ -7,7 +7,6 @@ import trio
 
 from p2p.errors import NotFound, StorageError
 from p2p.formats import format_time
-from p2p.progress import Progress
 from p2p.sharing.reading.open_share import OpenShare
 
 T = TypeVar("T")
@@ -36,12 +35,6 @@ async def patiently(held: OpenShare, wait_s: float, read: Callable[[], Awaitable
             failed = True
             continue
         if held.fetched == before:
-            trouble = "" if held.partial is None else _trouble(held.partial.progress)
-            reason = f" ({trouble})" if trouble else ""
+            reason = f" ({held.trouble})" if held.trouble else ""
             text = f"Nobody had this for {format_time(wait_s)}{reason}. Try again when a peer is there that has it."
             raise Nobody(text)
-
-
-def _trouble(progress: Progress) -> str:
-    """What kept sources away, or else what the user should know of whom was not asked."""
-    return progress.trouble or (progress.notes[0].rstrip(".") if progress.notes else "")

@@ -14,7 +14,7 @@ from p2p.node import Node
 from p2p.sharing import exchange, uploads, wants
 from p2p.wire import frames, messages
 from p2p.wire.frames import DataHeader
-from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Open, Unknown, Want
+from p2p.wire.messages import AnyMessage, Bad, Cancel, Failed, Gone, Have, Hurry, Open, Unknown, Want
 from tests.support.constants import Shorten
 from tests.support.pipes import endlessly, make_dialer
 from tests.support.rogue_sources import Truth, play
@@ -90,6 +90,7 @@ OUT_OF_BOUNDS: list[AnyMessage] = [
     Want(first=2**53 - 1, count=2**53 - 1),
     Cancel(first=CHUNKS, count=1),
     Cancel(first=0, count=2**53 - 1),
+    Hurry(first=CHUNKS, count=1),
     Have(ranges=((CHUNKS, 1),)),
     Have(ranges=((0, 2**53 - 1),)),
     Have(ranges=((2**53 - 1, 1),)),
@@ -267,6 +268,23 @@ async def test_a_cancelled_want_is_not_sent(tmp_path: Path, world: World) -> Non
     assert chunks == [0, 4, 5, 2]
 
 
+async def test_what_is_hurried_is_sent_first_and_nothing_is_sent_twice(tmp_path: Path, world: World) -> None:
+    slow = await world.peer("slow", upload_limit_bytes_per_s=1024 * 1024)
+    published = await world.publish(slow, FILES)
+    async with opened(tmp_path, published) as connection:
+        await connection.send(Want(first=0, count=4), Hurry(first=3, count=CHUNKS - 3), Want(first=4, count=1))
+        chunks: list[int] = []
+        left = 5 * 256 * 1024
+        while left:
+            header = await connection.receive()
+            assert isinstance(header, DataHeader)
+            await connection.receive_body(memoryview(bytearray(header.size)))
+            left -= header.size
+            if header.offset == 0:
+                chunks.append(header.chunk)
+    assert chunks == [3, 0, 1, 2, 4]
+
+
 async def test_the_second_connection_of_a_peer_takes_the_place_of_its_first(
     tmp_path: Path, published: Published
 ) -> None:
@@ -370,6 +388,7 @@ async def test_what_is_sent_of_a_share_is_of_use_once(tmp_path: Path, published:
 FLOODS: dict[str, list[AnyMessage]] = {
     "want": [Want(first=0, count=1), Cancel(first=0, count=1)],
     "cancel": [Cancel(first=0, count=CHUNKS)],
+    "hurry": [Want(first=0, count=2), Hurry(first=1, count=1)],
     "part": [messages.GetPart(share=bytes(32), index=0)],
     "have": [Have(ranges=((0, 2), (3, 3))), Gone(ranges=((0, 2),))],
     "bad": [Bad(chunk=0)],

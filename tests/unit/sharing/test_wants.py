@@ -12,6 +12,7 @@ ranges = st.tuples(st.integers(0, 20), st.integers(1, 8))
 steps = st.lists(
     st.tuples(st.just("add"), ranges)
     | st.tuples(st.just("cancel"), ranges)
+    | st.tuples(st.just("hurry"), ranges)
     | st.tuples(st.just("serve"), st.just((0, 0)))
     | st.tuples(st.just("put back"), st.tuples(st.integers(0, 20), st.just(1))),
     max_size=30,
@@ -38,6 +39,9 @@ def test_chunks_come_in_the_order_in_which_they_were_asked_for(steps: list[tuple
             case "cancel":
                 wants.cancel(first, count)
                 model = [chunk for chunk in model if not first <= chunk < first + count]
+            case "hurry":
+                wants.hurry(first, count)
+                model = sorted(model, key=lambda chunk: not first <= chunk < first + count)
             case "put back":
                 wants.put_back(first)
                 model.insert(0, first)
@@ -63,6 +67,8 @@ def test_there_is_a_bound_on_ranges_and_on_bytes() -> None:
     assert wants.bytes_held <= 8 * (MAX_WANTS + 1)
     with pytest.raises(TooManyWants):
         wants.cancel(50, 1)
+    with pytest.raises(TooManyWants):
+        full().hurry(50, 1)
 
 
 def test_ranges_that_follow_each_other_take_one_place() -> None:

@@ -4,7 +4,6 @@ import os
 import random
 import resource
 from collections.abc import Sequence
-from functools import partial
 
 import pytest
 import trio
@@ -383,19 +382,6 @@ async def test_a_disk_that_takes_no_more_fails_the_unit_and_not_the_peer(world: 
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert await held.read("some.bin", 0, 4 * MIB) == whole
     assert reader.traffic.bytes_downloaded <= 4 * MIB + 2 * CHUNK
-
-
-async def test_a_share_that_its_user_is_fetching_is_waited_for(world: World) -> None:
-    origin = await world.peer("origin", upload_limit_bytes_per_s=4 * MIB)
-    published = await world.publish(origin, {"some.bin": 3 * MIB})
-    share = published.link.share_id
-    reader = await world.peer("reader")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(world.get, reader, published.link))
-        await until(lambda: reader.swarms.progress_of(share))
-        async with using(reader, share, [published.hint]) as held:
-            assert await held.read("some.bin", 5, 5) == (published.path / "some.bin").read_bytes()[5:10]
-    assert same_tree(published.path, world.out(reader) / "data")
 
 
 async def test_a_job_that_ends_in_the_middle_leaves_nothing_behind(world: World) -> None:

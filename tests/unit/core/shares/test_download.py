@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from p2p.core.shares import bitmap, download
-from p2p.core.shares.download import Ask, AskNoMore, Command, Download, DropSource
+from p2p.core.shares.download import Ask, AskNoMore, Command, Download, DropSource, Hurry
 from p2p.core.shares.layout import Layout
 from tests.support.manifests import KIB, MIB, layout_of
 
@@ -67,6 +67,11 @@ class Swarm:
                     for chunk in range(first, first + count):
                         self.asked[source].remove(chunk)
                         self.cancelled.append((source, chunk))
+                case Hurry(source, first, count):
+                    hurried = range(first, first + count)
+                    assert set(hurried) <= set(self.asked[source]), "hurried though it was not asked for"
+                    others = [chunk for chunk in self.asked[source] if chunk not in hurried]
+                    self.asked[source] = [*hurried, *others]
                 case DropSource(source, reason):
                     assert source in self.asked
                     self.dropped[source] = reason
@@ -94,6 +99,9 @@ class Swarm:
     def want(self, chunks: int) -> None:
         self.wanted |= chunks
         self.obey(self.download.want(chunks, self.now))
+
+    def hurry(self, chunks: int) -> None:
+        self.obey(self.download.hurry(chunks, self.now))
 
     def choke(self, name: str, waits: bool) -> None:
         if waits:
@@ -731,6 +739,68 @@ def test_a_chunk_verified_after_its_source_left_is_taken_from_the_next_one() -> 
     assert swarm.download.complete
 
 
+# Chunks that somebody waits for.
+
+
+def test_what_is_hurried_comes_before_all_that_was_asked_for_earlier() -> None:
+    swarm = Swarm(equal(40))
+    swarm.join("a")
+    *before, behind = swarm.asked["a"]
+    free = swarm.layout.chunks - 1
+    assert free not in before
+    swarm.hurry(1 << behind | 1 << free)
+    assert swarm.asked["a"] == [behind, free, *before]
+
+
+def test_what_is_hurried_comes_in_order_from_all_who_have_it() -> None:
+    swarm = Swarm(equal(400))
+    for name in "ab":
+        swarm.join(name)
+        for _ in range(5):
+            swarm.now += 0.1
+            swarm.deliver(name)
+    before = {name: set(swarm.asked[name]) for name in "ab"}
+    swarm.hurry(bitmap.span(380, 10))
+    hurried = {name: [chunk for chunk in swarm.asked[name] if chunk not in before[name]] for name in "ab"}
+    assert sorted(hurried["a"] + hurried["b"]) == [*range(380, 390)]
+    for name, chunks in hurried.items():
+        assert len(chunks) == 5
+        assert swarm.asked[name][:5] == sorted(chunks)
+
+
+def test_what_is_hurried_but_nobody_has_is_asked_of_the_first_who_does() -> None:
+    swarm = Swarm(equal(40))
+    swarm.join("a", bitmap.span(0, 20))
+    swarm.hurry(bitmap.span(30, 2))
+    swarm.join("b", bitmap.span(10, 30))
+    assert swarm.asked["b"][:2] == [30, 31]
+
+
+def test_a_source_that_makes_us_wait_is_asked_for_nothing_more_though_it_is_hurried() -> None:
+    swarm = Swarm(equal(40))
+    swarm.join("a")
+    swarm.choke("a", True)
+    swarm.hurry(1 << 39)
+    assert len(swarm.asked["a"]) == 1
+    swarm.choke("a", False)
+    assert swarm.asked["a"][0] == 39
+
+
+def test_at_most_so_many_are_asked_for_because_they_are_hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MAX_HURRIED_AT_ONCE", 3)
+    swarm = Swarm(equal(400))
+    swarm.join("a")
+    before = len(swarm.asked["a"])
+    swarm.hurry(bitmap.span(300, 10))
+    assert swarm.asked["a"][:3] == [300, 301, 302]
+    assert len(swarm.asked["a"]) == before + 3
+    while len(swarm.asked["a"]) >= before:
+        swarm.deliver("a")
+    while 303 not in swarm.asked["a"]:
+        swarm.deliver("a")
+    assert swarm.have < 1 << 303
+
+
 # Whatever happens.
 
 LAYOUTS: Sequence[Layout] = [
@@ -767,6 +837,10 @@ class AnyDownload(RuleBasedStateMachine):
     @rule(name=names, data=st.data())
     def offer(self, name: str, data: st.DataObject) -> None:
         self.swarm.offer(name, self.some(data))
+
+    @rule(data=st.data())
+    def hurry(self, data: st.DataObject) -> None:
+        self.swarm.hurry(self.some(data))
 
     @rule(data=st.data())
     def want(self, data: st.DataObject) -> None:
