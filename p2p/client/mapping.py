@@ -13,6 +13,7 @@ from p2p.client import values
 from p2p.client.functions import MODULE, Source
 from p2p.compute.answers import JobAnswer
 from p2p.errors import ConfigError, JobError
+from p2p.site.shown import Rows
 
 MAX_CARRIED_BYTES = 1024 * 1024
 """The most bytes of items that go along with the job; more of them are an input, which volunteers read by parts."""
@@ -74,7 +75,7 @@ class MappedItems:
                     for line in file:
                         number, _, text = line.rstrip("\n").partition("\t")
                         found[int(number)] = values.decode(text)
-            return [found.pop(number) for number in range(self._count)]
+            return Rows(found.pop(number) for number in range(self._count))
         except (ValueError, KeyError) as error:
             raise JobError(
                 f"What came back is not what the function returned ({error}): a volunteer is at fault."

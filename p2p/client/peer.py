@@ -23,6 +23,7 @@ from p2p.control.protocol import AnyRequest, Note, Update
 from p2p.core.compute.skipped import DEFAULT_MOST
 from p2p.errors import ConfigError
 from p2p.progress import Progress
+from p2p.site.shown import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -171,20 +172,17 @@ class Peer:
         answer: answers.GetAnswer = self._ask(request, on_progress)
         return answer
 
-    def search(self, words: str) -> list[answers.HitRow]:
+    def search(self, words: str) -> Rows[answers.HitRow]:
         """Finds shares by words, which must all be in a share's name or in its file names."""
-        rows: list[answers.HitRow] = self._ask(requests.SearchRequest(query=words))
-        return rows
+        return Rows(self._ask(requests.SearchRequest(query=words)))
 
-    def browse(self, peer: str) -> list[answers.ListedRow]:
+    def browse(self, peer: str) -> Rows[answers.ListedRow]:
         """Lists what another peer shares. `peer` is its id, HOST:PORT, ID@HOST:PORT, or a mutable link of it."""
-        rows: list[answers.ListedRow] = self._ask(requests.BrowseRequest(peer=peer))
-        return rows
+        return Rows(self._ask(requests.BrowseRequest(peer=peer)))
 
-    def shares(self) -> list[answers.ShareRow]:
+    def shares(self) -> Rows[answers.ShareRow]:
         """Lists what this peer shares."""
-        rows: list[answers.ShareRow] = self._ask(requests.SharesRequest())
-        return rows
+        return Rows(self._ask(requests.SharesRequest()))
 
     def unshare(self, share: str) -> answers.UnshareAnswer:
         """Stops sharing. `share` is the share's id, the beginning of that, or a link. Files stay where they are."""
@@ -301,20 +299,18 @@ class Peer:
         """
         return Running(self, self._session, requests.ResultRequest(id=job, wait=True), _as_it_is)
 
-    def jobs(self) -> list[JobRow]:
+    def jobs(self) -> Rows[JobRow]:
         """Lists the jobs that run, that were stopped, and that ended most recently."""
-        rows: list[JobRow] = self._ask(requests.JobsRequest())
-        return rows
+        return Rows(self._ask(requests.JobsRequest()))
 
     def result(self, job: str) -> JobAnswer:
         """The answer of a job that is done, once more. Raises JobError if it failed."""
         answer: JobAnswer = self._ask(requests.ResultRequest(id=job))
         return answer
 
-    def logs(self, job: str, unit: tuple[int, int, int] | None = None) -> list[LogRow]:
+    def logs(self, job: str, unit: tuple[int, int, int] | None = None) -> Rows[LogRow]:
         """What a job's units printed, or only that of one unit: its action, stage and partition."""
-        rows: list[LogRow] = self._ask(requests.LogsRequest(id=job, unit=unit))
-        return rows
+        return Rows(self._ask(requests.LogsRequest(id=job, unit=unit)))
 
     def cancel(self, job: str) -> answers.CancelAnswer:
         """Ends a job for good, whether it runs or was stopped."""
@@ -323,10 +319,9 @@ class Peer:
 
     # The peer itself.
 
-    def peers(self) -> list[answers.PeerRow]:
+    def peers(self) -> Rows[answers.PeerRow]:
         """Lists the connections to other peers."""
-        rows: list[answers.PeerRow] = self._ask(requests.PeersRequest())
-        return rows
+        return Rows(self._ask(requests.PeersRequest()))
 
     def status(self) -> answers.StatusAnswer:
         """The state of this peer, and what it is doing."""

@@ -14,6 +14,7 @@ from p2p.compute.answers import JobAnswer, LogRow
 from p2p.control.protocol import CancelRequest, LogsRequest, Note, ResultRequest, ResumeRequest, RunRequest, Update
 from p2p.errors import ConfigError, JobError, PeerGone
 from p2p.progress import Progress
+from p2p.site.shown import Rows
 
 LOOK_S = 1.0
 Outcome = TypeVar("Outcome")
@@ -73,7 +74,7 @@ class Running(Generic[Outcome]):
         and StorageError; TimeoutError if it takes longer than `timeout` seconds: then it goes on.
         """
         try:
-            ended = _waited(self._ended, timeout)
+            ended = self.wait(timeout)
         except BaseException:
             self._call.hang_up()
             raise
@@ -83,13 +84,22 @@ class Running(Generic[Outcome]):
             raise self._failure
         return self._outcome[0]
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What `result` raises, if it has ended so."""
+        return self._failure
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits for the end of the job, at most `timeout` seconds. Returns whether it has ended."""
+        return _waited(self._ended, timeout)
+
     def stop(self) -> None:
         """Stops the job, and waits until it has. It is kept if it had begun: `Peer.resume` goes on with it.
 
         A job that `Peer.job` found is only no longer followed.
         """
         self._call.hang_up()
-        _waited(self._ended, None)
+        self.wait()
 
     def cancel(self) -> None:
         """Ends the job for good, and waits until it has. Does nothing to a job that is done."""
@@ -101,12 +111,11 @@ class Running(Generic[Outcome]):
             with suppress(ConfigError):  # it had ended, or is not kept
                 self._session.perform(Call(CancelRequest(id=self.job)), _nothing)
 
-    def logs(self) -> list[LogRow]:
+    def logs(self) -> Rows[LogRow]:
         """What its units have printed. Raises ConfigError for a job that has not begun."""
         if not self.job:
             raise ConfigError("The job has not begun, so it has printed nothing.")
-        rows: list[LogRow] = self._session.perform(Call(LogsRequest(id=self.job)), _nothing)
-        return rows
+        return Rows(self._session.perform(Call(LogsRequest(id=self.job)), _nothing))
 
     def _follow(self) -> None:
         try:
@@ -131,6 +140,16 @@ class Running(Generic[Outcome]):
             self._ended = threading.Event()
             self._failure = PeerGone("This job belongs to the process that forked this one. Ask for its result there.")
             self._ended.set()
+
+    def _repr_html_(self) -> str:
+        from p2p.client import display  # late, as only notebooks need it
+
+        return display.html(self)
+
+    def _ipython_display_(self) -> None:
+        from p2p.client import display
+
+        display.show(self)
 
     def __repr__(self) -> str:
         state = self.progress.view.state if self.progress.view is not None else self.progress.state

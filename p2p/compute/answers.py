@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from p2p.core.compute.skipped import SkippedRecord
 from p2p.progress import JobView
+from p2p.site.shown import Shown
 
 
-class JobAnswer(msgspec.Struct, frozen=True):
+class JobAnswer(Shown, frozen=True):
     """The outcome of a job.
 
     The files that it saved are in a folder of the user, at `paths`, or in a share, to which `link` leads.
@@ -55,7 +55,7 @@ class JobRow(JobView):
     """Why the job failed."""
 
 
-class LogRow(msgspec.Struct, frozen=True):
+class LogRow(Shown, frozen=True):
     """What a job printed at one peer, in a unit (ACTION.STAGE.PARTITION) or while it was planned.
 
     `failure` is set if there was no result.

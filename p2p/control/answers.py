@@ -4,22 +4,22 @@ An answer is sent as a JSON object with the same fields as its type. Ids of peer
 bytes, times are in seconds. Answers about jobs are in `p2p.compute.answers`.
 """
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from p2p.progress import JobView, Progress
+from p2p.site.shown import Shown
 
 MAX_FILES_NAMED = 1000
 """The most files that an answer lists as skipped or mapped; it counts them all."""
 
 
-class CatAnswer(msgspec.Struct, frozen=True):
+class CatAnswer(Shown, frozen=True):
     """A file that was read whole."""
 
     bytes: int
 
 
-class SkippedFile(msgspec.Struct, frozen=True):
+class SkippedFile(Shown, frozen=True):
     """A file or folder that was left out, and why, without the user having asked for that.
 
     `path` is the path on this machine if it was to be shared, and the path in the share if it was to be fetched.
@@ -29,14 +29,14 @@ class SkippedFile(msgspec.Struct, frozen=True):
     why: str
 
 
-class MappedFile(msgspec.Struct, frozen=True):
+class MappedFile(Shown, frozen=True):
     """A fetched file whose path on the disk, `local`, is not the one that it has in the share, `path`."""
 
     path: str
     local: str
 
 
-class ShareAnswer(msgspec.Struct, frozen=True):
+class ShareAnswer(Shown, frozen=True):
     """A newly made share; `reused` is the number of bytes that did not have to be read again.
 
     `left_out` counts the files and folders that are not in it because a pattern says so, `skipped_count` those that
@@ -58,7 +58,7 @@ class ShareAnswer(msgspec.Struct, frozen=True):
     skipped_count: int = 0
 
 
-class GetAnswer(msgspec.Struct, frozen=True):
+class GetAnswer(Shown, frozen=True):
     """A share that was fetched.
 
     `sources` is the number of bytes from each peer; it is empty if a job was fetching the same share. `mapped_count` is
@@ -77,7 +77,7 @@ class GetAnswer(msgspec.Struct, frozen=True):
     skipped_count: int = 0
 
 
-class HitRow(msgspec.Struct, frozen=True):
+class HitRow(Shown, frozen=True):
     """A share that a search found, with the name that the peer `signer` gave it.
 
     `matched` is the file in the share that matched the search, if the name of the share did not.
@@ -94,7 +94,7 @@ class HitRow(msgspec.Struct, frozen=True):
     link: str
 
 
-class ListedRow(msgspec.Struct, frozen=True):
+class ListedRow(Shown, frozen=True):
     """One share in another peer's list of its shares."""
 
     id: str
@@ -104,7 +104,7 @@ class ListedRow(msgspec.Struct, frozen=True):
     link: str
 
 
-class ShareRow(msgspec.Struct, frozen=True):
+class ShareRow(Shown, frozen=True):
     """A share of this peer. If it is not served, `stale` is the reason; `pointers` are the mutable links to it.
 
     `dht_full`: the nodes of the DHT that would keep its record have no room, so others have to find it in another way.
@@ -125,14 +125,14 @@ class ShareRow(msgspec.Struct, frozen=True):
     dht_full: bool = False
 
 
-class UnshareAnswer(msgspec.Struct, frozen=True):
+class UnshareAnswer(Shown, frozen=True):
     """A share that this peer has stopped sharing."""
 
     id: str
     name: str
 
 
-class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
+class PeerRow(Shown, frozen=True, kw_only=True):
     """A connection to another peer, and what it is for.
 
     `role` is "share" if the two exchange a share, "volunteer" if the other peer works for a job of this one, and
@@ -156,7 +156,7 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the other peer has the whole share."""
 
 
-class DhtStatus(msgspec.Struct, frozen=True):
+class DhtStatus(Shown, frozen=True):
     """This peer's state in the DHT: how many nodes it knows, and how many records it keeps for others.
 
     `without_room`: for how many records of its own too few nodes have room.
@@ -169,7 +169,7 @@ class DhtStatus(msgspec.Struct, frozen=True):
     without_room: int = 0
 
 
-class TrackerStatus(msgspec.Struct, frozen=True):
+class TrackerStatus(Shown, frozen=True):
     """One of this peer's trackers. If it does not work, `trouble` is the reason; `refused` lists what it rejected."""
 
     url: str
@@ -180,7 +180,7 @@ class TrackerStatus(msgspec.Struct, frozen=True):
     refused: tuple[str, ...]
 
 
-class StatusAnswer(msgspec.Struct, frozen=True):
+class StatusAnswer(Shown, frozen=True):
     """The state of this peer and what it is doing."""
 
     peer: str
@@ -210,13 +210,13 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     """How many errors of Shoal's own there were since the peer started; the log has them."""
 
 
-class CancelAnswer(msgspec.Struct, frozen=True):
+class CancelAnswer(Shown, frozen=True):
     """A job that was cancelled."""
 
     job: str
 
 
-class VolunteerAnswer(msgspec.Struct, frozen=True):
+class VolunteerAnswer(Shown, frozen=True):
     """What this peer offers and does as a volunteer. `waiting` is the number of jobs in its queue."""
 
     cores: int

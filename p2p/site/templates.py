@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from p2p.formats import format_size
+from p2p.formats import format_size, format_time
 from p2p.site import text
 
 
@@ -20,6 +20,7 @@ def environment(folder: Path) -> Environment:
     )
     made.filters |= {
         "size": format_size,
+        "time": format_time,
         "count": text.count,
         "plural": text.plural,
         "visible": text.visible,

@@ -17,7 +17,8 @@ few = [name for name in sys.modules if name.startswith("p2p.")]
 assert not few, few
 peer = p2p.Peer(sys.argv[1])
 peer.shares()
-unwanted = {"trio", "cryptography", "httpx2", "httpcore2", "http.client", "anyio", "ssl", "asyncio", "typer", "rich"}
+unwanted = {"trio", "cryptography", "httpx2", "httpcore2", "http.client", "anyio", "ssl", "asyncio", "typer", "rich",
+            "jinja2", "numpy", "pandas", "IPython", "joblib", "concurrent.futures", "fsspec"}
 print(sorted(unwanted & set(sys.modules)))
 """
 

@@ -1,0 +1,187 @@
+"""HTML for notebooks. Whatever peers, shares and guests said in it is escaped, and shows what it hides.
+
+A notebook runs the scripts of its outputs, so nothing may become markup. Pictures of guests are PNG or JPEG by their
+first bytes, and are part of the output: nothing is loaded from elsewhere.
+"""
+
+import reprlib
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Template
+from markupsafe import Markup
+from msgspec import UnsetType
+
+from p2p.formats import format_size, format_time, shortened
+from p2p.site.templates import environment
+
+ROWS = 100
+"""How many rows of a table are shown, of any longer one the first."""
+LINES, CHARACTERS = 40, 300
+"""How much is shown of one text."""
+DEPTH = 3
+PICTURES, PICTURE_BYTES = 9, 2 * 1024 * 1024
+"""How many pictures are shown of one answer, and of how many bytes at most."""
+_FORMATS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
+_SIZES = frozenset(
+    (
+        "bytes",
+        "size",
+        "done",
+        "received",
+        "reused",
+        "uploaded",
+        "downloaded",
+        "bytes_moved",
+        "bytes_fetched",
+        "shared_bytes",
+        "memory_bytes",
+    )
+)
+_ID_CHARACTERS = 52
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One value: lines of text, or markup that was made here; `whole` is the text if they are only its beginning."""
+
+    lines: tuple[str, ...] = ()
+    markup: Markup | None = None
+    whole: str = ""
+    is_number: bool = False
+
+    @property
+    def style(self) -> str:
+        """How it is laid out."""
+        if self.is_number:
+            return "text-align: right; white-space: nowrap"
+        return "white-space: nowrap" if self.whole else "white-space: pre-wrap; overflow-wrap: anywhere"
+
+
+def table(rows: Sequence[Any]) -> str:
+    """A table of records of one type, or of any values, one below the other."""
+    return _table(rows, 0)
+
+
+def record(answer: msgspec.Struct) -> str:
+    """A table of the fields of an answer that are set, and the pictures among the files that it names."""
+    return _record(answer, 0)
+
+
+def picture(data: bytes) -> Markup | None:
+    """The picture in these bytes, if that is what they are by their beginning."""
+    for beginning, kind in _FORMATS.items():
+        if data.startswith(beginning) and len(data) <= PICTURE_BYTES:
+            return Markup('<img src="data:image/{};base64,{}" style="max-width:100%">').format(
+                kind, b64encode(data).decode("ascii")
+            )
+    return None
+
+
+def _table(rows: Sequence[Any], depth: int) -> str:
+    shown = rows[:ROWS]
+    if shown and all(isinstance(row, msgspec.Struct) and type(row) is type(shown[0]) for row in shown):
+        names = [name for name in shown[0].__struct_fields__ if any(_is_set(getattr(row, name)) for row in shown)]
+        cells = [[_cell(name, getattr(row, name), depth) for name in names] for row in shown]
+    else:
+        names, cells = [], [[_cell("", row, depth)] for row in shown]
+    titles = [name.removesuffix("_s").replace("_", " ") for name in names]
+    return _template().render(titles=titles, rows=cells, more=len(rows) - len(shown))
+
+
+def _record(answer: msgspec.Struct, depth: int) -> str:
+    fields = {name: getattr(answer, name) for name in answer.__struct_fields__}
+    rows = [
+        [Cell((name.removesuffix("_s").replace("_", " "),)), _cell(name, value, depth)]
+        for name, value in fields.items()
+        if _is_set(value)
+    ]
+    text = _template().render(titles=[], rows=rows, more=0)
+    return text + "".join(_pictures(fields.get("paths", ())))
+
+
+def _pictures(paths: object) -> Iterator[Markup]:
+    found = 0
+    for path in paths if isinstance(paths, tuple) else ():
+        if found < PICTURES and (shown := _picture_in(Path(path))) is not None:
+            found += 1
+            yield shown
+
+
+def _picture_in(path: Path) -> Markup | None:
+    """The picture in a file that was just fetched or saved; None if it is none, or is no longer there."""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return picture(file.read(PICTURE_BYTES + 1))
+    return None
+
+
+def _is_set(value: object) -> bool:
+    return (
+        not isinstance(value, UnsetType)
+        and value is not None
+        and value is not False
+        and value != ()
+        and value != []
+        and value != {}
+    )
+
+
+def _cell(name: str, value: Any, depth: int) -> Cell:
+    """The cell for the value of a field; or without a name, for a value that somebody's function returned."""
+    match value:
+        case None | UnsetType() if name:
+            return Cell()
+        case bool() if name:
+            return Cell(("yes" if value else "no",))
+        case int() if name in _SIZES:
+            return Cell((format_size(value),), is_number=True)
+        case int() | float() if name == "seconds" or name.endswith("_s"):
+            return Cell((format_time(value),), is_number=True)
+        case int() if name:
+            return Cell((f"{value:,}",), is_number=True)
+        case str() if name == "link":
+            return Cell((shortened(value, 24),), whole=value)
+        case str() if name:
+            return text(value)
+        case [str(), *_] if name:
+            return text("\n".join(value))
+        case Mapping() if name and all(isinstance(key, str) for key in value):
+            return text("\n".join(f"{_brief(key)}: {_reprs.repr(one)}" for key, one in value.items()))
+        case bytes() if (shown := picture(value)) is not None:
+            return Cell(markup=shown)
+        case msgspec.Struct() if depth < DEPTH:
+            return Cell(markup=Markup(_record(value, depth + 1)))
+        case [msgspec.Struct(), *_] if depth < DEPTH:
+            return Cell(markup=Markup(_table(value, depth + 1)))
+    return text(_reprs.repr(value))
+
+
+def text(whole: str) -> Cell:
+    """The cell for a text. Of a long one, it shows the beginning."""
+    if len(whole) == _ID_CHARACTERS and whole.isascii() and whole.isalnum():
+        return Cell((_brief(whole),), whole=whole)
+    lines = whole.split("\n")
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], f"… {len(lines):,} lines in all"]
+    return Cell(tuple(shortened(line, CHARACTERS) for line in lines))
+
+
+def _brief(text: str) -> str:
+    return f"{text[:12]}…" if len(text) == _ID_CHARACTERS else text
+
+
+_reprs = reprlib.Repr()
+_reprs.maxlist = _reprs.maxtuple = _reprs.maxset = _reprs.maxdict = 20
+_reprs.maxstring = CHARACTERS
+_reprs.maxother = 8 * CHARACTERS
+
+
+@cache
+def _template() -> Template:
+    return environment(Path(__file__).parent / "templates").get_template("table.html")
