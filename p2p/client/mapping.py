@@ -1,11 +1,12 @@
 """A job made of a function and items: its files, in a folder of their own, and the values that come back."""
 
-import inspect
 import os
+import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from p2p.client import values
 from p2p.client.functions import MODULE, Source
 from p2p.compute.answers import JobAnswer
 from p2p.errors import ConfigError, JobError
+from p2p.sandbox.runtimes import SCIENCE
 from p2p.site.shown import Rows
 
 MAX_CARRIED_BYTES = 1024 * 1024
 """The most bytes of items that go along with the job; more of them are an input, which volunteers read by parts."""
 _FUNCTION, _ITEMS = "shoal_function", "items"
-_JOB = """from p2p.jobs import Inputs
+_ARRAYS_OF = re.compile(r"\b(?:numpy|pandas)\b")
+_JOB = """{runtime}from p2p.jobs import Inputs
 from {function} import {name} as function
 from {values} import decode, encode
 
@@ -41,7 +44,12 @@ class MappedItems:
     """
 
     def __init__(
-        self, function: Callable[[Any], Any], items: Iterable[Any], send: Collection[str], along: Iterable[str] = ()
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        send: Collection[str],
+        along: Iterable[str] = (),
+        runtime: str | None = None,
     ) -> None:
         source = Source(function, send, along)
         self.sent = source.sent
@@ -50,18 +58,27 @@ class MappedItems:
         try:
             self.job, self.out, written = top / "job", top / "out", top / _ITEMS
             self.job.mkdir()
+            has_arrays = runtime == SCIENCE or _ARRAYS_OF.search(source.text) is not None
             with written.open("w", encoding="ascii") as file:
                 self._count = 0
                 for line in _lines(items):
                     file.write(line)
                     self._count += 1
+                    has_arrays = has_arrays or values.has_arrays(line)
             self.inputs: tuple[Path, ...] = (written,)
             if written.stat().st_size <= MAX_CARRIED_BYTES:
                 written.rename(self.job / _ITEMS)
                 self.inputs = ()
-            text = _JOB.format(function=_FUNCTION, name=source.name, values=MODULE, items=_ITEMS)
-            for name, content in ("job", text), (_FUNCTION, source.text), (MODULE, inspect.getsource(values)):
-                (self.job / f"{name}.py").write_text(content, encoding="utf-8")
+            asked = f'RUNTIME = "{SCIENCE}"\n' if has_arrays else ""
+            files = {
+                "job": _JOB.format(runtime=asked, function=_FUNCTION, name=source.name, values=MODULE, items=_ITEMS),
+                _FUNCTION: source.text,
+                MODULE: _own("p2p.client.values"),
+            }
+            if has_arrays:
+                files[values.ARRAYS] = _own("p2p.client.arrays")
+            for name, text in files.items():
+                (self.job / f"{name}.py").write_text(text, encoding="utf-8")
         except BaseException:
             self.remove()
             raise
@@ -76,6 +93,10 @@ class MappedItems:
                         number, _, text = line.rstrip("\n").partition("\t")
                         found[int(number)] = values.decode(text)
             return Rows(found.pop(number) for number in range(self._count))
+        except ImportError as error:
+            raise ConfigError(
+                f"The function returned arrays, and {error.name} is not installed here. Do that."
+            ) from error
         except (ValueError, KeyError) as error:
             raise JobError(
                 f"What came back is not what the function returned ({error}): a volunteer is at fault."
@@ -84,6 +105,14 @@ class MappedItems:
     def remove(self) -> None:
         """Removes the files. Whatever happens, they are removed at the end of the program."""
         self._remove()
+
+
+def _own(module: str) -> str:
+    """The text of a module that goes along, without importing it."""
+    found = find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).read_text(encoding="utf-8")
 
 
 def _remove(folder: Path, owner: int) -> None:

@@ -260,12 +260,13 @@ class Peer:
 
         The function goes as source, with the globals that it uses: `Running.sent` has them. One whose name looks like
         a secret is refused, unless it is in `send`. Items and what comes back are None, bool, int, float, str, bytes,
-        tuples, lists, dicts and sets; anything else is refused. The others are as in `run`.
+        tuples, lists, dicts and sets, arrays of numpy and tables of pandas; anything else is refused. Arrays need
+        volunteers with the runtime python-wasm-science. The others are as in `run`.
         """
         from p2p.client.mapping import MappedItems  # late: most programs map nothing
 
         files = _paths("along", along)
-        mapped = MappedItems(function, items, _texts("send", send), files)
+        mapped = MappedItems(function, items, _texts("send", send), files, runtime)
         try:
             spec = JobSpec(
                 path=str(mapped.job),

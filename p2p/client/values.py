@@ -2,18 +2,26 @@
 
 It is JSON in which lists, texts, true, false, null, finite floats and integers stand for themselves, and everything
 else is an object of one key, its kind. Nothing is ever a pickle, and a line that no value has is refused, as anybody
-may have made it. This file goes along with the job, so it imports only the standard library.
+may have made it. This file goes along with the job, so it imports only the standard library, and `arrays` if there are
+some.
 """
 
 import json
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 MAX_DEPTH = 64
 MAX_DIGITS = 4000
 """The longest integer in decimal digits: Python reads no longer ones from text."""
+PACKAGES = frozenset({"numpy", "pandas"})
+"""Their types are those of `arrays`."""
+ARRAYS = "shoal_arrays"
+"""The name of `arrays` in a job."""
+_OF_ARRAYS = ("npy", "scalar", "series", "frame")
 _NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -34,8 +42,13 @@ def decode(text: str) -> Any:
     """The value of a text. Raises Unreadable."""
     try:
         return _decoded(json.loads(text, parse_constant=_refuse), 0)
-    except (ValueError, TypeError, KeyError, OverflowError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError) as error:
         raise Unreadable(f"{text[:60]!r} is no value: {error}") from None
+
+
+def has_arrays(text: str) -> bool:
+    """Whether there are arrays or tables in the value of this text."""
+    return any(f'{{"{kind}":' in text for kind in _OF_ARRAYS)
 
 
 def _encoded(value: Any, depth: int) -> Any:
@@ -56,9 +69,14 @@ def _encoded(value: Any, depth: int) -> Any:
         return {kind.__name__: [_encoded(one, inner) for one in value]}
     if kind is dict:
         return {"dict": [[_encoded(key, inner), _encoded(held, inner)] for key, held in value.items()]}
+    if kind.__module__.partition(".")[0] in PACKAGES:
+        found = _arrays().encode(value, partial(_encoded, depth=inner))
+        if found is not None:
+            return found
     full = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     raise Untransferable(
-        f"{full} does not travel. What does: None, bool, int, float, str, bytes, tuple, list, dict, set and frozenset"
+        f"{full} does not travel, or not with this in it. What does: None, bool, int, float, str, bytes, tuple, list, "
+        "dict, set and frozenset; arrays of numbers, texts and times; tables of these"
     )
 
 
@@ -70,6 +88,8 @@ def _decoded(value: Any, depth: int) -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, held),) = value.items()
+    if kind in _OF_ARRAYS:
+        return _arrays().decode(kind, held, partial(_decoded, depth=depth + 1))
     return _KINDS[kind](held, depth + 1)
 
 
@@ -95,6 +115,11 @@ _KINDS: dict[str, Callable[[Any, int], Any]] = {
     "frozenset": _items(frozenset),
     "dict": _pairs,
 }
+
+
+def _arrays() -> Any:
+    """The module for arrays, which needs numpy: beside this one, in the package or in the job."""
+    return import_module(f"{__package__}.arrays" if __package__ else ARRAYS)
 
 
 def _refuse(constant: str) -> Any:
