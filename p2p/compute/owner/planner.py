@@ -104,6 +104,7 @@ class GuestPlanner:
         self._guest: Guest | None = None
         self._over = False
         self._known = 0
+        self._counted = self._results_bytes = 0
         self._broken = 0
         self._results: Sequence[bytes] = ()
 
@@ -111,12 +112,13 @@ class GuestPlanner:
         await self._had_room.wait()
 
     async def next(self, results: Sequence[bytes]) -> Plan | Returned:
-        size = sum(len(result) + THING_BYTES for result in results)
-        if size > MAX_RESULTS_BYTES:
+        self._results_bytes += sum(len(result) + THING_BYTES for result in results[self._counted :])
+        self._counted = len(results)
+        if self._results_bytes > MAX_RESULTS_BYTES:
             # No volunteer would take them all.
             raise JobError(
-                f"The results of {len(results)} actions have {size} bytes together; {MAX_RESULTS_BYTES} are allowed. "
-                "Use save, which writes files."
+                f"The results of {len(results)} actions have {self._results_bytes} bytes together; {MAX_RESULTS_BYTES} "
+                "are allowed. Use save, which writes files."
             )
         self._results = results
         said, blobs = await self._ask({"do": "plan"}, [])
