@@ -3,6 +3,7 @@
     application  which address leads where, and what is answered when something is wrong
     shelf        shares that are open, and remain so for a while
     files        one file: ranges, conditions, the body
+    memory       what all answers may hold while they are sent
     listings     one folder, as JSON or as a page
     going        clients that go away before their answer
     addresses, ranges, conditions, kinds    decisions about requests, without IO

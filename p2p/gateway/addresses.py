@@ -4,6 +4,7 @@ A path is split before it is decoded, so an escaped slash is part of a name, whi
 of a file is refused rather than repaired: nothing here, or in a share, is reached by two addresses.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -92,6 +93,7 @@ def _decoded(piece: bytes) -> str:
     return text
 
 
+@lru_cache(maxsize=256)
 def _id(text: str) -> bytes:
     try:
         return ids.from_text(text)

@@ -16,16 +16,18 @@ from functools import partial
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from p2p.concurrency.activity import Activity
 from p2p.core.shares import folders
 from p2p.discovery.finders import MAX_LINK_TRACKERS
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError
 from p2p.formats import format_time, quoted
-from p2p.gateway import addresses, files, listings
+from p2p.gateway import addresses, listings
 from p2p.gateway.addresses import NamedPlace, Place
+from p2p.gateway.files import Files
 from p2p.gateway.going import until_gone
+from p2p.gateway.memory import Memory
 from p2p.gateway.shelf import Shelf
 from p2p.net.http import check_url
 from p2p.sharing.reading.open_share import OpenShare
@@ -51,7 +53,8 @@ class Gateway:
         self._shelf = shelf
         self._resolve = resolve
         self._activity = activity
-        self._sending = files.Sending()
+        self._memory = Memory()
+        self._files = Files(self._memory)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, unless the client goes away first."""
@@ -61,7 +64,7 @@ class Gateway:
                 if response is not None:
                     await response(scope, receive, send)
 
-    async def _respond(self, request: Request, used: AsyncExitStack) -> Response | None:
+    async def _respond(self, request: Request, used: AsyncExitStack) -> ASGIApp | None:
         """Makes the answer; None if the client has gone away. What it needs while it is sent is in `used`."""
         try:
             if request.method not in _METHODS:
@@ -75,21 +78,29 @@ class Gateway:
         except ShoalError as error:
             return told(request, error)
 
-    async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> Response | None:
+    async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> ASGIApp | None:
         held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request), _trackers(request)))
         find = partial(self._found, request, place, held, used)
         return await find() if held.is_here else await until_gone(request.receive, find)
 
-    async def _found(self, request: Request, place: Place, held: OpenShare, used: AsyncExitStack) -> Response:
+    async def _found(self, request: Request, place: Place, held: OpenShare, used: AsyncExitStack) -> ASGIApp:
         wait_s = _wait_s(request)
         manifest = (await patiently(held, wait_s, held.layout)).manifest
         if not place.with_slash and (file := folders.file_at(manifest.entries, place.path)) is not None:
-            return await files.answer(request, held, file, self._sending, wait_s, used)
+            return await self._files.answer(request, held, file, wait_s, used)
         if not folders.is_folder(manifest.entries, place.path):
             raise NotFound(f"The share has no {quoted('/'.join(place.path))}.")
         if not place.with_slash and listings.wants_page(request):  # or the addresses in the page would be wrong
             return _redirect(request, place._replace(with_slash=True), 308)
-        return await listings.answer(request, manifest, place.path)
+        lent = await self._memory.borrow(listings.MOST_BYTES)
+        used.callback(lent.give_back)
+        listing = await listings.answer(request, manifest, place.path)
+
+        async def send_unless_needed(scope: Scope, receive: Receive, send: Send) -> None:
+            with lent.needed:  # then the client, which takes nothing, is hung up on
+                await listing(scope, receive, send)
+
+        return send_unless_needed
 
     async def _newest(self, request: Request, named: NamedPlace, used: AsyncExitStack) -> Response | None:
         found = await until_gone(request.receive, partial(self._resolved, request, named))

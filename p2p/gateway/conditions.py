@@ -1,21 +1,39 @@
 """Under which conditions a request wants a file at all, or a range of it (RFC 9110, section 13)."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from p2p.core.shares.manifest import Entry, TimedEntry
+from p2p.gateway.addresses import Path
 from p2p.gateway.ranges import Span, parse_range
-from p2p.ids import to_text
+from p2p.ids import ShareId, to_text
+
+MAX_TAGS = 1024
 
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _S = 1_000_000_000
 
 
-def tag_of(file: Entry) -> str:
-    """The entity tag of a file: its id, which is that of all equal files."""
-    return f'"{to_text(file.file_id)}"'
+class Tags:
+    """The entity tags of files: their ids, which are those of all equal files.
+
+    Those asked for lately are remembered, since the id of a large file is made of many hashes.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[ShareId, Path], str] = OrderedDict()
+
+    def of(self, share: ShareId, file: Entry) -> str:
+        key = share, file.path
+        tag = self._known.get(key)
+        if tag is None:
+            tag = self._known[key] = f'"{to_text(file.file_id)}"'
+            if len(self._known) > MAX_TAGS:
+                self._known.popitem(last=False)
+        return tag
 
 
 def time_of(file: Entry, now: float) -> str | None:

@@ -130,7 +130,8 @@ async def test_a_body_where_none_belongs_is_read_before_a_question_waits() -> No
 
     admission = Admission(Limits(), trio.current_time, NO_PROXIES, Turns())
     guard = Guard(app, admission.admit, lambda _, error: problem(error))
-    scope = {"type": "http", "method": "GET", "client": ("192.0.2.1", 1), "headers": [], "path": "/"}
+    headers = [(b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "GET", "client": ("192.0.2.1", 1), "headers": headers, "path": "/"}
     await guard(scope, receive, send)
     assert seen == [("GET", 0)]
 

@@ -18,10 +18,14 @@ class Child(NamedTuple):
 
 def file_at(entries: Sequence[Entry], path: Path) -> Entry | None:
     """The file with this path, or None."""
+    number = number_of(entries, path)
+    return None if number is None else entries[number]
+
+
+def number_of(entries: Sequence[Entry], path: Path) -> int | None:
+    """The number of the file with this path, or None."""
     at = _first(entries, path)
-    if at < len(entries) and (entry := entries[at]).path == path and entry.is_file:
-        return entry
-    return None
+    return at if at < len(entries) and (entry := entries[at]).path == path and entry.is_file else None
 
 
 def is_folder(entries: Sequence[Entry], path: Path) -> bool:

@@ -15,6 +15,8 @@ from p2p.net.http_server import framing
 from p2p.net.http_server.framing import Answer, Asked
 from p2p.net.http_server.stream import SLICE_BYTES, Stream
 
+EXCHANGE = "shoal.exchange"
+"""The key, in a request's state, of its Exchange."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -100,6 +102,42 @@ class Exchange:
             case other:
                 raise ValueError(f"no part of an answer: {other}")
 
+    async def send_piece(self, piece: memoryview, took: Callable[[int], None]) -> None:
+        """Sends the next piece of a body of known length; `took` hears each time how much more of it has gone.
+
+        So it may be cancelled and go on later, from there. Raises BrokenResourceError if the client has gone.
+        """
+        answer, head = self._answer, self._held
+        if answer is None or not answer.left or self._is_gone:
+            raise trio.BrokenResourceError if self._is_gone else ValueError("no piece of a body is due")
+
+        def count(sent: int) -> None:
+            of_head = min(sent, len(self._held))
+            self._held = self._held[of_head:]
+            if sent > of_head:
+                answer.count(sent - of_head, more=sent - of_head < (answer.left or 0))
+                took(sent - of_head)
+
+        try:
+            if head:
+                await self._stream.send_all(head + piece[:SLICE_BYTES], count)
+                piece = piece[SLICE_BYTES:]
+            if piece:
+                await self._stream.send_all(piece, count)
+        except _BROKEN as error:
+            self._is_gone = True
+            raise trio.BrokenResourceError from error
+        if not answer.left:
+            self._complete()
+
+    async def until_taken(self) -> None:
+        """Waits until the client takes some of what was sent before. Raises BrokenResourceError if it has gone."""
+        try:
+            await self._stream.until_taken()
+        except _BROKEN as error:
+            self._is_gone = True
+            raise trio.BrokenResourceError from error
+
     async def _begin(self, status: int, headers: framing.Headers) -> None:
         if self._answer is not None:
             raise ValueError("an answer began twice")
@@ -116,19 +154,25 @@ class Exchange:
         held, self._held = self._held, b""
         await self._say(held, *self._answer.framed(piece, more=more))
         if not more:
-            self._is_complete = True
-            if self._watching is not None:
-                self._watching.cancel()
+            self._complete()
+
+    def _complete(self) -> None:
+        self._is_complete = True
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def _say(self, *pieces: bytes) -> None:
-        whole = b"".join(pieces) if sum(map(len, pieces)) <= SLICE_BYTES else None
+        if self._is_gone or not any(pieces):
+            await trio.lowlevel.checkpoint()
+            return
+        if sum(map(len, pieces)) <= SLICE_BYTES:
+            pieces = (b"".join(pieces),)
         try:
-            for piece in pieces if whole is None else (whole,):
-                if piece and not self._is_gone:
-                    await self._stream.send_all(piece)
+            for piece in filter(None, pieces):
+                await self._stream.send_all(piece)
         except _BROKEN:
             self._is_gone = True
-        await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
 
     async def finish(self) -> h11.Connection | None:
         """Ends the exchange once its application has. Returns what reads the next request, if there may be one."""

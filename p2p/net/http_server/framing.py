@@ -106,11 +106,15 @@ class Answer:
         """What is sent for a piece of the body. Raises ValueError if the body is longer or shorter than it should."""
         if not self._has_body:
             return []
-        if self.left is not None:
-            self.left -= len(piece)
-            if self.left < 0 or (self.left and not more):
-                raise ValueError("the body of an answer has another length than its head says")
+        self.count(len(piece), more=more)
         if not self._is_chunked:
             return [piece]
         framed = [b"%x\r\n" % len(piece), piece, b"\r\n"] if piece else []
         return framed if more else [*framed, _LAST_CHUNK]
+
+    def count(self, size: int, *, more: bool) -> None:
+        """Counts bytes of the body, which are sent as they are. Raises ValueError as `framed` does."""
+        if self.left is not None:
+            self.left -= size
+            if self.left < 0 or (self.left and not more):
+                raise ValueError("the body of an answer has another length than its head says")

@@ -23,6 +23,9 @@ DRAIN_TIMEOUT_S = 5.0
 ABORT = "shoal.abort"
 """The key, in a request's state, of the function that closes the request's connection."""
 
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+"""The headers of requests that have a body."""
+
 Admit = Callable[[Scope], Awaitable[None]]
 """Waits until a request may be answered. Raises Refused if it may not."""
 
@@ -41,7 +44,7 @@ class Guard:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(receive, scope.get("state", {}).get(ABORT))
+        body = _Body(scope, receive)
 
         async def answering(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -64,10 +67,10 @@ class Guard:
 class _Body:
     """Receives the body of a request, and remembers whether it has been read to the end."""
 
-    def __init__(self, receive: Receive, abort: Callable[[], None] | None) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        self._abort = abort
-        self._ended = False
+        self._abort: Callable[[], None] | None = scope.get("state", {}).get(ABORT)
+        self._ended = not any(name in _LENGTHS for name, _ in scope["headers"])
         self.is_gone = False
         """Whether its client has gone, or sent what is no body."""
 
@@ -79,6 +82,8 @@ class _Body:
 
     async def drain(self) -> None:
         """Reads what is left of the body; closes the connection if that takes too long."""
+        if self._ended:
+            return
         with trio.move_on_after(DRAIN_TIMEOUT_S):
             while not self._ended:
                 await self.receive()

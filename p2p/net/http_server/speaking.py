@@ -7,7 +7,7 @@ import trio
 from starlette.types import ASGIApp
 
 from p2p.net.http_server import framing
-from p2p.net.http_server.exchange import Exchange, scope_of
+from p2p.net.http_server.exchange import EXCHANGE, Exchange, scope_of
 from p2p.net.http_server.framing import Answer, Asked
 from p2p.net.http_server.guard import ABORT
 from p2p.net.http_server.stream import Stream
@@ -61,7 +61,7 @@ class Speaker:
                 return
             number += 1
             exchange = Exchange(stream, reader, asked, is_last)
-            scope = {**scope_of(request), **ends, "state": {ABORT: stream.abort}}
+            scope = {**scope_of(request), **ends, "state": {ABORT: stream.abort, EXCHANGE: exchange}}
             await self._application(scope, exchange.receive, exchange.send)
             reader = await exchange.finish()
 

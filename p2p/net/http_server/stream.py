@@ -1,5 +1,6 @@
 """One connection's bytes: what comes is read in turns, and what is sent must be taken."""
 
+import os
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -24,29 +25,68 @@ class Stream:
 
     async def receive_some(self) -> bytes:
         """Waits for bytes, and for a turn; b"" at the end. Raises BrokenResourceError, ClosedResourceError."""
-        if self.socket.fileno() < 0:
-            raise trio.ClosedResourceError
-        await trio.lowlevel.wait_readable(self.socket)
-        await self.turn()
-        return bytes(await self._stream.receive_some(READ_BYTES))
+        while True:
+            await self._until(trio.lowlevel.wait_readable)
+            await self.turn()
+            try:
+                return os.read(self.socket.fileno(), READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
 
-    async def send_all(self, data: bytes) -> None:
-        """Sends all of it. Raises BrokenResourceError, ClosedResourceError."""
-        view, due = memoryview(data), SLICE_BYTES
+    async def send_all(self, data: bytes | memoryview, took: Callable[[int], None] | None = None) -> None:
+        """Sends all of it. `took` hears each time how many bytes more have gone, also if the rest is cancelled.
+
+        Raises BrokenResourceError, ClosedResourceError.
+        """
+        view = memoryview(data)
+        sent = self._send(view)
+        if took is not None:
+            took(sent)
+        if sent == len(view):
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._go_on(view[sent:], took)
+
+    async def _go_on(self, view: memoryview, took: Callable[[int], None] | None) -> None:
+        due = SLICE_BYTES
         with trio.move_on_after(STALLED_S) as patience:
             while view:
-                try:
-                    sent = await self.socket.send(view)
-                except OSError as error:
-                    raise trio.BrokenResourceError(str(error)) from error
+                await self._until(trio.lowlevel.wait_writable)
+                sent = self._send(view)
+                if took is not None:
+                    took(sent)
                 view = view[sent:]
                 due -= sent
                 if due <= 0:
-                    due = SLICE_BYTES
-                    patience.deadline = trio.current_time() + STALLED_S
+                    due, patience.deadline = SLICE_BYTES, trio.current_time() + STALLED_S
+        self._stalled(patience)
+
+    async def until_taken(self) -> None:
+        """Waits until the other side takes some of what was sent. Raises BrokenResourceError, ClosedResourceError."""
+        with trio.move_on_after(STALLED_S) as patience:
+            await self._until(trio.lowlevel.wait_writable)
+        self._stalled(patience)
+
+    def _stalled(self, patience: trio.CancelScope) -> None:
         if patience.cancelled_caught:
             self.abort()
             raise trio.BrokenResourceError("the other side takes next to nothing")
+
+    def _send(self, data: bytes | memoryview) -> int:
+        """Sends as much as the system takes at once. Returns how many bytes."""
+        try:
+            return os.write(self.socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    async def _until(self, ready: Callable[[trio.socket.SocketType], Awaitable[None]]) -> None:
+        if self.socket.fileno() < 0:
+            raise trio.ClosedResourceError
+        await ready(self.socket)
 
     async def send_eof(self) -> None:
         """Says that nothing follows. Raises BrokenResourceError, ClosedResourceError."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2p import causes
+from p2p.core.shares import folders
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import chunk_bytes
 from p2p.discovery.finders import MAX_LINK_TRACKERS
@@ -68,7 +69,6 @@ class OpenShare:
         self._has_room = has_room
         self._make_room = make_room
         self._opening = trio.Lock()
-        self._entries: dict[str, int] = {}
         self._readers = 0
         self._unread = trio.Event()
         self._fetching: Parts | None = None
@@ -118,7 +118,7 @@ class OpenShare:
         Nothing is dropped to make room for them: bytes for which there is no room now are fetched when they are read.
         """
         parts, layout = await self._open()
-        chunks = _chunks(parts, layout, self._entry(path), offset, size)
+        chunks = _chunks(parts, layout, _entry(layout, path), offset, size)
         more = parts.more(chunks)
         if parts is self.parts and parts.usable and (not more or self._has_room(more)):
             parts.want(chunks)
@@ -130,7 +130,7 @@ class OpenShare:
     async def size(self, path: str) -> int:
         """The size of a file, in bytes."""
         _, layout = await self._open()
-        return layout.manifest.entries[self._entry(path)].size
+        return layout.manifest.entries[_entry(layout, path)].size
 
     async def read(self, path: str, offset: int, size: int) -> bytes:
         """Reads exactly these bytes."""
@@ -141,6 +141,15 @@ class OpenShare:
             return await self._read(parts, layout, entry, offset, size)
 
         return await self._use(read, path, offset, size)
+
+    async def ready(self, path: str, offset: int, size: int) -> None:
+        """Waits until these bytes are here, so that to read them takes no longer than a disk does."""
+
+        async def wait(parts: Parts, layout: Layout, entry: int) -> bytes:
+            await parts.have(_chunks(parts, layout, entry, offset, size))
+            return b""
+
+        await self._use(wait, path, offset, size)
 
     async def lines(self, path: str, offset: int, size: int, most: int) -> bytes:
         """Reads the lines that belong to this range (`jobs.cutting`). Raises JobError if they exceed `most` bytes."""
@@ -181,7 +190,7 @@ class OpenShare:
         """Makes room for these bytes and uses them. Repeats this if they were dropped in the meantime."""
         while True:
             parts, layout = await self._open()
-            entry = self._entry(path)
+            entry = _entry(layout, path)
             await self._make_room(parts.more(_chunks(parts, layout, entry, offset, size)))
             if parts is not self.parts:
                 continue
@@ -228,15 +237,7 @@ class OpenShare:
             except ShoalError:
                 if parts is self.parts and not parts.handed_over:  # otherwise it was dropped in the meantime
                     raise
-        if not self._entries:
-            self._entries = await trio.to_thread.run_sync(_entries, layout)
         return parts, layout
-
-    def _entry(self, path: str) -> int:
-        entry = self._entries.get(path)
-        if entry is None:
-            raise NotFound(f"the input has no file {path!r}")
-        return entry
 
     async def _read(self, parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> bytes:
         if not size:
@@ -252,9 +253,11 @@ class OpenShare:
         return await self._disk.run(read)  # it was only touched
 
 
-def _entries(layout: Layout) -> dict[str, int]:
-    entries = layout.manifest.entries
-    return {"/".join(entry.path): number for number, entry in enumerate(entries) if layout.is_file(number)}
+def _entry(layout: Layout, path: str) -> int:
+    entry = folders.number_of(layout.manifest.entries, tuple(path.split("/")))
+    if entry is None:
+        raise NotFound(f"the input has no file {path!r}")
+    return entry
 
 
 def _chunks(parts: Parts, layout: Layout, entry: int, offset: int, size: int) -> int:

@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from p2p.core.shares.manifest import Entry, EntryKind, TimedEntry
-from p2p.gateway.conditions import range_of, refused_by, tag_of, time_of
+from p2p.gateway import conditions
+from p2p.gateway.conditions import Tags, range_of, refused_by, time_of
 from p2p.gateway.ranges import Span
+from p2p.ids import ShareId
+from tests.support.constants import Shorten
 
+SHARE = ShareId(bytes(32))
 TAG, OTHER = '"abc"', '"abd"'
 TIME, EARLIER, LATER = (f"Tue, 0{day} Jun 2021 10:00:00 GMT" for day in (8, 7, 9))
 
@@ -57,4 +61,14 @@ def test_a_file_has_the_time_that_its_share_says_unless_that_is_to_come() -> Non
     for seconds, time in ((now, TIME), (now + 1, None), (-1.5, "Wed, 31 Dec 1969 23:59:58 GMT")):
         file = TimedEntry(EntryKind.FILE, ("a",), modified_ns=int(seconds * 10**9))
         assert time_of(file, now) == time
-        assert tag_of(file) == tag_of(plain)
+        tags = Tags()
+        assert tags.of(SHARE, file) == tags.of(SHARE, plain) == tags.of(SHARE, file)
+
+
+def test_the_tags_of_other_files_differ_however_many_are_remembered(shorten: Shorten) -> None:
+    shorten(conditions, "MAX_TAGS", 2)
+    tags = Tags()
+    files = [Entry(EntryKind.FILE, (f"{number}",), size=number) for number in range(4)]
+    first = [tags.of(SHARE, file) for file in files]
+    assert len(set(first)) == len(files)
+    assert [tags.of(SHARE, file) for file in files] == first
