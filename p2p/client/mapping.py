@@ -14,6 +14,7 @@ from p2p.client import values
 from p2p.client.functions import MODULE, Source
 from p2p.compute.answers import JobAnswer
 from p2p.errors import ConfigError, JobError
+from p2p.formats import shortened
 from p2p.sandbox.runtimes import SCIENCE
 from p2p.site.shown import Rows
 
@@ -21,7 +22,9 @@ MAX_CARRIED_BYTES = 1024 * 1024
 """The most bytes of items that go along with the job; more of them are an input, which volunteers read by parts."""
 _FUNCTION, _ITEMS = "shoal_function", "items"
 _ARRAYS_OF = re.compile(r"\b(?:numpy|pandas)\b")
-_JOB = """{runtime}from p2p.jobs import Inputs
+_JOB = """{runtime}import traceback
+
+from p2p.jobs import Inputs
 from {function} import {name} as function
 from {values} import decode, encode
 
@@ -33,8 +36,49 @@ def job(inputs: Inputs):
 
 def each(line):
     number, _, text = line.partition("\\t")
-    return number + "\\t" + encode(function(decode(text)))
+    return number + "\\t" + {each}(text)
+
+
+def of_item(text):
+    return encode(function(decode(text)))
+
+
+def of_call(text):
+    try:
+        arguments, named = decode(text)
+        return "=" + encode(function(*arguments, **named))
+    except Exception as error:
+        return "!" + encode("".join(traceback.format_exception(error)))
 """
+_MAX_TRACE = 8000
+"""The most characters of the traceback of a call that are kept."""
+
+
+class Calls:
+    """A function that gets each item as its positional and its named arguments.
+
+    What it returns for an item, or the JobError for what it raised, is the result for that item alone.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, item: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        return self.function(*item[0], **item[1])
+
+
+class Encoded(str):
+    """An item that is encoded already."""
+
+    __slots__ = ()
+
+
+def encoded(item: Any) -> Encoded:
+    """The item as it travels. Raises ConfigError for what does not."""
+    try:
+        return Encoded(values.encode(item))
+    except values.Untransferable as error:
+        raise ConfigError(f"This cannot be sent: {error}.") from error
 
 
 class MappedItems:
@@ -51,7 +95,8 @@ class MappedItems:
         along: Iterable[str] = (),
         runtime: str | None = None,
     ) -> None:
-        source = Source(function, send, along)
+        self._read, each = (_outcome, "of_call") if isinstance(function, Calls) else (values.decode, "of_item")
+        source = Source(function.function if isinstance(function, Calls) else function, send, along)
         self.sent = source.sent
         top = Path(tempfile.mkdtemp(prefix="shoal-map-"))
         self._remove = weakref.finalize(self, _remove, top, os.getpid())
@@ -71,7 +116,9 @@ class MappedItems:
                 self.inputs = ()
             asked = f'RUNTIME = "{SCIENCE}"\n' if has_arrays else ""
             files = {
-                "job": _JOB.format(runtime=asked, function=_FUNCTION, name=source.name, values=MODULE, items=_ITEMS),
+                "job": _JOB.format(
+                    runtime=asked, function=_FUNCTION, name=source.name, values=MODULE, items=_ITEMS, each=each
+                ),
                 _FUNCTION: source.text,
                 MODULE: _own("p2p.client.values"),
             }
@@ -91,7 +138,7 @@ class MappedItems:
                 with open(path, encoding="ascii") as file:
                     for line in file:
                         number, _, text = line.rstrip("\n").partition("\t")
-                        found[int(number)] = values.decode(text)
+                        found[int(number)] = self._read(text)
             return Rows(found.pop(number) for number in range(self._count))
         except ImportError as error:
             raise ConfigError(
@@ -105,6 +152,16 @@ class MappedItems:
     def remove(self) -> None:
         """Removes the files. Whatever happens, they are removed at the end of the program."""
         self._remove()
+
+
+def _outcome(text: str) -> Any:
+    """What a call returned, or the JobError for what it raised."""
+    found = values.decode(text[1:])
+    if text[:1] == "=":
+        return found
+    if text[:1] != "!" or not isinstance(found, str):
+        raise values.Unreadable(f"{text[:60]!r} is neither a value nor an error")
+    return JobError(shortened(found, _MAX_TRACE).rstrip())
 
 
 def _own(module: str) -> str:
@@ -123,6 +180,6 @@ def _remove(folder: Path, owner: int) -> None:
 def _lines(items: Iterable[Any]) -> Iterator[str]:
     for number, item in enumerate(items):
         try:
-            yield f"{number}\t{values.encode(item)}\n"
+            yield f"{number}\t{item if isinstance(item, Encoded) else values.encode(item)}\n"
         except values.Untransferable as error:
             raise ConfigError(f"Item {number} cannot be sent: {error}.") from error

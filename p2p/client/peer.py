@@ -3,16 +3,19 @@
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from msgspec import UNSET
 
 from p2p import config, paths
+from p2p.client import given
 from p2p.client.arguments import checked
 from p2p.client.call import Call
+from p2p.client.given import AnyPath
 from p2p.client.running import Running
 from p2p.client.session import Session
 from p2p.compute.answers import JobAnswer, JobRow, LogRow
@@ -25,11 +28,13 @@ from p2p.errors import ConfigError
 from p2p.progress import Progress
 from p2p.site.shown import Rows
 
+if TYPE_CHECKING:
+    from p2p.client.executor import Executor
+
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-AnyPath = str | os.PathLike[str]
 OnProgress = Callable[[Progress], None]
 """Is called several times a second while something is under way."""
 
@@ -59,8 +64,12 @@ class Peer:
         Raises ConfigError for wrong arguments, or if the peer that runs is in another network; StorageError and
         IdentityError if the home cannot be used.
         """
-        named = config.default_home() if home is None else _path(home).expanduser()
-        self._trackers, self._peers, self._network = _texts("trackers", trackers), _texts("peers", peers), network
+        named = config.default_home() if home is None else given.path(home).expanduser()
+        self._trackers, self._peers, self._network = (
+            given.texts("trackers", trackers),
+            given.texts("peers", peers),
+            network,
+        )
         self._session = Session(paths.to_make(named), self._settings())
         weakref.finalize(self, self._session.close)
         self._session.reach()
@@ -118,11 +127,11 @@ class Peer:
         files again that seem unchanged. `times` keeps modification times.
         """
         request = requests.ShareRequest(
-            paths=tuple(str(paths.resolved(_path(one))) for one in files),
+            paths=tuple(str(paths.resolved(given.path(one))) for one in files),
             name=name,
             unlisted=unlisted,
             pointer=pointer,
-            exclude=None if exclude is None else _texts("exclude", exclude),
+            exclude=None if exclude is None else given.texts("exclude", exclude),
             rehash=rehash,
             times=times,
         )
@@ -157,10 +166,10 @@ class Peer:
         """
         request = requests.GetRequest(
             link=link,
-            out=str(paths.to_make(_path(out))),
+            out=str(paths.to_make(given.path(out))),
             peers=self._known(peers),
-            select=_texts("select", select),
-            exclude=_texts("exclude", exclude),
+            select=given.texts("select", select),
+            exclude=given.texts("exclude", exclude),
             names=names,
             trust_names=trust_names,
             into_existing=into_existing,
@@ -220,8 +229,8 @@ class Peer:
         from p2p.compute.inputs import named_input  # late: it reads links, and most programs run no jobs
 
         spec = JobSpec(
-            path=str(paths.absolute(_path(job))),
-            inputs=tuple(named_input(os.fspath(one)) for one in _several("inputs", inputs)),
+            path=str(paths.absolute(given.path(job))),
+            inputs=tuple(named_input(os.fspath(one)) for one in given.several("inputs", inputs)),
             args=checked(args or {}),
             runtime=runtime,
             partitions=partitions,
@@ -229,10 +238,10 @@ class Peer:
             unit_time_s=unit_time_s,
             peers=self._known(peers),
             volunteers=volunteers,
-            out=None if out is None else str(paths.to_make(_path(out))),
+            out=None if out is None else str(paths.to_make(given.path(out))),
             wait_s=wait_s,
-            along=_paths("along", along),
-            requirements=None if requirements is None else str(paths.absolute(_path(requirements))),
+            along=given.absolute("along", along),
+            requirements=None if requirements is None else str(paths.absolute(given.path(requirements))),
             seed=UNSET if seed is None else seed,
             max_skipped=max_skipped,
         )
@@ -265,8 +274,8 @@ class Peer:
         """
         from p2p.client.mapping import MappedItems  # late: most programs map nothing
 
-        files = _paths("along", along)
-        mapped = MappedItems(function, items, _texts("send", send), files, runtime)
+        files = given.absolute("along", along)
+        mapped = MappedItems(function, items, given.texts("send", send), files, runtime)
         try:
             spec = JobSpec(
                 path=str(mapped.job),
@@ -280,7 +289,7 @@ class Peer:
                 out=str(mapped.out),
                 wait_s=wait_s,
                 along=files,
-                requirements=None if requirements is None else str(paths.absolute(_path(requirements))),
+                requirements=None if requirements is None else str(paths.absolute(given.path(requirements))),
                 seed=UNSET if seed is None else seed,
             )
             request = requests.RunRequest(wish=spec, keep=False)
@@ -288,6 +297,24 @@ class Peer:
         except BaseException:
             mapped.remove()
             raise
+
+    def executor(self, **options: Any) -> "Executor":
+        """An executor of `concurrent.futures` that calls functions at volunteers. `options` are those of `map`."""
+        from p2p.client.executor import Executor
+
+        return Executor(self.map, **options)
+
+    def joblib(self, n_jobs: int = -1, **options: Any) -> AbstractContextManager[None]:
+        """A context in which `joblib.Parallel` calls functions at volunteers, `n_jobs` at a time; -1 is many.
+
+        `options` are those of `map`. Raises ConfigError if joblib is not installed.
+        """
+        try:
+            from p2p.client.parallel import parallel
+        except ImportError as error:
+            raise ConfigError("joblib is not installed. In a clone of Shoal: pip install -e '.[joblib]'") from error
+
+        return parallel(self.executor(**options), n_jobs)
 
     def resume(self, job: str, *, peers: Iterable[str] = ()) -> Running[JobAnswer]:
         """Goes on with a job that was stopped, as it was begun. `peers` are more volunteers to ask."""
@@ -351,7 +378,7 @@ class Peer:
         return f"Peer({str(self.home)!r})"
 
     def _known(self, more: Iterable[str]) -> tuple[str, ...]:
-        return (*self._peers, *_texts("peers", more))
+        return (*self._peers, *given.texts("peers", more))
 
     def _ask(self, request: AnyRequest, on_progress: OnProgress | None = None) -> Any:
         def told(event: Update | Note) -> None:
@@ -365,27 +392,5 @@ class Peer:
         return self._session.perform(Call(request), told)
 
 
-def _path(named: AnyPath) -> Path:
-    """A path that the user named. An empty one, often a value that was not set, is not the current folder."""
-    if not os.fspath(named):
-        raise ConfigError("A path is empty. For the current folder, give a dot.")
-    return Path(named)
-
-
-def _several(what: str, given: Iterable[AnyPath]) -> Sequence[AnyPath]:
-    """Returns what was given. Refuses a single string or path, since its characters would be taken for several."""
-    if isinstance(given, str | os.PathLike):
-        raise ConfigError(f"{what} are several: give a list, as in {what}=[{os.fspath(given)!r}].")
-    return tuple(given)
-
-
-def _paths(what: str, given: Iterable[AnyPath]) -> tuple[str, ...]:
-    return tuple(str(paths.absolute(_path(one))) for one in _several(what, given))
-
-
 def _as_it_is(answer: JobAnswer) -> JobAnswer:
     return answer
-
-
-def _texts(what: str, given: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(str, _several(what, given)))
