@@ -1,45 +1,26 @@
 """`Peer`: what Shoal can do for a program."""
 
 import logging
-import os
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
-
-from msgspec import UNSET
+from typing import IO, Any, Literal, Self
 
 from p2p import config, paths
 from p2p.client import given
-from p2p.client.arguments import checked
-from p2p.client.call import Call
 from p2p.client.given import AnyPath
-from p2p.client.running import Running
+from p2p.client.jobs import Jobs, OnProgress
 from p2p.client.session import Session
-from p2p.compute.answers import JobAnswer, JobRow, LogRow
-from p2p.compute.spec import UNIT_MEMORY, UNIT_TIME_S, JobSpec
 from p2p.control import answers
 from p2p.control import protocol as requests
-from p2p.control.protocol import AnyRequest, Note, Update
-from p2p.core.compute.skipped import DEFAULT_MOST
 from p2p.errors import ConfigError
-from p2p.progress import Progress
 from p2p.site.shown import Rows
-
-if TYPE_CHECKING:
-    from p2p.client.executor import Executor
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-Value = TypeVar("Value")
-OnProgress = Callable[[Progress], None]
-"""Is called several times a second while something is under way."""
 
-
-class Peer:
+class Peer(Jobs):
     """The peer of a home, as a program uses it. Any number of threads may use one.
 
     Each method asks the peer and waits for its answer; Ctrl-C, or any other exception meanwhile, ends the request in
@@ -193,156 +174,33 @@ class Peer:
         """Lists what this peer shares."""
         return Rows(self._ask(requests.SharesRequest()))
 
+    def open(
+        self,
+        address: str,
+        mode: Literal["rb", "r"] = "rb",
+        *,
+        link: str | Iterable[str] = (),
+        peers: Iterable[str] = (),
+    ) -> IO[Any]:
+        """Opens a file of a share, at `shoal://<share id>/<path>`, to read it by ranges. Only what is read is fetched.
+
+        `link` is one that leads to the share, or several; without it, and without `peers`, those who know are asked.
+        Raises FileNotFoundError if the share has no such path, TimeoutError if nobody has it, and ConfigError without
+        the extra `fs`.
+        """
+        try:
+            from p2p.client.filesystem.system import ShoalFileSystem
+        except ImportError as error:
+            raise ConfigError("fsspec is not installed. In a clone of Shoal: pip install -e '.[fs]'") from error
+
+        self._session.reach()
+        files = ShoalFileSystem(self.home, link, self._known(peers), skip_instance_cache=True)
+        opened: IO[Any] = files.open(address, mode)
+        return opened
+
     def unshare(self, share: str) -> answers.UnshareAnswer:
         """Stops sharing. `share` is the share's id, the beginning of that, or a link. Files stay where they are."""
         answer: answers.UnshareAnswer = self._ask(requests.UnshareRequest(id=share))
-        return answer
-
-    # Jobs. Their ids may be shortened to a beginning that no other has.
-
-    def run(
-        self,
-        job: AnyPath,
-        *,
-        inputs: Iterable[AnyPath] = (),
-        args: dict[str, Any] | None = None,
-        runtime: str | None = None,
-        partitions: int = 0,
-        unit_memory: int = UNIT_MEMORY,
-        unit_time_s: float = UNIT_TIME_S,
-        peers: Iterable[str] = (),
-        volunteers: int = 0,
-        out: AnyPath | None = None,
-        wait_s: float | None = None,
-        along: Iterable[AnyPath] = (),
-        requirements: AnyPath | None = None,
-        seed: int | None = None,
-        max_skipped: int = DEFAULT_MOST,
-    ) -> Running[JobAnswer]:
-        """Runs a job on the machines of volunteers. Returns at once; `Running.result` waits for its end.
-
-        `job` is a Python file with a function named `job`, a folder with job.py, or a .wasm file. `inputs` are links
-        or paths; `args` are arguments of the function, which travel as JSON. Files that the job saves go into the
-        folder `out`, or else into a share. `along` are files, or wheels, that go along; `requirements` is a file that
-        lists packages. The others are as in `shoal run`.
-        """
-        from p2p.compute.inputs import named_input  # late: it reads links, and most programs run no jobs
-
-        spec = JobSpec(
-            path=str(paths.absolute(given.path(job))),
-            inputs=tuple(named_input(os.fspath(one)) for one in given.several("inputs", inputs)),
-            args=checked(args or {}),
-            runtime=runtime,
-            partitions=partitions,
-            unit_memory=unit_memory,
-            unit_time_s=unit_time_s,
-            peers=self._known(peers),
-            volunteers=volunteers,
-            out=None if out is None else str(paths.to_make(given.path(out))),
-            wait_s=wait_s,
-            along=given.absolute("along", along),
-            requirements=None if requirements is None else str(paths.absolute(given.path(requirements))),
-            seed=UNSET if seed is None else seed,
-            max_skipped=max_skipped,
-        )
-        return Running(self, self._session, requests.RunRequest(wish=spec), _as_it_is)
-
-    def map(
-        self,
-        function: Callable[[Item], Value],
-        items: Iterable[Item],
-        *,
-        send: Iterable[str] = (),
-        runtime: str | None = None,
-        partitions: int = 0,
-        unit_memory: int = UNIT_MEMORY,
-        unit_time_s: float = UNIT_TIME_S,
-        peers: Iterable[str] = (),
-        volunteers: int = 0,
-        wait_s: float | None = None,
-        along: Iterable[AnyPath] = (),
-        requirements: AnyPath | None = None,
-        seed: int | None = None,
-    ) -> Running[list[Value]]:
-        """Calls the function with each of the items, on the machines of volunteers. Returns at once; the result is the
-        list of what it returned, in the order of the items.
-
-        The function goes as source, with the globals that it uses: `Running.sent` has them. One whose name looks like
-        a secret is refused, unless it is in `send`. Items and what comes back are None, bool, int, float, str, bytes,
-        tuples, lists, dicts and sets, arrays of numpy and tables of pandas; anything else is refused. Arrays need
-        volunteers with the runtime python-wasm-science. The others are as in `run`.
-        """
-        from p2p.client.mapping import MappedItems  # late: most programs map nothing
-
-        files = given.absolute("along", along)
-        mapped = MappedItems(function, items, given.texts("send", send), files, runtime)
-        try:
-            spec = JobSpec(
-                path=str(mapped.job),
-                inputs=tuple(map(str, mapped.inputs)),
-                runtime=runtime,
-                partitions=partitions,
-                unit_memory=unit_memory,
-                unit_time_s=unit_time_s,
-                peers=self._known(peers),
-                volunteers=volunteers,
-                out=str(mapped.out),
-                wait_s=wait_s,
-                along=files,
-                requirements=None if requirements is None else str(paths.absolute(given.path(requirements))),
-                seed=UNSET if seed is None else seed,
-            )
-            request = requests.RunRequest(wish=spec, keep=False)
-            return Running(self, self._session, request, mapped.values, mapped.sent, mapped.remove)
-        except BaseException:
-            mapped.remove()
-            raise
-
-    def executor(self, **options: Any) -> "Executor":
-        """An executor of `concurrent.futures` that calls functions at volunteers. `options` are those of `map`."""
-        from p2p.client.executor import Executor
-
-        return Executor(self.map, **options)
-
-    def joblib(self, n_jobs: int = -1, **options: Any) -> AbstractContextManager[None]:
-        """A context in which `joblib.Parallel` calls functions at volunteers, `n_jobs` at a time; -1 is many.
-
-        `options` are those of `map`. Raises ConfigError if joblib is not installed.
-        """
-        try:
-            from p2p.client.parallel import parallel
-        except ImportError as error:
-            raise ConfigError("joblib is not installed. In a clone of Shoal: pip install -e '.[joblib]'") from error
-
-        return parallel(self.executor(**options), n_jobs)
-
-    def resume(self, job: str, *, peers: Iterable[str] = ()) -> Running[JobAnswer]:
-        """Goes on with a job that was stopped, as it was begun. `peers` are more volunteers to ask."""
-        return Running(self, self._session, requests.ResumeRequest(id=job, peers=self._known(peers)), _as_it_is)
-
-    def job(self, job: str) -> Running[JobAnswer]:
-        """Follows a job that another program or command began, or that is done; `Running.result` waits for its end.
-
-        Whatever interrupts that leaves the job as it is; `Running.cancel` ends it.
-        """
-        return Running(self, self._session, requests.ResultRequest(id=job, wait=True), _as_it_is)
-
-    def jobs(self) -> Rows[JobRow]:
-        """Lists the jobs that run, that were stopped, and that ended most recently."""
-        return Rows(self._ask(requests.JobsRequest()))
-
-    def result(self, job: str) -> JobAnswer:
-        """The answer of a job that is done, once more. Raises JobError if it failed."""
-        answer: JobAnswer = self._ask(requests.ResultRequest(id=job))
-        return answer
-
-    def logs(self, job: str, unit: tuple[int, int, int] | None = None) -> Rows[LogRow]:
-        """What a job's units printed, or only that of one unit: its action, stage and partition."""
-        return Rows(self._ask(requests.LogsRequest(id=job, unit=unit)))
-
-    def cancel(self, job: str) -> answers.CancelAnswer:
-        """Ends a job for good, whether it runs or was stopped."""
-        answer: answers.CancelAnswer = self._ask(requests.CancelRequest(id=job))
         return answer
 
     # The peer itself.
@@ -376,21 +234,3 @@ class Peer:
 
     def __repr__(self) -> str:
         return f"Peer({str(self.home)!r})"
-
-    def _known(self, more: Iterable[str]) -> tuple[str, ...]:
-        return (*self._peers, *given.texts("peers", more))
-
-    def _ask(self, request: AnyRequest, on_progress: OnProgress | None = None) -> Any:
-        def told(event: Update | Note) -> None:
-            match event:
-                case Update(progress):
-                    if on_progress is not None:
-                        on_progress(progress)
-                case Note(text):
-                    logger.warning("%s", text)
-
-        return self._session.perform(Call(request), told)
-
-
-def _as_it_is(answer: JobAnswer) -> JobAnswer:
-    return answer

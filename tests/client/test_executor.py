@@ -2,9 +2,9 @@
 
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any
 
 import pytest
 import trio
@@ -106,7 +106,16 @@ async def test_joblib_calls_at_volunteers(world: World) -> None:
     await trio.to_thread.run_sync(run)
 
 
-def test_who_has_no_joblib_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setitem(sys.modules, "p2p.client.parallel", None)
-    with pytest.raises(ConfigError, match=r"pip install -e '\.\[joblib\]'"):
-        Peer.joblib(object.__new__(Peer))
+@pytest.mark.parametrize(
+    ("module", "extra", "use"),
+    [
+        ("p2p.client.parallel", "joblib", lambda peer: peer.joblib()),
+        ("p2p.client.filesystem.system", "fs", lambda peer: peer.open("shoal://x/y")),
+    ],
+)
+def test_who_lacks_an_extra_is_told_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, extra: str, use: Callable[[Peer], object]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=rf"pip install -e '\.\[{extra}\]'"):
+        use(object.__new__(Peer))

@@ -74,6 +74,6 @@ async def test_the_lines_of_the_page_run_and_give_what_it_says(world: World) -> 
 def test_the_page_names_every_method() -> None:
     """And each of their arguments."""
     rows = re.findall(r"^\| `(\w+)\((.*?)\)` \|", PAGE.read_text(), re.MULTILINE)
-    methods = {name: value for name, value in vars(Peer).items() if inspect.isfunction(value) and name[0] != "_"}
+    methods = {name: value for name, value in inspect.getmembers(Peer, inspect.isfunction) if name[0] != "_"}
     arguments = {name: [one.lstrip("*") for one in text.split(", ") if one] for name, text in rows}
     assert arguments == {name: list(inspect.signature(value).parameters)[1:] for name, value in methods.items()}
