@@ -5,7 +5,7 @@ draws a random number while it plans, and uses it in a lambda, has a different d
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from random import Random
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -144,10 +144,13 @@ def _of_cell(cell: Any, depth: int) -> Any:
         return "empty"
 
 
-def _of_code(code: CodeType) -> tuple[Any, ...]:
+@lru_cache(maxsize=4096)
+def _of_code(code: CodeType) -> str:
+    """A digest, made once: the code of a function is the same in each action of a loop."""
     constants = list(map(_of_constant, code.co_consts))
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
-    return code.co_name, code.co_code, constants, names, code.co_flags, code.co_argcount, code.co_kwonlyargcount
+    told = code.co_name, code.co_code, constants, names, code.co_flags, code.co_argcount, code.co_kwonlyargcount
+    return _hashed(told)[0]
 
 
 def _of_constant(constant: object) -> Any:
