@@ -94,6 +94,15 @@ class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
 
+class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where this peer is on the web, for browsers and programs of its user."""
+
+    listen: str = ""
+    """HOST:PORT; if empty, nowhere."""
+    hosts: tuple[str, ...] = ()
+    """The names by which others reach it, through a proxy that speaks TLS."""
+
+
 class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The largest share that this peer accepts.
 
@@ -125,6 +134,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     volunteer: VolunteerConfig = VolunteerConfig()
     jobs: JobsConfig = JobsConfig()
     limits: ManifestLimits = ManifestLimits()
+    web: WebConfig = WebConfig()
 
 
 Settings = dict[str, dict[str, Any]]

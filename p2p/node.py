@@ -29,7 +29,7 @@ from p2p.concurrency.activity import Activity
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.throttle import Throttle
 from p2p.concurrency.walls import Wall
-from p2p.config import DEFAULT_PORT, Config
+from p2p.config import DEFAULT_PORT, Config, WebConfig
 from p2p.control import operations as control_operations
 from p2p.control import server as control_server
 from p2p.control.operations import Operations
@@ -78,7 +78,7 @@ from p2p.store.fetches import Fetches
 from p2p.store.journal import Journal
 from p2p.store.library import Library
 from p2p.store.pointers import Pointers
-from p2p.web import door as web_door
+from p2p.web import deps as web_deps
 from p2p.web.door import Door
 from p2p.wire import messages
 from p2p.wire.address import Address
@@ -87,6 +87,7 @@ from p2p.wire.nodeid import work_bits
 if TYPE_CHECKING:
     from p2p.compute.volunteer.owner_search import OwnerSearch
     from p2p.compute.volunteer.volunteering import Volunteering
+    from p2p.control.web_access import WebAccess
 
 UPKEEP = Wall("periodic task of the peer")
 
@@ -127,6 +128,7 @@ class Node(msgspec.Struct, frozen=True):
     owner_search: "OwnerSearch | None"
     operations: Operations
     activity: Activity
+    access: "WebAccess | None"
     door: Door
     server: Server
     notes: tuple[str, ...]
@@ -168,10 +170,10 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             ):
                 try:
                     Library(database, _limits(config)).end_passing()
-                    node = _make(
-                        home, config, identity, database, disk, bound, state, overlays, sandbox, (*notes, *more)
-                    )
-                    await _start(node, nursery, listeners, bound)
+                    web, access = await _web(home, config)
+                    said = (*notes, *more)
+                    node = _make(home, config, identity, database, disk, bound, state, overlays, sandbox, said, access)
+                    await _start(node, nursery, listeners, bound, web)
                     yield node
                 except ShoalError as error:
                     failure = error
@@ -193,6 +195,7 @@ def _make(
     overlays: Overlays,
     sandbox: Sandbox,
     notes: tuple[str, ...],
+    access: "WebAccess | None",
 ) -> Node:
     """Makes all parts of the peer, each from those made before it."""
     network, transfer, offered = config.network, config.transfer, config.volunteer
@@ -327,19 +330,23 @@ def _make(
             ),
             changes=changes,
             times_at_first=config.sharing.times,
-        )
+        ),
+        access,
     )
     activity = Activity()
     perform = partial(operations.perform, keep_serving=True)
     door = Door(
-        web_door.Deps(
+        web_deps.Deps(
+            peer_id=presence.peer_id,
             perform=perform,
             open_shares=open_shares,
             discovery=discovery,
+            shares=shares,
             swarms=swarms,
             traffic=traffic,
             changes=changes,
             activity=activity,
+            access=access,
         )
     )
     return Node(
@@ -374,13 +381,36 @@ def _make(
         ),
         operations=operations,
         activity=activity,
+        access=access,
         door=door,
         server=Server(home, perform, door.speak, activity),
         notes=notes,
     )
 
 
-async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketListener], bound: list[Address]) -> None:
+async def _web(home: Path, config: Config) -> "tuple[list[trio.SocketListener], WebAccess | None]":
+    """Opens the way in over TCP, if its user wants one. Raises ConfigError, StorageError."""
+    if config.web == WebConfig():
+        return [], None
+    from p2p.control.web_access import WebAccess
+    from p2p.web.listening import open_listeners
+
+    listeners = await open_listeners(config.web)
+    try:
+        return listeners, WebAccess(home, listener.bound_address(listeners[0]), config.web.hosts)
+    except ShoalError:
+        for one in listeners:
+            one.socket.close()
+        raise
+
+
+async def _start(
+    node: Node,
+    nursery: trio.Nursery,
+    listeners: list[trio.SocketListener],
+    bound: list[Address],
+    web: list[trio.SocketListener],
+) -> None:
     """Starts the tasks of a peer, beginning with those on which others depend."""
     network, presence, overlays = node.config.network, node.presence, node.discovery.overlays
     wanted = network.max_connections + listener.MAX_UNPROVEN + descriptors.SPARE
@@ -399,7 +429,7 @@ async def _start(node: Node, nursery: trio.Nursery, listeners: list[trio.SocketL
     await nursery.start(node.calls.run)
     await nursery.start(node.open_shares.run)
     await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
-    await nursery.start(node.door.run)
+    await nursery.start(node.door.run, web)
     await nursery.start(node.server.run, min(control_server.MAX_CLIENTS, allowed - wanted))
     if node.volunteering is not None:
         keep(node.volunteering.run)

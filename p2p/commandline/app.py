@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from p2p import __version__
-from p2p.commandline import files, jobs, peer, volunteering
+from p2p.commandline import files, jobs, peer, volunteering, web
 from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
@@ -74,8 +74,10 @@ for command in (
     peer.peers,
     peer.status,
     peer.config,
+    web.web,
 ):
     app.command()(command)
+app.command("open")(web.open_share)
 app.add_typer(volunteering.app, name="volunteer")
 
 

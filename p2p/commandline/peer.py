@@ -12,6 +12,8 @@ from p2p.commandline.options import Global, Json, networked
 if TYPE_CHECKING:
     from p2p.config import Settings
 
+WEB_LISTEN = "127.0.0.1:7475"
+
 
 @networked
 def node(
@@ -33,6 +35,17 @@ def node(
     unit_time: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="The longest that a unit of another peer's job may run. \\[default: 1h]"),
+    ] = None,
+    web: Annotated[bool, typer.Option("--web", help="Let browsers and scripts of yours in: see `shoal web`.")] = False,
+    web_listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where, if not at 127.0.0.1:7475.")
+    ] = None,
+    web_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name by which a proxy that speaks TLS is reached; repeatable. All then need to log in.",
+        ),
     ] = None,
     *,
     settings: "Settings",
@@ -61,6 +74,11 @@ def node(
             if value is not None:
                 raise ConfigError(f"{option} is for volunteers. Give --volunteer too.")
 
+    if web or web_listen is not None:
+        settings.setdefault("web", {})["listen"] = web_listen or WEB_LISTEN
+    if web_host:
+        settings.setdefault("web", {})["hosts"] = web_host
+
     async def serve() -> int:
         from p2p import config, ids
         from p2p.commandline import terminal
@@ -73,6 +91,8 @@ def node(
                 terminal.note(note)
             print(f"ready {ids.to_text(running.peer_id)} {running.addresses[0]}", flush=True)
             terminal.note(f"This peer runs in {running.home}. Stop it with Ctrl-C.", only_live=True)
+            if running.access is not None:
+                terminal.note(f"It is on the web at {running.access.url}; `shoal web --code` lets a browser in.")
             if lent := loaded.config.volunteer.cores:
                 lent_text = (
                     f"It offers {terminal.count(lent, 'core')}; `shoal volunteer status` shows what they are used for."

@@ -234,3 +234,17 @@ class VolunteerAnswer(Shown, frozen=True):
     """For how long a unit may run at most."""
     compiling: str = ""
     """The runtime that is being compiled, if any."""
+
+
+class WebAnswer(Shown, frozen=True):
+    """Where this peer is on the web, and the file with the token of scripts. `login` lets one browser in, once."""
+
+    url: str
+    token_file: str
+    login: str | UnsetType = UNSET
+
+
+class OpenAnswer(Shown, frozen=True):
+    """The address at which a share is shown."""
+
+    url: str

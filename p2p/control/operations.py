@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 import trio
+from msgspec import UNSET
 
 from p2p import ids
 from p2p.compute.owner.jobs import Jobs
@@ -33,6 +34,7 @@ from p2p.wire.link import Link, PeerHint, PointerLink, is_link, parse_any_link, 
 
 if TYPE_CHECKING:
     from p2p.compute.volunteer.volunteering import Volunteering
+    from p2p.control.web_access import WebAccess
 
 COMMAND = Wall("command")
 
@@ -64,8 +66,10 @@ class Deps(msgspec.Struct, frozen=True):
 class Operations:
     """Carries out the requests of a peer's user."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, access: "WebAccess | None" = None) -> None:
         self._deps = deps
+        self._access = access
+        """The way in over TCP, if there is one."""
 
     async def perform(self, request: AnyRequest, emit: Emit, *, keep_serving: bool) -> Any:
         """Carries out a request. Returns the answer. `emit` gets updates and notes until then. Raises ShoalError."""
@@ -125,6 +129,10 @@ class Operations:
                 return deps.peers.answer()
             case requests.StatusRequest():
                 return await deps.status.answer()
+            case requests.WebRequest(code=code, new_token=new_token):
+                return await self._web_access(code, new_token)
+            case requests.OpenRequest(link=link, peers=peers):
+                return answers.OpenAnswer(self._way_in().open(parse_any_link(link), [*map(parse_peer, peers)]))
             case requests.HoldRequest():
                 await emit(Note("This peer is held."))
                 return await trio.sleep_forever()
@@ -259,6 +267,22 @@ class Operations:
             inputs_most_bytes=open_shares.most_bytes,
             walls=describe(),
             compiling=volunteering.compiling,
+        )
+
+    def _way_in(self) -> "WebAccess":
+        if self._access is None:
+            raise ConfigError("This peer is not on the web. Start it with: shoal node --web")
+        return self._access
+
+    async def _web_access(self, code: bool, new_token: bool) -> answers.WebAnswer:
+        access = self._way_in()
+        if new_token:
+            await trio.to_thread.run_sync(access.new_token)
+        made = access.sessions.new_code(trio.current_time()) if code else None
+        return answers.WebAnswer(
+            access.url,
+            str(access.token_path),
+            UNSET if made is None else f"{access.url}/login?code={made}",
         )
 
     async def _newest(

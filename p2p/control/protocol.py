@@ -207,6 +207,24 @@ class StatusRequest(ControlRequest, frozen=True, kw_only=True, tag="status"):
     is_question = True
 
 
+class WebRequest(ControlRequest, frozen=True, kw_only=True, tag="web"):
+    """Tell where this peer is on the web, and let a browser in, or have all that were let in leave."""
+
+    answer: ClassVar[Any] = answers.WebAnswer
+    code: bool = False
+    """Whether to make a code with which one browser can log in."""
+    new_token: bool = False
+    """Whether to replace the token of scripts, and end all sessions of browsers."""
+
+
+class OpenRequest(ControlRequest, frozen=True, kw_only=True, tag="open"):
+    """Have a share shown on the web until the peer stops."""
+
+    answer: ClassVar[Any] = answers.OpenAnswer
+    link: str
+    peers: tuple[str, ...] = ()
+
+
 class HoldRequest(ControlRequest, frozen=True, kw_only=True, tag="hold"):
     """Keep the peer running as long as the connection lasts, if it was started for its users.
 
@@ -236,6 +254,8 @@ AnyRequest = (
     | UnshareRequest
     | PeersRequest
     | StatusRequest
+    | WebRequest
+    | OpenRequest
     | HoldRequest
 )
 

@@ -43,12 +43,16 @@ class SharesView:
         """Returns the shares as rows of the library."""
         return await self._disk.run(self._own)
 
+    async def has(self, share: ShareId) -> bool:
+        """Whether this is one of the shares."""
+        row = await self._disk.run(self._library.share, share)
+        return row is not None and self._is_own(row)
+
     def _own(self) -> list[SharedRow]:
-        return [
-            row
-            for row in self._library.shares()
-            if not (row.paths and any(Path(row.paths[0]).is_relative_to(folder) for folder in self._passing))
-        ]
+        return [row for row in self._library.shares() if self._is_own(row)]
+
+    def _is_own(self, row: SharedRow) -> bool:
+        return not (row.paths and any(Path(row.paths[0]).is_relative_to(folder) for folder in self._passing))
 
     async def answer(self) -> list[ShareRow]:
         """Returns the shares as they are shown to the user."""

@@ -12,7 +12,9 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Protocol
 
+import msgspec
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +31,7 @@ from p2p.gateway.files import Files
 from p2p.gateway.going import until_gone
 from p2p.gateway.memory import Memory
 from p2p.gateway.shelf import Shelf
+from p2p.ids import ShareId
 from p2p.net.http import check_url
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.sharing.reading.patience import Nobody, patiently
@@ -37,6 +40,7 @@ from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
 WAIT_S, MAX_WAIT_S = 30.0, 600.0
 RESOLVE_RETRY_S = 3.0
 MAX_HINTS = 32
+NOT_SHOWN = "This peer does not show that here. `shoal open LINK` has it shown until the peer stops."
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?![\d.])", re.ASCII | re.IGNORECASE)
 _METHODS = ("GET", "HEAD")
 
@@ -46,15 +50,35 @@ Resolve = Callable[
 """Finds the share to which a mutable link points now, and addresses of its publisher; None if nobody knew."""
 
 
-class Gateway:
-    """The ASGI application."""
+Hints = tuple[Sequence[PeerHint], Sequence[str]]
+"""Peers that may have something, and trackers that may know of more."""
 
-    def __init__(self, shelf: Shelf, resolve: Resolve, activity: Activity) -> None:
+
+class Selection(Protocol):
+    """Which shares and mutable links are shown, and where those may be found."""
+
+    async def hints(self, share: ShareId) -> Hints | None:
+        """None if the share is not shown."""
+
+    def names(self, link: PointerLink) -> Hints | None:
+        """None if the name is not shown."""
+
+    def led(self, link: PointerLink, share: ShareId, hints: Hints) -> None:
+        """A name that is shown led to this share."""
+
+
+class Gateway:
+    """The ASGI application. It serves any share, or those that are shown: then it takes no hints from clients."""
+
+    def __init__(
+        self, shelf: Shelf, resolve: Resolve, activity: Activity, memory: Memory, selection: Selection | None = None
+    ) -> None:
         self._shelf = shelf
         self._resolve = resolve
         self._activity = activity
-        self._memory = Memory()
-        self._files = Files(self._memory)
+        self._selection = selection
+        self._memory = memory
+        self._files = Files(memory)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, unless the client goes away first."""
@@ -79,7 +103,10 @@ class Gateway:
             return told(request, error)
 
     async def _share(self, request: Request, place: Place, used: AsyncExitStack) -> ASGIApp | None:
-        held = await used.enter_async_context(self._shelf.reading(place.share, _hints(request), _trackers(request)))
+        hints = _hints(request) if self._selection is None else await self._selection.hints(place.share)
+        if hints is None:
+            raise NotFound(NOT_SHOWN)
+        held = await used.enter_async_context(self._shelf.reading(place.share, *hints))
         find = partial(self._found, request, place, held, used)
         return await find() if held.is_here else await until_gone(request.receive, find)
 
@@ -103,17 +130,25 @@ class Gateway:
         return send_unless_needed
 
     async def _newest(self, request: Request, named: NamedPlace, used: AsyncExitStack) -> Response | None:
-        found = await until_gone(request.receive, partial(self._resolved, request, named))
+        pointer = PointerLink(named.publisher, named.name)
+        hints = _hints(request) if self._selection is None else self._selection.names(pointer)
+        if hints is None:
+            raise NotFound(NOT_SHOWN)
+        peers, trackers = hints
+        pointer = msgspec.structs.replace(pointer, trackers=tuple(trackers))
+        found = await until_gone(request.receive, partial(self._resolved, pointer, peers, _wait_s(request)))
         if found is None:
             return None
         link, known = found
+        if self._selection is not None:
+            self._selection.led(pointer, link.share_id, (known, link.trackers))
         # The share stays open for a while, with what is known of where it is.
         await used.enter_async_context(self._shelf.reading(link.share_id, known, link.trackers))
         return _redirect(request, Place(link.share_id, named.path, named.with_slash), 302)
 
-    async def _resolved(self, request: Request, named: NamedPlace) -> tuple[Link, list[PeerHint]]:
-        link = PointerLink(named.publisher, named.name, trackers=tuple(_trackers(request)))
-        hints, wait_s = _hints(request), _wait_s(request)
+    async def _resolved(
+        self, link: PointerLink, hints: Sequence[PeerHint], wait_s: float
+    ) -> tuple[Link, list[PeerHint]]:
         with trio.move_on_after(wait_s):
             while True:
                 notes: list[str] = []
@@ -122,23 +157,17 @@ class Gateway:
                     return found
                 await trio.sleep(RESOLVE_RETRY_S)
         raise Nobody(
-            f"Nobody knew of {quoted(named.name)} by this peer for {format_time(wait_s)}. "
+            f"Nobody knew of {quoted(link.name)} by this peer for {format_time(wait_s)}. "
             "Try again when its publisher is there."
         )
 
 
-def _hints(request: Request) -> list[PeerHint]:
-    """The peers named in the query. Raises MalformedMessage."""
+def _hints(request: Request) -> Hints:
+    """The peers and trackers named in the query. Raises MalformedMessage."""
+    query = request.query_params
     try:
-        return [parse_peer(text) for text in request.query_params.getlist("peer")[:MAX_HINTS]]
-    except ConfigError as error:
-        raise MalformedMessage(str(error)) from None
-
-
-def _trackers(request: Request) -> list[str]:
-    """The trackers named in the query. Raises MalformedMessage."""
-    try:
-        return [check_url(text) for text in request.query_params.getlist("tracker")[:MAX_LINK_TRACKERS]]
+        peers = [parse_peer(text) for text in query.getlist("peer")[:MAX_HINTS]]
+        return peers, [check_url(text) for text in query.getlist("tracker")[:MAX_LINK_TRACKERS]]
     except ConfigError as error:
         raise MalformedMessage(str(error)) from None
 

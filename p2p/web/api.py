@@ -6,7 +6,6 @@ a status. Whoever accepts `application/jsonl` gets the reply as the socket gives
 line. A client that goes away cancels its request.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -16,11 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from p2p.concurrency.activity import Activity
 from p2p.control import protocol
-from p2p.control.protocol import Answer, AnyRequest, ControlRequest, Emit, Event, Failure
+from p2p.control.protocol import Answer, AnyRequest, ControlRequest, Event, Failure
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError, TargetExists
 from p2p.gateway.going import until_gone
 from p2p.net.http_server.bodies import Bodies
 from p2p.net.http_server.refusals import TooLarge, TooMuch, TooSlow
+from p2p.web.deps import Perform
 
 API = "/api/v1/"
 JSON, LINES = "application/json", "application/jsonl"
@@ -32,9 +32,6 @@ HEADERS = {
 }
 REQUESTS: dict[str, type[ControlRequest]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyRequest)}
 """The requests by name."""
-
-Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
-"""Carries out a request and returns the answer. Raises ShoalError."""
 
 
 class Api:

@@ -7,10 +7,7 @@
 """
 
 import re
-from collections.abc import Awaitable, Callable
-from functools import partial
 
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -19,22 +16,15 @@ from p2p.concurrency.activity import Activity
 from p2p.errors import ShoalError
 from p2p.gateway.application import Gateway, told
 from p2p.net.http_server.events import stream
-from p2p.net.http_server.guard import Guard
-from p2p.net.http_server.metrics import Measured, Metrics
-from p2p.net.http_server.speaking import Speaker
-from p2p.net.http_server.stream import Stream
-from p2p.net.http_server.turns import Turns
-from p2p.web.api import API, HEADERS, REQUESTS, Api, OtherMethod, Perform, failed
+from p2p.net.http_server.metrics import Metrics
+from p2p.web.api import API, HEADERS, REQUESTS, Api, OtherMethod, failed
+from p2p.web.deps import Perform
 from p2p.web.description import EVENTS, description
 from p2p.web.events import Feed
-from p2p.web.figures import PREFIX, figures
+from p2p.web.figures import figures
 
-OWN_MACHINE = "127.0.0.1"
-"""Where all requests over the control socket come from, as far as turns are concerned."""
 OPENAPI, METRICS = f"{API}openapi.json", "/metrics"
 _SHARES = re.compile("/[sn]/")
-
-Speak = Callable[[trio.SocketStream], Awaitable[None]]
 
 
 class Application:
@@ -82,7 +72,7 @@ def _description(_: Request) -> Response:
     return Response(description(), headers=HEADERS, media_type="application/json")
 
 
-def _route(scope: Scope) -> str:
+def route(scope: Scope) -> str:
     """The kind of address that a request is for, so that metrics have few labels."""
     path = scope["path"]
     if _SHARES.match(path):
@@ -94,29 +84,3 @@ def _route(scope: Scope) -> str:
 def refuse(request: Request, error: ShoalError) -> Response:
     """Answers a refusal, for people or for programs."""
     return failed(error) if request.scope["path"].startswith(API) else told(request, error)
-
-
-def speaking(
-    gateway: Gateway, perform: Perform, feed: Feed, activity: Activity
-) -> tuple[Speak, Callable[[], Awaitable[None]]]:
-    """Makes what serves connections of the control socket, and what runs meanwhile and gives requests their turns.
-
-    A few are begun at a time, so that commands are heard between them however many come at once.
-    """
-
-    async def admit(_: Scope) -> None:
-        """Everybody who can open the socket may ask."""
-
-    turns, metrics = Turns(), Metrics(PREFIX)
-    application = Application(gateway, perform, feed, activity, metrics)
-    speaker = Speaker(Measured(Guard(application, admit, refuse), metrics, _route))
-
-    async def speak(connection: trio.SocketStream) -> None:
-        await speaker.speak(Stream(connection, partial(turns.wait, OWN_MACHINE)))
-
-    async def run() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(turns.run)
-            nursery.start_soon(feed.run)
-
-    return speak, run

@@ -1,60 +1,48 @@
 """Connections that speak HTTP. What serves them is loaded when the first comes: most peers are never asked."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
-from p2p.concurrency.activity import Activity
-from p2p.concurrency.bell import Bell
-from p2p.control.protocol import AnyRequest, Emit
-from p2p.discovery.discovery import Discovery
 from p2p.gateway.shelf import Shelf
-from p2p.sharing.reading.open_shares import OpenShares
-from p2p.sharing.swarms import Swarms
-from p2p.sharing.traffic import Traffic
+from p2p.web.deps import Deps
 
-Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
-Speak = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-class Deps(msgspec.Struct, frozen=True):
-    """What is served over HTTP. Made by `p2p.node`."""
-
-    perform: Perform
-    """Carries out a request of the user."""
-    open_shares: OpenShares
-    discovery: Discovery
-    swarms: Swarms
-    traffic: Traffic
-    changes: Bell
-    activity: Activity
+if TYPE_CHECKING:
+    from p2p.web.speaking import Speaking
 
 
 class Door:
-    """Serves a peer over HTTP, on connections that were accepted elsewhere."""
+    """Serves a peer over HTTP: connections that were accepted elsewhere, and those of listeners of its own."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._shelf = Shelf(deps.open_shares)
-        self._speak: Speak | None = None
-        self._take_turns: Callable[[], Awaitable[None]] = trio.sleep_forever
-        self._loaded = trio.Event()
+        self._loaded: Speaking | None = None
+        self._is_loaded = trio.Event()
         self._loading = trio.Lock()
         self._speaking: set[trio.SocketStream] = set()
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Gives requests their turns, and closes shares that nobody reads any more. Cancelled, closes all of them, and
         every connection.
         """
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._shelf.run)
+                if listeners:
+                    nursery.start_soon(self._listen, listeners)
                 task_status.started()
-                await self._loaded.wait()
-                await self._take_turns()
+                await self._is_loaded.wait()
+                await (await self._load()).run()
         finally:
+            for listener in listeners:
+                listener.socket.close()
             for stream in self._speaking:
                 stream.socket.close()
 
@@ -62,25 +50,24 @@ class Door:
         """Serves one connection to its end."""
         self._speaking.add(stream)
         try:
-            speak = await self._load()
-            await speak(stream)
+            await (await self._load()).speak(stream)
         finally:
             self._speaking.discard(stream)
 
-    async def _load(self) -> Speak:
+    async def _listen(self, listeners: Sequence[trio.SocketListener]) -> None:
+        from p2p.web.listening import until_asked
+
+        await until_asked(listeners)
+        await (await self._load()).serve(listeners)
+
+    async def _load(self) -> "Speaking":
         async with self._loading:
-            if self._speak is None:
-                speak, self._take_turns = await trio.to_thread.run_sync(self._make)
-                self._speak = speak
-                self._loaded.set()
-            return self._speak
+            if self._loaded is None:
+                self._loaded = await trio.to_thread.run_sync(self._make)
+                self._is_loaded.set()
+            return self._loaded
 
-    def _make(self) -> tuple[Speak, Callable[[], Awaitable[None]]]:
-        from p2p.gateway.application import Gateway
-        from p2p.web.application import speaking
-        from p2p.web.events import Feed
+    def _make(self) -> "Speaking":
+        from p2p.web.speaking import Speaking
 
-        deps = self._deps
-        gateway = Gateway(self._shelf, deps.discovery.mutable_links.resolve, deps.activity)
-        feed = Feed(deps.perform, deps.changes, deps.swarms, deps.traffic)
-        return speaking(gateway, deps.perform, feed, deps.activity)
+        return Speaking(self._deps, self._shelf)

@@ -21,10 +21,11 @@ from p2p.control.protocol import AnyRequest
 from p2p.errors import MalformedMessage, Refused, ShoalError
 from p2p.ids import to_text
 from p2p.net.http_server.events import event
+from p2p.net.http_server.guard import REQUEST
 from p2p.progress import Progress
 from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
-from p2p.web.api import Perform
+from p2p.web.deps import Perform
 
 INTERVAL_S = 1.0
 STILL_INTERVALS = 15
@@ -150,7 +151,7 @@ class Feed:
         while True:
             await self._somebody.wait()
             while self._listeners:
-                await self._look()
+                await REQUEST.contain(self._look)
                 await trio.sleep(INTERVAL_S)
             self._rows.clear()
             self._somebody = trio.Event()

@@ -3,7 +3,7 @@
 from p2p.control import protocol
 from p2p.control.answers import StatusAnswer
 from p2p.net.http_server.metrics import counters, gauges
-from p2p.web.api import Perform
+from p2p.web.deps import Perform
 
 PREFIX = "shoal_peer"
 

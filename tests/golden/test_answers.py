@@ -109,6 +109,8 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.UnshareRequest(id="abc"),
     requests.PeersRequest(),
     requests.StatusRequest(),
+    requests.WebRequest(code=True, new_token=True),
+    requests.OpenRequest(link="magnet:?xt=urn:shoal:a", peers=("192.0.2.1:7474",)),
     requests.HoldRequest(),
 )
 ANSWERED: tuple[Event, ...] = (
@@ -150,6 +152,7 @@ LISTS = frozenset({"runtimes", "addresses", "seen_as"})
 WORDS = (
     (re.compile(r"[a-z2-7]{52}"), "ID"),
     (re.compile(r"(\b[Jj]ob |--resume |\bsave-)[a-z2-7]{8}\b"), r"\1SHORT"),
+    (re.compile(r"code=[\w-]{32}"), "code=CODE"),
     (re.compile(r"127\.0\.0\.1(:|%3A)\d+"), r"127.0.0.1\1PORT"),
 )
 LINK = re.compile(r"(?:magnet:\?xt=urn:shoal:|shoal:(?:[sm]/)?)ID[^\"\s]*")
@@ -231,7 +234,7 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         url = tracker.line().split()[1]
         options = ("--no-lan", "--tracker", url)
         volunteer = stack.enter_context(other.node("--volunteer", "--cores", "1", *options))
-        stack.enter_context(owner.node("--join", volunteer.address, *options))
+        stack.enter_context(owner.node("--join", volunteer.address, "--web-listen", "127.0.0.1:0", *options))
         hers = of(other, requests.ShareRequest(paths=(str(folder / "offered"),)))
         large = of(other, requests.ShareRequest(paths=(str(folder / "large.bin"),), unlisted=True))
 
@@ -297,6 +300,11 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         request("jobs, that ended", requests.JobsRequest())
         run("unshare", "unshare", hers["id"])
         request("unshare", requests.UnshareRequest(id=hers["id"]))
+        run("web", "web", "--code")
+        run("open", "open", tune)
+        request("web", requests.WebRequest())
+        request("web, of none", requests.WebRequest(code=True), by=other)
+        request("open", requests.OpenRequest(link=tune))
         with hanging(owner, requests.HoldRequest()) as holding:
             answers["hold"] = settled([json.loads(holding.makefile("rb").readline())], folder)
     return commands, answers

@@ -12,7 +12,16 @@ from typing import Any, Literal
 import pytest
 import trio
 
-from p2p.config import Config, JobsConfig, ManifestLimits, NetworkConfig, SharingConfig, TransferConfig, VolunteerConfig
+from p2p.config import (
+    Config,
+    JobsConfig,
+    ManifestLimits,
+    NetworkConfig,
+    SharingConfig,
+    TransferConfig,
+    VolunteerConfig,
+    WebConfig,
+)
 from p2p.control.protocol import AnyRequest, Event
 from p2p.homes import DATABASE_FILE
 from p2p.ids import ShareId
@@ -79,6 +88,7 @@ class World:
         limits: dict[str, Any] | None = None,
         jobs: dict[str, Any] | None = None,
         sharing: dict[str, Any] | None = None,
+        web: dict[str, Any] | None = None,
         **transfer: Any,
     ) -> Node:
         """Starts a node with these settings of the sections that the arguments are named like.
@@ -99,6 +109,7 @@ class World:
             limits=ManifestLimits(**limits or {}),
             jobs=JobsConfig(**jobs or {}),
             sharing=SharingConfig(**sharing or {}),
+            web=WebConfig(**web or {}),
         )
         running = self._running[name] = _Running()
         local: Node = await self._nursery.start(running.run, self.folder / name, config)

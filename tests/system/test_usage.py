@@ -13,9 +13,9 @@ from tests.support.processes import Outcome, Peer
 
 COMMANDS = (
     *("node", "share", "get", "ls", "cat", "run", "jobs", "result", "logs", "cancel", "search", "browse", "shares"),
-    *("unshare", "peers", "status", "config", "volunteer", "tracker", "demo"),
+    *("unshare", "peers", "status", "config", "web", "open", "volunteer", "tracker", "demo"),
 )
-NEED_A_NODE = (("status",), ("peers",), ("volunteer", "status"))
+NEED_A_NODE = (("status",), ("peers",), ("volunteer", "status"), ("web",), ("open", "a" * 52))
 SHARE_ID = "a" * 52
 ROOT = Path(__file__).parents[2]
 AGREP = ROOT / "examples" / "wasm" / "agrep.wasm"

@@ -7,7 +7,7 @@ client accepts no bytes for a while.
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
@@ -19,6 +19,9 @@ from p2p.net.http_server.speaking import Speaker
 from p2p.net.http_server.stream import Stream
 from p2p.net.http_server.turns import Turns
 from p2p.wire.address import canonical
+
+Welcome = Callable[[Stream], Awaitable[bool]]
+"""Whether a connection is served; tells its client if it is not."""
 
 GRACE_TIMEOUT_S = 3.0
 """How long answers under way may still take once the server is told to stop."""
@@ -32,11 +35,12 @@ async def serve(
     stop: trio.Event,
     stopped: trio.Event,
     *,
+    welcome: Welcome | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accepts connections until told to stop, then gives the answers under way some time to finish."""
     speaker = Speaker(application)
-    speak = partial(_speak, speaker, connections, turns)
+    speak = partial(_speak, speaker, connections, turns, welcome)
     try:
         async with trio.open_nursery() as speaking:
             try:
@@ -64,7 +68,13 @@ async def serve(
         stopped.set()
 
 
-async def _speak(speaker: Speaker, connections: Connections, turns: Turns, accepted: trio.socket.SocketType) -> None:
+async def _speak(
+    speaker: Speaker,
+    connections: Connections,
+    turns: Turns,
+    welcome: Welcome | None,
+    accepted: trio.socket.SocketType,
+) -> None:
     """Serves one connection to its end."""
     try:
         host = canonical(accepted.getpeername()[0])
@@ -80,7 +90,8 @@ async def _speak(speaker: Speaker, connections: Connections, turns: Turns, accep
     try:
         if await connections.speaks(stream):
             await turn()
-            await speaker.speak(stream)
+            if welcome is None or await welcome(stream):
+                await speaker.speak(stream)
     finally:
         connections.leave(stream, host)
         stream.abort()

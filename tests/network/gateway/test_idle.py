@@ -5,6 +5,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 HEAVY = (
     "starlette",
     "h11",
@@ -16,12 +18,25 @@ HEAVY = (
 )
 
 
-def test_what_speaks_http_is_loaded_when_it_is_first_asked_for(tmp_path: Path) -> None:
+OF_THE_DOOR = ("p2p.control.web_access", "p2p.web.listening")
+"""What only a peer with a door over TCP loads, from its start on."""
+
+
+@pytest.mark.parametrize(
+    ("web", "socket_of", "status", "of_the_door"),
+    [
+        ("WebConfig()", "trio.open_unix_socket(socket_path(home))", 404, ()),
+        ("WebConfig(listen='127.0.0.1:0')", "trio.open_tcp_stream(*node.access.address)", 401, OF_THE_DOOR),
+    ],
+)
+def test_what_speaks_http_is_loaded_when_it_is_first_asked_for(
+    tmp_path: Path, web: str, socket_of: str, status: int, of_the_door: tuple[str, ...]
+) -> None:
     program = f"""
-        import socket, sys
+        import sys
         from pathlib import Path
         import trio
-        from p2p.config import Config, NetworkConfig
+        from p2p.config import Config, NetworkConfig, WebConfig
         from p2p.control.path import socket_path
         from p2p.control.client import ask
         from p2p.control.protocol import StatusRequest
@@ -29,25 +44,26 @@ def test_what_speaks_http_is_loaded_when_it_is_first_asked_for(tmp_path: Path) -
 
         home = Path({str(tmp_path / "home")!r})
 
-        def loaded():
-            return [name for name in {HEAVY!r} if name in sys.modules]
+        def loaded(names):
+            return [name for name in names if name in sys.modules]
 
         async def ignore(event):
             pass
 
         async def main():
-            config = Config(network=NetworkConfig(name="test-idle", listen=("127.0.0.1:0",), lan=False, dht=False))
-            async with open_node(home, config, foreground=True):
+            network = NetworkConfig(name="test-idle", listen=("127.0.0.1:0",), lan=False, dht=False)
+            async with open_node(home, Config(network=network, web={web}), foreground=True) as node:
                 await ask(home, StatusRequest(), ignore)
-                print(loaded())
-                async with await trio.open_unix_socket(socket_path(home)) as stream:
-                    await stream.send_all(b"GET / HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\n\\r\\n")
+                print(loaded({HEAVY!r}), loaded({OF_THE_DOOR!r}))
+                async with await {socket_of} as stream:
+                    await stream.send_all(b"GET / HTTP/1.1\\r\\nhost: localhost\\r\\nconnection: close\\r\\n\\r\\n")
                     print((await stream.receive_some())[:12])
-                print(loaded())
+                print(loaded({HEAVY!r}))
 
         trio.run(main)
     """
     ran = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=True
     )
-    assert ran.stdout.splitlines() == ["[]", "b'HTTP/1.1 404'", repr(list(HEAVY))], ran.stderr
+    expected = [f"[] {list(of_the_door)!r}", repr(f"HTTP/1.1 {status}".encode()), repr(list(HEAVY))]
+    assert ran.stdout.splitlines() == expected, ran.stderr

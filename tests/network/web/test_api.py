@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, get_args
 
 import httpx2
@@ -18,7 +19,7 @@ from p2p.node import Node
 from p2p.web import api, events
 from p2p.web.api import API
 from p2p.web.events import Feed
-from tests.network.gateway.asking import http_client, say
+from tests.network.gateway.asking import PATIENCE_S, http_client, say
 from tests.support.constants import Shorten
 from tests.support.world import Published, World, asked, hint_of, until
 
@@ -179,7 +180,9 @@ class Listening:
         """The next event: its name, and what it tells."""
         name = ""
         while True:
-            key, _, value = (await self._line()).decode().partition(": ")
+            with trio.fail_after(PATIENCE_S):
+                line = await self._line()
+            key, _, value = line.decode().partition(": ")
             if key == "event":
                 name = value
             elif key == "data":
@@ -207,7 +210,7 @@ async def test_what_changes_is_told(
         assert set(first) == set(events.NAMES)
         assert [row["name"] for row in first["shares"]["rows"]] == ["data"]
         assert [row["id"] for row in first["transfers"]["rows"]] == ["all"]
-        more = await world.publish(peer, {"x": 5}, "more")
+        more = await world.publish(peer, {"x": 2_000_000}, "more")
         name, told = await listening.next()
         assert (name, told["rows"][0]["id"], told["gone"]) == ("shares", ids.to_text(more.link.share_id), [])
         await peer.sharing.unshare(published.link.share_id)
@@ -218,8 +221,11 @@ async def test_what_changes_is_told(
         await listening.ask("?topic=peers")
         assert await listening.next() == ("peers", {"event": "peers", "gone": [], "rows": []})
         reader = await world.peer("reader")
-        await world.get(reader, more.link, [hint_of(peer)])
-        name, told = await listening.next()
+        async with trio.open_nursery() as nursery:
+            slowly = partial(world.get, limit_bytes_per_s=50_000)
+            nursery.start_soon(slowly, reader, more.link, [hint_of(peer)])
+            name, told = await listening.next()
+            nursery.cancel_scope.cancel()
         assert told["rows"][0]["peer"] == ids.to_text(reader.peer_id)
 
 

@@ -1,0 +1,38 @@
+"""What the parts of a peer's HTTP share."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from p2p.concurrency.activity import Activity
+from p2p.concurrency.bell import Bell
+from p2p.control.protocol import AnyRequest, Emit
+from p2p.control.shares import SharesView
+from p2p.discovery.discovery import Discovery
+from p2p.ids import PeerId
+from p2p.sharing.reading.open_shares import OpenShares
+from p2p.sharing.swarms import Swarms
+from p2p.sharing.traffic import Traffic
+
+if TYPE_CHECKING:
+    from p2p.control.web_access import WebAccess
+
+Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
+"""Carries out a request and returns the answer. Raises ShoalError."""
+
+
+class Deps(msgspec.Struct, frozen=True):
+    """What is served over HTTP. Made by `p2p.node`."""
+
+    peer_id: PeerId
+    perform: Perform
+    open_shares: OpenShares
+    discovery: Discovery
+    shares: SharesView
+    swarms: Swarms
+    traffic: Traffic
+    changes: Bell
+    activity: Activity
+    access: "WebAccess | None"
+    """The way in over TCP; None if there is none."""
