@@ -2,7 +2,7 @@
 
 import resource
 
-SPARE = 32
+SPARE = 48
 """How many descriptors a peer needs besides connections: its database, sockets, guests, and files that it reads."""
 
 

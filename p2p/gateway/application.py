@@ -124,7 +124,7 @@ class Gateway:
         listing = await listings.answer(request, manifest, place.path)
 
         async def send_unless_needed(scope: Scope, receive: Receive, send: Send) -> None:
-            with lent.needed:  # then the client, which takes nothing, is hung up on
+            with lent.until_needed():  # then the client, which takes nothing, is hung up on
                 await listing(scope, receive, send)
 
         return send_unless_needed

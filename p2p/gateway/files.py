@@ -99,7 +99,10 @@ class FileBody(Response):
         self._memory = memory
         self._wait_s = wait_s
         self._lent: Lent | None = None
+        self._room: bytearray | None = None
+        """What the last piece was in, to be used again."""
         self._piece = memoryview(b"")
+        """What of the piece is still to be sent."""
 
     async def begin(self) -> None:
         """Reads the first piece. Raises ShoalError."""
@@ -107,7 +110,7 @@ class FileBody(Response):
 
     def close(self) -> None:
         """Gives the memory back."""
-        self._piece = memoryview(b"")
+        self._room, self._piece = None, memoryview(b"")
         if self._lent is not None:
             self._lent.give_back()
 
@@ -142,7 +145,7 @@ class FileBody(Response):
     async def _send_piece(self, exchange: Exchange) -> bool:
         """Sends the piece. Returns whether its client has taken it before the memory was needed."""
         assert self._lent is not None
-        with self._lent.needed:
+        with self._lent.until_needed():
             await exchange.send_piece(self._piece, self._took)
         return not self._piece
 
@@ -153,12 +156,18 @@ class FileBody(Response):
             self._lent.is_used()
 
     async def _next(self, most: int) -> None:
-        self.close()
+        size = min(most, self._end - self._at)
         if not self._held.is_here:
-            await self._come(min(most, self._end - self._at))
-        self._lent = await self._memory.borrow(min(most, self._end - self._at))
-        read = partial(self._held.read, self._path, self._at, self._lent.size)
-        self._piece = memoryview(await patiently(self._held, self._wait_s, read))
+            await self._come(size)
+        if self._lent is None or self._lent.size != size or self._memory.is_wanted:
+            self.close()
+            self._lent = await self._memory.borrow(size)
+        where = self._path, self._at, self._lent.size
+        self._room = self._held.read_now(*where, self._room)
+        if self._room is None:
+            self._piece = memoryview(await patiently(self._held, self._wait_s, partial(self._held.read, *where)))
+        else:
+            self._piece = memoryview(self._room)
 
     async def _come(self, size: int) -> None:
         """Waits until the next bytes are here, so that no memory is borrowed for longer than a disk takes."""

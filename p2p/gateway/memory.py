@@ -15,14 +15,26 @@ UNREAD_S = 2.0
 
 
 class Lent:
-    """The memory of one piece, of `size` bytes. Once it is `needed`, the scope of that name is cancelled."""
+    """The memory of a piece, of `size` bytes, or of one after another."""
 
     def __init__(self, memory: "Memory", size: int) -> None:
         self._memory = memory
         self.size = size
-        self.needed = trio.CancelScope()
+        self._until_needed = trio.CancelScope()
         self.used_at = trio.current_time()
         """When the client last took something."""
+
+    def until_needed(self) -> trio.CancelScope:
+        """A scope to use it in, which is cancelled once others need it."""
+        needed = self._until_needed.cancel_called
+        self._until_needed = trio.CancelScope()
+        if needed:
+            self.recall()
+        return self._until_needed
+
+    def recall(self) -> None:
+        """Asks for it back."""
+        self._until_needed.cancel()
 
     def is_used(self) -> None:
         """Notes that the client takes what it asked for."""
@@ -46,6 +58,11 @@ class Memory:
     def lent(self) -> int:
         """How many bytes are lent now."""
         return self._most - self._free
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether others wait for memory."""
+        return self._queue.locked()
 
     async def borrow(self, wanted: int) -> Lent:
         """Waits for memory. Lends as much as wanted, or less if there are many answers."""
@@ -76,7 +93,7 @@ class Memory:
         with trio.move_on_at(unread.used_at + UNREAD_S):
             await self._came_back.wait()
             return
-        unread.needed.cancel()
+        unread.recall()
         unread.is_used()  # if it does not give it back at once, others are asked before it is asked again
         with trio.move_on_after(UNREAD_S):
             await self._came_back.wait()

@@ -112,6 +112,13 @@ class OpenShare:
                 if self.parts is not None:
                     self.parts.ask(url)
 
+    def read_now(self, path: str, offset: int, size: int, room: bytearray | None = None) -> bytearray | None:
+        """Reads exactly these bytes if they are in memory, into the room if it has their size. Returns None if they are
+        not in memory, or cannot be read at all.
+        """
+        parts = self.parts
+        return parts.read_now(path, offset, size, room) if isinstance(parts, LocalCopy) and parts.usable else None
+
     async def expect(self, path: str, offset: int, size: int) -> None:
         """Starts to fetch bytes that will be read, up to the file's end, and does not wait for them.
 

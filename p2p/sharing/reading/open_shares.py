@@ -17,6 +17,7 @@ from p2p.progress import Progress
 from p2p.sharing.fetching.fetch import Fetched
 from p2p.sharing.fetching.supply import GaveWay, Options
 from p2p.sharing.reading.alongside import Alongside
+from p2p.sharing.reading.at_hand import AtHand
 from p2p.sharing.reading.budget import CacheBudget
 from p2p.sharing.reading.deps import Deps
 from p2p.sharing.reading.joint_fetch import JointFetch
@@ -43,6 +44,7 @@ class OpenShares:
         self.patience_s = patience_s
         self._held: dict[ShareId, OpenShare] = {}
         self.folder = folder
+        self._at_hand = AtHand()
         self._cache = Cache(self.folder)
         self._budget = CacheBudget(deps, self._cache, self._held, most_bytes)
         self._begun, self._to_run = trio.open_memory_channel[PartialFetch](float("inf"))
@@ -125,7 +127,7 @@ class OpenShares:
             files = await self._from_library(held.share)
             await self._deps.disk.run(self._cache.touch, held.share)
         if files is not None:
-            return LocalCopy(files, self._deps.disk)
+            return LocalCopy(files, self._deps.disk, self._at_hand)
         if (supply := self._deps.fetching.under_way.get(held.share)) is not None:
             for hint in held.hints:
                 supply.add(hint)

@@ -234,6 +234,33 @@ async def test_a_file_that_disappears_midway_ends_the_answer_early(
         assert (await client.get("/")).status_code == 404
 
 
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_a_file_that_its_owner_changes_midway_is_not_sent_any_more(
+    world: World, peer: Node, published: Published, shorten: Shorten, is_replaced: bool
+) -> None:
+    shorten(application, "WAIT_S", 0.1)
+    path, url = published.path / "large.bin", at(published, "large.bin")
+    truth = path.read_bytes()
+    async with http_client(peer) as client:
+        for _ in range(2):
+            assert (await client.get(url)).content == truth
+        async with client.stream("GET", url) as answer:
+            pieces = answer.aiter_raw(KIB)
+            heard = await anext(pieces)
+            changed = path.with_name("new") if is_replaced else path
+            changed.write_bytes(bytes(len(truth)))
+            changed.replace(path)
+            try:
+                with trio.fail_after(30):
+                    async for piece in pieces:
+                        heard += piece
+            except httpx2.RemoteProtocolError:
+                pass
+        assert len(heard) < len(truth)
+        assert truth.startswith(heard)
+        assert (await client.get(url, headers={"range": "bytes=0-9"})).status_code == 504
+
+
 async def test_a_client_that_takes_nothing_is_hung_up_on(peer: Node, published: Published, shorten: Shorten) -> None:
     shorten(streams, "STALLED_S", 0.1)
     async with await trio.open_unix_socket(socket_path(peer.home)) as stream:

@@ -58,7 +58,7 @@ async def test_those_whose_clients_take_nothing_lose_theirs(small: Memory, autoj
     lost: list[str] = []
 
     async def hold(name: str, lent: Lent, takes: bool) -> None:
-        with lent.needed:
+        with lent.until_needed():
             while True:
                 await trio.sleep(UNREAD_S / 4)
                 if takes:
