@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from p2p import __version__
-from p2p.commandline import files, jobs, peer, volunteering, web
+from p2p.commandline import files, jobs, peer, sql, volunteering, web
 from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
@@ -62,6 +62,7 @@ for command in (
     files.get,
     files.ls,
     files.cat,
+    sql.sql,
     jobs.run,
     jobs.jobs,
     jobs.result,

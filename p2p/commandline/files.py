@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import unquote
 
 import typer
 
@@ -216,14 +217,14 @@ def ls(
     from p2p.commandline import tables
     from p2p.control.protocol import ListRequest
 
-    request = ListRequest(path=path, after=after, **_reading(link, peers, wait))
+    request = ListRequest(after=after, **_reading(link, path, peers, wait))
     perform(request, settings, either(as_json, tables.folder), nobody=NOBODY)
 
 
 @networked
 def cat(
     link: Link,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A file of the share.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file of the share, unless LINK has its path.")] = "",
     peers: Peers = None,
     wait: Wait = None,
     *,
@@ -232,21 +233,24 @@ def cat(
     """Write a file of a share to stdout, fetching only what is needed for that."""
     from p2p.control.protocol import CatRequest
 
-    request = CatRequest(path=path, **_reading(link, peers, wait))
+    request = CatRequest(**_reading(link, path, peers, wait))
     perform(request, settings, lambda _: DONE, nobody=NOBODY)
 
 
-def _reading(link: str, peers: list[str] | None, wait: str | None) -> dict[str, Any]:
+def _reading(link: str, path: str, peers: list[str] | None, wait: str | None) -> dict[str, Any]:
     """What every request to read from a share says. Raises ConfigError for what makes no sense."""
     from p2p.control.protocol import READ_WAIT_S
     from p2p.formats import parse_time
-    from p2p.wire.link import parse_any_link, parse_peer
+    from p2p.wire.link import parse_any_link, parse_peer, parse_url
 
-    parse_any_link(link)
+    if (url := parse_url(link)) is not None:
+        link, path = str(url.link), "/".join(filter(None, (unquote(url.path), path)))
+    else:
+        parse_any_link(link)
     for text in peers or ():
         parse_peer(text)
     wait_s = READ_WAIT_S if wait is None else parse_time(wait)
-    return {"link": link, "peers": tuple(peers or ()), "wait_s": wait_s}
+    return {"link": link, "path": path, "peers": tuple(peers or ()), "wait_s": wait_s}
 
 
 @networked

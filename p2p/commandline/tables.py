@@ -74,6 +74,11 @@ def folder(listing: Listing) -> None:
         note(f"There is more: go on with --after {shlex.quote(listing.after)}")
 
 
+def answered(columns: list[str], rows: list[list[str]], numbers: set[int]) -> None:
+    """`shoal sql`."""
+    _table([printable(column) for column in columns], rows, right=numbers)
+
+
 def _named(row: HitRow) -> str:
     return f"{row.name} ({row.matched})" if row.matched else row.name
 

@@ -10,6 +10,9 @@ Names are percent-encoded. In a path, only what would be taken for something els
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from p2p import ids
+from p2p.wire.link import Link, PointerLink
+
 SCHEME = "shoal://"
 _PATTERN = "*?[]{}"
 _SPECIAL = re.compile(r"[%#*?\[\]{}\\]|:(?=:)|(?<=:):")
@@ -44,6 +47,13 @@ def as_path(address: str) -> str:
 def exact(path: str) -> str:
     """The path of one file or folder, in which the characters of patterns stand for themselves."""
     return re.sub(rf"[{re.escape(_PATTERN)}]", lambda found: f"%{ord(found[0]):02X}", path)
+
+
+def root_of(link: Link | PointerLink) -> str:
+    """The root of the paths in a share, or in the versions of a mutable link."""
+    if isinstance(link, Link):
+        return ids.to_text(link.share_id)
+    return f"{encoded(link.name)}@{ids.to_text(link.publisher)}"
 
 
 def split(path: str) -> tuple[str, list[str]]:

@@ -68,10 +68,14 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._peers = [("peer", str(parse_peer(text))) for text in peers]
         self._hints: dict[str, str] = {}
         """The query that names the peers and trackers of a share, by its root."""
-        for text in (link,) if isinstance(link, str) else link:
-            named = parse_any_link(text)
-            self._hints[_root(named)] = self._query(named)
+        self.use((link,) if isinstance(link, str) else link)
         self._infos: dict[str, Info] = {}
+
+    def use(self, links: Iterable[str]) -> None:
+        """Asks the peers and trackers that more links name for their shares."""
+        for text in links:
+            named = parse_any_link(text)
+            self._hints[addresses.root_of(named)] = self._query(named)
 
     def __reduce__(self) -> Any:
         options = {**self.storage_options, "versions": self._versions} if self._versions else self.storage_options
@@ -144,6 +148,18 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 else:
                     yield {"name": name, "size": 0, "type": "directory"}
             after = listing["after"]
+
+    def walk(self, path: str, *rest: Any, **options: Any) -> Any:
+        # fsspec takes every OSError for a folder that is not there, even if nobody has the share.
+        self._asked("HEAD", addresses.split(self._exact(path))[0])
+        return super().walk(path, *rest, **options)
+
+    def exists(self, path: str, **_: Any) -> bool:
+        try:
+            self.info(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def modified(self, path: str) -> datetime:
         """When the file was changed last, if its share says so; else 1970: what never changes was always there."""
@@ -243,7 +259,7 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         link = _link(root)
         if isinstance(link, Link):
             return ids.to_text(link.share_id)
-        root = _root(link)
+        root = addresses.root_of(link)
         if (known := self._versions.get(root)) is None:
             target = f"/n/{ids.to_text(link.publisher)}/{quote(link.name, safe='')}/"
             answer = self._connections.ask("GET", f"{target}?{self._hints_of(root)}", {})
@@ -256,7 +272,7 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _hints_of(self, root: str) -> str:
         if (known := self._hints.get(root)) is None:
             named = _link(root)
-            known = self._hints.setdefault(root, self._hints.get(_root(named)) or self._query(named))
+            known = self._hints.setdefault(root, self._hints.get(addresses.root_of(named)) or self._query(named))
         return known
 
     def _query(self, link: Link | PointerLink) -> str:
@@ -273,12 +289,6 @@ def _link(root: str) -> Link | PointerLink:
     if found is None:
         raise ValueError(f"{root!r} is not a share: write shoal://<share id>/, or shoal://<name>@<peer id>/")
     return found.link
-
-
-def _root(link: Link | PointerLink) -> str:
-    if isinstance(link, Link):
-        return ids.to_text(link.share_id)
-    return f"{addresses.encoded(link.name)}@{ids.to_text(link.publisher)}"
 
 
 def _of_file(name: str, size: int, id: str, modified: float | None) -> Info:
