@@ -147,7 +147,8 @@ class Node(msgspec.Struct, frozen=True):
 async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIterator[Node]:
     """Runs a peer in `home`, an absolute path, while the body runs.
 
-    `foreground` means that the peer runs for one command, on a free port unless one is configured. Raises HomeInUse
+    `foreground` means that the peer runs for one command, on a free port unless one is configured, and not on the web.
+    Raises HomeInUse
     if another peer is using the home; StorageError, IdentityError, ConfigError. The body's ShoalErrors are
     raised as they are.
     """
@@ -170,7 +171,7 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
             ):
                 try:
                     Library(database, _limits(config)).end_passing()
-                    web, access = await _web(home, config)
+                    web, access = ([], None) if foreground else await _web(home, config)
                     said = (*notes, *more)
                     node = _make(home, config, identity, database, disk, bound, state, overlays, sandbox, said, access)
                     await _start(node, nursery, listeners, bound, web)
@@ -414,6 +415,7 @@ async def _start(
     """Starts the tasks of a peer, beginning with those on which others depend."""
     network, presence, overlays = node.config.network, node.presence, node.discovery.overlays
     wanted = network.max_connections + listener.MAX_UNPROVEN + descriptors.SPARE
+    wanted += web_deps.MAX_CONNECTIONS if web else 0
     allowed = descriptors.allow(wanted + control_server.MAX_CLIENTS)
     admission = listener.Admission.of(network, min(wanted, allowed))
 

@@ -277,7 +277,7 @@ class Operations:
     async def _web_access(self, code: bool, new_token: bool) -> answers.WebAnswer:
         access = self._way_in()
         if new_token:
-            await trio.to_thread.run_sync(access.new_token)
+            await access.renew()
         made = access.sessions.new_code(trio.current_time()) if code else None
         return answers.WebAnswer(
             access.url,

@@ -3,6 +3,7 @@
 import hmac
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 CODE_S = 60.0
@@ -31,6 +32,9 @@ class Sessions:
         """When each was made, the oldest first."""
         self._sessions: list[Session] = []
         """Those seen least recently first."""
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions))
 
     def new_code(self, now: float) -> str:
         """Makes a code, which lets one browser in, once, within CODE_S."""

@@ -8,11 +8,14 @@ import os
 import secrets
 import stat
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import trio
+
 from p2p import causes, ids, private
-from p2p.control.sessions import Sessions, same
+from p2p.control.sessions import Session, Sessions, same
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.wire.address import Address, ip
@@ -40,6 +43,8 @@ class WebAccess:
         self.token_path = home / TOKEN_FILE
         self.sessions = Sessions()
         self._token = self._read() or self._write()
+        self._in_use: dict[trio.CancelScope, Session | None] = {}
+        """The requests being answered, each with the session that it came with; None: with the token."""
         self._open: OrderedDict[ShareId | _Named, Hints] = OrderedDict()
 
     @property
@@ -52,10 +57,29 @@ class WebAccess:
         """Whether this is the token of scripts."""
         return same(self._token, given)
 
-    def new_token(self) -> None:
-        """Replaces the token, and ends all sessions. Blocks. Raises StorageError."""
-        self._token = self._write()
+    @contextmanager
+    def using(self, session: Session | None) -> Iterator[None]:
+        """Lets a request be answered while the body runs, which ends with its session, or with the token if None."""
+        with trio.CancelScope() as scope:
+            self._in_use[scope] = session
+            try:
+                yield
+            finally:
+                del self._in_use[scope]
+
+    def end(self, session: Session) -> None:
+        """Ends a session, and what is being answered to it."""
+        self.sessions.end(session)
+        for scope, used in self._in_use.items():
+            if used is session:
+                scope.cancel()
+
+    async def renew(self) -> None:
+        """Replaces the token, and ends all sessions, and all that is being answered. Raises StorageError."""
+        self._token = await trio.to_thread.run_sync(self._write)
         self.sessions.end_all()
+        for scope in self._in_use:
+            scope.cancel()
 
     def open(self, link: Link | PointerLink, hints: Sequence[PeerHint]) -> str:
         """Opens what a link leads to. Returns its address."""

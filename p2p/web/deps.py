@@ -18,6 +18,9 @@ from p2p.sharing.traffic import Traffic
 if TYPE_CHECKING:
     from p2p.control.web_access import WebAccess
 
+MAX_CONNECTIONS = 256
+"""Over TCP."""
+
 Perform = Callable[[AnyRequest, Emit], Awaitable[Any]]
 """Carries out a request and returns the answer. Raises ShoalError."""
 

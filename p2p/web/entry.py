@@ -44,28 +44,35 @@ class Entry:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = await self._respond(request)
-        await (self._inside if response is None else response)(scope, receive, send)
-
-    async def _respond(self, request: Request) -> Response | None:
-        """Makes the answer; None if it is that of the application inside."""
-        path, session = request.scope["path"], self._session(request)
+        session = self._session(request)
         try:
-            form = await self._form(request) if path == LOGOUT else {}
+            form = await self._form(request) if scope["path"] == LOGOUT else {}
         except ShoalError as error:
-            return told(request, error)
-        refused = refusal(_asked(request), self._secret(request, session, form), self._access.hosts)
-        if refused is not None:
-            return _refused(request, refused)
+            return await told(request, error)(scope, receive, send)
+        secret = self._secret(request, session, form)
+        refused = refusal(_asked(request), secret, self._access.hosts)
+        response = self._own(request, session) if refused is None else _refused(request, refused)
+        if response is not None:
+            await response(scope, receive, send)
+        elif secret in (Secret.NONE, Secret.WRONG):
+            await self._inside(scope, receive, send)
+        else:
+            with self._access.using(None if secret is Secret.TOKEN else session):
+                await self._inside(scope, receive, send)
+        return None
+
+    def _own(self, request: Request, session: Session | None) -> Response | None:
+        """Makes the answer to a request that is allowed; None if it is that of the application inside."""
+        path = request.scope["path"]
         match request.method, path:
             case "GET", "/login":
                 return self._login(request)
             case "POST", "/logout":
                 if session is not None:
-                    self._access.sessions.end(session)
+                    self._access.end(session)
                 return told(request, "You have logged out.", 200)
             case "GET", "/":
-                return self._home(request, session)
+                return self._home(session)
             case "GET", _ if path.startswith(ASSETS):
                 return self._static(request, path.removeprefix(ASSETS))
         return None
@@ -106,7 +113,7 @@ class Entry:
         )
         return response
 
-    def _home(self, request: Request, session: Session | None) -> Response:
+    def _home(self, session: Session | None) -> Response:
         context = {
             "peer": ids.to_text(self._peer_id),
             "machine": platform.node(),

@@ -17,7 +17,7 @@ from p2p.net.http_server.speaking import Speaker
 from p2p.net.http_server.stream import Stream
 from p2p.net.http_server.turns import Turns
 from p2p.web.application import Application, refuse, route
-from p2p.web.deps import Deps
+from p2p.web.deps import MAX_CONNECTIONS, Deps
 from p2p.web.entry import Entry
 from p2p.web.events import Feed
 from p2p.web.figures import PREFIX
@@ -26,8 +26,6 @@ from p2p.web.users import is_of_another
 
 OWN_MACHINE = "127.0.0.1"
 """Where all requests over the control socket come from, as far as turns are concerned."""
-MAX_CONNECTIONS = 256
-"""Over TCP."""
 FOREIGN = (
     b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n\r\n"
     b"This peer is another user's. Ask over one of yours."

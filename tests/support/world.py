@@ -62,7 +62,7 @@ class _Running:
 
     async def run(self, home: Path, config: Config, *, task_status: trio.TaskStatus[Node]) -> None:
         try:
-            async with open_node(home, config, foreground=True) as node:
+            async with open_node(home, config, foreground=not config.web.listen) as node:
                 task_status.started(node)
                 await self.stop.wait()
         finally:

@@ -52,7 +52,7 @@ def test_what_speaks_http_is_loaded_when_it_is_first_asked_for(
 
         async def main():
             network = NetworkConfig(name="test-idle", listen=("127.0.0.1:0",), lan=False, dht=False)
-            async with open_node(home, Config(network=network, web={web}), foreground=True) as node:
+            async with open_node(home, Config(network=network, web={web}), foreground=False) as node:
                 await ask(home, StatusRequest(), ignore)
                 print(loaded({HEAVY!r}), loaded({OF_THE_DOOR!r}))
                 async with await {socket_of} as stream:

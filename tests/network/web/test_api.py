@@ -1,7 +1,7 @@
 """The operations over HTTP: the same requests and answers as over the control socket, described by their types."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, get_args
 
@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from p2p import ids
+from p2p.concurrency.walls import bugs
 from p2p.control import protocol
 from p2p.control.answers import ShareRow
 from p2p.control.path import socket_path
@@ -227,6 +228,28 @@ async def test_what_changes_is_told(
             name, told = await listening.next()
             nursery.cancel_scope.cancel()
         assert told["rows"][0]["peer"] == ids.to_text(reader.peer_id)
+
+
+async def test_an_error_of_our_own_ends_no_stream(
+    world: World,
+    peer: Node,
+    shorten: Shorten,
+    monkeypatch: pytest.MonkeyPatch,
+    expects_bugs: Callable[[int], None],
+) -> None:
+    shorten(events, "INTERVAL_S", 0.02)
+    async with await trio.open_unix_socket(str(socket_path(peer.home))) as stream:
+        listening = Listening(stream)
+        await listening.ask("?topic=shares")
+        await listening.next()
+        before = bugs.count
+        with monkeypatch.context() as patch:
+            patch.setattr(events, "_row", None)
+            await until(lambda: bugs.count > before)
+        await world.publish(peer, {"x": 1})
+        name, told = await listening.next()
+        assert (name, told["rows"][0]["name"]) == ("shares", "data")
+    expects_bugs(bugs.count - before)
 
 
 async def test_a_listener_that_reads_too_slowly_is_told_that_it_missed_some(

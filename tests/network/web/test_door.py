@@ -139,6 +139,26 @@ async def test_a_new_token_ends_the_old_one_and_all_sessions(peer: Node, client:
         assert (await script.get("/metrics")).status_code == 200
 
 
+async def test_what_is_being_answered_ends_with_what_let_it_in(peer: Node, client: httpx2.AsyncClient) -> None:
+    assert peer.access is not None
+    await client.get(await login_of(peer))
+    (session,) = peer.access.sessions
+    cookie = f"shoal-session-{peer.access.address.port}={session.token}"
+    token = (peer.home / web_access.TOKEN_FILE).read_text().strip()
+    for header in (f"cookie: {cookie}", f"authorization: Bearer {token}"):
+        async with await trio.open_tcp_stream(*peer.access.address) as stream:
+            head = f"GET {API}events HTTP/1.1\r\nhost: {peer.access.address}\r\n{header}\r\n\r\n"
+            await stream.send_all(head.encode())
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+            if header.startswith("cookie"):
+                peer.access.end(session)
+            else:
+                await asked(peer, WebRequest(new_token=True))
+            with trio.fail_after(PATIENCE_S):
+                while await stream.receive_some():
+                    pass
+
+
 async def test_a_token_lasts_unless_others_may_have_read_it(world: World, peer: Node) -> None:
     path = peer.home / web_access.TOKEN_FILE
     first = path.read_text()
