@@ -1,6 +1,7 @@
 """A job under way in a notebook: one table, which stays as it was at the end."""
 
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from p2p.site import notebook
 from p2p.site.templates import environment
 
 INTERVAL_S = 0.3
+VALUES = 10
+"""How many of the values that came back are shown with a job; the list of them shows more."""
 MOST = 40
 """How many stages, notes and lines of an error are shown."""
 
@@ -27,8 +30,9 @@ class Followed(Protocol):
     @property
     def failure(self) -> BaseException | None: ...
     @property
+    def outcome(self) -> Any: ...
+    @property
     def is_done(self) -> bool: ...
-    def result(self) -> Any: ...
     def wait(self, timeout: float | None = None) -> bool: ...
 
 
@@ -36,9 +40,8 @@ def html(running: Followed) -> str:
     """How far a job is, or its result."""
     progress, view = running.progress, running.progress.view
     outcome, failure = "", running.failure
-    if running.is_done and failure is None:
-        found = running.result()
-        outcome = notebook.record(found) if isinstance(found, msgspec.Struct) else notebook.table(found)
+    if (found := running.outcome) is not None:
+        outcome = notebook.record(found) if isinstance(found, msgspec.Struct) else notebook.table(found, VALUES)
     ended = "failed" if failure is not None else "done"
     return _template().render(
         name=(view.name if view is not None else progress.name) or "job",
@@ -52,8 +55,12 @@ def html(running: Followed) -> str:
     )
 
 
-def show(running: Followed) -> None:
-    """Displays the job in the output of the cell, where it updates itself until it has ended."""
+def show(running: Followed) -> Callable[[], None]:
+    """Displays the job in the output of the cell, where it updates itself until it has ended.
+
+    Returns what updates it now, which tells of its end in the cell that waits for that: some programs that run
+    notebooks take no updates from an earlier one.
+    """
     from IPython.display import display
 
     def bundle() -> dict[str, str]:
@@ -62,12 +69,18 @@ def show(running: Followed) -> None:
     handle = display(bundle(), raw=True, display_id=True)
 
     def update() -> None:
-        while not running.is_done:
-            running.wait(INTERVAL_S)
+        if handle is not None:
             handle.update(bundle(), raw=True)
 
+    def follow() -> None:
+        ended = False
+        while not ended:
+            ended = running.wait(INTERVAL_S)
+            update()  # also after the end, as it may have come while the last one was made
+
     if handle is not None and not running.is_done:
-        threading.Thread(target=update, name="shoal-display", daemon=True).start()
+        threading.Thread(target=follow, name="shoal-display", daemon=True).start()
+    return update
 
 
 @cache

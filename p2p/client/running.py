@@ -52,6 +52,8 @@ class Running(Generic[Outcome]):
         """The result, once there is one."""
         self._failure: BaseException | None = None
         self._is_cancelled = False
+        self._updates: list[Callable[[], None]] = []
+        """Update the tables of this job in a notebook."""
         session.reach()
         forks.inherited.add(self)
         threading.Thread(target=self._follow, name="shoal-job", daemon=True).start()
@@ -80,9 +82,16 @@ class Running(Generic[Outcome]):
             raise
         if not ended:
             raise TimeoutError(f"The job is not done after {timeout} s. It goes on: ask again.")
+        while self._updates:
+            self._updates.pop()()
         if self._failure is not None:
             raise self._failure
         return self._outcome[0]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What `result` returns, once there is something."""
+        return self._outcome[0] if self._outcome else None
 
     @property
     def failure(self) -> BaseException | None:
@@ -149,7 +158,7 @@ class Running(Generic[Outcome]):
     def _ipython_display_(self) -> None:
         from p2p.client import display
 
-        display.show(self)
+        self._updates.append(display.show(self))
 
     def __repr__(self) -> str:
         state = self.progress.view.state if self.progress.view is not None else self.progress.state

@@ -21,7 +21,7 @@ from p2p.formats import format_size, format_time, shortened
 from p2p.site.templates import environment
 
 ROWS = 100
-"""How many rows of a table are shown, of any longer one the first."""
+"""How many rows of a table are shown, unless less is asked for: of any longer one the first."""
 LINES, CHARACTERS = 40, 300
 """How much is shown of one text."""
 DEPTH = 3
@@ -46,25 +46,22 @@ _SIZES = frozenset(
 _ID_CHARACTERS = 52
 
 
+_SHORT = "white-space: nowrap"
+_NUMBER = "text-align: right; white-space: nowrap"
+
+
 class Cell(msgspec.Struct, frozen=True):
     """One value: lines of text, or markup that was made here; `whole` is the text if they are only its beginning."""
 
     lines: tuple[str, ...] = ()
     markup: Markup | None = None
     whole: str = ""
-    is_number: bool = False
-
-    @property
-    def style(self) -> str:
-        """How it is laid out."""
-        if self.is_number:
-            return "text-align: right; white-space: nowrap"
-        return "white-space: nowrap" if self.whole else "white-space: pre-wrap; overflow-wrap: anywhere"
+    style: str = "white-space: pre-wrap; overflow-wrap: anywhere"
 
 
-def table(rows: Sequence[Any]) -> str:
-    """A table of records of one type, or of any values, one below the other."""
-    return _table(rows, 0)
+def table(rows: Sequence[Any], most: int = ROWS) -> str:
+    """A table of records of one type, or of any values, one below the other; the first `most` of them."""
+    return _table(rows, 0, most)
 
 
 def record(answer: msgspec.Struct) -> str:
@@ -82,8 +79,8 @@ def picture(data: bytes) -> Markup | None:
     return None
 
 
-def _table(rows: Sequence[Any], depth: int) -> str:
-    shown = rows[:ROWS]
+def _table(rows: Sequence[Any], depth: int, most: int = ROWS) -> str:
+    shown = rows[:most]
     if shown and all(isinstance(row, msgspec.Struct) and type(row) is type(shown[0]) for row in shown):
         names = [name for name in shown[0].__struct_fields__ if any(_is_set(getattr(row, name)) for row in shown)]
         cells = [[_cell(name, getattr(row, name), depth) for name in names] for row in shown]
@@ -96,7 +93,7 @@ def _table(rows: Sequence[Any], depth: int) -> str:
 def _record(answer: msgspec.Struct, depth: int) -> str:
     fields = {name: getattr(answer, name) for name in answer.__struct_fields__}
     rows = [
-        [Cell((name.removesuffix("_s").replace("_", " "),)), _cell(name, value, depth)]
+        [Cell((name.removesuffix("_s").replace("_", " "),), style=_SHORT), _beside(_cell(name, value, depth))]
         for name, value in fields.items()
         if _is_set(value)
     ]
@@ -121,6 +118,11 @@ def _picture_in(path: Path) -> Markup | None:
     return None
 
 
+def _beside(cell: Cell) -> Cell:
+    """The cell beside its name, where numbers are not below each other."""
+    return msgspec.structs.replace(cell, style=_SHORT) if cell.style == _NUMBER else cell
+
+
 def _is_set(value: object) -> bool:
     return (
         not isinstance(value, UnsetType)
@@ -140,13 +142,13 @@ def _cell(name: str, value: Any, depth: int) -> Cell:
         case bool() if name:
             return Cell(("yes" if value else "no",))
         case int() if name in _SIZES:
-            return Cell((format_size(value),), is_number=True)
+            return Cell((format_size(value),), style=_NUMBER)
         case int() | float() if name == "seconds" or name.endswith("_s"):
-            return Cell((format_time(value),), is_number=True)
+            return Cell((format_time(value),), style=_NUMBER)
         case int() if name:
-            return Cell((f"{value:,}",), is_number=True)
+            return Cell((f"{value:,}",), style=_NUMBER)
         case str() if name == "link":
-            return Cell((shortened(value, 24),), whole=value)
+            return Cell((shortened(value, 24),), whole=value, style=_SHORT)
         case str() if name:
             return text(value)
         case [str(), *_] if name:
@@ -165,7 +167,7 @@ def _cell(name: str, value: Any, depth: int) -> Cell:
 def text(whole: str) -> Cell:
     """The cell for a text. Of a long one, it shows the beginning."""
     if len(whole) == _ID_CHARACTERS and whole.isascii() and whole.isalnum():
-        return Cell((_brief(whole),), whole=whole)
+        return Cell((_brief(whole),), whole=whole, style=_SHORT)
     lines = whole.split("\n")
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], f"… {len(lines):,} lines in all"]

@@ -29,10 +29,7 @@ class Job(msgspec.Struct):
     notes: list[str] = []
     is_done: bool = False
     failure: ShoalError | None = None
-    found: Any = None
-
-    def result(self) -> Any:
-        return self.found
+    outcome: Any = None
 
     def wait(self, timeout: float | None = None) -> bool:
         return self.is_done
@@ -76,8 +73,8 @@ def everything(name: str) -> list[str]:
         job(name, notes=[name]),
         job(name, why=name),
         job(name, is_done=True, failure=JobError(f"{name}\n  {name}")),
-        job(name, is_done=True, found=answer),
-        job(name, is_done=True, found=Rows([name])),
+        job(name, is_done=True, outcome=answer),
+        job(name, is_done=True, outcome=Rows([name])),
     ]
 
 
@@ -129,7 +126,7 @@ def test_pictures_of_guests_are_png_or_jpeg_and_come_from_nowhere_else(tmp_path:
 def test_a_job_updates_its_table_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """In IPython, and without a notebook."""
     pytest.importorskip("IPython")
-    running, shown = Job(Progress(name="squares")), []
+    running, shown = Job(Progress(name="squares"), outcome=Rows([5])), []
 
     class Handle:
         def update(self, bundle: dict[str, str], *, raw: bool) -> None:
@@ -141,6 +138,7 @@ def test_a_job_updates_its_table_until_it_ends(monkeypatch: pytest.MonkeyPatch) 
     for thread in threading.enumerate():
         if thread.name == "shoal-display":
             thread.join(10)
-    assert len(shown) == 1
+    assert len(shown) == 2
+    assert "done" in shown[-1]
     monkeypatch.setattr("IPython.display.display", lambda bundle, **_: None)
     display.show(Job(Progress()))
