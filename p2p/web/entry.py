@@ -1,7 +1,8 @@
 """The application behind the TCP door: who may ask, logging in and out, and a page that says so. All else is inside."""
 
+import os
 import platform
-import time
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -13,10 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from p2p import __version__, ids
 from p2p.control.sessions import CODE_S, IDLE_S, Session, same
+from p2p.control.shares import SharesView
 from p2p.control.web_access import WebAccess
 from p2p.errors import ShoalError
+from p2p.gateway.addresses import Place, address
 from p2p.gateway.application import told
-from p2p.ids import PeerId
+from p2p.ids import PeerId, ShareId
 from p2p.net.http_server.bodies import Bodies
 from p2p.site import templates
 from p2p.site.assets import SECURITY_HEADERS, STATIC, Assets
@@ -25,6 +28,8 @@ from p2p.web.permission import FORM_TOKEN, Asked, Refusal, Secret, host_of, port
 
 HOME, LOGOUT, ASSETS = "/", "/logout", "/static/"
 FORM_BYTES = 4096
+MAX_SHOWN = 200
+"""Shares in the page."""
 _BEARER = "bearer "
 _HEADERS = SECURITY_HEADERS | {"cache-control": "no-store", "referrer-policy": "same-origin"}
 """With no referrer at all, browsers leave out the Origin of forms too."""
@@ -33,10 +38,11 @@ _HEADERS = SECURITY_HEADERS | {"cache-control": "no-store", "referrer-policy": "
 class Entry:
     """The ASGI application."""
 
-    def __init__(self, inside: ASGIApp, access: WebAccess, peer_id: PeerId) -> None:
+    def __init__(self, inside: ASGIApp, access: WebAccess, peer_id: PeerId, shares: SharesView) -> None:
         self._inside = inside
         self._access = access
         self._peer_id = peer_id
+        self._shares = shares
         self._bodies = Bodies(FORM_BYTES)
         self._assets = Assets([STATIC])
         self._templates = templates.environment(Path(__file__).parent / "templates")
@@ -51,7 +57,7 @@ class Entry:
             return await told(request, error)(scope, receive, send)
         secret = self._secret(request, session, form)
         refused = refusal(_asked(request), secret, self._access.hosts)
-        response = self._own(request, session) if refused is None else _refused(request, refused)
+        response = await self._own(request, session) if refused is None else _refused(request, refused)
         if response is not None:
             await response(scope, receive, send)
         elif secret in (Secret.NONE, Secret.WRONG):
@@ -61,7 +67,7 @@ class Entry:
                 await self._inside(scope, receive, send)
         return None
 
-    def _own(self, request: Request, session: Session | None) -> Response | None:
+    async def _own(self, request: Request, session: Session | None) -> Response | None:
         """Makes the answer to a request that is allowed; None if it is that of the application inside."""
         path = request.scope["path"]
         match request.method, path:
@@ -72,7 +78,7 @@ class Entry:
                     self._access.end(session)
                 return told(request, "You have logged out.", 200)
             case "GET", "/":
-                return self._home(session)
+                return await self._home(session)
             case "GET", _ if path.startswith(ASSETS):
                 return self._static(request, path.removeprefix(ASSETS))
         return None
@@ -113,9 +119,14 @@ class Entry:
         )
         return response
 
-    def _home(self, session: Session | None) -> Response:
+    async def _home(self, session: Session | None) -> Response:
+        rows = await self._shares.rows()
+        first = [(address(Place(ShareId(row.id), (), True)), row.name, row.size, row.files) for row in rows[:MAX_SHOWN]]
         context = {
+            "shares": first,
+            "count": len(rows),
             "peer": ids.to_text(self._peer_id),
+            "user": _user(),
             "machine": platform.node(),
             "home": str(self._access.token_path.parent),
             "token_path": str(self._access.token_path),
@@ -123,7 +134,6 @@ class Entry:
             "form_field": FORM_TOKEN,
             "api": API,
             "version": __version__,
-            "now": time.time(),
         }
         page = self._templates.get_template("home.html").render(context)
         return Response(page.encode(errors="replace"), 200, _HEADERS, "text/html; charset=utf-8")
@@ -133,6 +143,14 @@ class Entry:
         if found is None:
             return told(request, "There is no such file.", 404)
         return Response(found.body, found.status, found.headers)
+
+
+def _user() -> str:
+    """The name of the user whose peer this is."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _cookie(request: Request) -> str:

@@ -65,7 +65,7 @@ class Speaking:
         """Serves what connects over TCP, until cancelled."""
         deps, access = self._deps, self._deps.access
         assert access is not None
-        entry = Entry(self._application(Selection(deps, access)), access, deps.peer_id)
+        entry = Entry(self._application(Selection(deps, access)), access, deps.peer_id, deps.shares)
         application = Measured(Guard(entry, _admit, refuse), self._metrics, route)
         never, ended = trio.Event(), trio.Event()
         # With names of its own, nothing is shown without a secret, and a proxy is a user of its own.

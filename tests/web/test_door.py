@@ -95,7 +95,7 @@ def test_a_browser_logs_in_and_out(peer: Peer, share: str, chromium: Chrome) -> 
     complaints(chromium)
     chromium.get(peer.run("web", "--code").out.strip())
     until(chromium, lambda driver: driver.current_url == f"{url}/")
-    assert one(chromium, "h1").text.startswith("You are logged in to the peer at ")
+    assert one(chromium, "h1").text.startswith("The peer at ")
     (cookie,) = chromium.get_cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert chromium.execute_script("return document.cookie") == ""
@@ -129,7 +129,7 @@ def test_other_sites_do_nothing(peer: Peer, share: str, elsewhere: int, chromium
     assert 'route="/api/v1/unshare",status="200"' not in figures
     assert peer.run("shares", "--json").json()[0]["id"] == share
     chromium.get(f"{url}/")
-    assert one(chromium, "h1").text.startswith("You are logged in")
+    assert one(chromium, "h1").text.startswith("The peer at ")
 
 
 def test_a_name_that_leads_to_this_machine_shows_nothing(peer: Peer, share: str, chromium: Chrome) -> None:

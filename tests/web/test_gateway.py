@@ -9,6 +9,7 @@ from selenium.webdriver.common.by import By
 
 from p2p import ids
 from p2p.node import Node
+from p2p.progress import Progress
 from p2p.site.text import visible
 from tests.support.pages.browser import complaints, executed, one, requested, strange
 from tests.support.pages.hostile_names import HOSTILE, HOSTILE_CONTENTS, HOSTILE_FILES
@@ -63,6 +64,24 @@ async def test_hostile_names_are_only_names(world: World, peer: Node, url: str, 
             assert one(chromium, "h1").text in ("400", "404")
             assert nothing_ran(chromium, url), path
         assert all("status of" in told for told in complaints(chromium))  # which the answers have, and nothing else
+
+    await trio.to_thread.run_sync(look)
+
+
+async def test_hostile_names_of_shares_are_only_names(world: World, peer: Node, url: str, chromium: Chrome) -> None:
+    for number, name in enumerate(HOSTILE_FILES):
+        path = world.folder / f"{number}"
+        path.write_bytes(bytes([number]))
+        await peer.sharing.share([path], name, Progress(), unlisted=True)
+    assert peer.access is not None
+    login = f"{url}/login?code={peer.access.sessions.new_code(trio.current_time())}"
+
+    def look() -> None:
+        chromium.get(login)
+        shown = [str(link.get_property("textContent")) for link in chromium.find_elements(By.CSS_SELECTOR, "td a bdi")]
+        assert sorted(shown) == sorted(map(visible, HOSTILE_FILES))
+        assert nothing_ran(chromium, url)
+        assert complaints(chromium) == []
 
     await trio.to_thread.run_sync(look)
 
