@@ -33,7 +33,7 @@ FOREIGN = (
 
 
 class Speaking:
-    """Serves connections. Requests are begun a few at a time, so that commands are heard however many come at once."""
+    """Serves connections. Requests are begun one at a time, so that commands are heard however many come at once."""
 
     def __init__(self, deps: Deps, shelf: Shelf) -> None:
         self._deps = deps

@@ -1,16 +1,15 @@
 """Whose words are read next: while more come than the event loop can answer, networks take turns.
 
 To read and answer a request takes about a millisecond. So those that have something to say wait until the event loop
-has answered those before them, a few at a time, and then the next are of other networks: however many come from one
-network, or from many that are near each other, others wait for one turn of each wide network at most.
+has answered those before them, one at a time, and then the next is of another network: however many come from one
+network, or from many that are near each other, others wait for one turn of each wide network at most. And whatever else
+the loop has to do, such as commands, is done between any two.
 """
 
 import trio
 
 from p2p.places import NARROW, networks_of
 from p2p.round_robin import RoundRobin
-
-AT_ONCE = 4
 
 
 class Turns:
@@ -25,11 +24,11 @@ class Turns:
         task_status.started()
         while True:
             await self._somebody.wait()
-            for _ in range(min(AT_ONCE, len(self._waiting))):
+            if len(self._waiting):
                 self._waiting.serve_next().set()
             if not len(self._waiting):
                 self._somebody = trio.Event()
-            # What these do until they wait themselves is done before the next have their turns.
+            # What it does until it waits itself is done before the next has its turn.
             await trio.lowlevel.checkpoint()
 
     async def wait(self, host: str) -> None:

@@ -2,15 +2,19 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import trio
+from starlette.responses import Response
 
 from p2p import ids
+from p2p.control.client import ask
 from p2p.control.path import socket_path
-from p2p.control.protocol import StatusRequest
+from p2p.control.protocol import Event, StatusRequest
 from p2p.gateway import application, files
 from p2p.net.http_server import stream as streams
 from p2p.node import Node
@@ -20,6 +24,7 @@ from tests.support.constants import Shorten
 from tests.support.world import Published, World, asked, until
 
 KIB, MIB = 1024, 1024 * 1024
+CROWD = 200
 CLOSE = "connection: close\r\n\r\n"
 FILES = {"large.bin": 5 * MIB + 7, "a/b/small.txt": 1000, "a/empty.png": 0, "a/<b>&\u200f.html": 10}
 
@@ -190,6 +195,36 @@ async def test_an_address_that_leads_nowhere_is_refused(
 ) -> None:
     heard = await say(peer, f"GET {path.format(at(published))} HTTP/1.1\r\nhost: x\r\n{CLOSE}".encode())
     assert heard.startswith(f"HTTP/1.1 {status} ".encode()), heard
+
+
+async def test_a_command_is_heard_between_the_ranges_that_many_ask_for(
+    peer: Node, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ignore(_: Event) -> None:
+        pass
+
+    answers = 0
+    answer = files.Files.answer
+
+    async def counted(self: files.Files, *arguments: Any) -> Response:
+        nonlocal answers
+        answers += 1
+        return await answer(self, *arguments)
+
+    monkeypatch.setattr(files.Files, "answer", counted)
+    request = f"GET {at(published, 'large.bin')} HTTP/1.1\r\nhost: x\r\nrange: bytes=0-9\r\n\r\n".encode()
+    async with AsyncExitStack() as crowd:
+        asking = [
+            await crowd.enter_async_context(await trio.open_unix_socket(socket_path(peer.home))) for _ in range(CROWD)
+        ]
+        for stream in asking:
+            await stream.send_all(request)
+        await until(lambda: answers > 0)
+        before = answers
+        await ask(peer.home, StatusRequest(), ignore)
+        assert answers - before < CROWD / 8
+        for stream in asking:
+            await stream.receive_some(1)
 
 
 async def test_hostile_words_end_their_connection_and_nothing_else(peer: Node, published: Published) -> None:
