@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET
 
-from p2p import paths
+from p2p import extras, paths
 from p2p.client import given
 from p2p.client.arguments import checked
 from p2p.client.call import Call
@@ -21,7 +21,6 @@ from p2p.control import answers
 from p2p.control import protocol as requests
 from p2p.control.protocol import AnyRequest, Note, Update
 from p2p.core.compute.skipped import DEFAULT_MOST
-from p2p.errors import ConfigError
 from p2p.progress import Progress
 from p2p.site.shown import Rows
 
@@ -173,7 +172,7 @@ class Jobs(Asking):
         try:
             from p2p.client.parallel import parallel
         except ImportError as error:
-            raise ConfigError("joblib is not installed. In a clone of Shoal: pip install -e '.[joblib]'") from error
+            raise extras.missing("joblib", "joblib") from error
 
         return parallel(self.executor(**options), n_jobs)
 

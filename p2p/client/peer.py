@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
-from p2p import config, paths
+from p2p import config, extras, paths
 from p2p.client import given
 from p2p.client.given import AnyPath
 from p2p.client.jobs import Jobs, OnProgress
@@ -191,8 +191,7 @@ class Peer(Jobs):
         try:
             from p2p.client.filesystem.system import ShoalFileSystem
         except ImportError as error:
-            raise ConfigError("fsspec is not installed. In a clone of Shoal: pip install -e '.[fs]'") from error
-
+            raise extras.missing("fsspec", "fs") from error
         self._session.reach()
         files = ShoalFileSystem(self.home, link, self._known(peers), skip_instance_cache=True)
         opened: IO[Any] = files.open(address, mode)
