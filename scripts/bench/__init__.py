@@ -5,6 +5,8 @@
     .venv/bin/python -m scripts.bench.jobs        units of jobs, beside ProcessPoolExecutor, Dask, Ray and PySpark:
                                                   units per second, time to the first result, a word count, the cost
                                                   of a killed process, memory, many jobs at once
+    .venv/bin/python -m scripts.bench.data        shares read as data, beside files and nginx: by column, streams, small
+                                                  requests, small files into a large one, a mapped function
     .venv/bin/python -m scripts.bench.idle        a waiting peer: its memory, seconds until it is ready, and `--help`
     .venv/bin/python -m scripts.bench.sandbox     a unit in the sandbox: time, units per second, memory of guests
     .venv/bin/python -m scripts.bench.findable    seconds from sharing a file to having fetched it by its bare id, over
@@ -25,8 +27,8 @@
 `--help` says what each takes, and what its figures mean. All but `kills`, `surprises` and `chaos` print a table, or
 JSON with `--json`. Rivals that are not installed are left out, with a note.
 
-Modules import downwards only: the benchmarks above, `cases` (what `transfer` and `jobs` measure, what `chaos` does, and
-who attacks), `rivals` (the other programs, and how they are driven), `support` (processes and their cost, data,
-reports, peers, simulated nodes). `kills` and `surprises` take their peers from tests.support; tests import nothing from
-here.
+Modules import downwards only: the benchmarks above, `cases` (what `transfer`, `jobs` and `data` measure, what `chaos`
+does, and who attacks), `rivals` (the other programs, and how they are driven), `support` (processes and their cost,
+data, reports, peers, simulated nodes). `kills` and `surprises` take their peers from tests.support; tests import
+nothing from here.
 """

@@ -24,12 +24,12 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 def file_rivals(stack: ExitStack, source: Path, work: Path, sources: int, notes: list[str]) -> dict[str, Fetch]:
     """Everything that can fetch the file `source`; those that can use several sources at once get `sources` of them."""
     fetches: dict[str, Fetch] = {}
-    if _installed(notes, "nginx", "openssl"):
+    if installed(notes, "nginx", "openssl"):
         sites = [stack.enter_context(nginx(source.parent, work / f"nginx{number}")) for number in range(sources)]
-        if _installed(notes, "curl"):
+        if installed(notes, "curl"):
             notes.append("curl fetches over HTTPS from 1 nginx and verifies nothing")
             fetches["curl"] = curl(sites[0], source.name)
-        if _installed(notes, "aria2c"):
+        if installed(notes, "aria2c"):
             notes.append(f"aria2 fetches over HTTPS, a connection to each of {sources} nginx, and verifies nothing")
             fetches["aria2"] = aria2(sites, source.name)
     if libtorrent_installed(notes):
@@ -45,7 +45,7 @@ def file_rivals(stack: ExitStack, source: Path, work: Path, sources: int, notes:
 
 def folder_rivals(stack: ExitStack, source: Path, work: Path, notes: list[str]) -> dict[str, Fetch]:
     """Everything that can fetch a folder as well as a file."""
-    if not _installed(notes, "rsync"):
+    if not installed(notes, "rsync"):
         return {}
     notes.append("rsync runs with -a over its daemon, plain TCP: verified, not encrypted")
     return {"rsync": rsync(stack.enter_context(rsync_daemon(source.parent, work / "rsync")), source.name)}
@@ -59,14 +59,22 @@ def libtorrent_installed(notes: list[str]) -> bool:
 
 
 @contextmanager
-def nginx(root: Path, work: Path) -> Iterator[tuple[Server, str]]:
-    """Serves the files of `root` over HTTPS (TLS 1.3 only, self-signed); nginx has its defaults otherwise."""
+def nginx(root: Path, work: Path, *, is_plain: bool = False) -> Iterator[tuple[Server, str]]:
+    """Serves the files of `root` over HTTPS (TLS 1.3 only, self-signed), or over plain HTTP.
+
+    nginx has its defaults otherwise.
+    """
     work.mkdir()
-    key, certificate = work / "key.pem", work / "certificate.pem"
-    request = [_program("openssl"), "req", "-x509", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
-    request += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    run([*request, "-keyout", str(key), "-out", str(certificate)])
     port = _free_port()
+    if is_plain:
+        listen = f"listen 127.0.0.1:{port};\n"
+    else:
+        key, certificate = work / "key.pem", work / "certificate.pem"
+        request = [program("openssl"), "req", "-x509", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
+        request += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        run([*request, "-keyout", str(key), "-out", str(certificate)])
+        listen = f"listen 127.0.0.1:{port} ssl;\nssl_protocols TLSv1.3;\n"
+        listen += f"ssl_certificate {certificate};\nssl_certificate_key {key};\n"
     temporary = "".join(
         f"{kind}_temp_path {work}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -74,20 +82,19 @@ def nginx(root: Path, work: Path) -> Iterator[tuple[Server, str]]:
         f"{'user root;' if os.geteuid() == 0 else ''}\n"  # as nobody, it could not read a private folder
         f"daemon off;\npid {work}/pid;\nworker_processes 1;\nevents {{}}\n"
         f"http {{\naccess_log off;\n{temporary}"
-        f"server {{\nlisten 127.0.0.1:{port} ssl;\nssl_protocols TLSv1.3;\n"
-        f"ssl_certificate {certificate};\nssl_certificate_key {key};\nroot {root};\n}}\n}}\n"
+        f"server {{\n{listen}root {root};\n}}\n}}\n"
     )
-    argv = [_program("nginx"), "-p", str(work), "-e", "stderr", "-c", str(work / "nginx.conf")]
+    argv = [program("nginx"), "-p", str(work), "-e", "stderr", "-c", str(work / "nginx.conf")]
     with serve(argv, work / "log") as server:
         _wait_for(port, server)
-        yield server, f"https://127.0.0.1:{port}"
+        yield server, f"http{'' if is_plain else 's'}://127.0.0.1:{port}"
 
 
 def curl(site: tuple[Server, str], name: str) -> Fetch:
     server, url = site
 
     def fetch(out: Path) -> Sample:
-        argv = [_program("curl"), "-q", "-k", "-sS", "--fail", "-o", str(out / name), "-w", "%{time_total}"]
+        argv = [program("curl"), "-q", "-k", "-sS", "--fail", "-o", str(out / name), "-w", "%{time_total}"]
         ran = run([*argv, f"{url}/{name}"], [server])
         return Sample.of(ran, float(ran.stdout))
 
@@ -98,7 +105,7 @@ def aria2(sites: Sequence[tuple[Server, str]], name: str) -> Fetch:
     """Fetches with one connection to each site, a part of the file from each."""
 
     def fetch(out: Path) -> Sample:
-        argv = [_program("aria2c"), "--no-conf", "--quiet", "--check-certificate=false", "--file-allocation=none"]
+        argv = [program("aria2c"), "--no-conf", "--quiet", "--check-certificate=false", "--file-allocation=none"]
         argv += ["--max-connection-per-server=1", "--min-split-size=1M", f"--split={len(sites)}", f"--dir={out}"]
         return Sample.of(run([*argv, *(f"{url}/{name}" for _, url in sites)], [server for server, _ in sites]))
 
@@ -135,7 +142,7 @@ def rsync_daemon(root: Path, work: Path) -> Iterator[tuple[Server, str]]:
         f"pid file = {work}/pid\nlog file = {work}/messages\nuse chroot = no\nreverse lookup = no\n{owner}"
         f"[data]\npath = {root}\nread only = yes\n"
     )
-    argv = [_program("rsync"), "--daemon", "--no-detach", f"--config={work}/rsyncd.conf"]
+    argv = [program("rsync"), "--daemon", "--no-detach", f"--config={work}/rsyncd.conf"]
     with serve([*argv, f"--port={port}", "--address=127.0.0.1"], work / "log") as server:
         _wait_for(port, server)
         yield server, f"rsync://127.0.0.1:{port}/data"
@@ -143,16 +150,16 @@ def rsync_daemon(root: Path, work: Path) -> Iterator[tuple[Server, str]]:
 
 def rsync(daemon: tuple[Server, str], name: str) -> Fetch:
     server, url = daemon
-    return lambda out: Sample.of(run([_program("rsync"), "-a", f"{url}/{name}", f"{out}/"], [server]))
+    return lambda out: Sample.of(run([program("rsync"), "-a", f"{url}/{name}", f"{out}/"], [server]))
 
 
-def _installed(notes: list[str], *programs: str) -> bool:
+def installed(notes: list[str], *programs: str) -> bool:
     missing = [program for program in programs if shutil.which(program, path=SEARCH_PATH) is None]
     notes += [f"{program} is not installed: skipped" for program in missing]
     return not missing
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     found = shutil.which(name, path=SEARCH_PATH)
     if found is None:
         raise BenchError(f"{name} is not installed")
