@@ -6,8 +6,6 @@
 /metrics        figures for Prometheus
 """
 
-import re
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -22,9 +20,10 @@ from p2p.web.deps import Perform
 from p2p.web.description import EVENTS, description
 from p2p.web.events import Feed
 from p2p.web.figures import figures
+from p2p.web.permission import HOME, LOGIN, LOGOUT, SHARES
 
 OPENAPI, METRICS = f"{API}openapi.json", "/metrics"
-_SHARES = re.compile("/[sn]/")
+_KNOWN = frozenset({OPENAPI, METRICS, EVENTS, HOME, LOGIN, LOGOUT, *(API + name for name in REQUESTS)})
 
 
 class Application:
@@ -74,11 +73,10 @@ def _description(_: Request) -> Response:
 
 def route(scope: Scope) -> str:
     """The kind of address that a request is for, so that metrics have few labels."""
-    path = scope["path"]
-    if _SHARES.match(path):
-        return str(path[:3])
-    known = path in (METRICS, OPENAPI, EVENTS) or path.removeprefix(API) in REQUESTS
-    return path if known else "none"
+    path: str = scope["path"]
+    if SHARES.match(path):
+        return path[:3]
+    return path if path in _KNOWN else "none"
 
 
 def refuse(request: Request, error: ShoalError) -> Response:

@@ -24,9 +24,9 @@ from p2p.net.http_server.bodies import Bodies
 from p2p.site import templates
 from p2p.site.assets import SECURITY_HEADERS, STATIC, Assets
 from p2p.web.api import API, failed
-from p2p.web.permission import FORM_TOKEN, Asked, Refusal, Secret, host_of, port_of, refusal
+from p2p.web.permission import FORM_TOKEN, HOME, LOGOUT, Asked, Refusal, Secret, host_of, port_of, refusal
 
-HOME, LOGOUT, ASSETS = "/", "/logout", "/static/"
+ASSETS = "/static/"
 FORM_BYTES = 4096
 MAX_SHOWN = 200
 """Shares in the page."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 LOOPBACK = frozenset({"127.0.0.1", "[::1]", "localhost"})
 SHARES = re.compile("/[sn]/")
-LOGIN = "/login"
+HOME, LOGIN, LOGOUT = "/", "/login", "/logout"
 FORM_TOKEN = "shoal-form-token"
 """The header in which a page sends its session's form token."""
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::([0-9]{1,5}))?", re.IGNORECASE)

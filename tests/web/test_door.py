@@ -124,7 +124,7 @@ def test_other_sites_do_nothing(peer: Peer, share: str, elsewhere: int, chromium
     headers = {"authorization": f"Bearer {(peer.home / TOKEN_FILE).read_text().strip()}"}
     with httpx2.Client(base_url=url, headers=headers, trust_env=False) as script:
         figures = script.get("/metrics").text
-    for route in ("/s/", "/api/v1/shares", "/api/v1/unshare", "none"):
+    for route in ("/s/", "/api/v1/shares", "/api/v1/unshare", "/logout"):
         assert f'requests_total{{route="{route}",status="403"}}' in figures, "they came, and were refused"
     assert 'route="/api/v1/unshare",status="200"' not in figures
     assert peer.run("shares", "--json").json()[0]["id"] == share

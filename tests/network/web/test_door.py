@@ -1,25 +1,27 @@
 """The door over TCP: what is refused, what a secret allows, and which shares are shown."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import trio
 
 from p2p import ids
+from p2p.config import WebConfig
 from p2p.control import web_access
 from p2p.control.protocol import OpenRequest, WebRequest
 from p2p.errors import ConfigError
-from p2p.gateway import application
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.web.api import API
+from p2p.web.listening import open_listeners
 from tests.network.gateway.asking import PATIENCE_S
 from tests.support.constants import Shorten
 from tests.support.world import PATIENCE_S as WORLD_PATIENCE_S
@@ -218,8 +220,7 @@ async def test_a_name_that_was_opened_leads_to_its_share(world: World, peer: Nod
         assert found.content == (published.path / "a.txt").read_bytes()
 
 
-async def test_what_the_user_is_fetching_is_shown(world: World, peer: Node, shorten: Shorten) -> None:
-    shorten(application, "WAIT_S", 0.1)
+async def test_what_the_user_is_fetching_is_shown(world: World, peer: Node) -> None:
     published = await world.publish(peer, {"a.txt": 5_000_000}, "large")
     reader = await world.peer("reader", web=LOCAL)
     share = published.link.share_id
@@ -228,9 +229,12 @@ async def test_what_the_user_is_fetching_is_shown(world: World, peer: Node, shor
         async def get() -> None:
             await world.get(reader, published.link, [published.hint], limit_bytes_per_s=1_000_000)
 
+        assert (await client.get(at(share))).status_code == 404
         nursery.start_soon(get)
         await until(lambda: reader.swarms.progress_of(share) is not None)
-        assert (await client.head(at(share))).status_code in (200, 504)
+        part = await client.get(at(share), headers={"range": "bytes=100-199"})
+        assert (part.status_code, part.content) == (206, (published.path / "a.txt").read_bytes()[100:200])
+        assert reader.swarms.progress_of(share) is not None
         nursery.cancel_scope.cancel()
 
 
@@ -249,6 +253,13 @@ async def test_a_peer_with_a_name_shows_nothing_without_a_secret(world: World) -
         assert (answer.status_code, "Secure" in answer.headers["set-cookie"]) == (303, True)
 
 
+async def test_a_place_that_is_taken_is_named(peer: Node) -> None:
+    assert peer.access is not None
+    taken = str(peer.access.address)
+    with pytest.raises(ConfigError, match=f"{re.escape(taken)}.*--web-listen"):
+        await open_listeners(WebConfig(listen=taken))
+
+
 @pytest.mark.parametrize(
     "web",
     [
@@ -262,12 +273,9 @@ async def test_a_peer_with_a_name_shows_nothing_without_a_secret(world: World) -
         {"hosts": ("shoal.example",)},
     ],
 )
-async def test_places_that_are_not_safe_are_refused(tmp_path: Path, web: dict[str, object]) -> None:
-    from p2p.config import WebConfig
-    from p2p.web.listening import open_listeners
-
+async def test_places_that_are_not_safe_are_refused(web: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        await open_listeners(WebConfig(**web))  # type: ignore[arg-type]
+        await open_listeners(WebConfig(**web))
 
 
 async def test_a_peer_without_a_door_says_so(world: World) -> None:
