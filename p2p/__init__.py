@@ -15,6 +15,7 @@
     concurrency  small pieces of trio that everybody uses
     core         decisions without IO: about shares, the DHT and jobs
     wire         the protocol: messages, frames, handshake, links
+    bars         how far something is, in a terminal
     identity, config, log, progress, ids, formats, bucket, sqlite, ignore, errors
 
 The docstring of each package lists what is in it. `jobs` is what a job file imports: it travels with the job, and

@@ -1,5 +1,6 @@
-"""A job under way in a notebook: one table, which stays as it was at the end."""
+"""A job under way: in a notebook one table, which stays as it was at the end, and bars in a terminal."""
 
+import sys
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -10,6 +11,7 @@ import msgspec
 from jinja2 import Template
 from markupsafe import Markup
 
+from p2p.bars import LiveView
 from p2p.progress import Progress
 from p2p.site import notebook
 from p2p.site.templates import environment
@@ -81,6 +83,36 @@ def show(running: Followed) -> Callable[[], None]:
     if handle is not None and not running.is_done:
         threading.Thread(target=follow, name="shoal-display", daemon=True).start()
     return update
+
+
+def watch(running: Followed) -> None:
+    """Waits for the end of the job, and shows how far it is meanwhile."""
+    if "IPython" in sys.modules and _in_notebook():
+        update = show(running)
+        running.wait()
+        update()
+    elif sys.stderr.isatty():
+        bars = LiveView()
+        told = 0
+        try:
+            ended = False
+            while not ended:
+                ended = running.wait(INTERVAL_S)
+                bars.update(running.progress)
+                for note in running.notes[told:]:
+                    bars.note(note)
+                    told += 1
+        finally:
+            bars.close()
+    else:
+        running.wait()
+
+
+def _in_notebook() -> bool:
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
 
 
 @cache

@@ -3,9 +3,9 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Generic, Self, TypeVar
 
 from p2p.client import forks
 from p2p.client.call import Call
@@ -75,11 +75,8 @@ class Running(Generic[Outcome]):
         Raises JobError for a job that failed or was cancelled; NotFound if nobody works on it for `wait_s`; ConfigError
         and StorageError; TimeoutError if it takes longer than `timeout` seconds: then it goes on.
         """
-        try:
+        with self._interrupted():
             ended = self.wait(timeout)
-        except BaseException:
-            self._call.hang_up()
-            raise
         if not ended:
             raise TimeoutError(f"The job is not done after {timeout} s. It goes on: ask again.")
         while self._updates:
@@ -87,6 +84,26 @@ class Running(Generic[Outcome]):
         if self._failure is not None:
             raise self._failure
         return self._outcome[0]
+
+    def show(self) -> Self:
+        """Waits for the end of the job, and shows how far it is: in a notebook as its table, in a terminal as bars.
+
+        Whatever interrupts this has the effect that it has on `result`. Returns this, as in
+        `peer.map(f, items).show().result()`.
+        """
+        from p2p.client import display
+
+        with self._interrupted():
+            display.watch(self)
+        return self
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._call.hang_up()
+            raise
 
     @property
     def outcome(self) -> Outcome | None:

@@ -117,5 +117,5 @@ def test_who_lacks_an_extra_is_told_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, module: str, extra: str, use: Callable[[Peer], object]
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ConfigError, match=rf"pip install -e '\.\[{extra}\]'"):
+    with pytest.raises(ConfigError, match=rf"pip install '\.\[{extra}\]'"):
         use(object.__new__(Peer))

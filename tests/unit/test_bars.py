@@ -1,12 +1,16 @@
-"""What a terminal shows of a job, at the widths that terminals have."""
+"""What a terminal shows of a job, at the widths that terminals have; hostile names do nothing to it."""
 
+import re
+import sys
 from io import StringIO
 
 import pytest
 from msgspec.structs import replace
 
-from p2p.commandline.terminal import LiveView
+from p2p.bars import LiveView
+from p2p.client import display
 from p2p.progress import JobView, Progress, QueuedAt, StageView, VolunteerView
+from tests.support.pages.hostile_names import HOSTILE
 
 STAGES = [StageView("lines > flat_map > map > reduce_by_key", 300, 141, 12), StageView("reduce_by_key > save", 8, 0, 0)]
 VIEW = JobView(
@@ -72,3 +76,50 @@ def test_why_nothing_runs_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> Non
     why = "3 peers found, none takes the job: 1 said: not a volunteer, 2 said: its core is busy [sic]"
     lines = shown(monkeypatch, 50, replace(VIEW, stages=[], why=why))
     assert why in " ".join(" ".join(lines).split())
+
+
+def test_hostile_names_do_nothing_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is written are colours, movements of the cursor, and what can be seen."""
+    monkeypatch.setenv("COLUMNS", "200")
+    terminal = StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for name in HOSTILE:
+        live = LiveView()
+        live.update(Progress(name=name, state="fetching", size=10, done=5, sources=1))
+        live.update(Progress(name=name, state=name, trouble=name))
+        live.note(name)
+        live.update(Progress(view=replace(VIEW, name=name, stages=[StageView(name, 3, 1, 1)])))
+        live.update(Progress(view=replace(VIEW, name=name, why=name)))
+        live.close()
+    left = re.sub(r"\x1b\[[0-9;?]*[ABCDGHJKhlmu]", "", terminal.getvalue())
+    odd = {one for one in left if not one.isprintable()}
+    assert odd <= {"\n", "\r"}, odd
+    assert "\x1b]" not in terminal.getvalue()
+    assert "<script>window.hacked=1</script>" in left
+
+
+class Job:
+    """A job that ends when it has been waited for twice."""
+
+    progress, notes = Progress(view=VIEW), ["a note\x1b[2J"]
+    outcome = failure = None
+    waits = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self.waits > 1
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits += 1
+        return self.is_done
+
+
+def test_a_program_shows_a_job_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_terminal in (True, False):
+        terminal = StringIO()
+        monkeypatch.setattr(terminal, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        display.watch(Job())
+        assert ("a note\\x1b[2J" in terminal.getvalue()) == is_terminal
+        assert ("2 volunteers" in terminal.getvalue()) == is_terminal
