@@ -50,6 +50,7 @@ def of_call(text):
     except Exception as error:
         return "!" + encode("".join(traceback.format_exception(error)))
 """
+_NAME = 60
 _MAX_TRACE = 8000
 """The most characters of the traceback of a call that are kept."""
 
@@ -101,8 +102,9 @@ class MappedItems:
         top = Path(tempfile.mkdtemp(prefix="shoal-map-"))
         self._remove = weakref.finalize(self, _remove, top, os.getpid())
         try:
-            self.job, self.out, written = top / "job", top / "out", top / _ITEMS
-            self.job.mkdir()
+            # The folder's name is that of the job, for whoever lists jobs.
+            self.job, self.out, written = top / "job" / source.name[:_NAME], top / "out", top / _ITEMS
+            self.job.mkdir(parents=True)
             has_arrays = runtime == SCIENCE or _ARRAYS_OF.search(source.text) is not None
             with written.open("w", encoding="ascii") as file:
                 self._count = 0

@@ -45,6 +45,7 @@ async def test_items_come_back_in_their_order(world: World, monkeypatch: pytest.
         with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
             mapped = peer.map(halved, items)
             assert mapped.result(processes.PATIENCE_S) == [1.5, *items[1:]]
+            assert [row.name for row in peer.jobs()] == ["halved"]
             assert mapped.sent["RATE"] == "RATE = _decode_sent('0.5')"
             assert math.copysign(1, mapped.result(processes.PATIENCE_S)[-1]) == -1
             assert peer.map(halved, range(1000)).result(processes.PATIENCE_S) == [number / 2 for number in range(1000)]
