@@ -9,8 +9,8 @@
                                                   requests, small files into a large one, a mapped function
     .venv/bin/python -m scripts.bench.idle        a waiting peer: its memory, seconds until it is ready, and `--help`
     .venv/bin/python -m scripts.bench.sandbox     a unit in the sandbox: time, units per second, memory of guests
-    .venv/bin/python -m scripts.bench.map         what a program in Python waits for: `Peer()`, the first results of a map,
-                                                  a thousand items, large ones
+    .venv/bin/python -m scripts.bench.map         what a program in Python waits for: `Peer()`, and maps of few items,
+                                                  of many, and of large ones
     .venv/bin/python -m scripts.bench.findable    seconds from sharing a file to having fetched it by its bare id, over
                                                   the DHT, a tracker and the local network
     .venv/bin/python -m scripts.bench.dht         a simulated DHT: time, queries and bytes of its operations, also with

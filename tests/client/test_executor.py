@@ -39,71 +39,65 @@ def hanging(item: int) -> int:
     return item
 
 
-async def test_calls_of_one_function_are_one_job(world: World, shorten: Shorten) -> None:
+async def test_volunteers_perform_calls(world: World, shorten: Shorten) -> None:
+    """One world for all of it, as volunteers are slow to start."""
     lender, owner = await volunteer(world), await world.peer("owner")
     shorten(executors, "GATHER_S", 0.2)
 
     def run() -> None:
         with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
-            with peer.executor() as pool:
-                squares = [pool.submit(power, number) for number in range(5)]
-                cube = pool.submit(power, 2, exponent=3)
-                assert [one.result(processes.PATIENCE_S) for one in squares] == [0, 1, 4, 9, 16]
-                assert cube.result(processes.PATIENCE_S) == 8
-                assert len(peer.jobs()) == 1
-                inverses = [pool.submit(inverse, number) for number in (2, 0)]
-                assert inverses[0].result(processes.PATIENCE_S) == 0.5
-                with pytest.raises(JobError, match=r"return 1 / number(.|\n)*ZeroDivisionError: division by zero"):
-                    inverses[1].result(processes.PATIENCE_S)
-                with pytest.raises(ConfigError, match="This cannot be sent: object does not travel"):
-                    pool.submit(power, object())  # type: ignore[arg-type]
-                with pytest.raises(ConfigError, match="<lambda> is not at the top level"):
-                    pool.submit(lambda: 5).result(processes.PATIENCE_S)
-                assert list(pool.map(power, [1, 2], [2, 5])) == [1, 32]
-            with pytest.raises(RuntimeError, match="was shut down"):
-                pool.submit(power, 2)
-
-            pool = peer.executor()
-            waiting = pool.submit(power, 3)
-            pool.shutdown(cancel_futures=True)
-            with pytest.raises(CancelledError):
-                waiting.result(processes.PATIENCE_S)
+            calls_of_one_function_are_one_job(peer)
+            joblib_calls_at_volunteers(peer)
+            an_exception_in_the_block_cancels_what_is_under_way(peer)
 
     await trio.to_thread.run_sync(run)
 
 
-async def test_an_exception_in_the_block_cancels_what_is_under_way(world: World) -> None:
-    lender, owner = await volunteer(world), await world.peer("owner")
+def calls_of_one_function_are_one_job(peer: Peer) -> None:
+    with peer.executor() as pool:
+        squares = [pool.submit(power, number) for number in range(5)]
+        cube = pool.submit(power, 2, exponent=3)
+        assert [one.result(processes.PATIENCE_S) for one in squares] == [0, 1, 4, 9, 16]
+        assert cube.result(processes.PATIENCE_S) == 8
+        assert len(peer.jobs()) == 1
+        inverses = [pool.submit(inverse, number) for number in (2, 0)]
+        assert inverses[0].result(processes.PATIENCE_S) == 0.5
+        with pytest.raises(JobError, match=r"return 1 / number(.|\n)*ZeroDivisionError: division by zero"):
+            inverses[1].result(processes.PATIENCE_S)
+        with pytest.raises(ConfigError, match="This cannot be sent: object does not travel"):
+            pool.submit(power, object())  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="<lambda> is not at the top level"):
+            pool.submit(lambda: 5).result(processes.PATIENCE_S)
+        assert list(pool.map(power, [1, 2], [2, 5])) == [1, 32]
+    with pytest.raises(RuntimeError, match="was shut down"):
+        pool.submit(power, 2)
 
-    def run() -> None:
-        with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
-            with suppress(KeyboardInterrupt), peer.executor() as pool:
-                stuck = pool.submit(hanging, 1)
-                processes.until(lambda: [row.state for row in peer.jobs()] == ["running"], "the job")
-                raise KeyboardInterrupt
-            with pytest.raises(JobError, match="cancelled"):
-                stuck.result(processes.PATIENCE_S)
-            assert peer.jobs()[0].state == "cancelled"
-            assert not [one for one in threading.enumerate() if one.name == "shoal-calls"]
-
-    await trio.to_thread.run_sync(run)
+    pool = peer.executor()
+    waiting = pool.submit(power, 3)
+    pool.shutdown(cancel_futures=True)
+    with pytest.raises(CancelledError):
+        waiting.result(processes.PATIENCE_S)
 
 
-async def test_joblib_calls_at_volunteers(world: World) -> None:
-    lender, owner = await volunteer(world), await world.peer("owner")
+def joblib_calls_at_volunteers(peer: Peer) -> None:
+    with peer.joblib():
+        found = Parallel()(delayed(power)(number, exponent=3) for number in range(20))
+        assert found == [number**3 for number in range(20)]
+    with pytest.raises(JobError, match="division by zero"), peer.joblib(n_jobs=2):
+        Parallel()(delayed(inverse)(number) for number in (1, 0))
+    with pytest.raises(ConfigError, match="scikit-learn cannot compute at volunteers"), peer.joblib():
+        Parallel()(delayed(power)(Estimator()) for _ in range(1))
 
-    def run() -> None:
-        with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
-            with peer.joblib():
-                assert Parallel()(delayed(power)(number, exponent=3) for number in range(20)) == [
-                    number**3 for number in range(20)
-                ]
-            with pytest.raises(JobError, match="division by zero"), peer.joblib(n_jobs=2):
-                Parallel()(delayed(inverse)(number) for number in (1, 0))
-            with pytest.raises(ConfigError, match="scikit-learn cannot compute at volunteers"), peer.joblib():
-                Parallel()(delayed(power)(Estimator()) for _ in range(1))
 
-    await trio.to_thread.run_sync(run)
+def an_exception_in_the_block_cancels_what_is_under_way(peer: Peer) -> None:
+    with suppress(KeyboardInterrupt), peer.executor() as pool:
+        stuck = pool.submit(hanging, 1)
+        processes.until(lambda: peer.jobs()[0].name == "hanging", "the job")
+        raise KeyboardInterrupt
+    with pytest.raises(JobError, match="cancelled"):
+        stuck.result(processes.PATIENCE_S)
+    assert peer.jobs()[0].state == "cancelled"
+    assert not [one for one in threading.enumerate() if one.name == "shoal-calls"]
 
 
 @pytest.mark.parametrize(

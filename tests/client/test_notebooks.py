@@ -58,7 +58,6 @@ def test_the_notebooks_run(tmp_path: Path) -> None:
             "SHOAL_NETWORK_LAN": "false",
             "SHOAL_NETWORK_JOIN": helper.address,
             "IPYTHONDIR": str(tmp_path / "ipython"),
-            "MPLCONFIGDIR": str(tmp_path / "matplotlib"),
         }
         for name in NAMES:  # dbg
             path = folder / f"{name}.ipynb"
