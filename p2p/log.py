@@ -28,7 +28,7 @@ class _OneLine(logging.Formatter):
         return printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        return "\n".join(map(printable, super().formatException(ei).split("\n")))
+        return printable_lines(super().formatException(ei))
 
 
 def set_up(*, verbose: bool) -> None:
@@ -42,7 +42,7 @@ def set_up(*, verbose: bool) -> None:
 def explain(error: Exception, code: int | None = None) -> int:
     """Prints to stderr what went wrong. Returns the exit code: the one given, otherwise the one in docs/cli.md."""
     # A job's report has several lines: what its code raised, where, and the traceback.
-    print("shoal: " + "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
+    print("shoal: " + printable_lines(str(error)), file=sys.stderr)
     return code if code is not None else USAGE if isinstance(error, ConfigError) else FAILED
 
 
@@ -51,3 +51,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The text with the lines it has, each as `printable` has it."""
+    return "\n".join(map(printable, text.split("\n")))

@@ -19,6 +19,7 @@ from p2p.client import forks
 from p2p.control import protocol
 from p2p.control.reply import Reply
 from p2p.errors import StorageError
+from p2p.log import printable
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Child:
         while data := os.read(self._said.fileno(), _PIECE_BYTES):
             for event in reply.feed(data):
                 if isinstance(event, protocol.Note):
-                    logger.warning("%s", event.text)
+                    logger.warning("%s", printable(event.text))
             if reply.is_whole:
                 reply.answer()
                 return

@@ -21,6 +21,7 @@ from p2p.control import answers
 from p2p.control import protocol as requests
 from p2p.control.protocol import AnyRequest, Note, Update
 from p2p.core.compute.skipped import DEFAULT_MOST
+from p2p.log import printable
 from p2p.progress import Progress
 from p2p.site.shown import Rows
 
@@ -52,7 +53,7 @@ class Asking:
                     if on_progress is not None:
                         on_progress(progress)
                 case Note(text):
-                    logger.warning("%s", text)
+                    logger.warning("%s", printable(text))
 
         return self._session.perform(Call(request), told)
 

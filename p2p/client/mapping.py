@@ -15,6 +15,7 @@ from p2p.client.functions import MODULE, Source
 from p2p.compute.answers import JobAnswer
 from p2p.errors import ConfigError, JobError
 from p2p.formats import shortened
+from p2p.log import printable_lines
 from p2p.sandbox.runtimes import SCIENCE
 from p2p.site.shown import Rows
 
@@ -163,7 +164,7 @@ def _outcome(text: str) -> Any:
         return found
     if text[:1] != "!" or not isinstance(found, str):
         raise values.Unreadable(f"{text[:60]!r} is neither a value nor an error")
-    return JobError(shortened(found, _MAX_TRACE).rstrip())
+    return JobError(shortened(printable_lines(found), _MAX_TRACE).rstrip())
 
 
 def _own(module: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from p2p.control import protocol
 from p2p.control.protocol import Answer, AnyRequest, Failure, Note, Piece, Update
 from p2p.errors import PeerGone
+from p2p.log import printable_lines
 
 
 class NotTaken(PeerGone):
@@ -46,12 +47,15 @@ class Reply:
         self._pieces.append(rest)
 
     def answer(self) -> Any:
-        """The answer of a whole reply, as the type that the request has for it. Raises the ShoalError of the peer."""
+        """The answer of a whole reply, as the type that the request has for it. Raises the ShoalError of the peer.
+
+        Its text may repeat what others said, as jobs do, so it has control characters escaped.
+        """
         match self._last:
             case Answer(value):
                 return protocol.read_answer(self._request, value)
-            case Failure():
-                raise self._last.error()
+            case Failure(kind, text):
+                raise Failure(kind, printable_lines(text)).error()
             case None:
                 raise AssertionError("the reply is not whole")
 

@@ -27,6 +27,10 @@ def inverse(number: int) -> float:
     return 1 / number
 
 
+def rude(item: int) -> int:
+    raise ValueError("\x1b]0;title\x07\u202e")
+
+
 class Estimator:
     """As scikit-learn has them, by its name."""
 
@@ -64,6 +68,9 @@ def calls_of_one_function_are_one_job(peer: Peer) -> None:
         assert inverses[0].result(processes.PATIENCE_S) == 0.5
         with pytest.raises(JobError, match=r"return 1 / number(.|\n)*ZeroDivisionError: division by zero"):
             inverses[1].result(processes.PATIENCE_S)
+        for failed in (pool.submit(rude, 1), peer.map(rude, [1])):
+            with pytest.raises(JobError, match=r"ValueError: \\x1b\]0;title\\x07\\u202e"):
+                failed.result(processes.PATIENCE_S)
         with pytest.raises(ConfigError, match="This cannot be sent: object does not travel"):
             pool.submit(power, object())  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="<lambda> is not at the top level"):
