@@ -18,7 +18,7 @@ from p2p import causes, ids, private
 from p2p.control.sessions import Session, Sessions, same
 from p2p.errors import StorageError
 from p2p.ids import ShareId
-from p2p.wire.address import Address, ip
+from p2p.wire.address import Address
 from p2p.wire.link import Link, PeerHint, PointerLink
 
 logger = logging.getLogger(__name__)
@@ -46,12 +46,6 @@ class WebAccess:
         self._in_use: dict[trio.CancelScope, Session | None] = {}
         """The requests being answered, each with the session that it came with; None: with the token."""
         self._open: OrderedDict[ShareId | _Named, Hints] = OrderedDict()
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can connect."""
-        host = ip(self.address.host)
-        return host is not None and host.is_loopback
 
     def is_token(self, given: str) -> bool:
         """Whether this is the token of scripts."""

@@ -169,7 +169,8 @@ class Feed:
         self._somebody.set()
         try:
             while True:
-                if listener.is_behind and self._rows.keys() >= set(NAMES):
+                is_known = all(name in self._rows for name in listener.topics)
+                if listener.is_behind and is_known:
                     missed, listener.missed, listener.is_behind = listener.missed, 0, False
                     now = [(name, list(self._rows[name].values())) for name in NAMES if name in listener.topics]
                     if missed:
@@ -179,14 +180,19 @@ class Feed:
                             yield said
                 while listener.waiting:
                     yield listener.waiting.popleft()
-                if not listener.is_behind or self._rows.keys() < set(NAMES):
+                if not (listener.is_behind and is_known):
                     await listener.stirred.wait()
                     listener.stirred = trio.Event()
         finally:
             self._listeners.discard(listener)
 
     async def _look(self) -> None:
+        wanted = {name for listener in self._listeners for name in listener.topics}
+        for name in self._rows.keys() - wanted:
+            del self._rows[name]
         for topic in TOPICS:
+            if topic.name not in wanted:
+                continue
             try:
                 found = await self._found(topic)
             except ShoalError:  # told in the log, if it is an error of our own

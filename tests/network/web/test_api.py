@@ -240,8 +240,8 @@ async def test_an_error_of_our_own_ends_no_stream(
     shorten(events, "INTERVAL_S", 0.02)
     async with await trio.open_unix_socket(str(socket_path(peer.home))) as stream:
         listening = Listening(stream)
-        await listening.ask("?topic=shares")
-        await listening.next()
+        await listening.ask("?topic=shares&topic=transfers")
+        assert {(await listening.next())[0] for _ in range(2)} == {"shares", "transfers"}
         before = bugs.count
         with monkeypatch.context() as patch:
             patch.setattr(events, "_row", None)
@@ -258,7 +258,10 @@ async def test_a_listener_that_reads_too_slowly_is_told_that_it_missed_some(
     shorten(events, "MAX_WAITING", 2)
     shorten(events, "INTERVAL_S", 0.01)
 
+    performed: list[AnyRequest] = []
+
     async def perform(request: AnyRequest, emit: protocol.Emit) -> Any:
+        performed.append(request)
         return await peer.operations.perform(request, emit, keep_serving=True)
 
     feed = Feed(perform, peer.changes, peer.swarms, peer.traffic)
@@ -272,6 +275,7 @@ async def test_a_listener_that_reads_too_slowly_is_told_that_it_missed_some(
             assert b'"link"' in await anext(quick)
         assert await anext(slow) == b'event: missed\ndata: {"event":"missed","events":5}\n\n'
         assert (await anext(slow)).count(b'"link"') == 5
+        assert set(performed) == {protocol.SharesRequest()}, "nobody listens to anything else"
         for heard in (slow, quick):
             await heard.aclose()
         nursery.cancel_scope.cancel()
