@@ -57,17 +57,12 @@ def decode(kind: str, held: Any, inner: Inner) -> Any:
 
     if kind == "series":
         index, column, name = held
-        found, dtype = _decoded_column(column, inner)
-        return pd.Series(found, _decoded_axis(index, inner), dtype=dtype, name=inner(name))
+        return _series(column, _decoded_axis(index, inner), inner, inner(name))
     index, labels, columns = held
     rows, names = _decoded_axis(index, inner), _decoded_axis(labels, inner)
     if len(names) != len(columns) or (not columns and len(rows) > MAX_EMPTY_ROWS):
         raise ValueError("the table has other columns than it says")
-    made: dict[int, Any] = {}
-    for at, column in enumerate(columns):
-        found, dtype = _decoded_column(column, inner)
-        made[at] = pd.Series(found, rows, dtype=dtype)
-    frame = pd.DataFrame(made, index=rows)
+    frame = pd.DataFrame({at: _series(column, rows, inner) for at, column in enumerate(columns)}, index=rows)
     frame.columns = names
     return frame
 
@@ -110,13 +105,25 @@ def _column(array: Any, dtype: Any, inner: Inner) -> Any:
     return None
 
 
+def _series(column: Any, rows: Any, inner: Inner, name: Any = None) -> Any:
+    import pandas as pd
+
+    found, dtype = _decoded_column(column, inner)
+    if len(found) != len(rows):  # one value would be repeated for all rows, which may be any number
+        raise ValueError("a column has another length than the table")
+    return pd.Series(found, rows, dtype=dtype, name=name)
+
+
 def _decoded_column(held: Any, inner: Inner) -> tuple[Any, Any]:
     """What is in a column, and its type, which pandas must not guess."""
     import pandas as pd
 
     match held:
         case {"npy": text}:
-            return (found := _array(text)), found.dtype
+            found = _array(text)
+            if found.ndim != 1:
+                raise ValueError("a column has other dimensions than one")
+            return found, found.dtype
         case {"objects": list(items)}:
             made: Any = np.empty(len(items), dtype=object)
             for at, one in enumerate(items):
