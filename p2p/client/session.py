@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from p2p.client import forks
 from p2p.client.call import Call, Hold, Told
 from p2p.config import Settings
+from p2p.control.handover import Handover
 from p2p.control.reply import NotTaken
 from p2p.errors import ConfigError, HomeInUse
 
 if TYPE_CHECKING:
     from p2p.client.child import Child
-
-TURN_TIMEOUT_S = 60.0
-"""How long to wait for a peer of the home that is starting or stopping."""
-TURN_POLL_S = 0.05
 
 
 class Session:
@@ -51,40 +48,35 @@ class Session:
                 self._hold = self._held()
 
     def _held(self) -> Hold:
-        until = time.monotonic() + TURN_TIMEOUT_S
+        handover = Handover(time.monotonic())
         while True:
             try:
                 return Hold(self.home)
-            except NotTaken:
-                if time.monotonic() > until:
-                    raise
+            except NotTaken as error:
+                handover.wait_s(error, time.monotonic())
             try:
                 self._let_go()
                 from p2p.client.child import Child  # late: most programs find a peer that runs
 
                 self._child = Child(self.home, self._settings)
-            except HomeInUse:
+            except HomeInUse as error:
                 # The peer of a command or of another program is about to listen, or is stopping.
-                if time.monotonic() > until:
-                    raise
-                time.sleep(TURN_POLL_S)
+                time.sleep(handover.wait_s(error, time.monotonic()))
 
     def perform(self, call: Call, told: Told) -> Any:
         """Has the peer perform a call. Returns the answer. Raises as `Call.perform` and `reach` do.
 
         A peer that stops before it has read the request is none: the one that follows it is asked.
         """
-        until = time.monotonic() + TURN_TIMEOUT_S
+        handover = Handover(time.monotonic())
         with self._changing:
             self._calls.add(call)
         while True:
             self.reach()
             try:
                 return call.perform(self.home, told)
-            except NotTaken:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(TURN_POLL_S)
+            except NotTaken as error:
+                time.sleep(handover.wait_s(error, time.monotonic()))
 
     def close(self) -> None:
         """Ends the calls that are under way, and lets the peer go. Closing once more does nothing."""

@@ -23,6 +23,7 @@ from p2p.concurrency.walls import Wall
 from p2p.config import Config, Loaded, Settings
 from p2p.control import client
 from p2p.control.client import NotTaken
+from p2p.control.handover import Handover
 from p2p.control.protocol import AnyRequest
 from p2p.errors import HomeInUse, NotFound, ShoalError
 from p2p.log import FAILED, explain
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 PROGRAM = Wall("command line")
 
 DONE, INTERRUPTED = 0, terminal.INTERRUPTED
-TURN_TIMEOUT_S = 60.0
-"""How long a command waits for the peer of another command, in the same home, that is starting or stopping."""
-TURN_POLL_S = 0.1
 
 
 class OpenNode(Protocol):
@@ -102,7 +100,7 @@ async def perform(
     """
     loaded = config.load(home, os.environ, settings or {})
     interrupted = terminal.on_signal()
-    until = trio.current_time() + TURN_TIMEOUT_S
+    handover = Handover(trio.current_time())
     while True:
         try:
             if await client.is_running(home):
@@ -115,11 +113,11 @@ async def perform(
             if settings is None:
                 raise ShoalError(f"No peer is running in {home}. Start one with `shoal node`.")
             return await _in_foreground(home, request, loaded, show, interrupted, stay=stay, seen=seen)
-        except (HomeInUse, NotTaken):
+        except (HomeInUse, NotTaken) as error:
             # The peer of another command is about to listen, or has just stopped.
-            if interrupted.is_set() or trio.current_time() > until:
+            if interrupted.is_set():
                 raise
-            await trio.sleep(TURN_POLL_S)
+            await trio.sleep(handover.wait_s(error, trio.current_time()))
 
 
 async def _in_foreground(

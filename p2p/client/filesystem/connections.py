@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from p2p.client import forks
 from p2p.client.call import connect
-from p2p.client.session import TURN_POLL_S, TURN_TIMEOUT_S, Session
+from p2p.client.session import Session
+from p2p.control.handover import Handover
 from p2p.control.reply import NotTaken
 
 MAX_IDLE = 8
@@ -85,16 +86,14 @@ class Connections:
         connection.close()
 
     def _connected(self) -> "_Connection":
-        until = time.monotonic() + TURN_TIMEOUT_S
+        handover = Handover(time.monotonic())
         while True:
             self._session.reach()
             connection = _Connection(self._home, self._wait_s + SLACK_S)
             try:
                 connection.connect()
-            except NotTaken:  # it stopped in between
-                if time.monotonic() > until:
-                    raise
-                time.sleep(TURN_POLL_S)
+            except NotTaken as error:  # it stopped in between
+                time.sleep(handover.wait_s(error, time.monotonic()))
             else:
                 return connection
 
