@@ -343,6 +343,7 @@ def _make(
             open_shares=open_shares,
             discovery=discovery,
             shares=shares,
+            jobs=jobs,
             swarms=swarms,
             traffic=traffic,
             changes=changes,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from p2p.compute.owner.jobs import Jobs
 from p2p.concurrency.activity import Activity
 from p2p.concurrency.bell import Bell
 from p2p.control.protocol import AnyRequest, Emit
@@ -33,6 +34,7 @@ class Deps(msgspec.Struct, frozen=True):
     open_shares: OpenShares
     discovery: Discovery
     shares: SharesView
+    jobs: Jobs
     swarms: Swarms
     traffic: Traffic
     changes: Bell

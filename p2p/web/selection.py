@@ -1,6 +1,6 @@
 """Which shares are shown over TCP: those of the library, those that the user is fetching, and those that were opened.
 
-Never what jobs read, make or keep.
+Never what jobs read, pass on or keep, unless it was opened.
 """
 
 from p2p.control.web_access import Hints, WebAccess
@@ -27,7 +27,8 @@ class Selection:
         opened = self._access.opened(share)
         if opened is not None:
             return opened
-        return NOWHERE if self._is_being_fetched(share) or await self._is_own(share) else None
+        is_own = self._is_being_fetched(share) or await self._is_own(share)
+        return NOWHERE if is_own and not await self._deps.jobs.made(share) else None
 
     def names(self, link: PointerLink) -> Hints | None:
         """Where the newest version of a name may be found; None if it is not shown. This peer's own names are."""

@@ -96,6 +96,11 @@ class Jobs:
         """The jobs that are being set up, run or ended."""
         return frozenset(self._claims)
 
+    async def made(self, share: ShareId) -> bool:
+        """Whether a share was made for a job that is not over: its bundle, or an input."""
+        await self._recall()
+        return self._made.have(share)
+
     def runs(self) -> "list[JobRun]":
         """The runs of the running jobs."""
         return [underway.run for underway in self._under_way.values()]
@@ -332,6 +337,8 @@ class Jobs:
 
     async def _recall(self) -> None:
         """Learns which shares were made for the jobs that were stopped before this peer started."""
+        if self._recalled:
+            return
         async with self._recalling:
             for one in [] if self._recalled else await self._deps.disk.run(self._deps.journal.jobs):
                 if one.state == RUNNING:

@@ -14,15 +14,17 @@ import pytest
 import trio
 
 from p2p import ids
+from p2p.compute.spec import JobSpec
 from p2p.config import WebConfig
 from p2p.control import web_access
-from p2p.control.protocol import OpenRequest, WebRequest
+from p2p.control.protocol import OpenRequest, RunRequest, WebRequest
 from p2p.errors import ConfigError
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.web.api import API
 from p2p.web.listening import open_listeners
 from tests.network.gateway.asking import PATIENCE_S
+from tests.support.compiled import compiled as compiled
 from tests.support.constants import Shorten
 from tests.support.world import PATIENCE_S as WORLD_PATIENCE_S
 from tests.support.world import Published, World, asked, until, using
@@ -236,6 +238,22 @@ async def test_what_the_user_is_fetching_is_shown(world: World, peer: Node) -> N
         assert (part.status_code, part.content) == (206, (published.path / "a.txt").read_bytes()[100:200])
         assert reader.swarms.progress_of(share) is not None
         nursery.cancel_scope.cancel()
+
+
+async def test_what_a_job_reads_is_not_shown(world: World, peer: Node, compiled: None) -> None:
+    path = world.folder / "input.txt"
+    path.write_text("one\ntwo\n")
+    job = world.folder / "job.py"
+    job.write_text("def job(inputs):\n    return inputs.lines().count()\n")
+    wish = JobSpec(str(job), inputs=(str(path),), runtime="python-wasm")
+    async with client_of(peer) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(asked, peer, RunRequest(wish=wish))
+        await until(lambda: peer.jobs.under_way)
+        (share,) = (ShareId(row.id) for row in peer.library.shares() if row.name == "input.txt")
+        assert await peer.jobs.made(share)
+        assert (await client.get(at(share, "input.txt"))).status_code == 404
+        nursery.cancel_scope.cancel()
+    await until(lambda: not peer.jobs.claimed)
 
 
 async def test_a_peer_with_a_name_shows_nothing_without_a_secret(world: World) -> None:
