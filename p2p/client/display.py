@@ -65,14 +65,17 @@ def show(running: Followed) -> Callable[[], None]:
     """
     from IPython.display import display
 
+    if not _in_notebook():  # IPython in a terminal, which would print each update below the last one
+        print(repr(running))
+        return lambda: None
+
     def bundle() -> dict[str, str]:
         return {"text/html": html(running), "text/plain": repr(running)}
 
     handle = display(bundle(), raw=True, display_id=True)
 
     def update() -> None:
-        if handle is not None:
-            handle.update(bundle(), raw=True)
+        handle.update(bundle(), raw=True)
 
     def follow() -> None:
         ended = False
@@ -80,7 +83,7 @@ def show(running: Followed) -> Callable[[], None]:
             ended = running.wait(INTERVAL_S)
             update()  # also after the end, as it may have come while the last one was made
 
-    if handle is not None and not running.is_done:
+    if not running.is_done:
         threading.Thread(target=follow, name="shoal-display", daemon=True).start()
     return update
 

@@ -123,10 +123,13 @@ def test_pictures_of_guests_are_png_or_jpeg_and_come_from_nowhere_else(tmp_path:
     assert JobAnswer(job="", state="done", result=None, paths=paths)._repr_html_().count("<img") == 1
 
 
-def test_a_job_updates_its_table_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In IPython, and without a notebook."""
-    pytest.importorskip("IPython")
+def test_a_job_updates_its_table_until_it_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a notebook; IPython in a terminal says once what it is."""
     running, shown = Job(Progress(name="squares"), outcome=Rows([5])), []
+    display.show(running)
+    assert capsys.readouterr().out.startswith("Job(")
 
     class Handle:
         def update(self, bundle: dict[str, str], *, raw: bool) -> None:
@@ -134,11 +137,10 @@ def test_a_job_updates_its_table_until_it_ends(monkeypatch: pytest.MonkeyPatch) 
             running.is_done = True
 
     monkeypatch.setattr("IPython.display.display", lambda bundle, **_: Handle())
+    monkeypatch.setattr(display, "_in_notebook", lambda: True)
     display.show(running)
     for thread in threading.enumerate():
         if thread.name == "shoal-display":
             thread.join(10)
     assert len(shown) == 2
     assert "done" in shown[-1]
-    monkeypatch.setattr("IPython.display.display", lambda bundle, **_: None)
-    display.show(Job(Progress()))
