@@ -20,7 +20,7 @@ from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalEr
 from p2p.gateway.going import until_gone
 from p2p.net.http_server.bodies import Bodies
 from p2p.net.http_server.refusals import TooLarge, TooMuch, TooSlow
-from p2p.web.deps import Perform
+from p2p.web.deps import Perform, ignore
 
 API = "/api/v1/"
 JSON, LINES = "application/json", "application/jsonl"
@@ -52,7 +52,7 @@ class Api:
             return _Lines(self._perform, self._activity, asked)
 
         async def perform() -> Response:
-            return _json(await self._perform(asked, _ignore))
+            return _json(await self._perform(asked, ignore))
 
         with self._activity.under_way():
             try:
@@ -179,7 +179,3 @@ def _converted(given: Any, kind: type[ControlRequest], *, strict: bool) -> AnyRe
         raise ConfigError(f"This peer speaks version {protocol.VERSION}.")
     request: AnyRequest = asked
     return request
-
-
-async def _ignore(_: Event) -> None:
-    """The client wants the answer alone."""

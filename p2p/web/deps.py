@@ -8,7 +8,7 @@ import msgspec
 from p2p.compute.owner.jobs import Jobs
 from p2p.concurrency.activity import Activity
 from p2p.concurrency.bell import Bell
-from p2p.control.protocol import AnyRequest, Emit
+from p2p.control.protocol import AnyRequest, Emit, Event
 from p2p.control.shares import SharesView
 from p2p.discovery.discovery import Discovery
 from p2p.ids import PeerId
@@ -41,3 +41,7 @@ class Deps(msgspec.Struct, frozen=True):
     activity: Activity
     access: "WebAccess | None"
     """The way in over TCP; None if there is none."""
+
+
+async def ignore(_: Event) -> None:
+    """What comes before the answer of a request is not wanted."""

@@ -16,18 +16,19 @@ from p2p import __version__, ids
 from p2p.control.sessions import CODE_S, IDLE_S, Session, same
 from p2p.control.shares import SharesView
 from p2p.control.web_access import WebAccess
-from p2p.errors import ShoalError
+from p2p.errors import MalformedMessage, ShoalError
 from p2p.gateway.addresses import Place, address
 from p2p.gateway.application import told
 from p2p.ids import PeerId, ShareId
 from p2p.net.http_server.bodies import Bodies
 from p2p.site import templates
 from p2p.site.assets import SECURITY_HEADERS, STATIC, Assets
+from p2p.web import permission
 from p2p.web.api import API, failed
-from p2p.web.permission import FORM_TOKEN, HOME, LOGOUT, Asked, Refusal, Secret, host_of, port_of, refusal
+from p2p.web.permission import FORM_TOKEN, Asked, Refusal, Secret, host_of, port_of, refusal
 
 ASSETS = "/static/"
-FORM_BYTES = 4096
+FORM_BYTES, MAX_FIELDS = 4096, 16
 MAX_SHOWN = 200
 """Shares in the page."""
 _BEARER = "bearer "
@@ -52,7 +53,7 @@ class Entry:
         request = Request(scope, receive)
         session = self._session(request)
         try:
-            form = await self._form(request) if scope["path"] == LOGOUT else {}
+            form = await self._form(request) if scope["path"] == permission.LOGOUT else {}
         except ShoalError as error:
             return await told(request, error)(scope, receive, send)
         secret = self._secret(request, session, form)
@@ -71,13 +72,13 @@ class Entry:
         """Makes the answer to a request that is allowed; None if it is that of the application inside."""
         path = request.scope["path"]
         match request.method, path:
-            case "GET", "/login":
+            case "GET", permission.LOGIN:
                 return self._login(request)
-            case "POST", "/logout":
+            case "POST", permission.LOGOUT:
                 if session is not None:
                     self._access.end(session)
                 return told(request, "You have logged out.", 200)
-            case "GET", "/":
+            case "GET", permission.HOME:
                 return await self._home(session)
             case "GET", _ if path.startswith(ASSETS):
                 return self._static(request, path.removeprefix(ASSETS))
@@ -99,7 +100,10 @@ class Entry:
 
     async def _form(self, request: Request) -> dict[str, str]:
         async with self._bodies.reading(request) as body:
-            fields = parse_qs(body.decode("ascii", "replace"), max_num_fields=16)
+            try:
+                fields = parse_qs(body.decode("ascii", "replace"), max_num_fields=MAX_FIELDS)
+            except ValueError:
+                raise MalformedMessage(f"A form has {MAX_FIELDS} fields at most.") from None
         return {name: values[-1] for name, values in fields.items()}
 
     def _login(self, request: Request) -> Response:
@@ -108,7 +112,7 @@ class Entry:
         if session is None:
             text = f"This code was used, or is older than {CODE_S:.0f} seconds. `shoal web --code` makes another."
             return told(request, text, 403)
-        response = Response(None, 303, _HEADERS | {"location": HOME})
+        response = Response(None, 303, _HEADERS | {"location": permission.HOME})
         response.set_cookie(
             _cookie(request),
             session.token,

@@ -25,7 +25,7 @@ from p2p.net.http_server.guard import REQUEST
 from p2p.progress import Progress
 from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
-from p2p.web.deps import Perform
+from p2p.web.deps import Perform, ignore
 
 INTERVAL_S = 1.0
 STILL_INTERVALS = 15
@@ -222,7 +222,7 @@ class Feed:
                 return None
         if topic.name == "shares":
             self._shares_seen = self._changes.count, 0
-        answer: Sequence[Any] = await self._perform(topic.request, _ignore)
+        answer: Sequence[Any] = await self._perform(topic.request, ignore)
         return answer
 
     def _transfers(self) -> list[TransferRow]:
@@ -244,7 +244,3 @@ def _events(name: str, rows: Sequence[_Row], gone: Sequence[str]) -> Iterator[by
     for begin in range(0, max(1, len(rows)), MAX_ROWS):
         part = [row.sent for row in rows[begin : begin + MAX_ROWS]]
         yield event(name, msgspec.json.encode({"event": name, "gone": () if begin else gone, "rows": part}))
-
-
-async def _ignore(_: protocol.Event) -> None:
-    """Questions of this kind have no progress."""

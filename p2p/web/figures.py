@@ -3,14 +3,14 @@
 from p2p.control import protocol
 from p2p.control.answers import StatusAnswer
 from p2p.net.http_server.metrics import counters, gauges
-from p2p.web.deps import Perform
+from p2p.web.deps import Perform, ignore
 
 PREFIX = "shoal_peer"
 
 
 async def figures(perform: Perform) -> bytes:
     """The figures in the text form of Prometheus. Raises ShoalError."""
-    status: StatusAnswer = await perform(protocol.StatusRequest(), _ignore)
+    status: StatusAnswer = await perform(protocol.StatusRequest(), ignore)
     now: dict[str, float] = {
         "uptime_seconds": status.uptime_s,
         "shares": status.shares,
@@ -31,7 +31,3 @@ async def figures(perform: Perform) -> bytes:
         PREFIX,
         {"uploaded_bytes": status.uploaded, "downloaded_bytes": status.downloaded, "bugs": status.bugs},
     )
-
-
-async def _ignore(_: protocol.Event) -> None:
-    """A status has no progress."""

@@ -27,8 +27,8 @@ from p2p.web.users import is_of_another
 OWN_MACHINE = "127.0.0.1"
 """Where all requests over the control socket come from, as far as turns are concerned."""
 FOREIGN = (
-    b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n\r\n"
-    b"This peer is another user's. Ask over one of yours."
+    b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
+    b"This peer is another user's. Ask one of yours.\n"
 )
 
 

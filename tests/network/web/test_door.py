@@ -122,6 +122,9 @@ async def test_a_browser_logs_in_once_with_a_code(peer: Node, published: Publish
     ):
         assert (await client.post(f"{API}unshare", json=share, headers=headers)).status_code == status, headers
     assert (await client.post("/logout", headers=own, data={"shoal-form-token": "x"})).status_code == 403
+    assert (await client.post("/logout", headers=own, content="a&" * 2000)).status_code == 400
+    assert (await client.post("/logout", headers=own, content="a=b&" * 1000)).status_code == 400
+    assert (await client.post("/logout", headers=own, content="a" * 5000)).status_code == 400
     assert (await client.post("/logout", headers=own, data={"shoal-form-token": form})).status_code == 200
     assert (await client.get("/")).status_code == 401
 
