@@ -51,7 +51,7 @@ class ByteStream(Protocol):
     """A secure two-way stream of bytes. Its methods raise PeerGone when the other end is gone."""
 
     arriving: int
-    """How many bytes had come when `receive_exactly_into` last had to wait for more."""
+    """How many bytes of the present `receive_exactly_into` had come when it last had to wait for more."""
 
     def receive_ready_into(self, view: memoryview) -> int:
         """Receives what has come already, at most as many bytes as the view has. Returns how many."""
@@ -162,6 +162,7 @@ class TlsStream:
                 await self._arrive(end)
             except ssl.SSLError as error:
                 raise PeerGone(f"the connection broke: {_why(error)}") from error
+        self.arriving = 0
 
     async def send_all(self, *pieces: bytes | bytearray | memoryview) -> None:
         for piece in pieces:

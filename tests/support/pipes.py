@@ -49,6 +49,7 @@ class Pipe:
         while at < len(view):
             self.arriving = at
             at += await self.receive_some_into(view[at:])
+        self.arriving = 0
 
     async def send_all(self, *pieces: bytes | bytearray | memoryview) -> None:
         self.sent += map(len, pieces)

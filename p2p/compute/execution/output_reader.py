@@ -14,9 +14,13 @@ from p2p.net.dialer import Dialer
 from p2p.wire import work
 from p2p.wire.address import Address, ip, may_tell
 from p2p.wire.frames import MIN_DATA_BYTES, DataHeader
+from p2p.wire.messages import AnyMessage, Unknown
 
 READ_TIMEOUT_S = 60.0
-"""How long a holder may send nothing. A whole message may take longer on a slow connection."""
+LEAST_BYTES = 4096
+"""How much a holder has to send within READ_TIMEOUT_S, or a whole message. A large one may take longer on a slow
+connection.
+"""
 MAX_READ_BYTES = 256 * 1024 * 1024
 
 
@@ -74,14 +78,16 @@ class OutputReader:
             connection = await self._dialer.dial(place.address, place.peer)
             self._connections[place.peer] = connection
         try:
-            return await _while_heard(connection, partial(self._ask, connection, place, size))
+            heard = _Heard(connection)
+            return await _while_heard(heard, partial(self._ask, heard, place, size))
         except BaseException:
             self._close(place.peer)
             raise
 
-    async def _ask(self, connection: Connection, place: OutputLocation, size: int) -> bytes:
+    async def _ask(self, heard: "_Heard", place: OutputLocation, size: int) -> bytes:
+        connection = heard.connection
         await connection.send(work.GetOutput(self._job, self._token, place.unit, place.number))
-        said = await connection.receive()
+        said = await heard.receive()
         if isinstance(said, work.OutputGone):
             raise OutputNotKept("it does not keep the output any more")
         if not isinstance(said, work.OutputIs):
@@ -93,7 +99,7 @@ class OutputReader:
         body = bytearray(size)  # the system gives it memory only as the bytes come
         at = 0
         while at < size:
-            header = await connection.receive()
+            header = await heard.receive()
             if not isinstance(header, DataHeader) or (header.chunk, header.offset) != (place.number, at):
                 raise ProtocolViolation("something else where a piece of an output belongs")
             end = at + header.size
@@ -118,15 +124,35 @@ class OutputReader:
             self._close(peer)
 
 
-async def _while_heard(connection: Connection, conversation: Callable[[], Awaitable[bytes]]) -> bytes:
-    """Holds the conversation. Raises PeerGone once nothing has come for READ_TIMEOUT_S, and the errors of its own."""
+class _Heard:
+    """What a connection brings during a conversation."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._messages = self._bytes = 0
+
+    async def receive(self) -> AnyMessage | Unknown | DataHeader:
+        message = await self.connection.receive()
+        self._messages += 1
+        return message
+
+    def enough(self) -> bool:
+        """Whether a message, or LEAST_BYTES of one, has come since this was asked last."""
+        messages, self._messages = self._messages, 0
+        before, self._bytes = self._bytes, sum(self.connection.arrived)
+        return bool(messages) or self._bytes - before >= LEAST_BYTES
+
+
+async def _while_heard(heard: _Heard, conversation: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Holds the conversation. Raises PeerGone once next to nothing has come for READ_TIMEOUT_S, and its own errors."""
     result: bytes | PeerError | None = None
 
     async def notice_silence() -> None:
-        before: object = None
-        while before != connection.arrived:
-            before = connection.arrived
+        heard.enough()
+        while True:
             await trio.sleep(READ_TIMEOUT_S)
+            if not heard.enough():
+                break
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
@@ -138,4 +164,4 @@ async def _while_heard(connection: Connection, conversation: Callable[[], Awaita
         nursery.cancel_scope.cancel()
     if isinstance(result, bytes):
         return result
-    raise result or PeerGone(f"nothing came of it for {READ_TIMEOUT_S:.0f} seconds")
+    raise result or PeerGone(f"next to nothing came of it for {READ_TIMEOUT_S:.0f} seconds")

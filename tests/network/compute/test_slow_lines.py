@@ -10,14 +10,16 @@ from trio.testing import MockClock
 
 from p2p.compute.execution import output_reader
 from p2p.compute.execution.output_reader import OutputLocation, OutputReader
-from p2p.compute.execution.unit import result_digest
+from p2p.compute.execution.unit import output_digest, result_digest
 from p2p.compute.owner import recruiter
 from p2p.compute.owner.outputs import Outputs
 from p2p.compute.volunteer import job_session
 from p2p.errors import PeerGone
 from p2p.net.connection import Connection
 from p2p.progress import JobView, Progress
+from p2p.wire import work
 from p2p.wire.address import Address
+from p2p.wire.frames import MAX_DATA_BYTES, data_header
 from p2p.wire.link import PeerHint
 from tests.support.constants import Shorten
 from tests.support.world import World, hint_of, start_rogue
@@ -122,16 +124,25 @@ async def test_an_output_that_is_kept_behind_a_slow_line_is_read(
             mock_clock.jump(1.0)
             await trio.sleep(0.01)
 
+    async def dribbling(connection: Connection) -> None:
+        await connection.receive()
+        await connection.send(work.OutputIs((output_digest(outputs[0]),), len(outputs[0])))
+        await connection._stream.send_all(data_header(0, 0, MAX_DATA_BYTES))
+        while True:
+            await connection._stream.send_all(b"x")
+            mock_clock.jump(1.0)
+            await trio.sleep(0.01)
+
     async with trio.open_nursery() as nursery:
         line = SlowLine(hint_of(local).address, mock_clock)
         await nursery.start(partial(line.run))
         place = OutputLocation(unit, result_digest(outputs), 0, local.peer_id, line.address)
         assert await reader.get(place, len(outputs[0])) == outputs[0]
         assert reader.bytes_read == len(outputs[0])
-        rogue = await start_rogue(nursery, owner, silent)
-        with pytest.raises(PeerGone, match="nothing came of it for 4 seconds"):
-            await reader.get(
-                OutputLocation(unit, place.digest, 0, rogue.dialer.identity.peer_id, rogue.hint.address), 10
-            )
+        for badly in (silent, dribbling):
+            rogue = await start_rogue(nursery, owner, badly)
+            kept = OutputLocation(unit, place.digest, 0, rogue.dialer.identity.peer_id, rogue.hint.address)
+            with pytest.raises(PeerGone, match="nothing came of it for 4 seconds"):
+                await reader.get(kept, len(outputs[0]))
         reader.close()
         nursery.cancel_scope.cancel()
