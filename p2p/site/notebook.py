@@ -19,6 +19,7 @@ from msgspec import UnsetType
 
 from p2p.formats import format_size, format_time, shortened
 from p2p.site.templates import environment
+from p2p.site.text import count, day
 
 ROWS = 100
 """How many rows of a table are shown, unless less is asked for: of any longer one the first."""
@@ -32,7 +33,6 @@ _SIZES = frozenset(
     (
         "bytes",
         "size",
-        "done",
         "received",
         "reused",
         "uploaded",
@@ -43,6 +43,7 @@ _SIZES = frozenset(
         "memory_bytes",
     )
 )
+_COUNTED = frozenset({"bytes", "files", "peers"})
 _ID_CHARACTERS = 52
 
 
@@ -56,7 +57,7 @@ class Cell(msgspec.Struct, frozen=True):
     lines: tuple[str, ...] = ()
     markup: Markup | None = None
     whole: str = ""
-    style: str = "white-space: pre-wrap; overflow-wrap: anywhere"
+    style: str = "max-width: 40em; white-space: pre-wrap; overflow-wrap: break-word"
 
 
 def table(rows: Sequence[Any], most: int = ROWS) -> str:
@@ -82,8 +83,8 @@ def picture(data: bytes) -> Markup | None:
 def _table(rows: Sequence[Any], depth: int, most: int = ROWS) -> str:
     shown = rows[:most]
     if shown and all(isinstance(row, msgspec.Struct) and type(row) is type(shown[0]) for row in shown):
-        names = [name for name in shown[0].__struct_fields__ if any(_is_set(getattr(row, name)) for row in shown)]
-        cells = [[_cell(name, getattr(row, name), depth) for name in names] for row in shown]
+        names = [name for name in shown[0].__struct_fields__ if any(_says_something(row, name) for row in shown)]
+        cells = [[_field(row, name, depth) for name in names] for row in shown]
     else:
         names, cells = [], [[_cell("", row, depth)] for row in shown]
     titles = [name.removesuffix("_s").replace("_", " ") for name in names]
@@ -91,14 +92,13 @@ def _table(rows: Sequence[Any], depth: int, most: int = ROWS) -> str:
 
 
 def _record(answer: msgspec.Struct, depth: int) -> str:
-    fields = {name: getattr(answer, name) for name in answer.__struct_fields__}
     rows = [
-        [Cell((name.removesuffix("_s").replace("_", " "),), style=_SHORT), _beside(_cell(name, value, depth))]
-        for name, value in fields.items()
-        if _is_set(value)
+        [Cell((name.removesuffix("_s").replace("_", " "),), style=_SHORT), _beside(_field(answer, name, depth))]
+        for name in answer.__struct_fields__
+        if _is_set(getattr(answer, name))
     ]
     text = _template().render(titles=[], rows=rows, more=0)
-    return text + "".join(_pictures(fields.get("paths", ())))
+    return text + "".join(_pictures(getattr(answer, "paths", ())))
 
 
 def _pictures(paths: object) -> Iterator[Markup]:
@@ -124,27 +124,33 @@ def _beside(cell: Cell) -> Cell:
 
 
 def _is_set(value: object) -> bool:
-    return (
-        not isinstance(value, UnsetType)
-        and value is not None
-        and value is not False
-        and value != ()
-        and value != []
-        and value != {}
-    )
+    return not isinstance(value, UnsetType) and value not in (None, "", (), [], {}) and value is not False
+
+
+def _says_something(row: msgspec.Struct, name: str) -> bool:
+    """Whether a column is worth its place for this row: zeros are, in those that people look for."""
+    value = getattr(row, name)
+    return _is_set(value) and (value != 0 or name in _COUNTED)
+
+
+def _field(record: msgspec.Struct, name: str, depth: int) -> Cell:
+    value = getattr(record, name)
+    if isinstance(value, int) and (name in _SIZES or (name == "done" and hasattr(record, "size"))):
+        return Cell((format_size(value),), style=_NUMBER)
+    return _cell(name, value, depth) if _is_set(value) or isinstance(value, bool) else Cell()
 
 
 def _cell(name: str, value: Any, depth: int) -> Cell:
     """The cell for the value of a field; or without a name, for a value that somebody's function returned."""
     match value:
-        case None | UnsetType() if name:
-            return Cell()
         case bool() if name:
             return Cell(("yes" if value else "no",))
-        case int() if name in _SIZES:
-            return Cell((format_size(value),), style=_NUMBER)
         case int() | float() if name == "seconds" or name.endswith("_s"):
             return Cell((format_time(value),), style=_NUMBER)
+        case float() if name == "created":
+            return Cell((day(value),), style=_SHORT)
+        case float() if name:
+            return Cell((count(value),), style=_NUMBER)
         case int() if name:
             return Cell((f"{value:,}",), style=_NUMBER)
         case str() if name == "link":
@@ -156,11 +162,11 @@ def _cell(name: str, value: Any, depth: int) -> Cell:
         case Mapping() if name and all(isinstance(key, str) for key in value):
             return text("\n".join(f"{_brief(key)}: {_reprs.repr(one)}" for key, one in value.items()))
         case bytes() if (shown := picture(value)) is not None:
-            return Cell(markup=shown)
+            return Cell(style=_SHORT, markup=shown)
         case msgspec.Struct() if depth < DEPTH:
-            return Cell(markup=Markup(_record(value, depth + 1)))
+            return Cell(style=_SHORT, markup=Markup(_record(value, depth + 1)))
         case [msgspec.Struct(), *_] if depth < DEPTH:
-            return Cell(markup=Markup(_table(value, depth + 1)))
+            return Cell(style=_SHORT, markup=Markup(_table(value, depth + 1)))
     return text(_reprs.repr(value))
 
 

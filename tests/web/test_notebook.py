@@ -10,7 +10,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from p2p.client import display
-from p2p.compute.answers import JobAnswer, LogRow
+from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.control.answers import GetAnswer, HitRow, PeerRow, ShareRow
 from p2p.errors import JobError, ShoalError
 from p2p.progress import JobView, Progress, StageView, VolunteerView
@@ -105,6 +105,11 @@ def test_tables_have_what_people_read() -> None:
     assert "unlisted" not in found
     assert "{&#39;a&#39;: 1}" in Rows([{"a": 1}])._repr_html_()
     assert len(Rows(["x" * 10_000_000, list(range(1_000_000))])._repr_html_()) < 3000
+    rows = Rows([JobRow(job="a" * 52, name="sums", state="done", rate=1 / 3, created=1e9)])._repr_html_()
+    for text in ("<bdi>sums</bdi>", "0.333", "9 Sep, 01:46"):
+        assert text in rows
+    assert "volunteers" not in rows
+    assert "\N{OPEN BOX}" not in rows
     shown = job("squares.py")
     assert '<progress value="4" max="10">' in shown
     assert "1 volunteer, 0 B moved, 1:10 left" in shown
