@@ -391,7 +391,7 @@ class Receiver:
             self._measured_at, self._measured = now, progress.received
         progress.state = "fetching" if progress.sources else "waiting for sources"
         if self._growing and self._download.complete:
-            progress.state = "waiting for units"
+            progress.state = "waiting for readers"
         elif progress.sources and not self._download.covers():
             progress.state = "waiting for sources"
             progress.trouble = "those connected lack some of it"
