@@ -191,7 +191,7 @@ def logs(rows: list[LogRow]) -> None:
     if not rows:
         note("Nothing was printed.")
     for row in rows:
-        failure = f", {row.failure}" if row.failure else ""
+        failure = f", {printable(row.failure)}" if row.failure else ""
         print(f"{row.unit}, peer {row.peer[:8]}{failure}:")
         for line in row.text.splitlines():
             print(f"  {printable(line)}")
