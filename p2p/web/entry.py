@@ -53,7 +53,8 @@ class Entry:
         request = Request(scope, receive)
         session = self._session(request)
         try:
-            form = await self._form(request) if scope["path"] == permission.LOGOUT else {}
+            has_form = (request.method, scope["path"]) == ("POST", permission.LOGOUT)
+            form = await self._form(request) if has_form else {}
         except ShoalError as error:
             return await told(request, error)(scope, receive, send)
         secret = self._secret(request, session, form)

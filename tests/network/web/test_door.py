@@ -75,7 +75,16 @@ async def test_shares_need_no_secret_and_all_else_does(
 ) -> None:
     found = await client.get(at(published.link.share_id))
     assert (found.status_code, found.content) == (200, (published.path / "a.txt").read_bytes())
-    for path in ("/", "/metrics", f"{API}status", f"{API}shares", f"{API}events", f"{API}openapi.json", "/x"):
+    for path in (
+        "/",
+        "/logout",
+        "/metrics",
+        f"{API}status",
+        f"{API}shares",
+        f"{API}events",
+        f"{API}openapi.json",
+        "/x",
+    ):
         refused = await client.get(path)
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer"), path
         wrong = await client.get(path, headers={"authorization": "Bearer x"})
