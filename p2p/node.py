@@ -32,11 +32,14 @@ from p2p.concurrency.walls import Wall
 from p2p.config import DEFAULT_PORT, Config, WebConfig
 from p2p.control import operations as control_operations
 from p2p.control import server as control_server
+from p2p.control.errands import Errands
+from p2p.control.getting import Getting
 from p2p.control.operations import Operations
 from p2p.control.peers import PeersView
 from p2p.control.server import Server
 from p2p.control.shares import SharesView
 from p2p.control.status import StatusView
+from p2p.control.user_fetches import UserFetches
 from p2p.core.bans import Bans
 from p2p.core.shares.manifest import ShareLimits
 from p2p.discovery import dht, neighbours
@@ -61,6 +64,7 @@ from p2p.sandbox import compiled
 from p2p.sandbox.sandbox import Sandbox, open_sandbox
 from p2p.sharing.fetching import deps as fetching_deps
 from p2p.sharing.fetching.fetch import Fetching
+from p2p.sharing.fetching.leftovers import Leftovers
 from p2p.sharing.handlers import ShareHandlers
 from p2p.sharing.reading import deps as reading_deps
 from p2p.sharing.reading.open_shares import OpenShares
@@ -76,6 +80,7 @@ from p2p.store.dht_state import OverlayState
 from p2p.store.disk import Disk
 from p2p.store.fetches import Fetches
 from p2p.store.journal import Journal
+from p2p.store.kept_fetches import KeptFetches
 from p2p.store.library import Library
 from p2p.store.pointers import Pointers
 from p2p.web import deps as web_deps
@@ -122,6 +127,7 @@ class Node(msgspec.Struct, frozen=True):
     volunteering: "Volunteering | None"
     calls: Calls
     jobs: Jobs
+    fetches: UserFetches
     announcer: TrackerAnnouncer
     publisher: Publisher
     seeker_search: SeekerSearch
@@ -172,8 +178,20 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
                 try:
                     Library(database, _limits(config)).end_passing()
                     web, access = ([], None) if foreground else await _web(home, config)
-                    said = (*notes, *more)
-                    node = _make(home, config, identity, database, disk, bound, state, overlays, sandbox, said, access)
+                    node = _make(
+                        home,
+                        config,
+                        identity,
+                        database,
+                        disk,
+                        bound,
+                        state,
+                        overlays,
+                        sandbox,
+                        (*notes, *more),
+                        access,
+                        foreground=foreground,
+                    )
                     await _start(node, nursery, listeners, bound, web)
                     yield node
                 except ShoalError as error:
@@ -197,6 +215,8 @@ def _make(
     sandbox: Sandbox,
     notes: tuple[str, ...],
     access: "WebAccess | None",
+    *,
+    foreground: bool,
 ) -> Node:
     """Makes all parts of the peer, each from those made before it."""
     network, transfer, offered = config.network, config.transfer, config.volunteer
@@ -306,13 +326,17 @@ def _make(
     # What the user may request.
     passing = (home / JOBS, open_shares.folder)
     shares = SharesView(presence.peer_id, library, disk, pointers, swarms, discovery.links, passing, publisher)
+    getting = Getting(discovery, open_shares)
+    leftovers = Leftovers(library, records, sharing, disk)
+    kept = KeptFetches(database)
+    fetches = UserFetches(kept, disk, getting.get, leftovers, changes, of_node=not foreground)
     operations = Operations(
         control_operations.Deps(
             peer_id=presence.peer_id,
             discovery=discovery,
             sharing=sharing,
             open_shares=open_shares,
-            jobs=jobs,
+            errands=Errands(fetches, jobs),
             volunteering=volunteering,
             shares=shares,
             peers=PeersView(presence.contacts, swarms, jobs, volunteering),
@@ -375,6 +399,7 @@ def _make(
         volunteering=volunteering,
         calls=calls,
         jobs=jobs,
+        fetches=fetches,
         announcer=announcer,
         publisher=publisher,
         seeker_search=SeekerSearch(advertising),
@@ -432,6 +457,7 @@ async def _start(
     await nursery.start(node.calls.run)
     await nursery.start(node.open_shares.run)
     await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
+    await nursery.start(node.fetches.run)
     await nursery.start(node.door.run, web)
     await nursery.start(node.server.run, min(control_server.MAX_CLIENTS, allowed - wanted))
     if node.volunteering is not None:

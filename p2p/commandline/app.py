@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from p2p import __version__
-from p2p.commandline import files, jobs, peer, sql, volunteering, web
+from p2p.commandline import fetches, files, jobs, peer, sql, volunteering, web
 from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
@@ -63,6 +63,10 @@ for command in (
     files.ls,
     files.cat,
     sql.sql,
+    fetches.fetches,
+    fetches.pause,
+    fetches.resume,
+    fetches.remove,
     jobs.run,
     jobs.jobs,
     jobs.result,

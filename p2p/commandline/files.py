@@ -1,12 +1,14 @@
 """Commands about files: to share them, and to find and fetch what others share."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote
 
 import typer
 
+from p2p.commandline import fetches
 from p2p.commandline.asking import (
     DONE,
     INCOMPLETE,
@@ -26,7 +28,7 @@ Exclude = Annotated[
 
 if TYPE_CHECKING:
     from p2p.config import Settings
-    from p2p.control.answers import GetAnswer, ShareAnswer, UnshareAnswer
+    from p2p.control.answers import ShareAnswer, UnshareAnswer
 
 
 @networked
@@ -148,14 +150,17 @@ def get(
     limit: Annotated[
         str | None, typer.Option(metavar="RATE", help="Maximum rate in bytes per second, such as 10MiB.")
     ] = None,
+    background: fetches.Background = False,
     as_json: Json = False,
     *,
     settings: "Settings",
 ) -> None:
     """Fetch a share from all peers that have it, and verify every chunk. Resumes where an earlier attempt stopped."""
-    from p2p.control.protocol import GetRequest
+    from p2p.control.fetch_ids import id_of
+    from p2p.control.protocol import BackgroundRequest, GetRequest
     from p2p.errors import ConfigError
     from p2p.formats import parse_rate, parse_time
+    from p2p.ids import short
     from p2p.ignore import check_patterns
     from p2p.paths import to_make
     from p2p.wire.link import parse_any_link, parse_peer
@@ -182,15 +187,11 @@ def get(
         limit_bytes_per_s=0 if limit is None else parse_rate(limit),
     )
 
-    def show(answer: "GetAnswer") -> int:
-        from p2p.commandline import terminal
-
-        terminal.fetched(answer)
-        print_answer(as_text(answer) if as_json else "\n".join(answer.paths))
-        return INCOMPLETE if answer.skipped_count else DONE
-
-    again = "What was fetched is kept; the same command resumes from there."
-    perform(request, settings, show, interrupted=again, nobody=NOBODY)
+    if background:
+        begun = partial(fetches.begun, as_json=as_json)
+        perform(BackgroundRequest(request=request), None, begun)
+    again = f"What was fetched is kept: `shoal resume {short(id_of(request))}`, or the same command, goes on with it."
+    perform(request, settings, partial(fetches.fetched, as_json=as_json), interrupted=again, nobody=NOBODY)
 
 
 Link = Annotated[str, typer.Argument(metavar="LINK", help="A link (shoal:s/... or shoal:m/...), or a share's id.")]

@@ -12,6 +12,7 @@ from p2p.commandline.terminal import count, note
 from p2p.compute.answers import JobRow, LogRow
 from p2p.control.answers import (
     DhtStatus,
+    FetchRow,
     HitRow,
     ListedRow,
     PeerRow,
@@ -77,6 +78,35 @@ def folder(listing: Listing) -> None:
 def answered(columns: list[str], rows: list[list[str]], numbers: set[int]) -> None:
     """`shoal sql`."""
     _table([printable(column) for column in columns], rows, right=numbers)
+
+
+def fetches(rows: list[FetchRow]) -> None:
+    """`shoal fetches`."""
+    if not rows:
+        note("There are no fetches. Begin one: shoal get LINK")
+        return
+    _table(
+        ["fetch", "name", "state", "done", "of", "rate", "sources", "where"],
+        [
+            [
+                row.id[:8],
+                row.name,
+                row.doing if row.state == "running" else row.state,
+                format_size(row.done),
+                format_size(row.size) if row.size else "",
+                f"{format_size(row.rate)}/s" if row.rate >= 1 else "",
+                str(row.sources) if row.state == "running" else "",
+                row.out,
+            ]
+            for row in rows
+        ],
+        right={3, 4, 5, 6},
+    )
+    for row in rows:
+        if row.ending:
+            note(f"{row.name} ({row.id[:8]}): {row.ending.splitlines()[0]}")
+    if stopped := [row for row in rows if row.state in ("paused", "failed")]:
+        note(f"To go on with {stopped[0].name}: shoal resume {stopped[0].id[:8]}")
 
 
 def _named(row: HitRow) -> str:

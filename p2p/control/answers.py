@@ -4,8 +4,11 @@ An answer is sent as a JSON object with the same fields as its type. Ids of peer
 bytes, times are in seconds. Answers about jobs are in `p2p.compute.answers`.
 """
 
+from typing import Literal
+
 from msgspec import UNSET, UnsetType
 
+from p2p.compute.answers import JobAnswer
 from p2p.progress import JobView, Progress
 from p2p.site.shown import Shown
 
@@ -75,6 +78,58 @@ class GetAnswer(Shown, frozen=True):
     mapped_count: int = 0
     skipped: tuple[SkippedFile, ...] = ()
     skipped_count: int = 0
+
+
+class FetchRow(Shown, frozen=True):
+    """A fetch of the user. `state` is waiting, running, paused, failed or done; `doing` says more of a running one.
+
+    `background`: whether it goes on though no command waits for it. `created` is in seconds since 1970; `ending` is why
+    it failed; `paths` is what it wrote, if it is done.
+    """
+
+    id: str
+    name: str
+    link: str
+    out: str
+    state: str
+    doing: str
+    background: bool
+    size: int
+    done: int
+    received: int
+    sources: int
+    rate: float
+    trouble: str
+    created: float
+    ending: str | None
+    paths: tuple[str, ...]
+
+
+class Errand(Shown, frozen=True):
+    """A fetch or a job, as `kind` says, and its state now."""
+
+    kind: Literal["fetch", "job"]
+    id: str
+    name: str
+    state: str
+
+
+class WentOn(Shown, frozen=True):
+    """What was resumed, and its answer, if it was waited for."""
+
+    errand: Errand
+    fetch: GetAnswer | None = None
+    job: JobAnswer | None = None
+
+
+class RemovedErrand(Shown, frozen=True):
+    """A fetch or job that was forgotten. How many `.part` files and finished files were deleted; and how many finished
+    files were not, since they have changed."""
+
+    errand: Errand
+    part_files: int = 0
+    files: int = 0
+    changed: int = 0
 
 
 class HitRow(Shown, frozen=True):

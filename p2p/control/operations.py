@@ -10,36 +10,34 @@ import trio
 from msgspec import UNSET
 
 from p2p import ids
-from p2p.compute.owner.jobs import Jobs
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.walls import Wall
 from p2p.control import answers, reading
 from p2p.control import protocol as requests
+from p2p.control.errands import Errands
+from p2p.control.getting import newest
 from p2p.control.peers import PeersView
-from p2p.control.protocol import AnyRequest, Emit, Note, Update
+from p2p.control.protocol import AnyRequest, Emit, Note
+from p2p.control.reporting import reported
 from p2p.control.shares import SharesView
 from p2p.control.status import StatusView
 from p2p.core.shares.names import top_name
 from p2p.discovery import browse, pointers, search
 from p2p.discovery.discovery import Discovery
 from p2p.errors import ConfigError, NotFound
-from p2p.formats import format_time, quoted
+from p2p.formats import quoted
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sandbox.sandbox import describe
-from p2p.sharing.fetching.supply import Options
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.share import Sharing
-from p2p.wire.link import Link, PeerHint, PointerLink, is_link, parse_any_link, parse_link, parse_peer
+from p2p.wire.link import PointerLink, is_link, parse_any_link, parse_link, parse_peer
 
 if TYPE_CHECKING:
     from p2p.compute.volunteer.volunteering import Volunteering
     from p2p.control.web_access import WebAccess
 
 COMMAND = Wall("command")
-
-UPDATE_INTERVAL_S = 0.15
-RESOLVE_RETRY_S = 3.0
 
 
 class Deps(msgspec.Struct, frozen=True):
@@ -52,7 +50,7 @@ class Deps(msgspec.Struct, frozen=True):
     discovery: Discovery
     sharing: Sharing
     open_shares: OpenShares
-    jobs: Jobs
+    errands: Errands
     volunteering: "Volunteering | None"
     """The part of this peer that volunteers its cores; None if it offers none."""
     shares: SharesView
@@ -82,7 +80,19 @@ class Operations:
             case requests.ShareRequest():
                 return await self._share(request, emit, keep_serving=keep_serving)
             case requests.GetRequest():
-                return await self._get(request, emit, keep_serving=keep_serving)
+                return await deps.errands.fetches.get(request, emit, keep_serving=keep_serving)
+            case requests.BackgroundRequest(request=asked):
+                return await deps.errands.fetches.begin(asked)
+            case requests.FetchesRequest():
+                return deps.errands.fetches.rows()
+            case requests.FollowRequest(id=text):
+                return await deps.errands.fetches.follow(deps.errands.fetch(text), emit)
+            case requests.PauseRequest(id=text):
+                return await deps.errands.pause(text)
+            case requests.GoOnRequest(id=text, background=background):
+                return await deps.errands.go_on(text, emit, background=background, keep_serving=keep_serving)
+            case requests.RemoveRequest(id=text, delete_files=delete):
+                return await deps.errands.remove(text, delete_files=delete)
             case requests.ListRequest(path=path, after=after):
                 async with self._reading(request, emit) as share:
                     return await share.listing(path, after)
@@ -91,34 +101,34 @@ class Operations:
                     return await share.send(path, emit)
             case requests.RunRequest(wish=wish, keep=keep):
                 progress = Progress(state="looking at the job", name=Path(wish.path).name)
-                async with _reported(progress, emit):
-                    return await deps.jobs.begin(wish, progress, keep=keep)
+                async with reported(progress, emit):
+                    return await deps.errands.jobs.begin(wish, progress, keep=keep)
             case requests.ResumeRequest(id=text, peers=peers):
                 progress = Progress(state="looking at the job", name=text)
-                async with _reported(progress, emit):
-                    return await deps.jobs.resume(text, progress, peers)
+                async with reported(progress, emit):
+                    return await deps.errands.jobs.resume(text, progress, peers)
             case requests.JobsRequest():
-                return await deps.jobs.listed()
+                return await deps.errands.jobs.listed()
             case requests.LogsRequest(id=text, unit=unit):
-                return await deps.jobs.logs(text, unit)
+                return await deps.errands.jobs.logs(text, unit)
             case requests.ResultRequest(id=text, wait=wait):
                 if wait:
                     progress = Progress(state="waiting for the job", name=text)
-                    async with _reported(progress, emit):
-                        await deps.jobs.follow(text, progress)
-                return await deps.jobs.result(text)
+                    async with reported(progress, emit):
+                        await deps.errands.jobs.follow(text, progress)
+                return await deps.errands.jobs.result(text)
             case requests.CancelRequest(id=text):
-                return answers.CancelAnswer(ids.to_text(await deps.jobs.cancel(text)))
+                return answers.CancelAnswer(ids.to_text(await deps.errands.jobs.cancel(text)))
             case requests.VolunteerRequest(pause=pause, now=now):
                 return self._volunteer(pause, now)
             case requests.SearchRequest(query=query):
                 progress = Progress(state="asking trackers, or the DHT", name=query)
-                async with _reported(progress, emit):
+                async with reported(progress, emit):
                     hits = await deps.discovery.search(query, progress.note)
                 return [_hit(hit) for hit in hits]
             case requests.BrowseRequest(peer=who):
                 progress = Progress(state="looking for the peer", name=who)
-                async with _reported(progress, emit):
+                async with reported(progress, emit):
                     listed = await deps.discovery.browse(who, progress.note)
                 return [_listed(one) for one in listed]
             case requests.SharesRequest():
@@ -144,7 +154,7 @@ class Operations:
         paths = [Path(path) for path in request.paths]
         if request.pointer is not None:
             pointers.check_name(request.pointer)
-        async with _reported(progress, emit):
+        async with reported(progress, emit):
             done = await deps.sharing.share(
                 paths,
                 request.name,
@@ -188,58 +198,17 @@ class Operations:
         pointer = deps.discovery.links.mutable_maker()(request.pointer)
         return msgspec.structs.replace(answer, pointer=pointer, version=record.sequence)
 
-    async def _get(self, request: requests.GetRequest, emit: Emit, *, keep_serving: bool) -> answers.GetAnswer:
-        named = parse_any_link(request.link)
-        hints = [parse_peer(text) for text in request.peers]
-        progress = Progress()
-        async with _reported(progress, emit):
-            follows = None
-            if isinstance(named, PointerLink):
-                follows = (named.publisher, named.name)
-                link, known = await self._newest(named, hints, request.wait_s, progress)
-                hints += known
-            else:
-                link = named
-            options = Options(
-                folder=Path(request.out),
-                select=request.select,
-                exclude=request.exclude,
-                naming=request.names,
-                trust_names=request.trust_names,
-                into_existing=request.into_existing,
-                sequential=request.sequential,
-                overwrite=request.overwrite,
-                wait_s=request.wait_s,
-                limit_bytes_per_s=request.limit_bytes_per_s,
-                keep_serving=keep_serving,
-                follows=follows,
-            )
-            result = await self._deps.open_shares.fetch(link, hints, options, progress)
-        return answers.GetAnswer(
-            paths=tuple(map(str, result.paths)),
-            bytes=result.bytes,
-            received=result.received,
-            seconds=round(result.seconds, 3),
-            sources={ids.to_text(peer): count for peer, count in result.sources.items()},
-            mapped=tuple(
-                answers.MappedFile(shared, str(path)) for shared, path in result.mapped[: answers.MAX_FILES_NAMED]
-            ),
-            mapped_count=len(result.mapped),
-            skipped=tuple(answers.SkippedFile(s.path, s.why) for s in result.skipped[: answers.MAX_FILES_NAMED]),
-            skipped_count=len(result.skipped),
-        )
-
     @asynccontextmanager
     async def _reading(
         self, request: requests.ListRequest | requests.CatRequest, emit: Emit
     ) -> AsyncIterator[reading.ReadShare]:
         """Opens the share to which the request's link leads."""
-        link = parse_any_link(request.link)
+        deps, link = self._deps, parse_any_link(request.link)
         hints = [parse_peer(text) for text in request.peers]
         if isinstance(link, PointerLink):
             progress = Progress()
-            async with _reported(progress, emit):
-                link, known = await self._newest(link, hints, request.wait_s, progress)
+            async with reported(progress, emit):
+                link, known = await newest(deps.discovery, link, hints, request.wait_s, progress)
             hints += known
         hints += link.peers
         where = link.share_id, hints, link.trackers
@@ -285,26 +254,6 @@ class Operations:
             UNSET if made is None else f"{access.url}/login?code={made}",
         )
 
-    async def _newest(
-        self, link: PointerLink, hints: list[PeerHint], wait_s: float | None, progress: Progress
-    ) -> tuple[Link, list[PeerHint]]:
-        """Returns the share to which the link leads now. Raises NotFound if it is not found within `wait_s`.
-
-        `hints` are peers that may know, besides those in the link.
-        """
-        progress.state = "looking for the newest version"
-        progress.name = link.name
-        with trio.move_on_after(float("inf") if wait_s is None else wait_s):
-            while True:
-                found = await self._deps.discovery.mutable_links.resolve(link, hints, progress.note)
-                if found is not None:
-                    return found
-                await trio.sleep(RESOLVE_RETRY_S)
-        raise NotFound(
-            f"Nobody knew of {link.name!r} by peer {ids.compared(link.publisher)} for {format_time(wait_s or 0)}. "
-            "Try again when its publisher is there."
-        )
-
     async def _unshare(self, text: str) -> answers.UnshareAnswer:
         if is_link(text):
             text = ids.to_text(parse_link(text).share_id)
@@ -334,36 +283,3 @@ def _hit(hit: search.Hit) -> answers.HitRow:
 
 def _listed(one: browse.ListedShare) -> answers.ListedRow:
     return answers.ListedRow(ids.to_text(one.share), one.name, one.size, one.files, one.link)
-
-
-@asynccontextmanager
-async def _reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
-    """Emits the progress at intervals while the body runs. The body's own errors are raised as they are."""
-    failure: Exception | None = None
-
-    said = 0
-
-    async def emit_notes() -> None:
-        nonlocal said
-        while said < len(progress.notes):
-            said += 1
-            await emit(Note(progress.notes[said - 1]))
-
-    async def report() -> None:
-        while True:
-            await emit_notes()
-            await emit(Update(progress))
-            await trio.sleep(UPDATE_INTERVAL_S)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(report)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - handed on below, past the nursery that would wrap it
-            failure = error
-        nursery.cancel_scope.cancel()
-    # What was noted just before the end explains a failure, and how far it was tells which job it was.
-    await emit_notes()
-    await emit(Update(progress))
-    if failure is not None:
-        raise failure

@@ -73,6 +73,55 @@ class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     """Whether the share may go into a folder that is there already and was not made for it."""
 
 
+class BackgroundRequest(ControlRequest, frozen=True, kw_only=True, tag="background"):
+    """Begin a fetch that goes on though nobody waits for it. Only a node does that."""
+
+    answer: ClassVar[Any] = answers.Errand
+    request: GetRequest
+
+
+class FetchesRequest(ControlRequest, frozen=True, kw_only=True, tag="fetches"):
+    """List the fetches: those under way, paused and failed, and the last that are done."""
+
+    answer: ClassVar[Any] = list[answers.FetchRow]
+    is_question = True
+
+
+class FollowRequest(ControlRequest, frozen=True, kw_only=True, tag="follow"):
+    """Wait for the end of a fetch. Closing the connection does not stop the fetch. `id` may be shortened."""
+
+    answer: ClassVar[Any] = answers.GetAnswer
+    is_question = True
+    id: str
+
+
+class PauseRequest(ControlRequest, frozen=True, kw_only=True, tag="pause"):
+    """Stop a fetch until it is resumed. `id` may be shortened."""
+
+    answer: ClassVar[Any] = answers.Errand
+    id: str
+
+
+class GoOnRequest(ControlRequest, frozen=True, kw_only=True, tag="go_on"):
+    """Resume what was paused or has failed. `id` may be shortened.
+
+    In the background, it is not waited for; otherwise, closing the connection pauses it again.
+    """
+
+    answer: ClassVar[Any] = answers.WentOn
+    id: str
+    background: bool = False
+
+
+class RemoveRequest(ControlRequest, frozen=True, kw_only=True, tag="remove"):
+    """Forget a fetch, and delete its `.part` files. `id` may be shortened."""
+
+    answer: ClassVar[Any] = answers.RemovedErrand
+    id: str
+    delete_files: bool = False
+    """Whether to delete finished files too, as far as they are unchanged."""
+
+
 class ListRequest(ControlRequest, frozen=True, kw_only=True, tag="ls"):
     """List a folder of a share, or a file of it, from the first name after `after` on; no file is fetched."""
 
@@ -239,6 +288,12 @@ class HoldRequest(ControlRequest, frozen=True, kw_only=True, tag="hold"):
 AnyRequest = (
     ShareRequest
     | GetRequest
+    | BackgroundRequest
+    | FetchesRequest
+    | FollowRequest
+    | PauseRequest
+    | GoOnRequest
+    | RemoveRequest
     | ListRequest
     | CatRequest
     | RunRequest

@@ -20,7 +20,7 @@ from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.store import posix
 from p2p.store.database import Database
-from p2p.store.kept_names import pack_names, unpack_names
+from p2p.store.local_paths import pack_names, unpack_names
 
 FETCH_FOLDER = "fetches"
 
@@ -78,6 +78,12 @@ class Fetches:
                 connection.execute("DELETE FROM fetch WHERE id = ?", [row[0]])
             with _recording(self._path(row[0])):
                 self._path(row[0]).unlink(missing_ok=True)
+
+    def names(self, share: ShareId, folder: Path) -> Renames | None:
+        """The names that differ on the disk from those in the share; None if no such fetch has begun to write."""
+        sql = "SELECT names FROM fetch WHERE share = ? AND folder = ?"
+        row = self._database.row(sql, [share, as_value(folder)])
+        return None if row is None or row[0] is None else unpack_names(bytes(row[0]))
 
     def sources(self, share: ShareId) -> list[str]:
         """The peers, as hints for links, from which earlier tries fetched this share."""

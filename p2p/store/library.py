@@ -28,7 +28,7 @@ from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.store import content, posix
 from p2p.store.database import Database
-from p2p.store.kept_names import pack_names, unpack_names
+from p2p.store.local_paths import pack_names, unpack_names
 from p2p.store.stamps import NOT_HELD, Stamp, Stamps, pack_ctimes, pack_stamps
 from p2p.wire import messages
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from p2p.core.shares import local_names, names
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.local_names import Renames
-from p2p.errors import BadData
+from p2p.errors import BadData, StorageError
 from p2p.ids import short
 
 _PART = ".part"
+_decoder = msgspec.msgpack.Decoder(list[tuple[names.Path, str]])
 
 
 class LocalPaths:
@@ -122,3 +125,16 @@ class LocalPaths:
             known = {local_names.renamed(path, self.changes)[-1].casefold() for path in beside}
             self._known_siblings[parent] = known
         return self._known_siblings[parent]
+
+
+def pack_names(changes: Renames) -> bytes:
+    """The names as the database stores them; nothing for none."""
+    return msgspec.msgpack.encode(sorted(changes.items())) if changes else b""
+
+
+def unpack_names(packed: bytes) -> Renames:
+    """The inverse of `pack_names`. Raises StorageError."""
+    try:
+        return dict(_decoder.decode(packed)) if packed else {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StorageError(f"The database of this home is damaged: names of files cannot be read ({error}).") from error

@@ -11,7 +11,7 @@ from p2p.errors import MalformedMessage
 from p2p.ids import PeerId, ShareId
 from p2p.store.database import Database
 from p2p.store.fetches import as_value
-from p2p.store.kept_names import pack_names, unpack_names
+from p2p.store.local_paths import pack_names, unpack_names
 from p2p.store.stamps import Stamp, Stamps, pack_ctimes, pack_stamps
 from p2p.wire import records
 from p2p.wire.records import Pointer, Record, pointer_key

@@ -67,6 +67,20 @@ WISH = JobSpec(
     seed=4711,
     max_skipped=77,
 )
+GET = requests.GetRequest(
+    link="magnet:?xt=urn:shoal:a",
+    out="/out",
+    peers=("192.0.2.1:7474",),
+    select=("*.txt",),
+    exclude=("*.tmp",),
+    names="skip",
+    trust_names=True,
+    into_existing=True,
+    sequential=True,
+    overwrite=True,
+    wait_s=1.5,
+    limit_bytes_per_s=1000,
+)
 ASKED: tuple[AnyRequest, ...] = (
     requests.ShareRequest(
         paths=("/a", "/b"),
@@ -78,20 +92,13 @@ ASKED: tuple[AnyRequest, ...] = (
         times=True,
         sure=True,
     ),
-    requests.GetRequest(
-        link="magnet:?xt=urn:shoal:a",
-        out="/out",
-        peers=("192.0.2.1:7474",),
-        select=("*.txt",),
-        exclude=("*.tmp",),
-        names="skip",
-        trust_names=True,
-        into_existing=True,
-        sequential=True,
-        overwrite=True,
-        wait_s=1.5,
-        limit_bytes_per_s=1000,
-    ),
+    GET,
+    requests.BackgroundRequest(request=GET),
+    requests.FetchesRequest(),
+    requests.FollowRequest(id="abc"),
+    requests.PauseRequest(id="abc"),
+    requests.GoOnRequest(id="abc", background=True),
+    requests.RemoveRequest(id="abc", delete_files=True),
     requests.ListRequest(
         link="magnet:?xt=urn:shoal:a", path="letters", after="a.txt", peers=("192.0.2.1:7474",), wait_s=1.5
     ),
@@ -287,6 +294,18 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             (job, *_) = of(owner, requests.JobsRequest())
             request("cancel", requests.CancelRequest(id=job["job"]))
             answers["run, cancelled"] = settled(json.loads([*running.makefile("rb")][-1]), folder)
+        until(lambda: of(owner, requests.FetchesRequest())[0]["state"] == "paused", "a fetch without its command")
+        run("fetches", "fetches")
+        request("fetches", requests.FetchesRequest())
+        paused, fetched = (row["id"] for row in of(owner, requests.FetchesRequest())[:2])
+        request("follow", requests.FollowRequest(id=fetched))
+        request("background", requests.BackgroundRequest(request=slow))
+        request("pause", requests.PauseRequest(id=paused))
+        request("go_on", requests.GoOnRequest(id=paused, background=True))
+        run("pause", "pause", paused)
+        run("resume", "resume", paused, "--background")
+        run("remove", "remove", paused)
+        request("remove", requests.RemoveRequest(id=fetched))
         until(lambda: is_idle(other), "a volunteer without work")
         request("volunteer_status", requests.VolunteerRequest(pause=True), by=other)
         request("volunteer_status, of none", requests.VolunteerRequest())
@@ -362,7 +381,8 @@ def test_requests_and_events_are_written_and_read_as_they_were_recorded() -> Non
         assert [requests.decode_request(line) for line in lines] == samples(request)
     for event in ANSWERED:
         assert [requests.decode_event(line.encode()) for line in recorded[tag_of(type(event))]] == samples(event)
-    assert [found for request in ASKED for found in left_out(request)] == [".version"] * len(ASKED)
+    versions = [".version"] * len(ASKED) + [".request.version"]
+    assert sorted(found for request in ASKED for found in left_out(request)) == sorted(versions)
 
 
 def test_every_request_and_event_was_recorded() -> None:

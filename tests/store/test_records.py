@@ -1,18 +1,26 @@
-"""Records: what is believed of an earlier try. The two bitmaps, their damage, and the end of a fetch."""
+"""Records: what is believed of an earlier try. The two bitmaps, their damage, and the end of a fetch.
+
+And the list of fetches: what is there after a kill, and how long it gets.
+"""
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from p2p.core.shares import bitmap
+from p2p.core.shares.fetch_states import State
 from p2p.errors import StorageError
 from p2p.ids import ShareId
+from p2p.store import kept_fetches
 from p2p.store.database import Database
 from p2p.store.fetches import FETCH_FOLDER, Fetches, FetchRecord
+from p2p.store.kept_fetches import KeptFetch, KeptFetches, new
+from tests.support.constants import Shorten
 from tests.support.small_shares import CHUNK, Share, noise
 
 SHARE = ShareId(bytes(range(32)))
@@ -282,3 +290,63 @@ def test_after_a_reboot_only_what_was_synced_is_kept_of_a_fetch(
     assert sorted(share.finish(target)) == [2, 4]
     target.close()
     assert share.in_place(out)
+
+
+# The list of fetches.
+
+
+@pytest.fixture
+def store(database: Database) -> KeptFetches:
+    return KeptFetches(database)
+
+
+def fetch(number: int, *, of_node: bool = True) -> KeptFetch:
+    return new(bytes([number]) * 32, {"link": "x"}, None, "data", of_node=of_node, background=True)._replace(
+        created=float(number)
+    )
+
+
+def states(store: KeptFetches) -> list[State]:
+    return [one.state for one in store.recover()]
+
+
+def test_what_was_kept_is_there_again(store: KeptFetches) -> None:
+    store.begin(fetch(2))
+    one = fetch(1)
+    store.begin(one)
+    # JSON cannot hold this name as text, but disks can.
+    name = os.fsdecode(b"caf\xe9")
+    one = one._replace(
+        request={"out": name}, state="failed", share=ShareId(b"s" * 32), name="other", size=5, done=3, outcome={"a": 1}
+    )
+    assert store.change(one) == []
+    assert store.recover() == [one, fetch(2)]
+    store.forget(one.id)
+    assert store.recover() == [fetch(2)]
+
+
+@pytest.mark.parametrize("of_node", [True, False])
+def test_what_ran_when_its_peer_was_killed_waits_for_a_node_or_is_paused(store: KeptFetches, of_node: bool) -> None:
+    for number, state in enumerate(get_args(State)):
+        one = fetch(number, of_node=of_node)
+        store.begin(one)
+        store.change(one._replace(state=state))
+    stopped = "waiting" if of_node else "paused"
+    expected = [stopped, stopped, "paused", "failed", "done"]
+    assert states(store) == expected
+    assert states(store) == expected, "and once is enough"
+
+
+def test_so_many_are_open_and_so_many_done_ones_are_remembered(store: KeptFetches, shorten: Shorten) -> None:
+    shorten(kept_fetches, "MAX_OPEN", 2)
+    shorten(kept_fetches, "MAX_DONE", 2)
+    for number in (1, 2):
+        store.begin(fetch(number))
+    with pytest.raises(StorageError, match="2 fetches are not done"):
+        store.begin(fetch(3))
+    store.begin(fetch(2))  # which is there
+    for number in (1, 2):
+        assert store.change(fetch(number)._replace(state="done")) == []
+    store.begin(fetch(3))
+    assert store.change(fetch(3)._replace(state="done")) == [fetch(1).id]
+    assert [one.id for one in store.recover()] == [fetch(2).id, fetch(3).id]

@@ -60,9 +60,9 @@ class _Running:
         self.stop = trio.Event()
         self.stopped = trio.Event()
 
-    async def run(self, home: Path, config: Config, *, task_status: trio.TaskStatus[Node]) -> None:
+    async def run(self, home: Path, config: Config, foreground: bool, *, task_status: trio.TaskStatus[Node]) -> None:
         try:
-            async with open_node(home, config, foreground=not config.web.listen) as node:
+            async with open_node(home, config, foreground=foreground) as node:
                 task_status.started(node)
                 await self.stop.wait()
         finally:
@@ -89,10 +89,12 @@ class World:
         jobs: dict[str, Any] | None = None,
         sharing: dict[str, Any] | None = None,
         web: dict[str, Any] | None = None,
+        stays: bool = False,
         **transfer: Any,
     ) -> Node:
         """Starts a node with these settings of the sections that the arguments are named like.
 
+        If it `stays`, it is a node, and not the peer of one command.
         It finds no other peer unless a test tells it where one is. If not `dialable`, it tells nobody where it listens.
         """
         settings: dict[str, Any] = {
@@ -112,7 +114,9 @@ class World:
             web=WebConfig(**web or {}),
         )
         running = self._running[name] = _Running()
-        local: Node = await self._nursery.start(running.run, self.folder / name, config)
+        local: Node = await self._nursery.start(
+            running.run, self.folder / name, config, not stays and not config.web.listen
+        )
         return local
 
     async def stop(self, name: str) -> None:

@@ -1,5 +1,6 @@
 """Fetches that are interrupted or killed go on from where they were; nothing is fetched twice."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def test_ctrl_c_keeps_what_was_fetched_and_says_how_to_go_on(origin: Peer, other
             outcome = getting.end()
         assert outcome.code == 130
         assert outcome.out == ""
-        assert outcome.err == "Interrupted. What was fetched is kept; the same command resumes from there.\n"
+        said = r"Interrupted\. What was fetched is kept: `shoal resume \w{8}`, or the same command, goes on with it\.\n"
+        assert re.fullmatch(said, outcome.err)
         held = chunks_held(other)
         assert held >= 4
         assert not (tmp_path / "got" / "data.bin").exists()
@@ -53,9 +55,9 @@ def test_a_killed_daemon_goes_on_when_asked_again(origin: Peer, other: Peer, tmp
         assert outcome.code == 1
         assert "repeat the command" in outcome.err
         held = chunks_held(other)
-        with other.node():  # the dead one's lock and socket are not in its way
+        with other.node():  # the dead one's lock and socket are not in its way; it goes on with the fetch
             answer = other.run("get", link, "--out", "got", "--json").json()
-    assert answer["received"] == 16 * MIB - held * CHUNK
+    assert answer["received"] <= 16 * MIB - held * CHUNK
     assert (tmp_path / "got" / "data.bin").read_bytes() == file.read_bytes()
 
 
@@ -80,7 +82,7 @@ def test_interrupted_while_waiting(other: Peer) -> None:
         getting.says("waiting for sources")
         outcome = getting.end()
     assert outcome.code == 130
-    assert "resumes" in outcome.err
+    assert "shoal resume" in outcome.err
 
 
 def test_closing_the_terminal_is_like_ctrl_c(other: Peer) -> None:
@@ -92,7 +94,7 @@ def test_closing_the_terminal_is_like_ctrl_c(other: Peer) -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert outcome.code == 130
-    assert "resumes" in outcome.err
+    assert "shoal resume" in outcome.err
 
 
 def test_two_signals_at_once_are_one_wish(other: Peer) -> None:
@@ -105,4 +107,4 @@ def test_two_signals_at_once_are_one_wish(other: Peer) -> None:
         getting.send(signal.SIGCONT)
         outcome = getting.wait()
     assert outcome.code == 130
-    assert "resumes" in outcome.err
+    assert "shoal resume" in outcome.err

@@ -12,7 +12,8 @@ from p2p.commandline.app import app
 from tests.support.processes import Outcome, Peer
 
 COMMANDS = (
-    *("node", "share", "get", "ls", "cat", "sql", "run", "jobs", "result", "logs", "cancel", "search", "browse"),
+    *("node", "share", "get", "ls", "cat", "sql", "fetches", "pause", "resume", "remove"),
+    *("run", "jobs", "result", "logs", "cancel", "search", "browse"),
     *("shares", "unshare", "peers", "status", "config", "web", "open", "volunteer", "tracker", "demo"),
 )
 NEED_A_NODE = (("status",), ("peers",), ("volunteer", "status"), ("web",), ("open", "a" * 52))

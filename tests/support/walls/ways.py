@@ -7,7 +7,7 @@ from itertools import count
 
 import trio
 
-from p2p.control.protocol import Event, SearchRequest, StatusRequest
+from p2p.control.protocol import Event, GetRequest, SearchRequest, StatusRequest
 from p2p.errors import ShoalError
 from p2p.ids import short
 from p2p.node import Node
@@ -37,13 +37,20 @@ class Ways:
 
     @property
     def all(self) -> Sequence[Way]:
-        return self.fetch, self.look, self.compute, self.call
+        return self.fetch, self.get, self.look, self.compute, self.call
 
     async def fetch(self) -> None:
         world, number = self._world, next(self._numbers)
         published = await world.publish(self._origin, {"a": 3_000_000}, f"data-{number}", number)
         self._origin.presence.contacts._known.clear()
         await world.get(self._worker, published.link, [published.hint], folder=world.folder / f"{number}")
+
+    async def get(self) -> None:
+        world, number = self._world, next(self._numbers)
+        published = await world.publish(self._origin, {"a": 100_000}, f"data-{number}", number)
+        link = self._origin.discovery.links.to(published.link.share_id, "data", 100_000)
+        request = GetRequest(link=link, out=str(world.folder / f"{number}"))
+        await self._worker.operations.perform(request, ignore, keep_serving=True)
 
     async def call(self) -> None:
         world, number, worker = self._world, next(self._numbers), self._worker
