@@ -1,4 +1,4 @@
-"""What changes at a peer, as server-sent events: transfers, shares, jobs and peers.
+"""What changes at a peer, as server-sent events: transfers, fetches of the user, shares, jobs and peers.
 
 Whoever begins to listen is told everything first, and then what changes: the rows that are new or other than before,
 and the keys of those that are gone. What waits for a listener is bounded. One that reads too slowly is told that it
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from p2p.compute.answers import JobRow
 from p2p.concurrency.bell import Bell
 from p2p.control import protocol
-from p2p.control.answers import PeerRow, ShareRow
+from p2p.control.answers import FetchRow, PeerRow, ShareRow
 from p2p.control.protocol import AnyRequest
 from p2p.errors import MalformedMessage, Refused, ShoalError
 from p2p.ids import to_text
@@ -57,6 +57,12 @@ class Transfers(Change, frozen=True, tag="transfers"):
     rows: list[TransferRow]
 
 
+class Fetches(Change, frozen=True, tag="fetches"):
+    """Fetches of the user that are new or other than before, whatever their state; the key is `id`."""
+
+    rows: list[FetchRow]
+
+
 class Shares(Change, frozen=True, tag="shares"):
     """Shares that are new or other than before; the key is `id`."""
 
@@ -81,7 +87,7 @@ class Missed(msgspec.Struct, frozen=True, tag_field="event", tag="missed"):
     events: int
 
 
-AnyChange = Transfers | Shares | Jobs | Peers | Missed
+AnyChange = Transfers | Fetches | Shares | Jobs | Peers | Missed
 
 
 class _Row(NamedTuple):
@@ -102,6 +108,7 @@ class _Topic(NamedTuple):
 
 TOPICS = (
     _Topic("transfers", None, lambda row: str(row.id)),
+    _Topic("fetches", protocol.FetchesRequest(), lambda row: str(row.id)),
     _Topic("shares", protocol.SharesRequest(), lambda row: str(row.id), lambda row: replace(row, age_s=0)),
     _Topic("jobs", protocol.JobsRequest(), lambda row: str(row.job)),
     _Topic("peers", protocol.PeersRequest(), lambda row: f"{row.role} {row.peer} {row.share} {row.job}".strip()),

@@ -76,6 +76,11 @@ async def test_a_share_is_made_and_fetched_over_http(world: World, peer: Node, p
         assert any(isinstance(event, Update) for event in told[:-1])
         again = await client.post(f"{API}get", json=request | {"out": str(world.folder)})
         assert again.json()["bytes"] == 301_000
+    async with await trio.open_unix_socket(str(socket_path(reader.home))) as stream:
+        listening = Listening(stream)
+        await listening.ask("?topic=fetches")
+        name, heard = await listening.next()
+        assert (name, {row["state"] for row in heard["rows"]}) == ("fetches", {"done"})
 
 
 async def test_what_comes_before_the_answer_comes_as_lines(published: Published, client: httpx2.AsyncClient) -> None:
