@@ -277,3 +277,23 @@ def test_a_peer_that_is_killed_midway_is_told_of(tmp_path: Path) -> None:
     (failure,) = failures
     assert isinstance(failure, ConnectionError)
     assert "Read again" in str(failure)
+
+
+def test_a_file_that_its_owner_changes_is_not_read_as_another(shared: Shared, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "changing" / "table.bin", 2 * MIB)
+    truth = file.read_bytes()
+    answer = shared.owner.run("share", file.parent, "--json").json()
+    path = f"shoal://{answer['id']}/table.bin"
+    systems = [
+        ShoalFileSystem(peer.home, answer["link"], wait_s=1, skip_instance_cache=True)
+        for peer in (shared.owner, shared.reader)
+    ]
+    opened = [system.open(path, cache_type="none") for system in systems]
+    assert [one.read(10) for one in opened] == [truth[:10]] * 2
+    make_file(file, 2 * MIB, seed=2)
+    for one in opened:
+        one.seek(MIB)
+        with pytest.raises(OSError, match=r"Nobody had this for 1 s|ended the answer midway"):
+            one.read(10)
+    for system in systems:
+        system.close()
