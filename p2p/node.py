@@ -32,6 +32,7 @@ from p2p.concurrency.walls import Wall
 from p2p.config import DEFAULT_PORT, Config, WebConfig
 from p2p.control import operations as control_operations
 from p2p.control import server as control_server
+from p2p.control.background_jobs import BackgroundJobs
 from p2p.control.errands import Errands
 from p2p.control.getting import Getting
 from p2p.control.operations import Operations
@@ -127,6 +128,7 @@ class Node(msgspec.Struct, frozen=True):
     volunteering: "Volunteering | None"
     calls: Calls
     jobs: Jobs
+    background: BackgroundJobs
     fetches: UserFetches
     announcer: TrackerAnnouncer
     publisher: Publisher
@@ -329,6 +331,7 @@ def _make(
     getting = Getting(discovery, open_shares)
     leftovers = Leftovers(library, records, sharing, disk)
     kept = KeptFetches(database)
+    background = BackgroundJobs(jobs, journal, disk, of_node=not foreground)
     fetches = UserFetches(kept, disk, getting.get, leftovers, changes, of_node=not foreground)
     operations = Operations(
         control_operations.Deps(
@@ -336,7 +339,7 @@ def _make(
             discovery=discovery,
             sharing=sharing,
             open_shares=open_shares,
-            errands=Errands(fetches, jobs),
+            errands=Errands(fetches, jobs, background),
             volunteering=volunteering,
             shares=shares,
             peers=PeersView(presence.contacts, swarms, jobs, volunteering),
@@ -399,6 +402,7 @@ def _make(
         volunteering=volunteering,
         calls=calls,
         jobs=jobs,
+        background=background,
         fetches=fetches,
         announcer=announcer,
         publisher=publisher,
@@ -458,6 +462,7 @@ async def _start(
     await nursery.start(node.open_shares.run)
     await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
     await nursery.start(node.fetches.run)
+    await nursery.start(node.background.run)
     await nursery.start(node.door.run, web)
     await nursery.start(node.server.run, min(control_server.MAX_CLIENTS, allowed - wanted))
     if node.volunteering is not None:

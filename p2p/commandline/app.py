@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from p2p import __version__
-from p2p.commandline import fetches, files, jobs, peer, sql, volunteering, web
+from p2p.commandline import errands, fetches, files, jobs, peer, sql, volunteering, web
 from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
@@ -64,9 +64,9 @@ for command in (
     files.cat,
     sql.sql,
     fetches.fetches,
-    fetches.pause,
-    fetches.resume,
-    fetches.remove,
+    errands.pause,
+    errands.resume,
+    errands.remove,
     jobs.run,
     jobs.jobs,
     jobs.result,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from p2p.commandline import fetches
 from p2p.commandline.asking import NOBODY, as_text, either, perform, print_answer
+from p2p.commandline.fetches import Background
 from p2p.commandline.options import Json, as_path, networked
 
 if TYPE_CHECKING:
@@ -24,7 +26,19 @@ WITH_LOCAL = frozenset(
 """The parameters of `run` that have a meaning with --local."""
 KEPT = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` resumes it, `shoal cancel ID` forgets it."
 NOT_WITH_RESUME = frozenset(
-    {"inputs", "arg", "runtime", "partitions", "unit_memory", "unit_time", "trust", "volunteers", "out", "wait"}
+    {
+        "background",
+        "inputs",
+        "arg",
+        "runtime",
+        "partitions",
+        "unit_memory",
+        "unit_time",
+        "trust",
+        "volunteers",
+        "out",
+        "wait",
+    }
     | {"along", "requirements", "seed", "max_skipped"}
 )
 """The parameters of `run` that are fixed when a job is started."""
@@ -128,6 +142,7 @@ def run(
     resume: Annotated[
         str | None, typer.Option(metavar="JOB_ID", help="Resume a stopped job, with the options it was started with.")
     ] = None,
+    background: Background = False,
     as_json: Json = False,
     *,
     settings: "Settings",
@@ -137,7 +152,7 @@ def run(
 
     from p2p.compute.arguments import parse_all
     from p2p.compute.spec import JobSpec
-    from p2p.control.protocol import ResumeRequest, RunRequest
+    from p2p.control.protocol import BackgroundRequest, ResumeRequest, RunRequest
     from p2p.errors import ConfigError
     from p2p.formats import parse_size, parse_time
     from p2p.paths import absolute, to_make
@@ -155,7 +170,7 @@ def run(
     if (job is None) == (resume is None):
         raise ConfigError("Give a job to run, or --resume with the id of a stopped job: see `shoal jobs`.")
 
-    show = partial(_show, as_json)
+    show = partial(shown, as_json)
     for text in peer or ():
         parse_peer(text)
     if job is None:
@@ -187,6 +202,9 @@ def run(
 
         show(local_run.run(job, list(inputs or ()), spec, out))
         return
+    if background:
+        begun = partial(fetches.begun, as_json=as_json)
+        perform(BackgroundRequest(request=RunRequest(wish=spec)), None, begun, nobody=NOBODY)
     had_begun = False
 
     def seen(progress: "Progress") -> None:
@@ -199,12 +217,19 @@ def run(
     perform(RunRequest(wish=spec), settings, show, interrupted=interrupted, nobody=NOBODY, seen=seen)
 
 
-def jobs(as_json: Json = False) -> None:
+def jobs(
+    follow: Annotated[
+        str | None, typer.Option(metavar="ID", help="Wait for the end of this job; Ctrl-C does not stop it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List this peer's jobs: running, stopped, and recently ended."""
     from p2p.commandline import tables
-    from p2p.control.protocol import JobsRequest
+    from p2p.control.protocol import JobsRequest, ResultRequest
 
-    perform(JobsRequest(), {}, either(as_json, tables.jobs))
+    if follow is None:
+        perform(JobsRequest(), {}, either(as_json, tables.jobs))
+    perform(ResultRequest(id=follow, wait=True), {}, partial(shown, as_json), interrupted="The job goes on.")
 
 
 def result(
@@ -214,7 +239,7 @@ def result(
     """Print once more the result of a job that is done."""
     from p2p.control.protocol import ResultRequest
 
-    perform(ResultRequest(id=job), {}, partial(_show, as_json))
+    perform(ResultRequest(id=job), {}, partial(shown, as_json))
 
 
 def logs(
@@ -247,7 +272,7 @@ def _given(context: typer.Context) -> Iterator[tuple[str, str]]:
             yield parameter.name or "", parameter.opts[0]
 
 
-def _show(as_json: bool, answer: "JobAnswer") -> None:
+def shown(as_json: bool, answer: "JobAnswer") -> None:
     """Prints a job's answer, and notes what it took."""
     text = _text(answer)
     print_answer(as_text(answer, text=text) if as_json else _shown(text))

@@ -82,7 +82,7 @@ class Operations:
             case requests.GetRequest():
                 return await deps.errands.fetches.get(request, emit, keep_serving=keep_serving)
             case requests.BackgroundRequest(request=asked):
-                return await deps.errands.fetches.begin(asked)
+                return await deps.errands.begin(asked, emit)
             case requests.FetchesRequest():
                 return deps.errands.fetches.rows()
             case requests.FollowRequest(id=text):

@@ -73,13 +73,6 @@ class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     """Whether the share may go into a folder that is there already and was not made for it."""
 
 
-class BackgroundRequest(ControlRequest, frozen=True, kw_only=True, tag="background"):
-    """Begin a fetch that goes on though nobody waits for it. Only a node does that."""
-
-    answer: ClassVar[Any] = answers.Errand
-    request: GetRequest
-
-
 class FetchesRequest(ControlRequest, frozen=True, kw_only=True, tag="fetches"):
     """List the fetches: those under way, paused and failed, and the last that are done."""
 
@@ -96,14 +89,14 @@ class FollowRequest(ControlRequest, frozen=True, kw_only=True, tag="follow"):
 
 
 class PauseRequest(ControlRequest, frozen=True, kw_only=True, tag="pause"):
-    """Stop a fetch until it is resumed. `id` may be shortened."""
+    """Stop a fetch or a job until it is resumed. `id` may be shortened."""
 
     answer: ClassVar[Any] = answers.Errand
     id: str
 
 
 class GoOnRequest(ControlRequest, frozen=True, kw_only=True, tag="go_on"):
-    """Resume what was paused or has failed. `id` may be shortened.
+    """Resume a fetch or a job that was stopped, or a fetch that has failed. `id` may be shortened.
 
     In the background, it is not waited for; otherwise, closing the connection pauses it again.
     """
@@ -114,7 +107,7 @@ class GoOnRequest(ControlRequest, frozen=True, kw_only=True, tag="go_on"):
 
 
 class RemoveRequest(ControlRequest, frozen=True, kw_only=True, tag="remove"):
-    """Forget a fetch, and delete its `.part` files. `id` may be shortened."""
+    """Forget a fetch, with its `.part` files, or a job, with its result. `id` may be shortened."""
 
     answer: ClassVar[Any] = answers.RemovedErrand
     id: str
@@ -170,6 +163,13 @@ class RunRequest(ControlRequest, frozen=True, kw_only=True, tag="run"):
     wish: JobSpec
     keep: bool = True
     """Whether a job that is interrupted, or for which there is nobody to work, is kept to be resumed."""
+
+
+class BackgroundRequest(ControlRequest, frozen=True, kw_only=True, tag="background"):
+    """Begin a fetch or a job that goes on though nobody waits for it. Only a node does that."""
+
+    answer: ClassVar[Any] = answers.Errand
+    request: GetRequest | RunRequest
 
 
 class ResumeRequest(ControlRequest, frozen=True, kw_only=True, tag="resume"):

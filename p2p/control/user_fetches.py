@@ -17,6 +17,7 @@ import trio
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.walls import Wall
 from p2p.control import answers
+from p2p.control.background_jobs import NO_NODE
 from p2p.control.fetch_ids import id_of
 from p2p.control.getting import Found
 from p2p.control.protocol import Emit, Failure, GetRequest
@@ -374,9 +375,7 @@ class UserFetches:
 
     def _check_node(self) -> None:
         if not self._of_node:
-            raise ConfigError(
-                "The peer of another command runs in this home, and ends with it. Start one that stays: shoal node"
-            )
+            raise ConfigError(NO_NODE)
 
 
 def errand(one: UserFetch) -> answers.Errand:

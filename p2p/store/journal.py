@@ -141,6 +141,21 @@ class Journal:
                 [ANSWER, ANSWER, MAX_ANSWERS_BYTES],
             )
 
+    def put_in_background(self, job: bytes) -> None:
+        """Records that a node goes on with the job until it is over."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO job_background VALUES (?, ?)", [job, time.time()])
+
+    def take_from_background(self, job: bytes) -> None:
+        """The opposite of `put_in_background`."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM job_background WHERE job = ?", [job])
+
+    def in_background(self) -> list[bytes]:
+        """The jobs that a node goes on with."""
+        sql = "SELECT job FROM job_background JOIN job ON id = job WHERE state = ? ORDER BY since, job"
+        return [bytes(job) for (job,) in self._database.rows(sql, [RUNNING])]
+
     def answer(self, job: bytes) -> bytes:
         """The answer with which the job ended; empty if it is not kept."""
         row = self._database.row("SELECT result FROM job_action WHERE job = ? AND action = ?", [job, ANSWER])

@@ -11,7 +11,7 @@ task does any of these at the same time.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,9 @@ if TYPE_CHECKING:  # all that runs a job is imported when the first one begins: 
 
 JOB = Wall("job")
 
+Begun = Callable[[bytes], Awaitable[None]]
+"""Is told the id of a job once it runs."""
+
 FOLLOW_INTERVAL_S = 0.5
 """How often it is looked at whether a job that was about to begin has."""
 
@@ -66,6 +69,8 @@ class Claim:
 
     scope: trio.CancelScope
     given_up: trio.Event = field(default_factory=trio.Event)
+    why: str = "The job was cancelled."
+    """What whoever waits is told if `scope` is cancelled."""
 
 
 class Jobs:
@@ -142,9 +147,11 @@ class Jobs:
                 del self._claims[job]
                 claim.given_up.set()
         if scope.cancelled_caught:
-            raise JobError("The job was cancelled.")
+            raise JobError(claim.why)
 
-    async def begin(self, spec: JobSpec, progress: Progress, *, keep: bool = True) -> JobAnswer:
+    async def begin(
+        self, spec: JobSpec, progress: Progress, *, keep: bool = True, begun: Begun | None = None
+    ) -> JobAnswer:
         """Runs a job until it ends. Returns what `shoal run` answers.
 
         Raises JobError for the job's own fault; NotFound if nobody works on it for `wait_s`; StorageError; and
@@ -160,6 +167,8 @@ class Jobs:
             if keep:
                 again = f"if it is interrupted, `shoal run --resume {short(job)}` goes on with it"
                 progress.note(f"job {short(job)}: {again}")
+            if begun is not None:
+                await begun(job)
             return await self._run(setup, kept, progress, keep=keep)
 
     async def _begin(self, spec: JobSpec, job: bytes, progress: Progress) -> "tuple[Setup, Resumable]":
@@ -184,7 +193,9 @@ class Jobs:
             raise
         return setup, kept
 
-    async def resume(self, text: str, progress: Progress, peers: Sequence[str] = ()) -> JobAnswer:
+    async def resume(
+        self, text: str, progress: Progress, peers: Sequence[str] = (), *, begun: Begun | None = None
+    ) -> JobAnswer:
         """Resumes a job that was stopped, with its original options and these additional volunteers.
 
         Raises as `begin` does.
@@ -200,6 +211,8 @@ class Jobs:
             spec = msgspec.structs.replace(kept.wish, peers=(*kept.wish.peers, *peers))
             kept = msgspec.structs.replace(kept, wish=spec)
             setup = await set_up_again(self._deps, job, self._folder_of(job), kept, self._made, progress)
+            if begun is not None:
+                await begun(job)
             return await self._run(setup, kept, progress, keep=True)
 
     async def _run(self, setup: "Setup", kept: Resumable, progress: Progress, *, keep: bool) -> JobAnswer:
@@ -248,6 +261,26 @@ class Jobs:
             elif not stopped or listed.state != "cancelled":
                 raise ConfigError(f"Job {short(job)} {_ended(listed.state)} already.")
         return job
+
+    async def stop(self, text: str) -> bytes:
+        """Stops a job that is under way, so that it can be resumed. Returns its id. Raises ConfigError."""
+        listed = await self._find(text)
+        claim = self._claims.get(listed.id)
+        if claim is None:
+            what = "is stopped" if listed.state == RUNNING else _ended(listed.state)
+            raise ConfigError(f"Job {short(listed.id)} {what} already.")
+        claim.why = f"The job is stopped. `shoal resume {short(listed.id)}` goes on with it."
+        claim.scope.cancel()
+        await claim.given_up.wait()
+        return listed.id
+
+    async def forget(self, text: str) -> bytes:
+        """Forgets a job with its result, after it has cancelled one that is not over. Returns its id."""
+        listed = await self._find(text)
+        if listed.state == RUNNING:
+            await self.cancel(to_text(listed.id))
+        await self._deps.disk.run(self._deps.journal.forget, listed.id)
+        return listed.id
 
     async def listed(self) -> list[JobRow]:
         """Lists the running jobs, those that were stopped, and the last ones that ended; the newest first."""

@@ -265,7 +265,7 @@ async def test_only_so_many_run_in_the_background_and_the_others_in_turn(
 
 async def test_an_id_that_is_none_is_told(world: World, node: Node) -> None:
     for request in (FollowRequest, PauseRequest, GoOnRequest, RemoveRequest):
-        with pytest.raises(ConfigError, match="No fetches"):
+        with pytest.raises(ConfigError, match="No fetch"):
             await asked(node, request(id="abc"))
 
 
