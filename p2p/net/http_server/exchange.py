@@ -172,6 +172,8 @@ class Exchange:
                 await self._stream.send_all(piece)
         except _BROKEN:
             self._is_gone = True
+            if self._watching is not None:
+                self._watching.cancel()  # it may have stopped to listen: the client has said too much
             await trio.lowlevel.checkpoint()
 
     async def finish(self) -> h11.Connection | None:

@@ -1,7 +1,7 @@
 """HTTP on one connection: request after request, clients that go, and those that say or take little."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2p.net.http_server import framing, speaking
+from p2p.net.http_server.events import KEEP_AWAKE_S, stream
 from p2p.net.http_server.speaking import IDLE_TIMEOUT_S, Speaker
 from p2p.net.http_server.stream import STALLED_S, Stream
 from tests.support.constants import Shorten
@@ -217,6 +218,25 @@ async def test_a_client_is_done_when_its_answer_is() -> None:
         heard.clear()
         await client.say(GET)
         await client.hear(b"ok")
+
+
+async def test_a_stream_ends_when_its_client_goes_after_too_many_words(autojump_clock: MockClock) -> None:
+    """Of such a client no more is read, so that it has gone is noticed only by what is sent."""
+
+    async def nothing() -> AsyncGenerator[bytes, None]:
+        await trio.sleep_forever()
+        yield b""
+
+    async def listen(_: Scope, receive: Receive, send: Send) -> None:
+        await stream(nothing(), receive, send)
+
+    async with served(listen) as client:
+        await client.say(GET + bytes(3 * framing.HEAD_BYTES))
+        await client.hear(b"\r\n\r\n")
+        await wait_all_tasks_blocked()
+        await client.stream.aclose()
+        with trio.fail_after(3 * KEEP_AWAKE_S):
+            await client.done.wait()
 
 
 async def test_what_is_said_during_an_answer_is_bounded_and_not_lost() -> None:
