@@ -196,8 +196,8 @@ class _Run:
             session.reach()
             system = ShoalFileSystem(Global.home, peers=self._peers, wait_s=self._wait_s, skip_instance_cache=True)
             used.callback(system.close)
-            folders = [*self._allow, *([] if self._out is None else [self._out.parent])]
-            engine = self._engine = used.enter_context(open_engine(system, folders, self._memory_bytes))
+            out = None if self._out is None else self._part()
+            engine = self._engine = used.enter_context(open_engine(system, self._allow, self._memory_bytes, out))
             self._answer(engine)
 
     def _answer(self, engine: "Engine") -> None:

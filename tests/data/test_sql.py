@@ -40,6 +40,27 @@ def test_small_files_become_a_large_one(shared: Shared, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["all.parquet", "x.json"]
 
 
+def test_to_save_an_answer_does_not_open_the_folder(shared: Shared, tmp_path: Path) -> None:
+    private = tmp_path / "private.csv"
+    private.write_text("a\nsecret\n")
+    (tmp_path / "link.csv").symlink_to(private)
+    for query in (
+        f"from '{private}'",
+        f"from '{tmp_path}/link.csv'",
+        f"from glob('{tmp_path}/*')",
+        f"copy (select 1) to '{private}'; select 1",
+        f"copy (select 1) to '{tmp_path}/more.csv'; select 1",
+    ):
+        assert "--allow" in sql(shared, query, "--out", tmp_path / "x.csv", code=2)
+    assert private.read_text() == "a\nsecret\n"
+    assert sorted(os.listdir(tmp_path)) == ["link.csv", "private.csv"]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "way").symlink_to(folder)
+    sql(shared, "select 1 as a", "--out", tmp_path / "way" / "it's.csv")
+    assert (folder / "it's.csv").read_text() == "a\n1\n"
+
+
 def test_what_is_wrong_is_told_in_words(shared: Shared) -> None:
     for query, options, code, words in (
         ("from 'LINK/nothing.csv'", (), 1, "No files found"),

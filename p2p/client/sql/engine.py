@@ -101,8 +101,10 @@ class Engine:
 
 
 @contextmanager
-def open_engine(system: Any, allowed: Iterable[Path], memory_bytes: int) -> Iterator[Engine]:
+def open_engine(system: Any, allowed: Iterable[Path], memory_bytes: int, out: Path | None = None) -> Iterator[Engine]:
     """Makes an engine that reads shares by the file system, and reads and writes files in the folders `allowed`.
+
+    It may also write `out`, whose folder is not allowed by that: who pastes a query saves its answer wherever they are.
 
     Raises ConfigError if DuckDB is not installed, or a folder is not there; StorageError.
     """
@@ -129,6 +131,8 @@ def open_engine(system: Any, allowed: Iterable[Path], memory_bytes: int) -> Iter
             connection.register_filesystem(system)
             inside = [SCHEME, *(os.path.join(folder, "") for folder in (temp, *folders))]
             connection.execute(f"set allowed_directories = [{', '.join(map(as_literal, inside))}]")
+            if out is not None:
+                connection.execute(f"set allowed_paths = [{as_literal(_folder(out.parent) / out.name)}]")
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
             yield Engine(duckdb, connection, system, temp)
