@@ -79,8 +79,12 @@ class Jobs(Asking):
         requirements: AnyPath | None = None,
         seed: int | None = None,
         max_skipped: int = DEFAULT_MOST,
+        background: bool = False,
     ) -> Running[JobAnswer]:
         """Runs a job on the machines of volunteers. Returns at once; `Running.result` waits for its end.
+
+        In the background, `shoal node` of the home runs it, whatever becomes of this program: returns once it has
+        begun. `job` follows it, from any program.
 
         `job` is a Python file with a function named `job`, a folder with job.py, or a .wasm file. `inputs` are links
         or paths; `args` are arguments of the function, which travel as JSON. Files that the job saves go into the
@@ -106,7 +110,10 @@ class Jobs(Asking):
             seed=UNSET if seed is None else seed,
             max_skipped=max_skipped,
         )
-        return Running(self, self._session, requests.RunRequest(wish=spec), _as_it_is)
+        request = requests.RunRequest(wish=spec)
+        if background:
+            return self.job(self._ask(requests.BackgroundRequest(request=request)).id)
+        return Running(self, self._session, request, _as_it_is)
 
     def map(
         self,

@@ -152,6 +152,23 @@ async def test_a_peer_that_was_started_again_is_asked(world: World) -> None:
     await trio.to_thread.run_sync(peer.close)
 
 
+async def test_a_job_in_the_background_outlives_the_program(world: World) -> None:
+    lender = await volunteer(world)
+    owner, passing = await world.peer("owner", stays=True), await world.peer("passing")
+    path = write_job(world, SUM)
+
+    def run() -> None:
+        with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
+            job = peer.run(path, args={"n": 10}, runtime="python-wasm", wait_s=60, background=True).job
+        with Peer(owner.home) as again:
+            assert again.job(job).result(processes.PATIENCE_S).result == sum(n * n for n in range(10))
+        with Peer(passing.home) as peer, pytest.raises(ConfigError, match="shoal node"):
+            peer.run(path, background=True)
+
+    await trio.to_thread.run_sync(run)
+    await owner.activity.idle()
+
+
 async def test_a_job_runs_while_the_program_goes_on_and_is_stopped_resumed_and_cancelled(world: World) -> None:
     lender = await volunteer(world)
     owner = await world.peer("owner")
