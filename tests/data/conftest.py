@@ -24,7 +24,7 @@ class Shared(NamedTuple):
     id: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     folder = tmp_path_factory.mktemp("data")
     tables = folder / "tables"

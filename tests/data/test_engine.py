@@ -64,10 +64,11 @@ def test_queries_read_shares_and_tables_of_their_own(shared: Shared) -> None:
         "from a where false": ["n,name"],
         "select column_name from (describe from 'LINK/all.csv')": ["column_name", "n", "name"],
     }
-    for query, answer, said in zip(answers, answers.values(), asked(shared, *answers), strict=True):
+    *found, nothing, several = asked(shared, *answers, "from 'LINK/nothing.csv'", "from 'LINK'")
+    for query, answer, said in zip(answers, answers.values(), found, strict=True):
         assert said == answer, query
-    (told,) = asked(shared, "from 'LINK'")
-    assert "which files of the share" in told
+    assert "No files found" in nothing
+    assert "which files of the share" in several
 
 
 def test_the_wall_holds(shared: Shared, tmp_path: Path) -> None:
@@ -89,9 +90,6 @@ def test_the_wall_holds(shared: Shared, tmp_path: Path) -> None:
         "from 'http://127.0.0.1:9/x.csv'",
         "from read_csv('https://127.0.0.1:9/x.csv')",
     ]
-    for query, said in zip(refused, asked(shared, *refused, allowed=(inside,)), strict=True):
-        assert "ConfigError" in said, (query, said)
-        assert "--allow" in said, (query, said)
     failing = [
         "selec 1",
         "set enable_external_access = true",
@@ -103,8 +101,9 @@ def test_the_wall_holds(shared: Shared, tmp_path: Path) -> None:
         "select * from system",
         "select getenv('HOME')",
     ]
-    for query, said in zip(failing, asked(shared, *failing), strict=True):
-        assert isinstance(said, str), (query, said)
-    assert sorted(one.name for one in outside.iterdir()) == ["link", "x.csv"]
-    (allowed,) = asked(shared, f"select a from '{inside}/x.csv'", allowed=(inside,))
+    allowed, *answers = asked(shared, f"select a from '{inside}/x.csv'", *refused, *failing, allowed=(inside,))
     assert allowed == ["a", "1"]
+    for query, said in zip([*refused, *failing], answers, strict=True):
+        assert isinstance(said, str), (query, said)
+        assert "--allow" in said or query in failing, (query, said)
+    assert sorted(one.name for one in outside.iterdir()) == ["link", "x.csv"]

@@ -63,9 +63,7 @@ def test_to_save_an_answer_does_not_open_the_folder(shared: Shared, tmp_path: Pa
 
 def test_what_is_wrong_is_told_in_words(shared: Shared) -> None:
     for query, options, code, words in (
-        ("from 'LINK/nothing.csv'", (), 1, "No files found"),
         (f"from '{NOBODY}/*.csv'", ("--wait", "1s"), 3, "Nobody had this for 1 s"),
-        ("copy (select 1) to 'new.csv'", (), 2, "--allow"),
         ("select 1", ("--format", "parquet"), 2, "--out"),
     ):
         said = sql(shared, query, *options, code=code)

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,8 +67,9 @@ class Engine:
             return Selected(query, list(relation.columns), list(map(str, relation.types)))
 
     def interrupt(self) -> None:
-        """Ends what another thread performs, soon."""
-        self._connection.interrupt()
+        """Ends what another thread performs, soon; nothing if that is over by now."""
+        with suppress(self._duckdb.Error):
+            self._connection.interrupt()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
