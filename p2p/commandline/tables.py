@@ -7,6 +7,7 @@ it can be copied whole. Names come from other peers, so they are escaped before 
 import shlex
 import sys
 import time
+from typing import Literal
 
 from p2p.commandline.terminal import count, note
 from p2p.compute.answers import JobRow, LogRow
@@ -26,6 +27,9 @@ from p2p.ids import COMPARED_CHARS
 from p2p.log import printable
 from p2p.sharing.listing import Listing
 from p2p.site.text import moment
+
+_UNBROKEN = 12
+"""How many columns of a terminal a cell may take and never be broken: ids, sizes and rates are so short."""
 
 
 def hits(rows: list[HitRow]) -> None:
@@ -77,7 +81,7 @@ def folder(listing: Listing) -> None:
 
 def answered(columns: list[str], rows: list[list[str]], numbers: set[int]) -> None:
     """`shoal sql`."""
-    _table([printable(column) for column in columns], rows, right=numbers)
+    _table([printable(column) for column in columns], rows, right=numbers, whole=True)
 
 
 def fetches(rows: list[FetchRow]) -> None:
@@ -326,8 +330,13 @@ def _lines(lines: list[tuple[str, str]]) -> None:
     sys.stdout.flush()
 
 
-def _table(headings: list[str], rows: list[list[str]], right: set[int], *, link: bool = False) -> None:
-    """Prints a table, with rules on a terminal, otherwise with aligned columns. `link`: the last column is a link."""
+def _table(
+    headings: list[str], rows: list[list[str]], right: set[int], *, link: bool = False, whole: bool = False
+) -> None:
+    """Prints a table, with rules on a terminal, otherwise with aligned columns.
+
+    `link`: the last column is a link. A terminal is shown no empty columns, unless the table is to be `whole`.
+    """
     from rich.cells import cell_len
 
     cells = [[printable(cell) for cell in row] for row in rows]
@@ -340,11 +349,14 @@ def _table(headings: list[str], rows: list[list[str]], right: set[int], *, link:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for at, heading in enumerate(headings):
-            table.add_column(heading, justify="right" if at in right else "left", overflow="fold")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        shown = [at for at in range(len(headings)) if whole or any(row[at] for row in cells)]
+        for at in shown:
+            is_short = max(cell_len(row[at]) for row in [headings, *cells]) <= _UNBROKEN
+            justify: Literal["left", "right"] = "right" if at in right else "left"
+            table.add_column(headings[at], justify=justify, overflow="fold", no_wrap=is_short)
         for row in cells:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(row[at]) for at in shown))
         Console(highlight=False).print(table)
         return
     widths = [max(cell_len(row[at]) for row in [headings, *cells]) for at in range(len(headings))]

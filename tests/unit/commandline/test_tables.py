@@ -4,11 +4,12 @@ import re
 import sys
 from io import StringIO
 
+import msgspec
 import pytest
 
 from p2p.commandline import tables
 from p2p.compute.answers import JobRow, LogRow
-from p2p.control.answers import HitRow, ListedRow, PeerRow, ShareRow
+from p2p.control.answers import FetchRow, HitRow, ListedRow, PeerRow, ShareRow
 from tests.support.pages.hostile_names import HOSTILE
 
 
@@ -43,3 +44,24 @@ def test_hostile_names_do_nothing_to_what_shows_them(monkeypatch: pytest.MonkeyP
     left = re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue())
     assert {one for one in left if not one.isprintable()} == {"\n"}
     assert "<script>window.hacked=1</script>" in left
+
+
+def test_on_a_terminal_sizes_stay_whole_and_empty_columns_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setenv("COLUMNS", "80")
+    running = FetchRow(
+        id="a" * 52, name="photos", link="", out="/home/someone/Downloads/holiday", state="running", doing="fetching",
+        background=True, size=32842518, done=13421772, received=0, sources=1, rate=967680.0, trouble="", created=0.0,
+        ending=None, paths=(),
+    )  # fmt: skip
+    tables.fetches([running])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue()).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert [word in shown.getvalue() for word in ("fetching", "12.8 MiB", "31.3 MiB", "945 KiB/s")] == [True] * 4
+    shown.truncate(0)
+    tables.fetches([msgspec.structs.replace(running, state="paused", rate=0.0)])
+    assert "rate" not in shown.getvalue()
+    assert "sources" not in shown.getvalue()
+    assert "photos" in shown.getvalue()
