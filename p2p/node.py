@@ -35,6 +35,7 @@ from p2p.control import server as control_server
 from p2p.control.background_jobs import BackgroundJobs
 from p2p.control.errands import Errands
 from p2p.control.getting import Getting
+from p2p.control.limits import Limits
 from p2p.control.operations import Operations
 from p2p.control.peers import PeersView
 from p2p.control.server import Server
@@ -340,6 +341,7 @@ def _make(
             sharing=sharing,
             open_shares=open_shares,
             errands=Errands(fetches, jobs, background),
+            limits=Limits(home, traffic, fetches, disk),
             volunteering=volunteering,
             shares=shares,
             peers=PeersView(presence.contacts, swarms, jobs, volunteering),

@@ -78,6 +78,7 @@ for command in (
     files.unshare,
     peer.peers,
     peer.status,
+    peer.limit,
     peer.config,
     web.web,
 ):

@@ -122,6 +122,29 @@ def status(as_json: Json = False) -> None:
     perform(StatusRequest(), None, either(as_json, tables.status))
 
 
+def limit(
+    upload: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Maximum upload rate, such as 2MiB, or none.")
+    ] = None,
+    download: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Maximum download rate, such as 2MiB, or none.")
+    ] = None,
+    fetch: Annotated[
+        str | None, typer.Option(metavar="ID", help="Limit the download of this fetch, rather than of the peer.")
+    ] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep it in config.toml, for later starts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Change how fast the running peer transfers, until it ends. Without options, show the limits."""
+    from p2p.commandline import tables
+    from p2p.control.protocol import LimitRequest
+    from p2p.formats import parse_rate
+
+    rates = [None if text is None else parse_rate(text) for text in (upload, download)]
+    request = LimitRequest(upload=rates[0], download=rates[1], fetch=fetch, save=save)
+    perform(request, None, either(as_json, tables.limits))
+
+
 def config(as_json: Json = False) -> None:
     """Print the settings in use, and where each one comes from."""
     from p2p.config import load, to_toml

@@ -15,6 +15,7 @@ from p2p.control.answers import (
     DhtStatus,
     FetchRow,
     HitRow,
+    LimitAnswer,
     ListedRow,
     PeerRow,
     ShareRow,
@@ -280,6 +281,14 @@ def status(answer: StatusAnswer) -> None:
     if answer.bugs:
         lines.append(("errors", f"{answer.bugs:,} of Shoal's own: the peer's log has them, please report them"))
     _lines(lines)
+
+
+def limits(answer: LimitAnswer) -> None:
+    """`shoal limit`."""
+    rates = [("upload", answer.upload), ("download", answer.download)]
+    _lines([(key, f"{format_size(rate)}/s" if rate else "no limit") for key, rate in rates if rate is not None])
+    if answer.saved is not None:
+        note(f"Saved in {answer.saved}.")
 
 
 def _dht(dht: DhtStatus | None) -> str:

@@ -19,10 +19,14 @@ class Throttle:
     """
 
     def __init__(self, bytes_per_s: int) -> None:
+        self._line = trio.StrictFIFOLock()
+        self.change(bytes_per_s)
+
+    def change(self, bytes_per_s: int) -> None:
+        """Sets another limit. Whoever is the first in line pays by the one before."""
         self.bytes_per_s = bytes_per_s
         self.piece_bytes = MAX_PIECE_BYTES
         """How many bytes to spend at a time, so that under a small limit each piece takes only a moment."""
-        self._line = trio.StrictFIFOLock()
         self._bucket: TokenBucket | None = None
         if bytes_per_s:
             self.piece_bytes = max(MIN_PIECE_BYTES, min(MAX_PIECE_BYTES, int(bytes_per_s * PIECE_S)))
@@ -34,12 +38,14 @@ class Throttle:
         """Waits until `count` bytes may pass. Without a limit, this is not a checkpoint."""
         if self._bucket is not None:
             async with self._line:
-                wait = self._bucket.take(count, trio.current_time())
+                if (bucket := self._bucket) is None:
+                    return
+                wait = bucket.take(count, trio.current_time())
                 if wait:
                     try:
                         await trio.sleep(wait)
                     except trio.Cancelled:
-                        self._bucket.give_back(count)
+                        bucket.give_back(count)
                         raise
 
     def give_back(self, count: int) -> None:

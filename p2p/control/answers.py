@@ -271,6 +271,15 @@ class CancelAnswer(Shown, frozen=True):
     job: str
 
 
+class LimitAnswer(Shown, frozen=True):
+    """The limits of the peer, or of one fetch, in bytes per second; 0 is none. `saved` is the file that has them."""
+
+    upload: int | None
+    """None for a fetch, which only downloads."""
+    download: int
+    saved: str | None
+
+
 class VolunteerAnswer(Shown, frozen=True):
     """What this peer offers and does as a volunteer. `waiting` is the number of jobs in its queue."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 
 from p2p import ids
+from p2p.concurrency.throttle import Throttle
 from p2p.control import answers
 from p2p.control.protocol import GetRequest
 from p2p.discovery.discovery import Discovery
@@ -31,9 +32,9 @@ class Getting:
         self._open_shares = open_shares
 
     async def get(
-        self, request: GetRequest, progress: Progress, found: Found, *, keep_serving: bool
+        self, request: GetRequest, progress: Progress, throttle: Throttle, found: Found, *, keep_serving: bool
     ) -> answers.GetAnswer:
-        """Fetches a share. Raises ShoalError."""
+        """Fetches a share, as fast as `throttle` allows. Raises ShoalError."""
         named = parse_any_link(request.link)
         hints = [parse_peer(text) for text in request.peers]
         follows = None
@@ -54,7 +55,7 @@ class Getting:
             sequential=request.sequential,
             overwrite=request.overwrite,
             wait_s=request.wait_s,
-            limit_bytes_per_s=request.limit_bytes_per_s,
+            throttle=throttle,
             keep_serving=keep_serving,
             follows=follows,
         )

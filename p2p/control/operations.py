@@ -16,6 +16,7 @@ from p2p.control import answers, reading
 from p2p.control import protocol as requests
 from p2p.control.errands import Errands
 from p2p.control.getting import newest
+from p2p.control.limits import Limits
 from p2p.control.peers import PeersView
 from p2p.control.protocol import AnyRequest, Emit, Note
 from p2p.control.reporting import reported
@@ -51,6 +52,7 @@ class Deps(msgspec.Struct, frozen=True):
     sharing: Sharing
     open_shares: OpenShares
     errands: Errands
+    limits: Limits
     volunteering: "Volunteering | None"
     """The part of this peer that volunteers its cores; None if it offers none."""
     shares: SharesView
@@ -119,6 +121,8 @@ class Operations:
                 return await deps.errands.jobs.result(text)
             case requests.CancelRequest(id=text):
                 return answers.CancelAnswer(ids.to_text(await deps.errands.jobs.cancel(text)))
+            case requests.LimitRequest(fetch=text):
+                return await deps.limits.change(request, None if text is None else deps.errands.fetch(text))
             case requests.VolunteerRequest(pause=pause, now=now):
                 return self._volunteer(pause, now)
             case requests.SearchRequest(query=query):

@@ -209,6 +209,20 @@ class CancelRequest(ControlRequest, frozen=True, kw_only=True, tag="cancel"):
     id: str
 
 
+class LimitRequest(ControlRequest, frozen=True, kw_only=True, tag="limit"):
+    """Change the most bytes per second of the peer until it ends, or of one fetch; 0 is no limit.
+
+    What is None stays as it is; so this also shows the limits. `fetch` is the id of a fetch, or the beginning of it.
+    """
+
+    answer: ClassVar[Any] = answers.LimitAnswer
+    upload: int | None = None
+    download: int | None = None
+    fetch: str | None = None
+    save: bool = False
+    """Whether to write the limits of the peer into its config.toml too."""
+
+
 class VolunteerRequest(ControlRequest, frozen=True, kw_only=True, tag="volunteer_status"):
     """Show what this peer offers and does as a volunteer.
 
@@ -302,6 +316,7 @@ AnyRequest = (
     | LogsRequest
     | ResultRequest
     | CancelRequest
+    | LimitRequest
     | VolunteerRequest
     | SearchRequest
     | BrowseRequest

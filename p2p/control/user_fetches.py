@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from p2p.concurrency.bell import Bell
+from p2p.concurrency.throttle import Throttle
 from p2p.concurrency.walls import Wall
 from p2p.control import answers
 from p2p.control.background_jobs import NO_NODE
@@ -42,7 +43,7 @@ class Get(Protocol):
     """The type of `Getting.get`."""
 
     def __call__(
-        self, request: GetRequest, progress: Progress, found: Found, *, keep_serving: bool
+        self, request: GetRequest, progress: Progress, throttle: Throttle, found: Found, *, keep_serving: bool
     ) -> Awaitable[answers.GetAnswer]: ...
 
 
@@ -61,6 +62,7 @@ class UserFetch:
         """Prepares it to begin, also again."""
         self.request = msgspec.convert(self.kept.request, GetRequest)
         self.progress = Progress(state="waiting for its turn", name=self.kept.name)
+        self.throttle = Throttle(self.request.limit_bytes_per_s)
         self.progress.size, self.progress.done = self.kept.size, self.kept.done
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
@@ -149,6 +151,13 @@ class UserFetches:
         await self._move(one, "pause")
         await self._stop(one)
         return errand(one)
+
+    async def limit(self, one: UserFetch, bytes_per_s: int) -> None:
+        """Limits one fetch, also when it is resumed later; 0 means no limit. Raises StorageError."""
+        one.request = msgspec.structs.replace(one.request, limit_bytes_per_s=bytes_per_s)
+        one.throttle.change(bytes_per_s)
+        one.kept = one.kept._replace(request=msgspec.to_builtins(one.request))
+        await self._write(one)
 
     async def remove(self, one: UserFetch, *, finished: bool) -> Removed:
         """Stops a fetch, deletes what it left (`Leftovers.remove`), and forgets it. Raises StorageError."""
@@ -262,7 +271,9 @@ class UserFetches:
                     if await self._move(one, "start"):
                         one.progress.state = "looking for sources"
                         found = partial(self._found, one)
-                        one.answer = await self._get(one.request, one.progress, found, keep_serving=one.keep_serving)
+                        one.answer = await self._get(
+                            one.request, one.progress, one.throttle, found, keep_serving=one.keep_serving
+                        )
             except ShoalError as error:
                 one.failure = error
             await RUNNING.contain(self._end, one)

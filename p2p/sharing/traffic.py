@@ -21,3 +21,11 @@ class Traffic(msgspec.Struct):
     """Peers that complained about chunks that are good: they are not served for a while."""
     bytes_uploaded: int = 0
     bytes_downloaded: int = 0
+
+    def limit(self, upload: int | None, download: int | None) -> None:
+        """Changes the limits, in bytes per second; 0 means none, and None leaves one as it is."""
+        if upload is not None:
+            self.upload.change(upload)
+            self.slots.limited()
+        if download is not None:
+            self.download.change(download)

@@ -50,14 +50,27 @@ class UploadSlots:
 
     def __init__(self, most: int, quantum_s: float, upload: Throttle) -> None:
         self._upload = upload
-        limit = upload.bytes_per_s
-        few = max(1, min(most, limit // SLOT_BYTES_PER_S)) if limit else most
-        more = max(few, min(most, limit // MIN_SLOT_BYTES_PER_S))
+        self._most = most
+        few, more = self._numbers()
         self._slots: SlotQueue[Slot] = SlotQueue(few, quantum_s, more)
         self._most_spare = more
         self._spare: list[memoryview] = []
         """The memory of those that were served before."""
         self._widened_at = -math.inf
+
+    def _numbers(self) -> tuple[int, int]:
+        """How many are served at a time, and how many while they do not use the limit."""
+        limit, most = self._upload.bytes_per_s, self._most
+        few = max(1, min(most, limit // SLOT_BYTES_PER_S)) if limit else most
+        return few, max(few, min(most, limit // MIN_SLOT_BYTES_PER_S))
+
+    def limited(self) -> None:
+        """To be called when the upload limit has changed."""
+        few, more = self._numbers()
+        for slot in self._slots.resize(few, more, trio.current_time()):
+            slot.granted.set()
+        self._most_spare = more
+        self._spare.clear()
 
     @asynccontextmanager
     async def hold(
@@ -73,7 +86,7 @@ class UploadSlots:
             try:
                 yield slot
             finally:
-                if len(self._spare) < self._most_spare:
+                if len(self._spare) < self._most_spare and len(slot.buffer) == self._upload.piece_bytes:
                     self._spare.append(slot.buffer)
                 del slot.buffer
         finally:

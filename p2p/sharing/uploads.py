@@ -51,7 +51,6 @@ class Uploads:
         self._wants = Wants()
         self._wanted = trio.Event()
         self._sending_chunk: int | None = None
-        self._limited = traffic.upload.bytes_per_s > 0
         self._rest: tuple[int, int] | None = None
         """The chunk whose sending was interrupted, and how many of its bytes were sent."""
         self._doubt: tuple[int, int, Stamp | None] | None = None
@@ -173,7 +172,7 @@ class Uploads:
                     self._connection.use.gave(self._swarm.share_id, len(view), self._layout.bytes)
                     self._traffic.bytes_uploaded += len(view)
                     slot.took(len(view))
-                    if self._limited:
+                    if self._traffic.upload.bytes_per_s:
                         await self._connection.flush()
                     if offset < place.size and slot.must_yield(within_chunk=True) and self._sending_chunk == chunk:
                         self._interrupt(chunk, offset)

@@ -130,7 +130,7 @@ class Getter(Peer):
         """Fetches all of it, over one connection to each source."""
         target = self.share_wanted.open(self.records, self.out)
         receiver = Receiver(
-            self.deps, target, self.progress, lambda hint, named_by: None, limit_bytes_per_s=self._limit
+            self.deps, target, self.progress, lambda hint, named_by: None, throttle=Throttle(self._limit)
         )
         async with receiver.verifying(), trio.open_nursery() as nursery:
             nursery.start_soon(receiver.keep_on_disk)

@@ -99,6 +99,7 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.PauseRequest(id="abc"),
     requests.GoOnRequest(id="abc", background=True),
     requests.RemoveRequest(id="abc", delete_files=True),
+    requests.LimitRequest(upload=2000, download=1000, fetch="abc", save=True),
     requests.ListRequest(
         link="magnet:?xt=urn:shoal:a", path="letters", after="a.txt", peers=("192.0.2.1:7474",), wait_s=1.5
     ),
@@ -301,6 +302,8 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         request("follow", requests.FollowRequest(id=fetched))
         request("background", requests.BackgroundRequest(request=slow))
         request("pause", requests.PauseRequest(id=paused))
+        request("limit", requests.LimitRequest(upload=0))
+        run("limit", "limit", "--fetch", paused, "--download", "2MiB")
         request("go_on", requests.GoOnRequest(id=paused, background=True))
         run("pause", "pause", paused)
         run("resume", "resume", paused, "--background")

@@ -26,8 +26,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "fc2104fdebcf8b19292cbc1cc4bb66c941667f960d92101f55abbcc17db3283b",
-    "answers_control.json": "ac2c84f277079caf9a5cfad0ff8e87cc4625377b05e27fd5a164f09445b0b346",
+    "answers_commands.json": "93e94e209ae4b416a1e19fb93c3af587f97b323a3ca48ba3a56bd3c795ef99ab",
+    "answers_control.json": "f6943b3bfc4d9f0e9f69f455e55a990e34e8f7a3f91285a8c7e0775d2dd37a55",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",
     "frames.json": "b6874342219956dd7a4b7b8cd6e203747e2ac47d1b36791e4906d6453dbd1178",
@@ -42,7 +42,7 @@ DIGESTS = {
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "761eb3e179f16db03a5f41439df8638d86796d3ded6e4e52180ed9cdb81b5cb7",
+    "requests.json": "d9e31f49bc98428ced126cc276fcbfa2072bf64ac9d689885d29206b06da9ef4",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_10.db": "c0463ebb23e04d8e6e539bae235bb97142ab304d005dfaf9b7f9dca3c333326c",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",

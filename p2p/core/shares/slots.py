@@ -61,6 +61,15 @@ class SlotQueue(Generic[Key]):
         self._unread: Seats[Key] = Seats("unread frames", MAX_UNREAD)
         self._to_end: list[Key] = []
 
+    def resize(self, capacity: int, most: int, now: float) -> list[Key]:
+        """Changes how many are served at a time. Returns the keys that get a slot because of this.
+
+        Whoever is served beyond the new number ends its turn.
+        """
+        self._capacity = capacity
+        self._granted.most = max(capacity, most, len(self._turns))
+        return self._fill(now)
+
     def ask(self, key: Key, host: str, identity: bytes, now: float) -> bool:
         """Asks for a slot. Returns whether the key has one now; otherwise it waits for one."""
         if key in self._turns:
@@ -113,6 +122,9 @@ class SlotQueue(Generic[Key]):
             self._unread.leave(key)
             self._waiting.drop(key)
             self._hosts.pop(key, None)
+        return self._fill(now)
+
+    def _fill(self, now: float) -> list[Key]:
         granted = []
         while self._waiting and len(self._turns) < self._capacity:
             granted.append(self._serve_next(now))

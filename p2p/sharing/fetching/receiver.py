@@ -59,7 +59,7 @@ class Receiver:
         heard_of: Callable[[PeerHint, str], None],
         *,
         sequential: bool = False,
-        limit_bytes_per_s: int = 0,
+        throttle: Throttle | None = None,
         growing: bool = False,
     ) -> None:
         self.layout: Layout = target.layout
@@ -82,9 +82,7 @@ class Receiver:
         self._download: Download[Party] = Download(
             self.layout, wanted, target.record.have, deps.random.randrange, sequential=sequential
         )
-        self._throttle = Throttle(limit_bytes_per_s)
-        self._limited = limit_bytes_per_s > 0 or deps.traffic.download.bytes_per_s > 0
-        self._piece_bytes = min(self._throttle.piece_bytes, deps.traffic.download.piece_bytes)
+        self._throttle = throttle or Throttle(0)
         self._incoming: dict[Party, Arriving] = {}
         self._dirty: set[int] = set()
         self._dirty_bytes = 0
@@ -100,6 +98,10 @@ class Receiver:
         self._places = SourcePlaces(self.most_sources)
         self._verifier = Verifier(target, self._verified)
         self._measured_at, self._measured = trio.current_time(), progress.received
+
+    @property
+    def _limited(self) -> bool:
+        return self._throttle.bytes_per_s > 0 or self._traffic.download.bytes_per_s > 0
 
     # Holding.
 
@@ -204,8 +206,9 @@ class Receiver:
 
     async def _receive_slowly(self, exchange: Party, view: memoryview) -> None:
         """Receives bytes piece by piece, so that neither side sees the other do nothing for long."""
-        for at in range(0, len(view), self._piece_bytes):
-            piece = view[at : at + self._piece_bytes]
+        size = min(self._throttle.piece_bytes, self._traffic.download.piece_bytes)
+        for at in range(0, len(view), size):
+            piece = view[at : at + size]
             with self._holding_back(exchange):
                 await self._throttle.spend(len(piece))
                 await self._traffic.download.spend(len(piece))

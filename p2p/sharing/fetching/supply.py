@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import trio
 
+from p2p.concurrency.throttle import Throttle
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.manifest import ShareLimits
 from p2p.errors import NotFound, ShoalError
@@ -38,6 +39,8 @@ class Options(msgspec.Struct, frozen=True):
     overwrite: bool = False
     wait_s: float | None = None
     limit_bytes_per_s: int = 0
+    throttle: Throttle | None = None
+    """The limit of this fetch, if it may change while the fetch runs; otherwise it is `limit_bytes_per_s`."""
     keep_serving: bool = False
     limits: ShareLimits | None = None
     """How large the share may be; None: as large as this peer accepts for any share."""
@@ -145,7 +148,7 @@ class SwarmSupply:
             self.progress,
             sources.heard_of,
             sequential=options.sequential,
-            limit_bytes_per_s=options.limit_bytes_per_s,
+            throttle=options.throttle or Throttle(options.limit_bytes_per_s),
         )
         started = trio.current_time()
         try:

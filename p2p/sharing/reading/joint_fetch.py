@@ -40,14 +40,14 @@ class JointFetch:
         release: Callable[[OpenShare], Awaitable[None]],
         folder: Path,
         progress: Progress,
-        limit_bytes_per_s: int,
+        throttle: Throttle,
     ) -> None:
         self._deps = deps
         self._held = held
         self._release = release
         self._folder = folder
         self._progress = progress
-        self._limit = limit_bytes_per_s
+        self._throttle = throttle
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[trio.Nursery]:
@@ -76,19 +76,19 @@ class JointFetch:
     @asynccontextmanager
     async def filling(self, target: Target) -> AsyncIterator[Filled]:
         started = trio.current_time()
-        await _Copying(self._deps.disk, self._held, target, self._progress, self._limit).run()
+        await _Copying(self._deps.disk, self._held, target, self._progress, self._throttle).run()
         yield Filled(trio.current_time() - started, {}, None)
 
 
 class _Copying:
     """As chunks that a target lacks arrive, copies them, makes them durable, and gives complete files their names."""
 
-    def __init__(self, disk: Disk, held: OpenShare, target: Target, progress: Progress, limit_bytes_per_s: int) -> None:
+    def __init__(self, disk: Disk, held: OpenShare, target: Target, progress: Progress, throttle: Throttle) -> None:
         self._disk = disk
         self._held = held
         self._target = target
         self._progress = progress
-        self._throttle = Throttle(limit_bytes_per_s)
+        self._throttle = throttle
         self._missing = bitmap.members(target.wanted & ~target.record.have)
         self._dirty: set[int] = set()
         self._dirty_bytes = 0

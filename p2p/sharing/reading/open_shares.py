@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from p2p.concurrency.throttle import Throttle
 from p2p.errors import NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.progress import Progress
@@ -118,7 +119,8 @@ class OpenShares:
             with suppress(GaveWay):
                 return await fetching.fetch(link, hints, options, progress)
         held = self.open(link.share_id, [*hints, *link.peers], link.trackers)
-        joint = JointFetch(self._deps, held, self.release, options.folder, progress, options.limit_bytes_per_s)
+        throttle = options.throttle or Throttle(options.limit_bytes_per_s)
+        joint = JointFetch(self._deps, held, self.release, options.folder, progress, throttle)
         return await fetching.fetch(link, hints, options, progress, joint)
 
     async def _open(self, held: OpenShare) -> Parts:

@@ -96,3 +96,20 @@ async def test_a_limit_is_idle_until_it_is_used(autojump_clock: MockClock) -> No
 )
 async def test_pieces_are_small_under_a_small_limit(rate: int, piece: int) -> None:
     assert Throttle(rate).piece_bytes == piece
+
+
+async def test_a_limit_changes_while_it_is_used(autojump_clock: trio.testing.MockClock) -> None:
+    throttle = Throttle(1000)
+    await throttle.spend(1000)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(throttle.spend, 1000)
+        await trio.sleep(0.5)
+        throttle.change(0)
+    assert trio.current_time() - began <= 2, "but for the first in line, nobody waits"
+    throttle.change(100)
+    await throttle.spend(100)
+    began = trio.current_time()
+    await throttle.spend(1000)
+    assert trio.current_time() - began >= 9

@@ -28,6 +28,17 @@ def served(slots: SlotQueue[str], holder: str, count: int) -> list[str]:
     return order
 
 
+def test_more_slots_are_granted_at_once_and_fewer_when_turns_end() -> None:
+    slots: SlotQueue[str] = SlotQueue(1, 10)
+    for name in "abcd":
+        slots.ask(name, "net", name.encode(), 0)
+    assert slots.resize(3, 3, 1) == ["b", "c"]
+    assert slots.resize(1, 1, 2) == []
+    assert slots.leave("a", 3) == []
+    assert slots.leave("b", 4) == []
+    assert slots.leave("c", 5) == ["d"]
+
+
 def test_slots_are_granted_until_there_are_none() -> None:
     slots: SlotQueue[str] = SlotQueue(2, 10)
     assert slots.ask("a", "net", b"a", 0)
