@@ -91,6 +91,24 @@ def restore(kept: Kept) -> None:
         importlib.import_module("numpy.random").set_state(kept.numpy)
 
 
+def is_drawn_from() -> bool:
+    """Whether something has drawn from `random` or numpy's since `reset`, or seeded them."""
+    now = keep()
+    found = _next()
+    reset(now.place, now.twist)
+    fresh = _next()
+    restore(now)
+    return found != fresh
+
+
+def _next() -> list[float]:
+    """What `random` and numpy's would give next."""
+    given = [random.random()] if _Chance.shared else []
+    if "numpy" in sys.modules:
+        given.append(float(importlib.import_module("numpy.random").random_sample()))
+    return given
+
+
 def rng() -> random.Random:
     """Returns this unit's random generator, always the same one.
 

@@ -243,7 +243,7 @@ def _answered(
     given = _given(session, header, blobs)
     match header["do"]:
         case "plan":
-            return _planned(session) if session.is_at(session.known, twist=0) else None
+            return _planned(session) if session.is_at_next() else None
         case "confirm":
             confirmed = session.confirm(header["action"], header["digest"])
             return ({"ok": "confirmed"}, []) if confirmed else None

@@ -122,7 +122,7 @@ class _Following:
             if self.answer is not None:
                 return False
             if self._plan is None or self._is_carried_out:
-                if not session.is_at(session.known, twist=0):
+                if not session.is_at_next():
                     return True
                 self._next(session.plan())
             else:

@@ -141,6 +141,14 @@ class Session:
         self._wanted = _Wanted(action, twist)
         return False
 
+    def is_at_next(self) -> bool:
+        """As `is_at`, for `plan`. When there were reviews must not show in what `job` returns: if it drew random
+        numbers in one, it is run once more without.
+        """
+        if self._twist and isinstance(self._found, Returned | JobFault) and chance.is_drawn_from():
+            self._at = None
+        return self.is_at(self.known, twist=0)
+
     def _run(self) -> None:
         """Runs `job` from its beginning to where it has to be, and on from there for as long as nobody needs it at an
         earlier place.
@@ -152,7 +160,7 @@ class Session:
             chance.reset(self._seed, self._twist)
             with self._blamed():
                 passes = min(self._outlines, default=wanted.action) if wanted.again else wanted.action
-                found = Run(self._results, passes, self._rest).of(self._job, self._inputs, self._arguments)
+                found = Run(self._results, passes, self._rest).of(self._job, self._inputs, _anew(self._arguments))
         except NOT_THE_JOBS as error:
             found = error
         if self._broken is not None:
@@ -352,6 +360,16 @@ class Session:
             raise raised(error, self._files, text=f"{error}: {imports.WHAT_IS_THERE}") from error
         except BaseException as error:
             raise raised(error, self._files) from error
+
+
+def _anew(argument: Any) -> Any:
+    """A copy of an argument, as `job` may change the one it gets."""
+    match argument:
+        case dict():
+            return {name: _anew(value) for name, value in argument.items()}
+        case list():
+            return [_anew(value) for value in argument]
+    return argument
 
 
 def _kept(changed: Owner, state: State) -> JobFault:

@@ -76,6 +76,45 @@ def test_units_do_not_disturb_the_randomness_of_a_job(one: Guest) -> None:
     assert plan["digest"] == digests[4]
 
 
+def test_when_reviews_were_does_not_show_in_what_a_job_returns() -> None:
+    job = """
+import random
+def job(inputs):
+    first = random.random()
+    for n in range(3):
+        inputs.range(2).count()
+    return [first, random.random()]
+"""
+    returned = []
+    for reviewed in ((), (0,), (0, 2), (0, 1, 2)):
+        with guest() as one:
+            one.load({"job.py": job}, partitions=1)
+            results: list[bytes] = []
+            for action in range(3):
+                known = {"results": [action - 1]} if action else {}
+                digest = one.ask({"do": "plan"} | known, results[-1:])[0]["plan"]["digest"]
+                if action in reviewed:
+                    assert one.ask({"do": "confirm", "action": action, "digest": digest})[0]["ok"] == "confirmed"
+                partial = one.ask({"unit": [action, 0, 0, digest, [0, 2]]})[1]
+                results += one.ask({"do": "finish", "action": action, "digest": digest}, partial)[1]
+            returned.append(one.ask({"do": "plan", "results": [2]}, results[-1:])[0]["value"])
+    assert returned == [returned[0]] * 4
+
+
+def test_a_job_may_change_its_arguments() -> None:
+    text = """
+def job(inputs, left, options):
+    counts = []
+    while left:
+        options["seen"].append(left.pop())
+        counts.append(inputs.range(options["seen"][-1]).count())
+    return [counts, options]
+"""
+    left, options = [3, 2, 1], {"seen": [9]}
+    assert run(text, left=left, options=options).answer.json == '[[1, 2, 3], {"seen": [9, 1, 2, 3]}]'
+    assert (left, options) == ([3, 2, 1], {"seen": [9]})
+
+
 def test_plans_since_the_last_review_are_compared_together(one: Guest) -> None:
     text = """
 import random
