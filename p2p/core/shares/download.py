@@ -15,7 +15,8 @@ chunk is stolen once it has waited 10 times as long as a fast source would take,
 else to do (rqbit's thresholds).
 
 A chunk that somebody waits for is hurried: it is asked for before all that is free, at once, even of a source that was
-asked for enough, and the source is told to send it before what was asked of it earlier.
+asked for enough, and the source is told to send it before what was asked of it earlier. If it is overdue, it is stolen
+by the fastest source, busy or not.
 
 Every method that leads to messages returns them as commands. Times are seconds of one monotonic clock.
 """
@@ -308,6 +309,8 @@ class Download(Generic[Key]):
         for key, source in by_rate:
             commands += self._steal(key, source, STEAL_BUSY, now)
             commands += self._fill(key, source, now)
+        if self._hurried:
+            commands += self._rescue(now)
         return commands
 
     # Decisions.
@@ -440,13 +443,41 @@ class Download(Generic[Key]):
                     overdue += factor
                 if overdue >= factor and (best is None or overdue > best[0]):
                     best = overdue, chunk
-        if best is None:
-            return []
-        chunk = best[1]
+        return [] if best is None else [self._ask_too(key, thief, best[1], now)]
+
+    def _rescue(self, now: float) -> list[Command[Key]]:
+        """Asks the fastest sources for hurried chunks that are overdue at all sources asked: somebody waits for them,
+        while busy sources steal nothing.
+        """
+        commands: list[Command[Key]] = []
+        rate = self._fast_rate()
+        for chunk in islice(bitmap.members(self._hurried & ~self._free), MAX_HURRIED_AT_ONCE):
+            bit, hedge = 1 << chunk, self._hedges.get(chunk)
+            late = [
+                (other.clock(now) - asked.at if hedge is None else now - hedge.at)
+                >= STEAL_BUSY * (LATENCY_S + asked.ahead / rate)
+                for other in self.sources.values()
+                if (asked := other.asked.get(chunk)) is not None
+            ]
+            thieves = [
+                (source.rate, key)
+                for key, source in self.sources.items()
+                if not source.choked
+                and source.have & bit
+                and chunk not in source.asked
+                and len(source.asked) < MAX_ASKED_CHUNKS
+            ]
+            if any(late) and thieves:
+                key = max(thieves, key=lambda thief: thief[0])[1]
+                commands.append(self._ask_too(key, self.sources[key], chunk, now))
+                commands += self._sooner(key, self.sources[key], bit)
+        return commands
+
+    def _ask_too(self, key: Key, thief: DownloadSource, chunk: int, now: float) -> Ask[Key]:
         hedge = self._hedges.setdefault(chunk, _Hedge(1, now))
         hedge.owners, hedge.at = hedge.owners + 1, now
         self._ask(thief, chunk, 1, now)
-        return [Ask(key, chunk, 1)]
+        return Ask(key, chunk, 1)
 
     def _fast_rate(self) -> float:
         """The mean rate of the faster half of the sources that have delivered a chunk, or a guess; bytes per second."""

@@ -786,6 +786,21 @@ def test_a_source_that_makes_us_wait_is_asked_for_nothing_more_though_it_is_hurr
     assert swarm.asked["a"][0] == 39
 
 
+def test_what_is_hurried_does_not_wait_for_a_slow_source() -> None:
+    swarm = Swarm(equal(400))
+    swarm.join("fast")
+    swarm.join("slow", 1 << 399)
+    swarm.hurry(1 << 399)
+    assert swarm.owners(399) == ["slow"]
+    for _ in range(150):  # 15 seconds, in which the fast one always has something to do
+        swarm.send("slow", 40)
+        swarm.deliver("fast")
+        swarm.tick(0.1)
+    assert swarm.have >> 399 & 1
+    assert swarm.asked["fast"]
+    assert swarm.cancelled == [("slow", 399)]
+
+
 def test_at_most_so_many_are_asked_for_because_they_are_hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_HURRIED_AT_ONCE", 3)
     swarm = Swarm(equal(400))
