@@ -79,3 +79,8 @@ def format_time(seconds: float) -> str:
     minutes, secs = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def format_short_time(seconds: float) -> str:
+    """Formats a time that may be less than ten seconds, such as `0.4 s`; otherwise as `format_time` does."""
+    return f"{seconds:.2g} s" if 0 <= seconds < 9.95 else format_time(seconds)

@@ -18,7 +18,7 @@ from p2p.errors import ConfigError, PeerGone, ShoalError
 
 ENDING_S = 2.0
 """How long an interrupted call waits for the peer to end what it asked for."""
-_AGAIN = "call this again"
+_AGAIN = "Call this again, which starts one if need be"
 _GO_ON = "`Peer.jobs` lists the job, `Peer.resume` goes on with it"
 
 Told = Callable[[Update | Note], None]

@@ -179,7 +179,8 @@ class Running(Generic[Outcome]):
 
     def __repr__(self) -> str:
         state = self.progress.view.state if self.progress.view is not None else self.progress.state
-        return f"<Running {self.progress.name} {self.job[:8]}: {'ended' if self.is_done else state}>"
+        named = " ".join(word for word in ("Running", self.progress.name, self.job[:8]) if word)
+        return f"<{named}: {'ended' if self.is_done else state}>"
 
 
 def _waited(ended: threading.Event, timeout: float | None) -> bool:

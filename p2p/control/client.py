@@ -11,8 +11,8 @@ from p2p.control.protocol import AnyRequest, Emit
 from p2p.control.reply import NotTaken as NotTaken
 from p2p.control.reply import Reply, nobody
 
-_AGAIN = "repeat the command"
-_GO_ON = "`shoal jobs` lists the job, `shoal run --resume ID` goes on with it"
+_AGAIN = "Start it again; repeat the command"
+_GO_ON = "Start it again; `shoal jobs` lists the job, `shoal run --resume ID` goes on with it"
 
 
 async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:

@@ -68,9 +68,7 @@ class Reply:
         if reset and not self._began:
             return NotTaken("The running peer stopped before it had read the request. Try again.")
         is_job = isinstance(self._request, protocol.RunRequest | protocol.ResumeRequest)
-        return PeerGone(
-            f"The running peer stopped before it had answered. Start it again; {go_on if is_job else again}."
-        )
+        return PeerGone(f"The running peer stopped before it had answered. {go_on if is_job else again}.")
 
 
 def nobody(home: Path) -> NotTaken:

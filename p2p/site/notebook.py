@@ -17,7 +17,7 @@ from jinja2 import Template
 from markupsafe import Markup
 from msgspec import UnsetType
 
-from p2p.formats import format_size, format_time, shortened
+from p2p.formats import format_short_time, format_size, shortened
 from p2p.site.templates import environment
 from p2p.site.text import count, day
 
@@ -81,8 +81,10 @@ def picture(data: bytes) -> Markup | None:
 
 
 def _table(rows: Sequence[Any], depth: int, most: int = ROWS) -> str:
+    if not rows:
+        return "<p>no rows</p>"
     shown = rows[:most]
-    if shown and all(isinstance(row, msgspec.Struct) and type(row) is type(shown[0]) for row in shown):
+    if all(isinstance(row, msgspec.Struct) and type(row) is type(shown[0]) for row in shown):
         names = [name for name in shown[0].__struct_fields__ if any(_says_something(row, name) for row in shown)]
         cells = [[_field(row, name, depth) for name in names] for row in shown]
     else:
@@ -137,6 +139,8 @@ def _field(record: msgspec.Struct, name: str, depth: int) -> Cell:
     value = getattr(record, name)
     if isinstance(value, int) and (name in _SIZES or (name == "done" and hasattr(record, "size"))):
         return Cell((format_size(value),), style=_NUMBER)
+    if name == "rate" and hasattr(record, "size"):
+        return Cell((f"{format_size(value)}/s",), style=_NUMBER)
     return _cell(name, value, depth) if _is_set(value) or isinstance(value, bool) else Cell()
 
 
@@ -146,7 +150,7 @@ def _cell(name: str, value: Any, depth: int) -> Cell:
         case bool() if name:
             return Cell(("yes" if value else "no",))
         case int() | float() if name == "seconds" or name.endswith("_s"):
-            return Cell((format_time(value),), style=_NUMBER)
+            return Cell((format_short_time(value),), style=_NUMBER)
         case float() if name == "created":
             return Cell((day(value),), style=_SHORT)
         case float() if name:

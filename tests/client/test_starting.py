@@ -113,7 +113,7 @@ say(started() or "nothing is left")
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: not the peer's business
         assert running.line() == "interrupted"
         os.kill(int(running.line()), signal.SIGKILL)
-        words = "The running peer stopped before it had answered. Start it again; call this again."
+        words = "The running peer stopped before it had answered. Call this again, which starts one if need be."
         assert running.line() == words
         assert running.line() == str(home)
         assert running.line() == "nothing is left"

@@ -115,3 +115,10 @@ def test_a_formatted_size_reads_back_to_three_digits(count: int) -> None:
 )
 def test_format_time(seconds: float, text: str) -> None:
     assert formats.format_time(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (0.4137, "0.41 s"), (9.94, "9.9 s"), (9.96, "10 s"), (70, "1:10")]
+)
+def test_format_short_time(seconds: float, text: str) -> None:
+    assert formats.format_short_time(seconds) == text

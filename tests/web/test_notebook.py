@@ -110,6 +110,10 @@ def test_tables_have_what_people_read() -> None:
         assert text in rows
     assert "volunteers" not in rows
     assert "\N{OPEN BOX}" not in rows
+    assert Rows([])._repr_html_() == "<p>no rows</p>"
+    answer = GetAnswer(("x",), 1, 1, 0.4, {})._repr_html_()
+    assert "0.4 s" in answer
+    assert "512 B/s" in Rows([Progress(state="fetching", size=4096, rate=512.0)])._repr_html_()
     shown = job("squares.py")
     assert '<progress value="4" max="10">' in shown
     assert "1 volunteer, 0 B moved, 1:10 left" in shown

@@ -17,7 +17,7 @@ from p2p.core.shares import names
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.local_names import Told
 from p2p.errors import NotFound
-from p2p.formats import format_time, quoted
+from p2p.formats import format_short_time, quoted
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
 from p2p.sharing.fetching import reuse
@@ -166,9 +166,9 @@ class _Fetch:
                 target.close()
                 target.record.close()
         raise NotFound(
-            f"Nobody had it for {format_time(self._options.wait_s or 0)}"
+            f"Nobody had it for {format_short_time(self._options.wait_s or 0)}"
             + (f" ({self._progress.trouble})" if self._progress.trouble else "")
-            + ". Run the same command again later: what was fetched is kept."
+            + ". Try again later: what was fetched is kept."
         )
 
     async def _prepare(self, layout: Layout) -> Target:
