@@ -24,7 +24,7 @@ WITH_LOCAL = frozenset(
     {"job", "inputs", "arg", "partitions", "out", "along", "requirements", "seed", "max_skipped", "local", "as_json"}
 )
 """The parameters of `run` that have a meaning with --local."""
-KEPT = "The job is kept: `shoal jobs` lists it, `shoal run --resume ID` resumes it, `shoal cancel ID` forgets it."
+KEPT = "The job is kept: `shoal jobs` lists it, `shoal resume ID` resumes it, `shoal cancel ID` forgets it."
 NOT_WITH_RESUME = frozenset(
     {
         "background",

@@ -29,8 +29,8 @@ from p2p.log import printable
 from p2p.sharing.listing import Listing
 from p2p.site.text import moment
 
-_UNBROKEN = 12
-"""How many columns of a terminal a cell may take and never be broken: ids, sizes and rates are so short."""
+_UNBROKEN = 16
+"""How many columns of a terminal a cell may take and not be broken: ids, sizes, rates and dates are so short."""
 
 
 def hits(rows: list[HitRow]) -> None:
@@ -191,7 +191,7 @@ def jobs(rows: list[JobRow]) -> None:
         note("This peer has no jobs. Start one: shoal run JOB")
         return
     _table(
-        ["job", "name", "begun", "state", "units done", "units/s", "volunteers", "failed", "lost"],
+        ["job", "name", "begun", "state", "units", "units/s", "volunteers", "failed", "lost"],
         [
             [
                 row.job[:8],
@@ -201,10 +201,10 @@ def jobs(rows: list[JobRow]) -> None:
                 *(
                     [
                         f"{row.units_done + row.units_known:,}",
-                        f"{row.rate:,.1f}",
+                        f"{row.rate:,.1f}" if row.rate else "",
                         str(len(row.volunteers)),
-                        str(row.failures),
-                        str(row.losses),
+                        str(row.failures or ""),
+                        str(row.losses or ""),
                     ]
                     if row.runtime
                     else [""] * 5
@@ -216,7 +216,7 @@ def jobs(rows: list[JobRow]) -> None:
     )
     for row in rows:
         if row.state == "stopped":
-            note(f"To resume {row.name}: shoal run --resume {row.job[:8]}")
+            note(f"To resume {row.name}: shoal resume {row.job[:8]}")
         elif row.ending:
             note(f"{row.name} ({row.job[:8]}): {row.ending.splitlines()[0]}")
 
@@ -358,15 +358,18 @@ def _table(
         from rich.table import Table
         from rich.text import Text
 
+        console = Console(highlight=False)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         shown = [at for at in range(len(headings)) if whole or any(row[at] for row in cells)]
-        for at in shown:
-            is_short = max(cell_len(row[at]) for row in [headings, *cells]) <= _UNBROKEN
+        widest = {at: max(cell_len(row[at]) for row in [headings, *cells]) for at in shown}
+        fits = sum(min(width, _UNBROKEN) + 2 for width in widest.values()) <= console.width
+        for at, width in widest.items():
             justify: Literal["left", "right"] = "right" if at in right else "left"
-            table.add_column(headings[at], justify=justify, overflow="fold", no_wrap=is_short)
+            # What may not be broken leaves the rest nothing if it takes all the space there is.
+            table.add_column(headings[at], justify=justify, overflow="fold", no_wrap=fits and width <= _UNBROKEN)
         for row in cells:
             table.add_row(*(Text(row[at]) for at in shown))
-        Console(highlight=False).print(table)
+        console.print(table)
         return
     widths = [max(cell_len(row[at]) for row in [headings, *cells]) for at in range(len(headings))]
     for number, row in enumerate([headings, *cells]):

@@ -12,7 +12,7 @@ from p2p.control.reply import NotTaken as NotTaken
 from p2p.control.reply import Reply, nobody
 
 _AGAIN = "Start it again; repeat the command"
-_GO_ON = "Start it again; `shoal jobs` lists the job, `shoal run --resume ID` goes on with it"
+_GO_ON = "Start it again; `shoal jobs` lists the job, `shoal resume ID` goes on with it"
 
 
 async def ask(home: Path, request: AnyRequest, emit: Emit) -> Any:

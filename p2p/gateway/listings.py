@@ -50,6 +50,7 @@ async def answer(request: Request, manifest: Manifest, path: Path) -> Response:
         if not as_page:
             return Response(msgspec.json.encode(listing), headers=HEADERS, media_type="application/json")
         rows = [(row, relative(row.name, is_folder=row.kind == "folder")) for row in listing.rows]
-        return page("listing.html", {"listing": listing, "rows": rows, "path": path})
+        has_times = any(row.modified is not None for row in listing.rows)
+        return page("listing.html", {"listing": listing, "rows": rows, "path": path, "has_times": has_times})
 
     return await trio.to_thread.run_sync(make)

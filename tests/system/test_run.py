@@ -139,7 +139,7 @@ def test_interrupted_and_cancelled(origin: Peer) -> None:
         running.says("nothing is running")
         outcome = running.end()
         assert outcome.code == 130
-        assert "shoal run --resume" in outcome.err
+        assert "shoal resume" in outcome.err
     listed = origin.run("jobs").out
     assert "stopped" in listed
     with origin.node(*LONELY), origin.start("run", EXAMPLES / "pi.py") as running:

@@ -165,7 +165,7 @@ class Jobs:
         with self._claimed(job):
             setup, kept = await self._begin(spec, job, progress)
             if keep:
-                again = f"if it is interrupted, `shoal run --resume {short(job)}` goes on with it"
+                again = f"if it is interrupted, `shoal resume {short(job)}` goes on with it"
                 progress.note(f"job {short(job)}: {again}")
             if begun is not None:
                 await begun(job)

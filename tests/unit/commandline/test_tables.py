@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from io import StringIO
 
 import msgspec
@@ -60,8 +61,21 @@ def test_on_a_terminal_sizes_stay_whole_and_empty_columns_are_left_out(monkeypat
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue()).splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert [word in shown.getvalue() for word in ("fetching", "12.8 MiB", "31.3 MiB", "945 KiB/s")] == [True] * 4
-    shown.truncate(0)
+    shown.seek(0)
+    shown.truncate()
     tables.fetches([msgspec.structs.replace(running, state="paused", rate=0.0)])
     assert "rate" not in shown.getvalue()
     assert "sources" not in shown.getvalue()
     assert "photos" in shown.getvalue()
+    shown.seek(0)
+    shown.truncate()
+    tables.jobs(
+        [
+            JobRow(job="a" * 52, name="squares.py", state="cancelled", created=1e9),
+            JobRow(job="b" * 52, name="slow.py", state="running", created=1e9, runtime="python-wasm", rate=12.5),
+        ]
+    )
+    begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(1e9))
+    assert [word in shown.getvalue() for word in (begun, "cancelled", "12.5")] == [True] * 3
+    assert "failed" not in shown.getvalue()
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in shown.getvalue().splitlines()) <= 80
