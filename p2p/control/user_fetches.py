@@ -90,6 +90,7 @@ class UserFetches:
         self._all: dict[bytes, UserFetch] = {}
         self._line: list[UserFetch] = []
         self._at_work: set[UserFetch] = set()
+        self._being_removed: list[UserFetch] = []
         self._writing = trio.Lock()
         self._orders, self._to_do = trio.open_memory_channel[Callable[[], Awaitable[None]]](float("inf"))
 
@@ -148,8 +149,7 @@ class UserFetches:
         """Stops a fetch until it is resumed. Raises ConfigError."""
         if after(one.kept.state, "pause") is None:
             raise ConfigError(f"Fetch {short(one.kept.id)} {why_not(one.kept.state)}.")
-        await self._move(one, "pause")
-        await self._stop(one)
+        await self._halt(one)
         return errand(one)
 
     async def limit(self, one: UserFetch, bytes_per_s: int) -> None:
@@ -160,15 +160,33 @@ class UserFetches:
         await self._write(one)
 
     async def remove(self, one: UserFetch, *, finished: bool) -> Removed:
-        """Stops a fetch, deletes what it left (`Leftovers.remove`), and forgets it. Raises StorageError."""
-        if after(one.kept.state, "pause") is not None:
-            await self._move(one, "pause")
-            await self._stop(one)
-        removed = Removed()
-        if one.kept.share is not None:
-            removed = await self._leftovers.remove(one.kept.share, Path(one.request.out), finished=finished)
-        await self._forget(one)
+        """Stops a fetch, deletes what it left (`Leftovers.remove`), and forgets it. Nothing is fetched there meanwhile.
+
+        Raises ConfigError, StorageError.
+        """
+        self._check_stays(one)
+        for other in self._all.values():
+            if other is not one and self._is_under_way(other) and _have_same_files(one, other):
+                raise ConfigError(
+                    f"Fetch {short(other.kept.id)} gets the same files. `shoal pause {short(other.kept.id)}` stops "
+                    "that; then give the command again."
+                )
+        self._being_removed.append(one)
+        try:
+            if after(one.kept.state, "pause") is not None:
+                await self._halt(one)
+            removed = Removed()
+            if one.kept.share is not None:
+                removed = await self._leftovers.remove(one.kept.share, Path(one.request.out), finished=finished)
+            await self._forget(one)
+        finally:
+            self._being_removed.remove(one)
         return removed
+
+    def _check_stays(self, one: UserFetch) -> None:
+        """Raises ConfigError if the fetch is being removed, or another of the same files."""
+        if any(other is one or _have_same_files(one, other) for other in self._being_removed):
+            raise ConfigError(f"Fetch {short(one.kept.id)} is being removed. Give the command again once it is.")
 
     async def _forget(self, one: UserFetch) -> None:
         """Forgets a fetch that is not under way."""
@@ -199,8 +217,12 @@ class UserFetches:
     async def _taken(self, request: GetRequest, *, background: bool, keep_serving: bool) -> UserFetch:
         """The fetch that the request is for, which is under way then."""
         fetch = id_of(request)
-        one = self._all.get(fetch)
-        if one is not None and await self._is_going_on(one):
+        while (one := self._all.get(fetch)) is not None:
+            self._check_stays(one)
+            if not await self._is_going_on(one):
+                if self._all.get(fetch) is one:
+                    break
+                continue  # another command has begun it meanwhile
             if one.request == request:
                 await self._keep_going(one, background)
                 return one
@@ -223,12 +245,15 @@ class UserFetches:
         self._all[fetch] = begun
         self._begin(begun)
         try:
-            async with self._writing:
-                await self._disk.run(self._store.begin, begun.kept)
+            with trio.CancelScope(shield=True):  # whoever is cancelled then pauses it
+                async with self._writing:
+                    await self._disk.run(self._store.begin, begun.kept)
         except ShoalError:
             await self._stop(begun)
             if self._all.get(fetch) is begun:
                 del self._all[fetch]
+                if one is not None:
+                    self._all[fetch] = one
             raise
         return begun
 
@@ -236,6 +261,9 @@ class UserFetches:
         if await self._is_going_on(one):
             await self._keep_going(one, background)
             return
+        self._check_stays(one)
+        if self._all.get(one.kept.id) is not one:
+            raise ConfigError(f"Fetch {short(one.kept.id)} was changed meanwhile. Give the command again.")
         if one.kept.state == "done":
             raise ConfigError(f"Fetch {short(one.kept.id)} is done: there is nothing left to do.")
         one.kept = one.kept._replace(of_node=self._of_node, background=background, outcome=None)
@@ -244,7 +272,8 @@ class UserFetches:
         if one.kept.state != "waiting":
             one.kept = one.kept._replace(state="waiting")
         self._begin(one)
-        await self._write(one)
+        with trio.CancelScope(shield=True):
+            await self._write(one)
 
     def _begin(self, one: UserFetch) -> None:
         """Has it run, at once if a command waits for it."""
@@ -287,6 +316,7 @@ class UserFetches:
         if one.kept.share != link.share_id:
             one.kept = one.kept._replace(share=link.share_id)
             await self._write(one)
+        self._check_stays(one)
 
     async def _end(self, one: UserFetch) -> None:
         if one.answer is not None:
@@ -296,6 +326,12 @@ class UserFetches:
         elif one.failure is not None:
             told = Failure(type(one.failure).__name__, str(one.failure))
             await self._move(one, "fail", {"kind": told.kind, "text": told.text})
+
+    async def _halt(self, one: UserFetch) -> None:
+        """Pauses a fetch that may be under way; also if cancelled, or it would be called paused and go on."""
+        with trio.CancelScope(shield=True):
+            await self._move(one, "pause")
+            await self._stop(one)
 
     async def _stop(self, one: UserFetch) -> None:
         """Ends the task of a fetch, whose state is changed already."""
@@ -392,6 +428,10 @@ class UserFetches:
 def errand(one: UserFetch) -> answers.Errand:
     """What is said of a fetch where it might as well be a job."""
     return answers.Errand("fetch", to_text(one.kept.id), one.progress.name or one.kept.name, one.kept.state)
+
+
+def _have_same_files(one: UserFetch, other: UserFetch) -> bool:
+    return one.kept.share is not None and (one.kept.share, one.request.out) == (other.kept.share, other.request.out)
 
 
 def _shortened(answer: answers.GetAnswer) -> answers.GetAnswer:

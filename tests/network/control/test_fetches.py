@@ -1,7 +1,8 @@
 """Fetches as things of their own: what ends them, what does not, and what is left of them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -261,6 +262,87 @@ async def test_only_so_many_run_in_the_background_and_the_others_in_turn(
     assert max(map(len, running)) == 1
     turns = list(dict.fromkeys(one for several in running for one in several))
     assert turns == [begun[0].id, begun[2].id, begun[1].id]
+
+
+async def test_commands_that_come_while_a_fetch_is_being_paused_share_one(
+    world: World, node: Node, published: Published
+) -> None:
+    request = get(world, node, published)
+    begun = await asked(node, BackgroundRequest(request=request))
+    await until_some_is_here(node)
+    (one,) = node.fetches.matching(begun.id)
+    answers: list[GetAnswer] = []
+
+    async def again() -> None:
+        answers.append(await asked(node, request))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.fetches.pause, one)
+        while one.kept.state != "paused":
+            await trio.lowlevel.checkpoint()
+        assert not one.ended.is_set()
+        nursery.start_soon(again)
+        nursery.start_soon(again)
+    assert answers == [answers[0]] * 2
+    assert row(node).state == "done"
+
+
+async def test_nothing_is_fetched_to_where_a_fetch_is_being_removed(
+    world: World, origin: Node, node: Node, published: Published
+) -> None:
+    request = get(world, node, published)
+    await asked(node, request)
+    await origin.discovery.mutable_links.point("news", published.link.share_id)
+    other = structs.replace(request, link=origin.discovery.links.mutable_maker()("news"))
+    refused: list[str] = []
+
+    async def refuse(ask: Callable[[], Awaitable[Any]]) -> None:
+        with pytest.raises(ConfigError, match="is being removed") as error:
+            await ask()
+        refused.append(str(error.value))
+
+    fetches = node.fetches
+    (one,) = fetches.matching(row(node).id)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(fetches.remove, one, finished=True))
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        nursery.start_soon(refuse, partial(fetches.get, request, ignored, keep_serving=True))
+        nursery.start_soon(refuse, partial(fetches.resume, one, ignored, keep_serving=True))
+        nursery.start_soon(refuse, partial(fetches.remove, one, finished=False))
+    assert len(refused) == 3
+    assert rows(node) == []
+    assert not (world.out(node) / "data").exists()
+    async with command(node, other):
+        await until_some_is_here(node)
+    await until(lambda: row(node).state == "paused" and not node.swarms.fetches)
+    async with command(node, request):
+        await until(lambda: any(one.link == request.link and one.done for one in rows(node)))
+        (paused,) = (one.id for one in rows(node) if one.link == other.link)
+        with pytest.raises(ConfigError, match="gets the same files"):
+            await asked(node, RemoveRequest(id=paused))
+
+
+async def test_commands_that_are_interrupted_at_once_leave_nothing_running(
+    world: World, node: Node, published: Published
+) -> None:
+    request = get(world, node, published)
+    for _ in range(2):  # begun, and gone on with
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await node.fetches.get(request, ignored, keep_serving=True)
+        await until(lambda: row(node).state == "paused" and not node.swarms.fetches)
+    await asked(node, GoOnRequest(id=row(node).id, background=True))
+    await until_some_is_here(node)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await node.fetches.pause(node.fetches.matching(row(node).id)[0])
+    assert row(node).state == "paused"
+    assert not node.swarms.fetches
+
+
+async def ignored(event: Any) -> None:
+    pass
 
 
 async def test_an_id_that_is_none_is_told(world: World, node: Node) -> None:
