@@ -46,6 +46,15 @@ def encode(value: Any, inner: Inner) -> Any:
     return None
 
 
+def hindrance(value: Any, inner: Inner) -> str:
+    """Which column keeps a table from travelling, and of what type it is; empty if that is not why."""
+    if type(value).__module__.partition(".")[0] == "pandas" and type(value).__name__ == "DataFrame":
+        for at, (name, dtype) in enumerate(value.dtypes.items()):
+            if _column(value.iloc[:, at].array, dtype, inner) is None:
+                return f": its column {name!r} is of the type {dtype}"
+    return ""
+
+
 def decode(kind: str, held: Any, inner: Inner) -> Any:
     """The array or table of a kind that `encode` wrote. `inner` decodes values. Raises ValueError and its like."""
     match kind:

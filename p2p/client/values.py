@@ -69,14 +69,17 @@ def _encoded(value: Any, depth: int) -> Any:
         return {kind.__name__: [_encoded(one, inner) for one in value]}
     if kind is dict:
         return {"dict": [[_encoded(key, inner), _encoded(held, inner)] for key, held in value.items()]}
+    why = ""
     if kind.__module__.partition(".")[0] in PACKAGES:
-        found = _arrays().encode(value, partial(_encoded, depth=inner))
+        encoded = partial(_encoded, depth=inner)
+        found = _arrays().encode(value, encoded)
         if found is not None:
             return found
+        why = _arrays().hindrance(value, encoded)
     full = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     raise Untransferable(
-        f"{full} does not travel, or not with this in it. What does: None, bool, int, float, str, bytes, tuple, list, "
-        "dict, set and frozenset; arrays of numbers, texts and times; tables of these"
+        f"{full} does not travel, or not with this in it{why}. What does: None, bool, int, float, str, bytes, tuple, "
+        "list, dict, set and frozenset; arrays of numbers, texts and times; tables of these"
     )
 
 

@@ -105,6 +105,12 @@ def test_other_kinds_are_refused_by_name(value: Any) -> None:
         encode(value)
 
 
+def test_a_refused_table_says_which_column_it_is() -> None:
+    table = pd.DataFrame({"x": [1.0], "kind": pd.Categorical(["a"])})
+    with pytest.raises(Untransferable, match="with this in it: its column 'kind' is of the type category"):
+        encode([table])
+
+
 def npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> dict[str, str]:
     text = header.encode().ljust(117) + b"\n"
     return {"npy": b64encode(b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + data).decode()}
