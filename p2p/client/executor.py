@@ -45,10 +45,11 @@ class Executor(futures.Executor):
                 raise RuntimeError("This executor was shut down.")
             batch = self._gathering.get(function)
             if batch is None:
-                batch = self._gathering[function] = _Batch()
+                batch = _Batch()
                 thread = threading.Thread(target=self._perform, args=(function, batch), name="shoal-calls", daemon=True)
+                thread.start()  # it may fail, and waits for this lock
+                self._gathering[function] = batch
                 self._threads.add(thread)
-                thread.start()
             batch.add(item, future)
         return future
 

@@ -51,10 +51,23 @@ async def test_volunteers_perform_calls(world: World, shorten: Shorten) -> None:
     def run() -> None:
         with Peer(owner.home, peers=[str(hint_of(lender))]) as peer:
             calls_of_one_function_are_one_job(peer)
+            a_call_that_finds_no_thread_is_refused_and_the_next_one_is_not_lost(peer)
             joblib_calls_at_volunteers(peer)
             an_exception_in_the_block_cancels_what_is_under_way(peer)
 
     await trio.to_thread.run_sync(run)
+
+
+def a_call_that_finds_no_thread_is_refused_and_the_next_one_is_not_lost(peer: Peer) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with peer.executor() as executor:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refused)
+            with pytest.raises(RuntimeError, match="new thread"):
+                executor.submit(power, 1)
+        assert executor.submit(power, 3).result(60) == 9
 
 
 def calls_of_one_function_are_one_job(peer: Peer) -> None:
